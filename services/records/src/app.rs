@@ -1,0 +1,148 @@
+//! One replica of the service, as a value: built, run, stopped.
+
+use std::net::SocketAddr;
+
+use shared::{
+    caller::{Credentials, InsecureAddress},
+    db::Database,
+    pb::{
+        internal::ingest_service_server::IngestServiceServer,
+        records::{
+            change_service_server::ChangeServiceServer, client_service_server::ClientServiceServer,
+            connection_service_server::ConnectionServiceServer,
+            contact_service_server::ContactServiceServer,
+            history_service_server::HistoryServiceServer,
+            person_service_server::PersonServiceServer,
+        },
+    },
+    server::{self, ServeError},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    config::RecordsConfig,
+    feed::{Feed, sequencer},
+    grpc::Api,
+    migrations::Migrator,
+    service::Records,
+};
+
+/// The largest message that the imports service may send: a chunk.
+const MAX_CHUNK_BYTES: usize = 16 * 1_024 * 1_024;
+
+/// A service that could not start, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is open to the network, and there are no keys.
+    #[error(transparent)]
+    Insecure(#[from] InsecureAddress),
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] std::io::Error),
+    /// The database cannot be used.
+    #[error("the database of the records service: {0}")]
+    Database(#[from] sea_orm::DbErr),
+    /// The server broke.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// A replica that is ready to run.
+#[derive(Debug)]
+pub struct Application {
+    listener: TcpListener,
+    address: SocketAddr,
+    credentials: Credentials,
+    records: Records,
+    /// Stops the feed when the replica stops.
+    feed_stop: CancellationToken,
+}
+
+impl Application {
+    /// Connects to the database, brings its tables to the newest version, and
+    /// binds the address.
+    ///
+    /// # Errors
+    ///
+    /// When one of these cannot be done; the error says which.
+    pub async fn build(config: RecordsConfig) -> Result<Self, StartError> {
+        let RecordsConfig { listen, database, clock } = config;
+        let credentials = Credentials::for_address(listen)?;
+        let db = Database::connect(&database).await?;
+        db.migrate::<Migrator>().await?;
+        let listener = server::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let feed_stop = CancellationToken::new();
+        let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
+        let records = Records { db, clock, feed };
+        Ok(Self { listener, address, credentials, records, feed_stop })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled; then streams end with a last cursor,
+    /// calls under way come to their end, and the database is closed.
+    ///
+    /// # Errors
+    ///
+    /// When the server breaks.
+    pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
+        let Self { listener, credentials, records, feed_stop, .. } = self;
+        let sequencer = tokio::spawn(sequencer::run(records.feed.clone()));
+        let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
+        let health = HealthReporter::new();
+        let services = services(&records, &health).await;
+        // Streams end with the feed, or the drain would wait for them.
+        let drop_guard = feed_stop.clone().drop_guard();
+        let streams = async {
+            stop.cancelled().await;
+            feed_stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        let served = tokio::select! {
+            served = server::serve(listener, services, health, credentials, stop.clone()) => served,
+            () = streams => Ok(()),
+        };
+        drop(drop_guard);
+        // They end by themselves; nothing is lost when one has panicked.
+        let _ = tokio::join!(sequencer, ears);
+        records.db.close().await?;
+        Ok(served?)
+    }
+}
+
+async fn services(records: &Records, health: &HealthReporter) -> RoutesBuilder {
+    let api = Api::new(records.clone());
+    let ingest = IngestServiceServer::new(api.clone())
+        .max_decoding_message_size(MAX_CHUNK_BYTES)
+        .max_encoding_message_size(MAX_CHUNK_BYTES);
+    let mut services = Routes::builder();
+    services
+        .add_service(ConnectionServiceServer::new(api.clone()))
+        .add_service(ClientServiceServer::new(api.clone()))
+        .add_service(PersonServiceServer::new(api.clone()))
+        .add_service(ContactServiceServer::new(api.clone()))
+        .add_service(HistoryServiceServer::new(api.clone()))
+        .add_service(ChangeServiceServer::new(api))
+        .add_service(ingest);
+    for name in [
+        ConnectionServiceServer::<Api>::NAME,
+        ClientServiceServer::<Api>::NAME,
+        PersonServiceServer::<Api>::NAME,
+        ContactServiceServer::<Api>::NAME,
+        HistoryServiceServer::<Api>::NAME,
+        ChangeServiceServer::<Api>::NAME,
+    ] {
+        health.set_service_status(name, ServingStatus::Serving).await;
+    }
+    services
+}

@@ -1,0 +1,9 @@
+//! What the records service is about: records, timelines, links, changes.
+//!
+//! Values that have passed the rules of [`shared::rules`], and the rules of
+//! timelines. No gRPC, no database and no clock in here.
+
+pub(crate) mod change;
+pub(crate) mod link;
+pub(crate) mod record;
+pub(crate) mod timeline;

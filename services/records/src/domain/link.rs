@@ -1,0 +1,66 @@
+//! Links: a product's claims on records.
+
+use chrono::{DateTime, Utc};
+use shared::caller::{Account, Product};
+use uuid::Uuid;
+
+/// What a link names. Only links of clients and persons keep a record alive;
+/// one of an entry lets an import know it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum LinkKind {
+    Client,
+    Person,
+    Entry,
+}
+
+impl LinkKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "CLIENT",
+            Self::Person => "PERSON",
+            Self::Entry => "ENTRY",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Client, Self::Person, Self::Entry].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What an import did when it made a link; kept so that a chunk that is sent
+/// again is answered as the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ImportOutcome {
+    /// It created the record.
+    Imported,
+    /// It found the record.
+    Linked,
+}
+
+impl ImportOutcome {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Imported => "IMPORTED",
+            Self::Linked => "LINKED",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Imported, Self::Linked].into_iter().find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// A link of one account of a product to a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) product: Product,
+    pub(crate) account: Account,
+    pub(crate) kind: LinkKind,
+    /// The product's own id of the record.
+    pub(crate) external_id: String,
+    pub(crate) record_id: Uuid,
+    /// The import that made it, and what that did.
+    pub(crate) import: Option<(Uuid, ImportOutcome)>,
+    pub(crate) linked_at: DateTime<Utc>,
+    pub(crate) linked_by: String,
+}

@@ -1,0 +1,128 @@
+//! Clients, persons and contacts.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use shared::{
+    ids::{self, IdKind},
+    pb::records::{ClientType, Jurisdiction, RecordKind, RecordState, Role},
+    rules::draft::{Identifiers, Reference},
+};
+use uuid::Uuid;
+
+/// Names a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RecordRef {
+    pub(crate) kind: RecordKind,
+    pub(crate) id: Uuid,
+}
+
+impl RecordRef {
+    pub(crate) fn client(id: Uuid) -> Self {
+        Self { kind: RecordKind::Client, id }
+    }
+
+    pub(crate) fn person(id: Uuid) -> Self {
+        Self { kind: RecordKind::Person, id }
+    }
+
+    pub(crate) fn contact(id: Uuid) -> Self {
+        Self { kind: RecordKind::Contact, id }
+    }
+
+    /// The id as callers see it, `cli_…`.
+    pub(crate) fn text(self) -> String {
+        ids::text(id_kind(self.kind), self.id)
+    }
+
+    /// Reads an id of any kind of record.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [RecordKind::Client, RecordKind::Person, RecordKind::Contact]
+            .into_iter()
+            .find_map(|kind| ids::parse(id_kind(kind), text).map(|id| Self { kind, id }))
+    }
+}
+
+/// The prefix of the ids of a kind of record.
+pub(crate) fn id_kind(kind: RecordKind) -> IdKind {
+    match kind {
+        RecordKind::Person => IdKind::Person,
+        RecordKind::Contact => IdKind::Contact,
+        RecordKind::Client | RecordKind::Unspecified => IdKind::Client,
+    }
+}
+
+/// What every record has beside its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) state: RecordState,
+    /// Rises with every change.
+    pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+impl Life {
+    /// Of a record that is created now.
+    pub(crate) fn new(now: DateTime<Utc>) -> Self {
+        Self { state: RecordState::Active, version: 1, created_at: now, updated_at: now }
+    }
+
+    /// After one more change.
+    pub(crate) fn changed(self, now: DateTime<Utc>) -> Self {
+        Self { version: self.version + 1, updated_at: now, ..self }
+    }
+}
+
+/// A business or an individual that the practice acts for, without its
+/// timelines.
+#[expect(clippy::struct_field_names, reason = "`type` alone is a keyword")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) id: Uuid,
+    pub(crate) client_type: ClientType,
+    pub(crate) jurisdiction: Jurisdiction,
+    pub(crate) reference: Reference,
+    /// Of an individual.
+    pub(crate) person_id: Option<Uuid>,
+    pub(crate) identifiers: Identifiers,
+    pub(crate) emails: Vec<String>,
+    pub(crate) phones: Vec<String>,
+    pub(crate) life: Life,
+}
+
+/// A human being, without the timelines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Person {
+    pub(crate) id: Uuid,
+    pub(crate) birth_date: Option<NaiveDate>,
+    pub(crate) nino: Option<String>,
+    pub(crate) ppsn: Option<String>,
+    pub(crate) emails: Vec<String>,
+    pub(crate) phones: Vec<String>,
+    pub(crate) life: Life,
+}
+
+/// A role with its dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldRole {
+    pub(crate) role: Role,
+    pub(crate) appointed_on: Option<NaiveDate>,
+    pub(crate) resigned_on: Option<NaiveDate>,
+}
+
+impl HeldRole {
+    /// Held since a day that is not known.
+    pub(crate) fn undated(role: Role) -> Self {
+        Self { role, appointed_on: None, resigned_on: None }
+    }
+}
+
+/// A person's place at a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Contact {
+    pub(crate) id: Uuid,
+    pub(crate) client_id: Uuid,
+    pub(crate) person_id: Uuid,
+    pub(crate) roles: Vec<HeldRole>,
+    pub(crate) is_primary: bool,
+    pub(crate) life: Life,
+}

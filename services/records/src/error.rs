@@ -1,0 +1,151 @@
+//! What a call to the records service can fail with.
+
+use sea_orm::DbErr;
+use shared::{
+    db::{Fault, WriteError, fault},
+    pb::records::ErrorReason,
+    rules::Violations,
+    status::Refusal,
+};
+use tonic::{Code, Status};
+
+use crate::domain::record::RecordRef;
+
+/// Why a call was not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// The request is refused; the caller is told why.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    /// A unique key is used already.
+    #[error("a unique key is used already: {0:?}")]
+    Taken(Taken),
+    /// Another writer was first; tried again, its work will be seen.
+    #[error("another writer was first")]
+    Raced,
+    /// A row cannot be read: a fault of ours.
+    #[error("a row cannot be read: {0}")]
+    Corrupt(&'static str),
+}
+
+/// What a unique key keeps from being there twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A client reference in a practice.
+    Reference,
+    /// A person at a client.
+    Place,
+    /// An external id of an account of a product.
+    ExternalId,
+    /// A link of an account of a product to a record.
+    Link,
+}
+
+impl RecordError {
+    /// For a script that looks before it writes: what is taken now was not there
+    /// when it looked, and another look will find it.
+    pub(crate) fn or_raced(self) -> Self {
+        match self {
+            Self::Taken(_) => Self::Raced,
+            other => other,
+        }
+    }
+}
+
+impl From<Refusal> for RecordError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Violations> for RecordError {
+    fn from(violations: Violations) -> Self {
+        Refusal::from(violations).into()
+    }
+}
+
+impl WriteError for RecordError {
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::Database(error) => fault(error) == Fault::Conflict,
+            Self::Raced => true,
+            Self::Refused(_) | Self::Taken(_) | Self::Corrupt(_) => false,
+        }
+    }
+}
+
+impl From<RecordError> for Status {
+    fn from(error: RecordError) -> Self {
+        let refusal = match error {
+            RecordError::Refused(refusal) => refusal,
+            RecordError::Taken(Taken::ExternalId | Taken::Link) => duplicate_external_id(),
+            RecordError::Raced | RecordError::Taken(_) => Refusal::conflict(),
+            RecordError::Database(error) => match fault(&error) {
+                Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
+                Fault::Unavailable => Refusal::unavailable("the database does not answer"),
+                Fault::Other => Refusal::internal(&error),
+            },
+            RecordError::Corrupt(_) => Refusal::internal(&error),
+        };
+        refusal.into()
+    }
+}
+
+/// The reference belongs to another client.
+pub(crate) fn duplicate_reference(existing: RecordRef) -> Refusal {
+    let id = existing.text();
+    Refusal::new(
+        Code::AlreadyExists,
+        ErrorReason::DuplicateReference,
+        format!(
+            "the client reference is already used by {id}; link that client, or choose another"
+        ),
+    )
+    .with("existing", id)
+}
+
+/// The external id belongs to another record of the product.
+pub(crate) fn duplicate_external_id() -> Refusal {
+    Refusal::new(
+        Code::AlreadyExists,
+        ErrorReason::DuplicateExternalId,
+        "the external id already names a record of this product and account",
+    )
+}
+
+/// The person has a place at the client already.
+pub(crate) fn duplicate_contact(existing: RecordRef) -> Refusal {
+    let id = existing.text();
+    Refusal::new(
+        Code::AlreadyExists,
+        ErrorReason::DuplicateContact,
+        format!("the person already is a contact of the client: {id}"),
+    )
+    .with("existing", id)
+}
+
+/// The caller's product is not connected to the practice.
+pub(crate) fn not_connected(product: &str) -> Refusal {
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::ProductNotConnected,
+        format!(
+            "{product} is not connected to this practice; an owner or admin can ConnectProduct"
+        ),
+    )
+    .precondition(product, "ConnectProduct first")
+}
+
+/// The caller's product is not linked to the record.
+pub(crate) fn not_linked(record: RecordRef) -> Refusal {
+    let id = record.text();
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::NotLinked,
+        format!("your product is not linked to {id}; only linked products change a record"),
+    )
+    .precondition(&id, "link the record to your product first")
+}

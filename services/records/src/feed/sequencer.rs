@@ -1,0 +1,105 @@
+//! Gives positions to committed changes.
+//!
+//! One task in every replica; whichever looks first takes the product's lock.
+//! Positions are given after the commit, so that nothing that happens before it
+//! (other writers, rollbacks, long transactions) can lose or reorder a change.
+
+use std::time::Duration;
+
+use sea_orm::{DbBackend, sqlx::postgres::PgListener};
+use shared::ids;
+
+use super::Feed;
+use crate::{error::RecordError, store};
+
+/// How long the sequencer sleeps at the most: the backstop when a wake-up was
+/// lost with its replica. Longer by up to a fifth, so that replicas spread.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long it waits after an error of the database.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// Sequences until the feed stops.
+pub(crate) async fn run(feed: Feed) {
+    loop {
+        if let Err(error) = sequence_all(&feed).await {
+            tracing::warn!(%error, "the feed could not be sequenced; trying again");
+            tokio::select! {
+                () = feed.stop().cancelled() => return,
+                () = tokio::time::sleep(PAUSE_AFTER_ERROR) => continue,
+            }
+        }
+        tokio::select! {
+            () = feed.stop().cancelled() => return,
+            () = feed.inner.pending.notified() => {}
+            () = tokio::time::sleep(poll_time()) => {}
+        }
+    }
+}
+
+fn poll_time() -> Duration {
+    let spread = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
+    POLL + POLL * u32::from(spread) / 5 / 256
+}
+
+/// Gives positions until nothing is pending for any product.
+async fn sequence_all(feed: &Feed) -> Result<(), RecordError> {
+    loop {
+        let products = store::feed::products_with_pending(feed.db().reader()).await?;
+        if products.is_empty() {
+            return Ok(());
+        }
+        for product in products {
+            sequence(feed, product).await?;
+        }
+    }
+}
+
+/// Gives positions to one batch of one product.
+async fn sequence(feed: &Feed, product: String) -> Result<(), RecordError> {
+    let clock = feed.inner.clock.clone();
+    let write = feed.db().write(move |tx| {
+        let (product, now) = (product.clone(), clock.now());
+        async move {
+            let count = store::feed::sequence(&*tx, &product, now).await?;
+            if count > 0 {
+                store::feed::notify(&*tx, &product).await?;
+            }
+            Ok::<i64, RecordError>(count)
+        }
+    });
+    if write.await? > 0 {
+        feed.inner.sequenced.send_replace(());
+    }
+    Ok(())
+}
+
+/// Listens to the sequencers of other replicas until the feed stops. On SQLite
+/// there are none.
+pub(crate) async fn listen(feed: Feed) {
+    if feed.db().engine() != DbBackend::Postgres {
+        return;
+    }
+    while !feed.stop().is_cancelled() {
+        if let Err(error) = listen_once(&feed).await {
+            tracing::warn!(%error, "not listening to other replicas; polling goes on");
+        }
+        tokio::select! {
+            () = feed.stop().cancelled() => return,
+            () = tokio::time::sleep(PAUSE_AFTER_ERROR) => {}
+        }
+    }
+}
+
+async fn listen_once(feed: &Feed) -> Result<(), sea_orm::sqlx::Error> {
+    let pool = feed.db().reader().get_postgres_connection_pool();
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(store::feed::CHANNEL).await?;
+    loop {
+        tokio::select! {
+            () = feed.stop().cancelled() => return Ok(()),
+            heard = listener.recv() => heard?,
+        };
+        feed.inner.sequenced.send_replace(());
+    }
+}

@@ -1,0 +1,24 @@
+//! The RPCs of the records service. A handler parses, calls a script, encodes.
+
+mod changes;
+mod clients;
+mod connections;
+mod contacts;
+mod history;
+mod ingest;
+mod parse;
+mod people;
+
+use crate::service::Records;
+
+/// All services of the package, over the same records.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    records: Records,
+}
+
+impl Api {
+    pub(crate) fn new(records: Records) -> Self {
+        Self { records }
+    }
+}

@@ -1,0 +1,163 @@
+//! `ClientService`.
+
+use shared::{
+    caller::{Caller, Product},
+    page::page_size,
+    pb::records::{
+        ClientType, CreateClientRequest, CreateClientResponse, ErrorReason, GetClientRequest,
+        GetClientResponse, Jurisdiction, ListClientsRequest, ListClientsResponse, Warning,
+        client_service_server::ClientService, create_client_request::Individual,
+    },
+    rules::{
+        Violations,
+        draft::{ClientDraft, DatedName, Identifiers, Reference, emails, phones},
+        terms::Term as _,
+        text::blank,
+    },
+    status::Refusal,
+};
+use tonic::{Request, Response, Status};
+
+use super::{Api, parse};
+use crate::{
+    service::{
+        create::{ClientCommand, WhichPerson},
+        reading::PageRequest,
+    },
+    store::clients::PageOf,
+};
+
+#[tonic::async_trait]
+impl ClientService for Api {
+    async fn create_client(
+        &self,
+        request: Request<CreateClientRequest>,
+    ) -> Result<Response<CreateClientResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let command = command(request.into_inner()).map_err(Refusal::from)?;
+        let warnings = warnings(&command);
+        let created = self.records.create_client(caller, command).await?;
+        Ok(Response::new(CreateClientResponse {
+            client: Some(created.record),
+            person: created.person,
+            change_ids: created.change_ids,
+            warnings,
+        }))
+    }
+
+    async fn get_client(
+        &self,
+        request: Request<GetClientRequest>,
+    ) -> Result<Response<GetClientResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let name = request.into_inner().client;
+        let (client, person) = self.records.client(&caller, &name).await?;
+        Ok(Response::new(GetClientResponse { client: Some(client), person }))
+    }
+
+    async fn list_clients(
+        &self,
+        request: Request<ListClientsRequest>,
+    ) -> Result<Response<ListClientsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let which = PageOf {
+            after: None,
+            linked_product: linked_product(&request.linked_product)?,
+            show_orphaned: request.show_orphaned,
+        };
+        let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
+        let (clients, next_page_token) = self.records.list_clients(&caller, which, page).await?;
+        Ok(Response::new(ListClientsResponse { clients, next_page_token }))
+    }
+}
+
+fn linked_product(text: &str) -> Result<Option<String>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let product: Result<Product, &str> = text.parse();
+    let product = product
+        .map_err(|text| Refusal::invalid_field("linked_product", ErrorReason::InvalidId, text))?;
+    Ok(Some(product.to_string()))
+}
+
+fn command(request: CreateClientRequest) -> Result<ClientCommand, Violations> {
+    let mut wrong = Violations::new();
+    let draft = draft(&mut wrong, &request);
+    let individual = request.r#type == i32::from(ClientType::Individual);
+    let person = person(&mut wrong, individual, request.individual);
+    let addresses = parse::addresses(&mut wrong, "addresses", &request.addresses);
+    let external_id = parse::external_id(&mut wrong, "external_id", &request.external_id);
+    let command = draft.map(|draft| ClientCommand { draft, person, addresses, external_id });
+    wrong.finish(command)
+}
+
+fn draft(wrong: &mut Violations, request: &CreateClientRequest) -> Option<ClientDraft> {
+    let client_type = ClientType::from_wire(request.r#type);
+    let client_type = client_type.and_then(|term| term.ok_or_else(|| blank("Client type")));
+    let client_type = wrong.field("type", client_type);
+    let jurisdiction = wrong.field("jurisdiction", Jurisdiction::from_wire(request.jurisdiction));
+    let reference = wrong.field("client_reference", Reference::parse(&request.client_reference));
+    let registered_name = request.registered_name.clone().unwrap_or_default();
+    let registered_name = DatedName::parse(&registered_name, "Registered name");
+    let registered_name = wrong.part("registered_name", registered_name).flatten();
+    match (client_type, &registered_name) {
+        (Some(ClientType::Individual), Some(_)) => wrong.push(
+            "registered_name",
+            ErrorReason::FieldNotApplicable,
+            "The name of an individual is that of its person; leave this out",
+        ),
+        (Some(ClientType::Individual) | None, None) | (_, Some(_)) => {}
+        (Some(_), None) if wrong.iter().any(|v| v.field.starts_with("registered_name")) => {}
+        (Some(_), None) => wrong.add(blank("Registered name").at("registered_name.name")),
+    }
+    let trading_name = request.trading_name.clone().unwrap_or_default();
+    let trading_name = DatedName::parse(&trading_name, "Trading name");
+    let trading_name = wrong.part("trading_name", trading_name).flatten();
+    let identifiers = request.identifiers.clone().unwrap_or_default();
+    let identifiers = wrong.part("identifiers", Identifiers::parse(&identifiers));
+    let emails = wrong.part("emails", emails(&request.emails));
+    let phones = wrong.part("phones", phones(&request.phones));
+    Some(ClientDraft {
+        client_type: client_type?,
+        jurisdiction: jurisdiction?.unwrap_or_default(),
+        reference: reference?,
+        registered_name,
+        trading_name,
+        identifiers: identifiers?,
+        emails: emails?,
+        phones: phones?,
+    })
+}
+
+fn person(
+    wrong: &mut Violations,
+    individual: bool,
+    given: Option<Individual>,
+) -> Option<WhichPerson> {
+    match given {
+        Some(_) if !individual => {
+            let text = "Only an individual is a person; leave this out";
+            wrong.push("person", ErrorReason::FieldNotApplicable, text);
+            None
+        }
+        Some(Individual::Person(person)) => {
+            parse::person(wrong, "person", &person).map(WhichPerson::New)
+        }
+        Some(Individual::PersonId(name)) => Some(WhichPerson::Existing(name)),
+        None if individual => {
+            wrong.add(blank("Person").at("person"));
+            None
+        }
+        None => None,
+    }
+}
+
+fn warnings(command: &ClientCommand) -> Vec<Warning> {
+    let mut warnings = parse::warnings("addresses", &command.addresses);
+    if let Some(WhichPerson::New(person)) = &command.person {
+        warnings.extend(parse::warnings("person.addresses", &person.addresses));
+    }
+    warnings
+}

@@ -1,0 +1,33 @@
+//! `IngestService`: for the imports service only.
+
+use shared::{
+    caller::Caller,
+    pb::internal::{
+        ApplyChunkRequest, ApplyChunkResponse, ResolveLinksRequest, ResolveLinksResponse,
+        ingest_service_server::IngestService,
+    },
+};
+use tonic::{Request, Response, Status};
+
+use super::Api;
+
+#[tonic::async_trait]
+impl IngestService for Api {
+    async fn apply_chunk(
+        &self,
+        request: Request<ApplyChunkRequest>,
+    ) -> Result<Response<ApplyChunkResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let outcomes = self.records.apply_chunk(caller, request.into_inner().records).await?;
+        Ok(Response::new(ApplyChunkResponse { outcomes }))
+    }
+
+    async fn resolve_links(
+        &self,
+        request: Request<ResolveLinksRequest>,
+    ) -> Result<Response<ResolveLinksResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let links = self.records.resolve_links(&caller, &request.into_inner().keys).await?;
+        Ok(Response::new(ResolveLinksResponse { links }))
+    }
+}

@@ -1,0 +1,101 @@
+//! What requests have in common, parsed; every violation is noted with its path.
+
+use shared::{
+    pb::records::{ContactRole, NewAddress, NewPerson, Role, Warning},
+    rules::violation::path,
+    rules::{
+        Problem, Violations,
+        date::{Period, parse_date},
+        draft::{AddressDraft, PersonDraft, source_id},
+        postcode::postcode_warning,
+        terms::Term as _,
+        text::{MAX_ADDRESSES, blank, too_many},
+    },
+};
+
+use crate::{
+    domain::record::HeldRole,
+    service::create::{AddressCommand, PersonCommand},
+};
+
+/// Roles of a contact at most: one of each.
+const MAX_ROLES: usize = 14;
+
+/// An id of the product's own; none when it is left out.
+pub(super) fn external_id(wrong: &mut Violations, field: &str, text: &str) -> Option<String> {
+    if text.trim().is_empty() {
+        return None;
+    }
+    wrong.field(field, source_id("External id", text))
+}
+
+/// A new person with its addresses, in the message at `prefix`.
+pub(super) fn person(
+    wrong: &mut Violations,
+    prefix: &str,
+    person: &NewPerson,
+) -> Option<PersonCommand> {
+    let draft = wrong.part(prefix, PersonDraft::parse(person));
+    let addresses = addresses(wrong, &path(prefix, "addresses"), &person.addresses);
+    draft.map(|draft| PersonCommand { draft, addresses })
+}
+
+/// The addresses of a new record, in the list at `prefix`.
+pub(super) fn addresses(
+    wrong: &mut Violations,
+    prefix: &str,
+    addresses: &[NewAddress],
+) -> Vec<AddressCommand> {
+    if addresses.len() > MAX_ADDRESSES {
+        wrong.add(too_many("Addresses", addresses.len(), MAX_ADDRESSES).at(prefix));
+        return Vec::new();
+    }
+    let mut parsed = Vec::with_capacity(addresses.len());
+    for (n, address) in addresses.iter().enumerate() {
+        let at = format!("{prefix}[{n}]");
+        let draft = wrong.part(&at, AddressDraft::parse(address));
+        let external_id = external_id(wrong, &path(&at, "external_id"), &address.external_id);
+        parsed.extend(draft.map(|draft| AddressCommand { draft, external_id }));
+    }
+    parsed
+}
+
+/// The roles of a contact: at least one, each once.
+pub(super) fn roles(wrong: &mut Violations, roles: &[ContactRole]) -> Vec<HeldRole> {
+    use shared::pb::records::ErrorReason;
+    if roles.is_empty() {
+        wrong.push("roles", ErrorReason::ContactRoleMissing, "Contact has no role assigned");
+    }
+    if roles.len() > MAX_ROLES {
+        wrong.add(too_many("Roles", roles.len(), MAX_ROLES).at("roles"));
+        return Vec::new();
+    }
+    let parsed = roles.iter().enumerate();
+    parsed.filter_map(|(n, role)| held_role(wrong, &format!("roles[{n}]"), role)).collect()
+}
+
+fn held_role(wrong: &mut Violations, prefix: &str, role: &ContactRole) -> Option<HeldRole> {
+    let at = |field: &str| path(prefix, field);
+    let term = Role::from_wire(role.role).and_then(|role| role.ok_or_else(|| blank("Role")));
+    let term = wrong.field(&at("role"), term);
+    let appointed_on = wrong.field(&at("appointed_on"), parse_date(&role.appointed_on)).flatten();
+    let resigned_on = wrong.field(&at("resigned_on"), parse_date(&role.resigned_on)).flatten();
+    wrong.field(&at("resigned_on"), period(appointed_on, resigned_on));
+    Some(HeldRole { role: term?, appointed_on, resigned_on })
+}
+
+fn period(
+    from: Option<chrono::NaiveDate>,
+    to: Option<chrono::NaiveDate>,
+) -> Result<Period, Problem> {
+    Period::new(from, to).check()
+}
+
+/// What is kept although it looks wrong.
+pub(super) fn warnings(prefix: &str, addresses: &[AddressCommand]) -> Vec<Warning> {
+    let warning = |(n, address): (usize, &AddressCommand)| {
+        let text = postcode_warning(&address.draft.address)?;
+        Some(Warning { field: format!("{prefix}[{n}].address.postcode"), text })
+    };
+    addresses.iter().enumerate().filter_map(warning).collect()
+}

@@ -1,0 +1,21 @@
+//! The records service: clients, persons, contacts, their timelines, the links
+//! of products to them, and the feed of changes.
+//!
+//! [`Application`] is one replica. A call goes through three layers: `grpc`
+//! parses and encodes, `service` runs one transaction script, `store` is the
+//! only one that knows the tables. The rules are in `domain` and in
+//! [`shared::rules`], free of all three.
+
+mod app;
+mod config;
+mod domain;
+mod error;
+mod feed;
+mod grpc;
+mod image;
+mod migrations;
+mod service;
+mod store;
+
+pub use app::{Application, StartError};
+pub use config::RecordsConfig;

@@ -1,0 +1,85 @@
+//! The change feed.
+//!
+//! A writing transaction inserts into `feed_change`, and into `feed_pending`
+//! once for every connected product. The sequencer, after the commit, turns
+//! pending rows into `feed_entry` rows with dense positions.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261120_02_feed"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES, POSTGRES_ONLY).await
+    }
+}
+
+const TABLES: &str = "
+CREATE TABLE feed_change (
+  seq {identity},
+  id {uuid} NOT NULL,
+  practice_id {key} NOT NULL,
+  record_kind text NOT NULL,
+  record_id {uuid} NOT NULL,
+  record_version bigint NOT NULL,
+  kind text NOT NULL,
+  changed_fields text NOT NULL,
+  entry_id {uuid},
+  companions text NOT NULL,
+  origin_product {key} NOT NULL,
+  origin_account {key} NOT NULL,
+  origin_user text NOT NULL,
+  import_id {uuid},
+  transaction_id {uuid} NOT NULL,
+  transaction_index bigint NOT NULL,
+  transaction_count bigint NOT NULL,
+  changed_at {time} NOT NULL
+);
+CREATE INDEX feed_change_record ON feed_change (practice_id, record_id);
+
+CREATE TABLE feed_pending (
+  product {key} NOT NULL,
+  practice_id {key} NOT NULL,
+  seq bigint NOT NULL,
+  linked boolean NOT NULL,
+  PRIMARY KEY (product, practice_id, seq)
+);
+
+CREATE TABLE feed_product (
+  product {key} NOT NULL PRIMARY KEY,
+  epoch {uuid} NOT NULL,
+  head bigint NOT NULL,
+  floor bigint NOT NULL,
+  last_practice {key} NOT NULL
+);
+
+CREATE TABLE feed_entry (
+  product {key} NOT NULL,
+  pos bigint NOT NULL,
+  seq bigint NOT NULL,
+  practice_id {key} NOT NULL,
+  linked boolean NOT NULL,
+  sequenced_at {time} NOT NULL,
+  PRIMARY KEY (product, pos)
+);
+CREATE UNIQUE INDEX feed_entry_seq ON feed_entry (product, seq);
+";
+
+/// Pending rows come and go: without this, dead ones pile up under an import
+/// and every look for the next practice walks over them.
+const POSTGRES_ONLY: &str = "
+ALTER TABLE feed_pending SET (
+  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+  autovacuum_vacuum_cost_delay = 0
+);
+";

@@ -1,0 +1,44 @@
+//! Connections: products are switched on.
+
+use shared::caller::{Caller, Product};
+
+use super::Records;
+use crate::{
+    error::{RecordError, not_connected},
+    store::connections::{self, Connection},
+};
+
+impl Records {
+    /// Switches `product` on for the caller's practice.
+    pub(crate) async fn connect(
+        &self,
+        caller: Caller,
+        product: Product,
+    ) -> Result<Connection, RecordError> {
+        let now = self.clock.now();
+        let input = (caller, product);
+        let write = self.write(input, move |tx, input| async move {
+            let (caller, product) = &*input;
+            connections::connect(&*tx, &caller.practice, product, &caller.user, now).await
+        });
+        write.await
+    }
+
+    /// The products of the caller's practice, by name.
+    pub(crate) async fn connections(
+        &self,
+        caller: &Caller,
+    ) -> Result<Vec<Connection>, RecordError> {
+        connections::list(self.db.reader(), &caller.practice).await
+    }
+
+    /// Refuses a caller whose product is not connected: it may not read either.
+    pub(crate) async fn check_connected(&self, caller: &Caller) -> Result<(), RecordError> {
+        let db = self.db.reader();
+        if connections::is_connected(db, &caller.practice, &caller.product).await? {
+            Ok(())
+        } else {
+            Err(not_connected(caller.product.as_str()).into())
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Applying an import: chunks of records of one kind, whose parents are known.
+//!
+//! Every chunk is one transaction. What a record becomes is remembered by its
+//! link, which carries the import: a chunk that is sent again is answered as the
+//! first time, and nothing is imported twice. A bad record fails alone.
+
+mod addresses;
+mod clients;
+mod contacts;
+mod resolve;
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::ConnectionTrait;
+use shared::{
+    caller::Caller,
+    pb::{
+        imports::{ImportRecordKind, RecordStatus},
+        internal::{ApplyOutcome, ApplyParent, ApplyViolation, ResolvedLink, SourceKey},
+        records::ErrorReason,
+    },
+    rules::{
+        Violation, Violations, date,
+        import::{ImportDraft, parse_bytes},
+        reason_code,
+    },
+    status::Refusal,
+    wire::ApplyRecord,
+};
+use uuid::Uuid;
+
+use super::{
+    Records,
+    new_records::{Moment, NewRecords},
+};
+use crate::{
+    domain::link::{ImportOutcome, Link, LinkKind},
+    error::RecordError,
+    store::{changes::Audience, links},
+};
+
+/// Records of one chunk at most.
+pub(crate) const MAX_CHUNK_RECORDS: usize = 5_000;
+/// Parents that the records of one chunk may name, all together.
+pub(crate) const MAX_CHUNK_PARENTS: usize = 20_000;
+/// Source ids of one look-up at most.
+pub(crate) const MAX_KEYS: usize = 5_000;
+
+/// One record of a chunk, parsed.
+#[derive(Clone, Debug)]
+struct Incoming {
+    kind: ImportRecordKind,
+    source_id: String,
+    draft: Result<ImportDraft, Violations>,
+    parents: Vec<ApplyParent>,
+    active_from: String,
+    active_to: String,
+}
+
+impl Records {
+    /// Applies a chunk; one outcome for each record, in their order.
+    pub(crate) async fn apply_chunk(
+        &self,
+        caller: Caller,
+        records: Vec<ApplyRecord>,
+    ) -> Result<Vec<ApplyOutcome>, RecordError> {
+        let kind = check_chunk(&caller, &records)?;
+        let Some((kind, incoming)) = kind else { return Ok(Vec::new()) };
+        let at = self.moment();
+        let applied = self.write((caller, incoming), move |tx, input| async move {
+            let (caller, incoming) = &*input;
+            apply(&*tx, caller, kind, incoming, at).await.map_err(RecordError::or_raced)
+        });
+        applied.await
+    }
+
+    /// Which source ids of the caller's account are linked to a live record.
+    pub(crate) async fn resolve_links(
+        &self,
+        caller: &Caller,
+        keys: &[SourceKey],
+    ) -> Result<Vec<ResolvedLink>, RecordError> {
+        if keys.len() > MAX_KEYS {
+            return Err(too_many("keys", MAX_KEYS).into());
+        }
+        resolve::links(self.db.reader(), caller, keys).await
+    }
+}
+
+/// The kind of the records, which is one, and the records parsed; none when
+/// there are none.
+fn check_chunk(
+    caller: &Caller,
+    records: &[ApplyRecord],
+) -> Result<Option<(ImportRecordKind, Vec<Incoming>)>, Refusal> {
+    if caller.import.is_none() {
+        return Err(Refusal::internal(&"a chunk that names no import"));
+    }
+    if records.len() > MAX_CHUNK_RECORDS {
+        return Err(too_many("records", MAX_CHUNK_RECORDS));
+    }
+    if records.iter().map(|record| record.parents.len()).sum::<usize>() > MAX_CHUNK_PARENTS {
+        return Err(too_many("parents", MAX_CHUNK_PARENTS));
+    }
+    let incoming: Vec<Incoming> = records.iter().map(parse).collect();
+    let Some(kind) = incoming.first().map(|record| record.kind) else { return Ok(None) };
+    if incoming.iter().all(|record| record.kind == kind) {
+        Ok(Some((kind, incoming)))
+    } else {
+        let text = "all records of a chunk must be of one kind";
+        Err(Refusal::invalid_field("records", ErrorReason::InvalidRequest, text))
+    }
+}
+
+fn too_many(field: &str, limit: usize) -> Refusal {
+    let text = format!("at most {limit} at once");
+    Refusal::invalid_field(field, ErrorReason::ValueTooLong, text)
+}
+
+fn parse(record: &ApplyRecord) -> Incoming {
+    let parsed = parse_bytes(&record.record);
+    Incoming {
+        kind: parsed.kind,
+        source_id: parsed.source_id,
+        draft: parsed.outcome,
+        parents: record.parents.clone(),
+        active_from: record.active_from.clone(),
+        active_to: record.active_to.clone(),
+    }
+}
+
+/// What a chunk's records become, and what has to be written for it.
+struct Chunk<'a> {
+    caller: &'a Caller,
+    at: Moment,
+    link_kind: LinkKind,
+    /// Links of this account that were there before the chunk.
+    known: HashMap<String, Link>,
+    /// Source ids that the chunk has dealt with.
+    seen: HashSet<String>,
+    new: NewRecords,
+    outcomes: Vec<ApplyOutcome>,
+}
+
+async fn apply(
+    db: &impl ConnectionTrait,
+    caller: &Caller,
+    kind: ImportRecordKind,
+    incoming: &[Incoming],
+    at: Moment,
+) -> Result<Vec<ApplyOutcome>, RecordError> {
+    let audience = Audience::of(db, caller).await?;
+    let link_kind = link_kind(kind);
+    let source_ids: Vec<String> = incoming.iter().map(|record| record.source_id.clone()).collect();
+    let account = (&caller.product, &caller.account);
+    let known =
+        links::by_external_ids(db, &caller.practice, account, link_kind, &source_ids).await?;
+    let mut chunk = Chunk {
+        caller,
+        at,
+        link_kind,
+        known: known.into_iter().map(|link| (link.external_id.clone(), link)).collect(),
+        seen: HashSet::new(),
+        new: NewRecords::default(),
+        outcomes: Vec::with_capacity(incoming.len()),
+    };
+    match kind {
+        ImportRecordKind::Client => clients::apply(db, &mut chunk, incoming).await?,
+        ImportRecordKind::Contact => contacts::apply(db, &mut chunk, incoming).await?,
+        ImportRecordKind::Address => addresses::apply(db, &mut chunk, incoming).await?,
+        ImportRecordKind::Unspecified => {
+            chunk.outcomes.extend(incoming.iter().map(failed_own));
+        }
+    }
+    chunk.new.write(db, caller, &audience, at).await?;
+    Ok(chunk.outcomes)
+}
+
+impl Chunk<'_> {
+    /// The outcome of a record that needs no judgement: it is linked already, it
+    /// is not valid, or the chunk had its source id before. Otherwise its draft.
+    fn admit<'r>(&mut self, record: &'r Incoming) -> Result<&'r ImportDraft, ApplyOutcome> {
+        if let Some(link) = self.known.get(&record.source_id) {
+            return Err(self.known_outcome(link));
+        }
+        let draft = record.draft.as_ref().map_err(|_| failed_own(record))?;
+        if self.seen.insert(record.source_id.clone()) {
+            Ok(draft)
+        } else {
+            let text = "Source id is used twice";
+            Err(failed(vec![Violation::new("source_id", ErrorReason::DuplicateKey, text)]))
+        }
+    }
+
+    /// As the first time, when this import made the link; skipped, when the
+    /// record came through another door.
+    fn known_outcome(&self, link: &Link) -> ApplyOutcome {
+        let status = match link.import {
+            Some((import, ImportOutcome::Imported)) if Some(import) == self.caller.import => {
+                RecordStatus::Imported
+            }
+            Some((import, ImportOutcome::Linked)) if Some(import) == self.caller.import => {
+                RecordStatus::Linked
+            }
+            _ => RecordStatus::Skipped,
+        };
+        outcome(status, self.link_kind, link.record_id)
+    }
+
+    /// Links a record under the source id, and notes the outcome.
+    fn link(&mut self, record: &Incoming, record_id: Uuid, outcome: ImportOutcome) -> ApplyOutcome {
+        self.new.links.push(Link {
+            product: self.caller.product.clone(),
+            account: self.caller.account.clone(),
+            kind: self.link_kind,
+            external_id: record.source_id.clone(),
+            record_id,
+            import: self.caller.import.map(|import| (import, outcome)),
+            linked_at: self.at.now,
+            linked_by: self.caller.user.clone(),
+        });
+        let status = match outcome {
+            ImportOutcome::Imported => RecordStatus::Imported,
+            ImportOutcome::Linked => RecordStatus::Linked,
+        };
+        self::outcome(status, self.link_kind, record_id)
+    }
+}
+
+/// The kind of link that a kind of record makes.
+fn link_kind(kind: ImportRecordKind) -> LinkKind {
+    match kind {
+        ImportRecordKind::Contact => LinkKind::Person,
+        ImportRecordKind::Address => LinkKind::Entry,
+        ImportRecordKind::Client | ImportRecordKind::Unspecified => LinkKind::Client,
+    }
+}
+
+/// The id of a linked record as callers see it.
+fn record_text(kind: LinkKind, id: Uuid) -> String {
+    use shared::ids::{IdKind, text};
+    match kind {
+        LinkKind::Client => text(IdKind::Client, id),
+        LinkKind::Person => text(IdKind::Person, id),
+        LinkKind::Entry => text(IdKind::Entry, id),
+    }
+}
+
+fn outcome(status: RecordStatus, kind: LinkKind, id: Uuid) -> ApplyOutcome {
+    ApplyOutcome { status: status.into(), record_id: record_text(kind, id), violations: Vec::new() }
+}
+
+/// A record that fails, with all that is wrong with it.
+fn failed(violations: Vec<Violation>) -> ApplyOutcome {
+    let violation = |violation: Violation| ApplyViolation {
+        field: violation.field,
+        reason: reason_code(violation.reason).to_owned(),
+        text: violation.text,
+    };
+    ApplyOutcome {
+        status: RecordStatus::Failed.into(),
+        record_id: String::new(),
+        violations: violations.into_iter().map(violation).collect(),
+    }
+}
+
+/// A record whose own fields are not valid.
+fn failed_own(record: &Incoming) -> ApplyOutcome {
+    match &record.draft {
+        Err(violations) => failed(violations.clone().into_vec()),
+        Ok(_) => failed(vec![Violation::new(
+            "",
+            ErrorReason::UnreadableRecord,
+            "Record could not be read",
+        )]),
+    }
+}
+
+/// A record whose parent is not there any longer.
+fn parent_gone(field: &str, source_id: &str) -> ApplyOutcome {
+    let text = format!("Parent record was not found: {source_id}");
+    failed(vec![Violation::new(field, ErrorReason::ParentNotFound, text)])
+}
+
+/// The period that the import has worked out for an address.
+fn period_of(record: &Incoming) -> Option<date::Period> {
+    let from = date::parse_date(&record.active_from).ok()?;
+    let to = date::parse_date(&record.active_to).ok()?;
+    let period = date::Period::new(from, to);
+    period.is_valid().then_some(period)
+}

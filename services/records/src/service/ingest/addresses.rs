@@ -1,0 +1,206 @@
+//! Addresses of an import: added to the timelines of clients and persons, or
+//! linked to the equal entry that stands there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sea_orm::ConnectionTrait;
+use shared::{
+    ids::{self, IdKind, new_uuid},
+    pb::{
+        internal::ApplyOutcome,
+        records::{ChangeKind, ErrorReason, RecordKind, RecordState},
+    },
+    rules::{Violation, draft::AddressDraft, import::ImportDraft, value::Value},
+};
+use uuid::Uuid;
+
+use super::{Chunk, Incoming, failed, failed_own, parent_gone, period_of};
+use crate::{
+    domain::{
+        change::Change,
+        link::ImportOutcome,
+        record::{Client, Life, Person, RecordRef},
+        timeline::{self, Entry, Placement, TimelineKey},
+    },
+    error::RecordError,
+    image,
+    service::create::describe,
+    store::{clients, entries, images, links, persons},
+};
+
+/// A client or a person that addresses are added to.
+enum Owner {
+    Client(Client),
+    Person(Person),
+}
+
+impl Owner {
+    fn life(&mut self) -> &mut Life {
+        match self {
+            Self::Client(client) => &mut client.life,
+            Self::Person(person) => &mut person.life,
+        }
+    }
+}
+
+/// The owners of a chunk's addresses, with their timelines as they grow.
+struct Owners {
+    rows: BTreeMap<RecordRef, Owner>,
+    entries: HashMap<Uuid, Vec<Entry>>,
+    /// Entries that the caller's account has linked already.
+    taken: HashSet<Uuid>,
+    /// Owners whose timelines have grown.
+    changed: HashSet<RecordRef>,
+}
+
+pub(super) async fn apply(
+    db: &impl ConnectionTrait,
+    chunk: &mut Chunk<'_>,
+    incoming: &[Incoming],
+) -> Result<(), RecordError> {
+    let mut owners = owners(db, chunk, incoming).await?;
+    for record in incoming {
+        let outcome = match chunk.admit(record) {
+            Err(outcome) => outcome,
+            Ok(ImportDraft::Address { owner_source_id, address, .. }) => {
+                let owner = record.parents.first();
+                let owner = owner.and_then(|parent| RecordRef::parse(&parent.record_id));
+                match owner.filter(|owner| owners.rows.contains_key(owner)) {
+                    None => parent_gone("owner_source_id", owner_source_id),
+                    Some(owner) => place(chunk, record, address, owner, &mut owners),
+                }
+            }
+            Ok(_) => failed_own(record),
+        };
+        chunk.outcomes.push(outcome);
+    }
+    replace_images(db, chunk, &owners).await
+}
+
+/// Locks the owners: clients first, then persons, each in the order of their
+/// ids, as every writer does.
+async fn owners(
+    db: &impl ConnectionTrait,
+    chunk: &Chunk<'_>,
+    incoming: &[Incoming],
+) -> Result<Owners, RecordError> {
+    let caller = chunk.caller;
+    let parents = incoming.iter().filter_map(|record| record.parents.first());
+    let named: HashSet<RecordRef> =
+        parents.filter_map(|parent| RecordRef::parse(&parent.record_id)).collect();
+    let of_kind = |kind| named.iter().filter(move |r| r.kind == kind).map(|r| r.id).collect();
+    let client_ids: Vec<Uuid> = of_kind(RecordKind::Client);
+    let person_ids: Vec<Uuid> = of_kind(RecordKind::Person);
+    let mut rows = BTreeMap::new();
+    for client in clients::lock(db, &caller.practice, &client_ids).await? {
+        rows.insert(RecordRef::client(client.id), Owner::Client(client));
+    }
+    for person in persons::lock(db, &caller.practice, &person_ids).await? {
+        rows.insert(RecordRef::person(person.id), Owner::Person(person));
+    }
+    rows.retain(|_, owner| owner.life().state == RecordState::Active);
+    let ids: Vec<Uuid> = rows.keys().map(|record| record.id).collect();
+    let entries = entries::of_owners(db, &caller.practice, &ids).await?;
+    let addresses = entries.values().flatten().filter(|entry| is_address(entry));
+    let addresses: Vec<Uuid> = addresses.map(|entry| entry.id).collect();
+    let account = (&caller.product, &caller.account);
+    let taken = links::linked_records(db, &caller.practice, account, &addresses).await?;
+    let taken = taken.into_iter().collect();
+    Ok(Owners { rows, entries, taken, changed: HashSet::new() })
+}
+
+fn is_address(entry: &Entry) -> bool {
+    matches!(entry.timeline, TimelineKey::Address(_))
+}
+
+/// Finds the place of an address on its owner's timeline.
+fn place(
+    chunk: &mut Chunk<'_>,
+    record: &Incoming,
+    draft: &AddressDraft,
+    owner: RecordRef,
+    owners: &mut Owners,
+) -> ApplyOutcome {
+    let Some(period) = period_of(record) else { return failed_own(record) };
+    let timeline = TimelineKey::Address(draft.address_type);
+    let value = Value::Address(draft.address.clone());
+    let all = owners.entries.entry(owner.id).or_default();
+    let same: Vec<Entry> = all.iter().filter(|e| e.timeline == timeline).cloned().collect();
+    let taken = |id| owners.taken.contains(&id);
+    match timeline::place(&same, &value, period, chunk.at.today, taken) {
+        Err(refusal) => failed(vec![violation(&refusal)]),
+        Ok(Placement::Equal(id)) => {
+            owners.taken.insert(id);
+            chunk.link(record, id, ImportOutcome::Linked)
+        }
+        Ok(Placement::Added) => {
+            let id = chunk.new.entry(owner.id, timeline, value, period);
+            all.extend(chunk.new.entries.last().cloned());
+            owners.taken.insert(id);
+            added(chunk, owner, id, owners);
+            chunk.link(record, id, ImportOutcome::Imported)
+        }
+    }
+}
+
+fn violation(refusal: &timeline::Refusal) -> Violation {
+    let text = match refusal {
+        timeline::Refusal::Overlap(ids) => {
+            let named = ids.iter().take(5).map(|id| ids::text(IdKind::Entry, *id));
+            format!("Period overlaps {}", named.collect::<Vec<_>>().join(", "))
+        }
+        other => describe(other).to_owned(),
+    };
+    let reason: ErrorReason = refusal.reason();
+    Violation::new("active_from", reason, text)
+}
+
+/// Notes the change of the owner that an added entry is.
+fn added(chunk: &mut Chunk<'_>, owner: RecordRef, entry: Uuid, owners: &mut Owners) {
+    let Some(row) = owners.rows.get_mut(&owner) else { return };
+    let life = row.life();
+    *life = life.changed(chunk.at.now);
+    let version = life.version;
+    let companions = match row {
+        Owner::Client(client) => client.person_id.map(RecordRef::person).into_iter().collect(),
+        Owner::Person(_) => Vec::new(),
+    };
+    owners.changed.insert(owner);
+    chunk.new.changes.push(Change {
+        id: new_uuid(),
+        record: owner,
+        version,
+        kind: ChangeKind::EntryAdded,
+        entry_id: Some(entry),
+        companions,
+        new_record: false,
+    });
+}
+
+async fn replace_images(
+    db: &impl ConnectionTrait,
+    chunk: &Chunk<'_>,
+    owners: &Owners,
+) -> Result<(), RecordError> {
+    let (mut clients, mut persons) = (Vec::new(), Vec::new());
+    let today = chunk.at.today;
+    for (record, owner) in &owners.rows {
+        if !owners.changed.contains(record) {
+            continue;
+        }
+        let entries = owners.entries.get(&record.id).map_or(&[] as &[Entry], Vec::as_slice);
+        match owner {
+            Owner::Client(client) => {
+                let image = image::client(client, entries, today);
+                clients.push(images::NewImage::of_client(client.id, &image));
+            }
+            Owner::Person(person) => {
+                let image = image::person(person, entries, today);
+                persons.push(images::NewImage::of_person(person.id, &image));
+            }
+        }
+    }
+    let (practice, now) = (&chunk.caller.practice, chunk.at.now);
+    images::replace(db, practice, RecordKind::Client, clients, now).await?;
+    images::replace(db, practice, RecordKind::Person, persons, now).await
+}

@@ -1,0 +1,211 @@
+//! Contacts of an import: a person with its places, created, or linked to the
+//! same person where the client has it already.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::NaiveDate;
+use sea_orm::ConnectionTrait;
+use shared::{
+    ids::new_uuid,
+    pb::{
+        internal::ApplyOutcome,
+        records::{self as pb, ChangeKind, RecordKind, RecordState},
+    },
+    rules::{
+        draft::PersonDraft,
+        import::{ContactPlace, ImportDraft},
+        value::PersonName,
+    },
+};
+use uuid::Uuid;
+
+use super::{Chunk, Incoming, failed_own, parent_gone};
+use crate::{
+    domain::{
+        change::Change,
+        link::ImportOutcome,
+        record::{Contact, HeldRole, Life, Person, RecordRef},
+    },
+    error::RecordError,
+    service::reading::decode,
+    store::{clients, contacts, images, links, persons},
+};
+
+/// What makes two persons of one client the same: name and day of birth.
+type Likeness = (String, Option<NaiveDate>);
+
+/// What the chunk knows of the clients that its contacts belong to.
+struct Places {
+    /// The clients that are there.
+    clients: HashSet<Uuid>,
+    /// Persons of a client that are not linked to the caller's account yet, by
+    /// likeness; the oldest first.
+    persons: HashMap<(Uuid, Likeness), BTreeMap<Uuid, Person>>,
+    /// The images of those persons.
+    images: HashMap<Uuid, pb::Person>,
+    /// Where those persons have a place.
+    taken: HashSet<(Uuid, Uuid)>,
+}
+
+pub(super) async fn apply(
+    db: &impl ConnectionTrait,
+    chunk: &mut Chunk<'_>,
+    incoming: &[Incoming],
+) -> Result<(), RecordError> {
+    let mut places = places(db, chunk, incoming).await?;
+    let mut linked = Vec::new();
+    for record in incoming {
+        let outcome = match chunk.admit(record) {
+            Err(outcome) => outcome,
+            Ok(ImportDraft::Contact { person, clients }) => {
+                match resolve(record, clients, &places) {
+                    Err(outcome) => outcome,
+                    Ok(held) => place(chunk, record, person, held, &mut places, &mut linked),
+                }
+            }
+            Ok(_) => failed_own(record),
+        };
+        chunk.outcomes.push(outcome);
+    }
+    let (practice, now) = (&chunk.caller.practice, chunk.at.now);
+    images::replace(db, practice, RecordKind::Person, linked, now).await
+}
+
+/// The clients of a contact that the import has found, with the roles there.
+/// Clients that were excluded are not among the parents, and are left out.
+fn resolve(
+    record: &Incoming,
+    clients: &[ContactPlace],
+    places: &Places,
+) -> Result<Vec<(Uuid, Vec<HeldRole>)>, ApplyOutcome> {
+    let mut held = Vec::new();
+    for parent in &record.parents {
+        let id = RecordRef::parse(&parent.record_id).filter(|r| r.kind == RecordKind::Client);
+        let id = id.map(|record| record.id).filter(|id| places.clients.contains(id));
+        let id = id.ok_or_else(|| parent_gone("client_source_id", &parent.source_id))?;
+        let place = clients.iter().find(|place| place.client_source_id == parent.source_id);
+        let place = place.ok_or_else(|| parent_gone("client_source_id", &parent.source_id))?;
+        held.push((id, place.roles.iter().copied().map(HeldRole::undated).collect()));
+    }
+    match clients.first() {
+        Some(first) if held.is_empty() => {
+            Err(parent_gone("client_source_id", &first.client_source_id))
+        }
+        _ => Ok(held),
+    }
+}
+
+async fn places(
+    db: &impl ConnectionTrait,
+    chunk: &Chunk<'_>,
+    incoming: &[Incoming],
+) -> Result<Places, RecordError> {
+    let caller = chunk.caller;
+    let parents = incoming.iter().flat_map(|record| &record.parents);
+    let parents = parents.filter_map(|parent| RecordRef::parse(&parent.record_id));
+    let ids: HashSet<Uuid> = parents.map(|record| record.id).collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let found = clients::lock(db, &caller.practice, &ids).await?;
+    let active = found.iter().filter(|client| client.life.state == RecordState::Active);
+    let clients: HashSet<Uuid> = active.map(|client| client.id).collect();
+    let of_clients = contacts::of_clients(db, &caller.practice, &ids).await?;
+    let person_ids: HashSet<Uuid> = of_clients.iter().map(|contact| contact.person_id).collect();
+    let person_ids: Vec<Uuid> = person_ids.into_iter().collect();
+    let account = (&caller.product, &caller.account);
+    let own = links::linked_records(db, &caller.practice, account, &person_ids).await?;
+    let own: HashSet<Uuid> = own.into_iter().collect();
+    let free: Vec<Uuid> = person_ids.into_iter().filter(|id| !own.contains(id)).collect();
+    let mut places =
+        Places { clients, persons: HashMap::new(), images: HashMap::new(), taken: HashSet::new() };
+    if free.is_empty() {
+        return Ok(places);
+    }
+    let rows = persons::lock(db, &caller.practice, &free).await?;
+    let rows: HashMap<Uuid, Person> = rows.into_iter().map(|person| (person.id, person)).collect();
+    let records: Vec<RecordRef> = free.iter().copied().map(RecordRef::person).collect();
+    let images = images::get_all(db, &[caller.practice.to_string()], &records).await?;
+    for (id, image) in images {
+        places.images.insert(id, decode(image)?);
+    }
+    for contact in contacts::of_persons(db, &caller.practice, &free).await? {
+        places.taken.insert((contact.client_id, contact.person_id));
+        let person = rows.get(&contact.person_id).zip(places.images.get(&contact.person_id));
+        if let Some((person, image)) = person {
+            let key = (contact.client_id, likeness_of_image(person, image));
+            places.persons.entry(key).or_default().insert(person.id, person.clone());
+        }
+    }
+    Ok(places)
+}
+
+fn likeness_of_image(person: &Person, image: &pb::Person) -> Likeness {
+    let name = image.name.clone().unwrap_or_default();
+    let key = PersonName::parse(&name, "").map(|name| name.match_key()).unwrap_or_default();
+    (key, person.birth_date)
+}
+
+/// Links the record to the same person at one of its clients, or creates the
+/// person; then gives it the places that it does not have.
+fn place(
+    chunk: &mut Chunk<'_>,
+    record: &Incoming,
+    draft: &PersonDraft,
+    held: Vec<(Uuid, Vec<HeldRole>)>,
+    places: &mut Places,
+    linked: &mut Vec<images::NewImage>,
+) -> ApplyOutcome {
+    let likeness = (draft.name.match_key(), draft.birth_date);
+    let same = held.iter().find_map(|(client, _)| {
+        let same = places.persons.get(&(*client, likeness.clone()))?;
+        same.values().next().cloned()
+    });
+    let Some(person) = same else {
+        let id = chunk.new.person(draft.clone(), chunk.at);
+        let contacts = add_places(chunk, id, held, &HashSet::new());
+        chunk.new.created(RecordRef::person(id), contacts);
+        return chunk.link(record, id, ImportOutcome::Imported);
+    };
+    for persons in places.persons.values_mut() {
+        persons.remove(&person.id);
+    }
+    let contacts = add_places(chunk, person.id, held, &places.taken);
+    let life = person.life.changed(chunk.at.now);
+    if let Some(image) = places.images.get(&person.id) {
+        linked.push(images::NewImage::next_person(person.id, image, life));
+    }
+    chunk.new.changes.push(Change {
+        id: new_uuid(),
+        record: RecordRef::person(person.id),
+        version: life.version,
+        kind: ChangeKind::Linked,
+        entry_id: None,
+        companions: contacts,
+        new_record: false,
+    });
+    chunk.link(record, person.id, ImportOutcome::Linked)
+}
+
+/// Adds the places that the person does not have yet.
+fn add_places(
+    chunk: &mut Chunk<'_>,
+    person: Uuid,
+    held: Vec<(Uuid, Vec<HeldRole>)>,
+    taken: &HashSet<(Uuid, Uuid)>,
+) -> Vec<RecordRef> {
+    let mut added = Vec::new();
+    for (client, roles) in held {
+        if !taken.contains(&(client, person)) {
+            let id = new_uuid();
+            chunk.new.contacts.push(Contact {
+                id,
+                client_id: client,
+                person_id: person,
+                roles,
+                is_primary: false,
+                life: Life::new(chunk.at.now),
+            });
+            added.push(RecordRef::contact(id));
+        }
+    }
+    added
+}

@@ -1,0 +1,151 @@
+//! Finds the record that a caller names: by its id or by an alias.
+
+use sea_orm::ConnectionTrait;
+use shared::{
+    caller::PracticeId,
+    ids,
+    pb::records::{ErrorReason, RecordKind},
+    rules::{identifier::company_number, text::reference_key},
+    status::{Refusal, quoted},
+};
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        link::LinkKind,
+        record::{RecordRef, id_kind},
+    },
+    error::RecordError,
+    store::{clients, links},
+};
+
+/// The client that `name` names: an id, `ref:`, `company:` or `ext:`.
+///
+/// An id is not looked up: whether the client is there is the next statement's
+/// to find out.
+pub(crate) async fn client(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    field: &str,
+    name: &str,
+) -> Result<Uuid, RecordError> {
+    match name.split_once(':') {
+        Some(("ref", reference)) => {
+            let id = clients::id_by_reference(db, practice, &reference_key(reference)).await?;
+            id.ok_or_else(|| Refusal::not_found("client", name).into())
+        }
+        Some(("company", number)) => by_company_number(db, practice, field, number).await,
+        Some(("ext", external)) => {
+            by_external_id(db, practice, field, LinkKind::Client, external).await
+        }
+        _ => parse_id(RecordKind::Client, field, name, "ref:, company: or ext:"),
+    }
+}
+
+/// The person that `name` names: an id or `ext:`.
+pub(crate) async fn person(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    field: &str,
+    name: &str,
+) -> Result<Uuid, RecordError> {
+    match name.split_once(':') {
+        Some(("ext", external)) => {
+            by_external_id(db, practice, field, LinkKind::Person, external).await
+        }
+        _ => parse_id(RecordKind::Person, field, name, "ext:"),
+    }
+}
+
+/// The client or person that `name` names. An `ext:` alias names a client; the
+/// person of the same external id, when there is no such client.
+pub(crate) async fn client_or_person(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    field: &str,
+    name: &str,
+) -> Result<RecordRef, RecordError> {
+    if name.starts_with(id_kind(RecordKind::Person).prefix()) {
+        return Ok(RecordRef::person(person(db, practice, field, name).await?));
+    }
+    match client(db, practice, field, name).await {
+        Err(RecordError::Refused(refusal))
+            if name.starts_with("ext:") && refusal.reason() == ErrorReason::NotFound =>
+        {
+            Ok(RecordRef::person(person(db, practice, field, name).await?))
+        }
+        found => Ok(RecordRef::client(found?)),
+    }
+}
+
+async fn by_company_number(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    field: &str,
+    number: &str,
+) -> Result<Uuid, RecordError> {
+    let number = company_number(number)
+        .map_err(|problem| Refusal::invalid(vec![problem.at(field)]))?
+        .ok_or_else(|| invalid_id(field, "company: needs a company number"))?;
+    let found = clients::ids_by_company_number(db, practice, &number).await?;
+    match found.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Refusal::not_found("client", &format!("company:{number}")).into()),
+        more => Err(ambiguous(more).into()),
+    }
+}
+
+fn ambiguous(clients: &[Uuid]) -> Refusal {
+    let ids = clients.iter().map(|id| RecordRef::client(*id).text()).collect::<Vec<_>>().join(", ");
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::AmbiguousAlias,
+        format!("several clients have this company number, {ids} among them; use an id"),
+    )
+    .with("ids", ids)
+}
+
+async fn by_external_id(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    field: &str,
+    kind: LinkKind,
+    external: &str,
+) -> Result<Uuid, RecordError> {
+    let mut parts = external.splitn(3, '/');
+    let parsed = parts
+        .next()
+        .and_then(|product| product.parse().ok())
+        .zip(parts.next().and_then(|account| account.parse().ok()).zip(parts.next()));
+    let Some((product, (account, external_id))) = parsed else {
+        return Err(invalid_id(
+            field,
+            "write ext:product/account/id, such as ext:manager/main/123",
+        )
+        .into());
+    };
+    let external_id = shared::rules::text::normalise(external_id);
+    let account = (&product, &account);
+    let links = links::by_external_ids(db, practice, account, kind, &[external_id]).await?;
+    let link = links.into_iter().next();
+    let what = if kind == LinkKind::Person { "person" } else { "client" };
+    link.map(|link| link.record_id)
+        .ok_or_else(|| Refusal::not_found(what, &format!("ext:{external}")).into())
+}
+
+fn parse_id(kind: RecordKind, field: &str, text: &str, aliases: &str) -> Result<Uuid, RecordError> {
+    let kind = id_kind(kind);
+    ids::parse(kind, text).ok_or_else(|| {
+        let prefix = kind.prefix();
+        let text = format!(
+            "{:?} does not name a {kind}: use an id such as {prefix}0197…, or an alias with {aliases}",
+            quoted(text)
+        );
+        invalid_id(field, text).into()
+    })
+}
+
+fn invalid_id(field: &str, text: impl Into<String>) -> Refusal {
+    Refusal::invalid_field(field, ErrorReason::InvalidId, text)
+}

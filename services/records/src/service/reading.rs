@@ -1,0 +1,172 @@
+//! Reading records: their images, as they are.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde::Serialize;
+use shared::{
+    caller::Caller,
+    page,
+    pb::records::{Client, Contact, ContactWithPerson, Entry, Person},
+    status::Refusal,
+};
+use uuid::Uuid;
+
+use super::{Records, contacts::OfWhat, names};
+use crate::{
+    domain::record::{RecordRef, id_kind},
+    error::RecordError,
+    store::{clients, contacts, images},
+};
+
+/// Which page of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct PageRequest {
+    pub(crate) size: u64,
+    pub(crate) token: String,
+}
+
+/// What a page's token is bound to, beside the practice.
+#[derive(Serialize)]
+struct ListKey<'a, A> {
+    list: &'static str,
+    practice: &'a str,
+    arguments: A,
+}
+
+impl Records {
+    /// A client, with the person of an individual.
+    pub(crate) async fn client(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<(Client, Option<Person>), RecordError> {
+        self.check_connected(caller).await?;
+        let db = self.db.reader();
+        let id = names::client(db, &caller.practice, "client", name).await?;
+        let image = images::get(db, &caller.practice, RecordRef::client(id)).await?;
+        let client: Client = decode(image.ok_or_else(|| Refusal::not_found("client", name))?)?;
+        let person = match RecordRef::parse(&client.person_id) {
+            Some(person) => images::get(db, &caller.practice, person).await?,
+            None => None,
+        };
+        Ok((client, person.map(decode).transpose()?))
+    }
+
+    /// A person.
+    pub(crate) async fn person(&self, caller: &Caller, name: &str) -> Result<Person, RecordError> {
+        self.check_connected(caller).await?;
+        let db = self.db.reader();
+        let id = names::person(db, &caller.practice, "person", name).await?;
+        let image = images::get(db, &caller.practice, RecordRef::person(id)).await?;
+        decode(image.ok_or_else(|| Refusal::not_found("person", name))?)
+    }
+
+    /// The entries of a client or a person, by timeline and from the earliest
+    /// on, with the statuses of today.
+    pub(crate) async fn entries(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<Vec<Entry>, RecordError> {
+        self.check_connected(caller).await?;
+        let db = self.db.reader();
+        let record = names::client_or_person(db, &caller.practice, "record", name).await?;
+        let image = images::get(db, &caller.practice, record).await?;
+        let kind = id_kind(record.kind).to_string();
+        let image = image.ok_or_else(|| Refusal::not_found(&kind, name))?;
+        match record.kind {
+            shared::pb::records::RecordKind::Person => Ok(decode::<Person>(image)?.entries),
+            _ => Ok(decode::<Client>(image)?.entries),
+        }
+    }
+
+    /// A page of clients, with the token of the next.
+    pub(crate) async fn list_clients(
+        &self,
+        caller: &Caller,
+        mut which: clients::PageOf,
+        request: PageRequest,
+    ) -> Result<(Vec<Client>, String), RecordError> {
+        self.check_connected(caller).await?;
+        let arguments = (&which.linked_product, which.show_orphaned);
+        let key = ListKey { list: "clients", practice: caller.practice.as_str(), arguments };
+        which.after = page::begin_after(&request.token, &key)?;
+        let key = ListKey {
+            list: "clients",
+            practice: caller.practice.as_str(),
+            arguments: (&which.linked_product, which.show_orphaned),
+        };
+        let rows = clients::page(self.db.reader(), &caller.practice, &which, request.size + 1);
+        let (rows, next) = cut(rows.await?, request.size, &key, |(id, _)| *id);
+        let clients = rows.into_iter().map(|(_, image)| decode(image.into()));
+        Ok((clients.collect::<Result<_, _>>()?, next))
+    }
+
+    /// A page of the contacts of a client, or of the places of a person.
+    pub(crate) async fn list_contacts(
+        &self,
+        caller: &Caller,
+        of: OfWhat,
+        request: PageRequest,
+    ) -> Result<(Vec<ContactWithPerson>, String), RecordError> {
+        self.check_connected(caller).await?;
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let (record, of) = match of {
+            OfWhat::Client(name) => {
+                let id = names::client(db, practice, "client", &name).await?;
+                (RecordRef::client(id), contacts::PageOf::Client(id))
+            }
+            OfWhat::Person(name) => {
+                let id = names::person(db, practice, "person", &name).await?;
+                (RecordRef::person(id), contacts::PageOf::Person(id))
+            }
+        };
+        if images::get(db, practice, record).await?.is_none() {
+            return Err(
+                Refusal::not_found(&id_kind(record.kind).to_string(), &record.text()).into()
+            );
+        }
+        let key =
+            ListKey { list: "contacts", practice: practice.as_str(), arguments: record.text() };
+        let after = page::begin_after(&request.token, &key)?;
+        let rows = contacts::page(db, practice, of, after, request.size + 1).await?;
+        let (rows, next) = cut(rows, request.size, &key, |(id, _, _)| *id);
+        let persons: Vec<RecordRef> =
+            rows.iter().map(|(_, id, _)| RecordRef::person(*id)).collect();
+        let persons = images::get_all(db, &[practice.to_string()], &persons).await?;
+        let contact = |(_, person, image)| with_person(image, &person, &persons);
+        Ok((rows.into_iter().map(contact).collect::<Result<_, _>>()?, next))
+    }
+}
+
+fn with_person(
+    contact: Vec<u8>,
+    person: &Uuid,
+    persons: &HashMap<Uuid, Bytes>,
+) -> Result<ContactWithPerson, RecordError> {
+    let person = persons.get(person).cloned().map(decode).transpose()?;
+    Ok(ContactWithPerson { contact: Some(decode::<Contact>(contact.into())?), person })
+}
+
+/// The rows of a page, of which one more was read than it holds, and the token
+/// of the next page.
+fn cut<T>(
+    mut rows: Vec<T>,
+    size: u64,
+    key: &impl Serialize,
+    id: impl Fn(&T) -> Uuid,
+) -> (Vec<T>, String) {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if rows.len() <= size {
+        return (rows, String::new());
+    }
+    rows.truncate(size);
+    let next = rows.last().map(|last| page::token(key, &id(last)));
+    (rows, next.unwrap_or_default())
+}
+
+/// Decodes an image that we have encoded ourselves.
+pub(crate) fn decode<T: prost::Message + Default>(image: Bytes) -> Result<T, RecordError> {
+    T::decode(image).map_err(|_| RecordError::Corrupt("an image"))
+}

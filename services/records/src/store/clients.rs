@@ -1,0 +1,244 @@
+//! Clients.
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, Query},
+};
+use shared::{
+    caller::PracticeId,
+    db::{UniqueKey, insert_all, violates},
+    pb::records::{ClientType, Jurisdiction, RecordState},
+    rules::{
+        draft::{Identifiers, Reference},
+        terms::Term,
+    },
+};
+use uuid::Uuid;
+
+use super::{
+    entities::{client, link},
+    text::{Stored as _, from_json, pieces, to_json},
+};
+use crate::{
+    domain::record::{Client, Life},
+    error::{RecordError, Taken},
+};
+
+/// No two clients of a practice share a reference.
+const REFERENCE_KEY: UniqueKey =
+    UniqueKey { name: "client_reference", columns: "client.practice_id, client.reference_key" };
+
+/// Inserts new clients with their images.
+///
+/// # Errors
+///
+/// [`Taken::Reference`] when a reference is used already; the transaction is
+/// lost then.
+pub(crate) async fn insert(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    clients: Vec<(Client, Vec<u8>)>,
+) -> Result<(), RecordError> {
+    let rows = clients.into_iter().map(|(client, image)| to_row(practice, client, image));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let inserted = insert_all(db, rows.into_iter().map(client::Model::into_active_model).collect());
+    inserted.await.map_err(|error| {
+        if violates(&error, &REFERENCE_KEY) {
+            RecordError::Taken(Taken::Reference)
+        } else {
+            error.into()
+        }
+    })
+}
+
+/// The clients with these ids, locked until the end of the transaction, in the
+/// order of their ids, so that two writers never wait for each other; those of
+/// other practices are not there. On SQLite the one writer holds the only lock
+/// there is.
+pub(crate) async fn lock(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    ids: &[Uuid],
+) -> Result<Vec<Client>, RecordError> {
+    let mut clients = Vec::new();
+    for ids in pieces(ids) {
+        let query = of(practice).filter(client::COLUMN.id.is_in(ids));
+        clients.extend(read_locked(query, db).await?);
+    }
+    Ok(clients)
+}
+
+/// The clients with these references, compared by their keys; locked as by
+/// [`lock`].
+pub(crate) async fn lock_by_references(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    keys: &[String],
+) -> Result<Vec<Client>, RecordError> {
+    let mut clients = Vec::new();
+    for keys in pieces(keys) {
+        let query = of(practice).filter(client::COLUMN.reference_key.is_in(keys));
+        clients.extend(read_locked(query, db).await?);
+    }
+    Ok(clients)
+}
+
+/// The client with this reference.
+pub(crate) async fn id_by_reference(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    key: &str,
+) -> Result<Option<Uuid>, RecordError> {
+    let query = of(practice).filter(client::COLUMN.reference_key.eq(key));
+    Ok(ids(query, db, 1).await?.into_iter().next())
+}
+
+/// Up to two clients with this company number: enough to know whether it names
+/// one.
+pub(crate) async fn ids_by_company_number(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    number: &str,
+) -> Result<Vec<Uuid>, RecordError> {
+    ids(of(practice).filter(client::COLUMN.company_number.eq(number)), db, 2).await
+}
+
+/// Which clients a page shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageOf {
+    /// Those after this one.
+    pub(crate) after: Option<Uuid>,
+    /// Those that this product is linked to.
+    pub(crate) linked_product: Option<String>,
+    /// Also those that wait for their removal.
+    pub(crate) show_orphaned: bool,
+}
+
+/// A page of images in the order of creation, with the ids to go on from.
+pub(crate) async fn page(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    which: &PageOf,
+    limit: u64,
+) -> Result<Vec<(Uuid, Vec<u8>)>, RecordError> {
+    let mut query = of(practice);
+    if let Some(after) = which.after {
+        query = query.filter(client::COLUMN.id.gt(after));
+    }
+    if !which.show_orphaned {
+        query = query.filter(client::COLUMN.state.eq(RecordState::Active.stored()));
+    }
+    if let Some(product) = &which.linked_product {
+        query = query.filter(client::Column::Id.in_subquery(linked_ids(practice, product)));
+    }
+    let rows = query
+        .order_by_asc(client::Column::Id)
+        .limit(limit)
+        .select_only()
+        .columns([client::Column::Id, client::Column::Image])
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows)
+}
+
+fn linked_ids(practice: &PracticeId, product: &str) -> sea_orm::sea_query::SelectStatement {
+    Query::select()
+        .column(link::Column::RecordId)
+        .from(link::Entity)
+        .and_where(Expr::col(link::Column::PracticeId).eq(practice.as_str()))
+        .and_where(Expr::col(link::Column::Product).eq(product))
+        .to_owned()
+}
+
+fn of(practice: &PracticeId) -> sea_orm::Select<client::Entity> {
+    client::Entity::find().filter(client::COLUMN.practice_id.eq(practice.as_str()))
+}
+
+async fn read_locked(
+    query: sea_orm::Select<client::Entity>,
+    db: &impl ConnectionTrait,
+) -> Result<Vec<Client>, RecordError> {
+    let query = query.order_by_asc(client::Column::Id).lock_exclusive();
+    query.all(db).await?.into_iter().map(from_row).collect()
+}
+
+async fn ids(
+    query: sea_orm::Select<client::Entity>,
+    db: &impl ConnectionTrait,
+    limit: u64,
+) -> Result<Vec<Uuid>, RecordError> {
+    let query = query.order_by_asc(client::Column::Id).limit(limit);
+    Ok(query.select_only().column(client::Column::Id).into_tuple().all(db).await?)
+}
+
+fn to_row(
+    practice: &PracticeId,
+    client: Client,
+    image: Vec<u8>,
+) -> Result<client::Model, RecordError> {
+    let Client {
+        id,
+        client_type,
+        jurisdiction,
+        reference,
+        person_id,
+        identifiers,
+        emails,
+        phones,
+        life,
+    } = client;
+    let Identifiers { company_number, utr, vat_number, paye_reference } = identifiers;
+    let Life { state, version, created_at, updated_at } = life;
+    Ok(client::Model {
+        practice_id: practice.to_string(),
+        id,
+        client_type: client_type.name().to_owned(),
+        jurisdiction: jurisdiction.name().to_owned(),
+        reference: reference.text,
+        reference_key: reference.key,
+        person_id,
+        company_number,
+        utr,
+        vat_number,
+        paye_reference,
+        emails: to_json(&emails)?,
+        phones: to_json(&phones)?,
+        state: state.stored(),
+        version,
+        created_at,
+        updated_at,
+        image,
+    })
+}
+
+fn from_row(row: client::Model) -> Result<Client, RecordError> {
+    Ok(Client {
+        id: row.id,
+        client_type: term::<ClientType>(&row.client_type)?,
+        jurisdiction: term::<Jurisdiction>(&row.jurisdiction)?,
+        reference: Reference { text: row.reference, key: row.reference_key },
+        person_id: row.person_id,
+        identifiers: Identifiers {
+            company_number: row.company_number,
+            utr: row.utr,
+            vat_number: row.vat_number,
+            paye_reference: row.paye_reference,
+        },
+        emails: from_json(&row.emails)?,
+        phones: from_json(&row.phones)?,
+        life: Life {
+            state: RecordState::read(&row.state)?,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        },
+    })
+}
+
+/// A term by its name; "not set" is kept as empty text.
+fn term<T: Term + Default>(name: &str) -> Result<T, RecordError> {
+    let term = T::parse(name).map_err(|_| RecordError::Corrupt("a term's name"))?;
+    Ok(term.unwrap_or_default())
+}

@@ -1,0 +1,87 @@
+//! Connections: which products are switched on for a practice.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    sea_query::OnConflict,
+};
+use shared::{
+    caller::{PracticeId, Product},
+    ids,
+};
+
+use super::entities::{connection, feed_product};
+use crate::error::RecordError;
+
+/// A product that is switched on.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) product: String,
+    pub(crate) connected_at: DateTime<Utc>,
+    pub(crate) connected_by: String,
+}
+
+impl From<connection::Model> for Connection {
+    fn from(row: connection::Model) -> Self {
+        let connection::Model { practice_id: _, product, connected_at, connected_by } = row;
+        Self { product, connected_at, connected_by }
+    }
+}
+
+/// The products of the practice, by name.
+pub(crate) async fn list(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+) -> Result<Vec<Connection>, RecordError> {
+    let rows = connection::Entity::find()
+        .filter(connection::COLUMN.practice_id.eq(practice.as_str()))
+        .order_by_asc(connection::Column::Product)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// Whether the product is switched on for the practice.
+pub(crate) async fn is_connected(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    product: &Product,
+) -> Result<bool, RecordError> {
+    let key = (practice.to_string(), product.to_string());
+    Ok(connection::Entity::find_by_id(key).one(db).await?.is_some())
+}
+
+/// Switches the product on, unless it is on already, and gives it a feed.
+pub(crate) async fn connect(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    product: &Product,
+    user: &str,
+    now: DateTime<Utc>,
+) -> Result<Connection, RecordError> {
+    let feed = feed_product::Model {
+        product: product.to_string(),
+        epoch: ids::new_uuid(),
+        head: 0,
+        floor: 1,
+        last_practice: String::new(),
+    };
+    feed_product::Entity::insert(feed.into_active_model())
+        .on_conflict(OnConflict::column(feed_product::Column::Product).do_nothing().to_owned())
+        .exec_without_returning(db)
+        .await?;
+    let row = connection::Model {
+        practice_id: practice.to_string(),
+        product: product.to_string(),
+        connected_at: now,
+        connected_by: user.to_owned(),
+    };
+    let key = [connection::Column::PracticeId, connection::Column::Product];
+    connection::Entity::insert(row.clone().into_active_model())
+        .on_conflict(OnConflict::columns(key).do_nothing().to_owned())
+        .exec_without_returning(db)
+        .await?;
+    let key = (row.practice_id.clone(), row.product.clone());
+    let row = connection::Entity::find_by_id(key).one(db).await?;
+    row.map(Into::into).ok_or(RecordError::Raced)
+}

@@ -1,0 +1,171 @@
+//! Contacts.
+
+use chrono::NaiveDate;
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+use serde::{Deserialize, Serialize};
+use shared::{
+    caller::PracticeId,
+    db::{UniqueKey, insert_all, violates},
+    pb::records::{RecordState, Role},
+    rules::terms::Term as _,
+};
+use uuid::Uuid;
+
+use super::{
+    entities::contact,
+    text::{Stored as _, from_json, pieces, to_json},
+};
+use crate::{
+    domain::record::{Contact, HeldRole, Life},
+    error::{RecordError, Taken},
+};
+
+/// A person has one place at a client.
+const PLACE_KEY: UniqueKey = UniqueKey {
+    name: "contact_place",
+    columns: "contact.practice_id, contact.client_id, contact.person_id",
+};
+
+/// A role as it is kept, with short names: there is one in every contact.
+#[derive(Serialize, Deserialize)]
+struct RoleRow {
+    role: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<NaiveDate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<NaiveDate>,
+}
+
+/// Inserts new contacts with their images.
+///
+/// # Errors
+///
+/// [`Taken::Place`] when a person has a place at the client already; the
+/// transaction is lost then.
+pub(crate) async fn insert(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    contacts: Vec<(Contact, Vec<u8>)>,
+) -> Result<(), RecordError> {
+    let rows = contacts.into_iter().map(|(contact, image)| to_row(practice, &contact, image));
+    let rows = rows.map(|row| row.map(contact::Model::into_active_model));
+    let inserted = insert_all(db, rows.collect::<Result<Vec<_>, _>>()?).await;
+    inserted.map_err(|error| {
+        if violates(&error, &PLACE_KEY) { RecordError::Taken(Taken::Place) } else { error.into() }
+    })
+}
+
+/// The contacts of these clients.
+pub(crate) async fn of_clients(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    clients: &[Uuid],
+) -> Result<Vec<Contact>, RecordError> {
+    let mut contacts = Vec::new();
+    for ids in pieces(clients) {
+        let query = of(practice).filter(contact::COLUMN.client_id.is_in(ids));
+        for row in query.order_by_asc(contact::Column::Id).all(db).await? {
+            contacts.push(from_row(&row)?);
+        }
+    }
+    Ok(contacts)
+}
+
+/// The places of these persons.
+pub(crate) async fn of_persons(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    persons: &[Uuid],
+) -> Result<Vec<Contact>, RecordError> {
+    let mut contacts = Vec::new();
+    for ids in pieces(persons) {
+        let query = of(practice).filter(contact::COLUMN.person_id.is_in(ids));
+        for row in query.order_by_asc(contact::Column::Id).all(db).await? {
+            contacts.push(from_row(&row)?);
+        }
+    }
+    Ok(contacts)
+}
+
+/// Whose contacts a page shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PageOf {
+    Client(Uuid),
+    Person(Uuid),
+}
+
+/// A page of images in the order of creation: id, person, image.
+pub(crate) async fn page(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    of_what: PageOf,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<(Uuid, Uuid, Vec<u8>)>, RecordError> {
+    let mut query = match of_what {
+        PageOf::Client(id) => of(practice).filter(contact::COLUMN.client_id.eq(id)),
+        PageOf::Person(id) => of(practice).filter(contact::COLUMN.person_id.eq(id)),
+    };
+    if let Some(after) = after {
+        query = query.filter(contact::COLUMN.id.gt(after));
+    }
+    let columns = [contact::Column::Id, contact::Column::PersonId, contact::Column::Image];
+    let query = query.order_by_asc(contact::Column::Id).limit(limit);
+    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
+}
+
+fn of(practice: &PracticeId) -> sea_orm::Select<contact::Entity> {
+    contact::Entity::find().filter(contact::COLUMN.practice_id.eq(practice.as_str()))
+}
+
+fn to_row(
+    practice: &PracticeId,
+    contact: &Contact,
+    image: Vec<u8>,
+) -> Result<contact::Model, RecordError> {
+    let Contact { id, client_id, person_id, roles, is_primary, life } = contact;
+    let role = |held: &HeldRole| RoleRow {
+        role: held.role.name().to_owned(),
+        from: held.appointed_on,
+        to: held.resigned_on,
+    };
+    let Life { state, version, created_at, updated_at } = *life;
+    Ok(contact::Model {
+        practice_id: practice.to_string(),
+        id: *id,
+        client_id: *client_id,
+        person_id: *person_id,
+        roles: to_json(&roles.iter().map(role).collect::<Vec<_>>())?,
+        is_primary: *is_primary,
+        state: state.stored(),
+        version,
+        created_at,
+        updated_at,
+        image,
+    })
+}
+
+fn from_row(row: &contact::Model) -> Result<Contact, RecordError> {
+    let roles: Vec<RoleRow> = from_json(&row.roles)?;
+    let role = |role: RoleRow| {
+        let term = Role::parse(&role.role).ok().flatten();
+        let term = term.ok_or(RecordError::Corrupt("a role's name"))?;
+        Ok(HeldRole { role: term, appointed_on: role.from, resigned_on: role.to })
+    };
+    Ok(Contact {
+        id: row.id,
+        client_id: row.client_id,
+        person_id: row.person_id,
+        roles: roles.into_iter().map(role).collect::<Result<_, RecordError>>()?,
+        is_primary: row.is_primary,
+        life: Life {
+            state: RecordState::read(&row.state)?,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        },
+    })
+}

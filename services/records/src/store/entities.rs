@@ -1,0 +1,20 @@
+//! One struct for each table. Visible in `store` only; the columns are described
+//! in the migrations.
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::struct_field_names,
+    reason = "derived by SeaORM"
+)]
+
+pub(crate) mod client;
+pub(crate) mod connection;
+pub(crate) mod contact;
+pub(crate) mod entry;
+pub(crate) mod feed_change;
+pub(crate) mod feed_entry;
+pub(crate) mod feed_pending;
+pub(crate) mod feed_product;
+pub(crate) mod link;
+pub(crate) mod person;

@@ -1,0 +1,148 @@
+//! Links of products to records.
+
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _,
+};
+use shared::{
+    caller::{Account, PracticeId, Product},
+    db::{UniqueKey, insert_all, violates},
+};
+use uuid::Uuid;
+
+use super::{entities::link, text::pieces};
+use crate::{
+    domain::link::{ImportOutcome, Link, LinkKind},
+    error::{RecordError, Taken},
+};
+
+/// An external id names one record of an account of a product.
+const EXTERNAL_ID_KEY: UniqueKey = UniqueKey {
+    name: "link_pkey",
+    columns: "link.practice_id, link.product, link.account, link.kind, link.external_id",
+};
+/// A record has one external id in an account of a product.
+const RECORD_KEY: UniqueKey = UniqueKey {
+    name: "link_record",
+    columns: "link.practice_id, link.record_id, link.product, link.account",
+};
+
+/// Inserts new links.
+///
+/// # Errors
+///
+/// [`Taken::ExternalId`] or [`Taken::Link`] when one of them is there already; the
+/// transaction is lost then.
+pub(crate) async fn insert(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    links: Vec<Link>,
+) -> Result<(), RecordError> {
+    let rows = links.into_iter().map(|link| to_row(practice, link).into_active_model());
+    insert_all(db, rows.collect()).await.map_err(|error| {
+        if violates(&error, &EXTERNAL_ID_KEY) {
+            RecordError::Taken(Taken::ExternalId)
+        } else if violates(&error, &RECORD_KEY) {
+            RecordError::Taken(Taken::Link)
+        } else {
+            error.into()
+        }
+    })
+}
+
+/// The links that an account of a product has under these external ids.
+pub(crate) async fn by_external_ids(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    (product, account): (&Product, &Account),
+    kind: LinkKind,
+    external_ids: &[String],
+) -> Result<Vec<Link>, RecordError> {
+    let mut links = Vec::new();
+    for external_ids in pieces(external_ids) {
+        let query = of_account(practice, product, account)
+            .filter(link::COLUMN.kind.eq(kind.as_str()))
+            .filter(link::COLUMN.external_id.is_in(external_ids));
+        for row in query.all(db).await? {
+            links.push(from_row(row)?);
+        }
+    }
+    Ok(links)
+}
+
+/// Those of `records` that the account of the product is linked to.
+pub(crate) async fn linked_records(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    (product, account): (&Product, &Account),
+    records: &[Uuid],
+) -> Result<Vec<Uuid>, RecordError> {
+    let mut linked = Vec::new();
+    for records in pieces(records) {
+        let query = of_account(practice, product, account)
+            .filter(link::COLUMN.record_id.is_in(records))
+            .select_only()
+            .column(link::Column::RecordId);
+        linked.extend(query.into_tuple::<Uuid>().all(db).await?);
+    }
+    Ok(linked)
+}
+
+/// Which products are linked to which of `records`, in any account.
+pub(crate) async fn products_of(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[Uuid],
+) -> Result<Vec<(Uuid, String)>, RecordError> {
+    let mut products = Vec::new();
+    for records in pieces(records) {
+        let query = link::Entity::find()
+            .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(link::COLUMN.record_id.is_in(records))
+            .select_only()
+            .columns([link::Column::RecordId, link::Column::Product]);
+        products.extend(query.into_tuple::<(Uuid, String)>().all(db).await?);
+    }
+    Ok(products)
+}
+
+fn of_account(
+    practice: &PracticeId,
+    product: &Product,
+    account: &Account,
+) -> sea_orm::Select<link::Entity> {
+    link::Entity::find()
+        .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(link::COLUMN.product.eq(product.as_str()))
+        .filter(link::COLUMN.account.eq(account.as_str()))
+}
+
+fn to_row(practice: &PracticeId, link: Link) -> link::Model {
+    let Link { product, account, kind, external_id, record_id, import, linked_at, linked_by } =
+        link;
+    link::Model {
+        practice_id: practice.to_string(),
+        product: product.to_string(),
+        account: account.to_string(),
+        kind: kind.as_str().to_owned(),
+        external_id,
+        record_id,
+        import_id: import.map(|(id, _)| id),
+        outcome: import.map(|(_, outcome)| outcome.as_str().to_owned()),
+        linked_at,
+        linked_by,
+    }
+}
+
+fn from_row(row: link::Model) -> Result<Link, RecordError> {
+    let outcome = row.outcome.as_deref().and_then(ImportOutcome::parse);
+    Ok(Link {
+        product: row.product.parse().map_err(|_| RecordError::Corrupt("a product"))?,
+        account: row.account.parse().map_err(|_| RecordError::Corrupt("an account"))?,
+        kind: LinkKind::parse(&row.kind).ok_or(RecordError::Corrupt("a kind of link"))?,
+        external_id: row.external_id,
+        record_id: row.record_id,
+        import: row.import_id.zip(outcome),
+        linked_at: row.linked_at,
+        linked_by: row.linked_by,
+    })
+}

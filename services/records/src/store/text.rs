@@ -1,0 +1,61 @@
+//! Values that are kept as text: enums by their names, lists as JSON.
+
+use serde::{Serialize, de::DeserializeOwned};
+use shared::pb::records::{ChangeKind, RecordKind, RecordState};
+
+use crate::error::RecordError;
+
+/// An enum of the protocol that is kept by its name, without the prefix.
+pub(super) trait Stored: Sized {
+    const PREFIX: &'static str;
+    fn full_name(&self) -> &'static str;
+    fn from_full_name(name: &str) -> Option<Self>;
+
+    fn stored(&self) -> String {
+        self.full_name().trim_start_matches(Self::PREFIX).to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, RecordError> {
+        Self::from_full_name(&format!("{}{text}", Self::PREFIX))
+            .ok_or(RecordError::Corrupt("an enum's name"))
+    }
+}
+
+macro_rules! stored {
+    ($name:ty, $prefix:literal) => {
+        impl Stored for $name {
+            const PREFIX: &'static str = $prefix;
+
+            fn full_name(&self) -> &'static str {
+                self.as_str_name()
+            }
+
+            fn from_full_name(name: &str) -> Option<Self> {
+                Self::from_str_name(name)
+            }
+        }
+    };
+}
+
+stored!(ChangeKind, "CHANGE_KIND_");
+stored!(RecordKind, "RECORD_KIND_");
+stored!(RecordState, "RECORD_STATE_");
+
+/// A list of keys in sorted pieces without repetition, each short enough for
+/// one statement. Sorted, so that rows are locked in one order everywhere.
+pub(super) fn pieces<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
+    /// With the other parameters of a statement well below the limit of SQLite.
+    const KEYS_OF_STATEMENT: usize = 20_000;
+    let mut sorted = keys.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.chunks(KEYS_OF_STATEMENT).map(<[T]>::to_vec).collect()
+}
+
+pub(super) fn to_json(value: &impl Serialize) -> Result<String, RecordError> {
+    serde_json::to_string(value).map_err(|_| RecordError::Corrupt("a value that JSON cannot hold"))
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, RecordError> {
+    serde_json::from_str(text).map_err(|_| RecordError::Corrupt("JSON"))
+}

@@ -1,0 +1,148 @@
+//! Which roles may make which call.
+//!
+//! One table for both services. The RPCs are an enum that is generated from the
+//! proto files, and [`rule`] is a `match` over it: an RPC that is not in the
+//! table does not build.
+
+use std::{collections::HashMap, fmt, str::FromStr, sync::LazyLock};
+
+include!(concat!(env!("OUT_DIR"), "/rpcs.rs"));
+
+/// What a caller may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Owns the practice.
+    Owner,
+    /// Administers the practice.
+    Admin,
+    /// Works for the practice.
+    Staff,
+    /// Supports the practice from outside; reads only.
+    Support,
+    /// Reads, and sees what was before a correction.
+    Auditor,
+    /// The imports service itself.
+    Service,
+}
+
+impl Role {
+    const ALL: [(Self, &str); 6] = [
+        (Self::Owner, "owner"),
+        (Self::Admin, "admin"),
+        (Self::Staff, "staff"),
+        (Self::Support, "support"),
+        (Self::Auditor, "auditor"),
+        (Self::Service, "service"),
+    ];
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(role, _)| role == self).map_or("", |(_, name)| name);
+        f.write_str(name)
+    }
+}
+
+/// The text is not a role.
+#[derive(Debug, thiserror::Error)]
+#[error("not a role; use owner, admin, staff, support, auditor or service")]
+pub struct UnknownRole;
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.iter().find(|(_, name)| *name == text).map(|(role, _)| *role).ok_or(UnknownRole)
+    }
+}
+
+/// Which practices one call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One practice, which the credential or the call names.
+    Practice,
+    /// One practice, or all practices of the product when none is named.
+    Product,
+}
+
+/// Who may make a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// One of these roles is needed.
+    pub roles: &'static [Role],
+    /// Which practices the call is about.
+    pub scope: Scope,
+}
+
+/// Runs the practice.
+const MANAGE: &[Role] = &[Role::Owner, Role::Admin];
+/// Runs the practice, or is the imports service on behalf of one who does.
+const MANAGE_OR_SERVICE: &[Role] = &[Role::Owner, Role::Admin, Role::Service];
+/// Changes records.
+const WRITE: &[Role] = &[Role::Owner, Role::Admin, Role::Staff];
+/// Reads records.
+const READ: &[Role] = &[Role::Owner, Role::Admin, Role::Staff, Role::Support, Role::Auditor];
+/// Only the imports service.
+const SERVICE: &[Role] = &[Role::Service];
+
+/// Who may make the call.
+pub const fn rule(rpc: Rpc) -> Rule {
+    let roles = match rpc {
+        Rpc::ConnectionConnectProduct
+        | Rpc::ImportCreateImport
+        | Rpc::ImportUploadBatch
+        | Rpc::ImportSealImport
+        | Rpc::ImportDownloadFailures => MANAGE,
+        Rpc::ConnectionListConnections => MANAGE_OR_SERVICE,
+        Rpc::ClientCreateClient | Rpc::PersonCreatePerson | Rpc::ContactCreateContact => WRITE,
+        Rpc::ClientGetClient
+        | Rpc::ClientListClients
+        | Rpc::PersonGetPerson
+        | Rpc::ContactListContacts
+        | Rpc::HistoryListEntries
+        | Rpc::ChangeSubscribe
+        | Rpc::ImportGetImport
+        | Rpc::ImportWatchImport
+        | Rpc::ImportListFailures => READ,
+        Rpc::IngestApplyChunk | Rpc::IngestResolveLinks => SERVICE,
+    };
+    let scope = match rpc {
+        Rpc::ChangeSubscribe => Scope::Product,
+        _ => Scope::Practice,
+    };
+    Rule { roles, scope }
+}
+
+/// The RPC of a request path such as `/concord.records.v1.ClientService/GetClient`.
+pub fn rpc_of_path(path: &str) -> Option<Rpc> {
+    static BY_PATH: LazyLock<HashMap<&str, Rpc>> =
+        LazyLock::new(|| ALL.iter().map(|(rpc, path)| (*path, *rpc)).collect());
+    BY_PATH.get(path).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_finds_its_rpc() {
+        let rpc = rpc_of_path("/concord.records.v1.ClientService/CreateClient");
+        assert_eq!(rpc, Some(Rpc::ClientCreateClient));
+        assert_eq!(rpc_of_path("/concord.records.v1.ClientService/Create"), None);
+    }
+
+    #[test]
+    fn only_the_imports_service_may_call_the_internal_package() {
+        for (rpc, path) in ALL.iter().filter(|(_, path)| path.contains(".internal.")) {
+            assert_eq!(rule(*rpc).roles, SERVICE, "{path}");
+        }
+    }
+
+    #[test]
+    fn roles_read_back() {
+        for (role, name) in Role::ALL {
+            assert_eq!(name.parse::<Role>().unwrap(), role);
+            assert_eq!(role.to_string(), name);
+        }
+    }
+}

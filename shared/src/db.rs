@@ -1,0 +1,208 @@
+//! The database of a service: SQLite, embedded, or PostgreSQL.
+//!
+//! Reads go to [`Database::reader`]; every write is a closure that
+//! [`Database::write`] runs in a transaction of its own. The closure may run
+//! more than once, and on SQLite several of them share one flush to disk, so it
+//! must do nothing but talk to the database.
+
+mod bulk;
+mod connect;
+mod errors;
+mod group;
+mod migrate;
+
+use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
+
+pub use bulk::{chunk_rows, insert_all};
+pub use connect::DatabaseSettings;
+pub use errors::{Fault, UniqueKey, fault, violates};
+use group::GroupWriter;
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
+};
+
+/// How often a write is tried before the caller is told of the conflict.
+const WRITE_ATTEMPTS: u32 = 6;
+
+/// A handle to one service's database; cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    reader: DatabaseConnection,
+    writer: Writer,
+    url_kind: DbBackend,
+}
+
+#[derive(Clone)]
+enum Writer {
+    /// PostgreSQL: each write has a transaction of its own.
+    Pool(DatabaseConnection),
+    /// SQLite: one connection, whose waiting writes share a transaction.
+    Group(Arc<GroupWriter>),
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("engine", &self.url_kind).finish_non_exhaustive()
+    }
+}
+
+/// The transaction of a write. A clone must not outlive the closure.
+#[derive(Clone, Debug)]
+pub struct WriteTx(Arc<DatabaseTransaction>);
+
+impl Deref for WriteTx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.0
+    }
+}
+
+/// What a write can fail with.
+pub trait WriteError: From<DbErr> + Send + 'static {
+    /// Whether the same write may succeed when it is tried again at once:
+    /// another writer was in the way.
+    fn is_conflict(&self) -> bool;
+}
+
+impl WriteError for DbErr {
+    fn is_conflict(&self) -> bool {
+        fault(self) == Fault::Conflict
+    }
+}
+
+impl Database {
+    /// Connects, and creates the file of an SQLite database that is not there.
+    pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
+        let (reader, writer) = connect::connect(settings).await?;
+        let url_kind = reader.get_database_backend();
+        let writer = match url_kind {
+            DbBackend::Sqlite => Writer::Group(Arc::new(GroupWriter::start(writer))),
+            _ => Writer::Pool(writer),
+        };
+        Ok(Self { reader, writer, url_kind })
+    }
+
+    /// Where to read. Never write here: on SQLite these connections refuse it.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Which engine this is.
+    pub fn engine(&self) -> DbBackend {
+        self.url_kind
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader.ping().await
+    }
+
+    /// Brings the tables to the newest version. Any number of replicas may do
+    /// so at once.
+    pub async fn migrate<M: sea_orm_migration::MigratorTrait>(&self) -> Result<(), DbErr> {
+        match &self.writer {
+            Writer::Pool(pool) => migrate::postgres::<M>(pool).await,
+            Writer::Group(group) => migrate::sqlite::<M>(group.connection()).await,
+        }
+    }
+
+    /// Runs `job` in a transaction, and commits it when the answer is `Ok`.
+    ///
+    /// A conflict with another writer runs `job` again, a few times. The
+    /// transaction goes on when the caller's future is dropped, so that a
+    /// caller who goes away cannot leave half of it behind.
+    pub async fn write<T, E, F, Fut>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: WriteError,
+        F: Fn(WriteTx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        match &self.writer {
+            Writer::Group(group) => group.write(job).await,
+            Writer::Pool(pool) => {
+                let pool = pool.clone();
+                let task = tokio::spawn(async move { write_with_retries(&pool, &job).await });
+                task.await.unwrap_or_else(|error| Err(panicked(&error).into()))
+            }
+        }
+    }
+
+    /// Waits for writes under way and closes all connections.
+    pub async fn close(self) -> Result<(), DbErr> {
+        match self.writer {
+            Writer::Pool(pool) => pool.close().await?,
+            Writer::Group(group) => group.close().await?,
+        }
+        self.reader.close().await
+    }
+}
+
+fn panicked(error: &dyn fmt::Display) -> DbErr {
+    DbErr::Custom(format!("a write did not end: {error}"))
+}
+
+async fn write_with_retries<T, E, F, Fut>(pool: &DatabaseConnection, job: &F) -> Result<T, E>
+where
+    E: WriteError,
+    F: Fn(WriteTx) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    for attempt in 1.. {
+        match write_once(pool, job).await {
+            Err(error) if error.is_conflict() && attempt < WRITE_ATTEMPTS => {
+                // Spread out, or the same writers meet again.
+                let spread = u64::from(attempt) * 7 + u64::from(ids_entropy() % 11);
+                tokio::time::sleep(Duration::from_millis(spread)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(DbErr::Custom("unreachable: the loop returns".to_owned()).into())
+}
+
+/// A few bits that differ between replicas: the tail of a fresh UUID.
+fn ids_entropy() -> u8 {
+    crate::ids::new_uuid().as_bytes().last().copied().unwrap_or_default()
+}
+
+async fn write_once<T, E, F, Fut>(pool: &DatabaseConnection, job: &F) -> Result<T, E>
+where
+    E: WriteError,
+    F: Fn(WriteTx) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let tx = WriteTx(Arc::new(begin(pool).await?));
+    let outcome = job(tx.clone()).await;
+    let tx = sole(tx)?;
+    match outcome {
+        Ok(answer) => {
+            tx.commit().await?;
+            Ok(answer)
+        }
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error)
+        }
+    }
+}
+
+/// Begins a write transaction. On SQLite it takes the write lock at once: a
+/// transaction that reads first and writes then would be refused.
+pub(crate) async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    connection.begin_with_options(options).await
+}
+
+fn sole(tx: WriteTx) -> Result<DatabaseTransaction, DbErr> {
+    Arc::try_unwrap(tx.0)
+        .map_err(|_| DbErr::Custom("a write kept its transaction after its end".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

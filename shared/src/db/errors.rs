@@ -1,0 +1,83 @@
+//! What went wrong in a database, without the driver's text.
+//!
+//! The two engines say the same things in different ways; both ways are read
+//! here and nowhere else.
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+/// What kind of fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Another writer was in the way: a deadlock, a serialization failure, a
+    /// busy database. The same write may succeed at once.
+    Conflict,
+    /// A unique key, or an exclusion constraint, is violated.
+    Duplicate,
+    /// The database cannot be reached, or answers too slowly.
+    Unavailable,
+    /// Anything else: a fault of ours.
+    Other,
+}
+
+/// A unique key, as each engine names it in its errors.
+#[derive(Clone, Copy, Debug)]
+pub struct UniqueKey {
+    /// The name of the index, on PostgreSQL.
+    pub name: &'static str,
+    /// Its columns, on SQLite: `table.column, table.column`.
+    pub columns: &'static str,
+}
+
+/// What kind of fault `error` is.
+pub fn fault(error: &DbErr) -> Fault {
+    match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => return Fault::Unavailable,
+        _ => {}
+    }
+    match sqlx_error(error) {
+        Some(sqlx::Error::Database(error)) => database_fault(error.as_ref()),
+        Some(
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_),
+        ) => Fault::Unavailable,
+        _ => Fault::Other,
+    }
+}
+
+/// Whether `error` says that `key` is violated.
+pub fn violates(error: &DbErr, key: &UniqueKey) -> bool {
+    let Some(sqlx::Error::Database(error)) = sqlx_error(error) else { return false };
+    match error.constraint() {
+        Some(name) => name == key.name,
+        None => error.message().strip_prefix("UNIQUE constraint failed: ") == Some(key.columns),
+    }
+}
+
+fn database_fault(error: &dyn sqlx::error::DatabaseError) -> Fault {
+    if error.is_unique_violation() {
+        return Fault::Duplicate;
+    }
+    match error.code().as_deref() {
+        // PostgreSQL: serialization_failure, deadlock_detected, lock_not_available.
+        // SQLite: BUSY, LOCKED, BUSY_RECOVERY, BUSY_SNAPSHOT.
+        Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517") => Fault::Conflict,
+        // PostgreSQL: exclusion_violation.
+        Some("23P01") => Fault::Duplicate,
+        // PostgreSQL: query_canceled, too_many_connections, shutdowns.
+        Some("57014" | "53300" | "57P01" | "57P02" | "57P03") => Fault::Unavailable,
+        _ => Fault::Other,
+    }
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}

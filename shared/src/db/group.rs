@@ -1,0 +1,169 @@
+//! The one writer of an SQLite database.
+//!
+//! Writes wait in a queue. The writer takes what waits into one transaction, a
+//! savepoint each, and flushes once for all of them: a flush costs far more
+//! than the statements. A write that fails, or panics, is undone alone. No
+//! answer is given before the flush.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use super::{WriteError, WriteTx, begin, panicked, sole};
+
+/// Writes that wait; more of them wait for a place.
+const QUEUE: usize = 1_024;
+
+/// At most this many writes share a flush.
+const GROUP_WRITES: usize = 64;
+
+/// No further write joins a group that is this old, so that the first one does
+/// not wait for the last one's statements.
+const GROUP_TIME: Duration = Duration::from_millis(20);
+
+type Queue = mpsc::Sender<Box<dyn Job>>;
+
+/// The writer's queue, and its task.
+pub(super) struct GroupWriter {
+    connection: DatabaseConnection,
+    queue: Mutex<Option<Queue>>,
+    sender: mpsc::WeakSender<Box<dyn Job>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl GroupWriter {
+    pub(super) fn start(connection: DatabaseConnection) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(run(connection.clone(), jobs));
+        let sender = queue.downgrade();
+        Self { connection, queue: Mutex::new(Some(queue)), sender, task: Mutex::new(Some(task)) }
+    }
+
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    pub(super) async fn write<T, E, F, Fut>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: WriteError,
+        F: Fn(WriteTx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Write { job, outcome: None, reply });
+        let closed = || DbErr::Custom("the database is closed".to_owned());
+        let queue = self.sender.upgrade().ok_or_else(closed)?;
+        queue.send(job).await.map_err(|_| closed())?;
+        drop(queue);
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// Ends the queue, waits for what is in it, and closes the connection.
+    pub(super) async fn close(&self) -> Result<(), DbErr> {
+        self.queue.lock().await.take();
+        if let Some(task) = self.task.lock().await.take()
+            && let Err(error) = task.await
+        {
+            return Err(panicked(&error));
+        }
+        self.connection.clone().close().await
+    }
+}
+
+/// A write of any type.
+trait Job: Send {
+    /// Runs the write; whether it is to be kept.
+    fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, bool>;
+
+    /// Sends the answer, after the flush.
+    fn finish(self: Box<Self>, flushed: &Result<(), DbErr>);
+}
+
+struct Write<F, T, E> {
+    job: F,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F, Fut> Job for Write<F, T, E>
+where
+    T: Send + 'static,
+    E: WriteError,
+    F: Fn(WriteTx) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<T, E>> + Send,
+{
+    fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            // A panic is the fault of this write alone: its savepoint is undone.
+            let outcome = AssertUnwindSafe(async { (self.job)(tx).await }).catch_unwind().await;
+            let outcome = outcome.unwrap_or_else(|_| Err(panicked(&"panic").into()));
+            self.outcome.insert(outcome).is_ok()
+        })
+    }
+
+    fn finish(self: Box<Self>, flushed: &Result<(), DbErr>) {
+        let outcome = match (self.outcome, flushed) {
+            (Some(Ok(_)) | None, Err(error)) => Err(error.clone().into()),
+            (Some(outcome), _) => outcome,
+            (None, Ok(())) => Err(DbErr::Custom("the write was not run".to_owned()).into()),
+        };
+        // A caller who has gone away needs no answer.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+async fn run(connection: DatabaseConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = jobs.recv().await {
+        let mut group = Vec::new();
+        let flushed = match begin(&connection).await {
+            Ok(tx) => run_group(tx, first, &mut jobs, &mut group).await,
+            Err(error) => {
+                group.push(first);
+                Err(error)
+            }
+        };
+        for job in group {
+            job.finish(&flushed);
+        }
+    }
+}
+
+async fn run_group(
+    tx: DatabaseTransaction,
+    first: Box<dyn Job>,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+    group: &mut Vec<Box<dyn Job>>,
+) -> Result<(), DbErr> {
+    let started = Instant::now();
+    let mut next = Some(first);
+    while let Some(mut job) = next {
+        let ran = run_in_savepoint(&tx, job.as_mut()).await;
+        group.push(job);
+        if let Err(error) = ran {
+            tx.rollback().await?;
+            return Err(error);
+        }
+        let full = group.len() >= GROUP_WRITES || started.elapsed() >= GROUP_TIME;
+        next = if full { None } else { jobs.try_recv().ok() };
+    }
+    tx.commit().await
+}
+
+async fn run_in_savepoint(tx: &DatabaseTransaction, job: &mut dyn Job) -> Result<(), DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "a savepoint: the write lock is held already")]
+    let savepoint = WriteTx(Arc::new(tx.begin().await?));
+    let keep = job.run(savepoint.clone()).await;
+    let savepoint = sole(savepoint)?;
+    if keep { savepoint.commit().await } else { savepoint.rollback().await }
+}

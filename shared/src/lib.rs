@@ -1,0 +1,25 @@
+//! What both services of Concord share.
+//!
+//! - Protocol: [`pb`] (generated), [`wire`] (messages that are handled without
+//!   decoding all of their parts), [`status`] (errors as gRPC statuses).
+//! - Who calls: [`access`] (which role may make which call), [`caller`]
+//!   (practice, product, account, user and roles of a call).
+//! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`].
+//! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
+//!   reflection, identity and drain), [`page`] (tokens of lists),
+//!   [`telemetry`].
+
+pub mod access;
+pub mod caller;
+pub mod clock;
+pub mod db;
+pub mod ids;
+pub mod page;
+pub mod pb;
+pub mod rules;
+pub mod server;
+pub mod status;
+pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod wire;

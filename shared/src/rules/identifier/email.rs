@@ -1,0 +1,40 @@
+//! E-mail addresses.
+
+use super::invalid;
+use crate::{
+    pb::records::ErrorReason,
+    rules::{
+        text::{MAX_EMAIL, plain},
+        violation::Problem,
+    },
+};
+
+/// An e-mail address: one `@`, something before it, a domain with a dot after
+/// it, no space, and none of the signs that separate or surround addresses.
+/// Kept as it was given. More is not asked: only a letter sent proves one.
+pub fn email(text: &str) -> Result<Option<String>, Problem> {
+    const LABEL: &str = "E-mail address";
+    let address = plain(LABEL, text, MAX_EMAIL)?;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let valid = !address.contains([' ', ',', ';', ':', '<', '>', '(', ')', '[', ']', '"', '\\'])
+        && address
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && is_domain(domain));
+    if valid {
+        return Ok(Some(address));
+    }
+    let hint = "write one address, such as ann@example.com";
+    Err(invalid(ErrorReason::InvalidEmail, LABEL, hint))
+}
+
+fn is_domain(domain: &str) -> bool {
+    domain.contains('.')
+        && domain.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|c| c == '-' || !c.is_ascii() || c.is_ascii_alphanumeric())
+        })
+}

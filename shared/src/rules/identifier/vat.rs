@@ -1,0 +1,58 @@
+//! VAT registration numbers of the United Kingdom and of Ireland.
+
+use super::{compact, digits, invalid, ireland, weighted};
+use crate::{pb::records::ErrorReason, rules::violation::Problem};
+
+/// A VAT registration number, canonical without prefix for the United Kingdom
+/// and with `IE` for Ireland.
+///
+/// - United Kingdom, with `GB`, `XI` or no prefix: nine digits (modulus 97, or
+///   the newer modulus 9755), twelve for a branch, `GD` with three digits below
+///   500 for a government department, `HA` with three from 500 on for a health
+///   authority.
+/// - Ireland, with `IE` or no prefix: seven digits with one or two letters, or
+///   the older form with a letter in second place (modulus 23).
+pub fn vat_number(text: &str) -> Result<Option<String>, Problem> {
+    const LABEL: &str = "VAT number";
+    let Some(number) = compact(LABEL, text, &['-', '.'])? else {
+        return Ok(None);
+    };
+    let british = number.strip_prefix("GB").or_else(|| number.strip_prefix("XI"));
+    let irish = number.strip_prefix("IE");
+    let canonical = match (british, irish) {
+        (Some(rest), _) => is_british(rest).then(|| rest.to_owned()),
+        (None, Some(rest)) => ireland::is_vat_number(rest).then(|| number.clone()),
+        (None, None) if is_british(&number) => Some(number),
+        (None, None) => ireland::is_vat_number(&number).then(|| format!("IE{number}")),
+    };
+    canonical.map(Some).ok_or_else(|| {
+        let hint = "it has nine digits for the UK, such as 123 4567 82, or IE with seven digits \
+                    and one or two letters, with check digits or letters that fit";
+        invalid(ErrorReason::InvalidVat, LABEL, hint)
+    })
+}
+
+fn is_british(number: &str) -> bool {
+    let special = number.strip_prefix("GD").map(|rest| (rest, 0..=499));
+    let special = special.or_else(|| number.strip_prefix("HA").map(|rest| (rest, 500..=999)));
+    if let Some((rest, range)) = special {
+        return rest.len() == 3
+            && rest.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.parse::<u32>().is_ok_and(|place| range.contains(&place));
+    }
+    digits(number).is_some_and(|digits| is_registration(&digits))
+}
+
+/// Nine digits of which the last two check the others, and three more for a
+/// branch. The newer check, which leaves 42 or 55, began with numbers from 100.
+fn is_registration(digits: &[u32]) -> bool {
+    if !matches!(digits.len(), 9 | 12) || digits.iter().take(9).all(|digit| *digit == 0) {
+        return false;
+    }
+    let newer = digits.first().is_some_and(|first| *first != 0);
+    match weighted(digits, &[8, 7, 6, 5, 4, 3, 2, 10, 1]) % 97 {
+        0 => true,
+        42 | 55 => newer,
+        _ => false,
+    }
+}

@@ -1,0 +1,113 @@
+//! An address of an import, of a client or of a contact's person.
+
+use super::{AddressSlot, Canonical, ImportDraft, OwnerKind, ParsedRecord, given, own_source_id};
+use crate::{
+    pb::{
+        imports::{ImportAddress, ImportRecordKind},
+        records::{self, AddressType},
+    },
+    rules::{
+        draft::{self, AddressDraft},
+        terms::{Term, term_key, unknown_value},
+        text::{blank, check_characters},
+        value::Address,
+        violation::{Problem, Violations},
+    },
+};
+
+pub(super) fn parse(record: &ImportAddress) -> ParsedRecord {
+    let mut wrong = Violations::new();
+    let source_id = own_source_id(&mut wrong, &record.source_id);
+    let owner = wrong.field("owner_kind", owner_kind(&record.owner_kind));
+    let owner_source_id = draft::source_id("Owner source id", &record.owner_source_id);
+    let owner_source_id = wrong.field("owner_source_id", owner_source_id);
+    let address_type = given(AddressType::LABEL, AddressType::parse(&record.r#type));
+    let address_type = wrong.field("type", address_type);
+    let address = wrong.part("", Address::parse(&address(record), ""));
+    let period = draft::period(&mut wrong, &record.active_from, &record.active_to);
+
+    let owner = owner.zip(owner_source_id);
+    let parents = owner.iter().map(|(kind, id)| (kind.record_kind(), id.clone())).collect();
+    let slot = address_type.zip(period);
+    let address = slot.zip(address).map(|((address_type, period), address)| AddressDraft {
+        address_type,
+        address,
+        period,
+    });
+    let draft = owner.zip(address).map(|((owner, owner_source_id), address)| {
+        ImportDraft::Address { owner, owner_source_id, address }
+    });
+    ParsedRecord {
+        kind: ImportRecordKind::Address,
+        source_id,
+        digest: digest(record),
+        excluded: false,
+        reference_key: None,
+        parents,
+        address_slot: slot.map(|(address_type, period)| AddressSlot {
+            address_type,
+            active_from: period.from,
+            active_to: period.to,
+        }),
+        record_name: address_type.map_or("Address", Term::label).to_owned(),
+        own_reference: String::new(),
+        outcome: wrong.finish(draft),
+    }
+}
+
+fn owner_kind(text: &str) -> Result<OwnerKind, Problem> {
+    const LABEL: &str = "Owner kind";
+    check_characters(LABEL, text)?;
+    match term_key(text).as_str() {
+        "" => Err(blank(LABEL)),
+        "CLIENT" => Ok(OwnerKind::Client),
+        "CONTACT" => Ok(OwnerKind::Contact),
+        _ => Err(unknown_value(LABEL, text, ["client", "contact"])),
+    }
+}
+
+fn address(record: &ImportAddress) -> records::Address {
+    records::Address {
+        line_1: record.line_1.clone(),
+        line_2: record.line_2.clone(),
+        line_3: record.line_3.clone(),
+        town: record.town.clone(),
+        county: record.county.clone(),
+        postcode: record.postcode.clone(),
+        country: record.country.clone(),
+    }
+}
+
+/// Every field, by its number: a new one does not build until it is here.
+fn digest(record: &ImportAddress) -> [u8; 32] {
+    let ImportAddress {
+        source_id,
+        owner_kind,
+        owner_source_id,
+        r#type,
+        line_1,
+        line_2,
+        line_3,
+        town,
+        county,
+        postcode,
+        country,
+        active_from,
+        active_to,
+    } = record;
+    let mut canonical = Canonical::new(ImportRecordKind::Address);
+    canonical.field(1, source_id);
+    canonical.field(2, &term_key(owner_kind));
+    canonical.field(3, owner_source_id);
+    canonical.field(4, &term_key(r#type));
+    canonical.field(5, line_1);
+    canonical.field(6, line_2);
+    canonical.field(7, line_3);
+    canonical.field(8, town);
+    canonical.field(9, county);
+    canonical.field(10, postcode);
+    canonical.field(11, country);
+    canonical.field(12, active_from);
+    canonical.field(13, active_to);
+    canonical.finish()
+}

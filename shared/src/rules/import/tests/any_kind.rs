@@ -1,0 +1,161 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn records_that_say_the_same_have_one_digest() {
+    let one = parsed(contact(vec![at("C1", &["DIRECTOR", "MEMBER"]), at("C2", &["OTHER"])]));
+    let same = ImportContact {
+        forename: " Ann ".into(),
+        ..contact(vec![
+            at("C2", &["other"]),
+            at(" C1", &["MEMBER"]),
+            at("C1", &["DIRECTOR;MEMBER"]),
+        ])
+    };
+    assert_eq!(parsed(same).digest, one.digest);
+    for other in [
+        contact(vec![at("C1", &["DIRECTOR"]), at("C2", &["OTHER"])]),
+        contact(vec![at("C1", &["DIRECTOR", "MEMBER"]), at("C3", &["OTHER"])]),
+        contact(vec![at("C1", &["DIRECTOR", "MEMBER", "OTHER"]), at("C2", &["OTHER"])]),
+        ImportContact {
+            forename: "ann".into(),
+            ..contact(vec![at("C1", &["DIRECTOR", "MEMBER"]), at("C2", &["OTHER"])])
+        },
+    ] {
+        assert_ne!(parsed(other).digest, one.digest);
+    }
+    let moved = ImportClient {
+        trading_name: "Acme Limited".into(),
+        registered_name: String::new(),
+        ..client()
+    };
+    assert_ne!(parsed(moved).digest, parsed(client()).digest);
+}
+
+#[test]
+fn what_cannot_be_read_is_a_record_of_no_kind() {
+    let mut truncated = ImportRecord { record: Some(client().into()) }.encode_to_vec();
+    truncated.pop();
+    for bytes in [&b""[..], &[0x0a, 0xff], &[0x20, 1], &truncated] {
+        let record = parse_bytes(bytes);
+        assert_eq!(record.kind, ImportRecordKind::Unspecified);
+        assert_eq!(wrong(&record), [(String::new(), "UNREADABLE_RECORD")]);
+    }
+    assert_ne!(parse_bytes(&truncated).digest, parse_bytes(b"").digest);
+    assert_eq!(parse(&ImportRecord { record: None }), parse_bytes(b""));
+}
+
+/// Values that are right, nearly right, or anything.
+fn value() -> impl Strategy<Value = String> {
+    let likely = [
+        "",
+        " ",
+        "C1",
+        "client",
+        "CONTACT",
+        "INDIVIDUAL",
+        "SELF_ASSESSMENT",
+        "TRUST",
+        "TRADING",
+        "DIRECTOR;OTHER",
+        "2020-02-29",
+        "2021-02-29",
+        "1955839661",
+        "GB",
+        "a@b.ie",
+        "\0",
+        "Ann",
+    ];
+    prop_oneof![4 => prop::sample::select(likely.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+fn record() -> impl Strategy<Value = ImportRecord> {
+    let fields = prop::collection::vec(value(), 16);
+    let clients = prop::collection::vec((value(), prop::collection::vec(value(), 0..3)), 0..4);
+    (0..3, fields, clients).prop_map(|(kind, fields, clients)| {
+        let clients = clients
+            .into_iter()
+            .map(|(client_source_id, roles)| ContactClient { client_source_id, roles });
+        let mut values = fields.into_iter();
+        let mut next = || values.next().unwrap();
+        ImportRecord {
+            record: Some(match kind {
+                0 => Record::Client(ImportClient {
+                    source_id: next(),
+                    client_reference: next(),
+                    client_type: next(),
+                    registered_name: next(),
+                    trading_name: next(),
+                    company_number: next(),
+                    utr: next(),
+                    vat_number: next(),
+                    paye_reference: next(),
+                    title: next(),
+                    forename: next(),
+                    surname: next(),
+                    birth_date: next(),
+                    email: next(),
+                    phone: next(),
+                }),
+                1 => Record::Contact(ImportContact {
+                    source_id: next(),
+                    clients: clients.collect(),
+                    title: next(),
+                    forename: next(),
+                    middle_names: next(),
+                    surname: next(),
+                    birth_date: next(),
+                    email: next(),
+                    phone: next(),
+                }),
+                _ => Record::Address(ImportAddress {
+                    source_id: next(),
+                    owner_kind: next(),
+                    owner_source_id: next(),
+                    r#type: next(),
+                    line_1: next(),
+                    line_2: next(),
+                    line_3: next(),
+                    town: next(),
+                    county: next(),
+                    postcode: next(),
+                    country: next(),
+                    active_from: next(),
+                    active_to: next(),
+                }),
+            }),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_stop_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let record = parse_bytes(&bytes);
+        prop_assert_eq!(&parse_bytes(&bytes), &record);
+    }
+
+    #[test]
+    fn whatever_comes_of_a_record_can_be_stored_and_shown(record in record()) {
+        let parsed = parse(&record);
+        prop_assert_eq!(&parse_bytes(&record.encode_to_vec()), &parsed);
+        let ParsedRecord { source_id, reference_key, parents, record_name, own_reference, outcome, .. } = &parsed;
+        let mut texts = vec![source_id, record_name, own_reference];
+        texts.extend(reference_key);
+        texts.extend(parents.iter().map(|(_, id)| id));
+        prop_assert!(parents.is_sorted());
+        match outcome {
+            Ok(_) => prop_assert!(!source_id.is_empty()),
+            Err(violations) => {
+                prop_assert!(!violations.is_empty());
+                texts.extend(violations.iter().map(|one| &one.text));
+            }
+        }
+        for text in texts {
+            prop_assert_eq!(forbidden(text), None);
+            prop_assert!(text.chars().count() <= 500);
+        }
+        prop_assert!(!parsed.excluded || outcome.is_err());
+    }
+}

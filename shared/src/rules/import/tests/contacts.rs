@@ -1,0 +1,58 @@
+use super::*;
+
+#[test]
+fn a_contact_has_its_clients_sorted_and_each_once() {
+    let clients = vec![
+        at("C2", &["TRUSTEE"]),
+        at("C1", &["shareholder; DIRECTOR"]),
+        at(" C2", &["OTHER", "TRUSTEE"]),
+    ];
+    let record = parsed(contact(clients));
+    let client = |id: &str| (ImportRecordKind::Client, id.to_owned());
+    assert_eq!(record.parents, [client("C1"), client("C2")]);
+    assert_eq!(record.record_name, "Ann Smith");
+    let Ok(ImportDraft::Contact { clients, person }) = record.outcome else { panic!() };
+    assert_eq!(person.name.display(), "Ann Smith");
+    let roles: Vec<_> = clients.into_iter().map(|place| place.roles).collect();
+    assert_eq!(roles, [vec![Role::Director, Role::Shareholder], vec![Role::Trustee, Role::Other]]);
+}
+
+#[test]
+fn a_contact_needs_a_client_a_role_and_a_surname() {
+    let none = expect(contact(Vec::new()), [("client_source_id", "REQUIRED_FIELD_BLANK")]);
+    assert_eq!(text(&none), "Required field is blank: Client source id");
+    let idle = contact(vec![at("C1", &[]), at("C2", &[" ", ";"]), at("C3", &["DIRECTOR"])]);
+    let idle = expect(idle, [("roles", "CONTACT_ROLE_MISSING")]);
+    assert_eq!(text(&idle), "Contact has no role assigned");
+    assert_eq!(idle.parents.len(), 3);
+    let nameless = ImportContact {
+        surname: String::new(),
+        forename: String::new(),
+        ..contact(vec![at("", &["DIRECTOR;WIZARD"])])
+    };
+    let nameless = expect(
+        nameless,
+        [
+            ("client_source_id", "REQUIRED_FIELD_BLANK"),
+            ("roles", "UNKNOWN_VALUE"),
+            ("surname", "REQUIRED_FIELD_BLANK"),
+        ],
+    );
+    assert_eq!(nameless.record_name, "P1");
+    assert!(nameless.parents.is_empty());
+}
+
+#[test]
+fn a_contact_has_a_thousand_clients_at_most() {
+    let clients = |n: usize| (0..n).map(|n| at(&format!("C{n}"), &["OTHER"])).collect();
+    assert!(parsed(contact(clients(text::MAX_CONTACT_CLIENTS))).outcome.is_ok());
+    let many = contact(clients(text::MAX_CONTACT_CLIENTS + 1));
+    expect(many, [("client_source_id", "VALUE_TOO_LONG")]);
+}
+
+#[test]
+fn a_record_reports_fifty_violations_at_most() {
+    let wizards: Vec<_> = (0..200).map(|n| format!("WIZARD{n}")).collect();
+    let wizards: Vec<_> = wizards.iter().map(String::as_str).collect();
+    assert_eq!(wrong(&parsed(contact(vec![at("C1", &wizards)]))).len(), MAX_VIOLATIONS);
+}

@@ -1,0 +1,145 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Text with many of the characters that the rules treat in a special way.
+fn awkward() -> impl Strategy<Value = String> {
+    let special = "aZß ẞİıøŁé\u{301}\u{327}\u{0}\t\n\u{85}\u{a0}\u{2003}'’ʼ´\u{1ffd}\u{1fef}\
+                   \u{b4}Σςσǆﬁ²½Ω\u{2126}한\u{1100}\u{1161}\u{feff}\u{200b}\u{fffe}-&.@;,/";
+    let special: Vec<char> = special.chars().collect();
+    let one = prop_oneof![prop::sample::select(special), any::<char>()];
+    prop::collection::vec(one, 0..24).prop_map(|chars| chars.into_iter().collect())
+}
+
+#[test]
+fn the_normal_form_differs_in_space_and_composition_only() {
+    let cases = [
+        ("", ""),
+        ("  \t\r\n ", ""),
+        ("  Acme \t  Limited\n", "Acme Limited"),
+        ("Mu\u{308}ller", "Müller"),
+        ("A\u{a0}\u{2003}B", "A B"),
+        ("ACME limited", "ACME limited"),
+        ("\u{212b}", "Å"),
+    ];
+    for (given, normal) in cases {
+        assert_eq!(normalise(given), normal, "{given:?}");
+    }
+}
+
+#[test]
+fn names_that_people_take_for_one_fold_to_one() {
+    let cases = [
+        ("O'Brien", "obrien"),
+        ("O’Brien", "obrien"),
+        ("OʼBrien", "obrien"),
+        ("O´Brien", "obrien"),
+        ("Ó BRIAIN & Müller  Limited", "o briain muller limited"),
+        ("Straße", "strasse"),
+        ("STRASSE", "strasse"),
+        ("STRAẞE", "strasse"),
+        ("Søren Łukasz Đorđe Þór", "soren lukasz dorde thor"),
+        ("Æther Œuvre", "aether oeuvre"),
+        ("İstanbul ısı", "istanbul isi"),
+        ("ΟΔΟΣ", "οδοσ"),
+        ("οδός", "οδοσ"),
+        ("Smith-Jones (Holdings) Ltd.", "smith jones holdings ltd"),
+        ("A&B", "a b"),
+        ("ﬁnance ２４", "finance 24"),
+        ("co\u{ad}op\u{200b}", "coop"),
+        ("!!!", ""),
+    ];
+    for (given, folded) in cases {
+        assert_eq!(fold(given), folded, "{given:?}");
+    }
+}
+
+#[test]
+fn a_name_of_signs_only_still_differs_from_another() {
+    assert_eq!(match_key("! LTD"), match_key("LTD"));
+    assert_ne!(match_key("!!!"), match_key("???"));
+}
+
+#[test]
+fn references_differ_by_more_than_letter_case() {
+    assert_eq!(reference_key(" Twice "), reference_key("TWICE"));
+    assert_eq!(reference_key("ÉCOLE"), reference_key("e\u{301}cole"));
+    assert_ne!(reference_key("O'BRIEN"), reference_key("OBRIEN"));
+}
+
+#[test]
+fn control_characters_are_refused_and_white_space_is_not() {
+    for bad in ["\0", "a\u{1}b", "\u{7f}", "\u{9f}", "\u{fffe}", "\u{10ffff}", "\u{fdd0}"] {
+        let problem = plain("Town", bad, 10).unwrap_err();
+        assert_eq!(problem.reason, ErrorReason::InvalidCharacter, "{bad:?}");
+        assert_eq!(forbidden(&problem.text), None);
+    }
+    assert_eq!(plain("Town", "a\0", 10).unwrap_err().text, NUL_TEXT);
+    assert_eq!(plain("Town", "a\tb\r\nc\u{85}d", 10).unwrap(), "a b c d");
+}
+
+const NUL_TEXT: &str = "Town holds a character that cannot be kept: U+0000";
+
+#[test]
+fn length_is_counted_in_characters_of_the_normal_form() {
+    assert_eq!(plain("Town", &format!("  {}  ", "é".repeat(10)), 10).unwrap().len(), 20);
+    assert_eq!(plain("Town", &"e\u{301}".repeat(10), 10).unwrap(), "é".repeat(10));
+    let problem = plain("Town", &"é".repeat(11), 10).unwrap_err();
+    assert_eq!(problem.reason, ErrorReason::ValueTooLong);
+    assert_eq!(problem.text, "Town is too long: 11 characters, at most 10");
+}
+
+#[test]
+fn a_required_field_of_spaces_is_blank() {
+    let problem = required("Surname", " \t ", 10).unwrap_err();
+    assert_eq!(problem.reason, ErrorReason::RequiredFieldBlank);
+    assert_eq!(problem.text, "Required field is blank: Surname");
+}
+
+#[test]
+fn a_quoted_value_has_forty_characters_at_most() {
+    assert_eq!(quote("a\0b\u{1}"), "ab");
+    assert_eq!(quote(&"é".repeat(40)), "é".repeat(40));
+    assert_eq!(quote(&"é".repeat(41)), format!("{}…", "é".repeat(39)));
+    assert_eq!(shorten("abc", 0), "…");
+}
+
+proptest! {
+    #[test]
+    fn normalising_twice_changes_nothing(text in awkward()) {
+        let once = normalise(&text);
+        prop_assert_eq!(normalise(&once), once);
+    }
+
+    #[test]
+    fn folding_takes_the_normal_form_as_the_text(text in awkward()) {
+        prop_assert_eq!(fold(&normalise(&text)), fold(&text));
+    }
+
+    #[test]
+    fn folding_twice_changes_nothing(text in awkward()) {
+        let once = fold(&text);
+        prop_assert_eq!(fold(&once), once);
+    }
+
+    #[test]
+    fn a_reference_key_is_its_own_key(text in awkward()) {
+        let once = reference_key(&text);
+        prop_assert_eq!(reference_key(&once), once);
+    }
+
+    #[test]
+    fn what_is_kept_is_within_its_limit_and_can_be_kept(text in awkward(), max in 0..30_usize) {
+        match plain("Town", &text, max) {
+            Ok(kept) => {
+                prop_assert!(kept.chars().count() <= max);
+                prop_assert_eq!(forbidden(&kept), None);
+                prop_assert_eq!(plain("Town", &kept, max), Ok(kept));
+            }
+            Err(problem) => prop_assert_eq!(forbidden(&problem.text), None),
+        }
+        let shown = shorten(&text, max.max(1));
+        prop_assert!(shown.chars().count() <= max.max(1));
+        prop_assert_eq!(forbidden(&shown), None);
+    }
+}

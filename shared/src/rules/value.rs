@@ -1,0 +1,54 @@
+//! The values that a timeline keeps, normalised: a name, a person's name, an
+//! address. Two are equal when they are the same value for the history.
+
+mod address;
+mod person_name;
+
+pub use address::Address;
+pub use person_name::PersonName;
+use serde::{Deserialize, Serialize};
+
+use crate::pb::records::entry;
+
+/// The value of one entry. As JSON: `{"name": "Acme Limited"}`,
+/// `{"person_name": {…}}` or `{"address": {…}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// Of a client's registered or trading name.
+    Name(String),
+    /// Of a person's name.
+    PersonName(PersonName),
+    /// Of an address.
+    Address(Address),
+}
+
+impl Value {
+    /// The value on one line, for people.
+    pub fn display(&self) -> String {
+        match self {
+            Self::Name(name) => name.clone(),
+            Self::PersonName(name) => name.display(),
+            Self::Address(address) => address.display(),
+        }
+    }
+}
+
+impl From<Value> for entry::Value {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Name(name) => Self::Name(name),
+            Value::PersonName(name) => Self::PersonName(name.into()),
+            Value::Address(address) => Self::Address(address.into()),
+        }
+    }
+}
+
+/// The parts that are not empty, with `separator` between them.
+fn joined<'a>(parts: impl IntoIterator<Item = &'a String>, separator: &str) -> String {
+    let parts = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(separator)
+}
+
+#[cfg(test)]
+mod tests;

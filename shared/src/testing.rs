@@ -1,0 +1,96 @@
+//! Databases for tests: each test gets one of its own, on both engines.
+
+use sea_orm::ConnectionTrait as _;
+use tempfile::TempDir;
+
+use crate::{
+    db::{Database, DatabaseSettings},
+    ids,
+};
+
+/// The variable with the `postgres://` URL of a throw-away cluster.
+pub const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
+
+/// An empty database of one test. Gone with the value (SQLite) or with the
+/// cluster (PostgreSQL).
+#[derive(Debug)]
+pub struct TestDb {
+    settings: DatabaseSettings,
+    /// Of an SQLite database; removed with the value.
+    folder: Option<TempDir>,
+}
+
+impl TestDb {
+    /// A file in a temporary folder.
+    #[expect(clippy::unwrap_used, reason = "for tests only")]
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        Self { settings: DatabaseSettings::new(url), folder: Some(folder) }
+    }
+
+    /// A schema in the cluster that `TEST_POSTGRES_URL` names; none when it names
+    /// nothing, which is an error where `CI` is set.
+    ///
+    /// # Panics
+    ///
+    /// When `CI` is set and `TEST_POSTGRES_URL` is not.
+    #[expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "for tests only")]
+    pub async fn postgres() -> Option<Self> {
+        let Ok(url) = std::env::var(POSTGRES_URL) else {
+            assert!(std::env::var_os("CI").is_none(), "CI is set, and {POSTGRES_URL} is not");
+            eprintln!("not run on PostgreSQL: {POSTGRES_URL} is not set; see tests/run");
+            return None;
+        };
+        let schema = format!("t{}", ids::new_uuid().as_simple());
+        let settings = DatabaseSettings::new(&url).max_connections(1);
+        let db = Database::connect(&settings).await.unwrap();
+        db.reader().execute_unprepared(&format!("CREATE SCHEMA {schema}")).await.unwrap();
+        db.close().await.unwrap();
+        let settings = DatabaseSettings::new(url).schema(schema).max_connections(6);
+        Some(Self { settings, folder: None })
+    }
+
+    /// Whether it is on PostgreSQL, where a service may have several replicas.
+    pub fn is_postgres(&self) -> bool {
+        self.folder.is_none()
+    }
+
+    /// How to connect to it.
+    pub fn settings(&self) -> DatabaseSettings {
+        self.settings.clone()
+    }
+
+    /// A new handle, as a replica of a service has one of its own.
+    #[expect(clippy::unwrap_used, reason = "for tests only")]
+    pub async fn database(&self) -> Database {
+        Database::connect(&self.settings).await.unwrap()
+    }
+}
+
+/// Makes two tests of each function: one on SQLite, one on PostgreSQL.
+#[macro_export]
+macro_rules! storage_tests {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::testing::TestDb::sqlite()).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    if let Some(db) = $crate::testing::TestDb::postgres().await {
+                        super::$name(db).await;
+                    }
+                }
+            )+
+        }
+    };
+}
+
+pub use crate::storage_tests;

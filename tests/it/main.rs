@@ -1,0 +1,6 @@
+//! End-to-end tests: gRPC clients, real servers, real sockets, both databases.
+
+mod contract;
+mod feed;
+mod records;
+mod support;

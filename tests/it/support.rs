@@ -1,0 +1,4 @@
+//! The vocabulary of the tests.
+
+pub(crate) mod caller;
+pub(crate) mod servers;

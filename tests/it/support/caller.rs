@@ -1,0 +1,104 @@
+//! Callers: a connection with an identity.
+
+use shared::pb::{
+    internal::ingest_service_client::IngestServiceClient,
+    records::{
+        ConnectProductRequest, change_service_client::ChangeServiceClient,
+        client_service_client::ClientServiceClient,
+        connection_service_client::ConnectionServiceClient,
+        contact_service_client::ContactServiceClient, history_service_client::HistoryServiceClient,
+        person_service_client::PersonServiceClient,
+    },
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
+
+/// Puts headers on every call.
+#[derive(Clone, Debug)]
+pub(crate) struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
+
+impl Interceptor for Headers {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        for (name, value) in &self.0 {
+            request.metadata_mut().insert(*name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Service = InterceptedService<Channel, Headers>;
+
+/// Who calls, over which connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    channel: Channel,
+    headers: Headers,
+}
+
+impl Caller {
+    /// An owner of the practice, in a product.
+    pub(crate) fn owner(channel: Channel, practice: &str, product: &str) -> Self {
+        Self { channel, headers: Headers(Vec::new()) }
+            .with("x-concord-practice", practice)
+            .with("x-concord-product", product)
+            .with("x-concord-user", "olivia")
+            .with("x-concord-roles", "owner")
+    }
+
+    /// The same with another header.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.0.retain(|(other, _)| *other != name);
+        self.headers.0.push((name, value.parse().unwrap()));
+        self
+    }
+
+    /// The same without a header.
+    pub(crate) fn without(mut self, name: &'static str) -> Self {
+        self.headers.0.retain(|(other, _)| *other != name);
+        self
+    }
+
+    /// Connects the caller's product to the practice.
+    pub(crate) async fn connect(self) -> Self {
+        let product = self.headers.0.iter().find(|(name, _)| *name == "x-concord-product");
+        let product = product.unwrap().1.to_str().unwrap().to_owned();
+        self.connections().connect_product(ConnectProductRequest { product }).await.unwrap();
+        self
+    }
+
+    fn service(&self) -> Service {
+        InterceptedService::new(self.channel.clone(), self.headers.clone())
+    }
+
+    pub(crate) fn connections(&self) -> ConnectionServiceClient<Service> {
+        ConnectionServiceClient::new(self.service())
+    }
+
+    pub(crate) fn clients(&self) -> ClientServiceClient<Service> {
+        ClientServiceClient::new(self.service())
+    }
+
+    pub(crate) fn persons(&self) -> PersonServiceClient<Service> {
+        PersonServiceClient::new(self.service())
+    }
+
+    pub(crate) fn contacts(&self) -> ContactServiceClient<Service> {
+        ContactServiceClient::new(self.service())
+    }
+
+    pub(crate) fn history(&self) -> HistoryServiceClient<Service> {
+        HistoryServiceClient::new(self.service())
+    }
+
+    pub(crate) fn changes(&self) -> ChangeServiceClient<Service> {
+        ChangeServiceClient::new(self.service())
+    }
+
+    pub(crate) fn ingest(&self) -> IngestServiceClient<Service> {
+        IngestServiceClient::new(self.service())
+    }
+}

@@ -1,0 +1,52 @@
+//! Services on free ports over one database, in one or several replicas.
+
+use std::time::Duration;
+
+use shared::{clock::Clock, db::DatabaseSettings, testing::TestDb};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// The instant at which the services of a test believe to be.
+pub(crate) fn clock() -> Clock {
+    Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap())
+}
+
+/// A running replica; stopped, and waited for, by [`Running::stop`], or cut off
+/// with the test.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) url: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// A connection to it.
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(self.url.clone()).unwrap();
+        endpoint.connect_timeout(Duration::from_secs(5)).connect().await.unwrap()
+    }
+
+    /// Drains and stops it.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(30), self.task).await.unwrap().unwrap();
+    }
+}
+
+/// Starts one replica of the records service.
+pub(crate) async fn records(database: DatabaseSettings) -> Running {
+    let config =
+        records::RecordsConfig { listen: "127.0.0.1:0".parse().unwrap(), database, clock: clock() };
+    let service = records::Application::build(config).await.unwrap();
+    let url = format!("http://{}", service.address());
+    let stop = CancellationToken::new();
+    let run = service.run_until(stop.clone());
+    Running { url, stop, task: tokio::spawn(async move { run.await.unwrap() }) }
+}
+
+/// How many replicas a test can have: one process owns an SQLite database.
+pub(crate) fn replicas(db: &TestDb) -> usize {
+    if db.is_postgres() { 2 } else { 1 }
+}
