@@ -22,6 +22,10 @@ pub struct TestDb {
 
 impl TestDb {
     /// A file in a temporary folder.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room for one.
     #[expect(clippy::unwrap_used, reason = "for tests only")]
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -35,7 +39,7 @@ impl TestDb {
     /// # Panics
     ///
     /// When `CI` is set and `TEST_POSTGRES_URL` is not.
-    #[expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "for tests only")]
+    #[expect(clippy::unwrap_used, clippy::print_stderr, reason = "for tests only")]
     pub async fn postgres() -> Option<Self> {
         let Ok(url) = std::env::var(POSTGRES_URL) else {
             assert!(std::env::var_os("CI").is_none(), "CI is set, and {POSTGRES_URL} is not");
@@ -62,6 +66,10 @@ impl TestDb {
     }
 
     /// A new handle, as a replica of a service has one of its own.
+    ///
+    /// # Panics
+    ///
+    /// When the database cannot be reached.
     #[expect(clippy::unwrap_used, reason = "for tests only")]
     pub async fn database(&self) -> Database {
         Database::connect(&self.settings).await.unwrap()

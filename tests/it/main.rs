@@ -2,5 +2,6 @@
 
 mod contract;
 mod feed;
+mod ingest;
 mod records;
 mod support;

@@ -16,6 +16,10 @@ use uuid::Uuid;
 /// The farthest that an entry may begin in the future, in days.
 pub(crate) const MAX_DAYS_AHEAD: u64 = 366;
 
+/// Entries of one record at most, over all its timelines: with the longest
+/// addresses, its image still fits one message.
+pub(crate) const MAX_ENTRIES: usize = 300;
+
 /// Which timeline of a record. The order is that in which they are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TimelineKey {

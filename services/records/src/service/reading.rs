@@ -98,7 +98,8 @@ impl Records {
             arguments: (&which.linked_product, which.show_orphaned),
         };
         let rows = clients::page(self.db.reader(), &caller.practice, &which, request.size + 1);
-        let (rows, next) = cut(rows.await?, request.size, &key, |(id, _)| *id);
+        let (rows, next) =
+            cut(rows.await?, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
         let clients = rows.into_iter().map(|(_, image)| decode(image.into()));
         Ok((clients.collect::<Result<_, _>>()?, next))
     }
@@ -131,10 +132,13 @@ impl Records {
             ListKey { list: "contacts", practice: practice.as_str(), arguments: record.text() };
         let after = page::begin_after(&request.token, &key)?;
         let rows = contacts::page(db, practice, of, after, request.size + 1).await?;
-        let (rows, next) = cut(rows, request.size, &key, |(id, _, _)| *id);
         let persons: Vec<RecordRef> =
             rows.iter().map(|(_, id, _)| RecordRef::person(*id)).collect();
         let persons = images::get_all(db, &[practice.to_string()], &persons).await?;
+        let bytes = |(_, person, image): &(Uuid, Uuid, Vec<u8>)| {
+            image.len() + persons.get(person).map_or(0, Bytes::len)
+        };
+        let (rows, next) = cut(rows, request.size, &key, |(id, _, _)| *id, bytes);
         let contact = |(_, person, image)| with_person(image, &person, &persons);
         Ok((rows.into_iter().map(contact).collect::<Result<_, _>>()?, next))
     }
@@ -149,19 +153,29 @@ fn with_person(
     Ok(ContactWithPerson { contact: Some(decode::<Contact>(contact.into())?), person })
 }
 
-/// The rows of a page, of which one more was read than it holds, and the token
-/// of the next page.
+/// Images of a page at most, in bytes: what callers take in one message is 4 MiB
+/// when they do not ask for more.
+const PAGE_BYTES: usize = 3 * 1_024 * 1_024;
+
+/// The rows of a page, of which one more was read than it may hold, and the
+/// token of the next page. A page has at least one row, whatever its size.
 fn cut<T>(
     mut rows: Vec<T>,
     size: u64,
     key: &impl Serialize,
     id: impl Fn(&T) -> Uuid,
+    bytes: impl Fn(&T) -> usize,
 ) -> (Vec<T>, String) {
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if rows.len() <= size {
+    let mut total = 0;
+    let fits = rows.iter().take_while(|row| {
+        total += bytes(row);
+        total <= PAGE_BYTES
+    });
+    let keep = fits.count().max(1).min(usize::try_from(size).unwrap_or(usize::MAX));
+    if rows.len() <= keep {
         return (rows, String::new());
     }
-    rows.truncate(size);
+    rows.truncate(keep);
     let next = rows.last().map(|last| page::token(key, &id(last)));
     (rows, next.unwrap_or_default())
 }

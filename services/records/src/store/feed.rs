@@ -251,3 +251,6 @@ pub(crate) async fn notify(db: &impl ConnectionTrait, product: &str) -> Result<(
 
 /// The PostgreSQL channel of [`notify`].
 pub(crate) const CHANNEL: &str = "concord_feed";
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use crate::{
         change::Change,
         link::ImportOutcome,
         record::{Client, Life, Person, RecordRef},
-        timeline::{self, Entry, Placement, TimelineKey},
+        timeline::{self, Entry, MAX_ENTRIES, Placement, TimelineKey},
     },
     error::RecordError,
     image,
@@ -132,6 +132,10 @@ fn place(
         Ok(Placement::Equal(id)) => {
             owners.taken.insert(id);
             chunk.link(record, id, ImportOutcome::Linked)
+        }
+        Ok(Placement::Added) if all.len() >= MAX_ENTRIES => {
+            let text = format!("A record has at most {MAX_ENTRIES} names and addresses");
+            failed(vec![Violation::new("owner_source_id", ErrorReason::ValueTooLong, text)])
         }
         Ok(Placement::Added) => {
             let id = chunk.new.entry(owner.id, timeline, value, period);

@@ -1,0 +1,154 @@
+//! The sequencer's statements: dense, in order, fair, on both engines.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
+use shared::{
+    clock::Clock,
+    db::Database,
+    testing::{TestDb, storage_tests},
+};
+
+use super::*;
+use crate::migrations::Migrator;
+
+storage_tests! {
+    positions_are_dense_and_follow_the_order_of_writing,
+    practices_take_turns,
+    two_sequencers_give_no_position_twice,
+    a_rollback_leaves_no_trace,
+}
+
+async fn database(t: &TestDb) -> Database {
+    let db = t.database().await;
+    db.migrate::<Migrator>().await.unwrap();
+    execute(
+        &db,
+        "INSERT INTO feed_product VALUES ('books', $1, 0, 1, '')",
+        vec![Uuid::nil().into()],
+    )
+    .await;
+    db
+}
+
+async fn execute(db: &Database, sql: &'static str, values: Vec<sea_orm::Value>) {
+    let engine = db.engine();
+    let written = db.write(move |tx| {
+        let values = values.clone();
+        async move {
+            tx.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
+            Ok::<_, DbErr>(())
+        }
+    });
+    written.await.unwrap();
+}
+
+async fn pend(db: &Database, practice: &str, seq: i64) {
+    let values = vec![practice.into(), seq.into()];
+    execute(db, "INSERT INTO feed_pending VALUES ('books', $1, $2, true)", values).await;
+}
+
+/// Pends `count` changes of a practice from `first` on, in one statement.
+async fn pend_many(db: &Database, practice: &str, first: i64, count: i64) {
+    let sql = "INSERT INTO feed_pending WITH RECURSIVE n(seq) AS (SELECT $2 + 0 UNION ALL \
+               SELECT seq + 1 FROM n WHERE seq + 1 < $2 + $3) \
+               SELECT 'books', $1, seq, true FROM n";
+    execute(db, sql, vec![practice.into(), first.into(), count.into()]).await;
+}
+
+async fn step(db: &Database) -> i64 {
+    let now = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap()).now();
+    let stepped = db.write(move |tx| async move { sequence(&*tx, "books", now).await });
+    stepped.await.unwrap()
+}
+
+/// The practice and number at each position, in order.
+async fn entries(db: &Database) -> Vec<(i64, String, i64)> {
+    let sql = "SELECT pos, practice_id, seq FROM feed_entry WHERE product = 'books' ORDER BY pos";
+    let rows = db.reader().query_all_raw(Statement::from_string(db.engine(), sql)).await.unwrap();
+    let read = |row: &sea_orm::QueryResult| {
+        let get = |column: &str| row.try_get::<i64>("", column).unwrap();
+        (get("pos"), row.try_get("", "practice_id").unwrap(), get("seq"))
+    };
+    rows.iter().map(read).collect()
+}
+
+fn per_practice(entries: &[(i64, String, i64)]) -> HashMap<&str, usize> {
+    entries.iter().fold(HashMap::new(), |mut counts, (_, practice, _)| {
+        *counts.entry(practice.as_str()).or_default() += 1;
+        counts
+    })
+}
+
+async fn positions_are_dense_and_follow_the_order_of_writing(t: TestDb) {
+    let db = database(&t).await;
+    for (practice, seq) in [("p2", 1), ("p1", 2), ("p2", 5), ("p3", 9), ("p1", 12)] {
+        pend(&db, practice, seq).await;
+    }
+    assert_eq!(step(&db).await, 5);
+    pend(&db, "p1", 13).await;
+    assert_eq!(step(&db).await, 1);
+    assert_eq!(step(&db).await, 0);
+    let entries = entries(&db).await;
+    assert_eq!(entries.iter().map(|e| e.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(entries.iter().map(|e| e.2).collect::<Vec<_>>(), [1, 2, 5, 9, 12, 13]);
+    assert!(products_with_pending(db.reader()).await.unwrap().is_empty());
+}
+
+async fn practices_take_turns(t: TestDb) {
+    let db = database(&t).await;
+    // One practice imports; thirty others, more than a batch serves, save once.
+    pend_many(&db, "p15", 1, 1_000).await;
+    for n in 10..40 {
+        if n != 15 {
+            pend(&db, &format!("p{n}"), 2_000 + n).await;
+        }
+    }
+    assert_eq!(step(&db).await, BATCH_OF_PRACTICE + 24, "25 practices, from the first on");
+    let served = entries(&db).await;
+    assert_eq!(per_practice(&served)["p15"], 200);
+    assert!(per_practice(&served).contains_key("p34"));
+    assert!(!per_practice(&served).contains_key("p35"));
+    assert_eq!(step(&db).await, 5 + BATCH_OF_PRACTICE, "the rest, then round again");
+    assert!(per_practice(&entries(&db).await).contains_key("p39"));
+    while step(&db).await > 0 {}
+    let all = entries(&db).await;
+    assert_eq!(all.len(), 1_029);
+    assert!(all.iter().map(|e| e.0).eq(1..=1_029));
+    let import: Vec<i64> = all.iter().filter(|e| e.1 == "p15").map(|e| e.2).collect();
+    assert!(import.is_sorted(), "a practice's changes stay in their order");
+}
+
+async fn two_sequencers_give_no_position_twice(t: TestDb) {
+    let db = database(&t).await;
+    let other = t.database().await;
+    let run = |db: Database| tokio::spawn(async move { while step(&db).await > 0 {} });
+    pend_many(&db, "p1", 1, 2_000).await;
+    let (one, two) = (run(db.clone()), run(other));
+    for n in 0..50 {
+        pend(&db, "p2", 3_000 + n).await;
+    }
+    one.await.unwrap();
+    two.await.unwrap();
+    while step(&db).await > 0 {}
+    let entries = entries(&db).await;
+    assert!(entries.iter().map(|e| e.0).eq(1..=2_050));
+    let mut seqs: Vec<i64> = entries.iter().map(|e| e.2).collect();
+    seqs.sort_unstable();
+    seqs.dedup();
+    assert_eq!(seqs.len(), 2_050);
+}
+
+async fn a_rollback_leaves_no_trace(t: TestDb) {
+    let db = database(&t).await;
+    pend(&db, "p1", 1).await;
+    let failed = db.write(|tx| async move {
+        let now = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap()).now();
+        sequence(&*tx, "books", now).await?;
+        Err::<(), RecordError>(RecordError::Corrupt("on purpose"))
+    });
+    failed.await.unwrap_err();
+    assert!(entries(&db).await.is_empty());
+    assert_eq!(step(&db).await, 1);
+    assert_eq!(entries(&db).await[0].0, 1);
+}

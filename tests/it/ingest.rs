@@ -1,0 +1,298 @@
+//! Applying chunks of an import: once, whatever is sent again.
+
+use prost::Message as _;
+use shared::{
+    pb::{
+        imports::{
+            ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord,
+            ImportRecordKind, RecordStatus, import_record::Record,
+        },
+        internal::{ApplyChunkRequest, ApplyOutcome, ApplyParent, ResolveLinksRequest, SourceKey},
+        records::{
+            GetClientRequest, ListClientsRequest, ListContactsRequest, list_contacts_request::Of,
+        },
+    },
+    testing::{TestDb, storage_tests},
+    wire::ApplyRecord,
+};
+use tonic::Code;
+
+use crate::support::{caller::Caller, servers};
+
+storage_tests! {
+    a_chunk_sent_again_is_answered_as_the_first_time,
+    another_import_skips_what_is_linked,
+    another_product_is_linked_to_the_same_records,
+    a_bad_record_fails_alone,
+    an_address_that_overlaps_is_refused_and_an_equal_one_linked,
+    equal_persons_of_one_import_stay_apart,
+    a_parent_that_is_gone_fails_its_child,
+    chunks_of_two_workers_make_nothing_twice,
+    only_the_imports_service_may_apply,
+}
+
+const FIRST: &str = "imp_00000000000000000000000000000001";
+const SECOND: &str = "imp_00000000000000000000000000000002";
+
+/// The imports service, acting for an import of `product`.
+async fn service(server: &servers::Running, product: &str, import: &str) -> Caller {
+    Caller::owner(server.channel().await, "p1", product)
+        .connect()
+        .await
+        .with("x-concord-roles", "service")
+        .with("x-concord-import", import)
+}
+
+fn apply_record(record: Record, parents: &[(&str, &str)]) -> ApplyRecord {
+    let parent = |(source_id, record_id): &(&str, &str)| ApplyParent {
+        source_id: (*source_id).into(),
+        record_id: (*record_id).into(),
+    };
+    ApplyRecord {
+        record: ImportRecord { record: Some(record) }.encode_to_vec().into(),
+        parents: parents.iter().map(parent).collect(),
+        ..ApplyRecord::default()
+    }
+}
+
+fn client(source_id: &str, reference: &str, name: &str) -> ApplyRecord {
+    let client = ImportClient {
+        source_id: source_id.into(),
+        client_reference: reference.into(),
+        client_type: "PRIVATE_LIMITED_COMPANY".into(),
+        registered_name: name.into(),
+        ..ImportClient::default()
+    };
+    apply_record(Record::Client(client), &[])
+}
+
+fn contact(source_id: &str, surname: &str, parents: &[(&str, &str)]) -> ApplyRecord {
+    let place = |(source_id, _): &(&str, &str)| ContactClient {
+        client_source_id: (*source_id).into(),
+        roles: vec!["DIRECTOR".into()],
+    };
+    let contact = ImportContact {
+        source_id: source_id.into(),
+        clients: parents.iter().map(place).collect(),
+        forename: "Ann".into(),
+        surname: surname.into(),
+        birth_date: "1980-02-29".into(),
+        ..ImportContact::default()
+    };
+    apply_record(Record::Contact(contact), parents)
+}
+
+fn address(source_id: &str, line_1: &str, from: &str, parent: (&str, &str)) -> ApplyRecord {
+    let address = ImportAddress {
+        source_id: source_id.into(),
+        owner_kind: "client".into(),
+        owner_source_id: parent.0.into(),
+        r#type: "TRADING".into(),
+        line_1: line_1.into(),
+        active_from: from.into(),
+        ..ImportAddress::default()
+    };
+    let record = apply_record(Record::Address(address), &[parent]);
+    ApplyRecord { active_from: from.into(), ..record }
+}
+
+async fn apply(caller: &Caller, records: &[ApplyRecord]) -> Vec<ApplyOutcome> {
+    let request = ApplyChunkRequest { records: records.to_vec() };
+    caller.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
+}
+
+fn statuses(outcomes: &[ApplyOutcome]) -> Vec<RecordStatus> {
+    outcomes.iter().map(ApplyOutcome::status).collect()
+}
+
+fn reasons(outcome: &ApplyOutcome) -> Vec<&str> {
+    outcome.violations.iter().map(|violation| violation.reason.as_str()).collect()
+}
+
+async fn client_count(caller: &Caller) -> usize {
+    let owner = caller.clone().with("x-concord-roles", "owner");
+    let listed = owner.clients().list_clients(ListClientsRequest::default()).await.unwrap();
+    listed.into_inner().clients.len()
+}
+
+async fn a_chunk_sent_again_is_answered_as_the_first_time(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let chunk = [client("C1", "ONE", "One Limited"), client("C2", "TWO", "Two Limited")];
+    let first = apply(&manager, &chunk).await;
+    assert_eq!(statuses(&first), [RecordStatus::Imported; 2]);
+    assert_eq!(apply(&manager, &chunk).await, first);
+    let parent = [("C1", first[0].record_id.as_str())];
+    let contacts = [contact("P1", "Smith", &parent)];
+    let placed = apply(&manager, &contacts).await;
+    assert_eq!(apply(&manager, &contacts).await, placed);
+    let addresses = [address("A1", "1 High Street", "", parent[0])];
+    let added = apply(&manager, &addresses).await;
+    assert_eq!(apply(&manager, &addresses).await, added);
+    assert!(added[0].record_id.starts_with("ent_") && placed[0].record_id.starts_with("per_"));
+    assert_eq!(client_count(&manager).await, 2);
+    let request = GetClientRequest { client: "ref:ONE".into() };
+    let owner = manager.with("x-concord-roles", "owner");
+    let got = owner.clients().get_client(request).await.unwrap().into_inner().client.unwrap();
+    assert_eq!((got.version, got.entries.len()), (2, 2), "a name and one address");
+}
+
+async fn another_import_skips_what_is_linked(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let first = service(&server, "manager", FIRST).await;
+    let done = apply(&first, &[client("C1", "ONE", "One Limited")]).await;
+    let second = first.with("x-concord-import", SECOND);
+    let again = apply(&second, &[client("C1", "ONE", "Renamed Limited")]).await;
+    assert_eq!(statuses(&again), [RecordStatus::Skipped]);
+    assert_eq!(again[0].record_id, done[0].record_id);
+    let keys = ["C1", "C9"].map(|source_id| SourceKey {
+        kind: ImportRecordKind::Client.into(),
+        source_id: source_id.into(),
+    });
+    let request = ResolveLinksRequest { keys: keys.to_vec() };
+    let links = second.ingest().resolve_links(request).await.unwrap().into_inner().links;
+    assert_eq!(links.len(), 1);
+    let told = (links[0].name.as_str(), links[0].client_reference.as_str());
+    assert_eq!(told, ("One Limited", "ONE"));
+    assert_eq!(links[0].import_id, FIRST);
+}
+
+async fn another_product_is_linked_to_the_same_records(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let books = service(&server, "books", SECOND).await;
+    let one = apply(&manager, &[client("C1", "ONE", "Ó Briain Limited")]).await;
+    let parent = [("C1", one[0].record_id.as_str())];
+    let person = apply(&manager, &[contact("P1", "Smith", &parent)]).await;
+    let entry = apply(&manager, &[address("A1", "1 High Street", "2019-07-01", parent[0])]).await;
+
+    let linked = apply(&books, &[client("B1", "one", "O BRIAIN LIMITED")]).await;
+    assert_eq!(statuses(&linked), [RecordStatus::Linked]);
+    assert_eq!(linked[0].record_id, one[0].record_id);
+    let parent = [("B1", linked[0].record_id.as_str())];
+    let same = apply(&books, &[contact("Q1", "SMITH", &parent)]).await;
+    assert_eq!(
+        (same[0].status(), &same[0].record_id),
+        (RecordStatus::Linked, &person[0].record_id)
+    );
+    let same = apply(&books, &[address("D1", "1 High Street", "2019-07-01", parent[0])]).await;
+    assert_eq!((same[0].status(), &same[0].record_id), (RecordStatus::Linked, &entry[0].record_id));
+
+    let other = apply(&books, &[client("B2", "ONE", "Other Limited")]).await;
+    assert_eq!(reasons(&other[0]), ["DUPLICATE_REFERENCE"]);
+    assert!(other[0].violations[0].text.contains(&one[0].record_id));
+    assert_eq!(client_count(&books).await, 1);
+    let request = ListContactsRequest {
+        of: Some(Of::Client("ref:ONE".into())),
+        ..ListContactsRequest::default()
+    };
+    let owner = books.with("x-concord-roles", "owner");
+    let contacts = owner.contacts().list_contacts(request).await.unwrap().into_inner().contacts;
+    assert_eq!(contacts.len(), 1);
+}
+
+async fn a_bad_record_fails_alone(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let outcomes = apply(
+        &manager,
+        &[
+            client("C1", "ONE", "One Limited"),
+            client("C2", "", ""),
+            client("C3", "one", "Three Limited"),
+            client("C4", "FOUR", "Four\0Limited"),
+            client("C5", "FIVE", "Five Limited"),
+        ],
+    )
+    .await;
+    use RecordStatus::{Failed, Imported};
+    assert_eq!(statuses(&outcomes), [Imported, Failed, Failed, Failed, Imported]);
+    assert_eq!(reasons(&outcomes[1]), ["REQUIRED_FIELD_BLANK"; 2]);
+    assert_eq!(reasons(&outcomes[2]), ["DUPLICATE_REFERENCE"]);
+    assert_eq!(reasons(&outcomes[3]), ["INVALID_CHARACTER"]);
+    assert_eq!(client_count(&manager).await, 2);
+}
+
+async fn an_address_that_overlaps_is_refused_and_an_equal_one_linked(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let one = apply(&manager, &[client("C1", "ONE", "One Limited")]).await;
+    let parent = ("C1", one[0].record_id.as_str());
+    let first = apply(&manager, &[address("A1", "1 High Street", "2019-07-01", parent)]).await;
+    let outcomes = apply(
+        &manager,
+        &[
+            address("A2", "2 High Street", "2020-01-01", parent),
+            // Equal, but linked to this product under another source id.
+            address("A3", "1 High Street", "2019-07-01", parent),
+        ],
+    )
+    .await;
+    for outcome in &outcomes {
+        assert_eq!(reasons(outcome), ["PERIOD_OVERLAP"]);
+        assert!(outcome.violations[0].text.contains(&first[0].record_id));
+    }
+}
+
+async fn equal_persons_of_one_import_stay_apart(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let one = apply(&manager, &[client("C1", "ONE", "One Limited")]).await;
+    let parent = [("C1", one[0].record_id.as_str())];
+    let chunk = [contact("P1", "Smith", &parent), contact("P2", "Smith", &parent)];
+    let persons = apply(&manager, &chunk).await;
+    assert_eq!(statuses(&persons), [RecordStatus::Imported; 2]);
+    assert_ne!(persons[0].record_id, persons[1].record_id);
+    let books = service(&server, "books", SECOND).await;
+    let one = apply(&books, &[client("B1", "ONE", "One Limited")]).await;
+    let parent = [("B1", one[0].record_id.as_str())];
+    let chunk = [contact("Q1", "Smith", &parent), contact("Q2", "Smith", &parent)];
+    let linked = apply(&books, &chunk).await;
+    assert_eq!(statuses(&linked), [RecordStatus::Linked; 2]);
+    assert_ne!(linked[0].record_id, linked[1].record_id);
+}
+
+async fn a_parent_that_is_gone_fails_its_child(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let gone = [("C1", "cli_00000000000000000000000000000007")];
+    let outcomes = apply(&manager, &[contact("P1", "Smith", &gone)]).await;
+    assert_eq!(reasons(&outcomes[0]), ["PARENT_NOT_FOUND"]);
+    assert_eq!(outcomes[0].violations[0].text, "Parent record was not found: C1");
+    let outcomes = apply(&manager, &[address("A1", "1 High Street", "", gone[0])]).await;
+    assert_eq!(reasons(&outcomes[0]), ["PARENT_NOT_FOUND"]);
+}
+
+async fn chunks_of_two_workers_make_nothing_twice(db: TestDb) {
+    let mut replicas = Vec::new();
+    let mut workers = Vec::new();
+    for _ in 0..servers::replicas(&db) {
+        let server = servers::records(db.settings()).await;
+        workers.push(service(&server, "manager", FIRST).await);
+        replicas.push(server);
+    }
+    let chunk: Vec<_> =
+        (0..300).map(|n| client(&format!("C{n}"), &format!("R{n}"), "Some Limited")).collect();
+    let applied = (0..4).map(|n| {
+        let (worker, chunk) = (workers[n % workers.len()].clone(), chunk.clone());
+        tokio::spawn(async move { apply(&worker, &chunk).await })
+    });
+    let mut answers = Vec::new();
+    for applied in applied.collect::<Vec<_>>() {
+        answers.push(applied.await.unwrap());
+    }
+    assert_eq!(statuses(&answers[0]), vec![RecordStatus::Imported; 300]);
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+}
+
+async fn only_the_imports_service_may_apply(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    for role in ["owner", "admin", "staff", "support", "auditor"] {
+        let caller = manager.clone().with("x-concord-roles", role);
+        let request = ApplyChunkRequest { records: vec![client("C1", "ONE", "One Limited")] };
+        let refused = caller.ingest().apply_chunk(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{role}");
+    }
+    assert_eq!(client_count(&manager).await, 0);
+}
