@@ -65,6 +65,19 @@ impl TestDb {
         self.settings.clone()
     }
 
+    /// How to connect to a database of another service of the same test: a file
+    /// beside this one on SQLite; on PostgreSQL the same one, where the tables of
+    /// both services have different names.
+    pub fn beside(&self, name: &str) -> DatabaseSettings {
+        match &self.folder {
+            Some(folder) => {
+                let file = folder.path().join(format!("{name}.db"));
+                DatabaseSettings::new(format!("sqlite:{}", file.display()))
+            }
+            None => self.settings(),
+        }
+    }
+
     /// A new handle, as a replica of a service has one of its own.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 
 mod contract;
 mod feed;
+mod imports;
 mod ingest;
 mod records;
 mod support;

@@ -1,4 +1,5 @@
 //! The vocabulary of the tests.
 
 pub(crate) mod caller;
+pub(crate) mod sample;
 pub(crate) mod servers;

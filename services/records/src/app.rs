@@ -36,6 +36,16 @@ use crate::{
 /// The largest message that the imports service may send: a chunk.
 const MAX_CHUNK_BYTES: usize = 16 * 1_024 * 1_024;
 
+/// The services whose health is told by name.
+const SERVICES: [&str; 6] = [
+    ConnectionServiceServer::<Api>::NAME,
+    ClientServiceServer::<Api>::NAME,
+    PersonServiceServer::<Api>::NAME,
+    ContactServiceServer::<Api>::NAME,
+    HistoryServiceServer::<Api>::NAME,
+    ChangeServiceServer::<Api>::NAME,
+];
+
 /// A service that could not start, or broke.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -105,11 +115,14 @@ impl Application {
         let drop_guard = feed_stop.clone().drop_guard();
         let streams = async {
             stop.cancelled().await;
+            for name in SERVICES {
+                health.set_service_status(name, ServingStatus::NotServing).await;
+            }
             feed_stop.cancel();
             std::future::pending::<()>().await;
         };
         let served = tokio::select! {
-            served = server::serve(listener, services, health, credentials, stop.clone()) => served,
+            served = server::serve(listener, services, health.clone(), credentials, stop.clone()) => served,
             () = streams => Ok(()),
         };
         drop(drop_guard);
@@ -134,14 +147,7 @@ async fn services(records: &Records, health: &HealthReporter) -> RoutesBuilder {
         .add_service(HistoryServiceServer::new(api.clone()))
         .add_service(ChangeServiceServer::new(api))
         .add_service(ingest);
-    for name in [
-        ConnectionServiceServer::<Api>::NAME,
-        ClientServiceServer::<Api>::NAME,
-        PersonServiceServer::<Api>::NAME,
-        ContactServiceServer::<Api>::NAME,
-        HistoryServiceServer::<Api>::NAME,
-        ChangeServiceServer::<Api>::NAME,
-    ] {
+    for name in SERVICES {
         health.set_service_status(name, ServingStatus::Serving).await;
     }
     services

@@ -1,6 +1,7 @@
 //! Callers: a connection with an identity.
 
 use shared::pb::{
+    imports::import_service_client::ImportServiceClient,
     internal::ingest_service_client::IngestServiceClient,
     records::{
         ConnectProductRequest, change_service_client::ChangeServiceClient,
@@ -100,5 +101,9 @@ impl Caller {
 
     pub(crate) fn ingest(&self) -> IngestServiceClient<Service> {
         IngestServiceClient::new(self.service())
+    }
+
+    pub(crate) fn imports(&self) -> ImportServiceClient<Service> {
+        ImportServiceClient::new(self.service())
     }
 }

@@ -46,6 +46,17 @@ pub(crate) async fn records(database: DatabaseSettings) -> Running {
     Running { url, stop, task: tokio::spawn(async move { run.await.unwrap() }) }
 }
 
+/// Starts one replica of the imports service, over the records at `records_url`.
+pub(crate) async fn imports(database: DatabaseSettings, records_url: &str) -> Running {
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let config = imports::ImportsConfig::new(listen, database, records_url, clock());
+    let service = imports::Application::build(config).await.unwrap();
+    let url = format!("http://{}", service.address());
+    let stop = CancellationToken::new();
+    let run = service.run_until(stop.clone());
+    Running { url, stop, task: tokio::spawn(async move { run.await.unwrap() }) }
+}
+
 /// How many replicas a test can have: one process owns an SQLite database.
 pub(crate) fn replicas(db: &TestDb) -> usize {
     if db.is_postgres() { 2 } else { 1 }

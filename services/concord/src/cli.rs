@@ -1,0 +1,301 @@
+//! The command line: commands, options, and the variables that set them.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context as _;
+use chrono_tz::Tz;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shared::{
+    access::Role,
+    caller::{Account, PracticeId, Product},
+    telemetry::LogFormat,
+};
+
+/// One client record for every product of an accountancy practice.
+#[derive(Debug, Parser)]
+#[command(name = "concord", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show Concord at work: both services, two products, a sample practice
+    Demo(DemoOptions),
+    /// Run both services, or one of them
+    Serve(ServeOptions),
+    /// Switch a product on for a practice
+    Connect(ConnectOptions),
+    /// Bring a practice's clients, contacts and addresses over from CSV files
+    Import(ImportOptions),
+    /// Listen to the changes that a product is told of
+    Watch(WatchOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoOptions {
+    /// Where the records service listens; a free port without it
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", hide_default_value = true)]
+    pub(crate) records_listen: SocketAddr,
+    /// Where the imports service listens; a free port without it
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", hide_default_value = true)]
+    pub(crate) imports_listen: SocketAddr,
+    /// End when the demonstration is over, instead of staying up
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+/// One of the two services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServiceName {
+    /// Clients, persons, contacts, their history, and the feed of changes
+    Records,
+    /// Imports: uploads, checks, failures
+    Imports,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeOptions {
+    /// Only this service; both without it
+    pub(crate) service: Option<ServiceName>,
+    /// The folder of the SQLite files
+    #[arg(long, env = "CONCORD_DATA_DIR", value_name = "FOLDER", default_value = "./concord-data")]
+    pub(crate) data_dir: PathBuf,
+    /// Where the records service listens
+    #[arg(
+        long,
+        env = "CONCORD_RECORDS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:50051"
+    )]
+    pub(crate) records_listen: SocketAddr,
+    /// Where the imports service listens
+    #[arg(
+        long,
+        env = "CONCORD_IMPORTS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:50052"
+    )]
+    pub(crate) imports_listen: SocketAddr,
+    /// The database of the records service, `postgres://…` or `sqlite:FILE`;
+    /// records.db in the data folder without it
+    #[arg(long, env = "CONCORD_RECORDS_DB", value_name = "URL", hide_env_values = true)]
+    pub(crate) records_db: Option<String>,
+    /// The database of the imports service, `postgres://…` or `sqlite:FILE`;
+    /// imports.db in the data folder without it
+    #[arg(long, env = "CONCORD_IMPORTS_DB", value_name = "URL", hide_env_values = true)]
+    pub(crate) imports_db: Option<String>,
+    /// Where the imports service finds the records service; where that one
+    /// listens without it
+    #[arg(long, env = "CONCORD_RECORDS", value_name = "URL")]
+    pub(crate) records: Option<String>,
+    /// The time zone that says when a day begins
+    #[arg(
+        long,
+        env = "CONCORD_TIME_ZONE",
+        value_name = "NAME",
+        default_value = "Europe/London",
+        value_parser = time_zone
+    )]
+    pub(crate) time_zone: Tz,
+    /// How the log is written; `CONCORD_LOG` says how much, such as info
+    #[arg(long, env = "CONCORD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormatName,
+}
+
+fn time_zone(name: &str) -> Result<Tz, &'static str> {
+    name.parse().map_err(|_| "not a time zone; write its name, such as Europe/London")
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormatName {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogFormatName> for LogFormat {
+    fn from(name: LogFormatName) -> Self {
+        match name {
+            LogFormatName::Text => Self::Text,
+            LogFormatName::Json => Self::Json,
+        }
+    }
+}
+
+/// Who calls, and whom.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CallOptions {
+    /// The practice
+    #[arg(long, env = "CONCORD_PRACTICE", value_name = "ID")]
+    pub(crate) practice: Option<PracticeId>,
+    /// The product to act as, such as `manager` or `books`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) product: Option<Product>,
+    /// Which of the product's accounts
+    #[arg(long, value_name = "NAME", default_value = shared::caller::DEFAULT_ACCOUNT)]
+    pub(crate) account: Account,
+    /// The user to act as
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// The roles to act in
+    #[arg(
+        long,
+        visible_alias = "role",
+        value_name = "ROLE",
+        value_delimiter = ',',
+        default_value = "owner"
+    )]
+    pub(crate) roles: Vec<Role>,
+    /// Where the records service is
+    #[arg(
+        long,
+        env = "CONCORD_RECORDS",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    pub(crate) records: String,
+    /// Where the imports service is
+    #[arg(
+        long,
+        env = "CONCORD_IMPORTS",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50052"
+    )]
+    pub(crate) imports: String,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl CallOptions {
+    /// The practice, which this command cannot do without.
+    pub(crate) fn practice(&self) -> anyhow::Result<&PracticeId> {
+        self.practice.as_ref().context("which practice? Say --practice ID, or set CONCORD_PRACTICE")
+    }
+
+    /// The product, which this command cannot do without.
+    pub(crate) fn product(&self) -> anyhow::Result<&Product> {
+        self.product.as_ref().context("as which product? Say --product NAME, such as manager")
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConnectOptions {
+    /// The product to switch on, such as `manager` or `books`
+    #[arg(value_name = "PRODUCT")]
+    pub(crate) connected: Product,
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportOptions {
+    /// CSV files of clients, contacts and addresses, known by their headings;
+    /// of a folder, all that are such files
+    #[arg(required = true, value_name = "FOLDER|FILE")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// What to call the import
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) label: String,
+    /// Spread the records evenly over this many batches
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batches: Option<u32>,
+    /// Where to write the records that were not imported;
+    /// failures-IMPORT.csv without it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) failures: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+/// Where to begin listening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Start {
+    /// With the oldest change that is kept
+    Earliest,
+    /// With the next change
+    Now,
+}
+
+/// What to do with the changes that the listening product made itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Echo {
+    /// Leave them out
+    Suppress,
+    /// Show them without their records
+    Mark,
+    /// Show them as all others
+    Include,
+}
+
+/// A kind of record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Businesses and individuals
+    Client,
+    /// Human beings
+    Person,
+    /// The places of persons at clients
+    Contact,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchOptions {
+    /// Where to begin
+    #[arg(long, value_name = "WHERE", default_value = "now")]
+    pub(crate) from: Start,
+    /// Go on after this cursor, which an earlier watch printed
+    #[arg(long, value_name = "CURSOR", conflicts_with = "from")]
+    pub(crate) cursor: Option<String>,
+    /// What to do with the product's own changes
+    #[arg(long, value_name = "WHAT", default_value = "suppress")]
+    pub(crate) echo: Echo,
+    /// Only these kinds of record
+    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
+    pub(crate) kinds: Vec<Kind>,
+    /// Only records that the product is linked to
+    #[arg(long)]
+    pub(crate) linked_only: bool,
+    /// End after this many changes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// End when nothing has come for so long
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) until_idle: Option<u64>,
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_product_of_another_form_is_refused_with_the_form() {
+        let refused = Cli::try_parse_from(["concord", "connect", "Manager"]).unwrap_err();
+        assert!(refused.to_string().contains("lower-case letters"));
+    }
+
+    #[test]
+    fn a_command_without_its_practice_says_how_to_name_one() {
+        let cli = Cli::try_parse_from(["concord", "connect", "books"]).unwrap();
+        let Command::Connect(options) = cli.command else { panic!("another command") };
+        // Set where the tests run, perhaps.
+        if options.call.practice.is_none() {
+            let error = options.call.practice().unwrap_err().to_string();
+            assert!(error.contains("--practice"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Connections to the services, with the caller's identity on every call.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use shared::{
+    caller,
+    pb::{
+        imports::import_service_client::ImportServiceClient,
+        records::{
+            change_service_client::ChangeServiceClient,
+            connection_service_client::ConnectionServiceClient,
+        },
+    },
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::cli::CallOptions;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a silent connection is asked whether it lives, and how long it may
+/// take to say so: a server whose machine is gone says nothing at all.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// What says who calls: metadata, put on every call.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    metadata: Vec<(&'static str, MetadataValue<Ascii>)>,
+}
+
+impl Identity {
+    /// The development identity that the options name.
+    pub(crate) fn of(options: &CallOptions) -> anyhow::Result<Self> {
+        let product = options.product()?.as_str();
+        let roles = options.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let named = [
+            (caller::PRACTICE_HEADER, options.practice.as_ref().map(caller::PracticeId::as_str)),
+            (caller::PRODUCT_HEADER, Some(product)),
+            (caller::ACCOUNT_HEADER, Some(options.account.as_str())),
+            (caller::USER_HEADER, options.user.as_deref()),
+            (caller::ROLES_HEADER, Some(roles.as_str())),
+        ];
+        let mut metadata = Vec::with_capacity(named.len());
+        for (name, value) in named {
+            let Some(value) = value else { continue };
+            let value = value.parse().with_context(|| {
+                format!("`{value}` cannot be sent as {name}: only visible ASCII characters can")
+            })?;
+            metadata.push((name, value));
+        }
+        Ok(Self { metadata })
+    }
+}
+
+impl Interceptor for Identity {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        for (name, value) in &self.metadata {
+            request.metadata_mut().insert(*name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// What the generated clients send through.
+pub(crate) type Wire = InterceptedService<Channel, Identity>;
+
+/// A connection to one service. It connects again by itself when it is lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    wire: Wire,
+}
+
+impl Server {
+    /// Connects to the records service.
+    pub(crate) async fn records(options: &CallOptions) -> anyhow::Result<Self> {
+        Self::connect("records", &options.records, Identity::of(options)?).await
+    }
+
+    /// Connects to the imports service.
+    pub(crate) async fn imports(options: &CallOptions) -> anyhow::Result<Self> {
+        Self::connect("imports", &options.imports, Identity::of(options)?).await
+    }
+
+    async fn connect(service: &str, url: &str, identity: Identity) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .with_context(|| format!("`{url}` is not the URL of a service"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true);
+        let channel = endpoint.connect().await.with_context(|| {
+            format!("cannot reach the {service} service at {url}: does `concord serve` run?")
+        })?;
+        Ok(Self { wire: InterceptedService::new(channel, identity) })
+    }
+
+    pub(crate) fn connections(&self) -> ConnectionServiceClient<Wire> {
+        ConnectionServiceClient::new(self.wire.clone())
+    }
+
+    pub(crate) fn changes(&self) -> ChangeServiceClient<Wire> {
+        ChangeServiceClient::new(self.wire.clone())
+    }
+
+    pub(crate) fn import_calls(&self) -> ImportServiceClient<Wire> {
+        ImportServiceClient::new(self.wire.clone())
+    }
+}

@@ -1,0 +1,20 @@
+//! One module for each command.
+
+mod connect;
+mod demo;
+mod import;
+mod serve;
+mod watch;
+
+use crate::cli::Command;
+
+/// Runs the command, and says how the program ends.
+pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Demo(options) => demo::run(options).await,
+        Command::Serve(options) => serve::run(options).await,
+        Command::Connect(options) => connect::run(options).await,
+        Command::Import(options) => import::run(options).await,
+        Command::Watch(options) => watch::run(options).await,
+    }
+}

@@ -1,0 +1,44 @@
+//! `concord connect`: switches a product on for a practice.
+
+use serde_json::json;
+use shared::pb::records::{ConnectProductRequest, Connection};
+
+use crate::{
+    DONE,
+    cli::{CallOptions, ConnectOptions},
+    client::Server,
+    event_json::time,
+    output,
+    refused::Refused,
+};
+
+pub(super) async fn run(options: ConnectOptions) -> anyhow::Result<u8> {
+    let ConnectOptions { connected, mut call } = options;
+    // A product may connect itself: someone must be the first.
+    call.product.get_or_insert_with(|| connected.clone());
+    let practice = call.practice()?.clone();
+    let connection = connect(&call, connected.as_str()).await?;
+    let when = connection.connect_time.as_ref().map(time).unwrap_or_default();
+    if call.json {
+        output::line(json!({
+            "practice": practice.as_str(),
+            "product": connection.product,
+            "connect_time": when,
+            "connected_by": connection.connected_by,
+        }))?;
+    } else {
+        output::line(format_args!(
+            "{} is connected to the practice {practice} since {when}",
+            connection.product
+        ))?;
+    }
+    Ok(DONE)
+}
+
+/// Connects the product to the practice of the options.
+pub(super) async fn connect(call: &CallOptions, product: &str) -> anyhow::Result<Connection> {
+    let server = Server::records(call).await?;
+    let request = ConnectProductRequest { product: product.to_owned() };
+    let answer = server.connections().connect_product(request).await.map_err(Refused)?;
+    Ok(answer.into_inner().connection.unwrap_or_default())
+}

@@ -1,0 +1,222 @@
+//! A practice's records in CSV files.
+//!
+//! The files are read twice: [`Source::scan`] reads every row, so that a file
+//! that cannot be read stops the import before it begins, and [`Source::read`]
+//! hands the records out one by one. Only contacts are kept in between, because
+//! the rows of one person may stand anywhere.
+
+mod group;
+mod read;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use prost::Message as _;
+use shared::pb::imports::{
+    ImportAddress, ImportClient, ImportContact, ImportRecord, import_record,
+};
+
+use group::Contacts;
+use read::{Row, Sheet, Table, TableKind};
+
+/// The server takes no batch with a record over this size.
+const MAX_RECORD_BYTES: usize = 64 * 1_024;
+
+/// Numbers of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) clients: u64,
+    pub(crate) contacts: u64,
+    pub(crate) addresses: u64,
+}
+
+impl Counts {
+    pub(crate) fn all(self) -> u64 {
+        self.clients + self.contacts + self.addresses
+    }
+}
+
+/// Files that were read to their end, and can be read again.
+#[derive(Debug)]
+pub(crate) struct Source {
+    tables: Vec<Table>,
+    contacts: Vec<ImportContact>,
+    counts: Counts,
+    remarks: Vec<String>,
+}
+
+impl Source {
+    /// Reads the files, and of each folder those whose names end in `.csv`.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and the line or the column, of the first thing that is
+    /// wrong with a file itself. What is wrong with a record is for the server
+    /// to say.
+    pub(crate) fn scan(inputs: &[PathBuf]) -> anyhow::Result<Self> {
+        let (mut tables, mut remarks) = (Vec::new(), Vec::new());
+        for path in files(inputs)? {
+            match Sheet::open(&path)? {
+                Sheet::Table(table) => {
+                    remarks.extend(table.remarks());
+                    tables.push(table);
+                }
+                Sheet::Other(remark) => remarks.push(remark),
+            }
+        }
+        ensure!(
+            !tables.is_empty(),
+            "none of the files has the columns of clients, contacts or addresses:\n  {}",
+            remarks.join("\n  ")
+        );
+        let mut counts = Counts::default();
+        let mut contacts = Contacts::default();
+        for table in &tables {
+            table.each_row(|row| {
+                match table.kind() {
+                    TableKind::Clients => counts.clients += 1,
+                    TableKind::Addresses => counts.addresses += 1,
+                    TableKind::Contacts => contacts.add(group::contact_row(row)),
+                }
+                check_size(row, table.kind())
+            })?;
+        }
+        let contacts = contacts.into_records();
+        contacts.iter().cloned().map(contact).try_for_each(|record| encode(record).map(drop))?;
+        counts.contacts = contacts.len() as u64;
+        Ok(Self { tables, contacts, counts, remarks })
+    }
+
+    /// How many records there are.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What the person at the terminal should know about the files.
+    pub(crate) fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// Hands out every record, encoded.
+    pub(crate) fn read(
+        &self,
+        mut take: impl FnMut(Bytes) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for table in &self.tables {
+            match table.kind() {
+                TableKind::Clients => table.each_row(|row| take(encode(client(row))?))?,
+                TableKind::Addresses => table.each_row(|row| take(encode(address(row))?))?,
+                TableKind::Contacts => {}
+            }
+        }
+        self.contacts.iter().cloned().map(contact).try_for_each(|record| take(encode(record)?))
+    }
+}
+
+/// Refuses a row that makes a record which is too large, while its place is
+/// known.
+fn check_size(row: Row<'_>, kind: TableKind) -> anyhow::Result<()> {
+    let record = match kind {
+        TableKind::Clients => client(row),
+        TableKind::Addresses => address(row),
+        TableKind::Contacts => return Ok(()),
+    };
+    encode(record).map(drop).with_context(|| row.place())
+}
+
+fn contact(contact: ImportContact) -> import_record::Record {
+    import_record::Record::Contact(contact)
+}
+
+fn client(row: Row<'_>) -> import_record::Record {
+    import_record::Record::Client(ImportClient {
+        source_id: row.text("source_id"),
+        client_reference: row.text("client_reference"),
+        client_type: row.text("client_type"),
+        registered_name: row.text("registered_name"),
+        trading_name: row.text("trading_name"),
+        company_number: row.text("company_number"),
+        utr: row.text("utr"),
+        vat_number: row.text("vat_number"),
+        paye_reference: row.text("paye_reference"),
+        title: row.text("title"),
+        forename: row.text("forename"),
+        surname: row.text("surname"),
+        birth_date: row.text("birth_date"),
+        email: row.text("email"),
+        phone: row.text("phone"),
+    })
+}
+
+fn address(row: Row<'_>) -> import_record::Record {
+    import_record::Record::Address(ImportAddress {
+        source_id: row.text("source_id"),
+        owner_kind: row.text("owner_kind"),
+        owner_source_id: row.text("owner_source_id"),
+        r#type: row.text("type"),
+        line_1: row.text("line_1"),
+        line_2: row.text("line_2"),
+        line_3: row.text("line_3"),
+        town: row.text("town"),
+        county: row.text("county"),
+        postcode: row.text("postcode"),
+        country: row.text("country"),
+        active_from: row.text("active_from"),
+        active_to: row.text("active_to"),
+    })
+}
+
+fn encode(record: import_record::Record) -> anyhow::Result<Bytes> {
+    let source_id = match &record {
+        import_record::Record::Client(client) => &client.source_id,
+        import_record::Record::Contact(contact) => &contact.source_id,
+        import_record::Record::Address(address) => &address.source_id,
+    }
+    .clone();
+    let record = ImportRecord { record: Some(record) };
+    let size = record.encoded_len();
+    ensure!(
+        size <= MAX_RECORD_BYTES,
+        "the record {source_id} has {size} bytes, and no record may have over {MAX_RECORD_BYTES}"
+    );
+    Ok(record.encode_to_vec().into())
+}
+
+/// The files that the inputs name, those of a folder by name.
+fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for input in inputs {
+        if input.is_dir() {
+            let found =
+                csv_files(input).with_context(|| format!("cannot read {}", input.display()))?;
+            if found.is_empty() {
+                bail!("there are no .csv files in {}", input.display());
+            }
+            files.extend(found);
+        } else {
+            files.push(input.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn csv_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_csv =
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if is_csv && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+//! Reads one CSV file: which kind it is, by its heading, and its rows.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use csv::{ErrorKind, StringRecord};
+
+/// Which records a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TableKind {
+    Clients,
+    Contacts,
+    Addresses,
+}
+
+/// The columns of one kind of file.
+#[derive(Debug)]
+struct Format {
+    kind: TableKind,
+    name: &'static str,
+    columns: &'static [&'static str],
+    /// Without one of these every row would fail.
+    required: &'static [&'static str],
+    /// No other kind has these.
+    telling: [&'static str; 2],
+}
+
+static FORMATS: [Format; 3] = [
+    Format {
+        kind: TableKind::Clients,
+        name: "clients",
+        columns: &[
+            "source_id",
+            "client_reference",
+            "client_type",
+            "registered_name",
+            "trading_name",
+            "company_number",
+            "utr",
+            "vat_number",
+            "paye_reference",
+            "title",
+            "forename",
+            "surname",
+            "birth_date",
+            "email",
+            "phone",
+        ],
+        required: &["source_id", "client_reference", "client_type"],
+        telling: ["client_reference", "client_type"],
+    },
+    Format {
+        kind: TableKind::Contacts,
+        name: "contacts",
+        columns: &[
+            "source_id",
+            "client_source_id",
+            "roles",
+            "title",
+            "forename",
+            "middle_names",
+            "surname",
+            "birth_date",
+            "email",
+            "phone",
+        ],
+        required: &["source_id", "client_source_id", "roles", "surname"],
+        telling: ["client_source_id", "roles"],
+    },
+    Format {
+        kind: TableKind::Addresses,
+        name: "addresses",
+        columns: &[
+            "source_id",
+            "owner_kind",
+            "owner_source_id",
+            "type",
+            "line_1",
+            "line_2",
+            "line_3",
+            "town",
+            "county",
+            "postcode",
+            "country",
+            "active_from",
+            "active_to",
+        ],
+        required: &["source_id", "owner_kind", "owner_source_id", "type", "line_1"],
+        telling: ["owner_kind", "owner_source_id"],
+    },
+];
+
+/// Put behind the last byte of a file. It comes back as a row of its own, unless
+/// a quote was opened and never closed: then it is inside of the last field,
+/// with every row that the quote has swallowed.
+const END_MARK: &str = "\u{1}end of file\u{1}";
+
+/// A file, once its heading was read.
+#[derive(Debug)]
+pub(super) enum Sheet {
+    /// One of records.
+    Table(Table),
+    /// Another one, and what to say about it.
+    Other(String),
+}
+
+/// A file of records.
+#[derive(Debug)]
+pub(super) struct Table {
+    path: PathBuf,
+    format: &'static Format,
+    headings: Vec<String>,
+}
+
+/// One row of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row<'r> {
+    table: &'r Table,
+    cells: &'r StringRecord,
+}
+
+impl Row<'_> {
+    /// The value under the heading; empty when there is no such column.
+    pub(super) fn text(self, column: &str) -> String {
+        let place = self.table.headings.iter().position(|heading| heading == column);
+        place.and_then(|place| self.cells.get(place)).unwrap_or_default().to_owned()
+    }
+
+    /// Where it stands, for people: the file and the line.
+    pub(super) fn place(self) -> String {
+        format!("{}, line {}", self.table.path.display(), line(self.cells))
+    }
+}
+
+impl Sheet {
+    /// Reads the heading of the file.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut rows = Rows::open(path)?;
+        let Some(cells) = rows.next()? else {
+            return Ok(Self::Other(format!("{}: ignored, it is empty", path.display())));
+        };
+        let headings: Vec<_> = cells.iter().map(|cell| cell.trim().to_ascii_lowercase()).collect();
+        let Some(format) = format_of(path, &headings) else {
+            return Ok(Self::Other(format!(
+                "{}: ignored, its columns are not those of clients, contacts or addresses",
+                path.display()
+            )));
+        };
+        check_headings(path, format, &headings)?;
+        Ok(Self::Table(Table { path: path.to_owned(), format, headings }))
+    }
+}
+
+/// The kind of a file with these headings. A file that is called `clients.csv`
+/// is meant to be one, whatever its headings are.
+fn format_of(path: &Path, headings: &[String]) -> Option<&'static Format> {
+    let has = |column: &&str| headings.iter().any(|heading| heading == column);
+    let some: Vec<_> = FORMATS.iter().filter(|format| format.telling.iter().any(has)).collect();
+    let all: Vec<_> = FORMATS.iter().filter(|format| format.telling.iter().all(has)).collect();
+    match (some.as_slice(), all.as_slice()) {
+        ([one], _) | (_, [one]) => Some(one),
+        ([], _) => {
+            let stem = path.file_stem()?.to_str()?;
+            FORMATS.iter().find(|format| format.name.eq_ignore_ascii_case(stem))
+        }
+        _ => None,
+    }
+}
+
+fn check_headings(path: &Path, format: &Format, headings: &[String]) -> anyhow::Result<()> {
+    let missing: Vec<_> = format
+        .required
+        .iter()
+        .filter(|column| !headings.iter().any(|heading| heading == *column))
+        .map(|column| format!("`{column}`"))
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "{}: a file of {} needs the column {}",
+        path.display(),
+        format.name,
+        missing.join(", ")
+    );
+    for (place, heading) in headings.iter().enumerate() {
+        let twice = headings.iter().take(place).any(|earlier| earlier == heading);
+        if twice && format.columns.contains(&heading.as_str()) {
+            bail!("{}: the column `{heading}` stands there twice", path.display());
+        }
+    }
+    Ok(())
+}
+
+impl Table {
+    /// Which records these are.
+    pub(super) fn kind(&self) -> TableKind {
+        self.format.kind
+    }
+
+    /// What the person at the terminal should know about the file.
+    pub(super) fn remarks(&self) -> Option<String> {
+        let unknown: Vec<_> = self
+            .headings
+            .iter()
+            .filter(|heading| !self.format.columns.contains(&heading.as_str()))
+            .map(|heading| format!("`{heading}`"))
+            .collect();
+        if unknown.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "{}: not read, because a file of {} has no such column: {}",
+            self.path.display(),
+            self.format.name,
+            unknown.join(", ")
+        ))
+    }
+
+    /// Shows every row to `take`; rows without any value are left out.
+    ///
+    /// # Errors
+    ///
+    /// Names the file and the line of a row that cannot be read.
+    pub(super) fn each_row(
+        &self,
+        mut take: impl FnMut(Row<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut rows = Rows::open(&self.path)?;
+        // The heading.
+        rows.next()?;
+        while let Some(cells) = rows.next()? {
+            // Spreadsheets leave such rows behind at the end.
+            if cells.iter().all(|cell| cell.trim().is_empty()) {
+                continue;
+            }
+            let row = Row { table: self, cells };
+            ensure!(
+                cells.len() == self.headings.len(),
+                "{}: {} values, and the heading has {}",
+                row.place(),
+                cells.len(),
+                self.headings.len()
+            );
+            take(row)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a file, the heading among them.
+struct Rows<'p> {
+    path: &'p Path,
+    reader: csv::Reader<Box<dyn Read>>,
+    cells: StringRecord,
+}
+
+impl<'p> Rows<'p> {
+    fn open(path: &'p Path) -> anyhow::Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let marked = BufReader::new(file).chain("\n".as_bytes()).chain(END_MARK.as_bytes());
+        let reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            // Lengths are checked in `each_row`, with a better message.
+            .flexible(true)
+            .from_reader(Box::new(marked) as Box<dyn Read>);
+        Ok(Self { path, reader, cells: StringRecord::new() })
+    }
+
+    fn next(&mut self) -> anyhow::Result<Option<&StringRecord>> {
+        let read = self.reader.read_record(&mut self.cells);
+        if !read.map_err(|error| self.explained(error))? {
+            return Ok(None);
+        }
+        let last = self.cells.iter().next_back().unwrap_or_default();
+        if last == END_MARK && self.cells.len() == 1 {
+            return Ok(None);
+        }
+        ensure!(
+            !last.ends_with(END_MARK),
+            "{}, line {}: a quote is opened and never closed",
+            self.path.display(),
+            line(&self.cells)
+        );
+        Ok(Some(&self.cells))
+    }
+
+    fn explained(&self, error: csv::Error) -> anyhow::Error {
+        let path = self.path.display();
+        match error.kind() {
+            ErrorKind::Utf8 { pos, .. } => {
+                let line = pos.as_ref().map_or(1, csv::Position::line);
+                anyhow!("{path}, line {line}: not in UTF-8; save the file as “CSV UTF-8”")
+            }
+            _ => anyhow::Error::new(error).context(format!("cannot read {path}")),
+        }
+    }
+}
+
+/// The line that a row begins on, from 1.
+fn line(cells: &StringRecord) -> u64 {
+    cells.position().map_or(1, csv::Position::line)
+}

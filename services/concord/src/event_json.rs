@@ -1,0 +1,244 @@
+//! A change as a JSON object, with its records decoded.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use prost::Message as _;
+use prost_types::Timestamp;
+use serde_json::{Value, json};
+use shared::{
+    pb::records::{
+        Address, ChangeKind, Client, ClientIdentifiers, Contact, ContactRole, Entry, Origin,
+        Person, PersonName, RecordKind, entry,
+    },
+    wire::Event,
+};
+
+use crate::event_text;
+
+/// All of the event, in the names of the protocol.
+pub(crate) fn event(event: &Event) -> Result<Value, prost::DecodeError> {
+    let client = event.client.clone().map(Client::decode).transpose()?;
+    let person = event.person.clone().map(Person::decode).transpose()?;
+    let contacts = event.contacts.iter().cloned().map(Contact::decode);
+    let contacts = contacts.collect::<Result<Vec<_>, _>>()?;
+    Ok(json!({
+        "position": event.position,
+        "previous_position": event.previous_position,
+        "change_id": event.change_id,
+        "practice": event.practice_id,
+        "record_kind": name::<RecordKind>(event.record_kind),
+        "record_id": event.record_id,
+        "record_version": event.record_version,
+        "kind": name::<ChangeKind>(event.kind),
+        "changed_fields": event.changed_fields,
+        "entry_id": event.entry_id,
+        "origin": event.origin.as_ref().map(origin),
+        "linked": event.linked,
+        "own": event.own,
+        "transaction_id": event.transaction_id,
+        "transaction_index": event.transaction_index,
+        "transaction_count": event.transaction_count,
+        "time": event.change_time.as_ref().map(time),
+        "name": event_text::record_name(client.as_ref(), person.as_ref()),
+        "client_reference": client.as_ref().map(|client| client.client_reference.as_str()),
+        "client": client.as_ref().map(client_json),
+        "person": person.as_ref().map(person_json),
+        "contacts": contacts.iter().map(contact_json).collect::<Vec<_>>(),
+    }))
+}
+
+/// An instant, as `2026-03-01T09:30:00.123456Z`.
+pub(crate) fn time(time: &Timestamp) -> String {
+    let nanos = u32::try_from(time.nanos).unwrap_or_default();
+    DateTime::<Utc>::from_timestamp(time.seconds, nanos)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
+        .unwrap_or_default()
+}
+
+/// An enumeration of the protocol.
+pub(crate) trait ProtocolName: TryFrom<i32> {
+    /// Its name in the protocol, `CHANGE_KIND_CREATED`.
+    fn protocol_name(&self) -> &'static str;
+    /// What all names begin with, `CHANGE_KIND_`.
+    const PREFIX: &'static str;
+}
+
+macro_rules! protocol_name {
+    ($($type:path, $prefix:literal;)+) => {$(
+        impl ProtocolName for $type {
+            fn protocol_name(&self) -> &'static str {
+                self.as_str_name()
+            }
+            const PREFIX: &'static str = $prefix;
+        }
+    )+};
+}
+
+protocol_name! {
+    ChangeKind, "CHANGE_KIND_";
+    RecordKind, "RECORD_KIND_";
+    shared::pb::records::AddressType, "ADDRESS_TYPE_";
+    shared::pb::records::ClientType, "CLIENT_TYPE_";
+    shared::pb::records::EntryStatus, "ENTRY_STATUS_";
+    shared::pb::records::Jurisdiction, "JURISDICTION_";
+    shared::pb::records::RecordState, "RECORD_STATE_";
+    shared::pb::records::Role, "ROLE_";
+    shared::pb::records::Timeline, "TIMELINE_";
+}
+
+/// The value without its prefix and in lower case, `created`; one that a newer
+/// server made up, as its number.
+pub(crate) fn name<T: ProtocolName>(value: i32) -> String {
+    T::try_from(value).map_or_else(
+        |_| value.to_string(),
+        |known| known.protocol_name().trim_start_matches(T::PREFIX).to_ascii_lowercase(),
+    )
+}
+
+fn origin(origin: &Origin) -> Value {
+    let Origin { product, account, user, import_id } = origin;
+    json!({ "product": product, "account": account, "user": user, "import_id": import_id })
+}
+
+fn client_json(client: &Client) -> Value {
+    json!({
+        "id": client.id,
+        "type": name::<shared::pb::records::ClientType>(client.r#type),
+        "jurisdiction": name::<shared::pb::records::Jurisdiction>(client.jurisdiction),
+        "client_reference": client.client_reference,
+        "registered_name": client.registered_name,
+        "trading_name": client.trading_name,
+        "person_id": client.person_id,
+        "identifiers": client.identifiers.as_ref().map(identifiers),
+        "emails": client.emails,
+        "phones": client.phones,
+        "entries": client.entries.iter().map(entry).collect::<Vec<_>>(),
+        "state": name::<shared::pb::records::RecordState>(client.state),
+        "etag": client.etag,
+        "version": client.version,
+        "create_time": client.create_time.as_ref().map(time),
+        "update_time": client.update_time.as_ref().map(time),
+    })
+}
+
+fn identifiers(identifiers: &ClientIdentifiers) -> Value {
+    let ClientIdentifiers { company_number, utr, vat_number, paye_reference } = identifiers;
+    json!({
+        "company_number": company_number,
+        "utr": utr,
+        "vat_number": vat_number,
+        "paye_reference": paye_reference,
+    })
+}
+
+fn person_json(person: &Person) -> Value {
+    json!({
+        "id": person.id,
+        "name": person.name.as_ref().map(person_name),
+        "birth_date": person.birth_date,
+        "nino": person.nino,
+        "ppsn": person.ppsn,
+        "emails": person.emails,
+        "phones": person.phones,
+        "entries": person.entries.iter().map(entry).collect::<Vec<_>>(),
+        "state": name::<shared::pb::records::RecordState>(person.state),
+        "etag": person.etag,
+        "version": person.version,
+        "create_time": person.create_time.as_ref().map(time),
+        "update_time": person.update_time.as_ref().map(time),
+    })
+}
+
+fn person_name(name: &PersonName) -> Value {
+    let PersonName { title, forename, middle_names, surname } = name;
+    json!({ "title": title, "forename": forename, "middle_names": middle_names, "surname": surname })
+}
+
+fn contact_json(contact: &Contact) -> Value {
+    json!({
+        "id": contact.id,
+        "client_id": contact.client_id,
+        "person_id": contact.person_id,
+        "roles": contact.roles.iter().map(role).collect::<Vec<_>>(),
+        "is_primary": contact.is_primary,
+        "state": name::<shared::pb::records::RecordState>(contact.state),
+        "etag": contact.etag,
+        "version": contact.version,
+        "create_time": contact.create_time.as_ref().map(time),
+        "update_time": contact.update_time.as_ref().map(time),
+    })
+}
+
+fn role(role: &ContactRole) -> Value {
+    json!({
+        "role": name::<shared::pb::records::Role>(role.role),
+        "appointed_on": role.appointed_on,
+        "resigned_on": role.resigned_on,
+    })
+}
+
+fn entry(entry: &Entry) -> Value {
+    let value = match &entry.value {
+        Some(entry::Value::Name(name)) => json!(name),
+        Some(entry::Value::PersonName(name)) => person_name(name),
+        Some(entry::Value::Address(address)) => address_json(address),
+        None => Value::Null,
+    };
+    json!({
+        "id": entry.id,
+        "timeline": name::<shared::pb::records::Timeline>(entry.timeline),
+        "address_type": name::<shared::pb::records::AddressType>(entry.address_type),
+        "value": value,
+        "active_from": entry.active_from,
+        "active_to": entry.active_to,
+        "status": name::<shared::pb::records::EntryStatus>(entry.status),
+    })
+}
+
+fn address_json(address: &Address) -> Value {
+    let Address { line_1, line_2, line_3, town, county, postcode, country } = address;
+    json!({
+        "line_1": line_1,
+        "line_2": line_2,
+        "line_3": line_3,
+        "town": town,
+        "county": county,
+        "postcode": postcode,
+        "country": country,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_in_an_event_can_be_read() {
+        let client = Client {
+            client_reference: "ACME01".to_owned(),
+            registered_name: "Acme Limited".to_owned(),
+            ..Client::default()
+        };
+        let told = Event {
+            position: 7,
+            previous_position: 4,
+            record_kind: RecordKind::Client.into(),
+            kind: ChangeKind::EntryAdded.into(),
+            client: Some(client.encode_to_vec().into()),
+            change_time: Some(Timestamp { seconds: 0, nanos: 5_000 }),
+            ..Event::default()
+        };
+        let read = event(&told).unwrap();
+        assert_eq!(read["name"], "Acme Limited");
+        assert_eq!(read["client"]["client_reference"], "ACME01");
+        assert_eq!(
+            (&read["record_kind"], &read["kind"]),
+            (&json!("client"), &json!("entry_added"))
+        );
+        assert_eq!(read["time"], "1970-01-01T00:00:00.000005Z");
+    }
+
+    #[test]
+    fn a_value_of_a_newer_server_is_shown_as_its_number() {
+        assert_eq!(name::<ChangeKind>(999), "999");
+    }
+}

@@ -1,0 +1,104 @@
+//! A change as one line for people.
+
+use prost::Message as _;
+use shared::{
+    pb::records::{ChangeKind, Client, Contact, Person, PersonName, RecordKind, Role},
+    wire::Event,
+};
+
+use crate::event_json::{name, time};
+
+/// Position, time, what happened, to what, and by whom.
+pub(crate) fn line(event: &Event) -> Result<String, prost::DecodeError> {
+    let client = event.client.clone().map(Client::decode).transpose()?;
+    let person = event.person.clone().map(Person::decode).transpose()?;
+    let contacts = event.contacts.iter().cloned().map(Contact::decode);
+    let contacts = contacts.collect::<Result<Vec<_>, _>>()?;
+    let named =
+        record_name(client.as_ref(), person.as_ref()).unwrap_or_else(|| event.record_id.clone());
+    let about = about(client.as_ref(), &contacts);
+    let by = event.origin.as_ref().map_or("", |origin| origin.product.as_str());
+    Ok(format!(
+        "{:>8}  {}  {:<12}{:<8}  {named}{about}, by {by}",
+        event.position,
+        event.change_time.as_ref().map(seconds).unwrap_or_default(),
+        name::<ChangeKind>(event.kind).replace('_', " "),
+        name::<RecordKind>(event.record_kind),
+    ))
+}
+
+/// What people call the record: of an individual client the person's name.
+pub(crate) fn record_name(client: Option<&Client>, person: Option<&Person>) -> Option<String> {
+    let registered = client.map(|client| client.registered_name.clone());
+    let registered = registered.filter(|name| !name.is_empty());
+    registered.or_else(|| person?.name.as_ref().map(full_name))
+}
+
+fn full_name(name: &PersonName) -> String {
+    let PersonName { title, forename, middle_names, surname } = name;
+    let parts = [title, forename, middle_names, surname].map(String::as_str);
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The reference of a client; the roles of a contact.
+fn about(client: Option<&Client>, contacts: &[Contact]) -> String {
+    if let Some(client) = client {
+        return format!(" ({})", client.client_reference);
+    }
+    let mut roles: Vec<_> = contacts
+        .iter()
+        .flat_map(|contact| &contact.roles)
+        .map(|role| name::<Role>(role.role).replace('_', " "))
+        .collect();
+    roles.dedup();
+    if roles.is_empty() { String::new() } else { format!(" ({})", roles.join(", ")) }
+}
+
+/// An instant to the second, `2026-03-01 09:30:00Z`.
+fn seconds(instant: &prost_types::Timestamp) -> String {
+    let text = time(instant);
+    let whole = text.split('.').next().unwrap_or_default();
+    format!("{}Z", whole.replace('T', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Timestamp;
+    use shared::pb::records::Origin;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_happened_to_what_and_by_whom() {
+        let client = Client {
+            client_reference: "ACME01".to_owned(),
+            registered_name: "Acme Limited".to_owned(),
+            ..Client::default()
+        };
+        let event = Event {
+            position: 12,
+            record_kind: RecordKind::Client.into(),
+            kind: ChangeKind::Created.into(),
+            origin: Some(Origin { product: "manager".to_owned(), ..Origin::default() }),
+            change_time: Some(Timestamp { seconds: 61, nanos: 0 }),
+            client: Some(client.encode_to_vec().into()),
+            ..Event::default()
+        };
+        assert_eq!(
+            line(&event).unwrap(),
+            "      12  1970-01-01 00:01:01Z  created     client    Acme Limited (ACME01), by manager"
+        );
+    }
+
+    #[test]
+    fn an_individual_is_called_by_the_name_of_the_person() {
+        let name = PersonName {
+            forename: "Grace".to_owned(),
+            surname: "Okafor".to_owned(),
+            ..PersonName::default()
+        };
+        let person = Person { name: Some(name), ..Person::default() };
+        let called = record_name(Some(&Client::default()), Some(&person));
+        assert_eq!(called.as_deref(), Some("Grace Okafor"));
+    }
+}

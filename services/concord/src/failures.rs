@@ -1,0 +1,172 @@
+//! What was not imported: the file, and the reasons in words.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use shared::pb::imports::{
+    DownloadFailuresRequest, Failure, FailuresFormat, ListFailuresRequest, RecordStatus,
+};
+use tonic::Status;
+
+use crate::{client::Server, progress::Progress, refused::Refused, retry::until_answered};
+
+const PAGE_SIZE: i32 = 1_000;
+
+/// So many violations are read for the summary; the file has them all.
+const MOST_VIOLATIONS: usize = 50_000;
+
+/// Writes the failures file of the import to `path`; nothing when it would have
+/// no rows.
+pub(crate) async fn download(
+    server: &Server,
+    import_id: &str,
+    path: &Path,
+    progress: &Progress,
+) -> anyhow::Result<bool> {
+    let partial = partial(path);
+    let written = until_answered(progress, async || write_file(server, import_id, &partial).await);
+    let (written, file) = (written.await, path.display());
+    let outcome = match written.context("the failures could not be downloaded")? {
+        Written::Rows => fs::rename(&partial, path).map(|()| true),
+        Written::HeadingOnly => fs::remove_file(&partial).map(|()| false),
+        Written::Failed(error) => Err(error),
+    };
+    outcome.with_context(|| format!("the failures file {file} could not be written"))
+}
+
+/// Where the file is written before it is whole.
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+enum Written {
+    Rows,
+    HeadingOnly,
+    /// The disk is the trouble: to call the server again does not help.
+    Failed(std::io::Error),
+}
+
+async fn write_file(server: &Server, import_id: &str, path: &Path) -> Result<Written, Status> {
+    let request = DownloadFailuresRequest {
+        import_id: import_id.to_owned(),
+        format: FailuresFormat::Csv.into(),
+    };
+    let mut pieces = server.import_calls().download_failures(request).await?.into_inner();
+    let mut file = match create_private(path) {
+        Ok(file) => BufWriter::new(file),
+        Err(error) => return Ok(Written::Failed(error)),
+    };
+    // The heading is one line, and rows are what follows it.
+    let (mut heading_over, mut rows) = (false, false);
+    while let Some(piece) = pieces.message().await? {
+        for byte in &piece.data {
+            rows |= heading_over;
+            heading_over |= *byte == b'\n';
+        }
+        if let Err(error) = file.write_all(&piece.data) {
+            return Ok(Written::Failed(error));
+        }
+    }
+    match file.flush() {
+        Ok(()) if rows => Ok(Written::Rows),
+        Ok(()) => Ok(Written::HeadingOnly),
+        Err(error) => Ok(Written::Failed(error)),
+    }
+}
+
+/// The file holds people's data: it is for its owner only.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Violations of the import with this status, `most` of them at the most.
+pub(crate) async fn list(
+    server: &Server,
+    import_id: &str,
+    status: RecordStatus,
+    most: usize,
+    progress: &Progress,
+) -> Result<Vec<Failure>, Refused> {
+    let mut failures = Vec::new();
+    let mut request = ListFailuresRequest {
+        import_id: import_id.to_owned(),
+        page_size: PAGE_SIZE,
+        status: status.into(),
+        ..ListFailuresRequest::default()
+    };
+    loop {
+        let page = until_answered(progress, async || {
+            server.import_calls().list_failures(request.clone()).await
+        });
+        let page = page.await?.into_inner();
+        failures.extend(page.failures);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() || failures.len() >= most {
+            failures.truncate(most);
+            return Ok(failures);
+        }
+    }
+}
+
+/// Why records failed, and how many violations of each sort there are; the most
+/// frequent first.
+pub(crate) async fn reasons(
+    server: &Server,
+    import_id: &str,
+    progress: &Progress,
+) -> Result<Vec<(String, usize)>, Refused> {
+    let mut counted: HashMap<String, usize> = HashMap::new();
+    for status in [RecordStatus::Failed, RecordStatus::Blocked] {
+        for failure in list(server, import_id, status, MOST_VIOLATIONS, progress).await? {
+            *counted.entry(in_words(&failure)).or_default() += 1;
+        }
+    }
+    let mut reasons: Vec<_> = counted.into_iter().collect();
+    reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    Ok(reasons)
+}
+
+/// What is wrong, without what is particular to one record.
+fn in_words(failure: &Failure) -> String {
+    let words = match failure.reason.as_str() {
+        "PARENT_NOT_FOUND" => "Parent record was not found",
+        "PARENT_FAILED" => "Parent record was not imported",
+        "DUPLICATE_REFERENCE" => "Client reference is used more than once",
+        "DUPLICATE_KEY" => "Source id is used by records with different values",
+        "PERIOD_OVERLAP" => "Dates overlap with another address of the same type",
+        "INVALID_DATE" => "Not a date, or not written as 2026-03-01",
+        "UNKNOWN_VALUE" => return format!("Value is not known: {}", failure.field),
+        _ => return failure.reason_text.clone(),
+    };
+    words.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_that_name_a_record_are_counted_together() {
+        let failure = |reason: &str, text: &str| Failure {
+            reason: reason.to_owned(),
+            reason_text: text.to_owned(),
+            ..Failure::default()
+        };
+        let one = failure("PARENT_NOT_FOUND", "Parent record was not found: C00017");
+        let other = failure("PARENT_NOT_FOUND", "Parent record was not found: C00018");
+        assert_eq!(in_words(&one), in_words(&other));
+        let blank = failure("REQUIRED_FIELD_BLANK", "Required field is blank: Surname");
+        assert_eq!(in_words(&blank), "Required field is blank: Surname");
+    }
+}

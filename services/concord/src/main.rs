@@ -1,0 +1,73 @@
+//! `concord`: one client record for every product of an accountancy practice.
+//!
+//! The program serves both services ([`commands::serve`]), shows them at work
+//! ([`commands::demo`]), and calls them: it connects products, brings a
+//! practice over from CSV files, and listens to the feed of changes.
+//!
+//! - Reading and packing CSV files: [`csv_source`], [`batches`].
+//! - Talking to the services: [`client`], [`retry`], [`refused`], [`transfer`]
+//!   (an import), [`feed`] (the changes).
+//! - Talking to people: [`output`], [`progress`], [`report`], [`event_text`],
+//!   [`event_json`].
+//! - Running the services in this process: [`pair`].
+
+mod batches;
+mod cli;
+mod client;
+mod commands;
+mod csv_source;
+mod event_json;
+mod event_text;
+mod failures;
+mod feed;
+mod output;
+mod pair;
+mod progress;
+mod refused;
+mod report;
+mod retry;
+mod stop;
+mod transfer;
+
+use std::{io, process::ExitCode};
+
+use clap::Parser as _;
+
+use cli::Cli;
+
+/// All went as asked; of an import: no record failed.
+const DONE: u8 = 0;
+/// The command could not run.
+const COULD_NOT_RUN: u8 = 1;
+/// The import ended, and some records failed.
+const SOME_FAILED: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match commands::run(cli.command).await {
+        Ok(status) => ExitCode::from(status),
+        // Whoever read the output has seen enough, as in `concord watch | head`.
+        Err(error) if is_closed_pipe(&error) => ExitCode::from(DONE),
+        Err(error) => {
+            output::note(format_args!("concord: {error:#}"));
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+/// Shows the help, or what is wrong with the command line. The status of a
+/// wrong command line is not 2, which says that records failed.
+fn usage(error: &clap::Error) -> ExitCode {
+    // When even this cannot be written, there is nobody to tell.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { COULD_NOT_RUN } else { DONE })
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,97 @@
+//! The progress bar of an import. Nothing is drawn when standard error is not a
+//! terminal; remarks are written all the same.
+
+use std::{
+    fmt::Display,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use shared::pb::imports::{Import, ImportCounters, ImportState};
+use tonic::Status;
+
+use crate::{output, refused::Refused};
+
+const TEMPLATE: &str = "{msg:10} {wide_bar:.green} {human_pos}/{human_len} {elapsed}";
+
+/// How far an import has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// Whether the present trouble was told: once is enough.
+    in_trouble: AtomicBool,
+}
+
+impl Progress {
+    /// Of an import of so many records.
+    pub(crate) fn new(records: u64) -> Self {
+        let bar = ProgressBar::new(records);
+        // The template is ours, and is right.
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.set_message("uploading");
+        Self { bar, in_trouble: AtomicBool::new(false) }
+    }
+
+    /// Of something that takes no time: nothing is drawn.
+    pub(crate) fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), in_trouble: AtomicBool::new(false) }
+    }
+
+    /// So many more records were uploaded.
+    pub(crate) fn uploaded(&self, records: usize) {
+        self.well();
+        self.bar.inc(records as u64);
+    }
+
+    /// The import was sealed, and is now like this.
+    pub(crate) fn seen(&self, import: &Import) {
+        self.well();
+        let counters = import.counters.unwrap_or_default();
+        self.bar.set_message(phase(import.state()));
+        self.bar.set_position(verdicts(&counters));
+    }
+
+    /// A call failed and will be made again.
+    pub(crate) fn trouble(&self, status: &Status) {
+        if !self.in_trouble.swap(true, Ordering::Relaxed) {
+            self.note(format_args!("{}; trying again", Refused(status.clone())));
+        }
+    }
+
+    /// Writes a remark, above the bar.
+    pub(crate) fn note(&self, text: impl Display) {
+        self.bar.suspend(|| output::note(text));
+    }
+
+    fn well(&self) {
+        if self.in_trouble.swap(false, Ordering::Relaxed) {
+            self.note("going on");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn phase(state: ImportState) -> &'static str {
+    match state {
+        ImportState::Unspecified | ImportState::Receiving => "uploading",
+        ImportState::Sealed => "waiting",
+        ImportState::Resolving => "checking",
+        ImportState::Applying => "applying",
+        ImportState::Completed | ImportState::CompletedWithFailures => "done",
+        ImportState::Stalled => "stalled",
+    }
+}
+
+/// How many records have their verdict.
+fn verdicts(counters: &ImportCounters) -> u64 {
+    u64::try_from(counters.received - counters.unprocessed).unwrap_or_default()
+}

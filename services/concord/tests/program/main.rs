@@ -1,0 +1,9 @@
+//! The program as people run it: its processes, their output and how they end.
+//! Both services run on SQLite files, behind real sockets.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
+
+mod commands;
+mod lifecycle;
+mod practice;
+mod running;

@@ -1,0 +1,102 @@
+//! The service as a value: it can be started twice in one test.
+
+use std::net::SocketAddr;
+
+use sea_orm::DbErr;
+use shared::{
+    caller::{Credentials, InsecureAddress},
+    db::Database,
+    pb::imports::import_service_server::ImportServiceServer,
+    server::{self, ServeError},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    config::ImportsConfig, grpc::ImportsApi, migrations::Migrator, records_client::RecordsClient,
+    service::Imports, worker::Worker,
+};
+
+/// The service could not start, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would be open to the network without a proof of identity.
+    #[error(transparent)]
+    Insecure(#[from] InsecureAddress),
+    /// The URL of the records service is none.
+    #[error("the URL of the records service: {0}")]
+    RecordsUrl(#[source] tonic::transport::Error),
+    /// The database cannot be reached, or not brought to the newest version.
+    #[error("the database of the imports service: {0}")]
+    Database(#[from] DbErr),
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] std::io::Error),
+    /// Serving failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// The imports service: connected, migrated, and bound to its address.
+#[derive(Debug)]
+pub struct Application {
+    listener: TcpListener,
+    address: SocketAddr,
+    credentials: Credentials,
+    imports: Imports,
+    worker: Worker,
+}
+
+impl Application {
+    /// Connects to the database, brings its tables to the newest version, and
+    /// binds the address. The records service need not be there yet.
+    pub async fn build(config: ImportsConfig) -> Result<Self, StartError> {
+        let ImportsConfig { listen, database, records_url, clock, worker } = config;
+        let credentials = Credentials::for_address(listen)?;
+        let records = RecordsClient::new(&records_url).map_err(StartError::RecordsUrl)?;
+        let db = Database::connect(&database).await?;
+        db.migrate::<Migrator>().await?;
+        let listener = server::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let imports = Imports::new(db, clock, records);
+        let worker = Worker::new(imports.clone(), worker);
+        Ok(Self { listener, address, credentials, imports, worker })
+    }
+
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves calls and works on imports until `stop` is cancelled. Then it
+    /// finishes the calls and the chunks under way, gives its imports back, so
+    /// that another replica goes on at once, and closes the database.
+    pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
+        let Self { listener, address, credentials, imports, worker } = self;
+        tracing::info!(%address, "imports service listening");
+        let health = HealthReporter::new();
+        health.set_serving::<ImportServiceServer<ImportsApi>>().await;
+        let mut services: RoutesBuilder = Routes::builder();
+        services.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
+        let working = tokio::spawn(worker.run(imports.stop.clone()));
+        let stopping = {
+            let (stop, health, imports) = (stop.clone(), health.clone(), imports.stop.clone());
+            tokio::spawn(async move {
+                stop.cancelled().await;
+                health.set_not_serving::<ImportServiceServer<ImportsApi>>().await;
+                imports.cancel();
+            })
+        };
+        let served = server::serve(listener, services, health, credentials, stop).await;
+        // Also when serving broke.
+        imports.stop.cancel();
+        stopping.abort();
+        if let Err(error) = working.await {
+            tracing::error!(%error, "the worker did not end");
+        }
+        imports.db.close().await?;
+        Ok(served?)
+    }
+}

@@ -1,0 +1,100 @@
+use proptest::prelude::*;
+use shared::pb::imports::ImportClient;
+
+use super::*;
+
+fn client(source_id: &str) -> Bytes {
+    let client = ImportClient { source_id: source_id.to_owned(), ..ImportClient::default() };
+    let record = Some(import_record::Record::Client(client));
+    ImportRecord { record }.encode_to_vec().into()
+}
+
+fn receive(declared: Declared, frames: Vec<Vec<Bytes>>) -> Result<Content, BatchFault> {
+    let mut intake = Intake::new(declared)?;
+    for frame in frames {
+        intake.frame(frame)?;
+    }
+    intake.commit(None)
+}
+
+#[test]
+fn records_are_counted_and_unreadable_ones_are_kept() {
+    let frame = vec![client("C1"), Bytes::new(), Bytes::from_static(&[0x0a, 0xff])];
+    let content = receive(Declared::default(), vec![frame]).unwrap();
+    assert_eq!(content.counts, Counts { clients: 1, unreadable: 2, ..Counts::default() });
+    assert_eq!(content.records.len(), 3);
+}
+
+#[test]
+fn the_digest_is_over_each_record_after_its_length() {
+    let content = receive(Declared::default(), vec![vec![Bytes::from_static(b"ab")]]).unwrap();
+    let expected: BatchDigest = Sha256::digest(b"\0\0\0\0\0\0\0\x02ab").into();
+    assert_eq!(content.sha256, expected);
+}
+
+#[test]
+fn limits_are_refused_as_soon_as_they_are_passed() {
+    let declared = Declared { size_bytes: Some(MAX_BATCH_BYTES + 1), ..Declared::default() };
+    assert!(matches!(Intake::new(declared), Err(BatchFault::TooLarge { .. })));
+    let declared = Declared { records: Some(MAX_BATCH_RECORDS + 1), ..Declared::default() };
+    assert!(matches!(Intake::new(declared), Err(BatchFault::TooManyRecords { .. })));
+    let record = |size: usize| Bytes::from(vec![0_u8; size]);
+    let mut intake = Intake::new(Declared::default()).unwrap();
+    assert_eq!(
+        intake.frame(vec![record(65_537)]).unwrap_err(),
+        BatchFault::RecordTooLarge { row: 1, size: 65_537 }
+    );
+    assert_eq!(intake.frame(vec![record(65_536); 17]).unwrap_err(), BatchFault::FrameTooLarge);
+    let many = Intake::new(Declared::default()).unwrap().frame(vec![Bytes::new(); 50_001]);
+    assert!(matches!(many, Err(BatchFault::TooManyRecords { records: 50_001, .. })));
+}
+
+#[test]
+fn exactly_the_limit_is_taken_and_one_byte_more_is_not() {
+    let full = vec![Bytes::from(vec![0_u8; 65_536]); 16];
+    let mut intake = Intake::new(Declared::default()).unwrap();
+    for _ in 0..10 {
+        intake.frame(full.clone()).unwrap();
+    }
+    let over = intake.frame(vec![Bytes::from_static(b"x")]).unwrap_err();
+    assert_eq!(over, BatchFault::TooLarge { field: "frame.records", size: 10_485_761 });
+}
+
+#[test]
+fn what_was_declared_must_arrive() {
+    let frames = || vec![vec![client("C1")]];
+    let right = receive(Declared::default(), frames()).unwrap();
+    let declared = |change: fn(&mut Declared)| {
+        let mut declared = Declared {
+            sha256: Some(right.sha256),
+            size_bytes: Some(right.size_bytes.unsigned_abs()),
+            records: Some(1),
+        };
+        change(&mut declared);
+        receive(declared, frames()).map(drop)
+    };
+    assert_eq!(declared(|_| ()), Ok(()));
+    let wrong: [fn(&mut Declared); 3] = [
+        |declared| declared.sha256 = Some([7; 32]),
+        |declared| declared.size_bytes = Some(1),
+        |declared| declared.records = Some(2),
+    ];
+    for change in wrong {
+        assert!(matches!(declared(change), Err(BatchFault::Mismatch { .. })));
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_digest_does_not_depend_on_the_frames(
+        records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..12),
+        size in 1_usize..5,
+    ) {
+        let records: Vec<Bytes> = records.into_iter().map(Bytes::from).collect();
+        let frames = records.chunks(size).map(<[Bytes]>::to_vec).collect();
+        let split = receive(Declared::default(), frames).unwrap();
+        let whole = receive(Declared::default(), vec![records]).unwrap();
+        prop_assert_eq!(split.sha256, whole.sha256);
+        prop_assert_eq!(split.counts, whole.counts);
+    }
+}

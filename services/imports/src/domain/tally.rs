@@ -1,0 +1,83 @@
+//! How many records are in which status: kept up with every page of work, so
+//! that progress can be told without counting the records.
+
+use std::collections::BTreeMap;
+
+use super::words::{Kind, Status};
+
+/// Numbers of records by kind and status; as a change, they may be negative.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally(BTreeMap<(Kind, Status), i64>);
+
+impl Tally {
+    /// Adds `n` records of a kind in a status.
+    pub(crate) fn add(&mut self, kind: Kind, status: Status, n: i64) {
+        *self.0.entry((kind, status)).or_default() += n;
+    }
+
+    /// Moves one record from a status to another.
+    pub(crate) fn shift(&mut self, kind: Kind, from: Status, to: Status) {
+        self.add(kind, from, -1);
+        self.add(kind, to, 1);
+    }
+
+    /// Those that are not zero.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Kind, Status, i64)> + '_ {
+        self.0.iter().filter(|(_, n)| **n != 0).map(|((kind, status), n)| (*kind, *status, *n))
+    }
+
+    /// The kinds that have a record.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<_> = self.entries().map(|(kind, _, _)| kind).collect();
+        kinds.dedup();
+        kinds
+    }
+
+    /// The records of one kind, or of all, in a status.
+    pub(crate) fn of(&self, kind: Option<Kind>, status: Status) -> i64 {
+        let fits = |k: Kind| kind.is_none_or(|kind| kind == k);
+        self.entries().filter(|(k, s, _)| fits(*k) && *s == status).map(|(_, _, n)| n).sum()
+    }
+
+    /// The records of one kind, or of all, in any status.
+    pub(crate) fn received(&self, kind: Option<Kind>) -> i64 {
+        Status::ALL.iter().map(|status| self.of(kind, *status)).sum()
+    }
+
+    /// Those without a verdict.
+    pub(crate) fn unprocessed(&self, kind: Option<Kind>) -> i64 {
+        self.of(kind, Status::Staged) + self.of(kind, Status::Ready)
+    }
+
+    /// Those that broke a rule, or whose parent was not imported.
+    pub(crate) fn failed(&self, kind: Option<Kind>) -> i64 {
+        self.of(kind, Status::Failed) + self.of(kind, Status::Blocked)
+    }
+}
+
+impl FromIterator<(Kind, Status, i64)> for Tally {
+    fn from_iter<I: IntoIterator<Item = (Kind, Status, i64)>>(entries: I) -> Self {
+        let mut tally = Self::default();
+        for (kind, status, n) in entries {
+            tally.add(kind, status, n);
+        }
+        tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_moves_is_counted_once() {
+        let mut tally = Tally::default();
+        tally.add(Kind::Client, Status::Staged, 3);
+        tally.shift(Kind::Client, Status::Staged, Status::Ready);
+        tally.shift(Kind::Client, Status::Staged, Status::Blocked);
+        assert_eq!(tally.received(None), 3);
+        assert_eq!(tally.unprocessed(Some(Kind::Client)), 2);
+        assert_eq!(tally.failed(Some(Kind::Client)), 1);
+        assert_eq!(tally.received(Some(Kind::Contact)), 0);
+    }
+}

@@ -1,0 +1,180 @@
+//! What a call to the imports service can fail with, and what each refusal says.
+
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use shared::{
+    db::{Fault, WriteError, fault},
+    ids::{self, IdKind},
+    pb::records::ErrorReason,
+    status::{Refusal, quoted},
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::domain::{
+    batch::BatchFault,
+    words::{State, UnknownWord},
+};
+
+/// Why a call was not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    /// The request is refused; the caller is told why.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    /// The stream of the caller broke.
+    #[error("the caller's stream broke: {}", .0.code())]
+    Stream(Box<Status>),
+    /// A row cannot be read: a fault of ours.
+    #[error("a row cannot be read: {0}")]
+    Corrupt(&'static str),
+}
+
+impl From<Refusal> for ImportError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<BatchFault> for ImportError {
+    fn from(fault: BatchFault) -> Self {
+        batch_refused(&fault).into()
+    }
+}
+
+impl From<UnknownWord> for ImportError {
+    fn from(_: UnknownWord) -> Self {
+        Self::Corrupt("a word that is not known")
+    }
+}
+
+impl WriteError for ImportError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if fault(error) == Fault::Conflict)
+    }
+}
+
+impl From<ImportError> for Status {
+    fn from(error: ImportError) -> Self {
+        let refusal = match error {
+            ImportError::Refused(refusal) => *refusal,
+            ImportError::Stream(status) => return *status,
+            ImportError::Database(error) => match fault(&error) {
+                Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
+                Fault::Unavailable => Refusal::unavailable("the database does not answer"),
+                Fault::Other => Refusal::internal(&error),
+            },
+            ImportError::Corrupt(_) => Refusal::internal(&error),
+        };
+        refusal.into()
+    }
+}
+
+/// No such import in the caller's practice.
+pub(crate) fn import_not_found(id: Uuid) -> Refusal {
+    Refusal::not_found("import", &ids::text(IdKind::Import, id))
+}
+
+/// The product is not connected to the practice.
+pub(crate) fn not_connected(product: &str) -> Refusal {
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::ProductNotConnected,
+        format!("{product} is not connected to this practice: call ConnectProduct first"),
+    )
+    .precondition(product, "ConnectProduct first")
+}
+
+/// The import is that of another product or account.
+pub(crate) fn other_product(product: &str, account: &str) -> Refusal {
+    Refusal::new(
+        Code::PermissionDenied,
+        ErrorReason::OtherProduct,
+        format!("this import belongs to {product}, account {account}: only that may change it"),
+    )
+    .with("product", product)
+    .with("account", account)
+}
+
+/// No new batch can be taken any more.
+pub(crate) fn not_receiving(id: Uuid, state: State) -> Refusal {
+    let import = ids::text(IdKind::Import, id);
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::ImportState,
+        format!("the import was sealed and takes no new batch; it is {state}: create another import"),
+    )
+    .with("state", state.as_str())
+    .precondition(&import, "the import must be RECEIVING")
+}
+
+/// The batch key names a batch with other content.
+pub(crate) fn batch_key_reused(batch_key: &str) -> Refusal {
+    Refusal::new(
+        Code::AlreadyExists,
+        ErrorReason::BatchKeyReused,
+        format!("batch {} was staged with other content: use another key", quoted(batch_key)),
+    )
+    .with("batch_key", quoted(batch_key))
+}
+
+/// The counts of a seal are not what arrived.
+pub(crate) fn counts_differ(differences: &[(&'static str, i64, i64)]) -> Refusal {
+    let refusal = Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::CountsDiffer,
+        "what arrived is not what was announced; see the details, and upload what is missing",
+    );
+    differences.iter().fold(refusal, |refusal, (subject, expected, arrived)| {
+        refusal.precondition(subject, format!("expected {expected}, arrived {arrived}"))
+    })
+}
+
+/// Too many batches arrive at this moment.
+pub(crate) fn too_many_uploads(limit: usize) -> Refusal {
+    Refusal::limit_reached(
+        "uploads",
+        format!("{limit} batches are being uploaded already; send this one again in a moment"),
+        Duration::from_secs(1),
+    )
+}
+
+/// The practice has too many imports that were never sealed.
+pub(crate) fn too_many_open(limit: u64) -> Refusal {
+    Refusal::limit_reached(
+        "open imports",
+        format!("the practice has {limit} imports that were not sealed yet; seal one of them first"),
+        Duration::from_secs(60),
+    )
+}
+
+/// The records service does not answer.
+pub(crate) fn records_unavailable() -> Refusal {
+    Refusal::unavailable("the records service does not answer")
+}
+
+fn batch_refused(fault: &BatchFault) -> Refusal {
+    let invalid = |field: &str, reason| Refusal::invalid_field(field, reason, fault.to_string());
+    match fault {
+        BatchFault::TooLarge { field, .. } => invalid(field, ErrorReason::BatchTooLarge),
+        BatchFault::TooManyRecords { field, .. } => invalid(field, ErrorReason::BatchTooManyRecords),
+        BatchFault::FrameTooLarge => invalid("frame.records", ErrorReason::FrameTooLarge),
+        BatchFault::RecordTooLarge { .. } => invalid("frame.records", ErrorReason::RecordTooLarge),
+        BatchFault::Mismatch { what, expected, arrived } => {
+            invalid("commit", ErrorReason::BatchMismatch)
+                .with("what", *what)
+                .with("expected", expected)
+                .with("arrived", arrived)
+        }
+        BatchFault::Incomplete | BatchFault::Idle { .. } => {
+            Refusal::new(Code::Aborted, ErrorReason::BatchIncomplete, fault.to_string())
+        }
+        BatchFault::OutOfOrder(_) => {
+            Refusal::new(Code::InvalidArgument, ErrorReason::BatchOutOfOrder, fault.to_string())
+        }
+    }
+}

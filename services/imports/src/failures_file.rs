@@ -1,0 +1,27 @@
+//! The failures file: one line for each violation, with the fields of its record,
+//! so that the record can be corrected in it.
+//!
+//! A contact with several clients stands on one line all the same: their source
+//! ids are separated by `;`, and the roles at each of them by `|`, so that
+//! `DIRECTOR;SHAREHOLDER|SECRETARY` are two at the first client and one at the
+//! second.
+
+mod columns;
+mod csv;
+mod jsonl;
+
+use bytes::Bytes;
+pub(crate) use columns::{Line, own_source_id};
+pub(crate) use csv::Csv;
+pub(crate) use jsonl::Jsonl;
+
+use crate::error::ImportError;
+
+/// Writes lines in one form.
+pub(crate) trait FileWriter: Send {
+    /// Writes one line.
+    fn write(&mut self, line: &Line) -> Result<(), ImportError>;
+
+    /// Takes what was written since the last time.
+    fn take(&mut self) -> Bytes;
+}

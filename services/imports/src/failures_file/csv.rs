@@ -1,0 +1,86 @@
+//! Comma-separated values, in UTF-8, a line feed after each line.
+//!
+//! A spreadsheet runs a cell that begins with one of a few characters. Such a
+//! cell gets an apostrophe before it, and the column `guarded` names all columns
+//! of the line that got one: so it can be taken away again, once, where it was
+//! put, and nowhere else.
+
+use bytes::Bytes;
+
+use super::{
+    FileWriter,
+    columns::{COLUMNS, Line},
+};
+use crate::error::ImportError;
+
+/// What a spreadsheet takes for the beginning of a formula.
+const DANGEROUS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// The column that says which others are guarded.
+const GUARDED: &str = "guarded";
+
+/// Writes CSV.
+#[derive(Debug)]
+pub(crate) struct Csv {
+    written: Vec<u8>,
+    headed: bool,
+}
+
+impl Csv {
+    /// A file that begins with its heading.
+    pub(crate) fn new() -> Self {
+        Self { written: Vec::new(), headed: false }
+    }
+
+    fn record<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> Result<(), ImportError> {
+        let mut writer = csv::Writer::from_writer(&mut self.written);
+        let written = writer.write_record(cells);
+        written.and_then(|()| writer.flush().map_err(csv::Error::from))
+            // Memory takes all there is.
+            .map_err(|_| ImportError::Corrupt("a line of a file"))
+    }
+
+    fn head(&mut self) -> Result<(), ImportError> {
+        if !self.headed {
+            self.headed = true;
+            self.record(COLUMNS.into_iter())?;
+        }
+        Ok(())
+    }
+}
+
+impl FileWriter for Csv {
+    fn write(&mut self, line: &Line) -> Result<(), ImportError> {
+        self.head()?;
+        let cells = guarded(line);
+        self.record(COLUMNS.iter().map(|column| {
+            let cell = cells.iter().find(|(name, _)| name == column);
+            cell.map_or("", |(_, value)| value.as_str())
+        }))
+    }
+
+    fn take(&mut self) -> Bytes {
+        // A file without lines has its heading.
+        let _ = self.head();
+        std::mem::take(&mut self.written).into()
+    }
+}
+
+/// The cells of a line, the dangerous ones guarded, and the list of those.
+fn guarded(line: &Line) -> Vec<(&'static str, String)> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut cells: Vec<(&str, String)> = Vec::new();
+    for (column, value) in line.cells() {
+        if value.starts_with(DANGEROUS) {
+            names.push(column);
+            cells.push((column, format!("'{value}")));
+        } else {
+            cells.push((column, value.to_owned()));
+        }
+    }
+    cells.push((GUARDED, names.join(";")));
+    cells
+}
+
+#[cfg(test)]
+mod tests;

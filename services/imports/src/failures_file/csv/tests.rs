@@ -1,0 +1,107 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use shared::pb::imports::{ImportClient, ImportRecord, import_record::Record};
+
+use super::*;
+use crate::{
+    domain::{
+        finding::Finding,
+        import::RowId,
+        words::{Kind, Status},
+    },
+    service::Failure,
+    store::failures::FailureRow,
+};
+
+fn line(name: &str, reference: &str) -> Line {
+    let row = FailureRow {
+        at: RowId { batch: 1, row: 7 },
+        ordinal: 0,
+        kind: Kind::Client,
+        source_id: "K02".into(),
+        status: Status::Blocked,
+        finding: Finding {
+            field: "utr".into(),
+            reason: "INVALID_UTR".into(),
+            text: "UTR is not valid".into(),
+            root_cause: String::new(),
+        },
+    };
+    let failure = Failure {
+        row,
+        source_id: "K02".into(),
+        record_name: name.into(),
+        client_reference: String::new(),
+        batch_key: "b-1".into(),
+    };
+    let client = ImportClient {
+        registered_name: name.into(),
+        client_reference: reference.into(),
+        ..ImportClient::default()
+    };
+    Line::of(&failure, &ImportRecord { record: Some(Record::Client(client)) })
+}
+
+/// What a careful reader gets: each guarded cell without its apostrophe.
+fn read(file: &[u8]) -> Vec<HashMap<String, String>> {
+    let mut reader = csv::Reader::from_reader(file);
+    let unguard = |mut row: HashMap<String, String>| {
+        let guarded = row.remove(GUARDED).unwrap();
+        for column in guarded.split(';').filter(|column| !column.is_empty()) {
+            let cell = row.get_mut(column).unwrap();
+            *cell = cell.strip_prefix('\'').unwrap().to_owned();
+        }
+        row
+    };
+    reader.deserialize().map(|row| unguard(row.unwrap())).collect()
+}
+
+#[test]
+fn a_file_without_failures_has_its_heading() {
+    let file = Csv::new().take();
+    assert_eq!(file, format!("{}\n", COLUMNS.join(",")));
+}
+
+#[test]
+fn blocked_records_are_failed_ones_and_every_field_is_there() {
+    let mut csv = Csv::new();
+    csv.write(&line("=HYPERLINK(\"x\")", "")).unwrap();
+    let file = csv.take();
+    let text = std::str::from_utf8(&file).unwrap();
+    assert!(text.contains("\"'=HYPERLINK(\"\"x\"\")\""));
+    assert!(text.contains("record_name;registered_name"));
+    let rows = read(&file);
+    assert_eq!(rows[0]["status"], "failed");
+    assert_eq!(rows[0]["registered_name"], "=HYPERLINK(\"x\")");
+    assert_eq!((rows[0]["row"].as_str(), rows[0]["batch"].as_str()), ("7", "b-1"));
+}
+
+#[test]
+fn the_heading_is_written_once() {
+    let mut csv = Csv::new();
+    csv.write(&line("A", "")).unwrap();
+    let mut file = csv.take().to_vec();
+    csv.write(&line("B", "")).unwrap();
+    file.extend(csv.take());
+    assert_eq!(read(&file).len(), 2);
+}
+
+proptest! {
+    #[test]
+    fn no_cell_can_be_run_and_all_read_back(
+        name in "['=+@\\-\t\ra\",\n]{0,6}",
+        reference in "['=+@\\-\t\ra\",\n]{0,6}",
+    ) {
+        let mut csv = Csv::new();
+        csv.write(&line(&name, &reference)).unwrap();
+        let file = csv.take();
+        let mut reader = csv::Reader::from_reader(&*file);
+        for row in reader.records() {
+            prop_assert!(row.unwrap().iter().all(|cell| !cell.starts_with(DANGEROUS)));
+        }
+        let rows = read(&file);
+        prop_assert_eq!(&rows[0]["registered_name"], &name);
+        prop_assert_eq!(&rows[0]["client_reference"], &reference);
+    }
+}

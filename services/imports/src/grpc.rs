@@ -1,0 +1,107 @@
+//! The calls: each parses, calls the [`service`](crate::service), and encodes.
+
+pub(crate) mod convert;
+mod encode;
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _};
+use shared::{
+    caller::Caller,
+    pb::imports::{
+        CreateImportRequest, CreateImportResponse, DownloadFailuresRequest,
+        DownloadFailuresResponse, GetImportRequest, GetImportResponse, ListFailuresRequest,
+        ListFailuresResponse, SealImportRequest, SealImportResponse, UploadBatchRequest,
+        UploadBatchResponse, WatchImportRequest, WatchImportResponse,
+        import_service_server::ImportService,
+    },
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::service::Imports;
+
+/// `concord.imports.v1.ImportService`.
+#[derive(Clone, Debug)]
+pub(crate) struct ImportsApi(pub(crate) Imports);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ImportService for ImportsApi {
+    async fn create_import(
+        &self,
+        request: Request<CreateImportRequest>,
+    ) -> Result<Response<CreateImportResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let label = convert::label(request.into_inner())?;
+        let view = self.0.create(&caller, label).await?;
+        Ok(Response::new(CreateImportResponse { import: Some(encode::import(&view)) }))
+    }
+
+    async fn upload_batch(
+        &self,
+        request: Request<Streaming<UploadBatchRequest>>,
+    ) -> Result<Response<UploadBatchResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let messages = request.into_inner().map(convert::message);
+        let uploaded = self.0.upload(&caller, messages).await?;
+        Ok(Response::new(encode::uploaded(uploaded)))
+    }
+
+    async fn seal_import(
+        &self,
+        request: Request<SealImportRequest>,
+    ) -> Result<Response<SealImportResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let (id, announced) = convert::announced(&request.into_inner())?;
+        let view = self.0.seal(&caller, id, announced).await?;
+        Ok(Response::new(SealImportResponse { import: Some(encode::import(&view)) }))
+    }
+
+    async fn get_import(
+        &self,
+        request: Request<GetImportRequest>,
+    ) -> Result<Response<GetImportResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let view = self.0.get(&caller, id).await?;
+        Ok(Response::new(GetImportResponse { import: Some(encode::import(&view)) }))
+    }
+
+    type WatchImportStream = Answers<WatchImportResponse>;
+
+    async fn watch_import(
+        &self,
+        request: Request<WatchImportRequest>,
+    ) -> Result<Response<Self::WatchImportStream>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let progress = ReceiverStream::new(self.0.watch(&caller, id).await?);
+        let answers = progress.map(|told| Ok(encode::progress(&told?)));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn list_failures(
+        &self,
+        request: Request<ListFailuresRequest>,
+    ) -> Result<Response<ListFailuresResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let asked = convert::failures(request.into_inner())?;
+        let page = self.0.failures(&caller, asked.id, &asked.filter, asked.size, &asked.token);
+        Ok(Response::new(encode::failures(page.await?)))
+    }
+
+    type DownloadFailuresStream = Answers<DownloadFailuresResponse>;
+
+    async fn download_failures(
+        &self,
+        request: Request<DownloadFailuresRequest>,
+    ) -> Result<Response<Self::DownloadFailuresStream>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let (id, format) = convert::download(&request.into_inner())?;
+        let chunks = ReceiverStream::new(self.0.download(&caller, id, format).await?);
+        let answers = chunks.map(|data| Ok(DownloadFailuresResponse { data: data? }));
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

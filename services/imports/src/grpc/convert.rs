@@ -1,0 +1,195 @@
+//! Requests as the service takes them; what is wrong with a request is told by
+//! the path of the field.
+
+use shared::{
+    ids::{self, IdKind},
+    page,
+    pb::{
+        imports::{
+            BatchHeader, CreateImportRequest, DownloadFailuresRequest, FailuresFormat,
+            ImportRecordKind, ListFailuresRequest, RecordStatus, SealImportRequest,
+            UploadBatchRequest, upload_batch_request::Part,
+        },
+        records::ErrorReason,
+    },
+    rules::{Problem, Violations, text},
+    status::Refusal,
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        batch::{BatchDigest, BatchFault, Declared, MAX_BATCH_KEY},
+        words::{Kind, Status as RecordVerdict, kind_of},
+    },
+    error::ImportError,
+    service::{Announced, Format, Header, MAX_LABEL, Message},
+    store::failures::Filter,
+};
+
+/// The largest page of failures. Each may have half a kilobyte of text in it,
+/// and a page should fit in one message.
+const MAX_FAILURES: u64 = page::MAX_PAGE_SIZE;
+
+/// What a caller asks of the list of failures.
+#[derive(Debug)]
+pub(super) struct FailuresAsked {
+    pub(super) id: Uuid,
+    pub(super) filter: Filter,
+    pub(super) size: usize,
+    pub(super) token: String,
+}
+
+/// The id of an import.
+pub(super) fn import_id(field: &str, id: &str) -> Result<Uuid, Refusal> {
+    let problem = || invalid(field, ErrorReason::InvalidId, "not the id of an import, imp_…");
+    ids::parse(IdKind::Import, id).ok_or_else(problem)
+}
+
+/// The label of a new import.
+pub(super) fn label(request: CreateImportRequest) -> Result<String, Refusal> {
+    named("label", text::plain("Label", &request.label, MAX_LABEL))
+}
+
+/// One message of an upload.
+pub(super) fn message(
+    received: Result<UploadBatchRequest, Status>,
+) -> Result<Message, ImportError> {
+    match received.map_err(broken)?.part {
+        Some(Part::Header(part)) => Ok(Message::Header(header(&part)?)),
+        Some(Part::Frame(part)) => Ok(Message::Frame(part.records)),
+        Some(Part::Commit(part)) => Ok(Message::Commit(digest("commit.sha256", &part.sha256)?)),
+        None => Err(BatchFault::OutOfOrder("one of them was empty").into()),
+    }
+}
+
+/// What a seal announces.
+pub(super) fn announced(request: &SealImportRequest) -> Result<(Uuid, Announced), Refusal> {
+    let id = import_id("import_id", &request.import_id)?;
+    let count = |field: &str, count: Option<i64>| match count {
+        Some(..0) => Err(invalid(field, ErrorReason::UnknownValue, "must not be negative")),
+        count => Ok(count),
+    };
+    let announced = Announced {
+        batches: count("batch_count", Some(request.batch_count.into()))?.unwrap_or_default(),
+        records: count("record_count", Some(request.record_count))?.unwrap_or_default(),
+        clients: count("client_count", request.client_count)?,
+        contacts: count("contact_count", request.contact_count)?,
+        addresses: count("address_count", request.address_count)?,
+    };
+    Ok((id, announced))
+}
+
+/// What a caller asks of the list of failures.
+pub(super) fn failures(request: ListFailuresRequest) -> Result<FailuresAsked, Refusal> {
+    let ListFailuresRequest { import_id: id, page_size, page_token, kind, status, reason } = request;
+    let size = page::page_size(page_size)?.min(MAX_FAILURES);
+    let filter = Filter {
+        kind: failed_kind(kind)?.map(|kind| kind.as_str().to_owned()),
+        status: failed_status(status)?.map(|status| status.as_str().to_owned()),
+        reason: reason_code(reason)?,
+    };
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    Ok(FailuresAsked { id: import_id("import_id", &id)?, filter, size, token: page_token })
+}
+
+/// What file a caller asks for.
+pub(super) fn download(request: &DownloadFailuresRequest) -> Result<(Uuid, Format), Refusal> {
+    let format = match FailuresFormat::try_from(request.format) {
+        Ok(FailuresFormat::Unspecified | FailuresFormat::Csv) => Format::Csv,
+        Ok(FailuresFormat::Jsonl) => Format::Jsonl,
+        Err(_) => return Err(unknown("format")),
+    };
+    Ok((import_id("import_id", &request.import_id)?, format))
+}
+
+fn header(header: &BatchHeader) -> Result<Header, Refusal> {
+    let BatchHeader { import_id: id, batch_key, sha256, size_bytes, record_count } = header;
+    let declared = Declared {
+        sha256: digest("header.sha256", sha256)?,
+        size_bytes: size("header.size_bytes", *size_bytes)?,
+        records: size("header.record_count", (*record_count).into())?,
+    };
+    Ok(Header {
+        import_id: import_id("header.import_id", id)?,
+        batch_key: named("header.batch_key", key_of_batch(batch_key))?,
+        declared,
+    })
+}
+
+/// A batch key is taken as it is: two that differ in white space differ.
+fn key_of_batch(key: &str) -> Result<String, Problem> {
+    const LABEL: &str = "Batch key";
+    text::required(LABEL, key, MAX_BATCH_KEY)?;
+    match key.chars().count() {
+        ..=MAX_BATCH_KEY => Ok(key.to_owned()),
+        _ => text::plain(LABEL, &"x".repeat(key.len()), MAX_BATCH_KEY),
+    }
+}
+
+fn digest(field: &str, sha256: &[u8]) -> Result<Option<BatchDigest>, Refusal> {
+    if sha256.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| invalid(field, ErrorReason::UnknownValue, "a SHA-256 is 32 bytes");
+    BatchDigest::try_from(sha256).map(Some).map_err(wrong)
+}
+
+fn size(field: &str, size: i64) -> Result<Option<u64>, Refusal> {
+    let negative = |_| invalid(field, ErrorReason::UnknownValue, "must not be negative");
+    u64::try_from(size).map(|size| Some(size).filter(|size| *size > 0)).map_err(negative)
+}
+
+fn failed_kind(kind: i32) -> Result<Option<Kind>, Refusal> {
+    let kind = ImportRecordKind::try_from(kind).map_err(|_| unknown("kind"))?;
+    Ok(Some(kind_of(kind)).filter(|kind| *kind != Kind::Unknown))
+}
+
+/// Only the statuses that a failure may have; others would find nothing, and
+/// leave the caller wondering.
+fn failed_status(status: i32) -> Result<Option<RecordVerdict>, Refusal> {
+    match RecordStatus::try_from(status) {
+        Ok(RecordStatus::Unspecified) => Ok(None),
+        Ok(RecordStatus::Failed) => Ok(Some(RecordVerdict::Failed)),
+        Ok(RecordStatus::Blocked) => Ok(Some(RecordVerdict::Blocked)),
+        Ok(RecordStatus::Excluded) => Ok(Some(RecordVerdict::Excluded)),
+        Ok(RecordStatus::Skipped) => Ok(Some(RecordVerdict::Skipped)),
+        _ => {
+            let text = "use FAILED, BLOCKED, EXCLUDED or SKIPPED";
+            Err(invalid("status", ErrorReason::UnknownValue, text))
+        }
+    }
+}
+
+fn reason_code(reason: String) -> Result<Option<String>, Refusal> {
+    match shared::rules::reason_from_code(&reason) {
+        _ if reason.is_empty() => Ok(None),
+        Some(_) => Ok(Some(reason)),
+        None => Err(unknown("reason")),
+    }
+}
+
+/// A message that could not be taken. One over the limit of all messages must be
+/// a frame over its own limit, which is lower.
+fn broken(status: Status) -> ImportError {
+    match status.code() {
+        Code::OutOfRange => BatchFault::FrameTooLarge.into(),
+        _ => ImportError::Stream(Box::new(status)),
+    }
+}
+
+fn named<T>(field: &str, read: Result<T, Problem>) -> Result<T, Refusal> {
+    read.map_err(|problem| Refusal::from(Violations::from(problem.at(field))))
+}
+
+fn unknown(field: &str) -> Refusal {
+    invalid(field, ErrorReason::UnknownValue, "not one of the values that are known")
+}
+
+fn invalid(field: &str, reason: ErrorReason, text: &str) -> Refusal {
+    Refusal::invalid_field(field, reason, text)
+}
+
+#[cfg(test)]
+mod tests;

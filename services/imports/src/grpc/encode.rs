@@ -1,0 +1,144 @@
+//! Answers, from what the service gives.
+
+use chrono::{DateTime, Utc};
+use prost_types::Timestamp;
+use shared::{
+    ids::{self, IdKind},
+    pb::imports::{
+        BatchReceipt, Failure as WireFailure, Import, ImportCounters, ImportState, KindCounters,
+        ListFailuresResponse, RecordCounts, RecordStatus, UploadBatchResponse,
+        WatchImportResponse,
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        import::{ImportView, Receipt},
+        tally::Tally,
+        words::{Kind, State, Status, wire_kind},
+    },
+    service::{Failure, FailuresPage, Progress, Uploaded},
+};
+
+pub(super) fn import(view: &ImportView) -> Import {
+    let ImportView { import, tally } = view;
+    let of_kind = |kind: Kind| KindCounters {
+        kind: wire_kind(kind).into(),
+        counters: Some(counters(tally, Some(kind))),
+    };
+    Import {
+        id: import_id(import.key.id),
+        product: import.product.clone(),
+        account: import.account.clone(),
+        label: import.label.clone(),
+        created_by: import.created_by.clone(),
+        state: state(import.state).into(),
+        counters: Some(counters(tally, None)),
+        counters_by_kind: tally.kinds().into_iter().map(of_kind).collect(),
+        batch_count: i32::try_from(import.batch_count).unwrap_or(i32::MAX),
+        create_time: Some(timestamp(import.created_at)),
+        seal_time: import.sealed_at.map(timestamp),
+        end_time: import.ended_at.map(timestamp),
+        note: import.note.clone(),
+    }
+}
+
+pub(super) fn uploaded(uploaded: Uploaded) -> UploadBatchResponse {
+    let Uploaded { receipt, already_staged } = uploaded;
+    let Receipt { import_id: id, ordinal: _, batch_key, sha256, size_bytes, counts, staged_at } =
+        receipt;
+    let counts = RecordCounts {
+        records: counts.records(),
+        clients: counts.clients,
+        contacts: counts.contacts,
+        addresses: counts.addresses,
+        unreadable: counts.unreadable,
+    };
+    let receipt = BatchReceipt {
+        import_id: import_id(id),
+        batch_key,
+        sha256: sha256.to_vec().into(),
+        size_bytes,
+        counts: Some(counts),
+        stage_time: Some(timestamp(staged_at)),
+    };
+    UploadBatchResponse { receipt: Some(receipt), already_staged }
+}
+
+pub(super) fn progress(progress: &Progress) -> WatchImportResponse {
+    WatchImportResponse {
+        import: Some(import(&progress.view)),
+        records_per_second: progress.per_second,
+        estimated_end_time: progress.estimated_end.map(timestamp),
+    }
+}
+
+pub(super) fn failures(page: FailuresPage) -> ListFailuresResponse {
+    let failures = page.failures.into_iter().map(failure).collect();
+    ListFailuresResponse { failures, next_page_token: page.next_page_token }
+}
+
+fn failure(failure: Failure) -> WireFailure {
+    let Failure { row, source_id, record_name, client_reference, batch_key } = failure;
+    WireFailure {
+        status: status(row.status).into(),
+        kind: wire_kind(row.kind).into(),
+        source_id,
+        record_name,
+        client_reference,
+        field: row.finding.field,
+        reason: row.finding.reason,
+        reason_text: row.finding.text,
+        root_cause: row.finding.root_cause,
+        batch_key,
+        row: i32::try_from(row.at.row).unwrap_or(i32::MAX),
+    }
+}
+
+fn counters(tally: &Tally, kind: Option<Kind>) -> ImportCounters {
+    ImportCounters {
+        received: tally.received(kind),
+        imported: tally.of(kind, Status::Imported),
+        linked: tally.of(kind, Status::Linked),
+        skipped: tally.of(kind, Status::Skipped),
+        excluded: tally.of(kind, Status::Excluded),
+        failed: tally.failed(kind),
+        blocked: tally.of(kind, Status::Blocked),
+        unprocessed: tally.unprocessed(kind),
+    }
+}
+
+fn state(state: State) -> ImportState {
+    match state {
+        State::Receiving => ImportState::Receiving,
+        State::Sealed => ImportState::Sealed,
+        State::Resolving => ImportState::Resolving,
+        State::Applying => ImportState::Applying,
+        State::Completed => ImportState::Completed,
+        State::CompletedWithFailures => ImportState::CompletedWithFailures,
+        State::Stalled => ImportState::Stalled,
+    }
+}
+
+fn status(status: Status) -> RecordStatus {
+    match status {
+        Status::Staged => RecordStatus::Staged,
+        Status::Ready => RecordStatus::Ready,
+        Status::Imported => RecordStatus::Imported,
+        Status::Linked => RecordStatus::Linked,
+        Status::Skipped => RecordStatus::Skipped,
+        Status::Excluded => RecordStatus::Excluded,
+        Status::Failed => RecordStatus::Failed,
+        Status::Blocked => RecordStatus::Blocked,
+    }
+}
+
+fn import_id(id: Uuid) -> String {
+    ids::text(IdKind::Import, id)
+}
+
+fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    let nanos = i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default();
+    Timestamp { seconds: at.timestamp(), nanos }
+}

@@ -1,0 +1,58 @@
+//! The tables of the imports service, one module per version.
+//!
+//! Written as SQL, with the few words in which the engines differ left open:
+//! the migrations are the schema, and should read like one.
+
+mod m20261120_01_imports;
+
+use sea_orm_migration::{
+    MigrationTrait, MigratorTrait, SchemaManager,
+    sea_orm::{
+        ConnectionTrait as _, DbBackend, DbErr, DynIden,
+        sea_query::IntoIden as _,
+    },
+};
+
+/// Brings the tables to the newest version.
+#[derive(Debug)]
+pub(crate) struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261120_01_imports::Migration)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        // A name of our own: both services may share a PostgreSQL database.
+        "imports_migrations".into_iden()
+    }
+}
+
+/// The words in which the engines differ: `{uuid}`, `{time}`, `{date}`,
+/// `{bytes}` and `{key}`, which is text that is compared byte by byte.
+fn in_words_of(engine: DbBackend, sql: &str) -> String {
+    let words: [(&str, &str); 5] = match engine {
+        DbBackend::Postgres => [
+            ("{uuid}", "uuid"),
+            ("{time}", "timestamptz"),
+            ("{date}", "date"),
+            ("{bytes}", "bytea"),
+            ("{key}", "text COLLATE \"C\""),
+        ],
+        _ => [
+            ("{uuid}", "uuid_text"),
+            ("{time}", "timestamp_with_timezone_text"),
+            ("{date}", "date_text"),
+            ("{bytes}", "blob"),
+            ("{key}", "text"),
+        ],
+    };
+    words.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning))
+}
+
+/// Runs `sql`, a script of statements.
+async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
+    let connection = manager.get_connection();
+    let sql = in_words_of(connection.get_database_backend(), sql);
+    connection.execute_unprepared(&sql).await.map(drop)
+}

@@ -1,0 +1,250 @@
+//! Calls to the records service, as the imports service, on behalf of an import.
+//!
+//! A fault says whether to send the call again, whether some record of it is to
+//! blame, or whether it can only be reported.
+
+use std::{collections::HashMap, time::Duration};
+
+use shared::{
+    caller::{
+        ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER, USER_HEADER,
+    },
+    ids::{self, IdKind},
+    pb::{
+        imports::RecordStatus,
+        internal::{
+            ApplyChunkRequest, ApplyOutcome, ApplyViolation, ResolveLinksRequest, ResolvedLink, SourceKey,
+            ingest_service_client::IngestServiceClient,
+        },
+        records::{ListConnectionsRequest, connection_service_client::ConnectionServiceClient},
+    },
+    wire::ApplyRecord,
+};
+use tonic::{
+    Code, Request, Status,
+    metadata::AsciiMetadataValue,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
+
+use crate::domain::{
+    finding::Finding,
+    import::{Import, ImportKey},
+    words::{Kind, Status as RecordVerdict, kind_of, wire_kind},
+};
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one call may take; a chunk of 5,000 records takes a second or two.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a silent connection is asked whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// The largest answer: 5,000 outcomes with some violations each.
+const MAX_ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
+
+/// Keys of one call of `ResolveLinks`.
+pub(crate) const MAX_KEYS: usize = 5_000;
+
+/// What a call is made for.
+#[derive(Clone, Debug)]
+pub(crate) struct OnBehalf {
+    practice: String,
+    product: String,
+    account: String,
+    user: String,
+    import: Option<String>,
+}
+
+impl OnBehalf {
+    /// For an import, which may not be there yet.
+    pub(crate) fn of(practice: &str, product: &str, account: &str, user: &str) -> Self {
+        Self {
+            practice: practice.to_owned(),
+            product: product.to_owned(),
+            account: account.to_owned(),
+            user: user.to_owned(),
+            import: None,
+        }
+    }
+
+    /// For an import.
+    pub(crate) fn import(import: &Import) -> Self {
+        let Import { key: ImportKey { practice, id }, product, account, created_by, .. } = import;
+        let import = Some(ids::text(IdKind::Import, *id));
+        Self { import, ..Self::of(practice.as_str(), product, account, created_by) }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let fields = [
+            (PRACTICE_HEADER, self.practice.as_str()),
+            (PRODUCT_HEADER, self.product.as_str()),
+            (ACCOUNT_HEADER, self.account.as_str()),
+            (USER_HEADER, self.user.as_str()),
+            (ROLES_HEADER, "service"),
+            (IMPORT_HEADER, self.import.as_deref().unwrap_or_default()),
+        ];
+        for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
+            // All of them came in as metadata, so that they fit in there again.
+            if let Ok(value) = AsciiMetadataValue::try_from(value) {
+                request.metadata_mut().insert(name, value);
+            }
+        }
+        request
+    }
+}
+
+/// Why a call was not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the records service answered {code:?} {reason}")]
+pub(crate) struct CallFault {
+    pub(crate) kind: FaultKind,
+    pub(crate) retry_after: Option<Duration>,
+    code: Code,
+    reason: String,
+}
+
+/// What to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// The service is away or busy: send the call again, later.
+    Passing,
+    /// Something broke, in the service or on the way: send the call again; if
+    /// that does not help, a record may be to blame.
+    Unclear,
+    /// The service does not take the call as it is: a record is to blame.
+    Poison,
+    /// No repetition will help: people have to do something.
+    Lasting,
+}
+
+impl From<Status> for CallFault {
+    fn from(status: Status) -> Self {
+        let kind = match status.code() {
+            Code::Unavailable
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::DeadlineExceeded
+            | Code::Cancelled => FaultKind::Passing,
+            Code::Internal | Code::Unknown | Code::DataLoss => FaultKind::Unclear,
+            Code::InvalidArgument | Code::OutOfRange => FaultKind::Poison,
+            _ => FaultKind::Lasting,
+        };
+        let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        Self { kind, retry_after, code: status.code(), reason }
+    }
+}
+
+impl CallFault {
+    /// An answer that does not fit its question.
+    fn malformed(what: &str) -> Self {
+        let reason = what.to_owned();
+        Self { kind: FaultKind::Unclear, retry_after: None, code: Code::Internal, reason }
+    }
+}
+
+/// How one record ended in the records service.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: RecordVerdict,
+    pub(crate) record_id: Option<String>,
+    /// Why it failed.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Reaches the records service. Connects when it is first needed, and again
+/// after the connection broke.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordsClient {
+    channel: Channel,
+}
+
+impl RecordsClient {
+    /// A client of the service at `url`.
+    pub(crate) fn new(url: &str) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .http2_adaptive_window(true);
+        Ok(Self { channel: endpoint.connect_lazy() })
+    }
+
+    /// The products that are connected to the practice.
+    pub(crate) async fn connected_products(
+        &self,
+        behalf: &OnBehalf,
+    ) -> Result<Vec<String>, CallFault> {
+        let mut client = ConnectionServiceClient::new(self.channel.clone());
+        let request = behalf.request(ListConnectionsRequest {});
+        let answer = client.list_connections(request).await?.into_inner();
+        Ok(answer.connections.into_iter().map(|connection| connection.product).collect())
+    }
+
+    /// Which of some keys are linked; [`MAX_KEYS`] at most.
+    pub(crate) async fn resolve(
+        &self,
+        behalf: &OnBehalf,
+        keys: impl IntoIterator<Item = (Kind, String)>,
+    ) -> Result<HashMap<(Kind, String), ResolvedLink>, CallFault> {
+        let wire = |(kind, source_id): (Kind, String)| SourceKey {
+            kind: wire_kind(kind).into(),
+            source_id,
+        };
+        let keys: Vec<_> = keys.into_iter().map(wire).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let request = behalf.request(ResolveLinksRequest { keys });
+        let answer = self.ingest().resolve_links(request).await?.into_inner();
+        let mut links = HashMap::new();
+        for link in answer.links {
+            let key = link.key.as_ref().ok_or_else(|| CallFault::malformed("a link without key"))?;
+            links.insert((kind_of(key.kind()), key.source_id.clone()), link);
+        }
+        Ok(links)
+    }
+
+    /// Applies a chunk of records of one kind; an outcome for each, in order.
+    pub(crate) async fn apply(
+        &self,
+        behalf: &OnBehalf,
+        records: Vec<ApplyRecord>,
+    ) -> Result<Vec<Outcome>, CallFault> {
+        let sent = records.len();
+        let request = behalf.request(ApplyChunkRequest { records });
+        let answer = self.ingest().apply_chunk(request).await?.into_inner();
+        if answer.outcomes.len() != sent {
+            return Err(CallFault::malformed("another number of outcomes than of records"));
+        }
+        answer.outcomes.into_iter().map(outcome).collect()
+    }
+
+    fn ingest(&self) -> IngestServiceClient<Channel> {
+        IngestServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+}
+
+fn outcome(wire: ApplyOutcome) -> Result<Outcome, CallFault> {
+    let status = match wire.status() {
+        RecordStatus::Imported => RecordVerdict::Imported,
+        RecordStatus::Linked => RecordVerdict::Linked,
+        RecordStatus::Skipped => RecordVerdict::Skipped,
+        RecordStatus::Failed => RecordVerdict::Failed,
+        _ => return Err(CallFault::malformed("an outcome without a verdict")),
+    };
+    let failed = status == RecordVerdict::Failed;
+    if failed == wire.violations.is_empty() || failed != wire.record_id.is_empty() {
+        return Err(CallFault::malformed("an outcome that contradicts itself"));
+    }
+    let record_id = (!wire.record_id.is_empty()).then_some(wire.record_id);
+    let finding = |ApplyViolation { field, reason, text }| Finding {
+        field,
+        reason,
+        text,
+        root_cause: String::new(),
+    };
+    Ok(Outcome { status, record_id, findings: wire.violations.into_iter().map(finding).collect() })
+}

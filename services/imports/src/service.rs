@@ -1,0 +1,82 @@
+//! What the calls do: one function for each.
+
+mod create;
+mod download;
+mod failures;
+mod names;
+mod seal;
+mod upload;
+mod watch;
+
+use std::sync::Arc;
+
+pub(crate) use create::MAX_LABEL;
+pub(crate) use download::Format;
+pub(crate) use failures::{Failure, FailuresPage};
+use shared::{caller::Caller, clock::Clock, db::Database};
+pub(crate) use seal::Announced;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+pub(crate) use upload::{Header, Message, Uploaded};
+use uuid::Uuid;
+pub(crate) use watch::Progress;
+
+use crate::{
+    domain::import::{Import, ImportKey, ImportView},
+    error::{ImportError, import_not_found, other_product},
+    records_client::RecordsClient,
+    store,
+};
+
+/// Batches in the memory of a process at the same time, 10 MiB at most each.
+pub(crate) const MAX_UPLOADS: usize = 8;
+
+/// What every call needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Imports {
+    pub(crate) db: Database,
+    pub(crate) clock: Clock,
+    pub(crate) records: RecordsClient,
+    /// Wakes the worker of this replica.
+    pub(crate) wake: Arc<Notify>,
+    /// Cancelled when the service stops: streams end.
+    pub(crate) stop: CancellationToken,
+    uploads: Arc<Semaphore>,
+}
+
+impl Imports {
+    pub(crate) fn new(db: Database, clock: Clock, records: RecordsClient) -> Self {
+        Self {
+            db,
+            clock,
+            records,
+            wake: Arc::new(Notify::new()),
+            stop: CancellationToken::new(),
+            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+        }
+    }
+
+    /// The import with its numbers.
+    pub(crate) async fn get(&self, caller: &Caller, id: Uuid) -> Result<ImportView, ImportError> {
+        self.view(&key(caller, id)).await
+    }
+
+    async fn view(&self, key: &ImportKey) -> Result<ImportView, ImportError> {
+        let import = store::imports::find(self.db.reader(), key).await?;
+        let import = import.ok_or_else(|| import_not_found(key.id))?;
+        let tally = store::tally::read(self.db.reader(), key).await?;
+        Ok(ImportView { import, tally })
+    }
+}
+
+/// The import of that id in the caller's practice.
+fn key(caller: &Caller, id: Uuid) -> ImportKey {
+    ImportKey { practice: caller.practice.clone(), id }
+}
+
+/// An import is read by the whole practice, and changed by its own product and
+/// account.
+fn check_owner(caller: &Caller, import: &Import) -> Result<(), ImportError> {
+    let own = caller.product.as_str() == import.product && caller.account.as_str() == import.account;
+    if own { Ok(()) } else { Err(other_product(&import.product, &import.account).into()) }
+}

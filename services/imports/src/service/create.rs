@@ -1,0 +1,81 @@
+//! CreateImport.
+
+use shared::{caller::Caller, ids};
+
+use super::Imports;
+use crate::{
+    domain::{
+        import::{Import, ImportKey, ImportView},
+        tally::Tally,
+        words::{Phase, State},
+    },
+    error::{ImportError, not_connected, records_unavailable, too_many_open},
+    records_client::{CallFault, FaultKind, OnBehalf},
+    store,
+};
+
+/// Characters of a label.
+pub(crate) const MAX_LABEL: usize = 100;
+
+/// Imports of a practice that may still receive batches. More of them are rather
+/// a client that never seals.
+const MAX_OPEN: u64 = 20;
+
+impl Imports {
+    /// Opens an import for the caller's product and account.
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        label: String,
+    ) -> Result<ImportView, ImportError> {
+        self.check_connected(caller).await?;
+        let import = Import {
+            key: ImportKey { practice: caller.practice.clone(), id: ids::new_uuid() },
+            product: caller.product.to_string(),
+            account: caller.account.to_string(),
+            label,
+            created_by: caller.user.clone(),
+            state: State::Receiving,
+            round: 1,
+            phase: Phase::Index,
+            position: String::new(),
+            note: String::new(),
+            batch_count: 0,
+            created_at: self.clock.now(),
+            sealed_at: None,
+            ended_at: None,
+        };
+        let created = import.clone();
+        let written = self.db.write(move |tx| {
+            let import = import.clone();
+            async move {
+                if store::imports::count_open(&*tx, &import.key.practice).await? >= MAX_OPEN {
+                    return Err(ImportError::from(too_many_open(MAX_OPEN)));
+                }
+                Ok(store::imports::insert(&*tx, import).await?)
+            }
+        });
+        written.await?;
+        Ok(ImportView { import: created, tally: Tally::default() })
+    }
+
+    async fn check_connected(&self, caller: &Caller) -> Result<(), ImportError> {
+        let Caller { practice, product, account, user, .. } = caller;
+        let behalf = OnBehalf::of(practice.as_str(), product.as_str(), account.as_str(), user);
+        let connected = self.records.connected_products(&behalf).await.map_err(refused)?;
+        if connected.iter().any(|name| name == product.as_str()) {
+            Ok(())
+        } else {
+            Err(not_connected(product.as_str()).into())
+        }
+    }
+}
+
+fn refused(fault: CallFault) -> ImportError {
+    match fault.kind {
+        FaultKind::Passing | FaultKind::Unclear => records_unavailable().into(),
+        FaultKind::Poison | FaultKind::Lasting => {
+            shared::status::Refusal::internal(&fault).into()
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! ListFailures, and the failures that a file is made of.
+
+use std::collections::{BTreeSet, HashMap};
+
+use prost::Message as _;
+use serde::Serialize;
+use shared::{
+    caller::Caller,
+    page,
+    pb::imports::ImportRecord,
+    rules::{
+        import::{ParsedRecord, parse},
+        text::shorten,
+    },
+};
+use uuid::Uuid;
+
+use super::{Imports, key};
+use crate::{
+    domain::import::{ImportKey, RowId},
+    error::{ImportError, import_not_found},
+    store::{
+        self,
+        failures::{FailurePosition, FailureRow, Filter},
+    },
+};
+
+/// Failures that are read together: each holds a record of 64 KiB at most.
+pub(super) const READ: usize = 200;
+
+/// Characters of a source id that is no key because it is too long.
+const SHOWN_SOURCE_ID: usize = 200;
+
+/// A failure, as people see it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) row: FailureRow,
+    pub(crate) source_id: String,
+    pub(crate) record_name: String,
+    pub(crate) client_reference: String,
+    pub(crate) batch_key: String,
+}
+
+/// One page of the list.
+#[derive(Debug)]
+pub(crate) struct FailuresPage {
+    pub(crate) failures: Vec<Failure>,
+    /// Empty on the last page.
+    pub(crate) next_page_token: String,
+}
+
+/// What a page token is bound to.
+#[derive(Serialize)]
+struct Arguments<'a> {
+    list: &'static str,
+    practice: &'a str,
+    import: Uuid,
+    filter: &'a Filter,
+}
+
+impl Imports {
+    /// One page of failures.
+    pub(crate) async fn failures(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        filter: &Filter,
+        page_size: usize,
+        page_token: &str,
+    ) -> Result<FailuresPage, ImportError> {
+        let key = key(caller, id);
+        self.check_exists(&key).await?;
+        let practice = key.practice.as_str();
+        let arguments = Arguments { list: "failures", practice, import: id, filter };
+        let mut after: Option<FailurePosition> = page::begin_after(page_token, &arguments)?;
+        let mut failures = Vec::new();
+        let mut more = true;
+        while more && failures.len() < page_size {
+            let limit = READ.min(page_size - failures.len());
+            let read = self.read_failures(&key, filter, after.as_ref(), limit).await?;
+            more = read.len() == limit;
+            failures.extend(read.into_iter().map(|(failure, _)| failure));
+            after = failures.last().map(|failure: &Failure| failure.row.position()).or(after);
+        }
+        let next_page_token = match after {
+            Some(last) if more => page::token(&arguments, &last),
+            _ => String::new(),
+        };
+        Ok(FailuresPage { failures, next_page_token })
+    }
+
+    pub(super) async fn check_exists(&self, key: &ImportKey) -> Result<(), ImportError> {
+        let import = store::imports::find(self.db.reader(), key).await?;
+        import.map(drop).ok_or_else(|| import_not_found(key.id).into())
+    }
+
+    /// Some failures with their records; a record that cannot be read is empty.
+    pub(super) async fn read_failures(
+        &self,
+        key: &ImportKey,
+        filter: &Filter,
+        after: Option<&FailurePosition>,
+        limit: usize,
+    ) -> Result<Vec<(Failure, ImportRecord)>, ImportError> {
+        let reader = self.db.reader();
+        let rows = store::failures::page(reader, key, filter, after, limit).await?;
+        let places: BTreeSet<RowId> = rows.iter().map(|row| row.at).collect();
+        let ordinals: BTreeSet<i64> = places.iter().map(|at| at.batch).collect();
+        let batch_keys =
+            store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
+        let payloads = store::staged::payloads(reader, key, places).await?;
+        let decode = |(at, payload): (RowId, Vec<u8>)| {
+            let record = ImportRecord::decode(payload.as_slice()).unwrap_or_default();
+            let parsed = parse(&record);
+            (at, (record, parsed))
+        };
+        let records: HashMap<RowId, (ImportRecord, ParsedRecord)> =
+            payloads.into_iter().map(decode).collect();
+        let names = self.names(key, records.values().map(|(_, parsed)| parsed)).await?;
+        let describe = |row: FailureRow| {
+            let batch_key = batch_keys.get(&row.at.batch).cloned().unwrap_or_default();
+            let Some((record, parsed)) = records.get(&row.at) else {
+                let source_id = row.source_id.clone();
+                let (record_name, client_reference) = (String::new(), String::new());
+                let failure = Failure { row, source_id, record_name, client_reference, batch_key };
+                return (failure, ImportRecord::default());
+            };
+            let failure = Failure {
+                source_id: source_id(&row, record),
+                record_name: names.record_name(parsed),
+                client_reference: names.client_reference(parsed),
+                row,
+                batch_key,
+            };
+            (failure, record.clone())
+        };
+        Ok(rows.into_iter().map(describe).collect())
+    }
+}
+
+/// The key of the record, or what it has instead of one.
+fn source_id(row: &FailureRow, record: &ImportRecord) -> String {
+    if !row.source_id.is_empty() {
+        return row.source_id.clone();
+    }
+    let own = crate::failures_file::own_source_id(record);
+    shorten(own, SHOWN_SOURCE_ID)
+}

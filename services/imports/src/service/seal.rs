@@ -1,0 +1,77 @@
+//! SealImport.
+
+use shared::caller::Caller;
+use uuid::Uuid;
+
+use super::{Imports, check_owner, key};
+use crate::{
+    domain::{
+        import::{Import, ImportView},
+        tally::Tally,
+        words::{Kind, State},
+    },
+    error::{ImportError, counts_differ, import_not_found},
+    store,
+};
+
+/// What the caller says has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Announced {
+    pub(crate) batches: i64,
+    pub(crate) records: i64,
+    pub(crate) clients: Option<i64>,
+    pub(crate) contacts: Option<i64>,
+    pub(crate) addresses: Option<i64>,
+}
+
+impl Announced {
+    /// What differs from what arrived: subject, announced, arrived.
+    fn differences(&self, import: &Import, tally: &Tally) -> Vec<(&'static str, i64, i64)> {
+        let compared = [
+            ("batch_count", Some(self.batches), import.batch_count),
+            ("record_count", Some(self.records), tally.received(None)),
+            ("client_count", self.clients, tally.received(Some(Kind::Client))),
+            ("contact_count", self.contacts, tally.received(Some(Kind::Contact))),
+            ("address_count", self.addresses, tally.received(Some(Kind::Address))),
+        ];
+        let differs = |(subject, announced, arrived): (_, Option<i64>, i64)| {
+            announced.filter(|announced| *announced != arrived).map(|n| (subject, n, arrived))
+        };
+        compared.into_iter().filter_map(differs).collect()
+    }
+}
+
+impl Imports {
+    /// Seals the import when what was announced is what arrived. The second time
+    /// it changes nothing.
+    pub(crate) async fn seal(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        announced: Announced,
+    ) -> Result<ImportView, ImportError> {
+        let (key, caller, now) = (key(caller, id), caller.clone(), self.clock.now());
+        let sealed = self.db.write(move |tx| {
+            let (key, caller) = (key.clone(), caller.clone());
+            async move {
+                let import = store::imports::lock(&*tx, &key).await?;
+                let import = import.ok_or_else(|| import_not_found(key.id))?;
+                check_owner(&caller, &import)?;
+                let tally = store::tally::read(&*tx, &key).await?;
+                let differences = announced.differences(&import, &tally);
+                if !differences.is_empty() {
+                    return Err(counts_differ(&differences).into());
+                }
+                if import.state != State::Receiving {
+                    return Ok(ImportView { import, tally });
+                }
+                let empty = tally.received(None) == 0;
+                let import = store::imports::seal(&*tx, import, now, empty).await?;
+                Ok::<_, ImportError>(ImportView { import, tally })
+            }
+        });
+        let sealed = sealed.await?;
+        self.wake.notify_one();
+        Ok(sealed)
+    }
+}

@@ -1,0 +1,173 @@
+//! UploadBatch.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use shared::{caller::Caller, db::WriteTx};
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
+
+use super::{Imports, MAX_UPLOADS, check_owner, key};
+use crate::{
+    domain::{
+        batch::{BatchDigest, BatchFault, Content, Declared, Intake},
+        import::{ImportKey, Receipt},
+        tally::Tally,
+        words::{Kind, State, Status},
+    },
+    error::{ImportError, batch_key_reused, import_not_found, not_receiving, too_many_uploads},
+    store,
+};
+
+/// How long to wait for the next message of an upload.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// What the first message of an upload says.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) import_id: Uuid,
+    pub(crate) batch_key: String,
+    pub(crate) declared: Declared,
+}
+
+/// A batch that is kept.
+#[derive(Debug)]
+pub(crate) struct Uploaded {
+    pub(crate) receipt: Receipt,
+    pub(crate) already_staged: bool,
+}
+
+/// One message of an upload.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Header(Header),
+    Frame(Vec<Bytes>),
+    Commit(Option<BatchDigest>),
+}
+
+impl Imports {
+    /// Takes one batch, and keeps it durably.
+    pub(crate) async fn upload(
+        &self,
+        caller: &Caller,
+        mut messages: impl Stream<Item = Result<Message, ImportError>> + Unpin,
+    ) -> Result<Uploaded, ImportError> {
+        let Message::Header(header) = next(&mut messages).await? else {
+            return Err(BatchFault::OutOfOrder("the first one was no header").into());
+        };
+        let mut intake = Intake::new(header.declared)?;
+        let _permit = self.permit()?;
+        let key = key(caller, header.import_id);
+        self.check_open(caller, &key, &header.batch_key).await?;
+        let committed = loop {
+            match next(&mut messages).await? {
+                Message::Frame(records) => intake.frame(records)?,
+                Message::Commit(sha256) => break sha256,
+                Message::Header(_) => {
+                    return Err(BatchFault::OutOfOrder("there was a second header").into());
+                }
+            }
+        };
+        let content = intake.commit(committed)?;
+        self.stage(key, header.batch_key, content).await
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, ImportError> {
+        let permit = Arc::clone(&self.uploads).try_acquire_owned();
+        permit.map_err(|_| too_many_uploads(MAX_UPLOADS).into())
+    }
+
+    /// Refuses early what the end would refuse: before ten megabytes arrive.
+    async fn check_open(
+        &self,
+        caller: &Caller,
+        key: &ImportKey,
+        batch_key: &str,
+    ) -> Result<(), ImportError> {
+        let import = store::imports::find(self.db.reader(), key).await?;
+        let import = import.ok_or_else(|| import_not_found(key.id))?;
+        check_owner(caller, &import)?;
+        if import.state == State::Receiving {
+            return Ok(());
+        }
+        let staged = store::batches::by_batch_key(self.db.reader(), key, batch_key).await?;
+        staged.map(drop).ok_or_else(|| not_receiving(key.id, import.state).into())
+    }
+
+    async fn stage(
+        &self,
+        key: ImportKey,
+        batch_key: String,
+        content: Content,
+    ) -> Result<Uploaded, ImportError> {
+        let receipt = Receipt {
+            import_id: key.id,
+            ordinal: 0,
+            batch_key,
+            sha256: content.sha256,
+            size_bytes: content.size_bytes,
+            counts: content.counts,
+            staged_at: self.clock.now(),
+        };
+        let batch = Arc::new((key, receipt, content.records));
+        let written = self.db.write(move |tx| {
+            let batch = Arc::clone(&batch);
+            async move {
+                let (key, receipt, records) = &*batch;
+                stage_once(&tx, key, receipt, records).await
+            }
+        });
+        written.await
+    }
+}
+
+/// Stages a batch, unless it is there already. Locks the import, so that of two
+/// equal uploads the second one finds the first.
+async fn stage_once(
+    tx: &WriteTx,
+    key: &ImportKey,
+    receipt: &Receipt,
+    records: &[Bytes],
+) -> Result<Uploaded, ImportError> {
+    let import = store::imports::lock(&**tx, key).await?;
+    let import = import.ok_or_else(|| import_not_found(key.id))?;
+    match store::batches::by_batch_key(&**tx, key, &receipt.batch_key).await? {
+        Some(first) if first.sha256 == receipt.sha256 => {
+            return Ok(Uploaded { receipt: first, already_staged: true });
+        }
+        Some(_) => return Err(batch_key_reused(&receipt.batch_key).into()),
+        None if import.state != State::Receiving => {
+            return Err(not_receiving(key.id, import.state).into());
+        }
+        None => {}
+    }
+    let receipt = Receipt { ordinal: import.batch_count + 1, ..receipt.clone() };
+    store::imports::add_batch(&**tx, key).await?;
+    store::batches::insert(&**tx, key, &receipt).await?;
+    store::staged::insert(&**tx, key, receipt.ordinal, records).await?;
+    store::tally::add(&**tx, key, &staged(&receipt)).await?;
+    Ok(Uploaded { receipt, already_staged: false })
+}
+
+/// The records of a batch, none of them looked at yet.
+fn staged(receipt: &Receipt) -> Tally {
+    let counts = receipt.counts;
+    let kinds = [
+        (Kind::Client, counts.clients),
+        (Kind::Contact, counts.contacts),
+        (Kind::Address, counts.addresses),
+        (Kind::Unknown, counts.unreadable),
+    ];
+    kinds.into_iter().map(|(kind, n)| (kind, Status::Staged, n)).collect()
+}
+
+/// The next message of the caller, who must not be silent for too long.
+async fn next(
+    messages: &mut (impl Stream<Item = Result<Message, ImportError>> + Unpin),
+) -> Result<Message, ImportError> {
+    match tokio::time::timeout(IDLE_TIME, messages.next()).await {
+        Ok(message) => message.ok_or(BatchFault::Incomplete)?,
+        Err(_) => Err(BatchFault::Idle { seconds: IDLE_TIME.as_secs() }.into()),
+    }
+}

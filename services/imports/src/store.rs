@@ -1,0 +1,23 @@
+//! The tables. The only module that names SeaORM's entities: rows go in and out
+//! as the structs of [`domain`](crate::domain).
+//!
+//! Every function takes the import's key, and every query carries its practice;
+//! only [`lease::claim`] looks over all practices, for work. A function that
+//! writes takes the transaction of [`Database::write`](shared::db::Database::write).
+//!
+//! Lists of keys are looked up with a scalar subquery for each key, and rows are
+//! changed by inserts that conflict: either way the primary key is used. A join
+//! would leave the choice to the planner of PostgreSQL, which knows nothing of an
+//! import that has just arrived, and then reads all of it for every page.
+
+pub(crate) mod batches;
+pub(crate) mod edits;
+mod entities;
+pub(crate) mod failures;
+pub(crate) mod imports;
+pub(crate) mod lease;
+pub(crate) mod parents;
+pub(crate) mod records;
+mod sql;
+pub(crate) mod staged;
+pub(crate) mod tally;

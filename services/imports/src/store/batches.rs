@@ -1,0 +1,106 @@
+//! Batches: what was staged when, under which key.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select,
+};
+
+use super::entities::batch;
+use crate::{
+    domain::{
+        batch::Counts,
+        import::{ImportKey, Receipt},
+    },
+    error::ImportError,
+};
+
+/// Inserts the receipt of a batch.
+pub(crate) async fn insert(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    receipt: &Receipt,
+) -> Result<(), DbErr> {
+    let Receipt { import_id, ordinal, batch_key, sha256, size_bytes, counts, staged_at } = receipt;
+    let row = batch::Model {
+        practice_id: key.practice.to_string(),
+        import_id: *import_id,
+        ordinal: *ordinal,
+        batch_key: batch_key.clone(),
+        sha256: sha256.to_vec(),
+        size_bytes: *size_bytes,
+        clients: counts.clients,
+        contacts: counts.contacts,
+        addresses: counts.addresses,
+        unreadable: counts.unreadable,
+        staged_at: *staged_at,
+    };
+    batch::Entity::insert(row.into_active_model()).exec_without_returning(db).await.map(drop)
+}
+
+/// The receipt of the batch of that key.
+pub(crate) async fn by_batch_key(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    batch_key: &str,
+) -> Result<Option<Receipt>, ImportError> {
+    let row = of_import(key).filter(batch::Column::BatchKey.eq(batch_key)).one(db).await?;
+    row.map(from_row).transpose()
+}
+
+/// The first batch from `ordinal` on.
+pub(crate) async fn next(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    ordinal: i64,
+) -> Result<Option<i64>, DbErr> {
+    of_import(key)
+        .filter(batch::Column::Ordinal.gte(ordinal))
+        .order_by_asc(batch::Column::Ordinal)
+        .select_only()
+        .column(batch::Column::Ordinal)
+        .into_tuple()
+        .one(db)
+        .await
+}
+
+/// The keys of some batches.
+pub(crate) async fn keys(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    ordinals: Vec<i64>,
+) -> Result<HashMap<i64, String>, DbErr> {
+    let rows: Vec<(i64, String)> = of_import(key)
+        .filter(batch::Column::Ordinal.is_in(ordinals))
+        .select_only()
+        .columns([batch::Column::Ordinal, batch::Column::BatchKey])
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().collect())
+}
+
+fn of_import(key: &ImportKey) -> Select<batch::Entity> {
+    batch::Entity::find()
+        .filter(batch::Column::PracticeId.eq(key.practice.as_str()))
+        .filter(batch::Column::ImportId.eq(key.id))
+}
+
+fn from_row(row: batch::Model) -> Result<Receipt, ImportError> {
+    let sha256 = row.sha256.try_into().map_err(|_| ImportError::Corrupt("a digest"))?;
+    Ok(Receipt {
+        import_id: row.import_id,
+        ordinal: row.ordinal,
+        batch_key: row.batch_key,
+        sha256,
+        size_bytes: row.size_bytes,
+        counts: Counts {
+            clients: row.clients,
+            contacts: row.contacts,
+            addresses: row.addresses,
+            unreadable: row.unreadable,
+        },
+        staged_at: row.staged_at,
+    })
+}

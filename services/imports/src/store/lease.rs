@@ -1,0 +1,151 @@
+//! Who works on which import.
+//!
+//! A worker holds a lease: its own id, a token that rises with every claim, and
+//! an end. Every write of a worker goes through [`hold`] or one of its kin first,
+//! which change nothing, and say so, once another worker has claimed the import.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Value};
+use uuid::Uuid;
+
+use super::{imports, sql};
+use crate::{
+    domain::{
+        import::{Import, ImportKey},
+        words::{Phase, State},
+    },
+    error::ImportError,
+};
+
+/// The right to work on an import, until another worker claims it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    /// The import, as it was when it was claimed.
+    pub(crate) import: Import,
+    owner: Uuid,
+    token: i64,
+}
+
+/// The conditions under which a worker's write counts, on `$1` to `$4`.
+const HELD: &str = "WHERE practice_id = $1 AND id = $2 AND lease_owner = $3 AND lease_token = $4";
+
+/// Claims the import that has waited longest: one whose practice has none at
+/// work, or one whose worker has not been heard of. Looks over all practices.
+///
+/// # Errors
+///
+/// Two workers that claim two imports of one practice at once: one of them fails
+/// on the unique index `import_at_work`, and should look again later.
+pub(crate) async fn claim(
+    db: &impl ConnectionTrait,
+    owner: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Option<Lease>, ImportError> {
+    let lock = match db.get_database_backend() {
+        DbBackend::Postgres => "FOR UPDATE OF i SKIP LOCKED",
+        // SQLite has one writer.
+        _ => "",
+    };
+    let text = format!(
+        "SELECT i.practice_id, i.id, i.lease_token FROM import i
+         WHERE (i.state IN ('RESOLVING', 'APPLYING') AND i.lease_expires_at <= $1)
+            OR (i.state IN ('SEALED', 'STALLED')
+                AND (i.lease_expires_at IS NULL OR i.lease_expires_at <= $1)
+                AND NOT EXISTS (SELECT 1 FROM import a WHERE a.practice_id = i.practice_id
+                  AND a.state IN ('RESOLVING', 'APPLYING')))
+         ORDER BY i.sealed_at LIMIT 1 {lock}"
+    );
+    let Some(row) = sql::query(db, &text, vec![now.into()]).await?.into_iter().next() else {
+        return Ok(None);
+    };
+    let practice = row.try_get::<String>("", "practice_id")?.parse();
+    let practice = practice.map_err(|_| ImportError::Corrupt("the name of a practice"))?;
+    let key = ImportKey { practice, id: row.try_get("", "id")? };
+    let token = row.try_get::<i64>("", "lease_token")? + 1;
+    let Some(import) = imports::find(db, &key).await? else { return Ok(None) };
+    let import = Import { state: import.phase.state(), note: String::new(), ..import };
+    let text = "UPDATE import SET state = $3, note = '', lease_owner = $4, lease_token = $5,
+        lease_expires_at = $6 WHERE practice_id = $1 AND id = $2";
+    let values: [Value; 4] =
+        [import.state.as_str().into(), owner.into(), token.into(), until.into()];
+    sql::execute(db, text, sql::scoped(&key, values)).await?;
+    Ok(Some(Lease { import, owner, token }))
+}
+
+/// Goes on: to `phase` and `position`, until `until`. `false` when the lease is
+/// another's.
+pub(crate) async fn hold(
+    db: &impl ConnectionTrait,
+    lease: &Lease,
+    until: DateTime<Utc>,
+    phase: Phase,
+    position: &str,
+) -> Result<bool, DbErr> {
+    let set = "state = $5, phase = $6, position = $7, lease_expires_at = $8, note = ''";
+    let values: [Value; 4] =
+        [phase.state().as_str().into(), phase.as_str().into(), position.into(), until.into()];
+    change(db, lease, set, values).await
+}
+
+/// Keeps the lease until `until`, whatever the worker waits for. A note says
+/// what that is.
+pub(crate) async fn renew(
+    db: &impl ConnectionTrait,
+    lease: &Lease,
+    until: DateTime<Utc>,
+    note: Option<&str>,
+) -> Result<bool, DbErr> {
+    match note {
+        None => change(db, lease, "lease_expires_at = $5", [until.into()]).await,
+        Some(note) => {
+            let set = "lease_expires_at = $5, note = $6";
+            change(db, lease, set, [until.into(), note.into()]).await
+        }
+    }
+}
+
+/// Gives the lease back, so that another worker goes on at once.
+pub(crate) async fn release(
+    db: &impl ConnectionTrait,
+    lease: &Lease,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    change(db, lease, "lease_owner = NULL, lease_expires_at = $5", [now.into()]).await
+}
+
+/// Sets the import aside until `until`.
+pub(crate) async fn stall(
+    db: &impl ConnectionTrait,
+    lease: &Lease,
+    until: DateTime<Utc>,
+    note: &str,
+) -> Result<bool, DbErr> {
+    let set = "state = $5, lease_owner = NULL, lease_expires_at = $6, note = $7";
+    let values: [Value; 3] = [State::Stalled.as_str().into(), until.into(), note.into()];
+    change(db, lease, set, values).await
+}
+
+/// Ends the import in `state`.
+pub(crate) async fn finish(
+    db: &impl ConnectionTrait,
+    lease: &Lease,
+    state: State,
+    at: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let set = "state = $5, ended_at = $6, position = '', note = '', lease_owner = NULL,
+        lease_expires_at = NULL";
+    change(db, lease, set, [state.as_str().into(), at.into()]).await
+}
+
+async fn change(
+    db: &impl ConnectionTrait,
+    lease: &Lease,
+    set: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<bool, DbErr> {
+    let held: [Value; 2] = [lease.owner.into(), lease.token.into()];
+    let values = sql::scoped(&lease.import.key, held.into_iter().chain(values));
+    let changed = sql::execute(db, &format!("UPDATE import SET {set} {HELD}"), values).await?;
+    Ok(changed == 1)
+}

@@ -1,0 +1,282 @@
+//! What was found of the records of an import.
+
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+
+use super::sql;
+use crate::{
+    domain::{
+        import::{ImportKey, RowId},
+        words::{Kind, Status},
+    },
+    error::ImportError,
+};
+
+/// A record of a key.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyRow {
+    pub(crate) at: RowId,
+    pub(crate) source_id: String,
+    pub(crate) status: Status,
+}
+
+/// A key that several records have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group {
+    pub(crate) records: i64,
+    pub(crate) alike: bool,
+}
+
+/// A client of a reference.
+#[derive(Clone, Debug)]
+pub(crate) struct ReferenceRow {
+    pub(crate) at: RowId,
+    pub(crate) source_id: String,
+    pub(crate) status: Status,
+    pub(crate) reference: String,
+}
+
+/// An address of a timeline.
+#[derive(Clone, Debug)]
+pub(crate) struct TimelineRow {
+    pub(crate) at: RowId,
+    pub(crate) timeline: String,
+    pub(crate) source_id: String,
+    pub(crate) status: Status,
+    pub(crate) active_from: Option<NaiveDate>,
+    pub(crate) active_to: Option<NaiveDate>,
+}
+
+/// A record that waits to be applied.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadyRow {
+    pub(crate) at: RowId,
+    pub(crate) source_id: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) active_from: Option<NaiveDate>,
+    /// Where the period ends, as the whole timeline has it.
+    pub(crate) ends_on: Option<NaiveDate>,
+}
+
+/// A place among the records of a kind, by source id and row.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct KeyPosition {
+    pub(crate) source_id: String,
+    pub(crate) batch: i64,
+    pub(crate) row: i64,
+}
+
+impl KeyPosition {
+    /// Before all records that have a key.
+    pub(crate) fn start() -> Self {
+        Self { source_id: String::new(), batch: i64::MAX, row: 0 }
+    }
+}
+
+/// Records of a kind that come after a position, and are at least this.
+const AFTER: &str = "practice_id = $1 AND import_id = $2 AND kind = $3 AND source_id >= $4
+    AND (source_id > $4 OR batch > $5 OR (batch = $5 AND row_no > $6))";
+
+/// The records of a kind that have a key, by key and row.
+pub(crate) async fn keys_page(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    kind: Kind,
+    after: &KeyPosition,
+    limit: u64,
+) -> Result<Vec<KeyRow>, ImportError> {
+    let text = format!(
+        "SELECT batch, row_no, source_id, status FROM import_record WHERE {AFTER}
+         ORDER BY source_id, batch, row_no LIMIT {limit}"
+    );
+    let rows = sql::query(db, &text, position_values(key, kind, after)).await?;
+    let read = |row: QueryResult| {
+        let source_id = row.try_get("", "source_id")?;
+        Ok(KeyRow { at: row_id(&row)?, source_id, status: status(&row)? })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// The keys from `first` to `last` that several records have.
+pub(crate) async fn groups(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    kind: Kind,
+    first: &str,
+    last: &str,
+) -> Result<HashMap<String, Group>, DbErr> {
+    let text = "SELECT source_id, count(*) AS records, count(DISTINCT digest) AS differing
+        FROM import_record WHERE practice_id = $1 AND import_id = $2 AND kind = $3
+        AND source_id >= $4 AND source_id <= $5
+        GROUP BY source_id HAVING count(*) > 1";
+    let values = sql::scoped(key, [kind.as_str().into(), first.into(), last.into()]);
+    let rows = sql::query(db, text, values).await?;
+    let read = rows.into_iter().map(|row| {
+        let differing: i64 = row.try_get("", "differing")?;
+        let group = Group { records: row.try_get("", "records")?, alike: differing <= 1 };
+        Ok((row.try_get("", "source_id")?, group))
+    });
+    read.collect()
+}
+
+/// Clients whose reference counts: not those that are known, or came twice.
+const COUNTS: &str = "kind = 'client' AND status <> 'SKIPPED' AND status <> 'EXCLUDED'";
+
+/// References that several clients have, from `from` on.
+pub(crate) async fn shared_references(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    from: &str,
+    limit: u64,
+) -> Result<Vec<String>, DbErr> {
+    let text = format!(
+        "SELECT reference_key FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND reference_key >= $3 AND {COUNTS}
+         GROUP BY reference_key HAVING count(DISTINCT source_id) > 1
+         ORDER BY reference_key LIMIT {limit}"
+    );
+    let rows = sql::query(db, &text, sql::scoped(key, [from.into()])).await?;
+    rows.into_iter().map(|row| row.try_get("", "reference_key")).collect()
+}
+
+/// The first source ids of the clients of a reference.
+pub(crate) async fn users_of_reference(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    reference_key: &str,
+    limit: usize,
+) -> Result<Vec<String>, DbErr> {
+    let text = format!(
+        "SELECT DISTINCT source_id FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {COUNTS}
+         AND source_id <> '' ORDER BY source_id LIMIT {limit}"
+    );
+    let rows = sql::query(db, &text, sql::scoped(key, [reference_key.into()])).await?;
+    rows.into_iter().map(|row| row.try_get("", "source_id")).collect()
+}
+
+/// The clients of a reference after a row.
+pub(crate) async fn clients_of_reference(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    reference_key: &str,
+    after: RowId,
+    limit: usize,
+) -> Result<Vec<ReferenceRow>, ImportError> {
+    let text = format!(
+        "SELECT batch, row_no, source_id, status, reference FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {COUNTS}
+         AND (batch > $4 OR (batch = $4 AND row_no > $5))
+         ORDER BY batch, row_no LIMIT {limit}"
+    );
+    let values = [reference_key.into(), after.batch.into(), after.row.into()];
+    let rows = sql::query(db, &text, sql::scoped(key, values)).await?;
+    let read = |row: QueryResult| {
+        let (source_id, reference) = (row.try_get("", "source_id")?, row.try_get("", "reference")?);
+        Ok(ReferenceRow { at: row_id(&row)?, source_id, status: status(&row)?, reference })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// The addresses that have a place on a timeline, by timeline and row, after a
+/// row of one. Those that only came twice are left out.
+pub(crate) async fn timelines_page(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    after: (&str, RowId),
+    limit: usize,
+) -> Result<Vec<TimelineRow>, ImportError> {
+    let text = format!(
+        "SELECT batch, row_no, timeline, source_id, status, active_from, active_to
+         FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND timeline >= $3
+         AND (timeline > $3 OR batch > $4 OR (batch = $4 AND row_no > $5))
+         AND (status <> 'SKIPPED' OR record_id IS NOT NULL)
+         ORDER BY timeline, batch, row_no LIMIT {limit}"
+    );
+    let (timeline, at) = after;
+    let values = [timeline.into(), at.batch.into(), at.row.into()];
+    let rows = sql::query(db, &text, sql::scoped(key, values)).await?;
+    let read = |row: QueryResult| {
+        Ok(TimelineRow {
+            at: row_id(&row)?,
+            timeline: row.try_get("", "timeline")?,
+            source_id: row.try_get("", "source_id")?,
+            status: status(&row)?,
+            active_from: row.try_get("", "active_from")?,
+            active_to: row.try_get("", "active_to")?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// The records of a kind that wait to be applied, by key and row.
+pub(crate) async fn ready_page(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    kind: Kind,
+    after: &KeyPosition,
+    limit: u64,
+) -> Result<Vec<ReadyRow>, ImportError> {
+    let text = format!(
+        "SELECT batch, row_no, source_id, size_bytes, active_from, active_to, ends_on
+         FROM import_record WHERE {AFTER} AND status = 'READY'
+         ORDER BY source_id, batch, row_no LIMIT {limit}"
+    );
+    let rows = sql::query(db, &text, position_values(key, kind, after)).await?;
+    let read = |row: QueryResult| {
+        let ends_on: Option<NaiveDate> = row.try_get("", "ends_on")?;
+        let active_to: Option<NaiveDate> = row.try_get("", "active_to")?;
+        Ok(ReadyRow {
+            at: row_id(&row)?,
+            source_id: row.try_get("", "source_id")?,
+            size_bytes: row.try_get::<i64>("", "size_bytes")?.unsigned_abs(),
+            active_from: row.try_get("", "active_from")?,
+            ends_on: ends_on.or(active_to),
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Where the record of each key is; of several the one with the least digest, so
+/// that the order in which they came makes no difference.
+pub(crate) async fn places_of_keys(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    keys: impl IntoIterator<Item = (Kind, String)>,
+) -> Result<HashMap<(Kind, String), RowId>, ImportError> {
+    // A row is below 65,536; see the limit on records of a batch.
+    let statement = "SELECT kind, source_id,
+        (SELECT r.batch * 65536 + r.row_no FROM import_record r
+          WHERE r.practice_id = $1 AND r.import_id = $2
+          AND r.kind = v.kind AND r.source_id = v.source_id
+          ORDER BY r.digest, r.batch, r.row_no LIMIT 1) AS place FROM v";
+    let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
+    let rows =
+        sql::query_with(db, &sql::scope(key), &["kind", "source_id"], rows, statement).await?;
+    let mut places = HashMap::new();
+    for row in rows {
+        let kind = row.try_get::<String>("", "kind")?.parse()?;
+        if let Some(place) = row.try_get::<Option<i64>>("", "place")? {
+            let at = RowId { batch: place >> 16, row: place & 0xffff };
+            places.insert((kind, row.try_get("", "source_id")?), at);
+        }
+    }
+    Ok(places)
+}
+
+fn position_values(key: &ImportKey, kind: Kind, after: &KeyPosition) -> Vec<sea_orm::Value> {
+    let KeyPosition { source_id, batch, row } = after;
+    let values = [kind.as_str().into(), source_id.as_str().into(), (*batch).into(), (*row).into()];
+    sql::scoped(key, values)
+}
+
+pub(super) fn row_id(row: &QueryResult) -> Result<RowId, DbErr> {
+    Ok(RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? })
+}
+
+pub(super) fn status(row: &QueryResult) -> Result<Status, ImportError> {
+    Ok(row.try_get::<String>("", "status")?.parse()?)
+}

@@ -1,0 +1,61 @@
+//! How many records of an import are in which status.
+
+use sea_orm::{ConnectionTrait, DbErr, Value};
+
+use super::sql;
+use crate::{
+    domain::{import::ImportKey, tally::Tally},
+    error::ImportError,
+};
+
+/// Adds a change to the numbers.
+pub(crate) async fn add(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    change: &Tally,
+) -> Result<(), DbErr> {
+    let row = |(kind, status, n): (_, _, i64)| -> Vec<Value> {
+        let (kind, status): (crate::domain::words::Kind, crate::domain::words::Status) =
+            (kind, status);
+        vec![kind.as_str().into(), status.as_str().into(), n.into()]
+    };
+    let rows = change.entries().map(row).collect();
+    let statement = "INSERT INTO import_tally (practice_id, import_id, kind, status, n)
+        SELECT $1, $2, kind, status, n FROM v WHERE true
+        ON CONFLICT (practice_id, import_id, kind, status)
+        DO UPDATE SET n = import_tally.n + excluded.n";
+    sql::execute_with(db, &sql::scope(key), &["kind", "status", "n"], rows, statement).await
+}
+
+/// The numbers.
+pub(crate) async fn read(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<Tally, ImportError> {
+    let text = "SELECT kind, status, n FROM import_tally WHERE practice_id = $1 AND import_id = $2";
+    collect(db, key, text).await
+}
+
+/// The numbers, counted anew from the records: for the check at the end.
+pub(crate) async fn count(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<Tally, ImportError> {
+    let text = "SELECT kind, status, count(*) AS n FROM import_record
+        WHERE practice_id = $1 AND import_id = $2 GROUP BY kind, status";
+    collect(db, key, text).await
+}
+
+async fn collect(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    text: &str,
+) -> Result<Tally, ImportError> {
+    let rows = sql::query(db, text, sql::scope(key)).await?;
+    let entries = rows.into_iter().map(|row| {
+        let kind = row.try_get::<String>("", "kind")?.parse()?;
+        let status = row.try_get::<String>("", "status")?.parse()?;
+        Ok((kind, status, row.try_get("", "n")?))
+    });
+    entries.collect::<Result<_, ImportError>>()
+}

@@ -1,0 +1,112 @@
+//! Reads every record, and judges it alone.
+
+use serde::{Deserialize, Serialize};
+use shared::rules::import::{AddressSlot, ParsedRecord, parse_bytes};
+
+use super::{
+    job::{Job, Page},
+    trouble::WorkFault,
+};
+use crate::{
+    domain::{
+        batch::kind_of,
+        finding::Finding,
+        import::RowId,
+        words::{self, Status},
+    },
+    store::{
+        self,
+        edits::{Edits, NewFailure, NewParent, NewRecord, Timeline},
+    },
+};
+
+/// Records of a page.
+const PAGE: u64 = 2_000;
+
+/// How far the phase has come.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Position {
+    batch: i64,
+    row: i64,
+}
+
+/// Reads the next records of a batch, or the first of the next batch.
+pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+    let (db, key) = (job.imports.db.reader(), job.key());
+    let Position { batch, row } = job.position()?.unwrap_or(Position { batch: 0, row: 0 });
+    let mut at = RowId { batch, row };
+    let mut records = store::staged::page(db, key, at, PAGE).await?;
+    while records.is_empty() {
+        let Some(batch) = store::batches::next(db, key, at.batch + 1).await? else {
+            return Ok(Page::last(Edits::default()));
+        };
+        at = RowId { batch, row: 0 };
+        records = store::staged::page(db, key, at, PAGE).await?;
+    }
+    let mut edits = Edits::default();
+    for (place, payload) in records {
+        add(&mut edits, place, &payload);
+        at = place;
+    }
+    Ok(Page::more(edits, &Position { batch: at.batch, row: at.row })?)
+}
+
+/// Notes what was found of one record.
+fn add(edits: &mut Edits, at: RowId, payload: &[u8]) {
+    let parsed = parse_bytes(payload);
+    let kind = words::kind_of(parsed.kind);
+    let status = match &parsed.outcome {
+        _ if parsed.excluded => Status::Excluded,
+        Ok(_) => Status::Ready,
+        Err(_) => Status::Failed,
+    };
+    edits.tally.add(kind_of(payload), Status::Staged, -1);
+    edits.tally.add(kind, status, 1);
+    if status == Status::Ready {
+        add_parents(edits, at, &parsed);
+    }
+    let timeline = timeline(&parsed);
+    let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, .. } = parsed;
+    if let Err(violations) = outcome {
+        edits.failures.extend((0..).zip(violations).map(|(ordinal, violation)| NewFailure {
+            at,
+            ordinal,
+            kind,
+            source_id: source_id.clone(),
+            status,
+            finding: Finding::from(violation),
+        }));
+    }
+    edits.records.push(NewRecord {
+        at,
+        kind,
+        source_id,
+        digest,
+        size_bytes: i64::try_from(payload.len()).unwrap_or(i64::MAX),
+        status,
+        reference: own_reference,
+        reference_key,
+        timeline,
+    });
+}
+
+/// Those of a record that is wrong by itself are not asked for: it is not judged
+/// by its parents.
+fn add_parents(edits: &mut Edits, at: RowId, parsed: &ParsedRecord) {
+    let parents = (0..).zip(&parsed.parents);
+    edits.parents.extend(parents.map(|(ordinal, (kind, source_id))| NewParent {
+        at,
+        ordinal,
+        kind: words::kind_of(*kind),
+        source_id: source_id.clone(),
+    }));
+}
+
+/// Owner and type of an address with readable dates, whatever else is wrong.
+fn timeline(parsed: &ParsedRecord) -> Option<Timeline> {
+    let AddressSlot { address_type, active_from, active_to } = parsed.address_slot?;
+    let (owner, source_id) = parsed.parents.first()?;
+    let owner = words::kind_of(*owner);
+    let name = format!("{owner} {} {source_id}", address_type.as_str_name());
+    Some(Timeline { name, active_from, active_to })
+}

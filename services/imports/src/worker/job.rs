@@ -1,0 +1,257 @@
+//! One import at work: its pages, its lease, its end.
+
+use std::sync::Arc;
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Worker, apply, index, keys, outside, periods, references,
+    trouble::{Decision, Trouble, WorkFault},
+};
+use crate::{
+    config::WorkerSettings,
+    domain::{
+        import::ImportKey,
+        words::{Kind, Phase, State},
+    },
+    error::ImportError,
+    records_client::OnBehalf,
+    service::Imports,
+    store::{self, edits::Edits, lease::Lease},
+};
+
+/// What a page of work comes to.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) edits: Edits,
+    /// Where the next page of the phase begins; `None` when there is none.
+    pub(super) next: Option<String>,
+}
+
+impl Page {
+    /// A page, after which the phase goes on at `position`.
+    pub(super) fn more(edits: Edits, position: &impl Serialize) -> Result<Self, ImportError> {
+        let position = serde_json::to_string(position);
+        let position = position.map_err(|_| ImportError::Corrupt("a position"))?;
+        Ok(Self { edits, next: Some(position) })
+    }
+
+    /// The last page of the phase.
+    pub(super) fn last(edits: Edits) -> Self {
+        Self { edits, next: None }
+    }
+}
+
+/// An import at work.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) imports: Imports,
+    pub(super) settings: WorkerSettings,
+    pub(super) behalf: OnBehalf,
+    lease: Lease,
+    phase: Phase,
+    position: String,
+    trouble: Trouble,
+}
+
+impl Job {
+    pub(super) fn new(worker: &Worker, lease: Lease) -> Self {
+        Self {
+            imports: worker.imports.clone(),
+            settings: worker.settings,
+            behalf: OnBehalf::import(&lease.import),
+            phase: lease.import.phase,
+            position: lease.import.position.clone(),
+            trouble: Trouble::default(),
+            lease,
+        }
+    }
+
+    /// The import.
+    pub(super) fn key(&self) -> &ImportKey {
+        &self.lease.import.key
+    }
+
+    /// How often the page at hand was tried in vain.
+    pub(super) fn tries(&self) -> u32 {
+        self.trouble.tries
+    }
+
+    /// Where the page at hand begins; `None` at the beginning of the phase.
+    pub(super) fn position<T: DeserializeOwned>(&self) -> Result<Option<T>, ImportError> {
+        if self.position.is_empty() {
+            return Ok(None);
+        }
+        let position = serde_json::from_str(&self.position);
+        position.map(Some).map_err(|_| ImportError::Corrupt("a position"))
+    }
+
+    /// Works until the import has ended, is another's, or `stop` is cancelled.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let import = self.key().id;
+        tracing::info!(%import, phase = %self.phase, "work on an import begins");
+        let keeping = keep(self.imports.clone(), self.settings, self.lease.clone());
+        tokio::select! {
+            () = keeping => tracing::warn!(%import, "another worker has taken the import"),
+            () = self.pages(&stop) => {}
+        }
+    }
+
+    async fn pages(&mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.step().await {
+                Ok(true) => self.trouble = Trouble::default(),
+                Ok(false) | Err(WorkFault::LeaseLost) => return,
+                Err(fault) => {
+                    if !self.rest(&fault, stop).await {
+                        return;
+                    }
+                }
+            }
+        }
+        self.release().await;
+    }
+
+    /// Does one page; whether there is more to do.
+    async fn step(&mut self) -> Result<bool, WorkFault> {
+        let page = match self.phase {
+            Phase::Index => index::page(self).await?,
+            Phase::Keys => keys::page(self).await?,
+            Phase::References => references::page(self).await?,
+            Phase::Periods => periods::page(self).await?,
+            Phase::Parents => outside::page(self).await?,
+            Phase::Clients => apply::page(self, Kind::Client).await?,
+            Phase::Contacts => apply::page(self, Kind::Contact).await?,
+            Phase::Addresses => apply::page(self, Kind::Address).await?,
+        };
+        let (phase, position) = match (page.next, self.phase.next()) {
+            (Some(position), _) => (self.phase, position),
+            (None, Some(phase)) => (phase, String::new()),
+            (None, None) => {
+                self.finish(page.edits).await?;
+                return Ok(false);
+            }
+        };
+        self.commit(page.edits, phase, &position).await?;
+        if phase != self.phase {
+            tracing::info!(import = %self.key().id, %phase, "an import goes on");
+        }
+        (self.phase, self.position) = (phase, position);
+        Ok(true)
+    }
+
+    async fn commit(&self, edits: Edits, phase: Phase, position: &str) -> Result<(), WorkFault> {
+        let until = self.imports.clock.now() + self.settings.lease;
+        let work = Arc::new((self.lease.clone(), edits, position.to_owned()));
+        let written = self.imports.db.write(move |tx| {
+            let work = Arc::clone(&work);
+            async move {
+                let (lease, edits, position) = &*work;
+                if !store::lease::hold(&*tx, lease, until, phase, position).await? {
+                    return Err(WorkFault::LeaseLost);
+                }
+                Ok(store::edits::write(&*tx, &lease.import.key, edits).await?)
+            }
+        });
+        written.await
+    }
+
+    /// Ends the import, when every record has its verdict and the numbers add up.
+    async fn finish(&self, edits: Edits) -> Result<(), WorkFault> {
+        let now = self.imports.clock.now();
+        let work = Arc::new((self.lease.clone(), edits));
+        let written = self.imports.db.write(move |tx| {
+            let work = Arc::clone(&work);
+            async move {
+                let (lease, edits) = &*work;
+                let key = &lease.import.key;
+                store::edits::write(&*tx, key, edits).await?;
+                let tally = store::tally::read(&*tx, key).await?;
+                let counted = store::tally::count(&*tx, key).await?;
+                if !tally.entries().eq(counted.entries()) || tally.unprocessed(None) != 0 {
+                    return Err(ImportError::Corrupt("numbers that do not add up").into());
+                }
+                let failed = tally.failed(None) > 0;
+                let state = if failed { State::CompletedWithFailures } else { State::Completed };
+                let held = store::lease::finish(&*tx, lease, state, now).await?;
+                if held { Ok(state) } else { Err(WorkFault::LeaseLost) }
+            }
+        });
+        let state = written.await?;
+        tracing::info!(import = %self.key().id, %state, "an import has ended");
+        Ok(())
+    }
+
+    /// Waits after a fault; `false` when the import was set aside instead.
+    async fn rest(&mut self, fault: &WorkFault, stop: &CancellationToken) -> bool {
+        let import = self.key().id;
+        match self.trouble.decide(fault, &self.settings) {
+            Decision::Pause(pause) => {
+                tracing::warn!(%import, phase = %self.phase, error = %fault, "a page is tried again");
+                self.note(fault.note()).await;
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                true
+            }
+            Decision::Stall => {
+                tracing::error!(%import, phase = %self.phase, error = %fault, "an import stalls");
+                self.stall(fault.note()).await;
+                false
+            }
+        }
+    }
+
+    async fn note(&self, note: &'static str) {
+        let until = self.imports.clock.now() + self.settings.lease;
+        self.quietly(move |tx, lease| async move {
+            store::lease::renew(&*tx, &lease, until, Some(note)).await
+        })
+        .await;
+    }
+
+    async fn stall(&self, note: &'static str) {
+        let until = self.imports.clock.now() + self.settings.rest;
+        self.quietly(move |tx, lease| async move {
+            store::lease::stall(&*tx, &lease, until, note).await
+        })
+        .await;
+    }
+
+    async fn release(&self) {
+        let now = self.imports.clock.now();
+        self.quietly(move |tx, lease| async move { store::lease::release(&*tx, &lease, now).await })
+            .await;
+    }
+
+    /// Changes the lease. When that fails, the lease ends by itself.
+    async fn quietly<F, Fut>(&self, change: F)
+    where
+        F: Fn(shared::db::WriteTx, Lease) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool, sea_orm::DbErr>> + Send + 'static,
+    {
+        let lease = self.lease.clone();
+        let changed = self.imports.db.write(move |tx| change(tx, lease.clone())).await;
+        if let Err(error) = changed {
+            tracing::warn!(import = %self.key().id, %error, "a lease was not changed");
+        }
+    }
+}
+
+/// Renews the lease now and then, for the pages that take long. Ends when it is
+/// another's.
+async fn keep(imports: Imports, settings: WorkerSettings, lease: Lease) {
+    loop {
+        tokio::time::sleep(settings.renew_every).await;
+        let (until, lease) = (imports.clock.now() + settings.lease, lease.clone());
+        let renewed = imports.db.write(move |tx| {
+            let lease = lease.clone();
+            async move { store::lease::renew(&*tx, &lease, until, None).await }
+        });
+        if let Ok(false) = renewed.await {
+            return;
+        }
+    }
+}

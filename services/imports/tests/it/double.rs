@@ -1,0 +1,342 @@
+//! A records service in memory: it links and creates by the same promises as the
+//! real one, and breaks in the ways in which a real one can.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use prost_types::Timestamp;
+use shared::{
+    caller::{ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
+    ids::{self, IdKind},
+    pb::{
+        imports::{ImportRecordKind, RecordStatus},
+        internal::{
+            ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyViolation,
+            ResolveLinksRequest, ResolveLinksResponse, ResolvedLink,
+            ingest_service_server::{IngestService, IngestServiceServer},
+        },
+        records::{
+            ConnectProductRequest, ConnectProductResponse, Connection, ListConnectionsRequest,
+            ListConnectionsResponse,
+            connection_service_server::{ConnectionService, ConnectionServiceServer},
+        },
+    },
+    rules::import::{ParsedRecord, parse_bytes},
+    wire::ApplyRecord,
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+/// One way to misbehave, for one call of `ApplyChunk`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mishap {
+    /// The service is away: nothing is done.
+    Away,
+    /// Everything is done, and the answer lost.
+    AnswerLost,
+    /// The service refuses: people have to do something.
+    Refuse,
+}
+
+/// A product's claim on a record.
+#[derive(Clone, Debug)]
+struct Link {
+    record_id: String,
+    import: String,
+    first_outcome: RecordStatus,
+    name: String,
+    reference: String,
+}
+
+/// (practice, product, account, kind, source id)
+type LinkKey = (String, String, String, ImportRecordKind, String);
+
+#[derive(Debug, Default)]
+struct Records {
+    connected: Vec<String>,
+    links: HashMap<LinkKey, Link>,
+    /// (practice, what makes two records equal) → record id
+    by_content: HashMap<(String, String), String>,
+    /// (practice, reference) → client id
+    references: HashMap<(String, String), String>,
+    /// What was created, in order.
+    created: Vec<String>,
+    periods: HashMap<String, (String, String)>,
+    mishaps: VecDeque<Mishap>,
+    poison: HashSet<String>,
+    delay: Option<Duration>,
+    at_once: HashMap<String, usize>,
+    most_at_once: HashMap<String, usize>,
+}
+
+/// The double. Clones are the same service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Double(Arc<Mutex<Records>>);
+
+impl Double {
+    /// Starts a service to which these products are connected.
+    pub(crate) async fn start(connected: &[&str]) -> (Self, SocketAddr) {
+        let double = Self::default();
+        double.lock().connected = connected.iter().map(ToString::to_string).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ingest = IngestServiceServer::new(double.clone())
+            .max_decoding_message_size(16 * 1_024 * 1_024);
+        let server = Server::builder()
+            .add_service(ingest)
+            .add_service(ConnectionServiceServer::new(double.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (double, address)
+    }
+
+    /// The next calls of `ApplyChunk` go wrong in these ways.
+    pub(crate) fn will(&self, mishaps: &[Mishap]) {
+        self.lock().mishaps.extend(mishaps);
+    }
+
+    /// The mishaps that are still to come.
+    pub(crate) fn mishaps_left(&self) -> usize {
+        self.lock().mishaps.len()
+    }
+
+    /// No more mishaps.
+    pub(crate) fn behave(&self) {
+        self.lock().mishaps.clear();
+    }
+
+    /// A chunk with this source id breaks the service.
+    pub(crate) fn is_poisoned_by(&self, source_id: &str) {
+        self.lock().poison.insert(source_id.to_owned());
+    }
+
+    /// Every chunk takes a while.
+    pub(crate) fn takes(&self, delay: Duration) {
+        self.lock().delay = Some(delay);
+    }
+
+    /// What was created, by practice, kind and source id, in order.
+    pub(crate) fn created(&self) -> Vec<String> {
+        self.lock().created.clone()
+    }
+
+    /// The dates that an address was applied with.
+    pub(crate) fn period(&self, source_id: &str) -> (String, String) {
+        self.lock().periods.get(source_id).cloned().unwrap()
+    }
+
+    /// The most chunks of a practice that were applied at the same time.
+    pub(crate) fn most_at_once(&self, practice: &str) -> usize {
+        self.lock().most_at_once.get(practice).copied().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// Who calls: practice, product, account, import.
+fn who<T>(request: &Request<T>) -> Result<[String; 4], Status> {
+    let text = |name: &str| {
+        let value = request.metadata().get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    if text(ROLES_HEADER) != "service" {
+        return Err(Status::permission_denied("only the imports service"));
+    }
+    Ok([text(PRACTICE_HEADER), text(PRODUCT_HEADER), text(ACCOUNT_HEADER), text(IMPORT_HEADER)])
+}
+
+#[tonic::async_trait]
+impl ConnectionService for Double {
+    async fn connect_product(
+        &self,
+        _: Request<ConnectProductRequest>,
+    ) -> Result<Response<ConnectProductResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn list_connections(
+        &self,
+        request: Request<ListConnectionsRequest>,
+    ) -> Result<Response<ListConnectionsResponse>, Status> {
+        who(&request)?;
+        let connection = |product: &String| Connection {
+            product: product.clone(),
+            connect_time: Some(Timestamp::default()),
+            connected_by: String::new(),
+        };
+        let connections = self.lock().connected.iter().map(connection).collect();
+        Ok(Response::new(ListConnectionsResponse { connections }))
+    }
+}
+
+#[tonic::async_trait]
+impl IngestService for Double {
+    async fn apply_chunk(
+        &self,
+        request: Request<ApplyChunkRequest>,
+    ) -> Result<Response<ApplyChunkResponse>, Status> {
+        let who = who(&request)?;
+        assert!(who[3].starts_with("imp_"), "a chunk is of an import");
+        let records = request.into_inner().records;
+        assert!(records.len() <= 5_000);
+        let (mishap, delay) = {
+            let mut all = self.lock();
+            let now = all.at_once.entry(who[0].clone()).or_default();
+            *now += 1;
+            let now = *now;
+            let most = all.most_at_once.entry(who[0].clone()).or_default();
+            *most = now.max(*most);
+            (all.mishaps.pop_front(), all.delay)
+        };
+        tokio::time::sleep(delay.unwrap_or_default()).await;
+        let answer = self.lock().apply(&who, &records, mishap);
+        *self.lock().at_once.entry(who[0].clone()).or_default() -= 1;
+        answer.map(|outcomes| Response::new(ApplyChunkResponse { outcomes }))
+    }
+
+    async fn resolve_links(
+        &self,
+        request: Request<ResolveLinksRequest>,
+    ) -> Result<Response<ResolveLinksResponse>, Status> {
+        let who = who(&request)?;
+        let keys = request.into_inner().keys;
+        assert!(keys.len() <= 5_000);
+        let all = self.lock();
+        let resolve = |key: shared::pb::internal::SourceKey| {
+            let link = all.links.get(&link_key(&who, key.kind(), &key.source_id))?;
+            Some(ResolvedLink {
+                key: Some(key),
+                record_id: link.record_id.clone(),
+                import_id: link.import.clone(),
+                name: link.name.clone(),
+                client_reference: link.reference.clone(),
+            })
+        };
+        let links = keys.into_iter().filter_map(resolve).collect();
+        Ok(Response::new(ResolveLinksResponse { links }))
+    }
+}
+
+impl Records {
+    fn apply(
+        &mut self,
+        who: &[String; 4],
+        records: &[ApplyRecord],
+        mishap: Option<Mishap>,
+    ) -> Result<Vec<ApplyOutcome>, Status> {
+        match mishap {
+            Some(Mishap::Away) => return Err(Status::unavailable("away")),
+            Some(Mishap::Refuse) => return Err(Status::failed_precondition("not connected")),
+            Some(Mishap::AnswerLost) | None => {}
+        }
+        let parsed: Vec<_> = records.iter().map(|record| parse_bytes(&record.record)).collect();
+        let kinds: HashSet<_> = parsed.iter().map(|record| record.kind as i32).collect();
+        assert!(kinds.len() <= 1, "a chunk is of one kind");
+        if parsed.iter().any(|record| self.poison.contains(&record.source_id)) {
+            return Err(Status::invalid_argument("poison"));
+        }
+        let outcomes = parsed.iter().zip(records).map(|(parsed, record)| self.one(who, parsed, record));
+        let outcomes = outcomes.collect();
+        match mishap {
+            Some(Mishap::AnswerLost) => Err(Status::unknown("transport error")),
+            _ => Ok(outcomes),
+        }
+    }
+
+    fn one(
+        &mut self,
+        who: &[String; 4],
+        parsed: &ParsedRecord,
+        record: &ApplyRecord,
+    ) -> ApplyOutcome {
+        assert!(parsed.outcome.is_ok(), "only valid records are applied");
+        let key = link_key(who, parsed.kind, &parsed.source_id);
+        if let Some(link) = self.links.get(&key) {
+            let again = link.import == who[3];
+            let status = if again { link.first_outcome } else { RecordStatus::Skipped };
+            return outcome(status, &link.record_id);
+        }
+        let parents: Vec<&str> = record.parents.iter().map(|p| p.record_id.as_str()).collect();
+        assert!(parents.is_empty() == (parsed.kind == ImportRecordKind::Client));
+        let content = (who[0].clone(), content(parsed, record, &parents));
+        let known = self.by_content.get(&content).cloned();
+        if known.is_none() && let Some(reference) = &parsed.reference_key {
+            let client = self.references.get(&(who[0].clone(), reference.clone()));
+            if let Some(client) = client {
+                return failed("client_reference", "DUPLICATE_REFERENCE", client);
+            }
+        }
+        let (status, record_id) = match known {
+            Some(known) => (RecordStatus::Linked, known),
+            None => (RecordStatus::Imported, self.create(who, parsed, record, content)),
+        };
+        let first = record.parents.iter().find_map(|parent| {
+            let link = self.links.values().find(|link| link.record_id == parent.record_id);
+            link.map(|link| link.reference.clone())
+        });
+        let link = Link {
+            record_id: record_id.clone(),
+            import: who[3].clone(),
+            first_outcome: status,
+            name: parsed.record_name.clone(),
+            reference: first.unwrap_or_else(|| parsed.own_reference.clone()),
+        };
+        self.links.insert(key, link);
+        outcome(status, &record_id)
+    }
+
+    fn create(
+        &mut self,
+        who: &[String; 4],
+        parsed: &ParsedRecord,
+        record: &ApplyRecord,
+        content: (String, String),
+    ) -> String {
+        let (kind, name) = match parsed.kind {
+            ImportRecordKind::Client => (IdKind::Client, "client"),
+            ImportRecordKind::Contact => (IdKind::Person, "contact"),
+            _ => (IdKind::Entry, "address"),
+        };
+        let record_id = ids::text(kind, ids::new_uuid());
+        if let Some(reference) = &parsed.reference_key {
+            self.references.insert((who[0].clone(), reference.clone()), record_id.clone());
+        }
+        let period = (record.active_from.clone(), record.active_to.clone());
+        self.periods.insert(parsed.source_id.clone(), period);
+        self.by_content.insert(content, record_id.clone());
+        self.created.push(format!("{} {name} {}", who[0], parsed.source_id));
+        record_id
+    }
+}
+
+/// What makes two records equal: the name, and what they hang on.
+fn content(parsed: &ParsedRecord, record: &ApplyRecord, parents: &[&str]) -> String {
+    let reference = parsed.reference_key.clone().unwrap_or_default();
+    let name = &parsed.record_name;
+    format!("{:?} {reference} {name} {} {}", parsed.kind, record.active_from, parents.join(" "))
+}
+
+fn link_key(who: &[String; 4], kind: ImportRecordKind, source_id: &str) -> LinkKey {
+    let [practice, product, account, _] = who.clone();
+    (practice, product, account, kind, source_id.to_owned())
+}
+
+fn outcome(status: RecordStatus, record_id: &str) -> ApplyOutcome {
+    ApplyOutcome { status: status.into(), record_id: record_id.to_owned(), violations: Vec::new() }
+}
+
+fn failed(field: &str, reason: &str, existing: &str) -> ApplyOutcome {
+    let text = format!("Client reference is already used by {existing}");
+    let violation = ApplyViolation { field: field.to_owned(), reason: reason.to_owned(), text };
+    ApplyOutcome {
+        status: RecordStatus::Failed.into(),
+        record_id: String::new(),
+        violations: vec![violation],
+    }
+}

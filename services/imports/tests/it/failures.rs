@@ -1,0 +1,114 @@
+//! The list of failures, and the file.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use shared::{
+    pb::imports::{
+        DownloadFailuresRequest, FailuresFormat, ImportRecordKind, ListFailuresRequest,
+        RecordStatus,
+    },
+    testing::TestDb,
+};
+use tonic::Code;
+
+use crate::support::{Caller, address, client, contact, pair, reason};
+
+shared::storage_tests! {
+    failures_are_listed_in_pages_and_filtered,
+    records_are_called_what_people_call_them,
+    the_file_has_a_row_for_each_violation_and_can_be_corrected,
+}
+
+async fn import(owner: &mut Caller) -> String {
+    let mut records: Vec<Bytes> = vec![
+        client("K1", |c| c.registered_name.clear()),
+        client("K2", |c| {
+            c.registered_name = "=HYPERLINK(\"x\")".into();
+            c.utr = "1".into();
+            c.vat_number = "1".into();
+        }),
+        contact("P1", &["K1", "K3"], |c| c.clients[1].roles.push("SECRETARY".into())),
+        client("K3", |_| ()),
+        address("A1", ("contact", "P1"), ("", ""), |_| ()),
+        address("A2", ("client", "K3"), ("2020-01-01", "2019-01-01"), |_| ()),
+    ];
+    records.extend((0..5).map(|n| client(&format!("S{n}"), |c| c.client_type = "Self-Assessment".into())));
+    owner.import(&[records]).await.id
+}
+
+async fn failures_are_listed_in_pages_and_filtered(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = import(&mut owner).await;
+    let listed = owner.failures(&import).await;
+    let ids: Vec<_> = listed.iter().map(|failure| failure.source_id.as_str()).collect();
+    assert_eq!(ids, ["K1", "K2", "K2", "S0", "S1", "S2", "S3", "S4", "P1", "A1", "A2"]);
+    assert!(listed.iter().all(|failure| failure.batch_key == "batch-0" && failure.row > 0));
+    let asked = ListFailuresRequest { import_id: import.clone(), ..Default::default() };
+    let mut filtered = async |change: fn(&mut ListFailuresRequest)| {
+        let mut request = asked.clone();
+        change(&mut request);
+        let page = owner.api.list_failures(request).await.unwrap().into_inner();
+        page.failures.into_iter().map(|failure| failure.source_id).collect::<Vec<_>>()
+    };
+    assert_eq!(filtered(|r| r.kind = ImportRecordKind::Address.into()).await, ["A1", "A2"]);
+    assert_eq!(filtered(|r| r.status = RecordStatus::Blocked.into()).await, ["P1", "A1"]);
+    assert_eq!(filtered(|r| r.reason = "INVALID_UTR".into()).await, ["K2"]);
+    let mut request = ListFailuresRequest { page_size: 2, ..asked };
+    let page = owner.api.list_failures(request.clone()).await.unwrap().into_inner();
+    request.page_token = page.next_page_token;
+    request.reason = "INVALID_UTR".into();
+    let refused = owner.api.list_failures(request).await.unwrap_err();
+    assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
+    replica.stop().await;
+}
+
+async fn records_are_called_what_people_call_them(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = import(&mut owner).await;
+    let listed = owner.failures(&import).await;
+    let of = |id: &str| {
+        let failure = listed.iter().find(|failure| failure.source_id == id).unwrap();
+        (failure.record_name.as_str(), failure.client_reference.as_str())
+    };
+    assert_eq!(of("A2"), ("Trading address of Case K3 Limited", "XK3"));
+    assert_eq!(of("A1"), ("Residential address of Ann Case P1", "XK1"));
+    assert_eq!(of("P1"), ("Ann Case P1", "XK1"));
+    assert_eq!(of("S0").1, "XS0");
+    replica.stop().await;
+}
+
+async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = import(&mut owner).await;
+    let listed = owner.failures(&import).await;
+    let csv = owner.download(&import, FailuresFormat::Csv).await;
+    let rows: Vec<HashMap<String, String>> =
+        csv::Reader::from_reader(csv.as_slice()).deserialize().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), listed.len());
+    for (row, failure) in rows.iter().zip(&listed) {
+        assert_eq!((&row["source_id"], &row["reason"]), (&failure.source_id, &failure.reason));
+        assert_eq!(row["root_cause"], failure.root_cause);
+    }
+    assert_eq!(rows[1]["registered_name"], "'=HYPERLINK(\"x\")");
+    assert_eq!(rows[1]["guarded"], "record_name;registered_name");
+    let contact = rows.iter().find(|row| row["kind"] == "contact").unwrap();
+    assert_eq!(contact["client_source_id"], "K1;K3");
+    assert_eq!(contact["roles"], "DIRECTOR|DIRECTOR;SECRETARY");
+    assert_eq!((contact["status"].as_str(), contact["surname"].as_str()), ("failed", "Case P1"));
+    let json = owner.download(&import, FailuresFormat::Jsonl).await;
+    let lines: Vec<serde_json::Value> =
+        json.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
+    assert_eq!(lines.len(), listed.len());
+    assert_eq!(lines[1]["registered_name"], "=HYPERLINK(\"x\")");
+    assert_eq!(lines[1]["row"], 2);
+    assert!(lines[1].get("guarded").is_none() && lines[1].get("surname").is_none());
+    let request = DownloadFailuresRequest { import_id: import, format: 0 };
+    let mut staff = replica.caller("p1", "manager", "staff");
+    let refused = staff.api.download_failures(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    replica.stop().await;
+}

@@ -1,0 +1,338 @@
+//! Batches and seals: what is kept, and what is refused and leaves nothing.
+
+use bytes::Bytes;
+use shared::{
+    pb::imports::{
+        BatchCommit, BatchHeader, CreateImportRequest, GetImportRequest, ImportState,
+        SealImportRequest, UploadBatchRequest, upload_batch_request::Part,
+    },
+    testing::TestDb,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{Caller, batch, client, commit, contact, frame, header, pair, reason};
+
+shared::storage_tests! {
+    the_same_batch_again_gets_the_first_receipt_before_and_after_the_seal,
+    equal_uploads_at_the_same_time_are_staged_once,
+    a_key_with_other_content_is_refused,
+    batches_over_a_limit_are_refused_and_leave_nothing,
+    what_arrives_must_be_what_was_declared,
+    a_stream_without_its_commit_leaves_nothing,
+    messages_in_another_order_are_refused,
+    too_many_uploads_at_once_are_told_to_come_again,
+    only_its_own_product_and_practice_reach_an_import,
+    a_seal_with_other_counts_is_refused_and_lists_them,
+    a_sealed_import_takes_no_new_batch,
+    an_empty_import_is_complete_at_once,
+    a_practice_has_few_open_imports,
+}
+
+/// Nothing of the upload was kept.
+async fn assert_untouched(owner: &mut Caller, import: &str) {
+    let found = owner.get(import).await;
+    assert_eq!((found.batch_count, found.counters.unwrap().received), (0, 0));
+    assert_eq!(found.state(), ImportState::Receiving);
+}
+
+async fn the_same_batch_again_gets_the_first_receipt_before_and_after_the_seal(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let records = [client("K1", |_| ()), contact("P1", &["K1"], |_| ()), Bytes::new()];
+    let first = owner.upload(&import, "one", &records).await.unwrap();
+    assert!(!first.already_staged);
+    let counts = first.receipt.clone().unwrap().counts.unwrap();
+    assert_eq!((counts.records, counts.clients, counts.contacts, counts.unreadable), (3, 1, 1, 1));
+    let second = owner.upload(&import, "one", &records).await.unwrap();
+    assert!(second.already_staged);
+    assert_eq!(second.receipt, first.receipt);
+    owner.seal(&import, 1, 3).await.unwrap();
+    let third = owner.upload(&import, "one", &records).await.unwrap();
+    assert_eq!((third.receipt, third.already_staged), (first.receipt, true));
+    assert_eq!(owner.ended(&import).await.counters.unwrap().received, 3);
+    replica.stop().await;
+}
+
+async fn equal_uploads_at_the_same_time_are_staged_once(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let records: Vec<Bytes> = (0..50).map(|n| client(&format!("K{n}"), |_| ())).collect();
+    let uploads = (0..6).map(|_| {
+        let (mut caller, import, records) = (replica.owner(), import.clone(), records.clone());
+        tokio::spawn(async move { caller.upload(&import, "one", &records).await.unwrap() })
+    });
+    let mut new = 0;
+    for upload in uploads.collect::<Vec<_>>() {
+        new += usize::from(!upload.await.unwrap().already_staged);
+    }
+    assert_eq!(new, 1);
+    assert_eq!(owner.get(&import).await.counters.unwrap().received, 50);
+    replica.stop().await;
+}
+
+async fn a_key_with_other_content_is_refused(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
+    let refused = owner.upload(&import, "one", &[client("K2", |_| ())]).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::AlreadyExists, "BATCH_KEY_REUSED"));
+    assert_eq!(owner.get(&import).await.counters.unwrap().received, 1);
+    replica.stop().await;
+}
+
+async fn batches_over_a_limit_are_refused_and_leave_nothing(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let bytes = |size: usize| Bytes::from(vec![0_u8; size]);
+    let declared = |size_bytes, record_count| {
+        let (import_id, batch_key) = (import.clone(), "one".to_owned());
+        let sha256 = Bytes::new();
+        Part::Header(BatchHeader { import_id, batch_key, sha256, size_bytes, record_count })
+    };
+    let head = || header(&import, "one");
+    let mut large = vec![head()];
+    large.extend((0..11).map(|_| frame(&vec![bytes(65_536); 15])));
+    let mut many = vec![head()];
+    many.extend((0..51).map(|_| frame(&vec![Bytes::new(); 1_000])));
+    let cases = [
+        (vec![declared(10_485_761, 0)], "BATCH_TOO_LARGE"),
+        (vec![declared(0, 50_001)], "BATCH_TOO_MANY_RECORDS"),
+        (large, "BATCH_TOO_LARGE"),
+        (many, "BATCH_TOO_MANY_RECORDS"),
+        (vec![head(), frame(&vec![bytes(65_536); 17])], "FRAME_TOO_LARGE"),
+        // Over the limit of any message.
+        (vec![head(), frame(&vec![bytes(65_536); 80])], "FRAME_TOO_LARGE"),
+        (vec![head(), frame(&[bytes(65_537)])], "RECORD_TOO_LARGE"),
+    ];
+    for (mut parts, expected) in cases {
+        if expected == "BATCH_TOO_LARGE" && parts.len() > 1 {
+            // 11 frames of 983,040 bytes: the eleventh is over.
+            assert_eq!(parts.len(), 12);
+        }
+        parts.push(commit());
+        let refused = owner.send(parts).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, expected));
+        let fields = refused.get_details_bad_request().unwrap().field_violations;
+        assert!(!fields[0].field.is_empty());
+    }
+    assert_untouched(&mut owner, &import).await;
+    // The limit itself is no excess.
+    let mut full = vec![declared(10_485_760, 160)];
+    full.extend((0..10).map(|_| frame(&vec![bytes(65_536); 16])));
+    full.push(commit());
+    assert_eq!(owner.send(full).await.unwrap().receipt.unwrap().size_bytes, 10_485_760);
+    replica.stop().await;
+}
+
+async fn what_arrives_must_be_what_was_declared(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let record = client("K1", |_| ());
+    let header = |change: fn(&mut BatchHeader)| {
+        let (import_id, batch_key) = (import.clone(), "one".to_owned());
+        let mut header = BatchHeader { import_id, batch_key, ..BatchHeader::default() };
+        change(&mut header);
+        Part::Header(header)
+    };
+    let wrong_digest = Bytes::from(vec![7; 32]);
+    let cases = [
+        (header(|h| h.sha256 = vec![7; 32].into()), commit()),
+        (header(|_| ()), Part::Commit(BatchCommit { sha256: wrong_digest })),
+        (header(|h| h.size_bytes = 1), commit()),
+        (header(|h| h.record_count = 2), commit()),
+    ];
+    for (header, commit) in cases {
+        let refused = owner.send(vec![header, frame(&[record.clone()]), commit]).await.unwrap_err();
+        let told = (refused.code(), reason(&refused));
+        assert_eq!(told, (Code::InvalidArgument, "BATCH_MISMATCH".to_owned()));
+        let facts = refused.get_details_error_info().unwrap().metadata;
+        assert_ne!(facts["expected"], facts["arrived"]);
+    }
+    assert_untouched(&mut owner, &import).await;
+    replica.stop().await;
+}
+
+async fn a_stream_without_its_commit_leaves_nothing(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let mut parts = batch(&import, "one", &[client("K1", |_| ())]);
+    parts.pop();
+    let refused = owner.send(parts.clone()).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Aborted, "BATCH_INCOMPLETE"));
+    // A caller who goes away in the middle.
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let mut caller = replica.owner();
+    let call = tokio::spawn(async move {
+        caller.api.upload_batch(ReceiverStream::new(receiver)).await.map(drop)
+    });
+    for part in parts {
+        sender.send(UploadBatchRequest { part: Some(part) }).await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    call.abort();
+    drop(sender);
+    assert_untouched(&mut owner, &import).await;
+    owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
+    replica.stop().await;
+}
+
+async fn messages_in_another_order_are_refused(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let head = || header(&import, "one");
+    for parts in [vec![frame(&[])], vec![commit()], vec![head(), head(), commit()]] {
+        let refused = owner.send(parts).await.unwrap_err();
+        let told = (refused.code(), reason(&refused));
+        assert_eq!(told, (Code::InvalidArgument, "BATCH_OUT_OF_ORDER".to_owned()));
+    }
+    let nameless = owner.send(vec![header(&import, ""), commit()]).await.unwrap_err();
+    assert_eq!(reason(&nameless), "REQUIRED_FIELD_BLANK");
+    let long = owner.send(vec![header(&import, &"k".repeat(101)), commit()]).await.unwrap_err();
+    assert_eq!(reason(&long), "VALUE_TOO_LONG");
+    assert_untouched(&mut owner, &import).await;
+    replica.stop().await;
+}
+
+async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let mut open = Vec::new();
+    for number in 0..8 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let mut caller = replica.owner();
+        let call =
+            tokio::spawn(async move { caller.api.upload_batch(ReceiverStream::new(receiver)).await });
+        let part = Some(header(&import, &format!("batch-{number}")));
+        sender.send(UploadBatchRequest { part }).await.unwrap();
+        open.push((sender, call));
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let refused = owner.upload(&import, "ninth", &[]).await.unwrap_err();
+    let told = (refused.code(), reason(&refused));
+    assert_eq!(told, (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+    for (sender, call) in open {
+        sender.send(UploadBatchRequest { part: Some(commit()) }).await.unwrap();
+        drop(sender);
+        call.await.unwrap().unwrap();
+    }
+    owner.upload(&import, "ninth", &[]).await.unwrap();
+    replica.stop().await;
+}
+
+async fn only_its_own_product_and_practice_reach_an_import(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let import = replica.owner().create().await;
+    let told = |refused: Status| (refused.code(), reason(&refused));
+    let one = [client("K1", |_| ())];
+    let request = || GetImportRequest { import_id: import.clone() };
+    // Another practice.
+    let mut stranger = replica.caller("p2", "manager", "owner");
+    let not_found = (Code::NotFound, "NOT_FOUND".to_owned());
+    assert_eq!(told(stranger.upload(&import, "x", &one).await.unwrap_err()), not_found);
+    assert_eq!(told(stranger.seal(&import, 0, 0).await.unwrap_err()), not_found);
+    assert_eq!(told(stranger.api.get_import(request()).await.unwrap_err()), not_found);
+    // Another product of the practice may look.
+    let mut other = replica.caller("p1", "books", "admin");
+    let not_own = (Code::PermissionDenied, "OTHER_PRODUCT".to_owned());
+    assert_eq!(told(other.upload(&import, "x", &one).await.unwrap_err()), not_own);
+    assert_eq!(told(other.seal(&import, 0, 0).await.unwrap_err()), not_own);
+    assert_eq!(other.get(&import).await.product, "manager");
+    // Staff may look as well.
+    let mut staff = replica.caller("p1", "manager", "staff");
+    let role = (Code::PermissionDenied, "ROLE_NOT_ALLOWED".to_owned());
+    assert_eq!(told(staff.upload(&import, "x", &one).await.unwrap_err()), role);
+    let create = CreateImportRequest::default;
+    assert_eq!(told(staff.api.create_import(create()).await.unwrap_err()), role);
+    assert_eq!(staff.get(&import).await.created_by, "ann");
+    // A product that is not connected.
+    let mut stray = replica.caller("p1", "stray", "owner");
+    let refused = stray.api.create_import(create()).await.unwrap_err();
+    assert_eq!(told(refused), (Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED".to_owned()));
+    let invalid = GetImportRequest { import_id: "imp_1".into() };
+    let refused = replica.owner().api.get_import(invalid).await.unwrap_err();
+    assert_eq!(told(refused), (Code::InvalidArgument, "INVALID_ID".to_owned()));
+    replica.stop().await;
+}
+
+async fn a_seal_with_other_counts_is_refused_and_lists_them(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
+    let request = SealImportRequest {
+        import_id: import.clone(),
+        batch_count: 2,
+        record_count: 3,
+        client_count: Some(1),
+        contact_count: Some(2),
+        address_count: None,
+    };
+    let refused = owner.api.seal_import(request).await.unwrap_err();
+    let told = (refused.code(), reason(&refused));
+    assert_eq!(told, (Code::FailedPrecondition, "COUNTS_DIFFER".to_owned()));
+    let listed = refused.get_details_precondition_failure().unwrap().violations;
+    let listed: Vec<_> = listed.iter().map(|v| (v.subject.as_str(), v.description.as_str())).collect();
+    assert_eq!(
+        listed,
+        [
+            ("batch_count", "expected 2, arrived 1"),
+            ("record_count", "expected 3, arrived 1"),
+            ("contact_count", "expected 2, arrived 0"),
+        ]
+    );
+    assert_eq!(owner.get(&import).await.state(), ImportState::Receiving);
+    assert!(double.created().is_empty());
+    owner.seal(&import, 1, 1).await.unwrap();
+    let ended = owner.ended(&import).await;
+    assert_eq!(owner.seal(&import, 1, 1).await.unwrap(), ended);
+    assert_eq!(reason(&owner.seal(&import, 1, 2).await.unwrap_err()), "COUNTS_DIFFER");
+    replica.stop().await;
+}
+
+async fn a_sealed_import_takes_no_new_batch(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
+    owner.seal(&import, 1, 1).await.unwrap();
+    let refused = owner.upload(&import, "two", &[client("K2", |_| ())]).await.unwrap_err();
+    let told = (refused.code(), reason(&refused));
+    assert_eq!(told, (Code::FailedPrecondition, "IMPORT_STATE".to_owned()));
+    replica.stop().await;
+}
+
+async fn an_empty_import_is_complete_at_once(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    let sealed = owner.seal(&import, 0, 0).await.unwrap();
+    assert_eq!(sealed.state(), ImportState::Completed);
+    assert!(sealed.end_time.is_some() && sealed.seal_time.is_some());
+    replica.stop().await;
+}
+
+async fn a_practice_has_few_open_imports(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let first = owner.create().await;
+    for _ in 1..20 {
+        owner.create().await;
+    }
+    let refused = owner.api.create_import(CreateImportRequest::default()).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "LIMIT_REACHED"));
+    replica.caller("p2", "manager", "owner").create().await;
+    owner.seal(&first, 0, 0).await.unwrap();
+    owner.create().await;
+    replica.stop().await;
+}

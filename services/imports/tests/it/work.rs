@@ -1,0 +1,143 @@
+//! The worker: what it survives, and who works on what.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use shared::{pb::imports::ImportState, testing::TestDb};
+
+use crate::{
+    double::{Double, Mishap},
+    support::{Caller, Killable, Replica, address, client, contact, pair, quick},
+};
+
+shared::storage_tests! {
+    a_service_that_is_away_and_answers_that_are_lost_change_nothing,
+    a_record_that_breaks_the_service_fails_alone,
+    what_people_must_mend_stalls_the_import_and_it_goes_on_afterwards,
+    a_replica_that_stops_hands_its_import_over,
+    a_replica_that_is_killed_is_replaced,
+    imports_of_a_practice_take_turns,
+}
+
+/// Clients, contacts and addresses, `n` of each.
+fn many(n: usize) -> Vec<Bytes> {
+    let of_one = |n: usize| {
+        let (k, p) = (format!("K{n:04}"), format!("P{n:04}"));
+        let a = address(&format!("A{n:04}"), ("contact", &p), ("", ""), |_| ());
+        [a, contact(&p, &[&k], |_| ()), client(&k, |_| ())]
+    };
+    (0..n).flat_map(of_one).collect()
+}
+
+async fn sealed(owner: &mut Caller, records: &[Bytes]) -> String {
+    let import = owner.create().await;
+    owner.upload(&import, "one", records).await.unwrap();
+    owner.seal(&import, 1, records.len()).await.unwrap();
+    import
+}
+
+fn assert_created_once(double: &Double, records: usize) {
+    let mut created = double.created();
+    created.sort();
+    created.dedup();
+    assert_eq!((created.len(), double.created().len()), (records, records));
+}
+
+async fn a_service_that_is_away_and_answers_that_are_lost_change_nothing(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    double.will(&[Mishap::Away, Mishap::AnswerLost, Mishap::Away, Mishap::AnswerLost]);
+    let mut owner = replica.owner();
+    let import = sealed(&mut owner, &many(40)).await;
+    let ended = owner.ended(&import).await;
+    assert_eq!(ended.state(), ImportState::Completed);
+    assert_eq!((ended.counters.unwrap().imported, ended.note.as_str()), (120, ""));
+    assert_eq!(double.mishaps_left(), 0);
+    assert_created_once(&double, 120);
+    replica.stop().await;
+}
+
+async fn a_record_that_breaks_the_service_fails_alone(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    double.is_poisoned_by("K0017");
+    let mut owner = replica.owner();
+    let import = sealed(&mut owner, &many(40)).await;
+    let ended = owner.ended(&import).await;
+    let counters = ended.counters.unwrap();
+    assert_eq!((counters.imported, counters.failed, counters.blocked), (117, 3, 2));
+    let failures = owner.failures(&import).await;
+    assert_eq!(failures[0].reason, "INTERNAL");
+    assert_eq!(failures[0].source_id, "K0017");
+    assert_eq!(failures[2].root_cause, "client K0017: The record could not be imported: internal error");
+    replica.stop().await;
+}
+
+async fn what_people_must_mend_stalls_the_import_and_it_goes_on_afterwards(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    double.will(&[Mishap::Refuse; 1_000]);
+    let mut owner = replica.owner();
+    let import = sealed(&mut owner, &many(5)).await;
+    let stalled = owner.wait(&import, &[ImportState::Stalled]).await;
+    assert!(!stalled.note.is_empty());
+    double.behave();
+    assert_eq!(owner.ended(&import).await.counters.unwrap().imported, 15);
+    replica.stop().await;
+}
+
+/// Two replicas on one database, in small chunks that take a while.
+async fn slow_replicas(t: &TestDb) -> (Replica, Replica, Double) {
+    let (double, records) = Double::start(&["manager"]).await;
+    double.takes(Duration::from_millis(60));
+    let settings = imports::WorkerSettings { chunk_records: 10, ..quick() };
+    let first = Replica::start(t, records, settings).await;
+    let second = Replica::start(t, records, settings).await;
+    (first, second, double)
+}
+
+async fn a_replica_that_stops_hands_its_import_over(t: TestDb) {
+    let (first, second, double) = slow_replicas(&t).await;
+    let import = sealed(&mut first.owner(), &many(60)).await;
+    first.owner().wait(&import, &[ImportState::Applying]).await;
+    first.stop().await;
+    let ended = second.owner().ended(&import).await;
+    assert_eq!(ended.counters.unwrap().imported, 180);
+    assert_created_once(&double, 180);
+    second.stop().await;
+}
+
+async fn a_replica_that_is_killed_is_replaced(t: TestDb) {
+    let (double, records) = Double::start(&["manager"]).await;
+    double.takes(Duration::from_millis(40));
+    let settings = imports::WorkerSettings { chunk_records: 10, ..quick() };
+    let mut killable = Killable::start(&t, records, settings).await;
+    let import = sealed(&mut killable.replica.owner(), &many(60)).await;
+    // Again and again, at moments that differ.
+    for moment in 0..6 {
+        let mut owner = killable.replica.owner();
+        owner.wait(&import, &[ImportState::Resolving, ImportState::Applying]).await;
+        tokio::time::sleep(Duration::from_millis(30 + 37 * moment)).await;
+        killable.kill();
+        killable = Killable::start(&t, records, settings).await;
+    }
+    let ended = killable.replica.owner().ended(&import).await;
+    assert_eq!(ended.counters.unwrap().imported, 180);
+    assert_created_once(&double, 180);
+    killable.kill();
+}
+
+async fn imports_of_a_practice_take_turns(t: TestDb) {
+    let (first, second, double) = slow_replicas(&t).await;
+    let mut imports = Vec::new();
+    for number in 0..4 {
+        let practice = if number < 3 { "p1" } else { "p2" };
+        let mut owner = first.caller(practice, "manager", "owner");
+        let records: Vec<_> =
+            (0..30).map(|n| client(&format!("K{number}-{n}"), |_| ())).collect();
+        imports.push((sealed(&mut owner, &records).await, owner));
+    }
+    for (import, mut owner) in imports {
+        assert_eq!(owner.ended(&import).await.counters.unwrap().imported, 30);
+    }
+    assert_eq!((double.most_at_once("p1"), double.most_at_once("p2")), (1, 1));
+    first.stop().await;
+    second.stop().await;
+}
