@@ -17,6 +17,7 @@ const PROTOS: &[&str] = &[
     "concord/records/v1/errors.proto",
     "concord/records/v1/history.proto",
     "concord/records/v1/people.proto",
+    "concord/records/v1/support.proto",
     "concord/imports/v1/imports.proto",
     "concord/imports/v1/records.proto",
     "concord/internal/v1/ingest.proto",

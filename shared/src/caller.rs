@@ -34,6 +34,9 @@ pub const IMPORT_HEADER: &str = "x-concord-import";
 /// The account of a caller that names none.
 pub const DEFAULT_ACCOUNT: &str = "main";
 
+/// The product that changes come from which nobody made.
+const SYSTEM_PRODUCT: &str = "concord";
+
 /// Headers that a proxy adds: a request that has one did not come from this
 /// machine, and development identity is not for it.
 const FORWARDED_HEADERS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
@@ -150,6 +153,20 @@ impl Caller {
             roles: identity.roles,
             import: identity.import,
         })
+    }
+}
+
+impl Caller {
+    /// Concord itself: for what happens without a call, such as a midnight.
+    pub fn system(practice: PracticeId) -> Self {
+        Self {
+            practice,
+            product: Product(SYSTEM_PRODUCT.to_owned()),
+            account: Account(DEFAULT_ACCOUNT.to_owned()),
+            user: String::new(),
+            roles: Vec::new(),
+            import: None,
+        }
     }
 }
 

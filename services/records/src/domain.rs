@@ -5,5 +5,7 @@
 
 pub(crate) mod change;
 pub(crate) mod link;
+pub(crate) mod moment;
 pub(crate) mod record;
+pub(crate) mod search;
 pub(crate) mod timeline;

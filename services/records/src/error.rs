@@ -26,6 +26,10 @@ pub(crate) enum RecordError {
     /// Another writer was first; tried again, its work will be seen.
     #[error("another writer was first")]
     Raced,
+    /// Not an error: the request was only to be checked, its transaction is
+    /// undone, and this is the answer.
+    #[error("only checked")]
+    OnlyChecked(Vec<u8>),
     /// A row cannot be read: a fault of ours.
     #[error("a row cannot be read: {0}")]
     Corrupt(&'static str),
@@ -72,7 +76,7 @@ impl WriteError for RecordError {
         match self {
             Self::Database(error) => fault(error) == Fault::Conflict,
             Self::Raced => true,
-            Self::Refused(_) | Self::Taken(_) | Self::Corrupt(_) => false,
+            Self::Refused(_) | Self::Taken(_) | Self::OnlyChecked(_) | Self::Corrupt(_) => false,
         }
     }
 }
@@ -88,7 +92,7 @@ impl From<RecordError> for Status {
                 Fault::Unavailable => Refusal::unavailable("the database does not answer"),
                 Fault::Other => Refusal::internal(&error),
             },
-            RecordError::Corrupt(_) => Refusal::internal(&error),
+            RecordError::Corrupt(_) | RecordError::OnlyChecked(_) => Refusal::internal(&error),
         };
         refusal.into()
     }

@@ -44,7 +44,8 @@ pub(crate) fn client(client: &Client, entries: &[Entry], today: NaiveDate) -> pb
     image.registered_name = current_name(entries, TimelineKey::RegisteredName, today);
     image.trading_name = current_name(entries, TimelineKey::TradingName, today);
     set_statuses(&mut image.entries, entries, today);
-    let Life { state, version, created_at, updated_at } = client.life;
+    let Life { state, version, created_at, updated_at, purge_at } = client.life;
+    image.purge_time = purge_at.map(timestamp);
     image.state = state.into();
     image.version = version;
     image.create_time = Some(timestamp(created_at));
@@ -67,7 +68,8 @@ pub(crate) fn person(person: &Person, entries: &[Entry], today: NaiveDate) -> pb
     image.etag = etag(&image);
     image.name = current_person_name(entries, today).map(Into::into);
     set_statuses(&mut image.entries, entries, today);
-    let Life { state, version, created_at, updated_at } = person.life;
+    let Life { state, version, created_at, updated_at, purge_at } = person.life;
+    image.purge_time = purge_at.map(timestamp);
     image.state = state.into();
     image.version = version;
     image.create_time = Some(timestamp(created_at));
@@ -78,6 +80,7 @@ pub(crate) fn person(person: &Person, entries: &[Entry], today: NaiveDate) -> pb
 /// The contact.
 pub(crate) fn contact(contact: &Contact) -> pb::Contact {
     let role = |held: &crate::domain::record::HeldRole| pb::ContactRole {
+        number: held.number,
         role: held.role.into(),
         appointed_on: date_text(held.appointed_on),
         resigned_on: date_text(held.resigned_on),
@@ -91,12 +94,19 @@ pub(crate) fn contact(contact: &Contact) -> pb::Contact {
         ..pb::Contact::default()
     };
     image.etag = etag(&image);
-    let Life { state, version, created_at, updated_at } = contact.life;
+    let Life { state, version, created_at, updated_at, purge_at: _ } = contact.life;
     image.state = state.into();
     image.version = version;
     image.create_time = Some(timestamp(created_at));
     image.update_time = Some(timestamp(updated_at));
     image
+}
+
+/// The entries as callers see them, by timeline and from the earliest on.
+pub(crate) fn entries(entries: &[Entry], today: NaiveDate) -> Vec<pb::Entry> {
+    let mut images = undated_entries(entries);
+    set_statuses(&mut images, entries, today);
+    images
 }
 
 /// An instant on the wire.
@@ -109,9 +119,24 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
 
 /// Of the content only: neither of what today makes of it, nor of its life.
 fn etag(content: &impl Message) -> String {
-    let digest = Sha256::digest(content.encode_to_vec());
+    hex(&Sha256::digest(content.encode_to_vec()))
+}
+
+/// Enough of a digest to tell contents apart.
+fn hex(digest: &[u8]) -> String {
     let start = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     format!("{start:016x}")
+}
+
+/// Of an entry's value and dates.
+pub(crate) fn entry_etag(entry: &Entry) -> String {
+    let mut digest = Sha256::new();
+    digest.update(entry.id.as_bytes());
+    digest.update(serde_json::to_vec(&entry.value).unwrap_or_default());
+    digest.update(date_text(entry.period.from));
+    digest.update("/");
+    digest.update(date_text(entry.period.to));
+    hex(&digest.finalize())
 }
 
 fn identifiers(identifiers: &Identifiers) -> Option<pb::ClientIdentifiers> {
@@ -150,6 +175,7 @@ fn undated_entry(entry: &Entry) -> pb::Entry {
         active_from: date_text(entry.period.from),
         active_to: date_text(entry.period.to),
         status: EntryStatus::Unspecified.into(),
+        etag: entry_etag(entry),
         value: Some(match &entry.value {
             Value::Name(name) => PbValue::Name(name.clone()),
             Value::PersonName(name) => PbValue::PersonName(name.clone().into()),

@@ -13,6 +13,7 @@ mod error;
 mod feed;
 mod grpc;
 mod image;
+mod jobs;
 mod migrations;
 mod service;
 mod store;

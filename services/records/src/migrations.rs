@@ -5,6 +5,7 @@
 
 mod m20261120_01_records;
 mod m20261120_02_feed;
+mod m20261120_03_whole;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -17,7 +18,11 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261120_01_records::Migration), Box::new(m20261120_02_feed::Migration)]
+        vec![
+            Box::new(m20261120_01_records::Migration),
+            Box::new(m20261120_02_feed::Migration),
+            Box::new(m20261120_03_whole::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

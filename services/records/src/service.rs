@@ -7,19 +7,26 @@
 pub(crate) mod connections;
 pub(crate) mod contacts;
 pub(crate) mod create;
+mod duplicates;
+mod findable;
+pub(crate) mod history;
 pub(crate) mod ingest;
+pub(crate) mod intent;
+pub(crate) mod links;
 pub(crate) mod names;
 mod new_records;
+mod open;
+pub(crate) mod places;
+mod purge;
 pub(crate) mod reading;
+mod save;
+mod script;
+pub(crate) mod support;
+pub(crate) mod update;
 
-use std::{future::Future, sync::Arc};
+use shared::{clock::Clock, db::Database};
 
-use shared::{
-    clock::Clock,
-    db::{Database, WriteTx},
-};
-
-use crate::{error::RecordError, feed::Feed};
+use crate::feed::Feed;
 
 /// What every script needs.
 #[derive(Clone, Debug)]
@@ -27,22 +34,6 @@ pub(crate) struct Records {
     pub(crate) db: Database,
     pub(crate) clock: Clock,
     pub(crate) feed: Feed,
-}
-
-impl Records {
-    /// Runs a script in a transaction, and wakes the sequencer after it.
-    ///
-    /// `input` is handed to every run of the script: it may run more than once.
-    async fn write<I, T, F, Fut>(&self, input: I, script: F) -> Result<T, RecordError>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        F: Fn(WriteTx, Arc<I>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<T, RecordError>> + Send + 'static,
-    {
-        let input = Arc::new(input);
-        let answer = self.db.write(move |tx| script(tx, Arc::clone(&input))).await?;
-        self.feed.changes_were_committed();
-        Ok(answer)
-    }
+    /// How long an orphaned record waits for its removal.
+    pub(crate) purge_after: chrono::TimeDelta,
 }

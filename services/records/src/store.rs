@@ -4,6 +4,7 @@
 //! Every function takes the practice, and every query carries it. A function
 //! that writes takes the transaction of [`Database::write`](shared::db::Database::write).
 
+pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod clients;
 pub(crate) mod connections;
@@ -14,4 +15,7 @@ pub(crate) mod feed;
 pub(crate) mod images;
 pub(crate) mod links;
 pub(crate) mod persons;
+pub(crate) mod requests;
+pub(crate) mod search;
+pub(crate) mod tombstones;
 mod text;

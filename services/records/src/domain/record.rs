@@ -58,12 +58,31 @@ pub(crate) struct Life {
     pub(crate) version: i64,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+    /// Of an orphaned record: when it is removed.
+    pub(crate) purge_at: Option<DateTime<Utc>>,
 }
 
 impl Life {
     /// Of a record that is created now.
     pub(crate) fn new(now: DateTime<Utc>) -> Self {
-        Self { state: RecordState::Active, version: 1, created_at: now, updated_at: now }
+        Self {
+            state: RecordState::Active,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            purge_at: None,
+        }
+    }
+
+    /// After the change that takes its last link.
+    pub(crate) fn orphaned(self, now: DateTime<Utc>, purge_at: DateTime<Utc>) -> Self {
+        let life = self.changed(now);
+        Self { state: RecordState::Orphaned, purge_at: Some(purge_at), ..life }
+    }
+
+    /// After the change that gives it a link again.
+    pub(crate) fn restored(self, now: DateTime<Utc>) -> Self {
+        Self { state: RecordState::Active, purge_at: None, ..self.changed(now) }
     }
 
     /// After one more change.
@@ -104,15 +123,19 @@ pub(crate) struct Person {
 /// A role with its dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldRole {
+    /// Names the role in its contact; from 1 on, never used again.
+    pub(crate) number: i32,
     pub(crate) role: Role,
     pub(crate) appointed_on: Option<NaiveDate>,
     pub(crate) resigned_on: Option<NaiveDate>,
 }
 
 impl HeldRole {
-    /// Held since a day that is not known.
-    pub(crate) fn undated(role: Role) -> Self {
-        Self { role, appointed_on: None, resigned_on: None }
+    /// Roles of a new contact, held since days that are not known.
+    pub(crate) fn undated(roles: &[Role]) -> Vec<Self> {
+        let held =
+            |(role, number): (&Role, i32)| Self { number, role: *role, appointed_on: None, resigned_on: None };
+        roles.iter().zip(1..).map(held).collect()
     }
 }
 

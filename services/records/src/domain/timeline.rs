@@ -1,159 +1,174 @@
-//! Timelines: which entries may stand beside each other.
+//! Timelines: what becomes of their entries when the world changes, and when a
+//! mistake is put right.
 //!
-//! Periods are half-open calendar dates. The rules are those of the table in
-//! `docs/history.md`; this module holds the part that imports and new records
-//! need: entries are laid out, added, recognised, and nothing is rewritten.
+//! A decider: a timeline as it is on a day, and a command, make a [`Decision`]
+//! or a [`Refusal`]. The rules are those of the table in `docs/history.md`.
+//! There is no clock, no database and no making of ids in here; etags, roles and
+//! links are checked by the service before.
 
-use std::{fmt, str::FromStr};
+mod add;
+mod apply;
+mod cancel;
+mod correct;
+mod decision;
+mod end;
+mod entry;
+mod key;
+mod midnight;
+mod order;
+mod past;
+mod place;
+mod refusal;
+mod rescind;
 
 use chrono::{Days, NaiveDate};
 use shared::{
-    pb::records::{AddressType, EntryStatus, ErrorReason},
-    rules::{date::Period, terms::Term as _, value::Value},
+    pb::records::EntryStatus,
+    rules::{date::Period, value::Value},
 };
 use uuid::Uuid;
 
-/// The farthest that an entry may begin in the future, in days.
-pub(crate) const MAX_DAYS_AHEAD: u64 = 366;
+pub(crate) use self::{
+    add::AddEntry,
+    cancel::CancelScheduledEntry,
+    correct::CorrectEntry,
+    decision::{Decision, Edit, EntryEvent, EventKind, Outcome},
+    end::EndEntry,
+    entry::Entry,
+    key::TimelineKey,
+    past::AddPastEntry,
+    place::{Placement, close_at_next, place},
+    refusal::Refusal,
+    rescind::RescindEntry,
+};
 
 /// Entries of one record at most, over all its timelines: with the longest
 /// addresses, its image still fits one message.
 pub(crate) const MAX_ENTRIES: usize = 300;
 
-/// Which timeline of a record. The order is that in which they are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum TimelineKey {
-    RegisteredName,
-    TradingName,
-    PersonName,
-    Address(AddressType),
+/// The farthest that an entry may begin in the future, in days.
+pub(crate) const MAX_DAYS_AHEAD: u64 = 366;
+
+/// Whether an entry may not begin on `day` yet.
+fn is_too_far(day: NaiveDate, today: NaiveDate) -> bool {
+    today.checked_add_days(Days::new(MAX_DAYS_AHEAD)).is_some_and(|last| last < day)
 }
 
-const ADDRESS_PREFIX: &str = "ADDRESS/";
-
-impl fmt::Display for TimelineKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RegisteredName => f.write_str("REGISTERED_NAME"),
-            Self::TradingName => f.write_str("TRADING_NAME"),
-            Self::PersonName => f.write_str("PERSON_NAME"),
-            Self::Address(kind) => write!(f, "{ADDRESS_PREFIX}{}", kind.name()),
-        }
-    }
-}
-
-/// The text is not one that [`TimelineKey`] writes.
-#[derive(Debug, thiserror::Error)]
-#[error("not a timeline")]
-pub(crate) struct UnknownTimeline;
-
-impl FromStr for TimelineKey {
-    type Err = UnknownTimeline;
-
-    fn from_str(text: &str) -> Result<Self, UnknownTimeline> {
-        match text {
-            "REGISTERED_NAME" => Ok(Self::RegisteredName),
-            "TRADING_NAME" => Ok(Self::TradingName),
-            "PERSON_NAME" => Ok(Self::PersonName),
-            _ => text
-                .strip_prefix(ADDRESS_PREFIX)
-                .and_then(|name| AddressType::parse(name).ok().flatten())
-                .map(Self::Address)
-                .ok_or(UnknownTimeline),
-        }
-    }
-}
-
-/// One dated value on a timeline.
+/// One timeline of one record, as it is on one day after that day's midnight.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) id: Uuid,
-    /// The client or person.
-    pub(crate) owner: Uuid,
-    pub(crate) timeline: TimelineKey,
-    pub(crate) value: Value,
-    pub(crate) period: Period,
-}
-
-/// Why an entry cannot stand on a timeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It overlaps these entries.
-    Overlap(Vec<Uuid>),
-    /// One entry is scheduled already.
-    ScheduledExists(Uuid),
-    /// It would begin more than [`MAX_DAYS_AHEAD`] days from today.
-    TooFar,
-}
-
-impl Refusal {
-    pub(crate) fn reason(&self) -> ErrorReason {
-        match self {
-            Self::Overlap(_) => ErrorReason::PeriodOverlap,
-            Self::ScheduledExists(_) => ErrorReason::ScheduledEntryExists,
-            Self::TooFar => ErrorReason::EffectiveDateTooFar,
-        }
-    }
-}
-
-/// What becomes of an imported entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Placement {
-    /// It is added.
-    Added,
-    /// An equal entry, with the same value and dates, stands there already.
-    Equal(Uuid),
-}
-
-/// Finds the place of an imported value among the `entries` of its timeline.
-/// `taken` are equal entries that are not to be matched again.
-pub(crate) fn place(
-    entries: &[Entry],
-    value: &Value,
-    period: Period,
+pub(crate) struct Timeline {
+    owner: Uuid,
+    key: TimelineKey,
+    /// From the earliest to the latest.
+    entries: Vec<Entry>,
     today: NaiveDate,
-    taken: impl Fn(Uuid) -> bool,
-) -> Result<Placement, Refusal> {
-    let equal =
-        |entry: &&Entry| entry.value == *value && entry.period == period && !taken(entry.id);
-    if let Some(equal) = entries.iter().find(equal) {
-        return Ok(Placement::Equal(equal.id));
-    }
-    let overlapping = entries.iter().filter(|entry| entry.period.overlaps(&period));
-    let overlapping: Vec<Uuid> = overlapping.map(|entry| entry.id).collect();
-    if !overlapping.is_empty() {
-        return Err(Refusal::Overlap(overlapping));
-    }
-    check_start(entries, period, today)?;
-    Ok(Placement::Added)
 }
 
-/// A start in the future must be near, and the only one of its timeline.
-fn check_start(entries: &[Entry], period: Period, today: NaiveDate) -> Result<(), Refusal> {
-    if period.status(today) != EntryStatus::Scheduled {
-        return Ok(());
+impl Timeline {
+    /// The timeline of `entries` on the day `today`, with what midnight has
+    /// changed since the last write: nothing, most of the time.
+    ///
+    /// That decision is written first, as a change of its own whose origin is
+    /// no product: what a command decides stands on it. There is no other way to
+    /// make a timeline, so that no command can step over a midnight. Entries of
+    /// other owners and timelines are left out.
+    pub(crate) fn on(
+        today: NaiveDate,
+        owner: Uuid,
+        key: TimelineKey,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> (Self, Decision) {
+        let own = |entry: &Entry| entry.owner == owner && entry.timeline == key;
+        let entries = entries.into_iter().filter(own).collect();
+        let mut loaded = Self { owner, key, entries, today };
+        loaded.sort();
+        let midnight = loaded.midnight();
+        (loaded.apply(&midnight), midnight)
     }
-    let last_day = today.checked_add_days(Days::new(MAX_DAYS_AHEAD));
-    if period.from > last_day {
-        return Err(Refusal::TooFar);
-    }
-    let scheduled = |entry: &&Entry| entry.period.status(today) == EntryStatus::Scheduled;
-    match entries.iter().find(scheduled) {
-        Some(entry) => Err(Refusal::ScheduledExists(entry.id)),
-        None => Ok(()),
-    }
-}
 
-/// Ends each open period where the next one begins: how the addresses of a new
-/// record are given. Answers in the order of `periods`.
-pub(crate) fn close_at_next(periods: &[Period]) -> Vec<Period> {
-    let end = |period: &Period| {
-        let later = periods.iter().filter_map(|other| other.from);
-        later.filter(|from| period.from.is_none_or(|own| own < *from)).min()
-    };
-    let closed =
-        |period: &Period| Period { from: period.from, to: period.to.or_else(|| end(period)) };
-    periods.iter().map(closed).collect()
+    /// The entries, from the earliest to the latest.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry that holds today.
+    pub(crate) fn current(&self) -> Option<&Entry> {
+        self.entries.iter().find(|entry| self.status(entry) == EntryStatus::Current)
+    }
+
+    /// The entry that begins on a later day.
+    pub(crate) fn scheduled(&self) -> Option<&Entry> {
+        self.entries.iter().find(|entry| self.status(entry) == EntryStatus::Scheduled)
+    }
+
+    /// The entry with this id.
+    pub(crate) fn entry(&self, id: Uuid) -> Result<&Entry, Refusal> {
+        self.entries.iter().find(|entry| entry.id == id).ok_or(Refusal::UnknownEntry(id))
+    }
+
+    fn status(&self, entry: &Entry) -> EntryStatus {
+        entry.period.status(self.today)
+    }
+
+    /// The entry that ends on the day on which `entry` begins.
+    fn touching_before(&self, entry: &Entry) -> Option<&Entry> {
+        self.entries.iter().find(|other| other.touches(entry))
+    }
+
+    /// The entry that begins on the day on which `entry` ends.
+    fn touching_after(&self, entry: &Entry) -> Option<&Entry> {
+        self.entries.iter().find(|other| entry.touches(other))
+    }
+
+    fn ids_overlapping(&self, period: Period) -> Vec<Uuid> {
+        let overlapping = self.entries.iter().filter(|entry| entry.period.overlaps(&period));
+        overlapping.map(|entry| entry.id).collect()
+    }
+
+    /// A new entry of this timeline; its end, when it has one, is its own.
+    fn new_entry(&self, id: Uuid, value: Value, period: Period) -> Entry {
+        Entry::new(id, self.owner, self.key, value, period, self.today)
+    }
+
+    /// The edit that gives `entry` these dates.
+    fn set_dates(&self, entry: &Entry, period: Period, own_to: Option<NaiveDate>) -> Edit {
+        let turns_on = entry::next_turn(period, self.today);
+        Edit::SetDates { id: entry.id, period, own_to, turns_on }
+    }
+
+    /// The edit that ends `entry` where the next one begins: its own end, when
+    /// it has one, stays known.
+    fn close(&self, entry: &Entry, at: NaiveDate) -> Edit {
+        self.set_dates(entry, Period { to: Some(at), ..entry.period }, entry.own_to)
+    }
+
+    /// Refuses a value that this timeline cannot hold.
+    fn check_value(&self, value: &Value) -> Result<(), Refusal> {
+        if !self.key.takes(value) {
+            Err(Refusal::WrongValue)
+        } else if value.display().is_empty() {
+            Err(Refusal::ValueBlank)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A decision with its edits in an order that the database can follow.
+    fn decided(
+        &self,
+        outcome: Outcome,
+        entry: Uuid,
+        edits: Vec<Edit>,
+        events: Vec<EntryEvent>,
+    ) -> Decision {
+        let edits = order::without_overlaps(&self.entries, edits);
+        Decision { edits, outcome, entry: Some(entry), events }
+    }
+
+    /// An unknown start is the earliest.
+    fn sort(&mut self) {
+        self.entries.sort_by_key(|entry| (entry.period.from, entry.id));
+    }
 }
 
 #[cfg(test)]

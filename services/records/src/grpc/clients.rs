@@ -34,15 +34,15 @@ impl ClientService for Api {
         request: Request<CreateClientRequest>,
     ) -> Result<Response<CreateClientResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let command = command(request.into_inner()).map_err(Refusal::from)?;
-        let warnings = warnings(&command);
-        let created = self.records.create_client(caller, command).await?;
-        Ok(Response::new(CreateClientResponse {
-            client: Some(created.record),
-            person: created.person,
-            change_ids: created.change_ids,
-            warnings,
-        }))
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ClientCreateClient,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let command = command(request).map_err(Refusal::from)?;
+        Ok(Response::new(self.records.create_client(caller, intent, command).await?))
     }
 
     async fn get_client(
@@ -152,12 +152,4 @@ fn person(
         }
         None => None,
     }
-}
-
-fn warnings(command: &ClientCommand) -> Vec<Warning> {
-    let mut warnings = parse::warnings("addresses", &command.addresses);
-    if let Some(WhichPerson::New(person)) = &command.person {
-        warnings.extend(parse::warnings("person.addresses", &person.addresses));
-    }
-    warnings
 }

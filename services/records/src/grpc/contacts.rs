@@ -27,18 +27,15 @@ impl ContactService for Api {
         request: Request<CreateContactRequest>,
     ) -> Result<Response<CreateContactResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let command = command(request.into_inner()).map_err(Refusal::from)?;
-        let warnings = match &command.person {
-            WhichPerson::New(person) => parse::warnings("person.addresses", &person.addresses),
-            WhichPerson::Existing(_) => Vec::new(),
-        };
-        let created = self.records.create_contact(caller, command).await?;
-        Ok(Response::new(CreateContactResponse {
-            contact: Some(created.record),
-            person: created.person,
-            change_ids: created.change_ids,
-            warnings,
-        }))
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ContactCreateContact,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let command = command(request).map_err(Refusal::from)?;
+        Ok(Response::new(self.records.create_contact(caller, intent, command).await?))
     }
 
     async fn list_contacts(
@@ -63,7 +60,7 @@ impl ContactService for Api {
 
 fn command(request: CreateContactRequest) -> Result<ContactCommand, Violations> {
     let mut wrong = Violations::new();
-    let CreateContactRequest { client, who, roles, is_primary, external_id } = request;
+    let CreateContactRequest { client, who, roles, is_primary, external_id, .. } = request;
     if client.trim().is_empty() {
         wrong.add(blank("Client").at("client"));
     }

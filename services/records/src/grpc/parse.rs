@@ -1,13 +1,12 @@
 //! What requests have in common, parsed; every violation is noted with its path.
 
 use shared::{
-    pb::records::{ContactRole, NewAddress, NewPerson, Role, Warning},
+    pb::records::{ContactRole, NewAddress, NewPerson, Role},
     rules::violation::path,
     rules::{
         Problem, Violations,
         date::{Period, parse_date},
         draft::{AddressDraft, PersonDraft, source_id},
-        postcode::postcode_warning,
         terms::Term as _,
         text::{MAX_ADDRESSES, blank, too_many},
     },
@@ -55,7 +54,11 @@ pub(super) fn addresses(
         let at = format!("{prefix}[{n}]");
         let draft = wrong.part(&at, AddressDraft::parse(address));
         let external_id = external_id(wrong, &path(&at, "external_id"), &address.external_id);
-        parsed.extend(draft.map(|draft| AddressCommand { draft, external_id }));
+        parsed.extend(draft.map(|draft| AddressCommand {
+            draft,
+            closed_by_next: false,
+            external_id,
+        }));
     }
     parsed
 }
@@ -71,17 +74,25 @@ pub(super) fn roles(wrong: &mut Violations, roles: &[ContactRole]) -> Vec<HeldRo
         return Vec::new();
     }
     let parsed = roles.iter().enumerate();
-    parsed.filter_map(|(n, role)| held_role(wrong, &format!("roles[{n}]"), role)).collect()
+    let numbered = parsed.zip(1..);
+    numbered
+        .filter_map(|((n, role), number)| held_role(wrong, &format!("roles[{n}]"), number, role))
+        .collect()
 }
 
-fn held_role(wrong: &mut Violations, prefix: &str, role: &ContactRole) -> Option<HeldRole> {
+pub(super) fn held_role(
+    wrong: &mut Violations,
+    prefix: &str,
+    number: i32,
+    role: &ContactRole,
+) -> Option<HeldRole> {
     let at = |field: &str| path(prefix, field);
     let term = Role::from_wire(role.role).and_then(|role| role.ok_or_else(|| blank("Role")));
     let term = wrong.field(&at("role"), term);
     let appointed_on = wrong.field(&at("appointed_on"), parse_date(&role.appointed_on)).flatten();
     let resigned_on = wrong.field(&at("resigned_on"), parse_date(&role.resigned_on)).flatten();
     wrong.field(&at("resigned_on"), period(appointed_on, resigned_on));
-    Some(HeldRole { role: term?, appointed_on, resigned_on })
+    Some(HeldRole { number, role: term?, appointed_on, resigned_on })
 }
 
 fn period(
@@ -89,13 +100,4 @@ fn period(
     to: Option<chrono::NaiveDate>,
 ) -> Result<Period, Problem> {
     Period::new(from, to).check()
-}
-
-/// What is kept although it looks wrong.
-pub(super) fn warnings(prefix: &str, addresses: &[AddressCommand]) -> Vec<Warning> {
-    let warning = |(n, address): (usize, &AddressCommand)| {
-        let text = postcode_warning(&address.draft.address)?;
-        Some(Warning { field: format!("{prefix}[{n}].address.postcode"), text })
-    };
-    addresses.iter().enumerate().filter_map(warning).collect()
 }

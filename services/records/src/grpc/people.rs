@@ -21,14 +21,16 @@ impl PersonService for Api {
         request: Request<CreatePersonRequest>,
     ) -> Result<Response<CreatePersonResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let (command, external_id) = command(&request.into_inner()).map_err(Refusal::from)?;
-        let warnings = parse::warnings("person.addresses", &command.addresses);
-        let created = self.records.create_person(caller, command, external_id).await?;
-        Ok(Response::new(CreatePersonResponse {
-            person: Some(created.record),
-            change_ids: created.change_ids,
-            warnings,
-        }))
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::PersonCreatePerson,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let (command, external_id) = command(&request).map_err(Refusal::from)?;
+        let created = self.records.create_person(caller, intent, command, external_id).await?;
+        Ok(Response::new(created))
     }
 
     async fn get_person(

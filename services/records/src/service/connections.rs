@@ -15,11 +15,9 @@ impl Records {
         caller: Caller,
         product: Product,
     ) -> Result<Connection, RecordError> {
-        let now = self.clock.now();
-        let input = (caller, product);
-        let write = self.write(input, move |tx, input| async move {
-            let (caller, product) = &*input;
-            connections::connect(&*tx, &caller.practice, product, &caller.user, now).await
+        let write = self.write(caller, product, |script, product| async move {
+            let Caller { practice, user, .. } = &script.caller;
+            connections::connect(script.db(), practice, &product, user, script.at.now).await
         });
         write.await
     }

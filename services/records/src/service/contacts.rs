@@ -1,28 +1,30 @@
 //! Giving persons places at clients.
 
-use sea_orm::ConnectionTrait;
 use shared::{
     caller::Caller,
     ids::{self, IdKind, new_uuid},
-    pb::records::{Contact, RecordState},
-    status::Refusal,
+    pb::records::CreateContactResponse,
 };
 use uuid::Uuid;
 
 use super::{
     Records,
-    create::{Created, WhichPerson, existing_person, lay_out, link, new_person},
-    names,
-    new_records::{Moment, NewRecords},
-    reading::decode,
+    create::{
+        WhichPerson, existing_person, lay_out, link, new_person, person_image, warnings,
+    },
+    duplicates,
+    intent::Intent,
+    new_records::NewRecords,
+    open::linked_client,
+    script::{Answer, Script},
 };
 use crate::{
     domain::{
         link::LinkKind,
-        record::{Contact as ContactRecord, HeldRole, Life, RecordRef},
+        record::{Contact, HeldRole, Life, RecordRef},
     },
-    error::{RecordError, duplicate_contact, not_linked},
-    store::{changes::Audience, clients, contacts, images, links},
+    error::{RecordError, duplicate_contact},
+    store::{changes::Audience, contacts},
 };
 
 /// A new contact.
@@ -49,93 +51,67 @@ impl Records {
     pub(crate) async fn create_contact(
         &self,
         caller: Caller,
+        intent: Intent,
         mut command: ContactCommand,
-    ) -> Result<Created<Contact>, RecordError> {
-        let at = self.moment();
+    ) -> Result<CreateContactResponse, RecordError> {
         if let WhichPerson::New(person) = &mut command.person {
-            lay_out(&mut person.addresses, "person.addresses", at)?;
+            lay_out(&mut person.addresses, "person.addresses", self.moment())?;
         }
-        let created = self.write((caller, command), move |tx, input| async move {
-            create_contact(&*tx, &input.0, input.1.clone(), at).await
+        let created = self.mutate(caller, intent, command, move |script, command| async move {
+            create_contact(&script, ContactCommand::clone(&command)).await
         });
         created.await
     }
 }
 
 async fn create_contact(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    script: &Script,
     command: ContactCommand,
-    at: Moment,
-) -> Result<Created<Contact>, RecordError> {
-    let audience = Audience::of(db, caller).await?;
-    let client = linked_client(db, caller, &command.client).await?;
+) -> Result<Answer<CreateContactResponse>, RecordError> {
+    let audience = Audience::of(script.db(), &script.caller).await?;
+    let client = linked_client(script, "client", &command.client).await?.client.id;
     let mut new = NewRecords::default();
-    let (person, is_new) = match command.person {
-        WhichPerson::New(person) => (new_person(&mut new, caller, person, at), true),
+    let (mut own_id, mut response) = (None, CreateContactResponse::default());
+    let person = match command.person {
+        WhichPerson::New(person) => {
+            response.warnings = warnings("person.addresses", &person.addresses);
+            response.possible_duplicates = duplicates::of_person(script, &person.draft).await?;
+            let id = new_person(&mut new, script, person);
+            own_id = Some(ids::text(IdKind::Person, id));
+            id
+        }
         WhichPerson::Existing(name) => {
-            (existing_person(db, caller, "person_id", &name).await?, false)
+            let id = existing_person(script, "person_id", &name).await?;
+            refuse_second_place(script, client, id).await?;
+            id
         }
     };
-    if !is_new {
-        refuse_second_place(db, caller, client, person).await?;
-    }
-    let own_id = is_new.then(|| ids::text(IdKind::Person, person));
     if let Some(external_id) = command.external_id.or(own_id) {
-        new.links.push(link(caller, LinkKind::Person, external_id, person, at));
+        new.links.push(link(script, LinkKind::Person, external_id, person));
     }
     let id = new_uuid();
-    new.contacts.push(ContactRecord {
+    new.contacts.push(Contact {
         id,
         client_id: client,
         person_id: person,
         roles: command.roles,
         is_primary: command.is_primary,
-        life: Life::new(at.now),
+        life: Life::new(script.at.now),
     });
     let change = new.created(RecordRef::contact(id), vec![RecordRef::person(person)]);
-    let images = new.write(db, caller, &audience, at).await?;
-    let person = match images.persons.into_iter().next() {
-        Some(person) => Some(person),
-        None => images::get(db, &caller.practice, RecordRef::person(person))
-            .await?
-            .map(decode)
-            .transpose()?,
-    };
-    Ok(Created {
-        record: images.contacts.into_iter().next().unwrap_or_default(),
-        person,
-        change_ids: vec![ids::text(IdKind::Change, change)],
-    })
-}
-
-/// The client that `name` names, locked, if the caller's product is linked to
-/// it.
-async fn linked_client(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
-    name: &str,
-) -> Result<Uuid, RecordError> {
-    let id = names::client(db, &caller.practice, "client", name).await?;
-    let found = clients::lock(db, &caller.practice, &[id]).await?;
-    if !found.iter().any(|client| client.life.state == RecordState::Active) {
-        return Err(Refusal::not_found("client", name).into());
-    }
-    let products = links::products_of(db, &caller.practice, &[id]).await?;
-    if products.iter().any(|(_, product)| product == caller.product.as_str()) {
-        Ok(id)
-    } else {
-        Err(not_linked(RecordRef::client(id)).into())
-    }
+    let images = new.write(script, &audience).await?;
+    response.contact = images.contacts.into_iter().next();
+    response.person = Some(person_image(script, images.persons, person).await?);
+    response.change_ids = vec![ids::text(IdKind::Change, change)];
+    Ok(Answer { response, record: person })
 }
 
 async fn refuse_second_place(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    script: &Script,
     client: Uuid,
     person: Uuid,
 ) -> Result<(), RecordError> {
-    let places = contacts::of_clients(db, &caller.practice, &[client]).await?;
+    let places = contacts::of_clients(script.db(), &script.caller.practice, &[client]).await?;
     match places.iter().find(|contact| contact.person_id == person) {
         Some(contact) => Err(duplicate_contact(RecordRef::contact(contact.id)).into()),
         None => Ok(()),

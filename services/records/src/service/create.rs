@@ -1,13 +1,15 @@
 //! Creating clients and persons whole, with their first link.
 
-use sea_orm::ConnectionTrait;
 use shared::{
     caller::Caller,
     ids::{self, IdKind},
-    pb::records::{Client, ErrorReason, Person, RecordState},
+    pb::records::{
+        CreateClientResponse, CreatePersonResponse, Person, RecordState, Warning,
+    },
     rules::{
         Violations,
         draft::{AddressDraft, ClientDraft, PersonDraft},
+        postcode::postcode_warning,
         value::Value,
     },
     status::Refusal,
@@ -15,23 +17,30 @@ use shared::{
 use uuid::Uuid;
 
 use super::{
-    Records, names,
-    new_records::{Moment, NewRecords},
+    Records, duplicates,
+    intent::Intent,
+    names,
+    new_records::NewRecords,
+    reading::decode,
+    script::{Answer, Script},
 };
 use crate::{
     domain::{
         link::{Link, LinkKind},
+        moment::Moment,
         record::RecordRef,
         timeline::{self, Entry, TimelineKey},
     },
     error::{RecordError, Taken, duplicate_reference},
-    store::{changes::Audience, clients, persons},
+    store::{changes::Audience, clients, images, persons},
 };
 
 /// An address of a new record, with the product's own id of it.
 #[derive(Clone, Debug)]
 pub(crate) struct AddressCommand {
     pub(crate) draft: AddressDraft,
+    /// Whether its end is only the start of the next one.
+    pub(crate) closed_by_next: bool,
     pub(crate) external_id: Option<String>,
 }
 
@@ -60,21 +69,14 @@ pub(crate) struct ClientCommand {
     pub(crate) external_id: Option<String>,
 }
 
-/// What a create answers.
-#[derive(Debug, Default)]
-pub(crate) struct Created<T> {
-    pub(crate) record: T,
-    pub(crate) person: Option<Person>,
-    pub(crate) change_ids: Vec<String>,
-}
-
 impl Records {
     /// Creates a client.
     pub(crate) async fn create_client(
         &self,
         caller: Caller,
+        intent: Intent,
         mut command: ClientCommand,
-    ) -> Result<Created<Client>, RecordError> {
+    ) -> Result<CreateClientResponse, RecordError> {
         let at = self.moment();
         lay_out(&mut command.addresses, "addresses", at)?;
         if let Some(WhichPerson::New(person)) = &mut command.person {
@@ -82,8 +84,8 @@ impl Records {
         }
         let key = command.draft.reference.key.clone();
         let practice = caller.practice.clone();
-        let created = self.write((caller, command), move |tx, input| async move {
-            create_client(&*tx, &input.0, input.1.clone(), at).await
+        let created = self.mutate(caller, intent, command, move |script, command| async move {
+            create_client(&script, ClientCommand::clone(&command)).await
         });
         match created.await {
             Err(RecordError::Taken(Taken::Reference)) => {
@@ -99,126 +101,151 @@ impl Records {
     pub(crate) async fn create_person(
         &self,
         caller: Caller,
+        intent: Intent,
         mut command: PersonCommand,
         external_id: Option<String>,
-    ) -> Result<Created<Person>, RecordError> {
-        let at = self.moment();
-        lay_out(&mut command.addresses, "person.addresses", at)?;
-        let input = (caller, command, external_id);
-        let created = self.write(input, move |tx, input| async move {
-            let (caller, command, external_id) = &*input;
-            create_person(&*tx, caller, command.clone(), external_id.clone(), at).await
+    ) -> Result<CreatePersonResponse, RecordError> {
+        lay_out(&mut command.addresses, "person.addresses", self.moment())?;
+        let input = (command, external_id);
+        let created = self.mutate(caller, intent, input, move |script, input| async move {
+            let (command, external_id) = &*input;
+            create_person(&script, command.clone(), external_id.clone()).await
         });
         created.await
-    }
-
-    /// The time of a transaction that begins now.
-    pub(super) fn moment(&self) -> Moment {
-        Moment { now: self.clock.now(), today: self.clock.today() }
     }
 }
 
 async fn create_client(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    script: &Script,
     command: ClientCommand,
-    at: Moment,
-) -> Result<Created<Client>, RecordError> {
-    let audience = Audience::of(db, caller).await?;
+) -> Result<Answer<CreateClientResponse>, RecordError> {
+    let audience = Audience::of(script.db(), &script.caller).await?;
+    let mut warnings = warnings("addresses", &command.addresses);
+    let mut possible_duplicates =
+        duplicates::of_client(script, &command.draft.identifiers).await?;
     let mut new = NewRecords::default();
-    let mut companions = Vec::new();
     let person = match command.person {
         None => None,
-        Some(WhichPerson::New(person)) => Some(new_person(&mut new, caller, person, at)),
+        Some(WhichPerson::New(person)) => {
+            warnings.extend(self::warnings("person.addresses", &person.addresses));
+            possible_duplicates.extend(duplicates::of_person(script, &person.draft).await?);
+            Some(new_person(&mut new, script, person))
+        }
         Some(WhichPerson::Existing(name)) => {
-            Some(existing_person(db, caller, "person_id", &name).await?)
+            Some(existing_person(script, "person_id", &name).await?)
         }
     };
-    companions.extend(person.map(RecordRef::person));
-    let id = new.client(command.draft, person, at);
-    add_addresses(&mut new, caller, id, command.addresses, at);
+    let id = new.client(command.draft, person, script.at);
+    add_addresses(&mut new, script, id, command.addresses);
     let external_id = command.external_id.unwrap_or_else(|| ids::text(IdKind::Client, id));
-    new.links.push(link(caller, LinkKind::Client, external_id, id, at));
+    new.links.push(link(script, LinkKind::Client, external_id, id));
+    let companions = person.map(RecordRef::person).into_iter().collect();
     let change = new.created(RecordRef::client(id), companions);
-    let images = new.write(db, caller, &audience, at).await?;
-    Ok(Created {
-        record: images.clients.into_iter().next().unwrap_or_default(),
-        person: images.persons.into_iter().next(),
+    let images = new.write(script, &audience).await?;
+    let response = CreateClientResponse {
+        client: images.clients.into_iter().next(),
+        person: match person {
+            Some(person) => Some(person_image(script, images.persons, person).await?),
+            None => None,
+        },
         change_ids: vec![ids::text(IdKind::Change, change)],
-    })
+        warnings,
+        possible_duplicates,
+    };
+    Ok(Answer { response, record: id })
 }
 
 async fn create_person(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    script: &Script,
     command: PersonCommand,
     external_id: Option<String>,
-    at: Moment,
-) -> Result<Created<Person>, RecordError> {
-    let audience = Audience::of(db, caller).await?;
+) -> Result<Answer<CreatePersonResponse>, RecordError> {
+    let audience = Audience::of(script.db(), &script.caller).await?;
+    let warnings = warnings("person.addresses", &command.addresses);
+    let possible_duplicates = duplicates::of_person(script, &command.draft).await?;
     let mut new = NewRecords::default();
-    let id = new_person(&mut new, caller, command, at);
+    let id = new_person(&mut new, script, command);
     let external_id = external_id.unwrap_or_else(|| ids::text(IdKind::Person, id));
-    new.links.push(link(caller, LinkKind::Person, external_id, id, at));
+    new.links.push(link(script, LinkKind::Person, external_id, id));
     let change = new.created(RecordRef::person(id), Vec::new());
-    let images = new.write(db, caller, &audience, at).await?;
-    Ok(Created {
-        record: images.persons.into_iter().next().unwrap_or_default(),
-        person: None,
+    let images = new.write(script, &audience).await?;
+    let response = CreatePersonResponse {
+        person: images.persons.into_iter().next(),
         change_ids: vec![ids::text(IdKind::Change, change)],
-    })
+        warnings,
+        possible_duplicates,
+    };
+    Ok(Answer { response, record: id })
+}
+
+/// The image of a person: just created, or read.
+pub(super) async fn person_image(
+    script: &Script,
+    created: Vec<Person>,
+    id: Uuid,
+) -> Result<Person, RecordError> {
+    if let Some(person) = created.into_iter().next() {
+        return Ok(person);
+    }
+    let image = images::get(script.db(), &script.caller.practice, RecordRef::person(id)).await?;
+    decode(image.ok_or(RecordError::Corrupt("a person without an image"))?)
+}
+
+/// What is kept although it looks wrong.
+pub(super) fn warnings(prefix: &str, addresses: &[AddressCommand]) -> Vec<Warning> {
+    let warning = |(n, address): (usize, &AddressCommand)| {
+        let text = postcode_warning(&address.draft.address)?;
+        Some(Warning { field: format!("{prefix}[{n}].address.postcode"), text })
+    };
+    addresses.iter().enumerate().filter_map(warning).collect()
 }
 
 /// Adds a person with its addresses.
 pub(super) fn new_person(
     new: &mut NewRecords,
-    caller: &Caller,
+    script: &Script,
     command: PersonCommand,
-    at: Moment,
 ) -> Uuid {
-    let id = new.person(command.draft, at);
-    add_addresses(new, caller, id, command.addresses, at);
+    let id = new.person(command.draft, script.at);
+    add_addresses(new, script, id, command.addresses);
     id
 }
 
 /// The person that `name` names, locked: it cannot be removed meanwhile.
 pub(super) async fn existing_person(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    script: &Script,
     field: &str,
     name: &str,
 ) -> Result<Uuid, RecordError> {
-    let id = names::person(db, &caller.practice, field, name).await?;
-    let found = persons::lock(db, &caller.practice, &[id]).await?;
+    let (db, practice) = (script.db(), &script.caller.practice);
+    let id = names::person(db, practice, field, name).await?;
+    let found = persons::lock(db, practice, &[id]).await?;
     let active = found.iter().any(|person| person.life.state == RecordState::Active);
     if active { Ok(id) } else { Err(Refusal::not_found("person", name).into()) }
 }
 
 fn add_addresses(
     new: &mut NewRecords,
-    caller: &Caller,
+    script: &Script,
     owner: Uuid,
     addresses: Vec<AddressCommand>,
-    at: Moment,
 ) {
-    let (drafts, external_ids): (Vec<_>, Vec<_>) =
-        addresses.into_iter().map(|address| (address.draft, address.external_id)).unzip();
-    let entries = new.addresses(owner, drafts);
-    for (entry, external_id) in entries.into_iter().zip(external_ids) {
+    for AddressCommand { draft, closed_by_next, external_id } in addresses {
+        let entry = new.address(owner, draft, closed_by_next, script.at).id;
         if let Some(external_id) = external_id {
-            new.links.push(link(caller, LinkKind::Entry, external_id, entry, at));
+            new.links.push(link(script, LinkKind::Entry, external_id, entry));
         }
     }
 }
 
 /// A link of the caller's account.
 pub(super) fn link(
-    caller: &Caller,
+    script: &Script,
     kind: LinkKind,
     external_id: String,
     record_id: Uuid,
-    at: Moment,
 ) -> Link {
+    let caller = &script.caller;
     Link {
         product: caller.product.clone(),
         account: caller.account.clone(),
@@ -226,7 +253,7 @@ pub(super) fn link(
         external_id,
         record_id,
         import: None,
-        linked_at: at.now,
+        linked_at: script.at.now,
         linked_by: caller.user.clone(),
     }
 }
@@ -243,6 +270,7 @@ pub(super) fn lay_out(
     let closed: Vec<_> =
         addresses.iter().map(|address| closed_period(address, addresses)).collect();
     for (n, (address, period)) in addresses.iter_mut().zip(closed).enumerate() {
+        address.closed_by_next = address.draft.period.to.is_none() && period.to.is_some();
         address.draft.period = period;
         let timeline = TimelineKey::Address(address.draft.address_type);
         let value = Value::Address(address.draft.address.clone());
@@ -252,10 +280,10 @@ pub(super) fn lay_out(
             Ok(_) => {}
             Err(refusal) => {
                 let field = format!("{path}[{n}].active_from");
-                wrong.push(field, refusal.reason(), describe(&refusal));
+                wrong.push(field, refusal.reason(), refusal.to_string());
             }
         }
-        placed.push(Entry { id: Uuid::nil(), owner: Uuid::nil(), timeline, value, period });
+        placed.push(Entry::new(Uuid::nil(), Uuid::nil(), timeline, value, period, at.today));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
 }
@@ -265,17 +293,4 @@ fn closed_period(address: &AddressCommand, all: &[AddressCommand]) -> shared::ru
     let others = of_type.map(|other| other.draft.period);
     let periods: Vec<_> = std::iter::once(address.draft.period).chain(others).collect();
     timeline::close_at_next(&periods).into_iter().next().unwrap_or(address.draft.period)
-}
-
-/// A refusal of a timeline for people, with the remedy.
-pub(super) fn describe(refusal: &timeline::Refusal) -> &'static str {
-    match refusal.reason() {
-        ErrorReason::PeriodOverlap => {
-            "Period overlaps another of the same timeline; correct its dates"
-        }
-        ErrorReason::ScheduledEntryExists => {
-            "Another entry is to begin in the future; only one may"
-        }
-        _ => "Date is more than 366 days ahead; choose a nearer one",
-    }
 }

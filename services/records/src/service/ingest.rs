@@ -11,7 +11,6 @@ mod resolve;
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::ConnectionTrait;
 use shared::{
     caller::Caller,
     pb::{
@@ -31,10 +30,14 @@ use uuid::Uuid;
 
 use super::{
     Records,
-    new_records::{Moment, NewRecords},
+    new_records::NewRecords,
+    script::Script,
 };
 use crate::{
-    domain::link::{ImportOutcome, Link, LinkKind},
+    domain::{
+        link::{ImportOutcome, Link, LinkKind},
+        moment::Moment,
+    },
     error::RecordError,
     store::{changes::Audience, links},
 };
@@ -66,10 +69,8 @@ impl Records {
     ) -> Result<Vec<ApplyOutcome>, RecordError> {
         let kind = check_chunk(&caller, &records)?;
         let Some((kind, incoming)) = kind else { return Ok(Vec::new()) };
-        let at = self.moment();
-        let applied = self.write((caller, incoming), move |tx, input| async move {
-            let (caller, incoming) = &*input;
-            apply(&*tx, caller, kind, incoming, at).await.map_err(RecordError::or_raced)
+        let applied = self.write(caller, incoming, move |script, incoming| async move {
+            apply(&script, kind, &incoming).await.map_err(RecordError::or_raced)
         });
         applied.await
     }
@@ -143,12 +144,11 @@ struct Chunk<'a> {
 }
 
 async fn apply(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    script: &Script,
     kind: ImportRecordKind,
     incoming: &[Incoming],
-    at: Moment,
 ) -> Result<Vec<ApplyOutcome>, RecordError> {
+    let (db, caller, at) = (script.db(), &script.caller, script.at);
     let audience = Audience::of(db, caller).await?;
     let link_kind = link_kind(kind);
     let source_ids: Vec<String> = incoming.iter().map(|record| record.source_id.clone()).collect();
@@ -172,7 +172,7 @@ async fn apply(
             chunk.outcomes.extend(incoming.iter().map(failed_own));
         }
     }
-    chunk.new.write(db, caller, &audience, at).await?;
+    chunk.new.write(script, &audience).await?;
     Ok(chunk.outcomes)
 }
 

@@ -3,13 +3,11 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use prost::Message as _;
-use sea_orm::ConnectionTrait;
 use shared::{
-    caller::Caller,
     ids::new_uuid,
-    pb::records::{self as pb, ChangeKind},
+    pb::records as pb,
     rules::{
         date::Period,
         draft::{AddressDraft, ClientDraft, DatedName, PersonDraft},
@@ -18,28 +16,23 @@ use shared::{
 };
 use uuid::Uuid;
 
+use super::{findable, script::Script};
 use crate::{
     domain::{
         change::Change,
         link::Link,
+        moment::Moment,
         record::{Client, Contact, Life, Person, RecordRef},
+        search::Findable,
         timeline::{Entry, TimelineKey},
     },
     error::RecordError,
     image,
     store::{
         changes::{self, Audience},
-        clients, contacts, entries, links, persons,
+        clients, contacts, entries, links, persons, search,
     },
 };
-
-/// The time of a transaction.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) now: DateTime<Utc>,
-    /// The practice's day.
-    pub(super) today: NaiveDate,
-}
 
 /// What a transaction creates.
 #[derive(Debug, Default)]
@@ -82,7 +75,8 @@ impl NewRecords {
         for (timeline, name) in names {
             if let Some(DatedName { name, active_from }) = name {
                 let period = Period::new(active_from, None);
-                self.entry(id, timeline, Value::Name(name), period);
+                let value = Value::Name(name);
+                self.entries.push(Entry::new(new_uuid(), id, timeline, value, period, at.today));
             }
         }
         self.clients.push(Client {
@@ -104,58 +98,46 @@ impl NewRecords {
         let id = new_uuid();
         let PersonDraft { name, name_active_from, birth_date, nino, ppsn, emails, phones } = draft;
         let period = Period::new(name_active_from, None);
-        self.entry(id, TimelineKey::PersonName, Value::PersonName(name), period);
+        let (timeline, value) = (TimelineKey::PersonName, Value::PersonName(name));
+        self.entries.push(Entry::new(new_uuid(), id, timeline, value, period, at.today));
         let life = Life::new(at.now);
         self.persons.push(Person { id, birth_date, nino, ppsn, emails, phones, life });
         id
     }
 
-    /// Adds addresses of a new record, whose periods were laid out before.
-    pub(super) fn addresses(&mut self, owner: Uuid, addresses: Vec<AddressDraft>) -> Vec<Uuid> {
-        let add = |AddressDraft { address_type, address, period }| {
-            self.entry(owner, TimelineKey::Address(address_type), Value::Address(address), period)
-        };
-        addresses.into_iter().map(add).collect()
-    }
-
-    /// Adds an entry of a new record, or of one that was there before.
-    pub(super) fn entry(
+    /// Adds an address of a new record, or of one that was there before.
+    /// `closed_by_next`: its end is only the start of the one that follows.
+    pub(super) fn address(
         &mut self,
         owner: Uuid,
-        timeline: TimelineKey,
-        value: Value,
-        period: Period,
-    ) -> Uuid {
-        let id = new_uuid();
-        self.entries.push(Entry { id, owner, timeline, value, period });
-        id
+        draft: AddressDraft,
+        closed_by_next: bool,
+        at: Moment,
+    ) -> Entry {
+        let AddressDraft { address_type, address, period } = draft;
+        let (timeline, value) = (TimelineKey::Address(address_type), Value::Address(address));
+        let entry = Entry::new(new_uuid(), owner, timeline, value, period, at.today);
+        let entry = if closed_by_next { entry.closed_by_next() } else { entry };
+        self.entries.push(entry.clone());
+        entry
     }
 
     /// Adds the change that creates `record`.
     pub(super) fn created(&mut self, record: RecordRef, companions: Vec<RecordRef>) -> Uuid {
         let id = new_uuid();
-        self.changes.push(Change {
-            id,
-            record,
-            version: 1,
-            kind: ChangeKind::Created,
-            entry_id: None,
-            companions,
-            new_record: true,
-        });
+        self.changes.push(Change::created(id, record).with(companions));
         id
     }
 
     /// Writes everything, the changes last.
     pub(super) async fn write(
         self,
-        db: &impl ConnectionTrait,
-        caller: &Caller,
+        script: &Script,
         audience: &Audience,
-        at: Moment,
     ) -> Result<Images, RecordError> {
-        let practice = &caller.practice;
+        let (db, practice, at) = (script.db(), &script.caller.practice, script.at);
         let images = self.images(at.today);
+        let findables = self.findables(script).await?;
         let encoded = |image: &pb::Client| image.encode_to_vec();
         let rows = self.clients.into_iter().zip(images.clients.iter().map(encoded));
         clients::insert(db, practice, rows.collect()).await?;
@@ -166,16 +148,40 @@ impl NewRecords {
         let rows = self.contacts.into_iter().zip(images.contacts.iter().map(encoded));
         contacts::insert(db, practice, rows.collect()).await?;
         entries::insert(db, practice, &self.entries, at.now).await?;
+        search::insert(db, practice, &findables).await?;
         links::insert(db, practice, self.links).await?;
-        changes::append(db, caller, audience, &self.changes, at.now).await?;
+        changes::append(db, script.author(), audience, &self.changes).await?;
         Ok(images)
     }
 
-    fn images(&self, today: NaiveDate) -> Images {
+    fn by_owner(&self) -> HashMap<Uuid, Vec<Entry>> {
         let mut by_owner: HashMap<Uuid, Vec<Entry>> = HashMap::new();
         for entry in &self.entries {
             by_owner.entry(entry.owner).or_default().push(entry.clone());
         }
+        by_owner
+    }
+
+    /// What the new clients and persons are found by. An individual is found by
+    /// the names of its person, who may have been there before.
+    async fn findables(&self, script: &Script) -> Result<Vec<Findable>, RecordError> {
+        let mut by_owner = self.by_owner();
+        let persons = self.clients.iter().filter_map(|client| client.person_id);
+        let known: Vec<Uuid> = persons.filter(|id| !by_owner.contains_key(id)).collect();
+        by_owner.extend(entries::of_owners(script.db(), &script.caller.practice, &known).await?);
+        let entries = |owner: Uuid| by_owner.get(&owner).map_or(&[] as &[Entry], Vec::as_slice);
+        let today = script.at.today;
+        let clients = self.clients.iter().map(|client| {
+            let person = client.person_id.map_or(&[] as &[Entry], entries);
+            findable::client(client, entries(client.id), person, today)
+        });
+        let persons =
+            self.persons.iter().map(|person| findable::person(person.id, entries(person.id), today));
+        Ok(clients.chain(persons).collect())
+    }
+
+    fn images(&self, today: NaiveDate) -> Images {
+        let by_owner = self.by_owner();
         let entries = |owner: Uuid| by_owner.get(&owner).map_or(&[] as &[Entry], Vec::as_slice);
         let client = |client: &Client| image::client(client, entries(client.id), today);
         let person = |person: &Person| image::person(person, entries(person.id), today);

@@ -16,20 +16,23 @@ use sea_orm::{
     sea_query::Query,
 };
 use shared::{
-    caller::Caller,
+    caller::{Caller, PracticeId},
     db::{chunk_rows, insert_all},
     ids,
 };
 use uuid::Uuid;
 
 use super::{
-    connections,
+    audit, connections,
     entities::{feed_change, feed_pending},
     links,
     text::{Stored as _, to_json},
 };
 use crate::{
-    domain::{change::Change, record::RecordRef},
+    domain::{
+        change::{Authorship, Change},
+        record::RecordRef,
+    },
     error::{RecordError, not_connected},
 };
 
@@ -59,19 +62,31 @@ impl Audience {
     }
 }
 
-/// Appends the changes that one transaction made.
+impl Audience {
+    /// The audience of what happens by itself.
+    pub(crate) async fn everyone(
+        db: &impl ConnectionTrait,
+        practice: &PracticeId,
+    ) -> Result<Self, RecordError> {
+        let connections = connections::list(db, practice).await?;
+        Ok(Self(connections.into_iter().map(|connection| connection.product).collect()))
+    }
+}
+
+/// Appends the changes that one transaction made, to the feed and to the audit.
 pub(crate) async fn append(
     db: &impl ConnectionTrait,
-    caller: &Caller,
+    author: Authorship<'_>,
     audience: &Audience,
     changes: &[Change],
-    now: DateTime<Utc>,
 ) -> Result<(), RecordError> {
     if changes.is_empty() {
         return Ok(());
     }
+    let caller = author.caller;
+    audit::insert(db, author, changes).await?;
     let linked = linked_products(db, caller, changes).await?;
-    let seqs = insert_changes(db, caller, changes, now).await?;
+    let seqs = insert_changes(db, caller, changes, author.now).await?;
     let mut pending = Vec::with_capacity(changes.len() * audience.0.len());
     for change in changes {
         let seq = seqs.get(&change.id).copied().ok_or(RecordError::Corrupt("a change's number"))?;
@@ -150,7 +165,7 @@ fn to_row(
     (transaction, index, count): (Uuid, i64, i64),
     now: DateTime<Utc>,
 ) -> Result<feed_change::ActiveModel, RecordError> {
-    let Change { id, record, version, kind, entry_id, companions, new_record: _ } = change;
+    let Change { id, record, version, kind, entry_id, companions, changed_fields, .. } = change;
     let companions = companions.iter().map(|record| RecordRef::text(*record));
     Ok(feed_change::ActiveModel {
         seq: NotSet,
@@ -160,7 +175,7 @@ fn to_row(
         record_id: Set(record.id),
         record_version: Set(*version),
         kind: Set(kind.stored()),
-        changed_fields: Set("[]".to_owned()),
+        changed_fields: Set(to_json(changed_fields)?),
         entry_id: Set(*entry_id),
         companions: Set(to_json(&companions.collect::<Vec<_>>())?),
         origin_product: Set(caller.product.to_string()),

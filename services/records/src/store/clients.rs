@@ -1,5 +1,6 @@
 //! Clients.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -24,6 +25,9 @@ use crate::{
     domain::record::{Client, Life},
     error::{RecordError, Taken},
 };
+
+/// Clients that are named beside each other at most.
+const MAX_NAMED: u64 = 100;
 
 /// No two clients of a practice share a reference.
 const REFERENCE_KEY: UniqueKey =
@@ -84,6 +88,16 @@ pub(crate) async fn lock_by_references(
     Ok(clients)
 }
 
+/// The client with this id, as it is.
+pub(crate) async fn by_id(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    id: Uuid,
+) -> Result<Option<Client>, RecordError> {
+    let row = of(practice).filter(client::COLUMN.id.eq(id)).one(db).await?;
+    row.map(from_row).transpose()
+}
+
 /// The client with this reference.
 pub(crate) async fn id_by_reference(
     db: &impl ConnectionTrait,
@@ -102,6 +116,91 @@ pub(crate) async fn ids_by_company_number(
     number: &str,
 ) -> Result<Vec<Uuid>, RecordError> {
     ids(of(practice).filter(client::COLUMN.company_number.eq(number)), db, 2).await
+}
+
+/// The individual clients that a person is.
+pub(crate) async fn ids_by_person(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    person: Uuid,
+) -> Result<Vec<Uuid>, RecordError> {
+    ids(of(practice).filter(client::COLUMN.person_id.eq(person)), db, MAX_NAMED).await
+}
+
+/// Clients that have one of these numbers too, with the name of the field.
+pub(crate) async fn with_equal_identifier(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    identifiers: &Identifiers,
+) -> Result<Vec<(Uuid, &'static str)>, RecordError> {
+    let Identifiers { company_number, utr, vat_number, paye_reference: _ } = identifiers;
+    let numbers = [
+        (company_number, "company_number", client::Column::CompanyNumber),
+        (utr, "utr", client::Column::Utr),
+        (vat_number, "vat_number", client::Column::VatNumber),
+    ];
+    let mut found = Vec::new();
+    for (number, field, column) in numbers {
+        if let Some(number) = number {
+            let equal = of(practice).filter(sea_orm::ColumnTrait::eq(&column, number.as_str()));
+            found.extend(ids(equal, db, MAX_NAMED).await?.into_iter().map(|id| (id, field)));
+        }
+    }
+    Ok(found)
+}
+
+/// Replaces the row of a client, which the caller has locked.
+///
+/// # Errors
+///
+/// [`Taken::Reference`] when its new reference is used already; the transaction
+/// is lost then.
+pub(crate) async fn update(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    client: Client,
+    image: Vec<u8>,
+) -> Result<(), RecordError> {
+    use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
+    let row = to_row(practice, client, image)?.into_active_model().reset_all();
+    row.update_without_returning(db).await.map_err(|error| {
+        if violates(&error, &REFERENCE_KEY) {
+            RecordError::Taken(Taken::Reference)
+        } else {
+            error.into()
+        }
+    })?;
+    Ok(())
+}
+
+/// Removes clients.
+pub(crate) async fn remove(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    ids: &[Uuid],
+) -> Result<(), RecordError> {
+    for ids in pieces(ids) {
+        client::Entity::delete_many()
+            .filter(client::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(client::COLUMN.id.is_in(ids))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Clients, of all practices, whose purge time has come.
+pub(crate) async fn due_for_purge(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<(String, Uuid)>, RecordError> {
+    let query = client::Entity::find()
+        .filter(client::COLUMN.purge_at.lte(now))
+        .order_by_asc(client::Column::PurgeAt)
+        .limit(limit);
+    let columns = [client::Column::PracticeId, client::Column::Id];
+    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
 }
 
 /// Which clients a page shows.
@@ -190,7 +289,7 @@ fn to_row(
         life,
     } = client;
     let Identifiers { company_number, utr, vat_number, paye_reference } = identifiers;
-    let Life { state, version, created_at, updated_at } = life;
+    let Life { state, version, created_at, updated_at, purge_at } = life;
     Ok(client::Model {
         practice_id: practice.to_string(),
         id,
@@ -210,6 +309,7 @@ fn to_row(
         created_at,
         updated_at,
         image,
+        purge_at,
     })
 }
 
@@ -233,6 +333,7 @@ fn from_row(row: client::Model) -> Result<Client, RecordError> {
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            purge_at: row.purge_at,
         },
     })
 }

@@ -85,3 +85,14 @@ pub(crate) async fn connect(
     let row = connection::Entity::find_by_id(key).one(db).await?;
     row.map(Into::into).ok_or(RecordError::Raced)
 }
+
+/// Switches the product off; its links stay.
+pub(crate) async fn disconnect(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    product: &Product,
+) -> Result<(), RecordError> {
+    let key = (practice.to_string(), product.to_string());
+    connection::Entity::delete_by_id(key).exec(db).await?;
+    Ok(())
+}

@@ -32,6 +32,8 @@ const PLACE_KEY: UniqueKey = UniqueKey {
 /// A role as it is kept, with short names: there is one in every contact.
 #[derive(Serialize, Deserialize)]
 struct RoleRow {
+    /// Of the role in its contact; from 1 on.
+    n: i32,
     role: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<NaiveDate>,
@@ -90,6 +92,45 @@ pub(crate) async fn of_persons(
     Ok(contacts)
 }
 
+/// The contact with this id.
+pub(crate) async fn by_id(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    id: Uuid,
+) -> Result<Option<Contact>, RecordError> {
+    let row = of(practice).filter(contact::COLUMN.id.eq(id)).one(db).await?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// Replaces the row of a contact, whose client the caller has locked.
+pub(crate) async fn update(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    contact: &Contact,
+    image: Vec<u8>,
+) -> Result<(), RecordError> {
+    use sea_orm::ActiveModelTrait as _;
+    let row = to_row(practice, contact, image)?.into_active_model().reset_all();
+    row.update_without_returning(db).await?;
+    Ok(())
+}
+
+/// Removes contacts.
+pub(crate) async fn remove(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    ids: &[Uuid],
+) -> Result<(), RecordError> {
+    for ids in pieces(ids) {
+        contact::Entity::delete_many()
+            .filter(contact::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(contact::COLUMN.id.is_in(ids))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Whose contacts a page shows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PageOf {
@@ -128,11 +169,12 @@ fn to_row(
 ) -> Result<contact::Model, RecordError> {
     let Contact { id, client_id, person_id, roles, is_primary, life } = contact;
     let role = |held: &HeldRole| RoleRow {
+        n: held.number,
         role: held.role.name().to_owned(),
         from: held.appointed_on,
         to: held.resigned_on,
     };
-    let Life { state, version, created_at, updated_at } = *life;
+    let Life { state, version, created_at, updated_at, purge_at: _ } = *life;
     Ok(contact::Model {
         practice_id: practice.to_string(),
         id: *id,
@@ -153,7 +195,12 @@ fn from_row(row: &contact::Model) -> Result<Contact, RecordError> {
     let role = |role: RoleRow| {
         let term = Role::parse(&role.role).ok().flatten();
         let term = term.ok_or(RecordError::Corrupt("a role's name"))?;
-        Ok(HeldRole { role: term, appointed_on: role.from, resigned_on: role.to })
+        Ok(HeldRole {
+            number: role.n,
+            role: term,
+            appointed_on: role.from,
+            resigned_on: role.to,
+        })
     };
     Ok(Contact {
         id: row.id,
@@ -166,6 +213,7 @@ fn from_row(row: &contact::Model) -> Result<Contact, RecordError> {
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            purge_at: None,
         },
     })
 }

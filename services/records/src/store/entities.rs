@@ -8,6 +8,7 @@
     reason = "derived by SeaORM"
 )]
 
+pub(crate) mod audit;
 pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod contact;
@@ -18,3 +19,6 @@ pub(crate) mod feed_pending;
 pub(crate) mod feed_product;
 pub(crate) mod link;
 pub(crate) mod person;
+pub(crate) mod request;
+pub(crate) mod search_word;
+pub(crate) mod tombstone;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
 };
@@ -17,7 +17,10 @@ use super::{
     entities::entry,
     text::{from_json, pieces, to_json},
 };
-use crate::{domain::timeline::Entry, error::RecordError};
+use crate::{
+    domain::timeline::{Edit, Entry},
+    error::RecordError,
+};
 
 /// Inserts new entries.
 pub(crate) async fn insert(
@@ -52,12 +55,96 @@ pub(crate) async fn of_owners(
     Ok(by_owner)
 }
 
+/// Writes the edits of a decision, in their order.
+pub(crate) async fn write(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    edits: &[Edit],
+    now: DateTime<Utc>,
+) -> Result<(), RecordError> {
+    use sea_orm::sea_query::Expr;
+    for edit in edits {
+        let of = |id: &Uuid| {
+            entry::Entity::update_many()
+                .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
+                .filter(entry::COLUMN.id.eq(*id))
+        };
+        match edit {
+            Edit::Insert(entry) => insert(db, practice, std::slice::from_ref(entry), now).await?,
+            Edit::SetDates { id, period, own_to, turns_on } => {
+                of(id)
+                    .col_expr(entry::Column::ActiveFrom, Expr::value(period.from))
+                    .col_expr(entry::Column::ActiveTo, Expr::value(period.to))
+                    .col_expr(entry::Column::OwnTo, Expr::value(*own_to))
+                    .col_expr(entry::Column::TurnsOn, Expr::value(*turns_on))
+                    .exec(db)
+                    .await?;
+            }
+            Edit::SetValue { id, value } => {
+                of(id)
+                    .col_expr(entry::Column::Value, Expr::value(to_json(value)?))
+                    .exec(db)
+                    .await?;
+            }
+            Edit::Remove(id) => {
+                entry::Entity::delete_many()
+                    .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
+                    .filter(entry::COLUMN.id.eq(*id))
+                    .exec(db)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The owner of an entry.
+pub(crate) async fn owner(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    id: Uuid,
+) -> Result<Option<Uuid>, RecordError> {
+    let row = entry::Entity::find_by_id((practice.to_string(), id)).one(db).await?;
+    Ok(row.map(|row| row.owner_id))
+}
+
+/// Removes all entries of these clients or persons.
+pub(crate) async fn remove_of_owners(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    owners: &[Uuid],
+) -> Result<(), RecordError> {
+    for owners in pieces(owners) {
+        entry::Entity::delete_many()
+            .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(entry::COLUMN.owner_id.is_in(owners))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Owners, of all practices, of entries that a midnight up to `today` concerns.
+pub(crate) async fn due_to_turn(
+    db: &impl ConnectionTrait,
+    today: NaiveDate,
+    limit: u64,
+) -> Result<Vec<(String, Uuid)>, RecordError> {
+    use sea_orm::QuerySelect as _;
+    let query = entry::Entity::find()
+        .filter(entry::COLUMN.turns_on.lte(today))
+        .order_by_asc(entry::Column::TurnsOn)
+        .limit(limit);
+    let columns = [entry::Column::PracticeId, entry::Column::OwnerId];
+    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
+}
+
 fn to_row(
     practice: &PracticeId,
     entry: &Entry,
     now: DateTime<Utc>,
 ) -> Result<entry::Model, RecordError> {
-    let Entry { id, owner, timeline, value, period } = entry;
+    let Entry { id, owner, timeline, value, period, own_to, turns_on } = entry;
     Ok(entry::Model {
         practice_id: practice.to_string(),
         id: *id,
@@ -67,6 +154,8 @@ fn to_row(
         active_from: period.from,
         active_to: period.to,
         created_at: now,
+        own_to: *own_to,
+        turns_on: *turns_on,
     })
 }
 
@@ -77,5 +166,7 @@ fn from_row(row: &entry::Model) -> Result<Entry, RecordError> {
         timeline: row.timeline.parse().map_err(|_| RecordError::Corrupt("a timeline's name"))?,
         value: from_json::<Value>(&row.value)?,
         period: Period::new(row.active_from, row.active_to),
+        own_to: row.own_to,
+        turns_on: row.turns_on,
     })
 }

@@ -105,6 +105,69 @@ pub(crate) async fn products_of(
     Ok(products)
 }
 
+/// The links of a record, by product and account.
+pub(crate) async fn of_record(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    record: Uuid,
+) -> Result<Vec<Link>, RecordError> {
+    use sea_orm::QueryOrder as _;
+    let rows = link::Entity::find()
+        .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(link::COLUMN.record_id.eq(record))
+        .order_by_asc(link::Column::Product)
+        .order_by_asc(link::Column::Account)
+        .all(db)
+        .await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// How many links a product has in the practice.
+pub(crate) async fn count_of_product(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    product: &Product,
+) -> Result<u64, RecordError> {
+    use sea_orm::PaginatorTrait as _;
+    let links = link::Entity::find()
+        .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(link::COLUMN.product.eq(product.as_str()));
+    Ok(links.count(db).await?)
+}
+
+/// Removes the link of an account to a record; whether there was one.
+pub(crate) async fn remove(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    (product, account): (&Product, &Account),
+    record: Uuid,
+) -> Result<bool, RecordError> {
+    let deleted = link::Entity::delete_many()
+        .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(link::COLUMN.product.eq(product.as_str()))
+        .filter(link::COLUMN.account.eq(account.as_str()))
+        .filter(link::COLUMN.record_id.eq(record))
+        .exec(db)
+        .await?;
+    Ok(deleted.rows_affected > 0)
+}
+
+/// Removes all links to these records and entries.
+pub(crate) async fn remove_all(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[Uuid],
+) -> Result<(), RecordError> {
+    for records in pieces(records) {
+        link::Entity::delete_many()
+            .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(link::COLUMN.record_id.is_in(records))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
 fn of_account(
     practice: &PracticeId,
     product: &Product,

@@ -1,5 +1,6 @@
 //! Persons.
 
+use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
@@ -15,6 +16,9 @@ use crate::{
     domain::record::{Life, Person},
     error::RecordError,
 };
+
+/// Persons of one day of birth that are compared by name at most.
+const MAX_LOOKED_AT: u64 = 200;
 
 /// Inserts new persons with their images.
 pub(crate) async fn insert(
@@ -50,13 +54,93 @@ pub(crate) async fn lock(
     Ok(persons)
 }
 
+/// Persons born on this day: enough of them to find an equal name.
+pub(crate) async fn ids_by_birth_date(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    birth_date: NaiveDate,
+) -> Result<Vec<Uuid>, RecordError> {
+    let query = of(practice)
+        .filter(person::COLUMN.birth_date.eq(birth_date))
+        .order_by_asc(person::Column::Id)
+        .limit(MAX_LOOKED_AT);
+    Ok(query.select_only().column(person::Column::Id).into_tuple().all(db).await?)
+}
+
+/// A page of images in the order of creation, with the ids to go on from.
+pub(crate) async fn page(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    after: Option<Uuid>,
+    show_orphaned: bool,
+    limit: u64,
+) -> Result<Vec<(Uuid, Vec<u8>)>, RecordError> {
+    let mut query = of(practice);
+    if let Some(after) = after {
+        query = query.filter(person::COLUMN.id.gt(after));
+    }
+    if !show_orphaned {
+        query = query.filter(person::COLUMN.state.eq(RecordState::Active.stored()));
+    }
+    let query = query.order_by_asc(person::Column::Id).limit(limit);
+    let columns = [person::Column::Id, person::Column::Image];
+    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
+}
+
+/// Replaces the row of a person, which the caller has locked.
+pub(crate) async fn update(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    person: Person,
+    image: Vec<u8>,
+) -> Result<(), RecordError> {
+    use sea_orm::ActiveModelTrait as _;
+    let row = to_row(practice, person, image)?.into_active_model().reset_all();
+    row.update_without_returning(db).await?;
+    Ok(())
+}
+
+/// Removes persons.
+pub(crate) async fn remove(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    ids: &[Uuid],
+) -> Result<(), RecordError> {
+    for ids in pieces(ids) {
+        person::Entity::delete_many()
+            .filter(person::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(person::COLUMN.id.is_in(ids))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Persons, of all practices, whose purge time has come.
+pub(crate) async fn due_for_purge(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<(String, Uuid)>, RecordError> {
+    let query = person::Entity::find()
+        .filter(person::COLUMN.purge_at.lte(now))
+        .order_by_asc(person::Column::PurgeAt)
+        .limit(limit);
+    let columns = [person::Column::PracticeId, person::Column::Id];
+    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
+}
+
+fn of(practice: &PracticeId) -> sea_orm::Select<person::Entity> {
+    person::Entity::find().filter(person::COLUMN.practice_id.eq(practice.as_str()))
+}
+
 fn to_row(
     practice: &PracticeId,
     person: Person,
     image: Vec<u8>,
 ) -> Result<person::Model, RecordError> {
     let Person { id, birth_date, nino, ppsn, emails, phones, life } = person;
-    let Life { state, version, created_at, updated_at } = life;
+    let Life { state, version, created_at, updated_at, purge_at } = life;
     Ok(person::Model {
         practice_id: practice.to_string(),
         id,
@@ -70,6 +154,7 @@ fn to_row(
         created_at,
         updated_at,
         image,
+        purge_at,
     })
 }
 
@@ -86,6 +171,7 @@ fn from_row(row: person::Model) -> Result<Person, RecordError> {
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            purge_at: row.purge_at,
         },
     })
 }

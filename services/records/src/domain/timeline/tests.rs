@@ -1,99 +1,17 @@
-use proptest::prelude::*;
+//! Timelines as text: `2 B 2015-01-01..` is the entry 2 with the value B, which
+//! holds from that day on. Its own end is the one that it has, unless the next
+//! entry begins there; any other is written behind it: `own none`.
 
-use super::*;
-
-const TODAY: &str = "2026-03-01";
-
-fn day(text: &str) -> NaiveDate {
-    text.parse().unwrap()
-}
-
-fn period(from: &str, to: &str) -> Period {
-    let date = |text: &str| (!text.is_empty()).then(|| day(text));
-    Period { from: date(from), to: date(to) }
-}
-
-fn entry(n: u128, value: &str, period: Period) -> Entry {
-    Entry {
-        id: Uuid::from_u128(n),
-        owner: Uuid::nil(),
-        timeline: TimelineKey::TradingName,
-        value: Value::Name(value.to_owned()),
-        period,
-    }
-}
-
-fn placed(entries: &[Entry], value: &str, at: Period) -> Result<Placement, Refusal> {
-    place(entries, &Value::Name(value.to_owned()), at, day(TODAY), |_| false)
-}
-
-#[test]
-fn an_equal_entry_is_recognised_and_a_different_one_overlaps() {
-    let entries = [entry(1, "Acme", period("2019-07-01", ""))];
-    let same = placed(&entries, "Acme", period("2019-07-01", ""));
-    assert_eq!(same, Ok(Placement::Equal(Uuid::from_u128(1))));
-    let other = placed(&entries, "Bolt", period("2020-01-01", ""));
-    assert_eq!(other, Err(Refusal::Overlap(vec![Uuid::from_u128(1)])));
-}
-
-#[test]
-fn an_entry_fits_a_gap_and_touches_its_neighbours() {
-    let entries =
-        [entry(1, "A", period("", "2010-01-01")), entry(2, "C", period("2015-01-01", ""))];
-    assert_eq!(placed(&entries, "B", period("2010-01-01", "2015-01-01")), Ok(Placement::Added));
-}
-
-#[test]
-fn only_one_entry_may_be_scheduled_and_not_too_far_ahead() {
-    assert_eq!(placed(&[], "A", period("2027-03-02", "")), Ok(Placement::Added));
-    assert_eq!(placed(&[], "A", period("2027-03-03", "")), Err(Refusal::TooFar));
-    let entries = [entry(1, "A", period("2026-04-01", "2026-05-01"))];
-    let second = placed(&entries, "B", period("2026-05-01", ""));
-    assert_eq!(second, Err(Refusal::ScheduledExists(Uuid::from_u128(1))));
-}
-
-#[test]
-fn an_open_period_ends_where_the_next_begins() {
-    let given = [period("2019-07-01", ""), period("", ""), period("2012-01-01", "2013-01-01")];
-    let closed = close_at_next(&given);
-    assert_eq!(closed[0], period("2019-07-01", ""));
-    assert_eq!(closed[1], period("", "2012-01-01"));
-    assert_eq!(closed[2], given[2]);
-}
-
-#[test]
-fn a_timeline_key_reads_back() {
-    let keys = [TimelineKey::PersonName, TimelineKey::Address(AddressType::RegisteredOffice)];
-    for key in keys {
-        assert_eq!(key.to_string().parse::<TimelineKey>().unwrap(), key);
-    }
-    assert!("ADDRESS/".parse::<TimelineKey>().is_err());
-}
-
-fn any_period() -> impl Strategy<Value = Period> {
-    let date = || proptest::option::of(0_u64..40);
-    (date(), date()).prop_filter_map("ends after its start", |(from, to)| {
-        let date = |days: u64| day("2025-12-01").checked_add_days(Days::new(days)).unwrap();
-        let period = Period { from: from.map(date), to: to.map(date) };
-        period.is_valid().then_some(period)
-    })
-}
-
-proptest! {
-    /// Whatever is placed one after the other, no two entries overlap.
-    #[test]
-    fn entries_never_overlap(periods in proptest::collection::vec(any_period(), 0..12)) {
-        let mut entries: Vec<Entry> = Vec::new();
-        for (n, at) in periods.into_iter().enumerate() {
-            let value = format!("v{n}");
-            if placed(&entries, &value, at) == Ok(Placement::Added) {
-                entries.push(entry(n as u128, &value, at));
-            }
-        }
-        for (n, one) in entries.iter().enumerate() {
-            for other in &entries[n + 1..] {
-                prop_assert!(!one.period.overlaps(&other.period));
-            }
-        }
-    }
-}
+mod add;
+mod cancel;
+mod correct;
+mod end;
+mod keys;
+mod midnight;
+mod past;
+mod place;
+mod properties;
+mod refusal;
+mod rescind;
+mod rows;
+mod support;

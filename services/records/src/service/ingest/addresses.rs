@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sea_orm::ConnectionTrait;
 use shared::{
-    ids::{self, IdKind, new_uuid},
+    ids::new_uuid,
     pb::{
         internal::ApplyOutcome,
         records::{ChangeKind, ErrorReason, RecordKind, RecordState},
@@ -24,7 +24,6 @@ use crate::{
     },
     error::RecordError,
     image,
-    service::create::describe,
     store::{clients, entries, images, links, persons},
 };
 
@@ -138,8 +137,11 @@ fn place(
             failed(vec![Violation::new("owner_source_id", ErrorReason::ValueTooLong, text)])
         }
         Ok(Placement::Added) => {
-            let id = chunk.new.entry(owner.id, timeline, value, period);
-            all.extend(chunk.new.entries.last().cloned());
+            let closed_by_next = draft.period.to.is_none() && period.to.is_some();
+            let draft = AddressDraft { period, ..draft.clone() };
+            let entry = chunk.new.address(owner.id, draft, closed_by_next, chunk.at);
+            let id = entry.id;
+            all.push(entry);
             owners.taken.insert(id);
             added(chunk, owner, id, owners);
             chunk.link(record, id, ImportOutcome::Imported)
@@ -148,15 +150,7 @@ fn place(
 }
 
 fn violation(refusal: &timeline::Refusal) -> Violation {
-    let text = match refusal {
-        timeline::Refusal::Overlap(ids) => {
-            let named = ids.iter().take(5).map(|id| ids::text(IdKind::Entry, *id));
-            format!("Period overlaps {}", named.collect::<Vec<_>>().join(", "))
-        }
-        other => describe(other).to_owned(),
-    };
-    let reason: ErrorReason = refusal.reason();
-    Violation::new("active_from", reason, text)
+    Violation::new("active_from", refusal.reason(), refusal.to_string())
 }
 
 /// Notes the change of the owner that an added entry is.
@@ -170,15 +164,7 @@ fn added(chunk: &mut Chunk<'_>, owner: RecordRef, entry: Uuid, owners: &mut Owne
         Owner::Person(_) => Vec::new(),
     };
     owners.changed.insert(owner);
-    chunk.new.changes.push(Change {
-        id: new_uuid(),
-        record: owner,
-        version,
-        kind: ChangeKind::EntryAdded,
-        entry_id: Some(entry),
-        companions,
-        new_record: false,
-    });
+    chunk.new.changes.push(Change::new(new_uuid(), owner, version, ChangeKind::EntryAdded).of_entry(entry).with(companions));
 }
 
 async fn replace_images(

@@ -131,15 +131,7 @@ fn link_or_fail(
     candidate.taken = true;
     let life = candidate.client.life.changed(chunk.at.now);
     linked.push(images::NewImage::next_client(id, &candidate.image, life));
-    chunk.new.changes.push(Change {
-        id: new_uuid(),
-        record: RecordRef::client(id),
-        version: life.version,
-        kind: ChangeKind::Linked,
-        entry_id: None,
-        companions: candidate.client.person_id.map(RecordRef::person).into_iter().collect(),
-        new_record: false,
-    });
+    chunk.new.changes.push(Change::new(new_uuid(), RecordRef::client(id), life.version, ChangeKind::Linked).with(candidate.client.person_id.map(RecordRef::person)));
     chunk.link(record, id, ImportOutcome::Linked)
 }
 

@@ -85,7 +85,7 @@ fn resolve(
         let id = id.ok_or_else(|| parent_gone("client_source_id", &parent.source_id))?;
         let place = clients.iter().find(|place| place.client_source_id == parent.source_id);
         let place = place.ok_or_else(|| parent_gone("client_source_id", &parent.source_id))?;
-        held.push((id, place.roles.iter().copied().map(HeldRole::undated).collect()));
+        held.push((id, HeldRole::undated(&place.roles)));
     }
     match clients.first() {
         Some(first) if held.is_empty() => {
@@ -173,15 +173,7 @@ fn place(
     if let Some(image) = places.images.get(&person.id) {
         linked.push(images::NewImage::next_person(person.id, image, life));
     }
-    chunk.new.changes.push(Change {
-        id: new_uuid(),
-        record: RecordRef::person(person.id),
-        version: life.version,
-        kind: ChangeKind::Linked,
-        entry_id: None,
-        companions: contacts,
-        new_record: false,
-    });
+    chunk.new.changes.push(Change::new(new_uuid(), RecordRef::person(person.id), life.version, ChangeKind::Linked).with(contacts));
     chunk.link(record, person.id, ImportOutcome::Linked)
 }
 

@@ -15,6 +15,8 @@ pub struct Model {
     pub active_from: Option<Date>,
     pub active_to: Option<Date>,
     pub created_at: DateTimeUtc,
+    pub own_to: Option<Date>,
+    pub turns_on: Option<Date>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,45 @@
+//! The end of what a timeline says: nothing follows.
+
+use chrono::NaiveDate;
+use shared::rules::date::Period;
+use uuid::Uuid;
+
+use super::{Decision, EntryEvent, EventKind, Outcome, Refusal, Timeline};
+
+/// The current entry holds no longer, and no other does.
+///
+/// The etag that the service checks is that of the entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndEntry {
+    pub(crate) id: Uuid,
+    /// The first day that it held no longer; today when the caller names none.
+    pub(crate) ended_on: Option<NaiveDate>,
+}
+
+impl Timeline {
+    /// Ends the current entry of a timeline that may have gaps.
+    pub(crate) fn end(&self, command: EndEntry) -> Result<Decision, Refusal> {
+        let entry = self.entry(command.id)?;
+        let day = command.ended_on.unwrap_or(self.today);
+        let period = Period { to: Some(day), ..entry.period };
+        if self.key.is_contiguous() {
+            return Err(Refusal::NameCannotEnd);
+        }
+        // First, because it holds the entry that a caller may mean to end.
+        if let Some(scheduled) = self.scheduled() {
+            return Err(Refusal::ScheduledExists(scheduled.id));
+        }
+        if self.current() != Some(entry) {
+            return Err(Refusal::NotCurrent(entry.id));
+        }
+        if self.today < day {
+            return Err(Refusal::EndInFuture(day));
+        }
+        if !period.is_valid() {
+            return Err(Refusal::EndsBeforeStart(entry.id));
+        }
+        let edits = vec![self.set_dates(entry, period, Some(day))];
+        let events = vec![EntryEvent::new(EventKind::Ended, entry.id)];
+        Ok(self.decided(Outcome::Ended, entry.id, edits, events))
+    }
+}

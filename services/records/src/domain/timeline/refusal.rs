@@ -1,0 +1,163 @@
+//! Why a timeline refuses, and what to do instead.
+
+use std::fmt;
+
+use chrono::NaiveDate;
+use shared::{
+    ids::{self, IdKind},
+    pb::records::ErrorReason,
+    rules::date::{Period, date_text},
+};
+use uuid::Uuid;
+
+use super::MAX_DAYS_AHEAD;
+
+/// At most this many entries are named in a text; [`Refusal::entries`] has all.
+const MAX_NAMED: usize = 5;
+
+/// Why an entry cannot stand on a timeline, or a command cannot be done. As text
+/// it says what to do instead; it holds ids and dates, and no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the period overlaps {}: choose other dates, or correct those first; a past entry \
+        can shorten what it overlaps in part with `trim`", Named(.0))]
+    Overlap(Vec<Uuid>),
+    #[error("{} is scheduled, and only one change can be: cancel it with CancelScheduledEntry \
+        first, or correct it with CorrectEntry", Named(&[*.0]))]
+    ScheduledExists(Uuid),
+    #[error("the date is more than {MAX_DAYS_AHEAD} days ahead: choose a nearer one")]
+    TooFar,
+    #[error("{} begins on that very day: when its value is wrong, correct it with CorrectEntry",
+        Named(&[*.0]))]
+    StartsSameDay(Uuid),
+    #[error("the current entry, {}, begins after that day: call AddPastEntry for what held before \
+        it, or CorrectEntry when its start is wrong", Named(&[*.0]))]
+    BeforeCurrent(Uuid),
+    #[error("{} has that value already: when its start is wrong, correct the date with \
+        CorrectEntry", Named(&[*.0]))]
+    AlreadyCurrent(Uuid),
+    #[error("the period leaves no day to {}: dates cannot pass a neighbour; when it was never \
+        true, call RescindEntry first", Named(.0))]
+    Swallows(Vec<Uuid>),
+    #[error("the period lies inside {}, which would become two: correct the dates of that one \
+        first, then add what is missing", Named(&[*.0]))]
+    Splits(Uuid),
+    #[error("a past name ends where the next one begins{}: end it there, or add what was between \
+        first", Start(*.0))]
+    Gap(Option<NaiveDate>),
+    #[error("there is always a name, it cannot end: call AddEntry with the name that follows")]
+    NameCannotEnd,
+    #[error("there is always a name, and no other holds than {}: correct it with CorrectEntry",
+        Named(&[*.0]))]
+    OnlyName(Uuid),
+    #[error("the period ends on {}, which is not after its start, {}",
+        date_text(.0.to), date_text(.0.from))]
+    PeriodInvalid(Period),
+    #[error("{} begins on that day or later: call RescindEntry when it was never true, CorrectEntry \
+        when its start is wrong", Named(&[*.0]))]
+    EndsBeforeStart(Uuid),
+    #[error("a past entry has an end: call AddEntry for a value that still holds")]
+    PastWithoutEnd,
+    #[error(
+        "the end, {0}, is after today: call again on that day, or schedule what follows with \
+        AddEntry"
+    )]
+    EndInFuture(NaiveDate),
+    #[error("{} does not hold today: only a current entry can be ended", Named(&[*.0]))]
+    NotCurrent(Uuid),
+    #[error("{} has begun: call EndEntry when it holds no longer, RescindEntry when it was never \
+        true", Named(&[*.0]))]
+    NotScheduled(Uuid),
+    #[error("with these dates {} would change between past, current and scheduled, which is no \
+        correction: call EndEntry, AddEntry or CancelScheduledEntry", Named(&[*.0]))]
+    StatusWouldChange(Uuid),
+    #[error("{} is past: set `correct_history` to correct the past", Named(&[*.0]))]
+    PastNeedsFlag(Uuid),
+    #[error(
+        "the value is blank: call EndEntry when nothing holds any longer, RescindEntry when \
+        it was never true"
+    )]
+    ValueBlank,
+    #[error("the value is not of the kind that this timeline keeps")]
+    WrongValue,
+    #[error("{} is not on this timeline", Named(&[*.0]))]
+    UnknownEntry(Uuid),
+}
+
+impl Refusal {
+    /// The reason, for programs.
+    pub(crate) fn reason(&self) -> ErrorReason {
+        match self {
+            Self::Overlap(_) => ErrorReason::PeriodOverlap,
+            Self::ScheduledExists(_) => ErrorReason::ScheduledEntryExists,
+            Self::TooFar => ErrorReason::EffectiveDateTooFar,
+            Self::StartsSameDay(_) => ErrorReason::EntryStartsSameDay,
+            Self::BeforeCurrent(_) => ErrorReason::BeforeCurrentEntry,
+            Self::AlreadyCurrent(_) => ErrorReason::AlreadyCurrent,
+            Self::Swallows(_) => ErrorReason::PeriodSwallowsEntry,
+            Self::Splits(_) => ErrorReason::PeriodSplitsEntry,
+            Self::Gap(_) => ErrorReason::PeriodGap,
+            Self::NameCannotEnd | Self::OnlyName(_) => ErrorReason::NameRequired,
+            Self::PeriodInvalid(_) | Self::PastWithoutEnd | Self::EndsBeforeStart(_) => {
+ ErrorReason::PeriodInvalid }
+            Self::EndInFuture(_) => ErrorReason::EndInFuture,
+            Self::NotCurrent(_) => ErrorReason::NoCurrentEntry,
+            Self::NotScheduled(_) => ErrorReason::NotScheduled,
+            Self::StatusWouldChange(_) => ErrorReason::EntryStatusWouldChange,
+            Self::PastNeedsFlag(_) => ErrorReason::CorrectHistoryRequired,
+            Self::ValueBlank => ErrorReason::ValueBlank,
+            Self::WrongValue => ErrorReason::FieldNotApplicable,
+            Self::UnknownEntry(_) => ErrorReason::NotFound,
+        }
+    }
+
+    /// The entries that are in the way, or that the command named.
+    pub(crate) fn entries(&self) -> &[Uuid] {
+        match self {
+            Self::Overlap(ids) | Self::Swallows(ids) => ids,
+            Self::ScheduledExists(id)
+            | Self::StartsSameDay(id)
+            | Self::BeforeCurrent(id)
+            | Self::AlreadyCurrent(id)
+            | Self::Splits(id)
+            | Self::OnlyName(id)
+            | Self::EndsBeforeStart(id)
+            | Self::NotCurrent(id)
+            | Self::NotScheduled(id)
+            | Self::StatusWouldChange(id)
+            | Self::PastNeedsFlag(id)
+            | Self::UnknownEntry(id) => std::slice::from_ref(id),
+            Self::TooFar
+            | Self::Gap(_)
+            | Self::NameCannotEnd
+            | Self::PeriodInvalid(_)
+            | Self::PastWithoutEnd
+            | Self::EndInFuture(_)
+            | Self::ValueBlank
+            | Self::WrongValue => &[],
+        }
+    }
+}
+
+/// The ids as callers see them.
+struct Named<'a>(&'a [Uuid]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.0.iter().take(MAX_NAMED).map(|id| ids::text(IdKind::Entry, *id));
+        f.write_str(&named.collect::<Vec<_>>().join(", "))?;
+        match self.0.len().saturating_sub(MAX_NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// The start of the first name, when there is one.
+struct Start(Option<NaiveDate>);
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |day| write!(f, ", on {day}"))
+    }
+}

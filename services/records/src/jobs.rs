@@ -1,0 +1,80 @@
+//! What happens by itself: scheduled entries begin, orphaned records are
+//! removed, old answers are forgotten.
+//!
+//! Every replica goes round. What is due is looked for without a lock and looked
+//! at again under the record's lock, so that it happens once.
+
+use std::time::Duration;
+
+use shared::caller::{Caller, PracticeId};
+use uuid::Uuid;
+
+use crate::{
+    domain::record::RecordRef,
+    error::RecordError,
+    service::Records,
+    store::{clients, entries, persons, requests},
+};
+
+/// How often a replica goes round.
+const ROUND: Duration = Duration::from_secs(20);
+
+/// Records that one round deals with, of each kind of work; the next follows at
+/// once when there were as many.
+const BATCH: u64 = 200;
+
+/// How long the answers of requests are kept.
+const KEEP_ANSWERS: chrono::TimeDelta = chrono::TimeDelta::days(7);
+
+/// Goes round until the service stops.
+pub(crate) async fn run(records: Records) {
+    loop {
+        let worked = match step(&records).await {
+            Ok(worked) => worked,
+            Err(error) => {
+                tracing::warn!(%error, "a job of the records could not be done; trying again");
+                false
+            }
+        };
+        let pause = if worked { Duration::ZERO } else { ROUND };
+        tokio::select! {
+            () = records.feed.stop().cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One round; whether there may be more to do at once.
+pub(crate) async fn step(records: &Records) -> Result<bool, RecordError> {
+    let (db, now) = (records.db.reader(), records.clock.now());
+    let due = entries::due_to_turn(db, records.clock.today(), BATCH).await?;
+    let mut worked = due.len();
+    for (practice, owner) in distinct(due) {
+        records.turn(system(&practice)?, owner).await?;
+    }
+    let due = clients::due_for_purge(db, now, BATCH).await?;
+    worked = worked.max(due.len());
+    for (practice, id) in due {
+        records.purge_due(system(&practice)?, RecordRef::client(id)).await?;
+    }
+    let due = persons::due_for_purge(db, now, BATCH).await?;
+    worked = worked.max(due.len());
+    for (practice, id) in due {
+        records.purge_due(system(&practice)?, RecordRef::person(id)).await?;
+    }
+    let old = now - KEEP_ANSWERS;
+    records.db.write(move |tx| async move { requests::forget_before(&*tx, old).await }).await?;
+    Ok(u64::try_from(worked).unwrap_or(u64::MAX) >= BATCH)
+}
+
+fn distinct(mut due: Vec<(String, Uuid)>) -> Vec<(String, Uuid)> {
+    due.sort();
+    due.dedup();
+    due
+}
+
+fn system(practice: &str) -> Result<Caller, RecordError> {
+    let practice: PracticeId =
+        practice.parse().map_err(|_| RecordError::Corrupt("a practice"))?;
+    Ok(Caller::system(practice))
+}

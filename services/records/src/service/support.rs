@@ -1,0 +1,320 @@
+//! For those who answer questions: searching, summaries, the audit.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shared::{
+    access::Role,
+    caller::Caller,
+    ids::{self, IdKind},
+    page,
+    pb::records::{
+        AuditEntry, Client, ErrorReason, GetRecordSummaryResponse, Origin, Person, RecordKind,
+        RecordState, SearchMatch, SearchRecordsResponse, SearchResult,
+    },
+    rules::{text::fold, value::PersonName},
+    status::Refusal,
+};
+use uuid::Uuid;
+
+use super::{
+    Records,
+    contacts::OfWhat,
+    links::encode,
+    names,
+    reading::{PageRequest, decode},
+};
+use crate::{
+    domain::{
+        record::{RecordRef, id_kind},
+        search::{MIN_QUERY, Rank, whole, words},
+    },
+    error::RecordError,
+    image::timestamp,
+    store::{
+        audit::{self, AuditRow},
+        images, links,
+        search::{self, Found},
+    },
+};
+
+/// Lines that one search looks at.
+const MAX_CANDIDATES: u64 = 10_000;
+/// Changes of a summary.
+const SUMMARY_CHANGES: u64 = 20;
+/// Contacts of a summary.
+const SUMMARY_CONTACTS: u64 = 100;
+
+/// What to look for.
+#[derive(Clone, Debug)]
+pub(crate) struct SearchCommand {
+    pub(crate) query: String,
+    pub(crate) kind: Option<RecordKind>,
+    pub(crate) show_orphaned: bool,
+}
+
+/// Where a record stands among the results.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place {
+    rank: i64,
+    sort_name: String,
+    id: Uuid,
+}
+
+impl Records {
+    /// Finds records by the beginnings of words, by reference and by identifier.
+    pub(crate) async fn search(
+        &self,
+        caller: &Caller,
+        command: SearchCommand,
+        request: PageRequest,
+    ) -> Result<SearchRecordsResponse, RecordError> {
+        self.check_connected(caller).await?;
+        let letters = fold(&command.query).chars().filter(|c| c.is_alphanumeric()).count();
+        if letters < MIN_QUERY {
+            let text = format!("give at least {MIN_QUERY} letters or digits");
+            return Err(Refusal::invalid_field("query", ErrorReason::RequiredFieldBlank, text).into());
+        }
+        let key = (
+            "search",
+            caller.practice.as_str(),
+            &command.query,
+            command.kind.map(i32::from),
+            command.show_orphaned,
+        );
+        let after: Option<Place> = page::begin_after(&request.token, &key)?;
+        let (found, truncated) = self.find(caller, &command).await?;
+        let mut places = ranked(found);
+        if let Some(after) = after {
+            places.retain(|(place, _)| *place > after);
+        }
+        let (results, next) =
+            self.show(caller, &command, places, request.size).await?;
+        let next_page_token = next.map(|place| page::token(&key, &place)).unwrap_or_default();
+        Ok(SearchRecordsResponse { results, next_page_token, truncated })
+    }
+
+    /// The lines that match, and whether there were too many.
+    async fn find(
+        &self,
+        caller: &Caller,
+        command: &SearchCommand,
+    ) -> Result<(Vec<Found>, bool), RecordError> {
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let limit = MAX_CANDIDATES + 1;
+        let mut found =
+            search::find(db, practice, &words(&command.query), command.kind, limit).await?;
+        let truncated = found.len() > usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX);
+        found.truncate(usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX));
+        if let Some(word) = whole(&command.query) {
+            found.extend(search::find_whole(db, practice, &word, command.kind, limit).await?);
+        }
+        Ok((found, truncated))
+    }
+
+    /// The first `size` places as results, and the last of them when there may be
+    /// more. Images are read a page at a time: what is hidden is stepped over.
+    async fn show(
+        &self,
+        caller: &Caller,
+        command: &SearchCommand,
+        places: Vec<(Place, RecordRef)>,
+        size: u64,
+    ) -> Result<(Vec<SearchResult>, Option<Place>), RecordError> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let mut results = Vec::new();
+        let mut last = None;
+        let mut rest = places.into_iter().peekable();
+        while results.len() < size && rest.peek().is_some() {
+            let chunk: Vec<_> = rest.by_ref().take(size - results.len()).collect();
+            let records: Vec<RecordRef> = chunk.iter().map(|(_, record)| *record).collect();
+            let images = self.images_with_persons(caller, &records).await?;
+            for (place, record) in chunk {
+                let result = result(&place, record, &images, &words(&command.query))?;
+                let shown = |result: &SearchResult| {
+                    command.show_orphaned || result.state() == RecordState::Active
+                };
+                results.extend(result.filter(shown));
+                last = Some(place);
+            }
+        }
+        let more = rest.peek().is_some();
+        Ok((results, last.filter(|_| more)))
+    }
+
+    /// The images of records, and of the persons of individual clients.
+    async fn images_with_persons(
+        &self,
+        caller: &Caller,
+        records: &[RecordRef],
+    ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
+        let (db, practices) = (self.db.reader(), [caller.practice.to_string()]);
+        let mut images = images::get_all(db, &practices, records).await?;
+        let clients = records.iter().filter(|record| record.kind == RecordKind::Client);
+        let persons: Vec<RecordRef> = clients
+            .filter_map(|record| images.get(&record.id).cloned())
+            .filter_map(|image| decode::<Client>(image).ok())
+            .filter_map(|client| RecordRef::parse(&client.person_id))
+            .collect();
+        images.extend(images::get_all(db, &practices, &persons).await?);
+        Ok(images)
+    }
+
+    /// Everything about one record.
+    pub(crate) async fn summary(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<GetRecordSummaryResponse, RecordError> {
+        self.check_connected(caller).await?;
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let record = names::client_or_person(db, practice, "record", name).await?;
+        let text = record.text();
+        let mut summary = GetRecordSummaryResponse::default();
+        let page = PageRequest { size: SUMMARY_CONTACTS, token: String::new() };
+        let of = if record.kind == RecordKind::Person {
+            summary.person = Some(self.person(caller, &text).await?);
+            OfWhat::Person(text)
+        } else {
+            let (client, person) = self.client(caller, &text).await?;
+            (summary.client, summary.person) = (Some(client), person);
+            OfWhat::Client(text)
+        };
+        summary.contacts = self.list_contacts(caller, of, page).await?.0;
+        summary.links = links::of_record(db, practice, record.id).await?.iter().map(encode).collect();
+        let changes = audit::page(db, practice, Some(record.id), None, SUMMARY_CHANGES).await?;
+        summary.changes = changes.into_iter().map(|row| audit_entry(caller, row)).collect();
+        Ok(summary)
+    }
+
+    /// A page of the audit, the latest first.
+    pub(crate) async fn audit(
+        &self,
+        caller: &Caller,
+        name: &str,
+        request: PageRequest,
+    ) -> Result<(Vec<AuditEntry>, String), RecordError> {
+        self.check_connected(caller).await?;
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let record = match name {
+            "" => None,
+            name if name.starts_with(id_kind(RecordKind::Contact).prefix()) => {
+                Some(super::open::parse_contact(name)?)
+            }
+            name => Some(names::client_or_person(db, practice, "record", name).await?.id),
+        };
+        let key = ("audit", practice.as_str(), record);
+        let before = page::begin_after(&request.token, &key)?;
+        let mut rows = audit::page(db, practice, record, before, request.size + 1).await?;
+        let size = usize::try_from(request.size).unwrap_or(usize::MAX);
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let next = rows.last().filter(|_| more).map(|last| page::token(&key, &last.change_id));
+        let entries = rows.into_iter().map(|row| audit_entry(caller, row)).collect();
+        Ok((entries, next.unwrap_or_default()))
+    }
+}
+
+/// Each record once, at its best place, the best first.
+fn ranked(found: Vec<Found>) -> Vec<(Place, RecordRef)> {
+    let mut best: HashMap<Uuid, (Place, RecordRef)> = HashMap::new();
+    for Found { record, rank, sort_name } in found {
+        let place = Place { rank: rank.number(), sort_name, id: record.id };
+        match best.get_mut(&record.id) {
+            Some((known, _)) if *known <= place => {}
+            Some(known) => known.0 = place,
+            None => drop(best.insert(record.id, (place, record))),
+        }
+    }
+    let mut places: Vec<_> = best.into_values().collect();
+    places.sort_by(|(one, _), (other, _)| one.cmp(other));
+    places
+}
+
+/// A result as it is shown; none when the record is gone meanwhile.
+fn result(
+    place: &Place,
+    record: RecordRef,
+    images: &HashMap<Uuid, Bytes>,
+    query: &[String],
+) -> Result<Option<SearchResult>, RecordError> {
+    let Some(image) = images.get(&record.id).cloned() else { return Ok(None) };
+    let rank = Rank::of_number(place.rank);
+    let (name, client_reference, state, names) = if record.kind == RecordKind::Person {
+        let person: Person = decode(image)?;
+        (person_name(&person), String::new(), person.state, names_of(&person.entries))
+    } else {
+        let client: Client = decode(image)?;
+        let person = RecordRef::parse(&client.person_id);
+        let person = person.and_then(|person| images.get(&person.id).cloned());
+        let person: Option<Person> = person.map(decode).transpose()?;
+        let mut names = names_of(&client.entries);
+        names.extend(person.iter().flat_map(|person| names_of(&person.entries)));
+        let name = person.as_ref().map_or(client.registered_name, person_name);
+        (name, client.client_reference, client.state, names)
+    };
+    let matches = |name: &String| {
+        let found = words(name);
+        query.iter().all(|prefix| found.iter().any(|word| word.starts_with(prefix)))
+    };
+    let matched_name = match rank {
+        Rank::OtherName => names.into_iter().find(matches).unwrap_or_default(),
+        Rank::CurrentName | Rank::Reference => String::new(),
+    };
+    Ok(Some(SearchResult {
+        record_kind: record.kind.into(),
+        record_id: record.text(),
+        name,
+        client_reference,
+        r#match: match rank {
+            Rank::Reference => SearchMatch::Reference,
+            Rank::CurrentName => SearchMatch::CurrentName,
+            Rank::OtherName => SearchMatch::OtherName,
+        }
+        .into(),
+        matched_name,
+        state,
+    }))
+}
+
+fn person_name(person: &Person) -> String {
+    person.name.as_ref().map(|name| PersonName::from(name).display()).unwrap_or_default()
+}
+
+/// The names on the timelines of an image.
+fn names_of(entries: &[shared::pb::records::Entry]) -> Vec<String> {
+    use shared::pb::records::entry::Value;
+    let name = |entry: &shared::pb::records::Entry| match &entry.value {
+        Some(Value::Name(name)) => Some(name.clone()),
+        Some(Value::PersonName(name)) => Some(PersonName::from(name).display()),
+        Some(Value::Address(_)) | None => None,
+    };
+    entries.iter().filter_map(name).collect()
+}
+
+/// An entry of the audit as this caller may see it: what was there before, and
+/// after, is for auditors.
+fn audit_entry(caller: &Caller, row: AuditRow) -> AuditEntry {
+    let is_auditor = caller.roles.contains(&Role::Auditor);
+    let values = |values: Option<String>| values.filter(|_| is_auditor).unwrap_or_default();
+    AuditEntry {
+        change_id: ids::text(IdKind::Change, row.change_id),
+        time: Some(timestamp(row.changed_at)),
+        origin: Some(Origin {
+            product: row.product,
+            account: row.account,
+            user: row.user,
+            import_id: row.import_id.map(|id| ids::text(IdKind::Import, id)).unwrap_or_default(),
+        }),
+        record_kind: row.record.kind.into(),
+        record_id: row.record.text(),
+        kind: row.kind.into(),
+        entry_id: row.entry_id.map(|id| ids::text(IdKind::Entry, id)).unwrap_or_default(),
+        changed_fields: row.changed_fields,
+        before: values(row.before),
+        after: values(row.after),
+        request_id: row.request_id.map(|id| id.to_string()).unwrap_or_default(),
+        reason: row.reason,
+    }
+}

@@ -1,0 +1,140 @@
+//! The audit: one row for each change, never changed, redacted at the purge.
+//!
+//! Apart from history: what a correction overwrote is on no timeline, and here.
+
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+use shared::{
+    caller::PracticeId,
+    db::insert_all,
+    pb::records::{ChangeKind, RecordKind},
+};
+use uuid::Uuid;
+
+use super::{
+    entities::audit,
+    text::{Stored as _, from_json, to_json},
+};
+use crate::{
+    domain::{
+        change::{Authorship, Change},
+        record::RecordRef,
+    },
+    error::RecordError,
+};
+
+/// One thing that was done.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditRow {
+    pub(crate) change_id: Uuid,
+    pub(crate) changed_at: chrono::DateTime<chrono::Utc>,
+    pub(crate) product: String,
+    pub(crate) account: String,
+    pub(crate) user: String,
+    pub(crate) import_id: Option<Uuid>,
+    pub(crate) record: RecordRef,
+    pub(crate) kind: ChangeKind,
+    pub(crate) entry_id: Option<Uuid>,
+    pub(crate) changed_fields: Vec<String>,
+    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
+    pub(crate) request_id: Option<Uuid>,
+    pub(crate) reason: String,
+}
+
+/// Keeps the changes of one transaction.
+pub(super) async fn insert(
+    db: &impl ConnectionTrait,
+    author: Authorship<'_>,
+    changes: &[Change],
+) -> Result<(), RecordError> {
+    let rows = changes.iter().map(|change| to_row(author, change));
+    let rows = rows.map(|row| row.map(audit::Model::into_active_model));
+    Ok(insert_all(db, rows.collect::<Result<Vec<_>, _>>()?).await?)
+}
+
+/// What was done, the latest first: to one record, or in the whole practice;
+/// before the change `before`.
+pub(crate) async fn page(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    record: Option<Uuid>,
+    before: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<AuditRow>, RecordError> {
+    let mut query =
+        audit::Entity::find().filter(audit::COLUMN.practice_id.eq(practice.as_str()));
+    if let Some(record) = record {
+        query = query.filter(audit::COLUMN.record_id.eq(record));
+    }
+    if let Some(before) = before {
+        query = query.filter(audit::COLUMN.change_id.lt(before));
+    }
+    let rows = query.order_by_desc(audit::Column::ChangeId).limit(limit).all(db).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// Removes the personal data of a record from what was done to it; that it was
+/// done, when and by whom, stays.
+pub(crate) async fn redact(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[Uuid],
+) -> Result<(), RecordError> {
+    use sea_orm::sea_query::Expr;
+    for records in super::text::pieces(records) {
+        audit::Entity::update_many()
+            .col_expr(audit::Column::BeforeValues, Expr::value(Option::<String>::None))
+            .col_expr(audit::Column::AfterValues, Expr::value(Option::<String>::None))
+            .col_expr(audit::Column::Reason, Expr::value(""))
+            .filter(audit::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(audit::COLUMN.record_id.is_in(records))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+fn to_row(author: Authorship<'_>, change: &Change) -> Result<audit::Model, RecordError> {
+    let Authorship { caller, now, request_id, reason } = author;
+    let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+    Ok(audit::Model {
+        practice_id: caller.practice.to_string(),
+        change_id: change.id,
+        changed_at: now,
+        product: caller.product.to_string(),
+        account: caller.account.to_string(),
+        user_id: caller.user.clone(),
+        import_id: caller.import,
+        record_kind: change.record.kind.stored(),
+        record_id: change.record.id,
+        kind: change.kind.stored(),
+        entry_id: change.entry_id,
+        changed_fields: to_json(&change.changed_fields)?,
+        before_values: json(&change.before),
+        after_values: json(&change.after),
+        request_id,
+        reason: reason.to_owned(),
+    })
+}
+
+fn from_row(row: audit::Model) -> Result<AuditRow, RecordError> {
+    Ok(AuditRow {
+        change_id: row.change_id,
+        changed_at: row.changed_at,
+        product: row.product,
+        account: row.account,
+        user: row.user_id,
+        import_id: row.import_id,
+        record: RecordRef { kind: RecordKind::read(&row.record_kind)?, id: row.record_id },
+        kind: ChangeKind::read(&row.kind)?,
+        entry_id: row.entry_id,
+        changed_fields: from_json(&row.changed_fields)?,
+        before: row.before_values,
+        after: row.after_values,
+        request_id: row.request_id,
+        reason: row.reason,
+    })
+}

@@ -1,0 +1,159 @@
+//! Finding records by words.
+//!
+//! One row for each word of each line. A prefix is a range of the primary key,
+//! so that both engines walk the same rows in the same order.
+
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, FromQueryResult, IntoActiveModel as _, QueryFilter as _,
+    Statement, Value,
+};
+use shared::{caller::PracticeId, db::insert_all, pb::records::RecordKind};
+use uuid::Uuid;
+
+use super::{
+    entities::search_word,
+    text::{Stored as _, pieces},
+};
+use crate::{
+    domain::{
+        record::RecordRef,
+        search::{Findable, Rank},
+    },
+    error::RecordError,
+};
+
+/// A line that was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) record: RecordRef,
+    pub(crate) rank: Rank,
+    pub(crate) sort_name: String,
+}
+
+/// Adds what new records are found by.
+pub(crate) async fn insert(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    findables: &[Findable],
+) -> Result<(), RecordError> {
+    let mut rows = Vec::new();
+    for findable in findables {
+        for (line, n) in findable.lines.iter().zip(0_i64..) {
+            for word in &line.words {
+                let row = search_word::Model {
+                    practice_id: practice.to_string(),
+                    word: word.clone(),
+                    record_id: findable.id,
+                    line: n,
+                    record_kind: findable.kind.stored(),
+                    rank: line.rank.number(),
+                    sort_name: findable.sort_name.clone(),
+                };
+                rows.push(row.into_active_model());
+            }
+        }
+    }
+    Ok(insert_all(db, rows).await?)
+}
+
+/// Removes everything that these records are found by.
+pub(crate) async fn remove(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[Uuid],
+) -> Result<(), RecordError> {
+    for records in pieces(records) {
+        search_word::Entity::delete_many()
+            .filter(search_word::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(search_word::COLUMN.record_id.is_in(records))
+            .exec(db)
+            .await?;
+    }
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct FoundRow {
+    record_id: Uuid,
+    record_kind: String,
+    rank: i64,
+    sort_name: String,
+}
+
+/// Lines with a word that begins with each of `prefixes`, or that is `whole`;
+/// at most `limit` of them, in the order of the words.
+pub(crate) async fn find(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    prefixes: &[String],
+    kind: Option<RecordKind>,
+    limit: u64,
+) -> Result<Vec<Found>, RecordError> {
+    // The longest prefix has the fewest words; the others are looked up by line.
+    let Some(driver) = prefixes.iter().max_by_key(|prefix| prefix.len()) else {
+        return Ok(Vec::new());
+    };
+    let mut values: Vec<Value> = vec![practice.as_str().into()];
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    let mut sql = format!(
+        "SELECT s.record_id, s.record_kind, s.rank, s.sort_name FROM search_word s \
+         WHERE s.practice_id = $1 AND s.word >= {} AND s.word < {}",
+        bind(driver.as_str().into()),
+        bind(after(driver).into()),
+    );
+    if let Some(kind) = kind {
+        sql += &format!(" AND s.record_kind = {}", bind(kind.stored().into()));
+    }
+    for other in prefixes.iter().filter(|prefix| *prefix != driver) {
+        sql += &format!(
+            " AND EXISTS (SELECT 1 FROM search_word o WHERE o.practice_id = s.practice_id \
+             AND o.record_id = s.record_id AND o.line = s.line AND o.word >= {} AND o.word < {})",
+            bind(other.as_str().into()),
+            bind(after(other).into()),
+        );
+    }
+    sql += &format!(" ORDER BY s.word, s.record_id, s.line LIMIT {limit}");
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let rows = FoundRow::find_by_statement(statement).all(db).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// Lines that are this word, whole.
+pub(crate) async fn find_whole(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    word: &str,
+    kind: Option<RecordKind>,
+    limit: u64,
+) -> Result<Vec<Found>, RecordError> {
+    use sea_orm::{QueryOrder as _, QuerySelect as _};
+    let mut query = search_word::Entity::find()
+        .filter(search_word::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(search_word::COLUMN.word.eq(word));
+    if let Some(kind) = kind {
+        query = query.filter(search_word::COLUMN.record_kind.eq(kind.stored()));
+    }
+    let rows = query.order_by_asc(search_word::Column::RecordId).limit(limit).all(db).await?;
+    let row = |row: search_word::Model| {
+        let search_word::Model { record_id, record_kind, rank, sort_name, .. } = row;
+        from_row(FoundRow { record_id, record_kind, rank, sort_name })
+    };
+    rows.into_iter().map(row).collect()
+}
+
+/// The least text that is greater than all texts with this beginning.
+fn after(prefix: &str) -> String {
+    format!("{prefix}\u{10FFFF}")
+}
+
+fn from_row(row: FoundRow) -> Result<Found, RecordError> {
+    let kind = RecordKind::read(&row.record_kind)?;
+    Ok(Found {
+        record: RecordRef { kind, id: row.record_id },
+        rank: Rank::of_number(row.rank),
+        sort_name: row.sort_name,
+    })
+}

@@ -1,0 +1,27 @@
+//! Tombstones: that a record was there, by its id alone.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, IntoActiveModel as _};
+use shared::{caller::PracticeId, db::insert_all};
+
+use super::{entities::tombstone, text::Stored as _};
+use crate::{domain::record::RecordRef, error::RecordError};
+
+/// Leaves a tombstone for each record.
+pub(crate) async fn insert(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[RecordRef],
+    now: DateTime<Utc>,
+) -> Result<(), RecordError> {
+    let row = |record: &RecordRef| {
+        let row = tombstone::Model {
+            practice_id: practice.to_string(),
+            record_id: record.id,
+            record_kind: record.kind.stored(),
+            purged_at: now,
+        };
+        row.into_active_model()
+    };
+    Ok(insert_all(db, records.iter().map(row).collect()).await?)
+}
