@@ -16,9 +16,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use prost::Message as _;
-use shared::pb::imports::{
-    ImportAddress, ImportClient, ImportContact, ImportRecord, import_record,
-};
+use shared::pb::imports::{ImportAddress, ImportClient, ImportRecord, import_record};
 
 use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
@@ -44,7 +42,8 @@ impl Counts {
 #[derive(Debug)]
 pub(crate) struct Source {
     tables: Vec<Table>,
-    contacts: Vec<ImportContact>,
+    /// Encoded.
+    contacts: Vec<Bytes>,
     counts: Counts,
     remarks: Vec<String>,
 }
@@ -58,16 +57,7 @@ impl Source {
     /// wrong with a file itself. What is wrong with a record is for the server
     /// to say.
     pub(crate) fn scan(inputs: &[PathBuf]) -> anyhow::Result<Self> {
-        let (mut tables, mut remarks) = (Vec::new(), Vec::new());
-        for path in files(inputs)? {
-            match Sheet::open(&path)? {
-                Sheet::Table(table) => {
-                    remarks.extend(table.remarks());
-                    tables.push(table);
-                }
-                Sheet::Other(remark) => remarks.push(remark),
-            }
-        }
+        let (tables, remarks) = open_all(inputs)?;
         ensure!(
             !tables.is_empty(),
             "none of the files has the columns of clients, contacts or addresses:\n  {}",
@@ -85,8 +75,7 @@ impl Source {
                 check_size(row, table.kind())
             })?;
         }
-        let contacts = contacts.into_records();
-        contacts.iter().cloned().map(contact).try_for_each(|record| encode(record).map(drop))?;
+        let contacts = contacts.into_records()?;
         counts.contacts = contacts.len() as u64;
         Ok(Self { tables, contacts, counts, remarks })
     }
@@ -113,8 +102,23 @@ impl Source {
                 TableKind::Contacts => {}
             }
         }
-        self.contacts.iter().cloned().map(contact).try_for_each(|record| take(encode(record)?))
+        self.contacts.iter().cloned().try_for_each(take)
     }
+}
+
+/// The files that are of records, and what to say about all of them.
+fn open_all(inputs: &[PathBuf]) -> anyhow::Result<(Vec<Table>, Vec<String>)> {
+    let (mut tables, mut remarks) = (Vec::new(), Vec::new());
+    for path in files(inputs)? {
+        match Sheet::open(&path)? {
+            Sheet::Table(table) => {
+                remarks.extend(table.remarks());
+                tables.push(table);
+            }
+            Sheet::Other(remark) => remarks.push(remark),
+        }
+    }
+    Ok((tables, remarks))
 }
 
 /// Refuses a row that makes a record which is too large, while its place is
@@ -126,10 +130,6 @@ fn check_size(row: Row<'_>, kind: TableKind) -> anyhow::Result<()> {
         TableKind::Contacts => return Ok(()),
     };
     encode(record).map(drop).with_context(|| row.place())
-}
-
-fn contact(contact: ImportContact) -> import_record::Record {
-    import_record::Record::Contact(contact)
 }
 
 fn client(row: Row<'_>) -> import_record::Record {

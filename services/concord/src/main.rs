@@ -1,15 +1,16 @@
 //! `concord`: one client record for every product of an accountancy practice.
 //!
-//! The program serves both services ([`commands::serve`]), shows them at work
-//! ([`commands::demo`]), and calls them: it connects products, brings a
-//! practice over from CSV files, and listens to the feed of changes.
+//! The program serves both services, shows them at work, and calls them: it
+//! connects products, brings a practice over from CSV files, and listens to the
+//! feed of changes.
 //!
+//! - What there is to do: [`cli`], and one module for each of the [`commands`].
 //! - Reading and packing CSV files: [`csv_source`], [`batches`].
 //! - Talking to the services: [`client`], [`retry`], [`refused`], [`transfer`]
-//!   (an import), [`feed`] (the changes).
+//!   (an import), [`failures`], [`feed`] (the changes).
 //! - Talking to people: [`output`], [`progress`], [`report`], [`event_text`],
 //!   [`event_json`].
-//! - Running the services in this process: [`pair`].
+//! - Running the services in this process: [`pair`], [`stop`].
 
 mod batches;
 mod cli;

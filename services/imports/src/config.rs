@@ -64,7 +64,7 @@ impl Default for WorkerSettings {
             renew_every: Duration::from_secs(10),
             poll_every: Duration::from_secs(1),
             first_pause: Duration::from_millis(200),
-            patience: Duration::from_secs(120),
+            patience: Duration::from_mins(2),
             rest: Duration::from_secs(30),
             chunk_records: 1_000,
         }

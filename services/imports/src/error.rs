@@ -106,7 +106,9 @@ pub(crate) fn not_receiving(id: Uuid, state: State) -> Refusal {
     Refusal::new(
         Code::FailedPrecondition,
         ErrorReason::ImportState,
-        format!("the import was sealed and takes no new batch; it is {state}: create another import"),
+        format!(
+            "the import was sealed and takes no new batch; it is {state}: create another import"
+        ),
     )
     .with("state", state.as_str())
     .precondition(&import, "the import must be RECEIVING")
@@ -147,8 +149,10 @@ pub(crate) fn too_many_uploads(limit: usize) -> Refusal {
 pub(crate) fn too_many_open(limit: u64) -> Refusal {
     Refusal::limit_reached(
         "open imports",
-        format!("the practice has {limit} imports that were not sealed yet; seal one of them first"),
-        Duration::from_secs(60),
+        format!(
+            "the practice has {limit} imports that were not sealed yet; seal one of them first"
+        ),
+        Duration::from_mins(1),
     )
 }
 
@@ -161,7 +165,9 @@ fn batch_refused(fault: &BatchFault) -> Refusal {
     let invalid = |field: &str, reason| Refusal::invalid_field(field, reason, fault.to_string());
     match fault {
         BatchFault::TooLarge { field, .. } => invalid(field, ErrorReason::BatchTooLarge),
-        BatchFault::TooManyRecords { field, .. } => invalid(field, ErrorReason::BatchTooManyRecords),
+        BatchFault::TooManyRecords { field, .. } => {
+            invalid(field, ErrorReason::BatchTooManyRecords)
+        }
         BatchFault::FrameTooLarge => invalid("frame.records", ErrorReason::FrameTooLarge),
         BatchFault::RecordTooLarge { .. } => invalid("frame.records", ErrorReason::RecordTooLarge),
         BatchFault::Mismatch { what, expected, arrived } => {

@@ -1,6 +1,6 @@
 //! The calls: each parses, calls the [`service`](crate::service), and encodes.
 
-pub(crate) mod convert;
+mod convert;
 mod encode;
 
 use std::pin::Pin;
@@ -34,7 +34,7 @@ impl ImportService for ImportsApi {
         request: Request<CreateImportRequest>,
     ) -> Result<Response<CreateImportResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let label = convert::label(request.into_inner())?;
+        let label = convert::label(&request.into_inner())?;
         let view = self.0.create(&caller, label).await?;
         Ok(Response::new(CreateImportResponse { import: Some(encode::import(&view)) }))
     }

@@ -7,10 +7,7 @@ mod m20261120_01_imports;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
-    sea_orm::{
-        ConnectionTrait as _, DbBackend, DbErr, DynIden,
-        sea_query::IntoIden as _,
-    },
+    sea_orm::{ConnectionTrait as _, DbBackend, DbErr, DynIden, sea_query::IntoIden as _},
 };
 
 /// Brings the tables to the newest version.

@@ -13,8 +13,8 @@ use shared::{
     pb::{
         imports::RecordStatus,
         internal::{
-            ApplyChunkRequest, ApplyOutcome, ApplyViolation, ResolveLinksRequest, ResolvedLink, SourceKey,
-            ingest_service_client::IngestServiceClient,
+            ApplyChunkRequest, ApplyOutcome, ApplyViolation, ResolveLinksRequest, ResolvedLink,
+            SourceKey, ingest_service_client::IngestServiceClient,
         },
         records::{ListConnectionsRequest, connection_service_client::ConnectionServiceClient},
     },
@@ -36,7 +36,7 @@ use crate::domain::{
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one call may take; a chunk of 5,000 records takes a second or two.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a silent connection is asked whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// The largest answer: 5,000 outcomes with some violations each.
@@ -201,7 +201,8 @@ impl RecordsClient {
         let answer = self.ingest().resolve_links(request).await?.into_inner();
         let mut links = HashMap::new();
         for link in answer.links {
-            let key = link.key.as_ref().ok_or_else(|| CallFault::malformed("a link without key"))?;
+            let key =
+                link.key.as_ref().ok_or_else(|| CallFault::malformed("a link without key"))?;
             links.insert((kind_of(key.kind()), key.source_id.clone()), link);
         }
         Ok(links)

@@ -13,8 +13,8 @@ use std::sync::Arc;
 pub(crate) use create::MAX_LABEL;
 pub(crate) use download::Format;
 pub(crate) use failures::{Failure, FailuresPage};
-use shared::{caller::Caller, clock::Clock, db::Database};
 pub(crate) use seal::Announced;
+use shared::{caller::Caller, clock::Clock, db::Database};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 pub(crate) use upload::{Header, Message, Uploaded};
@@ -77,6 +77,7 @@ fn key(caller: &Caller, id: Uuid) -> ImportKey {
 /// An import is read by the whole practice, and changed by its own product and
 /// account.
 fn check_owner(caller: &Caller, import: &Import) -> Result<(), ImportError> {
-    let own = caller.product.as_str() == import.product && caller.account.as_str() == import.account;
+    let own =
+        caller.product.as_str() == import.product && caller.account.as_str() == import.account;
     if own { Ok(()) } else { Err(other_product(&import.product, &import.account).into()) }
 }

@@ -21,3 +21,6 @@ pub(crate) mod records;
 mod sql;
 pub(crate) mod staged;
 pub(crate) mod tally;
+
+#[cfg(test)]
+mod tests;

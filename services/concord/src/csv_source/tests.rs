@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use shared::pb::imports::ContactClient;
+use shared::pb::imports::{ContactClient, ImportContact};
 use tempfile::TempDir;
 
 use super::{group::ContactRow, *};
@@ -45,7 +45,9 @@ fn contacts(files: &[(&str, &[u8])]) -> Vec<ImportContact> {
         import_record::Record::Contact(contact) => Some(contact),
         _ => None,
     };
-    records(files).0.into_iter().filter_map(of_contacts).collect()
+    let mut contacts: Vec<_> = records(files).0.into_iter().filter_map(of_contacts).collect();
+    contacts.sort_by(|a, b| a.source_id.cmp(&b.source_id));
+    contacts
 }
 
 /// What is wrong with the files.
@@ -206,7 +208,12 @@ fn grouped(rows: &[ContactRow]) -> Vec<ImportContact> {
     for row in rows {
         contacts.add(row.clone());
     }
-    contacts.into_records()
+    let decoded = contacts.into_records().unwrap().into_iter().map(|record| {
+        let record = ImportRecord::decode(record).unwrap().record;
+        let Some(import_record::Record::Contact(contact)) = record else { panic!("{record:?}") };
+        contact
+    });
+    decoded.collect()
 }
 
 proptest! {

@@ -134,7 +134,7 @@ impl Intake {
 
     /// Takes the records of a frame.
     pub(crate) fn frame(&mut self, records: Vec<Bytes>) -> Result<(), BatchFault> {
-        let frame: u64 = records.iter().map(|record| size_of(record)).sum();
+        let frame: u64 = records.iter().map(size_of).sum();
         if frame > MAX_FRAME_BYTES {
             return Err(BatchFault::FrameTooLarge);
         }
@@ -183,7 +183,7 @@ fn size_of(record: &Bytes) -> u64 {
 }
 
 fn hex(digest: BatchDigest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn compare<T: PartialEq>(

@@ -110,7 +110,8 @@ impl Line {
             email,
             phone,
         } = contact;
-        let ids: Vec<&str> = clients.iter().map(|client| client.client_source_id.as_str()).collect();
+        let ids: Vec<&str> =
+            clients.iter().map(|client| client.client_source_id.as_str()).collect();
         let roles: Vec<String> = clients.iter().map(roles).collect();
         self.put("title", title);
         self.put("forename", forename);

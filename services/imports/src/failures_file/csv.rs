@@ -35,7 +35,8 @@ impl Csv {
     fn record<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> Result<(), ImportError> {
         let mut writer = csv::Writer::from_writer(&mut self.written);
         let written = writer.write_record(cells);
-        written.and_then(|()| writer.flush().map_err(csv::Error::from))
+        written
+            .and_then(|()| writer.flush().map_err(csv::Error::from))
             // Memory takes all there is.
             .map_err(|_| ImportError::Corrupt("a line of a file"))
     }

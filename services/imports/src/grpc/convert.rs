@@ -48,7 +48,7 @@ pub(super) fn import_id(field: &str, id: &str) -> Result<Uuid, Refusal> {
 }
 
 /// The label of a new import.
-pub(super) fn label(request: CreateImportRequest) -> Result<String, Refusal> {
+pub(super) fn label(request: &CreateImportRequest) -> Result<String, Refusal> {
     named("label", text::plain("Label", &request.label, MAX_LABEL))
 }
 
@@ -83,7 +83,8 @@ pub(super) fn announced(request: &SealImportRequest) -> Result<(Uuid, Announced)
 
 /// What a caller asks of the list of failures.
 pub(super) fn failures(request: ListFailuresRequest) -> Result<FailuresAsked, Refusal> {
-    let ListFailuresRequest { import_id: id, page_size, page_token, kind, status, reason } = request;
+    let ListFailuresRequest { import_id: id, page_size, page_token, kind, status, reason } =
+        request;
     let size = page::page_size(page_size)?.min(MAX_FAILURES);
     let filter = Filter {
         kind: failed_kind(kind)?.map(|kind| kind.as_str().to_owned()),

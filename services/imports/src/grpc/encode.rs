@@ -6,8 +6,7 @@ use shared::{
     ids::{self, IdKind},
     pb::imports::{
         BatchReceipt, Failure as WireFailure, Import, ImportCounters, ImportState, KindCounters,
-        ListFailuresResponse, RecordCounts, RecordStatus, UploadBatchResponse,
-        WatchImportResponse,
+        ListFailuresResponse, RecordCounts, RecordStatus, UploadBatchResponse, WatchImportResponse,
     },
 };
 use uuid::Uuid;

@@ -1,6 +1,8 @@
 //! Imports, batches, staged records, verdicts, failures.
 
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr};
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
 
 pub(super) struct Migration;
 

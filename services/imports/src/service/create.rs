@@ -1,4 +1,4 @@
-//! CreateImport.
+//! `CreateImport`.
 
 use shared::{caller::Caller, ids};
 
@@ -62,7 +62,8 @@ impl Imports {
     async fn check_connected(&self, caller: &Caller) -> Result<(), ImportError> {
         let Caller { practice, product, account, user, .. } = caller;
         let behalf = OnBehalf::of(practice.as_str(), product.as_str(), account.as_str(), user);
-        let connected = self.records.connected_products(&behalf).await.map_err(refused)?;
+        let connected =
+            self.records.connected_products(&behalf).await.map_err(|fault| refused(&fault))?;
         if connected.iter().any(|name| name == product.as_str()) {
             Ok(())
         } else {
@@ -71,11 +72,9 @@ impl Imports {
     }
 }
 
-fn refused(fault: CallFault) -> ImportError {
+fn refused(fault: &CallFault) -> ImportError {
     match fault.kind {
         FaultKind::Passing | FaultKind::Unclear => records_unavailable().into(),
-        FaultKind::Poison | FaultKind::Lasting => {
-            shared::status::Refusal::internal(&fault).into()
-        }
+        FaultKind::Poison | FaultKind::Lasting => shared::status::Refusal::internal(fault).into(),
     }
 }

@@ -1,4 +1,4 @@
-//! DownloadFailures: reads some failures, writes them, waits until the caller
+//! `DownloadFailures`: reads some failures, writes them, waits until the caller
 //! has taken them, reads the next.
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! ListFailures, and the failures that a file is made of.
+//! `ListFailures`, and the failures that a file is made of.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,10 @@ use uuid::Uuid;
 
 use super::{Imports, key};
 use crate::{
-    domain::import::{ImportKey, RowId},
+    domain::{
+        finding::Finding,
+        import::{ImportKey, RowId},
+    },
     error::{ImportError, import_not_found},
     store::{
         self,
@@ -27,6 +30,10 @@ use crate::{
 
 /// Failures that are read together: each holds a record of 64 KiB at most.
 pub(super) const READ: usize = 200;
+
+/// Text of a page: it should fit in one message of 4 MiB. A page that reaches
+/// this is shorter than the caller asked for.
+const PAGE_BYTES: usize = 2 * 1_024 * 1_024;
 
 /// Characters of a source id that is no key because it is too long.
 const SHOWN_SOURCE_ID: usize = 200;
@@ -39,6 +46,16 @@ pub(crate) struct Failure {
     pub(crate) record_name: String,
     pub(crate) client_reference: String,
     pub(crate) batch_key: String,
+}
+
+impl Failure {
+    /// About how many bytes it takes in an answer.
+    fn size(&self) -> usize {
+        let Finding { field, reason, text, root_cause } = &self.row.finding;
+        let texts = [field, reason, text, root_cause, &self.source_id, &self.record_name];
+        let more = [&self.client_reference, &self.batch_key];
+        texts.into_iter().chain(more).map(String::len).sum()
+    }
 }
 
 /// One page of the list.
@@ -74,11 +91,12 @@ impl Imports {
         let arguments = Arguments { list: "failures", practice, import: id, filter };
         let mut after: Option<FailurePosition> = page::begin_after(page_token, &arguments)?;
         let mut failures = Vec::new();
-        let mut more = true;
-        while more && failures.len() < page_size {
+        let (mut more, mut size) = (true, 0);
+        while more && failures.len() < page_size && size < PAGE_BYTES {
             let limit = READ.min(page_size - failures.len());
             let read = self.read_failures(&key, filter, after.as_ref(), limit).await?;
             more = read.len() == limit;
+            size += read.iter().map(|(failure, _)| failure.size()).sum::<usize>();
             failures.extend(read.into_iter().map(|(failure, _)| failure));
             after = failures.last().map(|failure: &Failure| failure.row.position()).or(after);
         }
@@ -106,8 +124,7 @@ impl Imports {
         let rows = store::failures::page(reader, key, filter, after, limit).await?;
         let places: BTreeSet<RowId> = rows.iter().map(|row| row.at).collect();
         let ordinals: BTreeSet<i64> = places.iter().map(|at| at.batch).collect();
-        let batch_keys =
-            store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
+        let batch_keys = store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
         let payloads = store::staged::payloads(reader, key, places).await?;
         let decode = |(at, payload): (RowId, Vec<u8>)| {
             let record = ImportRecord::decode(payload.as_slice()).unwrap_or_default();

@@ -128,7 +128,9 @@ fn parents(record: &ParsedRecord) -> Vec<SourceKey> {
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
-    use shared::pb::imports::{ContactClient, ImportAddress, ImportContact, ImportRecord, import_record};
+    use shared::pb::imports::{
+        ContactClient, ImportAddress, ImportContact, ImportRecord, import_record,
+    };
 
     use super::*;
     use crate::domain::words::Kind;

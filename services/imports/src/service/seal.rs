@@ -1,4 +1,4 @@
-//! SealImport.
+//! `SealImport`.
 
 use shared::caller::Caller;
 use uuid::Uuid;

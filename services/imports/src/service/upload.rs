@@ -1,4 +1,4 @@
-//! UploadBatch.
+//! `UploadBatch`.
 
 use std::{sync::Arc, time::Duration};
 

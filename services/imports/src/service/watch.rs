@@ -1,4 +1,4 @@
-//! WatchImport: looks at the database now and then, so that any replica can
+//! `WatchImport`: looks at the database now and then, so that any replica can
 //! tell, whichever of them works on the import.
 
 use std::time::Duration;
@@ -53,9 +53,9 @@ impl Imports {
         let mut told: Option<(ImportView, Instant)> = None;
         loop {
             pace.note(started.elapsed(), done(&view));
-            let news = told.as_ref().is_none_or(|(before, at)| {
-                *before != view || at.elapsed() >= TELL_EVERY
-            });
+            let news = told
+                .as_ref()
+                .is_none_or(|(before, at)| *before != view || at.elapsed() >= TELL_EVERY);
             if news {
                 if listener.send(Ok(self.progress(&view, &pace))).await.is_err() {
                     return;

@@ -109,8 +109,18 @@ async fn insert_records(
     records: &[NewRecord],
 ) -> Result<(), DbErr> {
     let columns = [
-        "batch", "row_no", "kind", "source_id", "digest", "size_bytes", "status", "reference",
-        "reference_key", "timeline", "active_from", "active_to",
+        "batch",
+        "row_no",
+        "kind",
+        "source_id",
+        "digest",
+        "size_bytes",
+        "status",
+        "reference",
+        "reference_key",
+        "timeline",
+        "active_from",
+        "active_to",
     ];
     let row = |record: &NewRecord| -> Vec<Value> {
         let timeline = record.timeline.as_ref();
@@ -185,8 +195,16 @@ async fn insert_failures(
     failures: &[NewFailure],
 ) -> Result<(), DbErr> {
     let columns = [
-        "batch", "row_no", "ordinal", "kind", "source_id", "status", "field", "reason",
-        "reason_text", "root_cause",
+        "batch",
+        "row_no",
+        "ordinal",
+        "kind",
+        "source_id",
+        "status",
+        "field",
+        "reason",
+        "reason_text",
+        "root_cause",
     ];
     let row = |failure: &NewFailure| -> Vec<Value> {
         let Finding { field, reason, text, root_cause } = &failure.finding;

@@ -66,7 +66,8 @@ pub(crate) async fn page(
 ) -> Result<Vec<FailureRow>, ImportError> {
     let mut found = Vec::new();
     // The kinds are not in the order of their names: one query for each.
-    let begun = after.and_then(|after| Kind::ALL.iter().position(|kind| kind.as_str() == after.kind));
+    let begun =
+        after.and_then(|after| Kind::ALL.iter().position(|kind| kind.as_str() == after.kind));
     let first = begun.unwrap_or(0);
     for kind in Kind::ALL.iter().skip(first) {
         if filter.kind.as_ref().is_some_and(|wanted| wanted != kind.as_str()) {
@@ -105,7 +106,7 @@ async fn of_kind(
     for (column, wanted) in [("status", &filter.status), ("reason", &filter.reason)] {
         if let Some(wanted) = wanted {
             values.push(wanted.as_str().into());
-            conditions += &format!(" AND {column} = ${}", values.len());
+            conditions = format!("{conditions} AND {column} = ${}", values.len());
         }
     }
     let text = format!(

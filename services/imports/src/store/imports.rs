@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _,
-    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Select,
-    sea_query::Expr,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _,
+    ExprTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
+    Select, sea_query::Expr,
 };
 use shared::caller::PracticeId;
 

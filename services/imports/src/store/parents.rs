@@ -6,11 +6,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
 use super::sql;
 use crate::{
-    domain::{
-        import::ImportKey,
-        parents::Fate,
-        words::Kind,
-    },
+    domain::{finding::root_cause, import::ImportKey, parents::Fate, words::Kind},
     error::ImportError,
 };
 
@@ -114,14 +110,12 @@ async fn failures(
     let rows = by_keys(db, key, keys, &statement).await?;
     let read = |row: QueryResult| {
         let (kind, source_id) = source_key(&row)?;
-        let text = |column| row.try_get::<Option<String>>("", column).map(Option::unwrap_or_default);
+        let text =
+            |column| row.try_get::<Option<String>>("", column).map(Option::unwrap_or_default);
         let (reference, reason, root) =
             (text("reference")?, text("reason_text")?, text("root_cause")?);
         let name = if reference.is_empty() { source_id.clone() } else { reference };
-        let root_cause = match root.is_empty() {
-            true => crate::domain::finding::root_cause(kind, &source_id, &reason),
-            false => root,
-        };
+        let root_cause = if root.is_empty() { root_cause(kind, &source_id, &reason) } else { root };
         Ok(((kind, source_id), Fate::Failed { name, root_cause }))
     };
     rows.into_iter().map(read).collect()

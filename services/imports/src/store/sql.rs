@@ -1,6 +1,6 @@
 //! Statements with a list of rows.
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use crate::domain::import::{ImportKey, RowId};
 
@@ -51,8 +51,9 @@ pub(super) async fn execute_with(
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> Result<(), DbErr> {
+    let engine = db.get_database_backend();
     for part in parts(rows, scope.len(), columns.len()) {
-        let (sql, values) = with(scope, columns, part, statement);
+        let (sql, values) = with(engine, scope, columns, part, statement);
         execute(db, &sql, values).await?;
     }
     Ok(())
@@ -66,9 +67,10 @@ pub(super) async fn query_with(
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> Result<Vec<QueryResult>, DbErr> {
+    let engine = db.get_database_backend();
     let mut found = Vec::new();
     for part in parts(rows, scope.len(), columns.len()) {
-        let (sql, values) = with(scope, columns, part, statement);
+        let (sql, values) = with(engine, scope, columns, part, statement);
         found.extend(query(db, &sql, values).await?);
     }
     Ok(found)
@@ -97,24 +99,45 @@ fn parts(
     })
 }
 
+/// The statement behind a list of rows, and its parameters: those of the list
+/// come first, and the `$1` of the statement after them.
+///
+/// On SQLite the list has nameless parameters. A name is looked for among all
+/// that were there before, which takes the square of their number.
 fn with(
+    engine: DbBackend,
     scope: &[Value],
     columns: &[&str],
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> (String, Vec<Value>) {
-    let mut next = scope.len();
+    let mut number = 0;
     let mut placeholder = || {
-        next += 1;
-        format!("${next}")
+        number += 1;
+        if engine == DbBackend::Sqlite { "?".to_owned() } else { format!("${number}") }
     };
     let mut row = |_| {
         let row: Vec<String> = columns.iter().map(|_| placeholder()).collect();
         format!("({})", row.join(", "))
     };
     let list: Vec<String> = rows.iter().map(&mut row).collect();
-    let sql = format!("WITH v({}) AS (VALUES {}) {statement}", columns.join(", "), list.join(", "));
-    (sql, scope.iter().cloned().chain(rows.into_iter().flatten()).collect())
+    let (columns, list) = (columns.join(", "), list.join(", "));
+    let statement = renumbered(statement, number);
+    let sql = format!("WITH v({columns}) AS (VALUES {list}) {statement}");
+    (sql, rows.into_iter().flatten().chain(scope.iter().cloned()).collect())
+}
+
+/// The statement with the numbers of its parameters raised by `by`.
+fn renumbered(statement: &str, by: usize) -> String {
+    let mut parts = statement.split('$');
+    let mut raised = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, rest) = part.split_at(digits);
+        let number = number.parse::<usize>().unwrap_or_default() + by;
+        raised = format!("{raised}${number}{rest}");
+    }
+    raised
 }
 
 #[cfg(test)]
@@ -134,10 +157,17 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_go_on_after_those_of_the_scope() {
-        let rows = vec![vec![1_i64.into(), 2_i64.into()], vec![3_i64.into(), 4_i64.into()]];
-        let (sql, values) = with(&[7_i64.into()], &["a", "b"], rows, "SELECT a FROM v");
-        assert_eq!(sql, "WITH v(a, b) AS (VALUES ($2, $3), ($4, $5)) SELECT a FROM v");
-        assert_eq!(values.len(), 5);
+    fn the_parameters_of_the_statement_come_after_those_of_the_list() {
+        let rows = || vec![vec![1_i64.into(), 2_i64.into()], vec![3_i64.into(), 4_i64.into()]];
+        let scope = [7_i64.into(), 8_i64.into()];
+        let statement = "SELECT a FROM v WHERE $2 = b AND $1 = c";
+        let (sql, values) = with(DbBackend::Postgres, &scope, &["a", "b"], rows(), statement);
+        let list = "WITH v(a, b) AS (VALUES ($1, $2), ($3, $4))";
+        assert_eq!(sql, format!("{list} SELECT a FROM v WHERE $6 = b AND $5 = c"));
+        let (sql, same) = with(DbBackend::Sqlite, &scope, &["a", "b"], rows(), statement);
+        let list = "WITH v(a, b) AS (VALUES (?, ?), (?, ?))";
+        assert_eq!(sql, format!("{list} SELECT a FROM v WHERE $6 = b AND $5 = c"));
+        assert_eq!(values, same);
+        assert_eq!(values[4..], scope);
     }
 }

@@ -66,8 +66,7 @@ pub(crate) async fn payloads(
         (SELECT s.payload FROM import_staged s WHERE s.practice_id = $1 AND s.import_id = $2
           AND s.batch = v.batch AND s.row_no = v.row_no) AS payload FROM v";
     let rows = places.into_iter().map(sql::row_id).collect();
-    let rows =
-        sql::query_with(db, &sql::scope(key), &["batch", "row_no"], rows, statement).await?;
+    let rows = sql::query_with(db, &sql::scope(key), &["batch", "row_no"], rows, statement).await?;
     let mut payloads = HashMap::new();
     for row in rows {
         let at = RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? };

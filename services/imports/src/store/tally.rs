@@ -28,10 +28,7 @@ pub(crate) async fn add(
 }
 
 /// The numbers.
-pub(crate) async fn read(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-) -> Result<Tally, ImportError> {
+pub(crate) async fn read(db: &impl ConnectionTrait, key: &ImportKey) -> Result<Tally, ImportError> {
     let text = "SELECT kind, status, n FROM import_tally WHERE practice_id = $1 AND import_id = $2";
     collect(db, key, text).await
 }

@@ -1,6 +1,6 @@
 //! One import at work: its pages, its lease, its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,10 @@ use crate::{
     service::Imports,
     store::{self, edits::Edits, lease::Lease},
 };
+
+/// How long the page at hand may take when the service stops. Cut off, it is
+/// done again by the next worker.
+const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// What a page of work comes to.
 #[derive(Debug)]
@@ -100,7 +104,11 @@ impl Job {
 
     async fn pages(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            match self.step().await {
+            let stepped = tokio::select! {
+                stepped = self.step() => stepped,
+                () = overdue(stop) => break,
+            };
+            match stepped {
                 Ok(true) => self.trouble = Trouble::default(),
                 Ok(false) | Err(WorkFault::LeaseLost) => return,
                 Err(fault) => {
@@ -222,8 +230,10 @@ impl Job {
 
     async fn release(&self) {
         let now = self.imports.clock.now();
-        self.quietly(move |tx, lease| async move { store::lease::release(&*tx, &lease, now).await })
-            .await;
+        self.quietly(
+            move |tx, lease| async move { store::lease::release(&*tx, &lease, now).await },
+        )
+        .await;
     }
 
     /// Changes the lease. When that fails, the lease ends by itself.
@@ -238,6 +248,12 @@ impl Job {
             tracing::warn!(import = %self.key().id, %error, "a lease was not changed");
         }
     }
+}
+
+/// Ends when a page should have ended after the stop.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_TIME).await;
 }
 
 /// Renews the lease now and then, for the pages that take long. Ends when it is

@@ -45,8 +45,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
         let next = Position { kind: number + 1, after: KeyPosition::start() };
         return Ok(Page::more(Edits::default(), &next)?);
     };
-    let groups =
-        store::records::groups(db, key, kind, &first.source_id, &last.source_id).await?;
+    let groups = store::records::groups(db, key, kind, &first.source_id, &last.source_id).await?;
     let mut asked: Vec<_> = rows.iter().map(|row| (kind, row.source_id.clone())).collect();
     asked.dedup();
     let links = job.imports.records.resolve(&job.behalf, asked).await?;
@@ -56,10 +55,8 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     for row in rows {
         let group = groups.get(&row.source_id).copied();
         let link = links.get(&(kind, row.source_id.clone()));
-        let facts = KeyFacts {
-            alike: group.is_none_or(|group| group.alike),
-            linked: link.is_some(),
-        };
+        let facts =
+            KeyFacts { alike: group.is_none_or(|group| group.alike), linked: link.is_some() };
         let verdict = judge_key(row.status, before != row.source_id, facts);
         before.clone_from(&row.source_id);
         let record_id = link.map(|link| link.record_id.clone());
@@ -93,7 +90,6 @@ fn add(
         edits.tally.shift(kind, before, status);
         edits.marks.push(Mark { at, status, record_id });
     }
-    let failure =
-        |finding| NewFailure { at, ordinal: ORDINAL, kind, source_id, status, finding };
+    let failure = |finding| NewFailure { at, ordinal: ORDINAL, kind, source_id, status, finding };
     edits.failures.extend(finding.map(failure));
 }

@@ -41,8 +41,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
         return Ok(Page::more(Edits::default(), &next)?);
     };
     let keys: Vec<_> = named.into_iter().map(|source_id| (kind, source_id)).collect();
-    let held: HashSet<_> =
-        store::parents::held(db, key, keys.clone()).await?.into_iter().collect();
+    let held: HashSet<_> = store::parents::held(db, key, keys.clone()).await?.into_iter().collect();
     let outside = keys.into_iter().filter(|parent| !held.contains(parent));
     let links = job.imports.records.resolve(&job.behalf, outside).await?;
     let known = links.into_iter().map(|((kind, source_id), link)| KnownParent {

@@ -1,10 +1,7 @@
 //! Judges the addresses of each owner and type as one timeline.
 
 use serde::{Deserialize, Serialize};
-use shared::{
-    pb::records::ErrorReason,
-    rules::date::Period,
-};
+use shared::{pb::records::ErrorReason, rules::date::Period};
 
 use super::{
     job::{Job, Page},
@@ -47,8 +44,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let (db, key) = (job.imports.db.reader(), job.key());
     let after = RowId { batch: position.batch, row: position.row };
     let limit = MAX_TIMELINE + 1;
-    let rows =
-        store::records::timelines_page(db, key, (&position.timeline, after), limit).await?;
+    let rows = store::records::timelines_page(db, key, (&position.timeline, after), limit).await?;
     let full = rows.len() == limit;
     let timelines: Vec<&[TimelineRow]> = rows.chunk_by(|a, b| a.timeline == b.timeline).collect();
     let mut edits = Edits::default();

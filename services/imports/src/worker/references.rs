@@ -45,11 +45,11 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let last_page = (shared.len() as u64) < REFERENCES;
     let (mut edits, mut room) = (Edits::default(), PAGE);
     for reference in shared {
-        let after = match reference == position.reference {
-            true => RowId { batch: position.batch, row: position.row },
-            false => RowId { batch: 0, row: 0 },
-        };
-        let clients = store::records::clients_of_reference(db, key, &reference, after, room).await?;
+        let again = reference == position.reference;
+        let (batch, row) = if again { (position.batch, position.row) } else { (0, 0) };
+        let after = RowId { batch, row };
+        let clients =
+            store::records::clients_of_reference(db, key, &reference, after, room).await?;
         let users = store::records::users_of_reference(db, key, &reference, MAX_NAMES + 2).await?;
         room -= clients.len();
         for client in clients {

@@ -64,6 +64,8 @@ struct Records {
     by_content: HashMap<(String, String), String>,
     /// (practice, reference) → client id
     references: HashMap<(String, String), String>,
+    /// record id → the reference of its client
+    reference_of: HashMap<String, String>,
     /// What was created, in order.
     created: Vec<String>,
     periods: HashMap<String, (String, String)>,
@@ -85,8 +87,8 @@ impl Double {
         double.lock().connected = connected.iter().map(ToString::to_string).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ingest = IngestServiceServer::new(double.clone())
-            .max_decoding_message_size(16 * 1_024 * 1_024);
+        let ingest =
+            IngestServiceServer::new(double.clone()).max_decoding_message_size(16 * 1_024 * 1_024);
         let server = Server::builder()
             .add_service(ingest)
             .add_service(ConnectionServiceServer::new(double.clone()));
@@ -241,7 +243,8 @@ impl Records {
         if parsed.iter().any(|record| self.poison.contains(&record.source_id)) {
             return Err(Status::invalid_argument("poison"));
         }
-        let outcomes = parsed.iter().zip(records).map(|(parsed, record)| self.one(who, parsed, record));
+        let outcomes =
+            parsed.iter().zip(records).map(|(parsed, record)| self.one(who, parsed, record));
         let outcomes = outcomes.collect();
         match mishap {
             Some(Mishap::AnswerLost) => Err(Status::unknown("transport error")),
@@ -266,7 +269,9 @@ impl Records {
         assert!(parents.is_empty() == (parsed.kind == ImportRecordKind::Client));
         let content = (who[0].clone(), content(parsed, record, &parents));
         let known = self.by_content.get(&content).cloned();
-        if known.is_none() && let Some(reference) = &parsed.reference_key {
+        if known.is_none()
+            && let Some(reference) = &parsed.reference_key
+        {
             let client = self.references.get(&(who[0].clone(), reference.clone()));
             if let Some(client) = client {
                 return failed("client_reference", "DUPLICATE_REFERENCE", client);
@@ -276,16 +281,18 @@ impl Records {
             Some(known) => (RecordStatus::Linked, known),
             None => (RecordStatus::Imported, self.create(who, parsed, record, content)),
         };
-        let first = record.parents.iter().find_map(|parent| {
-            let link = self.links.values().find(|link| link.record_id == parent.record_id);
-            link.map(|link| link.reference.clone())
-        });
+        let of_parent = |parent: &shared::pb::internal::ApplyParent| {
+            self.reference_of.get(&parent.record_id).cloned()
+        };
+        let first = record.parents.iter().find_map(of_parent);
+        let reference = first.unwrap_or_else(|| parsed.own_reference.clone());
+        self.reference_of.insert(record_id.clone(), reference.clone());
         let link = Link {
             record_id: record_id.clone(),
             import: who[3].clone(),
             first_outcome: status,
             name: parsed.record_name.clone(),
-            reference: first.unwrap_or_else(|| parsed.own_reference.clone()),
+            reference,
         };
         self.links.insert(key, link);
         outcome(status, &record_id)

@@ -33,7 +33,9 @@ async fn import(owner: &mut Caller) -> String {
         address("A1", ("contact", "P1"), ("", ""), |_| ()),
         address("A2", ("client", "K3"), ("2020-01-01", "2019-01-01"), |_| ()),
     ];
-    records.extend((0..5).map(|n| client(&format!("S{n}"), |c| c.client_type = "Self-Assessment".into())));
+    records.extend(
+        (0..5).map(|n| client(&format!("S{n}"), |c| c.client_type = "Self-Assessment".into())),
+    );
     owner.import(&[records]).await.id
 }
 
@@ -100,8 +102,10 @@ async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
     assert_eq!(contact["roles"], "DIRECTOR|DIRECTOR;SECRETARY");
     assert_eq!((contact["status"].as_str(), contact["surname"].as_str()), ("failed", "Case P1"));
     let json = owner.download(&import, FailuresFormat::Jsonl).await;
-    let lines: Vec<serde_json::Value> =
-        json.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = json
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), listed.len());
     assert_eq!(lines[1]["registered_name"], "=HYPERLINK(\"x\")");
     assert_eq!(lines[1]["row"], 2);

@@ -80,7 +80,10 @@ async fn a_key_with_other_content_is_refused(t: TestDb) {
     let import = owner.create().await;
     owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
     let refused = owner.upload(&import, "one", &[client("K2", |_| ())]).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::AlreadyExists, "BATCH_KEY_REUSED"));
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::AlreadyExists, "BATCH_KEY_REUSED")
+    );
     assert_eq!(owner.get(&import).await.counters.unwrap().received, 1);
     replica.stop().await;
 }
@@ -149,7 +152,10 @@ async fn what_arrives_must_be_what_was_declared(t: TestDb) {
         (header(|h| h.record_count = 2), commit()),
     ];
     for (header, commit) in cases {
-        let refused = owner.send(vec![header, frame(&[record.clone()]), commit]).await.unwrap_err();
+        let refused = owner
+            .send(vec![header, frame(std::slice::from_ref(&record)), commit])
+            .await
+            .unwrap_err();
         let told = (refused.code(), reason(&refused));
         assert_eq!(told, (Code::InvalidArgument, "BATCH_MISMATCH".to_owned()));
         let facts = refused.get_details_error_info().unwrap().metadata;
@@ -211,7 +217,9 @@ async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         let mut caller = replica.owner();
         let call =
-            tokio::spawn(async move { caller.api.upload_batch(ReceiverStream::new(receiver)).await });
+            tokio::spawn(
+                async move { caller.api.upload_batch(ReceiverStream::new(receiver)).await },
+            );
         let part = Some(header(&import, &format!("batch-{number}")));
         sender.send(UploadBatchRequest { part }).await.unwrap();
         open.push((sender, call));
@@ -282,7 +290,8 @@ async fn a_seal_with_other_counts_is_refused_and_lists_them(t: TestDb) {
     let told = (refused.code(), reason(&refused));
     assert_eq!(told, (Code::FailedPrecondition, "COUNTS_DIFFER".to_owned()));
     let listed = refused.get_details_precondition_failure().unwrap().violations;
-    let listed: Vec<_> = listed.iter().map(|v| (v.subject.as_str(), v.description.as_str())).collect();
+    let listed: Vec<_> =
+        listed.iter().map(|v| (v.subject.as_str(), v.description.as_str())).collect();
     assert_eq!(
         listed,
         [
@@ -330,7 +339,10 @@ async fn a_practice_has_few_open_imports(t: TestDb) {
         owner.create().await;
     }
     let refused = owner.api.create_import(CreateImportRequest::default()).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "LIMIT_REACHED"));
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::ResourceExhausted, "LIMIT_REACHED")
+    );
     replica.caller("p2", "manager", "owner").create().await;
     owner.seal(&first, 0, 0).await.unwrap();
     owner.create().await;

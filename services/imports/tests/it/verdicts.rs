@@ -105,7 +105,8 @@ fn assert_expected(failures: &[Failure]) {
     let mut expected: Vec<[&str; 7]> = EXPECTED.to_vec();
     expected.push(EXPECTED[EXPECTED.len() - 1]);
     for (failure, expected) in failures.iter().zip(expected) {
-        let told = [kind(failure), &failure.source_id, status(failure), &failure.reason, &failure.field];
+        let told =
+            [kind(failure), &failure.source_id, status(failure), &failure.reason, &failure.field];
         assert_eq!(told, expected[..5], "{failure:?}");
         assert_eq!(failure.root_cause, expected[6]);
         if !expected[5].is_empty() {
@@ -151,7 +152,10 @@ async fn every_rule_gives_its_verdict_whatever_the_order_and_the_batches(t: Test
         let created = double.created();
         let created: Vec<_> = created.iter().filter(|made| made.starts_with(&practice)).collect();
         let expected = ["client K03", "client K08", "contact K13", "contact K14"];
-        assert_eq!(created, expected.map(|made| format!("{practice} {made}")).iter().collect::<Vec<_>>());
+        assert_eq!(
+            created,
+            expected.map(|made| format!("{practice} {made}")).iter().collect::<Vec<_>>()
+        );
     }
     replica.stop().await;
 }
@@ -202,7 +206,7 @@ async fn parents_may_be_from_an_earlier_import(t: TestDb) {
             a.line_1.clear();
         }),
     ];
-    let (ended, failures) = import(&mut owner, &[later.clone()]).await;
+    let (ended, failures) = import(&mut owner, std::slice::from_ref(&later)).await;
     assert_eq!(ended.counters.unwrap().imported, 3);
     assert_eq!(failures[0].record_name, "Postal address of Ann Case P1");
     assert_eq!(failures[0].client_reference, "XK1");
@@ -237,14 +241,14 @@ async fn a_record_that_the_records_service_refuses_fails_with_its_reason(t: Test
     let (replica, _double) = pair(&t).await;
     let mut owner = replica.owner();
     owner.import(&[vec![client("K1", |c| c.client_reference = "SAME".into())]]).await;
-    let other = vec![
-        client("K2", |c| c.client_reference = "same".into()),
-        contact("P2", &["K2"], |_| ()),
-    ];
+    let other =
+        vec![client("K2", |c| c.client_reference = "same".into()), contact("P2", &["K2"], |_| ())];
     let (_, failures) = import(&mut owner, &[other]).await;
     assert_eq!(failures[0].reason, "DUPLICATE_REFERENCE");
     assert_eq!(failures[1].status(), RecordStatus::Blocked);
     assert_eq!(failures[1].reason_text, "Parent record could not be imported: same");
-    assert!(failures[1].root_cause.starts_with("client K2: Client reference is already used by cli_"));
+    assert!(
+        failures[1].root_cause.starts_with("client K2: Client reference is already used by cli_")
+    );
     replica.stop().await;
 }

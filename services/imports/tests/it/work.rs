@@ -67,7 +67,10 @@ async fn a_record_that_breaks_the_service_fails_alone(t: TestDb) {
     let failures = owner.failures(&import).await;
     assert_eq!(failures[0].reason, "INTERNAL");
     assert_eq!(failures[0].source_id, "K0017");
-    assert_eq!(failures[2].root_cause, "client K0017: The record could not be imported: internal error");
+    assert_eq!(
+        failures[2].root_cause,
+        "client K0017: The record could not be imported: internal error"
+    );
     replica.stop().await;
 }
 
@@ -130,8 +133,7 @@ async fn imports_of_a_practice_take_turns(t: TestDb) {
     for number in 0..4 {
         let practice = if number < 3 { "p1" } else { "p2" };
         let mut owner = first.caller(practice, "manager", "owner");
-        let records: Vec<_> =
-            (0..30).map(|n| client(&format!("K{number}-{n}"), |_| ())).collect();
+        let records: Vec<_> = (0..30).map(|n| client(&format!("K{number}-{n}"), |_| ())).collect();
         imports.push((sealed(&mut owner, &records).await, owner));
     }
     for (import, mut owner) in imports {

@@ -23,7 +23,8 @@ fn oracle(rows: &[Dated]) -> Vec<Place> {
     let overlap = |a: &Dated, b: &Dated| {
         let holds_none = (0..200).map(day).chain([NaiveDate::MIN]).all(|day| {
             let holds = |row: &Dated| {
-                row.period.from.is_none_or(|from| day >= from) && end(row).is_none_or(|end| day < end)
+                row.period.from.is_none_or(|from| day >= from)
+                    && end(row).is_none_or(|end| day < end)
             };
             !(holds(a) && holds(b))
         });

@@ -1,0 +1,166 @@
+//! Leases, on both databases: who may work, and whose writes count.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::{
+    db::{Database, Fault, fault},
+    ids,
+    testing::TestDb,
+};
+use uuid::Uuid;
+
+use super::{imports, lease};
+use crate::{
+    domain::{
+        import::{Import, ImportKey},
+        words::{Phase, State},
+    },
+    error::ImportError,
+    migrations::Migrator,
+};
+
+shared::storage_tests! {
+    a_worker_whose_lease_was_taken_changes_nothing,
+    of_the_imports_of_a_practice_one_is_claimed,
+    a_stalled_import_rests_and_lets_others_pass,
+    replicas_migrate_at_the_same_time,
+}
+
+/// The beginning of time in these tests.
+fn at(seconds: i64) -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
+}
+
+async fn migrated(t: &TestDb) -> Database {
+    let db = t.database().await;
+    db.migrate::<Migrator>().await.unwrap();
+    db
+}
+
+/// Inserts an import that was sealed at this time.
+async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
+    let key = ImportKey { practice: practice.parse().unwrap(), id: ids::new_uuid() };
+    let import = Import {
+        key: key.clone(),
+        product: "manager".into(),
+        account: "main".into(),
+        label: String::new(),
+        created_by: "ann".into(),
+        state: State::Sealed,
+        round: 1,
+        phase: Phase::Index,
+        position: String::new(),
+        note: String::new(),
+        batch_count: 1,
+        created_at: at(0),
+        sealed_at: Some(at(seconds)),
+        ended_at: None,
+    };
+    let insert = db.write(move |tx| {
+        let import = import.clone();
+        async move { imports::insert(&*tx, import).await }
+    });
+    insert.await.unwrap();
+    key
+}
+
+/// Claims for a minute; `None` too when another was first.
+async fn claim(db: &Database, worker: Uuid, seconds: i64) -> Option<lease::Lease> {
+    let (now, until) = (at(seconds), at(seconds + 60));
+    let claimed = db.write(move |tx| async move { lease::claim(&*tx, worker, now, until).await });
+    match claimed.await {
+        Err(ImportError::Database(error)) if fault(&error) == Fault::Duplicate => None,
+        claimed => claimed.unwrap(),
+    }
+}
+
+async fn hold(db: &Database, lease: &lease::Lease, phase: Phase, seconds: i64) -> bool {
+    let (lease, until) = (lease.clone(), at(seconds));
+    let held = db.write(move |tx| {
+        let lease = lease.clone();
+        async move { lease::hold(&*tx, &lease, until, phase, "here").await }
+    });
+    held.await.unwrap()
+}
+
+async fn a_worker_whose_lease_was_taken_changes_nothing(t: TestDb) {
+    let db = migrated(&t).await;
+    let key = sealed(&db, "p1", 0).await;
+    let (first, second) = (ids::new_uuid(), ids::new_uuid());
+    let old = claim(&db, first, 0).await.unwrap();
+    assert!(hold(&db, &old, Phase::Keys, 60).await);
+    assert!(claim(&db, second, 59).await.is_none());
+    let new = claim(&db, second, 60).await.unwrap();
+    assert_eq!((new.import.phase, new.import.position.as_str()), (Phase::Keys, "here"));
+    assert!(!hold(&db, &old, Phase::Periods, 200).await);
+    // The same worker again, after its own lease ended, is no better.
+    let newer = claim(&db, second, 120).await.unwrap();
+    assert!(!hold(&db, &new, Phase::Periods, 200).await);
+    assert!(hold(&db, &newer, Phase::Clients, 200).await);
+    let import = imports::find(db.reader(), &key).await.unwrap().unwrap();
+    assert_eq!((import.phase, import.state), (Phase::Clients, State::Applying));
+}
+
+async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
+    let db = migrated(&t).await;
+    for seconds in [3, 1, 2] {
+        sealed(&db, "p1", seconds).await;
+    }
+    sealed(&db, "p2", 9).await;
+    let claims = (0..8).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move { claim(&db, ids::new_uuid(), 10).await })
+    });
+    let mut leases = Vec::new();
+    for claimed in claims.collect::<Vec<_>>() {
+        leases.extend(claimed.await.unwrap());
+    }
+    // Whoever lost a race looks again.
+    while let Some(lease) = claim(&db, ids::new_uuid(), 10).await {
+        leases.push(lease);
+    }
+    leases.sort_by_key(|lease| lease.import.sealed_at);
+    let practices: Vec<_> = leases.iter().map(|l| l.import.key.practice.as_str()).collect();
+    assert_eq!(practices, ["p1", "p2"]);
+    let first = leases.swap_remove(0);
+    let finish = db.write(move |tx| {
+        let first = first.clone();
+        async move { lease::finish(&*tx, &first, State::Completed, at(20)).await }
+    });
+    assert!(finish.await.unwrap());
+    let next = claim(&db, ids::new_uuid(), 21).await.unwrap();
+    assert_eq!(next.import.key.practice.as_str(), "p1");
+}
+
+async fn a_stalled_import_rests_and_lets_others_pass(t: TestDb) {
+    let db = migrated(&t).await;
+    let (first, second) = (sealed(&db, "p1", 1).await, sealed(&db, "p1", 2).await);
+    let worker = ids::new_uuid();
+    let lease = claim(&db, worker, 10).await.unwrap();
+    assert_eq!(lease.import.key, first);
+    let stall = db.write(move |tx| {
+        let lease = lease.clone();
+        async move { lease::stall(&*tx, &lease, at(100), "away").await }
+    });
+    assert!(stall.await.unwrap());
+    let import = imports::find(db.reader(), &first).await.unwrap().unwrap();
+    assert_eq!((import.state, import.note.as_str()), (State::Stalled, "away"));
+    let lease = claim(&db, worker, 11).await.unwrap();
+    assert_eq!(lease.import.key, second);
+    assert!(hold(&db, &lease, Phase::Keys, 300).await);
+    assert!(claim(&db, worker, 100).await.is_none(), "one at a time");
+    let release = db.write(move |tx| {
+        let lease = lease.clone();
+        async move { lease::finish(&*tx, &lease, State::Completed, at(120)).await }
+    });
+    assert!(release.await.unwrap());
+    let again = claim(&db, worker, 121).await.unwrap();
+    assert_eq!((again.import.key, again.import.note.as_str()), (first, ""));
+}
+
+async fn replicas_migrate_at_the_same_time(t: TestDb) {
+    let start = async || migrated(&t).await;
+    let (one, two, three) = tokio::join!(start(), start(), start());
+    sealed(&one, "p1", 0).await;
+    assert!(claim(&two, ids::new_uuid(), 1).await.is_some());
+    assert!(claim(&three, ids::new_uuid(), 1).await.is_none());
+}
