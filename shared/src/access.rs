@@ -82,6 +82,8 @@ const MANAGE_OR_SERVICE: &[Role] = &[Role::Owner, Role::Admin, Role::Service];
 const WRITE: &[Role] = &[Role::Owner, Role::Admin, Role::Staff];
 /// Reads records.
 const READ: &[Role] = &[Role::Owner, Role::Admin, Role::Staff, Role::Support, Role::Auditor];
+/// Reads what was done.
+const AUDIT: &[Role] = &[Role::Owner, Role::Admin, Role::Support, Role::Auditor];
 /// Only the imports service.
 const SERVICE: &[Role] = &[Role::Service];
 
@@ -89,13 +91,40 @@ const SERVICE: &[Role] = &[Role::Service];
 pub const fn rule(rpc: Rpc) -> Rule {
     let roles = match rpc {
         Rpc::ConnectionConnectProduct
+        | Rpc::ConnectionDisconnectProduct
+        | Rpc::HistoryRescindEntry
+        | Rpc::SupportPurgeNow
         | Rpc::ImportCreateImport
         | Rpc::ImportUploadBatch
         | Rpc::ImportSealImport
         | Rpc::ImportDownloadFailures => MANAGE,
         Rpc::ConnectionListConnections => MANAGE_OR_SERVICE,
-        Rpc::ClientCreateClient | Rpc::PersonCreatePerson | Rpc::ContactCreateContact => WRITE,
+        Rpc::ClientCreateClient
+        | Rpc::ClientUpdateClient
+        | Rpc::ClientLinkClient
+        | Rpc::ClientUnlinkClient
+        | Rpc::PersonCreatePerson
+        | Rpc::PersonUpdatePerson
+        | Rpc::PersonLinkPerson
+        | Rpc::PersonUnlinkPerson
+        | Rpc::ContactCreateContact
+        | Rpc::ContactUpdateContact
+        | Rpc::ContactAddRole
+        | Rpc::ContactUpdateRole
+        | Rpc::ContactEndRole
+        | Rpc::ContactRemoveContact
+        | Rpc::HistoryAddEntry
+        | Rpc::HistoryCorrectEntry
+        | Rpc::HistoryAddPastEntry
+        | Rpc::HistoryEndEntry
+        | Rpc::HistoryCancelScheduledEntry => WRITE,
         Rpc::ClientGetClient
+        | Rpc::ClientBatchGetClients
+        | Rpc::ClientListClientLinks
+        | Rpc::PersonListPersons
+        | Rpc::ContactGetContact
+        | Rpc::SupportSearchRecords
+        | Rpc::SupportGetRecordSummary
         | Rpc::ClientListClients
         | Rpc::PersonGetPerson
         | Rpc::ContactListContacts
@@ -104,6 +133,7 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ImportGetImport
         | Rpc::ImportWatchImport
         | Rpc::ImportListFailures => READ,
+        Rpc::SupportListAuditEntries => AUDIT,
         Rpc::IngestApplyChunk | Rpc::IngestResolveLinks => SERVICE,
     };
     let scope = match rpc {

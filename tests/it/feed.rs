@@ -14,7 +14,10 @@ use shared::{
 use tonic::{Code, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::support::{caller::Caller, servers};
+use crate::support::{
+    caller::{Caller, request_id},
+    servers,
+};
 
 storage_tests! {
     every_change_is_heard_once_and_in_order,
@@ -39,6 +42,7 @@ async fn create(caller: &Caller, reference: &str) -> String {
         r#type: ClientType::PrivateLimitedCompany.into(),
         client_reference: reference.into(),
         registered_name: Some(NewName { name: "Acme Limited".into(), active_from: String::new() }),
+        request_id: request_id(),
         ..CreateClientRequest::default()
     };
     let created = caller.clients().create_client(request).await.unwrap().into_inner();
@@ -169,6 +173,10 @@ async fn a_cursor_that_cannot_be_gone_on_from_is_refused(db: TestDb) {
     let books = Caller::owner(server.channel().await, "p1", "books");
     create(&manager, "R0").await;
     let (_, cursor) = events(&mut subscribe(&books, from_earliest()).await, 1).await;
+    // The feed of each product is sequenced by itself.
+    let include = EchoMode::Include.into();
+    let all = SubscribeRequest { echo_mode: include, ..from_earliest() };
+    events(&mut subscribe(&manager, all).await, 1).await;
     let of_books = SubscribeRequest { cursor, ..SubscribeRequest::default() };
     let made_up = SubscribeRequest { cursor: "made-up".into(), ..SubscribeRequest::default() };
     for (caller, request) in [(&manager, of_books), (&books, made_up)] {

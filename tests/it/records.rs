@@ -13,7 +13,10 @@ use shared::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{caller::Caller, servers};
+use crate::support::{
+    caller::{Caller, request_id},
+    servers,
+};
 
 storage_tests! {
     a_client_is_created_whole_and_read_by_every_alias,
@@ -42,6 +45,7 @@ fn company(reference: &str, name: &str) -> CreateClientRequest {
         r#type: ClientType::PrivateLimitedCompany.into(),
         client_reference: reference.into(),
         registered_name: Some(NewName { name: name.into(), active_from: String::new() }),
+        request_id: request_id(),
         ..CreateClientRequest::default()
     }
 }
@@ -111,6 +115,7 @@ async fn an_individual_comes_with_its_person(db: TestDb) {
         r#type: ClientType::Individual.into(),
         client_reference: "OKA1".into(),
         individual: Some(Individual::Person(new_person("Grace", "Okafor"))),
+        request_id: request_id(),
         ..CreateClientRequest::default()
     };
     let created = manager.clients().create_client(request).await.unwrap().into_inner();
@@ -167,6 +172,7 @@ async fn an_external_id_names_one_record(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let with_id = |reference| CreateClientRequest {
         external_id: "123".into(),
+        request_id: request_id(),
         ..company(reference, "Acme Limited")
     };
     manager.clients().create_client(with_id("A")).await.unwrap();
@@ -183,7 +189,12 @@ async fn a_contact_gives_a_person_a_place(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     manager.clients().create_client(company("ACME01", "Acme Limited")).await.unwrap();
     let request =
-        CreatePersonRequest { person: Some(new_person("Ann", "Smith")), external_id: "P1".into() };
+        CreatePersonRequest {
+            person: Some(new_person("Ann", "Smith")),
+            external_id: "P1".into(),
+            request_id: request_id(),
+            ..CreatePersonRequest::default()
+        };
     let person = manager.persons().create_person(request).await.unwrap().into_inner();
     let person = person.person.unwrap();
     let role = ContactRole { role: Role::Director.into(), ..ContactRole::default() };
@@ -191,12 +202,14 @@ async fn a_contact_gives_a_person_a_place(db: TestDb) {
         client: "ref:ACME01".into(),
         who: Some(Who::PersonId("ext:manager/main/P1".into())),
         roles: vec![role],
+        request_id: request_id(),
         ..CreateContactRequest::default()
     };
     let created = manager.contacts().create_contact(request.clone()).await.unwrap().into_inner();
     let contact = created.contact.unwrap();
     assert_eq!(contact.person_id, person.id);
-    let again = manager.contacts().create_contact(request).await.unwrap_err();
+    let again = CreateContactRequest { request_id: request_id(), ..request };
+    let again = manager.contacts().create_contact(again).await.unwrap_err();
     assert_eq!((again.code(), reason(&again).as_str()), (Code::AlreadyExists, "DUPLICATE_CONTACT"));
     for of in [Of::Client("ref:ACME01".into()), Of::Person(person.id.clone())] {
         let request = ListContactsRequest { of: Some(of), ..ListContactsRequest::default() };
@@ -215,6 +228,7 @@ async fn only_a_linked_product_adds_a_contact(db: TestDb) {
         client: "ref:ACME01".into(),
         who: Some(Who::Person(new_person("Ann", "Smith"))),
         roles: vec![ContactRole { role: Role::Director.into(), ..ContactRole::default() }],
+        request_id: request_id(),
         ..CreateContactRequest::default()
     };
     let refused = books.contacts().create_contact(request).await.unwrap_err();

@@ -13,6 +13,7 @@ use shared::{
             contact_service_server::ContactServiceServer,
             history_service_server::HistoryServiceServer,
             person_service_server::PersonServiceServer,
+            support_service_server::SupportServiceServer,
         },
     },
     server::{self, ServeError},
@@ -29,6 +30,7 @@ use crate::{
     config::RecordsConfig,
     feed::{Feed, sequencer},
     grpc::Api,
+    jobs,
     migrations::Migrator,
     service::Records,
 };
@@ -37,13 +39,14 @@ use crate::{
 const MAX_CHUNK_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// The services whose health is told by name.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     ConnectionServiceServer::<Api>::NAME,
     ClientServiceServer::<Api>::NAME,
     PersonServiceServer::<Api>::NAME,
     ContactServiceServer::<Api>::NAME,
     HistoryServiceServer::<Api>::NAME,
     ChangeServiceServer::<Api>::NAME,
+    SupportServiceServer::<Api>::NAME,
 ];
 
 /// A service that could not start, or broke.
@@ -82,7 +85,7 @@ impl Application {
     ///
     /// When one of these cannot be done; the error says which.
     pub async fn build(config: RecordsConfig) -> Result<Self, StartError> {
-        let RecordsConfig { listen, database, clock } = config;
+        let RecordsConfig { listen, database, clock, purge_after } = config;
         let credentials = Credentials::for_address(listen)?;
         let db = Database::connect(&database).await?;
         db.migrate::<Migrator>().await?;
@@ -90,7 +93,7 @@ impl Application {
         let address = listener.local_addr()?;
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
-        let records = Records { db, clock, feed };
+        let records = Records { db, clock, feed, purge_after };
         Ok(Self { listener, address, credentials, records, feed_stop })
     }
 
@@ -109,6 +112,7 @@ impl Application {
         let Self { listener, credentials, records, feed_stop, .. } = self;
         let sequencer = tokio::spawn(sequencer::run(records.feed.clone()));
         let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
+        let jobs = tokio::spawn(jobs::run(records.clone()));
         let health = HealthReporter::new();
         let services = services(&records, &health).await;
         // Streams end with the feed, or the drain would wait for them.
@@ -127,7 +131,7 @@ impl Application {
         };
         drop(drop_guard);
         // They end by themselves; nothing is lost when one has panicked.
-        let _ = tokio::join!(sequencer, ears);
+        let _ = tokio::join!(sequencer, ears, jobs);
         records.db.close().await?;
         Ok(served?)
     }
@@ -145,7 +149,8 @@ async fn services(records: &Records, health: &HealthReporter) -> RoutesBuilder {
         .add_service(PersonServiceServer::new(api.clone()))
         .add_service(ContactServiceServer::new(api.clone()))
         .add_service(HistoryServiceServer::new(api.clone()))
-        .add_service(ChangeServiceServer::new(api))
+        .add_service(ChangeServiceServer::new(api.clone()))
+        .add_service(SupportServiceServer::new(api))
         .add_service(ingest);
     for name in SERVICES {
         health.set_service_status(name, ServingStatus::Serving).await;

@@ -8,6 +8,8 @@ mod history;
 mod ingest;
 mod parse;
 mod people;
+mod support;
+mod update;
 
 use crate::service::Records;
 

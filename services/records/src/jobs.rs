@@ -74,7 +74,9 @@ fn distinct(mut due: Vec<(String, Uuid)>) -> Vec<(String, Uuid)> {
 }
 
 fn system(practice: &str) -> Result<Caller, RecordError> {
-    let practice: PracticeId =
-        practice.parse().map_err(|_| RecordError::Corrupt("a practice"))?;
+    let practice: PracticeId = practice.parse().map_err(|_| RecordError::Corrupt("a practice"))?;
     Ok(Caller::system(practice))
 }
+
+#[cfg(test)]
+mod tests;

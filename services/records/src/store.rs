@@ -17,5 +17,5 @@ pub(crate) mod links;
 pub(crate) mod persons;
 pub(crate) mod requests;
 pub(crate) mod search;
-pub(crate) mod tombstones;
 mod text;
+pub(crate) mod tombstones;

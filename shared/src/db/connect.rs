@@ -1,9 +1,9 @@
 //! Connections to both engines, with the settings that were found to be right.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, Statement,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
@@ -20,12 +20,22 @@ pub struct DatabaseSettings {
     url: String,
     schema: Option<String>,
     max_connections: u32,
+    observer: Option<Observer>,
+}
+
+#[derive(Clone)]
+struct Observer(Arc<dyn Fn(&Statement) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl DatabaseSettings {
     /// A `postgres://` URL, or `sqlite:` with the path of a file.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), schema: None, max_connections: 10 }
+        Self { url: url.into(), schema: None, max_connections: 10, observer: None }
     }
 
     /// Connections to PostgreSQL at the same time; 10 unless this says otherwise.
@@ -41,16 +51,31 @@ impl DatabaseSettings {
         self.schema = Some(schema.into());
         self
     }
+
+    /// Shows every statement to `observer` after it has run. For measuring only:
+    /// the values in a statement are people's data.
+    #[must_use]
+    pub fn observed(mut self, observer: impl Fn(&Statement) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer(Arc::new(observer)));
+        self
+    }
 }
 
 /// Connects for reading and for writing.
 pub(super) async fn connect(
     settings: &DatabaseSettings,
 ) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
-    match settings.url.strip_prefix("sqlite:") {
-        Some(path) => sqlite(path.trim_start_matches("//")).await,
-        None => postgres(settings).await.map(|pool| (pool.clone(), pool)),
+    let (mut reader, mut writer) = match settings.url.strip_prefix("sqlite:") {
+        Some(path) => sqlite(path.trim_start_matches("//")).await?,
+        None => postgres(settings).await.map(|pool| (pool.clone(), pool))?,
+    };
+    if let Some(Observer(observer)) = &settings.observer {
+        for connection in [&mut reader, &mut writer] {
+            let observer = Arc::clone(observer);
+            connection.set_metric_callback(move |done| observer(done.statement));
+        }
     }
+    Ok((reader, writer))
 }
 
 async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {

@@ -18,6 +18,11 @@ use tonic::{
     transport::Channel,
 };
 
+/// A request id of its own for each call.
+pub(crate) fn request_id() -> String {
+    shared::ids::new_uuid().to_string()
+}
+
 /// Puts headers on every call.
 #[derive(Clone, Debug)]
 pub(crate) struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);

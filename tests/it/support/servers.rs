@@ -37,8 +37,8 @@ impl Running {
 
 /// Starts one replica of the records service.
 pub(crate) async fn records(database: DatabaseSettings) -> Running {
-    let config =
-        records::RecordsConfig { listen: "127.0.0.1:0".parse().unwrap(), database, clock: clock() };
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let config = records::RecordsConfig::new(listen, database, clock());
     let service = records::Application::build(config).await.unwrap();
     let url = format!("http://{}", service.address());
     let stop = CancellationToken::new();

@@ -46,8 +46,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
     let mut services = Vec::new();
     if options.service != Some(ServiceName::Imports) {
         let database = database(options.records_db.as_deref(), &options.data_dir, "records.db")?;
-        let config =
-            RecordsConfig { listen: options.records_listen, database, clock: clock.clone() };
+        let config = RecordsConfig::new(options.records_listen, database, clock.clone());
         services.push(pair::start_records(config).await?);
     }
     if options.service != Some(ServiceName::Records) {

@@ -133,8 +133,12 @@ pub(crate) struct HeldRole {
 impl HeldRole {
     /// Roles of a new contact, held since days that are not known.
     pub(crate) fn undated(roles: &[Role]) -> Vec<Self> {
-        let held =
-            |(role, number): (&Role, i32)| Self { number, role: *role, appointed_on: None, resigned_on: None };
+        let held = |(role, number): (&Role, i32)| Self {
+            number,
+            role: *role,
+            appointed_on: None,
+            resigned_on: None,
+        };
         roles.iter().zip(1..).map(held).collect()
     }
 }

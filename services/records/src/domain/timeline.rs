@@ -28,6 +28,9 @@ use shared::{
 };
 use uuid::Uuid;
 
+#[cfg(test)]
+use shared::pb::records::ErrorReason;
+
 pub(crate) use self::{
     add::AddEntry,
     cancel::CancelScheduledEntry,
@@ -42,12 +45,12 @@ pub(crate) use self::{
     rescind::RescindEntry,
 };
 
+/// The farthest that an entry may begin in the future, in days.
+pub(crate) const MAX_DAYS_AHEAD: u64 = 366;
+
 /// Entries of one record at most, over all its timelines: with the longest
 /// addresses, its image still fits one message.
 pub(crate) const MAX_ENTRIES: usize = 300;
-
-/// The farthest that an entry may begin in the future, in days.
-pub(crate) const MAX_DAYS_AHEAD: u64 = 366;
 
 /// Whether an entry may not begin on `day` yet.
 fn is_too_far(day: NaiveDate, today: NaiveDate) -> bool {
@@ -118,6 +121,11 @@ impl Timeline {
     /// The entry that begins on the day on which `entry` ends.
     fn touching_after(&self, entry: &Entry) -> Option<&Entry> {
         self.entries.iter().find(|other| entry.touches(other))
+    }
+
+    /// Whether no name comes before `entry`: it cannot be cancelled then.
+    fn is_first_name(&self, entry: &Entry) -> bool {
+        self.key.is_contiguous() && self.touching_before(entry).is_none()
     }
 
     fn ids_overlapping(&self, period: Period) -> Vec<Uuid> {

@@ -1,27 +1,32 @@
 //! `ClientService`.
 
 use shared::{
+    access::Rpc,
     caller::{Caller, Product},
     page::page_size,
     pb::records::{
-        ClientType, CreateClientRequest, CreateClientResponse, ErrorReason, GetClientRequest,
-        GetClientResponse, Jurisdiction, ListClientsRequest, ListClientsResponse, Warning,
-        client_service_server::ClientService, create_client_request::Individual,
+        BatchGetClientsRequest, BatchGetClientsResponse, ClientType, CreateClientRequest,
+        CreateClientResponse, ErrorReason, GetClientRequest, GetClientResponse, Jurisdiction,
+        LinkClientRequest, LinkClientResponse, ListClientLinksRequest, ListClientLinksResponse,
+        ListClientsRequest, ListClientsResponse, UnlinkClientRequest, UnlinkClientResponse,
+        UpdateClientRequest, UpdateClientResponse, client_service_server::ClientService,
+        create_client_request::Individual,
     },
     rules::{
         Violations,
         draft::{ClientDraft, DatedName, Identifiers, Reference, emails, phones},
         terms::Term as _,
-        text::blank,
+        text::{blank, too_many},
     },
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
 
-use super::{Api, parse};
+use super::{Api, parse, update};
 use crate::{
     service::{
         create::{ClientCommand, WhichPerson},
+        intent::Intent,
         reading::PageRequest,
     },
     store::clients::PageOf,
@@ -70,7 +75,81 @@ impl ClientService for Api {
         let (clients, next_page_token) = self.records.list_clients(&caller, which, page).await?;
         Ok(Response::new(ListClientsResponse { clients, next_page_token }))
     }
+
+    async fn batch_get_clients(
+        &self,
+        request: Request<BatchGetClientsRequest>,
+    ) -> Result<Response<BatchGetClientsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let names = request.into_inner().clients;
+        if names.len() > MAX_BATCH {
+            let many = too_many("Clients", names.len(), MAX_BATCH).at("clients");
+            return Err(Refusal::invalid(vec![many]).into());
+        }
+        let (clients, not_found) = self.records.clients(&caller, &names).await?;
+        Ok(Response::new(BatchGetClientsResponse { clients, not_found }))
+    }
+
+    async fn update_client(
+        &self,
+        request: Request<UpdateClientRequest>,
+    ) -> Result<Response<UpdateClientResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ClientUpdateClient,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let command = update::client(request).map_err(Refusal::from)?;
+        Ok(Response::new(self.records.update_client(caller, intent, command).await?))
+    }
+
+    async fn link_client(
+        &self,
+        request: Request<LinkClientRequest>,
+    ) -> Result<Response<LinkClientResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ClientLinkClient,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let command = parse::link(request.client, &request.external_id)?;
+        Ok(Response::new(self.records.link_client(caller, intent, command).await?))
+    }
+
+    async fn unlink_client(
+        &self,
+        request: Request<UnlinkClientRequest>,
+    ) -> Result<Response<UnlinkClientResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ClientUnlinkClient,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        Ok(Response::new(self.records.unlink_client(caller, intent, request.client).await?))
+    }
+
+    async fn list_client_links(
+        &self,
+        request: Request<ListClientLinksRequest>,
+    ) -> Result<Response<ListClientLinksResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let name = request.into_inner().client;
+        let links = self.records.client_links(&caller, &name).await?;
+        Ok(Response::new(ListClientLinksResponse { links }))
+    }
 }
+
+/// Clients of one `BatchGetClients` at most.
+const MAX_BATCH: usize = 100;
 
 fn linked_product(text: &str) -> Result<Option<String>, Refusal> {
     if text.is_empty() {

@@ -1,10 +1,10 @@
 //! `ConnectionService`.
 
 use shared::{
-    caller::Caller,
+    caller::{Caller, Product},
     pb::records::{
-        ConnectProductRequest, ConnectProductResponse, Connection, ErrorReason,
-        ListConnectionsRequest, ListConnectionsResponse,
+        ConnectProductRequest, ConnectProductResponse, Connection, DisconnectProductRequest,
+        DisconnectProductResponse, ErrorReason, ListConnectionsRequest, ListConnectionsResponse,
         connection_service_server::ConnectionService,
     },
     status::Refusal,
@@ -21,12 +21,19 @@ impl ConnectionService for Api {
         request: Request<ConnectProductRequest>,
     ) -> Result<Response<ConnectProductResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let product = request.into_inner().product.parse();
-        let product = product.map_err(|text: &str| {
-            Refusal::invalid_field("product", ErrorReason::InvalidId, text)
-        })?;
+        let product = product(&request.into_inner().product)?;
         let connection = self.records.connect(caller, product).await?;
         Ok(Response::new(ConnectProductResponse { connection: Some(encode(connection)) }))
+    }
+
+    async fn disconnect_product(
+        &self,
+        request: Request<DisconnectProductRequest>,
+    ) -> Result<Response<DisconnectProductResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let product = product(&request.into_inner().product)?;
+        let link_count = self.records.disconnect(caller, product).await?;
+        Ok(Response::new(DisconnectProductResponse { link_count }))
     }
 
     async fn list_connections(
@@ -38,6 +45,11 @@ impl ConnectionService for Api {
         let connections = connections.into_iter().map(encode).collect();
         Ok(Response::new(ListConnectionsResponse { connections }))
     }
+}
+
+fn product(text: &str) -> Result<Product, Refusal> {
+    let parsed: Result<Product, &str> = text.parse();
+    parsed.map_err(|text| Refusal::invalid_field("product", ErrorReason::InvalidId, text))
 }
 
 fn encode(connection: connections::Connection) -> Connection {

@@ -1,23 +1,32 @@
 //! `ContactService`.
 
 use shared::{
+    access::Rpc,
     caller::Caller,
     page::page_size,
     pb::records::{
-        CreateContactRequest, CreateContactResponse, ListContactsRequest, ListContactsResponse,
+        AddRoleRequest, AddRoleResponse, ContactRole, CreateContactRequest, CreateContactResponse,
+        EndRoleRequest, EndRoleResponse, GetContactRequest, GetContactResponse,
+        ListContactsRequest, ListContactsResponse, RemoveContactRequest, RemoveContactResponse,
+        UpdateContactRequest, UpdateContactResponse, UpdateRoleRequest, UpdateRoleResponse,
         contact_service_server::ContactService, create_contact_request::Who,
         list_contacts_request::Of,
     },
-    rules::{Violations, text::blank},
+    rules::{Violations, date::parse_date, text::blank},
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse};
-use crate::service::{
-    contacts::{ContactCommand, OfWhat},
-    create::WhichPerson,
-    reading::PageRequest,
+use crate::{
+    domain::record::HeldRole,
+    service::{
+        contacts::{ContactCommand, OfWhat},
+        create::WhichPerson,
+        intent::Intent,
+        places::{PlaceCommand, PlaceEdit},
+        reading::PageRequest,
+    },
 };
 
 #[tonic::async_trait]
@@ -56,6 +65,118 @@ impl ContactService for Api {
         let (contacts, next_page_token) = self.records.list_contacts(&caller, of, page).await?;
         Ok(Response::new(ListContactsResponse { contacts, next_page_token }))
     }
+
+    async fn get_contact(
+        &self,
+        request: Request<GetContactRequest>,
+    ) -> Result<Response<GetContactResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let id = request.into_inner().contact;
+        let (contact, person) = self.records.contact(&caller, &id).await?;
+        Ok(Response::new(GetContactResponse { contact: Some(contact), person }))
+    }
+
+    async fn update_contact(
+        &self,
+        request: Request<UpdateContactRequest>,
+    ) -> Result<Response<UpdateContactResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ContactUpdateContact,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let edit = PlaceEdit::Primary(request.is_primary);
+        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        let UpdateContactResponse { contact, change_ids } =
+            self.records.edit_contact(caller, intent, command, edit).await?;
+        Ok(Response::new(UpdateContactResponse { contact, change_ids }))
+    }
+
+    async fn add_role(
+        &self,
+        request: Request<AddRoleRequest>,
+    ) -> Result<Response<AddRoleResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ContactAddRole,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let edit = PlaceEdit::AddRole(role(0, &request.role.unwrap_or_default())?);
+        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        let UpdateContactResponse { contact, change_ids } =
+            self.records.edit_contact(caller, intent, command, edit).await?;
+        Ok(Response::new(AddRoleResponse { contact, change_ids }))
+    }
+
+    async fn update_role(
+        &self,
+        request: Request<UpdateRoleRequest>,
+    ) -> Result<Response<UpdateRoleResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ContactUpdateRole,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let role = role(request.number, &request.role.unwrap_or_default())?;
+        let edit = PlaceEdit::CorrectRole(role);
+        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        let UpdateContactResponse { contact, change_ids } =
+            self.records.edit_contact(caller, intent, command, edit).await?;
+        Ok(Response::new(UpdateRoleResponse { contact, change_ids }))
+    }
+
+    async fn end_role(
+        &self,
+        request: Request<EndRoleRequest>,
+    ) -> Result<Response<EndRoleResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ContactEndRole,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let day = parse_date(&request.resigned_on)
+            .map_err(|problem| Refusal::invalid(vec![problem.at("resigned_on")]))?;
+        let edit = PlaceEdit::EndRole(request.number, day);
+        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        let UpdateContactResponse { contact, change_ids } =
+            self.records.edit_contact(caller, intent, command, edit).await?;
+        Ok(Response::new(EndRoleResponse { contact, change_ids }))
+    }
+
+    async fn remove_contact(
+        &self,
+        request: Request<RemoveContactRequest>,
+    ) -> Result<Response<RemoveContactResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::ContactRemoveContact,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        Ok(Response::new(self.records.remove_contact(caller, intent, command).await?))
+    }
+}
+
+/// A role that a request gives.
+fn role(number: i32, role: &ContactRole) -> Result<HeldRole, Refusal> {
+    let mut wrong = Violations::new();
+    let held = parse::held_role(&mut wrong, "role", number, role);
+    wrong.finish(held).map_err(Refusal::from)
 }
 
 fn command(request: CreateContactRequest) -> Result<ContactCommand, Violations> {

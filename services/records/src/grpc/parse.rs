@@ -8,17 +8,24 @@ use shared::{
         date::{Period, parse_date},
         draft::{AddressDraft, PersonDraft, source_id},
         terms::Term as _,
-        text::{MAX_ADDRESSES, blank, too_many},
+        text::{MAX_ADDRESSES, blank, required, too_many},
     },
+    status::Refusal,
 };
 
 use crate::{
     domain::record::HeldRole,
-    service::create::{AddressCommand, PersonCommand},
+    service::{
+        create::{AddressCommand, PersonCommand},
+        links::LinkCommand,
+    },
 };
 
 /// Roles of a contact at most: one of each.
 const MAX_ROLES: usize = 14;
+
+/// Characters of a reason at most.
+const MAX_REASON: usize = 500;
 
 /// An id of the product's own; none when it is left out.
 pub(super) fn external_id(wrong: &mut Violations, field: &str, text: &str) -> Option<String> {
@@ -100,4 +107,17 @@ fn period(
     to: Option<chrono::NaiveDate>,
 ) -> Result<Period, Problem> {
     Period::new(from, to).check()
+}
+
+/// Why something is done that cannot be undone: required.
+pub(super) fn reason(text: &str) -> Result<(), Refusal> {
+    let reason = required("Reason", text, MAX_REASON);
+    reason.map(drop).map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
+}
+
+/// Which record is to be linked, and by which id of the product's own.
+pub(super) fn link(record: String, external_id: &str) -> Result<LinkCommand, Refusal> {
+    let mut wrong = Violations::new();
+    let external_id = self::external_id(&mut wrong, "external_id", external_id);
+    wrong.finish(Some(LinkCommand { record, external_id })).map_err(Refusal::from)
 }

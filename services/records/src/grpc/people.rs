@@ -1,9 +1,13 @@
 //! `PersonService`.
 
 use shared::{
+    access::Rpc,
     caller::Caller,
+    page::page_size,
     pb::records::{
         CreatePersonRequest, CreatePersonResponse, GetPersonRequest, GetPersonResponse,
+        LinkPersonRequest, LinkPersonResponse, ListPersonsRequest, ListPersonsResponse,
+        UnlinkPersonRequest, UnlinkPersonResponse, UpdatePersonRequest, UpdatePersonResponse,
         person_service_server::PersonService,
     },
     rules::Violations,
@@ -11,8 +15,8 @@ use shared::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Api, parse};
-use crate::service::create::PersonCommand;
+use super::{Api, parse, update};
+use crate::service::{create::PersonCommand, intent::Intent, reading::PageRequest};
 
 #[tonic::async_trait]
 impl PersonService for Api {
@@ -41,6 +45,65 @@ impl PersonService for Api {
         let name = request.into_inner().person;
         let person = self.records.person(&caller, &name).await?;
         Ok(Response::new(GetPersonResponse { person: Some(person) }))
+    }
+
+    async fn list_persons(
+        &self,
+        request: Request<ListPersonsRequest>,
+    ) -> Result<Response<ListPersonsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
+        let (persons, next_page_token) =
+            self.records.list_persons(&caller, request.show_orphaned, page).await?;
+        Ok(Response::new(ListPersonsResponse { persons, next_page_token }))
+    }
+
+    async fn update_person(
+        &self,
+        request: Request<UpdatePersonRequest>,
+    ) -> Result<Response<UpdatePersonResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::PersonUpdatePerson,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let command = update::person(request).map_err(Refusal::from)?;
+        Ok(Response::new(self.records.update_person(caller, intent, command).await?))
+    }
+
+    async fn link_person(
+        &self,
+        request: Request<LinkPersonRequest>,
+    ) -> Result<Response<LinkPersonResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::PersonLinkPerson,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let command = parse::link(request.person, &request.external_id)?;
+        Ok(Response::new(self.records.link_person(caller, intent, command).await?))
+    }
+
+    async fn unlink_person(
+        &self,
+        request: Request<UnlinkPersonRequest>,
+    ) -> Result<Response<UnlinkPersonResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(
+            Rpc::PersonUnlinkPerson,
+            &request,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        Ok(Response::new(self.records.unlink_person(caller, intent, request.person).await?))
     }
 }
 

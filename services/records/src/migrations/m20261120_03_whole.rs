@@ -1,7 +1,9 @@
 //! History and correction: an entry's own end, and its next midnight; the end of a record: purge times
 //! and tombstones; answers that are given again; audit; search.
 
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr};
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
 
 pub(super) struct Migration;
 

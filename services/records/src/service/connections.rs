@@ -5,7 +5,10 @@ use shared::caller::{Caller, Product};
 use super::Records;
 use crate::{
     error::{RecordError, not_connected},
-    store::connections::{self, Connection},
+    store::{
+        connections::{self, Connection},
+        links,
+    },
 };
 
 impl Records {
@@ -20,6 +23,20 @@ impl Records {
             connections::connect(script.db(), practice, &product, user, script.at.now).await
         });
         write.await
+    }
+
+    /// Switches `product` off; how many of its links stay.
+    pub(crate) async fn disconnect(
+        &self,
+        caller: Caller,
+        product: Product,
+    ) -> Result<i64, RecordError> {
+        let write = self.write(caller, product, |script, product| async move {
+            let practice = &script.caller.practice;
+            connections::disconnect(script.db(), practice, &product).await?;
+            links::count_of_product(script.db(), practice, &product).await
+        });
+        Ok(i64::try_from(write.await?).unwrap_or(i64::MAX))
     }
 
     /// The products of the caller's practice, by name.

@@ -9,9 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Records,
-    create::{
-        WhichPerson, existing_person, lay_out, link, new_person, person_image, warnings,
-    },
+    create::{WhichPerson, existing_person, lay_out, link, new_person, person_image, warnings},
     duplicates,
     intent::Intent,
     new_records::NewRecords,

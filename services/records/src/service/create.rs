@@ -3,9 +3,7 @@
 use shared::{
     caller::Caller,
     ids::{self, IdKind},
-    pb::records::{
-        CreateClientResponse, CreatePersonResponse, Person, RecordState, Warning,
-    },
+    pb::records::{CreateClientResponse, CreatePersonResponse, Person, RecordState, Warning},
     rules::{
         Violations,
         draft::{AddressDraft, ClientDraft, PersonDraft},
@@ -121,8 +119,7 @@ async fn create_client(
 ) -> Result<Answer<CreateClientResponse>, RecordError> {
     let audience = Audience::of(script.db(), &script.caller).await?;
     let mut warnings = warnings("addresses", &command.addresses);
-    let mut possible_duplicates =
-        duplicates::of_client(script, &command.draft.identifiers).await?;
+    let mut possible_duplicates = duplicates::of_client(script, &command.draft.identifiers).await?;
     let mut new = NewRecords::default();
     let person = match command.person {
         None => None,
@@ -201,11 +198,7 @@ pub(super) fn warnings(prefix: &str, addresses: &[AddressCommand]) -> Vec<Warnin
 }
 
 /// Adds a person with its addresses.
-pub(super) fn new_person(
-    new: &mut NewRecords,
-    script: &Script,
-    command: PersonCommand,
-) -> Uuid {
+pub(super) fn new_person(new: &mut NewRecords, script: &Script, command: PersonCommand) -> Uuid {
     let id = new.person(command.draft, script.at);
     add_addresses(new, script, id, command.addresses);
     id
@@ -239,12 +232,7 @@ fn add_addresses(
 }
 
 /// A link of the caller's account.
-pub(super) fn link(
-    script: &Script,
-    kind: LinkKind,
-    external_id: String,
-    record_id: Uuid,
-) -> Link {
+pub(super) fn link(script: &Script, kind: LinkKind, external_id: String, record_id: Uuid) -> Link {
     let caller = &script.caller;
     Link {
         product: caller.product.clone(),

@@ -46,8 +46,10 @@ pub(super) async fn of_person(
     let same_day = persons::ids_by_birth_date(db, practice, birth_date).await?;
     let records: Vec<RecordRef> = same_day.into_iter().map(RecordRef::person).collect();
     let images = images::get_all(db, &[practice.to_string()], &records).await?;
-    let images: HashMap<Uuid, Person> =
-        images.into_iter().map(|(id, image)| Ok((id, decode(image)?))).collect::<Result<_, RecordError>>()?;
+    let images: HashMap<Uuid, Person> = images
+        .into_iter()
+        .map(|(id, image)| Ok((id, decode(image)?)))
+        .collect::<Result<_, RecordError>>()?;
     let key = draft.name.match_key();
     let same_name = |person: &Person| {
         person.name.as_ref().is_some_and(|name| PersonName::from(name).match_key() == key)

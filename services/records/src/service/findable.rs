@@ -21,7 +21,8 @@ pub(super) fn client(
     person: &[Entry],
     today: NaiveDate,
 ) -> Findable {
-    let name_of_today = names(entries, today).chain(names(person, today)).find(|(_, current)| *current);
+    let name_of_today =
+        names(entries, today).chain(names(person, today)).find(|(_, current)| *current);
     let name = name_of_today.map(|(name, _)| name).unwrap_or_default();
     let mut findable = Findable::new(RecordKind::Client, client.id, &name);
     for (name, current) in names(entries, today).chain(names(person, today)) {

@@ -3,6 +3,7 @@
 //! Each reads as a sentence: open the record, check the etag, let the timeline
 //! decide, write what it decided.
 
+use chrono::NaiveDate;
 use serde_json::{Value as Json, json};
 use shared::{
     access::Role,
@@ -11,10 +12,7 @@ use shared::{
     pb::records::{
         self as pb, ChangeKind, ClientType, ErrorReason, HistoryOutcome, Timeline as PbTimeline,
     },
-    rules::{
-        date::{Period, date_text},
-        value::Value,
-    },
+    rules::date::{Period, date_text},
     status::Refusal,
 };
 use tonic::Code;
@@ -47,6 +45,9 @@ use crate::{
     },
 };
 
+/// The dates that a correction gives: the start and the end.
+pub(crate) type GivenDates = (Option<Option<NaiveDate>>, Option<Option<NaiveDate>>);
+
 /// A command on a timeline, and what it is checked by.
 #[derive(Clone, Debug)]
 pub(crate) enum HistoryCommand {
@@ -64,7 +65,12 @@ pub(crate) enum HistoryCommand {
         record_etag: String,
         external_id: Option<String>,
     },
-    Correct(CorrectEntry, String),
+    /// A correction; of the dates those that were given, the others stay.
+    Correct {
+        command: CorrectEntry,
+        dates: GivenDates,
+        etag: String,
+    },
     End(EndEntry, String),
     Cancel(CancelScheduledEntry, String),
     Rescind(RescindEntry, String),
@@ -179,7 +185,9 @@ impl Records {
 
 /// The past is corrected by those who run the practice only.
 fn check_role(caller: &Caller, command: &HistoryCommand) -> Result<(), Refusal> {
-    let HistoryCommand::Correct(CorrectEntry { correct_history: true, .. }, _) = command else {
+    let HistoryCommand::Correct { command: CorrectEntry { correct_history: true, .. }, .. } =
+        command
+    else {
         return Ok(());
     };
     if caller.roles.iter().any(|role| matches!(role, Role::Owner | Role::Admin)) {
@@ -203,7 +211,8 @@ async fn change(
     let (timeline, midnight) = Timeline::on(script.at.today, record.id, key, before);
     if !midnight.edits.is_empty() {
         let system = Caller::system(script.caller.practice.clone());
-        let author = Authorship { caller: &system, request_id: None, reason: "", ..script.author() };
+        let author =
+            Authorship { caller: &system, request_id: None, reason: "", ..script.author() };
         write_decision(script, &mut open, &midnight, author, &audience).await?;
     }
     check_etags(script, &open, &timeline, command).await?;
@@ -213,8 +222,7 @@ async fn change(
     {
         return Err(too_many_entries().into());
     }
-    let changes =
-        write_decision(script, &mut open, &decision, script.author(), &audience).await?;
+    let changes = write_decision(script, &mut open, &decision, script.author(), &audience).await?;
     link_entry(script, command, &decision).await?;
     let response = answer(script, &mut open, &timeline, &decision, changes);
     if !decision.edits.is_empty() || !midnight.edits.is_empty() {
@@ -236,7 +244,7 @@ async fn open_for(
             check_timeline(&open, *timeline)?;
             Ok((open, *timeline))
         }
-        HistoryCommand::Correct(CorrectEntry { id, .. }, _)
+        HistoryCommand::Correct { command: CorrectEntry { id, .. }, .. }
         | HistoryCommand::End(EndEntry { id, .. }, _)
         | HistoryCommand::Cancel(CancelScheduledEntry { id }, _)
         | HistoryCommand::Rescind(RescindEntry { id }, _) => open_entry(script, *id).await,
@@ -318,7 +326,7 @@ async fn check_etags(
         HistoryCommand::AddPast { record_etag, .. } => {
             check_etag(script, "etag", record_etag, &open.etag(script), record).await
         }
-        HistoryCommand::Correct(CorrectEntry { id, .. }, etag)
+        HistoryCommand::Correct { command: CorrectEntry { id, .. }, etag, .. }
         | HistoryCommand::End(EndEntry { id, .. }, etag)
         | HistoryCommand::Cancel(CancelScheduledEntry { id }, etag)
         | HistoryCommand::Rescind(RescindEntry { id }, etag) => {
@@ -331,11 +339,23 @@ fn decide(timeline: &Timeline, command: &HistoryCommand) -> Result<Decision, Ref
     match command {
         HistoryCommand::Add { command, .. } => timeline.add(command.clone()),
         HistoryCommand::AddPast { command, .. } => timeline.add_past(command.clone()),
-        HistoryCommand::Correct(command, _) => timeline.correct(command.clone()),
-        HistoryCommand::End(command, _) => timeline.end(command.clone()),
-        HistoryCommand::Cancel(command, _) => timeline.cancel(command.clone()),
-        HistoryCommand::Rescind(command, _) => timeline.rescind(command.clone()),
+        HistoryCommand::Correct { command, dates, .. } => {
+            let period = corrected_period(timeline.entry(command.id)?, *dates);
+            timeline.correct(CorrectEntry { period, ..command.clone() })
+        }
+        HistoryCommand::End(command, _) => timeline.end(*command),
+        HistoryCommand::Cancel(command, _) => timeline.cancel(*command),
+        HistoryCommand::Rescind(command, _) => timeline.rescind(*command),
     }
+}
+
+/// The period of a correction, when one of its dates was given.
+fn corrected_period(entry: &Entry, (from, to): GivenDates) -> Option<Period> {
+    if from.is_none() && to.is_none() {
+        return None;
+    }
+    let Period { from: old_from, to: old_to } = entry.period;
+    Some(Period::new(from.unwrap_or(old_from), to.unwrap_or(old_to)))
 }
 
 /// A refusal of a timeline, with the entries that are in the way.
@@ -362,7 +382,9 @@ fn too_many_entries() -> Refusal {
     Refusal::new(
         Code::FailedPrecondition,
         ErrorReason::ValueTooLong,
-        format!("a record has at most {MAX_ENTRIES} names and addresses; rescind what was never true"),
+        format!(
+            "a record has at most {MAX_ENTRIES} names and addresses; rescind what was never true"
+        ),
     )
 }
 
@@ -444,7 +466,9 @@ async fn link_entry(
     command: &HistoryCommand,
     decision: &Decision,
 ) -> Result<(), RecordError> {
-    let (HistoryCommand::Add { external_id: Some(external_id), command: AddEntry { id, .. }, .. }
+    let (HistoryCommand::Add {
+        external_id: Some(external_id), command: AddEntry { id, .. }, ..
+    }
     | HistoryCommand::AddPast {
         external_id: Some(external_id),
         command: AddPastEntry { id, .. },
@@ -508,12 +532,16 @@ pub(crate) fn timeline_key(
 ) -> Result<TimelineKey, (&'static str, ErrorReason, &'static str)> {
     match (timeline, address_type) {
         (Some(PbTimeline::Address), Some(kind)) => Ok(TimelineKey::Address(kind)),
-        (Some(PbTimeline::Address), None) => {
-            Err(("address_type", ErrorReason::RequiredFieldBlank, "Required field is blank: Address type"))
-        }
-        (Some(_), Some(_)) => {
-            Err(("address_type", ErrorReason::FieldNotApplicable, "Only an address has a type; leave it out"))
-        }
+        (Some(PbTimeline::Address), None) => Err((
+            "address_type",
+            ErrorReason::RequiredFieldBlank,
+            "Required field is blank: Address type",
+        )),
+        (Some(_), Some(_)) => Err((
+            "address_type",
+            ErrorReason::FieldNotApplicable,
+            "Only an address has a type; leave it out",
+        )),
         (Some(PbTimeline::RegisteredName), None) => Ok(TimelineKey::RegisteredName),
         (Some(PbTimeline::TradingName), None) => Ok(TimelineKey::TradingName),
         (Some(PbTimeline::PersonName), None) => Ok(TimelineKey::PersonName),
@@ -522,4 +550,3 @@ pub(crate) fn timeline_key(
         }
     }
 }
-

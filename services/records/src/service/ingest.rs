@@ -28,11 +28,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use super::{
-    Records,
-    new_records::NewRecords,
-    script::Script,
-};
+use super::{Records, new_records::NewRecords, script::Script};
 use crate::{
     domain::{
         link::{ImportOutcome, Link, LinkKind},

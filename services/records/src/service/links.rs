@@ -109,9 +109,8 @@ impl Records {
             let mut open = open::client(&script, "client", &name).await?;
             let record = RecordRef::client(open.client.id);
             unlink(&script, record, &open.entries).await?;
-            let is_last = links::of_record(script.db(), &script.caller.practice, record.id)
-                .await?
-                .is_empty();
+            let is_last =
+                links::of_record(script.db(), &script.caller.practice, record.id).await?.is_empty();
             let companions = open.client.person_id.map(RecordRef::person);
             let changes = unlinked(&script, record, &mut open.client.life, is_last, companions);
             let client = save::client(&script, open, Names::Same).await?;
@@ -221,11 +220,7 @@ fn linked(
 
 /// Removes the link of the caller's account to a record, and to its entries: an
 /// import knows them no longer either.
-async fn unlink(
-    script: &Script,
-    record: RecordRef,
-    entries: &[Entry],
-) -> Result<(), RecordError> {
+async fn unlink(script: &Script, record: RecordRef, entries: &[Entry]) -> Result<(), RecordError> {
     let (db, caller) = (script.db(), &script.caller);
     let account = (&caller.product, &caller.account);
     if !links::remove(db, &caller.practice, account, record.id).await? {

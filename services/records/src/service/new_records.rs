@@ -175,8 +175,10 @@ impl NewRecords {
             let person = client.person_id.map_or(&[] as &[Entry], entries);
             findable::client(client, entries(client.id), person, today)
         });
-        let persons =
-            self.persons.iter().map(|person| findable::person(person.id, entries(person.id), today));
+        let persons = self
+            .persons
+            .iter()
+            .map(|person| findable::person(person.id, entries(person.id), today));
         Ok(clients.chain(persons).collect())
     }
 

@@ -135,10 +135,7 @@ pub(super) async fn check_person_linked(script: &Script, id: Uuid) -> Result<(),
 
 /// The contact with the id `text`, with the client that it is of, locked and
 /// linked to the caller's product.
-pub(super) async fn linked_contact(
-    script: &Script,
-    text: &str,
-) -> Result<Contact, RecordError> {
+pub(super) async fn linked_contact(script: &Script, text: &str) -> Result<Contact, RecordError> {
     let (db, practice) = (script.db(), &script.caller.practice);
     let id = parse_contact(text)?;
     let missing = || Refusal::not_found("contact", text);

@@ -9,7 +9,10 @@ use shared::{
         self as pb, ChangeKind, ErrorReason, RecordState, RemoveContactResponse,
         UpdateContactResponse,
     },
-    rules::{date::{Period, date_text}, terms::Term as _},
+    rules::{
+        date::{Period, date_text},
+        terms::Term as _,
+    },
     status::Refusal,
 };
 
@@ -28,11 +31,7 @@ use crate::{
     },
     error::RecordError,
     image,
-    store::{
-        audit,
-        changes::Audience,
-        contacts, requests, tombstones,
-    },
+    store::{audit, changes::Audience, contacts, requests, tombstones},
 };
 
 /// Roles of a contact at most, those that have ended counted.
@@ -100,10 +99,8 @@ async fn edit_contact(
     check_etag(script, "etag", &command.etag, &etag, record).await?;
     let mut after = before.clone();
     apply(script, &mut after, edit)?;
-    let mut response = UpdateContactResponse {
-        contact: Some(image::contact(&before)),
-        change_ids: Vec::new(),
-    };
+    let mut response =
+        UpdateContactResponse { contact: Some(image::contact(&before)), change_ids: Vec::new() };
     if after == before {
         return Ok(Answer { response, record: before.person_id });
     }
@@ -178,7 +175,8 @@ async fn save_contact(
     let encoded = image.encode_to_vec();
     contacts::update(script.db(), &script.caller.practice, &after, encoded).await?;
     let (old, new) = (to_json(before), to_json(&after));
-    let fields = ["is_primary", "roles"].into_iter().filter(|field| old.get(field) != new.get(field));
+    let fields =
+        ["is_primary", "roles"].into_iter().filter(|field| old.get(field) != new.get(field));
     let record = RecordRef::contact(after.id);
     let change = Change::new(new_uuid(), record, after.life.version, ChangeKind::Updated);
     let change = Change {

@@ -11,18 +11,18 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::{
-    Records, names, open,
+    Records,
     intent::Intent,
     links::{append, is_person_used},
+    names, open,
     script::{Answer, Script},
 };
 use crate::{
     domain::{change::Change, record::RecordRef},
     error::RecordError,
     store::{
-        audit,
-        changes::Audience,
-        clients, contacts, entries, links, persons, requests, search, tombstones,
+        audit, changes::Audience, clients, contacts, entries, links, persons, requests, search,
+        tombstones,
     },
 };
 

@@ -7,16 +7,16 @@ use serde::Serialize;
 use shared::{
     caller::Caller,
     page,
-    pb::records::{Client, Contact, ContactWithPerson, Entry, Person},
+    pb::records::{Client, Contact, ContactWithPerson, Entry, ErrorReason, Person},
     status::Refusal,
 };
 use uuid::Uuid;
 
-use super::{Records, contacts::OfWhat, names};
+use super::{Records, contacts::OfWhat, names, open::parse_contact};
 use crate::{
     domain::record::{RecordRef, id_kind},
     error::RecordError,
-    store::{clients, contacts, images},
+    store::{clients, contacts, images, persons},
 };
 
 /// Which page of a list.
@@ -51,6 +51,73 @@ impl Records {
             None => None,
         };
         Ok((client, person.map(decode).transpose()?))
+    }
+
+    /// Several clients, in the order of `names`, and the names of those that are
+    /// not there.
+    pub(crate) async fn clients(
+        &self,
+        caller: &Caller,
+        names: &[String],
+    ) -> Result<(Vec<Client>, Vec<String>), RecordError> {
+        self.check_connected(caller).await?;
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for (n, name) in names.iter().enumerate() {
+            match names::client(db, practice, &format!("clients[{n}]"), name).await {
+                Ok(id) => found.push((name, RecordRef::client(id))),
+                Err(RecordError::Refused(refusal)) if refusal.reason() == ErrorReason::NotFound => {
+                    missing.push(name.clone());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let records: Vec<RecordRef> = found.iter().map(|(_, record)| *record).collect();
+        let images = images::get_all(db, &[practice.to_string()], &records).await?;
+        let mut clients = Vec::with_capacity(found.len());
+        for (name, record) in found {
+            match images.get(&record.id) {
+                Some(image) => clients.push(decode(image.clone())?),
+                None => missing.push(name.clone()),
+            }
+        }
+        Ok((clients, missing))
+    }
+
+    /// A contact with its person.
+    pub(crate) async fn contact(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<(Contact, Option<Person>), RecordError> {
+        self.check_connected(caller).await?;
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let contact = RecordRef::contact(parse_contact(id)?);
+        let image = images::get(db, practice, contact).await?;
+        let contact: Contact = decode(image.ok_or_else(|| Refusal::not_found("contact", id))?)?;
+        let person = match RecordRef::parse(&contact.person_id) {
+            Some(person) => images::get(db, practice, person).await?,
+            None => None,
+        };
+        Ok((contact, person.map(decode).transpose()?))
+    }
+
+    /// A page of persons, with the token of the next.
+    pub(crate) async fn list_persons(
+        &self,
+        caller: &Caller,
+        show_orphaned: bool,
+        request: PageRequest,
+    ) -> Result<(Vec<Person>, String), RecordError> {
+        self.check_connected(caller).await?;
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let key =
+            ListKey { list: "persons", practice: practice.as_str(), arguments: show_orphaned };
+        let after = page::begin_after(&request.token, &key)?;
+        let rows = persons::page(db, practice, after, show_orphaned, request.size + 1).await?;
+        let (rows, next) = cut(rows, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
+        let persons = rows.into_iter().map(|(_, image)| decode(image.into()));
+        Ok((persons.collect::<Result<_, _>>()?, next))
     }
 
     /// A person.

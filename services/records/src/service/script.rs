@@ -4,12 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use sea_orm::DatabaseTransaction;
-use shared::{
-    caller::Caller,
-    db::WriteTx,
-    pb::records::ErrorReason,
-    status::Refusal,
-};
+use shared::{caller::Caller, db::WriteTx, pb::records::ErrorReason, status::Refusal};
 use tonic::Code;
 use uuid::Uuid;
 

@@ -74,7 +74,9 @@ impl Records {
         let letters = fold(&command.query).chars().filter(|c| c.is_alphanumeric()).count();
         if letters < MIN_QUERY {
             let text = format!("give at least {MIN_QUERY} letters or digits");
-            return Err(Refusal::invalid_field("query", ErrorReason::RequiredFieldBlank, text).into());
+            return Err(
+                Refusal::invalid_field("query", ErrorReason::RequiredFieldBlank, text).into()
+            );
         }
         let key = (
             "search",
@@ -89,8 +91,7 @@ impl Records {
         if let Some(after) = after {
             places.retain(|(place, _)| *place > after);
         }
-        let (results, next) =
-            self.show(caller, &command, places, request.size).await?;
+        let (results, next) = self.show(caller, &command, places, request.size).await?;
         let next_page_token = next.map(|place| page::token(&key, &place)).unwrap_or_default();
         Ok(SearchRecordsResponse { results, next_page_token, truncated })
     }
@@ -182,7 +183,8 @@ impl Records {
             OfWhat::Client(text)
         };
         summary.contacts = self.list_contacts(caller, of, page).await?.0;
-        summary.links = links::of_record(db, practice, record.id).await?.iter().map(encode).collect();
+        summary.links =
+            links::of_record(db, practice, record.id).await?.iter().map(encode).collect();
         let changes = audit::page(db, practice, Some(record.id), None, SUMMARY_CHANGES).await?;
         summary.changes = changes.into_iter().map(|row| audit_entry(caller, row)).collect();
         Ok(summary)

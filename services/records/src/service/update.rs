@@ -4,9 +4,7 @@ use serde_json::{Map, Value as Json, json};
 use shared::{
     caller::Caller,
     ids::new_uuid,
-    pb::records::{
-        ChangeKind, Jurisdiction, UpdateClientResponse, UpdatePersonResponse,
-    },
+    pb::records::{ChangeKind, Jurisdiction, UpdateClientResponse, UpdatePersonResponse},
     rules::{
         date::date_text,
         draft::{Identifiers, Reference},

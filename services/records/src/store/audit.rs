@@ -64,8 +64,7 @@ pub(crate) async fn page(
     before: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<AuditRow>, RecordError> {
-    let mut query =
-        audit::Entity::find().filter(audit::COLUMN.practice_id.eq(practice.as_str()));
+    let mut query = audit::Entity::find().filter(audit::COLUMN.practice_id.eq(practice.as_str()));
     if let Some(record) = record {
         query = query.filter(audit::COLUMN.record_id.eq(record));
     }

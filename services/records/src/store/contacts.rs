@@ -195,12 +195,7 @@ fn from_row(row: &contact::Model) -> Result<Contact, RecordError> {
     let role = |role: RoleRow| {
         let term = Role::parse(&role.role).ok().flatten();
         let term = term.ok_or(RecordError::Corrupt("a role's name"))?;
-        Ok(HeldRole {
-            number: role.n,
-            role: term,
-            appointed_on: role.from,
-            resigned_on: role.to,
-        })
+        Ok(HeldRole { number: role.n, role: term, appointed_on: role.from, resigned_on: role.to })
     };
     Ok(Contact {
         id: row.id,

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _, Statement, Value,
+    ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _, Statement,
+    Value,
 };
 use shared::{
     caller::PracticeId,
@@ -145,16 +146,30 @@ fn replace_statement(
     chunk: Vec<NewImage>,
     now: DateTime<Utc>,
 ) -> Statement {
-    let row = |n: usize| format!("(${}, ${}, ${})", 3 * n + 3, 3 * n + 4, 3 * n + 5);
+    // SQLite looks every numbered parameter up among all others, and a long
+    // list costs the square of its length; there they are counted instead.
+    let is_sqlite = db.get_database_backend() == DbBackend::Sqlite;
+    let row = |n: usize| {
+        if is_sqlite {
+            "(?, ?, ?)".to_owned()
+        } else {
+            format!("(${}, ${}, ${})", 3 * n + 1, 3 * n + 2, 3 * n + 3)
+        }
+    };
     let rows = (0..chunk.len()).map(row).collect::<Vec<_>>().join(", ");
+    let after =
+        |n: usize| if is_sqlite { "?".to_owned() } else { format!("${}", 3 * chunk.len() + n) };
     let sql = format!(
         "WITH new(id, version, image) AS (VALUES {rows}) \
-         UPDATE {table} SET version = new.version, image = new.image, updated_at = $2 \
-         FROM new WHERE {table}.practice_id = $1 AND {table}.id = new.id"
+         UPDATE {table} SET version = new.version, image = new.image, updated_at = {} \
+         FROM new WHERE {table}.practice_id = {} AND {table}.id = new.id",
+        after(1),
+        after(2),
     );
-    let mut values: Vec<Value> = vec![practice.as_str().into(), now.into()];
+    let mut values: Vec<Value> = Vec::with_capacity(3 * chunk.len() + 2);
     for NewImage { id, version, image } in chunk {
         values.extend([id.into(), version.into(), image.into()]);
     }
+    values.extend([now.into(), practice.as_str().into()]);
     Statement::from_sql_and_values(db.get_database_backend(), sql, values)
 }

@@ -105,17 +105,20 @@ pub(crate) async fn find(
         bind(after(driver).into()),
     );
     if let Some(kind) = kind {
-        sql += &format!(" AND s.record_kind = {}", bind(kind.stored().into()));
+        let bound = bind(kind.stored().into());
+        sql.extend([" AND s.record_kind = ", bound.as_str()]);
     }
     for other in prefixes.iter().filter(|prefix| *prefix != driver) {
-        sql += &format!(
+        let exists = format!(
             " AND EXISTS (SELECT 1 FROM search_word o WHERE o.practice_id = s.practice_id \
              AND o.record_id = s.record_id AND o.line = s.line AND o.word >= {} AND o.word < {})",
             bind(other.as_str().into()),
             bind(after(other).into()),
         );
+        sql.push_str(&exists);
     }
-    sql += &format!(" ORDER BY s.word, s.record_id, s.line LIMIT {limit}");
+    let order = format!(" ORDER BY s.word, s.record_id, s.line LIMIT {limit}");
+    sql.push_str(&order);
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let rows = FoundRow::find_by_statement(statement).all(db).await?;
     rows.into_iter().map(from_row).collect()

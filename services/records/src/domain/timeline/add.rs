@@ -82,9 +82,10 @@ impl Timeline {
                 ids => return Err(Refusal::Overlap(ids)),
             },
         }
-        // The move that is planned for April was made in March: the same value
-        // again would make a row that changes nothing.
-        if let Some(scheduled) = scheduled.filter(|entry| entry.value == value) {
+        // The move that was planned for April was made in March: the same value
+        // again would make a row that changes nothing, so the plan goes first.
+        let planned = |entry: &&Entry| entry.value == value && !self.is_first_name(entry);
+        if let Some(scheduled) = scheduled.filter(planned) {
             return Err(Refusal::ScheduledExists(scheduled.id));
         }
         let entry = self.new_entry(id, value, period).closed_by_next();

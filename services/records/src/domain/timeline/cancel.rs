@@ -23,7 +23,7 @@ impl Timeline {
             return Err(Refusal::NotScheduled(entry.id));
         }
         let before = self.touching_before(entry);
-        if self.key.is_contiguous() && before.is_none() {
+        if self.is_first_name(entry) {
             return Err(Refusal::OnlyName(entry.id));
         }
         let reopened = before.filter(|before| before.own_to != before.period.to);

@@ -86,7 +86,7 @@ impl Timeline {
         }
         let touching = [Some(entry), before, after];
         let others = self.entries.iter().filter(|other| !touching.contains(&Some(*other)));
-        check_apart(period, others)?;
+        check_others(entry, period, others)?;
         let is_too_far = |edit: &Edit| self.begins_too_far(edit);
         if edits.iter().any(is_too_far) { Err(Refusal::TooFar) } else { Ok(edits) }
     }
@@ -121,18 +121,31 @@ impl Timeline {
     }
 }
 
-/// Refuses days that an entry without a common boundary has.
-fn check_apart<'a>(period: Period, others: impl Iterator<Item = &'a Entry>) -> Result<(), Refusal> {
-    let overlapped: Vec<&Entry> = others.filter(|other| other.period.overlaps(&period)).collect();
-    let covers = |other: &&&Entry| {
-        let (from, to) = (other.period.from, other.period.to);
-        period.from <= from && (period.to.is_none() || to.is_some() && to <= period.to)
-    };
-    let ids = |entries: &[&Entry]| entries.iter().map(|entry| entry.id).collect::<Vec<_>>();
-    let covered: Vec<&Entry> = overlapped.iter().filter(covers).copied().collect();
-    match (overlapped.as_slice(), covered.as_slice()) {
-        ([], _) => Ok(()),
-        (_, []) => Err(Refusal::Overlap(ids(&overlapped))),
-        _ => Err(Refusal::Swallows(ids(&covered))),
+/// Refuses dates that pass an entry which `entry` does not touch, or overlap it:
+/// every entry stays where it stands among the others.
+fn check_others<'a>(
+    entry: &Entry,
+    period: Period,
+    others: impl Iterator<Item = &'a Entry>,
+) -> Result<(), Refusal> {
+    let (mut overlapped, mut passed) = (Vec::new(), Vec::new());
+    for other in others {
+        let Period { from, to } = other.period;
+        let (apart, passes) = if from < entry.period.from {
+            (to.is_some() && to <= period.from, period.from <= from)
+        } else {
+            let passes = period.to.is_none_or(|end| to.is_some_and(|to| to <= end));
+            (period.to.is_some() && period.to <= from, passes)
+        };
+        if passes {
+            passed.push(other.id);
+        } else if !apart {
+            overlapped.push(other.id);
+        }
+    }
+    match (passed.is_empty(), overlapped.is_empty()) {
+        (false, _) => Err(Refusal::Swallows(passed)),
+        (true, false) => Err(Refusal::Overlap(overlapped)),
+        (true, true) => Ok(()),
     }
 }

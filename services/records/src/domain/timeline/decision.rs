@@ -60,8 +60,9 @@ pub(crate) enum Outcome {
 pub(crate) struct EntryEvent {
     pub(crate) kind: EventKind,
     pub(crate) entry: Uuid,
-    /// The entry whose dates changed with it and which has no event of its own:
-    /// the one that it closed, or that took its days when it was removed.
+    /// The entry that changed with it and has no event of its own: the one that
+    /// it closed or took over from, whose unknown start it made known, or that
+    /// took its days when it was removed.
     pub(crate) neighbour: Option<Uuid>,
 }
 

@@ -25,7 +25,7 @@ impl Timeline {
         if self.key.is_contiguous() {
             return Err(Refusal::NameCannotEnd);
         }
-        // First, because it holds the entry that a caller may mean to end.
+        // Also when it is the one that is named: it is cancelled, not ended.
         if let Some(scheduled) = self.scheduled() {
             return Err(Refusal::ScheduledExists(scheduled.id));
         }

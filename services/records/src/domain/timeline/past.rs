@@ -58,15 +58,23 @@ impl Timeline {
         let entry = self.new_entry(id, value, period);
         let entry = if self.key.is_contiguous() { entry.closed_by_next() } else { entry };
         let mut edits = vec![Edit::Insert(entry)];
-        let mut events = vec![EntryEvent::new(EventKind::Added, id)];
+        let mut added = EntryEvent::new(EventKind::Added, id);
+        let mut trimmed = Vec::new();
         for (other, effect) in effects {
-            if let Effect::Trimmed(_) = effect {
-                events.push(EntryEvent::new(EventKind::DatesChanged, other.id));
-            }
-            if let Effect::StartFound(period) | Effect::Trimmed(period) = effect {
-                edits.push(self.set_dates(other, period, other.own_to));
-            }
+            let period = match effect {
+                Effect::StartFound(period) => {
+                    added = added.with(Some(other.id));
+                    period
+                }
+                Effect::Trimmed(period) => {
+                    trimmed.push(EntryEvent::new(EventKind::DatesChanged, other.id));
+                    period
+                }
+                Effect::Apart | Effect::Swallowed | Effect::Split => continue,
+            };
+            edits.push(self.set_dates(other, period, other.own_to));
         }
+        let events = [added].into_iter().chain(trimmed).collect();
         Ok(self.decided(Outcome::Added, id, edits, events))
     }
 

@@ -36,7 +36,7 @@ pub(crate) enum Refusal {
     #[error("{} has that value already: when its start is wrong, correct the date with \
         CorrectEntry", Named(&[*.0]))]
     AlreadyCurrent(Uuid),
-    #[error("the period leaves no day to {}: dates cannot pass a neighbour; when it was never \
+    #[error("the period would take all days of {}, or pass it by: when it was never \
         true, call RescindEntry first", Named(.0))]
     Swallows(Vec<Uuid>),
     #[error("the period lies inside {}, which would become two: correct the dates of that one \
@@ -99,7 +99,8 @@ impl Refusal {
             Self::Gap(_) => ErrorReason::PeriodGap,
             Self::NameCannotEnd | Self::OnlyName(_) => ErrorReason::NameRequired,
             Self::PeriodInvalid(_) | Self::PastWithoutEnd | Self::EndsBeforeStart(_) => {
- ErrorReason::PeriodInvalid }
+                ErrorReason::PeriodInvalid
+            }
             Self::EndInFuture(_) => ErrorReason::EndInFuture,
             Self::NotCurrent(_) => ErrorReason::NoCurrentEntry,
             Self::NotScheduled(_) => ErrorReason::NotScheduled,

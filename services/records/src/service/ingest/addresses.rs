@@ -164,7 +164,11 @@ fn added(chunk: &mut Chunk<'_>, owner: RecordRef, entry: Uuid, owners: &mut Owne
         Owner::Person(_) => Vec::new(),
     };
     owners.changed.insert(owner);
-    chunk.new.changes.push(Change::new(new_uuid(), owner, version, ChangeKind::EntryAdded).of_entry(entry).with(companions));
+    chunk.new.changes.push(
+        Change::new(new_uuid(), owner, version, ChangeKind::EntryAdded)
+            .of_entry(entry)
+            .with(companions),
+    );
 }
 
 async fn replace_images(

@@ -131,7 +131,10 @@ fn link_or_fail(
     candidate.taken = true;
     let life = candidate.client.life.changed(chunk.at.now);
     linked.push(images::NewImage::next_client(id, &candidate.image, life));
-    chunk.new.changes.push(Change::new(new_uuid(), RecordRef::client(id), life.version, ChangeKind::Linked).with(candidate.client.person_id.map(RecordRef::person)));
+    chunk.new.changes.push(
+        Change::new(new_uuid(), RecordRef::client(id), life.version, ChangeKind::Linked)
+            .with(candidate.client.person_id.map(RecordRef::person)),
+    );
     chunk.link(record, id, ImportOutcome::Linked)
 }
 

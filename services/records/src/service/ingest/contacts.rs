@@ -173,7 +173,10 @@ fn place(
     if let Some(image) = places.images.get(&person.id) {
         linked.push(images::NewImage::next_person(person.id, image, life));
     }
-    chunk.new.changes.push(Change::new(new_uuid(), RecordRef::person(person.id), life.version, ChangeKind::Linked).with(contacts));
+    chunk.new.changes.push(
+        Change::new(new_uuid(), RecordRef::person(person.id), life.version, ChangeKind::Linked)
+            .with(contacts),
+    );
     chunk.link(record, person.id, ImportOutcome::Linked)
 }
 

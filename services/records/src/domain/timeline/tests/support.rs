@@ -44,9 +44,7 @@ pub(super) fn value(key: TimelineKey, text: &str) -> Value {
         TimelineKey::PersonName => {
             Value::PersonName(PersonName { surname: text, ..PersonName::default() })
         }
-        TimelineKey::Address(_) => {
-            Value::Address(Address { line_1: text, ..Address::default() })
-        }
+        TimelineKey::Address(_) => Value::Address(Address { line_1: text, ..Address::default() }),
     }
 }
 

@@ -1,0 +1,155 @@
+use super::{super::*, support::*};
+
+#[test]
+fn a_past_entry_has_an_end_after_its_start() {
+    for key in every_kind() {
+        let timeline = given(key, &["1 A 2015-01-01.."]);
+        for dates in ["2010-01-01..", "..", "2015-01-01..2015-01-01", "2015-01-01..2010-01-01"] {
+            let added = timeline.add_past(past(2, key, "B", dates));
+            refused(added, ErrorReason::PeriodInvalid, &[]);
+        }
+        let added = timeline.add_past(past(2, key, "", "2010-01-01..2015-01-01"));
+        refused(added, ErrorReason::ValueBlank, &[]);
+    }
+}
+
+#[test]
+fn a_past_entry_ends_today_at_the_latest() {
+    for key in WITH_GAPS {
+        let timeline = given(key, &[]);
+        let added = timeline.add_past(past(1, key, "A", "2026-03-09..2026-03-10"));
+        let rows = ["1 A 2026-03-09..2026-03-10"];
+        done(&timeline, added, Outcome::Added, &rows, &["Added 1"]);
+        let added = timeline.add_past(past(1, key, "A", "2026-03-09..2026-03-11"));
+        refused(added, ErrorReason::EndInFuture, &[]);
+    }
+}
+
+#[test]
+fn the_same_past_entry_again_changes_nothing() {
+    for key in every_kind() {
+        let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
+        nothing_to_do(timeline.add_past(past(3, key, "A", "2010-01-01..2015-01-01")), 1);
+        nothing_to_do(timeline.add_past(trimming(3, key, "A", "2010-01-01..2015-01-01")), 1);
+    }
+}
+
+#[test]
+fn a_past_entry_fills_a_gap() {
+    let rows = ["1 A 2010-01-01..2012-01-01", "2 B 2015-01-01.."];
+    for key in WITH_GAPS {
+        let timeline = given(key, &rows);
+        let added = timeline.add_past(past(3, key, "C", "2012-01-01..2015-01-01"));
+        let rows = [
+            "1 A 2010-01-01..2012-01-01 own 2012-01-01",
+            "3 C 2012-01-01..2015-01-01 own 2015-01-01",
+            "2 B 2015-01-01..",
+        ];
+        done(&timeline, added, Outcome::Added, &rows, &["Added 3"]);
+    }
+}
+
+#[test]
+fn a_past_entry_may_follow_the_last_one() {
+    let timeline = given(ADDRESS, &["1 A 2010-01-01..2012-01-01", "2 B 2026-04-01.."]);
+    let added = timeline.add_past(past(3, ADDRESS, "C", "2013-01-01..2026-03-10"));
+    let rows = ["1 A 2010-01-01..2012-01-01", "3 C 2013-01-01..2026-03-10", "2 B 2026-04-01.."];
+    done(&timeline, added, Outcome::Added, &rows, &["Added 3"]);
+}
+
+#[test]
+fn only_the_earliest_entry_has_an_unknown_start() {
+    for key in every_kind() {
+        let timeline = given(key, &["1 A 2015-01-01.."]);
+        let added = timeline.add_past(past(2, key, "B", "..2015-01-01"));
+        let timeline = timeline.apply(&added.unwrap());
+        assert_eq!(timeline.entries()[0].period, period("..2015-01-01"));
+        // The start of the one that had none becomes known.
+        let added = timeline.add_past(past(3, key, "C", "..2010-01-01"));
+        let timeline = timeline.apply(&added.unwrap());
+        assert_eq!(timeline.entries()[0].period, period("..2010-01-01"));
+        assert_eq!(timeline.entries()[1].period, period("2010-01-01..2015-01-01"));
+        let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
+        let added = timeline.add_past(past(3, key, "C", "..2020-01-01"));
+        refused(added, ErrorReason::PeriodOverlap, &[1, 2]);
+    }
+}
+
+#[test]
+fn an_unknown_start_becomes_known_only_before_the_end() {
+    for key in WITH_GAPS {
+        let timeline = given(key, &["1 A ..2015-01-01"]);
+        let added = timeline.add_past(past(2, key, "B", "2010-01-01..2014-12-31"));
+        let rows = ["2 B 2010-01-01..2014-12-31 own 2014-12-31", "1 A 2014-12-31..2015-01-01"];
+        done(&timeline, added, Outcome::Added, &rows, &["Added 2 with 1"]);
+        let added = timeline.add_past(past(2, key, "B", "2010-01-01..2015-01-01"));
+        refused(added, ErrorReason::PeriodOverlap, &[1]);
+        let added = timeline.add_past(trimming(2, key, "B", "2010-01-01..2015-01-01"));
+        let rows = ["1 A ..2010-01-01 own 2015-01-01", "2 B 2010-01-01..2015-01-01"];
+        done(&timeline, added, Outcome::Added, &rows, &["Added 2", "DatesChanged 1"]);
+        let added = timeline.add_past(trimming(2, key, "B", "..2015-01-01"));
+        refused(added, ErrorReason::PeriodSwallowsEntry, &[1]);
+    }
+}
+
+#[test]
+fn trimming_may_take_days_from_one_neighbour_only() {
+    for key in WITH_GAPS {
+        let timeline = given(key, &["1 A 2010-01-01..2012-01-01", "2 B 2015-01-01.."]);
+        let added = timeline.add_past(trimming(3, key, "C", "2013-01-01..2026-03-10"));
+        let rows = [
+            "1 A 2010-01-01..2012-01-01",
+            "3 C 2013-01-01..2026-03-10 own 2026-03-10",
+            "2 B 2026-03-10..",
+        ];
+        let events = ["Added 3", "DatesChanged 2"];
+        let after = done(&timeline, added, Outcome::Added, &rows, &events);
+        assert_eq!(after.current().unwrap().id, id(2));
+    }
+}
+
+#[test]
+fn trimming_may_begin_where_the_trimmed_one_began() {
+    for key in NAMES {
+        let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
+        let added = timeline.add_past(trimming(3, key, "C", "2015-01-01..2020-01-01"));
+        let rows = ["1 A 2010-01-01..2015-01-01", "3 C 2015-01-01..2020-01-01", "2 B 2020-01-01.."];
+        done(&timeline, added, Outcome::Added, &rows, &["Added 3", "DatesChanged 2"]);
+        let added = timeline.add_past(trimming(3, key, "C", "2009-01-01..2012-01-01"));
+        let rows = ["3 C 2009-01-01..2012-01-01", "1 A 2012-01-01..2015-01-01", "2 B 2015-01-01.."];
+        done(&timeline, added, Outcome::Added, &rows, &["Added 3", "DatesChanged 1"]);
+    }
+}
+
+#[test]
+fn trimming_fills_no_gap_between_names() {
+    for key in NAMES {
+        let timeline = given(key, &["1 A 2015-01-01.."]);
+        let added = timeline.add_past(trimming(2, key, "B", "2010-01-01..2014-01-01"));
+        refused(added, ErrorReason::PeriodGap, &[]);
+        let added = given(key, &[]).add_past(past(1, key, "A", "2010-01-01..2014-01-01"));
+        refused(added, ErrorReason::PeriodGap, &[]);
+        // The only name begins in April, and no past entry reaches April.
+        let timeline = given(key, &["1 A 2026-04-01.."]);
+        let added = timeline.add_past(past(2, key, "B", "2010-01-01..2026-03-10"));
+        refused(added, ErrorReason::PeriodGap, &[]);
+    }
+}
+
+#[test]
+fn a_trimmed_entry_gets_its_own_end_back_when_the_past_entry_is_rescinded() {
+    for key in WITH_GAPS {
+        let before = ["1 A 2010-01-01..2015-01-01", "2 B 2018-01-01.."];
+        let timeline = given(key, &before);
+        let added = timeline.add_past(trimming(3, key, "C", "2014-01-01..2017-01-01"));
+        let rows = [
+            "1 A 2010-01-01..2014-01-01 own 2015-01-01",
+            "3 C 2014-01-01..2017-01-01",
+            "2 B 2018-01-01..",
+        ];
+        let events = ["Added 3", "DatesChanged 1"];
+        let timeline = done(&timeline, added, Outcome::Added, &rows, &events);
+        let rescinded = timeline.rescind(rescind(3));
+        done(&timeline, rescinded, Outcome::Rescinded, &before, &["Rescinded 3 with 1"]);
+    }
+}

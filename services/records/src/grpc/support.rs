@@ -1,0 +1,83 @@
+//! `SupportService`.
+
+use shared::{
+    access::Rpc,
+    caller::Caller,
+    page::page_size,
+    pb::records::{
+        ErrorReason, GetRecordSummaryRequest, GetRecordSummaryResponse, ListAuditEntriesRequest,
+        ListAuditEntriesResponse, PurgeNowRequest, PurgeNowResponse, RecordKind,
+        SearchRecordsRequest, SearchRecordsResponse, support_service_server::SupportService,
+    },
+    status::Refusal,
+};
+use tonic::{Request, Response, Status};
+
+use super::{Api, parse};
+use crate::service::{intent::Intent, reading::PageRequest, support::SearchCommand};
+
+/// Characters of a query at most.
+const MAX_QUERY: usize = 300;
+
+#[tonic::async_trait]
+impl SupportService for Api {
+    async fn search_records(
+        &self,
+        request: Request<SearchRecordsRequest>,
+    ) -> Result<Response<SearchRecordsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let page =
+            PageRequest { size: page_size(request.page_size)?, token: request.page_token.clone() };
+        let command = command(request)?;
+        Ok(Response::new(self.records.search(&caller, command, page).await?))
+    }
+
+    async fn get_record_summary(
+        &self,
+        request: Request<GetRecordSummaryRequest>,
+    ) -> Result<Response<GetRecordSummaryResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let record = request.into_inner().record;
+        Ok(Response::new(self.records.summary(&caller, &record).await?))
+    }
+
+    async fn list_audit_entries(
+        &self,
+        request: Request<ListAuditEntriesRequest>,
+    ) -> Result<Response<ListAuditEntriesResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
+        let (entries, next_page_token) = self.records.audit(&caller, &request.record, page).await?;
+        Ok(Response::new(ListAuditEntriesResponse { entries, next_page_token }))
+    }
+
+    async fn purge_now(
+        &self,
+        request: Request<PurgeNowRequest>,
+    ) -> Result<Response<PurgeNowResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let intent = Intent::parse(Rpc::SupportPurgeNow, &request, &request.request_id, false)?
+            .because(&request.reason);
+        parse::reason(&request.reason)?;
+        Ok(Response::new(self.records.purge_now(caller, intent, request.record).await?))
+    }
+}
+
+fn command(request: SearchRecordsRequest) -> Result<SearchCommand, Refusal> {
+    let kind = match RecordKind::try_from(request.record_kind) {
+        Ok(RecordKind::Unspecified) => None,
+        Ok(kind @ (RecordKind::Client | RecordKind::Person)) => Some(kind),
+        Ok(RecordKind::Contact) | Err(_) => {
+            let text = "is not known; use CLIENT or PERSON";
+            return Err(Refusal::invalid_field("record_kind", ErrorReason::UnknownValue, text));
+        }
+    };
+    if request.query.chars().count() > MAX_QUERY {
+        let text = format!("at most {MAX_QUERY} characters");
+        return Err(Refusal::invalid_field("query", ErrorReason::ValueTooLong, text));
+    }
+    Ok(SearchCommand { query: request.query, kind, show_orphaned: request.show_orphaned })
+}

@@ -1,0 +1,70 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum as _};
+
+use crate::{databases::Engine, measure::Plan, rows::Row};
+
+/// Measures Concord beside its yardsticks: ratios, and whether they meet their
+/// targets.
+#[derive(Debug, Parser)]
+#[command(name = "concord-bench", version)]
+pub(crate) struct Cli {
+    /// The rows to measure; all without it
+    #[arg(value_name = "ROW")]
+    rows: Vec<Row>,
+    /// Short turns: enough to see that it works, and large differences
+    #[arg(long)]
+    quick: bool,
+    /// How often each figure and its yardstick take turns
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// Only on this database; on both without it
+    #[arg(long, value_name = "NAME")]
+    database: Option<Engine>,
+    /// Report in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Cli {
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        if self.rows.is_empty() { Row::value_variants().to_vec() } else { self.rows.clone() }
+    }
+
+    pub(crate) fn engines(&self) -> Vec<Engine> {
+        self.database.map_or_else(|| Engine::value_variants().to_vec(), |engine| vec![engine])
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        let (rounds, turn, warm_up, clients) =
+            if self.quick { (3, 1_000, 500, 200) } else { (5, 4_000, 1_000, 2_000) };
+        Plan {
+            rounds: self.rounds.unwrap_or(rounds),
+            turn: Duration::from_millis(turn),
+            warm_up: Duration::from_millis(warm_up),
+            clients,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_is_measured_unless_rows_are_named() {
+        let rows = |arguments: &[&str]| Cli::try_parse_from(arguments).map(|cli| cli.rows());
+        assert_eq!(rows(&["concord-bench"]).unwrap(), Row::value_variants());
+        assert_eq!(rows(&["concord-bench", "get-client"]).unwrap(), [Row::GetClient]);
+        assert!(rows(&["concord-bench", "get-clients"]).is_err());
+    }
+}

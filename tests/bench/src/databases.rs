@@ -1,0 +1,82 @@
+//! Fresh databases, on SQLite and on the throw-away PostgreSQL.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use serde::Serialize;
+use shared::db::DatabaseSettings;
+use tempfile::TempDir;
+
+use crate::{output, postgres::Cluster};
+
+/// A database engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Engine {
+    /// A file, one writer
+    Sqlite,
+    /// A server, throw-away but durable
+    Postgres,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
+}
+
+/// Where fresh databases come from. Gone, with all of them, with the value.
+#[derive(Debug)]
+pub(crate) struct Databases {
+    folder: TempDir,
+    cluster: Option<Cluster>,
+}
+
+impl Databases {
+    /// Starts what these engines need.
+    pub(crate) async fn start(engines: &[Engine]) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("concord-bench.").tempdir();
+        let folder = folder.context("no temporary folder can be made")?;
+        let cluster = if engines.contains(&Engine::Postgres) {
+            output::note("starting a throw-away PostgreSQL");
+            Some(tokio::task::spawn_blocking(Cluster::start).await??)
+        } else {
+            None
+        };
+        Ok(Self { folder, cluster })
+    }
+
+    /// A database without tables. `name` may be used once.
+    pub(crate) async fn fresh(
+        &self,
+        engine: Engine,
+        name: &str,
+    ) -> anyhow::Result<DatabaseSettings> {
+        match engine {
+            Engine::Sqlite => {
+                let file = self.folder.path().join(format!("{name}.db"));
+                Ok(DatabaseSettings::new(format!("sqlite:{}", file.display())))
+            }
+            Engine::Postgres => {
+                let cluster = self.cluster()?;
+                cluster.create_schema(name).await?;
+                Ok(DatabaseSettings::new(cluster.url()).schema(name))
+            }
+        }
+    }
+
+    /// The URL by which anything else than the service opens the SQLite database
+    /// `name`.
+    pub(crate) fn sqlite_url(&self, name: &str) -> String {
+        format!("sqlite://{}", self.folder.path().join(format!("{name}.db")).display())
+    }
+
+    /// The PostgreSQL server.
+    pub(crate) fn cluster(&self) -> anyhow::Result<&Cluster> {
+        self.cluster.as_ref().context("PostgreSQL was not started")
+    }
+}

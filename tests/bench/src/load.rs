@@ -1,0 +1,54 @@
+//! Load by closed loop: a number of calls in flight, each of which begins when
+//! the one before it has ended. Made for throughput; its latencies are those
+//! under full load.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use crate::measure::{Sample, new_histogram};
+
+/// One of the callers that make the load.
+pub(crate) trait Worker: Clone + Send + 'static {
+    /// Makes one call; an error ends the measurement.
+    fn call(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// Keeps all workers at work for `time`, each with one call in flight.
+pub(crate) async fn closed_loop<W: Worker>(
+    workers: &[W],
+    time: Duration,
+) -> anyhow::Result<Sample> {
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for worker in workers {
+        tasks.spawn(work(worker.clone(), started + time));
+    }
+    let mut latency = new_histogram()?;
+    while let Some(worked) = tasks.join_next().await {
+        latency.add(worked.context("a worker broke")??)?;
+    }
+    Ok(Sample::new(latency, started.elapsed()))
+}
+
+async fn work<W: Worker>(mut worker: W, until: Instant) -> anyhow::Result<Histogram<u64>> {
+    let mut latency = new_histogram()?;
+    let mut begun = Instant::now();
+    while begun < until {
+        worker.call().await?;
+        let ended = Instant::now();
+        latency.saturating_record(micros(ended - begun));
+        begun = ended;
+    }
+    Ok(latency)
+}
+
+/// Whole microseconds.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

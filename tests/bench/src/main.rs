@@ -1,0 +1,66 @@
+//! `concord-bench`: how fast Concord is, beside what it could be.
+//!
+//! Each row of the table is a figure of the service and a *yardstick*: the least
+//! work that could give the same answer, on the same machine, measured in the
+//! same run, turn by turn. What counts is the ratio of the two; the figures
+//! alone say more about the machine.
+//!
+//! - What is measured: [`rows`], one module each; [`sample`] is the client that
+//!   they create and read.
+//! - What it is measured against: [`yardsticks`]; [`statements`] records what a
+//!   call does in the database, for a yardstick to do the same.
+//! - How: [`load`] keeps calls in flight, [`measure`] alternates, [`report`]
+//!   tells.
+//! - On what: [`service`], [`databases`], [`postgres`].
+//!
+//! It never fails for a figure: a target that is missed is told, and no more.
+
+mod cli;
+mod databases;
+mod load;
+mod measure;
+mod output;
+mod postgres;
+mod report;
+mod rows;
+mod sample;
+mod service;
+mod statements;
+mod yardsticks;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::Cli;
+use databases::Databases;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = tokio::select! {
+        ended = run(&cli) => ended,
+        // Here, so that the throw-away server goes with us.
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(format_args!("concord-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<()> {
+    let (plan, rows) = (cli.plan(), cli.rows());
+    let databases = Databases::start(&cli.engines()).await?;
+    let mut lines = Vec::new();
+    for row in rows {
+        for engine in cli.engines() {
+            lines.extend(row.measure(&plan, &databases, engine).await?);
+        }
+    }
+    output::line(if cli.json { report::json(&plan, &lines)? } else { report::table(&lines) })?;
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Measuring a figure and its yardstick turn by turn, so that whatever else the
+//! machine does falls on both.
+
+use std::time::Duration;
+
+use hdrhistogram::{CreationError, Histogram};
+use serde::Serialize;
+
+use crate::output;
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How often each takes its turn.
+    pub(crate) rounds: u32,
+    /// How long a turn is.
+    pub(crate) turn: Duration,
+    /// What comes before the first turn and is not counted.
+    pub(crate) warm_up: Duration,
+    /// How many clients a practice has that is read from.
+    pub(crate) clients: usize,
+}
+
+/// Latencies in microseconds, to three digits, of up to a minute.
+pub(crate) fn new_histogram() -> Result<Histogram<u64>, CreationError> {
+    Histogram::new_with_max(60_000_000, 3)
+}
+
+/// What one turn has shown.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    per_second: f64,
+    latency: Histogram<u64>,
+}
+
+impl Sample {
+    /// Of calls with these latencies, made within `elapsed`.
+    pub(crate) fn new(latency: Histogram<u64>, elapsed: Duration) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "calls of seconds")]
+        let calls = latency.len() as f64;
+        Self { per_second: calls / elapsed.as_secs_f64(), latency }
+    }
+}
+
+/// The median of some values, and how far they spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Of values in any order; all zeros when there are none.
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or_default();
+        let last = values.len().saturating_sub(1);
+        let median = f64::midpoint(at(last / 2), at(values.len() / 2));
+        Self { median, min: at(0), max: at(last) }
+    }
+}
+
+/// All turns of one side.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Series {
+    pub(crate) per_second: Spread,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
+impl Series {
+    fn of(samples: &[Sample]) -> anyhow::Result<Self> {
+        let mut latency = new_histogram()?;
+        for sample in samples {
+            latency.add(&sample.latency)?;
+        }
+        let rates = samples.iter().map(|sample| sample.per_second).collect();
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of a minute")]
+        let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0;
+        Ok(Self { per_second: Spread::of(rates), p50_ms: at(0.5), p99_ms: at(0.99) })
+    }
+}
+
+/// A figure beside its yardstick.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Compared {
+    pub(crate) figure: Series,
+    pub(crate) yardstick: Series,
+    /// Of the turns of each round.
+    pub(crate) ratio: Spread,
+}
+
+/// Lets `figure` and `yardstick` take turns. Each is told how long to go on.
+pub(crate) async fn alternate(
+    plan: &Plan,
+    what: &str,
+    mut figure: impl AsyncFnMut(Duration) -> anyhow::Result<Sample>,
+    mut yardstick: impl AsyncFnMut(Duration) -> anyhow::Result<Sample>,
+) -> anyhow::Result<Compared> {
+    figure(plan.warm_up).await?;
+    yardstick(plan.warm_up).await?;
+    let (mut figures, mut yardsticks, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=plan.rounds {
+        // The first turn changes sides: neither always has the other's aftermath.
+        let (shown, standard) = if round % 2 == 1 {
+            let shown = figure(plan.turn).await?;
+            (shown, yardstick(plan.turn).await?)
+        } else {
+            let standard = yardstick(plan.turn).await?;
+            (figure(plan.turn).await?, standard)
+        };
+        let ratio = shown.per_second / standard.per_second;
+        output::note(format_args!(
+            "{what}: round {round} of {}: {:.0}/s beside {:.0}/s, {ratio:.2}",
+            plan.rounds, shown.per_second, standard.per_second
+        ));
+        ratios.push(ratio);
+        figures.push(shown);
+        yardsticks.push(standard);
+    }
+    Ok(Compared {
+        figure: Series::of(&figures)?,
+        yardstick: Series::of(&yardsticks)?,
+        ratio: Spread::of(ratios),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let spread = |values: &[f64]| Spread::of(values.to_vec());
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), Spread { median: 2.5, min: 1.0, max: 4.0 });
+        assert_eq!(spread(&[7.0]), Spread { median: 7.0, min: 7.0, max: 7.0 });
+        assert_eq!(spread(&[]), Spread::default());
+    }
+
+    #[tokio::test]
+    async fn sides_take_turns_and_the_first_turn_changes() {
+        let turns = std::cell::RefCell::new(String::new());
+        let take = |name: char| {
+            turns.borrow_mut().push(name);
+            Ok(Sample { per_second: 1.0, latency: new_histogram()? })
+        };
+        let plan = Plan { rounds: 3, turn: Duration::ZERO, warm_up: Duration::ZERO, clients: 0 };
+        let compared = alternate(&plan, "", async |_| take('f'), async |_| take('y')).await;
+        assert_eq!(turns.into_inner(), "fyfyyffy");
+        assert_eq!(compared.unwrap().ratio, Spread { median: 1.0, min: 1.0, max: 1.0 });
+    }
+}

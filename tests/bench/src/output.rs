@@ -1,0 +1,17 @@
+//! Where the program writes: the report to standard output, remarks for the
+//! person at the terminal to standard error.
+
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
+
+/// Writes a line of the report.
+pub(crate) fn line(text: impl Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
+
+/// Writes a remark. One that cannot be written is not worth failing for.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,157 @@
+//! The report: a table for people, which is Markdown too, or JSON.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    databases::Engine,
+    measure::{Compared, Plan, Series},
+};
+
+/// One line of the report.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Line {
+    pub(crate) row: &'static str,
+    pub(crate) database: Engine,
+    pub(crate) in_flight: usize,
+    /// Statements of one call, beside BEGIN and COMMIT.
+    pub(crate) statements: usize,
+    pub(crate) yardstick_name: &'static str,
+    #[serde(flatten)]
+    pub(crate) compared: Compared,
+    /// What the ratio is to reach.
+    pub(crate) target: f64,
+}
+
+impl Line {
+    fn met(&self) -> bool {
+        self.compared.ratio.median >= self.target
+    }
+
+    fn cells(&self) -> [String; 11] {
+        let Compared { figure, yardstick, ratio } = &self.compared;
+        [
+            self.row.to_owned(),
+            self.database.to_string(),
+            self.in_flight.to_string(),
+            self.statements.to_string(),
+            rate(figure),
+            latency(figure),
+            self.yardstick_name.to_owned(),
+            rate(yardstick),
+            latency(yardstick),
+            format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.min, ratio.max),
+            format!("≥ {}: {}", self.target, if self.met() { "met" } else { "not met" }),
+        ]
+    }
+}
+
+const HEADINGS: [&str; 11] = [
+    "Row",
+    "Database",
+    "In flight",
+    "Statements",
+    "Calls/s",
+    "p50, p99 ms",
+    "Yardstick",
+    "Its calls/s",
+    "p50, p99 ms",
+    "Ratio",
+    "Target",
+];
+
+fn rate(series: &Series) -> String {
+    let rate = series.per_second;
+    format!("{:.0} ({:.0}–{:.0})", rate.median, rate.min, rate.max)
+}
+
+fn latency(series: &Series) -> String {
+    format!("{:.2}, {:.2}", series.p50_ms, series.p99_ms)
+}
+
+/// A table: medians, with the least and the greatest in brackets.
+pub(crate) fn table(lines: &[Line]) -> String {
+    let mut rows = vec![HEADINGS.map(ToOwned::to_owned)];
+    rows.extend(lines.iter().map(Line::cells));
+    let mut widths = [3; HEADINGS.len()];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let pad = |row: &[String; 11], fill: char| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| {
+            let missing = width.saturating_sub(cell.chars().count());
+            format!("{cell}{}", fill.to_string().repeat(missing))
+        });
+        format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
+    };
+    let mut text: Vec<String> = rows.iter().map(|row| pad(row, ' ')).collect();
+    text.insert(1, pad(&[const { String::new() }; 11], '-'));
+    text.join("\n")
+}
+
+/// All that is known, for a program.
+pub(crate) fn json(plan: &Plan, lines: &[Line]) -> anyhow::Result<String> {
+    let mut rows = Vec::with_capacity(lines.len());
+    for line in lines {
+        let mut row = serde_json::to_value(line)?;
+        if let Some(fields) = row.as_object_mut() {
+            fields.insert("met".to_owned(), line.met().into());
+        }
+        rows.push(row);
+    }
+    let report =
+        json!({ "rounds": plan.rounds, "turn_seconds": plan.turn.as_secs_f64(), "rows": rows });
+    Ok(serde_json::to_string_pretty(&report)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Spread;
+
+    fn line(ratio: f64) -> Line {
+        let spread = |median| Spread { median, min: median - 0.1, max: median + 0.1 };
+        let series = Series { per_second: spread(1_000.0), p50_ms: 1.5, p99_ms: 3.25 };
+        Line {
+            row: "get-client",
+            database: Engine::Sqlite,
+            in_flight: 16,
+            statements: 2,
+            yardstick_name: "echo",
+            compared: Compared { figure: series.clone(), yardstick: series, ratio: spread(ratio) },
+            target: 0.5,
+        }
+    }
+
+    #[test]
+    fn a_line_says_whether_its_target_is_met() {
+        assert!(table(&[line(0.5)]).contains("≥ 0.5: met"));
+        assert!(table(&[line(0.49)]).contains("≥ 0.5: not met"));
+        assert!(table(&[line(0.5)]).contains("0.50 (0.40–0.60)"));
+    }
+
+    #[test]
+    fn the_columns_of_a_table_are_aligned() {
+        let table = table(&[line(0.5), line(12.5)]);
+        let widths: Vec<usize> = table.lines().map(|line| line.chars().count()).collect();
+        assert_eq!(widths.len(), 4);
+        assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{table}");
+    }
+
+    #[test]
+    fn json_has_the_figures_flat() {
+        let plan = crate::measure::Plan {
+            rounds: 3,
+            turn: std::time::Duration::from_secs(1),
+            warm_up: std::time::Duration::ZERO,
+            clients: 0,
+        };
+        let report: serde_json::Value =
+            serde_json::from_str(&json(&plan, &[line(0.6)]).unwrap()).unwrap();
+        assert_eq!(report["rows"][0]["database"], "sqlite");
+        assert_eq!(report["rows"][0]["met"], true);
+        assert_eq!(report["rows"][0]["figure"]["p99_ms"], 3.25);
+    }
+}

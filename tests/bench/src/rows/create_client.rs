@@ -1,0 +1,124 @@
+//! `CreateClient`, beside the statements that it runs: by pgbench on PostgreSQL,
+//! with as many in flight; on SQLite with one commit for each call, which is what
+//! the service saves by sharing commits.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::{
+    databases::{Databases, Engine},
+    load::{Worker, closed_loop},
+    measure::{Compared, Plan, Sample, alternate},
+    report::Line,
+    sample::{self, Novelty},
+    service::{Clients, Service},
+    statements::{Recorder, Template},
+    yardsticks::{commits::Commits, pgbench::Pgbench},
+};
+
+/// The names of the databases of the service and of its yardstick.
+const OURS: &str = "create_client";
+const YARDSTICK: &str = "create_client_yardstick";
+
+pub(super) async fn measure(
+    plan: &Plan,
+    databases: &Databases,
+    engine: Engine,
+) -> anyhow::Result<Vec<Line>> {
+    let template = record(databases, engine).await?;
+    let service = Service::start(databases.fresh(engine, OURS).await?).await?;
+    let bench = Bench { plan, databases, template, clients: service.clients().await? };
+    let lines = match engine {
+        Engine::Sqlite => vec![bench.on_sqlite(16).await?],
+        Engine::Postgres => {
+            let mut pgbench = Pgbench::new(YARDSTICK, &bench.template)?;
+            let many = bench.on_postgres(&mut pgbench, 16).await?;
+            vec![many, bench.on_postgres(&mut pgbench, 1).await?]
+        }
+    };
+    service.stop().await?;
+    Ok(lines)
+}
+
+/// Makes the yardstick's tables by starting the service on them once, and
+/// records what a call does there.
+async fn record(databases: &Databases, engine: Engine) -> anyhow::Result<Template> {
+    let recorder = Recorder::default();
+    let database = databases.fresh(engine, YARDSTICK).await?;
+    let service = Service::start(recorder.hear(database)).await?;
+    let mut caller = Caller { clients: service.clients().await?.pop().context("no connection")? };
+    let recordings = recorder.record(async || caller.create().await).await?;
+    service.stop().await?;
+    Template::of(&recordings)
+}
+
+struct Bench<'a> {
+    plan: &'a Plan,
+    databases: &'a Databases,
+    template: Template,
+    clients: Vec<Clients>,
+}
+
+impl Bench<'_> {
+    async fn on_sqlite(&self, in_flight: usize) -> anyhow::Result<Line> {
+        let url = self.databases.sqlite_url(YARDSTICK);
+        let commits = Commits::open(&url, self.template.clone()).await?;
+        let yardstick = async |time| commits.turn(time).await;
+        let compared = self.compare(Engine::Sqlite, in_flight, yardstick).await?;
+        Ok(self.line(Engine::Sqlite, in_flight, "one commit per call", compared, 2.0))
+    }
+
+    async fn on_postgres(&self, pgbench: &mut Pgbench, in_flight: usize) -> anyhow::Result<Line> {
+        let cluster = self.databases.cluster()?;
+        let yardstick = async |time| pgbench.turn(cluster, in_flight, time).await;
+        let compared = self.compare(Engine::Postgres, in_flight, yardstick).await?;
+        Ok(self.line(Engine::Postgres, in_flight, "pgbench, prepared", compared, 0.6))
+    }
+
+    async fn compare(
+        &self,
+        engine: Engine,
+        in_flight: usize,
+        yardstick: impl AsyncFnMut(Duration) -> anyhow::Result<Sample>,
+    ) -> anyhow::Result<Compared> {
+        let clients = self.clients.iter().cycle().take(in_flight).cloned();
+        let callers: Vec<Caller> = clients.map(|clients| Caller { clients }).collect();
+        let what = format!("create-client on {engine}, {in_flight} in flight");
+        let ours = async |time| closed_loop(&callers, time).await;
+        alternate(self.plan, &what, ours, yardstick).await
+    }
+
+    fn line(
+        &self,
+        database: Engine,
+        in_flight: usize,
+        yardstick_name: &'static str,
+        compared: Compared,
+        target: f64,
+    ) -> Line {
+        let (row, statements) = ("create-client", self.template.steps.len());
+        Line { row, database, in_flight, statements, yardstick_name, compared, target }
+    }
+}
+
+/// Creates one client after the other.
+#[derive(Clone)]
+struct Caller {
+    clients: Clients,
+}
+
+impl Caller {
+    async fn create(&mut self) -> anyhow::Result<Novelty> {
+        let novelty = Novelty::next();
+        let answer = self.clients.create_client(sample::request(&novelty)).await?;
+        answer.into_inner().client.context("an answer without its client")?;
+        Ok(novelty)
+    }
+}
+
+impl Worker for Caller {
+    async fn call(&mut self) -> anyhow::Result<()> {
+        self.create().await.map(drop)
+    }
+}

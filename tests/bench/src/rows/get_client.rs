@@ -1,0 +1,123 @@
+//! `GetClient` by id, beside a bare tonic server that gives the same answer from
+//! memory to the same callers.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use shared::pb::records::{GetClientRequest, GetClientResponse};
+
+use crate::{
+    databases::{Databases, Engine},
+    load::{Worker, closed_loop},
+    measure::{Plan, Sample, alternate},
+    report::Line,
+    sample::{self, Novelty},
+    service::{self, Clients, Service},
+    statements::Recorder,
+    yardsticks::echo::Echo,
+};
+
+/// Calls in flight: enough to saturate two cores.
+const IN_FLIGHT: usize = 16;
+
+pub(super) async fn measure(
+    plan: &Plan,
+    databases: &Databases,
+    engine: Engine,
+) -> anyhow::Result<Vec<Line>> {
+    let database = databases.fresh(engine, "get_client").await?;
+    let recorder = Recorder::default();
+    let heard = Service::start(recorder.hear(database.clone())).await?;
+    let Practice { ids, answer, statements } = fill(plan, &heard, &recorder).await?;
+    heard.stop().await?;
+
+    let service = Service::start(database).await?;
+    let echo = Echo::start(answer).await?;
+    let callers = callers(&service.clients().await?, &ids);
+    let echo_callers = callers_of_echo(&echo, &ids).await?;
+    let what = format!("get-client on {engine}");
+    let turn = async |time: Duration| turn(&callers, time).await;
+    let echo_turn = async |time: Duration| self::turn(&echo_callers, time).await;
+    let compared = alternate(plan, &what, turn, echo_turn).await?;
+    service.stop().await?;
+    Ok(vec![Line {
+        row: "get-client",
+        database: engine,
+        in_flight: IN_FLIGHT,
+        statements,
+        yardstick_name: "bare tonic echo",
+        compared,
+        target: match engine {
+            Engine::Sqlite => 0.5,
+            Engine::Postgres => 0.25,
+        },
+    }])
+}
+
+async fn turn(callers: &[Caller], time: Duration) -> anyhow::Result<Sample> {
+    closed_loop(callers, time).await
+}
+
+/// A practice with clients.
+struct Practice {
+    ids: Arc<[String]>,
+    /// What is answered for one of them.
+    answer: GetClientResponse,
+    /// How many statements that takes.
+    statements: usize,
+}
+
+async fn fill(plan: &Plan, service: &Service, recorder: &Recorder) -> anyhow::Result<Practice> {
+    let clients = service.clients().await?;
+    let clients = clients.iter().cycle().take(plan.clients).cloned();
+    let created = stream::iter(clients.map(create)).buffer_unordered(IN_FLIGHT);
+    let ids: Vec<String> = created.try_collect().await?;
+    let client = ids.first().context("a practice without clients")?;
+    let mut caller = service.clients().await?.pop().context("no connection")?;
+    let get = async || {
+        let request = GetClientRequest { client: client.clone() };
+        Ok(caller.get_client(request).await?.into_inner())
+    };
+    let [recording, _] = recorder.record(get).await?;
+    let statements = recording.statements.len();
+    Ok(Practice { ids: ids.into(), answer: recording.made_with, statements })
+}
+
+async fn create(mut clients: Clients) -> anyhow::Result<String> {
+    let created = clients.create_client(sample::request(&Novelty::next())).await?.into_inner();
+    Ok(created.client.context("an answer without its client")?.id)
+}
+
+/// Reads client after client, beginning at one of its own.
+#[derive(Clone)]
+struct Caller {
+    clients: Clients,
+    ids: Arc<[String]>,
+    next: usize,
+}
+
+impl Worker for Caller {
+    async fn call(&mut self) -> anyhow::Result<()> {
+        let id = self.ids.get(self.next % self.ids.len()).context("a practice without clients")?;
+        let answer = self.clients.get_client(GetClientRequest { client: id.clone() }).await?;
+        answer.into_inner().client.context("an answer without its client")?;
+        self.next += 1;
+        Ok(())
+    }
+}
+
+fn callers(clients: &[Clients], ids: &Arc<[String]>) -> Vec<Caller> {
+    let callers = clients.iter().cycle().take(IN_FLIGHT).enumerate();
+    let apart = ids.len() / IN_FLIGHT;
+    let caller = |(n, clients): (usize, &Clients)| Caller {
+        clients: clients.clone(),
+        ids: Arc::clone(ids),
+        next: n * apart,
+    };
+    callers.map(caller).collect()
+}
+
+async fn callers_of_echo(echo: &Echo, ids: &Arc<[String]>) -> anyhow::Result<Vec<Caller>> {
+    Ok(callers(&service::clients(echo.url()).await?, ids))
+}

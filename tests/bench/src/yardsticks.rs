@@ -1,0 +1,5 @@
+//! The least work that could give the same answer.
+
+pub(crate) mod commits;
+pub(crate) mod echo;
+pub(crate) mod pgbench;

@@ -1,0 +1,71 @@
+//! The statements of a call on SQLite, one transaction after the other, with one
+//! commit for each: through the same driver, with the same durability.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::{
+    load::micros,
+    measure::{Sample, new_histogram},
+    statements::Template,
+};
+
+/// The one connection, and what it does again and again.
+#[derive(Debug)]
+pub(crate) struct Commits {
+    connection: DatabaseConnection,
+    template: Template,
+}
+
+impl Commits {
+    /// Opens a database that has the tables already.
+    pub(crate) async fn open(url: &str, template: Template) -> anyhow::Result<Self> {
+        let mut options = ConnectOptions::new(url);
+        options.max_connections(1).sqlx_logging(false).map_sqlx_sqlite_opts(|options| {
+            // As the service sets them.
+            options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+        });
+        Ok(Self { connection: Database::connect(options).await?, template })
+    }
+
+    /// One transaction after the other for so long.
+    pub(crate) async fn turn(&self, time: Duration) -> anyhow::Result<Sample> {
+        let (mut latency, started) = (new_histogram()?, Instant::now());
+        let mut begun = started;
+        while begun < started + time {
+            self.transaction().await?;
+            let ended = Instant::now();
+            latency.saturating_record(micros(ended - begun));
+            begun = ended;
+        }
+        Ok(Sample::new(latency, started.elapsed()))
+    }
+
+    async fn transaction(&self) -> anyhow::Result<()> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx = self.connection.begin_with_options(options).await?;
+        let mut given = self.template.given();
+        for step in &self.template.steps {
+            let statement = step.fill(&given);
+            if !step.returns_rows() {
+                tx.execute_raw(statement).await?;
+                continue;
+            }
+            let rows = tx.query_all_raw(statement).await?;
+            if step.returns_number() {
+                let row = rows.first().context("no number was given")?;
+                given.number = row.try_get("", "seq")?;
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+}
