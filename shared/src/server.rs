@@ -12,7 +12,8 @@ use tonic::{
     service::{Routes, RoutesBuilder},
     transport::{Server, server::TcpIncoming},
 };
-use tonic_health::server::HealthReporter;
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_reflection::server::Builder;
 
 use crate::{caller::Credentials, pb};
 use gate::GateLayer;
@@ -49,21 +50,36 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, std::io::Error> {
     })
 }
 
+/// Services, with the names under which health and reflection tell of them.
+#[derive(Debug, Default)]
+pub struct Services {
+    /// The services.
+    pub routes: RoutesBuilder,
+    /// Their full names, such as `concord.records.v1.ClientService`.
+    pub names: Vec<&'static str>,
+}
+
 /// Serves `services` until `stop` is cancelled, then drains: health says
 /// `NOT_SERVING`, no new call is taken, and calls under way come to their end.
 pub async fn serve(
     listener: TcpListener,
-    services: RoutesBuilder,
-    health: HealthReporter,
+    services: Services,
     credentials: Credentials,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let routes = with_standard_services(services, health.clone())?;
+    let Services { routes, names } = services;
+    let health = HealthReporter::new();
+    for name in &names {
+        health.set_service_status(*name, ServingStatus::Serving).await;
+    }
+    let routes = with_standard_services(routes, health.clone(), &names)?;
     let stopped = {
         let stop = stop.clone();
         async move {
             stop.cancelled().await;
-            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+            for name in names.into_iter().chain([""]) {
+                health.set_service_status(name, ServingStatus::NotServing).await;
+            }
         }
     };
     // Not at the builder, which sets it only on connections that it accepts itself.
@@ -91,11 +107,17 @@ pub async fn serve(
 fn with_standard_services(
     mut services: RoutesBuilder,
     health: HealthReporter,
+    names: &[&'static str],
 ) -> Result<Routes, ServeError> {
     let reflection = || {
-        tonic_reflection::server::Builder::configure()
+        let builder = Builder::configure()
             .register_encoded_file_descriptor_set(pb::PUBLIC_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that a caller who reflects can read the details of an error.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
+        // The descriptors are those of both services: this server has its own.
+        let standard = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
+        names.iter().copied().chain(standard).fold(builder, Builder::with_service_name)
     };
     let health = tonic_health::server::HealthService::from_health_reporter(health);
     services

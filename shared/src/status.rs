@@ -145,6 +145,13 @@ impl Refusal {
         self
     }
 
+    /// The same refusal of fields, with those of `more` beside its own.
+    #[must_use]
+    pub fn and(mut self, more: Violations) -> Self {
+        self.0.violations.extend(more.into_vec());
+        Self::invalid(self.0.violations)
+    }
+
     /// The reason.
     pub fn reason(&self) -> ErrorReason {
         self.0.reason

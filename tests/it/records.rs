@@ -188,13 +188,12 @@ async fn an_external_id_names_one_record(db: TestDb) {
 async fn a_contact_gives_a_person_a_place(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     manager.clients().create_client(company("ACME01", "Acme Limited")).await.unwrap();
-    let request =
-        CreatePersonRequest {
-            person: Some(new_person("Ann", "Smith")),
-            external_id: "P1".into(),
-            request_id: request_id(),
-            ..CreatePersonRequest::default()
-        };
+    let request = CreatePersonRequest {
+        person: Some(new_person("Ann", "Smith")),
+        external_id: "P1".into(),
+        request_id: request_id(),
+        ..CreatePersonRequest::default()
+    };
     let person = manager.persons().create_person(request).await.unwrap().into_inner();
     let person = person.person.unwrap();
     let role = ContactRole { role: Role::Director.into(), ..ContactRole::default() };

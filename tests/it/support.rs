@@ -1,5 +1,6 @@
 //! The vocabulary of the tests.
 
 pub(crate) mod caller;
+pub(crate) mod records;
 pub(crate) mod sample;
 pub(crate) mod servers;

@@ -32,6 +32,10 @@ pub(crate) enum Command {
     Import(ImportOptions),
     /// Listen to the changes that a product is told of
     Watch(WatchOptions),
+    /// Find clients and persons by name, reference or identifier
+    Find(FindOptions),
+    /// Show all about one client or person: history, contacts, links, changes
+    Show(ShowOptions),
 }
 
 #[derive(Args, Debug)]
@@ -267,6 +271,51 @@ pub(crate) struct WatchOptions {
     /// End when nothing has come for so long
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) until_idle: Option<u64>,
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+/// A kind of record that can be found by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NamedKind {
+    /// Businesses and individuals
+    Client,
+    /// Human beings
+    Person,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FindOptions {
+    /// Beginnings of words of a name, of today or another time, in any letter
+    /// case and without accents; or a whole client reference or identifier. At
+    /// least three letters or digits
+    #[arg(required = true, value_name = "WORDS")]
+    pub(crate) words: Vec<String>,
+    /// Only this kind of record
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<NamedKind>,
+    /// Also records that no product uses any longer, which wait for their removal
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Show at most this many
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowOptions {
+    /// The client or person: an id, or `ref:` and the client reference,
+    /// `company:` and the company number, `ext:PRODUCT/ACCOUNT/` and the
+    /// product's own id
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: String,
     #[command(flatten)]
     pub(crate) call: CallOptions,
 }

@@ -8,8 +8,9 @@ use shared::{
     pb::{
         imports::import_service_client::ImportServiceClient,
         records::{
-            change_service_client::ChangeServiceClient,
+            change_service_client::ChangeServiceClient, client_service_client::ClientServiceClient,
             connection_service_client::ConnectionServiceClient,
+            support_service_client::SupportServiceClient,
         },
     },
 };
@@ -107,6 +108,14 @@ impl Server {
 
     pub(crate) fn changes(&self) -> ChangeServiceClient<Wire> {
         ChangeServiceClient::new(self.wire.clone())
+    }
+
+    pub(crate) fn clients(&self) -> ClientServiceClient<Wire> {
+        ClientServiceClient::new(self.wire.clone())
+    }
+
+    pub(crate) fn support(&self) -> SupportServiceClient<Wire> {
+        SupportServiceClient::new(self.wire.clone())
     }
 
     pub(crate) fn import_calls(&self) -> ImportServiceClient<Wire> {

@@ -2,8 +2,10 @@
 
 mod connect;
 mod demo;
+mod find;
 mod import;
 mod serve;
+mod show;
 mod watch;
 
 use crate::cli::Command;
@@ -16,5 +18,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Connect(options) => connect::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Watch(options) => watch::run(options).await,
+        Command::Find(options) => find::run(options).await,
+        Command::Show(options) => show::run(options).await,
     }
 }

@@ -82,6 +82,7 @@ protocol_name! {
     shared::pb::records::Jurisdiction, "JURISDICTION_";
     shared::pb::records::RecordState, "RECORD_STATE_";
     shared::pb::records::Role, "ROLE_";
+    shared::pb::records::SearchMatch, "SEARCH_MATCH_";
     shared::pb::records::Timeline, "TIMELINE_";
 }
 
@@ -94,12 +95,14 @@ pub(crate) fn name<T: ProtocolName>(value: i32) -> String {
     )
 }
 
-fn origin(origin: &Origin) -> Value {
+/// Who made a change.
+pub(crate) fn origin(origin: &Origin) -> Value {
     let Origin { product, account, user, import_id } = origin;
     json!({ "product": product, "account": account, "user": user, "import_id": import_id })
 }
 
-fn client_json(client: &Client) -> Value {
+/// A client with its timelines.
+pub(crate) fn client_json(client: &Client) -> Value {
     json!({
         "id": client.id,
         "type": name::<shared::pb::records::ClientType>(client.r#type),
@@ -117,6 +120,7 @@ fn client_json(client: &Client) -> Value {
         "version": client.version,
         "create_time": client.create_time.as_ref().map(time),
         "update_time": client.update_time.as_ref().map(time),
+        "purge_time": client.purge_time.as_ref().map(time),
     })
 }
 
@@ -130,7 +134,8 @@ fn identifiers(identifiers: &ClientIdentifiers) -> Value {
     })
 }
 
-fn person_json(person: &Person) -> Value {
+/// A person with the timelines.
+pub(crate) fn person_json(person: &Person) -> Value {
     json!({
         "id": person.id,
         "name": person.name.as_ref().map(person_name),
@@ -145,6 +150,7 @@ fn person_json(person: &Person) -> Value {
         "version": person.version,
         "create_time": person.create_time.as_ref().map(time),
         "update_time": person.update_time.as_ref().map(time),
+        "purge_time": person.purge_time.as_ref().map(time),
     })
 }
 
@@ -153,7 +159,8 @@ fn person_name(name: &PersonName) -> Value {
     json!({ "title": title, "forename": forename, "middle_names": middle_names, "surname": surname })
 }
 
-fn contact_json(contact: &Contact) -> Value {
+/// A contact with its roles.
+pub(crate) fn contact_json(contact: &Contact) -> Value {
     json!({
         "id": contact.id,
         "client_id": contact.client_id,
@@ -191,6 +198,7 @@ fn entry(entry: &Entry) -> Value {
         "active_from": entry.active_from,
         "active_to": entry.active_to,
         "status": name::<shared::pb::records::EntryStatus>(entry.status),
+        "etag": entry.etag,
     })
 }
 

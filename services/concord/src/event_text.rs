@@ -34,7 +34,8 @@ pub(crate) fn record_name(client: Option<&Client>, person: Option<&Person>) -> O
     registered.or_else(|| person?.name.as_ref().map(full_name))
 }
 
-fn full_name(name: &PersonName) -> String {
+/// The parts of a name in their order.
+pub(crate) fn full_name(name: &PersonName) -> String {
     let PersonName { title, forename, middle_names, surname } = name;
     let parts = [title, forename, middle_names, surname].map(String::as_str);
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
@@ -55,7 +56,7 @@ fn about(client: Option<&Client>, contacts: &[Contact]) -> String {
 }
 
 /// An instant to the second, `2026-03-01 09:30:00Z`.
-fn seconds(instant: &prost_types::Timestamp) -> String {
+pub(crate) fn seconds(instant: &prost_types::Timestamp) -> String {
     let text = time(instant);
     let whole = text.split('.').next().unwrap_or_default();
     format!("{}Z", whole.replace('T', " "))

@@ -1,15 +1,15 @@
 //! `concord`: one client record for every product of an accountancy practice.
 //!
 //! The program serves both services, shows them at work, and calls them: it
-//! connects products, brings a practice over from CSV files, and listens to the
-//! feed of changes.
+//! connects products, brings a practice over from CSV files, listens to the feed
+//! of changes, finds records, and shows all about one.
 //!
 //! - What there is to do: [`cli`], and one module for each of the [`commands`].
 //! - Reading and packing CSV files: [`csv_source`], [`batches`].
 //! - Talking to the services: [`client`], [`retry`], [`refused`], [`transfer`]
 //!   (an import), [`failures`], [`feed`] (the changes).
 //! - Talking to people: [`output`], [`progress`], [`report`], [`event_text`],
-//!   [`event_json`].
+//!   [`event_json`], [`found`] (a search), [`record_page`] (one record).
 //! - Running the services in this process: [`pair`], [`stop`].
 
 mod batches;
@@ -21,9 +21,11 @@ mod event_json;
 mod event_text;
 mod failures;
 mod feed;
+mod found;
 mod output;
 mod pair;
 mod progress;
+mod record_page;
 mod refused;
 mod report;
 mod retry;

@@ -7,12 +7,11 @@ use shared::{
     caller::{Credentials, InsecureAddress},
     db::Database,
     pb::imports::import_service_server::ImportServiceServer,
-    server::{self, ServeError},
+    server::{self, ServeError, Services},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::{Routes, RoutesBuilder};
-use tonic_health::server::HealthReporter;
+use tonic::server::NamedService;
 
 use crate::{
     config::ImportsConfig, grpc::ImportsApi, migrations::Migrator, records_client::RecordsClient,
@@ -76,20 +75,18 @@ impl Application {
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { listener, address, credentials, imports, worker } = self;
         tracing::info!(%address, "imports service listening");
-        let health = HealthReporter::new();
-        health.set_serving::<ImportServiceServer<ImportsApi>>().await;
-        let mut services: RoutesBuilder = Routes::builder();
-        services.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
+        let mut services = Services::default();
+        services.routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
+        services.names.push(ImportServiceServer::<ImportsApi>::NAME);
         let working = tokio::spawn(worker.run(imports.stop.clone()));
         let stopping = {
-            let (stop, health, imports) = (stop.clone(), health.clone(), imports.stop.clone());
+            let (stop, imports) = (stop.clone(), imports.stop.clone());
             tokio::spawn(async move {
                 stop.cancelled().await;
-                health.set_not_serving::<ImportServiceServer<ImportsApi>>().await;
                 imports.cancel();
             })
         };
-        let served = server::serve(listener, services, health, credentials, stop).await;
+        let served = server::serve(listener, services, credentials, stop).await;
         // Also when serving broke.
         imports.stop.cancel();
         stopping.abort();

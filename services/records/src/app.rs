@@ -16,15 +16,11 @@ use shared::{
             support_service_server::SupportServiceServer,
         },
     },
-    server::{self, ServeError},
+    server::{self, ServeError, Services},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    service::{Routes, RoutesBuilder},
-};
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic::{server::NamedService, service::Routes};
 
 use crate::{
     config::RecordsConfig,
@@ -38,7 +34,7 @@ use crate::{
 /// The largest message that the imports service may send: a chunk.
 const MAX_CHUNK_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// The services whose health is told by name.
+/// The services, by their full names.
 const SERVICES: [&str; 7] = [
     ConnectionServiceServer::<Api>::NAME,
     ClientServiceServer::<Api>::NAME,
@@ -113,20 +109,16 @@ impl Application {
         let sequencer = tokio::spawn(sequencer::run(records.feed.clone()));
         let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
         let jobs = tokio::spawn(jobs::run(records.clone()));
-        let health = HealthReporter::new();
-        let services = services(&records, &health).await;
+        let services = services(&records);
         // Streams end with the feed, or the drain would wait for them.
         let drop_guard = feed_stop.clone().drop_guard();
         let streams = async {
             stop.cancelled().await;
-            for name in SERVICES {
-                health.set_service_status(name, ServingStatus::NotServing).await;
-            }
             feed_stop.cancel();
             std::future::pending::<()>().await;
         };
         let served = tokio::select! {
-            served = server::serve(listener, services, health.clone(), credentials, stop.clone()) => served,
+            served = server::serve(listener, services, credentials, stop.clone()) => served,
             () = streams => Ok(()),
         };
         drop(drop_guard);
@@ -137,13 +129,13 @@ impl Application {
     }
 }
 
-async fn services(records: &Records, health: &HealthReporter) -> RoutesBuilder {
+fn services(records: &Records) -> Services {
     let api = Api::new(records.clone());
     let ingest = IngestServiceServer::new(api.clone())
         .max_decoding_message_size(MAX_CHUNK_BYTES)
         .max_encoding_message_size(MAX_CHUNK_BYTES);
-    let mut services = Routes::builder();
-    services
+    let mut routes = Routes::builder();
+    routes
         .add_service(ConnectionServiceServer::new(api.clone()))
         .add_service(ClientServiceServer::new(api.clone()))
         .add_service(PersonServiceServer::new(api.clone()))
@@ -152,8 +144,5 @@ async fn services(records: &Records, health: &HealthReporter) -> RoutesBuilder {
         .add_service(ChangeServiceServer::new(api.clone()))
         .add_service(SupportServiceServer::new(api))
         .add_service(ingest);
-    for name in SERVICES {
-        health.set_service_status(name, ServingStatus::Serving).await;
-    }
-    services
+    Services { routes, names: SERVICES.to_vec() }
 }

@@ -29,8 +29,10 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// Each once, in the order of the table.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        if self.rows.is_empty() { Row::value_variants().to_vec() } else { self.rows.clone() }
+        let wanted = |row: &&Row| self.rows.is_empty() || self.rows.contains(row);
+        Row::value_variants().iter().filter(wanted).copied().collect()
     }
 
     pub(crate) fn engines(&self) -> Vec<Engine> {
@@ -64,7 +66,8 @@ mod tests {
     fn everything_is_measured_unless_rows_are_named() {
         let rows = |arguments: &[&str]| Cli::try_parse_from(arguments).map(|cli| cli.rows());
         assert_eq!(rows(&["concord-bench"]).unwrap(), Row::value_variants());
-        assert_eq!(rows(&["concord-bench", "get-client"]).unwrap(), [Row::GetClient]);
+        let twice = ["concord-bench", "get-client", "get-client"];
+        assert_eq!(rows(&twice).unwrap(), [Row::GetClient]);
         assert!(rows(&["concord-bench", "get-clients"]).is_err());
     }
 }

@@ -30,7 +30,12 @@ mod yardsticks;
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Parser as _;
+use tokio::signal::{
+    ctrl_c,
+    unix::{SignalKind, signal},
+};
 
 use cli::Cli;
 use databases::Databases;
@@ -40,8 +45,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = tokio::select! {
         ended = run(&cli) => ended,
-        // Here, so that the throw-away server goes with us.
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        interrupted = interrupted() => interrupted,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,4 +67,14 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     output::line(if cli.json { report::json(&plan, &lines)? } else { report::table(&lines) })?;
     Ok(())
+}
+
+/// Waits for the wish to end: heard, so that the throw-away server goes with us.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        heard = ctrl_c() => heard?,
+        _ = terminate.recv() => {}
+    }
+    bail!("interrupted")
 }

@@ -8,7 +8,7 @@ use shared::pb::{
         client_service_client::ClientServiceClient,
         connection_service_client::ConnectionServiceClient,
         contact_service_client::ContactServiceClient, history_service_client::HistoryServiceClient,
-        person_service_client::PersonServiceClient,
+        person_service_client::PersonServiceClient, support_service_client::SupportServiceClient,
     },
 };
 use tonic::{
@@ -98,6 +98,10 @@ impl Caller {
 
     pub(crate) fn history(&self) -> HistoryServiceClient<Service> {
         HistoryServiceClient::new(self.service())
+    }
+
+    pub(crate) fn support(&self) -> SupportServiceClient<Service> {
+        SupportServiceClient::new(self.service())
     }
 
     pub(crate) fn changes(&self) -> ChangeServiceClient<Service> {

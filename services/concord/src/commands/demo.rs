@@ -68,8 +68,7 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<u8> {
 async fn start(options: &DemoOptions, folder: &Path) -> anyhow::Result<Vec<Running>> {
     let clock = Clock::system(Tz::Europe__London);
     let database = |file| DatabaseSettings::new(format!("sqlite:{}", folder.join(file).display()));
-    let config =
-        RecordsConfig::new(options.records_listen, database("records.db"), clock.clone());
+    let config = RecordsConfig::new(options.records_listen, database("records.db"), clock.clone());
     let records = pair::start_records(config).await?;
     let (listen, database) = (options.imports_listen, database("imports.db"));
     let config = ImportsConfig::new(listen, database, records.url(), clock);

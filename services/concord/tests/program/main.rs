@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 
 mod commands;
+mod crashes;
+mod finding;
 mod lifecycle;
 mod practice;
 mod running;

@@ -20,8 +20,8 @@ use shared::{
             ingest_service_server::{IngestService, IngestServiceServer},
         },
         records::{
-            ConnectProductRequest, ConnectProductResponse, Connection, ListConnectionsRequest,
-            ListConnectionsResponse,
+            ConnectProductRequest, ConnectProductResponse, Connection, DisconnectProductRequest,
+            DisconnectProductResponse, ListConnectionsRequest, ListConnectionsResponse,
             connection_service_server::{ConnectionService, ConnectionServiceServer},
         },
     },
@@ -159,6 +159,13 @@ impl ConnectionService for Double {
         &self,
         _: Request<ConnectProductRequest>,
     ) -> Result<Response<ConnectProductResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn disconnect_product(
+        &self,
+        _: Request<DisconnectProductRequest>,
+    ) -> Result<Response<DisconnectProductResponse>, Status> {
         Err(Status::unimplemented("not needed"))
     }
 

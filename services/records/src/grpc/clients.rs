@@ -45,8 +45,8 @@ impl ClientService for Api {
             &request,
             &request.request_id,
             request.validate_only,
-        )?;
-        let command = command(request).map_err(Refusal::from)?;
+        );
+        let (intent, command) = parse::both(intent, command(request))?;
         Ok(Response::new(self.records.create_client(caller, intent, command).await?))
     }
 
@@ -101,8 +101,8 @@ impl ClientService for Api {
             &request,
             &request.request_id,
             request.validate_only,
-        )?;
-        let command = update::client(request).map_err(Refusal::from)?;
+        );
+        let (intent, command) = parse::both(intent, update::client(request))?;
         Ok(Response::new(self.records.update_client(caller, intent, command).await?))
     }
 

@@ -42,8 +42,8 @@ impl ContactService for Api {
             &request,
             &request.request_id,
             request.validate_only,
-        )?;
-        let command = command(request).map_err(Refusal::from)?;
+        );
+        let (intent, command) = parse::both(intent, command(request))?;
         Ok(Response::new(self.records.create_contact(caller, intent, command).await?))
     }
 

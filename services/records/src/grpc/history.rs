@@ -47,7 +47,7 @@ macro_rules! respond {
 /// The intent of a request.
 macro_rules! intent {
     ($rpc:ident, $request:expr) => {
-        Intent::parse(Rpc::$rpc, &$request, &$request.request_id, $request.validate_only)?
+        Intent::parse(Rpc::$rpc, &$request, &$request.request_id, $request.validate_only)
     };
 }
 
@@ -71,8 +71,7 @@ impl HistoryService for Api {
     ) -> Result<Response<AddEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryAddEntry, request);
-        let command = add(request).map_err(Refusal::from)?;
+        let (intent, command) = parse::both(intent!(HistoryAddEntry, request), add(request))?;
         respond!(AddEntryResponse, self.records.change_history(caller, intent, command).await?)
     }
 
@@ -82,8 +81,10 @@ impl HistoryService for Api {
     ) -> Result<Response<CorrectEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryCorrectEntry, request).because(&request.reason);
-        let command = correct(request).map_err(Refusal::from)?;
+        let reason = request.reason.clone();
+        let (intent, command) =
+            parse::both(intent!(HistoryCorrectEntry, request), correct(request))?;
+        let intent = intent.because(&reason);
         respond!(CorrectEntryResponse, self.records.change_history(caller, intent, command).await?)
     }
 
@@ -93,8 +94,8 @@ impl HistoryService for Api {
     ) -> Result<Response<AddPastEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryAddPastEntry, request);
-        let command = add_past(request).map_err(Refusal::from)?;
+        let (intent, command) =
+            parse::both(intent!(HistoryAddPastEntry, request), add_past(request))?;
         respond!(AddPastEntryResponse, self.records.change_history(caller, intent, command).await?)
     }
 
@@ -104,8 +105,7 @@ impl HistoryService for Api {
     ) -> Result<Response<EndEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryEndEntry, request);
-        let command = end(request).map_err(Refusal::from)?;
+        let (intent, command) = parse::both(intent!(HistoryEndEntry, request), end(request))?;
         respond!(EndEntryResponse, self.records.change_history(caller, intent, command).await?)
     }
 
@@ -115,7 +115,7 @@ impl HistoryService for Api {
     ) -> Result<Response<CancelScheduledEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryCancelScheduledEntry, request);
+        let intent = intent!(HistoryCancelScheduledEntry, request)?;
         let command = CancelScheduledEntry { id: entry_id(&request.entry)? };
         let command = HistoryCommand::Cancel(command, request.etag);
         let answer = self.records.change_history(caller, intent, command).await?;
@@ -128,7 +128,7 @@ impl HistoryService for Api {
     ) -> Result<Response<RescindEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryRescindEntry, request).because(&request.reason);
+        let intent = intent!(HistoryRescindEntry, request)?.because(&request.reason);
         parse::reason(&request.reason)?;
         let command = RescindEntry { id: entry_id(&request.entry)? };
         let command = HistoryCommand::Rescind(command, request.etag);

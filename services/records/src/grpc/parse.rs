@@ -17,6 +17,7 @@ use crate::{
     domain::record::HeldRole,
     service::{
         create::{AddressCommand, PersonCommand},
+        intent::Intent,
         links::LinkCommand,
     },
 };
@@ -120,4 +121,18 @@ pub(super) fn link(record: String, external_id: &str) -> Result<LinkCommand, Ref
     let mut wrong = Violations::new();
     let external_id = self::external_id(&mut wrong, "external_id", external_id);
     wrong.finish(Some(LinkCommand { record, external_id })).map_err(Refusal::from)
+}
+
+/// The intent and the command of a request; what is wrong with either is told at
+/// once.
+pub(super) fn both<T>(
+    intent: Result<Intent, Refusal>,
+    command: Result<T, Violations>,
+) -> Result<(Intent, T), Refusal> {
+    match (intent, command) {
+        (Ok(intent), Ok(command)) => Ok((intent, command)),
+        (Ok(_), Err(violations)) => Err(violations.into()),
+        (Err(refusal), Ok(_)) => Err(refusal),
+        (Err(refusal), Err(violations)) => Err(refusal.and(violations)),
+    }
 }

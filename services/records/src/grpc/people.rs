@@ -11,7 +11,6 @@ use shared::{
         person_service_server::PersonService,
     },
     rules::Violations,
-    status::Refusal,
 };
 use tonic::{Request, Response, Status};
 
@@ -31,8 +30,8 @@ impl PersonService for Api {
             &request,
             &request.request_id,
             request.validate_only,
-        )?;
-        let (command, external_id) = command(&request).map_err(Refusal::from)?;
+        );
+        let (intent, (command, external_id)) = parse::both(intent, command(&request))?;
         let created = self.records.create_person(caller, intent, command, external_id).await?;
         Ok(Response::new(created))
     }
@@ -70,8 +69,8 @@ impl PersonService for Api {
             &request,
             &request.request_id,
             request.validate_only,
-        )?;
-        let command = update::person(request).map_err(Refusal::from)?;
+        );
+        let (intent, command) = parse::both(intent, update::person(request))?;
         Ok(Response::new(self.records.update_person(caller, intent, command).await?))
     }
 

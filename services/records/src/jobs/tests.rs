@@ -7,7 +7,9 @@ use shared::{
     clock::Clock,
     db::Database,
     ids::new_uuid,
-    pb::records::{ChangeKind, ClientType, EntryStatus, Jurisdiction, RecordState},
+    pb::records::{
+        AuditEntry, ChangeKind, ClientType, Entry, EntryStatus, Jurisdiction, RecordState,
+    },
     rules::{
         draft::{ClientDraft, DatedName, Identifiers, Reference},
         value::Value,
@@ -108,7 +110,7 @@ async fn schedule(records: &Records, client: &str) {
 async fn kinds(records: &Records, client: &str) -> Vec<ChangeKind> {
     let page = PageRequest { size: 100, token: String::new() };
     let (entries, _) = records.audit(&caller("manager"), client, page).await.unwrap();
-    entries.iter().map(|entry| entry.kind()).collect()
+    entries.iter().map(AuditEntry::kind).collect()
 }
 
 /// All replicas go round at once.
@@ -139,7 +141,7 @@ async fn a_scheduled_name_becomes_current_at_midnight_and_is_told_once(t: TestDb
     assert_eq!(after.registered_name, "Bolt Limited");
     assert_eq!(after.version, before.version + 1);
     assert_eq!(after.etag, before.etag, "nobody has changed its content");
-    let statuses: Vec<_> = after.entries.iter().map(|entry| entry.status()).collect();
+    let statuses: Vec<_> = after.entries.iter().map(Entry::status).collect();
     assert_eq!(statuses, [EntryStatus::Past, EntryStatus::Current]);
     assert_eq!(
         kinds(&replicas[0], &client).await,

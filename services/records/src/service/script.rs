@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use shared::{caller::Caller, db::WriteTx, pb::records::ErrorReason, status::Refusal};
 use tonic::Code;
 use uuid::Uuid;
@@ -109,11 +109,12 @@ impl Records {
     {
         let (at, intent, input) = (self.moment(), Arc::new(intent), Arc::new(input));
         let purge_at = at.now + self.purge_after;
+        let request = (caller.clone(), Arc::clone(&intent));
         let done = self.db.write(move |tx| {
             let (script, intent, input) = (script.clone(), Arc::clone(&intent), Arc::clone(&input));
             let caller = caller.clone();
             async move {
-                if let Some(answer) = answered_before(&tx, &caller, &intent).await? {
+                if let Some(answer) = answered_before(&*tx, &caller, &intent).await? {
                     return Ok(Done::Before(answer));
                 }
                 let work = Script {
@@ -139,22 +140,32 @@ impl Records {
                 self.feed.changes_were_committed();
                 Ok(response)
             }
-            Ok(Done::Before(answer)) | Err(RecordError::OnlyChecked(answer)) => {
-                R::decode(answer.as_slice()).map_err(|_| RecordError::Corrupt("a kept answer"))
+            Ok(Done::Before(answer)) | Err(RecordError::OnlyChecked(answer)) => decode(&answer),
+            Err(error) => {
+                // The same request may have been answered while this one waited
+                // for it, and then found a reference taken or an etag changed.
+                let (caller, intent) = request;
+                match answered_before(self.db.reader(), &caller, &intent).await {
+                    Ok(Some(answer)) => decode(&answer),
+                    Ok(None) | Err(_) => Err(error),
+                }
             }
-            Err(error) => Err(error),
         }
     }
 }
 
+fn decode<R: prost::Message + Default>(answer: &[u8]) -> Result<R, RecordError> {
+    R::decode(answer).map_err(|_| RecordError::Corrupt("a kept answer"))
+}
+
 /// The answer that the request was given before.
 async fn answered_before(
-    tx: &WriteTx,
+    db: &impl ConnectionTrait,
     caller: &Caller,
     intent: &Intent,
 ) -> Result<Option<Vec<u8>>, RecordError> {
     let Some(request_id) = intent.request_id else { return Ok(None) };
-    match requests::find(&**tx, caller, request_id).await? {
+    match requests::find(db, caller, request_id).await? {
         None => Ok(None),
         Some(before) if before.payload_digest != intent.payload_digest => Err(Refusal::new(
             Code::InvalidArgument,

@@ -1,7 +1,7 @@
 //! `GetClient` by id, beside a bare tonic server that gives the same answer from
 //! memory to the same callers.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -10,7 +10,7 @@ use shared::pb::records::{GetClientRequest, GetClientResponse};
 use crate::{
     databases::{Databases, Engine},
     load::{Worker, closed_loop},
-    measure::{Plan, Sample, alternate},
+    measure::{Plan, alternate},
     report::Line,
     sample::{self, Novelty},
     service::{self, Clients, Service},
@@ -34,12 +34,12 @@ pub(super) async fn measure(
 
     let service = Service::start(database).await?;
     let echo = Echo::start(answer).await?;
-    let callers = callers(&service.clients().await?, &ids);
-    let echo_callers = callers_of_echo(&echo, &ids).await?;
+    let callers = spread(&service.clients().await?, &ids);
+    let echo_callers = spread(&service::clients(echo.url()).await?, &ids);
     let what = format!("get-client on {engine}");
-    let turn = async |time: Duration| turn(&callers, time).await;
-    let echo_turn = async |time: Duration| self::turn(&echo_callers, time).await;
-    let compared = alternate(plan, &what, turn, echo_turn).await?;
+    let ours = async |time| closed_loop(&callers, time).await;
+    let yardstick = async |time| closed_loop(&echo_callers, time).await;
+    let compared = alternate(plan, &what, ours, yardstick).await?;
     service.stop().await?;
     Ok(vec![Line {
         row: "get-client",
@@ -53,10 +53,6 @@ pub(super) async fn measure(
             Engine::Postgres => 0.25,
         },
     }])
-}
-
-async fn turn(callers: &[Caller], time: Duration) -> anyhow::Result<Sample> {
-    closed_loop(callers, time).await
 }
 
 /// A practice with clients.
@@ -107,7 +103,7 @@ impl Worker for Caller {
     }
 }
 
-fn callers(clients: &[Clients], ids: &Arc<[String]>) -> Vec<Caller> {
+fn spread(clients: &[Clients], ids: &Arc<[String]>) -> Vec<Caller> {
     let callers = clients.iter().cycle().take(IN_FLIGHT).enumerate();
     let apart = ids.len() / IN_FLIGHT;
     let caller = |(n, clients): (usize, &Clients)| Caller {
@@ -116,8 +112,4 @@ fn callers(clients: &[Clients], ids: &Arc<[String]>) -> Vec<Caller> {
         next: n * apart,
     };
     callers.map(caller).collect()
-}
-
-async fn callers_of_echo(echo: &Echo, ids: &Arc<[String]>) -> anyhow::Result<Vec<Caller>> {
-    Ok(callers(&service::clients(echo.url()).await?, ids))
 }

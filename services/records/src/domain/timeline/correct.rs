@@ -131,13 +131,13 @@ fn check_others<'a>(
     let (mut overlapped, mut passed) = (Vec::new(), Vec::new());
     for other in others {
         let Period { from, to } = other.period;
-        let (apart, passes) = if from < entry.period.from {
+        let (apart, beyond) = if from < entry.period.from {
             (to.is_some() && to <= period.from, period.from <= from)
         } else {
-            let passes = period.to.is_none_or(|end| to.is_some_and(|to| to <= end));
-            (period.to.is_some() && period.to <= from, passes)
+            let beyond = period.to.is_none_or(|end| to.is_some_and(|to| to <= end));
+            (period.to.is_some() && period.to <= from, beyond)
         };
-        if passes {
+        if beyond {
             passed.push(other.id);
         } else if !apart {
             overlapped.push(other.id);

@@ -53,8 +53,8 @@ pub(crate) enum Refusal {
     #[error("the period ends on {}, which is not after its start, {}",
         date_text(.0.to), date_text(.0.from))]
     PeriodInvalid(Period),
-    #[error("{} begins on that day or later: call RescindEntry when it was never true, CorrectEntry \
-        when its start is wrong", Named(&[*.0]))]
+    #[error("{} begins on that day or later: call RescindEntry when it was never true, or \
+        CorrectEntry when its start is wrong", Named(&[*.0]))]
     EndsBeforeStart(Uuid),
     #[error("a past entry has an end: call AddEntry for a value that still holds")]
     PastWithoutEnd,

@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message as _;
 use sea_orm::ConnectionTrait;
 use shared::{
     ids::new_uuid,
     pb::{
         internal::ApplyOutcome,
-        records::{self as pb, ChangeKind, ErrorReason, RecordKind},
+        records::{self as pb, ChangeKind, ErrorReason, RecordKind, RecordState},
     },
     rules::{
         Violation,
@@ -25,9 +26,10 @@ use crate::{
     domain::{
         change::Change,
         link::ImportOutcome,
-        record::{Client, RecordRef},
+        record::{Client, Life, RecordRef},
     },
     error::RecordError,
+    image::timestamp,
     service::reading::decode,
     store::{clients, images, links},
 };
@@ -49,7 +51,7 @@ pub(super) async fn apply(
 ) -> Result<(), RecordError> {
     let mut candidates = candidates(db, chunk, incoming).await?;
     let mut references: HashMap<String, Uuid> = HashMap::new();
-    let mut linked = Vec::new();
+    let mut rewritten = Rewritten::default();
     for record in incoming {
         let outcome = match chunk.admit(record) {
             Err(outcome) => outcome,
@@ -58,7 +60,11 @@ pub(super) async fn apply(
                 if let Some(id) = references.get(key) {
                     duplicate(client, *id)
                 } else if let Some(candidate) = candidates.get_mut(key) {
-                    link_or_fail(chunk, record, client, individual.as_ref(), candidate, &mut linked)
+                    if candidate.taken || !is_same(client, individual.as_ref(), candidate) {
+                        duplicate(client, candidate.client.id)
+                    } else {
+                        link(chunk, record, candidate, &mut rewritten)
+                    }
                 } else {
                     let outcome = create(chunk, record, client.clone(), individual.clone());
                     let id = chunk.new.clients.last().map(|client| client.id);
@@ -71,7 +77,18 @@ pub(super) async fn apply(
         chunk.outcomes.push(outcome);
     }
     let (practice, now) = (&chunk.caller.practice, chunk.at.now);
-    images::replace(db, practice, RecordKind::Client, linked, now).await
+    for (client, image) in rewritten.restored {
+        clients::update(db, practice, client, image).await?;
+    }
+    images::replace(db, practice, RecordKind::Client, rewritten.linked, now).await
+}
+
+/// Clients that were there, and have changed by being linked.
+#[derive(Default)]
+struct Rewritten {
+    linked: Vec<images::NewImage>,
+    /// Those that waited for their removal, with their new images.
+    restored: Vec<(Client, Vec<u8>)>,
 }
 
 /// The live clients with the references of the chunk, by the references' keys.
@@ -115,26 +132,39 @@ fn person_key(person: &pb::Person) -> String {
     PersonName::parse(&name, "").map(|name| name.match_key()).unwrap_or_default()
 }
 
-/// The same client is linked; a different one may not have its reference.
-fn link_or_fail(
+/// Links the record to the client that is the same one; an orphaned one is
+/// restored by it.
+fn link(
     chunk: &mut Chunk<'_>,
     record: &Incoming,
-    draft: &ClientDraft,
-    individual: Option<&PersonDraft>,
     candidate: &mut Candidate,
-    linked: &mut Vec<images::NewImage>,
+    rewritten: &mut Rewritten,
 ) -> ApplyOutcome {
-    let id = candidate.client.id;
-    if candidate.taken || !is_same(draft, individual, candidate) {
-        return duplicate(draft, id);
-    }
     candidate.taken = true;
-    let life = candidate.client.life.changed(chunk.at.now);
-    linked.push(images::NewImage::next_client(id, &candidate.image, life));
-    chunk.new.changes.push(
-        Change::new(new_uuid(), RecordRef::client(id), life.version, ChangeKind::Linked)
-            .with(candidate.client.person_id.map(RecordRef::person)),
-    );
+    let client = &mut candidate.client;
+    let was_orphaned = client.life.state == RecordState::Orphaned;
+    let (record_ref, person) = (RecordRef::client(client.id), client.person_id);
+    let change = |life: &Life, kind| {
+        Change::new(new_uuid(), record_ref, life.version, kind).with(person.map(RecordRef::person))
+    };
+    client.life = client.life.changed(chunk.at.now);
+    chunk.new.changes.push(change(&client.life, ChangeKind::Linked));
+    if was_orphaned {
+        client.life = client.life.restored(chunk.at.now);
+        chunk.new.changes.push(change(&client.life, ChangeKind::Restored));
+        let image = pb::Client {
+            state: client.life.state.into(),
+            purge_time: None,
+            version: client.life.version,
+            update_time: Some(timestamp(client.life.updated_at)),
+            ..candidate.image.clone()
+        };
+        rewritten.restored.push((client.clone(), image.encode_to_vec()));
+    } else {
+        let image = images::NewImage::next_client(client.id, &candidate.image, client.life);
+        rewritten.linked.push(image);
+    }
+    let id = client.id;
     chunk.link(record, id, ImportOutcome::Linked)
 }
 

@@ -8,7 +8,6 @@ use proptest::{
 };
 
 use super::{
-    super::super::*,
     CASES,
     history::{Moment, histories},
 };

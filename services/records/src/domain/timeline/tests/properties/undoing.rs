@@ -52,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn a_past_entry_that_is_rescinded_leaves_a_timeline_with_gaps_as_it_was(history in histories()) {
+    fn a_past_entry_that_is_rescinded_leaves_no_trace_among_gaps(history in histories()) {
         for (moment, decision) in accepted(&history) {
             let Command::AddPast(AddPastEntry { id, .. }) = moment.command else { continue };
             let alone = matches!(decision.edits.as_slice(), [Edit::Insert(_)]);

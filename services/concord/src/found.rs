@@ -1,0 +1,146 @@
+//! What a search found: as a table for people, as an object for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use shared::pb::records::{RecordKind, RecordState, SearchMatch, SearchResult};
+
+use crate::event_json::name;
+
+const HEADINGS: [&str; 5] = ["kind", "name", "reference", "id", "what matched"];
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// In the order of the service: the best first.
+    pub(crate) results: Vec<SearchResult>,
+    /// Whether so many records matched that not all were looked at.
+    pub(crate) truncated: bool,
+    /// Whether there is more than was asked for.
+    pub(crate) more: bool,
+}
+
+impl Found {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "results": self.results.iter().map(result_json).collect::<Vec<_>>(),
+            "truncated": self.truncated,
+            "more": self.more,
+        })
+    }
+
+    /// What the person at the terminal should know besides.
+    pub(crate) fn remarks(&self) -> Vec<&'static str> {
+        let none = self.results.is_empty() && !self.more;
+        [
+            (none, "nothing was found; --all also looks at records that no product uses"),
+            (self.more, "there are more: --limit N shows up to N"),
+            (self.truncated, "too many records match, not all were looked at: say more words"),
+        ]
+        .into_iter()
+        .filter_map(|(is_so, remark)| is_so.then_some(remark))
+        .collect()
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<_> =
+            [HEADINGS.map(str::to_owned)].into_iter().chain(self.results.iter().map(row)).collect();
+        let mut widths = [0; HEADINGS.len()];
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        for (place, row) in rows.iter().enumerate() {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let line = cells.collect::<Vec<_>>().join("  ");
+            f.write_str(if place == 0 { "" } else { "\n" })?;
+            f.write_str(line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn row(result: &SearchResult) -> [String; HEADINGS.len()] {
+    [
+        name::<RecordKind>(result.record_kind),
+        result.name.clone(),
+        result.client_reference.clone(),
+        result.record_id.clone(),
+        matched(result),
+    ]
+}
+
+/// What matched, and whether the record is still used.
+fn matched(result: &SearchResult) -> String {
+    let what = match result.r#match() {
+        SearchMatch::Reference => "reference or identifier".to_owned(),
+        SearchMatch::CurrentName => "name".to_owned(),
+        SearchMatch::OtherName => format!("other name: {}", result.matched_name),
+        SearchMatch::Unspecified => String::new(),
+    };
+    match result.state() {
+        RecordState::Orphaned => format!("{what} (waits for its removal)"),
+        RecordState::Active | RecordState::Unspecified => what,
+    }
+}
+
+fn result_json(result: &SearchResult) -> Value {
+    json!({
+        "record_kind": name::<RecordKind>(result.record_kind),
+        "record_id": result.record_id,
+        "name": result.name,
+        "client_reference": result.client_reference,
+        "match": name::<SearchMatch>(result.r#match),
+        "matched_name": result.matched_name,
+        "state": name::<RecordState>(result.state),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found() -> Found {
+        let client = SearchResult {
+            record_kind: RecordKind::Client.into(),
+            record_id: "cli_1".to_owned(),
+            name: "Müller & Ó Briain".to_owned(),
+            client_reference: "MUL001".to_owned(),
+            r#match: SearchMatch::CurrentName.into(),
+            ..SearchResult::default()
+        };
+        let person = SearchResult {
+            record_kind: RecordKind::Person.into(),
+            record_id: "per_1".to_owned(),
+            name: "Grace Okafor".to_owned(),
+            r#match: SearchMatch::OtherName.into(),
+            matched_name: "Grace Muller".to_owned(),
+            state: RecordState::Orphaned.into(),
+            ..SearchResult::default()
+        };
+        Found { results: vec![client, person], truncated: true, more: false }
+    }
+
+    #[test]
+    fn people_get_a_table() {
+        assert_eq!(
+            found().to_string(),
+            "kind    name               reference  id     what matched\n\
+             client  Müller & Ó Briain  MUL001     cli_1  name\n\
+             person  Grace Okafor                  per_1  other name: Grace Muller (waits for its removal)"
+        );
+        assert_eq!(found().remarks().len(), 1);
+        assert!(Found::default().remarks()[0].contains("nothing was found"));
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        let json = found().json();
+        assert_eq!(json["results"][1]["match"], "other_name");
+        assert_eq!((&json["truncated"], &json["more"]), (&true.into(), &false.into()));
+    }
+}

@@ -1,0 +1,87 @@
+//! A save whose answer was lost, because the process was killed between the
+//! commit and the answer: sent again, it is answered, and done once.
+
+use std::time::Duration;
+
+use shared::{
+    ids::new_uuid,
+    pb::records::{
+        ClientType, CreateClientRequest, CreateClientResponse, NewName,
+        client_service_client::ClientServiceClient,
+    },
+};
+use tonic::{Code, Request, Status, transport::Channel};
+
+use crate::running::Pair;
+
+/// Saves that are under way when the process is killed.
+const SAVES: usize = 12;
+/// Kills in this test.
+const KILLS: u64 = 8;
+
+#[test]
+fn a_save_whose_answer_was_lost_is_done_once() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut pair = Pair::start();
+    assert_eq!(pair.connect("manager").status, 0);
+    let mut requests = Vec::new();
+    for kill in 0..KILLS {
+        let round: Vec<_> = (0..SAVES).map(|n| request(&format!("K{kill}N{n}"))).collect();
+        let address = pair.records().to_owned();
+        // At another moment each time: before, in and after the commits.
+        let moment = Duration::from_millis(kill * 3);
+        runtime.block_on(async {
+            let saves = round
+                .clone()
+                .into_iter()
+                .map(|request| tokio::spawn(save(address.clone(), request)));
+            let saves: Vec<_> = saves.collect();
+            tokio::time::sleep(moment).await;
+            drop(saves);
+        });
+        pair = pair.crash_and_restart();
+        requests.extend(round);
+    }
+    runtime.block_on(async {
+        for request in &requests {
+            let first = save(pair.records().to_owned(), request.clone()).await.unwrap();
+            let again = save(pair.records().to_owned(), request.clone()).await.unwrap();
+            assert_eq!(first, again, "the first answer again");
+        }
+    });
+    let heard = pair.heard("manager", &["--echo", "include"]);
+    assert_eq!(heard.len(), requests.len(), "each save is one change, and told once");
+}
+
+fn request(reference: &str) -> CreateClientRequest {
+    let name = NewName { name: format!("{reference} Limited"), active_from: String::new() };
+    CreateClientRequest {
+        r#type: ClientType::PrivateLimitedCompany.into(),
+        client_reference: reference.to_owned(),
+        registered_name: Some(name),
+        request_id: new_uuid().to_string(),
+        ..CreateClientRequest::default()
+    }
+}
+
+async fn save(
+    address: String,
+    request: CreateClientRequest,
+) -> Result<CreateClientResponse, Status> {
+    let unavailable =
+        |error: tonic::transport::Error| Status::new(Code::Unavailable, error.to_string());
+    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+    let channel = endpoint.connect().await.map_err(unavailable)?;
+    let mut clients = ClientServiceClient::with_interceptor(channel, |mut request: Request<()>| {
+        let headers = [
+            ("x-concord-practice", "p1"),
+            ("x-concord-product", "manager"),
+            ("x-concord-roles", "owner"),
+        ];
+        for (name, value) in headers {
+            request.metadata_mut().insert(name, value.parse().unwrap());
+        }
+        Ok(request)
+    });
+    Ok(clients.create_client(request).await?.into_inner())
+}

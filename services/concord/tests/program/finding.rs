@@ -1,0 +1,136 @@
+//! What support asks: who is it, what was it, who uses it.
+
+use serde_json::Value;
+use shared::pb::records::{
+    AddEntryRequest, ClientType, CreateClientRequest, NewName, Timeline, add_entry_request,
+    client_service_client::ClientServiceClient, history_service_client::HistoryServiceClient,
+};
+use tonic::{Request, transport::Channel};
+
+use crate::running::{Pair, Said, sample};
+
+/// A pair with the sample, and a client that has had another name.
+fn pair() -> Pair {
+    let pair = Pair::start();
+    pair.connect("manager");
+    pair.connect("books");
+    pair.import("manager", &sample(), &[]);
+    let url = format!("http://{}", pair.records());
+    tokio::runtime::Runtime::new().unwrap().block_on(rename(url));
+    pair
+}
+
+/// Creates a client, and gives it another name.
+async fn rename(url: String) {
+    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+    let create = CreateClientRequest {
+        r#type: ClientType::SoleTrader.into(),
+        client_reference: "MUL001".to_owned(),
+        registered_name: Some(NewName {
+            name: "Müller & Ó Briain".to_owned(),
+            ..NewName::default()
+        }),
+        request_id: shared::ids::new_uuid().to_string(),
+        ..CreateClientRequest::default()
+    };
+    let created = ClientServiceClient::new(channel.clone()).create_client(by_sam(create)).await;
+    let client = created.unwrap().into_inner().client.unwrap();
+    let add = AddEntryRequest {
+        record: client.id,
+        timeline: Timeline::RegisteredName.into(),
+        value: Some(add_entry_request::Value::Name("Sorrel Upholstery".to_owned())),
+        current_etag: client.entries[0].etag.clone(),
+        request_id: shared::ids::new_uuid().to_string(),
+        ..AddEntryRequest::default()
+    };
+    HistoryServiceClient::new(channel).add_entry(by_sam(add)).await.unwrap();
+}
+
+fn by_sam<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let headers = [("practice", "p1"), ("product", "manager"), ("user", "sam"), ("roles", "staff")];
+    for (name, value) in headers {
+        let name = format!("x-concord-{name}").parse::<tonic::metadata::AsciiMetadataKey>();
+        request.metadata_mut().insert(name.unwrap(), value.parse().unwrap());
+    }
+    request
+}
+
+fn run(pair: &Pair, command: &str, args: &[&str]) -> Said {
+    Said::of(
+        &pair.command(command, "books").args(["--roles", "support"]).args(args).output().unwrap(),
+    )
+}
+
+fn found(pair: &Pair, args: &[&str]) -> Vec<Value> {
+    let said = run(pair, "find", &[args, &["--json"]].concat());
+    assert_eq!(said.status, 0, "{said:?}");
+    said.json()[0]["results"].as_array().unwrap().clone()
+}
+
+#[test]
+fn support_finds_records_and_sees_all_about_them() {
+    let pair = pair();
+
+    let former = run(&pair, "find", &["muller", "o", "BRIAIN"]);
+    assert_eq!(former.status, 0, "{former:?}");
+    let row = former.out.lines().nth(1).unwrap();
+    assert!(row.starts_with("client  Sorrel Upholstery  MUL001     cli_"), "{former:?}");
+    assert!(row.ends_with("other name: Müller & Ó Briain"), "{former:?}");
+    assert_eq!(found(&pair, &["bri001"])[0]["match"], "reference");
+    assert_eq!(found(&pair, &["99007000"])[0]["client_reference"], "BRI001");
+
+    let page = run(&pair, "show", &["ref:MUL001"]);
+    assert_eq!(page.status, 0, "{page:?}");
+    for part in [
+        "Sorrel Upholstery\n  client      MUL001 (cli_",
+        "past       Müller & Ó Briain",
+        "current    Sorrel Upholstery",
+        "Used by\n  manager/main as ",
+        "entry added (Registered name), manager/main, by sam",
+    ] {
+        assert!(page.out.contains(part), "{part} is not in\n{}", page.out);
+    }
+
+    let person = &found(&pair, &["edith", "kestrelton", "--kind", "person"])[0];
+    let page = run(&pair, "show", &[person["record_id"].as_str().unwrap()]);
+    assert!(
+        page.out.contains("Contact of\n  Brindle & Moss Limited (BRI001): director"),
+        "{page:?}"
+    );
+    let page = run(&pair, "show", &["ref:BRI001", "--json"]).json().remove(0);
+    assert_eq!(page["name"], "Brindle & Moss Limited");
+    assert_eq!(page["links"][0]["external_id"], "C001");
+    assert_eq!(page["contacts"][0]["person"]["name"]["surname"], "Kestrelton");
+}
+
+#[test]
+fn a_search_ends_at_its_limit_and_says_so() {
+    let pair = pair();
+    let all = found(&pair, &["limited", "--limit", "1000"]);
+    let few = run(&pair, "find", &["limited", "--limit", "3", "--json"]);
+    assert_eq!(few.json()[0]["results"].as_array().unwrap()[..], all[..3]);
+    assert_eq!(few.json()[0]["more"], true);
+    let few = run(&pair, "find", &["limited", "--limit", "3"]);
+    assert_eq!(few.out.lines().count(), 4, "{few:?}");
+    assert!(few.err.contains("there are more"), "{few:?}");
+
+    let none = run(&pair, "find", &["nobody"]);
+    assert_eq!((none.status, none.out.as_str()), (0, ""), "{none:?}");
+    assert!(none.err.contains("nothing was found"), "{none:?}");
+}
+
+#[test]
+fn a_question_that_cannot_be_answered_is_refused_in_words() {
+    let pair = Pair::start();
+    pair.connect("books");
+    let short = run(&pair, "find", &["ab"]);
+    assert_eq!(short.status, 1);
+    assert!(short.err.contains("at least 3 letters or digits"), "{short:?}");
+    let unknown = run(&pair, "show", &["ref:NOBODY"]);
+    assert_eq!(unknown.status, 1);
+    assert!(unknown.err.contains("(NOT_FOUND)"), "{unknown:?}");
+    let wrong = run(&pair, "show", &["nobody"]);
+    assert_eq!(wrong.status, 1);
+    assert!(wrong.err.contains("(INVALID_ID)"), "{wrong:?}");
+}

@@ -1,0 +1,906 @@
+//! History and correction: a test for each row of the table in `docs/history.md`,
+//! through the API, on both databases.
+
+use shared::{
+    pb::records::{
+        AddEntryRequest, AddPastEntryRequest, Address, AddressType, ChangeKind,
+        CorrectEntryRequest, CreateClientRequest, HistoryOutcome, ListEntriesRequest, NewName,
+        Timeline, add_entry_request, add_past_entry_request, correct_entry_request,
+    },
+    testing::{TestDb, storage_tests},
+};
+use tonic::Code;
+
+use crate::support::{
+    caller::{Caller, request_id},
+    records::{
+        Acme, assert_refused, cancel, client, company, correction, create, end, entries, fact,
+        house, individual, kinds, line, lines, moved, new_person, once, person_name, reason,
+        renamed, rescission, trading, violations,
+    },
+    servers,
+};
+
+storage_tests! {
+    a_new_entry_closes_the_current_one_today,
+    a_new_entry_may_be_backdated,
+    a_new_entry_on_the_day_the_current_one_began_is_refused,
+    a_new_entry_before_the_current_one_is_refused_with_the_call_to_use,
+    a_new_entry_after_today_is_scheduled,
+    an_entry_is_scheduled_at_most_366_days_ahead,
+    only_one_entry_is_scheduled,
+    a_new_entry_before_a_scheduled_one_keeps_it,
+    the_same_value_again_makes_no_row,
+    a_return_to_an_older_value_is_a_row_of_its_own,
+    an_ended_timeline_goes_on_from_its_end,
+    a_past_entry_stands_beside_the_others,
+    a_past_entry_ends_an_unknown_start,
+    a_past_entry_that_overlaps_names_what_is_in_the_way,
+    a_past_entry_trims_what_it_overlaps_in_part,
+    a_past_entry_neither_swallows_nor_splits,
+    a_past_entry_has_an_end_after_its_start_and_not_after_today,
+    a_past_name_ends_where_the_next_begins,
+    a_corrected_value_keeps_its_id_and_adds_no_row,
+    corrected_dates_move_the_neighbours,
+    a_correction_passes_no_neighbour,
+    a_correction_does_not_make_the_past_current,
+    the_past_is_corrected_by_those_who_run_the_practice,
+    a_correction_without_a_difference_is_no_change,
+    a_correction_says_what_it_corrects,
+    an_entry_ends_with_nothing_after_it,
+    an_entry_does_not_end_in_the_future_nor_twice,
+    a_name_does_not_end,
+    a_cancelled_entry_reopens_the_one_before,
+    what_has_begun_is_not_cancelled,
+    a_rescinded_entry_gives_its_days_to_the_one_before,
+    rescinding_needs_a_role_and_a_reason,
+    a_rescinded_first_name_gives_its_start_to_the_next,
+    the_name_of_an_individual_is_that_of_its_person,
+    a_stale_etag_is_refused_with_the_current_one,
+    an_etag_is_required,
+    replicas_that_write_one_timeline_at_once_do_it_once,
+    only_a_linked_product_writes_history,
+    ids_of_another_kind_and_of_another_practice_are_refused,
+    values_that_there_are_not_are_refused,
+    a_value_is_of_the_kind_that_the_timeline_keeps,
+    ten_thousand_addresses_are_refused,
+    a_megabyte_of_name_is_refused,
+}
+
+const ADDED: HistoryOutcome = HistoryOutcome::Added;
+const NO_CHANGE: HistoryOutcome = HistoryOutcome::NoChange;
+
+/// A business that has traded at Old House, and since 2019-07-01 at New House.
+async fn two_houses(db: &TestDb) -> Acme {
+    Acme::at(db, &[("Old House", "2010-01-01", "2019-07-01"), ("New House", "2019-07-01", "")])
+        .await
+}
+
+async fn a_new_entry_closes_the_current_one_today(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let answer = acme.moves("Third House", "").await.unwrap();
+    assert_eq!((answer.outcome(), answer.change_ids.len()), (ADDED, 1));
+    assert_eq!(line(&answer.entry.unwrap()), "Third House 2026-03-01.. current");
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01..2026-03-01 past"]);
+    assert_eq!(
+        lines(&acme.addresses().await),
+        [
+            "Old House 2010-01-01..2019-07-01 past",
+            "New House 2019-07-01..2026-03-01 past",
+            "Third House 2026-03-01.. current",
+        ]
+    );
+    let told = kinds(&acme.manager, &acme.client.id).await;
+    assert_eq!(told, [ChangeKind::Created, ChangeKind::EntryAdded]);
+    let now = acme.now().await;
+    assert_eq!(now.version, 2);
+    assert_ne!(now.etag, acme.client.etag);
+}
+
+async fn a_new_entry_may_be_backdated(db: TestDb) {
+    let acme = two_houses(&db).await;
+    acme.moves("Third House", "2019-07-02").await.unwrap();
+    acme.takes_name("Acme Holdings Limited", "2024-02-29").await.unwrap();
+    assert_eq!(
+        lines(&acme.addresses().await)[1..],
+        ["New House 2019-07-01..2019-07-02 past", "Third House 2019-07-02.. current"]
+    );
+    assert_eq!(
+        lines(&acme.names().await),
+        ["Acme Limited 2010-01-01..2024-02-29 past", "Acme Holdings Limited 2024-02-29.. current",]
+    );
+    assert_eq!(acme.now().await.registered_name, "Acme Holdings Limited");
+}
+
+async fn a_new_entry_on_the_day_the_current_one_began_is_refused(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let call = acme.moves("Third House", "2019-07-01");
+    let refused = acme.refuses(call, Code::FailedPrecondition, "ENTRY_STARTS_SAME_DAY").await;
+    assert!(refused.message().contains("CorrectEntry"), "{}", refused.message());
+    assert_eq!(fact(&refused, "entries"), acme.addresses().await[1].id);
+    acme.moves("Third House", "").await.unwrap();
+    let again = acme.moves("Fourth House", "");
+    acme.refuses(again, Code::FailedPrecondition, "ENTRY_STARTS_SAME_DAY").await;
+}
+
+async fn a_new_entry_before_the_current_one_is_refused_with_the_call_to_use(db: TestDb) {
+    let acme = two_houses(&db).await;
+    for day in ["2019-06-30", "2015-01-01", "1900-01-01"] {
+        let call = acme.moves("Third House", day);
+        let refused = acme.refuses(call, Code::FailedPrecondition, "BEFORE_CURRENT_ENTRY").await;
+        assert!(refused.message().contains("AddPastEntry"), "{}", refused.message());
+    }
+}
+
+async fn a_new_entry_after_today_is_scheduled(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let answer = acme.moves("Third House", "2026-03-02").await.unwrap();
+    assert_eq!(answer.outcome(), HistoryOutcome::Scheduled);
+    assert_eq!(line(answer.entry.as_ref().unwrap()), "Third House 2026-03-02.. scheduled");
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01..2026-03-02 current"]);
+    acme.takes_name("Acme Holdings Limited", "2026-04-01").await.unwrap();
+    let now = acme.now().await;
+    assert_eq!(now.registered_name, "Acme Limited", "that of today");
+    assert_eq!(
+        kinds(&acme.manager, &acme.client.id).await[1..],
+        [ChangeKind::EntryScheduled, ChangeKind::EntryScheduled]
+    );
+}
+
+async fn an_entry_is_scheduled_at_most_366_days_ahead(db: TestDb) {
+    let acme = two_houses(&db).await;
+    for day in ["2027-03-03", "9999-12-31"] {
+        let call = acme.moves("Third House", day);
+        acme.refuses(call, Code::FailedPrecondition, "EFFECTIVE_DATE_TOO_FAR").await;
+    }
+    let answer = acme.moves("Third House", "2027-03-02").await.unwrap();
+    assert_eq!(answer.outcome(), HistoryOutcome::Scheduled);
+}
+
+async fn only_one_entry_is_scheduled(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let scheduled = acme.moves("Third House", "2026-04-01").await.unwrap().entry.unwrap();
+    for day in ["2026-03-15", "2026-04-01", "2026-05-01"] {
+        let call = acme.moves("Fourth House", day);
+        let refused = acme.refuses(call, Code::FailedPrecondition, "SCHEDULED_ENTRY_EXISTS").await;
+        assert_eq!(fact(&refused, "entries"), scheduled.id);
+        assert!(refused.message().contains("CancelScheduledEntry"), "{}", refused.message());
+    }
+}
+
+async fn a_new_entry_before_a_scheduled_one_keeps_it(db: TestDb) {
+    let acme = two_houses(&db).await;
+    acme.moves("Fourth House", "2026-04-01").await.unwrap();
+    acme.moves("Third House", "2026-01-01").await.unwrap();
+    assert_eq!(
+        lines(&acme.addresses().await)[1..],
+        [
+            "New House 2019-07-01..2026-01-01 past",
+            "Third House 2026-01-01..2026-04-01 current",
+            "Fourth House 2026-04-01.. scheduled",
+        ]
+    );
+}
+
+async fn the_same_value_again_makes_no_row(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let before = acme.now().await;
+    for (same, day) in [("New House", ""), ("  New   House ", ""), ("New House", "2019-07-01")] {
+        let answer = acme.moves(same, day).await.unwrap();
+        assert_eq!((answer.outcome(), answer.change_ids.len()), (NO_CHANGE, 0), "{same:?} {day}");
+        assert_eq!(line(&answer.entry.unwrap()), "New House 2019-07-01.. current");
+    }
+    assert_eq!(acme.now().await, before);
+    assert_eq!(kinds(&acme.manager, &acme.client.id).await, [ChangeKind::Created]);
+    for day in ["2022-01-01", "2018-01-01", "2026-04-01"] {
+        let call = acme.moves("New House", day);
+        let refused = acme.refuses(call, Code::FailedPrecondition, "ALREADY_CURRENT").await;
+        assert!(refused.message().contains("CorrectEntry"), "{}", refused.message());
+    }
+    let other_case = acme.moves("NEW HOUSE", "").await.unwrap();
+    assert_eq!(other_case.outcome(), ADDED);
+    let composed = acme.takes_name("Caf\u{e9} Limited", "2020-01-01").await.unwrap();
+    assert_eq!(composed.outcome(), ADDED);
+    let decomposed = acme.takes_name("Cafe\u{301} Limited", "").await.unwrap();
+    assert_eq!(decomposed.outcome(), NO_CHANGE);
+}
+
+async fn a_return_to_an_older_value_is_a_row_of_its_own(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let answer = acme.moves("Old House", "2025-01-01").await.unwrap();
+    assert_eq!(answer.outcome(), ADDED);
+    assert_eq!(
+        lines(&acme.addresses().await),
+        [
+            "Old House 2010-01-01..2019-07-01 past",
+            "New House 2019-07-01..2025-01-01 past",
+            "Old House 2025-01-01.. current",
+        ]
+    );
+}
+
+async fn an_ended_timeline_goes_on_from_its_end(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let first = acme.moves("Old House", "2020-01-01").await.unwrap();
+    assert_eq!((first.outcome(), first.moved.len()), (ADDED, 0));
+    let request = end(&first.entry.unwrap(), "2022-01-01");
+    acme.manager.history().end_entry(request).await.unwrap();
+    let call = acme.moves("New House", "2021-12-31");
+    acme.refuses(call, Code::FailedPrecondition, "PERIOD_OVERLAP").await;
+    acme.moves("New House", "2022-01-01").await.unwrap();
+    assert_eq!(
+        lines(&acme.addresses().await),
+        ["Old House 2020-01-01..2022-01-01 past", "New House 2022-01-01.. current"]
+    );
+    let request = AddEntryRequest {
+        timeline: Timeline::TradingName.into(),
+        ..renamed(&acme.client.id, "Acme", "2026-04-01", "")
+    };
+    let scheduled = acme.manager.history().add_entry(request).await.unwrap().into_inner();
+    assert_eq!(scheduled.outcome(), HistoryOutcome::Scheduled);
+    assert_eq!(acme.now().await.trading_name, "");
+}
+
+async fn a_past_entry_stands_beside_the_others(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    let answer =
+        acme.past(once(&acme.client.id, "Old House", "2010-01-01", "2015-01-01")).await.unwrap();
+    assert_eq!((answer.outcome(), answer.change_ids.len(), answer.moved.len()), (ADDED, 1, 0));
+    assert_eq!(line(&answer.entry.unwrap()), "Old House 2010-01-01..2015-01-01 past");
+    acme.past(once(&acme.client.id, "First House", "", "2010-01-01")).await.unwrap();
+    acme.past(once(&acme.client.id, "Mid House", "2015-01-01", "2019-07-01")).await.unwrap();
+    assert_eq!(
+        lines(&acme.addresses().await),
+        [
+            "First House ..2010-01-01 past",
+            "Old House 2010-01-01..2015-01-01 past",
+            "Mid House 2015-01-01..2019-07-01 past",
+            "New House 2019-07-01.. current",
+        ]
+    );
+    let again = acme.past(once(&acme.client.id, "Mid House", "2015-01-01", "2019-07-01")).await;
+    assert_eq!(again.unwrap().outcome(), NO_CHANGE);
+}
+
+async fn a_past_entry_ends_an_unknown_start(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "", "")]).await;
+    let answer =
+        acme.past(once(&acme.client.id, "Old House", "2010-01-01", "2019-07-01")).await.unwrap();
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01.. current"]);
+    assert_eq!(
+        lines(&acme.addresses().await),
+        ["Old House 2010-01-01..2019-07-01 past", "New House 2019-07-01.. current"]
+    );
+}
+
+async fn a_past_entry_that_overlaps_names_what_is_in_the_way(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let both = once(&acme.client.id, "Mid House", "2018-01-01", "2020-01-01");
+    let refused = acme.refuses(acme.past(both), Code::FailedPrecondition, "PERIOD_OVERLAP").await;
+    let ids: Vec<String> = acme.addresses().await.into_iter().map(|entry| entry.id).collect();
+    assert_eq!(fact(&refused, "entries"), ids.join(","));
+    let one = once(&acme.client.id, "Mid House", "", "2010-01-02");
+    let refused = acme.refuses(acme.past(one), Code::FailedPrecondition, "PERIOD_OVERLAP").await;
+    assert_eq!(fact(&refused, "entries"), ids[0]);
+}
+
+async fn a_past_entry_trims_what_it_overlaps_in_part(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let request = AddPastEntryRequest {
+        trim: true,
+        ..once(&acme.client.id, "Mid House", "2018-01-01", "2020-01-01")
+    };
+    let answer = acme.past(request).await.unwrap();
+    assert_eq!(answer.change_ids.len(), 3);
+    assert_eq!(
+        lines(&acme.addresses().await),
+        [
+            "Old House 2010-01-01..2018-01-01 past",
+            "Mid House 2018-01-01..2020-01-01 past",
+            "New House 2020-01-01.. current",
+        ]
+    );
+    assert_eq!(
+        kinds(&acme.manager, &acme.client.id).await[1..],
+        [ChangeKind::EntryAdded, ChangeKind::EntryDatesChanged, ChangeKind::EntryDatesChanged]
+    );
+}
+
+async fn a_past_entry_neither_swallows_nor_splits(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let trim = |from, to| AddPastEntryRequest {
+        trim: true,
+        ..once(&acme.client.id, "Mid House", from, to)
+    };
+    let old = acme.addresses().await[0].id.clone();
+    let swallow = acme.past(trim("2009-01-01", "2020-01-01"));
+    let refused = acme.refuses(swallow, Code::FailedPrecondition, "PERIOD_SWALLOWS_ENTRY").await;
+    assert_eq!(fact(&refused, "entries"), old);
+    let split = acme.past(trim("2012-01-01", "2013-01-01"));
+    let refused = acme.refuses(split, Code::FailedPrecondition, "PERIOD_SPLITS_ENTRY").await;
+    assert_eq!(fact(&refused, "entries"), old);
+}
+
+async fn a_past_entry_has_an_end_after_its_start_and_not_after_today(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let past = |from, to| acme.past(once(&acme.client.id, "Old House", from, to));
+    acme.refuses(past("2020-01-01", ""), Code::InvalidArgument, "PERIOD_INVALID").await;
+    acme.refuses(past("2020-01-01", "2020-01-01"), Code::InvalidArgument, "PERIOD_INVALID").await;
+    acme.refuses(past("2020-01-01", "2019-01-01"), Code::InvalidArgument, "PERIOD_INVALID").await;
+    let future = past("2020-01-01", "2026-03-02");
+    acme.refuses(future, Code::FailedPrecondition, "END_IN_FUTURE").await;
+    past("2020-01-01", "2026-03-01").await.unwrap();
+}
+
+async fn a_past_name_ends_where_the_next_begins(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let name = |from, to| AddPastEntryRequest {
+        timeline: Timeline::RegisteredName.into(),
+        address_type: AddressType::Unspecified.into(),
+        value: Some(add_past_entry_request::Value::Name("Wile Limited".into())),
+        ..once(&acme.client.id, "", from, to)
+    };
+    let gap = acme.past(name("2005-01-01", "2009-12-31"));
+    acme.refuses(gap, Code::FailedPrecondition, "PERIOD_GAP").await;
+    acme.past(name("2005-01-01", "2010-01-01")).await.unwrap();
+    let inside = AddPastEntryRequest {
+        value: Some(add_past_entry_request::Value::Name("Coyote Limited".into())),
+        trim: true,
+        ..name("2008-01-01", "2010-01-01")
+    };
+    acme.past(inside).await.unwrap();
+    assert_eq!(
+        lines(&acme.names().await),
+        [
+            "Wile Limited 2005-01-01..2008-01-01 past",
+            "Coyote Limited 2008-01-01..2010-01-01 past",
+            "Acme Limited 2010-01-01.. current",
+        ]
+    );
+}
+
+fn as_value(line_1: &str) -> Option<correct_entry_request::Value> {
+    Some(correct_entry_request::Value::Address(house(line_1)))
+}
+
+async fn a_corrected_value_keeps_its_id_and_adds_no_row(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let current = acme.addresses().await.remove(1);
+    let request =
+        CorrectEntryRequest { value: as_value("New Horse"), ..correction(&current, &["value"]) };
+    let answer = acme.manager.history().correct_entry(request).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), HistoryOutcome::Corrected);
+    assert_eq!((answer.change_ids.len(), answer.moved.len()), (1, 0));
+    let corrected = answer.entry.unwrap();
+    assert_eq!(corrected.id, current.id);
+    assert_ne!(corrected.etag, current.etag);
+    assert_eq!(
+        lines(&acme.addresses().await),
+        ["Old House 2010-01-01..2019-07-01 past", "New Horse 2019-07-01.. current"]
+    );
+    assert_eq!(kinds(&acme.manager, &acme.client.id).await[1..], [ChangeKind::EntryCorrected]);
+}
+
+async fn corrected_dates_move_the_neighbours(db: TestDb) {
+    let acme = two_houses(&db).await;
+    acme.moves("Third House", "2026-01-01").await.unwrap();
+    let current = acme.addresses().await.remove(2);
+    let request = CorrectEntryRequest {
+        active_from: "2025-06-01".into(),
+        ..correction(&current, &["active_from"])
+    };
+    let answer = acme.manager.history().correct_entry(request).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), HistoryOutcome::Corrected);
+    assert_eq!(answer.change_ids.len(), 2);
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01..2025-06-01 past"]);
+    let middle = acme.addresses().await.remove(1);
+    let request = CorrectEntryRequest {
+        active_from: "2019-01-01".into(),
+        active_to: "2025-07-01".into(),
+        correct_history: true,
+        ..correction(&middle, &["active_from", "active_to"])
+    };
+    acme.manager.history().correct_entry(request).await.unwrap();
+    assert_eq!(
+        lines(&acme.addresses().await),
+        [
+            "Old House 2010-01-01..2019-01-01 past",
+            "New House 2019-01-01..2025-07-01 past",
+            "Third House 2025-07-01.. current",
+        ]
+    );
+    let told = kinds(&acme.manager, &acme.client.id).await;
+    assert_eq!(told[2..], [ChangeKind::EntryDatesChanged; 5]);
+}
+
+async fn a_correction_passes_no_neighbour(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let [old, new] = <[_; 2]>::try_from(acme.addresses().await).unwrap();
+    for day in ["2010-01-01", "2009-01-01", ""] {
+        let request =
+            CorrectEntryRequest { active_from: day.into(), ..correction(&new, &["active_from"]) };
+        let call = async { acme.manager.history().correct_entry(request).await };
+        let refused = acme.refuses(call, Code::FailedPrecondition, "PERIOD_SWALLOWS_ENTRY").await;
+        assert_eq!(fact(&refused, "entries"), old.id);
+    }
+    let turned_round = CorrectEntryRequest {
+        active_from: "2020-01-01".into(),
+        correct_history: true,
+        ..correction(&old, &["active_from"])
+    };
+    let call = async { acme.manager.history().correct_entry(turned_round).await };
+    acme.refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
+}
+
+async fn a_correction_does_not_make_the_past_current(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let [old, new] = <[_; 2]>::try_from(acme.addresses().await).unwrap();
+    let ended =
+        CorrectEntryRequest { active_to: "2026-01-01".into(), ..correction(&new, &["active_to"]) };
+    let planned = CorrectEntryRequest {
+        active_from: "2026-04-01".into(),
+        ..correction(&new, &["active_from"])
+    };
+    let revived = CorrectEntryRequest { correct_history: true, ..correction(&old, &["active_to"]) };
+    for request in [ended, planned, revived] {
+        let call = async { acme.manager.history().correct_entry(request).await };
+        acme.refuses(call, Code::FailedPrecondition, "ENTRY_STATUS_WOULD_CHANGE").await;
+    }
+}
+
+async fn the_past_is_corrected_by_those_who_run_the_practice(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let old = acme.addresses().await.remove(0);
+    let request = |correct_history| CorrectEntryRequest {
+        value: as_value("Olde House"),
+        correct_history,
+        ..correction(&old, &["value"])
+    };
+    let call = async { acme.manager.history().correct_entry(request(false)).await };
+    let refused = acme.refuses(call, Code::FailedPrecondition, "CORRECT_HISTORY_REQUIRED").await;
+    assert!(refused.message().contains("correct_history"), "{}", refused.message());
+    let staff = acme.manager.clone().with("x-concord-roles", "staff");
+    let call = async { staff.history().correct_entry(request(true)).await };
+    acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+    let admin = acme.manager.clone().with("x-concord-roles", "admin");
+    admin.history().correct_entry(request(true)).await.unwrap();
+    assert_eq!(lines(&acme.addresses().await)[0], "Olde House 2010-01-01..2019-07-01 past");
+    let current = acme.addresses().await.remove(1);
+    let request =
+        CorrectEntryRequest { value: as_value("New Horse"), ..correction(&current, &["value"]) };
+    staff.history().correct_entry(request).await.unwrap();
+}
+
+async fn a_correction_without_a_difference_is_no_change(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let before = acme.now().await;
+    for entry in acme.addresses().await {
+        let request = CorrectEntryRequest {
+            value: as_value(&format!(
+                " {} ",
+                line(&entry).split(' ').next().unwrap().to_owned() + " House"
+            )),
+            active_from: entry.active_from.clone(),
+            active_to: entry.active_to.clone(),
+            ..correction(&entry, &["value", "active_from", "active_to"])
+        };
+        let answer = acme.manager.history().correct_entry(request).await.unwrap().into_inner();
+        assert_eq!((answer.outcome(), answer.change_ids.len()), (NO_CHANGE, 0));
+    }
+    assert_eq!(acme.now().await, before);
+}
+
+async fn a_correction_says_what_it_corrects(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let current = acme.addresses().await.remove(1);
+    for fields in [&[][..], &["*"], &["line_1"], &["value", "dates"]] {
+        let request =
+            CorrectEntryRequest { value: as_value("New Horse"), ..correction(&current, fields) };
+        let call = async { acme.manager.history().correct_entry(request).await };
+        acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+    }
+    let request = correction(&current, &["value"]);
+    let call = async { acme.manager.history().correct_entry(request).await };
+    acme.refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
+}
+
+async fn an_entry_ends_with_nothing_after_it(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let current = acme.addresses().await.remove(1);
+    let answer = acme.manager.history().end_entry(end(&current, "")).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), HistoryOutcome::Ended);
+    assert_eq!(line(&answer.entry.unwrap()), "New House 2019-07-01..2026-03-01 past");
+    assert_eq!(kinds(&acme.manager, &acme.client.id).await[1..], [ChangeKind::EntryEnded]);
+    assert_eq!(lines(&acme.addresses().await).len(), 2);
+}
+
+async fn an_entry_does_not_end_in_the_future_nor_twice(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let [old, new] = <[_; 2]>::try_from(acme.addresses().await).unwrap();
+    let ends = |request| async { acme.manager.history().end_entry(request).await };
+    let call = ends(end(&new, "2026-03-02"));
+    acme.refuses(call, Code::FailedPrecondition, "END_IN_FUTURE").await;
+    acme.refuses(ends(end(&old, "")), Code::FailedPrecondition, "NO_CURRENT_ENTRY").await;
+    let call = ends(end(&new, "2019-07-01"));
+    acme.refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
+    acme.moves("Third House", "2026-04-01").await.unwrap();
+    let current = acme.addresses().await.remove(1);
+    let call = ends(end(&current, ""));
+    acme.refuses(call, Code::FailedPrecondition, "SCHEDULED_ENTRY_EXISTS").await;
+}
+
+async fn a_name_does_not_end(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let name = acme.names().await.remove(0);
+    let call = async { acme.manager.history().end_entry(end(&name, "")).await };
+    acme.refuses(call, Code::FailedPrecondition, "NAME_REQUIRED").await;
+    let request =
+        CorrectEntryRequest { active_to: "2026-02-01".into(), ..correction(&name, &["active_to"]) };
+    let call = async { acme.manager.history().correct_entry(request).await };
+    acme.refuses(call, Code::FailedPrecondition, "NAME_REQUIRED").await;
+    let request = rescission(&name, "never");
+    let call = async { acme.manager.history().rescind_entry(request).await };
+    acme.refuses(call, Code::FailedPrecondition, "NAME_REQUIRED").await;
+}
+
+async fn a_cancelled_entry_reopens_the_one_before(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let before = acme.now().await;
+    let scheduled = acme.moves("Third House", "2026-04-01").await.unwrap().entry.unwrap();
+    let request = cancel(&scheduled);
+    let answer = acme.manager.history().cancel_scheduled_entry(request).await.unwrap().into_inner();
+    assert_eq!((answer.outcome(), answer.entry), (HistoryOutcome::Cancelled, None));
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01.. current"]);
+    let after = acme.now().await;
+    assert_eq!((after.entries, after.etag), (before.entries, before.etag), "as it was before");
+    assert_eq!(
+        kinds(&acme.manager, &acme.client.id).await[1..],
+        [ChangeKind::EntryScheduled, ChangeKind::EntryCancelled]
+    );
+}
+
+async fn what_has_begun_is_not_cancelled(db: TestDb) {
+    let acme = two_houses(&db).await;
+    for entry in acme.addresses().await {
+        let call = async { acme.manager.history().cancel_scheduled_entry(cancel(&entry)).await };
+        acme.refuses(call, Code::FailedPrecondition, "NOT_SCHEDULED").await;
+    }
+}
+
+async fn a_rescinded_entry_gives_its_days_to_the_one_before(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let before = acme.now().await;
+    let wrong = acme.moves("Third House", "2025-01-01").await.unwrap().entry.unwrap();
+    let request = rescission(&wrong, "Meant another client");
+    let answer = acme.manager.history().rescind_entry(request).await.unwrap().into_inner();
+    assert_eq!((answer.outcome(), answer.entry), (HistoryOutcome::Rescinded, None));
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01.. current"]);
+    let after = acme.now().await;
+    assert_eq!((after.entries, after.etag), (before.entries, before.etag));
+    let kinds = kinds(&acme.manager, &acme.client.id).await;
+    assert_eq!(kinds[1..], [ChangeKind::EntryAdded, ChangeKind::EntryRescinded]);
+    let request = rescission(&wrong, "Once more");
+    let call = async { acme.manager.history().rescind_entry(request).await };
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+}
+
+async fn rescinding_needs_a_role_and_a_reason(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let old = acme.addresses().await.remove(0);
+    let staff = acme.manager.clone().with("x-concord-roles", "staff");
+    let call = async { staff.history().rescind_entry(rescission(&old, "Never true")).await };
+    acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+    let call = async { acme.manager.history().rescind_entry(rescission(&old, " ")).await };
+    acme.refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
+    let request = rescission(&old, &"x".repeat(501));
+    let call = async { acme.manager.history().rescind_entry(request).await };
+    acme.refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
+    let admin = acme.manager.clone().with("x-concord-roles", "admin");
+    admin.history().rescind_entry(rescission(&old, "Never true")).await.unwrap();
+    assert_eq!(lines(&acme.addresses().await), ["New House 2019-07-01.. current"]);
+}
+
+async fn a_rescinded_first_name_gives_its_start_to_the_next(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    acme.takes_name("Acme Holdings Limited", "2020-01-01").await.unwrap();
+    let first = acme.names().await.remove(0);
+    let request = rescission(&first, "Another company's");
+    acme.manager.history().rescind_entry(request).await.unwrap();
+    assert_eq!(lines(&acme.names().await), ["Acme Holdings Limited 2010-01-01.. current"]);
+}
+
+async fn the_name_of_an_individual_is_that_of_its_person(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
+    let call = async {
+        let request = renamed(&grace.id, "Grace Eze", "", "");
+        acme.manager.history().add_entry(request).await
+    };
+    let refused = acme.refuses(call, Code::InvalidArgument, "FIELD_NOT_APPLICABLE").await;
+    assert!(refused.message().contains("person"), "{}", refused.message());
+    let name = entries(&acme.manager, &grace.person_id, Timeline::PersonName).await.remove(0);
+    let request = AddEntryRequest {
+        timeline: Timeline::PersonName.into(),
+        value: Some(add_entry_request::Value::PersonName(person_name("Grace", "Eze"))),
+        ..renamed(&grace.person_id, "", "2026-02-01", &name.etag)
+    };
+    let on_client = AddEntryRequest {
+        record: grace.id.clone(),
+        current_etag: String::new(),
+        request_id: request_id(),
+        ..request.clone()
+    };
+    let call = async { acme.manager.history().add_entry(on_client).await };
+    acme.refuses(call, Code::InvalidArgument, "FIELD_NOT_APPLICABLE").await;
+    acme.manager.history().add_entry(request).await.unwrap();
+    assert_eq!(
+        lines(&entries(&acme.manager, &grace.person_id, Timeline::PersonName).await),
+        ["Grace Okafor ..2026-02-01 past", "Grace Eze 2026-02-01.. current"]
+    );
+    let trading = AddEntryRequest {
+        timeline: Timeline::TradingName.into(),
+        ..renamed(&grace.person_id, "Grace's", "", "")
+    };
+    let call = async { acme.manager.history().add_entry(trading).await };
+    acme.refuses(call, Code::InvalidArgument, "FIELD_NOT_APPLICABLE").await;
+}
+
+async fn a_stale_etag_is_refused_with_the_current_one(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let stale = acme.addresses().await.remove(1);
+    let old_record = acme.now().await.etag;
+    let request =
+        CorrectEntryRequest { value: as_value("New Horse"), ..correction(&stale, &["value"]) };
+    acme.manager.history().correct_entry(request).await.unwrap();
+    let current = acme.addresses().await.remove(1);
+    let history = || acme.manager.history();
+    let add = async {
+        history().add_entry(moved(&acme.client.id, "Third House", "", &stale.etag)).await.map(drop)
+    };
+    let refused = acme.refuses(add, Code::Aborted, "ETAG_MISMATCH").await;
+    assert_eq!(fact(&refused, "current_etag"), current.etag);
+    assert_eq!(fact(&refused, "changed_by_product"), "manager");
+    assert!(fact(&refused, "changed_at").starts_with("2026-03-01T10:00:00"));
+    let correct = async {
+        let request =
+            CorrectEntryRequest { value: as_value("X"), ..correction(&stale, &["value"]) };
+        history().correct_entry(request).await
+    };
+    let refused = acme.refuses(correct, Code::Aborted, "ETAG_MISMATCH").await;
+    assert_eq!(fact(&refused, "current_etag"), current.etag);
+    let ends = async { history().end_entry(end(&stale, "")).await };
+    acme.refuses(ends, Code::Aborted, "ETAG_MISMATCH").await;
+    let rescinds = async { history().rescind_entry(rescission(&stale, "Wrong")).await };
+    acme.refuses(rescinds, Code::Aborted, "ETAG_MISMATCH").await;
+    let past = async {
+        let request = once(&acme.client.id, "First House", "2009-01-01", "2010-01-01");
+        history().add_past_entry(AddPastEntryRequest { etag: old_record, ..request }).await
+    };
+    let refused = acme.refuses(past, Code::Aborted, "ETAG_MISMATCH").await;
+    assert_eq!(fact(&refused, "current_etag"), acme.now().await.etag);
+}
+
+async fn an_etag_is_required(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let mut entry = acme.addresses().await.remove(1);
+    entry.etag = String::new();
+    let history = || acme.manager.history();
+    let why = (Code::InvalidArgument, "ETAG_REQUIRED");
+    let add = async { history().add_entry(moved(&acme.client.id, "Third House", "", "")).await };
+    acme.refuses(add, why.0, why.1).await;
+    let correct = async {
+        let request =
+            CorrectEntryRequest { value: as_value("X"), ..correction(&entry, &["value"]) };
+        history().correct_entry(request).await
+    };
+    acme.refuses(correct, why.0, why.1).await;
+    let ends = async { history().end_entry(end(&entry, "")).await };
+    acme.refuses(ends, why.0, why.1).await;
+    let rescinds = async { history().rescind_entry(rescission(&entry, "Wrong")).await };
+    acme.refuses(rescinds, why.0, why.1).await;
+    let cancels = async { history().cancel_scheduled_entry(cancel(&entry)).await };
+    acme.refuses(cancels, why.0, why.1).await;
+    let past = async {
+        history().add_past_entry(once(&acme.client.id, "A", "2009-01-01", "2010-01-01")).await
+    };
+    acme.refuses(past, why.0, why.1).await;
+}
+
+async fn replicas_that_write_one_timeline_at_once_do_it_once(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let mut running = Vec::new();
+    let mut callers = vec![acme.manager.clone()];
+    for _ in 1..servers::replicas(&db) {
+        let server = servers::records(db.settings()).await;
+        callers.push(Caller::owner(server.channel().await, "p1", "manager"));
+        running.push(server);
+    }
+    let etag = acme.addresses().await[1].etag.clone();
+    let writes = (0..8).map(|n| {
+        let caller = callers[n % callers.len()].clone();
+        let request = moved(&acme.client.id, &format!("House {n}"), "2026-02-01", &etag);
+        tokio::spawn(async move { caller.history().add_entry(request).await })
+    });
+    let mut written = 0;
+    for write in writes.collect::<Vec<_>>() {
+        match write.await.unwrap() {
+            Ok(_) => written += 1,
+            Err(refused) => {
+                assert_eq!(
+                    (refused.code(), reason(&refused).as_str()),
+                    (Code::Aborted, "ETAG_MISMATCH")
+                );
+            }
+        }
+    }
+    assert_eq!(written, 1);
+    assert_eq!(acme.addresses().await.len(), 3);
+    assert_eq!(kinds(&acme.manager, &acme.client.id).await.len(), 2);
+    for server in running {
+        server.stop().await;
+    }
+}
+
+async fn only_a_linked_product_writes_history(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
+    let current = acme.addresses().await.remove(1);
+    let add = async {
+        let request = moved(&acme.client.id, "Third House", "", &current.etag);
+        books.history().add_entry(request).await
+    };
+    let refused = acme.refuses(add, Code::FailedPrecondition, "NOT_LINKED").await;
+    assert!(refused.message().contains(&acme.client.id), "{}", refused.message());
+    let ends = async { books.history().end_entry(end(&current, "")).await };
+    acme.refuses(ends, Code::FailedPrecondition, "NOT_LINKED").await;
+    assert_eq!(lines(&entries(&books, "ref:acme", Timeline::Address).await).len(), 2, "it reads");
+}
+
+async fn ids_of_another_kind_and_of_another_practice_are_refused(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let entry = acme.addresses().await.remove(1);
+    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    for record in [acme.client.id.as_str(), "ref:ACME", "ext:manager/main/1"] {
+        let call = async { other.history().add_entry(moved(record, "Third House", "", "")).await };
+        acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+        let request = ListEntriesRequest { record: record.into(), ..ListEntriesRequest::default() };
+        assert_refused(other.history().list_entries(request).await, Code::NotFound, "NOT_FOUND");
+    }
+    let call = async { other.history().end_entry(end(&entry, "")).await };
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    let call = async { other.history().rescind_entry(rescission(&entry, "Wrong")).await };
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    for record in ["", "ACME", "con_0197f3b2c4d87c1e9a4b3c2d1e0f9a8b", &entry.id, "cli_1", "ext:x"]
+    {
+        let call =
+            async { acme.manager.history().add_entry(moved(record, "Third House", "", "")).await };
+        acme.refuses(call, Code::InvalidArgument, "INVALID_ID").await;
+    }
+    for id in ["", "ent_", &acme.client.id, &entry.id.replace("ent_", "per_")] {
+        let wrong = shared::pb::records::Entry { id: id.into(), ..entry.clone() };
+        let call = async { acme.manager.history().end_entry(end(&wrong, "")).await };
+        acme.refuses(call, Code::InvalidArgument, "INVALID_ID").await;
+        let call = async { acme.manager.history().cancel_scheduled_entry(cancel(&wrong)).await };
+        acme.refuses(call, Code::InvalidArgument, "INVALID_ID").await;
+    }
+}
+
+async fn values_that_there_are_not_are_refused(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let etag = acme.addresses().await.remove(1).etag;
+    let good = || moved(&acme.client.id, "Third House", "", &etag);
+    let adds = |request| async { acme.manager.history().add_entry(request).await };
+    for (timeline, why) in [(99, "UNKNOWN_VALUE"), (0, "REQUIRED_FIELD_BLANK")] {
+        let request = AddEntryRequest { timeline, ..good() };
+        let refused = acme.refuses(adds(request), Code::InvalidArgument, why).await;
+        assert_eq!(violations(&refused)[0].0, "timeline");
+    }
+    for (address_type, why) in [(-1, "UNKNOWN_VALUE"), (0, "REQUIRED_FIELD_BLANK")] {
+        let request = AddEntryRequest { address_type, ..good() };
+        let refused = acme.refuses(adds(request), Code::InvalidArgument, why).await;
+        assert_eq!(violations(&refused)[0].0, "address_type");
+    }
+    for day in ["2026-02-30", "2025-02-29", "2026-3-1", "01/03/2026", "today", "2026-03-01T00:00Z"]
+    {
+        let request = AddEntryRequest { effective_date: day.into(), ..good() };
+        let refused = acme.refuses(adds(request), Code::InvalidArgument, "INVALID_DATE").await;
+        assert_eq!(violations(&refused)[0].0, "effective_date");
+    }
+    let no_line = Some(add_entry_request::Value::Address(Address::default()));
+    let request = AddEntryRequest { value: no_line, ..good() };
+    let refused =
+        acme.refuses(adds(request), Code::InvalidArgument, "ADDRESS_LINE_1_MISSING").await;
+    assert_eq!(
+        violations(&refused),
+        [("address.line_1".into(), "ADDRESS_LINE_1_MISSING: Address Line 1 is missing".into())]
+    );
+    let request = AddEntryRequest { value: None, ..good() };
+    acme.refuses(adds(request), Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
+    let nul = Some(add_entry_request::Value::Address(house("a\0b")));
+    let request = AddEntryRequest { value: nul, ..good() };
+    acme.refuses(adds(request), Code::InvalidArgument, "INVALID_CHARACTER").await;
+    for request_id in ["", "1", "00000000-0000-0000-0000-000000000000"] {
+        let request = AddEntryRequest { request_id: request_id.into(), ..good() };
+        acme.refuses(adds(request), Code::InvalidArgument, "INVALID_REQUEST_ID").await;
+    }
+    let many = AddEntryRequest {
+        effective_date: "never".into(),
+        timeline: 77,
+        value: Some(add_entry_request::Value::Address(Address::default())),
+        ..good()
+    };
+    let refused = acme.refuses(adds(many), Code::InvalidArgument, "INVALID_REQUEST").await;
+    let fields: Vec<String> = violations(&refused).into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["timeline", "address.line_1", "effective_date"]);
+}
+
+async fn a_value_is_of_the_kind_that_the_timeline_keeps(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let [address, name] = [acme.addresses().await.remove(1), acme.names().await.remove(0)];
+    let as_address = Some(add_entry_request::Value::Address(house("Third House")));
+    let as_person = Some(add_entry_request::Value::PersonName(person_name("Ann", "Smith")));
+    let on_name = |value| AddEntryRequest { value, ..renamed(&acme.client.id, "", "", &name.etag) };
+    let adds = |request| async { acme.manager.history().add_entry(request).await };
+    for request in [on_name(as_address), on_name(as_person)] {
+        acme.refuses(adds(request), Code::InvalidArgument, "FIELD_NOT_APPLICABLE").await;
+    }
+    let typed = AddEntryRequest {
+        address_type: AddressType::Trading.into(),
+        ..renamed(&acme.client.id, "Other Limited", "", &name.etag)
+    };
+    acme.refuses(adds(typed), Code::InvalidArgument, "FIELD_NOT_APPLICABLE").await;
+    let request = CorrectEntryRequest {
+        value: Some(correct_entry_request::Value::Name("Not an address".into())),
+        ..correction(&address, &["value"])
+    };
+    let call = async { acme.manager.history().correct_entry(request).await };
+    acme.refuses(call, Code::InvalidArgument, "FIELD_NOT_APPLICABLE").await;
+}
+
+async fn ten_thousand_addresses_are_refused(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let addresses = vec![trading("House", "", ""); 10_000];
+    let request = CreateClientRequest { addresses, ..company("MANY", "Many Limited") };
+    let call = async { acme.manager.clients().create_client(request).await };
+    let refused = acme.refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
+    assert_eq!(violations(&refused)[0].0, "addresses");
+    let request = shared::pb::records::GetClientRequest { client: "ref:MANY".into() };
+    assert_refused(acme.manager.clients().get_client(request).await, Code::NotFound, "NOT_FOUND");
+    let mut many = new_person("Ann", "Smith");
+    many.addresses = vec![trading("House", "", ""); 10_000];
+    let request = shared::pb::records::CreatePersonRequest {
+        person: Some(many),
+        request_id: request_id(),
+        ..shared::pb::records::CreatePersonRequest::default()
+    };
+    let call = async { acme.manager.persons().create_person(request).await };
+    acme.refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
+}
+
+async fn a_megabyte_of_name_is_refused(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let long = "n".repeat(1_000_000);
+    let call = acme.takes_name(&long, "");
+    let refused = acme.refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
+    assert!(refused.message().len() < 300, "{} bytes", refused.message().len());
+    let call = acme.moves(&long, "");
+    acme.refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
+    let named = NewName { name: long.clone(), active_from: long.clone() };
+    let request = CreateClientRequest {
+        client_reference: long.clone(),
+        registered_name: Some(named),
+        external_id: long.clone(),
+        ..company("", "")
+    };
+    let call = async { acme.manager.clients().create_client(request).await };
+    let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
+    assert_eq!(violations(&refused).len(), 4);
+    let call = async { acme.manager.history().add_entry(moved(&long, "X", "", "")).await };
+    acme.refuses(call, Code::InvalidArgument, "INVALID_ID").await;
+    let unknown = format!("ref:{long}");
+    let call = async { acme.manager.history().add_entry(moved(&unknown, "X", "", "")).await };
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    let call = acme.moves("Third House", &long);
+    acme.refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
+    assert_eq!(client(&acme.manager, "ref:ACME").await.version, 1);
+}

@@ -1,0 +1,560 @@
+//! Links, and the end of a record: who uses it, and what happens when nobody
+//! does.
+
+use std::time::Duration;
+
+use shared::{
+    pb::records::{
+        ChangeKind, Client, CreateContactRequest, GetClientRequest, GetContactRequest,
+        GetPersonRequest, Link, LinkClientRequest, LinkClientResponse, LinkPersonRequest,
+        LinkPersonResponse, ListClientLinksRequest, ListClientsRequest, ListPersonsRequest,
+        PurgeNowRequest, PurgeNowResponse, RecordKind, RecordState, RemoveContactRequest,
+        SearchRecordsRequest, StartFrom, SubscribeRequest, UnlinkClientRequest,
+        UnlinkClientResponse, UnlinkPersonRequest, UnlinkPersonResponse,
+        create_contact_request::Who, subscribe_response::Message,
+    },
+    testing::{TestDb, storage_tests},
+    wire::Event,
+};
+use tonic::{Code, Response, Status};
+
+use crate::support::{
+    caller::{Caller, request_id},
+    records::{
+        Acme, appoint, assert_refused, client, company, create, director, fact, individual, kinds,
+        moved, person, reason,
+    },
+    servers,
+};
+
+storage_tests! {
+    a_linked_product_may_change_a_record,
+    a_link_is_made_once,
+    an_external_id_of_an_account_names_one_record,
+    links_do_not_change_the_etag,
+    the_last_unlink_orphans_a_client,
+    a_link_before_the_removal_restores_a_client,
+    only_an_own_link_is_removed,
+    each_account_has_a_link_of_its_own,
+    an_orphaned_client_is_not_changed,
+    the_reference_of_an_orphaned_client_names_it,
+    a_client_that_is_used_is_not_purged,
+    purging_needs_a_role_and_a_reason,
+    a_purged_client_is_gone_with_its_contacts_and_persons,
+    a_person_that_is_used_elsewhere_stays,
+    a_person_goes_with_its_last_use,
+    a_person_of_an_individual_goes_with_it,
+    every_step_is_heard_by_the_others,
+    replicas_that_make_one_link_at_once_make_it_once,
+    a_link_and_the_last_unlink_at_once_leave_no_orphan_with_a_link,
+    bad_names_and_other_practices_are_refused,
+}
+
+async fn books(acme: &Acme) -> Caller {
+    Caller::owner(acme.server.channel().await, "p1", "books").connect().await
+}
+
+async fn link(caller: &Caller, name: &str, id: &str) -> Result<LinkClientResponse, Status> {
+    let request = LinkClientRequest {
+        client: name.into(),
+        external_id: id.into(),
+        request_id: request_id(),
+        ..LinkClientRequest::default()
+    };
+    caller.clients().link_client(request).await.map(Response::into_inner)
+}
+
+async fn unlink(caller: &Caller, name: &str) -> Result<UnlinkClientResponse, Status> {
+    let request = UnlinkClientRequest {
+        client: name.into(),
+        request_id: request_id(),
+        ..UnlinkClientRequest::default()
+    };
+    caller.clients().unlink_client(request).await.map(Response::into_inner)
+}
+
+async fn link_person(caller: &Caller, name: &str) -> Result<LinkPersonResponse, Status> {
+    let request = LinkPersonRequest {
+        person: name.into(),
+        request_id: request_id(),
+        ..LinkPersonRequest::default()
+    };
+    caller.persons().link_person(request).await.map(Response::into_inner)
+}
+
+async fn unlink_person(caller: &Caller, name: &str) -> Result<UnlinkPersonResponse, Status> {
+    let request = UnlinkPersonRequest {
+        person: name.into(),
+        request_id: request_id(),
+        ..UnlinkPersonRequest::default()
+    };
+    caller.persons().unlink_person(request).await.map(Response::into_inner)
+}
+
+async fn purge(caller: &Caller, name: &str) -> Result<PurgeNowResponse, Status> {
+    let request = PurgeNowRequest {
+        record: name.into(),
+        reason: "The practice asked for it".into(),
+        request_id: request_id(),
+    };
+    caller.support().purge_now(request).await.map(Response::into_inner)
+}
+
+async fn links(caller: &Caller, name: &str) -> Vec<(String, String, String)> {
+    let request = ListClientLinksRequest { client: name.into() };
+    let links = caller.clients().list_client_links(request).await.unwrap().into_inner().links;
+    let told = |Link { product, account, external_id, .. }| (product, account, external_id);
+    links.into_iter().map(told).collect()
+}
+
+async fn listed(caller: &Caller, show_orphaned: bool) -> Vec<String> {
+    let request = ListClientsRequest { show_orphaned, ..ListClientsRequest::default() };
+    let clients = caller.clients().list_clients(request).await.unwrap().into_inner().clients;
+    clients.into_iter().map(|client| client.client_reference).collect()
+}
+
+async fn found(caller: &Caller, query: &str, show_orphaned: bool) -> usize {
+    let request = SearchRecordsRequest {
+        query: query.into(),
+        show_orphaned,
+        ..SearchRecordsRequest::default()
+    };
+    caller.support().search_records(request).await.unwrap().into_inner().results.len()
+}
+
+async fn is_gone(caller: &Caller, id: &str) -> bool {
+    let outcome = match id.get(..4) {
+        Some("cli_") => {
+            let request = GetClientRequest { client: id.into() };
+            caller.clients().get_client(request).await.map(drop)
+        }
+        Some("per_") => {
+            let request = GetPersonRequest { person: id.into() };
+            caller.persons().get_person(request).await.map(drop)
+        }
+        _ => {
+            let request = GetContactRequest { contact: id.into() };
+            caller.contacts().get_contact(request).await.map(drop)
+        }
+    };
+    match outcome {
+        Ok(()) => false,
+        Err(status) => {
+            assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "NOT_FOUND"));
+            true
+        }
+    }
+}
+
+/// The first `count` events that a product hears of others.
+async fn heard(caller: &Caller, count: usize) -> Vec<Event> {
+    let request =
+        SubscribeRequest { start_from: StartFrom::Earliest.into(), ..SubscribeRequest::default() };
+    let mut stream = caller.changes().subscribe(request).await.unwrap().into_inner();
+    let mut events = Vec::new();
+    let until = tokio::time::Instant::now() + Duration::from_secs(20);
+    while events.len() < count {
+        let next = tokio::time::timeout_at(until, stream.message()).await;
+        if let Message::Events(more) = next.expect("in time").unwrap().unwrap().message.unwrap() {
+            events.extend(more.events);
+        }
+    }
+    events
+}
+
+async fn a_linked_product_may_change_a_record(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    let books = books(&acme).await;
+    let linked = link(&books, "ref:acme", " B-1 ").await.unwrap();
+    assert_eq!(linked.change_ids.len(), 1);
+    let made = linked.link.unwrap();
+    assert_eq!((made.product.as_str(), made.account.as_str()), ("books", "main"));
+    assert_eq!((made.external_id.as_str(), made.linked_by.as_str()), ("B-1", "olivia"));
+    assert_eq!(client(&books, "ext:books/main/B-1").await, linked.client.unwrap());
+    let etag = acme.addresses().await[0].etag.clone();
+    let request = moved("ext:books/main/B-1", "Third House", "", &etag);
+    books.history().add_entry(request).await.unwrap();
+    assert_eq!(
+        links(&acme.manager, "ref:acme").await,
+        [
+            ("books".into(), "main".into(), "B-1".into()),
+            ("manager".into(), "main".into(), acme.client.id.clone()),
+        ]
+    );
+    let request =
+        ListClientsRequest { linked_product: "books".into(), ..ListClientsRequest::default() };
+    create(&acme.manager, company("OTHER", "Other Limited")).await;
+    let listed = acme.manager.clients().list_clients(request).await.unwrap().into_inner().clients;
+    assert_eq!(listed.len(), 1);
+}
+
+async fn a_link_is_made_once(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let books = books(&acme).await;
+    link(&books, &acme.client.id, "B-1").await.unwrap();
+    for id in ["B-1", ""] {
+        let again = link(&books, &acme.client.id, id).await.unwrap();
+        assert_eq!(again.change_ids.len(), 0);
+        assert_eq!(again.link.unwrap().external_id, "B-1");
+        assert_eq!(again.client.unwrap().version, 2);
+    }
+    let other = link(&books, &acme.client.id, "B-2").await;
+    let refused = assert_refused(other, Code::AlreadyExists, "ALREADY_LINKED_AS");
+    assert_eq!(fact(&refused, "external_id"), "B-1");
+    assert_eq!(links(&books, &acme.client.id).await.len(), 2);
+}
+
+async fn an_external_id_of_an_account_names_one_record(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let books = books(&acme).await;
+    let other = create(&acme.manager, company("OTHER", "Other Limited")).await;
+    link(&books, &acme.client.id, "B-1").await.unwrap();
+    let taken = link(&books, &other.id, "B-1").await;
+    assert_refused(taken, Code::AlreadyExists, "DUPLICATE_EXTERNAL_ID");
+    assert_eq!(links(&books, &other.id).await.len(), 1);
+    unlink(&books, &acme.client.id).await.unwrap();
+    link(&books, &other.id, "B-1").await.unwrap();
+    let long = link(&books, &acme.client.id, &"x".repeat(201)).await;
+    assert_refused(long, Code::InvalidArgument, "VALUE_TOO_LONG");
+}
+
+async fn links_do_not_change_the_etag(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    let books = books(&acme).await;
+    let same = |now: &Client, version| {
+        assert_eq!((&now.etag, now.version), (&acme.client.etag, version));
+        assert_eq!(now.entries, acme.client.entries);
+    };
+    same(&link(&books, &acme.client.id, "").await.unwrap().client.unwrap(), 2);
+    same(&unlink(&books, &acme.client.id).await.unwrap().client.unwrap(), 3);
+    same(&unlink(&acme.manager, &acme.client.id).await.unwrap().client.unwrap(), 5);
+    same(&link(&books, &acme.client.id, "").await.unwrap().client.unwrap(), 7);
+}
+
+async fn the_last_unlink_orphans_a_client(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let books = books(&acme).await;
+    link(&books, &acme.client.id, "B-1").await.unwrap();
+    let first = unlink(&acme.manager, &acme.client.id).await.unwrap();
+    assert_eq!((first.change_ids.len(), first.client.unwrap().state()), (1, RecordState::Active));
+    let last = unlink(&books, "ext:books/main/B-1").await.unwrap();
+    assert_eq!(last.change_ids.len(), 2);
+    let orphan = last.client.unwrap();
+    assert_eq!(orphan.state(), RecordState::Orphaned);
+    let at = orphan.purge_time.as_ref().unwrap().seconds;
+    assert_eq!(at, "2026-03-15T10:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp());
+    assert_eq!(client(&books, &acme.client.id).await, orphan, "Get still shows it");
+    assert_eq!(listed(&books, false).await, [""; 0]);
+    assert_eq!(listed(&books, true).await, ["ACME"]);
+    assert_eq!((found(&books, "acme", false).await, found(&books, "acme", true).await), (0, 1));
+    assert_eq!(links(&books, "ref:acme").await, []);
+}
+
+async fn a_link_before_the_removal_restores_a_client(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    unlink(&acme.manager, &acme.client.id).await.unwrap();
+    let books = books(&acme).await;
+    let restored = link(&books, &acme.client.id, "").await.unwrap();
+    assert_eq!(restored.change_ids.len(), 2);
+    let now = restored.client.unwrap();
+    assert_eq!((now.state(), now.purge_time.clone()), (RecordState::Active, None));
+    assert_eq!(listed(&books, false).await, ["ACME"]);
+    assert_eq!(found(&books, "acme", false).await, 1);
+    assert_eq!(
+        kinds(&books, &now.id).await,
+        [
+            ChangeKind::Created,
+            ChangeKind::Unlinked,
+            ChangeKind::Orphaned,
+            ChangeKind::Linked,
+            ChangeKind::Restored,
+        ]
+    );
+    let again = purge(&books, &now.id).await;
+    assert_refused(again, Code::FailedPrecondition, "RECORD_IN_USE");
+}
+
+async fn only_an_own_link_is_removed(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let books = books(&acme).await;
+    let call = unlink(&books, &acme.client.id);
+    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+    let second = acme.manager.clone().with("x-concord-account", "second");
+    let call = unlink(&second, &acme.client.id);
+    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+}
+
+async fn each_account_has_a_link_of_its_own(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let second = acme.manager.clone().with("x-concord-account", "second");
+    link(&second, &acme.client.id, "S-1").await.unwrap();
+    let rest = unlink(&acme.manager, &acme.client.id).await.unwrap().client.unwrap();
+    assert_eq!(rest.state(), RecordState::Active);
+    assert_eq!(
+        links(&second, &acme.client.id).await,
+        [("manager".into(), "second".into(), "S-1".into())]
+    );
+}
+
+async fn an_orphaned_client_is_not_changed(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    unlink(&acme.manager, &acme.client.id).await.unwrap();
+    let call = acme.moves("Third House", "");
+    let refused = acme.refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
+    assert!(refused.message().contains("link"), "{}", refused.message());
+    let request = CreateContactRequest {
+        client: acme.client.id.clone(),
+        who: Some(Who::Person(crate::support::records::new_person("Ann", "Smith"))),
+        roles: vec![director()],
+        request_id: request_id(),
+        ..CreateContactRequest::default()
+    };
+    let call = async { acme.manager.contacts().create_contact(request).await };
+    acme.refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
+    let call = unlink(&acme.manager, &acme.client.id);
+    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+}
+
+async fn the_reference_of_an_orphaned_client_names_it(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    unlink(&acme.manager, &acme.client.id).await.unwrap();
+    let call = async { acme.manager.clients().create_client(company("acme", "New Acme")).await };
+    let refused = acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
+    assert_eq!(fact(&refused, "existing"), acme.client.id);
+    purge(&acme.manager, &acme.client.id).await.unwrap();
+    create(&acme.manager, company("ACME", "New Acme")).await;
+}
+
+async fn a_client_that_is_used_is_not_purged(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    for name in [acme.client.id.as_str(), "ref:ACME", &ann.id] {
+        let call = purge(&acme.manager, name);
+        acme.refuses(call, Code::FailedPrecondition, "RECORD_IN_USE").await;
+    }
+}
+
+async fn purging_needs_a_role_and_a_reason(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    unlink(&acme.manager, &acme.client.id).await.unwrap();
+    for role in ["staff", "support", "auditor"] {
+        let caller = acme.manager.clone().with("x-concord-roles", role);
+        let call = purge(&caller, &acme.client.id);
+        acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+    }
+    let request = PurgeNowRequest {
+        record: acme.client.id.clone(),
+        reason: "  ".into(),
+        request_id: request_id(),
+    };
+    let call = async { acme.manager.support().purge_now(request).await };
+    acme.refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
+}
+
+async fn a_purged_client_is_gone_with_its_contacts_and_persons(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    unlink_person(&acme.manager, &ann.id).await.unwrap();
+    assert_eq!(person(&acme.manager, &ann.id).await.state(), RecordState::Active, "a contact");
+    unlink(&acme.manager, &acme.client.id).await.unwrap();
+    let request = PurgeNowRequest {
+        record: acme.client.id.clone(),
+        reason: "The practice asked for it".into(),
+        request_id: request_id(),
+    };
+    let purged = acme.manager.support().purge_now(request.clone()).await.unwrap().into_inner();
+    assert_eq!(purged.change_ids.len(), 3);
+    let mut gone = purged.record_ids.clone();
+    gone.sort();
+    assert_eq!(gone, [acme.client.id.clone(), contact.id.clone(), ann.id.clone()]);
+    for id in &gone {
+        assert!(is_gone(&acme.manager, id).await, "{id}");
+    }
+    assert_eq!(listed(&acme.manager, true).await, [""; 0]);
+    let persons = ListPersonsRequest { show_orphaned: true, ..ListPersonsRequest::default() };
+    let persons = acme.manager.persons().list_persons(persons).await.unwrap().into_inner();
+    assert_eq!(persons.persons, []);
+    for query in ["acme", "smith"] {
+        assert_eq!(found(&acme.manager, query, true).await, 0, "{query}");
+    }
+    let again = acme.manager.support().purge_now(request).await.unwrap().into_inner();
+    assert_eq!(again, purged, "the same request, the same answer");
+    let anew = purge(&acme.manager, &acme.client.id).await;
+    assert_refused(anew, Code::NotFound, "NOT_FOUND");
+    let anew = link(&acme.manager, &acme.client.id, "").await;
+    assert_refused(anew, Code::NotFound, "NOT_FOUND");
+}
+
+async fn a_person_that_is_used_elsewhere_stays(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let other = create(&acme.manager, company("OTHER", "Other Limited")).await;
+    let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let request = CreateContactRequest {
+        client: other.id.clone(),
+        who: Some(Who::PersonId(ann.id.clone())),
+        roles: vec![director()],
+        request_id: request_id(),
+        ..CreateContactRequest::default()
+    };
+    acme.manager.contacts().create_contact(request).await.unwrap();
+    unlink_person(&acme.manager, &ann.id).await.unwrap();
+    unlink(&acme.manager, &acme.client.id).await.unwrap();
+    let purged = purge(&acme.manager, &acme.client.id).await.unwrap();
+    assert_eq!(purged.record_ids.len(), 2);
+    assert_eq!(person(&acme.manager, &ann.id).await.state(), RecordState::Active);
+    unlink(&acme.manager, &other.id).await.unwrap();
+    link_person(&acme.manager, &ann.id).await.unwrap();
+    let purged = purge(&acme.manager, &other.id).await.unwrap();
+    assert_eq!(purged.record_ids.len(), 2, "the person is linked");
+    assert_eq!(person(&acme.manager, &ann.id).await.state(), RecordState::Active);
+}
+
+async fn a_person_goes_with_its_last_use(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    unlink_person(&acme.manager, &ann.id).await.unwrap();
+    let request = RemoveContactRequest {
+        contact: contact.id.clone(),
+        etag: contact.etag.clone(),
+        request_id: request_id(),
+        ..RemoveContactRequest::default()
+    };
+    let removed = acme.manager.contacts().remove_contact(request).await.unwrap().into_inner();
+    assert_eq!(removed.change_ids.len(), 2);
+    assert!(is_gone(&acme.manager, &contact.id).await);
+    let orphan = person(&acme.manager, &ann.id).await;
+    assert_eq!((orphan.state(), &orphan.etag), (RecordState::Orphaned, &ann.etag));
+    let restored = link_person(&acme.manager, &ann.id).await.unwrap().person.unwrap();
+    assert_eq!((restored.state(), restored.purge_time), (RecordState::Active, None));
+    let orphan = unlink_person(&acme.manager, &ann.id).await.unwrap().person.unwrap();
+    assert_eq!(orphan.state(), RecordState::Orphaned);
+    let purged = purge(&acme.manager, &ann.id).await.unwrap();
+    assert_eq!(purged.record_ids, [ann.id.clone()]);
+    assert!(is_gone(&acme.manager, &ann.id).await);
+}
+
+async fn a_person_of_an_individual_goes_with_it(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
+    let call = purge(&acme.manager, &grace.person_id);
+    acme.refuses(call, Code::FailedPrecondition, "RECORD_IN_USE").await;
+    unlink(&acme.manager, &grace.id).await.unwrap();
+    let purged = purge(&acme.manager, &grace.id).await.unwrap();
+    assert_eq!(purged.record_ids, [grace.id.clone(), grace.person_id.clone()]);
+    assert!(is_gone(&acme.manager, &grace.person_id).await);
+    assert_eq!(found(&acme.manager, "okafor", true).await, 0);
+}
+
+async fn every_step_is_heard_by_the_others(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let books = books(&acme).await;
+    let other = create(&acme.manager, company("OTHER", "Other Limited")).await;
+    let (_, ann) = appoint(&acme.manager, &other.id, "Ann", "Smith").await;
+    unlink_person(&acme.manager, &ann.id).await.unwrap();
+    unlink(&acme.manager, &other.id).await.unwrap();
+    link(&acme.manager, &other.id, "").await.unwrap();
+    unlink(&acme.manager, &other.id).await.unwrap();
+    purge(&acme.manager, &other.id).await.unwrap();
+    let events = heard(&books, 12).await;
+    let told: Vec<(RecordKind, ChangeKind)> = events
+        .iter()
+        .map(|event| {
+            let kind = RecordKind::try_from(event.record_kind).unwrap();
+            (kind, ChangeKind::try_from(event.kind).unwrap())
+        })
+        .collect();
+    let (cli, per, con) = (RecordKind::Client, RecordKind::Person, RecordKind::Contact);
+    assert_eq!(
+        told,
+        [
+            (cli, ChangeKind::Created),
+            (con, ChangeKind::Created),
+            (per, ChangeKind::Unlinked),
+            (cli, ChangeKind::Unlinked),
+            (cli, ChangeKind::Orphaned),
+            (cli, ChangeKind::Linked),
+            (cli, ChangeKind::Restored),
+            (cli, ChangeKind::Unlinked),
+            (cli, ChangeKind::Orphaned),
+            (con, ChangeKind::Purged),
+            (cli, ChangeKind::Purged),
+            (per, ChangeKind::Purged),
+        ]
+    );
+}
+
+async fn replicas_that_make_one_link_at_once_make_it_once(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let mut callers = vec![books(&acme).await];
+    let mut running = Vec::new();
+    for _ in 1..servers::replicas(&db) {
+        let server = servers::records(db.settings()).await;
+        callers.push(Caller::owner(server.channel().await, "p1", "books"));
+        running.push(server);
+    }
+    let calls = (0..8).map(|n| {
+        let (caller, id) = (callers[n % callers.len()].clone(), acme.client.id.clone());
+        tokio::spawn(async move { link(&caller, &id, &format!("B-{}", n % 2)).await })
+    });
+    let mut made = 0;
+    for call in calls.collect::<Vec<_>>() {
+        match call.await.unwrap() {
+            Ok(linked) => made += linked.change_ids.len(),
+            Err(refused) => assert_eq!(reason(&refused), "ALREADY_LINKED_AS"),
+        }
+    }
+    assert_eq!(made, 1);
+    assert_eq!(links(&acme.manager, &acme.client.id).await.len(), 2);
+    for server in running {
+        server.stop().await;
+    }
+}
+
+async fn a_link_and_the_last_unlink_at_once_leave_no_orphan_with_a_link(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let mut books = books(&acme).await;
+    let mut running = Vec::new();
+    if servers::replicas(&db) > 1 {
+        let server = servers::records(db.settings()).await;
+        books = Caller::owner(server.channel().await, "p1", "books");
+        running.push(server);
+    }
+    for round in 0..6 {
+        let client = create(&acme.manager, company(&format!("R{round}"), "Race Limited")).await;
+        let linked = link(&books, &client.id, "");
+        let unlinked = unlink(&acme.manager, &client.id);
+        let (linked, unlinked) = tokio::join!(linked, unlinked);
+        linked.unwrap();
+        unlinked.unwrap();
+        let now = crate::support::records::client(&books, &client.id).await;
+        assert_eq!((now.state(), now.purge_time), (RecordState::Active, None));
+        let purged = purge(&acme.manager, &client.id).await;
+        assert_refused(purged, Code::FailedPrecondition, "RECORD_IN_USE");
+    }
+    for server in running {
+        server.stop().await;
+    }
+}
+
+async fn bad_names_and_other_practices_are_refused(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "", "")]).await;
+    let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    for name in [acme.client.id.as_str(), "ref:ACME", "company:07687209", "ext:manager/main/1"] {
+        acme.refuses(link(&other, name, ""), Code::NotFound, "NOT_FOUND").await;
+        acme.refuses(unlink(&other, name), Code::NotFound, "NOT_FOUND").await;
+        acme.refuses(purge(&other, name), Code::NotFound, "NOT_FOUND").await;
+        let request = ListClientLinksRequest { client: name.into() };
+        let call = other.clients().list_client_links(request).await;
+        assert_refused(call, Code::NotFound, "NOT_FOUND");
+    }
+    acme.refuses(link_person(&other, &ann.id), Code::NotFound, "NOT_FOUND").await;
+    acme.refuses(unlink_person(&other, &ann.id), Code::NotFound, "NOT_FOUND").await;
+    assert!(is_gone(&other, &contact.id).await);
+    for name in ["", "ACME", &ann.id, &contact.id, "cli_", "ext:manager", "ext:MANAGER/main/1"] {
+        acme.refuses(link(&acme.manager, name, ""), Code::InvalidArgument, "INVALID_ID").await;
+        acme.refuses(unlink(&acme.manager, name), Code::InvalidArgument, "INVALID_ID").await;
+    }
+    let call = purge(&acme.manager, &contact.id);
+    acme.refuses(call, Code::InvalidArgument, "INVALID_ID").await;
+}

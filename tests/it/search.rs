@@ -1,0 +1,389 @@
+//! Search: what is found, what is not, and in which order.
+
+use shared::{
+    pb::records::{
+        AddEntryRequest, ClientIdentifiers, CorrectEntryRequest, CreateClientRequest,
+        CreatePersonRequest, NewName, PersonFields, RecordKind, SearchMatch,
+        SearchRecordsRequest, SearchRecordsResponse, SearchResult, Timeline, UpdatePersonRequest,
+        add_entry_request, correct_entry_request,
+    },
+    testing::{TestDb, storage_tests},
+};
+use tonic::Code;
+
+use crate::support::{
+    caller::{Caller, request_id},
+    records::{
+        Acme, assert_refused, company, correction, create, entries, individual, new_person,
+        person_name, renamed,
+    },
+};
+
+storage_tests! {
+    a_name_is_found_by_the_beginnings_of_its_words,
+    each_of_several_words_must_be_found_in_one_name,
+    letter_case_accents_and_apostrophes_do_not_matter,
+    a_former_name_is_found_and_told,
+    a_name_that_is_to_come_is_found,
+    a_corrected_name_is_found_no_longer,
+    a_reference_and_an_identifier_are_found_whole,
+    references_come_first_then_names_of_today_then_others,
+    numbers_of_persons_are_not_searched,
+    an_individual_is_found_as_client_and_as_person,
+    a_new_name_of_a_person_is_found_at_once,
+    pages_go_on_where_the_last_one_ended,
+    a_query_has_three_letters_or_digits,
+    queries_of_all_kinds_do_no_harm,
+    another_practice_finds_nothing,
+    both_databases_answer_in_one_order,
+}
+
+async fn ask(caller: &Caller, request: SearchRecordsRequest) -> SearchRecordsResponse {
+    caller.support().search_records(request).await.unwrap().into_inner()
+}
+
+async fn results(caller: &Caller, query: &str) -> Vec<SearchResult> {
+    let request =
+        SearchRecordsRequest { query: query.into(), ..SearchRecordsRequest::default() };
+    let answer = ask(caller, request).await;
+    assert!(!answer.truncated);
+    assert_eq!(answer.next_page_token, "");
+    answer.results
+}
+
+/// The names that are found, in their order.
+async fn names(caller: &Caller, query: &str) -> Vec<String> {
+    results(caller, query).await.into_iter().map(|result| result.name).collect()
+}
+
+async fn add_person(caller: &Caller, forename: &str, surname: &str) -> String {
+    let request = CreatePersonRequest {
+        person: Some(new_person(forename, surname)),
+        request_id: request_id(),
+        ..CreatePersonRequest::default()
+    };
+    caller.persons().create_person(request).await.unwrap().into_inner().person.unwrap().id
+}
+
+async fn a_name_is_found_by_the_beginnings_of_its_words(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    create(manager, company("B", "Brindle & Moss (Holdings) Limited")).await;
+    for query in ["bri", "BRINDLE", "moss", "hol", "Brindle & Moss", "  mos  ", "moss-hold"] {
+        assert_eq!(names(manager, query).await, ["Brindle & Moss (Holdings) Limited"], "{query}");
+    }
+    for query in ["rindle", "oss", "brindles", "b&m", "brindlemoss"] {
+        let outcome = SearchRecordsRequest { query: query.into(), ..Default::default() };
+        match manager.support().search_records(outcome).await {
+            Ok(found) => assert_eq!(found.into_inner().results, [], "{query}"),
+            Err(refused) => assert_eq!(refused.code(), Code::InvalidArgument, "{query}"),
+        }
+    }
+    let request = CreateClientRequest {
+        trading_name: Some(NewName { name: "The Tea Room".into(), active_from: String::new() }),
+        ..company("T", "Copperkettle Limited")
+    };
+    create(manager, request).await;
+    assert_eq!(names(manager, "tea").await, ["Copperkettle Limited"]);
+}
+
+async fn each_of_several_words_must_be_found_in_one_name(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    create(manager, company("A", "Alpha Bakery Limited")).await;
+    create(manager, company("B", "Alpha Books Limited")).await;
+    assert_eq!(names(manager, "alpha b").await, ["Alpha Bakery Limited", "Alpha Books Limited"]);
+    assert_eq!(names(manager, "boo alp").await, ["Alpha Books Limited"]);
+    assert_eq!(names(manager, "alpha alp").await.len(), 2, "one word may stand for both");
+    assert_eq!(names(manager, "alpha zzz").await, [""; 0]);
+    let books = create(manager, company("C", "Gamma Limited")).await;
+    let etag = entries(manager, &books.id, Timeline::RegisteredName).await[0].etag.clone();
+    manager.history().add_entry(renamed(&books.id, "Delta Limited", "", &etag)).await.unwrap();
+    assert_eq!(names(manager, "gamma delta").await, [""; 0], "never one name");
+}
+
+async fn letter_case_accents_and_apostrophes_do_not_matter(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    for (forename, surname) in
+        [("Pat", "O'Brien"), ("Séan", "Ó Briain"), ("Jürgen", "Müller"), ("Søren", "Weiß")]
+    {
+        add_person(manager, forename, surname).await;
+    }
+    for query in ["o'brien", "O’BRIEN", "obrien", "obri", "pat O`Brien"] {
+        assert_eq!(names(manager, query).await, ["Pat O'Brien"], "{query}");
+    }
+    for query in ["Ó Briain", "o briain", "briain", "sean", "SÉAN", "Se\u{301}an"] {
+        assert_eq!(names(manager, query).await, ["Séan Ó Briain"], "{query}");
+    }
+    for query in ["müller", "muller", "MÜLL", "Mu\u{308}ller", "jurgen m"] {
+        assert_eq!(names(manager, query).await, ["Jürgen Müller"], "{query}");
+    }
+    for query in ["weiss", "WEISS", "soren", "weiß"] {
+        assert_eq!(names(manager, query).await, ["Søren Weiß"], "{query}");
+    }
+}
+
+async fn a_former_name_is_found_and_told(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    acme.takes_name("Zenith Limited", "2020-01-01").await.unwrap();
+    let found = results(&acme.manager, "acme lim").await;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].name.as_str(), found[0].r#match()), ("Zenith Limited", SearchMatch::OtherName));
+    assert_eq!(found[0].matched_name, "Acme Limited");
+    let found = results(&acme.manager, "zenith").await;
+    assert_eq!((found[0].r#match(), found[0].matched_name.as_str()), (SearchMatch::CurrentName, ""));
+    let found = results(&acme.manager, "limited").await;
+    assert_eq!((found.len(), found[0].r#match()), (1, SearchMatch::CurrentName), "its best place");
+}
+
+async fn a_name_that_is_to_come_is_found(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let scheduled = acme.takes_name("Zenith Limited", "2026-04-01").await.unwrap().entry.unwrap();
+    let found = results(&acme.manager, "zenith").await;
+    assert_eq!((found[0].name.as_str(), found[0].r#match()), ("Acme Limited", SearchMatch::OtherName));
+    assert_eq!(found[0].matched_name, "Zenith Limited");
+    let request = crate::support::records::cancel(&scheduled);
+    acme.manager.history().cancel_scheduled_entry(request).await.unwrap();
+    assert_eq!(results(&acme.manager, "zenith").await, []);
+}
+
+async fn a_corrected_name_is_found_no_longer(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let name = acme.names().await.remove(0);
+    let request = CorrectEntryRequest {
+        value: Some(correct_entry_request::Value::Name("Acne Limited".into())),
+        ..correction(&name, &["value"])
+    };
+    acme.manager.history().correct_entry(request).await.unwrap();
+    assert_eq!(names(&acme.manager, "acne").await, ["Acne Limited"]);
+    let found = results(&acme.manager, "acme limited").await;
+    assert_eq!(found, [], "its reference is ACME alone");
+    let found = results(&acme.manager, "acme").await;
+    assert_eq!(found[0].r#match(), SearchMatch::Reference);
+}
+
+async fn a_reference_and_an_identifier_are_found_whole(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    let request = CreateClientRequest {
+        identifiers: Some(ClientIdentifiers {
+            company_number: "07687209".into(),
+            utr: "1955839661".into(),
+            vat_number: "GB980780684".into(),
+            paye_reference: "123/AB456".into(),
+        }),
+        ..company("BRI-001", "Brindle Limited")
+    };
+    create(manager, request).await;
+    let whole = [
+        "BRI-001", "bri-001", "bri001", "07687209", "1955839661", "19558 39661", "980780684",
+        "123/AB456", "123ab456", "7687209", "GB980780684", "GB 980 7806 84",
+    ];
+    for query in whole {
+        let found = results(manager, query).await;
+        let told: Vec<_> = found.iter().map(|found| (found.name.as_str(), found.r#match())).collect();
+        assert_eq!(told, [("Brindle Limited", SearchMatch::Reference)], "{query}");
+        assert_eq!(found[0].client_reference, "BRI-001");
+    }
+    for query in ["bri-00", "0768720", "195583966", "98078068", "123/AB45", "687209"] {
+        assert_eq!(names(manager, query).await, [""; 0], "{query}");
+    }
+}
+
+async fn references_come_first_then_names_of_today_then_others(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    let former = create(manager, company("F1", "Zeta Former Limited")).await;
+    create(manager, company("N2", "Zeta B Limited")).await;
+    create(manager, company("N1", "zeta a Limited")).await;
+    create(manager, company("ZETA", "Yonder Limited")).await;
+    let etag = entries(manager, &former.id, Timeline::RegisteredName).await[0].etag.clone();
+    manager.history().add_entry(renamed(&former.id, "Aardvark Limited", "", &etag)).await.unwrap();
+    assert_eq!(
+        names(manager, "zeta").await,
+        ["Yonder Limited", "zeta a Limited", "Zeta B Limited", "Aardvark Limited"]
+    );
+    let kinds: Vec<_> = results(manager, "zeta").await.iter().map(SearchResult::r#match).collect();
+    assert_eq!(
+        kinds,
+        [
+            SearchMatch::Reference,
+            SearchMatch::CurrentName,
+            SearchMatch::CurrentName,
+            SearchMatch::OtherName,
+        ]
+    );
+}
+
+async fn numbers_of_persons_are_not_searched(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    let mut ann = new_person("Ann", "Smith");
+    ann.nino = "AB123456C".into();
+    ann.birth_date = "1975-05-05".into();
+    ann.emails = vec!["secret@smith.example".into()];
+    let request = CreateClientRequest {
+        individual: Some(shared::pb::records::create_client_request::Individual::Person(ann)),
+        ..individual("SMI1", "", "")
+    };
+    let client = create(manager, request).await;
+    let now = crate::support::records::person(manager, &client.person_id).await;
+    assert_eq!(now.nino, "AB123456C");
+    let request = UpdatePersonRequest {
+        person: client.person_id.clone(),
+        fields: Some(PersonFields { nino: "AB123457C".into(), ..PersonFields::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["nino".into()] }),
+        etag: now.etag,
+        request_id: request_id(),
+        ..UpdatePersonRequest::default()
+    };
+    manager.persons().update_person(request).await.unwrap();
+    for query in ["AB123456C", "AB123457C", "ab123", "1975-05-05", "secret@smith.example"] {
+        assert_eq!(names(manager, query).await, [""; 0], "{query}");
+    }
+    assert_eq!(names(manager, "smith").await.len(), 2);
+}
+
+async fn an_individual_is_found_as_client_and_as_person(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
+    let found = results(&acme.manager, "okafor gr").await;
+    let mut ids: Vec<_> = found.iter().map(|found| found.record_id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [grace.id.as_str(), grace.person_id.as_str()]);
+    assert!(found.iter().all(|found| found.name == "Grace Okafor"));
+    for (kind, id) in [(RecordKind::Client, &grace.id), (RecordKind::Person, &grace.person_id)] {
+        let request = SearchRecordsRequest {
+            query: "okafor".into(),
+            record_kind: kind.into(),
+            ..SearchRecordsRequest::default()
+        };
+        let found = ask(&acme.manager, request).await.results;
+        assert_eq!((found.len(), &found[0].record_id), (1, id));
+    }
+    for record_kind in [RecordKind::Contact.into(), 99, -1] {
+        let request =
+            SearchRecordsRequest { query: "okafor".into(), record_kind, ..Default::default() };
+        let refused = acme.manager.support().search_records(request).await;
+        assert_refused(refused, Code::InvalidArgument, "UNKNOWN_VALUE");
+    }
+}
+
+async fn a_new_name_of_a_person_is_found_at_once(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    let grace = create(manager, individual("OKA1", "Grace", "Okafor")).await;
+    let etag = entries(manager, &grace.person_id, Timeline::PersonName).await[0].etag.clone();
+    let request = AddEntryRequest {
+        timeline: Timeline::PersonName.into(),
+        value: Some(add_entry_request::Value::PersonName(person_name("Grace", "Eze"))),
+        ..renamed(&grace.person_id, "", "", &etag)
+    };
+    manager.history().add_entry(request).await.unwrap();
+    for (query, kind) in [("eze", SearchMatch::CurrentName), ("okafor", SearchMatch::OtherName)] {
+        let found = results(manager, query).await;
+        assert_eq!(found.len(), 2, "{query}: client and person");
+        for found in found {
+            assert_eq!((found.name.as_str(), found.r#match()), ("Grace Eze", kind));
+            let former = if kind == SearchMatch::OtherName { "Grace Okafor" } else { "" };
+            assert_eq!(found.matched_name, former);
+        }
+    }
+}
+
+async fn pages_go_on_where_the_last_one_ended(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    for n in [4, 1, 6, 2, 5, 3, 0] {
+        create(manager, company(&format!("P{n}"), &format!("Page {n} Limited"))).await;
+    }
+    let mut request =
+        SearchRecordsRequest { query: "page".into(), page_size: 3, ..Default::default() };
+    let (mut told, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = ask(manager, request.clone()).await;
+        assert!(page.results.len() <= 3);
+        told.extend(page.results.into_iter().map(|found| found.client_reference));
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+        if pages == 1 {
+            create(manager, company("P00", "Page 0 Again Limited")).await;
+        }
+    }
+    assert_eq!(told, ["P0", "P1", "P2", "P3", "P4", "P5", "P6"]);
+    assert_eq!(pages, 3);
+    request.query = "limited".into();
+    let refused = manager.support().search_records(request.clone()).await;
+    assert_refused(refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    request.page_token = String::new();
+    request.page_size = -1;
+    let refused = manager.support().search_records(request).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+}
+
+async fn a_query_has_three_letters_or_digits(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    for query in ["", "ac", "a c", " a-c ", "'''", "%%%", "***", "a''", "\u{301}\u{301}\u{301}"] {
+        let request = SearchRecordsRequest { query: query.into(), ..Default::default() };
+        let refused = acme.manager.support().search_records(request).await;
+        assert_refused(refused, Code::InvalidArgument, "REQUIRED_FIELD_BLANK");
+    }
+    let request = SearchRecordsRequest { query: "a".repeat(301), ..Default::default() };
+    let refused = acme.manager.support().search_records(request).await;
+    assert_refused(refused, Code::InvalidArgument, "VALUE_TOO_LONG");
+    assert_eq!(names(&acme.manager, "ac me").await, [""; 0]);
+}
+
+async fn queries_of_all_kinds_do_no_harm(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let many = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
+    let queries = [
+        "acm%", "a_me limited", "' OR 1=1 --", "\"; DROP TABLE client", "acm\u{10FFFF}",
+        "=acme", "a\0cme", "日本語", many, "acme\\", "ﬁnance", "１２３",
+    ];
+    for query in queries {
+        let request = SearchRecordsRequest { query: query.into(), ..Default::default() };
+        match acme.manager.support().search_records(request).await {
+            Ok(_) => {}
+            Err(refused) => assert_eq!(refused.code(), Code::InvalidArgument, "{query:?}"),
+        }
+    }
+    assert_eq!(names(&acme.manager, "acm%").await, ["Acme Limited"]);
+    create(&acme.manager, company("J", "株式会社アクメ")).await;
+    assert_eq!(names(&acme.manager, "株式会社").await, ["株式会社アクメ"]);
+}
+
+async fn another_practice_finds_nothing(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    assert_eq!(results(&other, "acme").await, []);
+    let ap = Caller::owner(acme.server.channel().await, "p1", "ap");
+    let request = SearchRecordsRequest { query: "acme".into(), ..Default::default() };
+    let refused = ap.support().search_records(request).await;
+    assert_refused(refused, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED");
+    let support = acme.manager.clone().with("x-concord-roles", "support");
+    assert_eq!(results(&support, "acme").await.len(), 1);
+}
+
+async fn both_databases_answer_in_one_order(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let manager = &acme.manager;
+    let all = [
+        "Order Zoë", "order Äpfel", "Order apple", "ORDER 10", "Order 9", "Order-Ångström", "Order Ωmega",
+        "Order æther", "Order _x", "order Émile", "Order", "Order 株",
+    ];
+    for (n, name) in all.into_iter().enumerate() {
+        create(manager, company(&format!("O{n}"), name)).await;
+    }
+    assert_eq!(
+        names(manager, "order").await,
+        [
+            "Order", "ORDER 10", "Order 9", "Order æther", "Order-Ångström", "order Äpfel",
+            "Order apple", "order Émile", "Order _x", "Order Zoë", "Order Ωmega", "Order 株",
+        ]
+    );
+}

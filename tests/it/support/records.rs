@@ -1,0 +1,331 @@
+//! Records to work with, and calls that many tests make.
+
+use shared::{
+    pb::records::{
+        AddEntryRequest, AddEntryResponse, AddPastEntryRequest, AddPastEntryResponse, Address,
+        AddressType, AuditEntry, CancelScheduledEntryRequest, ChangeKind, Client, ClientType,
+        Contact, ContactRole, CorrectEntryRequest, CreateClientRequest, CreateContactRequest,
+        CreateContactResponse, EndEntryRequest, Entry, EntryStatus, GetClientRequest,
+        GetPersonRequest, ListAuditEntriesRequest, ListEntriesRequest, NewAddress, NewName,
+        NewPerson, Person, PersonName, RescindEntryRequest, Role, Timeline, add_entry_request,
+        add_past_entry_request, create_client_request::Individual, create_contact_request::Who,
+        entry::Value,
+    },
+    testing::TestDb,
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::{
+    caller::{Caller, request_id},
+    servers::{self, Running},
+};
+
+/// The reason of a refusal.
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// A fact that comes with a refusal.
+pub(crate) fn fact(status: &Status, name: &str) -> String {
+    let details = status.get_error_details();
+    details.error_info().and_then(|info| info.metadata.get(name).cloned()).unwrap_or_default()
+}
+
+/// The paths and reasons of all violations of a refusal.
+pub(crate) fn violations(status: &Status) -> Vec<(String, String)> {
+    let details = status.get_error_details();
+    let violations = details.bad_request().map(|bad| bad.field_violations.clone());
+    let told = |violation: tonic_types::FieldViolation| (violation.field, violation.description);
+    violations.unwrap_or_default().into_iter().map(told).collect()
+}
+
+#[track_caller]
+pub(crate) fn assert_refused<T: std::fmt::Debug>(
+    outcome: Result<T, Status>,
+    code: Code,
+    why: &str,
+) -> Status {
+    let status = outcome.expect_err(why);
+    assert_eq!((status.code(), reason(&status).as_str()), (code, why), "{}", status.message());
+    status
+}
+
+/// A company with a name since 2010.
+pub(crate) fn company(reference: &str, name: &str) -> CreateClientRequest {
+    CreateClientRequest {
+        r#type: ClientType::PrivateLimitedCompany.into(),
+        client_reference: reference.into(),
+        registered_name: Some(NewName { name: name.into(), active_from: "2010-01-01".into() }),
+        request_id: request_id(),
+        ..CreateClientRequest::default()
+    }
+}
+
+/// An individual whose person is new.
+pub(crate) fn individual(reference: &str, forename: &str, surname: &str) -> CreateClientRequest {
+    CreateClientRequest {
+        r#type: ClientType::Individual.into(),
+        client_reference: reference.into(),
+        individual: Some(Individual::Person(new_person(forename, surname))),
+        request_id: request_id(),
+        ..CreateClientRequest::default()
+    }
+}
+
+pub(crate) fn person_name(forename: &str, surname: &str) -> PersonName {
+    PersonName { forename: forename.into(), surname: surname.into(), ..PersonName::default() }
+}
+
+pub(crate) fn new_person(forename: &str, surname: &str) -> NewPerson {
+    NewPerson { name: Some(person_name(forename, surname)), ..NewPerson::default() }
+}
+
+pub(crate) fn house(line_1: &str) -> Address {
+    Address { line_1: line_1.into(), country: "GB".into(), ..Address::default() }
+}
+
+/// Where a business trades.
+pub(crate) fn trading(line_1: &str, active_from: &str, active_to: &str) -> NewAddress {
+    NewAddress {
+        r#type: AddressType::Trading.into(),
+        address: Some(house(line_1)),
+        active_from: active_from.into(),
+        active_to: active_to.into(),
+        external_id: String::new(),
+    }
+}
+
+pub(crate) fn director() -> ContactRole {
+    ContactRole { role: Role::Director.into(), ..ContactRole::default() }
+}
+
+/// The world has changed: a business trades elsewhere.
+pub(crate) fn moved(record: &str, line_1: &str, on: &str, etag: &str) -> AddEntryRequest {
+    AddEntryRequest {
+        record: record.into(),
+        timeline: Timeline::Address.into(),
+        address_type: AddressType::Trading.into(),
+        value: Some(add_entry_request::Value::Address(house(line_1))),
+        effective_date: on.into(),
+        current_etag: etag.into(),
+        request_id: request_id(),
+        ..AddEntryRequest::default()
+    }
+}
+
+/// The world has changed: a company has another name.
+pub(crate) fn renamed(record: &str, name: &str, on: &str, etag: &str) -> AddEntryRequest {
+    AddEntryRequest {
+        timeline: Timeline::RegisteredName.into(),
+        address_type: AddressType::Unspecified.into(),
+        value: Some(add_entry_request::Value::Name(name.into())),
+        ..moved(record, "", on, etag)
+    }
+}
+
+/// A business once traded there.
+pub(crate) fn once(record: &str, line_1: &str, from: &str, to: &str) -> AddPastEntryRequest {
+    AddPastEntryRequest {
+        record: record.into(),
+        timeline: Timeline::Address.into(),
+        address_type: AddressType::Trading.into(),
+        value: Some(add_past_entry_request::Value::Address(house(line_1))),
+        active_from: from.into(),
+        active_to: to.into(),
+        request_id: request_id(),
+        ..AddPastEntryRequest::default()
+    }
+}
+
+/// A correction of `fields`, with the values still to be set.
+pub(crate) fn correction(entry: &Entry, fields: &[&str]) -> CorrectEntryRequest {
+    CorrectEntryRequest {
+        entry: entry.id.clone(),
+        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        etag: entry.etag.clone(),
+        request_id: request_id(),
+        ..CorrectEntryRequest::default()
+    }
+}
+
+pub(crate) fn end(entry: &Entry, on: &str) -> EndEntryRequest {
+    EndEntryRequest {
+        entry: entry.id.clone(),
+        active_to: on.into(),
+        etag: entry.etag.clone(),
+        request_id: request_id(),
+        ..EndEntryRequest::default()
+    }
+}
+
+pub(crate) fn cancel(entry: &Entry) -> CancelScheduledEntryRequest {
+    CancelScheduledEntryRequest {
+        entry: entry.id.clone(),
+        etag: entry.etag.clone(),
+        request_id: request_id(),
+        ..CancelScheduledEntryRequest::default()
+    }
+}
+
+pub(crate) fn rescission(entry: &Entry, reason: &str) -> RescindEntryRequest {
+    RescindEntryRequest {
+        entry: entry.id.clone(),
+        etag: entry.etag.clone(),
+        reason: reason.into(),
+        request_id: request_id(),
+        ..RescindEntryRequest::default()
+    }
+}
+
+/// An entry on one line: `Old House 2010-01-01..2019-07-01 past`.
+pub(crate) fn line(entry: &Entry) -> String {
+    let value = match &entry.value {
+        Some(Value::Name(name)) => name.clone(),
+        Some(Value::PersonName(name)) => format!("{} {}", name.forename, name.surname),
+        Some(Value::Address(address)) => address.line_1.clone(),
+        None => "nothing".into(),
+    };
+    let status = match entry.status() {
+        EntryStatus::Past => "past",
+        EntryStatus::Current => "current",
+        EntryStatus::Scheduled => "scheduled",
+        EntryStatus::Unspecified => "unspecified",
+    };
+    format!("{value} {}..{} {status}", entry.active_from, entry.active_to)
+}
+
+pub(crate) fn lines(entries: &[Entry]) -> Vec<String> {
+    entries.iter().map(line).collect()
+}
+
+pub(crate) async fn entries(caller: &Caller, record: &str, timeline: Timeline) -> Vec<Entry> {
+    let request = ListEntriesRequest {
+        record: record.into(),
+        timeline: timeline.into(),
+        ..ListEntriesRequest::default()
+    };
+    caller.history().list_entries(request).await.unwrap().into_inner().entries
+}
+
+pub(crate) async fn client(caller: &Caller, name: &str) -> Client {
+    let request = GetClientRequest { client: name.into() };
+    caller.clients().get_client(request).await.unwrap().into_inner().client.unwrap()
+}
+
+pub(crate) async fn person(caller: &Caller, name: &str) -> Person {
+    let request = GetPersonRequest { person: name.into() };
+    caller.persons().get_person(request).await.unwrap().into_inner().person.unwrap()
+}
+
+pub(crate) async fn create(caller: &Caller, request: CreateClientRequest) -> Client {
+    caller.clients().create_client(request).await.unwrap().into_inner().client.unwrap()
+}
+
+/// A new person, who is a director of `client`.
+pub(crate) async fn appoint(
+    caller: &Caller,
+    client: &str,
+    forename: &str,
+    surname: &str,
+) -> (Contact, Person) {
+    let request = CreateContactRequest {
+        client: client.into(),
+        who: Some(Who::Person(new_person(forename, surname))),
+        roles: vec![director()],
+        request_id: request_id(),
+        ..CreateContactRequest::default()
+    };
+    let created = caller.contacts().create_contact(request).await.unwrap().into_inner();
+    let CreateContactResponse { contact, person, .. } = created;
+    (contact.unwrap(), person.unwrap())
+}
+
+/// What was done to a record, or in the practice, the latest first.
+pub(crate) async fn audit(caller: &Caller, record: &str) -> Vec<AuditEntry> {
+    let request =
+        ListAuditEntriesRequest { record: record.into(), ..ListAuditEntriesRequest::default() };
+    caller.support().list_audit_entries(request).await.unwrap().into_inner().entries
+}
+
+/// What was done, as its kinds, the first first.
+pub(crate) async fn kinds(caller: &Caller, record: &str) -> Vec<ChangeKind> {
+    audit(caller, record).await.iter().rev().map(AuditEntry::kind).collect()
+}
+
+/// The client `ref:ACME` of `manager` in practice `p1`.
+pub(crate) struct Acme {
+    pub(crate) server: Running,
+    pub(crate) manager: Caller,
+    pub(crate) client: Client,
+}
+
+impl Acme {
+    /// With these trading addresses.
+    pub(crate) async fn at(db: &TestDb, addresses: &[(&str, &str, &str)]) -> Self {
+        let server = servers::records(db.settings()).await;
+        let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
+        let addresses = addresses.iter().map(|(line, from, to)| trading(line, from, to)).collect();
+        let request = CreateClientRequest { addresses, ..company("ACME", "Acme Limited") };
+        let client = create(&manager, request).await;
+        Self { server, manager, client }
+    }
+
+    pub(crate) async fn addresses(&self) -> Vec<Entry> {
+        entries(&self.manager, &self.client.id, Timeline::Address).await
+    }
+
+    pub(crate) async fn names(&self) -> Vec<Entry> {
+        entries(&self.manager, &self.client.id, Timeline::RegisteredName).await
+    }
+
+    pub(crate) async fn now(&self) -> Client {
+        client(&self.manager, &self.client.id).await
+    }
+
+    /// Moves to `line_1` on the day `on`, having read where it is today.
+    pub(crate) async fn moves(&self, line_1: &str, on: &str) -> Result<AddEntryResponse, Status> {
+        let etag = current_etag(&self.addresses().await);
+        let request = moved(&self.client.id, line_1, on, &etag);
+        self.manager.history().add_entry(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Is called `name` from the day `on`.
+    pub(crate) async fn takes_name(
+        &self,
+        name: &str,
+        on: &str,
+    ) -> Result<AddEntryResponse, Status> {
+        let etag = current_etag(&self.names().await);
+        let request = renamed(&self.client.id, name, on, &etag);
+        self.manager.history().add_entry(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// A past entry, with the etag of the record as it is.
+    pub(crate) async fn past(
+        &self,
+        request: AddPastEntryRequest,
+    ) -> Result<AddPastEntryResponse, Status> {
+        let request = AddPastEntryRequest { etag: self.now().await.etag, ..request };
+        self.manager.history().add_past_entry(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Checks that a call is refused, and that it left everything as it was.
+    pub(crate) async fn refuses<T: std::fmt::Debug>(
+        &self,
+        call: impl Future<Output = Result<T, Status>>,
+        code: Code,
+        why: &str,
+    ) -> Status {
+        let before = (self.now().await, kinds(&self.manager, "").await);
+        let status = assert_refused(call.await, code, why);
+        assert_eq!((self.now().await, kinds(&self.manager, "").await), before, "{why}");
+        status
+    }
+}
+
+/// The etag of the entry that holds today; empty without one.
+pub(crate) fn current_etag(entries: &[Entry]) -> String {
+    let current = entries.iter().find(|entry| entry.status() == EntryStatus::Current);
+    current.map(|entry| entry.etag.clone()).unwrap_or_default()
+}

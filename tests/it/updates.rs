@@ -1,0 +1,606 @@
+//! Changing plain fields: masks, etags, and the roles of contacts.
+
+use prost_types::FieldMask;
+use shared::{
+    pb::records::{
+        AddRoleRequest, ChangeKind, ClientFields, ClientIdentifiers, Contact, ContactRole,
+        CreateClientRequest, CreateContactRequest, EndRoleRequest, GetClientRequest,
+        GetContactRequest, Jurisdiction, PersonFields, RemoveContactRequest, Role,
+        UpdateClientRequest, UpdateClientResponse, UpdateContactRequest, UpdatePersonRequest,
+        UpdatePersonResponse, UpdateRoleRequest, create_contact_request::Who,
+    },
+    testing::{TestDb, storage_tests},
+};
+use tonic::{Code, Response, Status};
+
+use crate::support::{
+    caller::{Caller, request_id},
+    records::{
+        Acme, appoint, assert_refused, audit, client, company, create, director, fact, kinds,
+        new_person, person, reason, violations,
+    },
+    servers,
+};
+
+storage_tests! {
+    the_fields_of_the_mask_are_changed_and_no_others,
+    a_field_that_is_in_the_mask_and_empty_is_cleared,
+    a_mask_may_be_written_in_camel_case,
+    a_mask_without_fields_or_with_a_star_is_refused,
+    a_name_or_an_address_in_a_mask_needs_an_intent,
+    a_change_without_a_difference_is_none,
+    all_violations_of_an_update_are_named_at_once,
+    a_taken_reference_is_refused_with_its_owner,
+    a_changed_reference_is_the_alias,
+    the_fields_of_a_person_are_changed,
+    a_stale_etag_of_a_record_is_refused,
+    replicas_that_update_one_client_at_once_do_it_once,
+    only_a_linked_product_updates,
+    roles_come_and_end_with_their_dates,
+    a_role_is_corrected,
+    a_role_that_there_is_not_is_refused,
+    one_contact_of_a_client_is_the_first,
+    a_contact_keeps_an_etag_of_its_content,
+    a_contact_needs_a_role,
+    contacts_of_another_practice_are_not_found,
+}
+
+fn mask(paths: &[&str]) -> Option<FieldMask> {
+    Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+}
+
+/// Every field that a client has, filled.
+fn fields() -> ClientFields {
+    ClientFields {
+        jurisdiction: Jurisdiction::Scotland.into(),
+        client_reference: "ACME2".into(),
+        identifiers: Some(ClientIdentifiers {
+            company_number: "7687209".into(),
+            utr: "1955839661".into(),
+            vat_number: "GB 980 7806 84".into(),
+            paye_reference: "123/AB456".into(),
+        }),
+        emails: vec!["one@acme.example".into(), "two@acme.example".into()],
+        phones: vec!["020 7946 0101".into()],
+    }
+}
+
+async fn update(
+    caller: &Caller,
+    etag: &str,
+    paths: &[&str],
+    fields: ClientFields,
+) -> Result<UpdateClientResponse, Status> {
+    let request = UpdateClientRequest {
+        client: "ref:acme".into(),
+        fields: Some(fields),
+        update_mask: mask(paths),
+        etag: etag.into(),
+        request_id: request_id(),
+        ..UpdateClientRequest::default()
+    };
+    caller.clients().update_client(request).await.map(Response::into_inner)
+}
+
+async fn update_person(
+    caller: &Caller,
+    id: &str,
+    etag: &str,
+    paths: &[&str],
+    fields: PersonFields,
+) -> Result<UpdatePersonResponse, Status> {
+    let request = UpdatePersonRequest {
+        person: id.into(),
+        fields: Some(fields),
+        update_mask: mask(paths),
+        etag: etag.into(),
+        request_id: request_id(),
+        ..UpdatePersonRequest::default()
+    };
+    caller.persons().update_person(request).await.map(Response::into_inner)
+}
+
+async fn contact(caller: &Caller, id: &str) -> Contact {
+    let request = GetContactRequest { contact: id.into() };
+    caller.contacts().get_contact(request).await.unwrap().into_inner().contact.unwrap()
+}
+
+async fn the_fields_of_the_mask_are_changed_and_no_others(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    let paths = ["emails", "identifiers.utr"];
+    let updated = update(&acme.manager, &acme.client.etag, &paths, fields()).await.unwrap();
+    assert_eq!(updated.change_ids.len(), 1);
+    let now = updated.client.unwrap();
+    assert_eq!(now, acme.now().await);
+    assert_eq!(now.emails, fields().emails);
+    let identifiers = now.identifiers.clone().unwrap();
+    assert_eq!((identifiers.utr.as_str(), identifiers.vat_number.as_str()), ("1955839661", ""));
+    assert_eq!((now.phones.len(), now.client_reference.as_str()), (0, "ACME"));
+    assert_eq!(now.entries, acme.client.entries);
+    assert_eq!(now.version, 2);
+    assert_ne!(now.etag, acme.client.etag);
+    let told = audit(&acme.manager, &now.id).await.remove(0);
+    assert_eq!(told.kind(), ChangeKind::Updated);
+    assert_eq!(told.changed_fields, ["emails", "identifiers.utr"]);
+    let all = ["jurisdiction", "client_reference", "identifiers", "emails", "phones"];
+    let updated = update(&acme.manager, &now.etag, &all, fields()).await.unwrap().client.unwrap();
+    assert_eq!(updated.jurisdiction(), Jurisdiction::Scotland);
+    let identifiers = updated.identifiers.unwrap();
+    assert_eq!(identifiers.company_number, "07687209");
+    assert_eq!(identifiers.vat_number, "980780684");
+    assert_eq!(identifiers.paye_reference, "123/AB456");
+}
+
+async fn a_field_that_is_in_the_mask_and_empty_is_cleared(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let all = ["identifiers", "emails", "phones", "jurisdiction"];
+    let full = update(&acme.manager, &acme.client.etag, &all, fields()).await.unwrap();
+    let etag = full.client.unwrap().etag;
+    let empty = ClientFields::default();
+    let cleared = update(&acme.manager, &etag, &all, empty.clone()).await.unwrap();
+    let cleared = cleared.client.unwrap();
+    assert_eq!((cleared.emails.len(), cleared.phones.len()), (0, 0));
+    assert_eq!(cleared.etag, acme.client.etag, "the same content as in the beginning");
+    assert_eq!(cleared.identifiers, acme.client.identifiers);
+    let call = update(&acme.manager, &cleared.etag, &["client_reference"], empty);
+    acme.refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
+    let request = UpdateClientRequest {
+        client: "ref:ACME".into(),
+        update_mask: mask(&["emails"]),
+        etag: cleared.etag,
+        request_id: request_id(),
+        ..UpdateClientRequest::default()
+    };
+    acme.manager.clients().update_client(request).await.unwrap();
+}
+
+async fn a_mask_may_be_written_in_camel_case(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let paths = ["clientReference", "identifiers.companyNumber", "identifiers.vat_number"];
+    let updated = update(&acme.manager, &acme.client.etag, &paths, fields()).await.unwrap();
+    let now = updated.client.unwrap();
+    assert_eq!(now.client_reference, "ACME2");
+    let identifiers = now.identifiers.unwrap();
+    assert_eq!(identifiers.company_number, "07687209");
+    assert_eq!((identifiers.vat_number.as_str(), identifiers.utr.as_str()), ("980780684", ""));
+}
+
+async fn a_mask_without_fields_or_with_a_star_is_refused(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let etag = &acme.client.etag;
+    let unknown = ["id", "type", "personId", "state", "etag", "identifiers.", "", " ", "emails[0]"];
+    let single = unknown.iter().map(std::slice::from_ref);
+    for paths in [&[][..], &["*"], &["emails", "*"]].into_iter().chain(single) {
+        let call = update(&acme.manager, etag, paths, fields());
+        let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+        assert_eq!(violations(&refused)[0].0, "update_mask", "{paths:?}");
+    }
+    let request = UpdateClientRequest {
+        client: "ref:ACME".into(),
+        fields: Some(fields()),
+        etag: etag.clone(),
+        request_id: request_id(),
+        ..UpdateClientRequest::default()
+    };
+    let call = async { acme.manager.clients().update_client(request).await };
+    acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+    let long = "x".repeat(1_000_000);
+    let paths = [long.as_str()];
+    let call = update(&acme.manager, etag, &paths, fields());
+    let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+    assert!(refused.message().len() < 300);
+}
+
+async fn a_name_or_an_address_in_a_mask_needs_an_intent(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let timelines =
+        ["registered_name", "registeredName", "trading_name", "tradingName", "addresses", "entries"];
+    for path in timelines {
+        let paths = [path];
+        let call = update(&acme.manager, &acme.client.etag, &paths, fields());
+        let refused =
+            acme.refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
+        let text = refused.message();
+        assert!(text.contains("AddEntry") && text.contains("CorrectEntry"), "{text}");
+    }
+    let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    for path in ["name", "name.surname", "name.middleNames", "addresses"] {
+        let paths = [path];
+        let call =
+            update_person(&acme.manager, &ann.id, &ann.etag, &paths, PersonFields::default());
+        acme.refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
+    }
+}
+
+async fn a_change_without_a_difference_is_none(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let paths = ["identifiers.utr", "emails"];
+    let first = update(&acme.manager, &acme.client.etag, &paths, fields()).await.unwrap();
+    let before = first.client.unwrap();
+    let mut same = fields();
+    same.identifiers.as_mut().unwrap().utr = "19558 39661".into();
+    let again = update(&acme.manager, &before.etag, &paths, same).await.unwrap();
+    assert_eq!((again.client, again.change_ids.len()), (Some(before.clone()), 0));
+    assert_eq!(kinds(&acme.manager, &before.id).await.len(), 2);
+}
+
+async fn all_violations_of_an_update_are_named_at_once(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let wrong = ClientFields {
+        jurisdiction: 99,
+        client_reference: "x".repeat(65),
+        identifiers: Some(ClientIdentifiers {
+            company_number: "no number".into(),
+            utr: "1234567890".into(),
+            vat_number: "GB654052054".into(),
+            paye_reference: "12".into(),
+        }),
+        emails: vec!["a@b.example".into(), "no address".into()],
+        phones: vec![String::from("1"); 21],
+    };
+    let paths =
+        ["jurisdiction", "client_reference", "identifiers", "emails", "phones", "registered_name"];
+    let call = update(&acme.manager, &acme.client.etag, &paths, wrong);
+    let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
+    let mut named: Vec<String> =
+        violations(&refused).into_iter().map(|(field, _)| field).collect();
+    named.sort();
+    assert_eq!(
+        named,
+        [
+            "fields.client_reference",
+            "fields.emails[1]",
+            "fields.identifiers.company_number",
+            "fields.identifiers.paye_reference",
+            "fields.identifiers.utr",
+            "fields.identifiers.vat_number",
+            "fields.jurisdiction",
+            "fields.phones",
+            "update_mask",
+        ]
+    );
+}
+
+async fn a_taken_reference_is_refused_with_its_owner(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let other = create(&acme.manager, company("acme2", "Other Limited")).await;
+    let call = update(&acme.manager, &acme.client.etag, &["client_reference"], fields());
+    let refused = acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
+    assert_eq!(fact(&refused, "existing"), other.id);
+}
+
+async fn a_changed_reference_is_the_alias(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    update(&acme.manager, &acme.client.etag, &["client_reference"], fields()).await.unwrap();
+    assert_eq!(client(&acme.manager, "ref:acme2").await.id, acme.client.id);
+    let request = GetClientRequest { client: "ref:ACME".into() };
+    assert_refused(acme.manager.clients().get_client(request).await, Code::NotFound, "NOT_FOUND");
+    create(&acme.manager, company("ACME", "Another Limited")).await;
+}
+
+async fn the_fields_of_a_person_are_changed(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let fields = PersonFields {
+        birth_date: "1975-05-05".into(),
+        nino: "ab 12 34 56 c".into(),
+        emails: vec!["ann@smith.example".into()],
+        ..PersonFields::default()
+    };
+    let paths = ["birthDate", "nino", "emails"];
+    let updated = update_person(&acme.manager, &ann.id, &ann.etag, &paths, fields).await.unwrap();
+    let now = updated.person.unwrap();
+    assert_eq!((now.birth_date.as_str(), now.nino.as_str()), ("1975-05-05", "AB123456C"));
+    assert_eq!(now, person(&acme.manager, &ann.id).await);
+    for day in ["1975-02-29", "5 May 1975"] {
+        let fields = PersonFields { birth_date: day.into(), ..PersonFields::default() };
+        let call = update_person(&acme.manager, &ann.id, &now.etag, &["birth_date"], fields);
+        acme.refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
+    }
+    let fields = PersonFields { nino: "QQ123456C".into(), ..PersonFields::default() };
+    let call = update_person(&acme.manager, &ann.id, &now.etag, &["nino"], fields);
+    acme.refuses(call, Code::InvalidArgument, "INVALID_NINO").await;
+    let call =
+        update_person(&acme.manager, &ann.id, &now.etag, &["*"], PersonFields::default());
+    acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+}
+
+async fn a_stale_etag_of_a_record_is_refused(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let stale = acme.client.etag.clone();
+    let now = update(&acme.manager, &stale, &["emails"], fields()).await.unwrap().client.unwrap();
+    let call = update(&acme.manager, &stale, &["phones"], fields());
+    let refused = acme.refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
+    assert_eq!(fact(&refused, "current_etag"), now.etag);
+    assert_eq!(fact(&refused, "record_id"), now.id);
+    assert_eq!(fact(&refused, "changed_by_product"), "manager");
+    let call = update(&acme.manager, "", &["phones"], fields());
+    acme.refuses(call, Code::InvalidArgument, "ETAG_REQUIRED").await;
+    let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let call =
+        update_person(&acme.manager, &ann.id, "stale", &["emails"], PersonFields::default());
+    let refused = acme.refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
+    assert_eq!(fact(&refused, "current_etag"), ann.etag);
+}
+
+async fn replicas_that_update_one_client_at_once_do_it_once(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let mut callers = vec![acme.manager.clone()];
+    let mut running = Vec::new();
+    for _ in 1..servers::replicas(&db) {
+        let server = servers::records(db.settings()).await;
+        callers.push(Caller::owner(server.channel().await, "p1", "manager"));
+        running.push(server);
+    }
+    let calls = (0..8).map(|n| {
+        let (caller, etag) = (callers[n % callers.len()].clone(), acme.client.etag.clone());
+        let fields = ClientFields { phones: vec![format!("0{n}")], ..ClientFields::default() };
+        tokio::spawn(async move { update(&caller, &etag, &["phones"], fields).await })
+    });
+    let mut done = 0;
+    for call in calls.collect::<Vec<_>>() {
+        match call.await.unwrap() {
+            Ok(_) => done += 1,
+            Err(refused) => assert_eq!(reason(&refused), "ETAG_MISMATCH"),
+        }
+    }
+    assert_eq!((done, acme.now().await.version), (1, 2));
+    for server in running {
+        server.stop().await;
+    }
+}
+
+async fn only_a_linked_product_updates(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
+    let call = update(&books, &acme.client.etag, &["emails"], fields());
+    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let call = update(&other, &acme.client.etag, &["emails"], fields());
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    for role in ["support", "auditor"] {
+        let reader = acme.manager.clone().with("x-concord-roles", role);
+        let call = update(&reader, &acme.client.etag, &["emails"], fields());
+        acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+    }
+}
+
+fn role(role: Role, appointed_on: &str, resigned_on: &str) -> ContactRole {
+    ContactRole {
+        role: role.into(),
+        appointed_on: appointed_on.into(),
+        resigned_on: resigned_on.into(),
+        number: 0,
+    }
+}
+
+fn told(contact: &Contact) -> Vec<(i32, Role, &str, &str)> {
+    let told = |held: &'_ ContactRole| (held.number, held.role());
+    contact
+        .roles
+        .iter()
+        .map(|held| {
+            let (number, role) = told(held);
+            (number, role, held.appointed_on.as_str(), held.resigned_on.as_str())
+        })
+        .collect()
+}
+
+async fn roles_come_and_end_with_their_dates(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (place, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let request = AddRoleRequest {
+        contact: place.id.clone(),
+        role: Some(role(Role::Secretary, "2020-01-01", "")),
+        etag: place.etag.clone(),
+        request_id: request_id(),
+        ..AddRoleRequest::default()
+    };
+    let added = acme.manager.contacts().add_role(request).await.unwrap().into_inner();
+    assert_eq!(added.change_ids.len(), 1);
+    let added = added.contact.unwrap();
+    assert_eq!(
+        told(&added),
+        [(1, Role::Director, "", ""), (2, Role::Secretary, "2020-01-01", "")]
+    );
+    let request = EndRoleRequest {
+        contact: place.id.clone(),
+        number: 2,
+        etag: added.etag.clone(),
+        request_id: request_id(),
+        ..EndRoleRequest::default()
+    };
+    let ended = acme.manager.contacts().end_role(request).await.unwrap().into_inner();
+    let ended = ended.contact.unwrap();
+    assert_eq!(told(&ended)[1], (2, Role::Secretary, "2020-01-01", "2026-03-01"));
+    assert_eq!(ended, contact(&acme.manager, &place.id).await);
+    let wrong = EndRoleRequest {
+        contact: place.id.clone(),
+        number: 2,
+        resigned_on: "2020-01-01".into(),
+        etag: ended.etag.clone(),
+        request_id: request_id(),
+        ..EndRoleRequest::default()
+    };
+    let call = async { acme.manager.contacts().end_role(wrong).await };
+    acme.refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
+    let told = audit(&acme.manager, &place.id).await;
+    assert_eq!(told.len(), 3);
+    assert_eq!(told[0].changed_fields, ["roles"]);
+}
+
+async fn a_role_is_corrected(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (place, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let request = |held, number, etag: &str| UpdateRoleRequest {
+        contact: place.id.clone(),
+        number,
+        role: Some(held),
+        etag: etag.to_owned(),
+        request_id: request_id(),
+        ..UpdateRoleRequest::default()
+    };
+    let held = role(Role::Psc, "2019-01-01", "2021-01-01");
+    let corrected =
+        acme.manager.contacts().update_role(request(held, 1, &place.etag)).await.unwrap();
+    let now = corrected.into_inner().contact.unwrap();
+    assert_eq!(told(&now), [(1, Role::Psc, "2019-01-01", "2021-01-01")]);
+    let again = acme.manager.contacts().update_role(request(held_again(), 1, &now.etag)).await;
+    assert_eq!(again.unwrap().into_inner().change_ids.len(), 0);
+    let turned = role(Role::Psc, "2021-01-01", "2019-01-01");
+    let call = async { acme.manager.contacts().update_role(request(turned, 1, &now.etag)).await };
+    acme.refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
+    let never = role(Role::Psc, "2021-02-29", "");
+    let call = async { acme.manager.contacts().update_role(request(never, 1, &now.etag)).await };
+    acme.refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
+}
+
+fn held_again() -> ContactRole {
+    role(Role::Psc, "2019-01-01", "2021-01-01")
+}
+
+async fn a_role_that_there_is_not_is_refused(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (place, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    for number in [0, 2, -1, i32::MAX, i32::MIN] {
+        let request = EndRoleRequest {
+            contact: place.id.clone(),
+            number,
+            etag: place.etag.clone(),
+            request_id: request_id(),
+            ..EndRoleRequest::default()
+        };
+        let call = async { acme.manager.contacts().end_role(request).await };
+        acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    }
+    let unknown = ContactRole { role: 99, ..ContactRole::default() };
+    for (held, why) in [
+        (Some(unknown), "UNKNOWN_VALUE"),
+        (Some(ContactRole::default()), "REQUIRED_FIELD_BLANK"),
+        (None, "REQUIRED_FIELD_BLANK"),
+    ] {
+        let request = AddRoleRequest {
+            contact: place.id.clone(),
+            role: held,
+            etag: place.etag.clone(),
+            request_id: request_id(),
+            ..AddRoleRequest::default()
+        };
+        let call = async { acme.manager.contacts().add_role(request).await };
+        acme.refuses(call, Code::InvalidArgument, why).await;
+    }
+}
+
+async fn one_contact_of_a_client_is_the_first(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (ann, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let (bob, _) = appoint(&acme.manager, "ref:ACME", "Bob", "Jones").await;
+    for place in [&ann, &bob] {
+        let request = UpdateContactRequest {
+            contact: place.id.clone(),
+            is_primary: true,
+            etag: place.etag.clone(),
+            request_id: request_id(),
+            ..UpdateContactRequest::default()
+        };
+        acme.manager.contacts().update_contact(request).await.unwrap();
+    }
+    assert!(!contact(&acme.manager, &ann.id).await.is_primary);
+    assert!(contact(&acme.manager, &bob.id).await.is_primary);
+    assert_eq!(kinds(&acme.manager, &ann.id).await.len(), 3);
+    let request = CreateContactRequest {
+        client: "ref:ACME".into(),
+        who: Some(Who::Person(new_person("Cid", "Brown"))),
+        roles: vec![director()],
+        is_primary: true,
+        request_id: request_id(),
+        ..CreateContactRequest::default()
+    };
+    let cid = acme.manager.contacts().create_contact(request).await.unwrap().into_inner();
+    assert!(cid.contact.unwrap().is_primary);
+    assert!(!contact(&acme.manager, &bob.id).await.is_primary, "there is one first contact");
+}
+
+async fn a_contact_keeps_an_etag_of_its_content(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (place, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let fields = PersonFields { emails: vec!["a@b.example".into()], ..PersonFields::default() };
+    update_person(&acme.manager, &ann.id, &ann.etag, &["emails"], fields).await.unwrap();
+    assert_eq!(contact(&acme.manager, &place.id).await, place);
+    for (etag, code, why) in [
+        ("", Code::InvalidArgument, "ETAG_REQUIRED"),
+        ("stale", Code::Aborted, "ETAG_MISMATCH"),
+    ] {
+        let request = UpdateContactRequest {
+            contact: place.id.clone(),
+            is_primary: true,
+            etag: etag.into(),
+            request_id: request_id(),
+            ..UpdateContactRequest::default()
+        };
+        let call = async { acme.manager.contacts().update_contact(request).await };
+        acme.refuses(call, code, why).await;
+        let request = RemoveContactRequest {
+            contact: place.id.clone(),
+            etag: etag.into(),
+            request_id: request_id(),
+            ..RemoveContactRequest::default()
+        };
+        let call = async { acme.manager.contacts().remove_contact(request).await };
+        acme.refuses(call, code, why).await;
+    }
+}
+
+async fn a_contact_needs_a_role(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let request = CreateContactRequest {
+        client: "ref:ACME".into(),
+        who: Some(Who::Person(new_person("Ann", ""))),
+        request_id: request_id(),
+        ..CreateContactRequest::default()
+    };
+    let call = async { acme.manager.contacts().create_contact(request).await };
+    let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
+    let texts: Vec<String> = violations(&refused).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(
+        texts,
+        [
+            "REQUIRED_FIELD_BLANK: Required field is blank: Surname",
+            "CONTACT_ROLE_MISSING: Contact has no role assigned",
+        ]
+    );
+    let request = CreateClientRequest { r#type: 99, ..company("X", "X Limited") };
+    let call = async { acme.manager.clients().create_client(request).await };
+    acme.refuses(call, Code::InvalidArgument, "UNKNOWN_VALUE").await;
+}
+
+async fn contacts_of_another_practice_are_not_found(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let (place, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let request = RemoveContactRequest {
+        contact: place.id.clone(),
+        etag: place.etag.clone(),
+        request_id: request_id(),
+        ..RemoveContactRequest::default()
+    };
+    let call = async { other.contacts().remove_contact(request).await };
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    let own = create(&other, company("OWN", "Own Limited")).await;
+    let request = CreateContactRequest {
+        client: own.id,
+        who: Some(Who::PersonId(ann.id.clone())),
+        roles: vec![director()],
+        request_id: request_id(),
+        ..CreateContactRequest::default()
+    };
+    let call = async { other.contacts().create_contact(request).await };
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    let call = update_person(&other, &ann.id, &ann.etag, &["emails"], PersonFields::default());
+    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    for id in ["", "con_", &ann.id, &acme.client.id] {
+        let request = GetContactRequest { contact: id.into() };
+        let call = acme.manager.contacts().get_contact(request).await;
+        assert_refused(call, Code::InvalidArgument, "INVALID_ID");
+    }
+}
