@@ -72,7 +72,10 @@ async fn the_audit_says_who_did_what_and_why(db: TestDb) {
     assert_eq!(correcting.entry_id, acme.addresses().await[0].id);
     assert_eq!(correcting.origin.unwrap().user, "olivia");
     assert_eq!(correcting.changed_fields, ["entries"]);
-    assert_eq!((creating.kind(), creating.record_kind()), (ChangeKind::Created, RecordKind::Client));
+    assert_eq!(
+        (creating.kind(), creating.record_kind()),
+        (ChangeKind::Created, RecordKind::Client)
+    );
     assert_eq!(creating.record_id, acme.client.id);
     let at = creating.time.unwrap().seconds;
     assert_eq!(at, acme.client.create_time.as_ref().unwrap().seconds);
@@ -154,8 +157,7 @@ async fn the_audit_of_a_practice_is_its_own(db: TestDb) {
 async fn the_audit_is_not_for_all(db: TestDb) {
     let acme = Acme::at(&db, &[]).await;
     let staff = acme.manager.clone().with("x-concord-roles", "staff");
-    let refused =
-        staff.support().list_audit_entries(ListAuditEntriesRequest::default()).await;
+    let refused = staff.support().list_audit_entries(ListAuditEntriesRequest::default()).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
     let ap = Caller::owner(acme.server.channel().await, "p1", "ap");
     let refused = ap.support().list_audit_entries(ListAuditEntriesRequest::default()).await;
@@ -198,10 +200,10 @@ async fn a_purge_removes_what_is_personal_and_keeps_what_was_done(db: TestDb) {
         assert_eq!((entry.before.as_str(), entry.after.as_str()), ("", ""));
         assert_eq!(entry.origin.as_ref().unwrap().user, "olivia");
     }
-    let (purges, others): (Vec<_>, Vec<_>) =
+    let (removals, others): (Vec<_>, Vec<_>) =
         told.iter().partition(|entry| entry.kind() == ChangeKind::Purged);
-    assert_eq!((purges.len(), others.len()), (3, before));
-    assert!(purges.iter().all(|entry| entry.reason == "Asked by letter"));
+    assert_eq!((removals.len(), others.len()), (3, before));
+    assert!(removals.iter().all(|entry| entry.reason == "Asked by letter"));
     let by_id = audit(&auditor, &contact.id).await;
     assert_eq!(by_id.len(), 2, "what was done to a record that is gone, by its id");
     assert_eq!(audit(&auditor, &acme.client.id).await[0].kind(), ChangeKind::Purged);

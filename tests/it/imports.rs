@@ -125,7 +125,7 @@ async fn finish(services: &Services, product: &str, import_id: &str) -> Import {
     let mut stream = watcher.imports().watch_import(request).await.unwrap().into_inner();
     let mut last = None;
     while let Some(message) =
-        tokio::time::timeout(Duration::from_secs(60), stream.message()).await.unwrap().unwrap()
+        tokio::time::timeout(Duration::from_mins(1), stream.message()).await.unwrap().unwrap()
     {
         last = message.import;
     }
@@ -229,7 +229,7 @@ async fn heard(caller: Caller) -> Vec<(i64, String)> {
     let mut stream = caller.changes().subscribe(request).await.unwrap().into_inner();
     let mut heard = Vec::new();
     while i64::try_from(heard.len()).unwrap() < COUNTS[1] {
-        let message = tokio::time::timeout(Duration::from_secs(60), stream.message()).await;
+        let message = tokio::time::timeout(Duration::from_mins(1), stream.message()).await;
         if let Some(Message::Events(batch)) = message.unwrap().unwrap().unwrap().message {
             heard.extend(batch.events.into_iter().map(|event| (event.position, event.change_id)));
         }

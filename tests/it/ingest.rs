@@ -192,6 +192,8 @@ async fn another_product_is_linked_to_the_same_records(db: TestDb) {
 }
 
 async fn a_bad_record_fails_alone(db: TestDb) {
+    use RecordStatus::{Failed, Imported};
+
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let outcomes = apply(
@@ -205,7 +207,6 @@ async fn a_bad_record_fails_alone(db: TestDb) {
         ],
     )
     .await;
-    use RecordStatus::{Failed, Imported};
     assert_eq!(statuses(&outcomes), [Imported, Failed, Failed, Failed, Imported]);
     assert_eq!(reasons(&outcomes[1]), ["REQUIRED_FIELD_BLANK"; 2]);
     assert_eq!(reasons(&outcomes[2]), ["DUPLICATE_REFERENCE"]);

@@ -242,7 +242,10 @@ async fn the_last_unlink_orphans_a_client(db: TestDb) {
     let orphan = last.client.unwrap();
     assert_eq!(orphan.state(), RecordState::Orphaned);
     let at = orphan.purge_time.as_ref().unwrap().seconds;
-    assert_eq!(at, "2026-03-15T10:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp());
+    assert_eq!(
+        at,
+        "2026-03-15T10:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp()
+    );
     assert_eq!(client(&books, &acme.client.id).await, orphan, "Get still shows it");
     assert_eq!(listed(&books, false).await, [""; 0]);
     assert_eq!(listed(&books, true).await, ["ACME"]);
@@ -257,7 +260,7 @@ async fn a_link_before_the_removal_restores_a_client(db: TestDb) {
     let restored = link(&books, &acme.client.id, "").await.unwrap();
     assert_eq!(restored.change_ids.len(), 2);
     let now = restored.client.unwrap();
-    assert_eq!((now.state(), now.purge_time.clone()), (RecordState::Active, None));
+    assert_eq!((now.state(), now.purge_time), (RecordState::Active, None));
     assert_eq!(listed(&books, false).await, ["ACME"]);
     assert_eq!(found(&books, "acme", false).await, 1);
     assert_eq!(
@@ -429,7 +432,7 @@ async fn a_person_goes_with_its_last_use(db: TestDb) {
     let orphan = unlink_person(&acme.manager, &ann.id).await.unwrap().person.unwrap();
     assert_eq!(orphan.state(), RecordState::Orphaned);
     let purged = purge(&acme.manager, &ann.id).await.unwrap();
-    assert_eq!(purged.record_ids, [ann.id.clone()]);
+    assert_eq!(purged.record_ids, std::slice::from_ref(&ann.id));
     assert!(is_gone(&acme.manager, &ann.id).await);
 }
 

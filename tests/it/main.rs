@@ -1,5 +1,12 @@
 //! End-to-end tests: gRPC clients, real servers, real sockets, both databases.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod audit;
 mod contract;
 mod feed;

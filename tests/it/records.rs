@@ -308,14 +308,14 @@ async fn replicas_agree_on_one_reference(db: TestDb) {
         let caller = callers[n % callers.len()].clone();
         tokio::spawn(async move { caller.clients().create_client(company("ONE", "Acme")).await })
     });
-    let mut created = 0;
+    let mut successes = 0;
     for create in creates.collect::<Vec<_>>() {
         match create.await.unwrap() {
-            Ok(_) => created += 1,
+            Ok(_) => successes += 1,
             Err(refused) => assert_eq!(reason(&refused), "DUPLICATE_REFERENCE"),
         }
     }
-    assert_eq!(created, 1);
+    assert_eq!(successes, 1);
     for server in running {
         server.stop().await;
     }

@@ -45,8 +45,8 @@ storage_tests! {
     contacts_of_another_practice_are_not_found,
 }
 
-fn mask(paths: &[&str]) -> Option<FieldMask> {
-    Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+fn mask(paths: &[&str]) -> FieldMask {
+    FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
 }
 
 /// Every field that a client has, filled.
@@ -74,7 +74,7 @@ async fn update(
     let request = UpdateClientRequest {
         client: "ref:acme".into(),
         fields: Some(fields),
-        update_mask: mask(paths),
+        update_mask: Some(mask(paths)),
         etag: etag.into(),
         request_id: request_id(),
         ..UpdateClientRequest::default()
@@ -92,7 +92,7 @@ async fn update_person(
     let request = UpdatePersonRequest {
         person: id.into(),
         fields: Some(fields),
-        update_mask: mask(paths),
+        update_mask: Some(mask(paths)),
         etag: etag.into(),
         request_id: request_id(),
         ..UpdatePersonRequest::default()
@@ -146,7 +146,7 @@ async fn a_field_that_is_in_the_mask_and_empty_is_cleared(db: TestDb) {
     acme.refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
     let request = UpdateClientRequest {
         client: "ref:ACME".into(),
-        update_mask: mask(&["emails"]),
+        update_mask: Some(mask(&["emails"])),
         etag: cleared.etag,
         request_id: request_id(),
         ..UpdateClientRequest::default()
@@ -193,13 +193,18 @@ async fn a_mask_without_fields_or_with_a_star_is_refused(db: TestDb) {
 
 async fn a_name_or_an_address_in_a_mask_needs_an_intent(db: TestDb) {
     let acme = Acme::at(&db, &[]).await;
-    let timelines =
-        ["registered_name", "registeredName", "trading_name", "tradingName", "addresses", "entries"];
+    let timelines = [
+        "registered_name",
+        "registeredName",
+        "trading_name",
+        "tradingName",
+        "addresses",
+        "entries",
+    ];
     for path in timelines {
         let paths = [path];
         let call = update(&acme.manager, &acme.client.etag, &paths, fields());
-        let refused =
-            acme.refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
+        let refused = acme.refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
         let text = refused.message();
         assert!(text.contains("AddEntry") && text.contains("CorrectEntry"), "{text}");
     }
@@ -242,8 +247,7 @@ async fn all_violations_of_an_update_are_named_at_once(db: TestDb) {
         ["jurisdiction", "client_reference", "identifiers", "emails", "phones", "registered_name"];
     let call = update(&acme.manager, &acme.client.etag, &paths, wrong);
     let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
-    let mut named: Vec<String> =
-        violations(&refused).into_iter().map(|(field, _)| field).collect();
+    let mut named: Vec<String> = violations(&refused).into_iter().map(|(field, _)| field).collect();
     named.sort();
     assert_eq!(
         named,
@@ -300,8 +304,7 @@ async fn the_fields_of_a_person_are_changed(db: TestDb) {
     let fields = PersonFields { nino: "QQ123456C".into(), ..PersonFields::default() };
     let call = update_person(&acme.manager, &ann.id, &now.etag, &["nino"], fields);
     acme.refuses(call, Code::InvalidArgument, "INVALID_NINO").await;
-    let call =
-        update_person(&acme.manager, &ann.id, &now.etag, &["*"], PersonFields::default());
+    let call = update_person(&acme.manager, &ann.id, &now.etag, &["*"], PersonFields::default());
     acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
 }
 
@@ -317,8 +320,7 @@ async fn a_stale_etag_of_a_record_is_refused(db: TestDb) {
     let call = update(&acme.manager, "", &["phones"], fields());
     acme.refuses(call, Code::InvalidArgument, "ETAG_REQUIRED").await;
     let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
-    let call =
-        update_person(&acme.manager, &ann.id, "stale", &["emails"], PersonFields::default());
+    let call = update_person(&acme.manager, &ann.id, "stale", &["emails"], PersonFields::default());
     let refused = acme.refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
     assert_eq!(fact(&refused, "current_etag"), ann.etag);
 }
@@ -399,10 +401,7 @@ async fn roles_come_and_end_with_their_dates(db: TestDb) {
     let added = acme.manager.contacts().add_role(request).await.unwrap().into_inner();
     assert_eq!(added.change_ids.len(), 1);
     let added = added.contact.unwrap();
-    assert_eq!(
-        told(&added),
-        [(1, Role::Director, "", ""), (2, Role::Secretary, "2020-01-01", "")]
-    );
+    assert_eq!(told(&added), [(1, Role::Director, "", ""), (2, Role::Secretary, "2020-01-01", "")]);
     let request = EndRoleRequest {
         contact: place.id.clone(),
         number: 2,
@@ -527,10 +526,9 @@ async fn a_contact_keeps_an_etag_of_its_content(db: TestDb) {
     let fields = PersonFields { emails: vec!["a@b.example".into()], ..PersonFields::default() };
     update_person(&acme.manager, &ann.id, &ann.etag, &["emails"], fields).await.unwrap();
     assert_eq!(contact(&acme.manager, &place.id).await, place);
-    for (etag, code, why) in [
-        ("", Code::InvalidArgument, "ETAG_REQUIRED"),
-        ("stale", Code::Aborted, "ETAG_MISMATCH"),
-    ] {
+    for (etag, code, why) in
+        [("", Code::InvalidArgument, "ETAG_REQUIRED"), ("stale", Code::Aborted, "ETAG_MISMATCH")]
+    {
         let request = UpdateContactRequest {
             contact: place.id.clone(),
             is_primary: true,

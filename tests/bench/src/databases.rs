@@ -63,9 +63,18 @@ impl Databases {
             }
             Engine::Postgres => {
                 let cluster = self.cluster()?;
-                cluster.create_schema(name).await?;
+                cluster.execute(&format!("CREATE SCHEMA {name}")).await?;
                 Ok(DatabaseSettings::new(cluster.url()).schema(name))
             }
+        }
+    }
+
+    /// Lets the engine learn what is in its tables, as PostgreSQL's housekeeping
+    /// does within minutes. SQLite does not.
+    pub(crate) async fn settle(&self, engine: Engine) -> anyhow::Result<()> {
+        match engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => self.cluster()?.execute("ANALYZE").await,
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Plan {
     pub(crate) turn: Duration,
     /// What comes before the first turn and is not counted.
     pub(crate) warm_up: Duration,
-    /// How many clients a practice has that is read from.
+    /// How many clients a practice has at the beginning.
     pub(crate) clients: usize,
 }
 

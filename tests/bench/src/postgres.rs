@@ -89,10 +89,10 @@ impl Cluster {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{DATABASE}", self.port)
     }
 
-    /// Makes a schema: a database of its own for one service.
-    pub(crate) async fn create_schema(&self, schema: &str) -> anyhow::Result<()> {
+    /// Runs a statement on a connection of its own.
+    pub(crate) async fn execute(&self, sql: &str) -> anyhow::Result<()> {
         let db = Database::connect(&DatabaseSettings::new(self.url()).max_connections(1)).await?;
-        db.reader().execute_unprepared(&format!("CREATE SCHEMA {schema}")).await?;
+        db.reader().execute_unprepared(sql).await?;
         Ok(db.close().await?)
     }
 

@@ -2,6 +2,8 @@
 //! most clients of a practice are. All of what no two clients share comes from
 //! one UUID and one number, so that a yardstick can make its own.
 
+use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shared::{
     ids::new_uuid,
     pb::records::{
@@ -10,6 +12,11 @@ use shared::{
     },
 };
 use uuid::Uuid;
+
+use crate::service::{Clients, Service};
+
+/// How many are created at once when a practice is filled.
+const AT_ONCE: usize = 16;
 
 /// What is new in a client.
 #[derive(Clone, Debug)]
@@ -62,4 +69,16 @@ pub(crate) fn request(novelty: &Novelty) -> CreateClientRequest {
         request_id: novelty.id.to_string(),
         ..CreateClientRequest::default()
     }
+}
+
+/// Gives the practice so many clients; tells their ids.
+pub(crate) async fn fill(service: &Service, count: usize) -> anyhow::Result<Vec<String>> {
+    let clients = service.clients().await?;
+    let clients = clients.iter().cycle().take(count).cloned();
+    stream::iter(clients.map(create)).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+async fn create(mut clients: Clients) -> anyhow::Result<String> {
+    let created = clients.create_client(request(&Novelty::next())).await?.into_inner();
+    Ok(created.client.context("an answer without its client")?.id)
 }

@@ -29,7 +29,8 @@ const ATTEMPTS: usize = 10;
 /// [`hear`](Recorder::hear).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder {
-    heard: Arc<Mutex<Vec<Statement>>>,
+    /// None while nothing is recorded.
+    heard: Arc<Mutex<Option<Vec<Statement>>>>,
 }
 
 /// A call that was recorded, and what it was made with.
@@ -44,12 +45,18 @@ impl Recorder {
     pub(crate) fn hear(&self, database: DatabaseSettings) -> DatabaseSettings {
         let heard = Arc::clone(&self.heard);
         database.observed(move |statement| {
-            heard.lock().unwrap_or_else(PoisonError::into_inner).push(statement.clone());
+            if let Some(heard) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner) {
+                heard.push(statement.clone());
+            }
         })
     }
 
-    fn take(&self) -> Vec<Statement> {
-        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    fn begin(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    fn end(&self) -> Vec<Statement> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
     /// Records two calls that run the same statements: with nothing of the work
@@ -61,9 +68,9 @@ impl Recorder {
         let mut last: Option<Recording<T>> = None;
         for _ in 0..ATTEMPTS {
             tokio::time::sleep(QUIET).await;
-            self.take();
+            self.begin();
             let made_with = call().await?;
-            let mut statements = self.take();
+            let mut statements = self.end();
             let end = statements.iter().position(|statement| statement.sql.starts_with(SEQUENCER));
             statements.truncate(end.unwrap_or(statements.len()));
             let recording = Recording { statements, made_with };

@@ -1,5 +1,7 @@
 //! Records to work with, and calls that many tests make.
 
+use std::pin::Pin;
+
 use shared::{
     pb::records::{
         AddEntryRequest, AddEntryResponse, AddPastEntryRequest, AddPastEntryResponse, Address,
@@ -311,16 +313,19 @@ impl Acme {
     }
 
     /// Checks that a call is refused, and that it left everything as it was.
-    pub(crate) async fn refuses<T: std::fmt::Debug>(
-        &self,
-        call: impl Future<Output = Result<T, Status>>,
+    pub(crate) fn refuses<'a, T: std::fmt::Debug + 'a>(
+        &'a self,
+        call: impl Future<Output = Result<T, Status>> + 'a,
         code: Code,
-        why: &str,
-    ) -> Status {
-        let before = (self.now().await, kinds(&self.manager, "").await);
-        let status = assert_refused(call.await, code, why);
-        assert_eq!((self.now().await, kinds(&self.manager, "").await), before, "{why}");
-        status
+        why: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Status> + 'a>> {
+        let call = Box::pin(call);
+        Box::pin(async move {
+            let before = (self.now().await, kinds(&self.manager, "").await);
+            let status = assert_refused(call.await, code, why);
+            assert_eq!((self.now().await, kinds(&self.manager, "").await), before, "{why}");
+            status
+        })
     }
 }
 

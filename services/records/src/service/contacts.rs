@@ -14,6 +14,7 @@ use super::{
     intent::Intent,
     new_records::NewRecords,
     open::linked_client,
+    places::step_back,
     script::{Answer, Script},
 };
 use crate::{
@@ -88,19 +89,24 @@ async fn create_contact(
         new.links.push(link(script, LinkKind::Person, external_id, person));
     }
     let id = new_uuid();
-    new.contacts.push(Contact {
+    let contact = Contact {
         id,
         client_id: client,
         person_id: person,
         roles: command.roles,
         is_primary: command.is_primary,
         life: Life::new(script.at.now),
-    });
-    let change = new.created(RecordRef::contact(id), vec![RecordRef::person(person)]);
+    };
+    if contact.is_primary {
+        new.changes.extend(step_back(script, &contact).await?);
+    }
+    new.contacts.push(contact);
+    new.created(RecordRef::contact(id), vec![RecordRef::person(person)]);
+    response.change_ids =
+        new.changes.iter().map(|change| ids::text(IdKind::Change, change.id)).collect();
     let images = new.write(script, &audience).await?;
     response.contact = images.contacts.into_iter().next();
     response.person = Some(person_image(script, images.persons, person).await?);
-    response.change_ids = vec![ids::text(IdKind::Change, change)];
     Ok(Answer { response, record: person })
 }
 

@@ -22,7 +22,7 @@ pub(super) fn client(
     today: NaiveDate,
 ) -> Findable {
     let name_of_today =
-        names(entries, today).chain(names(person, today)).find(|(_, current)| *current);
+        names(person, today).chain(names(entries, today)).find(|(_, current)| *current);
     let name = name_of_today.map(|(name, _)| name).unwrap_or_default();
     let mut findable = Findable::new(RecordKind::Client, client.id, &name);
     for (name, current) in names(entries, today).chain(names(person, today)) {

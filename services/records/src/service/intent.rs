@@ -1,7 +1,7 @@
 //! What a caller says about a change beside the change itself.
 
 use sha2::{Digest as _, Sha256};
-use shared::{access::Rpc, pb::records::ErrorReason, status::Refusal};
+use shared::{access::Rpc, caller::Account, pb::records::ErrorReason, status::Refusal};
 use uuid::Uuid;
 
 /// How a change is to be made.
@@ -38,6 +38,16 @@ impl Intent {
             validate_only,
             reason: String::new(),
         })
+    }
+
+    /// The same, of one account: what one account was answered is not for
+    /// another one of the product.
+    pub(super) fn of(mut self, account: &Account) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(self.payload_digest);
+        digest.update(account.as_str());
+        self.payload_digest = digest.finalize().into();
+        self
     }
 
     /// The same with a reason.

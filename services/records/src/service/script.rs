@@ -107,6 +107,7 @@ impl Records {
         F: Fn(Arc<Script>, Arc<I>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Answer<R>, RecordError>> + Send + 'static,
     {
+        let intent = intent.of(&caller.account);
         let (at, intent, input) = (self.moment(), Arc::new(intent), Arc::new(input));
         let purge_at = at.now + self.purge_after;
         let request = (caller.clone(), Arc::clone(&intent));

@@ -13,7 +13,7 @@ use shared::{
         AuditEntry, Client, ErrorReason, GetRecordSummaryResponse, Origin, Person, RecordKind,
         RecordState, SearchMatch, SearchRecordsResponse, SearchResult,
     },
-    rules::{text::fold, value::PersonName},
+    rules::{identifier, text::fold, value::PersonName},
     status::Refusal,
 };
 use uuid::Uuid;
@@ -108,7 +108,7 @@ impl Records {
             search::find(db, practice, &words(&command.query), command.kind, limit).await?;
         let truncated = found.len() > usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX);
         found.truncate(usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX));
-        if let Some(word) = whole(&command.query) {
+        for word in whole_words(&command.query) {
             found.extend(search::find_whole(db, practice, &word, command.kind, limit).await?);
         }
         Ok((found, truncated))
@@ -185,7 +185,15 @@ impl Records {
         summary.contacts = self.list_contacts(caller, of, page).await?.0;
         summary.links =
             links::of_record(db, practice, record.id).await?.iter().map(encode).collect();
-        let changes = audit::page(db, practice, Some(record.id), None, SUMMARY_CHANGES).await?;
+        // An individual is known by its person: what was done to that counts too.
+        let person = summary.person.as_ref().and_then(|person| RecordRef::parse(&person.id));
+        let mut changes = audit::page(db, practice, Some(record.id), None, SUMMARY_CHANGES).await?;
+        if let Some(person) = person.filter(|person| *person != record) {
+            let own = audit::page(db, practice, Some(person.id), None, SUMMARY_CHANGES);
+            changes.extend(own.await?);
+            changes.sort_by_key(|row| std::cmp::Reverse(row.change_id));
+            changes.truncate(usize::try_from(SUMMARY_CHANGES).unwrap_or(usize::MAX));
+        }
         summary.changes = changes.into_iter().map(|row| audit_entry(caller, row)).collect();
         Ok(summary)
     }
@@ -216,6 +224,18 @@ impl Records {
         let entries = rows.into_iter().map(|row| audit_entry(caller, row)).collect();
         Ok((entries, next.unwrap_or_default()))
     }
+}
+
+/// The references and identifiers that a query may be, as they are kept: a company
+/// number with its leading zeros, a VAT number without `GB`.
+fn whole_words(query: &str) -> Vec<String> {
+    let kept = [identifier::company_number, identifier::vat_number, identifier::utr]
+        .map(|read| read(query).ok().flatten());
+    let texts = kept.into_iter().flatten().chain([query.to_owned()]);
+    let mut words: Vec<String> = texts.filter_map(|text| whole(&text)).collect();
+    words.sort();
+    words.dedup();
+    words
 }
 
 /// Each record once, at its best place, the best first.

@@ -26,8 +26,10 @@ pub(super) async fn measure(
     databases: &Databases,
     engine: Engine,
 ) -> anyhow::Result<Vec<Line>> {
-    let template = record(databases, engine).await?;
+    let template = record(plan, databases, engine).await?;
     let service = Service::start(databases.fresh(engine, OURS).await?).await?;
+    sample::fill(&service, plan.clients).await?;
+    databases.settle(engine).await?;
     let bench = Bench { plan, databases, template, clients: service.clients().await? };
     let lines = match engine {
         Engine::Sqlite => vec![bench.on_sqlite(16).await?],
@@ -41,12 +43,13 @@ pub(super) async fn measure(
     Ok(lines)
 }
 
-/// Makes the yardstick's tables by starting the service on them once, and
-/// records what a call does there.
-async fn record(databases: &Databases, engine: Engine) -> anyhow::Result<Template> {
+/// Makes and fills the yardstick's tables by starting the service on them once,
+/// and records what a call does there.
+async fn record(plan: &Plan, databases: &Databases, engine: Engine) -> anyhow::Result<Template> {
     let recorder = Recorder::default();
     let database = databases.fresh(engine, YARDSTICK).await?;
     let service = Service::start(recorder.hear(database)).await?;
+    sample::fill(&service, plan.clients).await?;
     let mut caller = Caller { clients: service.clients().await?.pop().context("no connection")? };
     let recordings = recorder.record(async || caller.create().await).await?;
     service.stop().await?;

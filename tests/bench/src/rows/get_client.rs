@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use shared::pb::records::{GetClientRequest, GetClientResponse};
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     load::{Worker, closed_loop},
     measure::{Plan, alternate},
     report::Line,
-    sample::{self, Novelty},
+    sample,
     service::{self, Clients, Service},
     statements::Recorder,
     yardsticks::echo::Echo,
@@ -31,6 +30,7 @@ pub(super) async fn measure(
     let heard = Service::start(recorder.hear(database.clone())).await?;
     let Practice { ids, answer, statements } = fill(plan, &heard, &recorder).await?;
     heard.stop().await?;
+    databases.settle(engine).await?;
 
     let service = Service::start(database).await?;
     let echo = Echo::start(answer).await?;
@@ -65,10 +65,7 @@ struct Practice {
 }
 
 async fn fill(plan: &Plan, service: &Service, recorder: &Recorder) -> anyhow::Result<Practice> {
-    let clients = service.clients().await?;
-    let clients = clients.iter().cycle().take(plan.clients).cloned();
-    let created = stream::iter(clients.map(create)).buffer_unordered(IN_FLIGHT);
-    let ids: Vec<String> = created.try_collect().await?;
+    let ids = sample::fill(service, plan.clients).await?;
     let client = ids.first().context("a practice without clients")?;
     let mut caller = service.clients().await?.pop().context("no connection")?;
     let get = async || {
@@ -78,11 +75,6 @@ async fn fill(plan: &Plan, service: &Service, recorder: &Recorder) -> anyhow::Re
     let [recording, _] = recorder.record(get).await?;
     let statements = recording.statements.len();
     Ok(Practice { ids: ids.into(), answer: recording.made_with, statements })
-}
-
-async fn create(mut clients: Clients) -> anyhow::Result<String> {
-    let created = clients.create_client(sample::request(&Novelty::next())).await?.into_inner();
-    Ok(created.client.context("an answer without its client")?.id)
 }
 
 /// Reads client after client, beginning at one of its own.

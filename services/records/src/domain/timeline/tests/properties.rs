@@ -12,7 +12,7 @@ use proptest::prelude::ProptestConfig;
 use super::super::*;
 
 /// Each property is tried on so many histories of up to 13 commands.
-const CASES: u32 = 100_000;
+const CASES: u32 = 1_024;
 
 fn config() -> ProptestConfig {
     ProptestConfig::with_cases(CASES)
