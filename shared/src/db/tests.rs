@@ -68,9 +68,7 @@ async fn a_panic_is_the_fault_of_one_write_alone(t: TestDb) {
     let db = table(&t).await;
     let panicking = db.write(|tx| async move {
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await?;
-        if tx.get_database_backend() != sea_orm::DbBackend::MySql {
-            panic!("on purpose");
-        }
+        assert!(tx.get_database_backend() == sea_orm::DbBackend::MySql, "on purpose");
         Ok::<_, DbErr>(())
     });
     let (failed, kept) = tokio::join!(panicking, insert(&db, 2));
