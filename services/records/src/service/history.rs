@@ -460,28 +460,26 @@ fn entry_json(entries: &[Entry], event: &EntryEvent) -> Option<Json> {
     (!told.is_empty()).then(|| json!({ "entries": told }))
 }
 
-/// Links an added entry to the product's own id of it.
+/// Links the entry to the product's own id of it: the one that was added, or the
+/// one that stood there already. An entry that the account knows keeps its link.
 async fn link_entry(
     script: &Script,
     command: &HistoryCommand,
     decision: &Decision,
 ) -> Result<(), RecordError> {
-    let (HistoryCommand::Add {
-        external_id: Some(external_id), command: AddEntry { id, .. }, ..
-    }
-    | HistoryCommand::AddPast {
-        external_id: Some(external_id),
-        command: AddPastEntry { id, .. },
-        ..
-    }) = command
+    let (HistoryCommand::Add { external_id: Some(external_id), .. }
+    | HistoryCommand::AddPast { external_id: Some(external_id), .. }) = command
     else {
         return Ok(());
     };
-    if decision.outcome == Outcome::NoChange {
+    let Some(entry) = decision.entry else { return Ok(()) };
+    let (db, caller) = (script.db(), &script.caller);
+    let account = (&caller.product, &caller.account);
+    if !links::linked_records(db, &caller.practice, account, &[entry]).await?.is_empty() {
         return Ok(());
     }
-    let link = create::link(script, LinkKind::Entry, external_id.clone(), *id);
-    links::insert(script.db(), &script.caller.practice, vec![link]).await
+    let link = create::link(script, LinkKind::Entry, external_id.clone(), entry);
+    links::insert(db, &caller.practice, vec![link]).await
 }
 
 fn answer(

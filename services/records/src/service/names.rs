@@ -69,6 +69,15 @@ pub(crate) async fn client_or_person(
     if name.starts_with(id_kind(RecordKind::Person).prefix()) {
         return Ok(RecordRef::person(person(db, practice, field, name).await?));
     }
+    let named = ["ref:", "company:", "ext:", id_kind(RecordKind::Client).prefix()];
+    if !named.iter().any(|beginning| name.starts_with(beginning)) {
+        let text = format!(
+            "{:?} does not name a client or a person: use an id such as cli_0197… or per_0197…, or \
+             an alias with ref:, company: or ext:",
+            quoted(name)
+        );
+        return Err(invalid_id(field, text).into());
+    }
     match client(db, practice, field, name).await {
         Err(RecordError::Refused(refusal))
             if name.starts_with("ext:") && refusal.reason() == ErrorReason::NotFound =>

@@ -164,11 +164,12 @@ fn added(chunk: &mut Chunk<'_>, owner: RecordRef, entry: Uuid, owners: &mut Owne
         Owner::Person(_) => Vec::new(),
     };
     owners.changed.insert(owner);
-    chunk.new.changes.push(
-        Change::new(new_uuid(), owner, version, ChangeKind::EntryAdded)
+    chunk.new.changes.push(Change {
+        changed_fields: vec!["entries".to_owned()],
+        ..Change::new(new_uuid(), owner, version, ChangeKind::EntryAdded)
             .of_entry(entry)
-            .with(companions),
-    );
+            .with(companions)
+    });
 }
 
 async fn replace_images(
