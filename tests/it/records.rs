@@ -30,6 +30,7 @@ storage_tests! {
     another_practice_sees_nothing,
     an_unconnected_product_is_refused,
     addresses_of_one_type_must_not_overlap,
+    a_first_name_must_not_begin_too_far_ahead,
     replicas_agree_on_one_reference,
 }
 
@@ -294,6 +295,16 @@ async fn addresses_of_one_type_must_not_overlap(db: TestDb) {
         (refused.code(), reason(&refused).as_str()),
         (Code::InvalidArgument, "PERIOD_OVERLAP")
     );
+}
+
+async fn a_first_name_must_not_begin_too_far_ahead(db: TestDb) {
+    let (_server, manager) = manager(&db).await;
+    let mut request = company("ACME01", "Acme Limited");
+    request.registered_name.as_mut().unwrap().active_from = "2027-03-03".into();
+    let refused = manager.clients().create_client(request.clone()).await.unwrap_err();
+    assert_eq!(reason(&refused), "EFFECTIVE_DATE_TOO_FAR");
+    request.registered_name.as_mut().unwrap().active_from = "2027-03-02".into();
+    manager.clients().create_client(request).await.unwrap();
 }
 
 async fn replicas_agree_on_one_reference(db: TestDb) {

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::{
     Records,
-    create::{WhichPerson, existing_person, lay_out, link, new_person, person_image, warnings},
+    create::{
+        WhichPerson, existing_person, lay_out_person, link, new_person, person_image, warnings,
+    },
     duplicates,
     intent::Intent,
     new_records::NewRecords,
@@ -54,7 +56,7 @@ impl Records {
         mut command: ContactCommand,
     ) -> Result<CreateContactResponse, RecordError> {
         if let WhichPerson::New(person) = &mut command.person {
-            lay_out(&mut person.addresses, "person.addresses", self.moment())?;
+            lay_out_person(person, self.moment())?;
         }
         let created = self.mutate(caller, intent, command, move |script, command| async move {
             create_contact(&script, ContactCommand::clone(&command)).await

@@ -27,7 +27,7 @@ use crate::{
         link::{Link, LinkKind},
         moment::Moment,
         record::RecordRef,
-        timeline::{self, Entry, TimelineKey},
+        timeline::{self, Entry, MAX_DAYS_AHEAD, TimelineKey},
     },
     error::{RecordError, Taken, duplicate_reference},
     store::{changes::Audience, clients, images, persons},
@@ -76,9 +76,15 @@ impl Records {
         mut command: ClientCommand,
     ) -> Result<CreateClientResponse, RecordError> {
         let at = self.moment();
+        let ClientDraft { registered_name, trading_name, .. } = &command.draft;
+        for (field, name) in [("registered_name", registered_name), ("trading_name", trading_name)]
+        {
+            let active_from = name.as_ref().and_then(|name| name.active_from);
+            check_start(&format!("{field}.active_from"), active_from, at)?;
+        }
         lay_out(&mut command.addresses, "addresses", at)?;
         if let Some(WhichPerson::New(person)) = &mut command.person {
-            lay_out(&mut person.addresses, "person.addresses", at)?;
+            lay_out_person(person, at)?;
         }
         let key = command.draft.reference.key.clone();
         let practice = caller.practice.clone();
@@ -103,7 +109,7 @@ impl Records {
         mut command: PersonCommand,
         external_id: Option<String>,
     ) -> Result<CreatePersonResponse, RecordError> {
-        lay_out(&mut command.addresses, "person.addresses", self.moment())?;
+        lay_out_person(&mut command, self.moment())?;
         let input = (command, external_id);
         let created = self.mutate(caller, intent, input, move |script, input| async move {
             let (command, external_id) = &*input;
@@ -246,13 +252,29 @@ pub(super) fn link(script: &Script, kind: LinkKind, external_id: String, record_
     }
 }
 
-/// Ends open addresses where the next of their type begins, and refuses those
-/// that cannot stand beside each other, all at once. `path` is that of the list.
-pub(super) fn lay_out(
-    addresses: &mut [AddressCommand],
-    path: &str,
+/// As [`lay_out`], for a new person, whose name must not begin too far ahead.
+pub(super) fn lay_out_person(person: &mut PersonCommand, at: Moment) -> Result<(), RecordError> {
+    check_start("person.name_active_from", person.draft.name_active_from, at)?;
+    lay_out(&mut person.addresses, "person.addresses", at)
+}
+
+/// Refuses a first name that begins too far ahead, as any entry is refused.
+fn check_start(
+    field: &str,
+    active_from: Option<chrono::NaiveDate>,
     at: Moment,
 ) -> Result<(), RecordError> {
+    let last = at.today.checked_add_days(chrono::Days::new(MAX_DAYS_AHEAD));
+    if active_from <= last {
+        return Ok(());
+    }
+    let refused = timeline::Refusal::TooFar;
+    Err(Refusal::invalid_field(field, refused.reason(), refused.to_string()).into())
+}
+
+/// Ends open addresses where the next of their type begins, and refuses those
+/// that cannot stand beside each other, all at once. `path` is that of the list.
+fn lay_out(addresses: &mut [AddressCommand], path: &str, at: Moment) -> Result<(), RecordError> {
     let mut wrong = Violations::new();
     let mut placed: Vec<Entry> = Vec::new();
     let closed: Vec<_> =
