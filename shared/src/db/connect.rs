@@ -7,6 +7,8 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
+use super::{Fault, fault};
+
 /// Readers of an SQLite database at the same time.
 const SQLITE_READERS: u32 = 4;
 
@@ -106,7 +108,7 @@ async fn sqlite(path: &str) -> Result<(DatabaseConnection, DatabaseConnection), 
                 .busy_timeout(Duration::from_secs(5))
         },
     );
-    let writer = Database::connect(writing).await?;
+    let writer = connect_in_turn(writing).await?;
     // Makes the files of the write-ahead log before the first reader comes.
     writer.execute_unprepared("SELECT 1").await?;
     let mut reading = common(&url);
@@ -117,7 +119,22 @@ async fn sqlite(path: &str) -> Result<(DatabaseConnection, DatabaseConnection), 
         .map_sqlx_sqlite_opts(|options| {
             options.busy_timeout(Duration::from_secs(5)).pragma("query_only", "ON")
         });
-    Ok((Database::connect(reading).await?, writer))
+    Ok((connect_in_turn(reading).await?, writer))
+}
+
+/// Connects to an SQLite file. While another connection makes the write-ahead
+/// log of a new file, SQLite refuses at once, whatever its busy timeout: then it
+/// is tried again, for two seconds at the most.
+async fn connect_in_turn(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    for _ in 0..40 {
+        match Database::connect(options.clone()).await {
+            Err(error) if fault(&error) == Fault::Conflict => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    Database::connect(options).await
 }
 
 fn common(url: &str) -> ConnectOptions {

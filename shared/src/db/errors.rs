@@ -30,12 +30,12 @@ pub struct UniqueKey {
 
 /// What kind of fault `error` is.
 pub fn fault(error: &DbErr) -> Fault {
-    match error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => return Fault::Unavailable,
-        _ => {}
-    }
     match sqlx_error(error) {
-        Some(sqlx::Error::Database(error)) => database_fault(error.as_ref()),
+        Some(sqlx::Error::Database(database)) => match database_fault(database.as_ref()) {
+            // Whatever else keeps us out, it is not the caller's fault.
+            Fault::Other if matches!(error, DbErr::Conn(_)) => Fault::Unavailable,
+            fault => fault,
+        },
         Some(
             sqlx::Error::Io(_)
             | sqlx::Error::PoolTimedOut
@@ -44,6 +44,7 @@ pub fn fault(error: &DbErr) -> Fault {
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_),
         ) => Fault::Unavailable,
+        _ if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => Fault::Unavailable,
         _ => Fault::Other,
     }
 }

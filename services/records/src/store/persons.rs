@@ -60,11 +60,12 @@ pub(crate) async fn ids_by_birth_date(
     practice: &PracticeId,
     birth_date: NaiveDate,
 ) -> Result<Vec<Uuid>, RecordError> {
-    let query = of(practice)
-        .filter(person::COLUMN.birth_date.eq(birth_date))
-        .order_by_asc(person::Column::Id)
-        .limit(MAX_LOOKED_AT);
-    Ok(query.select_only().column(person::Column::Id).into_tuple().all(db).await?)
+    // Sorted here: see `clients::ids`.
+    let query = of(practice).filter(person::COLUMN.birth_date.eq(birth_date)).limit(MAX_LOOKED_AT);
+    let mut ids: Vec<Uuid> =
+        query.select_only().column(person::Column::Id).into_tuple().all(db).await?;
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// A page of images in the order of creation, with the ids to go on from.
