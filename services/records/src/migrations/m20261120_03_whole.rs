@@ -86,5 +86,6 @@ CREATE TABLE search_word (
   sort_name {key} NOT NULL,
   PRIMARY KEY (practice_id, word, record_id, line)
 );
-CREATE INDEX search_record ON search_word (practice_id, record_id, line);
+-- With the word: the other words of a query are looked up by the line.
+CREATE INDEX search_record ON search_word (practice_id, record_id, line, word);
 ";
