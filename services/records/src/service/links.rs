@@ -223,12 +223,11 @@ fn linked(
 async fn unlink(script: &Script, record: RecordRef, entries: &[Entry]) -> Result<(), RecordError> {
     let (db, caller) = (script.db(), &script.caller);
     let account = (&caller.product, &caller.account);
-    if !links::remove(db, &caller.practice, account, record.id).await? {
+    if links::remove(db, &caller.practice, account, &[record.id]).await? == 0 {
         return Err(not_linked(record).into());
     }
-    for entry in entries {
-        links::remove(db, &caller.practice, account, entry.id).await?;
-    }
+    let entries: Vec<Uuid> = entries.iter().map(|entry| entry.id).collect();
+    links::remove(db, &caller.practice, account, &entries).await?;
     Ok(())
 }
 

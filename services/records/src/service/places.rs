@@ -31,7 +31,7 @@ use crate::{
     },
     error::RecordError,
     image,
-    store::{audit, changes::Audience, contacts, requests, tombstones},
+    store::{audit, changes::Audience, contacts, images, requests, tombstones},
 };
 
 /// Roles of a contact at most, those that have ended counted.
@@ -213,7 +213,7 @@ async fn remove_contact(
     let record = RecordRef::contact(contact.id);
     let etag = image::contact(&contact).etag;
     check_etag(script, "etag", &command.etag, &etag, record).await?;
-    contacts::remove(db, practice, &[contact.id]).await?;
+    images::remove(db, practice, &[record]).await?;
     audit::redact(db, practice, &[contact.id]).await?;
     requests::forget_records(db, practice, &[contact.id]).await?;
     tombstones::insert(db, practice, &[record], script.at.now).await?;

@@ -21,7 +21,7 @@ use crate::{
     domain::{change::Change, record::RecordRef},
     error::RecordError,
     store::{
-        audit, changes::Audience, clients, contacts, entries, links, persons, requests, search,
+        audit, changes::Audience, contacts, entries, images, links, persons, requests, search,
         tombstones,
     },
 };
@@ -119,10 +119,9 @@ async fn collect_client(script: &Script, id: Uuid) -> Result<Option<Gone>, Recor
         .iter()
         .map(|contact| (RecordRef::contact(contact.id), contact.life.version))
         .collect();
-    let contact_ids: Vec<Uuid> = places.iter().map(|contact| contact.id).collect();
-    contacts::remove(db, practice, &contact_ids).await?;
-    clients::remove(db, practice, &[id]).await?;
     gone.push((RecordRef::client(id), life.version));
+    // Removed here already: only then does it show which people are still used.
+    images::remove(db, practice, &refs(&gone)).await?;
     for person in persons::lock(db, practice, &people).await? {
         if !is_person_used(script, person.id).await? {
             gone.push((RecordRef::person(person.id), person.life.version));
@@ -138,16 +137,14 @@ async fn remove(
     gone: Gone,
 ) -> Result<Vec<String>, RecordError> {
     let (db, practice) = (script.db(), &script.caller.practice);
-    let records: Vec<RecordRef> = gone.iter().map(|(record, _)| *record).collect();
+    let records = refs(&gone);
     let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
     let entries = entries::of_owners(db, practice, &ids).await?;
     let entry_ids: Vec<Uuid> = entries.values().flatten().map(|entry| entry.id).collect();
     links::remove_all(db, practice, &entry_ids).await?;
     links::remove_all(db, practice, &ids).await?;
     entries::remove_of_owners(db, practice, &ids).await?;
-    contacts::remove(db, practice, &ids).await?;
-    clients::remove(db, practice, &ids).await?;
-    persons::remove(db, practice, &ids).await?;
+    images::remove(db, practice, &records).await?;
     search::remove(db, practice, &ids).await?;
     requests::forget_records(db, practice, &ids).await?;
     audit::redact(db, practice, &ids).await?;
@@ -156,6 +153,10 @@ async fn remove(
         Change::new(new_uuid(), record, version + 1, ChangeKind::Purged)
     };
     append(script, audience, gone.into_iter().map(change).collect()).await
+}
+
+fn refs(gone: &[(RecordRef, i64)]) -> Vec<RecordRef> {
+    gone.iter().map(|(record, _)| *record).collect()
 }
 
 fn still_in_use(record: RecordRef) -> Refusal {

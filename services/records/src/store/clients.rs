@@ -173,22 +173,6 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// Removes clients.
-pub(crate) async fn remove(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
-    ids: &[Uuid],
-) -> Result<(), RecordError> {
-    for ids in pieces(ids) {
-        client::Entity::delete_many()
-            .filter(client::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(client::COLUMN.id.is_in(ids))
-            .exec(db)
-            .await?;
-    }
-    Ok(())
-}
-
 /// Clients, of all practices, whose purge time has come.
 pub(crate) async fn due_for_purge(
     db: &impl ConnectionTrait,

@@ -115,22 +115,6 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// Removes contacts.
-pub(crate) async fn remove(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
-    ids: &[Uuid],
-) -> Result<(), RecordError> {
-    for ids in pieces(ids) {
-        contact::Entity::delete_many()
-            .filter(contact::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(contact::COLUMN.id.is_in(ids))
-            .exec(db)
-            .await?;
-    }
-    Ok(())
-}
-
 /// Whose contacts a page shows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PageOf {

@@ -1,4 +1,5 @@
-//! Images of records: read by id, replaced in sets.
+//! Records of any kind: their images read by id and replaced in sets, their rows
+//! removed.
 
 use std::collections::HashMap;
 
@@ -48,9 +49,7 @@ pub(crate) async fn get_all(
 ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
     let mut images = HashMap::with_capacity(records.len());
     for kind in [RecordKind::Client, RecordKind::Person, RecordKind::Contact] {
-        let of_this_kind = records.iter().filter(|record| record.kind == kind);
-        let ids: Vec<Uuid> = of_this_kind.map(|record| record.id).collect();
-        for ids in pieces(&ids) {
+        for ids in pieces(&ids_of(records, kind)) {
             images.extend(of_kind(db, practices, kind, &ids).await?);
         }
     }
@@ -82,6 +81,33 @@ async fn of_kind(
         RecordKind::Unspecified => Vec::new(),
     };
     Ok(rows.into_iter().map(|(id, image)| (id, image.into())).collect())
+}
+
+/// Removes the rows of records of any kinds.
+pub(crate) async fn remove(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[RecordRef],
+) -> Result<(), RecordError> {
+    macro_rules! remove_from {
+        ($table:ident, $kind:ident) => {
+            for ids in pieces(&ids_of(records, RecordKind::$kind)) {
+                $table::Entity::delete_many()
+                    .filter($table::COLUMN.practice_id.eq(practice.as_str()))
+                    .filter($table::COLUMN.id.is_in(ids))
+                    .exec(db)
+                    .await?;
+            }
+        };
+    }
+    remove_from!(contact, Contact);
+    remove_from!(client, Client);
+    remove_from!(person, Person);
+    Ok(())
+}
+
+fn ids_of(records: &[RecordRef], kind: RecordKind) -> Vec<Uuid> {
+    records.iter().filter(|record| record.kind == kind).map(|record| record.id).collect()
 }
 
 /// A record's next version and image.

@@ -135,21 +135,26 @@ pub(crate) async fn count_of_product(
     Ok(links.count(db).await?)
 }
 
-/// Removes the link of an account to a record; whether there was one.
+/// Removes the links of an account to these records and entries; how many there
+/// were.
 pub(crate) async fn remove(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     (product, account): (&Product, &Account),
-    record: Uuid,
-) -> Result<bool, RecordError> {
-    let deleted = link::Entity::delete_many()
-        .filter(link::COLUMN.practice_id.eq(practice.as_str()))
-        .filter(link::COLUMN.product.eq(product.as_str()))
-        .filter(link::COLUMN.account.eq(account.as_str()))
-        .filter(link::COLUMN.record_id.eq(record))
-        .exec(db)
-        .await?;
-    Ok(deleted.rows_affected > 0)
+    records: &[Uuid],
+) -> Result<u64, RecordError> {
+    let mut removed = 0;
+    for records in pieces(records) {
+        let deleted = link::Entity::delete_many()
+            .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(link::COLUMN.product.eq(product.as_str()))
+            .filter(link::COLUMN.account.eq(account.as_str()))
+            .filter(link::COLUMN.record_id.is_in(records))
+            .exec(db)
+            .await?;
+        removed += deleted.rows_affected;
+    }
+    Ok(removed)
 }
 
 /// Removes all links to these records and entries.

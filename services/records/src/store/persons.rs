@@ -101,22 +101,6 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// Removes persons.
-pub(crate) async fn remove(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
-    ids: &[Uuid],
-) -> Result<(), RecordError> {
-    for ids in pieces(ids) {
-        person::Entity::delete_many()
-            .filter(person::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(person::COLUMN.id.is_in(ids))
-            .exec(db)
-            .await?;
-    }
-    Ok(())
-}
-
 /// Persons, of all practices, whose purge time has come.
 pub(crate) async fn due_for_purge(
     db: &impl ConnectionTrait,
