@@ -29,6 +29,7 @@ const HAND_WRITTEN: &[(&str, &str)] = &[
     (".concord.imports.v1.BatchFrame", "crate::wire::BatchFrame"),
     (".concord.internal.v1.ApplyRecord", "crate::wire::ApplyRecord"),
     (".concord.records.v1.Event", "crate::wire::Event"),
+    (".concord.records.v1.SnapshotRecord", "crate::wire::SnapshotRecord"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -93,6 +93,7 @@ pub const fn rule(rpc: Rpc) -> Rule {
         Rpc::ConnectionConnectProduct
         | Rpc::ConnectionDisconnectProduct
         | Rpc::HistoryRescindEntry
+        | Rpc::ChangeDeleteSubscription
         | Rpc::SupportPurgeNow
         | Rpc::ImportCreateImport
         | Rpc::ImportUploadBatch
@@ -117,7 +118,8 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::HistoryCorrectEntry
         | Rpc::HistoryAddPastEntry
         | Rpc::HistoryEndEntry
-        | Rpc::HistoryCancelScheduledEntry => WRITE,
+        | Rpc::HistoryCancelScheduledEntry
+        | Rpc::ChangeAcknowledge => WRITE,
         Rpc::ClientGetClient
         | Rpc::ClientBatchGetClients
         | Rpc::ClientListClientLinks
@@ -130,6 +132,9 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ContactListContacts
         | Rpc::HistoryListEntries
         | Rpc::ChangeSubscribe
+        | Rpc::ChangeGetSubscription
+        | Rpc::ChangeListSubscriptions
+        | Rpc::SupportTraceChange
         | Rpc::ImportGetImport
         | Rpc::ImportWatchImport
         | Rpc::ImportListFailures => READ,
@@ -137,7 +142,11 @@ pub const fn rule(rpc: Rpc) -> Rule {
         Rpc::IngestApplyChunk | Rpc::IngestResolveLinks => SERVICE,
     };
     let scope = match rpc {
-        Rpc::ChangeSubscribe => Scope::Product,
+        Rpc::ChangeSubscribe
+        | Rpc::ChangeAcknowledge
+        | Rpc::ChangeGetSubscription
+        | Rpc::ChangeListSubscriptions
+        | Rpc::ChangeDeleteSubscription => Scope::Product,
         _ => Scope::Practice,
     };
     Rule { roles, scope }

@@ -103,6 +103,36 @@ pub struct Event {
     pub contacts: Vec<Bytes>,
 }
 
+/// `concord.records.v1.SnapshotRecord` with its images still encoded. See the
+/// proto for the meaning of the fields.
+#[derive(Clone, PartialEq, Message)]
+pub struct SnapshotRecord {
+    /// The practice.
+    #[prost(string, tag = "1")]
+    pub practice_id: String,
+    /// The kind of the record.
+    #[prost(enumeration = "crate::pb::records::RecordKind", tag = "2")]
+    pub record_kind: i32,
+    /// The id of the record.
+    #[prost(string, tag = "3")]
+    pub record_id: String,
+    /// Its version.
+    #[prost(int64, tag = "4")]
+    pub record_version: i64,
+    /// Whether the hearing product is linked to it.
+    #[prost(bool, tag = "5")]
+    pub linked: bool,
+    /// An encoded [`Client`](crate::pb::records::Client).
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub client: Option<Bytes>,
+    /// An encoded [`Person`](crate::pb::records::Person).
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub person: Option<Bytes>,
+    /// An encoded [`Contact`](crate::pb::records::Contact).
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub contact: Option<Bytes>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,41 +1,128 @@
-//! Cursors: opaque positions that check themselves.
+//! Cursors: opaque places in a feed that check themselves.
 //!
-//! A cursor holds the epoch of the database, a position, and a tag of the
-//! change that stands there. One of another database, of a backup that was
-//! restored, or made up, is recognised.
+//! A cursor holds the epoch of the feed, a position, where it stands in a
+//! snapshot if it does, and the subscription whose stream sent it if it was one
+//! of a subscription. Its tag seals all of this together with the change that
+//! stands at the position, under a secret that does not leave the database. A
+//! cursor of another database or product, of a backup that was restored, of
+//! another subscription, or made up, is recognised.
+
+use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
-use shared::{caller::Product, pb::records::ErrorReason, status::Refusal};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use shared::{
+    caller::Product,
+    pb::records::{ErrorReason, RecordKind},
+    status::Refusal,
+};
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::store::feed::FeedEnds;
 
-const VERSION: u8 = 1;
-const LENGTH: usize = 1 + 16 + 8 + 8;
+const VERSION: u8 = 2;
+const TAG: usize = 8;
+/// Version, epoch, position, subscription.
+const HEAD: usize = 1 + 16 + 8 + 16;
+/// Kind and id of a record, in front of the name of its practice.
+const WALK: usize = 1 + 16;
+/// With the longest name of a practice.
+const LONGEST: usize = HEAD + WALK + 64 + TAG;
 
-/// A position with what is needed to check it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) epoch: Uuid,
+/// How far a snapshot has come: the record that was sent last. Records are sent
+/// in this order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Walk {
+    pub(crate) practice: String,
+    pub(crate) kind: Stage,
+    pub(crate) id: Uuid,
+}
+
+impl Walk {
+    /// Before the first record.
+    pub(crate) fn beginning() -> Self {
+        Self { practice: String::new(), kind: Stage::Persons, id: Uuid::nil() }
+    }
+}
+
+/// The kinds of record, in the order in which a snapshot sends those of a
+/// practice: what others refer to comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Persons,
+    Clients,
+    Contacts,
+}
+
+impl Stage {
+    pub(crate) const ALL: [Self; 3] = [Self::Persons, Self::Clients, Self::Contacts];
+
+    pub(crate) fn record_kind(self) -> RecordKind {
+        match self {
+            Self::Persons => RecordKind::Person,
+            Self::Clients => RecordKind::Client,
+            Self::Contacts => RecordKind::Contact,
+        }
+    }
+
+    /// As it is kept, in cursors and tables.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Persons => 1,
+            Self::Clients => 2,
+            Self::Contacts => 3,
+        }
+    }
+
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.number() == number)
+    }
+}
+
+/// A place in a feed: after a position, or in the middle of a snapshot that the
+/// changes after that position follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
     pub(crate) position: i64,
-    tag: [u8; 8],
+    pub(crate) walk: Option<Walk>,
+}
+
+impl Place {
+    pub(crate) fn after(position: i64) -> Self {
+        Self { position, walk: None }
+    }
+
+    /// Whether a reader that was at `other` has come further here. One place of
+    /// a snapshot is behind its end, and two snapshots cannot be compared: the
+    /// later one counts.
+    pub(crate) fn is_beyond(&self, other: &Self) -> bool {
+        match (&self.walk, &other.walk) {
+            (None, None) => self.position > other.position,
+            (None, Some(_)) => self.position >= other.position,
+            (Some(_), None) => self.position > other.position,
+            (Some(walk), Some(other_walk)) => {
+                (self.position, walk) > (other.position, other_walk)
+            }
+        }
+    }
+}
+
+/// A place with what is needed to check it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) place: Place,
+    /// The subscription whose stream sent it; nil for a stream without a name.
+    pub(crate) subscription: Uuid,
+    epoch: Uuid,
+    tag: [u8; TAG],
 }
 
 impl Cursor {
-    /// The cursor after `change`, which stands at `position`; `change` is none
-    /// before the first position, and where it is not kept any longer.
-    pub(crate) fn new(product: &Product, epoch: Uuid, position: i64, change: Option<Uuid>) -> Self {
-        Self { epoch, position, tag: tag(product, epoch, position, change) }
-    }
-
     /// As callers see it.
     pub(crate) fn encode(&self) -> String {
-        let mut bytes = Vec::with_capacity(LENGTH);
-        bytes.push(VERSION);
-        bytes.extend(self.epoch.as_bytes());
-        bytes.extend(self.position.to_be_bytes());
+        let mut bytes = self.unsealed();
         bytes.extend(self.tag);
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -43,56 +130,119 @@ impl Cursor {
     /// Reads what [`encode`](Self::encode) wrote.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         // Longer text is no cursor, whatever it decodes to.
-        let bytes = if text.len() > 2 * LENGTH { None } else { URL_SAFE_NO_PAD.decode(text).ok() }?;
-        let bytes: [u8; LENGTH] = bytes.try_into().ok()?;
+        let bytes = if text.len() > 2 * LONGEST { None } else { URL_SAFE_NO_PAD.decode(text).ok() };
+        let bytes = bytes?;
         let (version, rest) = bytes.split_first()?;
         let (epoch, rest) = rest.split_first_chunk::<16>()?;
-        let (position, tag) = rest.split_first_chunk::<8>()?;
+        let (position, rest) = rest.split_first_chunk::<8>()?;
+        let (subscription, rest) = rest.split_first_chunk::<16>()?;
+        let (walk, tag) = rest.split_last_chunk::<TAG>()?;
         let position = i64::from_be_bytes(*position);
-        (*version == VERSION && position >= 0).then_some(Self {
+        if *version != VERSION || position < 0 {
+            return None;
+        }
+        let walk = if walk.is_empty() { None } else { Some(read_walk(walk)?) };
+        Some(Self {
+            place: Place { position, walk },
+            subscription: Uuid::from_bytes(*subscription),
             epoch: Uuid::from_bytes(*epoch),
-            position,
-            tag: tag.try_into().ok()?,
+            tag: *tag,
         })
+    }
+
+    fn unsealed(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(LONGEST);
+        bytes.push(VERSION);
+        bytes.extend(self.epoch.as_bytes());
+        bytes.extend(self.place.position.to_be_bytes());
+        bytes.extend(self.subscription.as_bytes());
+        if let Some(Walk { practice, kind, id }) = &self.place.walk {
+            bytes.push(kind.number());
+            bytes.extend(id.as_bytes());
+            bytes.extend(practice.as_bytes());
+        }
+        bytes
+    }
+}
+
+fn read_walk(bytes: &[u8]) -> Option<Walk> {
+    let (kind, rest) = bytes.split_first()?;
+    let (id, practice) = rest.split_first_chunk::<16>()?;
+    Some(Walk {
+        practice: String::from_utf8(practice.to_vec()).ok()?,
+        kind: Stage::of_number(*kind)?,
+        id: Uuid::from_bytes(*id),
+    })
+}
+
+/// What seals and checks the cursors of one feed.
+#[derive(Clone)]
+pub(crate) struct Seal {
+    product: Product,
+    epoch: Uuid,
+    secret: Vec<u8>,
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seal").field("product", &self.product).finish_non_exhaustive()
+    }
+}
+
+impl Seal {
+    pub(crate) fn new(product: Product, epoch: Uuid, secret: Vec<u8>) -> Self {
+        Self { product, epoch, secret }
+    }
+
+    /// The cursor of a place, as a stream of `subscription` sends it. `change` is
+    /// the one that stands at its position; none before the first position.
+    pub(crate) fn cursor(&self, place: Place, subscription: Uuid, change: Option<Uuid>) -> Cursor {
+        let unsealed = Cursor { place, subscription, epoch: self.epoch, tag: [0; TAG] };
+        Cursor { tag: self.tag(&unsealed, change), ..unsealed }
     }
 
     /// Whether the feed can go on after this cursor. `change_at` is the change
     /// that stands at its position now.
     pub(crate) fn check(
         &self,
-        product: &Product,
+        cursor: &Cursor,
         ends: &FeedEnds,
         change_at: Option<Uuid>,
     ) -> Result<(), ErrorReason> {
-        if self.epoch != ends.epoch {
+        let position = cursor.place.position;
+        if cursor.epoch != self.epoch {
             return Err(ErrorReason::CursorForeign);
         }
-        if self.position > ends.head {
+        if position > ends.head {
             return Err(ErrorReason::CursorTooNew);
         }
-        if self.position < ends.floor - 1 {
+        if position < ends.floor - 1 {
             return Err(ErrorReason::CursorTooOld);
         }
-        // Just before the floor nothing stands any longer to compare with.
-        let comparable = self.position >= ends.floor || self.position == 0;
-        if comparable && self.tag != tag(product, self.epoch, self.position, change_at) {
-            return Err(ErrorReason::CursorForeign);
+        if cursor.tag == self.tag(cursor, change_at) {
+            Ok(())
+        } else {
+            Err(ErrorReason::CursorForeign)
         }
-        Ok(())
     }
-}
 
-fn tag(product: &Product, epoch: Uuid, position: i64, change: Option<Uuid>) -> [u8; 8] {
-    let mut digest = Sha256::new();
-    digest.update(product.as_str());
-    digest.update(epoch.as_bytes());
-    digest.update(position.to_be_bytes());
-    digest.update(change.unwrap_or_default().as_bytes());
-    let mut tag = [0; 8];
-    for (to, from) in tag.iter_mut().zip(digest.finalize()) {
-        *to = from;
+    fn tag(&self, cursor: &Cursor, change: Option<Uuid>) -> [u8; TAG] {
+        // A key of any length will do for this code; it never fails.
+        let Ok(mut seal) = Hmac::<Sha256>::new_from_slice(&self.secret) else { return [0; TAG] };
+        for part in [
+            self.product.as_str().as_bytes(),
+            &[0],
+            change.unwrap_or_default().as_bytes(),
+            &cursor.unsealed(),
+        ] {
+            seal.update(part);
+        }
+        let mut tag = [0; TAG];
+        for (to, from) in tag.iter_mut().zip(seal.finalize().into_bytes()) {
+            *to = from;
+        }
+        tag
     }
-    tag
 }
 
 /// The cursor cannot be used; `earliest` and `latest` can.
@@ -102,7 +252,10 @@ pub(crate) fn refused(reason: ErrorReason, earliest: &Cursor, latest: &Cursor) -
         ErrorReason::CursorTooNew => "the cursor is ahead of the feed, as after a restored backup",
         _ => "the cursor is of another database or product, or was made up",
     };
-    let message = format!("{what}; read all records again, then go on from the latest cursor");
+    let message = format!(
+        "{what}; subscribe with start_from START_FROM_SNAPSHOT, and with restart when it is a \
+         subscription: every record comes again, then the changes"
+    );
     Refusal::new(Code::OutOfRange, reason, message)
         .with("earliest_cursor", earliest.encode())
         .with("latest_cursor", latest.encode())
@@ -114,54 +267,101 @@ mod tests {
 
     use super::*;
 
-    fn product() -> Product {
-        "books".parse().unwrap()
+    fn seal_of(product: &str, epoch: u128) -> Seal {
+        Seal::new(product.parse().unwrap(), Uuid::from_u128(epoch), vec![7; 32])
+    }
+
+    fn seal() -> Seal {
+        seal_of("books", 7)
     }
 
     fn ends(head: i64, floor: i64) -> FeedEnds {
-        FeedEnds { epoch: Uuid::from_u128(7), head, floor }
+        FeedEnds { head, floor, floor_change: None }
     }
 
     fn cursor(position: i64, change: u128) -> Cursor {
-        Cursor::new(&product(), Uuid::from_u128(7), position, Some(Uuid::from_u128(change)))
+        seal().cursor(Place::after(position), Uuid::nil(), Some(Uuid::from_u128(change)))
     }
 
     #[test]
     fn a_cursor_goes_on_where_its_change_still_stands() {
         let check =
-            |c: Cursor, at: u128| c.check(&product(), &ends(9, 3), Some(Uuid::from_u128(at)));
+            |c: Cursor, at: u128| seal().check(&c, &ends(9, 3), Some(Uuid::from_u128(at)));
         assert_eq!(check(cursor(5, 50), 50), Ok(()));
         assert_eq!(check(cursor(5, 50), 51), Err(ErrorReason::CursorForeign));
         assert_eq!(check(cursor(10, 50), 50), Err(ErrorReason::CursorTooNew));
         assert_eq!(check(cursor(1, 50), 50), Err(ErrorReason::CursorTooOld));
-        assert_eq!(check(cursor(2, 50), 0), Ok(()), "just before the floor");
+        assert_eq!(check(cursor(2, 20), 20), Ok(()), "just before the floor");
+        assert_eq!(check(cursor(2, 20), 21), Err(ErrorReason::CursorForeign), "there too");
     }
 
     #[test]
     fn a_cursor_of_another_product_or_database_is_foreign() {
         let change = Some(Uuid::from_u128(50));
-        let manager: Product = "manager".parse().unwrap();
+        for other in [
+            seal_of("manager", 7),
+            seal_of("books", 8),
+            Seal { secret: vec![8; 32], ..seal() },
+        ] {
+            let checked = other.check(&cursor(5, 50), &ends(9, 1), change);
+            assert_eq!(checked, Err(ErrorReason::CursorForeign));
+        }
+    }
+
+    #[test]
+    fn a_cursor_cannot_be_given_to_another_subscription() {
+        let change = Some(Uuid::from_u128(50));
+        let own = seal().cursor(Place::after(5), Uuid::from_u128(1), change);
+        let forged = Cursor { subscription: Uuid::from_u128(2), ..own };
         assert_eq!(
-            cursor(5, 50).check(&manager, &ends(9, 1), change),
-            Err(ErrorReason::CursorForeign)
-        );
-        let other = FeedEnds { epoch: Uuid::from_u128(8), ..ends(9, 1) };
-        assert_eq!(
-            cursor(5, 50).check(&product(), &other, change),
+            seal().check(&forged, &ends(9, 1), change),
             Err(ErrorReason::CursorForeign)
         );
     }
 
+    fn places() -> impl Strategy<Value = Place> {
+        let walk = ("[a-z0-9._-]{0,64}", 0_usize..3, any::<u128>()).prop_map(|(practice, n, id)| {
+            Walk { practice, kind: Stage::ALL[n], id: Uuid::from_u128(id) }
+        });
+        (0_i64.., proptest::option::of(walk)).prop_map(|(position, walk)| Place { position, walk })
+    }
+
     proptest! {
         #[test]
-        fn a_cursor_reads_back(position in 0_i64.., change: u128) {
-            let cursor = cursor(position, change);
+        fn a_cursor_reads_back(place in places(), subscription: u128, change: u128) {
+            let change = Some(Uuid::from_u128(change));
+            let cursor = seal().cursor(place, Uuid::from_u128(subscription), change);
             prop_assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         }
 
         #[test]
-        fn no_text_is_a_cursor_by_chance_or_panics(text in ".{0,100}") {
+        fn a_cursor_that_was_tampered_with_is_refused(
+            place in places(), at in 0_usize..200, bit in 0_u8..8,
+        ) {
+            let cursor = seal().cursor(place.clone(), Uuid::nil(), None);
+            let mut bytes = URL_SAFE_NO_PAD.decode(cursor.encode()).unwrap();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            if let Some(forged) = Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes)) {
+                let ends = ends(i64::MAX, 1);
+                prop_assert!(seal().check(&forged, &ends, None).is_err());
+            }
+        }
+
+        #[test]
+        fn no_text_is_a_cursor_by_chance_or_panics(text in ".{0,300}") {
             prop_assert_eq!(Cursor::decode(&text), None);
+        }
+
+        #[test]
+        fn of_two_places_at_most_one_is_beyond(one in places(), other in places()) {
+            prop_assert!(!(one.is_beyond(&other) && other.is_beyond(&one)));
+            prop_assert!(!one.is_beyond(&one));
+        }
+
+        #[test]
+        fn the_end_of_a_snapshot_is_beyond_all_of_it(place in places()) {
+            prop_assert!(place.walk.is_none() || Place::after(place.position).is_beyond(&place));
         }
     }
 }
