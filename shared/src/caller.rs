@@ -179,6 +179,8 @@ pub struct Listener {
     pub product: Product,
     /// Its account.
     pub account: Account,
+    /// What the caller may be.
+    pub roles: Vec<Role>,
 }
 
 impl Listener {
@@ -188,8 +190,8 @@ impl Listener {
     ///
     /// When the call did not pass [`authenticate`], which is a fault of ours.
     pub fn of(extensions: &Extensions) -> Result<Self, Refusal> {
-        let Identity { practice, product, account, .. } = identity_of(extensions)?.clone();
-        Ok(Self { practice, product, account })
+        let Identity { practice, product, account, roles, .. } = identity_of(extensions)?.clone();
+        Ok(Self { practice, product, account, roles })
     }
 }
 
@@ -237,19 +239,29 @@ pub fn authenticate(
     let Credentials::Development = credentials;
     let identity = development_identity(headers)?;
     let rule = rule(rpc);
-    if !identity.roles.iter().any(|role| rule.roles.contains(role)) {
-        let needed = rule.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(Refusal::new(
-            Code::PermissionDenied,
-            ErrorReason::RoleNotAllowed,
-            format!("this call needs one of the roles {needed}"),
-        )
-        .with("roles", needed));
-    }
+    check_roles(&identity.roles, rule.roles)?;
     if rule.scope == Scope::Practice && identity.practice.is_none() {
         return Err(practice_required());
     }
     Ok(identity)
+}
+
+/// Whether a caller in the roles `held` has one of those that are `needed`.
+///
+/// # Errors
+///
+/// `PERMISSION_DENIED` with the roles that are needed.
+pub fn check_roles(held: &[Role], needed: &[Role]) -> Result<(), Refusal> {
+    if held.iter().any(|role| needed.contains(role)) {
+        return Ok(());
+    }
+    let needed = needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(Refusal::new(
+        Code::PermissionDenied,
+        ErrorReason::RoleNotAllowed,
+        format!("this call needs one of the roles {needed}"),
+    )
+    .with("roles", needed))
 }
 
 fn practice_required() -> Refusal {

@@ -1,6 +1,7 @@
 //! A gRPC server with what every service of Concord has: identity, health,
 //! reflection, a log line per call, handlers that run to their end, and a drain.
 
+mod age;
 mod gate;
 mod shield;
 
@@ -16,6 +17,9 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
 
 use crate::{caller::Credentials, pb};
+pub use age::ConnectionAge;
+use age::{Aging, GRACE};
+use futures::TryStreamExt as _;
 use gate::GateLayer;
 use shield::ShieldLayer;
 
@@ -57,6 +61,10 @@ pub struct Services {
     pub routes: RoutesBuilder,
     /// Their full names, such as `concord.records.v1.ClientService`.
     pub names: Vec<&'static str>,
+    /// How old a connection becomes before its client is asked to make another
+    /// one; any age without it. Its streams must end by themselves then: see
+    /// [`ConnectionAge`].
+    pub connection_age: Option<Duration>,
 }
 
 /// Serves `services` until `stop` is cancelled, then drains: health says
@@ -67,7 +75,7 @@ pub async fn serve(
     credentials: Credentials,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Services { routes, names } = services;
+    let Services { routes, names, connection_age } = services;
     let health = HealthReporter::new();
     for name in &names {
         health.set_service_status(*name, ServingStatus::Serving).await;
@@ -85,8 +93,12 @@ pub async fn serve(
     // Not at the builder, which sets it only on connections that it accepts itself.
     // Without it, an answer of two packets waits 40 ms for the second.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
+    let incoming = incoming.map_ok(move |connection| Aging::new(connection, connection_age));
+    let mut server = Server::builder().http2_keepalive_interval(Some(KEEPALIVE));
+    if let Some(age) = connection_age {
+        server = server.max_connection_age(age).max_connection_age_grace(GRACE);
+    }
+    let serving = server
         .layer(GateLayer::new(credentials))
         .layer(ShieldLayer)
         .add_routes(routes)

@@ -55,6 +55,19 @@ impl TestDb {
         Some(Self { settings, folder: None })
     }
 
+    /// A copy of an SQLite database that nothing has open, as a backup is.
+    ///
+    /// # Panics
+    ///
+    /// When it is no SQLite database, or there is no room.
+    #[expect(clippy::unwrap_used, reason = "for tests only")]
+    pub fn copy_of(other: &Self) -> Self {
+        let copy = Self::sqlite();
+        let file = |db: &Self| db.folder.as_ref().unwrap().path().join("test.db");
+        std::fs::copy(file(other), file(&copy)).unwrap();
+        copy
+    }
+
     /// Whether it is on PostgreSQL, where a service may have several replicas.
     pub fn is_postgres(&self) -> bool {
         self.folder.is_none()

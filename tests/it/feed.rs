@@ -1,21 +1,16 @@
 //! The change feed: dense, complete, in order, resumable.
 
-use std::time::Duration;
-
 use prost::Message as _;
 use shared::{
-    pb::records::{
-        Client, ClientType, CreateClientRequest, EchoMode, NewName, StartFrom, SubscribeRequest,
-        SubscribeResponse, subscribe_response::Message,
-    },
+    pb::records::{Client, EchoMode, StartFrom, SubscribeRequest, subscribe_response::Message},
     testing::{TestDb, storage_tests},
-    wire::Event,
 };
-use tonic::{Code, Streaming};
-use tonic_types::StatusExt as _;
+use tonic::Code;
 
 use crate::support::{
-    caller::{Caller, request_id},
+    caller::Caller,
+    feed::{Listening, after, connect_all, from_earliest, positions, server_with},
+    records::{company, fact, reason},
     servers,
 };
 
@@ -29,77 +24,26 @@ storage_tests! {
     writers_on_all_replicas_make_one_dense_feed,
 }
 
-async fn server_with(db: &TestDb, products: &[&str]) -> servers::Running {
-    let server = servers::records(db.settings()).await;
-    for product in products {
-        Caller::owner(server.channel().await, "p1", product).connect().await;
-    }
-    server
-}
-
+/// A client of its own; the id of the change that created it.
 async fn create(caller: &Caller, reference: &str) -> String {
-    let request = CreateClientRequest {
-        r#type: ClientType::PrivateLimitedCompany.into(),
-        client_reference: reference.into(),
-        registered_name: Some(NewName { name: "Acme Limited".into(), active_from: String::new() }),
-        request_id: request_id(),
-        ..CreateClientRequest::default()
-    };
+    let request = company(reference, "Acme Limited");
     let created = caller.clients().create_client(request).await.unwrap().into_inner();
     created.change_ids.into_iter().next().unwrap()
-}
-
-fn from_earliest() -> SubscribeRequest {
-    SubscribeRequest { start_from: StartFrom::Earliest.into(), ..SubscribeRequest::default() }
-}
-
-async fn subscribe(caller: &Caller, request: SubscribeRequest) -> Streaming<SubscribeResponse> {
-    caller.changes().subscribe(request).await.unwrap().into_inner()
-}
-
-async fn next(stream: &mut Streaming<SubscribeResponse>) -> Message {
-    let message = tokio::time::timeout(Duration::from_secs(20), stream.message()).await;
-    message.expect("a message in time").unwrap().expect("the stream goes on").message.unwrap()
-}
-
-/// The next `count` events, checked to be a chain, and the last cursor.
-async fn events(stream: &mut Streaming<SubscribeResponse>, count: usize) -> (Vec<Event>, String) {
-    let (mut events, mut cursor): (Vec<Event>, _) = (Vec::new(), String::new());
-    let mut previous = None;
-    while events.len() < count {
-        match next(stream).await {
-            Message::Handshake(handshake) => previous = Some(handshake.position),
-            Message::Events(batch) => {
-                for event in batch.events {
-                    assert_eq!(previous.replace(event.position), Some(event.previous_position));
-                    events.push(event);
-                }
-                cursor = batch.cursor;
-            }
-            Message::Heartbeat(_) => {}
-            Message::Closing(_) => panic!("the stream closed"),
-        }
-    }
-    (events, cursor)
-}
-
-fn positions(events: &[Event]) -> Vec<i64> {
-    events.iter().map(|event| event.position).collect()
 }
 
 async fn every_change_is_heard_once_and_in_order(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
-    let mut live = subscribe(&books, from_earliest()).await;
+    let mut live = Listening::open(&books, from_earliest()).await;
     let mut changes = Vec::new();
     for n in 0..20 {
         changes.push(create(&manager, &format!("R{n}")).await);
     }
-    let (heard, _) = events(&mut live, 20).await;
+    let heard = live.take(20).await;
     assert_eq!(heard.iter().map(|event| event.change_id.clone()).collect::<Vec<_>>(), changes);
     assert_eq!(positions(&heard), (1..=20).collect::<Vec<_>>());
-    let (later, _) = events(&mut subscribe(&books, from_earliest()).await, 20).await;
+    let later = Listening::open(&books, from_earliest()).await.take(20).await;
     assert_eq!(later, heard);
     let client = Client::decode(heard[3].client.clone().unwrap()).unwrap();
     assert_eq!((client.client_reference.as_str(), client.version), ("R3", 1));
@@ -115,17 +59,16 @@ async fn a_stream_goes_on_after_its_cursor(db: TestDb) {
     for n in 0..5 {
         create(&manager, &format!("R{n}")).await;
     }
-    let (_, cursor) = events(&mut subscribe(&books, from_earliest()).await, 5).await;
+    let mut first = Listening::open(&books, from_earliest()).await;
+    first.take(5).await;
     create(&manager, "R5").await;
-    let request = SubscribeRequest { cursor, ..SubscribeRequest::default() };
-    let (heard, _) = events(&mut subscribe(&books, request).await, 1).await;
+    let heard = Listening::open(&books, after(&first.cursor)).await.take(1).await;
     assert_eq!((heard[0].position, heard[0].previous_position), (6, 5));
     let now = SubscribeRequest { start_from: StartFrom::Now.into(), ..SubscribeRequest::default() };
-    let mut live = subscribe(&books, now).await;
-    assert!(matches!(next(&mut live).await, Message::Handshake(h) if h.position == 6));
+    let mut live = Listening::open(&books, now).await;
+    assert_eq!(live.handshake.position, 6);
     create(&manager, "R6").await;
-    let Message::Events(batch) = next(&mut live).await else { panic!("no events") };
-    assert_eq!(positions(&batch.events), [7]);
+    assert_eq!(positions(&live.take(1).await), [7]);
 }
 
 async fn a_product_does_not_hear_itself_unless_it_asks(db: TestDb) {
@@ -135,35 +78,34 @@ async fn a_product_does_not_hear_itself_unless_it_asks(db: TestDb) {
     create(&manager, "R0").await;
     create(&books, "R1").await;
     let mode = |mode: EchoMode| SubscribeRequest { echo_mode: mode.into(), ..from_earliest() };
-    let (suppressed, _) = events(&mut subscribe(&manager, from_earliest()).await, 1).await;
+    let suppressed = Listening::open(&manager, from_earliest()).await.take(1).await;
     assert_eq!(positions(&suppressed), [2]);
     assert_eq!(suppressed[0].previous_position, 0);
-    let (marked, _) = events(&mut subscribe(&manager, mode(EchoMode::Mark)).await, 2).await;
+    let marked = Listening::open(&manager, mode(EchoMode::Mark)).await.take(2).await;
     assert!(marked[0].own && marked[0].client.is_none());
     assert!(!marked[1].own && marked[1].client.is_some());
-    let (included, _) = events(&mut subscribe(&manager, mode(EchoMode::Include)).await, 2).await;
+    let included = Listening::open(&manager, mode(EchoMode::Include)).await.take(2).await;
     assert!(included[0].own && included[0].linked && included[0].client.is_some());
     let other_account = manager.with("x-concord-account", "second");
-    let (heard, _) = events(&mut subscribe(&other_account, from_earliest()).await, 2).await;
+    let heard = Listening::open(&other_account, from_earliest()).await.take(2).await;
     assert!(!heard[0].own && heard[0].linked);
 }
 
 async fn a_practice_hears_itself_alone_and_a_backend_hears_all(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
-    for product in ["manager", "books"] {
-        Caller::owner(server.channel().await, "p2", product).connect().await;
-    }
+    connect_all(&server, "p2", &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let other = Caller::owner(server.channel().await, "p2", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
-    let mut all = subscribe(&books.clone().without("x-concord-practice"), from_earliest()).await;
+    let mut all =
+        Listening::open(&books.clone().without("x-concord-practice"), from_earliest()).await;
     for n in 0..3 {
         create(&manager, &format!("R{n}")).await;
         create(&other, &format!("R{n}")).await;
     }
-    let (heard, _) = events(&mut all, 6).await;
+    let heard = all.take(6).await;
     assert_eq!(positions(&heard), [1, 2, 3, 4, 5, 6]);
-    let (own, _) = events(&mut subscribe(&books, from_earliest()).await, 3).await;
+    let own = Listening::open(&books, from_earliest()).await.take(3).await;
     assert!(own.iter().all(|event| event.practice_id == "p1"));
 }
 
@@ -172,23 +114,18 @@ async fn a_cursor_that_cannot_be_gone_on_from_is_refused(db: TestDb) {
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create(&manager, "R0").await;
-    let (_, cursor) = events(&mut subscribe(&books, from_earliest()).await, 1).await;
+    let mut of_books = Listening::open(&books, from_earliest()).await;
+    of_books.take(1).await;
     // The feed of each product is sequenced by itself.
     let include = EchoMode::Include.into();
     let all = SubscribeRequest { echo_mode: include, ..from_earliest() };
-    events(&mut subscribe(&manager, all).await, 1).await;
-    let of_books = SubscribeRequest { cursor, ..SubscribeRequest::default() };
-    let made_up = SubscribeRequest { cursor: "made-up".into(), ..SubscribeRequest::default() };
-    for (caller, request) in [(&manager, of_books), (&books, made_up)] {
-        let refused = caller.changes().subscribe(request).await.unwrap_err();
+    Listening::open(&manager, all).await.take(1).await;
+    for (caller, cursor) in [(&manager, of_books.cursor.as_str()), (&books, "made-up")] {
+        let refused = Listening::try_open(caller, after(cursor)).await.unwrap_err();
         assert_eq!(refused.code(), Code::OutOfRange);
-        let details = refused.get_error_details();
-        let info = details.error_info().unwrap();
-        assert_eq!(info.reason, "CURSOR_FOREIGN");
-        let cursor = info.metadata["latest_cursor"].clone();
-        let request = SubscribeRequest { cursor, ..SubscribeRequest::default() };
-        let mut stream = subscribe(caller, request).await;
-        assert!(matches!(next(&mut stream).await, Message::Handshake(h) if h.position == 1));
+        assert_eq!(reason(&refused), "CURSOR_FOREIGN");
+        let latest = fact(&refused, "latest_cursor");
+        assert_eq!(Listening::open(caller, after(&latest)).await.handshake.position, 1);
     }
 }
 
@@ -197,12 +134,13 @@ async fn a_stream_ends_with_a_cursor_when_the_server_stops(db: TestDb) {
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create(&manager, "R0").await;
-    let mut stream = subscribe(&books, from_earliest()).await;
-    let (_, cursor) = events(&mut stream, 1).await;
+    let mut stream = Listening::open(&books, from_earliest()).await;
+    stream.take(1).await;
+    let cursor = stream.cursor.clone();
     let stopping = tokio::spawn(server.stop());
-    let Message::Closing(closing) = next(&mut stream).await else { panic!("not closing") };
-    assert_eq!(closing.cursor, cursor);
-    assert!(stream.message().await.unwrap().is_none());
+    let last = stream.message().await.unwrap();
+    assert!(matches!(last, Some(Message::Closing(closing)) if closing.cursor == cursor));
+    assert_eq!(stream.message().await.unwrap(), None);
     stopping.await.unwrap();
 }
 
@@ -213,7 +151,7 @@ async fn writers_on_all_replicas_make_one_dense_feed(db: TestDb) {
         replicas.push(servers::records(db.settings()).await);
     }
     let books = Caller::owner(replicas.last().unwrap().channel().await, "p1", "books");
-    let mut live = subscribe(&books, from_earliest()).await;
+    let mut live = Listening::open(&books, from_earliest()).await;
     let mut writers = Vec::new();
     for n in 0..8 {
         let replica = &replicas[n % replicas.len()];
@@ -224,7 +162,7 @@ async fn writers_on_all_replicas_make_one_dense_feed(db: TestDb) {
             }
         }));
     }
-    let (heard, _) = events(&mut live, 80).await;
+    let heard = live.take(80).await;
     assert_eq!(positions(&heard), (1..=80).collect::<Vec<_>>());
     let mut changes: Vec<_> = heard.iter().map(|event| event.change_id.clone()).collect();
     changes.sort();

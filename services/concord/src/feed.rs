@@ -176,6 +176,7 @@ impl Feed {
                 self.resume_at(heartbeat.cursor);
                 Ok(None)
             }
+            Message::SnapshotRecords(_) | Message::SnapshotEnd(_) => Ok(None),
             Message::Closing(closing) => {
                 self.chain.resume = None;
                 self.resume_at(closing.cursor);

@@ -1,6 +1,6 @@
 //! One replica of the service, as a value: built, run, stopped.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use shared::{
     caller::{Credentials, InsecureAddress},
@@ -69,6 +69,7 @@ pub struct Application {
     address: SocketAddr,
     credentials: Credentials,
     records: Records,
+    connection_age: Duration,
     /// Stops the feed when the replica stops.
     feed_stop: CancellationToken,
 }
@@ -81,7 +82,8 @@ impl Application {
     ///
     /// When one of these cannot be done; the error says which.
     pub async fn build(config: RecordsConfig) -> Result<Self, StartError> {
-        let RecordsConfig { listen, database, clock, purge_after } = config;
+        let RecordsConfig { listen, database, clock, purge_after, feed_retention, connection_age } =
+            config;
         let credentials = Credentials::for_address(listen)?;
         let db = Database::connect(&database).await?;
         db.migrate::<Migrator>().await?;
@@ -89,8 +91,8 @@ impl Application {
         let address = listener.local_addr()?;
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
-        let records = Records { db, clock, feed, purge_after };
-        Ok(Self { listener, address, credentials, records, feed_stop })
+        let records = Records { db, clock, feed, purge_after, feed_retention };
+        Ok(Self { listener, address, credentials, records, connection_age, feed_stop })
     }
 
     /// Where it listens.
@@ -105,11 +107,11 @@ impl Application {
     ///
     /// When the server breaks.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
-        let Self { listener, credentials, records, feed_stop, .. } = self;
+        let Self { listener, credentials, records, connection_age, feed_stop, .. } = self;
         let sequencer = tokio::spawn(sequencer::run(records.feed.clone()));
         let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
         let jobs = tokio::spawn(jobs::run(records.clone()));
-        let services = services(&records);
+        let services = services(&records, connection_age);
         // Streams end with the feed, or the drain would wait for them.
         let drop_guard = feed_stop.clone().drop_guard();
         let streams = async {
@@ -129,7 +131,7 @@ impl Application {
     }
 }
 
-fn services(records: &Records) -> Services {
+fn services(records: &Records, connection_age: Duration) -> Services {
     let api = Api::new(records.clone());
     let ingest = IngestServiceServer::new(api.clone())
         .max_decoding_message_size(MAX_CHUNK_BYTES)
@@ -144,5 +146,5 @@ fn services(records: &Records) -> Services {
         .add_service(ChangeServiceServer::new(api.clone()))
         .add_service(SupportServiceServer::new(api))
         .add_service(ingest);
-    Services { routes, names: SERVICES.to_vec() }
+    Services { routes, names: SERVICES.to_vec(), connection_age: Some(connection_age) }
 }

@@ -1,6 +1,6 @@
 //! What a records service needs to know to start.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use chrono::TimeDelta;
 use shared::{clock::Clock, db::DatabaseSettings};
@@ -16,14 +16,32 @@ pub struct RecordsConfig {
     pub clock: Clock,
     /// How long an orphaned record waits for its removal.
     pub purge_after: TimeDelta,
+    /// How long the feeds keep a change.
+    pub feed_retention: TimeDelta,
+    /// How old a connection becomes at the most; its streams end then with a last
+    /// cursor, so that the load spreads over the replicas.
+    pub connection_age: Duration,
 }
 
 /// How long an orphaned record waits unless the operator says otherwise.
 const PURGE_AFTER: TimeDelta = TimeDelta::days(14);
 
+/// How long the feeds keep a change unless the operator says otherwise.
+const FEED_RETENTION: TimeDelta = TimeDelta::days(30);
+
+/// How old a connection becomes unless the operator says otherwise.
+const CONNECTION_AGE: Duration = Duration::from_mins(30);
+
 impl RecordsConfig {
-    /// Settings with the usual wait before a removal.
+    /// Settings with the usual times.
     pub fn new(listen: SocketAddr, database: DatabaseSettings, clock: Clock) -> Self {
-        Self { listen, database, clock, purge_after: PURGE_AFTER }
+        Self {
+            listen,
+            database,
+            clock,
+            purge_after: PURGE_AFTER,
+            feed_retention: FEED_RETENTION,
+            connection_age: CONNECTION_AGE,
+        }
     }
 }

@@ -4,8 +4,12 @@
 //! timelines. No gRPC, no database and no clock in here.
 
 pub(crate) mod change;
+pub(crate) mod filter;
 pub(crate) mod link;
 pub(crate) mod moment;
+pub(crate) mod place;
 pub(crate) mod record;
 pub(crate) mod search;
+pub(crate) mod subscription;
 pub(crate) mod timeline;
+pub(crate) mod window;

@@ -1,11 +1,15 @@
 //! The change feed: from pending changes to the streams of subscribers.
 //!
 //! [`sequencer`] gives positions after the commit, [`tail`] reads each
-//! product's new positions once for all of its subscribers, [`subscriber`] is
-//! one stream, and [`cursor`] is what it resumes with.
+//! product's new positions once for all of its subscribers, [`opening`] finds
+//! where a stream begins, [`subscriber`] is one stream, [`session`] what it has
+//! beside when it belongs to a named subscription, and [`cursor`] is what it
+//! resumes with.
 
 pub(crate) mod cursor;
+pub(crate) mod opening;
 pub(crate) mod sequencer;
+mod session;
 pub(crate) mod subscriber;
 pub(crate) mod tail;
 
@@ -16,8 +20,10 @@ use std::{
 
 use shared::{caller::Product, clock::Clock, db::Database};
 use tail::Tail;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::domain::subscription::SubscriptionKey;
 
 /// What the parts of the feed share in one replica.
 #[derive(Clone, Debug)]
@@ -32,7 +38,9 @@ struct Inner {
     /// A change was committed here, or another replica has sequenced some.
     pending: Notify,
     /// Positions were given, here or elsewhere.
-    sequenced: tokio::sync::watch::Sender<()>,
+    sequenced: watch::Sender<()>,
+    /// Wakes the streams of a subscription that was changed here.
+    subscriptions: Mutex<HashMap<Arc<SubscriptionKey>, watch::Sender<()>>>,
     tails: Mutex<HashMap<Product, Weak<Tail>>>,
     stop: CancellationToken,
 }
@@ -43,7 +51,8 @@ impl Feed {
             db,
             clock,
             pending: Notify::new(),
-            sequenced: tokio::sync::watch::Sender::new(()),
+            sequenced: watch::Sender::new(()),
+            subscriptions: Mutex::new(HashMap::new()),
             tails: Mutex::new(HashMap::new()),
             stop,
         };
@@ -72,6 +81,23 @@ impl Feed {
         );
         tails.insert(product.clone(), Arc::downgrade(&tail));
         tail
+    }
+
+    /// Tells when a subscription is changed at this replica.
+    fn subscription_changes(&self, key: &Arc<SubscriptionKey>) -> watch::Receiver<()> {
+        let subscriptions = self.inner.subscriptions.lock();
+        let mut subscriptions = subscriptions.unwrap_or_else(PoisonError::into_inner);
+        subscriptions.retain(|_, sender| sender.receiver_count() > 0);
+        subscriptions.entry(Arc::clone(key)).or_default().subscribe()
+    }
+
+    /// A subscription was changed: its streams look at it.
+    pub(crate) fn subscription_has_changed(&self, key: &SubscriptionKey) {
+        let subscriptions = self.inner.subscriptions.lock();
+        let subscriptions = subscriptions.unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = subscriptions.get(key) {
+            sender.send_replace(());
+        }
     }
 
     pub(crate) fn db(&self) -> &Database {

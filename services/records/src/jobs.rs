@@ -1,5 +1,5 @@
 //! What happens by itself: scheduled entries begin, orphaned records are
-//! removed, old answers are forgotten.
+//! removed, old answers are forgotten, and old changes leave the feeds.
 //!
 //! Every replica goes round. What is due is looked for without a lock and looked
 //! at again under the record's lock, so that it happens once.
@@ -13,7 +13,7 @@ use crate::{
     domain::record::RecordRef,
     error::RecordError,
     service::Records,
-    store::{clients, entries, persons, requests},
+    store::{clients, entries, feed::retention, persons, requests},
 };
 
 /// How often a replica goes round.
@@ -64,7 +64,29 @@ pub(crate) async fn step(records: &Records) -> Result<bool, RecordError> {
     }
     let old = now - KEEP_ANSWERS;
     records.db.write(move |tx| async move { requests::forget_before(&*tx, old).await }).await?;
+    purge_feeds(records).await?;
     Ok(u64::try_from(worked).unwrap_or(u64::MAX) >= BATCH)
+}
+
+/// Removes from the feeds what is older than they keep, a batch at a time so that
+/// the sequencer is not held up.
+async fn purge_feeds(records: &Records) -> Result<(), RecordError> {
+    let before = records.clock.now() - records.feed_retention;
+    let db = records.db.reader();
+    for product in retention::products(db).await? {
+        while !records.feed.stop().is_cancelled()
+            && retention::has_old(db, &product, before).await?
+        {
+            let purged = product.clone();
+            let write = records.db.write(move |tx| {
+                let product = purged.clone();
+                async move { retention::purge(&*tx, &product, before).await }
+            });
+            let count = write.await?;
+            tracing::info!(product, count, "old changes left the feed");
+        }
+    }
+    Ok(())
 }
 
 fn distinct(mut due: Vec<(String, Uuid)>) -> Vec<(String, Uuid)> {

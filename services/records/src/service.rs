@@ -21,7 +21,9 @@ mod purge;
 pub(crate) mod reading;
 mod save;
 mod script;
+pub(crate) mod subscriptions;
 pub(crate) mod support;
+pub(crate) mod trace;
 pub(crate) mod update;
 
 use shared::{clock::Clock, db::Database};
@@ -36,4 +38,6 @@ pub(crate) struct Records {
     pub(crate) feed: Feed,
     /// How long an orphaned record waits for its removal.
     pub(crate) purge_after: chrono::TimeDelta,
+    /// How long the feeds keep a change.
+    pub(crate) feed_retention: chrono::TimeDelta,
 }

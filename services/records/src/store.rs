@@ -17,5 +17,7 @@ pub(crate) mod links;
 pub(crate) mod persons;
 pub(crate) mod requests;
 pub(crate) mod search;
+pub(crate) mod subscriptions;
 mod text;
 pub(crate) mod tombstones;
+pub(crate) mod trace;

@@ -37,8 +37,17 @@ impl Running {
 
 /// Starts one replica of the records service.
 pub(crate) async fn records(database: DatabaseSettings) -> Running {
+    records_with(database, |_| {}).await
+}
+
+/// Starts one replica of the records service with other settings.
+pub(crate) async fn records_with(
+    database: DatabaseSettings,
+    set: impl FnOnce(&mut records::RecordsConfig),
+) -> Running {
     let listen = "127.0.0.1:0".parse().unwrap();
-    let config = records::RecordsConfig::new(listen, database, clock());
+    let mut config = records::RecordsConfig::new(listen, database, clock());
+    set(&mut config);
     let service = records::Application::build(config).await.unwrap();
     let url = format!("http://{}", service.address());
     let stop = CancellationToken::new();

@@ -63,6 +63,7 @@ fn request(options: &WatchOptions) -> SubscribeRequest {
         echo_mode: echo_mode.into(),
         record_kinds: kinds.collect(),
         linked_only: options.linked_only,
+        ..SubscribeRequest::default()
     }
 }
 

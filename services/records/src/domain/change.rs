@@ -20,6 +20,9 @@ pub(crate) struct Change {
     /// Records whose images go with the event: the person of a contact, the
     /// contacts that an import created with a person.
     pub(crate) companions: Vec<RecordRef>,
+    /// The records that it belongs to, whose links count as links to it: the
+    /// client and the person of a contact, the clients of a new person.
+    pub(crate) within: Vec<Uuid>,
     /// Whether the record was created by the same transaction: then no other
     /// product can be linked to it.
     pub(crate) new_record: bool,
@@ -45,6 +48,7 @@ impl Change {
             kind,
             entry_id: None,
             companions: Vec::new(),
+            within: Vec::new(),
             new_record: false,
             changed_fields: Vec::new(),
             before: None,
@@ -55,6 +59,11 @@ impl Change {
     /// The same with records whose images go with it.
     pub(crate) fn with(self, companions: impl IntoIterator<Item = RecordRef>) -> Self {
         Self { companions: companions.into_iter().collect(), ..self }
+    }
+
+    /// The same of a record that belongs to others.
+    pub(crate) fn within(self, records: impl IntoIterator<Item = Uuid>) -> Self {
+        Self { within: records.into_iter().collect(), ..self }
     }
 
     /// The same, about an entry.

@@ -12,15 +12,14 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use shared::{
-    caller::Product,
-    pb::records::{ErrorReason, RecordKind},
-    status::Refusal,
-};
+use shared::{caller::Product, pb::records::ErrorReason, status::Refusal};
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::store::feed::FeedEnds;
+use crate::{
+    domain::place::{Place, Stage, Walk},
+    store::feed::{FeedEnds, Standing},
+};
 
 const VERSION: u8 = 2;
 const TAG: usize = 8;
@@ -30,84 +29,6 @@ const HEAD: usize = 1 + 16 + 8 + 16;
 const WALK: usize = 1 + 16;
 /// With the longest name of a practice.
 const LONGEST: usize = HEAD + WALK + 64 + TAG;
-
-/// How far a snapshot has come: the record that was sent last. Records are sent
-/// in this order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Walk {
-    pub(crate) practice: String,
-    pub(crate) kind: Stage,
-    pub(crate) id: Uuid,
-}
-
-impl Walk {
-    /// Before the first record.
-    pub(crate) fn beginning() -> Self {
-        Self { practice: String::new(), kind: Stage::Persons, id: Uuid::nil() }
-    }
-}
-
-/// The kinds of record, in the order in which a snapshot sends those of a
-/// practice: what others refer to comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    Persons,
-    Clients,
-    Contacts,
-}
-
-impl Stage {
-    pub(crate) const ALL: [Self; 3] = [Self::Persons, Self::Clients, Self::Contacts];
-
-    pub(crate) fn record_kind(self) -> RecordKind {
-        match self {
-            Self::Persons => RecordKind::Person,
-            Self::Clients => RecordKind::Client,
-            Self::Contacts => RecordKind::Contact,
-        }
-    }
-
-    /// As it is kept, in cursors and tables.
-    pub(crate) fn number(self) -> u8 {
-        match self {
-            Self::Persons => 1,
-            Self::Clients => 2,
-            Self::Contacts => 3,
-        }
-    }
-
-    pub(crate) fn of_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.number() == number)
-    }
-}
-
-/// A place in a feed: after a position, or in the middle of a snapshot that the
-/// changes after that position follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) position: i64,
-    pub(crate) walk: Option<Walk>,
-}
-
-impl Place {
-    pub(crate) fn after(position: i64) -> Self {
-        Self { position, walk: None }
-    }
-
-    /// Whether a reader that was at `other` has come further here. One place of
-    /// a snapshot is behind its end, and two snapshots cannot be compared: the
-    /// later one counts.
-    pub(crate) fn is_beyond(&self, other: &Self) -> bool {
-        match (&self.walk, &other.walk) {
-            (None, None) => self.position > other.position,
-            (None, Some(_)) => self.position >= other.position,
-            (Some(_), None) => self.position > other.position,
-            (Some(walk), Some(other_walk)) => {
-                (self.position, walk) > (other.position, other_walk)
-            }
-        }
-    }
-}
 
 /// A place with what is needed to check it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,8 +77,8 @@ impl Cursor {
         bytes.extend(self.epoch.as_bytes());
         bytes.extend(self.place.position.to_be_bytes());
         bytes.extend(self.subscription.as_bytes());
-        if let Some(Walk { practice, kind, id }) = &self.place.walk {
-            bytes.push(kind.number());
+        if let Some(Walk { practice, stage, id }) = &self.place.walk {
+            bytes.push(stage.number());
             bytes.extend(id.as_bytes());
             bytes.extend(practice.as_bytes());
         }
@@ -166,11 +87,11 @@ impl Cursor {
 }
 
 fn read_walk(bytes: &[u8]) -> Option<Walk> {
-    let (kind, rest) = bytes.split_first()?;
+    let (stage, rest) = bytes.split_first()?;
     let (id, practice) = rest.split_first_chunk::<16>()?;
     Some(Walk {
         practice: String::from_utf8(practice.to_vec()).ok()?,
-        kind: Stage::of_number(*kind)?,
+        stage: Stage::of_number(*stage)?,
         id: Uuid::from_bytes(*id),
     })
 }
@@ -190,8 +111,9 @@ impl fmt::Debug for Seal {
 }
 
 impl Seal {
-    pub(crate) fn new(product: Product, epoch: Uuid, secret: Vec<u8>) -> Self {
-        Self { product, epoch, secret }
+    pub(crate) fn of(product: &Product, standing: &Standing) -> Self {
+        let Standing { epoch, secret, .. } = standing.clone();
+        Self { product: product.clone(), epoch, secret }
     }
 
     /// The cursor of a place, as a stream of `subscription` sends it. `change` is
@@ -266,9 +188,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::place::tests::places;
 
     fn seal_of(product: &str, epoch: u128) -> Seal {
-        Seal::new(product.parse().unwrap(), Uuid::from_u128(epoch), vec![7; 32])
+        let (product, epoch) = (product.parse().unwrap(), Uuid::from_u128(epoch));
+        Seal { product, epoch, secret: vec![7; 32] }
     }
 
     fn seal() -> Seal {
@@ -285,8 +209,7 @@ mod tests {
 
     #[test]
     fn a_cursor_goes_on_where_its_change_still_stands() {
-        let check =
-            |c: Cursor, at: u128| seal().check(&c, &ends(9, 3), Some(Uuid::from_u128(at)));
+        let check = |c: Cursor, at: u128| seal().check(&c, &ends(9, 3), Some(Uuid::from_u128(at)));
         assert_eq!(check(cursor(5, 50), 50), Ok(()));
         assert_eq!(check(cursor(5, 50), 51), Err(ErrorReason::CursorForeign));
         assert_eq!(check(cursor(10, 50), 50), Err(ErrorReason::CursorTooNew));
@@ -298,11 +221,9 @@ mod tests {
     #[test]
     fn a_cursor_of_another_product_or_database_is_foreign() {
         let change = Some(Uuid::from_u128(50));
-        for other in [
-            seal_of("manager", 7),
-            seal_of("books", 8),
-            Seal { secret: vec![8; 32], ..seal() },
-        ] {
+        for other in
+            [seal_of("manager", 7), seal_of("books", 8), Seal { secret: vec![8; 32], ..seal() }]
+        {
             let checked = other.check(&cursor(5, 50), &ends(9, 1), change);
             assert_eq!(checked, Err(ErrorReason::CursorForeign));
         }
@@ -313,17 +234,7 @@ mod tests {
         let change = Some(Uuid::from_u128(50));
         let own = seal().cursor(Place::after(5), Uuid::from_u128(1), change);
         let forged = Cursor { subscription: Uuid::from_u128(2), ..own };
-        assert_eq!(
-            seal().check(&forged, &ends(9, 1), change),
-            Err(ErrorReason::CursorForeign)
-        );
-    }
-
-    fn places() -> impl Strategy<Value = Place> {
-        let walk = ("[a-z0-9._-]{0,64}", 0_usize..3, any::<u128>()).prop_map(|(practice, n, id)| {
-            Walk { practice, kind: Stage::ALL[n], id: Uuid::from_u128(id) }
-        });
-        (0_i64.., proptest::option::of(walk)).prop_map(|(position, walk)| Place { position, walk })
+        assert_eq!(seal().check(&forged, &ends(9, 1), change), Err(ErrorReason::CursorForeign));
     }
 
     proptest! {
@@ -351,17 +262,6 @@ mod tests {
         #[test]
         fn no_text_is_a_cursor_by_chance_or_panics(text in ".{0,300}") {
             prop_assert_eq!(Cursor::decode(&text), None);
-        }
-
-        #[test]
-        fn of_two_places_at_most_one_is_beyond(one in places(), other in places()) {
-            prop_assert!(!(one.is_beyond(&other) && other.is_beyond(&one)));
-            prop_assert!(!one.is_beyond(&one));
-        }
-
-        #[test]
-        fn the_end_of_a_snapshot_is_beyond_all_of_it(place in places()) {
-            prop_assert!(place.walk.is_none() || Place::after(place.position).is_beyond(&place));
         }
     }
 }

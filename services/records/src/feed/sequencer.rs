@@ -10,7 +10,7 @@ use sea_orm::{DbBackend, sqlx::postgres::PgListener};
 use shared::ids;
 
 use super::Feed;
-use crate::{error::RecordError, store};
+use crate::{error::RecordError, store::feed::sequence};
 
 /// How long the sequencer sleeps at the most: the backstop when a wake-up was
 /// lost with its replica. Longer by up to a fifth, so that replicas spread.
@@ -45,7 +45,7 @@ fn poll_time() -> Duration {
 /// Gives positions until nothing is pending for any product.
 async fn sequence_all(feed: &Feed) -> Result<(), RecordError> {
     loop {
-        let products = store::feed::products_with_pending(feed.db().reader()).await?;
+        let products = sequence::products_with_pending(feed.db().reader()).await?;
         if products.is_empty() {
             return Ok(());
         }
@@ -61,9 +61,9 @@ async fn sequence(feed: &Feed, product: String) -> Result<(), RecordError> {
     let write = feed.db().write(move |tx| {
         let (product, now) = (product.clone(), clock.now());
         async move {
-            let count = store::feed::sequence(&*tx, &product, now).await?;
+            let count = sequence::sequence(&*tx, &product, now).await?;
             if count > 0 {
-                store::feed::notify(&*tx, &product).await?;
+                sequence::notify(&*tx, &product).await?;
             }
             Ok::<i64, RecordError>(count)
         }
@@ -94,7 +94,7 @@ pub(crate) async fn listen(feed: Feed) {
 async fn listen_once(feed: &Feed) -> Result<(), sea_orm::sqlx::Error> {
     let pool = feed.db().reader().get_postgres_connection_pool();
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(store::feed::CHANNEL).await?;
+    listener.listen(sequence::CHANNEL).await?;
     loop {
         tokio::select! {
             () = feed.stop().cancelled() => return Ok(()),

@@ -1,41 +1,46 @@
 //! One stream of a subscriber.
 //!
-//! It reads the tables from its position on until it has caught up with the
-//! tail, and then takes what the tail hands out. When it falls behind, because
-//! its reader is slow, it goes back to the tables: between two messages it
-//! holds nothing.
+//! It sends the snapshot when one was asked for, then reads the tables from its
+//! position on until it has caught up with the tail, and then takes what the tail
+//! hands out. When it falls behind, because its reader is slow or does not
+//! acknowledge, it goes back to the tables: between two messages it holds nothing.
+
+pub(crate) mod event;
+mod snapshot;
 
 use std::time::Duration;
 
 use shared::{
-    caller::{Listener, PracticeId},
-    ids::{self, IdKind},
+    caller::Listener,
     pb::records::{
-        Closing, ClosingReason, EchoMode, ErrorReason, Events, Handshake, Heartbeat, Origin,
-        RecordKind, StartFrom, SubscribeResponse, subscribe_response::Message,
+        Closing, ClosingReason, EchoMode, ErrorReason, Events, Handshake, Heartbeat,
+        SubscribeResponse, subscribe_response::Message,
     },
-    status::Refusal,
-    wire::Event,
 };
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
         mpsc,
     },
-    time::{Interval, MissedTickBehavior},
+    time::{Instant, Interval, MissedTickBehavior},
 };
 use tonic::Status;
 use uuid::Uuid;
 
 use super::{
     Feed,
-    cursor::{Cursor, refused},
+    cursor::{Cursor, Seal, refused},
+    opening::{self, Opened, Subscribing},
+    session::{Progress, Session},
     tail::{self, Batch, FeedItem},
 };
 use crate::{
-    error::{RecordError, not_connected},
-    image::timestamp,
-    store::{self, feed::FeedEnds},
+    domain::{
+        filter::{Filter, Hearer, Verdict},
+        place::{Place, Walk},
+    },
+    error::RecordError,
+    store::feed::FeedEnds,
 };
 
 /// A stream that has nothing to say says so this often.
@@ -44,53 +49,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Messages that wait for the transport. With the tail's batches, the bound on
 /// the memory of a stream whose reader is slow.
 const WAITING_MESSAGES: usize = 1;
-
-/// Where a stream begins.
-#[derive(Clone, Debug)]
-pub(crate) enum Start {
-    Earliest,
-    Now,
-    After(Cursor),
-}
-
-impl Start {
-    /// What the request asks for.
-    pub(crate) fn parse(start_from: i32, cursor: &str) -> Result<Self, Refusal> {
-        let start_from = StartFrom::try_from(start_from).map_err(|_| {
-            let text = "is not known; use EARLIEST or NOW";
-            Refusal::invalid_field("start_from", ErrorReason::UnknownValue, text)
-        })?;
-        match (start_from, cursor) {
-            (StartFrom::Now, "") => Ok(Self::Now),
-            (_, "") => Ok(Self::Earliest),
-            (StartFrom::Unspecified, cursor) => {
-                // One that cannot be read is refused with the ends of the feed,
-                // as one of another database is.
-                let none = Cursor::new(&nobody(), Uuid::nil(), 0, None);
-                Ok(Self::After(Cursor::decode(cursor).unwrap_or(none)))
-            }
-            (_, _) => Err(Refusal::invalid_field(
-                "cursor",
-                ErrorReason::FieldNotApplicable,
-                "give either a cursor or start_from",
-            )),
-        }
-    }
-}
-
-#[expect(clippy::expect_used, reason = "a literal that is a product")]
-fn nobody() -> shared::caller::Product {
-    "nobody".parse().expect("a product")
-}
-
-/// What a stream leaves out.
-#[derive(Clone, Debug)]
-pub(crate) struct Filter {
-    pub(crate) echo: EchoMode,
-    /// All when it is empty.
-    pub(crate) kinds: Vec<RecordKind>,
-    pub(crate) linked_only: bool,
-}
 
 /// What is sent to the transport.
 pub(crate) type Messages = mpsc::Receiver<Result<SubscribeResponse, Status>>;
@@ -101,30 +59,25 @@ struct Stream {
     listener: Listener,
     filter: Filter,
     out: mpsc::Sender<Result<SubscribeResponse, Status>>,
-    /// The position up to which every change was sent or left out, and the
-    /// change there.
-    position: i64,
+    seal: Seal,
+    /// The place up to which everything was sent or left out, and the change at
+    /// its position.
+    place: Place,
     change: Option<Uuid>,
     /// The position of the event that was sent last.
     delivered: i64,
     ends: FeedEnds,
+    /// The subscription that the stream belongs to.
+    session: Option<Session>,
     heartbeat: Interval,
 }
 
-/// The reader has gone away.
-struct Gone;
-
 /// Why a stream ends.
 enum End {
+    /// The reader has gone away.
     Gone,
-    Stopped,
+    Closed(ClosingReason),
     Failed(RecordError),
-}
-
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
 }
 
 impl From<RecordError> for End {
@@ -133,124 +86,136 @@ impl From<RecordError> for End {
     }
 }
 
-/// Opens a stream.
+/// Whether all of a batch was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    All,
+    /// The window was full before its end.
+    Part,
+}
+
+/// Opens a stream, which ends at `closes_at` at the latest.
 ///
 /// # Errors
 ///
-/// `OUT_OF_RANGE` when the cursor cannot be gone on from, `FAILED_PRECONDITION`
-/// when the product is not connected.
+/// As [`opening::open`].
 pub(crate) async fn open(
     feed: &Feed,
     listener: Listener,
-    start: Start,
-    filter: Filter,
+    asked: Subscribing,
+    closes_at: Option<Instant>,
 ) -> Result<Messages, RecordError> {
-    let db = feed.db().reader();
-    if let Some(practice) = &listener.practice
-        && !store::connections::is_connected(db, practice, &listener.product).await?
-    {
-        return Err(not_connected(listener.product.as_str()).into());
-    }
-    let ends = store::feed::ends(db, &listener.product).await?;
-    let ends = ends.ok_or_else(|| not_connected(listener.product.as_str()))?;
-    let (position, change) = begin(feed, &listener, &start, &ends).await?;
+    let Opened { seal, standing, place, session } = opening::open(feed, &listener, &asked).await?;
     let (out, messages) = mpsc::channel(WAITING_MESSAGES);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stream = Stream {
         feed: feed.clone(),
         listener,
-        filter,
+        filter: asked.filter,
         out,
-        position,
-        change,
-        delivered: position,
-        ends,
+        seal,
+        delivered: place.position,
+        place,
+        change: standing.change,
+        ends: standing.ends,
+        session,
         heartbeat,
     };
-    tokio::spawn(stream.run());
+    tokio::spawn(stream.run(closes_at));
     Ok(messages)
 }
 
-/// The position that the stream begins after, and the change there.
-async fn begin(
-    feed: &Feed,
-    listener: &Listener,
-    start: &Start,
-    ends: &FeedEnds,
-) -> Result<(i64, Option<Uuid>), RecordError> {
-    let (db, product) = (feed.db().reader(), &listener.product);
-    let position = match start {
-        Start::Earliest => ends.floor - 1,
-        Start::Now => ends.head,
-        Start::After(cursor) => cursor.position,
-    };
-    let change = store::feed::change_at(db, product, position).await?;
-    if let Start::After(cursor) = start
-        && let Err(reason) = cursor.check(product, ends, change)
-    {
-        let at = async |position| {
-            let change = store::feed::change_at(db, product, position).await?;
-            Ok::<_, RecordError>(Cursor::new(product, ends.epoch, position, change))
-        };
-        return Err(refused(reason, &at(ends.floor - 1).await?, &at(ends.head).await?).into());
-    }
-    Ok((position, change))
-}
-
 impl Stream {
-    async fn run(mut self) {
+    async fn run(mut self, closes_at: Option<Instant>) {
         let stop = self.feed.stop().clone();
+        // Even of a stream that ends at once it is the first message; the channel
+        // has room for it.
+        let handshake = message(Message::Handshake(self.handshake()));
+        let _ = self.out.try_send(Ok(handshake));
         let end = tokio::select! {
             end = self.send_all() => end,
-            () = stop.cancelled() => End::Stopped,
+            () = stop.cancelled() => End::Closed(ClosingReason::Shutdown),
+            () = at(closes_at) => End::Closed(ClosingReason::ConnectionAge),
         };
         let last = match end {
-            End::Gone => return,
-            End::Stopped => Ok(message(Message::Closing(Closing {
-                reason: ClosingReason::Shutdown.into(),
-                cursor: self.cursor(),
-            }))),
-            End::Failed(error) => Err(error.into()),
+            End::Gone => None,
+            End::Closed(reason) => {
+                let closing = Closing { reason: reason.into(), cursor: self.cursor() };
+                Some(Ok(message(Message::Closing(closing))))
+            }
+            End::Failed(error) => Some(Err(error.into())),
         };
-        // The reader may have gone away too.
-        let _ = self.out.send(last).await;
+        let progress = self.progress();
+        if let Some(session) = self.session.take() {
+            session.end(progress).await;
+        }
+        if let Some(last) = last {
+            // The reader may have gone away, or may not read: the drain of the
+            // server, or the end of the connection, ends that wait.
+            let _ = self.out.send(last).await;
+        }
     }
 
     async fn send_all(&mut self) -> End {
-        let outcome: Result<(), End> = async {
-            self.heartbeat.reset();
-            self.send(Message::Handshake(Handshake {
-                cursor: self.cursor(),
-                position: self.position,
-                head_position: self.ends.head,
-                product: self.listener.product.to_string(),
-            }))
-            .await?;
-            let tail = self.feed.tail(&self.listener.product);
-            loop {
-                // Before the tables are read, or a batch could slip between.
-                let batches = tail.subscribe();
-                self.catch_up().await?;
+        let Err(end) = self.send_until_the_end().await;
+        end
+    }
+
+    async fn send_until_the_end(&mut self) -> Result<std::convert::Infallible, End> {
+        self.heartbeat.reset();
+        self.send_snapshot().await?;
+        let tail = self.feed.tail(&self.listener.product);
+        loop {
+            self.wait_for_room().await?;
+            // Before the tables are read, or a batch could slip between.
+            let batches = tail.subscribe();
+            if self.catch_up().await? == Sent::All {
                 self.follow(batches).await?;
             }
         }
-        .await;
-        outcome.err().unwrap_or(End::Stopped)
     }
 
-    /// Reads the tables until there is nothing new.
-    async fn catch_up(&mut self) -> Result<(), End> {
+    fn handshake(&self) -> Handshake {
+        let walk = self.place.walk.as_ref();
+        Handshake {
+            cursor: self.cursor(),
+            position: self.place.position,
+            head_position: self.ends.head,
+            product: self.listener.product.to_string(),
+            subscription: self.session.as_ref().map(Session::name).unwrap_or_default().to_owned(),
+            snapshot: walk.is_some(),
+            snapshot_resumed: walk.is_some_and(|walk| *walk != Walk::beginning()),
+        }
+    }
+
+    /// Waits until an event may be sent: at most a window of them is not
+    /// acknowledged.
+    async fn wait_for_room(&mut self) -> Result<(), End> {
+        while self.room() == 0 {
+            tokio::select! {
+                () = news(&mut self.session) => self.look().await?,
+                _ = self.heartbeat.tick() => self.beat(true).await?,
+                () = self.out.closed() => return Err(End::Gone),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the tables until there is nothing new, or the window is full.
+    async fn catch_up(&mut self) -> Result<Sent, End> {
         loop {
-            let feed = self.feed.clone();
-            let batches = tail::read(feed.db(), &self.listener.product, self.position).await?;
+            let product = &self.listener.product;
+            let batches = tail::read(self.feed.db(), product, self.place.position).await?;
             let mut moved = false;
             for batch in batches {
                 moved |= !batch.items.is_empty();
-                self.send_batch(&batch).await?;
+                if self.send_batch(&batch).await? == Sent::Part {
+                    return Ok(Sent::Part);
+                }
             }
             if !moved {
-                return Ok(());
+                return Ok(Sent::All);
             }
         }
     }
@@ -260,46 +225,58 @@ impl Stream {
         loop {
             tokio::select! {
                 batch = batches.recv() => match batch {
-                    Ok(batch) if batch.after > self.position => return Ok(()),
-                    Ok(batch) => self.send_batch(&batch).await?,
+                    Ok(batch) if batch.after > self.place.position => return Ok(()),
+                    Ok(batch) => {
+                        if self.send_batch(&batch).await? == Sent::Part {
+                            return Ok(());
+                        }
+                    }
                     Err(RecvError::Lagged(_)) => return Ok(()),
-                    Err(RecvError::Closed) => return Err(End::Stopped),
+                    Err(RecvError::Closed) => return Err(End::Closed(ClosingReason::Shutdown)),
                 },
-                _ = self.heartbeat.tick() => {
-                    self.send(Message::Heartbeat(Heartbeat {
-                        cursor: self.cursor(),
-                        position: self.position,
-                        head_position: self.ends.head.max(self.position),
-                    }))
-                    .await?;
-                }
+                () = news(&mut self.session) => self.look().await?,
+                _ = self.heartbeat.tick() => self.beat(false).await?,
                 () = self.out.closed() => return Err(End::Gone),
             }
         }
     }
 
-    /// Sends what is new in `batch` and passes the filter.
+    /// Sends what is new in `batch` and passes the filter, as far as the window
+    /// has room.
     ///
-    /// The position moves after the message was taken: a stream that is stopped
-    /// while it waits must not say that it sent it.
-    async fn send_batch(&mut self, batch: &Batch) -> Result<(), End> {
+    /// The place moves after the message was taken: a stream that is stopped while
+    /// it waits must not say that it sent it.
+    async fn send_batch(&mut self, batch: &Batch) -> Result<Sent, End> {
         self.ends = batch.ends.clone();
         self.check_contiguous(batch)?;
-        let new = batch.items.iter().filter(|item| item.row.position > self.position);
-        let Some(last) = new.clone().last() else { return Ok(()) };
-        let mut delivered = self.delivered;
-        let mut events = Vec::new();
-        for item in new.filter(|item| self.passes(item)) {
-            events.push(self.event(item, delivered));
-            delivered = item.row.position;
+        let (mut events, mut last, mut sent) = (Vec::new(), None, Sent::All);
+        let (mut delivered, room) = (self.delivered, self.room());
+        for item in batch.items.iter().filter(|item| item.row.position > self.place.position) {
+            let passes = self.passes(item);
+            if passes && events.len() == room {
+                sent = Sent::Part;
+                break;
+            }
+            last = Some((item.row.position, item.row.id));
+            if passes {
+                events.push(self.event(item, delivered));
+                delivered = item.row.position;
+            }
         }
-        let (position, change) = (last.row.position, Some(last.row.id));
+        let Some((position, change)) = last else { return Ok(sent) };
+        let (place, change) = (Place::after(position), Some(change));
+        let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
         if !events.is_empty() {
-            let cursor = self.cursor_at(position, change).encode();
+            let cursor = self.cursor_at(place.clone(), change).encode();
             self.send(Message::Events(Events { events, cursor })).await?;
         }
-        (self.position, self.change, self.delivered) = (position, change, delivered);
-        Ok(())
+        (self.place, self.change, self.delivered) = (place, change, delivered);
+        let progress = self.progress();
+        if let Some(session) = &mut self.session {
+            positions.into_iter().for_each(|position| session.window.sent(position));
+            session.moved(progress);
+        }
+        Ok(sent)
     }
 
     /// A position that is missing was removed by the purge: the stream must not
@@ -314,87 +291,100 @@ impl Stream {
         if !torn {
             return Ok(());
         }
-        let earliest = self.cursor_at(batch.ends.floor - 1, None);
-        let latest = self.cursor_at(self.position, self.change);
+        let ends = &batch.ends;
+        let earliest =
+            self.seal.cursor(Place::after(ends.floor - 1), Uuid::nil(), ends.floor_change);
+        let latest = self.cursor_at(self.place.clone(), self.change);
         let refusal = refused(ErrorReason::CursorTooOld, &earliest, &latest);
         Err(End::Failed(refusal.into()))
     }
 
+    fn hearer(&self) -> Hearer<'_> {
+        let Listener { practice, product, account, .. } = &self.listener;
+        Hearer { practice: practice.as_ref(), product, account }
+    }
+
     fn passes(&self, item: &FeedItem) -> bool {
-        let row = &item.row;
-        let practice = self.listener.practice.as_ref().map(PracticeId::as_str);
-        let kinds = &self.filter.kinds;
-        let of_kind = |record: &crate::domain::record::RecordRef| kinds.contains(&record.kind);
-        practice.is_none_or(|practice| practice == row.practice)
-            && (kinds.is_empty() || of_kind(&row.record) || row.companions.iter().any(of_kind))
-            && (!self.filter.linked_only || row.linked)
-            && (self.filter.echo != EchoMode::Suppress || !self.is_own(item))
+        let verdict = self.filter.verdict(self.hearer(), &event::audible(&item.row));
+        verdict == Verdict::Sent
     }
 
-    /// Whether the change was made by the same account of the same product.
-    fn is_own(&self, item: &FeedItem) -> bool {
-        item.row.origin_product == self.listener.product.as_str()
-            && item.row.origin_account == self.listener.account.as_str()
+    fn event(&self, item: &FeedItem, previous_position: i64) -> shared::wire::Event {
+        let own = event::audible(&item.row).is_own(self.hearer());
+        let marked = own && self.filter.echo == EchoMode::Mark;
+        event::event(item, previous_position, own, marked)
     }
 
-    fn event(&self, item: &FeedItem, previous_position: i64) -> Event {
-        let own = self.is_own(item);
-        let mut event = to_event(item, previous_position, own);
-        if own && self.filter.echo == EchoMode::Mark {
-            (event.client, event.person) = (None, None);
-            event.contacts.clear();
+    /// Events that may be sent now.
+    fn room(&self) -> usize {
+        self.session.as_ref().map_or(usize::MAX, |session| session.window.room())
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { delivered: self.delivered, seen: self.place.position }
+    }
+
+    /// Whether this is still the newest stream of its subscription.
+    async fn look(&mut self) -> Result<(), End> {
+        let progress = self.progress();
+        match &mut self.session {
+            Some(session) => Ok(session.look(progress).await?),
+            None => Ok(()),
         }
-        event
+    }
+
+    /// Says that the stream lives.
+    async fn beat(&mut self, waiting_for_acknowledgement: bool) -> Result<(), End> {
+        self.send(Message::Heartbeat(Heartbeat {
+            cursor: self.cursor(),
+            position: self.place.position,
+            head_position: self.ends.head.max(self.place.position),
+            waiting_for_acknowledgement,
+        }))
+        .await
     }
 
     /// The cursor to resume with.
     fn cursor(&self) -> String {
-        self.cursor_at(self.position, self.change).encode()
+        self.cursor_at(self.place.clone(), self.change).encode()
     }
 
-    fn cursor_at(&self, position: i64, change: Option<Uuid>) -> Cursor {
-        Cursor::new(&self.listener.product, self.ends.epoch, position, change)
+    fn cursor_at(&self, place: Place, change: Option<Uuid>) -> Cursor {
+        let subscription = self.session.as_ref().map_or(Uuid::nil(), Session::id);
+        self.seal.cursor(place, subscription, change)
     }
 
-    async fn send(&mut self, what: Message) -> Result<(), Gone> {
-        self.out.send(Ok(message(what))).await.map_err(|_| Gone)?;
+    /// Waits until the transport takes a message; meanwhile the stream may find
+    /// that it is not the newest any longer.
+    async fn send(&mut self, what: Message) -> Result<(), End> {
+        let out = self.out.clone();
+        let permit = loop {
+            tokio::select! {
+                permit = out.reserve() => break permit.map_err(|_| End::Gone)?,
+                () = news(&mut self.session) => self.look().await?,
+            }
+        };
+        permit.send(Ok(message(what)));
         self.heartbeat.reset();
         Ok(())
     }
 }
 
-fn message(message: Message) -> SubscribeResponse {
-    SubscribeResponse { message: Some(message) }
+/// Waits until it is time to look at the subscription; for ever without one.
+async fn news(session: &mut Option<Session>) {
+    match session {
+        Some(session) => session.news().await,
+        None => std::future::pending().await,
+    }
 }
 
-fn to_event(item: &FeedItem, previous_position: i64, own: bool) -> Event {
-    let row = &item.row;
-    let small = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
-    Event {
-        position: row.position,
-        previous_position,
-        change_id: ids::text(IdKind::Change, row.id),
-        practice_id: row.practice.clone(),
-        record_kind: row.record.kind.into(),
-        record_id: row.record.text(),
-        record_version: row.version,
-        kind: row.kind.into(),
-        changed_fields: row.changed_fields.clone(),
-        entry_id: row.entry_id.map(|id| ids::text(IdKind::Entry, id)).unwrap_or_default(),
-        origin: Some(Origin {
-            product: row.origin_product.clone(),
-            account: row.origin_account.clone(),
-            user: row.origin_user.clone(),
-            import_id: row.import_id.map(|id| ids::text(IdKind::Import, id)).unwrap_or_default(),
-        }),
-        linked: row.linked,
-        own,
-        transaction_id: ids::text(IdKind::Transaction, row.transaction_id),
-        transaction_index: small(row.transaction_index),
-        transaction_count: small(row.transaction_count),
-        change_time: Some(timestamp(row.changed_at)),
-        client: item.client.clone(),
-        person: item.person.clone(),
-        contacts: item.contacts.clone(),
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
     }
+}
+
+fn message(message: Message) -> SubscribeResponse {
+    SubscribeResponse { message: Some(message) }
 }

@@ -17,7 +17,7 @@ use crate::{
     error::RecordError,
     store::{
         self,
-        feed::{FeedEnds, FeedRow},
+        feed::{FeedEnds, FeedRow, Spot},
     },
 };
 
@@ -131,7 +131,8 @@ async fn advance(
 ) -> Result<bool, RecordError> {
     let Some(after) = *position else {
         // It begins with what comes next: subscribers read the past themselves.
-        let Some(ends) = store::feed::ends(db.reader(), product).await? else { return Ok(false) };
+        let standing = store::feed::standing(db.reader(), product, Spot::Newest).await?;
+        let Some(ends) = standing.map(|standing| standing.ends) else { return Ok(false) };
         *position = Some(ends.head);
         // Tells those who read the tables before this that there may be more.
         let _ = batches.send(Batch { after: ends.head, items: Arc::default(), ends });

@@ -1,18 +1,40 @@
 //! `ChangeService`.
 
 use shared::{
-    caller::Listener,
+    access::{self, Rpc},
+    caller::{Listener, PracticeId, check_roles},
+    page::page_size,
     pb::records::{
-        EchoMode, ErrorReason, RecordKind, SubscribeRequest, SubscribeResponse,
-        change_service_server::ChangeService,
+        AcknowledgeRequest, AcknowledgeResponse, DeleteSubscriptionRequest,
+        DeleteSubscriptionResponse, EchoMode, ErrorReason, GetSubscriptionRequest,
+        GetSubscriptionResponse, ListSubscriptionsRequest, ListSubscriptionsResponse, RecordKind,
+        StartFrom, SubscribeRequest, SubscribeResponse, change_service_server::ChangeService,
     },
+    rules::{
+        Problem, Violations,
+        text::{blank, too_many},
+    },
+    server::ConnectionAge,
     status::Refusal,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use crate::feed::subscriber::{self, Filter, Start};
+use crate::{
+    domain::{filter::Filter, window::Window},
+    feed::{
+        cursor::Cursor,
+        opening::{Named, Start, Subscribing},
+        subscriber,
+    },
+    service::reading::PageRequest,
+};
+
+/// Characters of the name of a subscription at most.
+const MAX_NAME: usize = 64;
+/// Practices of a filter at most.
+const MAX_PRACTICES: usize = 100;
 
 #[tonic::async_trait]
 impl ChangeService for Api {
@@ -23,28 +45,194 @@ impl ChangeService for Api {
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let listener = Listener::of(request.extensions())?;
-        let request = request.into_inner();
-        let start = Start::parse(request.start_from, &request.cursor)?;
-        let filter = filter(&request)?;
-        let messages = subscriber::open(&self.records.feed, listener, start, filter).await?;
+        let closes_at = ConnectionAge::ends_at(request.extensions());
+        let asked = subscribing(&request.into_inner())?;
+        if asked.named.is_some() {
+            // A stream of a name takes it over from another one: not for those who
+            // only look.
+            check_roles(&listener.roles, access::rule(Rpc::ChangeAcknowledge).roles)?;
+        }
+        let messages = subscriber::open(&self.records.feed, listener, asked, closes_at).await?;
         Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn acknowledge(
+        &self,
+        request: Request<AcknowledgeRequest>,
+    ) -> Result<Response<AcknowledgeResponse>, Status> {
+        let listener = Listener::of(request.extensions())?;
+        let AcknowledgeRequest { subscription, cursor } = request.into_inner();
+        let name = required_name(subscription)?;
+        if cursor.is_empty() {
+            let text = "is missing: give a cursor that a stream of the subscription has sent";
+            let reason = ErrorReason::RequiredFieldBlank;
+            return Err(Refusal::invalid_field("cursor", reason, text).into());
+        }
+        let cursor = Cursor::decode(&cursor);
+        let position = self.records.acknowledge(listener, name, cursor).await?;
+        Ok(Response::new(AcknowledgeResponse { position }))
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<GetSubscriptionRequest>,
+    ) -> Result<Response<GetSubscriptionResponse>, Status> {
+        let listener = Listener::of(request.extensions())?;
+        let name = required_name(request.into_inner().subscription)?;
+        let subscription = Some(self.records.subscription(&listener, name).await?);
+        Ok(Response::new(GetSubscriptionResponse { subscription }))
+    }
+
+    async fn list_subscriptions(
+        &self,
+        request: Request<ListSubscriptionsRequest>,
+    ) -> Result<Response<ListSubscriptionsResponse>, Status> {
+        let listener = Listener::of(request.extensions())?;
+        let ListSubscriptionsRequest { product, page_size: size, page_token: token } =
+            request.into_inner();
+        let product = super::parse::product(&product)?;
+        let page = PageRequest { size: page_size(size)?, token };
+        let listed = self.records.list_subscriptions(&listener, product, page).await?;
+        let (subscriptions, next_page_token) = listed;
+        Ok(Response::new(ListSubscriptionsResponse { subscriptions, next_page_token }))
+    }
+
+    async fn delete_subscription(
+        &self,
+        request: Request<DeleteSubscriptionRequest>,
+    ) -> Result<Response<DeleteSubscriptionResponse>, Status> {
+        let listener = Listener::of(request.extensions())?;
+        let name = required_name(request.into_inner().subscription)?;
+        self.records.delete_subscription(&listener, name).await?;
+        Ok(Response::new(DeleteSubscriptionResponse {}))
     }
 }
 
-fn filter(request: &SubscribeRequest) -> Result<Filter, Refusal> {
-    let unknown =
-        |field: &str, text: &str| Refusal::invalid_field(field, ErrorReason::UnknownValue, text);
-    let echo = EchoMode::try_from(request.echo_mode)
-        .map_err(|_| unknown("echo_mode", "is not known; use SUPPRESS, MARK or INCLUDE"))?;
-    let kind = |kind: &i32| match RecordKind::try_from(*kind) {
-        Ok(RecordKind::Unspecified) | Err(_) => {
-            Err(unknown("record_kinds", "is not known; use CLIENT, PERSON or CONTACT"))
-        }
-        Ok(kind) => Ok(kind),
+fn subscribing(request: &SubscribeRequest) -> Result<Subscribing, Refusal> {
+    let mut wrong = Violations::new();
+    let start = start(&mut wrong, request);
+    let filter = filter(&mut wrong, request);
+    let named = named(&mut wrong, request);
+    let asked = start.zip(filter).map(|(start, filter)| Subscribing { start, filter, named });
+    Ok(wrong.finish(asked)?)
+}
+
+fn start(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Start> {
+    let Ok(start_from) = StartFrom::try_from(request.start_from) else {
+        let text = "is not known; use EARLIEST, NOW or SNAPSHOT";
+        wrong.push("start_from", ErrorReason::UnknownValue, text);
+        return None;
     };
-    Ok(Filter {
-        echo: if echo == EchoMode::Unspecified { EchoMode::Suppress } else { echo },
-        kinds: request.record_kinds.iter().map(kind).collect::<Result<_, _>>()?,
+    match (start_from, request.cursor.as_str()) {
+        (StartFrom::Unspecified | StartFrom::Earliest, "") => Some(Start::Earliest),
+        (StartFrom::Now, "") => Some(Start::Now),
+        (StartFrom::Snapshot, "") => Some(Start::Snapshot),
+        // One that cannot be read is refused with the ends of the feed, as one of
+        // another database is.
+        (StartFrom::Unspecified, cursor) => Some(Start::After(Cursor::decode(cursor))),
+        (_, _) => {
+            let text = "give either a cursor or start_from";
+            wrong.push("cursor", ErrorReason::FieldNotApplicable, text);
+            None
+        }
+    }
+}
+
+fn filter(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Filter> {
+    let echo = EchoMode::try_from(request.echo_mode).ok();
+    if echo.is_none() {
+        let text = "is not known; use SUPPRESS, MARK or INCLUDE";
+        wrong.push("echo_mode", ErrorReason::UnknownValue, text);
+    }
+    let kinds = kinds(wrong, &request.record_kinds);
+    let practices = practices(wrong, &request.practices);
+    Some(Filter {
+        echo: echo.map(|echo| match echo {
+            EchoMode::Unspecified => EchoMode::Suppress,
+            echo => echo,
+        })?,
+        kinds: kinds?,
         linked_only: request.linked_only,
+        practices: practices?,
     })
+}
+
+fn kinds(wrong: &mut Violations, kinds: &[i32]) -> Option<Vec<RecordKind>> {
+    let mut known: Vec<RecordKind> = Vec::new();
+    for kind in kinds {
+        match RecordKind::try_from(*kind) {
+            Ok(kind) if kind != RecordKind::Unspecified => {
+                // Said twice is said once: the list does not grow.
+                if !known.contains(&kind) {
+                    known.push(kind);
+                }
+            }
+            _ => {
+                let text = "is not known; use CLIENT, PERSON or CONTACT";
+                wrong.push("record_kinds", ErrorReason::UnknownValue, text);
+                return None;
+            }
+        }
+    }
+    Some(known)
+}
+
+fn practices(wrong: &mut Violations, names: &[String]) -> Option<Vec<PracticeId>> {
+    if names.len() > MAX_PRACTICES {
+        let text = format!("at most {MAX_PRACTICES}; leave it out to hear all");
+        wrong.push("practices", ErrorReason::ValueTooLong, text);
+        return None;
+    }
+    let mut practices = Vec::with_capacity(names.len());
+    for (n, name) in names.iter().enumerate() {
+        match name.parse() {
+            Ok(practice) => practices.push(practice),
+            Err(text) => wrong.push(&format!("practices[{n}]"), ErrorReason::InvalidId, text),
+        }
+    }
+    (practices.len() == names.len()).then_some(practices)
+}
+
+fn named(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Named> {
+    if request.subscription.is_empty() {
+        let text = "is of a subscription: give its name";
+        for (field, given) in
+            [("restart", request.restart), ("max_unacknowledged", request.max_unacknowledged != 0)]
+        {
+            if given {
+                wrong.push(field, ErrorReason::FieldNotApplicable, text);
+            }
+        }
+        return None;
+    }
+    let window = match usize::try_from(request.max_unacknowledged) {
+        Ok(0) => Some(Window::DEFAULT),
+        Ok(window) if window <= Window::LARGEST => Some(window),
+        _ => {
+            let text = format!("must be 1 to {}; leave it out for 1,000", Window::LARGEST);
+            wrong.push("max_unacknowledged", ErrorReason::UnknownValue, text);
+            None
+        }
+    };
+    let name = wrong.field("subscription", subscription_name(request.subscription.clone()));
+    Some(Named { name: name?, restart: request.restart, window: window? })
+}
+
+/// The name of a subscription, which a call is about.
+fn required_name(name: String) -> Result<String, Refusal> {
+    subscription_name(name).map_err(|wrong| Refusal::invalid(vec![wrong.at("subscription")]))
+}
+
+fn subscription_name(name: String) -> Result<String, Problem> {
+    if name.is_empty() {
+        return Err(blank("Subscription"));
+    }
+    if name.len() > MAX_NAME {
+        return Err(too_many("Characters", name.len(), MAX_NAME));
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        let text = "A name has letters, digits, dots, hyphens and underscores only";
+        return Err(Problem::new(ErrorReason::InvalidCharacter, text));
+    }
+    Ok(name)
 }

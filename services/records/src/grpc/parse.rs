@@ -1,7 +1,8 @@
 //! What requests have in common, parsed; every violation is noted with its path.
 
 use shared::{
-    pb::records::{ContactRole, NewAddress, NewPerson, Role},
+    caller::Product,
+    pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role},
     rules::violation::path,
     rules::{
         Problem, Violations,
@@ -73,7 +74,6 @@ pub(super) fn addresses(
 
 /// The roles of a contact: at least one, each once.
 pub(super) fn roles(wrong: &mut Violations, roles: &[ContactRole]) -> Vec<HeldRole> {
-    use shared::pb::records::ErrorReason;
     if roles.is_empty() {
         wrong.push("roles", ErrorReason::ContactRoleMissing, "Contact has no role assigned");
     }
@@ -114,6 +114,12 @@ fn period(
 pub(super) fn reason(text: &str) -> Result<(), Refusal> {
     let reason = required("Reason", text, MAX_REASON);
     reason.map(drop).map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
+}
+
+/// A product to look at; none when it is left out.
+pub(super) fn product(text: &str) -> Result<Option<Product>, Refusal> {
+    let named = Some(text).filter(|text| !text.is_empty()).map(str::parse).transpose();
+    named.map_err(|text| Refusal::invalid_field("product", ErrorReason::InvalidId, text))
 }
 
 /// Which record is to be linked, and by which id of the product's own.

@@ -7,17 +7,26 @@ use shared::{
     pb::records::{
         ErrorReason, GetRecordSummaryRequest, GetRecordSummaryResponse, ListAuditEntriesRequest,
         ListAuditEntriesResponse, PurgeNowRequest, PurgeNowResponse, RecordKind,
-        SearchRecordsRequest, SearchRecordsResponse, support_service_server::SupportService,
+        SearchRecordsRequest, SearchRecordsResponse, TraceChangeRequest, TraceChangeResponse,
+        support_service_server::SupportService,
     },
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse};
-use crate::service::{intent::Intent, reading::PageRequest, support::SearchCommand};
+use crate::service::{
+    intent::Intent,
+    reading::PageRequest,
+    support::SearchCommand,
+    trace::{TraceCommand, Traced},
+};
 
 /// Characters of a query at most.
 const MAX_QUERY: usize = 300;
+
+/// Changes of a record that are traced at once at most.
+const MAX_TRACED: i32 = 20;
 
 #[tonic::async_trait]
 impl SupportService for Api {
@@ -53,6 +62,16 @@ impl SupportService for Api {
         Ok(Response::new(ListAuditEntriesResponse { entries, next_page_token }))
     }
 
+    async fn trace_change(
+        &self,
+        request: Request<TraceChangeRequest>,
+    ) -> Result<Response<TraceChangeResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let command = trace_command(request.into_inner())?;
+        let changes = self.records.trace(&caller, command).await?;
+        Ok(Response::new(TraceChangeResponse { changes }))
+    }
+
     async fn purge_now(
         &self,
         request: Request<PurgeNowRequest>,
@@ -80,4 +99,32 @@ fn command(request: SearchRecordsRequest) -> Result<SearchCommand, Refusal> {
         return Err(Refusal::invalid_field("query", ErrorReason::ValueTooLong, text));
     }
     Ok(SearchCommand { query: request.query, kind, show_orphaned: request.show_orphaned })
+}
+
+fn trace_command(request: TraceChangeRequest) -> Result<TraceCommand, Refusal> {
+    let TraceChangeRequest { change, record, max_changes, product } = request;
+    let wrong = |field: &str, reason, text: &str| Err(Refusal::invalid_field(field, reason, text));
+    let what = match (change.as_str(), record.as_str()) {
+        ("", "") => {
+            let text = "name a change, or a record whose last changes are meant";
+            return wrong("change", ErrorReason::RequiredFieldBlank, text);
+        }
+        (_, "") => Traced::Change(change),
+        ("", _) => {
+            let max_changes = match max_changes {
+                0 => 1,
+                1..=MAX_TRACED => max_changes.unsigned_abs().into(),
+                _ => {
+                    let text = "must be 1 to 20; leave it out for the last change alone";
+                    return wrong("max_changes", ErrorReason::UnknownValue, text);
+                }
+            };
+            Traced::Record { name: record, max_changes }
+        }
+        (_, _) => {
+            let text = "give either a change or a record";
+            return wrong("record", ErrorReason::FieldNotApplicable, text);
+        }
+    };
+    Ok(TraceCommand { what, product: parse::product(&product)? })
 }

@@ -41,7 +41,13 @@ async fn replica(t: &TestDb, clock: &Clock) -> Records {
     let db: Database = t.database().await;
     db.migrate::<Migrator>().await.unwrap();
     let feed = Feed::new(db.clone(), clock.clone(), CancellationToken::new());
-    Records { db, clock: clock.clone(), feed, purge_after: TimeDelta::days(14) }
+    Records {
+        db,
+        clock: clock.clone(),
+        feed,
+        purge_after: TimeDelta::days(14),
+        feed_retention: TimeDelta::days(30),
+    }
 }
 
 /// As many replicas as the engine allows.

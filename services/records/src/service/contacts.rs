@@ -103,7 +103,11 @@ async fn create_contact(
         new.changes.extend(step_back(script, &contact).await?);
     }
     new.contacts.push(contact);
-    new.created(RecordRef::contact(id), vec![RecordRef::person(person)]);
+    new.created_within(
+        RecordRef::contact(id),
+        vec![RecordRef::person(person)],
+        vec![client, person],
+    );
     response.change_ids =
         new.changes.iter().map(|change| ids::text(IdKind::Change, change.id)).collect();
     let images = new.write(script, &audience).await?;

@@ -124,8 +124,18 @@ impl NewRecords {
 
     /// Adds the change that creates `record`.
     pub(super) fn created(&mut self, record: RecordRef, companions: Vec<RecordRef>) -> Uuid {
+        self.created_within(record, companions, Vec::new())
+    }
+
+    /// The same of a record that belongs to others.
+    pub(super) fn created_within(
+        &mut self,
+        record: RecordRef,
+        companions: Vec<RecordRef>,
+        within: Vec<Uuid>,
+    ) -> Uuid {
         let id = new_uuid();
-        self.changes.push(Change::created(id, record).with(companions));
+        self.changes.push(Change::created(id, record).with(companions).within(within));
         id
     }
 

@@ -183,7 +183,9 @@ async fn save_contact(
         changed_fields: fields.map(ToOwned::to_owned).collect(),
         before: Some(old),
         after: Some(new),
-        ..change.with([RecordRef::person(after.person_id)])
+        ..change
+            .with([RecordRef::person(after.person_id)])
+            .within([after.client_id, after.person_id])
     };
     Ok((image, change))
 }
@@ -219,7 +221,10 @@ async fn remove_contact(
     tombstones::insert(db, practice, &[record], script.at.now).await?;
     let version = contact.life.version + 1;
     let change = Change::new(new_uuid(), record, version, ChangeKind::Purged);
-    let mut changes = vec![change.with([RecordRef::person(contact.person_id)])];
+    let change = change
+        .with([RecordRef::person(contact.person_id)])
+        .within([contact.client_id, contact.person_id]);
+    let mut changes = vec![change];
     changes.extend(orphan_if_unused(script, contact.person_id).await?);
     let change_ids = append(script, &audience, changes).await?;
     let response = RemoveContactResponse { change_ids };

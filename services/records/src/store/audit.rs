@@ -119,7 +119,7 @@ fn to_row(author: Authorship<'_>, change: &Change) -> Result<audit::Model, Recor
     })
 }
 
-fn from_row(row: audit::Model) -> Result<AuditRow, RecordError> {
+pub(super) fn from_row(row: audit::Model) -> Result<AuditRow, RecordError> {
     Ok(AuditRow {
         change_id: row.change_id,
         changed_at: row.changed_at,

@@ -19,6 +19,7 @@ use shared::{
     caller::{Caller, PracticeId},
     db::{chunk_rows, insert_all},
     ids,
+    pb::records::{ChangeKind, RecordKind},
 };
 use uuid::Uuid;
 
@@ -74,6 +75,7 @@ impl Audience {
 }
 
 /// Appends the changes that one transaction made, to the feed and to the audit.
+/// Changes that nobody hears go to the audit alone.
 pub(crate) async fn append(
     db: &impl ConnectionTrait,
     author: Authorship<'_>,
@@ -85,18 +87,20 @@ pub(crate) async fn append(
     }
     let caller = author.caller;
     audit::insert(db, author, changes).await?;
+    if audience.0.is_empty() {
+        return Ok(());
+    }
     let linked = linked_products(db, caller, changes).await?;
     let seqs = insert_changes(db, caller, changes, author.now).await?;
     let mut pending = Vec::with_capacity(changes.len() * audience.0.len());
     for change in changes {
         let seq = seqs.get(&change.id).copied().ok_or(RecordError::Corrupt("a change's number"))?;
         for product in &audience.0 {
-            let own = change.new_record && product == caller.product.as_str();
             let row = feed_pending::Model {
                 product: product.clone(),
                 practice_id: caller.practice.to_string(),
                 seq,
-                linked: own || linked.contains(&(change.record.id, product.clone())),
+                linked: is_linked(caller, change, product, &linked),
             };
             pending.push(row.into_active_model());
         }
@@ -104,20 +108,42 @@ pub(crate) async fn append(
     Ok(insert_all(db, pending).await?)
 }
 
-/// Which products are linked to the records that were there before. A new
-/// record has one link, to its creator, and need not be looked up.
+/// Whether a product counts as linked to the record of a change. One that has
+/// just unlinked itself does: it should hear of that in all of its accounts.
+fn is_linked(
+    caller: &Caller,
+    change: &Change,
+    product: &str,
+    linked: &HashSet<(Uuid, String)>,
+) -> bool {
+    let is_own = product == caller.product.as_str();
+    let has = |record: &Uuid| linked.contains(&(*record, product.to_owned()));
+    (is_own && (change.new_record || change.kind == ChangeKind::Unlinked))
+        || has(&change.record.id)
+        || change.within.iter().any(has)
+}
+
+/// Which products are linked to the records of the changes, and to those that
+/// they belong to. Of a person these are looked up: the clients that it is, or
+/// is a contact of. A new record has one link, to its creator, and need not be
+/// looked up.
 async fn linked_products(
     db: &impl ConnectionTrait,
     caller: &Caller,
     changes: &[Change],
 ) -> Result<HashSet<(Uuid, String)>, RecordError> {
-    let known = changes.iter().filter(|change| !change.new_record);
-    let known: HashSet<Uuid> = known.map(|change| change.record.id).collect();
-    if known.is_empty() {
+    let known = || changes.iter().filter(|change| !change.new_record);
+    let within = changes.iter().flat_map(|change| change.within.iter().copied());
+    let records: HashSet<Uuid> = known().map(|change| change.record.id).chain(within).collect();
+    if records.is_empty() {
         return Ok(HashSet::new());
     }
-    let known: Vec<Uuid> = known.into_iter().collect();
-    Ok(links::products_of(db, &caller.practice, &known).await?.into_iter().collect())
+    let records: Vec<Uuid> = records.into_iter().collect();
+    let persons = known().filter(|change| change.record.kind == RecordKind::Person);
+    let persons: Vec<Uuid> = persons.map(|change| change.record.id).collect();
+    let mut products = links::products_of(db, &caller.practice, &records).await?;
+    products.extend(links::products_of_clients_of(db, &caller.practice, &persons).await?);
+    Ok(products.into_iter().collect())
 }
 
 /// Inserts the rows, and reads the numbers that they were given.

@@ -65,6 +65,8 @@ pub(crate) async fn connect(
         head: 0,
         floor: 1,
         last_practice: String::new(),
+        secret: secret()?,
+        floor_change: None,
     };
     feed_product::Entity::insert(feed.into_active_model())
         .on_conflict(OnConflict::column(feed_product::Column::Product).do_nothing().to_owned())
@@ -95,4 +97,11 @@ pub(crate) async fn disconnect(
     let key = (practice.to_string(), product.to_string());
     connection::Entity::delete_by_id(key).exec(db).await?;
     Ok(())
+}
+
+/// What seals the cursors of a new feed.
+fn secret() -> Result<Vec<u8>, RecordError> {
+    let mut secret = vec![0; 32];
+    getrandom::fill(&mut secret).map_err(|_| RecordError::Corrupt("no randomness"))?;
+    Ok(secret)
 }

@@ -17,6 +17,7 @@ pub(crate) mod feed_change;
 pub(crate) mod feed_entry;
 pub(crate) mod feed_pending;
 pub(crate) mod feed_product;
+pub(crate) mod feed_subscription;
 pub(crate) mod link;
 pub(crate) mod person;
 pub(crate) mod request;

@@ -1,7 +1,15 @@
-//! The feed's tables: sequencing pending changes, reading positions.
+//! The feed's tables: sequencing pending changes, reading positions, snapshots,
+//! and what is not kept any longer.
+
+pub(crate) mod lag;
+pub(crate) mod retention;
+pub(crate) mod sequence;
+pub(crate) mod snapshot;
+
+use std::fmt;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult, QuerySelect as _, Statement};
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
 use shared::{
     caller::Product,
     pb::records::{ChangeKind, RecordKind},
@@ -9,26 +17,50 @@ use shared::{
 use uuid::Uuid;
 
 use super::{
-    entities::{feed_change, feed_product},
+    entities::feed_change,
     text::{Stored as _, from_json},
 };
 use crate::{domain::record::RecordRef, error::RecordError};
 
-/// At most this many changes get their positions in one transaction.
-const BATCH: i64 = 5_000;
-/// At most this many of them are of one practice, so that its import does not
-/// hold up the others.
-const BATCH_OF_PRACTICE: i64 = 200;
-
 /// The ends of a product's feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FeedEnds {
-    /// Changes with every database; a cursor of another one is recognised.
-    pub(crate) epoch: Uuid,
     /// The newest position; 0 when there is none.
     pub(crate) head: i64,
     /// The oldest position that is kept, or would be.
     pub(crate) floor: i64,
+    /// The change that stood just before the oldest position; none when it is the
+    /// first.
+    pub(crate) floor_change: Option<Uuid>,
+}
+
+/// The feed of a product, and what stands at one of its positions.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    /// Changes with every database; a cursor of another one is recognised.
+    pub(crate) epoch: Uuid,
+    /// What cursors are sealed with.
+    pub(crate) secret: Vec<u8>,
+    pub(crate) ends: FeedEnds,
+    pub(crate) position: i64,
+    /// The change at the position, when it is known.
+    pub(crate) change: Option<Uuid>,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Standing").field("ends", &self.ends).finish_non_exhaustive()
+    }
+}
+
+/// A position to look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spot {
+    At(i64),
+    /// Before the oldest change that is kept.
+    BeforeOldest,
+    /// The newest change.
+    Newest,
 }
 
 /// A change at its position, as it was written.
@@ -54,127 +86,46 @@ pub(crate) struct FeedRow {
     pub(crate) changed_at: DateTime<Utc>,
 }
 
-/// The products that have changes without positions.
-pub(crate) async fn products_with_pending(
+/// What stands at a spot of a product's feed; none when the product was never
+/// connected anywhere. One statement: a purge beside it cannot make a good cursor
+/// look like a bad one.
+pub(crate) async fn standing(
     db: &impl ConnectionTrait,
-) -> Result<Vec<String>, RecordError> {
-    let sql = "SELECT f.product FROM feed_product f \
-               WHERE EXISTS (SELECT 1 FROM feed_pending p WHERE p.product = f.product) \
-               ORDER BY f.product";
-    let statement = Statement::from_string(db.get_database_backend(), sql);
-    let rows = db.query_all_raw(statement).await?;
-    Ok(rows.iter().map(|row| row.try_get("", "product")).collect::<Result<_, _>>()?)
-}
-
-/// Gives the oldest pending changes of `product` the next positions; says how
-/// many.
-///
-/// The lock on the product's row makes sequencers of different replicas take
-/// turns. READ COMMITTED is essential on PostgreSQL: the statements after the
-/// lock must see what was committed while it was waited for.
-pub(crate) async fn sequence(
-    db: &impl ConnectionTrait,
-    product: &str,
-    now: DateTime<Utc>,
-) -> Result<i64, RecordError> {
-    let feed = feed_product::Entity::find_by_id(product).lock_exclusive().one(db).await?;
-    let Some(feed) = feed else { return Ok(0) };
-    let engine = db.get_database_backend();
-    let values = [product.into(), feed.last_practice.as_str().into(), feed.head.into(), now.into()];
-    let taken = db.execute_raw(Statement::from_sql_and_values(engine, take_sql(), values)).await?;
-    let count = i64::try_from(taken.rows_affected()).unwrap_or_default();
-    if count == 0 {
-        return Ok(0);
-    }
-    let values = [product.into(), feed.head.into()];
-    db.execute_raw(Statement::from_sql_and_values(engine, DELETE_TAKEN, values)).await?;
-    let values = [
-        product.into(),
-        (feed.head + count).into(),
-        feed.head.into(),
-        feed.last_practice.as_str().into(),
-    ];
-    db.execute_raw(Statement::from_sql_and_values(engine, ADVANCE, values)).await?;
-    Ok(count)
-}
-
-/// Takes pending rows: practice after practice, beginning after the one that
-/// was served last (`$2`) and going round, the oldest of each. Positions follow
-/// `seq`, so that the changes of a practice stay in their order.
-///
-/// `upto` is the last row that a practice may have in this batch: found once
-/// for each practice, it makes the rest a walk along the primary key.
-fn take_sql() -> String {
-    let practices = BATCH / BATCH_OF_PRACTICE;
-    let skip = BATCH_OF_PRACTICE - 1;
-    let next = |above: &str| {
-        format!("SELECT MIN(q.practice_id) FROM feed_pending q WHERE q.product = $1 AND {above}")
+    product: &Product,
+    spot: Spot,
+) -> Result<Option<Standing>, RecordError> {
+    let position = match spot {
+        Spot::At(_) => "$2",
+        Spot::BeforeOldest => "f.floor - 1 + $2",
+        Spot::Newest => "f.head + $2",
     };
-    format!(
-        "WITH RECURSIVE later(n, id) AS ( \
-           SELECT 1, ({first_later}) \
-           UNION ALL \
-           SELECT n + 1, ({next_later}) FROM later WHERE id IS NOT NULL AND n < {practices} \
-         ), earlier(n, id) AS ( \
-           SELECT {practices} + 1, ({first_earlier}) \
-           UNION ALL \
-           SELECT n + 1, ({next_earlier}) FROM earlier \
-           WHERE id IS NOT NULL AND n < 2 * {practices} \
-         ), served(id) AS ( \
-           SELECT id FROM (SELECT * FROM later UNION ALL SELECT * FROM earlier) AS either \
-           WHERE id IS NOT NULL ORDER BY n LIMIT {practices} \
-         ), bounded(id, upto) AS ( \
-           SELECT id, COALESCE((SELECT x.seq FROM feed_pending x \
-             WHERE x.product = $1 AND x.practice_id = served.id \
-             ORDER BY x.seq LIMIT 1 OFFSET {skip}), {no_bound}) FROM served \
-         ), taken AS ( \
-           SELECT p.practice_id, p.seq, p.linked FROM bounded \
-           JOIN feed_pending p ON p.product = $1 AND p.practice_id = bounded.id \
-             AND p.seq <= bounded.upto \
-         ) \
-         INSERT INTO feed_entry(product, pos, seq, practice_id, linked, sequenced_at) \
-         SELECT $1, $3 + ROW_NUMBER() OVER (ORDER BY seq), seq, practice_id, linked, $4 FROM taken",
-        first_later = next("q.practice_id > $2"),
-        next_later = next("q.practice_id > later.id"),
-        first_earlier = next("q.practice_id <= $2"),
-        next_earlier = next("q.practice_id > earlier.id AND q.practice_id <= $2"),
-        no_bound = i64::MAX,
-    )
-}
-
-const DELETE_TAKEN: &str = "DELETE FROM feed_pending WHERE product = $1 \
-    AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
-      WHERE product = $1 AND pos > $2)";
-
-/// Moves the head, and remembers the practice that was served last: the
-/// greatest of those that were reached by going round, or else of all.
-const ADVANCE: &str = "UPDATE feed_product SET head = $2, last_practice = COALESCE( \
-    (SELECT MAX(practice_id) FROM feed_entry \
-     WHERE product = $1 AND pos > $3 AND practice_id <= $4), \
-    (SELECT MAX(practice_id) FROM feed_entry WHERE product = $1 AND pos > $3) \
-    ) WHERE product = $1";
-
-/// The ends of a product's feed; none when it was never connected anywhere.
-pub(crate) async fn ends(
-    db: &impl ConnectionTrait,
-    product: &Product,
-) -> Result<Option<FeedEnds>, RecordError> {
-    let row = feed_product::Entity::find_by_id(product.as_str()).one(db).await?;
-    Ok(row.map(|row| FeedEnds { epoch: row.epoch, head: row.head, floor: row.floor }))
-}
-
-/// The id of the change at a position, when it is kept.
-pub(crate) async fn change_at(
-    db: &impl ConnectionTrait,
-    product: &Product,
-    position: i64,
-) -> Result<Option<Uuid>, RecordError> {
-    let sql = "SELECT c.id FROM feed_entry e JOIN feed_change c ON c.seq = e.seq \
-               WHERE e.product = $1 AND e.pos = $2";
-    let values = [product.as_str().into(), position.into()];
+    let sql = format!(
+        "SELECT f.epoch, f.secret, f.head, f.floor, f.floor_change, c.id FROM feed_product f \
+         LEFT JOIN feed_entry e ON e.product = f.product AND e.pos = {position} \
+         LEFT JOIN feed_change c ON c.seq = e.seq WHERE f.product = $1"
+    );
+    let at = if let Spot::At(position) = spot { position } else { 0 };
+    let values = [product.as_str().into(), at.into()];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let row = db.query_one_raw(statement).await?;
-    Ok(row.map(|row| row.try_get("", "id")).transpose()?)
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    let ends = ends_of(&row)?;
+    let position = match spot {
+        Spot::At(position) => position,
+        Spot::BeforeOldest => ends.floor - 1,
+        Spot::Newest => ends.head,
+    };
+    let stands: Option<Uuid> = row.try_get("", "id")?;
+    let change = if position == ends.floor - 1 { ends.floor_change } else { stands };
+    let (epoch, secret) = (row.try_get("", "epoch")?, row.try_get("", "secret")?);
+    Ok(Some(Standing { epoch, secret, ends, position, change }))
+}
+
+fn ends_of(row: &QueryResult) -> Result<FeedEnds, RecordError> {
+    Ok(FeedEnds {
+        head: row.try_get("", "head")?,
+        floor: row.try_get("", "floor")?,
+        floor_change: row.try_get("", "floor_change")?,
+    })
 }
 
 /// The changes after a position, at most `limit` positions of them, with the
@@ -186,7 +137,7 @@ pub(crate) async fn read(
     after: i64,
     limit: i64,
 ) -> Result<(FeedEnds, Vec<FeedRow>), RecordError> {
-    let sql = "SELECT f.epoch, f.head, f.floor, e.pos, e.linked, c.* FROM feed_product f \
+    let sql = "SELECT f.head, f.floor, f.floor_change, e.pos, e.linked, c.* FROM feed_product f \
                LEFT JOIN feed_entry e ON e.product = f.product AND e.pos > $2 AND e.pos <= $3 \
                LEFT JOIN feed_change c ON c.seq = e.seq \
                WHERE f.product = $1 ORDER BY e.pos";
@@ -194,11 +145,7 @@ pub(crate) async fn read(
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let rows = db.query_all_raw(statement).await?;
     let first = rows.first().ok_or(RecordError::Corrupt("a feed without its product"))?;
-    let ends = FeedEnds {
-        epoch: first.try_get("", "epoch")?,
-        head: first.try_get("", "head")?,
-        floor: first.try_get("", "floor")?,
-    };
+    let ends = ends_of(first)?;
     let mut changes = Vec::with_capacity(rows.len());
     for row in &rows {
         let position: Option<i64> = row.try_get("", "pos")?;
@@ -210,7 +157,11 @@ pub(crate) async fn read(
     Ok((ends, changes))
 }
 
-fn from_row(position: i64, linked: bool, row: feed_change::Model) -> Result<FeedRow, RecordError> {
+pub(super) fn from_row(
+    position: i64,
+    linked: bool,
+    row: feed_change::Model,
+) -> Result<FeedRow, RecordError> {
     let companions: Vec<String> = from_json(&row.companions)?;
     let companion =
         |text: &String| RecordRef::parse(text).ok_or(RecordError::Corrupt("a companion"));
@@ -235,22 +186,6 @@ fn from_row(position: i64, linked: bool, row: feed_change::Model) -> Result<Feed
         changed_at: row.changed_at,
     })
 }
-
-/// Tells the other replicas that a product's feed has grown. Only the sequencer
-/// does, never a writing transaction: a notification takes a lock of the whole
-/// cluster until its commit. Nothing on SQLite, which has one process.
-pub(crate) async fn notify(db: &impl ConnectionTrait, product: &str) -> Result<(), RecordError> {
-    if db.get_database_backend() == sea_orm::DbBackend::Postgres {
-        let values = [CHANNEL.into(), product.into()];
-        let sql = "SELECT pg_notify($1, $2)";
-        db.execute_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values))
-            .await?;
-    }
-    Ok(())
-}
-
-/// The PostgreSQL channel of [`notify`].
-pub(crate) const CHANNEL: &str = "concord_feed";
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _,
+    Statement,
 };
 use shared::{
     caller::{Account, PracticeId, Product},
@@ -101,6 +102,35 @@ pub(crate) async fn products_of(
             .select_only()
             .columns([link::Column::RecordId, link::Column::Product]);
         products.extend(query.into_tuple::<(Uuid, String)>().all(db).await?);
+    }
+    Ok(products)
+}
+
+/// Which products are linked to the clients that `persons` are, or are contacts
+/// of; each beside the person.
+pub(crate) async fn products_of_clients_of(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    persons: &[Uuid],
+) -> Result<Vec<(Uuid, String)>, RecordError> {
+    let mut products = Vec::new();
+    for persons in pieces(persons) {
+        let marks = (2..).take(persons.len()).map(|n| format!("${n}")).collect::<Vec<_>>();
+        let marks = marks.join(", ");
+        let linked = |table: &str, client: &str| {
+            format!(
+                "SELECT x.person_id, l.product FROM {table} x JOIN link l \
+                 ON l.practice_id = x.practice_id AND l.record_id = x.{client} \
+                 WHERE x.practice_id = $1 AND x.person_id IN ({marks})"
+            )
+        };
+        let sql = format!("{} UNION {}", linked("contact", "client_id"), linked("client", "id"));
+        let values = std::iter::once(practice.as_str().into());
+        let values = values.chain(persons.into_iter().map(Into::into));
+        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+        for row in db.query_all_raw(statement).await? {
+            products.push((row.try_get("", "person_id")?, row.try_get("", "product")?));
+        }
     }
     Ok(products)
 }

@@ -1,7 +1,7 @@
 //! Values that are kept as text: enums by their names, lists as JSON.
 
 use serde::{Serialize, de::DeserializeOwned};
-use shared::pb::records::{ChangeKind, RecordKind, RecordState};
+use shared::pb::records::{ChangeKind, EchoMode, RecordKind, RecordState};
 
 use crate::error::RecordError;
 
@@ -38,6 +38,7 @@ macro_rules! stored {
 }
 
 stored!(ChangeKind, "CHANGE_KIND_");
+stored!(EchoMode, "ECHO_MODE_");
 stored!(RecordKind, "RECORD_KIND_");
 stored!(RecordState, "RECORD_STATE_");
 

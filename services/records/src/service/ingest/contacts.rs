@@ -161,8 +161,9 @@ fn place(
     });
     let Some(person) = same else {
         let id = chunk.new.person(draft.clone(), chunk.at);
+        let clients = held.iter().map(|(client, _)| *client).collect();
         let contacts = add_places(chunk, id, held, &HashSet::new());
-        chunk.new.created(RecordRef::person(id), contacts);
+        chunk.new.created_within(RecordRef::person(id), contacts, clients);
         return chunk.link(record, id, ImportOutcome::Imported);
     };
     for persons in places.persons.values_mut() {

@@ -11,6 +11,8 @@ pub struct Model {
     pub head: i64,
     pub floor: i64,
     pub last_practice: String,
+    pub secret: Vec<u8>,
+    pub floor_change: Option<Uuid>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

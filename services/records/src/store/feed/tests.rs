@@ -9,7 +9,10 @@ use shared::{
     testing::{TestDb, storage_tests},
 };
 
-use super::*;
+use super::{
+    sequence::{BATCH_OF_PRACTICE, products_with_pending, sequence},
+    *,
+};
 use crate::migrations::Migrator;
 
 storage_tests! {
@@ -24,7 +27,8 @@ async fn database(t: &TestDb) -> Database {
     db.migrate::<Migrator>().await.unwrap();
     execute(
         &db,
-        "INSERT INTO feed_product VALUES ('books', $1, 0, 1, '')",
+        "INSERT INTO feed_product(product, epoch, head, floor, last_practice) \
+         VALUES ('books', $1, 0, 1, '')",
         vec![Uuid::nil().into()],
     )
     .await;

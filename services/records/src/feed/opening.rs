@@ -1,0 +1,292 @@
+//! Where a stream begins.
+
+use sea_orm::ConnectionTrait;
+use shared::{
+    caller::{Listener, PracticeId},
+    ids::new_uuid,
+    pb::records::ErrorReason,
+    status::Refusal,
+};
+use tonic::Code;
+use uuid::Uuid;
+
+use super::{
+    Feed,
+    cursor::{Cursor, Seal, refused},
+    session::{LEASE, Session},
+};
+use crate::{
+    domain::{
+        filter::Filter,
+        place::{Place, Walk},
+        subscription::{Subscription, SubscriptionKey},
+    },
+    error::{RecordError, not_connected},
+    store::{
+        connections,
+        feed::{self, Spot, Standing},
+        subscriptions,
+    },
+};
+
+/// Subscriptions of a product in one practice, or for all practices, at most.
+const MAX_SUBSCRIPTIONS: u64 = 100;
+
+/// What a caller asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscribing {
+    pub(crate) start: Start,
+    pub(crate) filter: Filter,
+    pub(crate) named: Option<Named>,
+}
+
+/// A subscription that the stream belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    /// Whether it begins anew though it has a place.
+    pub(crate) restart: bool,
+    /// Events that may be unacknowledged.
+    pub(crate) window: usize,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    Earliest,
+    Now,
+    Snapshot,
+    /// After a cursor; none when it could not be read.
+    After(Option<Cursor>),
+}
+
+/// A stream that may begin.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) seal: Seal,
+    pub(crate) standing: Standing,
+    pub(crate) place: Place,
+    pub(crate) session: Option<Session>,
+}
+
+/// Finds the beginning, and takes the subscription over when there is one.
+///
+/// # Errors
+///
+/// `OUT_OF_RANGE` when the place cannot be gone on from, `FAILED_PRECONDITION`
+/// when the product is not connected, `NOT_FOUND` for a practice that is not the
+/// caller's.
+pub(super) async fn open(
+    feed: &Feed,
+    listener: &Listener,
+    asked: &Subscribing,
+) -> Result<Opened, RecordError> {
+    check_practices(feed, listener, &asked.filter).await?;
+    let Some(named) = &asked.named else {
+        let (standing, place) = resolve(feed.db().reader(), listener, &asked.start).await?;
+        let seal = Seal::of(&listener.product, &standing);
+        return Ok(Opened { seal, standing, place, session: None });
+    };
+    let key = SubscriptionKey::of(listener, named.name.clone());
+    let (row, place, standing) = take_over(feed, listener.clone(), key, asked.clone()).await?;
+    let session = Session::new(feed.clone(), &row, &place, named.window);
+    let seal = Seal::of(&listener.product, &standing);
+    Ok(Opened { seal, standing, place, session: Some(session) })
+}
+
+/// The caller's practice, or those it asks for, must be connected to its product.
+async fn check_practices(
+    feed: &Feed,
+    listener: &Listener,
+    filter: &Filter,
+) -> Result<(), RecordError> {
+    let (db, product) = (feed.db().reader(), &listener.product);
+    if let Some(own) = &listener.practice
+        && let Some(other) = filter.practices.iter().find(|practice| *practice != own)
+    {
+        return Err(Refusal::not_found("practice", other.as_str()).into());
+    }
+    let asked: Vec<&PracticeId> = listener.practice.iter().chain(&filter.practices).collect();
+    for practice in asked {
+        if !connections::is_connected(db, practice, product).await? {
+            return Err(not_connected(product.as_str()).into());
+        }
+    }
+    Ok(())
+}
+
+/// The place that a start means.
+async fn resolve(
+    db: &impl ConnectionTrait,
+    listener: &Listener,
+    start: &Start,
+) -> Result<(Standing, Place), RecordError> {
+    match start {
+        Start::Earliest => {
+            let standing = standing(db, listener, Spot::BeforeOldest).await?;
+            let place = Place::after(standing.position);
+            Ok((standing, place))
+        }
+        Start::Now => {
+            let standing = standing(db, listener, Spot::Newest).await?;
+            let place = Place::after(standing.position);
+            Ok((standing, place))
+        }
+        Start::Snapshot => {
+            let standing = standing(db, listener, Spot::Newest).await?;
+            let place = Place { position: standing.position, walk: Some(Walk::beginning()) };
+            Ok((standing, place))
+        }
+        Start::After(None) => Err(refusal(db, listener, ErrorReason::CursorForeign).await?),
+        Start::After(Some(cursor)) => {
+            let standing = check(db, listener, cursor).await?;
+            Ok((standing, cursor.place.clone()))
+        }
+    }
+}
+
+/// What stands at a spot of the listener's feed.
+async fn standing(
+    db: &impl ConnectionTrait,
+    listener: &Listener,
+    spot: Spot,
+) -> Result<Standing, RecordError> {
+    let standing = feed::standing(db, &listener.product, spot).await?;
+    standing.ok_or_else(|| not_connected(listener.product.as_str()).into())
+}
+
+/// Whether the feed can go on after a cursor; what stands there.
+///
+/// # Errors
+///
+/// `OUT_OF_RANGE` with the reason, and the ends of the feed.
+pub(crate) async fn check(
+    db: &impl ConnectionTrait,
+    listener: &Listener,
+    cursor: &Cursor,
+) -> Result<Standing, RecordError> {
+    let at = standing(db, listener, Spot::At(cursor.place.position)).await?;
+    match Seal::of(&listener.product, &at).check(cursor, &at.ends, at.change) {
+        Ok(()) => Ok(at),
+        Err(reason) => Err(refusal(db, listener, reason).await?),
+    }
+}
+
+/// A refusal with the cursors at both ends of the feed.
+pub(crate) async fn refusal(
+    db: &impl ConnectionTrait,
+    listener: &Listener,
+    reason: ErrorReason,
+) -> Result<RecordError, RecordError> {
+    let earliest = standing(db, listener, Spot::BeforeOldest).await?;
+    let latest = standing(db, listener, Spot::Newest).await?;
+    let seal = Seal::of(&listener.product, &earliest);
+    let at = |s: &Standing| seal.cursor(Place::after(s.position), Uuid::nil(), s.change);
+    Ok(refused(reason, &at(&earliest), &at(&latest)).into())
+}
+
+/// Makes the subscription, or takes it over from its last stream; where the new
+/// stream begins.
+async fn take_over(
+    feed: &Feed,
+    listener: Listener,
+    key: SubscriptionKey,
+    asked: Subscribing,
+) -> Result<(Subscription, Place, Standing), RecordError> {
+    let clock = feed.inner.clock.clone();
+    let (listener, key, asked) =
+        (std::sync::Arc::new(listener), std::sync::Arc::new(key), std::sync::Arc::new(asked));
+    let taken_key = std::sync::Arc::clone(&key);
+    let write = feed.db().write(move |tx| {
+        let (listener, key, asked) = (listener.clone(), key.clone(), asked.clone());
+        let now = clock.now();
+        async move {
+            let known = subscriptions::lock(&*tx, &key).await?;
+            let is_new = known.is_none();
+            let restart = asked.named.as_ref().is_some_and(|named| named.restart);
+            let (mut row, place, standing) = match known {
+                Some(row) if !restart => go_on(&*tx, &listener, row, &asked.start).await?,
+                known => {
+                    if is_new {
+                        check_count(&*tx, &key).await?;
+                    }
+                    let (standing, place) = resolve(&*tx, &listener, &asked.start).await?;
+                    (begin(&key, known, &place, &asked.filter, now), place, standing)
+                }
+            };
+            row.session += 1;
+            (row.delivered, row.seen) = (place.position, place.position);
+            row.filter = asked.filter.clone();
+            (row.connected_at, row.active_until) = (now, Some(now + LEASE));
+            if is_new {
+                subscriptions::insert(&*tx, &row).await?;
+            } else {
+                subscriptions::update(&*tx, &row).await?;
+            }
+            Ok::<_, RecordError>((row, place, standing))
+        }
+    });
+    let taken = write.await?;
+    feed.subscription_has_changed(&taken_key);
+    Ok(taken)
+}
+
+/// Where a subscription goes on: after the cursor that the caller gives, which
+/// then counts as acknowledged, or else where it was acknowledged.
+async fn go_on(
+    db: &impl ConnectionTrait,
+    listener: &Listener,
+    mut row: Subscription,
+    start: &Start,
+) -> Result<(Subscription, Place, Standing), RecordError> {
+    if matches!(start, Start::After(_)) {
+        let (standing, place) = resolve(db, listener, start).await?;
+        row.start = row.start.min(place.position);
+        if place.is_beyond(&row.acked) {
+            row.acked = place.clone();
+        }
+        return Ok((row, place, standing));
+    }
+    let place = row.acked.clone();
+    let standing = standing(db, listener, Spot::At(place.position)).await?;
+    if place.position < standing.ends.floor - 1 {
+        return Err(refusal(db, listener, ErrorReason::CursorTooOld).await?);
+    }
+    Ok((row, place, standing))
+}
+
+/// A subscription that begins at a place. One that is begun anew is another one:
+/// late acknowledgements of what it was do not move it.
+fn begin(
+    key: &SubscriptionKey,
+    known: Option<Subscription>,
+    place: &Place,
+    filter: &Filter,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Subscription {
+    Subscription {
+        key: key.clone(),
+        id: new_uuid(),
+        session: known.as_ref().map_or(0, |known| known.session),
+        start: place.position,
+        acked: place.clone(),
+        acked_at: None,
+        delivered: place.position,
+        seen: place.position,
+        filter: filter.clone(),
+        created_at: known.map_or(now, |known| known.created_at),
+        connected_at: now,
+        active_until: None,
+    }
+}
+
+async fn check_count(db: &impl ConnectionTrait, key: &SubscriptionKey) -> Result<(), RecordError> {
+    if subscriptions::count(db, key).await? < MAX_SUBSCRIPTIONS {
+        return Ok(());
+    }
+    let message = format!(
+        "a product has at most {MAX_SUBSCRIPTIONS} subscriptions in a practice, and as many for \
+         all practices; delete one"
+    );
+    Err(Refusal::new(Code::ResourceExhausted, ErrorReason::LimitReached, message).into())
+}

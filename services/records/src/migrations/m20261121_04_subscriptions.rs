@@ -1,0 +1,56 @@
+//! Named subscriptions: the places that the server keeps. What seals cursors, and
+//! the change just before the oldest that is kept, so that a cursor there can be
+//! checked too.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261121_04_subscriptions"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES, "").await
+    }
+}
+
+/// `practice_id` of a subscription is empty when it is for all practices of the
+/// product: an empty practice cannot be named.
+const TABLES: &str = "
+ALTER TABLE feed_product ADD COLUMN secret {bytes} NOT NULL DEFAULT '';
+ALTER TABLE feed_product ADD COLUMN floor_change {uuid};
+UPDATE feed_product SET secret = {random};
+
+CREATE INDEX connection_product ON connection (product, practice_id);
+
+CREATE TABLE feed_subscription (
+  product {key} NOT NULL,
+  practice_id {key} NOT NULL,
+  account {key} NOT NULL,
+  name {key} NOT NULL,
+  id {uuid} NOT NULL,
+  session bigint NOT NULL,
+  start_pos bigint NOT NULL,
+  acked_pos bigint NOT NULL,
+  acked_walk text,
+  acked_at {time},
+  delivered_pos bigint NOT NULL,
+  seen_pos bigint NOT NULL,
+  echo text NOT NULL,
+  kinds text NOT NULL,
+  linked_only boolean NOT NULL,
+  practices text NOT NULL,
+  created_at {time} NOT NULL,
+  connected_at {time} NOT NULL,
+  active_until {time},
+  PRIMARY KEY (product, practice_id, account, name)
+);
+";

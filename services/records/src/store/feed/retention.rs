@@ -1,0 +1,94 @@
+//! What the feeds do not keep any longer.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, Statement};
+use uuid::Uuid;
+
+use crate::error::RecordError;
+
+/// Positions that one transaction removes at most.
+pub(crate) const BATCH: i64 = 2_000;
+
+/// The products that have a feed.
+pub(crate) async fn products(db: &impl ConnectionTrait) -> Result<Vec<String>, RecordError> {
+    let sql = "SELECT product FROM feed_product ORDER BY product";
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    Ok(rows.iter().map(|row| row.try_get("", "product")).collect::<Result<_, _>>()?)
+}
+
+/// Whether the oldest position of `product` was given before `before`. Without a
+/// lock: for [`purge`] to look again.
+pub(crate) async fn has_old(
+    db: &impl ConnectionTrait,
+    product: &str,
+    before: DateTime<Utc>,
+) -> Result<bool, RecordError> {
+    let sql = "SELECT e.pos FROM feed_product f JOIN feed_entry e \
+               ON e.product = f.product AND e.pos = f.floor \
+               WHERE f.product = $1 AND e.sequenced_at < $2";
+    let values = [product.into(), before.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_one_raw(statement).await?.is_some())
+}
+
+/// Removes the oldest positions of `product` that were given before `before`, and
+/// the changes that stand in no other feed; says how many positions.
+///
+/// The floor is raised in the same transaction: who reads sees both or neither.
+/// Abandoned subscriptions do not hold it back. Purges of several replicas take
+/// turns at the first product's row, or two of them could each leave a change to
+/// the other.
+pub(crate) async fn purge(
+    db: &impl ConnectionTrait,
+    product: &str,
+    before: DateTime<Utc>,
+) -> Result<i64, RecordError> {
+    let engine = db.get_database_backend();
+    let run = |sql: &'static str, values: Vec<sea_orm::Value>| {
+        Statement::from_sql_and_values(engine, sql, values)
+    };
+    if engine == sea_orm::DbBackend::Postgres {
+        let first = "SELECT 1 FROM feed_product ORDER BY product LIMIT 1 FOR UPDATE";
+        db.query_one_raw(run(first, Vec::new())).await?;
+        let own = "SELECT 1 FROM feed_product WHERE product = $1 FOR UPDATE";
+        db.query_one_raw(run(own, vec![product.into()])).await?;
+    }
+    let values = vec![product.into(), before.into(), BATCH.into()];
+    let Some(row) = db.query_one_raw(run(LAST, values)).await? else { return Ok(0) };
+    let (floor, last): (i64, Option<i64>) = (row.try_get("", "floor")?, row.try_get("", "last")?);
+    let Some(last) = last.filter(|last| *last >= floor) else { return Ok(0) };
+    let range = || vec![product.into(), floor.into(), last.into()];
+    let change = run(CHANGE, vec![product.into(), last.into()]);
+    let change = db.query_one_raw(change).await?.map(|row| row.try_get::<Uuid>("", "id"));
+    db.execute_raw(run(REMOVE_CHANGES, range())).await?;
+    db.execute_raw(run(REMOVE_ENTRIES, range())).await?;
+    let values = vec![product.into(), (last + 1).into(), change.transpose()?.into()];
+    db.execute_raw(run(RAISE, values)).await?;
+    Ok(last - floor + 1)
+}
+
+/// The last of the oldest positions that goes: none after one that stays.
+const LAST: &str = "WITH oldest AS ( \
+      SELECT e.pos, e.sequenced_at FROM feed_product f JOIN feed_entry e \
+      ON e.product = f.product AND e.pos >= f.floor AND e.pos < f.floor + $3 \
+      WHERE f.product = $1) \
+    SELECT f.floor, COALESCE( \
+      (SELECT MIN(pos) - 1 FROM oldest WHERE sequenced_at >= $2), \
+      (SELECT MAX(pos) FROM oldest)) AS last \
+    FROM feed_product f WHERE f.product = $1";
+
+const CHANGE: &str = "SELECT c.id FROM feed_entry e JOIN feed_change c ON c.seq = e.seq \
+    WHERE e.product = $1 AND e.pos = $2";
+
+const REMOVE_CHANGES: &str = "DELETE FROM feed_change WHERE seq IN ( \
+      SELECT seq FROM feed_entry WHERE product = $1 AND pos >= $2 AND pos <= $3) \
+    AND NOT EXISTS (SELECT 1 FROM feed_product f JOIN feed_entry e \
+      ON e.product = f.product AND e.seq = feed_change.seq WHERE f.product <> $1) \
+    AND NOT EXISTS (SELECT 1 FROM feed_product f JOIN feed_pending p \
+      ON p.product = f.product AND p.practice_id = feed_change.practice_id \
+      AND p.seq = feed_change.seq)";
+
+const REMOVE_ENTRIES: &str =
+    "DELETE FROM feed_entry WHERE product = $1 AND pos >= $2 AND pos <= $3";
+
+const RAISE: &str = "UPDATE feed_product SET floor = $2, floor_change = $3 WHERE product = $1";

@@ -1,0 +1,128 @@
+//! From pending changes to positions.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, EntityTrait as _, QuerySelect as _, Statement};
+
+use crate::{error::RecordError, store::entities::feed_product};
+
+/// At most this many changes get their positions in one transaction.
+pub(super) const BATCH: i64 = 5_000;
+/// At most this many of them are of one practice, so that its import does not
+/// hold up the others.
+pub(super) const BATCH_OF_PRACTICE: i64 = 200;
+
+/// The products that have changes without positions.
+pub(crate) async fn products_with_pending(
+    db: &impl ConnectionTrait,
+) -> Result<Vec<String>, RecordError> {
+    let sql = "SELECT f.product FROM feed_product f \
+               WHERE EXISTS (SELECT 1 FROM feed_pending p WHERE p.product = f.product) \
+               ORDER BY f.product";
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let rows = db.query_all_raw(statement).await?;
+    Ok(rows.iter().map(|row| row.try_get("", "product")).collect::<Result<_, _>>()?)
+}
+
+/// Gives the oldest pending changes of `product` the next positions; says how
+/// many.
+///
+/// The lock on the product's row makes sequencers of different replicas take
+/// turns. READ COMMITTED is essential on PostgreSQL: the statements after the
+/// lock must see what was committed while it was waited for.
+pub(crate) async fn sequence(
+    db: &impl ConnectionTrait,
+    product: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, RecordError> {
+    let feed = feed_product::Entity::find_by_id(product).lock_exclusive().one(db).await?;
+    let Some(feed) = feed else { return Ok(0) };
+    let engine = db.get_database_backend();
+    let values = [product.into(), feed.last_practice.as_str().into(), feed.head.into(), now.into()];
+    let taken = db.execute_raw(Statement::from_sql_and_values(engine, take_sql(), values)).await?;
+    let count = i64::try_from(taken.rows_affected()).unwrap_or_default();
+    if count == 0 {
+        return Ok(0);
+    }
+    let values = [product.into(), feed.head.into()];
+    db.execute_raw(Statement::from_sql_and_values(engine, DELETE_TAKEN, values)).await?;
+    let values = [
+        product.into(),
+        (feed.head + count).into(),
+        feed.head.into(),
+        feed.last_practice.as_str().into(),
+    ];
+    db.execute_raw(Statement::from_sql_and_values(engine, ADVANCE, values)).await?;
+    Ok(count)
+}
+
+/// Takes pending rows: practice after practice, beginning after the one that
+/// was served last (`$2`) and going round, the oldest of each. Positions follow
+/// `seq`, so that the changes of a practice stay in their order.
+///
+/// `upto` is the last row that a practice may have in this batch: found once
+/// for each practice, it makes the rest a walk along the primary key.
+fn take_sql() -> String {
+    let practices = BATCH / BATCH_OF_PRACTICE;
+    let skip = BATCH_OF_PRACTICE - 1;
+    let next = |above: &str| {
+        format!("SELECT MIN(q.practice_id) FROM feed_pending q WHERE q.product = $1 AND {above}")
+    };
+    format!(
+        "WITH RECURSIVE later(n, id) AS ( \
+           SELECT 1, ({first_later}) \
+           UNION ALL \
+           SELECT n + 1, ({next_later}) FROM later WHERE id IS NOT NULL AND n < {practices} \
+         ), earlier(n, id) AS ( \
+           SELECT {practices} + 1, ({first_earlier}) \
+           UNION ALL \
+           SELECT n + 1, ({next_earlier}) FROM earlier \
+           WHERE id IS NOT NULL AND n < 2 * {practices} \
+         ), served(id) AS ( \
+           SELECT id FROM (SELECT * FROM later UNION ALL SELECT * FROM earlier) AS either \
+           WHERE id IS NOT NULL ORDER BY n LIMIT {practices} \
+         ), bounded(id, upto) AS ( \
+           SELECT id, COALESCE((SELECT x.seq FROM feed_pending x \
+             WHERE x.product = $1 AND x.practice_id = served.id \
+             ORDER BY x.seq LIMIT 1 OFFSET {skip}), {no_bound}) FROM served \
+         ), taken AS ( \
+           SELECT p.practice_id, p.seq, p.linked FROM bounded \
+           JOIN feed_pending p ON p.product = $1 AND p.practice_id = bounded.id \
+             AND p.seq <= bounded.upto \
+         ) \
+         INSERT INTO feed_entry(product, pos, seq, practice_id, linked, sequenced_at) \
+         SELECT $1, $3 + ROW_NUMBER() OVER (ORDER BY seq), seq, practice_id, linked, $4 FROM taken",
+        first_later = next("q.practice_id > $2"),
+        next_later = next("q.practice_id > later.id"),
+        first_earlier = next("q.practice_id <= $2"),
+        next_earlier = next("q.practice_id > earlier.id AND q.practice_id <= $2"),
+        no_bound = i64::MAX,
+    )
+}
+
+const DELETE_TAKEN: &str = "DELETE FROM feed_pending WHERE product = $1 \
+    AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
+      WHERE product = $1 AND pos > $2)";
+
+/// Moves the head, and remembers the practice that was served last: the
+/// greatest of those that were reached by going round, or else of all.
+const ADVANCE: &str = "UPDATE feed_product SET head = $2, last_practice = COALESCE( \
+    (SELECT MAX(practice_id) FROM feed_entry \
+     WHERE product = $1 AND pos > $3 AND practice_id <= $4), \
+    (SELECT MAX(practice_id) FROM feed_entry WHERE product = $1 AND pos > $3) \
+    ) WHERE product = $1";
+
+/// Tells the other replicas that a product's feed has grown. Only the sequencer
+/// does, never a writing transaction: a notification takes a lock of the whole
+/// cluster until its commit. Nothing on SQLite, which has one process.
+pub(crate) async fn notify(db: &impl ConnectionTrait, product: &str) -> Result<(), RecordError> {
+    if db.get_database_backend() == sea_orm::DbBackend::Postgres {
+        let values = [CHANNEL.into(), product.into()];
+        let sql = "SELECT pg_notify($1, $2)";
+        db.execute_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values))
+            .await?;
+    }
+    Ok(())
+}
+
+/// The PostgreSQL channel of [`notify`].
+pub(crate) const CHANNEL: &str = "concord_feed";

@@ -1,0 +1,81 @@
+//! Where a change stands in each product's feed.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, FromQueryResult as _, QueryFilter as _, Statement,
+};
+use shared::caller::PracticeId;
+use uuid::Uuid;
+
+use super::{
+    audit::{self, AuditRow},
+    entities::{audit as audit_table, feed_change},
+    feed::{self, FeedRow},
+};
+use crate::error::RecordError;
+
+/// Where a change stands in one product's feed.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) product: String,
+    /// The change as it stands there; none while it has no position.
+    pub(crate) row: Option<FeedRow>,
+    pub(crate) sequenced_at: Option<DateTime<Utc>>,
+    /// Whether it waits for its position, and whether the product was linked.
+    pub(crate) pending: Option<bool>,
+}
+
+/// What was done by one change of the practice.
+pub(crate) async fn change(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    change: Uuid,
+) -> Result<Option<AuditRow>, RecordError> {
+    let row = audit_table::Entity::find()
+        .filter(audit_table::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(audit_table::COLUMN.change_id.eq(change))
+        .one(db)
+        .await?;
+    row.map(audit::from_row).transpose()
+}
+
+/// The places of a change in the feeds of all products that were told of it, and
+/// the version that it gave its record; none when no feed keeps it. One statement,
+/// so that a change that is being sequenced is found on one side or the other.
+pub(crate) async fn places(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    record: Uuid,
+    change: Uuid,
+) -> Result<Option<(i64, Vec<Place>)>, RecordError> {
+    let sql = "SELECT f.product, e.pos, e.sequenced_at, e.linked AS entry_linked, \
+               p.linked AS pending_linked, c.* \
+               FROM feed_change c CROSS JOIN feed_product f \
+               LEFT JOIN feed_entry e ON e.product = f.product AND e.seq = c.seq \
+               LEFT JOIN feed_pending p ON p.product = f.product \
+                 AND p.practice_id = c.practice_id AND p.seq = c.seq \
+               WHERE c.practice_id = $1 AND c.record_id = $2 AND c.id = $3 ORDER BY f.product";
+    let values = [practice.as_str().into(), record.into(), change.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let rows = db.query_all_raw(statement).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let version = first.try_get("", "record_version")?;
+    let mut places = Vec::new();
+    for row in &rows {
+        let position: Option<i64> = row.try_get("", "pos")?;
+        let pending: Option<bool> = row.try_get("", "pending_linked")?;
+        let linked: Option<bool> = row.try_get("", "entry_linked")?;
+        if position.is_none() && pending.is_none() {
+            continue;
+        }
+        let model = feed_change::Model::from_query_result(row, "")?;
+        let row_at = position.map(|at| feed::from_row(at, linked.unwrap_or_default(), model));
+        places.push(Place {
+            product: row.try_get("", "product")?,
+            row: row_at.transpose()?,
+            sequenced_at: row.try_get("", "sequenced_at")?,
+            pending,
+        });
+    }
+    Ok(Some((version, places)))
+}

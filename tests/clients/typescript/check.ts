@@ -1,0 +1,582 @@
+/**
+ * Puts the worked subscriber to the test against a running server.
+ *
+ * `manager` changes the records of two practices. `books` keeps a copy of them with
+ * the worked subscriber, in a process of its own, over a proxy that resets
+ * connections. The process is killed, the server is stopped and killed, and each time
+ * the copy must become what the API says: the same records, in the same versions.
+ *
+ *     node dist/check.js --records 127.0.0.1:50051 --server-pid FILE
+ *
+ * `--server-pid` names a file with the process id of a server that is started again
+ * when it ends; without it the server is left alone.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import * as readline from 'node:readline';
+import { isDeepStrictEqual, parseArgs } from 'node:util';
+
+import { type Handshake, type Heartbeat, sleep } from './contract';
+import { Product } from './manager';
+import { Proxy } from './proxy';
+import { type Content, type Image, type Place, Store, read, write } from './store';
+import { OPTIONS, Stats, Subscriber, runUntilStopped, settingsOf } from './subscriber';
+
+const NAME = 'ledger-ts';
+const WRITERS = 4;
+const CLIENTS = 600;
+const WINDOW = 50;
+const KILLED = 9;
+const SILENCE_SECONDS = 20;
+
+/** The check has found something wrong. */
+class Failed extends Error {}
+
+function expect(holds: boolean, what: string): void {
+  if (!holds) {
+    throw new Failed(what);
+  }
+}
+
+async function waitFor(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  seconds = 60,
+): Promise<void> {
+  const until = Date.now() + seconds * 1000;
+  while (!(await holds())) {
+    expect(Date.now() < until, `waited ${seconds} s in vain: ${what}`);
+    await sleep(20);
+  }
+}
+
+// The subscriber, in a process of its own.
+
+interface Orders {
+  byName: boolean;
+  withhold: boolean;
+  dieAtAcknowledge: number;
+}
+
+/** Tells on standard output what it has seen, and dies when it is told to. */
+class Watched extends Subscriber {
+  private acknowledges = 0;
+
+  constructor(
+    settings: ReturnType<typeof settingsOf>,
+    store: Store,
+    private readonly orders: Orders,
+  ) {
+    super(settings, store);
+  }
+
+  protected override async acknowledge(cursor: string): Promise<void> {
+    // Here the batch is in the store, and not acknowledged.
+    this.tell();
+    this.acknowledges += 1;
+    if (this.acknowledges === this.orders.dieAtAcknowledge) {
+      process.exit(KILLED);
+    }
+    if (!this.orders.withhold) {
+      await super.acknowledge(cursor);
+    }
+  }
+
+  protected override onHandshake(handshake: Handshake, place: Place | null): void {
+    super.onHandshake(handshake, place);
+    this.tell();
+  }
+
+  protected override async onHeartbeat(heartbeat: Heartbeat): Promise<void> {
+    await super.onHeartbeat(heartbeat);
+    this.tell();
+  }
+
+  private tell(): void {
+    // In one step: the process may be killed after it.
+    fs.writeSync(1, `${JSON.stringify(this.stats)}\n`);
+  }
+}
+
+async function subscriberProcess(args: string[]): Promise<number> {
+  const options = {
+    ...OPTIONS,
+    'by-name': { type: 'boolean', default: false },
+    withhold: { type: 'boolean', default: false },
+    'die-at-acknowledge': { type: 'string', default: '0' },
+  } as const;
+  const { values } = parseArgs({ args, options });
+  const orders = {
+    byName: values['by-name'] === true,
+    withhold: values.withhold === true,
+    dieAtAcknowledge: Number(values['die-at-acknowledge']),
+  };
+  const settings = settingsOf(values, !orders.byName);
+  return runUntilStopped(new Watched(settings, new Store(values.store ?? ''), orders));
+}
+
+/** The product `books`: its store, and the process that fills it. */
+class Books {
+  readonly store: string;
+  /** What the running process has seen. */
+  now = new Stats();
+  private before = new Stats();
+  private readonly log: string;
+  private readonly command: string[];
+  private process: ChildProcess | undefined;
+  private over: Promise<number> | undefined;
+
+  constructor(address: string, practices: string[], folder: string, store = 'books.json') {
+    this.store = path.join(folder, store);
+    this.log = path.join(folder, 'books.log');
+    this.command = [
+      __filename, 'subscriber', '--records', address, '--practices', practices.join(','),
+      '--product', 'books', '--name', NAME, '--store', this.store,
+      '--silence-seconds', String(SILENCE_SECONDS),
+    ];
+  }
+
+  /** Starts the process. It must not run already. */
+  start(...options: string[]): void {
+    const child = spawn(process.execPath, [...this.command, ...options], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stderr.pipe(fs.createWriteStream(this.log, { flags: 'a' }));
+    const lines = readline.createInterface(child.stdout);
+    lines.on('line', (line) => {
+      this.now = JSON.parse(line) as Stats;
+    });
+    this.process = child;
+    this.over = Promise.all([once(child, 'exit'), once(lines, 'close')]).then(([[status]]) => {
+      this.process = undefined;
+      this.before = this.stats;
+      this.now = new Stats();
+      return status as number;
+    });
+  }
+
+  /** Ends the process by a signal. Gives its exit status. */
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
+    this.process?.kill(signal);
+    return this.ended();
+  }
+
+  /** Waits for the end of the process. Gives its exit status. */
+  async ended(seconds = 30): Promise<number> {
+    await waitFor('the end of the process', () => !this.runs, seconds);
+    return this.over ?? 0;
+  }
+
+  get runs(): boolean {
+    return this.process !== undefined;
+  }
+
+  /** What all processes have seen together. */
+  get stats(): Stats {
+    const [a, b] = [this.before, this.now];
+    return {
+      streams: a.streams + b.streams,
+      closings: a.closings + b.closings,
+      events: a.events + b.events,
+      duplicates: a.duplicates + b.duplicates,
+      snapshotRecords: a.snapshotRecords + b.snapshotRecords,
+      snapshotsBegun: a.snapshotsBegun + b.snapshotsBegun,
+      snapshotsResumed: a.snapshotsResumed + b.snapshotsResumed,
+      snapshotsEnded: a.snapshotsEnded + b.snapshotsEnded,
+      recordsGone: a.recordsGone + b.recordsGone,
+      heartbeats: a.heartbeats + b.heartbeats,
+      waiting: b.waiting,
+      deadStreams: a.deadStreams + b.deadStreams,
+      cursorsRefused: [...a.cursorsRefused, ...b.cursorsRefused],
+    };
+  }
+
+  /** The last that the processes had to say. */
+  lastWords(): string {
+    const text = fs.existsSync(this.log) ? fs.readFileSync(this.log, 'utf8') : '';
+    return text.split('\n').slice(-40).join('\n');
+  }
+
+  get content(): Content {
+    return read(this.store);
+  }
+
+  /** How many records of a running snapshot are here. */
+  get inSnapshotWith(): number {
+    const { place, seen } = this.content;
+    return place?.inSnapshot === true ? seen.length : 0;
+  }
+
+  /**
+   * Makes the store one that was fed by another database: the cursor is of no use,
+   * versions are ahead, a record is there that never was.
+   */
+  spoil(cursor: string): void {
+    const content = this.content;
+    expect(content.place !== null, 'the store has no place');
+    content.place = { ...(content.place as Place), cursor };
+    for (const held of Object.values(content.records)) {
+      held.version += 1_000_000;
+    }
+    const [one] = Object.values(content.records);
+    content.records['cli_ghost'] = { ...(one as NonNullable<typeof one>), version: 1 };
+    write(this.store, content);
+  }
+}
+
+// The check.
+
+/** Two practices, from their first records on. */
+class Check {
+  readonly books: Books;
+  private readonly managers: Product[];
+  private readonly own: Product;
+
+  private constructor(
+    private readonly proxy: Proxy,
+    private readonly practices: string[],
+    private readonly serverPid: string | undefined,
+    private readonly folder: string,
+    records: string,
+    private readonly address: string,
+  ) {
+    this.managers = Array.from({ length: WRITERS }, (_, writer) => {
+      const practice = practices[writer % practices.length] ?? '';
+      return new Product(records, practice, 'manager', writer);
+    });
+    // It names no practice: its subscription is one for all of the product.
+    this.own = new Product(records, '', 'books');
+    this.books = new Books(address, practices, folder);
+  }
+
+  static async begin(
+    records: string,
+    serverPid: string | undefined,
+    folder: string,
+  ): Promise<Check> {
+    const run = randomBytes(3).toString('hex');
+    const practices = [`typescript-${run}`, `typescript-${run}-other`];
+    const proxy = new Proxy(records);
+    const address = await proxy.listen();
+    const check = new Check(proxy, practices, serverPid, folder, records, address);
+    for (const product of check.managers.slice(0, practices.length)) {
+      await product.connect('manager');
+      await product.connect('books');
+    }
+    return check;
+  }
+
+  async run(): Promise<void> {
+    await this.snapshot();
+    await this.changes();
+    await this.window();
+    if (this.serverPid !== undefined) {
+      await this.serverRestarts(this.serverPid);
+    }
+    await this.silence();
+    await this.takeover();
+    await this.foreignCursor();
+    await this.support();
+  }
+
+  async close(): Promise<void> {
+    if (this.books.runs) {
+      await this.books.end('SIGKILL');
+    }
+    this.proxy.close();
+  }
+
+  /** A snapshot that is interrupted by resets and by the end of the process. */
+  private async snapshot(): Promise<void> {
+    await this.inParallel((one) => one.createWhole(), CLIENTS / WRITERS);
+    this.proxy.bytesPerSecond = 400_000;
+    this.books.start('--die-at-acknowledge', '1');
+    expect((await this.books.ended(60)) === KILLED, 'the process was to die in the snapshot');
+    this.books.start();
+    let resets = 0;
+    while (resets < 2 && this.books.now.snapshotsEnded === 0) {
+      const before = this.books.inSnapshotWith;
+      await waitFor(
+        'records of the snapshot',
+        () => this.books.inSnapshotWith > before || this.books.now.snapshotsEnded > 0,
+      );
+      resets += this.books.now.snapshotsEnded > 0 ? 0 : this.proxy.resetAll();
+    }
+    this.proxy.bytesPerSecond = 0;
+    await this.becomesEqual();
+    const stats = this.books.stats;
+    expect(resets > 0, 'the snapshot was over before a connection was reset');
+    expect(stats.snapshotsBegun === 1, 'a snapshot began anew that could be resumed');
+    expect(stats.snapshotsResumed >= 2, 'the snapshot was to be resumed');
+    say(
+      'snapshot',
+      `${stats.snapshotRecords} records, ${resets} connections reset and one process killed ` +
+        `in its middle, resumed ${stats.snapshotsResumed} times, begun once`,
+    );
+  }
+
+  /**
+   * Changes while connections are reset, and the process dies between apply and
+   * acknowledge.
+   */
+  private async changes(): Promise<void> {
+    const [before, resetsBefore] = [this.books.stats, this.proxy.resets];
+    let over = false;
+    const chaos = (async () => {
+      while (!over) {
+        await sleep(250);
+        this.proxy.resetAll();
+      }
+    })();
+    const writing = this.managers.map(async (one) => {
+      while (!over) {
+        await one.changeSomething();
+        await sleep(10);
+      }
+    });
+    for (let round = 0; round < 2; round += 1) {
+      await this.books.end('SIGKILL');
+      this.books.start('--die-at-acknowledge', '2');
+      expect((await this.books.ended()) === KILLED, 'the process was to die');
+      this.books.start();
+      await sleep(1500);
+    }
+    over = true;
+    await Promise.all([chaos, ...writing]);
+    await this.becomesEqual();
+    const stats = this.books.stats;
+    expect(stats.duplicates === 0, 'events came again after the cursor that was given');
+    say(
+      'changes',
+      `${stats.events - before.events} events, ` +
+        `${this.proxy.resets - resetsBefore} connections reset, ` +
+        'process killed 4 times, no gap, no duplicate',
+    );
+  }
+
+  /**
+   * Nothing is acknowledged: the stream waits. The process is killed, and the server's
+   * place alone is gone on from: what was not acknowledged comes again.
+   */
+  private async window(): Promise<void> {
+    await this.books.end();
+    const window = ['--max-unacknowledged', String(WINDOW)];
+    this.books.start('--withhold', ...window);
+    await this.inParallel((one) => one.createWhole(), (2 * WINDOW) / WRITERS);
+    await waitFor('a heartbeat that says it waits', () => this.books.now.waiting);
+    const sent = this.books.now.events;
+    expect(sent > 0 && sent <= WINDOW, `${sent} events came in a window of ${WINDOW}`);
+    await this.books.end('SIGKILL');
+    this.books.start('--by-name', ...window);
+    await this.becomesEqual();
+    const again = this.books.now.duplicates;
+    expect(again === sent, `${sent} events were not acknowledged, ${again} came again`);
+    await this.books.end();
+    this.books.start();
+    say(
+      'acknowledging',
+      `the stream waited after ${sent} events (window ${WINDOW}); killed then and resumed ` +
+        `by its name, ${again} came again and were recognised`,
+    );
+  }
+
+  /** The server is stopped, and started again, and killed, and started again. */
+  private async serverRestarts(pidFile: string): Promise<void> {
+    const before = this.books.stats;
+    const pid = (): string => fs.readFileSync(pidFile, 'utf8').trim();
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      const writing = this.inParallel((one) => one.changeSomething(), 40 / WRITERS);
+      const old = pid();
+      process.kill(Number(old), signal);
+      await waitFor('the server', () => pid() !== '' && pid() !== old);
+      await writing;
+      await this.becomesEqual();
+    }
+    const stats = this.books.stats;
+    expect(stats.closings > before.closings, 'no closing message at the shutdown');
+    say(
+      'server',
+      `stopped once with a closing message, killed once, ` +
+        `${stats.events - before.events} events, no gap, no duplicate`,
+    );
+  }
+
+  /** The connection is dead, and nobody has said so. */
+  private async silence(): Promise<void> {
+    this.proxy.freezeAll();
+    await this.inParallel((one) => one.changeSomething(), 2);
+    const started = Date.now();
+    await this.becomesEqual();
+    const seconds = Math.round((Date.now() - started) / 1000);
+    say('silence', `a dead connection was replaced in ${seconds} s`);
+  }
+
+  /**
+   * A second instance, with a store of its own, begins: the first one leaves. Later it
+   * goes on after its own cursor, though Concord's place is the other one's.
+   */
+  private async takeover(): Promise<void> {
+    const second = new Books(this.address, this.practices, this.folder, 'second.json');
+    second.start();
+    try {
+      const status = await this.books.ended(60);
+      expect(status === 3, `taken over, the first instance ended with ${status}`);
+      await this.inParallel((one) => one.changeSomething(), 5);
+      await this.becomesEqual(second);
+    } finally {
+      await second.end();
+    }
+    const before = this.books.stats;
+    this.books.start();
+    await this.becomesEqual();
+    const events = this.books.stats.events - before.events;
+    expect(events > 0, 'what the other instance had acknowledged did not come');
+    say(
+      'takeover',
+      `the older instance ended by itself; later it went on after its own cursor, with the ` +
+        `${events} events that the other one had acknowledged`,
+    );
+  }
+
+  /** A cursor that this feed does not know: all is read anew. */
+  private async foreignCursor(): Promise<void> {
+    await this.books.end();
+    const before = this.books.stats;
+    const [manager] = this.managers;
+    this.books.spoil((await manager?.cursorOfNow()) ?? '');
+    this.books.start();
+    await this.becomesEqual();
+    const stats = this.books.stats;
+    const refused = stats.cursorsRefused.join();
+    expect(refused === 'CURSOR_FOREIGN', `the refusals were ${refused}`);
+    expect(stats.recordsGone > before.recordsGone, 'what was not in the snapshot stayed');
+    say(
+      'another database',
+      `cursor refused, ${stats.snapshotRecords - before.snapshotRecords} records of a fresh ` +
+        'snapshot replaced newer versions and removed what was not in it',
+    );
+  }
+
+  /** What support sees of it. */
+  private async support(): Promise<void> {
+    await this.inParallel((one) => one.changeSomething(), 5);
+    await this.becomesEqual();
+    const [manager] = this.managers;
+    await waitFor('the last change is acknowledged', async () => {
+      const trace = await manager?.trace(manager.lastChange, 'books');
+      const ours = trace?.subscriptions.filter((one) => one.subscription === NAME) ?? [];
+      return ours.length === 1 && ours[0]?.delivery === 'DELIVERY_ACKNOWLEDGED';
+    });
+    await waitFor('no lag', async () => (await this.own.subscription(NAME)).lagChanges === 0);
+    const { state } = await this.own.subscription(NAME);
+    expect(state === 'SUBSCRIPTION_STATE_ACTIVE', `the state is ${state}`);
+    expect((await this.books.end()) === 0, 'the process did not end cleanly');
+    const total = this.books.stats;
+    say(
+      'in all',
+      `${total.events} events, ${total.snapshotRecords} snapshot records, ` +
+        `${total.streams} streams, ${this.proxy.resets} connections reset, ` +
+        `${total.duplicates} duplicates, lag 0, last change acknowledged`,
+    );
+  }
+
+  /** Waits until the store holds what the API says, and no more. */
+  private async becomesEqual(books = this.books): Promise<void> {
+    const truth = new Map<string, Image>();
+    for (const manager of this.managers.slice(0, this.practices.length)) {
+      for (const [id, image] of await manager.everything()) {
+        truth.set(id, image);
+      }
+    }
+    let found = '';
+    try {
+      await waitFor('the store holds what the API says', () => {
+        expect(books.runs, 'the subscriber has ended');
+        found = difference(truth, books.content);
+        return found === '';
+      });
+    } catch (error) {
+      throw error instanceof Failed ? new Failed(`${error.message}: ${found}`) : error;
+    }
+  }
+
+  private async inParallel(
+    work: (product: Product) => Promise<void>,
+    times: number,
+  ): Promise<void> {
+    await Promise.all(
+      this.managers.map(async (one) => {
+        for (let time = 0; time < times; time += 1) {
+          await work(one);
+        }
+      }),
+    );
+  }
+}
+
+/** In numbers, and one of each kind by its id; empty when there is none. */
+function difference(truth: Map<string, Image>, { place, records }: Content): string {
+  if (place === null || place.inSnapshot) {
+    return 'the snapshot is not complete';
+  }
+  const ids = [...truth.keys()];
+  const missing = ids.filter((id) => !(id in records));
+  const beyond = Object.keys(records).filter((id) => !truth.has(id));
+  const other = ids.filter((id) => {
+    const held = records[id];
+    const same =
+      held?.version === truth.get(id)?.version && isDeepStrictEqual(held?.image, truth.get(id));
+    return held !== undefined && !same;
+  });
+  const parts: [string, string[]][] = [
+    ['missing', missing],
+    ['too many', beyond],
+    ['different', other],
+  ];
+  return parts
+    .filter(([, found]) => found.length > 0)
+    .map(([name, found]) => `${found.length} ${name}, one is ${found[0]}`)
+    .join('; ');
+}
+
+function say(name: string, text: string): void {
+  console.log(`typescript  ${name}: ${text}`);
+}
+
+async function main(): Promise<number> {
+  if (process.argv[2] === 'subscriber') {
+    return subscriberProcess(process.argv.slice(3));
+  }
+  const { values } = parseArgs({
+    options: {
+      records: { type: 'string', default: '127.0.0.1:50051' },
+      'server-pid': { type: 'string' },
+    },
+  });
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'concord-typescript.'));
+  const check = await Check.begin(values.records ?? '', values['server-pid'], folder);
+  try {
+    await check.run();
+    return 0;
+  } catch (error) {
+    const text = error instanceof Failed ? error.message : String((error as Error).stack);
+    console.error(`typescript  FAILED: ${text}\n${check.books.lastWords()}`);
+    return 1;
+  } finally {
+    await check.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+main().then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,147 @@
+//! What the feeds keep, and what becomes of those who were away for longer.
+
+use chrono::TimeDelta;
+use shared::{
+    clock::Clock,
+    pb::records::{
+        Delivery, FeedPlace, StartFrom, SubscribeRequest, SubscriptionState, TraceChangeRequest,
+    },
+    testing::{TestDb, storage_tests},
+};
+use tonic::Code;
+
+use crate::support::{
+    caller::Caller,
+    feed::{
+        Listening, acknowledge, after, create_all, from_earliest, named, positions, references,
+        server_with, subscription,
+    },
+    records::{assert_refused, fact, reason},
+    servers::{self, Running},
+};
+
+storage_tests! {
+    old_changes_leave_and_who_missed_them_is_told,
+    a_database_restored_from_a_backup_is_recognised,
+}
+
+/// A replica for which it is so many days later.
+async fn days_later(db: &TestDb, days: i64) -> Running {
+    let now = servers::clock().now() + TimeDelta::days(days);
+    servers::records_with(db.settings(), |config| config.clock = Clock::fixed(now)).await
+}
+
+/// Waits until the oldest change that is kept is not the first any longer.
+async fn purged(caller: &Caller, first: i64) {
+    for _ in 0..200 {
+        let stream = Listening::open(caller, from_earliest()).await;
+        if stream.handshake.position == first {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the purge did not come");
+}
+
+async fn old_changes_leave_and_who_missed_them_is_told(db: TestDb) {
+    let server = server_with(&db, &["manager", "books", "ap"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    create_all(&manager, references(5)).await;
+    let mut away = Listening::open(&books, named("away")).await;
+    away.take(5).await;
+    let last = away.cursor.clone();
+    let mut some =
+        Listening::open(&books, SubscribeRequest { max_unacknowledged: 2, ..named("some") }).await;
+    some.take(2).await;
+    let second = some.cursor.clone();
+    some.acknowledge(&books).await;
+    drop((away, some));
+    server.stop().await;
+
+    let server = days_later(&db, 31).await;
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    purged(&books, 5).await;
+    create_all(&manager, ["LATER".to_owned()]).await;
+    assert_eq!(positions(&Listening::open(&books, from_earliest()).await.take(1).await), [6]);
+    // Just before the oldest that is kept: nothing is missed.
+    let mut stream = Listening::open(&books, after(&last)).await;
+    assert_eq!(positions(&stream.take(1).await), [6]);
+    // Before that.
+    let refused = Listening::try_open(&books, after(&second)).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
+    assert!(refused.message().contains("SNAPSHOT"), "{}", refused.message());
+    let earliest = fact(&refused, "earliest_cursor");
+    assert_eq!(Listening::open(&books, after(&earliest)).await.handshake.position, 5);
+    assert_eq!(subscription(&books, "some").await.state(), SubscriptionState::Expired);
+    for name in ["some", "away"] {
+        let refused = Listening::try_open(&books, named(name)).await.unwrap_err();
+        assert_eq!(reason(&refused), "CURSOR_TOO_OLD", "{name}: acknowledged 2, and 0");
+    }
+    let refused = acknowledge(&books, "some", &second).await;
+    assert_refused(refused, Code::OutOfRange, "CURSOR_TOO_OLD");
+    let anew =
+        SubscribeRequest { restart: true, start_from: StartFrom::Snapshot.into(), ..named("some") };
+    assert_eq!(Listening::open(&books, anew).await.snapshot().await.0.len(), 6);
+    let trace = async |record: &str| {
+        let request = TraceChangeRequest { record: record.into(), ..Default::default() };
+        let traced = manager.support().trace_change(request).await.unwrap().into_inner();
+        traced.changes[0].products.iter().find(|p| p.product == "books").unwrap().clone()
+    };
+    assert_eq!(trace("ref:R0").await.place(), FeedPlace::NotKept);
+    let later = trace("ref:LATER").await;
+    let missed = later.subscriptions.iter().find(|s| s.subscription == "away").unwrap();
+    assert_eq!(missed.delivery(), Delivery::Missed);
+}
+
+async fn a_database_restored_from_a_backup_is_recognised(db: TestDb) {
+    if db.is_postgres() {
+        // The same code; a file is quickly copied.
+        return;
+    }
+    let server = server_with(&db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    create_all(&manager, references(3)).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    stream.take(3).await;
+    let before = stream.cursor.clone();
+    drop(stream);
+    server.stop().await;
+    let backup = TestDb::copy_of(&db);
+
+    let server = servers::records(db.settings()).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    create_all(&manager, ["LOST1".to_owned(), "LOST2".to_owned()]).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    stream.take(5).await;
+    let lost = stream.cursor.clone();
+    drop(stream);
+    server.stop().await;
+
+    let server = servers::records(backup.settings()).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    let refused = Listening::try_open(&books, after(&lost)).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_NEW"));
+    // Beside a name, too: the place that the server kept would not have told.
+    let both = SubscribeRequest { cursor: lost.clone(), ..named("ledger") };
+    let refused = Listening::try_open(&books, both.clone()).await.unwrap_err();
+    assert_eq!(reason(&refused), "CURSOR_TOO_NEW");
+    assert_eq!(reason(&acknowledge(&books, "ledger", &lost).await.unwrap_err()), "CURSOR_TOO_NEW");
+    // Other changes have come to those positions.
+    create_all(&manager, references(3).map(|name| format!("NEW{name}"))).await;
+    Listening::open(&books, from_earliest()).await.take(6).await;
+    for request in [after(&lost), both] {
+        let refused = Listening::try_open(&books, request).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), reason(&refused).as_str()),
+            (Code::OutOfRange, "CURSOR_FOREIGN")
+        );
+    }
+    assert_eq!(reason(&acknowledge(&books, "ledger", &lost).await.unwrap_err()), "CURSOR_FOREIGN");
+    let mut known = Listening::open(&books, after(&before)).await;
+    assert_eq!(positions(&known.take(3).await), [4, 5, 6], "from before the backup: it goes on");
+}

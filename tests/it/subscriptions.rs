@@ -1,0 +1,364 @@
+//! Named subscriptions: their place, their window, who holds them.
+
+use std::time::Duration;
+
+use shared::{
+    pb::records::{
+        DeleteSubscriptionRequest, GetSubscriptionRequest, ListSubscriptionsRequest, RecordKind,
+        StartFrom, SubscribeRequest, SubscriptionState, subscribe_response::Message,
+    },
+    testing::{TestDb, storage_tests},
+};
+use tonic::Code;
+
+use crate::support::{
+    caller::{Caller, request_id},
+    feed::{
+        Listening, acknowledge, after, connect_all, create_all, from_earliest, named, positions,
+        references, server_with, subscription,
+    },
+    records::{assert_refused, reason, violations},
+    servers,
+};
+
+storage_tests! {
+    a_subscription_goes_on_where_it_was_acknowledged,
+    at_most_a_window_is_sent_unacknowledged,
+    a_newer_stream_ends_the_older,
+    an_acknowledgement_covers_what_was_left_out_after_it,
+    only_what_was_delivered_can_be_acknowledged,
+    a_cursor_beside_the_name_counts_as_acknowledged,
+    a_subscription_begins_anew_when_it_is_asked_to,
+    bad_requests_are_refused_and_disturb_nobody,
+    a_subscription_belongs_to_its_product_account_and_practice,
+    the_lag_of_every_product_is_shown,
+    those_who_only_look_take_nothing_over,
+    a_connection_that_is_old_ends_with_a_cursor,
+}
+
+struct Fixture {
+    _server: servers::Running,
+    manager: Caller,
+    books: Caller,
+}
+
+async fn fixture(db: &TestDb, changes: usize) -> Fixture {
+    let server = server_with(db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    create_all(&manager, references(changes)).await;
+    Fixture { _server: server, manager, books }
+}
+
+async fn a_subscription_goes_on_where_it_was_acknowledged(db: TestDb) {
+    let Fixture { manager, books, .. } = fixture(&db, 3).await;
+    let mut first = Listening::open(&books, named("ledger")).await;
+    assert_eq!((first.handshake.subscription.as_str(), first.handshake.position), ("ledger", 0));
+    first.take(3).await;
+    let two = first.cursor.clone();
+    drop(first);
+    let again = Listening::open(&books, named("ledger")).await.take(3).await;
+    assert_eq!(positions(&again), [1, 2, 3], "nothing was acknowledged");
+    assert_eq!(acknowledge(&books, "ledger", &two).await.unwrap(), 3);
+    create_all(&manager, ["R9".to_owned()]).await;
+    let mut third = Listening::open(&books, named("ledger")).await;
+    assert_eq!(positions(&third.take(1).await), [4]);
+    assert_eq!(acknowledge(&books, "ledger", &two).await.unwrap(), 3, "an older one is no error");
+    assert_eq!(third.acknowledge(&books).await, 4);
+    assert_eq!(acknowledge(&books, "ledger", &two).await.unwrap(), 4, "and moves nothing back");
+}
+
+async fn at_most_a_window_is_sent_unacknowledged(db: TestDb) {
+    let Fixture { books, .. } = fixture(&db, 7).await;
+    let request = SubscribeRequest { max_unacknowledged: 3, ..named("ledger") };
+    let mut stream = Listening::open(&books, request).await;
+    assert_eq!(positions(&stream.take(3).await), [1, 2, 3]);
+    let beat = stream.heartbeat().await;
+    assert!(beat.waiting_for_acknowledgement);
+    assert_eq!((beat.position, beat.head_position), (3, 7));
+    stream.acknowledge(&books).await;
+    assert_eq!(positions(&stream.take(3).await), [4, 5, 6]);
+    stream.acknowledge(&books).await;
+    assert_eq!(positions(&stream.take(1).await), [7]);
+}
+
+async fn a_newer_stream_ends_the_older(db: TestDb) {
+    let mut replicas = vec![server_with(&db, &["manager", "books"]).await];
+    while replicas.len() < servers::replicas(&db) {
+        replicas.push(servers::records(db.settings()).await);
+    }
+    let one = Caller::owner(replicas[0].channel().await, "p1", "books");
+    let other = Caller::owner(replicas.last().unwrap().channel().await, "p1", "books");
+    let mut older = Listening::open(&one, named("ledger")).await;
+    let mut beside = Listening::open(&one, named("another")).await;
+    let mut newer = Listening::open(&other, named("ledger")).await;
+    let ended = older.end().await;
+    assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Aborted, "SUBSCRIPTION_TAKEN_OVER"));
+    let manager = Caller::owner(replicas[0].channel().await, "p1", "manager");
+    create_all(&manager, references(1)).await;
+    assert_eq!(newer.take(1).await.len(), 1);
+    assert_eq!(beside.take(1).await.len(), 1, "another name is not disturbed");
+    let delete = DeleteSubscriptionRequest { subscription: "ledger".into() };
+    one.changes().delete_subscription(delete.clone()).await.unwrap();
+    let ended = newer.end().await;
+    assert_eq!((ended.code(), reason(&ended).as_str()), (Code::NotFound, "NOT_FOUND"));
+    assert_refused(one.changes().delete_subscription(delete).await, Code::NotFound, "NOT_FOUND");
+}
+
+async fn an_acknowledgement_covers_what_was_left_out_after_it(db: TestDb) {
+    let Fixture { manager, books, .. } = fixture(&db, 1).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    stream.take(1).await;
+    stream.acknowledge(&books).await;
+    // Its own changes are left out.
+    create_all(&books, ["OWN1".to_owned(), "OWN2".to_owned()]).await;
+    for _ in 0..100 {
+        let found = subscription(&books, "ledger").await;
+        if found.lag_changes == 0 && found.head_position == 3 {
+            assert_eq!((found.acknowledged_position, found.delivered_position), (3, 1));
+            assert_eq!((found.lag_seconds, found.expire_time), (0, None));
+            assert_eq!(found.state(), SubscriptionState::Active);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let _ = manager;
+    panic!("the place did not move over what was left out");
+}
+
+async fn only_what_was_delivered_can_be_acknowledged(db: TestDb) {
+    let Fixture { books, manager, .. } = fixture(&db, 4).await;
+    let window = SubscribeRequest { max_unacknowledged: 2, ..named("ledger") };
+    let mut stream = Listening::open(&books, window).await;
+    stream.take(2).await;
+    // The same change, told to a stream without a name, and to another one.
+    let mut nameless = Listening::open(&books, from_earliest()).await;
+    nameless.take(4).await;
+    let mut another = Listening::open(&books, named("another")).await;
+    another.take(4).await;
+    for cursor in [&nameless.cursor, &another.cursor] {
+        let refused = acknowledge(&books, "ledger", cursor).await;
+        assert_refused(refused, Code::FailedPrecondition, "CURSOR_NOT_DELIVERED");
+    }
+    // Another product's, made up, and none.
+    let all = SubscribeRequest { echo_mode: 3, ..from_earliest() };
+    let mut foreign = Listening::open(&manager, all).await;
+    foreign.take(4).await;
+    for cursor in [foreign.cursor.as_str(), "made-up", &"A".repeat(10_000)] {
+        let refused = acknowledge(&books, "ledger", cursor).await;
+        assert_refused(refused, Code::OutOfRange, "CURSOR_FOREIGN");
+    }
+    let refused = acknowledge(&books, "ledger", "").await;
+    assert_refused(refused, Code::InvalidArgument, "REQUIRED_FIELD_BLANK");
+    assert_refused(
+        acknowledge(&books, "nobody", &stream.cursor).await,
+        Code::NotFound,
+        "NOT_FOUND",
+    );
+    assert_eq!(subscription(&books, "ledger").await.acknowledged_position, 0, "nothing moved");
+    assert_eq!(stream.acknowledge(&books).await, 2);
+    assert_eq!(positions(&stream.take(2).await), [3, 4], "the stream goes on");
+}
+
+async fn a_cursor_beside_the_name_counts_as_acknowledged(db: TestDb) {
+    let Fixture { books, .. } = fixture(&db, 4).await;
+    let window = SubscribeRequest { max_unacknowledged: 2, ..named("ledger") };
+    let mut stream = Listening::open(&books, window).await;
+    stream.take(2).await;
+    let cursor = stream.cursor.clone();
+    let both = SubscribeRequest { cursor: cursor.clone(), ..named("ledger") };
+    let mut resumed = Listening::open(&books, both.clone()).await;
+    assert_eq!(positions(&resumed.take(2).await), [3, 4]);
+    assert_eq!(subscription(&books, "ledger").await.acknowledged_position, 2);
+    resumed.acknowledge(&books).await;
+    let mut back = Listening::open(&books, both).await;
+    assert_eq!(positions(&back.take(2).await), [3, 4], "where the caller says");
+    assert_eq!(subscription(&books, "ledger").await.acknowledged_position, 4, "never back");
+}
+
+async fn a_subscription_begins_anew_when_it_is_asked_to(db: TestDb) {
+    let Fixture { manager, books, .. } = fixture(&db, 3).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    stream.take(3).await;
+    let old = stream.cursor.clone();
+    stream.acknowledge(&books).await;
+    // Not asked to: where it begins is for a new one.
+    let now = SubscribeRequest { start_from: StartFrom::Earliest.into(), ..named("ledger") };
+    assert_eq!(Listening::open(&books, now.clone()).await.handshake.position, 3);
+    let anew = SubscribeRequest { restart: true, ..now };
+    let mut stream = Listening::open(&books, anew).await;
+    assert_eq!(stream.handshake.position, 0);
+    assert_eq!(positions(&stream.take(3).await), [1, 2, 3]);
+    let refused = acknowledge(&books, "ledger", &old).await;
+    assert_refused(refused, Code::FailedPrecondition, "CURSOR_NOT_DELIVERED");
+    create_all(&manager, ["R9".to_owned()]).await;
+    assert_eq!(positions(&stream.take(1).await), [4]);
+}
+
+async fn bad_requests_are_refused_and_disturb_nobody(db: TestDb) {
+    let Fixture { _server: server, manager, books } = fixture(&db, 1).await;
+    connect_all(&server, "p2", &["manager"]).await;
+    let mut live = Listening::open(&books, named("ledger")).await;
+    live.take(1).await;
+    let refuse = async |request: SubscribeRequest| {
+        Listening::try_open(&books, request).await.expect_err("a refusal")
+    };
+    let long = refuse(named(&"n".repeat(10_000))).await;
+    assert_eq!((long.code(), reason(&long).as_str()), (Code::InvalidArgument, "VALUE_TOO_LONG"));
+    assert!(long.message().len() < 500, "the name is not sent back");
+    for name in ["a b", "a/b", "naïve", "\u{1}"] {
+        let refused = refuse(named(name)).await;
+        assert_eq!(reason(&refused), "INVALID_CHARACTER", "{name}");
+    }
+    let several = SubscribeRequest {
+        start_from: 77,
+        echo_mode: 77,
+        record_kinds: vec![77],
+        max_unacknowledged: -1,
+        practices: vec!["no/practice".into()],
+        ..named("ledger")
+    };
+    let refused = refuse(several).await;
+    let fields: Vec<String> = violations(&refused).into_iter().map(|(field, _)| field).collect();
+    let expected =
+        ["start_from", "echo_mode", "record_kinds", "practices[0]", "max_unacknowledged"];
+    assert_eq!(fields, expected);
+    let nameless =
+        SubscribeRequest { restart: true, max_unacknowledged: 5, ..SubscribeRequest::default() };
+    assert_eq!(violations(&refuse(nameless).await).len(), 2);
+    let both = SubscribeRequest { start_from: StartFrom::Now.into(), ..after(&live.cursor) };
+    assert_eq!(reason(&refuse(both).await), "FIELD_NOT_APPLICABLE");
+    // A practice of another, and one that there is not, look the same.
+    for practice in ["p2", "p999"] {
+        let other =
+            SubscribeRequest { practices: vec![practice.into()], ..SubscribeRequest::default() };
+        let refused = refuse(other).await;
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::NotFound, "NOT_FOUND"));
+    }
+    create_all(&manager, ["R9".to_owned()]).await;
+    assert_eq!(live.take(1).await.len(), 1, "the stream of the name still stands");
+}
+
+async fn a_subscription_belongs_to_its_product_account_and_practice(db: TestDb) {
+    let Fixture { _server: server, manager, books } = fixture(&db, 2).await;
+    connect_all(&server, "p2", &["books"]).await;
+    let mut own = Listening::open(&books, named("ledger")).await;
+    own.take(2).await;
+    own.acknowledge(&books).await;
+    let elsewhere = Caller::owner(server.channel().await, "p2", "books");
+    let others = [
+        manager.clone(),
+        books.clone().with("x-concord-account", "second"),
+        books.clone().without("x-concord-practice"),
+        elsewhere,
+    ];
+    for other in &others {
+        let get = GetSubscriptionRequest { subscription: "ledger".into() };
+        assert_refused(other.changes().get_subscription(get).await, Code::NotFound, "NOT_FOUND");
+        let refused = acknowledge(other, "ledger", &own.cursor).await;
+        assert_refused(refused, Code::NotFound, "NOT_FOUND");
+        let stream = Listening::open(other, named("ledger")).await;
+        assert_eq!(stream.handshake.position, 0, "one of its own");
+    }
+    create_all(&manager, ["R9".to_owned()]).await;
+    assert_eq!(positions(&own.take(1).await), [3], "it still holds its own");
+}
+
+async fn the_lag_of_every_product_is_shown(db: TestDb) {
+    let Fixture { _server: server, manager, books } = fixture(&db, 5).await;
+    connect_all(&server, "p2", &["manager", "books"]).await;
+    let other = Caller::owner(server.channel().await, "p2", "manager");
+    create_all(&other, references(2)).await;
+    let everywhere = books.clone().without("x-concord-practice");
+    let kinds = vec![RecordKind::Client.into()];
+    let request = SubscribeRequest { record_kinds: kinds.clone(), ..named("ledger") };
+    let mut stream = Listening::open(&books, request).await;
+    stream.take(5).await;
+    let mut wide = Listening::open(&everywhere, named("wide")).await;
+    wide.take(7).await;
+    let wide_of_two = SubscribeRequest { practices: vec!["p2".into()], ..named("two") };
+    Listening::open(&everywhere, wide_of_two).await.take(2).await;
+    Listening::open(&manager, named("own")).await;
+    let list = async |caller: &Caller, product: &str| {
+        let request = ListSubscriptionsRequest { product: product.into(), ..Default::default() };
+        let listed = caller.changes().list_subscriptions(request).await.unwrap().into_inner();
+        listed.subscriptions
+    };
+    let all = list(&manager, "").await;
+    let shown: Vec<_> = all.iter().map(|s| (s.product.as_str(), s.name.as_str())).collect();
+    assert_eq!(shown, [("books", "wide"), ("books", "ledger"), ("manager", "own")]);
+    let [wide, ledger, own] = all.as_slice() else { panic!("three") };
+    assert_eq!((wide.lag_changes, ledger.lag_changes), (5, 5), "of the viewer's practice");
+    assert_eq!((wide.practice_id.as_str(), ledger.practice_id.as_str()), ("", "p1"));
+    assert_eq!(ledger.record_kinds, kinds);
+    assert!(ledger.expire_time.is_some() && !ledger.lag_changes_cut);
+    assert_eq!(own.product, "manager");
+    assert_eq!(list(&manager, "manager").await.len(), 1);
+    assert_eq!(list(&manager, "ap").await.len(), 0, "not connected");
+    let of_product = list(&everywhere, "").await;
+    let lags: Vec<_> = of_product.iter().map(|s| (s.name.as_str(), s.lag_changes)).collect();
+    assert_eq!(lags, [("two", 7), ("wide", 7), ("ledger", 5)]);
+    // A page at a time.
+    let mut request = ListSubscriptionsRequest { page_size: 1, ..Default::default() };
+    let mut names = Vec::new();
+    loop {
+        let page = everywhere.changes().list_subscriptions(request.clone()).await.unwrap();
+        let page = page.into_inner();
+        names.extend(page.subscriptions.into_iter().map(|s| s.name));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names, ["two", "wide", "ledger"]);
+}
+
+async fn those_who_only_look_take_nothing_over(db: TestDb) {
+    let Fixture { manager, books, .. } = fixture(&db, 1).await;
+    let mut live = Listening::open(&books, named("ledger")).await;
+    live.take(1).await;
+    let support = books.clone().with("x-concord-roles", "support");
+    let refused = Listening::try_open(&support, named("ledger")).await;
+    assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    let refused = acknowledge(&support, "ledger", &live.cursor).await;
+    assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    let delete = DeleteSubscriptionRequest { subscription: "ledger".into() };
+    let refused = support.changes().delete_subscription(delete).await;
+    assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    assert_eq!(subscription(&support, "ledger").await.name, "ledger", "but sees it");
+    Listening::open(&support, from_earliest()).await.take(1).await;
+    create_all(&manager, ["R9".to_owned()]).await;
+    assert_eq!(live.take(1).await.len(), 1);
+}
+
+async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
+    let server = servers::records_with(db.settings(), |config| {
+        config.connection_age = Duration::from_secs(4);
+    })
+    .await;
+    connect_all(&server, "p1", &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    create_all(&manager, references(1)).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    stream.take(1).await;
+    let closing = loop {
+        match stream.message().await.unwrap() {
+            Some(Message::Closing(closing)) => break closing,
+            Some(_) => {}
+            None => panic!("no last word"),
+        }
+    };
+    assert_eq!(closing.reason, 2, "the age of the connection");
+    assert_eq!(stream.message().await.unwrap(), None, "a clean end");
+    // The same channel makes another connection by itself, a moment later.
+    let both = SubscribeRequest { cursor: closing.cursor, ..named("ledger") };
+    loop {
+        let mut again = Listening::open(&books, both.clone()).await;
+        assert_eq!(again.handshake.position, 1);
+        create_all(&manager, [request_id()]).await;
+        if let Some(Message::Events(_)) = again.message().await.unwrap() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Listening to feeds.
+
+use std::time::Duration;
+
+use shared::{
+    pb::records::{
+        AcknowledgeRequest, EchoMode, GetSubscriptionRequest, Handshake, Heartbeat, SnapshotEnd,
+        StartFrom, SubscribeRequest, SubscribeResponse, Subscription, subscribe_response::Message,
+    },
+    testing::TestDb,
+    wire::{Event, SnapshotRecord},
+};
+use tonic::{Status, Streaming};
+
+use super::{
+    caller::Caller,
+    records::{company, create as create_client},
+    servers::{self, Running},
+};
+
+/// A server with products connected to the practice `p1`.
+pub(crate) async fn server_with(db: &TestDb, products: &[&str]) -> Running {
+    let server = servers::records(db.settings()).await;
+    connect_all(&server, "p1", products).await;
+    server
+}
+
+pub(crate) async fn connect_all(server: &Running, practice: &str, products: &[&str]) {
+    for product in products {
+        Caller::owner(server.channel().await, practice, product).connect().await;
+    }
+}
+
+/// Creates companies with these references, one call each.
+pub(crate) async fn create_all(caller: &Caller, references: impl IntoIterator<Item = String>) {
+    for reference in references {
+        create_client(caller, company(&reference, "Acme Limited")).await;
+    }
+}
+
+/// Waits until this many changes have their positions in the caller's feed.
+pub(crate) async fn sequenced(caller: &Caller, count: i64) {
+    let mut stream = Listening::open(caller, with_own(from_earliest())).await;
+    while stream.last < count {
+        stream.events().await;
+    }
+}
+
+/// `R0`, `R1` and so on.
+pub(crate) fn references(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("R{n}"))
+}
+
+pub(crate) fn from_earliest() -> SubscribeRequest {
+    SubscribeRequest { start_from: StartFrom::Earliest.into(), ..SubscribeRequest::default() }
+}
+
+pub(crate) fn from_snapshot() -> SubscribeRequest {
+    SubscribeRequest { start_from: StartFrom::Snapshot.into(), ..SubscribeRequest::default() }
+}
+
+pub(crate) fn after(cursor: &str) -> SubscribeRequest {
+    SubscribeRequest { cursor: cursor.to_owned(), ..SubscribeRequest::default() }
+}
+
+/// A stream of a subscription, which begins with the earliest change when it is
+/// new.
+pub(crate) fn named(name: &str) -> SubscribeRequest {
+    SubscribeRequest { subscription: name.to_owned(), ..SubscribeRequest::default() }
+}
+
+/// The same with the listener's own changes.
+pub(crate) fn with_own(request: SubscribeRequest) -> SubscribeRequest {
+    SubscribeRequest { echo_mode: EchoMode::Include.into(), ..request }
+}
+
+pub(crate) async fn acknowledge(caller: &Caller, name: &str, cursor: &str) -> Result<i64, Status> {
+    let request = AcknowledgeRequest { subscription: name.to_owned(), cursor: cursor.to_owned() };
+    Ok(caller.changes().acknowledge(request).await?.into_inner().position)
+}
+
+pub(crate) async fn subscription(caller: &Caller, name: &str) -> Subscription {
+    let request = GetSubscriptionRequest { subscription: name.to_owned() };
+    caller.changes().get_subscription(request).await.unwrap().into_inner().subscription.unwrap()
+}
+
+/// A stream that is checked while it is read: each event must name the one before.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    stream: Streaming<SubscribeResponse>,
+    pub(crate) handshake: Handshake,
+    /// The cursor that was sent last.
+    pub(crate) cursor: String,
+    /// The position of the last event, or of the beginning.
+    pub(crate) last: i64,
+}
+
+impl Listening {
+    pub(crate) async fn open(caller: &Caller, request: SubscribeRequest) -> Self {
+        Self::try_open(caller, request).await.unwrap()
+    }
+
+    pub(crate) async fn try_open(
+        caller: &Caller,
+        request: SubscribeRequest,
+    ) -> Result<Self, Status> {
+        let mut stream = caller.changes().subscribe(request).await?.into_inner();
+        let first = stream.message().await?.expect("a handshake").message;
+        let Some(Message::Handshake(handshake)) = first else { panic!("no handshake: {first:?}") };
+        let (cursor, last) = (handshake.cursor.clone(), handshake.position);
+        Ok(Self { stream, handshake, cursor, last })
+    }
+
+    /// The next message.
+    pub(crate) async fn message(&mut self) -> Result<Option<Message>, Status> {
+        let message = tokio::time::timeout(Duration::from_secs(40), self.stream.message()).await;
+        let message = message.expect("a message in time")?.and_then(|message| message.message);
+        match &message {
+            Some(Message::Events(batch)) => {
+                for event in &batch.events {
+                    assert_eq!(event.previous_position, self.last, "a chain");
+                    assert!(event.position > self.last);
+                    self.last = event.position;
+                }
+                self.cursor.clone_from(&batch.cursor);
+            }
+            Some(Message::SnapshotRecords(batch)) => self.cursor.clone_from(&batch.cursor),
+            Some(Message::SnapshotEnd(end)) => {
+                self.cursor.clone_from(&end.cursor);
+                self.last = end.position;
+            }
+            Some(Message::Heartbeat(beat)) => self.cursor.clone_from(&beat.cursor),
+            Some(Message::Closing(closing)) => self.cursor.clone_from(&closing.cursor),
+            Some(Message::Handshake(_)) => panic!("a second handshake"),
+            None => {}
+        }
+        Ok(message)
+    }
+
+    /// The next events, at least one.
+    pub(crate) async fn events(&mut self) -> Vec<Event> {
+        loop {
+            match self.message().await.unwrap() {
+                Some(Message::Events(batch)) => return batch.events,
+                Some(Message::Heartbeat(_)) => {}
+                other => panic!("no events: {other:?}"),
+            }
+        }
+    }
+
+    /// The next `count` events, and not more.
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.extend(self.events().await);
+        }
+        assert_eq!(events.len(), count);
+        events
+    }
+
+    /// The next heartbeat; there must be no event before it.
+    pub(crate) async fn heartbeat(&mut self) -> Heartbeat {
+        match self.message().await.unwrap() {
+            Some(Message::Heartbeat(beat)) => beat,
+            other => panic!("no heartbeat: {other:?}"),
+        }
+    }
+
+    /// The rest of a snapshot.
+    pub(crate) async fn snapshot(&mut self) -> (Vec<SnapshotRecord>, SnapshotEnd) {
+        let mut records = Vec::new();
+        loop {
+            match self.message().await.unwrap() {
+                Some(Message::SnapshotRecords(batch)) => records.extend(batch.records),
+                Some(Message::SnapshotEnd(end)) => return (records, end),
+                Some(Message::Heartbeat(_)) => {}
+                other => panic!("no snapshot: {other:?}"),
+            }
+        }
+    }
+
+    /// The status that the stream ends with, after whatever it still sends.
+    pub(crate) async fn end(&mut self) -> Status {
+        loop {
+            match self.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the stream ended without a status"),
+                Err(status) => return status,
+            }
+        }
+    }
+
+    /// Acknowledges the cursor that was sent last.
+    pub(crate) async fn acknowledge(&self, caller: &Caller) -> i64 {
+        acknowledge(caller, &self.handshake.subscription, &self.cursor).await.unwrap()
+    }
+}
+
+pub(crate) fn positions(events: &[Event]) -> Vec<i64> {
+    events.iter().map(|event| event.position).collect()
+}
