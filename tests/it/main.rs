@@ -9,6 +9,7 @@
 
 mod audit;
 mod contract;
+mod faults;
 mod feed;
 mod history;
 mod imports;

@@ -328,6 +328,7 @@ class Check:
         expect(again == sent, f"{sent} events were not acknowledged, {again} came again")
         self.books.end()
         self.books.start()
+        self._is_connected()
         self._say(
             "acknowledging",
             f"the stream waited after {sent} events (window {WINDOW}); killed then and "
@@ -371,6 +372,7 @@ class Check:
             second.terminate()
             second.wait(30)
         self.books.start()
+        self._is_connected()
         self._say("takeover", "the older instance ended by itself, the newer one went on")
 
     def foreign_cursor(self) -> None:
@@ -415,6 +417,10 @@ class Check:
         )
 
     # Helpers.
+
+    def _is_connected(self) -> None:
+        """Waits until the process that was just started has a stream."""
+        wait_for("the handshake", lambda: self.books.now.streams > 0)
 
     def _becomes_equal(self, runs: Callable[[], bool] | None = None) -> None:
         """Waits until the store holds what the API says, and no more."""

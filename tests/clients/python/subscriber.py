@@ -51,11 +51,8 @@ CHANNEL_OPTIONS = [
     # A connection whose other end has gone without a word is found out.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # This program waits by itself before it connects again. The channel's own
-    # wait, of up to two minutes, would come on top of it.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # The channels of a process share their connections unless they are told not to.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 
 # Waiting does not mend other statuses than these: the request, the role or the
@@ -184,8 +181,7 @@ class Subscriber:
         self.stats = Stats()
         self._settings = settings
         self._store = store
-        self._channel = grpc.insecure_channel(settings.records, options=CHANNEL_OPTIONS)
-        self._changes = changes_pb2_grpc.ChangeServiceStub(self._channel)
+        self._changes: changes_pb2_grpc.ChangeServiceStub
         self._metadata = [
             ("x-concord-product", settings.product),
             ("x-concord-account", settings.account),
@@ -207,15 +203,19 @@ class Subscriber:
 
     def run(self) -> None:
         """Listens until `stop`, or until it cannot go on by itself."""
-        with self._channel:
-            while not self._stop.is_set():
-                try:
+        while not self._stop.is_set():
+            try:
+                # A channel of its own for each stream: over the one before a new
+                # call would take a connection that is dead.
+                target = self._settings.records
+                with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
+                    self._changes = changes_pb2_grpc.ChangeServiceStub(channel)
                     self._listen()
-                    # Ended by Concord, which wants it begun again.
-                    self._stop.wait(self._pause())
-                except grpc.RpcError as error:
-                    if not self._stop.is_set():
-                        self._recover(error)
+                # Ended by Concord, which wants it begun again.
+                self._stop.wait(self._pause())
+            except grpc.RpcError as error:
+                if not self._stop.is_set():
+                    self._recover(error)
 
     def _listen(self) -> None:
         """One stream, from its handshake to its end."""

@@ -378,6 +378,7 @@ class Check {
     expect(again === sent, `${sent} events were not acknowledged, ${again} came again`);
     await this.books.end();
     this.books.start();
+    await waitFor('the handshake', () => this.books.now.streams > 0);
     say(
       'acknowledging',
       `the stream waited after ${sent} events (window ${WINDOW}); killed then and resumed ` +

@@ -49,10 +49,8 @@ const CHANNEL_OPTIONS: grpc.ChannelOptions = {
   // A connection whose other end has gone without a word is found out.
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,
-  // This program waits by itself before it connects again. The channel's own wait, of
-  // up to two minutes, would come on top of it.
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 2_000,
+  // The channels of a process share their connections unless they are told not to.
+  'grpc.use_local_subchannel_pool': 1,
 };
 
 // Waiting does not mend other statuses than these: the request, the role or the
@@ -126,7 +124,7 @@ export class Stats {
 /** Keeps a store in step with Concord until it is stopped. */
 export class Subscriber {
   readonly stats = new Stats();
-  private readonly client: ChangeServiceClient;
+  private client: ChangeServiceClient;
   private readonly metadata = new grpc.Metadata();
   private readonly stopping = new AbortController();
   private stream: grpc.ClientReadableStream<SubscribeResponse> | undefined;
@@ -139,8 +137,7 @@ export class Subscriber {
     private readonly settings: Settings,
     private readonly store: Store,
   ) {
-    const credentials = grpc.credentials.createInsecure();
-    this.client = new records.ChangeService(settings.records, credentials, CHANNEL_OPTIONS);
+    this.client = this.connect();
     this.metadata.set('x-concord-product', settings.product);
     this.metadata.set('x-concord-account', settings.account);
     if (settings.practice !== '') {
@@ -156,21 +153,27 @@ export class Subscriber {
 
   /** Listens until `stop`, or until it cannot go on by itself. */
   async run(): Promise<void> {
-    try {
-      while (!this.stopping.signal.aborted) {
-        try {
-          await this.listen();
-          // Ended by Concord, which wants it begun again.
-          await sleep(this.pause(), this.stopping.signal);
-        } catch (error) {
-          if (!this.stopping.signal.aborted) {
-            await this.recover(error);
-          }
+    while (!this.stopping.signal.aborted) {
+      try {
+        // A channel of its own for each stream: over the one before a new call would
+        // take a connection that is dead.
+        this.client = this.connect();
+        await this.listen();
+        // Ended by Concord, which wants it begun again.
+        await sleep(this.pause(), this.stopping.signal);
+      } catch (error) {
+        if (!this.stopping.signal.aborted) {
+          await this.recover(error);
         }
+      } finally {
+        this.client.close();
       }
-    } finally {
-      this.client.close();
     }
+  }
+
+  private connect(): ChangeServiceClient {
+    const credentials = grpc.credentials.createInsecure();
+    return new records.ChangeService(this.settings.records, credentials, CHANNEL_OPTIONS);
   }
 
   /** One stream, from its handshake to its end. */

@@ -72,10 +72,9 @@ impl Place {
     /// later one counts.
     pub(crate) fn is_beyond(&self, other: &Self) -> bool {
         match (&self.walk, &other.walk) {
-            (None, None) => self.position > other.position,
             (None, Some(_)) => self.position >= other.position,
-            (Some(_), None) => self.position > other.position,
             (Some(walk), Some(other_walk)) => (self.position, walk) > (other.position, other_walk),
+            (_, None) => self.position > other.position,
         }
     }
 }

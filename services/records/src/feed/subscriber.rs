@@ -273,7 +273,9 @@ impl Stream {
         (self.place, self.change, self.delivered) = (place, change, delivered);
         let progress = self.progress();
         if let Some(session) = &mut self.session {
-            positions.into_iter().for_each(|position| session.window.sent(position));
+            for position in positions {
+                session.window.sent(position);
+            }
             session.moved(progress);
         }
         Ok(sent)
@@ -388,3 +390,6 @@ async fn at(instant: Option<Instant>) {
 fn message(message: Message) -> SubscribeResponse {
     SubscribeResponse { message: Some(message) }
 }
+
+#[cfg(test)]
+mod tests;

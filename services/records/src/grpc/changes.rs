@@ -187,7 +187,7 @@ fn practices(wrong: &mut Violations, names: &[String]) -> Option<Vec<PracticeId>
     for (n, name) in names.iter().enumerate() {
         match name.parse() {
             Ok(practice) => practices.push(practice),
-            Err(text) => wrong.push(&format!("practices[{n}]"), ErrorReason::InvalidId, text),
+            Err(text) => wrong.push(format!("practices[{n}]"), ErrorReason::InvalidId, text),
         }
     }
     (practices.len() == names.len()).then_some(practices)

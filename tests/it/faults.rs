@@ -1,0 +1,227 @@
+//! What must not lose, double, reorder or hold up a change.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
+use shared::{
+    ids,
+    pb::records::{
+        Client, ClientFields, CreateClientRequest, GetClientRequest, UpdateClientRequest,
+    },
+    testing::{TestDb, storage_tests},
+    wire::Event,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::support::{
+    caller::{Caller, request_id},
+    feed::{Listening, connect_all, create_all, from_earliest, positions, references, server_with},
+    records::{company, create},
+    servers,
+};
+
+storage_tests! {
+    a_transaction_that_stays_open_holds_nobody_up,
+    what_is_undone_leaves_no_trace_and_no_hole,
+    sequencers_of_all_replicas_make_one_feed_of_each_product,
+}
+
+/// How long the slow writer holds its transaction open.
+const HELD: Duration = Duration::from_mins(1);
+
+async fn a_transaction_that_stays_open_holds_nobody_up(db: TestDb) {
+    if !db.is_postgres() {
+        // One writer at a time is the nature of that engine; the service's writes
+        // share it, and each is bounded.
+        return;
+    }
+    let server = server_with(&db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    let held = create(&manager, company("HELD", "Held Limited")).await;
+    let mut live = Listening::open(&books, from_earliest()).await;
+    live.take(1).await;
+    let (begun, ended) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+    let slow = tokio::spawn(slow_writer(db.database().await, held, begun.clone(), ended.clone()));
+    begun.cancelled().await;
+    create_all(&manager, references(100)).await;
+    let heard = live.take(100).await;
+    assert_eq!(positions(&heard), (2..=101).collect::<Vec<_>>());
+    assert!(!ended.load(Ordering::SeqCst), "they were heard while the transaction was open");
+    slow.await.unwrap();
+    let late = live.take(1).await.remove(0);
+    assert_eq!((late.position, late.record_version), (102, 2), "its own change comes last");
+}
+
+/// Writes a change by hand, as a replica would, and commits a long time after.
+async fn slow_writer(
+    db: shared::db::Database,
+    held: Client,
+    begun: CancellationToken,
+    ended: Arc<AtomicBool>,
+) {
+    let id = ids::parse(ids::IdKind::Client, &held.id).unwrap();
+    let written = db.write(move |tx| {
+        let (begun, ended) = (begun.clone(), Arc::clone(&ended));
+        async move {
+            let engine = tx.get_database_backend();
+            let change = ids::new_uuid();
+            let values = [id.into(), change.into()];
+            for sql in [
+                "SELECT id FROM client WHERE practice_id = 'p1' AND id = $1 AND $2 = $2 FOR UPDATE",
+                "INSERT INTO feed_change (id, practice_id, record_kind, record_id, record_version, \
+                 kind, changed_fields, companions, origin_product, origin_account, origin_user, \
+                 transaction_id, transaction_index, transaction_count, changed_at) \
+                 VALUES ($2, 'p1', 'CLIENT', $1, 2, 'UPDATED', '[]', '[]', 'manager', 'main', '', \
+                 $2, 0, 1, now())",
+                "INSERT INTO feed_pending (product, practice_id, seq, linked) \
+                 SELECT 'books', 'p1', seq, false FROM feed_change WHERE id = $2 AND $1 = $1",
+            ] {
+                let values = values.clone();
+                tx.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
+            }
+            begun.cancel();
+            tokio::time::sleep(HELD).await;
+            ended.store(true, Ordering::SeqCst);
+            Ok::<_, DbErr>(())
+        }
+    });
+    written.await.unwrap();
+}
+
+async fn what_is_undone_leaves_no_trace_and_no_hole(db: TestDb) {
+    let server = server_with(&db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    let mut live = Listening::open(&books, from_earliest()).await;
+    let mut tasks = Vec::new();
+    for n in 0..8 {
+        let manager = manager.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut made = Vec::new();
+            for m in 0..15 {
+                let request = company(&format!("R{n}-{m}"), "Acme Limited");
+                // Written, numbered, and undone.
+                let check = CreateClientRequest { validate_only: true, ..request.clone() };
+                manager.clients().create_client(check).await.unwrap();
+                let created = manager.clients().create_client(request).await.unwrap().into_inner();
+                made.extend(created.change_ids);
+                // Refused in the middle of its transaction.
+                let twice = company(&format!("R{n}-{m}"), "Acme Limited");
+                let refused = manager.clients().create_client(twice).await.unwrap_err();
+                assert_eq!(refused.code(), Code::AlreadyExists);
+            }
+            made
+        }));
+    }
+    let mut made = Vec::new();
+    for task in tasks {
+        made.extend(task.await.unwrap());
+    }
+    let heard = live.take(120).await;
+    assert_eq!(positions(&heard), (1..=120).collect::<Vec<_>>());
+    let mut told: Vec<String> = heard.into_iter().map(|event| event.change_id).collect();
+    (made.sort(), told.sort());
+    assert_eq!(told, made);
+}
+
+async fn sequencers_of_all_replicas_make_one_feed_of_each_product(db: TestDb) {
+    let mut replicas = vec![server_with(&db, &["manager", "books", "ap"]).await];
+    while db.is_postgres() && replicas.len() < 3 {
+        replicas.push(servers::records(db.settings()).await);
+    }
+    connect_all(&replicas[0], "p2", &["manager", "books"]).await;
+    let mut listeners = Vec::new();
+    for (n, product) in ["books", "ap"].into_iter().enumerate() {
+        let replica = &replicas[n % replicas.len()];
+        let caller = Caller::owner(replica.channel().await, "p1", product);
+        let caller = caller.without("x-concord-practice");
+        listeners.push(Listening::open(&caller, from_earliest()).await);
+    }
+    let mut writers = Vec::new();
+    for (n, practice) in ["p1", "p2", "p1", "p2", "p1", "p2"].into_iter().enumerate() {
+        let replica = &replicas[n % replicas.len()];
+        let manager = Caller::owner(replica.channel().await, practice, "manager");
+        writers.push(tokio::spawn(update_together(manager, n < 2)));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for (mut listener, practices) in listeners.into_iter().zip([2, 1]) {
+        let heard = listener.take(practices * (RECORDS + 3 * UPDATES)).await;
+        assert_eq!(positions(&heard), (1..=listener.last).collect::<Vec<_>>());
+        check_each_record(&heard);
+    }
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
+/// Clients of a practice that its writers change, and how often each does.
+const RECORDS: usize = 4;
+const UPDATES: usize = 20;
+
+/// Creates the clients, when it is the first of its practice, and changes them
+/// again and again while others do.
+async fn update_together(manager: Caller, is_first: bool) {
+    if is_first {
+        create_all(&manager, references(RECORDS)).await;
+    }
+    for n in 0..UPDATES {
+        update(&manager, &format!("ref:R{}", n % RECORDS)).await;
+    }
+}
+
+async fn update(manager: &Caller, name: &str) {
+    loop {
+        let get = GetClientRequest { client: name.to_owned() };
+        // The first writer of the practice has not made it yet.
+        let Ok(found) = manager.clients().get_client(get).await else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let found = found.into_inner().client.unwrap();
+        let phones = vec![format!("+44 20 7946 {:04}", digits_of(&request_id()))];
+        let request = UpdateClientRequest {
+            client: found.id,
+            fields: Some(ClientFields { phones, ..ClientFields::default() }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["phones".into()] }),
+            etag: found.etag,
+            request_id: request_id(),
+            ..Default::default()
+        };
+        match manager.clients().update_client(request).await {
+            Ok(_) => return,
+            Err(status) => assert_eq!(status.code(), Code::Aborted, "{status}"),
+        }
+    }
+}
+
+/// Four digits that differ from call to call.
+fn digits_of(request_id: &str) -> u32 {
+    request_id.bytes().rev().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte))
+        % 10_000
+}
+
+/// The versions of each record are told in their order, each once.
+fn check_each_record(events: &[Event]) {
+    let mut versions: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    let mut changes: HashMap<&str, i64> = HashMap::new();
+    for event in events {
+        versions.entry(&event.record_id).or_default().push(event.record_version);
+        let before = changes.insert(&event.change_id, event.position);
+        assert_eq!(before, None, "told twice: {}", event.change_id);
+    }
+    for (record, versions) in versions {
+        let expected: Vec<i64> = (1..=i64::try_from(versions.len()).unwrap()).collect();
+        assert_eq!(versions, expected, "{record}");
+    }
+}
