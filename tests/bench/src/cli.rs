@@ -40,13 +40,17 @@ impl Cli {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let (rounds, turn, warm_up, clients) =
-            if self.quick { (3, 1_000, 500, 200) } else { (5, 4_000, 1_000, 2_000) };
+        let (rounds, turn, warm_up, clients, imported) = if self.quick {
+            (3, 1_000, 500, 200, 20_000)
+        } else {
+            (5, 4_000, 1_000, 2_000, 100_000)
+        };
         Plan {
             rounds: self.rounds.unwrap_or(rounds),
             turn: Duration::from_millis(turn),
             warm_up: Duration::from_millis(warm_up),
             clients,
+            imported,
         }
     }
 }

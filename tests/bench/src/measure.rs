@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// How many clients a practice has at the beginning.
     pub(crate) clients: usize,
+    /// How many records are brought over beside what is measured.
+    pub(crate) imported: usize,
 }
 
 /// Latencies in microseconds, to three digits, of up to a minute.
@@ -146,7 +148,13 @@ mod tests {
             turns.borrow_mut().push(name);
             Ok(Sample { per_second: 1.0, latency: new_histogram()? })
         };
-        let plan = Plan { rounds: 3, turn: Duration::ZERO, warm_up: Duration::ZERO, clients: 0 };
+        let plan = Plan {
+            rounds: 3,
+            turn: Duration::ZERO,
+            warm_up: Duration::ZERO,
+            clients: 0,
+            imported: 0,
+        };
         let compared = alternate(&plan, "", async |_| take('f'), async |_| take('y')).await;
         assert_eq!(turns.into_inner(), "fyfyyffy");
         assert_eq!(compared.unwrap().ratio, Spread { median: 1.0, min: 1.0, max: 1.0 });

@@ -8,6 +8,56 @@ use crate::{
     measure::{Compared, Plan, Series},
 };
 
+/// What a row has shown.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Finding {
+    /// A figure beside its yardstick.
+    Ratio(Line),
+    /// How long something takes, which has no yardstick.
+    Time(Time),
+}
+
+impl Finding {
+    fn met(&self) -> bool {
+        match self {
+            Self::Ratio(line) => line.met(),
+            Self::Time(time) => time.p99_ms <= time.target_ms,
+        }
+    }
+}
+
+/// How long something takes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Time {
+    pub(crate) row: &'static str,
+    pub(crate) database: Engine,
+    /// What else was going on.
+    pub(crate) beside: String,
+    /// How many times were taken.
+    pub(crate) count: u64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+    /// What the 99th percentile is not to exceed.
+    pub(crate) target_ms: f64,
+}
+
+impl Time {
+    fn cells(&self) -> [String; 7] {
+        let met = if self.p99_ms <= self.target_ms { "met" } else { "not met" };
+        [
+            self.row.to_owned(),
+            self.database.to_string(),
+            self.beside.clone(),
+            self.count.to_string(),
+            format!("{:.1}, {:.1}", self.p50_ms, self.p99_ms),
+            format!("{:.1}", self.max_ms),
+            format!("p99 ≤ {}: {met}", self.target_ms),
+        ]
+    }
+}
+
 /// One line of the report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Line {
@@ -69,17 +119,36 @@ fn latency(series: &Series) -> String {
     format!("{:.2}, {:.2}", series.p50_ms, series.p99_ms)
 }
 
-/// A table: medians, with the least and the greatest in brackets.
-pub(crate) fn table(lines: &[Line]) -> String {
-    let mut rows = vec![HEADINGS.map(ToOwned::to_owned)];
-    rows.extend(lines.iter().map(Line::cells));
-    let mut widths = [3; HEADINGS.len()];
+const TIME_HEADINGS: [&str; 7] =
+    ["Row", "Database", "Beside it", "Changes", "p50, p99 ms", "Longest ms", "Target"];
+
+/// Tables: medians, with the least and the greatest in brackets; and times.
+pub(crate) fn table(findings: &[Finding]) -> String {
+    let (mut ratios, mut times) = (Vec::new(), Vec::new());
+    for finding in findings {
+        match finding {
+            Finding::Ratio(line) => ratios.push(line.cells()),
+            Finding::Time(time) => times.push(time.cells()),
+        }
+    }
+    let tables = [aligned(HEADINGS, ratios), aligned(TIME_HEADINGS, times)];
+    tables.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+/// A table whose columns are aligned; none without rows.
+fn aligned<const N: usize>(headings: [&str; N], lines: Vec<[String; N]>) -> Option<String> {
+    if lines.is_empty() {
+        return None;
+    }
+    let mut rows = vec![headings.map(ToOwned::to_owned)];
+    rows.extend(lines);
+    let mut widths = [3; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
-    let pad = |row: &[String; 11], fill: char| {
+    let pad = |row: &[String; N], fill: char| {
         let cells = row.iter().zip(widths).map(|(cell, width)| {
             let missing = width.saturating_sub(cell.chars().count());
             format!("{cell}{}", fill.to_string().repeat(missing))
@@ -87,12 +156,12 @@ pub(crate) fn table(lines: &[Line]) -> String {
         format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
     };
     let mut text: Vec<String> = rows.iter().map(|row| pad(row, ' ')).collect();
-    text.insert(1, pad(&[const { String::new() }; 11], '-'));
-    text.join("\n")
+    text.insert(1, pad(&[const { String::new() }; N], '-'));
+    Some(text.join("\n"))
 }
 
 /// All that is known, for a program.
-pub(crate) fn json(plan: &Plan, lines: &[Line]) -> anyhow::Result<String> {
+pub(crate) fn json(plan: &Plan, lines: &[Finding]) -> anyhow::Result<String> {
     let mut rows = Vec::with_capacity(lines.len());
     for line in lines {
         let mut row = serde_json::to_value(line)?;
@@ -111,10 +180,10 @@ mod tests {
     use super::*;
     use crate::measure::Spread;
 
-    fn line(ratio: f64) -> Line {
+    fn line(ratio: f64) -> Finding {
         let spread = |median| Spread { median, min: median - 0.1, max: median + 0.1 };
         let series = Series { per_second: spread(1_000.0), p50_ms: 1.5, p99_ms: 3.25 };
-        Line {
+        Finding::Ratio(Line {
             row: "get-client",
             database: Engine::Sqlite,
             in_flight: 16,
@@ -122,7 +191,7 @@ mod tests {
             yardstick_name: "echo",
             compared: Compared { figure: series.clone(), yardstick: series, ratio: spread(ratio) },
             target: 0.5,
-        }
+        })
     }
 
     #[test]
@@ -141,12 +210,30 @@ mod tests {
     }
 
     #[test]
+    fn times_have_a_table_of_their_own() {
+        let time = Time {
+            row: "hear",
+            database: Engine::Sqlite,
+            beside: "nothing".to_owned(),
+            count: 1_000,
+            p50_ms: 4.25,
+            p99_ms: 50.5,
+            max_ms: 60.0,
+            target_ms: 50.0,
+        };
+        let table = table(&[line(0.5), Finding::Time(time)]);
+        assert_eq!(table.split("\n\n").count(), 2);
+        assert!(table.contains("p99 ≤ 50: not met"), "{table}");
+    }
+
+    #[test]
     fn json_has_the_figures_flat() {
         let plan = crate::measure::Plan {
             rounds: 3,
             turn: std::time::Duration::from_secs(1),
             warm_up: std::time::Duration::ZERO,
             clients: 0,
+            imported: 0,
         };
         let report: serde_json::Value =
             serde_json::from_str(&json(&plan, &[line(0.6)]).unwrap()).unwrap();

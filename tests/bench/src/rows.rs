@@ -2,13 +2,14 @@
 
 mod create_client;
 mod get_client;
+mod hear;
 
 use clap::ValueEnum;
 
 use crate::{
     databases::{Databases, Engine},
     measure::Plan,
-    report::Line,
+    report::Finding,
 };
 
 /// A row of the table.
@@ -18,6 +19,9 @@ pub(crate) enum Row {
     GetClient,
     /// Creating a client, beside its statements alone
     CreateClient,
+    /// From the commit of a change to its subscriber, also while another practice
+    /// is brought over
+    Hear,
 }
 
 impl Row {
@@ -27,10 +31,15 @@ impl Row {
         plan: &Plan,
         databases: &Databases,
         engine: Engine,
-    ) -> anyhow::Result<Vec<Line>> {
-        match self {
-            Self::GetClient => get_client::measure(plan, databases, engine).await,
-            Self::CreateClient => create_client::measure(plan, databases, engine).await,
-        }
+    ) -> anyhow::Result<Vec<Finding>> {
+        let ratios = match self {
+            Self::GetClient => get_client::measure(plan, databases, engine).await?,
+            Self::CreateClient => create_client::measure(plan, databases, engine).await?,
+            Self::Hear => {
+                let times = hear::measure(plan, databases, engine).await?;
+                return Ok(times.into_iter().map(Finding::Time).collect());
+            }
+        };
+        Ok(ratios.into_iter().map(Finding::Ratio).collect())
     }
 }

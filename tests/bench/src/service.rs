@@ -21,13 +21,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// Who calls.
-const IDENTITY: [(&str, &str); 4] = [
-    (caller::PRACTICE_HEADER, "bench"),
-    (caller::PRODUCT_HEADER, "manager"),
-    (caller::USER_HEADER, "olivia"),
-    (caller::ROLES_HEADER, "owner"),
-];
+/// The practice whose records are measured.
+pub(crate) const PRACTICE: &str = "bench";
 
 /// The products that are switched on: the one that calls, and one that hears.
 const PRODUCTS: [&str; 2] = ["manager", "books"];
@@ -35,21 +30,44 @@ const PRODUCTS: [&str; 2] = ["manager", "books"];
 /// Over how many connections calls are spread.
 const CONNECTIONS: usize = 4;
 
-/// Puts the caller's identity on every call.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity;
+/// Who calls; put on every call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) practice: &'static str,
+    pub(crate) product: &'static str,
+    pub(crate) roles: &'static str,
+    /// The import that a call of the imports service is made for.
+    pub(crate) import: Option<&'static str>,
+}
+
+impl Identity {
+    /// An owner of a practice, in a product.
+    pub(crate) const fn owner(practice: &'static str, product: &'static str) -> Self {
+        Self { practice, product, roles: "owner", import: None }
+    }
+}
 
 impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        for (name, value) in IDENTITY {
+        let headers = [
+            (caller::PRACTICE_HEADER, self.practice),
+            (caller::PRODUCT_HEADER, self.product),
+            (caller::USER_HEADER, "olivia"),
+            (caller::ROLES_HEADER, self.roles),
+        ];
+        let import = self.import.map(|import| (caller::IMPORT_HEADER, import));
+        for (name, value) in headers.into_iter().chain(import) {
             request.metadata_mut().insert(name, MetadataValue::<Ascii>::from_static(value));
         }
         Ok(request)
     }
 }
 
+/// What calls are sent through.
+pub(crate) type Wire = InterceptedService<Channel, Identity>;
+
 /// What makes the calls of the measured RPCs.
-pub(crate) type Clients = ClientServiceClient<InterceptedService<Channel, Identity>>;
+pub(crate) type Clients = ClientServiceClient<Wire>;
 
 /// A running service.
 #[derive(Debug)]
@@ -68,19 +86,24 @@ impl Service {
         let (url, stop) = (format!("http://{}", service.address()), CancellationToken::new());
         let task = tokio::spawn(service.run_until(stop.clone()));
         let service = Self { url, stop, task };
-        service.connect_products().await?;
+        service.connect_products(PRACTICE).await?;
         Ok(service)
     }
 
-    async fn connect_products(&self) -> anyhow::Result<()> {
-        let channel = channel(&self.url).await?;
-        let wire = InterceptedService::new(channel, Identity);
+    /// Switches the products on for a practice.
+    pub(crate) async fn connect_products(&self, practice: &'static str) -> anyhow::Result<()> {
+        let wire = self.wire(Identity::owner(practice, "manager")).await?;
         let mut connections = ConnectionServiceClient::new(wire);
         for product in PRODUCTS {
             let request = ConnectProductRequest { product: product.to_owned() };
             connections.connect_product(request).await?;
         }
         Ok(())
+    }
+
+    /// A connection to it.
+    pub(crate) async fn wire(&self, identity: Identity) -> anyhow::Result<Wire> {
+        Ok(InterceptedService::new(channel(&self.url).await?, identity))
     }
 
     /// Connections to it.
@@ -99,7 +122,8 @@ impl Service {
 pub(crate) async fn clients(url: &str) -> anyhow::Result<Vec<Clients>> {
     let mut clients = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        let wire = InterceptedService::new(channel(url).await?, Identity);
+        let identity = Identity::owner(PRACTICE, "manager");
+        let wire = InterceptedService::new(channel(url).await?, identity);
         clients.push(ClientServiceClient::new(wire));
     }
     Ok(clients)

@@ -40,7 +40,7 @@ use crate::{
         place::{Place, Walk},
     },
     error::RecordError,
-    store::feed::FeedEnds,
+    store::feed::{FeedEnds, Spot, standing},
 };
 
 /// A stream that has nothing to say says so this often.
@@ -195,9 +195,21 @@ impl Stream {
         while self.room() == 0 {
             tokio::select! {
                 () = news(&mut self.session) => self.look().await?,
-                _ = self.heartbeat.tick() => self.beat(true).await?,
+                _ = self.heartbeat.tick() => {
+                    self.see_ends().await?;
+                    self.beat(true).await?;
+                }
                 () = self.out.closed() => return Err(End::Gone),
             }
+        }
+        Ok(())
+    }
+
+    /// Looks how far the feed has come, while nothing is read from it.
+    async fn see_ends(&mut self) -> Result<(), RecordError> {
+        let (db, product) = (self.feed.db().reader(), &self.listener.product);
+        if let Some(standing) = standing(db, product, Spot::Newest).await? {
+            self.ends = standing.ends;
         }
         Ok(())
     }
