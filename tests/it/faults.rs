@@ -32,6 +32,7 @@ storage_tests! {
     a_transaction_that_stays_open_holds_nobody_up,
     what_is_undone_leaves_no_trace_and_no_hole,
     sequencers_of_all_replicas_make_one_feed_of_each_product,
+    a_product_that_connects_waits_for_changes_that_are_not_told_to_it,
 }
 
 /// How long the slow writer holds its transaction open.
@@ -129,7 +130,8 @@ async fn what_is_undone_leaves_no_trace_and_no_hole(db: TestDb) {
     let heard = live.take(120).await;
     assert_eq!(positions(&heard), (1..=120).collect::<Vec<_>>());
     let mut told: Vec<String> = heard.into_iter().map(|event| event.change_id).collect();
-    (made.sort(), told.sort());
+    made.sort();
+    told.sort();
     assert_eq!(told, made);
 }
 
@@ -224,4 +226,47 @@ fn check_each_record(events: &[Event]) {
         let expected: Vec<i64> = (1..=i64::try_from(versions.len()).unwrap()).collect();
         assert_eq!(versions, expected, "{record}");
     }
+}
+
+async fn a_product_that_connects_waits_for_changes_that_are_not_told_to_it(db: TestDb) {
+    if !db.is_postgres() {
+        // Transactions take turns: a change began before, and has ended, or after.
+        return;
+    }
+    let server = server_with(&db, &["manager"]).await;
+    let owner = Caller::owner(server.channel().await, "p1", "manager");
+    let (begun, end) = (CancellationToken::new(), CancellationToken::new());
+    let writer = {
+        let (db, begun, end) = (db.database().await, begun.clone(), end.clone());
+        tokio::spawn(async move {
+            let written = db.write(move |tx| {
+                let (begun, end) = (begun.clone(), end.clone());
+                async move {
+                    // As every change does: who is connected?
+                    let look = "SELECT product FROM connection WHERE practice_id = 'p1'";
+                    let look = Statement::from_string(tx.get_database_backend(), look);
+                    tx.query_all_raw(look).await?;
+                    begun.cancel();
+                    end.cancelled().await;
+                    Ok::<_, DbErr>(())
+                }
+            });
+            written.await.unwrap();
+        })
+    };
+    begun.cancelled().await;
+    let request = shared::pb::records::ConnectProductRequest { product: "books".into() };
+    let mut connecting = tokio::spawn({
+        let owner = owner.clone();
+        async move { owner.connections().connect_product(request).await }
+    });
+    let early = tokio::time::timeout(Duration::from_secs(2), &mut connecting).await;
+    assert!(early.is_err(), "answered while a change was under way that it is not told of");
+    // Other changes go on meanwhile, and are told to it.
+    create_all(&owner, references(3)).await;
+    end.cancel();
+    connecting.await.unwrap().unwrap();
+    writer.await.unwrap();
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    assert_eq!(Listening::open(&books, from_earliest()).await.take(3).await.len(), 3);
 }

@@ -1,6 +1,14 @@
 //! Connections: products are switched on.
 
-use shared::caller::{Caller, Product};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use shared::{
+    caller::{Caller, Product},
+    status::Refusal,
+};
 
 use super::Records;
 use crate::{
@@ -10,6 +18,12 @@ use crate::{
         links,
     },
 };
+
+/// How long a product that is connected waits for changes that began before.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often it looks whether they have ended.
+const LOOK: Duration = Duration::from_millis(10);
 
 impl Records {
     /// Switches `product` on for the caller's practice.
@@ -22,7 +36,28 @@ impl Records {
             let Caller { practice, user, .. } = &script.caller;
             connections::connect(script.db(), practice, &product, user, script.at.now).await
         });
-        write.await
+        let connection = write.await?;
+        self.wait_for_earlier_changes().await?;
+        Ok(connection)
+    }
+
+    /// Waits for the changes that began before a product was connected, and are not
+    /// told to it: the snapshot that it takes after the answer holds them.
+    async fn wait_for_earlier_changes(&self) -> Result<(), RecordError> {
+        let db = self.db.reader();
+        let mut earlier: HashSet<String> = connections::open_looks(db).await?.into_iter().collect();
+        let late = Instant::now() + PATIENCE;
+        while !earlier.is_empty() {
+            if Instant::now() >= late {
+                let message = "changes that began before are still under way; the product is \
+                               connected: send the call again before it takes a snapshot";
+                return Err(Refusal::unavailable(message).into());
+            }
+            tokio::time::sleep(LOOK).await;
+            let open: HashSet<String> = connections::open_looks(db).await?.into_iter().collect();
+            earlier.retain(|look| open.contains(look));
+        }
+        Ok(())
     }
 
     /// Switches `product` off; how many of its links stay.

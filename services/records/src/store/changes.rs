@@ -4,7 +4,8 @@
 //! The order of `seq` is that of the feed. A transaction takes its numbers after
 //! it has locked the records it changes, so two changes of one record have them
 //! in the order of their commits; whoever sees the later one sees the earlier
-//! one too. No position is given here, and nobody is notified: that is the work
+//! one too. A transaction that appends more than once appends the changes of a
+//! record in the order of its versions. No position is given here, and nobody is notified: that is the work
 //! of the sequencer, after the commit.
 
 use std::collections::{HashMap, HashSet};

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    sea_query::OnConflict,
+    ConnectionTrait, DbBackend, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, Statement, sea_query::OnConflict,
 };
 use shared::{
     caller::{PracticeId, Product},
@@ -86,6 +86,21 @@ pub(crate) async fn connect(
     let key = (row.practice_id.clone(), row.product.clone());
     let row = connection::Entity::find_by_id(key).one(db).await?;
     row.map(Into::into).ok_or(RecordError::Raced)
+}
+
+/// The transactions that have looked who is connected, and go on: what they change
+/// is told to those whom they found. None on SQLite, where they take turns.
+pub(crate) async fn open_looks(db: &impl ConnectionTrait) -> Result<Vec<String>, RecordError> {
+    if db.get_database_backend() != DbBackend::Postgres {
+        return Ok(Vec::new());
+    }
+    // Whoever reads a table holds a lock of it until its transaction ends.
+    let sql = "SELECT l.virtualtransaction AS look FROM pg_locks l \
+               JOIN pg_database d ON d.oid = l.database \
+               WHERE l.locktype = 'relation' AND l.relation = 'connection'::regclass \
+                 AND d.datname = current_database() AND l.pid <> pg_backend_pid()";
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    Ok(rows.iter().map(|row| row.try_get("", "look")).collect::<Result<_, _>>()?)
 }
 
 /// Switches the product off; its links stay.

@@ -197,8 +197,7 @@ async fn import(wire: crate::service::Wire, records: usize) -> anyhow::Result<()
         let first = chunk * CHUNK;
         let last = records.min(first + CHUNK);
         let records = (first..last).map(record).collect();
-        let request = ApplyChunkRequest { records, ..ApplyChunkRequest::default() };
-        ingest.apply_chunk(request).await?;
+        ingest.apply_chunk(ApplyChunkRequest { records }).await?;
     }
     Ok(())
 }

@@ -6,6 +6,10 @@ use uuid::Uuid;
 
 use crate::error::RecordError;
 
+/// The advisory lock that purges of PostgreSQL take turns at; any number that is
+/// nobody else's.
+const PURGE_LOCK: i64 = 0x636f_6e63_6f72_6401;
+
 /// Positions that one transaction removes at most.
 pub(crate) const BATCH: i64 = 2_000;
 
@@ -36,8 +40,7 @@ pub(crate) async fn has_old(
 ///
 /// The floor is raised in the same transaction: who reads sees both or neither.
 /// Abandoned subscriptions do not hold it back. Purges of several replicas take
-/// turns at the first product's row, or two of them could each leave a change to
-/// the other.
+/// turns, or two of them could each leave a change to the other.
 pub(crate) async fn purge(
     db: &impl ConnectionTrait,
     product: &str,
@@ -48,8 +51,8 @@ pub(crate) async fn purge(
         Statement::from_sql_and_values(engine, sql, values)
     };
     if engine == sea_orm::DbBackend::Postgres {
-        let first = "SELECT 1 FROM feed_product ORDER BY product LIMIT 1 FOR UPDATE";
-        db.query_one_raw(run(first, Vec::new())).await?;
+        let turn = "SELECT pg_advisory_xact_lock($1)";
+        db.query_one_raw(run(turn, vec![PURGE_LOCK.into()])).await?;
         let own = "SELECT 1 FROM feed_product WHERE product = $1 FOR UPDATE";
         db.query_one_raw(run(own, vec![product.into()])).await?;
     }
