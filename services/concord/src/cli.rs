@@ -1,5 +1,7 @@
 //! The command line: commands, options, and the variables that set them.
 
+mod watch;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
@@ -10,6 +12,8 @@ use shared::{
     caller::{Account, PracticeId, Product},
     telemetry::LogFormat,
 };
+
+pub(crate) use watch::{Echo, Kind, Start, WatchOptions};
 
 /// One client record for every product of an accountancy practice.
 #[derive(Debug, Parser)]
@@ -32,6 +36,11 @@ pub(crate) enum Command {
     Import(ImportOptions),
     /// Listen to the changes that a product is told of
     Watch(WatchOptions),
+    /// List the places that the server keeps for products, and how far behind
+    /// they are
+    Subscriptions(SubscriptionsOptions),
+    /// Show where a change is on its way to every product
+    Trace(TraceOptions),
     /// Find clients and persons by name, reference or identifier
     Find(FindOptions),
     /// Show all about one client or person: history, contacts, links, changes
@@ -217,64 +226,6 @@ pub(crate) struct ImportOptions {
     pub(crate) call: CallOptions,
 }
 
-/// Where to begin listening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Start {
-    /// With the oldest change that is kept
-    Earliest,
-    /// With the next change
-    Now,
-}
-
-/// What to do with the changes that the listening product made itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Echo {
-    /// Leave them out
-    Suppress,
-    /// Show them without their records
-    Mark,
-    /// Show them as all others
-    Include,
-}
-
-/// A kind of record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Businesses and individuals
-    Client,
-    /// Human beings
-    Person,
-    /// The places of persons at clients
-    Contact,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct WatchOptions {
-    /// Where to begin
-    #[arg(long, value_name = "WHERE", default_value = "now")]
-    pub(crate) from: Start,
-    /// Go on after this cursor, which an earlier watch printed
-    #[arg(long, value_name = "CURSOR", conflicts_with = "from")]
-    pub(crate) cursor: Option<String>,
-    /// What to do with the product's own changes
-    #[arg(long, value_name = "WHAT", default_value = "suppress")]
-    pub(crate) echo: Echo,
-    /// Only these kinds of record
-    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
-    pub(crate) kinds: Vec<Kind>,
-    /// Only records that the product is linked to
-    #[arg(long)]
-    pub(crate) linked_only: bool,
-    /// End after this many changes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) count: Option<u64>,
-    /// End when nothing has come for so long
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) until_idle: Option<u64>,
-    #[command(flatten)]
-    pub(crate) call: CallOptions,
-}
-
 /// A kind of record that can be found by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NamedKind {
@@ -316,6 +267,29 @@ pub(crate) struct ShowOptions {
     /// product's own id
     #[arg(value_name = "RECORD")]
     pub(crate) record: String,
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SubscriptionsOptions {
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TraceOptions {
+    /// The change, `chg_…`; or a client, person or contact whose last changes are
+    /// traced: an id, or an alias such as `ref:` and the client reference
+    #[arg(value_name = "CHANGE|RECORD")]
+    pub(crate) what: String,
+    /// Trace so many of a record's last changes, up to 20; only the last one when
+    /// nothing is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=20))]
+    pub(crate) max: Option<i32>,
+    /// Only on the way to this product
+    #[arg(long, value_name = "PRODUCT")]
+    pub(crate) to: Option<Product>,
     #[command(flatten)]
     pub(crate) call: CallOptions,
 }

@@ -6,6 +6,8 @@ mod find;
 mod import;
 mod serve;
 mod show;
+mod subscriptions;
+mod trace;
 mod watch;
 
 use crate::cli::Command;
@@ -18,6 +20,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Connect(options) => connect::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Watch(options) => watch::run(options).await,
+        Command::Subscriptions(options) => subscriptions::run(options).await,
+        Command::Trace(options) => trace::run(options).await,
         Command::Find(options) => find::run(options).await,
         Command::Show(options) => show::run(options).await,
     }

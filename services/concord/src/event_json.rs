@@ -1,4 +1,5 @@
-//! A change as a JSON object, with its records decoded.
+//! A change, or a record of a snapshot, as a JSON object, with its records
+//! decoded.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use prost::Message as _;
@@ -9,7 +10,7 @@ use shared::{
         Address, ChangeKind, Client, ClientIdentifiers, Contact, ContactRole, Entry, Origin,
         Person, PersonName, RecordKind, entry,
     },
-    wire::Event,
+    wire::{Event, SnapshotRecord},
 };
 
 use crate::event_text;
@@ -46,6 +47,25 @@ pub(crate) fn event(event: &Event) -> Result<Value, prost::DecodeError> {
     }))
 }
 
+/// All of a record of a snapshot, in the names of the protocol and of events.
+pub(crate) fn record(record: &SnapshotRecord) -> Result<Value, prost::DecodeError> {
+    let client = record.client.clone().map(Client::decode).transpose()?;
+    let person = record.person.clone().map(Person::decode).transpose()?;
+    let contact = record.contact.clone().map(Contact::decode).transpose()?;
+    Ok(json!({
+        "practice": record.practice_id,
+        "record_kind": name::<RecordKind>(record.record_kind),
+        "record_id": record.record_id,
+        "record_version": record.record_version,
+        "linked": record.linked,
+        "name": event_text::record_name(client.as_ref(), person.as_ref()),
+        "client_reference": client.as_ref().map(|client| client.client_reference.as_str()),
+        "client": client.as_ref().map(client_json),
+        "person": person.as_ref().map(person_json),
+        "contact": contact.as_ref().map(contact_json),
+    }))
+}
+
 /// An instant, as `2026-03-01T09:30:00.123456Z`.
 pub(crate) fn time(time: &Timestamp) -> String {
     let nanos = u32::try_from(time.nanos).unwrap_or_default();
@@ -78,11 +98,15 @@ protocol_name! {
     RecordKind, "RECORD_KIND_";
     shared::pb::records::AddressType, "ADDRESS_TYPE_";
     shared::pb::records::ClientType, "CLIENT_TYPE_";
+    shared::pb::records::Delivery, "DELIVERY_";
+    shared::pb::records::EchoMode, "ECHO_MODE_";
     shared::pb::records::EntryStatus, "ENTRY_STATUS_";
+    shared::pb::records::FeedPlace, "FEED_PLACE_";
     shared::pb::records::Jurisdiction, "JURISDICTION_";
     shared::pb::records::RecordState, "RECORD_STATE_";
     shared::pb::records::Role, "ROLE_";
     shared::pb::records::SearchMatch, "SEARCH_MATCH_";
+    shared::pb::records::SubscriptionState, "SUBSCRIPTION_STATE_";
     shared::pb::records::Timeline, "TIMELINE_";
 }
 

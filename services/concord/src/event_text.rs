@@ -1,12 +1,12 @@
-//! A change as one line for people.
+//! A change, or a record of a snapshot, as one line for people.
 
 use prost::Message as _;
 use shared::{
-    pb::records::{ChangeKind, Client, Contact, Person, PersonName, RecordKind, Role},
-    wire::Event,
+    pb::records::{ChangeKind, Client, Contact, Origin, Person, PersonName, RecordKind, Role},
+    wire::{Event, SnapshotRecord},
 };
 
-use crate::event_json::{name, time};
+use crate::event_json::{ProtocolName, name, time};
 
 /// Position, time, what happened, to what, and by whom.
 pub(crate) fn line(event: &Event) -> Result<String, prost::DecodeError> {
@@ -22,9 +22,50 @@ pub(crate) fn line(event: &Event) -> Result<String, prost::DecodeError> {
         "{:>8}  {}  {:<12}{:<8}  {named}{about}, by {by}",
         event.position,
         event.change_time.as_ref().map(seconds).unwrap_or_default(),
-        name::<ChangeKind>(event.kind).replace('_', " "),
-        name::<RecordKind>(event.record_kind),
+        words::<ChangeKind>(event.kind),
+        words::<RecordKind>(event.record_kind),
     ))
+}
+
+/// A record of a snapshot, in the columns of a change: the time is that of its
+/// last change.
+pub(crate) fn record_line(record: &SnapshotRecord) -> Result<String, prost::DecodeError> {
+    let client = record.client.clone().map(Client::decode).transpose()?;
+    let person = record.person.clone().map(Person::decode).transpose()?;
+    let contact = record.contact.clone().map(Contact::decode).transpose()?;
+    let named =
+        record_name(client.as_ref(), person.as_ref()).unwrap_or_else(|| record.record_id.clone());
+    // The person may be there beside the other two.
+    let changed = contact.as_ref().and_then(|contact| contact.update_time.as_ref());
+    let changed = changed.or_else(|| client.as_ref()?.update_time.as_ref());
+    let changed = changed.or_else(|| person.as_ref()?.update_time.as_ref());
+    Ok(format!(
+        "{:>8}  {:<20}  {:<12}{:<8}  {named}{}, version {}",
+        "–",
+        changed.map(seconds).unwrap_or_default(),
+        "snapshot",
+        words::<RecordKind>(record.record_kind),
+        about(client.as_ref(), contact.as_slice()),
+        record.record_version,
+    ))
+}
+
+/// The name of a value in words, `private limited company`.
+pub(crate) fn words<T: ProtocolName>(value: i32) -> String {
+    name::<T>(value).replace('_', " ")
+}
+
+/// The product and its account, the user and the import, as far as there are any.
+pub(crate) fn made_by(origin: &Origin) -> String {
+    let Origin { product, account, user, import_id } = origin;
+    format!("{product}/{account}{}", by(user, import_id))
+}
+
+/// The user and the import, as far as there are any.
+pub(crate) fn by(user: &str, import_id: &str) -> String {
+    let user = if user.is_empty() { String::new() } else { format!(", by {user}") };
+    let import = if import_id.is_empty() { String::new() } else { format!(", in {import_id}") };
+    format!("{user}{import}")
 }
 
 /// What people call the record: of an individual client the person's name.
@@ -49,7 +90,7 @@ fn about(client: Option<&Client>, contacts: &[Contact]) -> String {
     let mut roles: Vec<_> = contacts
         .iter()
         .flat_map(|contact| &contact.roles)
-        .map(|role| name::<Role>(role.role).replace('_', " "))
+        .map(|role| words::<Role>(role.role))
         .collect();
     roles.dedup();
     if roles.is_empty() { String::new() } else { format!(" ({})", roles.join(", ")) }
@@ -65,7 +106,7 @@ pub(crate) fn seconds(instant: &prost_types::Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use prost_types::Timestamp;
-    use shared::pb::records::Origin;
+    use shared::pb::records::ContactRole;
 
     use super::*;
 
@@ -88,6 +129,24 @@ mod tests {
         assert_eq!(
             line(&event).unwrap(),
             "      12  1970-01-01 00:01:01Z  created     client    Acme Limited (ACME01), by manager"
+        );
+    }
+
+    #[test]
+    fn a_record_of_a_snapshot_stands_in_the_columns_of_a_change() {
+        let role = ContactRole { role: Role::Director.into(), ..ContactRole::default() };
+        let update_time = Some(Timestamp { seconds: 61, nanos: 0 });
+        let contact = Contact { roles: vec![role], update_time, ..Contact::default() };
+        let record = SnapshotRecord {
+            record_kind: RecordKind::Contact.into(),
+            record_id: "con_1".to_owned(),
+            record_version: 3,
+            contact: Some(contact.encode_to_vec().into()),
+            ..SnapshotRecord::default()
+        };
+        assert_eq!(
+            record_line(&record).unwrap(),
+            "       –  1970-01-01 00:01:01Z  snapshot    contact   con_1 (director), version 3"
         );
     }
 

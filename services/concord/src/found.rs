@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 use shared::pb::records::{RecordKind, RecordState, SearchMatch, SearchResult};
 
-use crate::event_json::name;
+use crate::{event_json::name, table::Table};
 
 const HEADINGS: [&str; 5] = ["kind", "name", "reference", "id", "what matched"];
 
@@ -46,21 +46,7 @@ impl Found {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<_> =
-            [HEADINGS.map(str::to_owned)].into_iter().chain(self.results.iter().map(row)).collect();
-        let mut widths = [0; HEADINGS.len()];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        for (place, row) in rows.iter().enumerate() {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-            let line = cells.collect::<Vec<_>>().join("  ");
-            f.write_str(if place == 0 { "" } else { "\n" })?;
-            f.write_str(line.trim_end())?;
-        }
-        Ok(())
+        Table::new(HEADINGS, self.results.iter().map(row)).fmt(f)
     }
 }
 

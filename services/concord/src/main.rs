@@ -2,14 +2,16 @@
 //!
 //! The program serves both services, shows them at work, and calls them: it
 //! connects products, brings a practice over from CSV files, listens to the feed
-//! of changes, finds records, and shows all about one.
+//! of changes, says who is behind and where a change is on its way, finds
+//! records, and shows all about one.
 //!
 //! - What there is to do: [`cli`], and one module for each of the [`commands`].
 //! - Reading and packing CSV files: [`csv_source`], [`batches`].
 //! - Talking to the services: [`client`], [`retry`], [`refused`], [`transfer`]
 //!   (an import), [`failures`], [`feed`] (the changes).
 //! - Talking to people: [`output`], [`progress`], [`report`], [`event_text`],
-//!   [`event_json`], [`found`] (a search), [`record_page`] (one record).
+//!   [`event_json`], [`found`] (a search), [`record_page`] (one record), [`lag`]
+//!   (subscriptions), [`trace_page`] (the way of a change), [`table`].
 //! - Running the services in this process: [`pair`], [`stop`].
 
 mod batches;
@@ -22,6 +24,7 @@ mod event_text;
 mod failures;
 mod feed;
 mod found;
+mod lag;
 mod output;
 mod pair;
 mod progress;
@@ -30,6 +33,8 @@ mod refused;
 mod report;
 mod retry;
 mod stop;
+mod table;
+mod trace_page;
 mod transfer;
 
 use std::{io, process::ExitCode};

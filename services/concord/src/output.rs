@@ -11,6 +11,11 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
+/// Sees to it that the answer has left the program as far as it goes.
+pub(crate) fn flush() -> io::Result<()> {
+    io::stdout().lock().flush()
+}
+
 /// Writes a remark. One that cannot be written is not worth failing for.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -8,13 +8,13 @@ use std::{
 use serde_json::{Value, json};
 use shared::pb::records::{
     Address, AddressType, AuditEntry, ChangeKind, Client, ClientType, Contact, ContactRole,
-    ContactWithPerson, Entry, EntryStatus, GetRecordSummaryResponse, Jurisdiction, Link, Origin,
-    Person, RecordKind, RecordState, Role, Timeline, entry,
+    ContactWithPerson, Entry, EntryStatus, GetRecordSummaryResponse, Jurisdiction, Link, Person,
+    RecordKind, RecordState, Role, Timeline, entry,
 };
 
 use crate::{
     event_json::{client_json, contact_json, name, origin, person_json, time},
-    event_text::{full_name, record_name, seconds},
+    event_text::{by, full_name, made_by, record_name, seconds, words},
 };
 
 /// A client or a person, with what belongs to it.
@@ -68,8 +68,7 @@ impl RecordPage {
     fn change_line(&self, change: &AuditEntry) -> String {
         let when = change.time.as_ref().map(seconds).unwrap_or_default();
         let kind = words::<ChangeKind>(change.kind);
-        let Origin { product, account, user, import_id } =
-            change.origin.clone().unwrap_or_default();
+        let by = change.origin.as_ref().map(made_by).unwrap_or_default();
         let what = match self.changed(change).as_str() {
             "" => String::new(),
             what => format!(" ({what})"),
@@ -78,7 +77,7 @@ impl RecordPage {
             "" => String::new(),
             reason => format!(": {reason}"),
         };
-        format!("{when}  {kind}{what}, {product}/{account}{}{reason}", by(&user, &import_id))
+        format!("{when}  {kind}{what}, {by}{reason}")
     }
 
     /// The timeline, as long as the entry is there; else the fields.
@@ -249,18 +248,6 @@ fn link_line(link: &Link) -> String {
     let when = link.link_time.as_ref().map(seconds).unwrap_or_default();
     let by = by(linked_by, import_id);
     format!("{product}/{account} as {external_id}, since {when}{by}")
-}
-
-/// The user and the import, as far as there are any.
-fn by(user: &str, import_id: &str) -> String {
-    let user = if user.is_empty() { String::new() } else { format!(", by {user}") };
-    let import = if import_id.is_empty() { String::new() } else { format!(", in {import_id}") };
-    format!("{user}{import}")
-}
-
-/// The name of a value in words, `private limited company`.
-fn words<T: crate::event_json::ProtocolName>(value: i32) -> String {
-    name::<T>(value).replace('_', " ")
 }
 
 fn link_json(link: &Link) -> Value {

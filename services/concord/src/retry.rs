@@ -2,6 +2,7 @@
 
 use std::{error::Error as _, time::Duration};
 
+use shared::{pb::records::ErrorReason, rules::reason_code};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -59,12 +60,20 @@ impl Patience {
 /// Whether the same call may succeed a little later.
 pub(crate) fn can_be_sent_again(status: &Status) -> bool {
     match status.code() {
+        // By design, or two readers of one subscription would take it from each
+        // other for ever.
+        Code::Aborted if has_reason(status, ErrorReason::SubscriptionTakenOver) => false,
         Code::Unavailable | Code::Aborted | Code::Cancelled => true,
         Code::ResourceExhausted => asked_delay(status).is_some(),
         // A status that was made here, out of a broken connection: those from a
         // service have no source.
         _ => status.source().is_some(),
     }
+}
+
+/// Whether the service gave this reason.
+pub(crate) fn has_reason(status: &Status, reason: ErrorReason) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == reason_code(reason))
 }
 
 fn asked_delay(status: &Status) -> Option<Duration> {
@@ -97,6 +106,7 @@ pub(crate) async fn until_answered<T>(
 
 #[cfg(test)]
 mod tests {
+    use shared::status::Refusal;
     use tonic_types::ErrorDetails;
 
     use super::*;
@@ -112,6 +122,13 @@ mod tests {
         for status in [Status::invalid_argument(""), Status::internal(""), exhausted(None)] {
             assert!(!can_be_sent_again(&status), "{status:?}");
         }
+    }
+
+    #[test]
+    fn a_stream_that_was_taken_over_is_not_taken_back() {
+        let aborted = |reason| Status::from(Refusal::new(Code::Aborted, reason, "aborted"));
+        assert!(can_be_sent_again(&aborted(ErrorReason::Conflict)));
+        assert!(!can_be_sent_again(&aborted(ErrorReason::SubscriptionTakenOver)));
     }
 
     #[test]

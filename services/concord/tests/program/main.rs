@@ -9,3 +9,4 @@ mod finding;
 mod lifecycle;
 mod practice;
 mod running;
+mod subscriptions;

@@ -172,10 +172,24 @@ impl Background {
         terminate(&self.process);
     }
 
+    /// Kills it, and says what it has said.
+    pub(crate) fn kill(mut self) -> Said {
+        self.process.kill().unwrap();
+        self.end()
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) fn end(mut self) -> Said {
         let status = wait(&mut self.process);
         Said { status, out: self.said("out"), err: self.said("err") }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // A watch of a test that has failed would go on for ever.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

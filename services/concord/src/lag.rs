@@ -1,0 +1,184 @@
+//! Who is behind, and how far: as a table for people, as an object for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use shared::pb::records::{EchoMode, RecordKind, Subscription, SubscriptionState};
+
+use crate::{
+    event_json::{name, time},
+    event_text::{seconds, words},
+    table::Table,
+};
+
+const HEADINGS: [&str; 10] = [
+    "product",
+    "practice",
+    "account",
+    "name",
+    "state",
+    "#acknowledged",
+    "#newest",
+    "#changes behind",
+    "#oldest waits for",
+    "expires",
+];
+
+/// Stands for what there is none of.
+const NONE: &str = "–";
+
+/// Subscriptions with their lag.
+#[derive(Debug)]
+pub(crate) struct Subscriptions(pub(crate) Vec<Subscription>);
+
+impl Subscriptions {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        json!({ "subscriptions": self.0.iter().map(subscription_json).collect::<Vec<_>>() })
+    }
+}
+
+impl fmt::Display for Subscriptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Table::new(HEADINGS, self.0.iter().map(row)).fmt(f)
+    }
+}
+
+fn row(subscription: &Subscription) -> [String; HEADINGS.len()] {
+    let practice = match subscription.practice_id.as_str() {
+        "" => "all",
+        practice => practice,
+    };
+    [
+        subscription.product.clone(),
+        practice.to_owned(),
+        subscription.account.clone(),
+        subscription.name.clone(),
+        state(subscription),
+        subscription.acknowledged_position.to_string(),
+        subscription.head_position.to_string(),
+        changes_behind(subscription),
+        waiting_for(subscription),
+        subscription.expire_time.as_ref().map_or_else(|| NONE.to_owned(), seconds),
+    ]
+}
+
+fn state(subscription: &Subscription) -> String {
+    let state = words::<SubscriptionState>(subscription.state);
+    if subscription.in_snapshot { format!("{state}, in a snapshot") } else { state }
+}
+
+fn changes_behind(subscription: &Subscription) -> String {
+    let more = if subscription.lag_changes_cut { "+" } else { "" };
+    format!("{}{more}", subscription.lag_changes)
+}
+
+fn waiting_for(subscription: &Subscription) -> String {
+    if subscription.lag_changes == 0 { NONE.to_owned() } else { span(subscription.lag_seconds) }
+}
+
+/// A time in its two largest units, `2 m 10 s`.
+fn span(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    let (large, small) = if days > 0 {
+        (format!("{days} d"), format!("{} h", hours % 24))
+    } else if hours > 0 {
+        (format!("{hours} h"), format!("{} m", minutes % 60))
+    } else if minutes > 0 {
+        (format!("{minutes} m"), format!("{} s", seconds % 60))
+    } else {
+        return format!("{seconds} s");
+    };
+    format!("{large} {small}")
+}
+
+fn subscription_json(subscription: &Subscription) -> Value {
+    let kinds = subscription.record_kinds.iter();
+    json!({
+        "name": subscription.name,
+        "product": subscription.product,
+        "account": subscription.account,
+        "practice": subscription.practice_id,
+        "state": name::<SubscriptionState>(subscription.state),
+        "echo_mode": name::<EchoMode>(subscription.echo_mode),
+        "record_kinds": kinds.map(|kind| name::<RecordKind>(*kind)).collect::<Vec<_>>(),
+        "linked_only": subscription.linked_only,
+        "practices": subscription.practices,
+        "acknowledged_position": subscription.acknowledged_position,
+        "acknowledged_cursor": subscription.acknowledged_cursor,
+        "acknowledge_time": subscription.acknowledge_time.as_ref().map(time),
+        "delivered_position": subscription.delivered_position,
+        "head_position": subscription.head_position,
+        "lag_changes": subscription.lag_changes,
+        "lag_changes_cut": subscription.lag_changes_cut,
+        "lag_seconds": subscription.lag_seconds,
+        "in_snapshot": subscription.in_snapshot,
+        "create_time": subscription.create_time.as_ref().map(time),
+        "connect_time": subscription.connect_time.as_ref().map(time),
+        "expire_time": subscription.expire_time.as_ref().map(time),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Timestamp;
+
+    use super::*;
+
+    fn behind() -> Subscription {
+        Subscription {
+            name: "ledger".to_owned(),
+            product: "books".to_owned(),
+            account: "main".to_owned(),
+            practice_id: "p1".to_owned(),
+            state: SubscriptionState::Idle.into(),
+            acknowledged_position: 12,
+            head_position: 349,
+            lag_changes: 337,
+            lag_seconds: 130,
+            expire_time: Some(Timestamp { seconds: 61, nanos: 0 }),
+            ..Subscription::default()
+        }
+    }
+
+    #[test]
+    fn people_see_who_is_behind_and_how_far() {
+        let ahead = Subscription {
+            practice_id: String::new(),
+            name: "warehouse".to_owned(),
+            state: SubscriptionState::Active.into(),
+            acknowledged_position: 349,
+            lag_changes: 0,
+            lag_seconds: 0,
+            in_snapshot: true,
+            expire_time: None,
+            ..behind()
+        };
+        assert_eq!(
+            Subscriptions(vec![behind(), ahead]).to_string(),
+            "product  practice  account  name       state                  acknowledged  newest  changes behind  oldest waits for  expires\n\
+             books    p1        main     ledger     idle                             12     349             337          2 m 10 s  1970-01-01 00:01:01Z\n\
+             books    all       main     warehouse  active, in a snapshot           349     349               0                 –  –"
+        );
+    }
+
+    #[test]
+    fn a_count_that_was_cut_says_so() {
+        let cut = Subscription { lag_changes: 10_000, lag_changes_cut: true, ..behind() };
+        assert_eq!(changes_behind(&cut), "10000+");
+    }
+
+    #[test]
+    fn a_time_is_told_in_two_units() {
+        let told = [0, 59, 60, 130, 3_600, 90_061].map(span);
+        assert_eq!(told, ["0 s", "59 s", "1 m 0 s", "2 m 10 s", "1 h 0 m", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        let json = Subscriptions(vec![behind()]).json();
+        let one = &json["subscriptions"][0];
+        assert_eq!((&one["state"], &one["lag_seconds"]), (&json!("idle"), &json!(130)));
+        assert_eq!(one["acknowledge_time"], Value::Null);
+    }
+}

@@ -1,0 +1,234 @@
+//! Where changes are on their way to the products: as a page for people, as an
+//! object for programs.
+
+use std::fmt::{self, Formatter};
+
+use serde_json::{Value, json};
+use shared::pb::records::{
+    ChangeKind, ChangeTrace, Delivery, FeedPlace, ProductTrace, RecordKind, SubscriptionState,
+    SubscriptionTrace,
+};
+
+use crate::{
+    event_json::{name, origin, time},
+    event_text::{made_by, seconds, words},
+    table::Table,
+};
+
+const HEADINGS: [&str; 4] = ["product", "place", "#position", "explanation"];
+
+/// How far the subscriptions stand inside of their product.
+const INDENT: &str = "    ";
+
+/// Changes, the latest first, with where they are.
+#[derive(Debug)]
+pub(crate) struct TracePage(pub(crate) Vec<ChangeTrace>);
+
+impl TracePage {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        json!({ "changes": self.0.iter().map(change_json).collect::<Vec<_>>() })
+    }
+}
+
+impl fmt::Display for TracePage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (at, change) in self.0.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { "\n\n" })?;
+            write_change(f, change)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_change(f: &mut Formatter<'_>, change: &ChangeTrace) -> fmt::Result {
+    f.write_str(&heading(change))?;
+    if change.products.is_empty() {
+        return write!(f, "\n  no product is to be told of it");
+    }
+    let table = Table::new(HEADINGS, change.products.iter().map(product_row));
+    let mut lines = table.lines();
+    write!(f, "\n  {}", lines.next().unwrap_or_default())?;
+    for (product, line) in change.products.iter().zip(lines) {
+        write!(f, "\n  {line}")?;
+        write_subscriptions(f, &product.subscriptions)?;
+    }
+    Ok(())
+}
+
+/// What, of which record, by whom, and when.
+fn heading(change: &ChangeTrace) -> String {
+    let version = match change.record_version {
+        0 => String::new(),
+        version => format!(" version {version}"),
+    };
+    format!(
+        "{}: {} {}{version}, {}, {}  [{}]",
+        words::<ChangeKind>(change.kind),
+        words::<RecordKind>(change.record_kind),
+        change.record_id,
+        change.origin.as_ref().map(made_by).unwrap_or_default(),
+        change.change_time.as_ref().map(seconds).unwrap_or_default(),
+        change.change_id,
+    )
+}
+
+fn product_row(trace: &ProductTrace) -> [String; HEADINGS.len()] {
+    let position = if trace.position == 0 { "–".to_owned() } else { trace.position.to_string() };
+    [trace.product.clone(), place(trace), position, trace.explanation.clone()]
+}
+
+fn place(trace: &ProductTrace) -> String {
+    match trace.place() {
+        FeedPlace::NotConnected => "not connected".to_owned(),
+        FeedPlace::NotSequenced => "waits for its position".to_owned(),
+        FeedPlace::AtPosition => "in the feed".to_owned(),
+        FeedPlace::NotKept => "not kept any longer".to_owned(),
+        FeedPlace::Unspecified => words::<FeedPlace>(trace.place),
+    }
+}
+
+fn write_subscriptions(f: &mut Formatter<'_>, traces: &[SubscriptionTrace]) -> fmt::Result {
+    if traces.is_empty() {
+        return Ok(());
+    }
+    let rows = traces
+        .iter()
+        .map(|trace| [called(trace), words::<Delivery>(trace.delivery), trace.explanation.clone()]);
+    // Without the headings: they are within another table.
+    let table = Table::new(["", "", ""], rows);
+    table.lines().skip(1).try_for_each(|line| write!(f, "\n  {INDENT}{line}"))
+}
+
+/// The name, with the account unless it is the usual one, and whether it is for
+/// all practices.
+fn called(trace: &SubscriptionTrace) -> String {
+    let account = match trace.account.as_str() {
+        shared::caller::DEFAULT_ACCOUNT => String::new(),
+        account => format!(" of {account}"),
+    };
+    let all = if trace.all_practices { " (all practices)" } else { "" };
+    format!("{}{account}{all}", trace.subscription)
+}
+
+fn change_json(change: &ChangeTrace) -> Value {
+    json!({
+        "change_id": change.change_id,
+        "record_kind": name::<RecordKind>(change.record_kind),
+        "record_id": change.record_id,
+        "record_version": change.record_version,
+        "kind": name::<ChangeKind>(change.kind),
+        "origin": change.origin.as_ref().map(origin),
+        "time": change.change_time.as_ref().map(time),
+        "products": change.products.iter().map(product_json).collect::<Vec<_>>(),
+    })
+}
+
+fn product_json(trace: &ProductTrace) -> Value {
+    json!({
+        "product": trace.product,
+        "place": name::<FeedPlace>(trace.place),
+        "explanation": trace.explanation,
+        "position": trace.position,
+        "sequence_time": trace.sequence_time.as_ref().map(time),
+        "linked": trace.linked,
+        "subscriptions": trace.subscriptions.iter().map(subscription_json).collect::<Vec<_>>(),
+    })
+}
+
+fn subscription_json(trace: &SubscriptionTrace) -> Value {
+    json!({
+        "subscription": trace.subscription,
+        "account": trace.account,
+        "all_practices": trace.all_practices,
+        "delivery": name::<Delivery>(trace.delivery),
+        "explanation": trace.explanation,
+        "state": name::<SubscriptionState>(trace.state),
+        "acknowledged_position": trace.acknowledged_position,
+        "acknowledge_time": trace.acknowledge_time.as_ref().map(time),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Timestamp;
+    use shared::pb::records::Origin;
+
+    use super::*;
+
+    fn subscription(name: &str, delivery: Delivery, explanation: &str) -> SubscriptionTrace {
+        SubscriptionTrace {
+            subscription: name.to_owned(),
+            account: "main".to_owned(),
+            delivery: delivery.into(),
+            explanation: explanation.to_owned(),
+            ..SubscriptionTrace::default()
+        }
+    }
+
+    fn page() -> TracePage {
+        let ledger = subscription("ledger", Delivery::Acknowledged, "sent and acknowledged");
+        let audit = SubscriptionTrace {
+            account: "second".to_owned(),
+            all_practices: true,
+            ..subscription("audit", Delivery::BeforeStart, "began after it")
+        };
+        let books = ProductTrace {
+            product: "books".to_owned(),
+            place: FeedPlace::AtPosition.into(),
+            position: 12,
+            explanation: "whoever reads the feed comes to it".to_owned(),
+            subscriptions: vec![ledger, audit],
+            ..ProductTrace::default()
+        };
+        let payroll = ProductTrace {
+            product: "payroll".to_owned(),
+            place: FeedPlace::NotConnected.into(),
+            explanation: "was not connected".to_owned(),
+            ..ProductTrace::default()
+        };
+        TracePage(vec![ChangeTrace {
+            change_id: "chg_1".to_owned(),
+            record_kind: RecordKind::Client.into(),
+            record_id: "cli_1".to_owned(),
+            record_version: 2,
+            kind: ChangeKind::EntryAdded.into(),
+            origin: Some(Origin {
+                product: "manager".to_owned(),
+                account: "main".to_owned(),
+                user: "sam".to_owned(),
+                ..Origin::default()
+            }),
+            change_time: Some(Timestamp { seconds: 61, nanos: 0 }),
+            products: vec![books, payroll],
+        }])
+    }
+
+    #[test]
+    fn people_see_where_a_change_is() {
+        assert_eq!(
+            page().to_string(),
+            "entry added: client cli_1 version 2, manager/main, by sam, 1970-01-01 00:01:01Z  [chg_1]\n  \
+             product  place          position  explanation\n  \
+             books    in the feed          12  whoever reads the feed comes to it\n      \
+             ledger                           acknowledged  sent and acknowledged\n      \
+             audit of second (all practices)  before start  began after it\n  \
+             payroll  not connected         –  was not connected"
+        );
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        let json = page().json();
+        let books = &json["changes"][0]["products"][0];
+        assert_eq!(books["place"], "at_position");
+        assert_eq!(books["subscriptions"][1]["delivery"], "before_start");
+    }
+
+    #[test]
+    fn a_change_that_nobody_is_told_of_says_so() {
+        let TracePage(mut changes) = page();
+        changes[0].products.clear();
+        assert!(TracePage(changes).to_string().ends_with("no product is to be told of it"));
+    }
+}
