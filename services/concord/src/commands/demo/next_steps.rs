@@ -19,6 +19,8 @@ impl fmt::Display for NextSteps<'_> {
             f,
             "  Hear everything that books was told, from the first change on, and go on listening:\n    \
              {program} watch --practice {PRACTICE} --product {HEARING} --from earliest --records {records}\n\n  \
+             See where the last change of a client is on its way to each product.\n    \
+             {program} trace ref:OAK001 --practice {PRACTICE} --product {HEARING} --records {records}\n\n  \
              Import the same files again: what is there already is skipped.\n    \
              {program} import {sample} --practice {PRACTICE} --product {IMPORTING} --imports {imports}\n\n  \
              Import them for books: its records are linked to those of manager, not doubled.\n    \
