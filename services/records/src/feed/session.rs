@@ -100,12 +100,7 @@ impl Session {
         let write = if self.dirty { WRITE_AFTER } else { RENEWAL };
         let at = (self.looked_at + look).min(self.written_at + write);
         tokio::select! {
-            changed = self.changed.changed() => {
-                // The sender is of the feed, and outlives the stream.
-                if changed.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
+            Ok(()) = self.changed.changed() => {}
             () = tokio::time::sleep_until(at) => {}
         }
     }

@@ -146,15 +146,20 @@ impl Stream {
             }
             End::Failed(error) => Some(Err(error.into())),
         };
-        let progress = self.progress();
-        if let Some(session) = self.session.take() {
-            session.end(progress).await;
-        }
-        if let Some(last) = last {
-            // The reader may have gone away, or may not read: the drain of the
-            // server, or the end of the connection, ends that wait.
-            let _ = self.out.send(last).await;
-        }
+        let (progress, session) = (self.progress(), self.session.take());
+        let write_down = async {
+            if let Some(session) = session {
+                session.end(progress).await;
+            }
+        };
+        let say = async {
+            if let Some(last) = last {
+                // The reader may have gone away, or may not read: the drain of the
+                // server, or the end of the connection, ends that wait.
+                let _ = self.out.send(last).await;
+            }
+        };
+        tokio::join!(write_down, say);
     }
 
     async fn send_all(&mut self) -> End {

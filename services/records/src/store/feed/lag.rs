@@ -7,7 +7,7 @@ use shared::caller::{PracticeId, Product};
 use crate::error::RecordError;
 
 /// Positions that are looked at when the changes of one practice are counted.
-const LOOKED_AT: i64 = 100_000;
+const LOOKED_AT: i64 = 10_000;
 
 /// Changes of a feed that are not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
