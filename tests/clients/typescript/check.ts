@@ -129,7 +129,7 @@ class Books {
   private readonly log: string;
   private readonly command: string[];
   private process: ChildProcess | undefined;
-  private over: Promise<number> | undefined;
+  private status: number | string = 0;
 
   constructor(address: string, practices: string[], folder: string, store = 'books.json') {
     this.store = path.join(folder, store);
@@ -152,24 +152,26 @@ class Books {
       this.now = JSON.parse(line) as Stats;
     });
     this.process = child;
-    this.over = Promise.all([once(child, 'exit'), once(lines, 'close')]).then(([[status]]) => {
-      this.process = undefined;
+    void Promise.all([once(child, 'exit'), once(lines, 'close')]).then(([[code, signal]]) => {
+      this.status = (code ?? signal) as number | string;
       this.before = this.stats;
       this.now = new Stats();
-      return status as number;
+      this.process = undefined;
     });
   }
 
-  /** Ends the process by a signal. Gives its exit status. */
-  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
+  /** Ends the process by a signal, of which it must end, and of nothing else. */
+  async end(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     this.process?.kill(signal);
-    return this.ended();
+    const status = await this.ended();
+    const expected = signal === 'SIGTERM' ? 0 : signal;
+    expect(status === expected, `the process ended with ${status}, and not of the signal`);
   }
 
-  /** Waits for the end of the process. Gives its exit status. */
-  async ended(seconds = 30): Promise<number> {
+  /** Waits for the end of the process. Gives its exit status, or the signal that ended it. */
+  async ended(seconds = 30): Promise<number | string> {
     await waitFor('the end of the process', () => !this.runs, seconds);
-    return this.over ?? 0;
+    return this.status;
   }
 
   get runs(): boolean {
@@ -339,15 +341,18 @@ class Check {
         await sleep(10);
       }
     });
-    for (let round = 0; round < 2; round += 1) {
-      await this.books.end('SIGKILL');
-      this.books.start('--die-at-acknowledge', '2');
-      expect((await this.books.ended()) === KILLED, 'the process was to die');
-      this.books.start();
-      await sleep(1500);
+    try {
+      for (let round = 0; round < 2; round += 1) {
+        await this.books.end('SIGKILL');
+        this.books.start('--die-at-acknowledge', '2');
+        expect((await this.books.ended()) === KILLED, 'the process was to die');
+        this.books.start();
+        await sleep(1500);
+      }
+    } finally {
+      over = true;
+      await Promise.all([chaos, ...writing]);
     }
-    over = true;
-    await Promise.all([chaos, ...writing]);
     await this.becomesEqual();
     const stats = this.books.stats;
     expect(stats.duplicates === 0, 'events came again after the cursor that was given');
@@ -476,7 +481,7 @@ class Check {
     await waitFor('no lag', async () => (await this.own.subscription(NAME)).lagChanges === 0);
     const { state } = await this.own.subscription(NAME);
     expect(state === 'SUBSCRIPTION_STATE_ACTIVE', `the state is ${state}`);
-    expect((await this.books.end()) === 0, 'the process did not end cleanly');
+    await this.books.end();
     const total = this.books.stats;
     say(
       'in all',
