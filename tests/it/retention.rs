@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use shared::{
     clock::Clock,
     pb::records::{
-        Delivery, FeedPlace, StartFrom, SubscribeRequest, SubscriptionState, TraceChangeRequest,
+        Delivery, DisconnectProductRequest, FeedPlace, StartFrom, SubscribeRequest,
+        SubscriptionState, TraceChangeRequest,
     },
     testing::{TestDb, storage_tests},
 };
@@ -23,6 +24,7 @@ use crate::support::{
 storage_tests! {
     old_changes_leave_and_who_missed_them_is_told,
     a_database_restored_from_a_backup_is_recognised,
+    what_happened_between_two_connections_is_not_passed_over,
 }
 
 /// A replica for which it is so many days later.
@@ -144,4 +146,37 @@ async fn a_database_restored_from_a_backup_is_recognised(db: TestDb) {
     assert_eq!(reason(&acknowledge(&books, "ledger", &lost).await.unwrap_err()), "CURSOR_FOREIGN");
     let mut known = Listening::open(&books, after(&before)).await;
     assert_eq!(positions(&known.take(3).await), [4, 5, 6], "from before the backup: it goes on");
+}
+
+async fn what_happened_between_two_connections_is_not_passed_over(db: TestDb) {
+    let server = server_with(&db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    create_all(&manager, references(2)).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    stream.take(2).await;
+    stream.acknowledge(&books).await;
+    let disconnect = DisconnectProductRequest { product: "books".into() };
+    manager.connections().disconnect_product(disconnect).await.unwrap();
+    let ended = stream.end().await;
+    assert_eq!(reason(&ended), "PRODUCT_NOT_CONNECTED", "a stream that stands ends");
+    create_all(&manager, ["MISSED".to_owned()]).await;
+    server.stop().await;
+
+    let server = days_later(&db, 1).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books").connect().await;
+    let refused = Listening::try_open(&books, after(&stream.cursor)).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_FOREIGN"));
+    let refused = Listening::try_open(&books, named("ledger")).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
+    let anew = SubscribeRequest {
+        restart: true,
+        start_from: StartFrom::Snapshot.into(),
+        ..named("ledger")
+    };
+    let mut stream = Listening::open(&books, anew).await;
+    assert_eq!(stream.snapshot().await.0.len(), 3);
+    create_all(&manager, ["LATER".to_owned()]).await;
+    assert_eq!(stream.take(1).await.len(), 1);
 }

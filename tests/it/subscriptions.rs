@@ -356,6 +356,8 @@ async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
     loop {
         let mut again = Listening::open(&books, both.clone()).await;
         assert_eq!(again.handshake.position, 1);
+        // The connection of the first calls is as old: this one is new.
+        let manager = Caller::owner(server.channel().await, "p1", "manager");
         create_all(&manager, [request_id()]).await;
         if let Some(Message::Events(_)) = again.message().await.unwrap() {
             return;

@@ -7,6 +7,8 @@
 //! resumes with.
 
 pub(crate) mod cursor;
+#[cfg(test)]
+mod model;
 pub(crate) mod opening;
 pub(crate) mod sequencer;
 mod session;

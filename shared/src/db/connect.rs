@@ -85,8 +85,14 @@ async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbE
     options
         .max_connections(settings.max_connections)
         .min_connections(1)
+        // Whom a product that is connected waits for is known by it.
         .set_application_name("concord")
-        .statement_timeout(STATEMENT_TIMEOUT);
+        .statement_timeout(STATEMENT_TIMEOUT)
+        // The feed rests on it, whatever the server's default is: a statement sees
+        // what was committed while it waited for a lock.
+        .map_sqlx_postgres_opts(|options| {
+            options.options([("default_transaction_isolation", "read committed")])
+        });
     if let Some(schema) = &settings.schema {
         // `public` too: the operators of the btree_gist extension live there.
         options.set_schema_search_path(format!("{schema},public"));

@@ -10,9 +10,14 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use shared::{caller::Product, pb::records::ErrorReason, status::Refusal};
+use shared::{
+    caller::{PracticeId, Product},
+    pb::records::ErrorReason,
+    status::Refusal,
+};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -96,12 +101,23 @@ fn read_walk(bytes: &[u8]) -> Option<Walk> {
     })
 }
 
-/// What seals and checks the cursors of one feed.
+/// What seals and checks the cursors of one feed, for those who hear one practice
+/// or all.
 #[derive(Clone)]
 pub(crate) struct Seal {
     product: Product,
+    connection: Option<Connection>,
     epoch: Uuid,
     secret: Vec<u8>,
+}
+
+/// A practice whose product is connected, and since when. It is part of the
+/// cursors of those who hear that practice alone: what happened between two
+/// connections is in no feed, and no cursor leads over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) practice: PracticeId,
+    pub(crate) since: DateTime<Utc>,
 }
 
 impl fmt::Debug for Seal {
@@ -111,9 +127,19 @@ impl fmt::Debug for Seal {
 }
 
 impl Seal {
-    pub(crate) fn of(product: &Product, standing: &Standing) -> Self {
+    /// `connection` is none for those who hear all practices of the product.
+    pub(crate) fn of(
+        product: &Product,
+        connection: Option<Connection>,
+        standing: &Standing,
+    ) -> Self {
         let Standing { epoch, secret, .. } = standing.clone();
-        Self { product: product.clone(), epoch, secret }
+        Self { product: product.clone(), connection, epoch, secret }
+    }
+
+    /// Since when the practice is connected whose cursors these are.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
     }
 
     /// The cursor of a place, as a stream of `subscription` sends it. `change` is
@@ -151,9 +177,16 @@ impl Seal {
     fn tag(&self, cursor: &Cursor, change: Option<Uuid>) -> [u8; TAG] {
         // A key of any length will do for this code; it never fails.
         let Ok(mut seal) = Hmac::<Sha256>::new_from_slice(&self.secret) else { return [0; TAG] };
+        let (practice, since) = match &self.connection {
+            Some(Connection { practice, since }) => (practice.as_str(), since.timestamp_micros()),
+            None => ("", 0),
+        };
         for part in [
             self.product.as_str().as_bytes(),
             &[0],
+            practice.as_bytes(),
+            &[0],
+            &since.to_be_bytes(),
             change.unwrap_or_default().as_bytes(),
             &cursor.unsealed(),
         ] {
@@ -172,7 +205,10 @@ pub(crate) fn refused(reason: ErrorReason, earliest: &Cursor, latest: &Cursor) -
     let what = match reason {
         ErrorReason::CursorTooOld => "changes after the cursor are not kept any longer",
         ErrorReason::CursorTooNew => "the cursor is ahead of the feed, as after a restored backup",
-        _ => "the cursor is of another database or product, or was made up",
+        _ => {
+            "the cursor is of another database, product or practice, of a connection before the \
+             product was disconnected, or was made up"
+        }
     };
     let message = format!(
         "{what}; subscribe with start_from START_FROM_SNAPSHOT, and with restart when it is a \
@@ -192,7 +228,7 @@ mod tests {
 
     fn seal_of(product: &str, epoch: u128) -> Seal {
         let (product, epoch) = (product.parse().unwrap(), Uuid::from_u128(epoch));
-        Seal { product, epoch, secret: vec![7; 32] }
+        Seal { product, connection: None, epoch, secret: vec![7; 32] }
     }
 
     fn seal() -> Seal {
@@ -201,6 +237,22 @@ mod tests {
 
     fn ends(head: i64, floor: i64) -> FeedEnds {
         FeedEnds { head, floor, floor_change: None }
+    }
+
+    fn connection(practice: &str, since: i64) -> Connection {
+        let since = DateTime::from_timestamp(since, 0).unwrap();
+        Connection { practice: practice.parse().unwrap(), since }
+    }
+
+    #[test]
+    fn a_cursor_does_not_lead_over_a_disconnection() {
+        let of = |practice, since| Seal { connection: Some(connection(practice, since)), ..seal() };
+        let cursor = of("p1", 1).cursor(Place::after(5), Uuid::nil(), None);
+        assert_eq!(of("p1", 1).check(&cursor, &ends(9, 1), None), Ok(()));
+        for other in [of("p1", 2), of("p2", 1), seal()] {
+            let checked = other.check(&cursor, &ends(9, 1), None);
+            assert_eq!(checked, Err(ErrorReason::CursorForeign));
+        }
     }
 
     fn cursor(position: i64, change: u128) -> Cursor {
@@ -221,9 +273,12 @@ mod tests {
     #[test]
     fn a_cursor_of_another_product_or_database_is_foreign() {
         let change = Some(Uuid::from_u128(50));
-        for other in
-            [seal_of("manager", 7), seal_of("books", 8), Seal { secret: vec![8; 32], ..seal() }]
-        {
+        for other in [
+            seal_of("manager", 7),
+            seal_of("books", 8),
+            Seal { secret: vec![8; 32], ..seal() },
+            Seal { connection: Some(connection("p1", 1)), ..seal() },
+        ] {
             let checked = other.check(&cursor(5, 50), &ends(9, 1), change);
             assert_eq!(checked, Err(ErrorReason::CursorForeign));
         }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Feed,
-    cursor::{Cursor, Seal, refused},
+    cursor::{Connection, Cursor, Seal, refused},
     session::{LEASE, Session},
 };
 use crate::{
@@ -84,13 +84,13 @@ pub(super) async fn open(
     check_practices(feed, listener, &asked.filter).await?;
     let Some(named) = &asked.named else {
         let (standing, place) = resolve(feed.db().reader(), listener, &asked.start).await?;
-        let seal = Seal::of(&listener.product, &standing);
+        let seal = seal(feed.db().reader(), listener, &standing).await?;
         return Ok(Opened { seal, standing, place, session: None });
     };
     let key = SubscriptionKey::of(listener, named.name.clone());
     let (row, place, standing) = take_over(feed, listener.clone(), key, asked.clone()).await?;
     let session = Session::new(feed.clone(), &row, &place, named.window);
-    let seal = Seal::of(&listener.product, &standing);
+    let seal = seal(feed.db().reader(), listener, &standing).await?;
     Ok(Opened { seal, standing, place, session: Some(session) })
 }
 
@@ -155,6 +155,33 @@ async fn standing(
     standing.ok_or_else(|| not_connected(listener.product.as_str()).into())
 }
 
+/// What seals the cursors of a listener.
+///
+/// # Errors
+///
+/// `FAILED_PRECONDITION` when the product is not connected to the practice.
+pub(crate) async fn seal(
+    db: &impl ConnectionTrait,
+    listener: &Listener,
+    standing: &Standing,
+) -> Result<Seal, RecordError> {
+    let connection = connection(db, listener).await?;
+    Ok(Seal::of(&listener.product, connection, standing))
+}
+
+/// Since when the listener's practice is connected; none when it hears all of
+/// them.
+pub(super) async fn connection(
+    db: &impl ConnectionTrait,
+    listener: &Listener,
+) -> Result<Option<Connection>, RecordError> {
+    let Some(practice) = listener.practice.clone() else { return Ok(None) };
+    match connections::connected_at(db, &practice, &listener.product).await? {
+        Some(since) => Ok(Some(Connection { practice, since })),
+        None => Err(not_connected(listener.product.as_str()).into()),
+    }
+}
+
 /// Whether the feed can go on after a cursor; what stands there.
 ///
 /// # Errors
@@ -166,7 +193,7 @@ pub(crate) async fn check(
     cursor: &Cursor,
 ) -> Result<Standing, RecordError> {
     let at = standing(db, listener, Spot::At(cursor.place.position)).await?;
-    match Seal::of(&listener.product, &at).check(cursor, &at.ends, at.change) {
+    match seal(db, listener, &at).await?.check(cursor, &at.ends, at.change) {
         Ok(()) => Ok(at),
         Err(reason) => Err(refusal(db, listener, reason).await?),
     }
@@ -180,7 +207,7 @@ pub(crate) async fn refusal(
 ) -> Result<RecordError, RecordError> {
     let earliest = standing(db, listener, Spot::BeforeOldest).await?;
     let latest = standing(db, listener, Spot::Newest).await?;
-    let seal = Seal::of(&listener.product, &earliest);
+    let seal = seal(db, listener, &earliest).await?;
     let at = |s: &Standing| seal.cursor(Place::after(s.position), Uuid::nil(), s.change);
     Ok(refused(reason, &at(&earliest), &at(&latest)).into())
 }
@@ -249,7 +276,10 @@ async fn go_on(
     }
     let place = row.acked.clone();
     let standing = standing(db, listener, Spot::At(place.position)).await?;
-    if place.position < standing.ends.floor - 1 {
+    // Begun under an earlier connection, it has missed what happened in between.
+    let connection = connection(db, listener).await?;
+    let is_torn = connection.is_some_and(|connection| connection.since > row.connected_at);
+    if place.position < standing.ends.floor - 1 || is_torn {
         return Err(refusal(db, listener, ErrorReason::CursorTooOld).await?);
     }
     Ok((row, place, standing))
@@ -288,5 +318,7 @@ async fn check_count(db: &impl ConnectionTrait, key: &SubscriptionKey) -> Result
         "a product has at most {MAX_SUBSCRIPTIONS} subscriptions in a practice, and as many for \
          all practices; delete one"
     );
-    Err(Refusal::new(Code::ResourceExhausted, ErrorReason::LimitReached, message).into())
+    // Waiting does not help: it is not to be sent again as it is.
+    let refusal = Refusal::new(Code::FailedPrecondition, ErrorReason::LimitReached, message);
+    Err(refusal.precondition("subscriptions", "delete one that is not used").into())
 }

@@ -46,6 +46,9 @@ use crate::{
 /// A stream that has nothing to say says so this often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How often a stream looks whether its product is still connected.
+const CONNECTION_CHECK: Duration = Duration::from_secs(10);
+
 /// Messages that wait for the transport. With the tail's batches, the bound on
 /// the memory of a stream whose reader is slow.
 const WAITING_MESSAGES: usize = 1;
@@ -70,6 +73,8 @@ struct Stream {
     /// The subscription that the stream belongs to.
     session: Option<Session>,
     heartbeat: Interval,
+    /// When to look whether the product is still connected.
+    connection_check: Interval,
 }
 
 /// Why a stream ends.
@@ -107,8 +112,12 @@ pub(crate) async fn open(
 ) -> Result<Messages, RecordError> {
     let Opened { seal, standing, place, session } = opening::open(feed, &listener, &asked).await?;
     let (out, messages) = mpsc::channel(WAITING_MESSAGES);
-    let mut heartbeat = tokio::time::interval(HEARTBEAT);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let every = |time| {
+        let mut interval = tokio::time::interval(time);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        interval.reset();
+        interval
+    };
     let stream = Stream {
         feed: feed.clone(),
         listener,
@@ -120,7 +129,8 @@ pub(crate) async fn open(
         change: standing.change,
         ends: standing.ends,
         session,
-        heartbeat,
+        heartbeat: every(HEARTBEAT),
+        connection_check: every(CONNECTION_CHECK),
     };
     tokio::spawn(stream.run(closes_at));
     Ok(messages)
@@ -253,6 +263,7 @@ impl Stream {
                 },
                 () = news(&mut self.session) => self.look().await?,
                 _ = self.heartbeat.tick() => self.beat(false).await?,
+                _ = self.connection_check.tick() => self.check_connection().await?,
                 () = self.out.closed() => return Err(End::Gone),
             }
         }
@@ -285,7 +296,7 @@ impl Stream {
         let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
         if !events.is_empty() {
             let cursor = self.cursor_at(place.clone(), change).encode();
-            self.send(Message::Events(Events { events, cursor })).await?;
+            self.send(Message::Events(Events { events, cursor, position })).await?;
         }
         (self.place, self.change, self.delivered) = (place, change, delivered);
         let progress = self.progress();
@@ -350,6 +361,18 @@ impl Stream {
             Some(session) => Ok(session.look(progress).await?),
             None => Ok(()),
         }
+    }
+
+    /// What happens while the product is disconnected is in no feed: a stream must
+    /// not go on over that as if nothing were missing.
+    async fn check_connection(&mut self) -> Result<(), End> {
+        let db = self.feed.db().reader();
+        let connection = opening::connection(db, &self.listener).await?;
+        if connection.as_ref() == self.seal.connection() {
+            return Ok(());
+        }
+        let refusal = opening::refusal(db, &self.listener, ErrorReason::CursorTooOld).await?;
+        Err(End::Failed(refusal))
     }
 
     /// Says that the stream lives.

@@ -32,13 +32,20 @@ impl Records {
         caller: Caller,
         product: Product,
     ) -> Result<Connection, RecordError> {
+        let connected = (caller.practice.clone(), product.clone());
         let write = self.write(caller, product, |script, product| async move {
             let Caller { practice, user, .. } = &script.caller;
             connections::connect(script.db(), practice, &product, user, script.at.now).await
         });
         let connection = write.await?;
         self.wait_for_earlier_changes().await?;
-        Ok(connection)
+        // Switched off and on again meanwhile, it is another connection, which may
+        // have other changes to wait for.
+        let (db, practice) = (self.db.reader(), &connected.0);
+        match connections::connected_at(db, practice, &connected.1).await? {
+            Some(at) if at == connection.connected_at => Ok(connection),
+            _ => Err(Refusal::conflict().into()),
+        }
     }
 
     /// Waits for the changes that began before a product was connected, and are not

@@ -14,7 +14,7 @@ use crate::{
     domain::subscription::{Subscription, SubscriptionKey},
     error::{RecordError, not_connected},
     feed::{
-        cursor::{Cursor, Seal},
+        cursor::{Connection, Cursor, Seal},
         opening,
     },
     image::timestamp,
@@ -154,8 +154,16 @@ impl Records {
         let practice = row.key.practice.as_ref().or(viewer.practice.as_ref());
         let behind = lag(db, product, row.acked.position, practice).await?;
         let at = feed::standing(db, product, Spot::At(row.acked.position)).await?;
-        let cursor = at
-            .map(|at| Seal::of(product, &at).cursor(row.acked.clone(), row.id, at.change).encode());
+        let connection = match row.key.practice.clone() {
+            None => None,
+            Some(practice) => connections::connected_at(db, &practice, product)
+                .await?
+                .map(|since| Connection { practice, since }),
+        };
+        let cursor = at.map(|at| {
+            let seal = Seal::of(product, connection, &at);
+            seal.cursor(row.acked.clone(), row.id, at.change).encode()
+        });
         let age = behind.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
         let mut practices = row.filter.practices.clone();
         practices.retain(|one| viewer.practice.as_ref().is_none_or(|own| one == own));

@@ -41,6 +41,17 @@ pub(crate) async fn list(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+/// Since when the product is switched on for the practice; none when it is not.
+pub(crate) async fn connected_at(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    product: &Product,
+) -> Result<Option<DateTime<Utc>>, RecordError> {
+    let key = (practice.to_string(), product.to_string());
+    let row = connection::Entity::find_by_id(key).one(db).await?;
+    Ok(row.map(|row| row.connected_at))
+}
+
 /// Whether the product is switched on for the practice.
 pub(crate) async fn is_connected(
     db: &impl ConnectionTrait,
@@ -97,6 +108,7 @@ pub(crate) async fn open_looks(db: &impl ConnectionTrait) -> Result<Vec<String>,
     // Whoever reads a table holds a lock of it until its transaction ends.
     let sql = "SELECT l.virtualtransaction AS look FROM pg_locks l \
                JOIN pg_database d ON d.oid = l.database \
+               JOIN pg_stat_activity a ON a.pid = l.pid AND a.application_name = 'concord' \
                WHERE l.locktype = 'relation' AND l.relation = 'connection'::regclass \
                  AND d.datname = current_database() AND l.pid <> pg_backend_pid()";
     let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;

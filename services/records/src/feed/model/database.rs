@@ -1,0 +1,227 @@
+//! The tables, the locks of their rows, and the statements on them.
+
+use super::{
+    rows::{
+        Change, ChangeId, Connection, Entry, Feed, PRACTICES, PRODUCTS, Pending, Position,
+        Practice, Product, RECORDS, Record, RecordId, Seq, Version,
+    },
+    table::Table,
+    transactions::{Outcome, TransactionId, Transactions},
+};
+
+/// What can be locked: one row, by `SELECT … FOR UPDATE`, or what is no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    Record(RecordId),
+    Feed(Product),
+    /// The advisory lock that purges take turns at.
+    Purge,
+}
+
+/// The database. Tables are open to the statements of the actors; what writes
+/// goes through a method, for the number of its transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    pub(super) transactions: Transactions,
+    pub(super) changes: Table<Change>,
+    pub(super) pending: Table<Pending>,
+    pub(super) entries: Table<Entry>,
+    feeds: Table<Feed>,
+    records: Table<Record>,
+    connections: Table<Connection>,
+    locks: Vec<(Lock, TransactionId)>,
+    /// Those that have looked who is connected, and are open: whoever reads a
+    /// table holds a lock of it until its transaction ends.
+    looks: Vec<TransactionId>,
+    last_seq: Seq,
+}
+
+impl Database {
+    /// With all records at version 0, and all products connected.
+    pub(super) fn new(epoch: u32) -> Self {
+        let mut database = Self {
+            transactions: Transactions::new(),
+            changes: Table::new(),
+            pending: Table::new(),
+            entries: Table::new(),
+            feeds: Table::new(),
+            records: Table::new(),
+            connections: Table::new(),
+            locks: Vec::new(),
+            looks: Vec::new(),
+            last_seq: 0,
+        };
+        let first = database.begin();
+        for product in 0..PRODUCTS {
+            let (head, floor, floor_change, last_practice) = (0, 1, None, 0);
+            let feed = Feed { product, epoch, head, floor, floor_change, last_practice };
+            database.feeds.insert(first, feed);
+            for practice in 1..=PRACTICES {
+                database.connections.insert(first, Connection { practice, product });
+            }
+        }
+        for id in 0..RECORDS {
+            database.records.insert(first, Record { id, version: 0 });
+        }
+        database.commit(first);
+        database
+    }
+
+    pub(super) fn begin(&mut self) -> TransactionId {
+        self.transactions.begin(None)
+    }
+
+    pub(super) fn savepoint(&mut self, within: TransactionId) -> TransactionId {
+        self.transactions.begin(Some(within))
+    }
+
+    pub(super) fn commit(&mut self, id: TransactionId) {
+        self.end(id, Outcome::Committed);
+    }
+
+    /// Rolls back a transaction, or to a savepoint, and gives up its locks.
+    pub(super) fn abort(&mut self, id: TransactionId) {
+        self.end(id, Outcome::Aborted);
+    }
+
+    fn end(&mut self, id: TransactionId, outcome: Outcome) {
+        self.transactions.end(id, outcome);
+        let transactions = &self.transactions;
+        self.locks.retain(|(_, holder)| {
+            let is_of = *holder == id || transactions.outermost(*holder) == id;
+            !is_of
+        });
+        self.looks.retain(|look| *look != id);
+        self.pending.vacuum(transactions);
+        self.feeds.vacuum(transactions);
+        self.records.vacuum(transactions);
+        self.connections.vacuum(transactions);
+    }
+
+    /// As it is after a crash, or from a backup: what was not committed never
+    /// was.
+    pub(super) fn recovered(&self, epoch: u32) -> Self {
+        let mut database = self.clone();
+        database.transactions.abort_all();
+        database.locks.clear();
+        database.looks.clear();
+        let id = database.begin();
+        database.feeds.update(&database.transactions, id, |_| true, |feed| feed.epoch = epoch);
+        database.commit(id);
+        database
+    }
+
+    /// Takes a lock unless another transaction holds it: then the statement has
+    /// to wait, and to be tried again. The number is taken in any case.
+    pub(super) fn lock(&mut self, id: TransactionId, lock: Lock) -> bool {
+        self.transactions.xid(id);
+        let holder = self.locks.iter().find(|(held, _)| *held == lock).map(|(_, holder)| *holder);
+        if holder.is_none() {
+            self.locks.push((lock, id));
+        }
+        let outermost = |id| self.transactions.outermost(id);
+        holder.is_none_or(|holder| outermost(holder) == outermost(id))
+    }
+
+    /// `nextval`: what is rolled back does not give its numbers back.
+    pub(super) fn next_seq(&mut self) -> Seq {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    pub(super) fn insert_change(&mut self, by: TransactionId, change: Change) -> Change {
+        let change = Change { xid: self.transactions.xid(by), ..change };
+        self.changes.insert(by, change);
+        change
+    }
+
+    /// Raises a record's version by one, and says what it is.
+    pub(super) fn bump(&mut self, by: TransactionId, id: RecordId) -> Version {
+        let is_it = |record: &Record| record.id == id;
+        self.records.update(&self.transactions, by, is_it, |record| record.version += 1);
+        self.version(Some(by), id)
+    }
+
+    pub(super) fn version(&self, viewer: Option<TransactionId>, id: RecordId) -> Version {
+        let mut records = self.records.seen(&self.transactions, viewer);
+        records.find(|record| record.id == id).unwrap().version
+    }
+
+    pub(super) fn feed(&self, viewer: Option<TransactionId>, product: Product) -> Feed {
+        let mut feeds = self.feeds.seen(&self.transactions, viewer);
+        *feeds.find(|feed| feed.product == product).unwrap()
+    }
+
+    pub(super) fn update_feed(
+        &mut self,
+        by: TransactionId,
+        product: Product,
+        change: impl Fn(&mut Feed),
+    ) {
+        self.feeds.update(&self.transactions, by, |feed| feed.product == product, change);
+    }
+
+    /// The products that hear of a practice's changes.
+    fn audience(&self, viewer: TransactionId, practice: Practice) -> [bool; PRODUCTS] {
+        let mut audience = [false; PRODUCTS];
+        let connections = self.connections.seen(&self.transactions, Some(viewer));
+        for connection in connections.filter(|connection| connection.practice == practice) {
+            audience[connection.product] = true;
+        }
+        audience
+    }
+
+    /// The same, for a change that the transaction is to make; see
+    /// [`open_looks`](Self::open_looks).
+    pub(super) fn look(&mut self, by: TransactionId, practice: Practice) -> [bool; PRODUCTS] {
+        self.looks.push(self.transactions.outermost(by));
+        self.audience(by, practice)
+    }
+
+    /// The transactions that have looked who is connected, and go on.
+    pub(super) fn open_looks(&self) -> Vec<TransactionId> {
+        self.looks.clone()
+    }
+
+    /// Connects what is not connected, and the reverse; says whether it is now.
+    pub(super) fn toggle(&mut self, by: TransactionId, connection: Connection) -> bool {
+        let is_connected = self.audience(by, connection.practice)[connection.product];
+        if is_connected {
+            self.connections.remove(&self.transactions, by, |one| *one == connection);
+        } else {
+            self.connections.insert(by, connection);
+        }
+        !is_connected
+    }
+
+    /// The positions after `after`, at most `limit`, and the ends of the feed:
+    /// one statement.
+    pub(super) fn read(
+        &self,
+        product: Product,
+        after: Position,
+        limit: usize,
+    ) -> (Feed, Vec<Entry>) {
+        let is_next = |entry: &&Entry| {
+            entry.product == product && entry.position > after && entry.position <= after + limit
+        };
+        let entries = self.entries.seen(&self.transactions, None).filter(is_next);
+        let mut entries: Vec<Entry> = entries.copied().collect();
+        entries.sort_by_key(|entry| entry.position);
+        (self.feed(None, product), entries)
+    }
+
+    /// The change at a position: its entry's, or what the purge remembered.
+    pub(super) fn change_at(
+        &self,
+        viewer: Option<TransactionId>,
+        feed: &Feed,
+        position: Position,
+    ) -> Option<ChangeId> {
+        if position + 1 == feed.floor {
+            return feed.floor_change;
+        }
+        let is_it = |entry: &&Entry| entry.product == feed.product && entry.position == position;
+        self.entries.seen(&self.transactions, viewer).find(is_it).map(|entry| entry.change.id)
+    }
+}
