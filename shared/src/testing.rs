@@ -15,6 +15,7 @@ pub const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 /// cluster (PostgreSQL).
 #[derive(Debug)]
 pub struct TestDb {
+    url: String,
     settings: DatabaseSettings,
     /// Of an SQLite database; removed with the value.
     folder: Option<TempDir>,
@@ -30,7 +31,7 @@ impl TestDb {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        Self { settings: DatabaseSettings::new(url), folder: Some(folder) }
+        Self { settings: DatabaseSettings::new(&url), url, folder: Some(folder) }
     }
 
     /// A schema in the cluster that `TEST_POSTGRES_URL` names; none when it names
@@ -39,20 +40,17 @@ impl TestDb {
     /// # Panics
     ///
     /// When `CI` is set and `TEST_POSTGRES_URL` is not.
-    #[expect(clippy::unwrap_used, clippy::print_stderr, reason = "for tests only")]
+    #[expect(clippy::unwrap_used, reason = "for tests only")]
     pub async fn postgres() -> Option<Self> {
-        let Ok(url) = std::env::var(POSTGRES_URL) else {
-            assert!(std::env::var_os("CI").is_none(), "CI is set, and {POSTGRES_URL} is not");
-            eprintln!("not run on PostgreSQL: {POSTGRES_URL} is not set; see tests/run");
-            return None;
-        };
+        let url = postgres_url()?;
         let schema = format!("t{}", ids::new_uuid().as_simple());
         let settings = DatabaseSettings::new(&url).max_connections(1);
         let db = Database::connect(&settings).await.unwrap();
         db.reader().execute_unprepared(&format!("CREATE SCHEMA {schema}")).await.unwrap();
         db.close().await.unwrap();
-        let settings = DatabaseSettings::new(url).schema(schema).max_connections(6);
-        Some(Self { settings, folder: None })
+        let settings = DatabaseSettings::new(&url).schema(&schema).max_connections(6);
+        let url = format!("{url}?options[search_path]={schema},public");
+        Some(Self { url, settings, folder: None })
     }
 
     /// A copy of an SQLite database that nothing has open, as a backup is.
@@ -71,6 +69,11 @@ impl TestDb {
     /// Whether it is on PostgreSQL, where a service may have several replicas.
     pub fn is_postgres(&self) -> bool {
         self.folder.is_none()
+    }
+
+    /// As the program takes it on its command line.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// How to connect to it.
@@ -100,6 +103,22 @@ impl TestDb {
     pub async fn database(&self) -> Database {
         Database::connect(&self.settings).await.unwrap()
     }
+}
+
+/// What `TEST_POSTGRES_URL` names; none, and a word about it, when it names
+/// nothing.
+///
+/// # Panics
+///
+/// When `CI` is set and `TEST_POSTGRES_URL` is not.
+#[expect(clippy::print_stderr, reason = "for tests only")]
+pub fn postgres_url() -> Option<String> {
+    let url = std::env::var(POSTGRES_URL).ok();
+    if url.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI is set, and {POSTGRES_URL} is not");
+        eprintln!("not run on PostgreSQL: {POSTGRES_URL} is not set; see tests/run");
+    }
+    url
 }
 
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL.

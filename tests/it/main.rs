@@ -9,6 +9,7 @@
 
 mod audit;
 mod contract;
+mod disconnects;
 mod faults;
 mod feed;
 mod history;

@@ -1,7 +1,12 @@
 //! The vocabulary of the tests.
 
 pub(crate) mod caller;
+pub(crate) mod dice;
+pub(crate) mod failure;
 pub(crate) mod feed;
+pub(crate) mod follower;
+pub(crate) mod proxy;
 pub(crate) mod records;
 pub(crate) mod sample;
 pub(crate) mod servers;
+pub(crate) mod writing;

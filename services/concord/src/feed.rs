@@ -247,6 +247,7 @@ impl Feed {
             }
             Message::Events(events) => {
                 let new = self.chain.events(events.events)?;
+                self.chain.passed(events.position);
                 self.cursor = events.cursor;
                 return Ok((!new.is_empty()).then_some(Heard::Events(new)));
             }

@@ -49,6 +49,11 @@ pub(crate) enum Taken {
 }
 
 impl RecordError {
+    /// Whether the database cannot be reached just now.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Database(error) if fault(error) == Fault::Unavailable)
+    }
+
     /// For a script that looks before it writes: what is taken now was not there
     /// when it looked, and another look will find it.
     pub(crate) fn or_raced(self) -> Self {

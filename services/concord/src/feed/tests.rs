@@ -127,7 +127,7 @@ fn handshake(position: i64) -> Message {
 fn events(from: i64, to: i64) -> Message {
     let event = |at| Event { position: at, previous_position: at - 1, ..Event::default() };
     let events = (from + 1..=to).map(event).collect();
-    Message::Events(Events { events, cursor: format!("at {to}") })
+    Message::Events(Events { events, cursor: format!("at {to}"), position: to })
 }
 
 fn lost() -> Status {

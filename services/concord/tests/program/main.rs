@@ -8,5 +8,7 @@ mod crashes;
 mod finding;
 mod lifecycle;
 mod practice;
+#[path = "../support/process.rs"]
+mod process;
 mod running;
 mod subscriptions;

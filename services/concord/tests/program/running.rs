@@ -5,25 +5,17 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use crate::process::concord;
+use crate::process::wait_until;
+
 /// The sample practice that the program carries.
 pub(crate) fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sample")
-}
-
-/// The program, without the variables of whoever runs the tests.
-pub(crate) fn concord() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_concord"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONCORD_")) {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null());
-    command
 }
 
 /// What a process has said, and how it ended.
@@ -203,15 +195,4 @@ fn terminate(process: &Child) {
 fn wait(process: &mut Child) -> i32 {
     let ended = wait_until("the end of the process", || process.try_wait().unwrap());
     ended.code().unwrap_or(-1)
-}
-
-fn wait_until<T>(what: &str, mut happened: impl FnMut() -> Option<T>) -> T {
-    let late = Instant::now() + Duration::from_mins(1);
-    while Instant::now() < late {
-        if let Some(happened) = happened() {
-            return happened;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("did not happen in time: {what}");
 }

@@ -32,7 +32,7 @@ use super::{
     cursor::{Cursor, Seal, refused},
     opening::{self, Opened, Subscribing},
     session::{Progress, Session},
-    tail::{self, Batch, FeedItem},
+    tail::{self, Batch, FeedItem, Tail},
 };
 use crate::{
     domain::{
@@ -48,6 +48,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How often a stream looks whether its product is still connected.
 const CONNECTION_CHECK: Duration = Duration::from_secs(10);
+
+/// How long a stream waits after an error of the database.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// Messages that wait for the transport. With the tail's batches, the bound on
 /// the memory of a stream whose reader is slow.
@@ -182,12 +185,32 @@ impl Stream {
         self.send_snapshot().await?;
         let tail = self.feed.tail(&self.listener.product);
         loop {
-            self.wait_for_room().await?;
-            // Before the tables are read, or a batch could slip between.
-            let batches = tail.subscribe();
-            if self.catch_up().await? == Sent::All {
-                self.follow(batches).await?;
+            match self.send_what_is_new(&tail).await {
+                Err(End::Failed(error)) if error.is_passing() => self.pause(&error).await?,
+                sent => sent?,
             }
+        }
+    }
+
+    /// Sends changes until this stream has to read the tables again.
+    async fn send_what_is_new(&mut self, tail: &Tail) -> Result<(), End> {
+        self.wait_for_room().await?;
+        // Before the tables are read, or a batch could slip between.
+        let batches = tail.subscribe();
+        if self.catch_up().await? == Sent::All {
+            self.follow(batches).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits a while, because the database does not answer: the stream goes on
+    /// where it is when it does.
+    async fn pause(&mut self, error: &RecordError) -> Result<(), End> {
+        tracing::debug!(%error, "a stream waits for the database");
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE_AFTER_ERROR) => Ok(()),
+            _ = self.heartbeat.tick() => self.beat(false).await,
+            () = self.out.closed() => Err(End::Gone),
         }
     }
 

@@ -1,0 +1,19 @@
+//! Faults that the records service must survive, each made to its process or to
+//! its database: kills, a database that crashes, a subscriber that does not read.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail by a panic"
+)]
+
+mod cluster;
+mod database;
+mod kills;
+#[path = "../support/process.rs"]
+mod process;
+mod replica;
+mod stalled;
+#[expect(dead_code, reason = "the vocabulary of tests/it, of which this is a part")]
+mod support;

@@ -1,0 +1,124 @@
+//! One process of the records service, which may be killed.
+
+use std::{
+    fs::{self, OpenOptions},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    process::{concord, wait_until},
+    support::{caller::Caller, dice::Dice},
+};
+
+/// A replica, at the same address through all of its lives.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    database: String,
+    address: SocketAddr,
+    process: Child,
+    /// Where its log is.
+    folder: TempDir,
+}
+
+impl Replica {
+    /// Starts one, and waits until it listens.
+    pub(crate) fn start(database: &str, dice: &mut Dice) -> Self {
+        let (address, folder) = (free_address(dice), tempfile::tempdir().unwrap());
+        let process = spawn(database, address, folder.path().join("log"));
+        let mut replica = Self { database: database.to_owned(), address, process, folder };
+        replica.wait_until_it_listens();
+        replica
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A connection to it, which is made anew whenever it is found broken.
+    pub(crate) fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.url())
+            .unwrap()
+            .connect_timeout(Duration::from_secs(5))
+            .connect_lazy()
+    }
+
+    /// An owner of a practice, in a product.
+    pub(crate) fn owner(&self, practice: &str, product: &str) -> Caller {
+        Caller::owner(self.channel(), practice, product)
+    }
+
+    /// Kills it, as `kill -9` does, and starts it again at its address. It may not
+    /// listen yet.
+    pub(crate) fn kill_and_start(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = spawn(&self.database, self.address, self.log_file());
+    }
+
+    /// Starts it again when it has ended: its address was still taken.
+    pub(crate) fn revive(&mut self) {
+        if self.has_ended() {
+            self.process = spawn(&self.database, self.address, self.log_file());
+        }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
+    pub(crate) fn wait_until_it_listens(&mut self) {
+        wait_until("a replica that listens", || {
+            self.revive();
+            TcpStream::connect(self.address).ok()
+        });
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// What it has logged in all of its lives: warnings and errors.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap()
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(database: &str, address: SocketAddr, log: PathBuf) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+    concord()
+        .args(["serve", "records", "--records-db", database])
+        .args(["--records-listen", &address.to_string()])
+        .env("CONCORD_LOG", "warn")
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// An address that nothing listens at, and that no connection takes by chance
+/// while its replica is down: below the ports of outgoing connections.
+fn free_address(dice: &mut Dice) -> SocketAddr {
+    wait_until("a free port", || {
+        let port = 20_000 + u16::try_from(dice.below(12_000)).unwrap();
+        TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok()
+    })
+}

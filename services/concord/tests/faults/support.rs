@@ -1,0 +1,18 @@
+//! What these tests share with those in `tests/it`.
+
+#[path = "../../../../tests/it/support/caller.rs"]
+pub(crate) mod caller;
+#[path = "../../../../tests/it/support/dice.rs"]
+pub(crate) mod dice;
+#[path = "../../../../tests/it/support/failure.rs"]
+pub(crate) mod failure;
+#[path = "../../../../tests/it/support/feed.rs"]
+pub(crate) mod feed;
+#[path = "../../../../tests/it/support/follower.rs"]
+pub(crate) mod follower;
+#[path = "../../../../tests/it/support/records.rs"]
+pub(crate) mod records;
+#[path = "../../../../tests/it/support/servers.rs"]
+pub(crate) mod servers;
+#[path = "../../../../tests/it/support/writing.rs"]
+pub(crate) mod writing;
