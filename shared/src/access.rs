@@ -98,6 +98,9 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ImportCreateImport
         | Rpc::ImportUploadBatch
         | Rpc::ImportSealImport
+        | Rpc::ImportCommitImport
+        | Rpc::ImportRetryImport
+        | Rpc::ImportCancelImport
         | Rpc::ImportDownloadFailures => MANAGE,
         Rpc::ConnectionListConnections => MANAGE_OR_SERVICE,
         Rpc::ClientCreateClient
@@ -135,7 +138,9 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ChangeGetSubscription
         | Rpc::ChangeListSubscriptions
         | Rpc::SupportTraceChange
+        | Rpc::ImportGetBatch
         | Rpc::ImportGetImport
+        | Rpc::ImportListImports
         | Rpc::ImportWatchImport
         | Rpc::ImportListFailures => READ,
         Rpc::SupportListAuditEntries => AUDIT,

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 
 use crate::{
-    config::ImportsConfig, grpc::ImportsApi, migrations::Migrator, records_client::RecordsClient,
-    service::Imports, worker::Worker,
+    config::ImportsConfig, grpc::ImportsApi, housekeeping, migrations::Migrator,
+    records_client::RecordsClient, service::Imports, worker::Worker,
 };
 
 /// The service could not start, or broke.
@@ -79,6 +79,7 @@ impl Application {
         services.routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
         services.names.push(ImportServiceServer::<ImportsApi>::NAME);
         let working = tokio::spawn(worker.run(imports.stop.clone()));
+        let keeping = tokio::spawn(housekeeping::run(imports.clone(), imports.stop.clone()));
         let stopping = {
             let (stop, imports) = (stop.clone(), imports.stop.clone());
             tokio::spawn(async move {
@@ -93,6 +94,8 @@ impl Application {
         if let Err(error) = working.await {
             tracing::error!(%error, "the worker did not end");
         }
+        // It ends by itself; nothing is lost when it has panicked.
+        let _ = keeping.await;
         imports.db.close().await?;
         Ok(served?)
     }

@@ -100,6 +100,34 @@ pub(crate) fn other_product(product: &str, account: &str) -> Refusal {
     .with("account", account)
 }
 
+/// No such batch in the import: it was not staged.
+pub(crate) fn batch_not_found(batch_key: &str) -> Refusal {
+    Refusal::not_found("batch", batch_key)
+}
+
+/// The import is not where this can be done.
+pub(crate) fn wrong_state(id: Uuid, state: State, needed: &str) -> Refusal {
+    let import = ids::text(IdKind::Import, id);
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::ImportState,
+        format!("the import is {state}; it must be {needed}"),
+    )
+    .with("state", state.as_str())
+    .precondition(&import, format!("the import must be {needed}"))
+}
+
+/// What was uploaded is not kept any longer.
+pub(crate) fn purged(id: Uuid) -> Refusal {
+    let import = ids::text(IdKind::Import, id);
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::ImportState,
+        "the records of this import are kept for 30 days, and were removed: create another import",
+    )
+    .precondition(&import, "the import must have ended less than 30 days ago")
+}
+
 /// No new batch can be taken any more.
 pub(crate) fn not_receiving(id: Uuid, state: State) -> Refusal {
     let import = ids::text(IdKind::Import, id);

@@ -9,11 +9,13 @@ use futures::{Stream, StreamExt as _};
 use shared::{
     caller::Caller,
     pb::imports::{
+        CancelImportRequest, CancelImportResponse, CommitImportRequest, CommitImportResponse,
         CreateImportRequest, CreateImportResponse, DownloadFailuresRequest,
-        DownloadFailuresResponse, GetImportRequest, GetImportResponse, ListFailuresRequest,
-        ListFailuresResponse, SealImportRequest, SealImportResponse, UploadBatchRequest,
-        UploadBatchResponse, WatchImportRequest, WatchImportResponse,
-        import_service_server::ImportService,
+        DownloadFailuresResponse, GetBatchRequest, GetBatchResponse, GetImportRequest,
+        GetImportResponse, ListFailuresRequest, ListFailuresResponse, ListImportsRequest,
+        ListImportsResponse, RetryImportRequest, RetryImportResponse, SealImportRequest,
+        SealImportResponse, UploadBatchRequest, UploadBatchResponse, WatchImportRequest,
+        WatchImportResponse, import_service_server::ImportService,
     },
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -34,8 +36,8 @@ impl ImportService for ImportsApi {
         request: Request<CreateImportRequest>,
     ) -> Result<Response<CreateImportResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let label = convert::label(&request.into_inner())?;
-        let view = self.0.create(&caller, label).await?;
+        let wanted = convert::new_import(request.into_inner())?;
+        let view = self.0.create(&caller, wanted).await?;
         Ok(Response::new(CreateImportResponse { import: Some(encode::import(&view)) }))
     }
 
@@ -57,6 +59,58 @@ impl ImportService for ImportsApi {
         let (id, announced) = convert::announced(&request.into_inner())?;
         let view = self.0.seal(&caller, id, announced).await?;
         Ok(Response::new(SealImportResponse { import: Some(encode::import(&view)) }))
+    }
+
+    async fn get_batch(
+        &self,
+        request: Request<GetBatchRequest>,
+    ) -> Result<Response<GetBatchResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let GetBatchRequest { import_id, batch_key } = request.into_inner();
+        let id = convert::import_id("import_id", &import_id)?;
+        let receipt = self.0.batch(&caller, id, &batch_key).await?;
+        Ok(Response::new(GetBatchResponse { receipt: Some(encode::receipt(receipt)) }))
+    }
+
+    async fn commit_import(
+        &self,
+        request: Request<CommitImportRequest>,
+    ) -> Result<Response<CommitImportResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let view = self.0.commit(&caller, id).await?;
+        Ok(Response::new(CommitImportResponse { import: Some(encode::import(&view)) }))
+    }
+
+    async fn retry_import(
+        &self,
+        request: Request<RetryImportRequest>,
+    ) -> Result<Response<RetryImportResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let RetryImportRequest { import_id, replacements } = request.into_inner();
+        let id = convert::import_id("import_id", &import_id)?;
+        let view = self.0.retry(&caller, id, replacements).await?;
+        Ok(Response::new(RetryImportResponse { import: Some(encode::import(&view)) }))
+    }
+
+    async fn cancel_import(
+        &self,
+        request: Request<CancelImportRequest>,
+    ) -> Result<Response<CancelImportResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let view = self.0.cancel(&caller, id).await?;
+        Ok(Response::new(CancelImportResponse { import: Some(encode::import(&view)) }))
+    }
+
+    async fn list_imports(
+        &self,
+        request: Request<ListImportsRequest>,
+    ) -> Result<Response<ListImportsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let asked = convert::list(request.into_inner())?;
+        let page = self.0.list(&caller, &asked.filter, asked.size, &asked.token).await?;
+        Ok(Response::new(encode::imports(page)))
     }
 
     async fn get_import(

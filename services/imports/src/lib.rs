@@ -16,6 +16,7 @@ mod domain;
 mod error;
 mod failures_file;
 mod grpc;
+mod housekeeping;
 mod migrations;
 mod records_client;
 mod service;

@@ -4,6 +4,7 @@
 //! the migrations are the schema, and should read like one.
 
 mod m20261120_01_imports;
+mod m20261121_02_rounds;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -16,7 +17,7 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261120_01_imports::Migration)]
+        vec![Box::new(m20261120_01_imports::Migration), Box::new(m20261121_02_rounds::Migration)]
     }
 
     fn migration_table_name() -> DynIden {

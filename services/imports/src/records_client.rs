@@ -213,9 +213,10 @@ impl RecordsClient {
         &self,
         behalf: &OnBehalf,
         records: Vec<ApplyRecord>,
+        validate_only: bool,
     ) -> Result<Vec<Outcome>, CallFault> {
         let sent = records.len();
-        let request = behalf.request(ApplyChunkRequest { records });
+        let request = behalf.request(ApplyChunkRequest { records, validate_only });
         let answer = self.ingest().apply_chunk(request).await?.into_inner();
         if answer.outcomes.len() != sent {
             return Err(CallFault::malformed("another number of outcomes than of records"));

@@ -3,18 +3,26 @@
 mod create;
 mod download;
 mod failures;
+mod list;
 mod names;
+pub(crate) mod rounds;
 mod seal;
 mod upload;
 mod watch;
 
 use std::sync::Arc;
 
-pub(crate) use create::MAX_LABEL;
+pub(crate) use create::{MAX_LABEL, NewImport};
 pub(crate) use download::Format;
 pub(crate) use failures::{Failure, FailuresPage};
+pub(crate) use list::ImportsPage;
 pub(crate) use seal::Announced;
-use shared::{caller::Caller, clock::Clock, db::Database};
+use shared::{
+    caller::Caller,
+    clock::Clock,
+    db::Database,
+    ids::{self, IdKind},
+};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 pub(crate) use upload::{Header, Message, Uploaded};
@@ -22,7 +30,10 @@ use uuid::Uuid;
 pub(crate) use watch::Progress;
 
 use crate::{
-    domain::import::{Import, ImportKey, ImportView},
+    domain::{
+        import::{Import, ImportKey, ImportView},
+        words::State,
+    },
     error::{ImportError, import_not_found, other_product},
     records_client::RecordsClient,
     store,
@@ -61,10 +72,27 @@ impl Imports {
         self.view(&key(caller, id)).await
     }
 
+    /// An import that waits for another one of its practice says so.
+    async fn with_note(&self, import: Import) -> Result<Import, ImportError> {
+        if import.state != State::Sealed || !import.note.is_empty() {
+            return Ok(import);
+        }
+        let at_work = store::imports::at_work(self.db.reader(), &import.key.practice).await?;
+        let note = match at_work {
+            Some(other) => {
+                let other = ids::text(IdKind::Import, other);
+                format!("It waits for {other}: one import of a practice is at work at a time.")
+            }
+            None => String::new(),
+        };
+        Ok(Import { note, ..import })
+    }
+
     async fn view(&self, key: &ImportKey) -> Result<ImportView, ImportError> {
         let import = store::imports::find(self.db.reader(), key).await?;
         let import = import.ok_or_else(|| import_not_found(key.id))?;
         let tally = store::tally::read(self.db.reader(), key).await?;
+        let import = self.with_note(import).await?;
         Ok(ImportView { import, tally })
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod failures;
 pub(crate) mod imports;
 pub(crate) mod lease;
 pub(crate) mod parents;
+pub(crate) mod purge;
 pub(crate) mod records;
 mod sql;
 pub(crate) mod staged;

@@ -13,6 +13,8 @@ mod keys;
 mod outside;
 mod periods;
 mod references;
+mod replace;
+pub(crate) mod reset;
 mod trouble;
 
 use std::time::Duration;

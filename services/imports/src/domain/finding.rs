@@ -55,6 +55,21 @@ impl Finding {
         Self::new("source_id", ErrorReason::DuplicateKey, text)
     }
 
+    /// A replacement stands in for a record that did not fail.
+    pub(crate) fn not_failed(source_id: &str) -> Self {
+        let text = format!("Record {source_id} did not fail: what was imported is not touched");
+        Self::new("source_id", ErrorReason::NotFailed, text)
+    }
+
+    /// A replacement stands in for a record that the import does not have.
+    pub(crate) fn not_in_import(source_id: &str) -> Self {
+        let text = match source_id {
+            "" => "A record without a source id needs a new import".to_owned(),
+            _ => format!("Record {source_id} is not in this import: it needs a new import"),
+        };
+        Self::new("source_id", ErrorReason::NotInImport, text)
+    }
+
     /// The reference is used by other clients of the import.
     pub(crate) fn shared_reference(reference: &str, others: &[String], more: bool) -> Self {
         let others = match others {

@@ -1,8 +1,11 @@
 //! An import, its batches, and the rows in them.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use shared::caller::PracticeId;
 use uuid::Uuid;
+
+use crate::error::ImportError;
 
 use super::{
     batch::{BatchDigest, Counts},
@@ -28,14 +31,57 @@ pub(crate) struct Import {
     pub(crate) state: State,
     /// 1 for the first pass over the records.
     pub(crate) round: i64,
+    /// Whether it is only checked until it is committed.
+    pub(crate) validate_only: bool,
+    /// What was declared when it was opened.
+    pub(crate) expected: Option<Expected>,
+    /// Whether it was asked to stop.
+    pub(crate) cancel_requested: bool,
+    /// How it had ended before the round that it is in; none in the first.
+    pub(crate) ended_before: Option<State>,
     pub(crate) phase: Phase,
     /// How far the phase has come, as it wrote it; empty at its beginning.
     pub(crate) position: String,
     pub(crate) note: String,
     pub(crate) batch_count: i64,
     pub(crate) created_at: DateTime<Utc>,
+    /// When it last took a batch, or began to take them.
+    pub(crate) touched_at: DateTime<Utc>,
     pub(crate) sealed_at: Option<DateTime<Utc>>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
+    /// When what was uploaded was removed.
+    pub(crate) purged_at: Option<DateTime<Utc>>,
+}
+
+/// What an import is to hold; nothing is compared that is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expected {
+    /// The keys of its batches; any when it is empty.
+    pub(crate) batch_keys: Vec<String>,
+    pub(crate) batches: Option<i64>,
+    pub(crate) records: Option<i64>,
+}
+
+impl Expected {
+    /// As it is kept.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    pub(crate) fn of_json(text: &str) -> Result<Self, ImportError> {
+        serde_json::from_str(text).map_err(|_| ImportError::Corrupt("what was declared"))
+    }
+
+    /// Whether what has arrived is all of it.
+    pub(crate) fn is_met(&self, batch_keys: &[String], records: i64) -> bool {
+        let arrived = i64::try_from(batch_keys.len()).unwrap_or(i64::MAX);
+        let keys = self.batch_keys.is_empty()
+            || (self.batch_keys.len() == batch_keys.len()
+                && self.batch_keys.iter().all(|key| batch_keys.contains(key)));
+        keys && self.batches.is_none_or(|batches| batches == arrived)
+            && self.records.is_none_or(|expected| expected == records)
+    }
 }
 
 /// An import with its numbers, as callers see it.
@@ -51,6 +97,8 @@ pub(crate) struct Receipt {
     pub(crate) import_id: Uuid,
     /// The place of the batch in its import, from 1.
     pub(crate) ordinal: i64,
+    /// The round that it belongs to.
+    pub(crate) round: i64,
     pub(crate) batch_key: String,
     pub(crate) sha256: BatchDigest,
     pub(crate) size_bytes: i64,

@@ -39,14 +39,21 @@ impl Tally {
         self.entries().filter(|(k, s, _)| fits(*k) && *s == status).map(|(_, _, n)| n).sum()
     }
 
-    /// The records of one kind, or of all, in any status.
+    /// The records of one kind, or of all, in any status; not those for which
+    /// another stands in.
     pub(crate) fn received(&self, kind: Option<Kind>) -> i64 {
-        Status::ALL.iter().map(|status| self.of(kind, *status)).sum()
+        let counted = Status::ALL.iter().filter(|status| **status != Status::Replaced);
+        counted.map(|status| self.of(kind, *status)).sum()
     }
 
     /// Those without a verdict.
-    pub(crate) fn unprocessed(&self, kind: Option<Kind>) -> i64 {
+    pub(crate) fn waiting(&self, kind: Option<Kind>) -> i64 {
         self.of(kind, Status::Staged) + self.of(kind, Status::Ready)
+    }
+
+    /// Those without a verdict, and those that will have none.
+    pub(crate) fn unprocessed(&self, kind: Option<Kind>) -> i64 {
+        self.waiting(kind) + self.of(kind, Status::Unprocessed)
     }
 
     /// Those that broke a rule, or whose parent was not imported.

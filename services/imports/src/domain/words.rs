@@ -87,6 +87,10 @@ words! {
         Failed = "FAILED",
         /// Its parent failed.
         Blocked = "BLOCKED",
+        /// The import was cancelled before its turn came.
+        Unprocessed = "UNPROCESSED",
+        /// A corrected record stands in for it; it is counted no longer.
+        Replaced = "REPLACED",
     }
 }
 
@@ -100,21 +104,35 @@ words! {
         Completed = "COMPLETED",
         CompletedWithFailures = "COMPLETED_WITH_FAILURES",
         Stalled = "STALLED",
+        Validated = "VALIDATED",
+        Cancelled = "CANCELLED",
+        Expired = "EXPIRED",
     }
 }
 
 impl State {
     /// Whether nothing will happen to the import any more.
     pub(crate) fn is_end(self) -> bool {
-        matches!(self, Self::Completed | Self::CompletedWithFailures)
+        matches!(
+            self,
+            Self::Completed
+                | Self::CompletedWithFailures
+                | Self::Validated
+                | Self::Cancelled
+                | Self::Expired
+        )
     }
 }
 
 words! {
     /// One pass of the worker over the records, in order.
     Phase: "phase of an import" {
+        /// Forgets what was found of the records that are processed again.
+        Reset = "reset",
         /// Reads every record and judges it alone.
         Index = "index",
+        /// Lets corrected records stand in for those that failed.
+        Replace = "replace",
         /// Judges the records that share a key; asks which keys are known.
         Keys = "keys",
         /// Judges the clients that share a reference.
@@ -136,7 +154,9 @@ impl Phase {
     /// The one after it; `None` after the last.
     pub(crate) fn next(self) -> Option<Self> {
         match self {
-            Self::Index => Some(Self::Keys),
+            Self::Reset => Some(Self::Index),
+            Self::Index => Some(Self::Replace),
+            Self::Replace => Some(Self::Keys),
             Self::Keys => Some(Self::References),
             Self::References => Some(Self::Periods),
             Self::Periods => Some(Self::Parents),
@@ -151,9 +171,13 @@ impl Phase {
     pub(crate) fn state(self) -> State {
         match self {
             Self::Clients | Self::Contacts | Self::Addresses => State::Applying,
-            Self::Index | Self::Keys | Self::References | Self::Periods | Self::Parents => {
-                State::Resolving
-            }
+            Self::Reset
+            | Self::Index
+            | Self::Replace
+            | Self::Keys
+            | Self::References
+            | Self::Periods
+            | Self::Parents => State::Resolving,
         }
     }
 }
@@ -173,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_phases_follow_each_other_to_the_end() {
-        let all = std::iter::successors(Some(Phase::Index), |phase| phase.next());
+        let all = std::iter::successors(Some(Phase::Reset), |phase| phase.next());
         assert_eq!(all.collect::<Vec<_>>(), Phase::ALL);
     }
 }

@@ -182,7 +182,12 @@ fn status(status: Status) -> &'static str {
         Status::Failed | Status::Blocked => "failed",
         Status::Excluded => "excluded",
         Status::Skipped => "skipped",
-        Status::Staged | Status::Ready | Status::Imported | Status::Linked => "",
+        Status::Staged
+        | Status::Ready
+        | Status::Imported
+        | Status::Linked
+        | Status::Unprocessed
+        | Status::Replaced => "",
     }
 }
 

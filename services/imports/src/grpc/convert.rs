@@ -1,14 +1,15 @@
 //! Requests as the service takes them; what is wrong with a request is told by
 //! the path of the field.
 
+use chrono::DateTime;
 use shared::{
     ids::{self, IdKind},
     page,
     pb::{
         imports::{
-            BatchHeader, CreateImportRequest, DownloadFailuresRequest, FailuresFormat,
-            ImportRecordKind, ListFailuresRequest, RecordStatus, SealImportRequest,
-            UploadBatchRequest, upload_batch_request::Part,
+            BatchHeader, CreateImportRequest, DownloadFailuresRequest, ExpectedContent,
+            FailuresFormat, ImportRecordKind, ImportState, ListFailuresRequest, ListImportsRequest,
+            RecordStatus, SealImportRequest, UploadBatchRequest, upload_batch_request::Part,
         },
         records::ErrorReason,
     },
@@ -21,11 +22,12 @@ use uuid::Uuid;
 use crate::{
     domain::{
         batch::{BatchDigest, BatchFault, Declared, MAX_BATCH_KEY},
-        words::{Kind, Status as RecordVerdict, kind_of},
+        import::Expected,
+        words::{Kind, State, Status as RecordVerdict, kind_of},
     },
     error::ImportError,
-    service::{Announced, Format, Header, MAX_LABEL, Message},
-    store::failures::Filter,
+    service::{Announced, Format, Header, MAX_LABEL, Message, NewImport},
+    store::{failures::Filter, imports::ListFilter},
 };
 
 /// The largest page of failures. Each may have half a kilobyte of text in it,
@@ -47,9 +49,94 @@ pub(super) fn import_id(field: &str, id: &str) -> Result<Uuid, Refusal> {
     ids::parse(IdKind::Import, id).ok_or_else(problem)
 }
 
-/// The label of a new import.
-pub(super) fn label(request: &CreateImportRequest) -> Result<String, Refusal> {
-    named("label", text::plain("Label", &request.label, MAX_LABEL))
+/// Batch keys that an import may declare.
+const MAX_KEYS: usize = 10_000;
+
+/// What a new import is to be.
+pub(super) fn new_import(request: CreateImportRequest) -> Result<NewImport, Refusal> {
+    let CreateImportRequest { label, validate_only, expected } = request;
+    let label = named("label", text::plain("Label", &label, MAX_LABEL))?;
+    let expected = expected.map(self::expected).transpose()?;
+    // One that declares nothing would seal itself with nothing.
+    let expected = expected.filter(|expected| *expected != Expected::default());
+    Ok(NewImport { label, validate_only, expected })
+}
+
+fn expected(content: ExpectedContent) -> Result<Expected, Refusal> {
+    let ExpectedContent { mut batch_keys, batch_count, record_count } = content;
+    let count = |field: &str, count: i64| match count {
+        ..0 => Err(invalid(field, ErrorReason::UnknownValue, "must not be negative")),
+        0 => Ok(None),
+        count => Ok(Some(count)),
+    };
+    let batches = count("expected.batch_count", batch_count.into())?;
+    let records = count("expected.record_count", record_count)?;
+    if batch_keys.len() > MAX_KEYS {
+        let text = format!("at most {MAX_KEYS} keys; declare counts instead");
+        return Err(invalid("expected.batch_keys", ErrorReason::ValueTooLong, &text));
+    }
+    for (n, key) in batch_keys.iter().enumerate() {
+        named(&format!("expected.batch_keys[{n}]"), key_of_batch(key))?;
+    }
+    batch_keys.sort();
+    batch_keys.dedup();
+    let batches = batches.filter(|_| batch_keys.is_empty());
+    Ok(Expected { batch_keys, batches, records })
+}
+
+/// What a caller asks of the list of imports.
+#[derive(Debug)]
+pub(super) struct ImportsAsked {
+    pub(super) filter: ListFilter,
+    pub(super) size: u64,
+    pub(super) token: String,
+}
+
+/// What a caller asks of the list of imports.
+pub(super) fn list(request: ListImportsRequest) -> Result<ImportsAsked, Refusal> {
+    let ListImportsRequest { page_size, page_token, product, states, with_failures, created_since } =
+        request;
+    let mut wanted = Vec::with_capacity(states.len());
+    for state in states {
+        wanted.push(self::state(state)?.as_str().to_owned());
+    }
+    if with_failures {
+        let failed = State::CompletedWithFailures.as_str().to_owned();
+        if !wanted.is_empty() && !wanted.contains(&failed) {
+            let text = "with_failures asks for COMPLETED_WITH_FAILURES: leave the states out";
+            return Err(invalid("states", ErrorReason::FieldNotApplicable, text));
+        }
+        wanted = vec![failed];
+    }
+    let since = created_since.map(|at| {
+        let nanos = u32::try_from(at.nanos).ok();
+        let instant = nanos.and_then(|nanos| DateTime::from_timestamp(at.seconds, nanos));
+        let wrong = || invalid("created_since", ErrorReason::InvalidDate, "not an instant");
+        instant.ok_or_else(wrong)
+    });
+    let filter = ListFilter {
+        product: Some(product).filter(|product| !product.is_empty()),
+        states: wanted,
+        created_since: since.transpose()?,
+    };
+    Ok(ImportsAsked { filter, size: page::page_size(page_size)?, token: page_token })
+}
+
+fn state(state: i32) -> Result<State, Refusal> {
+    let known = match ImportState::try_from(state) {
+        Ok(ImportState::Receiving) => Some(State::Receiving),
+        Ok(ImportState::Sealed) => Some(State::Sealed),
+        Ok(ImportState::Resolving) => Some(State::Resolving),
+        Ok(ImportState::Applying) => Some(State::Applying),
+        Ok(ImportState::Completed) => Some(State::Completed),
+        Ok(ImportState::CompletedWithFailures) => Some(State::CompletedWithFailures),
+        Ok(ImportState::Stalled) => Some(State::Stalled),
+        Ok(ImportState::Validated) => Some(State::Validated),
+        Ok(ImportState::Cancelled) => Some(State::Cancelled),
+        Ok(ImportState::Expired) => Some(State::Expired),
+        Ok(ImportState::Unspecified) | Err(_) => None,
+    };
+    known.ok_or_else(|| unknown("states"))
 }
 
 /// One message of an upload.

@@ -5,19 +5,21 @@ use prost_types::Timestamp;
 use shared::{
     ids::{self, IdKind},
     pb::imports::{
-        BatchReceipt, Failure as WireFailure, Import, ImportCounters, ImportState, KindCounters,
-        ListFailuresResponse, RecordCounts, RecordStatus, UploadBatchResponse, WatchImportResponse,
+        BatchReceipt, ExpectedContent, Failure as WireFailure, Import, ImportCounters, ImportState,
+        KindCounters, ListFailuresResponse, ListImportsResponse, RecordCounts, RecordStatus,
+        UploadBatchResponse, WatchImportResponse,
     },
 };
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        import::{ImportView, Receipt},
+        import::{self as domain, Expected, ImportView, Receipt},
         tally::Tally,
         words::{Kind, State, Status, wire_kind},
     },
-    service::{Failure, FailuresPage, Progress, Uploaded},
+    housekeeping::{IDLE, KEPT},
+    service::{Failure, FailuresPage, ImportsPage, Progress, Uploaded},
 };
 
 pub(super) fn import(view: &ImportView) -> Import {
@@ -40,13 +42,39 @@ pub(super) fn import(view: &ImportView) -> Import {
         seal_time: import.sealed_at.map(timestamp),
         end_time: import.ended_at.map(timestamp),
         note: import.note.clone(),
+        round: i32::try_from(import.round).unwrap_or(i32::MAX),
+        validate_only: import.validate_only,
+        expected: import.expected.as_ref().map(expected),
+        expire_time: expires_at(import).map(timestamp),
+        cancel_requested: import.cancel_requested,
+        purge_time: import.ended_at.map(|ended| timestamp(ended + KEPT)),
     }
+}
+
+fn expected(expected: &Expected) -> ExpectedContent {
+    ExpectedContent {
+        batch_keys: expected.batch_keys.clone(),
+        batch_count: i32::try_from(expected.batches.unwrap_or_default()).unwrap_or(i32::MAX),
+        record_count: expected.records.unwrap_or_default(),
+    }
+}
+
+fn expires_at(import: &domain::Import) -> Option<DateTime<Utc>> {
+    (import.state == State::Receiving).then_some(import.touched_at + IDLE)
+}
+
+pub(super) fn imports(page: ImportsPage) -> ListImportsResponse {
+    let imports = page.imports.iter().map(import).collect();
+    ListImportsResponse { imports, next_page_token: page.next_page_token }
 }
 
 pub(super) fn uploaded(uploaded: Uploaded) -> UploadBatchResponse {
     let Uploaded { receipt, already_staged } = uploaded;
-    let Receipt { import_id: id, ordinal: _, batch_key, sha256, size_bytes, counts, staged_at } =
-        receipt;
+    UploadBatchResponse { receipt: Some(self::receipt(receipt)), already_staged }
+}
+
+pub(super) fn receipt(receipt: Receipt) -> BatchReceipt {
+    let Receipt { import_id: id, batch_key, sha256, size_bytes, counts, staged_at, .. } = receipt;
     let counts = RecordCounts {
         records: counts.records(),
         clients: counts.clients,
@@ -54,15 +82,14 @@ pub(super) fn uploaded(uploaded: Uploaded) -> UploadBatchResponse {
         addresses: counts.addresses,
         unreadable: counts.unreadable,
     };
-    let receipt = BatchReceipt {
+    BatchReceipt {
         import_id: import_id(id),
         batch_key,
         sha256: sha256.to_vec().into(),
         size_bytes,
         counts: Some(counts),
         stage_time: Some(timestamp(staged_at)),
-    };
-    UploadBatchResponse { receipt: Some(receipt), already_staged }
+    }
 }
 
 pub(super) fn progress(progress: &Progress) -> WatchImportResponse {
@@ -92,6 +119,7 @@ fn failure(failure: Failure) -> WireFailure {
         root_cause: row.finding.root_cause,
         batch_key,
         row: i32::try_from(row.at.row).unwrap_or(i32::MAX),
+        round: i32::try_from(row.round).unwrap_or(i32::MAX),
     }
 }
 
@@ -117,6 +145,9 @@ fn state(state: State) -> ImportState {
         State::Completed => ImportState::Completed,
         State::CompletedWithFailures => ImportState::CompletedWithFailures,
         State::Stalled => ImportState::Stalled,
+        State::Validated => ImportState::Validated,
+        State::Cancelled => ImportState::Cancelled,
+        State::Expired => ImportState::Expired,
     }
 }
 
@@ -130,6 +161,7 @@ fn status(status: Status) -> RecordStatus {
         Status::Excluded => RecordStatus::Excluded,
         Status::Failed => RecordStatus::Failed,
         Status::Blocked => RecordStatus::Blocked,
+        Status::Unprocessed | Status::Replaced => RecordStatus::Unprocessed,
     }
 }
 

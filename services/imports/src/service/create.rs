@@ -5,7 +5,7 @@ use shared::{caller::Caller, ids};
 use super::Imports;
 use crate::{
     domain::{
-        import::{Import, ImportKey, ImportView},
+        import::{Expected, Import, ImportKey, ImportView},
         tally::Tally,
         words::{Phase, State},
     },
@@ -21,14 +21,24 @@ pub(crate) const MAX_LABEL: usize = 100;
 /// a client that never seals.
 const MAX_OPEN: u64 = 20;
 
+/// What an import is to be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NewImport {
+    pub(crate) label: String,
+    pub(crate) validate_only: bool,
+    pub(crate) expected: Option<Expected>,
+}
+
 impl Imports {
     /// Opens an import for the caller's product and account.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
-        label: String,
+        wanted: NewImport,
     ) -> Result<ImportView, ImportError> {
         self.check_connected(caller).await?;
+        let NewImport { label, validate_only, expected } = wanted;
+        let now = self.clock.now();
         let import = Import {
             key: ImportKey { practice: caller.practice.clone(), id: ids::new_uuid() },
             product: caller.product.to_string(),
@@ -37,13 +47,19 @@ impl Imports {
             created_by: caller.user.clone(),
             state: State::Receiving,
             round: 1,
+            validate_only,
+            expected,
+            cancel_requested: false,
+            ended_before: None,
             phase: Phase::Index,
             position: String::new(),
             note: String::new(),
             batch_count: 0,
-            created_at: self.clock.now(),
+            created_at: now,
+            touched_at: now,
             sealed_at: None,
             ended_at: None,
+            purged_at: None,
         };
         let created = import.clone();
         let written = self.db.write(move |tx| {

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use super::{Imports, check_owner, key};
 use crate::{
     domain::{
-        import::{Import, ImportView},
-        tally::Tally,
-        words::{Kind, State},
+        batch::Counts,
+        import::{ImportView, Receipt},
+        words::State,
     },
     error::{ImportError, counts_differ, import_not_found},
     store,
@@ -25,14 +25,16 @@ pub(crate) struct Announced {
 }
 
 impl Announced {
-    /// What differs from what arrived: subject, announced, arrived.
-    fn differences(&self, import: &Import, tally: &Tally) -> Vec<(&'static str, i64, i64)> {
+    /// What differs from what arrived in the round: subject, announced, arrived.
+    fn differences(&self, batches: &[Receipt]) -> Vec<(&'static str, i64, i64)> {
+        let sum = |count: fn(&Counts) -> i64| batches.iter().map(|b| count(&b.counts)).sum();
+        let arrived = i64::try_from(batches.len()).unwrap_or(i64::MAX);
         let compared = [
-            ("batch_count", Some(self.batches), import.batch_count),
-            ("record_count", Some(self.records), tally.received(None)),
-            ("client_count", self.clients, tally.received(Some(Kind::Client))),
-            ("contact_count", self.contacts, tally.received(Some(Kind::Contact))),
-            ("address_count", self.addresses, tally.received(Some(Kind::Address))),
+            ("batch_count", Some(self.batches), arrived),
+            ("record_count", Some(self.records), sum(Counts::records)),
+            ("client_count", self.clients, sum(|counts| counts.clients)),
+            ("contact_count", self.contacts, sum(|counts| counts.contacts)),
+            ("address_count", self.addresses, sum(|counts| counts.addresses)),
         ];
         let differs = |(subject, announced, arrived): (_, Option<i64>, i64)| {
             announced.filter(|announced| *announced != arrived).map(|n| (subject, n, arrived))
@@ -58,14 +60,15 @@ impl Imports {
                 let import = import.ok_or_else(|| import_not_found(key.id))?;
                 check_owner(&caller, &import)?;
                 let tally = store::tally::read(&*tx, &key).await?;
-                let differences = announced.differences(&import, &tally);
+                let batches = store::batches::of_round(&*tx, &key, import.round).await?;
+                let differences = announced.differences(&batches);
                 if !differences.is_empty() {
                     return Err(counts_differ(&differences).into());
                 }
                 if import.state != State::Receiving {
                     return Ok(ImportView { import, tally });
                 }
-                let empty = tally.received(None) == 0;
+                let empty = import.round == 1 && tally.received(None) == 0;
                 let import = store::imports::seal(&*tx, import, now, empty).await?;
                 Ok::<_, ImportError>(ImportView { import, tally })
             }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
 use shared::{caller::Caller, db::WriteTx};
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,11 +13,14 @@ use super::{Imports, MAX_UPLOADS, check_owner, key};
 use crate::{
     domain::{
         batch::{BatchDigest, BatchFault, Content, Declared, Intake},
-        import::{ImportKey, Receipt},
+        import::{Import, ImportKey, Receipt},
         tally::Tally,
         words::{Kind, State, Status},
     },
-    error::{ImportError, batch_key_reused, import_not_found, not_receiving, too_many_uploads},
+    error::{
+        ImportError, batch_key_reused, batch_not_found, import_not_found, not_receiving,
+        too_many_uploads,
+    },
     store,
 };
 
@@ -70,7 +74,23 @@ impl Imports {
             }
         };
         let content = intake.commit(committed)?;
-        self.stage(key, header.batch_key, content).await
+        let uploaded = self.stage(key, header.batch_key, content).await?;
+        // It may have been the last one of an import that seals itself.
+        self.wake.notify_one();
+        Ok(uploaded)
+    }
+
+    /// The receipt of a batch.
+    pub(crate) async fn batch(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        batch_key: &str,
+    ) -> Result<Receipt, ImportError> {
+        let key = key(caller, id);
+        self.check_exists(&key).await?;
+        let receipt = store::batches::by_batch_key(self.db.reader(), &key, batch_key).await?;
+        receipt.ok_or_else(|| batch_not_found(batch_key).into())
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit, ImportError> {
@@ -104,6 +124,7 @@ impl Imports {
         let receipt = Receipt {
             import_id: key.id,
             ordinal: 0,
+            round: 0,
             batch_key,
             sha256: content.sha256,
             size_bytes: content.size_bytes,
@@ -142,12 +163,34 @@ async fn stage_once(
         }
         None => {}
     }
-    let receipt = Receipt { ordinal: import.batch_count + 1, ..receipt.clone() };
-    store::imports::add_batch(&**tx, key).await?;
+    let (ordinal, round) = (import.batch_count + 1, import.round);
+    let receipt = Receipt { ordinal, round, ..receipt.clone() };
+    store::imports::add_batch(&**tx, key, receipt.staged_at).await?;
     store::batches::insert(&**tx, key, &receipt).await?;
     store::staged::insert(&**tx, key, receipt.ordinal, records).await?;
     store::tally::add(&**tx, key, &staged(&receipt)).await?;
+    seal_when_complete(tx, import, receipt.staged_at).await?;
     Ok(Uploaded { receipt, already_staged: false })
+}
+
+/// An import that has said what it is to hold seals itself with the last of it.
+async fn seal_when_complete(
+    tx: &WriteTx,
+    import: Import,
+    now: DateTime<Utc>,
+) -> Result<(), ImportError> {
+    let Some(expected) = import.expected.clone().filter(|_| import.round == 1) else {
+        return Ok(());
+    };
+    let batches = store::batches::of_round(&**tx, &import.key, import.round).await?;
+    let keys: Vec<String> = batches.iter().map(|batch| batch.batch_key.clone()).collect();
+    let records = batches.iter().map(|batch| batch.counts.records()).sum();
+    if expected.is_met(&keys, records) {
+        let batch_count = i64::try_from(batches.len()).unwrap_or(i64::MAX);
+        let import = Import { batch_count, ..import };
+        store::imports::seal(&**tx, import, now, records == 0).await?;
+    }
+    Ok(())
 }
 
 /// The records of a batch, none of them looked at yet.

@@ -7,7 +7,7 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
-use super::entities::batch;
+use super::{entities::batch, sql};
 use crate::{
     domain::{
         batch::Counts,
@@ -22,7 +22,8 @@ pub(crate) async fn insert(
     key: &ImportKey,
     receipt: &Receipt,
 ) -> Result<(), DbErr> {
-    let Receipt { import_id, ordinal, batch_key, sha256, size_bytes, counts, staged_at } = receipt;
+    let Receipt { import_id, ordinal, round, batch_key, sha256, size_bytes, counts, staged_at } =
+        receipt;
     let row = batch::Model {
         practice_id: key.practice.to_string(),
         import_id: *import_id,
@@ -34,6 +35,7 @@ pub(crate) async fn insert(
         contacts: counts.contacts,
         addresses: counts.addresses,
         unreadable: counts.unreadable,
+        round: *round,
         staged_at: *staged_at,
     };
     batch::Entity::insert(row.into_active_model()).exec_without_returning(db).await.map(drop)
@@ -47,6 +49,37 @@ pub(crate) async fn by_batch_key(
 ) -> Result<Option<Receipt>, ImportError> {
     let row = of_import(key).filter(batch::Column::BatchKey.eq(batch_key)).one(db).await?;
     row.map(from_row).transpose()
+}
+
+/// The batches of a round, in their order.
+pub(crate) async fn of_round(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    round: i64,
+) -> Result<Vec<Receipt>, ImportError> {
+    let rows = of_import(key)
+        .filter(batch::Column::Round.eq(round))
+        .order_by_asc(batch::Column::Ordinal)
+        .all(db)
+        .await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// Removes the batches of a round, with their records.
+pub(crate) async fn remove_round(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    round: i64,
+) -> Result<(), DbErr> {
+    let staged = "DELETE FROM import_staged WHERE practice_id = $1 AND import_id = $2
+        AND batch IN (SELECT ordinal FROM import_batch
+          WHERE practice_id = $1 AND import_id = $2 AND round = $3)";
+    let batches =
+        "DELETE FROM import_batch WHERE practice_id = $1 AND import_id = $2 AND round = $3";
+    for text in [staged, batches] {
+        sql::execute(db, text, sql::scoped(key, [round.into()])).await?;
+    }
+    Ok(())
 }
 
 /// The first batch from `ordinal` on.
@@ -92,6 +125,7 @@ fn from_row(row: batch::Model) -> Result<Receipt, ImportError> {
     Ok(Receipt {
         import_id: row.import_id,
         ordinal: row.ordinal,
+        round: row.round,
         batch_key: row.batch_key,
         sha256,
         size_bytes: row.size_bytes,

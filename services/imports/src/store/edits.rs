@@ -20,9 +20,27 @@ pub(crate) struct Edits {
     pub(crate) ends: Vec<(RowId, NaiveDate)>,
     /// Records whose failures so far are forgotten.
     pub(crate) cleared: Vec<RowId>,
+    /// Records that are processed again, and whether they had failed: their
+    /// failures become attempts of the round before this one.
+    pub(crate) reset: Option<Reset>,
+    /// Records that no longer ask for their parents.
+    pub(crate) childless: Vec<RowId>,
+    /// Whether what waits to be applied is left unprocessed.
+    pub(crate) give_up: bool,
+    /// Whether the records may be there already, from an earlier round.
+    pub(crate) again: bool,
     pub(crate) failures: Vec<NewFailure>,
     pub(crate) known: Vec<KnownParent>,
     pub(crate) tally: Tally,
+}
+
+/// Records that are processed again in a round.
+#[derive(Clone, Debug)]
+pub(crate) struct Reset {
+    /// The round that begins.
+    pub(crate) round: i64,
+    /// Each with whether it had failed.
+    pub(crate) rows: Vec<(RowId, bool)>,
 }
 
 /// What was found of a record alone.
@@ -37,6 +55,7 @@ pub(crate) struct NewRecord {
     pub(crate) reference: String,
     pub(crate) reference_key: Option<String>,
     pub(crate) timeline: Option<Timeline>,
+    pub(crate) round: i64,
 }
 
 /// The place of an address among those of its owner and type.
@@ -92,21 +111,84 @@ pub(crate) async fn write(
     key: &ImportKey,
     edits: &Edits,
 ) -> Result<(), DbErr> {
-    let Edits { records, parents, marks, ends, cleared, failures, known, tally } = edits;
-    insert_records(db, key, records).await?;
+    let Edits {
+        records,
+        parents,
+        marks,
+        ends,
+        cleared,
+        reset,
+        childless,
+        give_up,
+        again,
+        failures,
+        known,
+        tally,
+    } = edits;
+    if let Some(reset) = reset {
+        reset_records(db, key, reset).await?;
+    }
+    if *give_up {
+        super::records::give_up_ready(db, key).await?;
+    }
+    insert_records(db, key, records, *again).await?;
+    remove_of(db, key, "import_parent", childless.iter().copied()).await?;
     insert_parents(db, key, parents).await?;
     mark(db, key, marks).await?;
     set_ends(db, key, ends).await?;
-    clear_failures(db, key, cleared).await?;
+    remove_of(db, key, "import_failure", cleared.iter().copied()).await?;
     insert_failures(db, key, failures).await?;
     insert_known(db, key, known).await?;
     tally::add(db, key, tally).await
+}
+
+/// Puts records back to where they were before they were read.
+async fn reset_records(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    reset: &Reset,
+) -> Result<(), DbErr> {
+    let rows = || reset.rows.iter().map(|(at, _)| sql::row_id(*at)).collect();
+    let kept = "ordinal, kind, source_id, status, field, reason, reason_text, root_cause";
+    let statement = format!(
+        "INSERT INTO import_attempt (practice_id, import_id, round, batch, row_no, {kept})
+         SELECT $1, $2, $3, f.batch, f.row_no, {} FROM v JOIN import_failure f
+           ON f.practice_id = $1 AND f.import_id = $2
+           AND f.batch = v.batch AND f.row_no = v.row_no",
+        kept.split(", ").map(|column| format!("f.{column}")).collect::<Vec<_>>().join(", ")
+    );
+    let scope = sql::scoped(key, [(reset.round - 1).into()]);
+    sql::execute_with(db, &scope, &["batch", "row_no"], rows(), &statement).await?;
+    for table in ["import_failure", "import_parent"] {
+        remove_of(db, key, table, reset.rows.iter().map(|(at, _)| *at)).await?;
+    }
+    let staged = |(at, failed): &(RowId, bool)| -> Vec<Value> {
+        vec![at.batch.into(), at.row.into(), Status::Staged.as_str().into(), (*failed).into()]
+    };
+    let columns = ["batch", "row_no", "status", "retried"];
+    update_records(db, key, &columns, reset.rows.iter().map(staged).collect()).await
+}
+
+/// Removes what a table has of some records.
+async fn remove_of(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    table: &str,
+    rows: impl Iterator<Item = RowId>,
+) -> Result<(), DbErr> {
+    let statement = format!(
+        "DELETE FROM {table} WHERE practice_id = $1 AND import_id = $2
+         AND (batch, row_no) IN (SELECT batch, row_no FROM v)"
+    );
+    let rows = rows.map(sql::row_id).collect();
+    sql::execute_with(db, &sql::scope(key), &["batch", "row_no"], rows, &statement).await
 }
 
 async fn insert_records(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     records: &[NewRecord],
+    again: bool,
 ) -> Result<(), DbErr> {
     let columns = [
         "batch",
@@ -121,6 +203,7 @@ async fn insert_records(
         "timeline",
         "active_from",
         "active_to",
+        "round",
     ];
     let row = |record: &NewRecord| -> Vec<Value> {
         let timeline = record.timeline.as_ref();
@@ -137,9 +220,23 @@ async fn insert_records(
             timeline.map(|timeline| timeline.name.clone()).into(),
             timeline.and_then(|timeline| timeline.active_from).into(),
             timeline.and_then(|timeline| timeline.active_to).into(),
+            record.round.into(),
         ]
     };
-    insert(db, key, "import_record", &columns, records.iter().map(row).collect()).await
+    let rows = records.iter().map(row).collect();
+    if !again {
+        return insert(db, key, "import_record", &columns, rows).await;
+    }
+    let names = columns.join(", ");
+    let set = columns.iter().skip(2).map(|column| format!("{column} = excluded.{column}"));
+    let set = set.collect::<Vec<_>>().join(", ");
+    let statement = format!(
+        "INSERT INTO import_record (practice_id, import_id, {names})
+         SELECT $1, $2, {names} FROM v WHERE true
+         ON CONFLICT (practice_id, import_id, batch, row_no)
+         DO UPDATE SET {set}, ends_on = NULL, record_id = NULL"
+    );
+    sql::execute_with(db, &sql::scope(key), &columns, rows, &statement).await
 }
 
 async fn insert_parents(
@@ -174,19 +271,6 @@ async fn set_ends(
         vec![at.batch.into(), at.row.into(), (*day).into()]
     };
     update_records(db, key, &["batch", "row_no", "ends_on"], ends.iter().map(row).collect()).await
-}
-
-async fn clear_failures(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-    cleared: &[RowId],
-) -> Result<(), DbErr> {
-    let text = "DELETE FROM import_failure
-        WHERE practice_id = $1 AND import_id = $2 AND batch = $3 AND row_no = $4";
-    for at in cleared {
-        sql::execute(db, text, sql::scoped(key, sql::row_id(*at))).await?;
-    }
-    Ok(())
 }
 
 async fn insert_failures(

@@ -22,6 +22,8 @@ pub(crate) struct FailureRow {
     /// Empty when the record has no key.
     pub(crate) source_id: String,
     pub(crate) status: Status,
+    /// The round in which the record was judged last.
+    pub(crate) round: i64,
     pub(crate) finding: Finding,
 }
 
@@ -110,7 +112,9 @@ async fn of_kind(
         }
     }
     let text = format!(
-        "SELECT batch, row_no, ordinal, source_id, status, field, reason, reason_text, root_cause
+        "SELECT batch, row_no, ordinal, source_id, status, field, reason, reason_text, root_cause,
+           (SELECT r.round FROM import_record r WHERE r.practice_id = $1 AND r.import_id = $2
+             AND r.batch = import_failure.batch AND r.row_no = import_failure.row_no) AS round
          FROM import_failure WHERE {conditions}
          ORDER BY source_id, batch, row_no, ordinal LIMIT {limit}"
     );
@@ -126,6 +130,7 @@ fn read(kind: Kind, row: &QueryResult) -> Result<FailureRow, ImportError> {
         kind,
         source_id: text("source_id")?,
         status: records::status(row)?,
+        round: row.try_get::<Option<i64>>("", "round")?.unwrap_or(1),
         finding: Finding {
             field: text("field")?,
             reason: text("reason")?,

@@ -6,12 +6,14 @@ use sea_orm::{
     ExprTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
     Select, sea_query::Expr,
 };
+use serde::Serialize;
 use shared::caller::PracticeId;
+use uuid::Uuid;
 
 use super::entities::import;
 use crate::{
     domain::{
-        import::{Import, ImportKey},
+        import::{Expected, Import, ImportKey},
         words::State,
     },
     error::ImportError,
@@ -52,10 +54,15 @@ pub(crate) async fn count_open(
         .await
 }
 
-/// Counts one more batch.
-pub(crate) async fn add_batch(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+/// Counts one more batch, which came at `at`.
+pub(crate) async fn add_batch(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    at: DateTime<Utc>,
+) -> Result<(), DbErr> {
     import::Entity::update_many()
         .col_expr(import::Column::BatchCount, Expr::col(import::Column::BatchCount).add(1))
+        .col_expr(import::Column::TouchedAt, Expr::value(at))
         .filter(import::Column::PracticeId.eq(key.practice.as_str()))
         .filter(import::Column::Id.eq(key.id))
         .exec(db)
@@ -86,6 +93,137 @@ pub(crate) async fn seal(
     Ok(sealed)
 }
 
+/// Changes where an import is in its life: everything but what its worker
+/// changes. Whoever works on it has lost it.
+pub(crate) async fn turn(db: &impl ConnectionTrait, import: &Import) -> Result<(), DbErr> {
+    let change = import::ActiveModel {
+        practice_id: sea_orm::Unchanged(import.key.practice.to_string()),
+        id: sea_orm::Unchanged(import.key.id),
+        state: sea_orm::Set(import.state.as_str().to_owned()),
+        round: sea_orm::Set(import.round),
+        validate_only: sea_orm::Set(import.validate_only),
+        cancel_requested: sea_orm::Set(import.cancel_requested),
+        ended_before: sea_orm::Set(import.ended_before.map(|state| state.as_str().to_owned())),
+        phase: sea_orm::Set(import.phase.as_str().to_owned()),
+        position: sea_orm::Set(import.position.clone()),
+        note: sea_orm::Set(import.note.clone()),
+        batch_count: sea_orm::Set(import.batch_count),
+        lease_owner: sea_orm::Set(None),
+        lease_expires_at: sea_orm::Set(None),
+        touched_at: sea_orm::Set(import.touched_at),
+        sealed_at: sea_orm::Set(import.sealed_at),
+        ended_at: sea_orm::Set(import.ended_at),
+        purged_at: sea_orm::Set(import.purged_at),
+        ..Default::default()
+    };
+    change.update(db).await.map(drop)
+}
+
+/// Asks whoever works on an import to stop.
+pub(crate) async fn request_cancel(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<(), DbErr> {
+    import::Entity::update_many()
+        .col_expr(import::Column::CancelRequested, Expr::value(true))
+        .filter(import::Column::PracticeId.eq(key.practice.as_str()))
+        .filter(import::Column::Id.eq(key.id))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// Whether an import was asked to stop.
+pub(crate) async fn is_cancelled(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<bool, DbErr> {
+    let asked: Option<bool> = by_key(key)
+        .select_only()
+        .column(import::Column::CancelRequested)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(asked.unwrap_or_default())
+}
+
+/// The import of the practice that is at work.
+pub(crate) async fn at_work(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+) -> Result<Option<Uuid>, DbErr> {
+    let at_work = [State::Resolving.as_str(), State::Applying.as_str()];
+    import::Entity::find()
+        .filter(import::Column::PracticeId.eq(practice.as_str()))
+        .filter(import::Column::State.is_in(at_work))
+        .select_only()
+        .column(import::Column::Id)
+        .into_tuple()
+        .one(db)
+        .await
+}
+
+/// Which imports of a practice to list.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ListFilter {
+    pub(crate) product: Option<String>,
+    /// In any state when it is empty.
+    pub(crate) states: Vec<String>,
+    pub(crate) created_since: Option<DateTime<Utc>>,
+}
+
+/// The imports of a practice before one, the newest first.
+pub(crate) async fn list(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    filter: &ListFilter,
+    before: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<Import>, ImportError> {
+    use sea_orm::QueryOrder as _;
+    let mut query = import::Entity::find().filter(import::Column::PracticeId.eq(practice.as_str()));
+    if let Some(product) = &filter.product {
+        query = query.filter(import::Column::Product.eq(product.as_str()));
+    }
+    if !filter.states.is_empty() {
+        query = query.filter(import::Column::State.is_in(filter.states.iter().map(String::as_str)));
+    }
+    if let Some(since) = filter.created_since {
+        query = query.filter(import::Column::CreatedAt.gte(since));
+    }
+    if let Some(before) = before {
+        query = query.filter(import::Column::Id.lt(before));
+    }
+    let rows = query.order_by_desc(import::Column::Id).limit(limit).all(db).await?;
+    rows.into_iter().map(from_row).collect()
+}
+
+/// Imports that nobody has finished: no batch has come since `before`. Of all
+/// practices.
+pub(crate) async fn idle(
+    db: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Import>, ImportError> {
+    let query = import::Entity::find()
+        .filter(import::Column::State.eq(State::Receiving.as_str()))
+        .filter(import::Column::TouchedAt.lt(before));
+    query.limit(limit).all(db).await?.into_iter().map(from_row).collect()
+}
+
+/// Imports that ended before `before`, and still have what was uploaded. Of all
+/// practices.
+pub(crate) async fn to_purge(
+    db: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Import>, ImportError> {
+    let query = import::Entity::find()
+        .filter(import::Column::PurgedAt.is_null())
+        .filter(import::Column::EndedAt.lt(before));
+    query.limit(limit).all(db).await?.into_iter().map(from_row).collect()
+}
+
 fn by_key(key: &ImportKey) -> Select<import::Entity> {
     import::Entity::find()
         .filter(import::Column::PracticeId.eq(key.practice.as_str()))
@@ -101,13 +239,19 @@ fn to_row(import: Import) -> import::Model {
         created_by,
         state,
         round,
+        validate_only,
+        expected,
+        cancel_requested,
+        ended_before,
         phase,
         position,
         note,
         batch_count,
         created_at,
+        touched_at,
         sealed_at,
         ended_at,
+        purged_at,
     } = import;
     import::Model {
         practice_id: practice.to_string(),
@@ -118,6 +262,10 @@ fn to_row(import: Import) -> import::Model {
         created_by,
         state: state.as_str().to_owned(),
         round,
+        validate_only,
+        expected: expected.map(|expected| expected.to_json()),
+        cancel_requested,
+        ended_before: ended_before.map(|state| state.as_str().to_owned()),
         phase: phase.as_str().to_owned(),
         position,
         note,
@@ -126,8 +274,10 @@ fn to_row(import: Import) -> import::Model {
         lease_token: 0,
         lease_expires_at: None,
         created_at,
+        touched_at,
         sealed_at,
         ended_at,
+        purged_at,
     }
 }
 
@@ -142,12 +292,18 @@ pub(super) fn from_row(row: import::Model) -> Result<Import, ImportError> {
         created_by: row.created_by,
         state: row.state.parse()?,
         round: row.round,
+        validate_only: row.validate_only,
+        expected: row.expected.as_deref().map(Expected::of_json).transpose()?,
+        cancel_requested: row.cancel_requested,
+        ended_before: row.ended_before.as_deref().map(str::parse).transpose()?,
         phase: row.phase.parse()?,
         position: row.position,
         note: row.note,
         batch_count: row.batch_count,
         created_at: row.created_at,
+        touched_at: row.touched_at,
         sealed_at: row.sealed_at,
         ended_at: row.ended_at,
+        purged_at: row.purged_at,
     })
 }

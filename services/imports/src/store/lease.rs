@@ -134,7 +134,7 @@ pub(crate) async fn finish(
     at: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let set = "state = $5, ended_at = $6, position = '', note = '', lease_owner = NULL,
-        lease_expires_at = NULL";
+        lease_expires_at = NULL, cancel_requested = false";
     change(db, lease, set, [state.as_str().into(), at.into()]).await
 }
 

@@ -46,7 +46,7 @@ const BEST: &str = "(SELECT max(CASE
       WHEN r.status IN ('FAILED', 'BLOCKED') THEN '2'
       WHEN r.status = 'EXCLUDED' THEN '1' ELSE '0' END)
     FROM import_record r WHERE r.practice_id = $1 AND r.import_id = $2
-    AND r.kind = v.kind AND r.source_id = v.source_id)";
+    AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED')";
 
 /// What became of the records of some keys.
 pub(crate) async fn fates(
@@ -136,6 +136,12 @@ pub(crate) async fn held(
         }
     }
     Ok(held)
+}
+
+/// Forgets the parents outside the import: they are asked for anew.
+pub(crate) async fn forget_known(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+    let text = "DELETE FROM import_known WHERE practice_id = $1 AND import_id = $2";
+    sql::execute(db, text, sql::scope(key)).await.map(drop)
 }
 
 /// The names of parents outside the import.

@@ -79,17 +79,21 @@ impl KeyPosition {
 const AFTER: &str = "practice_id = $1 AND import_id = $2 AND kind = $3 AND source_id >= $4
     AND (source_id > $4 OR batch > $5 OR (batch = $5 AND row_no > $6))";
 
-/// The records of a kind that have a key, by key and row.
+/// Records whose key is judged in a round: those that were read in it.
+const JUDGED: &str = "status NOT IN ('SKIPPED', 'REPLACED') AND round =";
+
+/// The records of a kind that have a key and were read in `round`, by key and row.
 pub(crate) async fn keys_page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     kind: Kind,
+    round: i64,
     after: &KeyPosition,
     limit: u64,
 ) -> Result<Vec<KeyRow>, ImportError> {
     let text = format!(
         "SELECT batch, row_no, source_id, status FROM import_record WHERE {AFTER}
-         ORDER BY source_id, batch, row_no LIMIT {limit}"
+         AND {JUDGED} {round} ORDER BY source_id, batch, row_no LIMIT {limit}"
     );
     let rows = sql::query(db, &text, position_values(key, kind, after)).await?;
     let read = |row: QueryResult| {
@@ -104,15 +108,19 @@ pub(crate) async fn groups(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     kind: Kind,
-    first: &str,
-    last: &str,
+    round: i64,
+    (first, last): (&str, &str),
 ) -> Result<HashMap<String, Group>, DbErr> {
-    let text = "SELECT source_id, count(*) AS records, count(DISTINCT digest) AS differing
-        FROM import_record WHERE practice_id = $1 AND import_id = $2 AND kind = $3
-        AND source_id >= $4 AND source_id <= $5
-        GROUP BY source_id HAVING count(*) > 1";
+    // Whole groups: a page may end in the middle of one, whose first records have
+    // been judged, and perhaps skipped, before.
+    let text = format!(
+        "SELECT source_id, count(*) AS records, count(DISTINCT digest) AS differing
+         FROM import_record WHERE practice_id = $1 AND import_id = $2 AND kind = $3
+         AND source_id >= $4 AND source_id <= $5 AND status <> 'REPLACED' AND round = {round}
+         GROUP BY source_id HAVING count(*) > 1"
+    );
     let values = sql::scoped(key, [kind.as_str().into(), first.into(), last.into()]);
-    let rows = sql::query(db, text, values).await?;
+    let rows = sql::query(db, &text, values).await?;
     let read = rows.into_iter().map(|row| {
         let differing: i64 = row.try_get("", "differing")?;
         let group = Group { records: row.try_get("", "records")?, alike: differing <= 1 };
@@ -121,19 +129,27 @@ pub(crate) async fn groups(
     read.collect()
 }
 
-/// Clients whose reference counts: not those that are known, or came twice.
-const COUNTS: &str = "kind = 'client' AND status <> 'SKIPPED' AND status <> 'EXCLUDED'";
+/// Clients whose reference counts: those of the round, but for those that are
+/// known, or came twice. One that was imported in an earlier round is a record of
+/// the practice, and the records service judges by it.
+fn counting(round: i64) -> String {
+    format!(
+        "kind = 'client' AND status NOT IN ('SKIPPED', 'EXCLUDED', 'REPLACED') AND round = {round}"
+    )
+}
 
 /// References that several clients have, from `from` on.
 pub(crate) async fn shared_references(
     db: &impl ConnectionTrait,
     key: &ImportKey,
+    round: i64,
     from: &str,
     limit: u64,
 ) -> Result<Vec<String>, DbErr> {
+    let counts = counting(round);
     let text = format!(
         "SELECT reference_key FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND reference_key >= $3 AND {COUNTS}
+         WHERE practice_id = $1 AND import_id = $2 AND reference_key >= $3 AND {counts}
          GROUP BY reference_key HAVING count(DISTINCT source_id) > 1
          ORDER BY reference_key LIMIT {limit}"
     );
@@ -145,12 +161,14 @@ pub(crate) async fn shared_references(
 pub(crate) async fn users_of_reference(
     db: &impl ConnectionTrait,
     key: &ImportKey,
+    round: i64,
     reference_key: &str,
     limit: usize,
 ) -> Result<Vec<String>, DbErr> {
+    let counts = counting(round);
     let text = format!(
         "SELECT DISTINCT source_id FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {COUNTS}
+         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {counts}
          AND source_id <> '' ORDER BY source_id LIMIT {limit}"
     );
     let rows = sql::query(db, &text, sql::scoped(key, [reference_key.into()])).await?;
@@ -161,13 +179,14 @@ pub(crate) async fn users_of_reference(
 pub(crate) async fn clients_of_reference(
     db: &impl ConnectionTrait,
     key: &ImportKey,
-    reference_key: &str,
-    after: RowId,
+    round: i64,
+    (reference_key, after): (&str, RowId),
     limit: usize,
 ) -> Result<Vec<ReferenceRow>, ImportError> {
+    let counts = counting(round);
     let text = format!(
         "SELECT batch, row_no, source_id, status, reference FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {COUNTS}
+         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {counts}
          AND (batch > $4 OR (batch = $4 AND row_no > $5))
          ORDER BY batch, row_no LIMIT {limit}"
     );
@@ -193,7 +212,7 @@ pub(crate) async fn timelines_page(
          FROM import_record
          WHERE practice_id = $1 AND import_id = $2 AND timeline >= $3
          AND (timeline > $3 OR batch > $4 OR (batch = $4 AND row_no > $5))
-         AND (status <> 'SKIPPED' OR record_id IS NOT NULL)
+         AND (status <> 'SKIPPED' OR record_id IS NOT NULL) AND status <> 'REPLACED'
          ORDER BY timeline, batch, row_no LIMIT {limit}"
     );
     let (timeline, at) = after;
@@ -240,6 +259,89 @@ pub(crate) async fn ready_page(
     rows.into_iter().map(read).collect()
 }
 
+/// A record that an earlier round has dealt with.
+#[derive(Clone, Debug)]
+pub(crate) struct PastRow {
+    pub(crate) at: RowId,
+    pub(crate) kind: Kind,
+    pub(crate) source_id: String,
+    pub(crate) status: Status,
+    /// Whether it had failed, and is processed again.
+    pub(crate) retried: bool,
+}
+
+/// The records after a row that are processed again: those without a good end, or
+/// all.
+pub(crate) async fn to_reset(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    after: RowId,
+    all: bool,
+    limit: u64,
+) -> Result<Vec<PastRow>, ImportError> {
+    let which =
+        if all { "status <> 'REPLACED'" } else { "status IN ('FAILED', 'BLOCKED', 'UNPROCESSED')" };
+    let text = format!(
+        "SELECT batch, row_no, kind, source_id, status, retried FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND batch >= $3
+         AND (batch > $3 OR row_no > $4) AND {which}
+         ORDER BY batch, row_no LIMIT {limit}"
+    );
+    let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
+    sql::query(db, &text, values).await?.iter().map(past_row).collect()
+}
+
+/// The records from a batch on, after a row.
+pub(crate) async fn from_batch(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    after: RowId,
+    limit: u64,
+) -> Result<Vec<PastRow>, ImportError> {
+    let text = format!(
+        "SELECT batch, row_no, kind, source_id, status, retried FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND batch >= $3
+         AND (batch > $3 OR row_no > $4) ORDER BY batch, row_no LIMIT {limit}"
+    );
+    let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
+    sql::query(db, &text, values).await?.iter().map(past_row).collect()
+}
+
+/// The records of some keys in the batches before one, but for those for which
+/// another stands in already.
+pub(crate) async fn before_batch(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    keys: Vec<(Kind, String)>,
+    batch: i64,
+) -> Result<Vec<PastRow>, ImportError> {
+    let statement = "SELECT r.batch, r.row_no, r.kind, r.source_id, r.status, r.retried
+        FROM v JOIN import_record r ON r.practice_id = $1 AND r.import_id = $2
+          AND r.kind = v.kind AND r.source_id = v.source_id
+        WHERE r.batch < $3 AND r.status <> 'REPLACED'";
+    let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
+    let scope = sql::scoped(key, [batch.into()]);
+    let rows = sql::query_with(db, &scope, &["kind", "source_id"], rows, statement).await?;
+    rows.iter().map(past_row).collect()
+}
+
+/// Marks what waits to be applied as unprocessed, and counts it so.
+pub(crate) async fn give_up_ready(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+    let text = "UPDATE import_record SET status = 'UNPROCESSED'
+        WHERE practice_id = $1 AND import_id = $2 AND status = 'READY'";
+    sql::execute(db, text, sql::scope(key)).await.map(drop)
+}
+
+fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {
+    Ok(PastRow {
+        at: row_id(row)?,
+        kind: row.try_get::<String>("", "kind")?.parse()?,
+        source_id: row.try_get("", "source_id")?,
+        status: status(row)?,
+        retried: row.try_get("", "retried")?,
+    })
+}
+
 /// Where the record of each key is; of several the one with the least digest, so
 /// that the order in which they came makes no difference.
 pub(crate) async fn places_of_keys(
@@ -251,7 +353,7 @@ pub(crate) async fn places_of_keys(
     let statement = "SELECT kind, source_id,
         (SELECT r.batch * 65536 + r.row_no FROM import_record r
           WHERE r.practice_id = $1 AND r.import_id = $2
-          AND r.kind = v.kind AND r.source_id = v.source_id
+          AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED'
           ORDER BY r.digest, r.batch, r.row_no LIMIT 1) AS place FROM v";
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
     let rows =

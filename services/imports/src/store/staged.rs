@@ -6,7 +6,13 @@ use bytes::Bytes;
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use super::sql;
-use crate::domain::import::{ImportKey, RowId};
+use crate::{
+    domain::{
+        import::{ImportKey, RowId},
+        words::Kind,
+    },
+    error::ImportError,
+};
 
 /// Records of one statement together, in bytes: so that a batch is not held
 /// twice while it is written.
@@ -35,23 +41,64 @@ pub(crate) async fn insert(
     sql::execute_with(db, &scope, &["row_no", "payload"], rows, statement).await
 }
 
+/// A record as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct StagedRow {
+    pub(crate) at: RowId,
+    pub(crate) payload: Vec<u8>,
+    /// The kind by which it is counted, when it was read in an earlier round.
+    pub(crate) counted_as: Option<Kind>,
+}
+
 /// The records of a batch after a row, `limit` of them.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     after: RowId,
     limit: u64,
-) -> Result<Vec<(RowId, Vec<u8>)>, DbErr> {
+) -> Result<Vec<StagedRow>, ImportError> {
     let text = format!(
-        "SELECT row_no, payload FROM import_staged
+        "SELECT row_no, payload, NULL AS kind FROM import_staged
          WHERE practice_id = $1 AND import_id = $2 AND batch = $3 AND row_no > $4
          ORDER BY row_no LIMIT {limit}"
     );
+    read_page(db, key, after, &text).await
+}
+
+/// Those of them that have no verdict: the new ones of a later round, and those
+/// that are processed again.
+pub(crate) async fn page_without_verdict(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    after: RowId,
+    limit: u64,
+) -> Result<Vec<StagedRow>, ImportError> {
+    let text = format!(
+        "SELECT s.row_no, s.payload, r.kind FROM import_staged s
+         LEFT JOIN import_record r ON r.practice_id = s.practice_id AND r.import_id = s.import_id
+           AND r.batch = s.batch AND r.row_no = s.row_no
+         WHERE s.practice_id = $1 AND s.import_id = $2 AND s.batch = $3 AND s.row_no > $4
+           AND (r.status IS NULL OR r.status = 'STAGED')
+         ORDER BY s.row_no LIMIT {limit}"
+    );
+    read_page(db, key, after, &text).await
+}
+
+async fn read_page(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    after: RowId,
+    text: &str,
+) -> Result<Vec<StagedRow>, ImportError> {
     let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
-    let rows = sql::query(db, &text, values).await?;
+    let rows = sql::query(db, text, values).await?;
     let read = rows.into_iter().map(|row| {
-        let at = RowId { batch: after.batch, row: row.try_get("", "row_no")? };
-        Ok((at, row.try_get("", "payload")?))
+        let kind: Option<String> = row.try_get("", "kind")?;
+        Ok(StagedRow {
+            at: RowId { batch: after.batch, row: row.try_get("", "row_no")? },
+            payload: row.try_get("", "payload")?,
+            counted_as: kind.map(|kind| kind.parse()).transpose()?,
+        })
     });
     read.collect()
 }

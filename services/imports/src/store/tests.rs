@@ -47,13 +47,19 @@ async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
         created_by: "ann".into(),
         state: State::Sealed,
         round: 1,
+        validate_only: false,
+        expected: None,
+        cancel_requested: false,
+        ended_before: None,
         phase: Phase::Index,
         position: String::new(),
         note: String::new(),
         batch_count: 1,
         created_at: at(0),
+        touched_at: at(0),
         sealed_at: Some(at(seconds)),
         ended_at: None,
+        purged_at: None,
     };
     let insert = db.write(move |tx| {
         let import = import.clone();

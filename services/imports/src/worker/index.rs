@@ -17,6 +17,7 @@ use crate::{
     store::{
         self,
         edits::{Edits, NewFailure, NewParent, NewRecord, Timeline},
+        staged::StagedRow,
     },
 };
 
@@ -35,24 +36,36 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let (db, key) = (job.imports.db.reader(), job.key());
     let Position { batch, row } = job.position()?.unwrap_or(Position { batch: 0, row: 0 });
     let mut at = RowId { batch, row };
-    let mut records = store::staged::page(db, key, at, PAGE).await?;
+    let mut records = read(job, at).await?;
     while records.is_empty() {
         let Some(batch) = store::batches::next(db, key, at.batch + 1).await? else {
             return Ok(Page::last(Edits::default()));
         };
         at = RowId { batch, row: 0 };
-        records = store::staged::page(db, key, at, PAGE).await?;
+        records = read(job, at).await?;
     }
-    let mut edits = Edits::default();
-    for (place, payload) in records {
-        add(&mut edits, place, &payload);
-        at = place;
+    let mut edits = Edits { again: job.is_again(), ..Edits::default() };
+    for record in records {
+        at = record.at;
+        add(&mut edits, job.round(), &record);
     }
     Ok(Page::more(edits, &Position { batch: at.batch, row: at.row })?)
 }
 
+/// The next records of a batch that have no verdict.
+async fn read(job: &Job, after: RowId) -> Result<Vec<StagedRow>, WorkFault> {
+    let (db, key) = (job.imports.db.reader(), job.key());
+    Ok(if job.is_again() {
+        store::staged::page_without_verdict(db, key, after, PAGE).await?
+    } else {
+        store::staged::page(db, key, after, PAGE).await?
+    })
+}
+
 /// Notes what was found of one record.
-fn add(edits: &mut Edits, at: RowId, payload: &[u8]) {
+fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
+    let StagedRow { at, payload, counted_as } = record;
+    let at = *at;
     let parsed = parse_bytes(payload);
     let kind = words::kind_of(parsed.kind);
     let status = match &parsed.outcome {
@@ -60,7 +73,7 @@ fn add(edits: &mut Edits, at: RowId, payload: &[u8]) {
         Ok(_) => Status::Ready,
         Err(_) => Status::Failed,
     };
-    edits.tally.add(kind_of(payload), Status::Staged, -1);
+    edits.tally.add(counted_as.unwrap_or_else(|| kind_of(payload)), Status::Staged, -1);
     edits.tally.add(kind, status, 1);
     if status == Status::Ready {
         add_parents(edits, at, &parsed);
@@ -87,6 +100,7 @@ fn add(edits: &mut Edits, at: RowId, payload: &[u8]) {
         reference: own_reference,
         reference_key,
         timeline,
+        round,
     });
 }
 

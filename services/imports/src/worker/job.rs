@@ -6,14 +6,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Worker, apply, index, keys, outside, periods, references,
+    Worker, apply, index, keys, outside, periods, references, replace, reset,
     trouble::{Decision, Trouble, WorkFault},
 };
 use crate::{
     config::WorkerSettings,
     domain::{
-        import::ImportKey,
-        words::{Kind, Phase, State},
+        import::{Import, ImportKey},
+        tally::Tally,
+        words::{Kind, Phase, State, Status},
     },
     error::ImportError,
     records_client::OnBehalf,
@@ -77,6 +78,21 @@ impl Job {
         &self.lease.import.key
     }
 
+    /// The pass over the records: 1 is the first.
+    pub(super) fn round(&self) -> i64 {
+        self.lease.import.round
+    }
+
+    /// Whether records may have been read before, in an earlier pass.
+    pub(super) fn is_again(&self) -> bool {
+        self.lease.import.ended_before.is_some()
+    }
+
+    /// Whether nothing is to be applied.
+    pub(super) fn validate_only(&self) -> bool {
+        self.lease.import.validate_only
+    }
+
     /// How often the page at hand was tried in vain.
     pub(super) fn tries(&self) -> u32 {
         self.trouble.tries
@@ -123,8 +139,17 @@ impl Job {
 
     /// Does one page; whether there is more to do.
     async fn step(&mut self) -> Result<bool, WorkFault> {
+        // Every record is read, also of an import that is cancelled: so that each
+        // can be told of.
+        let is_read = !matches!(self.phase, Phase::Reset | Phase::Index);
+        if is_read && store::imports::is_cancelled(self.imports.db.reader(), self.key()).await? {
+            self.give_up().await?;
+            return Ok(false);
+        }
         let page = match self.phase {
+            Phase::Reset => reset::page(self).await?,
             Phase::Index => index::page(self).await?,
+            Phase::Replace => replace::page(self).await?,
             Phase::Keys => keys::page(self).await?,
             Phase::References => references::page(self).await?,
             Phase::Periods => periods::page(self).await?,
@@ -167,6 +192,33 @@ impl Job {
 
     /// Ends the import, when every record has its verdict and the numbers add up.
     async fn finish(&self, edits: Edits) -> Result<(), WorkFault> {
+        self.end(edits, |import, tally| match tally.failed(None) {
+            _ if import.validate_only => State::Validated,
+            0 => State::Completed,
+            _ => State::CompletedWithFailures,
+        })
+        .await
+    }
+
+    /// Ends the import before its time: what waits is left unprocessed.
+    async fn give_up(&self) -> Result<(), WorkFault> {
+        let db = self.imports.db.reader();
+        let tally = store::tally::read(db, self.key()).await?;
+        let mut edits = Edits { give_up: true, ..Edits::default() };
+        for kind in Kind::ALL {
+            let ready = tally.of(Some(*kind), Status::Ready);
+            edits.tally.add(*kind, Status::Ready, -ready);
+            edits.tally.add(*kind, Status::Unprocessed, ready);
+        }
+        self.end(edits, |_, _| State::Cancelled).await
+    }
+
+    /// Writes the last edits, and ends the import in the state that `state` gives.
+    async fn end(
+        &self,
+        edits: Edits,
+        state: fn(&Import, &Tally) -> State,
+    ) -> Result<(), WorkFault> {
         let now = self.imports.clock.now();
         let work = Arc::new((self.lease.clone(), edits));
         let written = self.imports.db.write(move |tx| {
@@ -177,11 +229,10 @@ impl Job {
                 store::edits::write(&*tx, key, edits).await?;
                 let tally = store::tally::read(&*tx, key).await?;
                 let counted = store::tally::count(&*tx, key).await?;
-                if !tally.entries().eq(counted.entries()) || tally.unprocessed(None) != 0 {
+                if !tally.entries().eq(counted.entries()) || tally.waiting(None) != 0 {
                     return Err(ImportError::Corrupt("numbers that do not add up").into());
                 }
-                let failed = tally.failed(None) > 0;
-                let state = if failed { State::CompletedWithFailures } else { State::Completed };
+                let state = state(&lease.import, &tally);
                 let held = store::lease::finish(&*tx, lease, state, now).await?;
                 if held { Ok(state) } else { Err(WorkFault::LeaseLost) }
             }

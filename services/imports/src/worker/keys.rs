@@ -40,12 +40,14 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let Position { kind: number, after } = job.position()?.unwrap_or(start);
     let Some(kind) = KINDS.get(number).copied() else { return Ok(Page::last(Edits::default())) };
     let (db, key) = (job.imports.db.reader(), job.key());
-    let rows = store::records::keys_page(db, key, kind, &after, MAX_KEYS as u64).await?;
+    let (round, limit) = (job.round(), MAX_KEYS as u64);
+    let rows = store::records::keys_page(db, key, kind, round, &after, limit).await?;
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
         let next = Position { kind: number + 1, after: KeyPosition::start() };
         return Ok(Page::more(Edits::default(), &next)?);
     };
-    let groups = store::records::groups(db, key, kind, &first.source_id, &last.source_id).await?;
+    let ids = (first.source_id.as_str(), last.source_id.as_str());
+    let groups = store::records::groups(db, key, kind, round, ids).await?;
     let mut asked: Vec<_> = rows.iter().map(|row| (kind, row.source_id.clone())).collect();
     asked.dedup();
     let links = job.imports.records.resolve(&job.behalf, asked).await?;

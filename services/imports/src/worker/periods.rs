@@ -85,10 +85,11 @@ fn judge(edits: &mut Edits, timeline: &[TimelineRow]) {
     }
 }
 
-/// A record that is known already keeps its verdict.
+/// A record that is known already, or was imported in an earlier round, keeps its
+/// verdict.
 fn add_failure(edits: &mut Edits, row: &TimelineRow, finding: Finding) {
     let TimelineRow { at, source_id, status, .. } = row;
-    if *status == Status::Skipped {
+    if matches!(status, Status::Skipped | Status::Imported | Status::Linked) {
         return;
     }
     if *status == Status::Ready {

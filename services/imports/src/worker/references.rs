@@ -40,7 +40,8 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let start = || Position { reference: String::new(), batch: 0, row: 0 };
     let mut position = job.position()?.unwrap_or_else(start);
     let (db, key) = (job.imports.db.reader(), job.key());
-    let shared = store::records::shared_references(db, key, &position.reference, REFERENCES);
+    let round = job.round();
+    let shared = store::records::shared_references(db, key, round, &position.reference, REFERENCES);
     let shared = shared.await?;
     let last_page = (shared.len() as u64) < REFERENCES;
     let (mut edits, mut room) = (Edits::default(), PAGE);
@@ -49,8 +50,9 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
         let (batch, row) = if again { (position.batch, position.row) } else { (0, 0) };
         let after = RowId { batch, row };
         let clients =
-            store::records::clients_of_reference(db, key, &reference, after, room).await?;
-        let users = store::records::users_of_reference(db, key, &reference, MAX_NAMES + 2).await?;
+            store::records::clients_of_reference(db, key, round, (&reference, after), room).await?;
+        let users =
+            store::records::users_of_reference(db, key, round, &reference, MAX_NAMES + 2).await?;
         room -= clients.len();
         for client in clients {
             position = Position {

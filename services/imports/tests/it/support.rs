@@ -145,7 +145,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// Opens an import.
     pub(crate) async fn create(&mut self) -> String {
-        let request = CreateImportRequest { label: "test".into() };
+        let request =
+            CreateImportRequest { label: "test".into(), ..CreateImportRequest::default() };
         self.api.create_import(request).await.unwrap().into_inner().import.unwrap().id
     }
 

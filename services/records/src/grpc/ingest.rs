@@ -18,7 +18,8 @@ impl IngestService for Api {
         request: Request<ApplyChunkRequest>,
     ) -> Result<Response<ApplyChunkResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let outcomes = self.records.apply_chunk(caller, request.into_inner().records).await?;
+        let ApplyChunkRequest { records, validate_only } = request.into_inner();
+        let outcomes = self.records.apply_chunk(caller, records, validate_only).await?;
         Ok(Response::new(ApplyChunkResponse { outcomes }))
     }
 

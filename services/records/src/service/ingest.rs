@@ -11,11 +11,14 @@ mod resolve;
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message as _;
 use shared::{
     caller::Caller,
     pb::{
         imports::{ImportRecordKind, RecordStatus},
-        internal::{ApplyOutcome, ApplyParent, ApplyViolation, ResolvedLink, SourceKey},
+        internal::{
+            ApplyChunkResponse, ApplyOutcome, ApplyParent, ApplyViolation, ResolvedLink, SourceKey,
+        },
         records::ErrorReason,
     },
     rules::{
@@ -57,18 +60,33 @@ struct Incoming {
 }
 
 impl Records {
-    /// Applies a chunk; one outcome for each record, in their order.
+    /// Applies a chunk, or finds out what would come of it; one outcome for each
+    /// record, in their order.
     pub(crate) async fn apply_chunk(
         &self,
         caller: Caller,
         records: Vec<ApplyRecord>,
+        validate_only: bool,
     ) -> Result<Vec<ApplyOutcome>, RecordError> {
         let kind = check_chunk(&caller, &records)?;
         let Some((kind, incoming)) = kind else { return Ok(Vec::new()) };
         let applied = self.write(caller, incoming, move |script, incoming| async move {
-            apply(&script, kind, &incoming).await.map_err(RecordError::or_raced)
+            let applied = apply(&script, kind, &incoming, validate_only).await;
+            let outcomes = applied.map_err(RecordError::or_raced)?;
+            if validate_only {
+                // An error, so that the transaction is undone.
+                let answer = ApplyChunkResponse { outcomes };
+                return Err(RecordError::OnlyChecked(answer.encode_to_vec()));
+            }
+            Ok(outcomes)
         });
-        applied.await
+        match applied.await {
+            Err(RecordError::OnlyChecked(answer)) => {
+                let answer = ApplyChunkResponse::decode(answer.as_slice());
+                Ok(answer.map_err(|_| RecordError::Corrupt("an answer"))?.outcomes)
+            }
+            applied => applied,
+        }
     }
 
     /// Which source ids of the caller's account are linked to a live record.
@@ -137,12 +155,16 @@ struct Chunk<'a> {
     seen: HashSet<String>,
     new: NewRecords,
     outcomes: Vec<ApplyOutcome>,
+    /// Whether nothing is to be written. A parent that is not there is one that an
+    /// earlier chunk would have created.
+    validate_only: bool,
 }
 
 async fn apply(
     script: &Script,
     kind: ImportRecordKind,
     incoming: &[Incoming],
+    validate_only: bool,
 ) -> Result<Vec<ApplyOutcome>, RecordError> {
     let (db, caller, at) = (script.db(), &script.caller, script.at);
     let audience = Audience::of(db, caller).await?;
@@ -159,6 +181,7 @@ async fn apply(
         seen: HashSet::new(),
         new: NewRecords::default(),
         outcomes: Vec::with_capacity(incoming.len()),
+        validate_only,
     };
     match kind {
         ImportRecordKind::Client => clients::apply(db, &mut chunk, incoming).await?,

@@ -20,6 +20,7 @@ fn line(name: &str, reference: &str) -> Line {
         ordinal: 0,
         kind: Kind::Client,
         source_id: "K02".into(),
+        round: 1,
         status: Status::Blocked,
         finding: Finding {
             field: "utr".into(),

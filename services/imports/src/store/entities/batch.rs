@@ -19,6 +19,7 @@ pub struct Model {
     pub contacts: i64,
     pub addresses: i64,
     pub unreadable: i64,
+    pub round: i64,
     pub staged_at: DateTimeUtc,
 }
 

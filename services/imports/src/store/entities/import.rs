@@ -16,6 +16,10 @@ pub struct Model {
     pub created_by: String,
     pub state: String,
     pub round: i64,
+    pub validate_only: bool,
+    pub expected: Option<String>,
+    pub cancel_requested: bool,
+    pub ended_before: Option<String>,
     pub phase: String,
     pub position: String,
     pub note: String,
@@ -24,8 +28,10 @@ pub struct Model {
     pub lease_token: i64,
     pub lease_expires_at: Option<DateTimeUtc>,
     pub created_at: DateTimeUtc,
+    pub touched_at: DateTimeUtc,
     pub sealed_at: Option<DateTimeUtc>,
     pub ended_at: Option<DateTimeUtc>,
+    pub purged_at: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

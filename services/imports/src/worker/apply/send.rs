@@ -33,7 +33,7 @@ pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Out
     let mut waiting = requests(records);
     waiting.reverse();
     while let Some(mut chunk) = waiting.pop() {
-        match job.imports.records.apply(&job.behalf, chunk.clone()).await {
+        match job.imports.records.apply(&job.behalf, chunk.clone(), job.validate_only()).await {
             Ok(answer) => outcomes.extend(answer),
             Err(fault) if !is_records_fault(&fault, job.tries()) || blamed == MAX_BLAMED => {
                 return Err(fault);

@@ -7,6 +7,7 @@ use sea_orm::ConnectionTrait;
 use shared::{
     ids::new_uuid,
     pb::{
+        imports::RecordStatus,
         internal::ApplyOutcome,
         records::{ChangeKind, ErrorReason, RecordKind, RecordState},
     },
@@ -14,7 +15,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use super::{Chunk, Incoming, failed, failed_own, parent_gone, period_of};
+use super::{Chunk, Incoming, failed, failed_own, outcome, parent_gone, period_of};
 use crate::{
     domain::{
         change::Change,
@@ -50,6 +51,8 @@ struct Owners {
     taken: HashSet<Uuid>,
     /// Owners whose timelines have grown.
     changed: HashSet<RecordRef>,
+    /// Owners that wait for their removal.
+    waiting: HashSet<RecordRef>,
 }
 
 pub(super) async fn apply(
@@ -64,9 +67,16 @@ pub(super) async fn apply(
             Ok(ImportDraft::Address { owner_source_id, address, .. }) => {
                 let owner = record.parents.first();
                 let owner = owner.and_then(|parent| RecordRef::parse(&parent.record_id));
-                match owner.filter(|owner| owners.rows.contains_key(owner)) {
-                    None => parent_gone("owner_source_id", owner_source_id),
-                    Some(owner) => place(chunk, record, address, owner, &mut owners),
+                match owner {
+                    Some(owner) if owners.rows.contains_key(&owner) => {
+                        place(chunk, record, address, owner, &mut owners)
+                    }
+                    // A new owner has no addresses: those that come with it have
+                    // been judged together.
+                    Some(owner) if chunk.validate_only && !owners.waiting.contains(&owner) => {
+                        outcome(RecordStatus::Imported, chunk.link_kind, new_uuid())
+                    }
+                    _ => parent_gone("owner_source_id", owner_source_id),
                 }
             }
             Ok(_) => failed_own(record),
@@ -97,7 +107,14 @@ async fn owners(
     for person in persons::lock(db, &caller.practice, &person_ids).await? {
         rows.insert(RecordRef::person(person.id), Owner::Person(person));
     }
-    rows.retain(|_, owner| owner.life().state == RecordState::Active);
+    let mut waiting = HashSet::new();
+    rows.retain(|record, owner| {
+        let is_active = owner.life().state == RecordState::Active;
+        if !is_active {
+            waiting.insert(*record);
+        }
+        is_active
+    });
     let ids: Vec<Uuid> = rows.keys().map(|record| record.id).collect();
     let entries = entries::of_owners(db, &caller.practice, &ids).await?;
     let addresses = entries.values().flatten().filter(|entry| is_address(entry));
@@ -105,7 +122,7 @@ async fn owners(
     let account = (&caller.product, &caller.account);
     let taken = links::linked_records(db, &caller.practice, account, &addresses).await?;
     let taken = taken.into_iter().collect();
-    Ok(Owners { rows, entries, taken, changed: HashSet::new() })
+    Ok(Owners { rows, entries, taken, changed: HashSet::new(), waiting })
 }
 
 fn is_address(entry: &Entry) -> bool {

@@ -24,7 +24,7 @@ use crate::{
     domain::{
         change::Change,
         link::ImportOutcome,
-        record::{Contact, HeldRole, Life, Person, RecordRef},
+        record::{Client, Contact, HeldRole, Life, Person, RecordRef},
     },
     error::RecordError,
     service::reading::decode,
@@ -36,7 +36,7 @@ type Likeness = (String, Option<NaiveDate>);
 
 /// What the chunk knows of the clients that its contacts belong to.
 struct Places {
-    /// The clients that are there.
+    /// The clients that are there, or would be.
     clients: HashSet<Uuid>,
     /// Persons of a client that are not linked to the caller's account yet, by
     /// likeness; the oldest first.
@@ -106,8 +106,13 @@ async fn places(
     let ids: HashSet<Uuid> = parents.map(|record| record.id).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let found = clients::lock(db, &caller.practice, &ids).await?;
-    let active = found.iter().filter(|client| client.life.state == RecordState::Active);
-    let clients: HashSet<Uuid> = active.map(|client| client.id).collect();
+    let is_active = |client: &&Client| client.life.state == RecordState::Active;
+    let mut clients: HashSet<Uuid> =
+        found.iter().filter(is_active).map(|client| client.id).collect();
+    if chunk.validate_only {
+        let found: HashSet<Uuid> = found.iter().map(|client| client.id).collect();
+        clients.extend(ids.iter().filter(|id| !found.contains(id)));
+    }
     let of_clients = contacts::of_clients(db, &caller.practice, &ids).await?;
     let person_ids: HashSet<Uuid> = of_clients.iter().map(|contact| contact.person_id).collect();
     let person_ids: Vec<Uuid> = person_ids.into_iter().collect();

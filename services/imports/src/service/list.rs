@@ -1,0 +1,44 @@
+//! `ListImports`.
+
+use shared::{caller::Caller, page};
+
+use super::Imports;
+use crate::{
+    domain::import::ImportView,
+    error::ImportError,
+    store::{self, imports::ListFilter},
+};
+
+/// One page of imports.
+#[derive(Debug)]
+pub(crate) struct ImportsPage {
+    pub(crate) imports: Vec<ImportView>,
+    /// Empty on the last page.
+    pub(crate) next_page_token: String,
+}
+
+impl Imports {
+    /// A page of the practice's imports, the newest first.
+    pub(crate) async fn list(
+        &self,
+        caller: &Caller,
+        filter: &ListFilter,
+        size: u64,
+        token: &str,
+    ) -> Result<ImportsPage, ImportError> {
+        let key = ("imports", caller.practice.as_str(), filter);
+        let before = page::begin_after(token, &key)?;
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        let mut found = store::imports::list(db, practice, filter, before, size + 1).await?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let more = found.len() > size;
+        found.truncate(size);
+        let next = found.last().filter(|_| more).map(|last| page::token(&key, &last.key.id));
+        let mut imports = Vec::with_capacity(found.len());
+        for import in found {
+            let tally = store::tally::read(db, &import.key).await?;
+            imports.push(ImportView { import, tally });
+        }
+        Ok(ImportsPage { imports, next_page_token: next.unwrap_or_default() })
+    }
+}

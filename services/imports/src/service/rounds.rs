@@ -1,0 +1,199 @@
+//! `RetryImport`, `CommitImport`, `CancelImport`: an import goes on after its end,
+//! or ends before it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use shared::{caller::Caller, db::WriteTx};
+use uuid::Uuid;
+
+use super::{Imports, check_owner, key};
+use crate::{
+    domain::{
+        import::{Import, ImportKey, ImportView},
+        tally::Tally,
+        words::{Kind, Phase, State, Status},
+    },
+    error::{ImportError, import_not_found, purged, wrong_state},
+    store,
+    worker::reset,
+};
+
+/// What an import must be to be tried again.
+const RETRIED: &str = "one that has ended with records that failed or are unprocessed";
+
+impl Imports {
+    /// Begins the next round: at once, or with batches of replacements.
+    pub(crate) async fn retry(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        replacements: bool,
+    ) -> Result<ImportView, ImportError> {
+        let now = self.clock.now();
+        self.turn(caller, id, move |import, tally| {
+            let left = tally.failed(None) + tally.of(None, Status::Unprocessed);
+            // One that was cancelled before its seal has never been read.
+            if !import.state.is_end() || import.sealed_at.is_none() || left == 0 {
+                return Err(wrong_state(id, import.state, RETRIED).into());
+            }
+            if import.purged_at.is_some() {
+                return Err(purged(id).into());
+            }
+            let (round, sealed) = (import.round + 1, (!replacements).then_some(now));
+            let state = if replacements { State::Receiving } else { State::Sealed };
+            let all = import.validate_only;
+            let next = begun_again(import, all);
+            Ok(Some(Import { state, round, sealed_at: sealed, touched_at: now, ..next }))
+        })
+        .await
+    }
+
+    /// Applies an import that was only checked.
+    pub(crate) async fn commit(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+    ) -> Result<ImportView, ImportError> {
+        let now = self.clock.now();
+        self.turn(caller, id, move |import, _| {
+            if !import.validate_only && import.ended_before == Some(State::Validated) {
+                // It was committed before: the call has come again.
+                return Ok(None);
+            }
+            if import.state != State::Validated {
+                return Err(wrong_state(id, import.state, "VALIDATED").into());
+            }
+            if import.purged_at.is_some() {
+                return Err(purged(id).into());
+            }
+            let next = begun_again(import, true);
+            Ok(Some(Import { validate_only: false, sealed_at: Some(now), ..next }))
+        })
+        .await
+    }
+
+    /// Ends an import before its time.
+    pub(crate) async fn cancel(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+    ) -> Result<ImportView, ImportError> {
+        let now = self.clock.now();
+        let (key, owner) = (key(caller, id), caller.clone());
+        let cancelled = self.db.write(move |tx| {
+            let (key, owner) = (key.clone(), owner.clone());
+            async move {
+                let import = owned(&tx, &owner, &key).await?;
+                cancel(&tx, import, now).await
+            }
+        });
+        cancelled.await?;
+        self.wake.notify_one();
+        self.get(caller, id).await
+    }
+
+    /// Moves an import on, when `next` says how.
+    async fn turn<F>(&self, caller: &Caller, id: Uuid, next: F) -> Result<ImportView, ImportError>
+    where
+        F: Fn(Import, &Tally) -> Result<Option<Import>, ImportError> + Send + Sync + 'static,
+    {
+        let (key, owner, next) = (key(caller, id), caller.clone(), Arc::new(next));
+        let turned = self.db.write(move |tx| {
+            let (key, owner, next) = (key.clone(), owner.clone(), Arc::clone(&next));
+            async move {
+                let import = owned(&tx, &owner, &key).await?;
+                let tally = store::tally::read(&*tx, &key).await?;
+                if let Some(next) = next(import, &tally)? {
+                    store::parents::forget_known(&*tx, &key).await?;
+                    store::imports::turn(&*tx, &next).await?;
+                }
+                Ok::<_, ImportError>(())
+            }
+        });
+        turned.await?;
+        self.wake.notify_one();
+        self.get(caller, id).await
+    }
+}
+
+/// The import, locked, when it is the caller's own.
+async fn owned(tx: &WriteTx, caller: &Caller, key: &ImportKey) -> Result<Import, ImportError> {
+    let import = store::imports::lock(&**tx, key).await?;
+    let import = import.ok_or_else(|| import_not_found(key.id))?;
+    check_owner(caller, &import)?;
+    Ok(import)
+}
+
+/// An import that has ended, at the beginning of another pass over the records
+/// without a good end, or over all of them.
+fn begun_again(import: Import, all: bool) -> Import {
+    Import {
+        ended_before: Some(import.state),
+        state: State::Sealed,
+        phase: Phase::Reset,
+        position: reset::Position::beginning(all).to_json(),
+        note: String::new(),
+        ended_at: None,
+        ..import
+    }
+}
+
+async fn cancel(tx: &WriteTx, import: Import, now: DateTime<Utc>) -> Result<(), ImportError> {
+    match import.state {
+        State::Receiving => close(tx, import, State::Cancelled, now).await,
+        State::Validated => {
+            // A worker ends it, as it ends all others.
+            let state = State::Sealed;
+            let turned = Import { state, cancel_requested: true, ended_at: None, ..import };
+            Ok(store::imports::turn(&**tx, &turned).await?)
+        }
+        State::Sealed | State::Resolving | State::Applying | State::Stalled => {
+            Ok(store::imports::request_cancel(&**tx, &import.key).await?)
+        }
+        State::Cancelled => Ok(()),
+        State::Completed | State::CompletedWithFailures | State::Expired => {
+            Err(wrong_state(import.key.id, import.state, "one that has not ended").into())
+        }
+    }
+}
+
+/// Closes an import that takes batches. Of a later round nothing is left but how
+/// it had ended before; the first ends in `state`, and nothing of it was applied.
+pub(crate) async fn close(
+    tx: &WriteTx,
+    import: Import,
+    state: State,
+    now: DateTime<Utc>,
+) -> Result<(), ImportError> {
+    let tally = store::tally::read(&**tx, &import.key).await?;
+    let mut change = Tally::default();
+    let ended = match import.ended_before {
+        None => {
+            for kind in Kind::ALL {
+                let staged = tally.of(Some(*kind), Status::Staged);
+                change.add(*kind, Status::Staged, -staged);
+                change.add(*kind, Status::Unprocessed, staged);
+            }
+            Import { state, ended_at: Some(now), ..import }
+        }
+        Some(before) => {
+            let batches = store::batches::of_round(&**tx, &import.key, import.round).await?;
+            for kind in Kind::ALL {
+                change.add(*kind, Status::Staged, -tally.of(Some(*kind), Status::Staged));
+            }
+            store::batches::remove_round(&**tx, &import.key, import.round).await?;
+            let gone = i64::try_from(batches.len()).unwrap_or_default();
+            Import {
+                state: before,
+                round: import.round - 1,
+                batch_count: import.batch_count - gone,
+                sealed_at: Some(import.touched_at),
+                ended_at: Some(now),
+                ..import
+            }
+        }
+    };
+    store::tally::add(&**tx, &ended.key, &change).await?;
+    Ok(store::imports::turn(&**tx, &ended).await?)
+}
