@@ -97,7 +97,7 @@ fn address(source_id: &str, line_1: &str, from: &str, parent: (&str, &str)) -> A
 }
 
 async fn apply(caller: &Caller, records: &[ApplyRecord]) -> Vec<ApplyOutcome> {
-    let request = ApplyChunkRequest { records: records.to_vec() };
+    let request = ApplyChunkRequest { records: records.to_vec(), validate_only: false };
     caller.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
 }
 
@@ -291,7 +291,8 @@ async fn only_the_imports_service_may_apply(db: TestDb) {
     let manager = service(&server, "manager", FIRST).await;
     for role in ["owner", "admin", "staff", "support", "auditor"] {
         let caller = manager.clone().with("x-concord-roles", role);
-        let request = ApplyChunkRequest { records: vec![client("C1", "ONE", "One Limited")] };
+        let records = vec![client("C1", "ONE", "One Limited")];
+        let request = ApplyChunkRequest { records, validate_only: false };
         let refused = caller.ingest().apply_chunk(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{role}");
     }

@@ -19,6 +19,7 @@ mod links;
 mod records;
 mod requests;
 mod retention;
+mod rounds;
 mod search;
 mod snapshots;
 mod subscriptions;

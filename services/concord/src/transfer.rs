@@ -48,7 +48,8 @@ pub(crate) async fn transfer(
 
 async fn create(server: &Server, label: &str, progress: &Progress) -> Result<String, Refused> {
     let answer = until_answered(progress, async || {
-        let request = CreateImportRequest { label: label.to_owned() };
+        let request =
+            CreateImportRequest { label: label.to_owned(), ..CreateImportRequest::default() };
         server.import_calls().create_import(request).await
     });
     let import = answer.await?.into_inner().import.unwrap_or_default();

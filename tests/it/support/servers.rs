@@ -57,8 +57,18 @@ pub(crate) async fn records_with(
 
 /// Starts one replica of the imports service, over the records at `records_url`.
 pub(crate) async fn imports(database: DatabaseSettings, records_url: &str) -> Running {
+    imports_with(database, records_url, |_| {}).await
+}
+
+/// Starts one replica of the imports service with other settings.
+pub(crate) async fn imports_with(
+    database: DatabaseSettings,
+    records_url: &str,
+    set: impl FnOnce(&mut imports::ImportsConfig),
+) -> Running {
     let listen = "127.0.0.1:0".parse().unwrap();
-    let config = imports::ImportsConfig::new(listen, database, records_url, clock());
+    let mut config = imports::ImportsConfig::new(listen, database, records_url, clock());
+    set(&mut config);
     let service = imports::Application::build(config).await.unwrap();
     let url = format!("http://{}", service.address());
     let stop = CancellationToken::new();

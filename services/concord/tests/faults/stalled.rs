@@ -136,7 +136,8 @@ async fn import(replica: &Replica, records: usize) {
         .with("x-concord-import", &import);
     for first in (0..records).step_by(CHUNK) {
         let rows = first..records.min(first + CHUNK);
-        let request = ApplyChunkRequest { records: rows.map(|_| client()).collect() };
+        let records = rows.map(|_| client()).collect();
+        let request = ApplyChunkRequest { records, validate_only: false };
         let outcomes = service.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes;
         assert!(outcomes.iter().all(|outcome| outcome.status() == RecordStatus::Imported));
     }

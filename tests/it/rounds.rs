@@ -1,0 +1,478 @@
+//! Imports after their first pass: retries, corrections, dry runs, and ends before
+//! the end.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::TimeDelta;
+use prost::Message as _;
+use shared::{
+    clock::Clock,
+    pb::{
+        imports::{
+            BatchCommit, BatchHeader, CancelImportRequest, CommitImportRequest, ContactClient,
+            CreateImportRequest, ExpectedContent, Failure, GetBatchRequest, GetImportRequest,
+            Import, ImportAddress, ImportClient, ImportContact, ImportCounters, ImportRecord,
+            ImportState, ListFailuresRequest, ListImportsRequest, RecordStatus, RetryImportRequest,
+            SealImportRequest, UploadBatchRequest, WatchImportRequest, import_record::Record,
+            upload_batch_request::Part,
+        },
+        records::{
+            CreateClientRequest, ListClientsRequest, ListContactsRequest, list_contacts_request::Of,
+        },
+    },
+    testing::{TestDb, storage_tests},
+    wire::BatchFrame,
+};
+use tonic::{Code, Status};
+
+use crate::support::{
+    caller::Caller,
+    records::{assert_refused, client as get_client, company, create as create_client},
+    sample::{self, COUNTS, VIOLATIONS},
+    servers::{self, Running},
+};
+
+storage_tests! {
+    what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_in,
+    a_corrected_record_stands_in_for_the_one_that_failed,
+    a_retry_without_a_change_ends_as_before,
+    a_dry_run_tells_the_same_and_writes_nothing,
+    an_import_is_cancelled_and_taken_up_again,
+    a_declared_import_seals_itself,
+    imports_are_listed_the_newest_first,
+    an_import_that_nobody_finishes_expires,
+    what_was_uploaded_is_removed_after_a_month,
+    what_cannot_be_done_is_refused,
+}
+
+/// Both services over the database of a test.
+struct Pair {
+    records: Running,
+    imports: Running,
+    manager: Caller,
+    caller: Caller,
+}
+
+impl Pair {
+    async fn start(db: &TestDb) -> Self {
+        let records = servers::records(db.settings()).await;
+        let imports = servers::imports(db.beside("imports"), &records.url).await;
+        let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
+        let caller = Caller::owner(imports.channel().await, "p1", "manager");
+        Self { records, imports, manager, caller }
+    }
+
+    async fn create(&self, request: CreateImportRequest) -> String {
+        let created = self.caller.imports().create_import(request).await.unwrap();
+        created.into_inner().import.unwrap().id
+    }
+
+    async fn upload(&self, id: &str, key: &str, records: &[Vec<u8>]) {
+        let header =
+            BatchHeader { import_id: id.into(), batch_key: key.into(), ..BatchHeader::default() };
+        let frames = records.chunks(100).map(|chunk| {
+            let records = chunk.iter().map(|record| record.clone().into()).collect();
+            Part::Frame(BatchFrame { records })
+        });
+        let mut parts = vec![Part::Header(header)];
+        parts.extend(frames);
+        parts.push(Part::Commit(BatchCommit::default()));
+        let parts = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
+        self.caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
+    }
+
+    async fn seal(&self, id: &str, batches: i32, records: usize) {
+        let request = SealImportRequest {
+            import_id: id.into(),
+            batch_count: batches,
+            record_count: i64::try_from(records).unwrap(),
+            ..SealImportRequest::default()
+        };
+        self.caller.imports().seal_import(request).await.unwrap();
+    }
+
+    /// Imports records in one batch; the import at its end.
+    async fn import(&self, request: CreateImportRequest, records: &[Vec<u8>]) -> Import {
+        let id = self.create(request).await;
+        self.upload(&id, "one", records).await;
+        self.seal(&id, 1, records.len()).await;
+        self.end(&id).await
+    }
+
+    /// Watches an import to its end.
+    async fn end(&self, id: &str) -> Import {
+        let request = WatchImportRequest { import_id: id.into() };
+        let watched = self.caller.imports().watch_import(request).await.unwrap();
+        let (mut stream, mut last) = (watched.into_inner(), None);
+        let wait = Duration::from_mins(1);
+        while let Some(told) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap()
+        {
+            last = told.import;
+        }
+        last.unwrap()
+    }
+
+    async fn retry(&self, id: &str, replacements: bool) -> Result<Import, Status> {
+        let request = RetryImportRequest { import_id: id.into(), replacements };
+        Ok(self.caller.imports().retry_import(request).await?.into_inner().import.unwrap())
+    }
+
+    async fn commit(&self, id: &str) -> Result<Import, Status> {
+        let request = CommitImportRequest { import_id: id.into() };
+        Ok(self.caller.imports().commit_import(request).await?.into_inner().import.unwrap())
+    }
+
+    async fn cancel(&self, id: &str) -> Result<Import, Status> {
+        let request = CancelImportRequest { import_id: id.into() };
+        Ok(self.caller.imports().cancel_import(request).await?.into_inner().import.unwrap())
+    }
+
+    async fn get(&self, id: &str) -> Import {
+        let request = GetImportRequest { import_id: id.into() };
+        self.caller.imports().get_import(request).await.unwrap().into_inner().import.unwrap()
+    }
+
+    async fn failures(&self, id: &str) -> Vec<Failure> {
+        let request =
+            ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
+        self.caller.imports().list_failures(request).await.unwrap().into_inner().failures
+    }
+
+    async fn client_count(&self) -> usize {
+        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+        self.manager.clients().list_clients(request).await.unwrap().into_inner().clients.len()
+    }
+}
+
+fn encoded(record: Record) -> Vec<u8> {
+    ImportRecord { record: Some(record) }.encode_to_vec()
+}
+
+/// A client; without a name it fails.
+fn client(source_id: &str, name: &str) -> Vec<u8> {
+    encoded(Record::Client(ImportClient {
+        source_id: source_id.into(),
+        client_reference: format!("REF-{source_id}"),
+        client_type: "PRIVATE_LIMITED_COMPANY".into(),
+        registered_name: name.into(),
+        ..ImportClient::default()
+    }))
+}
+
+fn contact(source_id: &str, client: &str) -> Vec<u8> {
+    let place = ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
+    encoded(Record::Contact(ImportContact {
+        source_id: source_id.into(),
+        clients: vec![place],
+        forename: "Grace".into(),
+        surname: source_id.into(),
+        ..ImportContact::default()
+    }))
+}
+
+/// The home of a contact.
+fn home(source_id: &str, contact: &str) -> Vec<u8> {
+    encoded(Record::Address(ImportAddress {
+        source_id: source_id.into(),
+        owner_kind: "CONTACT".into(),
+        owner_source_id: contact.into(),
+        r#type: "RESIDENTIAL".into(),
+        line_1: "1 Quay Street".into(),
+        country: "GB".into(),
+        ..ImportAddress::default()
+    }))
+}
+
+/// A client that is right, and one that is wrong with a contact and its home.
+fn three_levels() -> Vec<Vec<u8>> {
+    vec![client("C1", "Acme Limited"), home("A2", "P2"), contact("P2", "C2"), client("C2", "")]
+}
+
+fn counters(import: &Import) -> ImportCounters {
+    import.counters.clone().unwrap()
+}
+
+/// Source id, status, reason and root cause of each failure.
+fn lines(failures: &[Failure]) -> Vec<(&str, RecordStatus, &str, &str)> {
+    failures.iter().map(line).collect()
+}
+
+fn line(failure: &Failure) -> (&str, RecordStatus, &str, &str) {
+    let Failure { source_id, reason, root_cause, .. } = failure;
+    (source_id, failure.status(), reason, root_cause)
+}
+
+const ROOT: &str = "client C2: Required field is blank: Registered name";
+
+async fn what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_in(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    assert_eq!((first.state(), first.round), (ImportState::CompletedWithFailures, 1));
+    let failures = pair.failures(&first.id).await;
+    let expected = [
+        ("C2", RecordStatus::Failed, "REQUIRED_FIELD_BLANK", ""),
+        ("P2", RecordStatus::Blocked, "PARENT_FAILED", ROOT),
+        ("A2", RecordStatus::Blocked, "PARENT_FAILED", ROOT),
+    ];
+    assert_eq!(lines(&failures), expected);
+    // The user corrects the client in the product, which saves it.
+    let saved =
+        CreateClientRequest { external_id: "C2".into(), ..company("REF-C2", "Beta Limited") };
+    let saved = create_client(&pair.manager, saved).await;
+    pair.retry(&first.id, false).await.unwrap();
+    let second = pair.end(&first.id).await;
+    assert_eq!((second.state(), second.round), (ImportState::Completed, 2));
+    let expected = ImportCounters { received: 4, imported: 3, skipped: 1, ..Default::default() };
+    assert_eq!(counters(&second), expected);
+    assert!(pair.failures(&first.id).await.is_empty());
+    let of = Some(Of::Client(saved.id));
+    let contacts = ListContactsRequest { of, ..ListContactsRequest::default() };
+    let contacts = pair.manager.contacts().list_contacts(contacts).await.unwrap().into_inner();
+    let person = contacts.contacts[0].person.clone().unwrap();
+    assert_eq!(person.name.unwrap().surname, "P2");
+    assert_eq!(person.entries.len(), 2, "a name and a home");
+}
+
+async fn a_corrected_record_stands_in_for_the_one_that_failed(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    let opened = pair.retry(&first.id, true).await.unwrap();
+    assert_eq!((opened.state(), opened.round), (ImportState::Receiving, 2));
+    let nobody = client("", "Nobody Limited");
+    let replacements = [
+        client("C2", "Beta Limited"),
+        client("C1", "Changed Limited"),
+        client("C9", "New Limited"),
+        nobody,
+    ];
+    pair.upload(&first.id, "corrected", &replacements).await;
+    pair.seal(&first.id, 1, replacements.len()).await;
+    let second = pair.end(&first.id).await;
+    assert_eq!(second.state(), ImportState::Completed);
+    let expected = ImportCounters { received: 7, imported: 4, skipped: 3, ..Default::default() };
+    assert_eq!(counters(&second), expected);
+    let failures = pair.failures(&first.id).await;
+    let told: BTreeMap<&str, &str> = failures
+        .iter()
+        .map(|failure| (failure.source_id.as_str(), failure.reason.as_str()))
+        .collect();
+    let expected = [("", "NOT_IN_IMPORT"), ("C1", "NOT_FAILED"), ("C9", "NOT_IN_IMPORT")];
+    assert_eq!(told, BTreeMap::from(expected));
+    assert_eq!(get_client(&pair.manager, "ref:REF-C1").await.registered_name, "Acme Limited");
+    assert_eq!(get_client(&pair.manager, "ref:REF-C2").await.registered_name, "Beta Limited");
+    assert_eq!(pair.client_count().await, 2);
+}
+
+async fn a_retry_without_a_change_ends_as_before(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let first = pair.import(CreateImportRequest::default(), &sample::records()).await;
+    let before = pair.failures(&first.id).await;
+    pair.retry(&first.id, false).await.unwrap();
+    let second = pair.end(&first.id).await;
+    assert_eq!(counters(&second), counters(&first));
+    let plain = |failures: Vec<Failure>| -> Vec<Failure> {
+        failures.into_iter().map(|failure| Failure { round: 0, ..failure }).collect()
+    };
+    assert_eq!(plain(pair.failures(&first.id).await), plain(before));
+    assert_eq!(second.round, 2);
+}
+
+async fn a_dry_run_tells_the_same_and_writes_nothing(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
+    let checked = pair.import(dry, &sample::records()).await;
+    assert_eq!((checked.state(), checked.validate_only), (ImportState::Validated, true));
+    assert_eq!(pair.client_count().await, 0, "nothing was written");
+    let told = |failures: &[Failure]| -> Vec<(String, String)> {
+        failures.iter().map(|f| (f.source_id.clone(), f.reason.clone())).collect()
+    };
+    let expected: Vec<(String, String)> =
+        VIOLATIONS.iter().map(|(_, id, reason)| ((*id).to_owned(), (*reason).to_owned())).collect();
+    assert_eq!(told(&pair.failures(&checked.id).await), expected);
+    pair.commit(&checked.id).await.unwrap();
+    let applied = pair.end(&checked.id).await;
+    assert_eq!(applied.state(), ImportState::CompletedWithFailures);
+    assert_eq!(counters(&applied), counters(&checked));
+    assert_eq!(counters(&applied).imported, COUNTS[1]);
+    assert_eq!(told(&pair.failures(&checked.id).await), expected);
+    assert_eq!(pair.commit(&checked.id).await.unwrap().state(), applied.state(), "again");
+    // A second product's dry run finds what is there.
+    let books = Caller::owner(pair.records.channel().await, "p1", "books").connect().await;
+    drop(books);
+    let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
+    let books = Pair { caller, manager: pair.manager.clone(), ..pair };
+    let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
+    let linked = books.import(dry, &sample::records()).await;
+    assert_eq!((counters(&linked).linked, counters(&linked).imported), (COUNTS[1], 0));
+}
+
+async fn an_import_is_cancelled_and_taken_up_again(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    // Before its seal: it is over.
+    let id = pair.create(CreateImportRequest::default()).await;
+    pair.upload(&id, "one", &three_levels()).await;
+    let cancelled = pair.cancel(&id).await.unwrap();
+    assert_eq!(cancelled.state(), ImportState::Cancelled);
+    assert_eq!(counters(&cancelled).unprocessed, 4);
+    assert_eq!(pair.cancel(&id).await.unwrap().state(), ImportState::Cancelled, "again");
+    assert_refused(pair.retry(&id, false).await, Code::FailedPrecondition, "IMPORT_STATE");
+    // A dry run that is not wanted.
+    let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
+    let checked = pair.import(dry, &three_levels()).await;
+    pair.cancel(&checked.id).await.unwrap();
+    assert_eq!(pair.end(&checked.id).await.state(), ImportState::Cancelled);
+    assert_eq!(pair.client_count().await, 0);
+    // Somewhere in its middle, or before, or after.
+    let id = pair.create(CreateImportRequest::default()).await;
+    let records = sample::records();
+    pair.upload(&id, "one", &records).await;
+    pair.seal(&id, 1, records.len()).await;
+    pair.cancel(&id).await.unwrap();
+    let cancelled = pair.end(&id).await;
+    assert_eq!(cancelled.state(), ImportState::Cancelled);
+    let ImportCounters {
+        received, imported, linked, skipped, excluded, failed, unprocessed, ..
+    } = counters(&cancelled);
+    assert_eq!(imported + linked + skipped + excluded + failed + unprocessed, received);
+    assert!(unprocessed > 0, "it was stopped");
+    pair.retry(&id, false).await.unwrap();
+    let whole = pair.end(&id).await;
+    assert_eq!(whole.state(), ImportState::CompletedWithFailures);
+    assert_eq!(counters(&whole).imported, COUNTS[1]);
+    // A round that takes replacements: the import is as it was.
+    pair.retry(&id, true).await.unwrap();
+    pair.upload(&id, "corrected", &three_levels()).await;
+    let closed = pair.cancel(&id).await.unwrap();
+    assert_eq!((closed.state(), closed.round), (ImportState::CompletedWithFailures, 2));
+    assert_eq!(counters(&closed), counters(&whole));
+}
+
+async fn a_declared_import_seals_itself(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let expected = ExpectedContent {
+        batch_keys: vec!["a".into(), "b".into()],
+        record_count: 4,
+        ..ExpectedContent::default()
+    };
+    let id = pair
+        .create(CreateImportRequest { expected: Some(expected), ..CreateImportRequest::default() })
+        .await;
+    let records = three_levels();
+    pair.upload(&id, "a", &records[..1]).await;
+    let get = |key: &str| GetBatchRequest { import_id: id.clone(), batch_key: key.into() };
+    let receipt = pair.caller.imports().get_batch(get("a")).await.unwrap().into_inner().receipt;
+    assert_eq!(receipt.unwrap().counts.unwrap().clients, 1);
+    let refused = pair.caller.imports().get_batch(get("b")).await;
+    assert_refused(refused, Code::NotFound, "NOT_FOUND");
+    assert_eq!(pair.get(&id).await.state(), ImportState::Receiving);
+    pair.upload(&id, "b", &records[1..]).await;
+    let ended = pair.end(&id).await;
+    assert_eq!(ended.state(), ImportState::CompletedWithFailures);
+    assert_eq!(counters(&ended).received, 4);
+}
+
+async fn imports_are_listed_the_newest_first(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let failed = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    let open = pair.create(CreateImportRequest::default()).await;
+    let list = async |request: ListImportsRequest| {
+        let listed = pair.caller.imports().list_imports(request).await.unwrap().into_inner();
+        let ids: Vec<String> = listed.imports.into_iter().map(|import| import.id).collect();
+        (ids, listed.next_page_token)
+    };
+    let all = ListImportsRequest::default;
+    assert_eq!(list(all()).await.0, [open.clone(), failed.id.clone()]);
+    let banner = ListImportsRequest { with_failures: true, ..all() };
+    assert_eq!(list(banner).await.0, [failed.id.clone()]);
+    let receiving = ListImportsRequest { states: vec![ImportState::Receiving.into()], ..all() };
+    assert_eq!(list(receiving).await.0, [open.clone()]);
+    let others = ListImportsRequest { product: "books".into(), ..all() };
+    assert!(list(others).await.0.is_empty());
+    let (page, token) = list(ListImportsRequest { page_size: 1, ..all() }).await;
+    assert_eq!(page, [open]);
+    let next = ListImportsRequest { page_size: 1, page_token: token, ..all() };
+    assert_eq!(list(next).await, (vec![failed.id], String::new()));
+    let elsewhere = pair.caller.clone().with("x-concord-practice", "p2");
+    let listed = elsewhere.imports().list_imports(all()).await.unwrap().into_inner();
+    assert!(listed.imports.is_empty());
+}
+
+/// Another replica, for which it is so much later, has gone round once.
+async fn later(pair: &Pair, db: &TestDb, by: TimeDelta) -> Running {
+    let now = servers::clock().now() + by;
+    servers::imports_with(db.beside("imports"), &pair.records.url, |config| {
+        config.clock = Clock::fixed(now);
+    })
+    .await
+}
+
+async fn until(pair: &Pair, id: &str, is_so: impl Fn(&Import) -> bool) -> Import {
+    for _ in 0..200 {
+        let import = pair.get(id).await;
+        if is_so(&import) {
+            return import;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{:#?}", pair.get(id).await);
+}
+
+async fn an_import_that_nobody_finishes_expires(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let id = pair.create(CreateImportRequest::default()).await;
+    pair.upload(&id, "one", &three_levels()).await;
+    let early = later(&pair, &db, TimeDelta::hours(23)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(pair.get(&id).await.state(), ImportState::Receiving);
+    early.stop().await;
+    let late = later(&pair, &db, TimeDelta::hours(25)).await;
+    let expired = until(&pair, &id, |import| import.state() == ImportState::Expired).await;
+    assert_eq!(counters(&expired).unprocessed, 4);
+    late.stop().await;
+}
+
+async fn what_was_uploaded_is_removed_after_a_month(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let ended = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    let late = later(&pair, &db, TimeDelta::days(31)).await;
+    for _ in 0..200 {
+        if pair.failures(&ended.id).await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(pair.failures(&ended.id).await.is_empty());
+    assert_eq!(counters(&pair.get(&ended.id).await), counters(&ended), "the numbers stay");
+    let refused = pair.retry(&ended.id, false).await;
+    assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
+    late.stop().await;
+}
+
+async fn what_cannot_be_done_is_refused(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let good = pair.import(CreateImportRequest::default(), &[client("C1", "Acme Limited")]).await;
+    assert_eq!(good.state(), ImportState::Completed);
+    for refused in [
+        pair.retry(&good.id, false).await,
+        pair.commit(&good.id).await,
+        pair.cancel(&good.id).await,
+    ] {
+        assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
+    }
+    let open = pair.create(CreateImportRequest::default()).await;
+    assert_refused(pair.retry(&open, true).await, Code::FailedPrecondition, "IMPORT_STATE");
+    assert_refused(pair.commit(&open).await, Code::FailedPrecondition, "IMPORT_STATE");
+    let unknown = "imp_00000000000000000000000000000009";
+    assert_refused(pair.retry(unknown, true).await, Code::NotFound, "NOT_FOUND");
+    let staff = pair.caller.clone().with("x-concord-roles", "staff");
+    let request = CancelImportRequest { import_id: open.clone() };
+    let refused = staff.imports().cancel_import(request.clone()).await;
+    assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    let books = pair.caller.clone().with("x-concord-product", "books");
+    let refused = books.imports().cancel_import(request).await;
+    assert_refused(refused, Code::PermissionDenied, "OTHER_PRODUCT");
+    let many = ExpectedContent { batch_keys: vec!["k".into(); 10_001], ..Default::default() };
+    let wrong = CreateImportRequest { expected: Some(many), ..CreateImportRequest::default() };
+    let refused = pair.caller.imports().create_import(wrong).await;
+    assert_refused(refused, Code::InvalidArgument, "VALUE_TOO_LONG");
+}
