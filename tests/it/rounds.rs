@@ -320,8 +320,13 @@ async fn an_import_is_cancelled_and_taken_up_again(db: TestDb) {
     let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
     let checked = pair.import(dry, &three_levels()).await;
     pair.cancel(&checked.id).await.unwrap();
-    assert_eq!(pair.end(&checked.id).await.state(), ImportState::Cancelled);
+    let cancelled = pair.end(&checked.id).await;
+    assert_eq!(cancelled.state(), ImportState::Cancelled);
+    assert_eq!((counters(&cancelled).imported, counters(&cancelled).unprocessed), (0, 1));
     assert_eq!(pair.client_count().await, 0);
+    pair.retry(&checked.id, false).await.unwrap();
+    let checked = pair.end(&checked.id).await;
+    assert_eq!((checked.state(), counters(&checked).imported), (ImportState::Validated, 1));
     // Somewhere in its middle, or before, or after.
     let id = pair.create(CreateImportRequest::default()).await;
     let records = sample::records();

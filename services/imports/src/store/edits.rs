@@ -25,8 +25,8 @@ pub(crate) struct Edits {
     pub(crate) reset: Option<Reset>,
     /// Records that no longer ask for their parents.
     pub(crate) childless: Vec<RowId>,
-    /// Whether what waits to be applied is left unprocessed.
-    pub(crate) give_up: bool,
+    /// Records in these statuses are left unprocessed.
+    pub(crate) given_up: Vec<Status>,
     /// Whether the records may be there already, from an earlier round.
     pub(crate) again: bool,
     pub(crate) failures: Vec<NewFailure>,
@@ -119,7 +119,7 @@ pub(crate) async fn write(
         cleared,
         reset,
         childless,
-        give_up,
+        given_up,
         again,
         failures,
         known,
@@ -128,8 +128,8 @@ pub(crate) async fn write(
     if let Some(reset) = reset {
         reset_records(db, key, reset).await?;
     }
-    if *give_up {
-        super::records::give_up_ready(db, key).await?;
+    for status in given_up {
+        super::records::give_up(db, key, *status).await?;
     }
     insert_records(db, key, records, *again).await?;
     remove_of(db, key, "import_parent", childless.iter().copied()).await?;

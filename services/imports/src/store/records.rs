@@ -325,11 +325,15 @@ pub(crate) async fn before_batch(
     rows.iter().map(past_row).collect()
 }
 
-/// Marks what waits to be applied as unprocessed, and counts it so.
-pub(crate) async fn give_up_ready(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
-    let text = "UPDATE import_record SET status = 'UNPROCESSED'
-        WHERE practice_id = $1 AND import_id = $2 AND status = 'READY'";
-    sql::execute(db, text, sql::scope(key)).await.map(drop)
+/// Leaves the records in a status unprocessed.
+pub(crate) async fn give_up(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    status: Status,
+) -> Result<(), DbErr> {
+    let text = "UPDATE import_record SET status = 'UNPROCESSED', record_id = NULL
+        WHERE practice_id = $1 AND import_id = $2 AND status = $3";
+    sql::execute(db, text, sql::scoped(key, [status.as_str().into()])).await.map(drop)
 }
 
 fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {

@@ -204,12 +204,21 @@ impl Job {
     async fn give_up(&self) -> Result<(), WorkFault> {
         let db = self.imports.db.reader();
         let tally = store::tally::read(db, self.key()).await?;
-        let mut edits = Edits { give_up: true, ..Edits::default() };
+        // Of a dry run nothing was applied, whatever it says would have been.
+        let given_up = if self.validate_only() {
+            vec![Status::Ready, Status::Imported, Status::Linked]
+        } else {
+            vec![Status::Ready]
+        };
+        let mut edits = Edits::default();
         for kind in Kind::ALL {
-            let ready = tally.of(Some(*kind), Status::Ready);
-            edits.tally.add(*kind, Status::Ready, -ready);
-            edits.tally.add(*kind, Status::Unprocessed, ready);
+            for status in &given_up {
+                let count = tally.of(Some(*kind), *status);
+                edits.tally.add(*kind, *status, -count);
+                edits.tally.add(*kind, Status::Unprocessed, count);
+            }
         }
+        edits.given_up = given_up;
         self.end(edits, |_, _| State::Cancelled).await
     }
 
