@@ -34,6 +34,7 @@ pub(crate) enum Layout {
 /// Some records that are uploaded together.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    round: i32,
     ordinal: usize,
     records: Vec<Bytes>,
     frames: Vec<Range<usize>>,
@@ -53,7 +54,7 @@ impl RecordsDigest {
 }
 
 impl Batch {
-    fn new(ordinal: usize, records: Vec<Bytes>) -> Self {
+    fn new(round: i32, ordinal: usize, records: Vec<Bytes>) -> Self {
         let mut digest = RecordsDigest::default();
         let (mut size_bytes, mut frame_bytes, mut begin) = (0, 0, 0);
         let mut frames = Vec::new();
@@ -67,14 +68,21 @@ impl Batch {
             size_bytes += record.len();
         }
         frames.push(begin..records.len());
-        Self { ordinal, records, frames, size_bytes, digest: digest.0.finalize().into() }
+        Self { round, ordinal, records, frames, size_bytes, digest: digest.0.finalize().into() }
     }
 
-    /// The name of the batch in its import. The digest is a part of it, so that
-    /// a batch with other content never meets a receipt of this one.
+    /// The name of the batch in its import. The round and the digest are parts
+    /// of it, so that a batch of another round or with other content never meets
+    /// a receipt of this one.
     pub(crate) fn key(&self) -> String {
         let [a, b, c, d, ..] = self.digest;
-        format!("{:04}-{a:02x}{b:02x}{c:02x}{d:02x}", self.ordinal)
+        let round = if self.round > 1 { format!("r{}-", self.round) } else { String::new() };
+        format!("{round}{:04}-{a:02x}{b:02x}{c:02x}{d:02x}", self.ordinal)
+    }
+
+    /// Whether the receipt is of this batch.
+    pub(crate) fn has_digest(&self, sha256: &[u8]) -> bool {
+        self.digest == *sha256
     }
 
     /// How many records it has.
@@ -122,6 +130,8 @@ impl Batch {
 #[derive(Debug)]
 pub(crate) struct Packer {
     layout: Layout,
+    /// The round of the import that the batches are of, from 1.
+    round: i32,
     ordinal: usize,
     /// Records that were pushed, all together.
     pushed: u64,
@@ -130,8 +140,8 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
-    pub(crate) fn new(layout: Layout) -> Self {
-        Self { layout, ordinal: 1, pushed: 0, records: Vec::new(), size_bytes: 0 }
+    pub(crate) fn new(layout: Layout, round: i32) -> Self {
+        Self { layout, round, ordinal: 1, pushed: 0, records: Vec::new(), size_bytes: 0 }
     }
 
     /// Takes a record, and gives the batch that is complete without it.
@@ -177,7 +187,7 @@ impl Packer {
         if self.records.is_empty() {
             return None;
         }
-        let batch = Batch::new(self.ordinal, std::mem::take(&mut self.records));
+        let batch = Batch::new(self.round, self.ordinal, std::mem::take(&mut self.records));
         self.ordinal += 1;
         self.size_bytes = 0;
         Some(batch)
@@ -197,7 +207,7 @@ mod tests {
     use super::*;
 
     fn pack(layout: Layout, sizes: &[usize]) -> Vec<Batch> {
-        let mut packer = Packer::new(layout);
+        let mut packer = Packer::new(layout, 1);
         let mut batches = Vec::new();
         for (place, size) in sizes.iter().enumerate() {
             // Each record says which one it is.
@@ -271,17 +281,24 @@ mod tests {
     #[test]
     fn the_digest_is_that_of_the_header_in_the_protocol() {
         let records: Vec<Bytes> = vec!["one".into(), Bytes::new(), "three".into()];
-        let batch = Batch::new(7, records);
+        let batch = Batch::new(1, 7, records);
         // Each after its length as eight bytes, big end first.
         let bytes = b"\0\0\0\0\0\0\0\x03one\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05three";
         assert_eq!(batch.digest, <[u8; 32]>::from(Sha256::digest(bytes)));
         assert!(batch.key().starts_with("0007-"));
         assert_eq!(batch.key().len(), "0007-89abcdef".len());
+        assert!(batch.has_digest(&batch.sha256()) && !batch.has_digest(b"another"));
+    }
+
+    #[test]
+    fn the_batches_of_each_round_have_keys_of_their_own() {
+        let key = |round| Batch::new(round, 1, vec![Bytes::from_static(b"record")]).key();
+        assert_eq!(key(2), format!("r2-{}", key(1)));
     }
 
     #[test]
     fn an_upload_is_a_header_then_frames_then_a_commit() {
-        let batch = Batch::new(1, vec![Bytes::from_static(b"record")]);
+        let batch = Batch::new(1, 1, vec![Bytes::from_static(b"record")]);
         let parts: Vec<_> = (0..batch.message_count())
             .map(|place| batch.message("imp_1", place).part.unwrap())
             .collect();

@@ -1,5 +1,7 @@
 //! The command line: commands, options, and the variables that set them.
 
+mod import;
+mod imports;
 mod watch;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -13,7 +15,14 @@ use shared::{
     telemetry::LogFormat,
 };
 
+pub(crate) use import::ImportOptions;
+pub(crate) use imports::{
+    CommitOptions, FailuresOptions, ImportsCommand, ImportsOptions, ListOptions, OneImport,
+};
 pub(crate) use watch::{Echo, Kind, Start, WatchOptions};
+
+/// Where the imports service is when nothing is said.
+const IMPORTS: &str = "http://127.0.0.1:50052";
 
 /// One client record for every product of an accountancy practice.
 #[derive(Debug, Parser)]
@@ -34,6 +43,8 @@ pub(crate) enum Command {
     Connect(ConnectOptions),
     /// Bring a practice's clients, contacts and addresses over from CSV files
     Import(ImportOptions),
+    /// List imports, show one, and bring one to its end
+    Imports(ImportsOptions),
     /// Listen to the changes that a product is told of
     Watch(WatchOptions),
     /// List the places that the server keeps for products, and how far behind
@@ -177,7 +188,7 @@ pub(crate) struct CallOptions {
         long,
         env = "CONCORD_IMPORTS",
         value_name = "URL",
-        default_value = "http://127.0.0.1:50052"
+        default_value = IMPORTS
     )]
     pub(crate) imports: String,
     /// Answer in JSON
@@ -195,6 +206,32 @@ impl CallOptions {
     pub(crate) fn product(&self) -> anyhow::Result<&Product> {
         self.product.as_ref().context("as which product? Say --product NAME, such as manager")
     }
+
+    /// What another command about imports needs to call in the same way.
+    pub(crate) fn to_arguments(&self) -> String {
+        let roles = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let options = [
+            ("--practice", self.practice.as_ref().map_or("", PracticeId::as_str), ""),
+            ("--product", self.product.as_ref().map_or("", Product::as_str), ""),
+            ("--account", self.account.as_str(), shared::caller::DEFAULT_ACCOUNT),
+            ("--user", self.user.as_deref().unwrap_or_default(), ""),
+            ("--roles", &roles, "owner"),
+            ("--imports", &self.imports, IMPORTS),
+        ];
+        let said = options.iter().filter(|(_, value, usual)| value != usual);
+        said.map(|(name, value, _)| format!("{name} {}", quoted(value)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[derive(Args, Debug)]
@@ -202,26 +239,6 @@ pub(crate) struct ConnectOptions {
     /// The product to switch on, such as `manager` or `books`
     #[arg(value_name = "PRODUCT")]
     pub(crate) connected: Product,
-    #[command(flatten)]
-    pub(crate) call: CallOptions,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ImportOptions {
-    /// CSV files of clients, contacts and addresses, known by their headings;
-    /// of a folder, all that are such files
-    #[arg(required = true, value_name = "FOLDER|FILE")]
-    pub(crate) inputs: Vec<PathBuf>,
-    /// What to call the import
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) label: String,
-    /// Spread the records evenly over this many batches
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) batches: Option<u32>,
-    /// Where to write the records that were not imported;
-    /// failures-IMPORT.csv without it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) failures: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) call: CallOptions,
 }

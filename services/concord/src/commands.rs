@@ -4,6 +4,7 @@ mod connect;
 mod demo;
 mod find;
 mod import;
+mod imports;
 mod serve;
 mod show;
 mod subscriptions;
@@ -19,6 +20,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Serve(options) => serve::run(options).await,
         Command::Connect(options) => connect::run(options).await,
         Command::Import(options) => import::run(options).await,
+        Command::Imports(options) => imports::run(options.command).await,
         Command::Watch(options) => watch::run(options).await,
         Command::Subscriptions(options) => subscriptions::run(options).await,
         Command::Trace(options) => trace::run(options).await,

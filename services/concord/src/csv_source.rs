@@ -5,6 +5,7 @@
 //! hands the records out one by one. Only contacts are kept in between, because
 //! the rows of one person may stand anywhere.
 
+mod corrected;
 mod group;
 mod read;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use shared::pb::imports::{ImportAddress, ImportClient, ImportRecord, import_record};
 
+pub(crate) use corrected::{FailedRow, RecordKey, failed_rows};
 use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
 
@@ -42,8 +44,8 @@ impl Counts {
 #[derive(Debug)]
 pub(crate) struct Source {
     tables: Vec<Table>,
-    /// Encoded.
-    contacts: Vec<Bytes>,
+    /// Records that are not read from the files a second time, encoded.
+    kept: Vec<Bytes>,
     counts: Counts,
     remarks: Vec<String>,
 }
@@ -75,9 +77,24 @@ impl Source {
                 check_size(row, table.kind())
             })?;
         }
-        let contacts = contacts.into_records()?;
-        counts.contacts = contacts.len() as u64;
-        Ok(Self { tables, contacts, counts, remarks })
+        let kept = contacts.into_records()?;
+        counts.contacts = kept.len() as u64;
+        Ok(Self { tables, kept, counts, remarks })
+    }
+
+    /// Records that were read already.
+    pub(crate) fn of_rows(rows: impl IntoIterator<Item = FailedRow>) -> Self {
+        let mut counts = Counts::default();
+        let mut kept = Vec::new();
+        for row in rows {
+            match row.key.kind() {
+                TableKind::Clients => counts.clients += 1,
+                TableKind::Contacts => counts.contacts += 1,
+                TableKind::Addresses => counts.addresses += 1,
+            }
+            kept.push(row.record);
+        }
+        Self { tables: Vec::new(), kept, counts, remarks: Vec::new() }
     }
 
     /// How many records there are.
@@ -102,7 +119,7 @@ impl Source {
                 TableKind::Contacts => {}
             }
         }
-        self.contacts.iter().cloned().try_for_each(take)
+        self.kept.iter().cloned().try_for_each(take)
     }
 }
 

@@ -96,6 +96,9 @@ macro_rules! protocol_name {
 protocol_name! {
     ChangeKind, "CHANGE_KIND_";
     RecordKind, "RECORD_KIND_";
+    shared::pb::imports::ImportRecordKind, "IMPORT_RECORD_KIND_";
+    shared::pb::imports::ImportState, "IMPORT_STATE_";
+    shared::pb::imports::RecordStatus, "RECORD_STATUS_";
     shared::pb::records::AddressType, "ADDRESS_TYPE_";
     shared::pb::records::ClientType, "CLIENT_TYPE_";
     shared::pb::records::Delivery, "DELIVERY_";

@@ -6,24 +6,31 @@
 //! records, and shows all about one.
 //!
 //! - What there is to do: [`cli`], and one module for each of the [`commands`].
-//! - Reading and packing CSV files: [`csv_source`], [`batches`].
-//! - Talking to the services: [`client`], [`retry`], [`refused`], [`transfer`]
-//!   (an import), [`failures`], [`feed`] (the changes).
-//! - Talking to people: [`output`], [`progress`], [`report`], [`event_text`],
-//!   [`event_json`], [`found`] (a search), [`record_page`] (one record), [`lag`]
-//!   (subscriptions), [`trace_page`] (the way of a change), [`table`].
+//! - Reading and packing CSV files: [`csv_source`], [`corrections`], [`batches`].
+//! - Talking to the services: [`client`], [`retry`], [`refused`], [`transfer`],
+//!   [`rounds`], [`watching`] (an import), [`failures`], [`feed`] (the changes).
+//! - Talking to people: [`output`], [`progress`], [`summary`] and [`report`] (how
+//!   an import ended), [`import_page`], [`import_table`], [`import_counts`],
+//!   [`failure_table`], [`event_text`], [`event_json`], [`found`] (a search),
+//!   [`record_page`] (one record), [`lag`] (subscriptions), [`trace_page`] (the
+//!   way of a change), [`table`].
 //! - Running the services in this process: [`pair`], [`stop`].
 
 mod batches;
 mod cli;
 mod client;
 mod commands;
+mod corrections;
 mod csv_source;
 mod event_json;
 mod event_text;
+mod failure_table;
 mod failures;
 mod feed;
 mod found;
+mod import_counts;
+mod import_page;
+mod import_table;
 mod lag;
 mod output;
 mod pair;
@@ -32,10 +39,13 @@ mod record_page;
 mod refused;
 mod report;
 mod retry;
+mod rounds;
 mod stop;
+mod summary;
 mod table;
 mod trace_page;
 mod transfer;
+mod watching;
 
 use std::{io, process::ExitCode};
 

@@ -41,6 +41,11 @@ impl Progress {
         Self { bar: ProgressBar::hidden(), in_trouble: AtomicBool::new(false) }
     }
 
+    /// So many records are to come.
+    pub(crate) fn expect(&self, records: u64) {
+        self.bar.set_length(records);
+    }
+
     /// So many more records were uploaded.
     pub(crate) fn uploaded(&self, records: usize) {
         self.well();
@@ -52,6 +57,7 @@ impl Progress {
         self.well();
         let counters = import.counters.unwrap_or_default();
         self.bar.set_message(phase(import.state()));
+        self.bar.set_length(u64::try_from(counters.received).unwrap_or_default());
         self.bar.set_position(verdicts(&counters));
     }
 
@@ -86,7 +92,11 @@ fn phase(state: ImportState) -> &'static str {
         ImportState::Sealed => "waiting",
         ImportState::Resolving => "checking",
         ImportState::Applying => "applying",
-        ImportState::Completed | ImportState::CompletedWithFailures => "done",
+        ImportState::Completed | ImportState::CompletedWithFailures | ImportState::Validated => {
+            "done"
+        }
+        ImportState::Cancelled => "cancelled",
+        ImportState::Expired => "expired",
         ImportState::Stalled => "stalled",
     }
 }

@@ -1,12 +1,14 @@
 //! The summary of an import, for people and for programs.
 
 use std::{
-    fmt::{self, Write as _},
-    path::Path,
+    fmt,
+    path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
-use shared::pb::imports::{Import, ImportCounters, ImportRecordKind, ImportState};
+use shared::pb::imports::{Import, ImportCounters, ImportState};
+
+use crate::{cli::quoted, import_counts};
 
 /// So many reasons are listed.
 const MOST_REASONS: usize = 12;
@@ -18,13 +20,16 @@ pub(crate) struct Report {
     /// Why records failed, the most frequent first.
     pub(crate) reasons: Vec<(String, usize)>,
     /// Where the failures were written.
-    pub(crate) failures_file: Option<std::path::PathBuf>,
+    pub(crate) failures_file: Option<PathBuf>,
+    /// What the next commands need to call in the same way.
+    pub(crate) arguments: String,
 }
 
 impl Report {
-    /// Whether any record failed, or was blocked by one that did.
+    /// Whether any record failed, was blocked by one that did, or was not reached.
     pub(crate) fn has_failures(&self) -> bool {
-        self.counters().failed > 0
+        let counters = self.counters();
+        counters.failed + counters.unprocessed > 0
     }
 
     fn counters(&self) -> ImportCounters {
@@ -33,52 +38,41 @@ impl Report {
 
     /// As one JSON object.
     pub(crate) fn json(&self) -> Value {
-        let by_kind = self.import.counters_by_kind.iter().map(|of| {
-            (kind_name(of.kind()).to_owned(), counters_json(&of.counters.unwrap_or_default()))
-        });
-        let mut report = json!({
-            "import_id": self.import.id,
-            "state": state_name(self.import.state()),
-            "by_kind": by_kind.collect::<serde_json::Map<_, _>>(),
-            "failures_file": self.failures_file.as_deref().map(Path::to_string_lossy),
-        });
-        if let (Value::Object(report), Value::Object(counters)) =
-            (&mut report, counters_json(&self.counters()))
-        {
-            report.extend(counters);
-        }
-        report
+        let mut report = import_counts::json(&self.import);
+        report.insert("import_id".to_owned(), json!(self.import.id));
+        report.insert("state".to_owned(), json!(import_counts::state_name(self.import.state())));
+        report.insert("round".to_owned(), json!(self.import.round));
+        report.insert("dry_run".to_owned(), json!(self.import.validate_only));
+        let file = self.failures_file.as_deref().map(Path::to_string_lossy);
+        report.insert("failures_file".to_owned(), json!(file));
+        report.into()
     }
-}
 
-fn counters_json(counters: &ImportCounters) -> Value {
-    let ImportCounters {
-        received,
-        imported,
-        linked,
-        skipped,
-        excluded,
-        failed,
-        blocked,
-        unprocessed,
-    } = counters;
-    json!({
-        "received": received,
-        "imported": imported,
-        "linked": linked,
-        "skipped": skipped,
-        "excluded": excluded,
-        "failed": failed,
-        "blocked": blocked,
-        "unprocessed": unprocessed,
-    })
+    /// What to do next, and the command that does it.
+    fn next_steps(&self) -> Vec<(&'static str, String)> {
+        let Import { id, seal_time, .. } = &self.import;
+        let counters = self.counters();
+        let mut steps = Vec::new();
+        if self.import.state() == ImportState::Validated {
+            steps.push(("To import them", format!("concord imports commit {id}")));
+        }
+        if let Some(file) = self.failures_file.as_deref().filter(|_| counters.failed > 0) {
+            let file = quoted(&file.to_string_lossy());
+            let command = format!("concord import --retry {id} --corrected {file}");
+            steps.push(("When they are corrected there", command));
+        }
+        if counters.unprocessed > 0 && seal_time.is_some() {
+            steps.push(("To go on with the others", format!("concord import --retry {id}")));
+        }
+        steps
+    }
 }
 
 /// A table of the counts, then the reasons of the failures.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n", heading(self.import.state()))?;
-        f.write_str(&table(&self.import))?;
+        writeln!(f, "{}\n", heading(&self.import))?;
+        f.write_str(&import_counts::table(&self.import))?;
         if !self.reasons.is_empty() {
             write!(f, "\n\nWhy records failed:")?;
         }
@@ -91,63 +85,37 @@ impl fmt::Display for Report {
         if let Some(file) = &self.failures_file {
             write!(f, "\n\nThe records that were not imported are in {}", file.display())?;
         }
+        for (aim, command) in self.next_steps() {
+            write!(f, "\n{aim}:\n  {command} {}", self.arguments)?;
+        }
         Ok(())
     }
 }
 
-fn heading(state: ImportState) -> &'static str {
-    match state {
+fn heading(import: &Import) -> &'static str {
+    match import.state() {
         ImportState::Completed => "The import is complete.",
         ImportState::CompletedWithFailures => "The import is complete, and some records failed.",
-        _ => "The import has not ended.",
+        ImportState::Validated => {
+            "This was a dry run: nothing was written. What would become of the records:"
+        }
+        ImportState::Cancelled if import.validate_only => {
+            "The dry run was cancelled, and nothing was written."
+        }
+        ImportState::Cancelled => "The import was cancelled. What was applied before stays.",
+        ImportState::Expired => "The import has expired: nobody finished it. Nothing was applied.",
+        ImportState::Unspecified
+        | ImportState::Receiving
+        | ImportState::Sealed
+        | ImportState::Resolving
+        | ImportState::Applying
+        | ImportState::Stalled => "The import has not ended.",
     }
-}
-
-fn table(import: &Import) -> String {
-    let mut table = format!(
-        "{:<12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-        "", "received", "imported", "linked", "skipped", "excluded", "failed"
-    );
-    let kinds = import.counters_by_kind.iter();
-    let kinds = kinds.map(|of| (plural(of.kind()), of.counters.unwrap_or_default()));
-    let all = [("all", import.counters.unwrap_or_default())];
-    for (name, counters) in kinds.chain(all) {
-        let ImportCounters { received, imported, linked, skipped, excluded, failed, .. } = counters;
-        // Writing to a string cannot fail.
-        let _ = write!(
-            table,
-            "\n  {name:<10}{received:>10}{imported:>10}{linked:>10}{skipped:>10}{excluded:>10}{failed:>10}"
-        );
-    }
-    table
-}
-
-fn plural(kind: ImportRecordKind) -> &'static str {
-    match kind {
-        ImportRecordKind::Unspecified => "unreadable",
-        ImportRecordKind::Client => "clients",
-        ImportRecordKind::Contact => "contacts",
-        ImportRecordKind::Address => "addresses",
-    }
-}
-
-fn kind_name(kind: ImportRecordKind) -> &'static str {
-    match kind {
-        ImportRecordKind::Unspecified => "unreadable",
-        ImportRecordKind::Client => "client",
-        ImportRecordKind::Contact => "contact",
-        ImportRecordKind::Address => "address",
-    }
-}
-
-/// `COMPLETED_WITH_FAILURES` and its like.
-fn state_name(state: ImportState) -> &'static str {
-    state.as_str_name().trim_start_matches("IMPORT_STATE_")
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::pb::imports::KindCounters;
+    use shared::pb::imports::{ImportRecordKind, KindCounters};
 
     use super::*;
 
@@ -172,6 +140,7 @@ mod tests {
             },
             reasons: vec![("Address Line 1 is missing".to_owned(), 2)],
             failures_file: Some("failures.csv".into()),
+            arguments: "--practice p1".to_owned(),
         }
     }
 
@@ -190,12 +159,27 @@ mod tests {
     #[test]
     fn people_get_a_table_and_the_reasons() {
         let text = report().to_string();
-        assert!(
-            text.contains(
-                "  clients           12         9         0         0         0         3"
-            ),
-            "{text}"
-        );
+        assert!(text.contains("\n  clients        12         9       0"), "{text}");
         assert!(text.contains("         2  Address Line 1 is missing"), "{text}");
+    }
+
+    #[test]
+    fn the_next_command_is_told() {
+        let failed = report().to_string();
+        let retry = "\n  concord import --retry imp_1 --corrected failures.csv --practice p1";
+        assert!(failed.ends_with(retry), "{failed}");
+        let mut dry = report();
+        dry.import.state = ImportState::Validated.into();
+        let dry = dry.to_string();
+        assert!(dry.starts_with("This was a dry run: nothing was written."), "{dry}");
+        assert!(dry.contains("\n  concord imports commit imp_1 --practice p1\n"), "{dry}");
+    }
+
+    #[test]
+    fn records_that_were_not_reached_are_no_success() {
+        let mut cancelled = report();
+        let counters = ImportCounters { received: 2, unprocessed: 2, ..Default::default() };
+        cancelled.import.counters = Some(counters);
+        assert!(cancelled.has_failures());
     }
 }

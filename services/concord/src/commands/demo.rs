@@ -151,6 +151,9 @@ fn import_options(site: &Site, call: &CallOptions) -> ImportOptions {
     ImportOptions {
         inputs: vec![site.sample.clone()],
         label: "demonstration".to_owned(),
+        dry_run: false,
+        retry: None,
+        corrected: Vec::new(),
         batches: None,
         failures: Some(site.failures.clone()),
         call: call.clone(),

@@ -1,54 +1,49 @@
-//! `concord import`: brings a practice over from CSV files.
+//! `concord import`: brings a practice over from CSV files, and tries again what
+//! failed.
+
+mod retry;
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use crate::{
-    DONE, SOME_FAILED, batches::Layout, cli::ImportOptions, client::Server, csv_source::Source,
-    failures, output, progress::Progress, report::Report, transfer::transfer,
+    batches::Layout,
+    cli::ImportOptions,
+    client::Server,
+    csv_source::Source,
+    output,
+    progress::Progress,
+    report::Report,
+    summary::{self, FailuresFile},
+    transfer, watching,
 };
 
 pub(super) async fn run(options: ImportOptions) -> anyhow::Result<u8> {
     options.call.practice()?;
     options.call.product()?;
     let json = options.call.json;
-    let report = import(options).await?;
-    if json {
-        output::line(report.json())?;
-    } else {
-        output::line(&report)?;
-    }
-    Ok(if report.has_failures() { SOME_FAILED } else { DONE })
+    let report = match options.retry.clone() {
+        Some(import) => retry::retry(&import, options).await?,
+        None => import(options).await?,
+    };
+    summary::show(&report, json)
 }
 
 /// Imports the files, and writes the failures file when anything failed.
 pub(super) async fn import(options: ImportOptions) -> anyhow::Result<Report> {
-    let ImportOptions { inputs, label, batches, failures, call } = options;
+    let ImportOptions { inputs, label, dry_run, batches, failures, call, .. } = options;
     let source = scan(inputs).await?;
     let server = Server::imports(&call).await?;
-    let records = source.counts().all();
-    let layout = batches.map_or(Layout::Full, |batches| Layout::Even { records, batches });
-    let progress = Progress::new(records);
-    let import = transfer(&server, source, &label, layout, &progress).await?;
-    let path = failures.unwrap_or_else(|| format!("failures-{}.csv", import.id).into());
-    let counters = import.counters.unwrap_or_default();
-    let mut report = Report { import, reasons: Vec::new(), failures_file: None };
-    // What is imported is imported: the summary comes whatever becomes of these.
-    if counters.failed + counters.excluded + counters.skipped > 0 {
-        let import = &report.import.id;
-        match failures::download(&server, import, &path, &progress).await {
-            Ok(written) => report.failures_file = written.then_some(path),
-            Err(error) => progress.note(format_args!("{error:#}")),
-        }
-    }
-    if counters.failed > 0 {
-        match failures::reasons(&server, &report.import.id, &progress).await {
-            Ok(reasons) => report.reasons = reasons,
-            Err(error) => progress.note(format_args!("the reasons could not be read: {error}")),
-        }
-    }
-    Ok(report)
+    let layout = layout(&source, batches);
+    let progress = Progress::new(source.counts().all());
+    let opened = transfer::open(&server, &label, dry_run, &progress).await;
+    let import_id = opened.context("the import was not opened")?;
+    let what = if dry_run { "dry run" } else { "import" };
+    progress.note(format_args!("{what} {import_id}: {} records", source.counts().all()));
+    transfer::transfer(&server, &import_id, 1, source, layout, &progress).await?;
+    let ended = watching::to_its_end(&server, &import_id, &progress).await?;
+    Ok(summary::of(&server, ended, FailuresFile::of(failures), &call, &progress).await)
 }
 
 async fn scan(inputs: Vec<PathBuf>) -> anyhow::Result<Source> {
@@ -58,4 +53,9 @@ async fn scan(inputs: Vec<PathBuf>) -> anyhow::Result<Source> {
     }
     ensure!(source.counts().all() > 0, "the files have headings, and no records below them");
     Ok(source)
+}
+
+fn layout(source: &Source, batches: Option<u32>) -> Layout {
+    let records = source.counts().all();
+    batches.map_or(Layout::Full, |batches| Layout::Even { records, batches })
 }

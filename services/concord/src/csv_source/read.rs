@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read},
+    io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -119,20 +119,21 @@ pub(super) struct Table {
 /// One row of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row<'r> {
-    table: &'r Table,
-    cells: &'r StringRecord,
+    pub(super) path: &'r Path,
+    pub(super) headings: &'r [String],
+    pub(super) cells: &'r StringRecord,
 }
 
 impl Row<'_> {
     /// The value under the heading; empty when there is no such column.
     pub(super) fn text(self, column: &str) -> String {
-        let place = self.table.headings.iter().position(|heading| heading == column);
+        let place = self.headings.iter().position(|heading| heading == column);
         place.and_then(|place| self.cells.get(place)).unwrap_or_default().to_owned()
     }
 
     /// Where it stands, for people: the file and the line.
     pub(super) fn place(self) -> String {
-        format!("{}, line {}", self.table.path.display(), line(self.cells))
+        format!("{}, line {}", self.path.display(), line(self.cells))
     }
 }
 
@@ -143,7 +144,7 @@ impl Sheet {
         let Some(cells) = rows.next()? else {
             return Ok(Self::Other(format!("{}: ignored, it is empty", path.display())));
         };
-        let headings: Vec<_> = cells.iter().map(|cell| cell.trim().to_ascii_lowercase()).collect();
+        let headings = headings(cells);
         let Some(format) = format_of(path, &headings) else {
             return Ok(Self::Other(format!(
                 "{}: ignored, its columns are not those of clients, contacts or addresses",
@@ -153,6 +154,16 @@ impl Sheet {
         check_headings(path, format, &headings)?;
         Ok(Self::Table(Table { path: path.to_owned(), format, headings }))
     }
+}
+
+/// The names of the columns, however a spreadsheet wrote them.
+pub(super) fn headings(cells: &StringRecord) -> Vec<String> {
+    cells.iter().map(|cell| cell.trim().to_ascii_lowercase()).collect()
+}
+
+/// The columns of a kind of file.
+pub(super) fn columns(kind: TableKind) -> &'static [&'static str] {
+    FORMATS.iter().find(|format| format.kind == kind).map_or(&[], |format| format.columns)
 }
 
 /// The kind of a file with these headings. A file that is called `clients.csv`
@@ -226,54 +237,73 @@ impl Table {
     /// Names the file and the line of a row that cannot be read.
     pub(super) fn each_row(
         &self,
-        mut take: impl FnMut(Row<'_>) -> anyhow::Result<()>,
+        take: impl FnMut(Row<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut rows = Rows::open(&self.path)?;
         // The heading.
         rows.next()?;
-        while let Some(cells) = rows.next()? {
-            // Spreadsheets leave such rows behind at the end.
-            if cells.iter().all(|cell| cell.trim().is_empty()) {
-                continue;
-            }
-            let row = Row { table: self, cells };
-            ensure!(
-                cells.len() == self.headings.len(),
-                "{}: {} values, and the heading has {}",
-                row.place(),
-                cells.len(),
-                self.headings.len()
-            );
-            take(row)?;
-        }
-        Ok(())
+        rows.each_below(&self.headings, take)
     }
 }
 
 /// The rows of a file, the heading among them.
-struct Rows<'p> {
+pub(super) struct Rows<'p> {
     path: &'p Path,
     reader: csv::Reader<Box<dyn Read>>,
     cells: StringRecord,
+    /// What the reader counts too few: of a line that ends with two characters,
+    /// it takes the second one for the beginning of the next line.
+    uncounted: u64,
 }
 
 impl<'p> Rows<'p> {
-    fn open(path: &'p Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &'p Path) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let marked = BufReader::new(file).chain("\n".as_bytes()).chain(END_MARK.as_bytes());
+        let mut file = BufReader::new(file);
+        let begin = file.fill_buf().with_context(|| format!("cannot read {}", path.display()))?;
+        let first_line = begin.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let uncounted = u64::from(first_line.ends_with(b"\r"));
+        let marked = file.chain("\n".as_bytes()).chain(END_MARK.as_bytes());
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             // Lengths are checked in `each_row`, with a better message.
             .flexible(true)
             .from_reader(Box::new(marked) as Box<dyn Read>);
-        Ok(Self { path, reader, cells: StringRecord::new() })
+        Ok(Self { path, reader, cells: StringRecord::new(), uncounted })
     }
 
-    fn next(&mut self) -> anyhow::Result<Option<&StringRecord>> {
+    /// Shows every row below the heading to `take`; rows without any value are
+    /// left out.
+    pub(super) fn each_below(
+        &mut self,
+        headings: &[String],
+        mut take: impl FnMut(Row<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let path = self.path;
+        while let Some(cells) = self.next()? {
+            // Spreadsheets leave such rows behind at the end.
+            if cells.iter().all(|cell| cell.trim().is_empty()) {
+                continue;
+            }
+            let row = Row { path, headings, cells };
+            ensure!(
+                cells.len() == headings.len(),
+                "{}: {} values, and the heading has {}",
+                row.place(),
+                cells.len(),
+                headings.len()
+            );
+            take(row)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn next(&mut self) -> anyhow::Result<Option<&StringRecord>> {
         let read = self.reader.read_record(&mut self.cells);
         if !read.map_err(|error| self.explained(error))? {
             return Ok(None);
         }
+        self.count_lines();
         let last = self.cells.iter().next_back().unwrap_or_default();
         if last == END_MARK && self.cells.len() == 1 {
             return Ok(None);
@@ -287,11 +317,24 @@ impl<'p> Rows<'p> {
         Ok(Some(&self.cells))
     }
 
+    fn count_lines(&mut self) {
+        let position = self.cells.position().cloned();
+        if let Some(mut position) = position {
+            position.set_line(self.line_of(&position));
+            self.cells.set_position(Some(position));
+        }
+    }
+
+    /// The line at a position that the reader tells.
+    fn line_of(&self, position: &csv::Position) -> u64 {
+        position.line() + if position.record() > 0 { self.uncounted } else { 0 }
+    }
+
     fn explained(&self, error: csv::Error) -> anyhow::Error {
         let path = self.path.display();
         match error.kind() {
             ErrorKind::Utf8 { pos, .. } => {
-                let line = pos.as_ref().map_or(1, csv::Position::line);
+                let line = pos.as_ref().map_or(1, |position| self.line_of(position));
                 anyhow!("{path}, line {line}: not in UTF-8; save the file as “CSV UTF-8”")
             }
             _ => anyhow::Error::new(error).context(format!("cannot read {path}")),

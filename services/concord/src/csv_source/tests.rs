@@ -124,6 +124,9 @@ fn a_column_that_stands_there_twice_is_refused() {
 fn a_broken_row_is_named_by_file_and_line() {
     let short = refused(&[("a.csv", &joined(&[CLIENTS, "C1,R1,TRUST\nC2,R2\n"]))]);
     assert!(short.contains("a.csv, line 3: 2 values, and the heading has 3"), "{short}");
+    let heading = CLIENTS.trim_end();
+    let carriage = refused(&[("a.csv", &joined(&[heading, "\r\nC1,R1,TRUST\r\nC2,R2\r\n"]))]);
+    assert!(carriage.contains("a.csv, line 3: 2 values"), "{carriage}");
 }
 
 #[test]

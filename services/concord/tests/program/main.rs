@@ -10,5 +10,6 @@ mod lifecycle;
 mod practice;
 #[path = "../support/process.rs"]
 mod process;
+mod rounds;
 mod running;
 mod subscriptions;

@@ -80,6 +80,11 @@ impl Pair {
         &self.records
     }
 
+    /// The address of the imports service.
+    pub(crate) fn imports(&self) -> &str {
+        &self.imports
+    }
+
     /// Kills both services at once, and starts them anew where they were.
     pub(crate) fn crash_and_restart(mut self) -> Self {
         self.process.kill().unwrap();
@@ -88,11 +93,12 @@ impl Pair {
         Self::start_in(folder, &self.records.clone(), &self.imports.clone())
     }
 
-    /// A client command for the practice `p1`.
+    /// A client command for the practice `p1`; one of several words, such as
+    /// `imports list`, too.
     pub(crate) fn command(&self, name: &str, product: &str) -> Command {
         let mut command = concord();
         command
-            .arg(name)
+            .args(name.split(' '))
             .args(["--practice", "p1", "--product", product])
             .args(["--records", &format!("http://{}", self.records)])
             .args(["--imports", &format!("http://{}", self.imports)])

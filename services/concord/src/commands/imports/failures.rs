@@ -1,0 +1,53 @@
+//! `concord imports failures`.
+
+use std::path::Path;
+
+use serde_json::json;
+use shared::pb::imports::RecordStatus;
+
+use crate::{
+    DONE, cli::FailuresOptions, client::Server, failure_table::FailureTable, failures, output,
+    progress::Progress,
+};
+
+pub(super) async fn run(options: FailuresOptions) -> anyhow::Result<u8> {
+    let FailuresOptions { import, file, limit, call } = options;
+    let server = Server::imports(&call).await?;
+    match file {
+        Some(file) => write(&server, &import, &file, call.json).await?,
+        None => list(&server, &import, usize::try_from(limit)?, call.json).await?,
+    }
+    Ok(DONE)
+}
+
+async fn write(server: &Server, import: &str, file: &Path, as_json: bool) -> anyhow::Result<()> {
+    let written = failures::download(server, import, file, &Progress::hidden()).await?;
+    if as_json {
+        let file = written.then(|| file.to_string_lossy());
+        output::line(json!({ "import_id": import, "failures_file": file }))?;
+    } else if written {
+        output::line(format_args!("The records that were not imported are in {}", file.display()))?;
+    } else {
+        output::note("there are no failures, and no file was written");
+    }
+    Ok(())
+}
+
+async fn list(server: &Server, import: &str, limit: usize, as_json: bool) -> anyhow::Result<()> {
+    let (any, progress) = (RecordStatus::Unspecified, Progress::hidden());
+    let mut failures = failures::list(server, import, any, limit + 1, &progress).await?;
+    let more = failures.len() > limit;
+    failures.truncate(limit);
+    let table = FailureTable { failures, more };
+    if as_json {
+        output::line(table.json())?;
+    } else if table.failures.is_empty() {
+        output::note("there are no failures");
+    } else {
+        output::line(&table)?;
+    }
+    if more {
+        output::note("there are more: --limit N shows up to N, --file FILE writes all");
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `concord imports list`.
+
+use shared::pb::imports::{Import, ListImportsRequest};
+
+use crate::{
+    DONE, cli::ListOptions, client::Server, import_table::ImportTable, output, refused::Refused,
+};
+
+/// The most that the service gives in one page.
+const LARGEST_PAGE: usize = 1_000;
+
+pub(super) async fn run(options: ListOptions) -> anyhow::Result<u8> {
+    let server = Server::imports(&options.call).await?;
+    let limit = usize::try_from(options.limit)?;
+    let (imports, more) = list(&server, options.failed, limit).await?;
+    let table = ImportTable { imports, more };
+    if options.call.json {
+        output::line(table.json())?;
+    } else if table.imports.is_empty() {
+        output::note("there are no such imports");
+    } else {
+        output::line(&table)?;
+    }
+    if more {
+        output::note("there are more: --limit N shows up to N");
+    }
+    Ok(DONE)
+}
+
+/// The newest imports, and whether there are more.
+async fn list(server: &Server, failed: bool, limit: usize) -> Result<(Vec<Import>, bool), Refused> {
+    let size = (limit + 1).min(LARGEST_PAGE);
+    let mut request = ListImportsRequest {
+        page_size: i32::try_from(size).unwrap_or(i32::MAX),
+        with_failures: failed,
+        ..ListImportsRequest::default()
+    };
+    let mut imports = Vec::new();
+    loop {
+        let page = server.import_calls().list_imports(request.clone()).await?.into_inner();
+        imports.extend(page.imports);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() || imports.len() > limit {
+            let more = imports.len() > limit;
+            imports.truncate(limit);
+            return Ok((imports, more));
+        }
+    }
+}

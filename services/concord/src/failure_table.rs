@@ -1,0 +1,66 @@
+//! What an import did not take: as a table for people, as an object for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use shared::pb::imports::{Failure, RecordStatus};
+
+use crate::{event_json::name, event_text::words, import_counts::singular, table::Table};
+
+const HEADINGS: [&str; 7] =
+    ["status", "kind", "source id", "record", "reference", "field", "reason"];
+
+/// Violations, in the order of the service.
+#[derive(Debug)]
+pub(crate) struct FailureTable {
+    pub(crate) failures: Vec<Failure>,
+    /// Whether there are more than were asked for.
+    pub(crate) more: bool,
+}
+
+impl FailureTable {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        let failures: Vec<_> = self.failures.iter().map(failure_json).collect();
+        json!({ "failures": failures, "more": self.more })
+    }
+}
+
+impl fmt::Display for FailureTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Table::new(HEADINGS, self.failures.iter().map(row)).fmt(f)
+    }
+}
+
+fn row(failure: &Failure) -> [String; HEADINGS.len()] {
+    let cause = match failure.root_cause.as_str() {
+        "" => String::new(),
+        cause => format!("; because of {cause}"),
+    };
+    [
+        words::<RecordStatus>(failure.status),
+        singular(failure.kind()).to_owned(),
+        failure.source_id.clone(),
+        failure.record_name.clone(),
+        failure.client_reference.clone(),
+        failure.field.clone(),
+        format!("{}{cause}", failure.reason_text),
+    ]
+}
+
+fn failure_json(failure: &Failure) -> Value {
+    json!({
+        "status": name::<RecordStatus>(failure.status),
+        "kind": singular(failure.kind()),
+        "source_id": failure.source_id,
+        "record_name": failure.record_name,
+        "client_reference": failure.client_reference,
+        "field": failure.field,
+        "reason": failure.reason,
+        "reason_text": failure.reason_text,
+        "root_cause": failure.root_cause,
+        "batch_key": failure.batch_key,
+        "row": failure.row,
+        "round": failure.round,
+    })
+}

@@ -1,0 +1,91 @@
+//! How many records of an import ended how: as a table for people, as an object
+//! for programs.
+
+use serde_json::{Map, Value, json};
+use shared::pb::imports::{Import, ImportCounters, ImportRecordKind, ImportState};
+
+use crate::table::Table;
+
+const HEADINGS: [&str; 8] =
+    ["", "#received", "#imported", "#linked", "#skipped", "#excluded", "#failed", "#unprocessed"];
+
+/// Its counters, and the same by kind.
+pub(crate) fn json(import: &Import) -> Map<String, Value> {
+    let by_kind = import.counters_by_kind.iter().map(|of| {
+        (singular(of.kind()).to_owned(), counters(&of.counters.unwrap_or_default()).into())
+    });
+    let by_kind: Map<_, _> = by_kind.collect();
+    let mut counts = counters(&import.counters.unwrap_or_default());
+    counts.insert("by_kind".to_owned(), by_kind.into());
+    counts
+}
+
+fn counters(counters: &ImportCounters) -> Map<String, Value> {
+    let ImportCounters {
+        received,
+        imported,
+        linked,
+        skipped,
+        excluded,
+        failed,
+        blocked,
+        unprocessed,
+    } = counters;
+    let named = [
+        ("received", received),
+        ("imported", imported),
+        ("linked", linked),
+        ("skipped", skipped),
+        ("excluded", excluded),
+        ("failed", failed),
+        ("blocked", blocked),
+        ("unprocessed", unprocessed),
+    ];
+    named.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect()
+}
+
+/// The counts by kind, then of all.
+pub(crate) fn table(import: &Import) -> String {
+    let kinds = import.counters_by_kind.iter();
+    let kinds = kinds.map(|of| (plural(of.kind()), of.counters.unwrap_or_default()));
+    let all = ("all", import.counters.unwrap_or_default());
+    Table::new(HEADINGS, kinds.chain([all]).map(|(name, counters)| row(name, &counters)))
+        .to_string()
+}
+
+fn row(name: &str, counters: &ImportCounters) -> [String; HEADINGS.len()] {
+    [
+        format!("  {name}"),
+        counters.received.to_string(),
+        counters.imported.to_string(),
+        counters.linked.to_string(),
+        counters.skipped.to_string(),
+        counters.excluded.to_string(),
+        counters.failed.to_string(),
+        counters.unprocessed.to_string(),
+    ]
+}
+
+fn plural(kind: ImportRecordKind) -> &'static str {
+    match kind {
+        ImportRecordKind::Unspecified => "unreadable",
+        ImportRecordKind::Client => "clients",
+        ImportRecordKind::Contact => "contacts",
+        ImportRecordKind::Address => "addresses",
+    }
+}
+
+/// The kind of a record.
+pub(crate) fn singular(kind: ImportRecordKind) -> &'static str {
+    match kind {
+        ImportRecordKind::Unspecified => "unreadable",
+        ImportRecordKind::Client => "client",
+        ImportRecordKind::Contact => "contact",
+        ImportRecordKind::Address => "address",
+    }
+}
+
+/// `COMPLETED_WITH_FAILURES` and its like, for programs.
+pub(crate) fn state_name(state: ImportState) -> &'static str {
+    state.as_str_name().trim_start_matches("IMPORT_STATE_")
+}

@@ -1,0 +1,112 @@
+//! One import: as a page for people, as an object for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use shared::pb::imports::{Import, ImportState};
+
+use crate::{
+    event_json::time,
+    event_text::{seconds, words},
+    import_counts, output,
+};
+
+/// All about one import.
+#[derive(Debug)]
+pub(crate) struct ImportPage(pub(crate) Import);
+
+impl ImportPage {
+    /// Writes it, for programs or for people.
+    pub(crate) fn write(&self, as_json: bool) -> std::io::Result<()> {
+        if as_json { output::line(json(&self.0)) } else { output::line(self) }
+    }
+}
+
+/// An import, for programs.
+pub(crate) fn json(import: &Import) -> Value {
+    let times = [
+        ("create_time", &import.create_time),
+        ("seal_time", &import.seal_time),
+        ("end_time", &import.end_time),
+        ("expire_time", &import.expire_time),
+        ("purge_time", &import.purge_time),
+    ];
+    let mut object = import_counts::json(import);
+    object.extend([
+        ("import_id".to_owned(), json!(import.id)),
+        ("label".to_owned(), json!(import.label)),
+        ("product".to_owned(), json!(import.product)),
+        ("account".to_owned(), json!(import.account)),
+        ("created_by".to_owned(), json!(import.created_by)),
+        ("state".to_owned(), json!(import_counts::state_name(import.state()))),
+        ("round".to_owned(), json!(import.round)),
+        ("dry_run".to_owned(), json!(import.validate_only)),
+        ("cancel_requested".to_owned(), json!(import.cancel_requested)),
+        ("batch_count".to_owned(), json!(import.batch_count)),
+        ("note".to_owned(), json!(import.note)),
+    ]);
+    object.extend(times.map(|(name, at)| (name.to_owned(), json!(at.as_ref().map(time)))));
+    object.into()
+}
+
+/// The facts, then the counts by kind.
+impl fmt::Display for ImportPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let import = &self.0;
+        writeln!(f, "{}", format!("{}  {}", import.id, import.label).trim_end())?;
+        for (name, fact) in facts(import) {
+            writeln!(f, "  {name:<8}  {fact}")?;
+        }
+        write!(f, "\n{}", import_counts::table(import))
+    }
+}
+
+/// What there is to say about it.
+fn facts(import: &Import) -> Vec<(&'static str, String)> {
+    let Import { product, account, created_by, .. } = import;
+    let by = if created_by.is_empty() { String::new() } else { format!(", by {created_by}") };
+    let at = |time: &Option<prost_types::Timestamp>| time.as_ref().map(seconds).unwrap_or_default();
+    let facts = [
+        ("product", format!("{product}/{account}{by}")),
+        ("state", state(import)),
+        ("note", import.note.clone()),
+        ("batches", import.batch_count.to_string()),
+        ("opened", at(&import.create_time)),
+        ("sealed", at(&import.seal_time)),
+        ("ended", at(&import.end_time)),
+        ("expires", at(&import.expire_time)),
+        ("removed", at(&import.purge_time)),
+    ];
+    facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
+}
+
+fn state(import: &Import) -> String {
+    let state = words::<ImportState>(import.state);
+    let dry = if import.validate_only { ", a dry run" } else { "" };
+    let asked = import.cancel_requested && import.end_time.is_none();
+    let asked = if asked { ", asked to stop" } else { "" };
+    format!("{state}, round {}{dry}{asked}", import.round)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_is_left_out_for_people_and_null_for_programs() {
+        let import = Import {
+            id: "imp_1".to_owned(),
+            product: "books".to_owned(),
+            account: "main".to_owned(),
+            round: 2,
+            validate_only: true,
+            state: ImportState::Validated.into(),
+            ..Import::default()
+        };
+        assert!(json(&import)["end_time"].is_null());
+        assert_eq!(json(&import)["state"], "VALIDATED");
+        let page = ImportPage(import).to_string();
+        assert!(page.contains("  state     validated, round 2, a dry run\n"), "{page}");
+        assert!(!page.contains("ended") && !page.contains("note"), "{page}");
+    }
+}

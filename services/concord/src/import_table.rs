@@ -1,0 +1,65 @@
+//! Several imports: as a table for people, as an object for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use shared::pb::imports::{Import, ImportState};
+
+use crate::{
+    event_text::{seconds, words},
+    import_page,
+    table::Table,
+};
+
+const HEADINGS: [&str; 11] = [
+    "id",
+    "label",
+    "product",
+    "state",
+    "#received",
+    "#imported",
+    "#linked",
+    "#skipped",
+    "#excluded",
+    "#failed",
+    "opened",
+];
+
+/// Imports, the newest first.
+#[derive(Debug)]
+pub(crate) struct ImportTable {
+    pub(crate) imports: Vec<Import>,
+    /// Whether there are more than were asked for.
+    pub(crate) more: bool,
+}
+
+impl ImportTable {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        let imports: Vec<_> = self.imports.iter().map(import_page::json).collect();
+        json!({ "imports": imports, "more": self.more })
+    }
+}
+
+impl fmt::Display for ImportTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Table::new(HEADINGS, self.imports.iter().map(row)).fmt(f)
+    }
+}
+
+fn row(import: &Import) -> [String; HEADINGS.len()] {
+    let counters = import.counters.unwrap_or_default();
+    [
+        import.id.clone(),
+        import.label.clone(),
+        format!("{}/{}", import.product, import.account),
+        words::<ImportState>(import.state),
+        counters.received.to_string(),
+        counters.imported.to_string(),
+        counters.linked.to_string(),
+        counters.skipped.to_string(),
+        counters.excluded.to_string(),
+        counters.failed.to_string(),
+        import.create_time.as_ref().map(seconds).unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,246 @@
+//! Dry runs, corrections, and imports after their end.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use shared::pb::imports::{RetryImportRequest, import_service_client::ImportServiceClient};
+use tonic::{Request, transport::Channel};
+
+use crate::running::{Pair, Said, sample};
+
+/// Runs a command of a few words.
+fn run(pair: &Pair, name: &str, args: &[&str]) -> Said {
+    Said::of(&pair.command(name, "manager").args(args).output().unwrap())
+}
+
+/// The JSON answer of a command.
+fn answer(pair: &Pair, name: &str, args: &[&str]) -> Value {
+    let said = run(pair, name, &[args, &["--json"]].concat());
+    assert!(said.status != 1, "{said:?}");
+    said.json().remove(0)
+}
+
+/// A pair that manager is connected to.
+fn pair() -> Pair {
+    let pair = Pair::start();
+    assert_eq!(pair.connect("manager").status, 0);
+    pair
+}
+
+/// Imports the sample, and says which import it was.
+fn imported(pair: &Pair, more: &[&str]) -> String {
+    let said = pair.import("manager", &sample(), more);
+    assert_eq!(said.status, 2, "{said:?}");
+    text(&said.json()[0], "import_id")
+}
+
+fn text(object: &Value, field: &str) -> String {
+    object[field].as_str().unwrap().to_owned()
+}
+
+fn count(object: &Value, field: &str) -> i64 {
+    object[field].as_i64().unwrap()
+}
+
+/// Corrects cells of a failures file, and saves it as a spreadsheet does: with a
+/// byte order mark, other line ends, and the columns in another order.
+fn correct(from: &Path, to: &Path, cells: &[(&str, &str, &str)]) {
+    let mut reader = csv::Reader::from_path(from).unwrap();
+    let headings = reader.headers().unwrap().clone();
+    let place = |name: &str| headings.iter().position(|heading| heading == name).unwrap();
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer("\u{feff}".as_bytes().to_vec());
+    writer.write_record(headings.iter().rev()).unwrap();
+    for row in reader.records() {
+        let row = row.unwrap();
+        let mut values: Vec<_> = row.iter().map(str::to_owned).collect();
+        for (source_id, column, value) in cells {
+            if row[place("source_id")] == **source_id {
+                (*value).clone_into(&mut values[place(column)]);
+            }
+        }
+        writer.write_record(values.iter().rev()).unwrap();
+    }
+    fs::write(to, writer.into_inner().unwrap()).unwrap();
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_is_applied_afterwards() {
+    let pair = pair();
+    let said = run(&pair, "import", &[sample().to_str().unwrap(), "--dry-run"]);
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(said.out.starts_with("This was a dry run: nothing was written."), "{said:?}");
+    let (_, command) = said.out.split_once("concord imports commit ").unwrap();
+    let id = command.split(' ').next().unwrap();
+    assert!(command.contains("--practice p1 --product manager --imports http://"), "{command}");
+    let file = pair.folder.path().join(format!("failures-{id}.csv"));
+    let checked = fs::read_to_string(&file).unwrap();
+    assert!(pair.heard("manager", &["--echo", "include"]).is_empty());
+    assert_eq!(text(&answer(&pair, "imports show", &[id]), "state"), "VALIDATED");
+
+    let applied = answer(&pair, "imports commit", &[id]);
+    assert_eq!((count(&applied, "imported"), count(&applied, "failed")), (349, 17));
+    assert_eq!(pair.heard("manager", &["--echo", "include"]).len(), 349);
+    // The file of the dry run may have been corrected by now.
+    let second = text(&applied, "failures_file");
+    assert_eq!(second, format!("failures-{id}-2.csv"));
+    assert_eq!(fs::read_to_string(pair.folder.path().join(second)).unwrap(), checked);
+}
+
+#[test]
+fn a_corrected_failures_file_brings_in_what_was_corrected() {
+    let pair = pair();
+    let id = imported(&pair, &["--failures", "failures.csv"]);
+    let (failed, corrected) =
+        (pair.folder.path().join("failures.csv"), pair.folder.path().join("corrected.csv"));
+    let cells = [
+        ("C058", "registered_name", "Named Limited"),
+        ("C058", "guarded", "registered_name"),
+        ("C058", "phone", "'555"),
+        ("A184", "line_1", "1 Quay Street"),
+    ];
+    correct(&failed, &corrected, &cells);
+    let args = ["--retry", &id, "--corrected", "corrected.csv"];
+    let over = run(&pair, "import", &[&args[..], &["--failures", "./corrected.csv"]].concat());
+    assert_eq!((over.status, over.err.contains("written over")), (1, true), "{over:?}");
+
+    let second = answer(&pair, "import", &args);
+    assert_eq!(count(&second, "round"), 2);
+    // The client, its contact, the address of each, and the other address.
+    assert_eq!((count(&second, "imported"), count(&second, "failed")), (354, 12), "{second:#}");
+    assert_eq!(count(&second, "received"), 371);
+    let show = run(&pair, "show", &["ref:NAM001"]);
+    assert!(show.out.contains("Named Limited") && show.out.contains("'555"), "{show:?}");
+
+    let again = run(&pair, "import", &args);
+    assert_eq!(again.status, 2, "{again:?}");
+    assert!(again.err.contains("(any longer): 5 records: address A184, "), "{again:?}");
+    assert!(again.err.contains("nothing was changed in the file"), "{again:?}");
+}
+
+#[test]
+fn a_retry_of_nothing_changed_ends_as_before() {
+    let pair = pair();
+    let id = imported(&pair, &["--failures", "first.csv"]);
+    let first = fs::read_to_string(pair.folder.path().join("first.csv")).unwrap();
+    let rounds: [(&str, &[&str]); 2] =
+        [("plain.csv", &[]), ("same.csv", &["--corrected", "first.csv"])];
+    for (round, (file, more)) in (2..).zip(rounds) {
+        let args = [&["--retry", &id, "--failures", file], more].concat();
+        let retried = answer(&pair, "import", &args);
+        assert_eq!((count(&retried, "imported"), count(&retried, "failed")), (349, 17));
+        assert_eq!(count(&retried, "round"), round);
+        assert_eq!(fs::read_to_string(pair.folder.path().join(file)).unwrap(), first);
+    }
+    assert_eq!(pair.heard("manager", &["--echo", "include"]).len(), 349);
+}
+
+/// Begins a round with replacements, and goes away.
+async fn begin_round(url: String, import_id: &str) {
+    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+    let retry = RetryImportRequest { import_id: import_id.to_owned(), replacements: true };
+    let mut request = Request::new(retry);
+    for (name, value) in [("practice", "p1"), ("product", "manager"), ("roles", "owner")] {
+        let name = format!("x-concord-{name}").parse::<tonic::metadata::AsciiMetadataKey>();
+        request.metadata_mut().insert(name.unwrap(), value.parse().unwrap());
+    }
+    ImportServiceClient::new(channel).retry_import(request).await.unwrap();
+}
+
+#[test]
+fn a_retry_that_was_broken_off_goes_on_or_is_given_up() {
+    let pair = pair();
+    let id = imported(&pair, &["--failures", "failures.csv"]);
+    let begin = || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(begin_round(format!("http://{}", pair.imports()), &id));
+    };
+    begin();
+    assert_eq!(answer(&pair, "imports show", &[&id])["state"], "RECEIVING");
+    assert_eq!(run(&pair, "import", &["--retry", &id]).status, 1);
+    let given_up = answer(&pair, "imports cancel", &[&id]);
+    assert_eq!(given_up["state"], "COMPLETED_WITH_FAILURES");
+
+    begin();
+    let folder = pair.folder.path();
+    let cells = [("A184", "line_1", "1 Quay Street")];
+    correct(&folder.join("failures.csv"), &folder.join("corrected.csv"), &cells);
+    let args = ["--retry", &id, "--corrected", "corrected.csv"];
+    let second = answer(&pair, "import", &args);
+    assert_eq!((count(&second, "round"), count(&second, "imported")), (2, 350), "{second:#}");
+}
+
+#[test]
+fn the_rows_of_a_record_are_corrected_alike() {
+    let pair = pair();
+    let id = imported(&pair, &["--failures", "failures.csv"]);
+    let corrected = |name: &str, value: &str| {
+        let cells = [("C058", "registered_name", value)];
+        let to = pair.folder.path().join(name);
+        correct(&pair.folder.path().join("failures.csv"), &to, &cells);
+    };
+    corrected("one.csv", "One Limited");
+    corrected("other.csv", "Other Limited");
+    let said = run(&pair, "import", &["--retry", &id, "--corrected", "one.csv", "other.csv"]);
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.err.contains("the rows of client C058 differ"), "{said:?}");
+    let shown = answer(&pair, "imports show", &[&id]);
+    assert_eq!(
+        (count(&shown, "round"), text(&shown, "state").as_str()),
+        (1, "COMPLETED_WITH_FAILURES")
+    );
+}
+
+#[test]
+fn imports_are_listed_and_shown() {
+    let pair = pair();
+    assert!(run(&pair, "imports list", &[]).err.contains("there are no such imports"));
+    let first = imported(&pair, &["--label", "first"]);
+    let file = pair.folder.path().join("one.csv");
+    let heading = "source_id,client_reference,client_type,registered_name";
+    fs::write(&file, format!("{heading}\nX1,X1,TRUST,A Trust\n")).unwrap();
+    assert_eq!(pair.import("manager", &file, &["--label", "second"]).status, 0);
+
+    let ids = |args: &[&str]| -> Vec<String> {
+        let listed = answer(&pair, "imports list", args);
+        listed["imports"].as_array().unwrap().iter().map(|one| text(one, "label")).collect()
+    };
+    assert_eq!(ids(&[]), ["second", "first"]);
+    assert_eq!(ids(&["--limit", "1"]), ["second"]);
+    assert_eq!(ids(&["--failed"]), ["first"]);
+    let table = run(&pair, "imports list", &["--failed"]).out;
+    assert!(table.contains(&format!("{first}  first  manager/main  completed with failures")));
+
+    let page = run(&pair, "imports show", &[&first]).out;
+    assert!(page.contains("state     completed with failures, round 1\n"), "{page}");
+    assert!(page.contains("\n  contacts "), "{page}");
+    let failures = answer(&pair, "imports failures", &[&first, "--limit", "3"]);
+    assert_eq!(failures["failures"].as_array().unwrap().len(), 3);
+    assert_eq!(failures["more"], true);
+    let table = run(&pair, "imports failures", &[&first]).out;
+    assert!(table.contains("\nblocked   contact  P903 "), "{table}");
+    let written = run(&pair, "imports failures", &[&first, "--file", "again.csv"]);
+    assert_eq!(written.status, 0, "{written:?}");
+    let written = fs::read_to_string(pair.folder.path().join("again.csv")).unwrap();
+    let automatic = pair.folder.path().join(format!("failures-{first}.csv"));
+    assert_eq!(written, fs::read_to_string(automatic).unwrap());
+    let watched = run(&pair, "imports watch", &[&first]);
+    assert_eq!(watched.status, 2, "{watched:?}");
+    assert!(watched.out.contains("Why records failed:"), "{watched:?}");
+}
+
+#[test]
+fn an_import_that_is_not_wanted_is_cancelled() {
+    let pair = pair();
+    let id = imported(&pair, &["--dry-run"]);
+    let cancelled = answer(&pair, "imports cancel", &[&id]);
+    assert_eq!(text(&cancelled, "state"), "CANCELLED");
+    assert_eq!(answer(&pair, "imports cancel", &[&id])["state"], "CANCELLED");
+    let refused = run(&pair, "imports commit", &[&id]);
+    assert_eq!(refused.status, 1, "{refused:?}");
+    assert!(refused.err.contains("it must be VALIDATED"), "{refused:?}");
+    assert!(pair.heard("manager", &["--echo", "include"]).is_empty());
+    let unknown = run(&pair, "imports show", &["imp_nothing"]);
+    assert_eq!(unknown.status, 1, "{unknown:?}");
+}
