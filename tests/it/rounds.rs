@@ -189,7 +189,7 @@ fn three_levels() -> Vec<Vec<u8>> {
 }
 
 fn counters(import: &Import) -> ImportCounters {
-    import.counters.clone().unwrap()
+    import.counters.unwrap()
 }
 
 /// Source id, status, reason and root cause of each failure.
@@ -388,9 +388,9 @@ async fn imports_are_listed_the_newest_first(db: TestDb) {
     let all = ListImportsRequest::default;
     assert_eq!(list(all()).await.0, [open.clone(), failed.id.clone()]);
     let banner = ListImportsRequest { with_failures: true, ..all() };
-    assert_eq!(list(banner).await.0, [failed.id.clone()]);
+    assert_eq!(list(banner).await.0, vec![failed.id.clone()]);
     let receiving = ListImportsRequest { states: vec![ImportState::Receiving.into()], ..all() };
-    assert_eq!(list(receiving).await.0, [open.clone()]);
+    assert_eq!(list(receiving).await.0, vec![open.clone()]);
     let others = ListImportsRequest { product: "books".into(), ..all() };
     assert!(list(others).await.0.is_empty());
     let (page, token) = list(ListImportsRequest { page_size: 1, ..all() }).await;

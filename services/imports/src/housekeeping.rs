@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often a replica goes round.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_mins(1);
 
 /// Imports that one round deals with.
 const BATCH: u64 = 50;
