@@ -28,6 +28,7 @@ storage_tests! {
     equal_persons_of_one_import_stay_apart,
     a_parent_that_is_gone_fails_its_child,
     chunks_of_two_workers_make_nothing_twice,
+    a_chunk_sent_again_while_it_is_applied_is_answered_alike,
     only_the_imports_service_may_apply,
 }
 
@@ -284,6 +285,36 @@ async fn chunks_of_two_workers_make_nothing_twice(db: TestDb) {
     }
     assert_eq!(statuses(&answers[0]), vec![RecordStatus::Imported; 300]);
     assert!(answers.iter().all(|answer| *answer == answers[0]));
+}
+
+/// Whoever sent it first is gone, and the service still works on it.
+async fn a_chunk_sent_again_while_it_is_applied_is_answered_alike(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    for round in 0..20 {
+        let id = |kind: char, n: usize| format!("{kind}{round}-{n}");
+        let one = |n| client(&id('C', n), &id('R', n), "One Limited");
+        let clients = apply_at_once(&manager, (0..30).map(one).collect()).await;
+        let parent = |n: usize| (id('C', n), clients[n].record_id.clone());
+        let one = |n| {
+            let (source_id, record_id) = parent(n);
+            contact(&id('P', n), "Smith", &[(&source_id, &record_id)])
+        };
+        apply_at_once(&manager, (0..30).map(one).collect()).await;
+        let one = |n| {
+            let (source_id, record_id) = parent(n);
+            address(&id('A', n), "1 High Street", "", (&source_id, &record_id))
+        };
+        apply_at_once(&manager, (0..30).map(one).collect()).await;
+    }
+}
+
+/// Sends a chunk twice at once. Both are answered alike.
+async fn apply_at_once(caller: &Caller, chunk: Vec<ApplyRecord>) -> Vec<ApplyOutcome> {
+    let (one, other) = tokio::join!(apply(caller, &chunk), apply(caller, &chunk));
+    assert_eq!(one, other);
+    assert_eq!(statuses(&one), vec![RecordStatus::Imported; chunk.len()]);
+    one
 }
 
 async fn only_the_imports_service_may_apply(db: TestDb) {

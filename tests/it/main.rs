@@ -16,6 +16,7 @@ mod history;
 mod imports;
 mod ingest;
 mod links;
+mod order;
 mod records;
 mod requests;
 mod retention;

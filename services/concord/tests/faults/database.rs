@@ -76,7 +76,7 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     for writer in writers {
         writer.await.unwrap();
     }
-    let feed = whole_feed(&callers(&replicas, "books", None)[0], &ledger).await;
+    let feed = whole_feed(&callers(&replicas, "books", None)[0], ledger.count()).await;
     check_feed(&feed, &ledger, &practices.iter().collect::<Vec<_>>()).await;
     goal.send_replace(ledger.count());
     for follower in followers {

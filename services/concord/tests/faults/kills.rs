@@ -68,7 +68,7 @@ async fn what_was_answered_outlives_its_replica(db: TestDb) {
     for writer in writers {
         writer.await.unwrap();
     }
-    let feed = whole_feed(&callers(&replicas, "books", None)[0], &ledger).await;
+    let feed = whole_feed(&callers(&replicas, "books", None)[0], ledger.count()).await;
     check_feed(&feed, &ledger, &practices.iter().collect::<Vec<_>>()).await;
     goal.send_replace(ledger.count());
     let told = follower.end().await;
@@ -105,14 +105,14 @@ pub(crate) async fn practices(
     practices
 }
 
-/// The whole feed, once it holds as many changes as were answered, or does not
-/// for so long that it never will.
-pub(crate) async fn whole_feed(books: &Caller, ledger: &Ledger) -> Vec<Heard> {
+/// The whole feed, once it holds at least so many changes, or does not for so long
+/// that it never will.
+pub(crate) async fn whole_feed(books: &Caller, count: i64) -> Vec<Heard> {
     let late = Instant::now() + SETTLED;
     let (mut stream, head) = loop {
         let stream = Listening::open(books, from_earliest()).await;
         let head = stream.handshake.head_position;
-        if head >= ledger.count() || Instant::now() > late {
+        if head >= count || Instant::now() > late {
             break (stream, head);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,5 +1,5 @@
-//! Faults that the records service must survive, each made to its process or to
-//! its database: kills, a database that crashes, a subscriber that does not read.
+//! Faults that the services must survive, each made to a process or to its
+//! database: kills, a database that crashes, a subscriber that does not read.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 
 mod cluster;
 mod database;
+mod imports;
 mod kills;
 #[path = "../support/process.rs"]
 mod process;

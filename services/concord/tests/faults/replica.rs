@@ -1,4 +1,4 @@
-//! One process of the records service, which may be killed.
+//! One process of a service, which may be killed.
 
 use std::{
     fs::{self, OpenOptions},
@@ -19,7 +19,8 @@ use crate::{
 /// A replica, at the same address through all of its lives.
 #[derive(Debug)]
 pub(crate) struct Replica {
-    database: String,
+    /// How it is started, up to its address.
+    arguments: Vec<String>,
     address: SocketAddr,
     process: Child,
     /// Where its log is.
@@ -27,11 +28,23 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Starts one, and waits until it listens.
+    /// Starts one of the records service, and waits until it listens.
     pub(crate) fn start(database: &str, dice: &mut Dice) -> Self {
+        Self::serve(&["records", "--records-db", database, "--records-listen"], dice)
+    }
+
+    /// Starts one of the imports service over the records at `records`, and waits
+    /// until it listens.
+    pub(crate) fn imports(database: &str, records: &str, dice: &mut Dice) -> Self {
+        let database = ["imports", "--imports-db", database];
+        Self::serve(&[&database[..], &["--records", records, "--imports-listen"]].concat(), dice)
+    }
+
+    fn serve(arguments: &[&str], dice: &mut Dice) -> Self {
         let (address, folder) = (free_address(dice), tempfile::tempdir().unwrap());
-        let process = spawn(database, address, folder.path().join("log"));
-        let mut replica = Self { database: database.to_owned(), address, process, folder };
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        let process = spawn(&arguments, address, folder.path().join("log"));
+        let mut replica = Self { arguments, address, process, folder };
         replica.wait_until_it_listens();
         replica
     }
@@ -61,15 +74,21 @@ impl Replica {
     /// Kills it, as `kill -9` does, and starts it again at its address. It may not
     /// listen yet.
     pub(crate) fn kill_and_start(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        self.process = spawn(&self.database, self.address, self.log_file());
+        self.kill();
+        self.revive();
     }
 
-    /// Starts it again when it has ended: its address was still taken.
+    /// Kills it, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended already: its address was still taken.
+        let _ = self.process.kill();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again at its address when it has ended.
     pub(crate) fn revive(&mut self) {
         if self.has_ended() {
-            self.process = spawn(&self.database, self.address, self.log_file());
+            self.process = spawn(&self.arguments, self.address, self.log_file());
         }
     }
 
@@ -102,11 +121,12 @@ impl Drop for Replica {
     }
 }
 
-fn spawn(database: &str, address: SocketAddr, log: PathBuf) -> Child {
+fn spawn(arguments: &[String], address: SocketAddr, log: PathBuf) -> Child {
     let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
     concord()
-        .args(["serve", "records", "--records-db", database])
-        .args(["--records-listen", &address.to_string()])
+        .arg("serve")
+        .args(arguments)
+        .arg(address.to_string())
         .env("CONCORD_LOG", "warn")
         .stdout(Stdio::null())
         .stderr(log)

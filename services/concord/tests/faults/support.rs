@@ -12,6 +12,8 @@ pub(crate) mod feed;
 pub(crate) mod follower;
 #[path = "../../../../tests/it/support/records.rs"]
 pub(crate) mod records;
+#[path = "../../../../tests/it/support/sample.rs"]
+pub(crate) mod sample;
 #[path = "../../../../tests/it/support/servers.rs"]
 pub(crate) mod servers;
 #[path = "../../../../tests/it/support/writing.rs"]

@@ -73,6 +73,14 @@ pub(crate) async fn claim(
     Ok(Some(Lease { import, owner, token }))
 }
 
+/// Whether no other worker has claimed the import since. What was read before is
+/// then what this worker, and no later one, has left there.
+pub(crate) async fn is_held(db: &impl ConnectionTrait, lease: &Lease) -> Result<bool, DbErr> {
+    let held: [Value; 2] = [lease.owner.into(), lease.token.into()];
+    let text = format!("SELECT 1 FROM import {HELD}");
+    Ok(!sql::query(db, &text, sql::scoped(&lease.import.key, held)).await?.is_empty())
+}
+
 /// Goes on: to `phase` and `position`, until `until`. `false` when the lease is
 /// another's.
 pub(crate) async fn hold(

@@ -288,6 +288,13 @@ impl Job {
         .await;
     }
 
+    /// Fails when another worker has the import. Asked after the reading and before
+    /// the sending: what a later round has not judged yet must not be sent.
+    pub(super) async fn check_lease(&self) -> Result<(), WorkFault> {
+        let held = store::lease::is_held(self.imports.db.reader(), &self.lease).await?;
+        if held { Ok(()) } else { Err(WorkFault::LeaseLost) }
+    }
+
     async fn release(&self) {
         let now = self.imports.clock.now();
         self.quietly(

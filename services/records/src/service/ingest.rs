@@ -12,6 +12,7 @@ mod resolve;
 use std::collections::{HashMap, HashSet};
 
 use prost::Message as _;
+use sea_orm::ConnectionTrait;
 use shared::{
     caller::Caller,
     pb::{
@@ -149,7 +150,8 @@ struct Chunk<'a> {
     caller: &'a Caller,
     at: Moment,
     link_kind: LinkKind,
-    /// Links of this account that were there before the chunk.
+    /// Links of this account that were there before the chunk; see
+    /// [`Chunk::look_up`].
     known: HashMap<String, Link>,
     /// Source ids that the chunk has dealt with.
     seen: HashSet<String>,
@@ -168,16 +170,11 @@ async fn apply(
 ) -> Result<Vec<ApplyOutcome>, RecordError> {
     let (db, caller, at) = (script.db(), &script.caller, script.at);
     let audience = Audience::of(db, caller).await?;
-    let link_kind = link_kind(kind);
-    let source_ids: Vec<String> = incoming.iter().map(|record| record.source_id.clone()).collect();
-    let account = (&caller.product, &caller.account);
-    let known =
-        links::by_external_ids(db, &caller.practice, account, link_kind, &source_ids).await?;
     let mut chunk = Chunk {
         caller,
         at,
-        link_kind,
-        known: known.into_iter().map(|link| (link.external_id.clone(), link)).collect(),
+        link_kind: link_kind(kind),
+        known: HashMap::new(),
         seen: HashSet::new(),
         new: NewRecords::default(),
         outcomes: Vec::with_capacity(incoming.len()),
@@ -196,6 +193,23 @@ async fn apply(
 }
 
 impl Chunk<'_> {
+    /// Reads the links that are there. To be done once the records that the chunk
+    /// may change are locked, and read: the same chunk may be under way already,
+    /// sent by a worker that has gone away since. What of it is visible by then is
+    /// known, and never taken for another's.
+    async fn look_up(
+        &mut self,
+        db: &impl ConnectionTrait,
+        incoming: &[Incoming],
+    ) -> Result<(), RecordError> {
+        let ids: Vec<String> = incoming.iter().map(|record| record.source_id.clone()).collect();
+        let Caller { practice, product, account, .. } = self.caller;
+        let account = (product, account);
+        let known = links::by_external_ids(db, practice, account, self.link_kind, &ids).await?;
+        self.known = known.into_iter().map(|link| (link.external_id.clone(), link)).collect();
+        Ok(())
+    }
+
     /// The outcome of a record that needs no judgement: it is linked already, it
     /// is not valid, or the chunk had its source id before. Otherwise its draft.
     fn admit<'r>(&mut self, record: &'r Incoming) -> Result<&'r ImportDraft, ApplyOutcome> {

@@ -61,6 +61,7 @@ pub(super) async fn apply(
     incoming: &[Incoming],
 ) -> Result<(), RecordError> {
     let mut owners = owners(db, chunk, incoming).await?;
+    chunk.look_up(db, incoming).await?;
     for record in incoming {
         let outcome = match chunk.admit(record) {
             Err(outcome) => outcome,

@@ -50,6 +50,7 @@ pub(super) async fn apply(
     incoming: &[Incoming],
 ) -> Result<(), RecordError> {
     let mut candidates = candidates(db, chunk, incoming).await?;
+    chunk.look_up(db, incoming).await?;
     let mut references: HashMap<String, Uuid> = HashMap::new();
     let mut rewritten = Rewritten::default();
     for record in incoming {
@@ -102,8 +103,7 @@ async fn candidates(
         Ok(ImportDraft::Client { client, .. }) => Some(client.reference.key.clone()),
         _ => None,
     };
-    let unknown = incoming.iter().filter(|record| !chunk.known.contains_key(&record.source_id));
-    let keys: Vec<String> = unknown.filter_map(key).collect();
+    let keys: Vec<String> = incoming.iter().filter_map(key).collect();
     let caller = chunk.caller;
     let found = clients::lock_by_references(db, &caller.practice, &keys).await?;
     let ids: Vec<Uuid> = found.iter().map(|client| client.id).collect();

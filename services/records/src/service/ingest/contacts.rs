@@ -53,6 +53,7 @@ pub(super) async fn apply(
     incoming: &[Incoming],
 ) -> Result<(), RecordError> {
     let mut places = places(db, chunk, incoming).await?;
+    chunk.look_up(db, incoming).await?;
     let mut linked = Vec::new();
     for record in incoming {
         let outcome = match chunk.admit(record) {

@@ -1,0 +1,235 @@
+//! Records of an import in random orders and batches: the same verdicts always,
+//! and those that a naive reading of the rules gives.
+//!
+//! More sets of records than the twelve, on each database:
+//!
+//! ```console
+//! CONCORD_ORDERS=500 cargo test --release -p concord-shared --test it order
+//! ```
+
+mod naive;
+mod sets;
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use shared::{
+    pb::{
+        imports::{
+            BatchCommit, BatchHeader, CreateImportRequest, Failure, GetImportRequest, Import,
+            ImportRecordKind, KindCounters, ListFailuresRequest, SealImportRequest,
+            UploadBatchRequest, upload_batch_request::Part,
+        },
+        records::ListClientsRequest,
+    },
+    testing::{TestDb, storage_tests},
+    wire::BatchFrame,
+};
+
+use self::{
+    naive::{Kind, Line, Status, judge},
+    sets::{Entry, entries},
+};
+use crate::support::{
+    caller::Caller,
+    dice::{Dice, setting},
+    servers,
+};
+
+storage_tests! { verdicts_do_not_depend_on_the_order_of_the_records }
+
+/// Sets of records on each database, unless `CONCORD_ORDERS` says otherwise.
+const SETS: usize = 12;
+
+/// Orders of each set.
+const ORDERS: usize = 3;
+
+/// Sets that are imported at once.
+const AT_ONCE: usize = 3;
+
+async fn verdicts_do_not_depend_on_the_order_of_the_records(db: TestDb) {
+    let mut dice = Dice::of_this_run();
+    let records = servers::records(db.settings()).await;
+    let imports = servers::imports_with(db.beside("imports"), &records.url, |config| {
+        config.worker.imports_at_once = AT_ONCE;
+        // Several pages of each phase.
+        config.worker.chunk_records = 5;
+    });
+    let imports = imports.await;
+    let (records, imports) = (&records.channel().await, &imports.channel().await);
+    let check = |(set, mut dice): (usize, Dice)| async move {
+        let entries = entries(&mut dice);
+        let expected = expected(&entries);
+        let mut first: Option<Told> = None;
+        for order in 0..ORDERS {
+            let practice = format!("p{set}-{order}");
+            let callers = [records, imports]
+                .map(|channel| Caller::owner(channel.clone(), &practice, "manager"));
+            let told = told_of(&callers, &shuffled(&entries, &mut dice), &mut dice).await;
+            assert_eq!(told.naive, expected, "{practice}: the rules say otherwise of {entries:#?}");
+            let first = first.get_or_insert_with(|| told.clone());
+            assert_eq!(told, *first, "{practice}: another order of {entries:#?}");
+        }
+    };
+    let sets = (0..setting("CONCORD_ORDERS", SETS)).map(|set| (set, dice.fork()));
+    futures::stream::iter(sets.map(check)).buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
+/// What the naive rules have to say of an import.
+#[derive(Clone, Debug, PartialEq)]
+struct Naive {
+    /// Kind, source id, status and reason of each violation, sorted.
+    lines: Vec<(Kind, String, Line)>,
+    /// Imported, skipped, excluded, failed and blocked records of each kind; the
+    /// failed ones are with those that are blocked.
+    counts: Vec<[i64; 5]>,
+    /// The references of the clients that were created, sorted.
+    created: Vec<String>,
+}
+
+/// All that is told of an import, but for its id, and for where its records were.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    naive: Naive,
+    counters: Vec<KindCounters>,
+    /// With every text; sorted.
+    failures: Vec<String>,
+}
+
+fn expected(entries: &[Entry]) -> Naive {
+    let (mut lines, mut created) = (Vec::new(), Vec::new());
+    let mut counts = vec![[0; 5]; Kind::ALL.len()];
+    for (at, entry) in entries.iter().enumerate() {
+        let (status, reasons) = judge(entries, at);
+        let counts = &mut counts[entry.kind as usize];
+        counts[status as usize] += 1;
+        // Who counts the failed ones counts those that are blocked too.
+        counts[Status::Failed as usize] += i64::from(status == Status::Blocked);
+        if (status, entry.kind) == (Status::Imported, Kind::Client) {
+            created.push(entry.reference.clone());
+        }
+        let line = |reason| (entry.kind, entry.source_id.clone(), Line { status, reason });
+        lines.extend(reasons.into_iter().map(line));
+    }
+    lines.sort();
+    created.sort();
+    Naive { lines, counts, created }
+}
+
+/// Imports the records in this order, in batches of some size, some of which come
+/// twice.
+async fn told_of([manager, caller]: &[Caller; 2], records: &[Vec<u8>], dice: &mut Dice) -> Told {
+    manager.clone().connect().await;
+    let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
+    let id = created.into_inner().import.unwrap().id;
+    let batches: Vec<_> = records.chunks(1 + dice.below(records.len())).collect();
+    for (number, batch) in batches.iter().enumerate() {
+        for _ in 0..=dice.below(2) {
+            upload(caller, &id, number, batch).await;
+        }
+    }
+    let seal = SealImportRequest {
+        import_id: id.clone(),
+        batch_count: i32::try_from(batches.len()).unwrap(),
+        record_count: i64::try_from(records.len()).unwrap(),
+        ..SealImportRequest::default()
+    };
+    caller.imports().seal_import(seal).await.unwrap();
+    let import = end(caller, &id).await;
+    let failures = failures(caller, &id).await;
+    let naive = Naive {
+        lines: lines(&failures),
+        counts: Kind::ALL.map(|kind| counts(&import, kind)).to_vec(),
+        created: clients(manager).await,
+    };
+    let place = |failure| Failure { batch_key: String::new(), row: 0, ..failure };
+    let mut failures: Vec<_> =
+        failures.into_iter().map(|failure| format!("{:?}", place(failure))).collect();
+    failures.sort();
+    Told { naive, counters: import.counters_by_kind, failures }
+}
+
+fn shuffled(entries: &[Entry], dice: &mut Dice) -> Vec<Vec<u8>> {
+    let mut records: Vec<_> = entries.iter().map(|entry| entry.encoded.clone()).collect();
+    for at in (1..records.len()).rev() {
+        records.swap(at, dice.below(at + 1));
+    }
+    records
+}
+
+async fn upload(caller: &Caller, id: &str, number: usize, records: &[Vec<u8>]) {
+    let batch_key = format!("b{number}");
+    let header = BatchHeader { import_id: id.into(), batch_key, ..BatchHeader::default() };
+    let records = records.iter().map(|record| record.clone().into()).collect();
+    let parts = [
+        Part::Header(header),
+        Part::Frame(BatchFrame { records }),
+        Part::Commit(BatchCommit::default()),
+    ];
+    let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
+    caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
+}
+
+/// The import once it has ended. Watching looks less often.
+async fn end(caller: &Caller, id: &str) -> Import {
+    let ended = async {
+        loop {
+            let get = GetImportRequest { import_id: id.to_owned() };
+            let got = caller.imports().get_import(get).await.unwrap().into_inner();
+            let import = got.import.unwrap();
+            if import.end_time.is_some() {
+                return import;
+            }
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), ended).await.expect("an end in time")
+}
+
+async fn failures(caller: &Caller, id: &str) -> Vec<Failure> {
+    let request =
+        ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
+    caller.imports().list_failures(request).await.unwrap().into_inner().failures
+}
+
+async fn clients(manager: &Caller) -> Vec<String> {
+    let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+    let listed = manager.clients().list_clients(request).await.unwrap().into_inner().clients;
+    let mut references: Vec<_> = listed.into_iter().map(|one| one.client_reference).collect();
+    references.sort();
+    references
+}
+
+fn lines(failures: &[Failure]) -> Vec<(Kind, String, Line)> {
+    let line = |failure: &Failure| {
+        let kind = Kind::ALL.into_iter().find(|kind| wire(*kind) == failure.kind()).unwrap();
+        let status = failure.status();
+        let status = status.as_str_name().strip_prefix("RECORD_STATUS_").unwrap();
+        let status = Status::ALL.into_iter().find(|one| one.name() == status).unwrap();
+        (kind, failure.source_id.clone(), Line { status, reason: reason(&failure.reason) })
+    };
+    let mut lines: Vec<_> = failures.iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// One of the reasons that the naive rules know.
+fn reason(code: &str) -> &'static str {
+    naive::REASONS.into_iter().find(|reason| *reason == code).unwrap_or("ANOTHER")
+}
+
+fn counts(import: &Import, kind: Kind) -> [i64; 5] {
+    let mut counters = import.counters_by_kind.iter();
+    let counters = counters.find(|counters| counters.kind() == wire(kind));
+    let Some(counters) = counters.and_then(|counters| counters.counters) else { return [0; 5] };
+    assert_eq!((counters.linked, counters.unprocessed), (0, 0));
+    [counters.imported, counters.skipped, counters.excluded, counters.failed, counters.blocked]
+}
+
+fn wire(kind: Kind) -> ImportRecordKind {
+    match kind {
+        Kind::Client => ImportRecordKind::Client,
+        Kind::Contact => ImportRecordKind::Contact,
+        Kind::Address => ImportRecordKind::Address,
+    }
+}
