@@ -6,18 +6,58 @@
 //! in an event without being decoded and encoded again. `build.rs` puts these
 //! structs in the place of the generated ones.
 
-use bytes::Bytes;
-use prost::Message;
+use bytes::{Buf, BufMut, Bytes};
+use prost::{
+    DecodeError, Message,
+    encoding::{self, DecodeContext, WireType},
+};
 use prost_types::Timestamp;
 
 use crate::pb::records::Origin;
 
-/// `concord.imports.v1.BatchFrame` with its records still encoded.
-#[derive(Clone, PartialEq, Message)]
+/// Records of a frame that are kept when it is decoded: more than a batch may
+/// have, so that it is refused. An empty record takes two bytes of a message and
+/// sixteen times as much in memory.
+pub const MAX_FRAME_RECORDS: usize = 50_001;
+
+/// `concord.imports.v1.BatchFrame` with its records still encoded; those beyond
+/// [`MAX_FRAME_RECORDS`] are dropped as they are decoded.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchFrame {
     /// Encoded [`ImportRecord`](crate::pb::imports::ImportRecord)s.
-    #[prost(bytes = "bytes", repeated, tag = "1")]
     pub records: Vec<Bytes>,
+}
+
+impl BatchFrame {
+    const RECORDS: u32 = 1;
+}
+
+impl Message for BatchFrame {
+    fn encode_raw(&self, buffer: &mut impl BufMut) {
+        encoding::bytes::encode_repeated(Self::RECORDS, &self.records, buffer);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buffer: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        if tag == Self::RECORDS && self.records.len() < MAX_FRAME_RECORDS {
+            encoding::bytes::merge_repeated(wire_type, &mut self.records, buffer, context)
+        } else {
+            encoding::skip_field(wire_type, tag, buffer, context)
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        encoding::bytes::encoded_len_repeated(Self::RECORDS, &self.records)
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+    }
 }
 
 /// `concord.internal.v1.ApplyRecord` with its record still encoded.
@@ -145,6 +185,21 @@ mod tests {
         let read = Event::decode(event.encode_to_vec().as_slice()).unwrap();
         let image = read.client.unwrap();
         assert_eq!(records::Client::decode(image).unwrap(), client);
+    }
+
+    #[test]
+    fn a_frame_keeps_no_more_records_than_are_needed_to_refuse_it() {
+        let frame = BatchFrame { records: vec![Bytes::new(); 2 * MAX_FRAME_RECORDS] };
+        let encoded = frame.encode_to_vec();
+        assert_eq!(encoded.len(), frame.encoded_len());
+        let read = BatchFrame::decode(encoded.as_slice()).unwrap();
+        assert_eq!(read.records.len(), MAX_FRAME_RECORDS);
+        // A later version may have more fields.
+        let more = [&[0x12, 0x01, 0xff, 0x18, 0x07][..], &[0x0a, 0x01, 0x2a]].concat();
+        assert_eq!(
+            BatchFrame::decode(more.as_slice()).unwrap().records,
+            [Bytes::from_static(b"*")]
+        );
     }
 
     #[test]

@@ -52,14 +52,14 @@ impl Application {
     /// Connects to the database, brings its tables to the newest version, and
     /// binds the address. The records service need not be there yet.
     pub async fn build(config: ImportsConfig) -> Result<Self, StartError> {
-        let ImportsConfig { listen, database, records_url, clock, worker } = config;
+        let ImportsConfig { listen, database, records_url, clock, upload, worker } = config;
         let credentials = Credentials::for_address(listen)?;
         let records = RecordsClient::new(&records_url).map_err(StartError::RecordsUrl)?;
         let db = Database::connect(&database).await?;
         db.migrate::<Migrator>().await?;
         let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
-        let imports = Imports::new(db, clock, records);
+        let imports = Imports::new(db, clock, records, upload);
         let worker = Worker::new(imports.clone(), worker);
         Ok(Self { listener, address, credentials, imports, worker })
     }

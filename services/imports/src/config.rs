@@ -15,20 +15,38 @@ pub struct ImportsConfig {
     pub records_url: String,
     /// The time.
     pub clock: Clock,
+    /// How long uploads may take.
+    pub upload: UploadSettings,
     /// How the worker works.
     pub worker: WorkerSettings,
 }
 
 impl ImportsConfig {
-    /// A configuration with the usual worker.
+    /// A configuration with the usual uploads and the usual worker.
     pub fn new(
         listen: SocketAddr,
         database: DatabaseSettings,
         records_url: impl Into<String>,
         clock: Clock,
     ) -> Self {
-        let worker = WorkerSettings::default();
-        Self { listen, database, records_url: records_url.into(), clock, worker }
+        let (upload, worker) = (UploadSettings::default(), WorkerSettings::default());
+        Self { listen, database, records_url: records_url.into(), clock, upload, worker }
+    }
+}
+
+/// How long one upload may take, and be silent: it has a place among those that
+/// are in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadSettings {
+    /// How long to wait for the next message.
+    pub idle: Duration,
+    /// How long to wait for the commit: ten megabytes at 12 kB/s.
+    pub whole: Duration,
+}
+
+impl Default for UploadSettings {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(30), whole: Duration::from_mins(15) }
     }
 }
 

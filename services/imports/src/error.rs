@@ -204,7 +204,7 @@ fn batch_refused(fault: &BatchFault) -> Refusal {
                 .with("expected", expected)
                 .with("arrived", arrived)
         }
-        BatchFault::Incomplete | BatchFault::Idle { .. } => {
+        BatchFault::Incomplete | BatchFault::Idle { .. } | BatchFault::Slow { .. } => {
             Refusal::new(Code::Aborted, ErrorReason::BatchIncomplete, fault.to_string())
         }
         BatchFault::OutOfOrder(_) => {

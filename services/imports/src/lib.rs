@@ -24,4 +24,4 @@ mod store;
 mod worker;
 
 pub use app::{Application, StartError};
-pub use config::{ImportsConfig, WorkerSettings};
+pub use config::{ImportsConfig, UploadSettings, WorkerSettings};

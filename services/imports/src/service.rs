@@ -30,6 +30,7 @@ use uuid::Uuid;
 pub(crate) use watch::Progress;
 
 use crate::{
+    config::UploadSettings,
     domain::{
         import::{Import, ImportKey, ImportView},
         words::State,
@@ -53,10 +54,16 @@ pub(crate) struct Imports {
     /// Cancelled when the service stops: streams end.
     pub(crate) stop: CancellationToken,
     uploads: Arc<Semaphore>,
+    upload: UploadSettings,
 }
 
 impl Imports {
-    pub(crate) fn new(db: Database, clock: Clock, records: RecordsClient) -> Self {
+    pub(crate) fn new(
+        db: Database,
+        clock: Clock,
+        records: RecordsClient,
+        upload: UploadSettings,
+    ) -> Self {
         Self {
             db,
             clock,
@@ -64,6 +71,7 @@ impl Imports {
             wake: Arc::new(Notify::new()),
             stop: CancellationToken::new(),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            upload,
         }
     }
 

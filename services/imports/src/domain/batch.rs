@@ -1,10 +1,13 @@
 //! A batch while it arrives: counted, hashed and checked as it comes, so that
 //! nothing over a limit is ever held.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use shared::pb::imports::{ImportRecord, import_record};
+use shared::{
+    pb::imports::{ImportRecord, import_record},
+    wire,
+};
 
 use super::words::Kind;
 
@@ -12,6 +15,9 @@ use super::words::Kind;
 pub(crate) const MAX_BATCH_BYTES: u64 = 10_485_760;
 /// Records in a batch.
 pub(crate) const MAX_BATCH_RECORDS: u64 = 50_000;
+// Decoding keeps enough of a frame to refuse it.
+const _: () = assert!(wire::MAX_FRAME_RECORDS as u64 > MAX_BATCH_RECORDS);
+
 /// The records of a frame together, in bytes.
 pub(crate) const MAX_FRAME_BYTES: u64 = 1_048_576;
 /// One record, in bytes.
@@ -58,6 +64,9 @@ pub(crate) enum BatchFault {
     /// No message came for a while.
     #[error("no message came for {seconds} seconds; nothing was kept: send the batch again")]
     Idle { seconds: u64 },
+    /// It does not come to its end.
+    #[error("the batch took over {seconds} seconds; nothing was kept: send it again in less")]
+    Slow { seconds: u64 },
     /// The messages are not header, frames, commit.
     #[error("the messages of an upload are one header, frames, one commit; {0}")]
     OutOfOrder(&'static str),
@@ -133,7 +142,7 @@ impl Intake {
     }
 
     /// Takes the records of a frame.
-    pub(crate) fn frame(&mut self, records: Vec<Bytes>) -> Result<(), BatchFault> {
+    pub(crate) fn frame(&mut self, records: &[Bytes]) -> Result<(), BatchFault> {
         let frame: u64 = records.iter().map(size_of).sum();
         if frame > MAX_FRAME_BYTES {
             return Err(BatchFault::FrameTooLarge);
@@ -146,7 +155,7 @@ impl Intake {
         if total > MAX_BATCH_RECORDS {
             return Err(BatchFault::TooManyRecords { field: "frame.records", records: total });
         }
-        for record in records {
+        for record in compact(records, frame) {
             self.record(record)?;
         }
         Ok(())
@@ -176,6 +185,17 @@ impl Intake {
         let size_bytes = i64::try_from(size).unwrap_or(i64::MAX);
         Ok(Content { sha256: digest, size_bytes, counts: self.counts, records: self.records })
     }
+}
+
+/// The records in memory of their own: as they were decoded, each holds on to the
+/// whole message that it came in, whatever else that was padded with.
+fn compact(records: &[Bytes], size: u64) -> Vec<Bytes> {
+    let mut all = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
+    for record in records {
+        all.extend_from_slice(record);
+    }
+    let mut all = all.freeze();
+    records.iter().map(|record| all.split_to(record.len())).collect()
 }
 
 fn size_of(record: &Bytes) -> u64 {

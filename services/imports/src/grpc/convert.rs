@@ -262,7 +262,9 @@ fn reason_code(reason: String) -> Result<Option<String>, Refusal> {
 /// a frame over its own limit, which is lower.
 fn broken(status: Status) -> ImportError {
     match status.code() {
-        Code::OutOfRange => BatchFault::FrameTooLarge.into(),
+        // Over the limit of a message, as it came or inflated.
+        Code::OutOfRange | Code::ResourceExhausted => BatchFault::FrameTooLarge.into(),
+        Code::Internal => BatchFault::OutOfOrder("one of them could not be read").into(),
         _ => ImportError::Stream(Box::new(status)),
     }
 }

@@ -1,6 +1,6 @@
 //! `UploadBatch`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -23,9 +23,6 @@ use crate::{
     },
     store,
 };
-
-/// How long to wait for the next message of an upload.
-const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// What the first message of an upload says.
 #[derive(Clone, Debug)]
@@ -57,27 +54,50 @@ impl Imports {
         caller: &Caller,
         mut messages: impl Stream<Item = Result<Message, ImportError>> + Unpin,
     ) -> Result<Uploaded, ImportError> {
-        let Message::Header(header) = next(&mut messages).await? else {
+        let Message::Header(header) = self.next(&mut messages).await? else {
             return Err(BatchFault::OutOfOrder("the first one was no header").into());
         };
-        let mut intake = Intake::new(header.declared)?;
+        let intake = Intake::new(header.declared)?;
         let _permit = self.permit()?;
         let key = key(caller, header.import_id);
         self.check_open(caller, &key, &header.batch_key).await?;
-        let committed = loop {
-            match next(&mut messages).await? {
-                Message::Frame(records) => intake.frame(records)?,
-                Message::Commit(sha256) => break sha256,
-                Message::Header(_) => {
-                    return Err(BatchFault::OutOfOrder("there was a second header").into());
-                }
-            }
-        };
-        let content = intake.commit(committed)?;
+        let whole = self.upload.whole;
+        let received = tokio::time::timeout(whole, self.receive(intake, messages)).await;
+        let slow = |_| BatchFault::Slow { seconds: whole.as_secs() };
+        let content = received.map_err(slow)??;
         let uploaded = self.stage(key, header.batch_key, content).await?;
         // It may have been the last one of an import that seals itself.
         self.wake.notify_one();
         Ok(uploaded)
+    }
+
+    /// Takes the frames of a batch to its commit.
+    async fn receive(
+        &self,
+        mut intake: Intake,
+        mut messages: impl Stream<Item = Result<Message, ImportError>> + Unpin,
+    ) -> Result<Content, ImportError> {
+        loop {
+            match self.next(&mut messages).await? {
+                Message::Frame(records) => intake.frame(&records)?,
+                Message::Commit(sha256) => return Ok(intake.commit(sha256)?),
+                Message::Header(_) => {
+                    return Err(BatchFault::OutOfOrder("there was a second header").into());
+                }
+            }
+        }
+    }
+
+    /// The next message of the caller, who must not be silent for too long.
+    async fn next(
+        &self,
+        messages: &mut (impl Stream<Item = Result<Message, ImportError>> + Unpin),
+    ) -> Result<Message, ImportError> {
+        let idle = self.upload.idle;
+        match tokio::time::timeout(idle, messages.next()).await {
+            Ok(message) => message.ok_or(BatchFault::Incomplete)?,
+            Err(_) => Err(BatchFault::Idle { seconds: idle.as_secs() }.into()),
+        }
     }
 
     /// The receipt of a batch.
@@ -203,14 +223,4 @@ fn staged(receipt: &Receipt) -> Tally {
         (Kind::Unknown, counts.unreadable),
     ];
     kinds.into_iter().map(|(kind, n)| (kind, Status::Staged, n)).collect()
-}
-
-/// The next message of the caller, who must not be silent for too long.
-async fn next(
-    messages: &mut (impl Stream<Item = Result<Message, ImportError>> + Unpin),
-) -> Result<Message, ImportError> {
-    match tokio::time::timeout(IDLE_TIME, messages.next()).await {
-        Ok(message) => message.ok_or(BatchFault::Incomplete)?,
-        Err(_) => Err(BatchFault::Idle { seconds: IDLE_TIME.as_secs() }.into()),
-    }
 }

@@ -57,13 +57,27 @@ pub(crate) struct Replica {
 impl Replica {
     /// Starts one on the database of the test.
     pub(crate) async fn start(t: &TestDb, records: SocketAddr, worker: WorkerSettings) -> Self {
-        Self::on(t.settings(), records, worker).await
+        Self::start_with(t, records, |config| config.worker = worker).await
     }
 
-    async fn on(database: DatabaseSettings, records: SocketAddr, worker: WorkerSettings) -> Self {
+    /// Starts one with other settings.
+    pub(crate) async fn start_with(
+        t: &TestDb,
+        records: SocketAddr,
+        set: impl FnOnce(&mut ImportsConfig),
+    ) -> Self {
+        Self::on(t.settings(), records, set).await
+    }
+
+    async fn on(
+        database: DatabaseSettings,
+        records: SocketAddr,
+        set: impl FnOnce(&mut ImportsConfig),
+    ) -> Self {
         let listen = "127.0.0.1:0".parse().unwrap();
         let (url, clock) = (format!("http://{records}"), Clock::system(Tz::Europe__London));
-        let config = ImportsConfig { worker, ..ImportsConfig::new(listen, database, url, clock) };
+        let mut config = ImportsConfig::new(listen, database, url, clock);
+        set(&mut config);
         let application = Application::build(config).await.unwrap();
         let (address, stop) = (application.address(), CancellationToken::new());
         let until = stop.clone();
@@ -108,7 +122,9 @@ impl Killable {
     pub(crate) async fn start(t: &TestDb, records: SocketAddr, worker: WorkerSettings) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = t.settings();
-        let starting = runtime.spawn(async move { Replica::on(settings, records, worker).await });
+        let starting = runtime.spawn(async move {
+            Replica::on(settings, records, |config| config.worker = worker).await
+        });
         Self { replica: starting.await.unwrap(), runtime }
     }
 

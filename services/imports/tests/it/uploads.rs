@@ -1,6 +1,10 @@
 //! Batches and seals: what is kept, and what is refused and leaves nothing.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use imports::UploadSettings;
 use shared::{
     pb::imports::{
         BatchCommit, BatchHeader, CreateImportRequest, GetImportRequest, ImportState,
@@ -12,7 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Caller, batch, client, commit, contact, frame, header, pair, reason};
+use crate::{
+    double::Double,
+    support::{Caller, Replica, batch, client, commit, contact, frame, header, pair, reason},
+};
 
 shared::storage_tests! {
     the_same_batch_again_gets_the_first_receipt_before_and_after_the_seal,
@@ -23,6 +30,7 @@ shared::storage_tests! {
     a_stream_without_its_commit_leaves_nothing,
     messages_in_another_order_are_refused,
     too_many_uploads_at_once_are_told_to_come_again,
+    an_upload_that_stalls_or_does_not_end_gives_its_place_back,
     only_its_own_product_and_practice_reach_an_import,
     a_seal_with_other_counts_is_refused_and_lists_them,
     a_sealed_import_takes_no_new_batch,
@@ -182,7 +190,7 @@ async fn a_stream_without_its_commit_leaves_nothing(t: TestDb) {
     for part in parts {
         sender.send(UploadBatchRequest { part: Some(part) }).await.unwrap();
     }
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     call.abort();
     drop(sender);
     assert_untouched(&mut owner, &import).await;
@@ -224,7 +232,7 @@ async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
         sender.send(UploadBatchRequest { part }).await.unwrap();
         open.push((sender, call));
     }
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let refused = owner.upload(&import, "ninth", &[]).await.unwrap_err();
     let told = (refused.code(), reason(&refused));
     assert_eq!(told, (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
@@ -235,6 +243,40 @@ async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
         call.await.unwrap().unwrap();
     }
     owner.upload(&import, "ninth", &[]).await.unwrap();
+    replica.stop().await;
+}
+
+async fn an_upload_that_stalls_or_does_not_end_gives_its_place_back(t: TestDb) {
+    let (_double, records) = Double::start(&["manager"]).await;
+    let (idle, whole) = (Duration::from_millis(400), Duration::from_millis(1_500));
+    let upload = UploadSettings { idle, whole };
+    let replica = Replica::start_with(&t, records, |config| config.upload = upload).await;
+    let mut owner = replica.owner();
+    let import = owner.create().await;
+    // Half of them say nothing more, half of them go on and on.
+    let uploads = (0..8).map(|number| {
+        let (mut caller, head) = (replica.owner(), header(&import, &format!("batch-{number}")));
+        let drip = stream::unfold(number, |number| async move {
+            let pause = if number % 2 == 0 { 60_000 } else { 100 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            Some((frame(&[]), number))
+        });
+        let parts = stream::iter([head]).chain(drip);
+        let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
+        tokio::spawn(async move { caller.api.upload_batch(parts).await.unwrap_err() })
+    });
+    let uploads: Vec<_> = uploads.collect();
+    for (number, upload) in uploads.into_iter().enumerate() {
+        let refused = upload.await.unwrap();
+        assert_eq!(
+            (refused.code(), reason(&refused).as_str()),
+            (Code::Aborted, "BATCH_INCOMPLETE")
+        );
+        let text = if number % 2 == 0 { "no message came for" } else { "the batch took over" };
+        assert!(refused.message().starts_with(text), "{}", refused.message());
+    }
+    assert_untouched(&mut owner, &import).await;
+    owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
     replica.stop().await;
 }
 

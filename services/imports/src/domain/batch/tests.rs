@@ -12,7 +12,7 @@ fn client(source_id: &str) -> Bytes {
 fn receive(declared: Declared, frames: Vec<Vec<Bytes>>) -> Result<Content, BatchFault> {
     let mut intake = Intake::new(declared)?;
     for frame in frames {
-        intake.frame(frame)?;
+        intake.frame(&frame)?;
     }
     intake.commit(None)
 }
@@ -23,6 +23,16 @@ fn records_are_counted_and_unreadable_ones_are_kept() {
     let content = receive(Declared::default(), vec![frame]).unwrap();
     assert_eq!(content.counts, Counts { clients: 1, unreadable: 2, ..Counts::default() });
     assert_eq!(content.records.len(), 3);
+}
+
+#[test]
+fn a_record_does_not_keep_the_message_that_it_came_in() {
+    let message = Bytes::from(vec![7; 4_000_000]);
+    let mut intake = Intake::new(Declared::default()).unwrap();
+    intake.frame(&[message.slice(..2), message.slice(9..9), message.slice(9..12)]).unwrap();
+    assert!(message.is_unique());
+    let content = intake.commit(None).unwrap();
+    assert_eq!(content.records, [&[7, 7][..], &[], &[7, 7, 7]]);
 }
 
 #[test]
@@ -41,11 +51,11 @@ fn limits_are_refused_as_soon_as_they_are_passed() {
     let record = |size: usize| Bytes::from(vec![0_u8; size]);
     let mut intake = Intake::new(Declared::default()).unwrap();
     assert_eq!(
-        intake.frame(vec![record(65_537)]).unwrap_err(),
+        intake.frame(&[record(65_537)]).unwrap_err(),
         BatchFault::RecordTooLarge { row: 1, size: 65_537 }
     );
-    assert_eq!(intake.frame(vec![record(65_536); 17]).unwrap_err(), BatchFault::FrameTooLarge);
-    let many = Intake::new(Declared::default()).unwrap().frame(vec![Bytes::new(); 50_001]);
+    assert_eq!(intake.frame(&vec![record(65_536); 17]).unwrap_err(), BatchFault::FrameTooLarge);
+    let many = Intake::new(Declared::default()).unwrap().frame(&vec![Bytes::new(); 50_001]);
     assert!(matches!(many, Err(BatchFault::TooManyRecords { records: 50_001, .. })));
 }
 
@@ -54,9 +64,9 @@ fn exactly_the_limit_is_taken_and_one_byte_more_is_not() {
     let full = vec![Bytes::from(vec![0_u8; 65_536]); 16];
     let mut intake = Intake::new(Declared::default()).unwrap();
     for _ in 0..10 {
-        intake.frame(full.clone()).unwrap();
+        intake.frame(&full).unwrap();
     }
-    let over = intake.frame(vec![Bytes::from_static(b"x")]).unwrap_err();
+    let over = intake.frame(&[Bytes::from_static(b"x")]).unwrap_err();
     assert_eq!(over, BatchFault::TooLarge { field: "frame.records", size: 10_485_761 });
 }
 

@@ -37,7 +37,9 @@ fn records_that_say_the_same_have_one_digest() {
 fn what_cannot_be_read_is_a_record_of_no_kind() {
     let mut truncated = ImportRecord { record: Some(client().into()) }.encode_to_vec();
     truncated.pop();
-    for bytes in [&b""[..], &[0x0a, 0xff], &[0x20, 1], &truncated] {
+    // Groups in groups, deeper than anything is read.
+    let deep = [[0x0b].repeat(30_000), [0x0c].repeat(30_000)].concat();
+    for bytes in [&b""[..], &[0x0a, 0xff], &[0x20, 1], &truncated, &deep] {
         let record = parse_bytes(bytes);
         assert_eq!(record.kind, ImportRecordKind::Unspecified);
         assert_eq!(wrong(&record), [(String::new(), "UNREADABLE_RECORD")]);
