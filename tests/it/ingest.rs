@@ -98,7 +98,7 @@ fn address(source_id: &str, line_1: &str, from: &str, parent: (&str, &str)) -> A
 }
 
 async fn apply(caller: &Caller, records: &[ApplyRecord]) -> Vec<ApplyOutcome> {
-    let request = ApplyChunkRequest { records: records.to_vec(), validate_only: false };
+    let request = ApplyChunkRequest { records: records.to_vec(), ..Default::default() };
     caller.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
 }
 
@@ -323,7 +323,7 @@ async fn only_the_imports_service_may_apply(db: TestDb) {
     for role in ["owner", "admin", "staff", "support", "auditor"] {
         let caller = manager.clone().with("x-concord-roles", role);
         let records = vec![client("C1", "ONE", "One Limited")];
-        let request = ApplyChunkRequest { records, validate_only: false };
+        let request = ApplyChunkRequest { records, ..ApplyChunkRequest::default() };
         let refused = caller.ingest().apply_chunk(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{role}");
     }

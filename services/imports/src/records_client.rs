@@ -16,8 +16,11 @@ use shared::{
             ApplyChunkRequest, ApplyOutcome, ApplyViolation, ResolveLinksRequest, ResolvedLink,
             SourceKey, ingest_service_client::IngestServiceClient,
         },
-        records::{ListConnectionsRequest, connection_service_client::ConnectionServiceClient},
+        records::{
+            ErrorReason, ListConnectionsRequest, connection_service_client::ConnectionServiceClient,
+        },
     },
+    rules::reason_code,
     wire::ApplyRecord,
 };
 use tonic::{
@@ -116,11 +119,15 @@ pub(crate) enum FaultKind {
     Poison,
     /// No repetition will help: people have to do something.
     Lasting,
+    /// A later worker has called: the import is no longer this one's.
+    Stale,
 }
 
 impl From<Status> for CallFault {
     fn from(status: Status) -> Self {
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         let kind = match status.code() {
+            Code::Aborted if reason == reason_code(ErrorReason::StaleWorker) => FaultKind::Stale,
             Code::Unavailable
             | Code::ResourceExhausted
             | Code::Aborted
@@ -131,7 +138,6 @@ impl From<Status> for CallFault {
             _ => FaultKind::Lasting,
         };
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         Self { kind, retry_after, code: status.code(), reason }
     }
 }
@@ -208,20 +214,28 @@ impl RecordsClient {
         Ok(links)
     }
 
-    /// Applies a chunk of records of one kind; an outcome for each, in order.
+    /// Applies a chunk of records of one kind; an outcome for each, in order. From
+    /// now on no call of the import with a lower `fence` is carried out.
     pub(crate) async fn apply(
         &self,
         behalf: &OnBehalf,
         records: Vec<ApplyRecord>,
+        fence: i64,
         validate_only: bool,
     ) -> Result<Vec<Outcome>, CallFault> {
         let sent = records.len();
-        let request = behalf.request(ApplyChunkRequest { records, validate_only });
+        let request = behalf.request(ApplyChunkRequest { records, validate_only, fence });
         let answer = self.ingest().apply_chunk(request).await?.into_inner();
         if answer.outcomes.len() != sent {
             return Err(CallFault::malformed("another number of outcomes than of records"));
         }
         answer.outcomes.into_iter().map(outcome).collect()
+    }
+
+    /// Sees to it that no call of the import with a lower `fence` is carried out any
+    /// more, wherever it is on its way.
+    pub(crate) async fn raise_fence(&self, behalf: &OnBehalf, fence: i64) -> Result<(), CallFault> {
+        self.apply(behalf, Vec::new(), fence, false).await.map(drop)
     }
 
     fn ingest(&self) -> IngestServiceClient<Channel> {

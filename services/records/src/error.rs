@@ -136,6 +136,15 @@ pub(crate) fn duplicate_contact(existing: RecordRef) -> Refusal {
     .with("existing", id)
 }
 
+/// A later call of the import was there already.
+pub(crate) fn stale_worker() -> Refusal {
+    Refusal::new(
+        Code::Aborted,
+        ErrorReason::StaleWorker,
+        "a later call of this import was made meanwhile; this one was not carried out",
+    )
+}
+
 /// The caller's product is not connected to the practice.
 pub(crate) fn not_connected(product: &str) -> Refusal {
     Refusal::new(

@@ -1,5 +1,5 @@
 //! What happens by itself: scheduled entries begin, orphaned records are
-//! removed, old answers are forgotten, and old changes leave the feeds.
+//! removed, old answers and fences are forgotten, and old changes leave the feeds.
 //!
 //! Every replica goes round. What is due is looked for without a lock and looked
 //! at again under the record's lock, so that it happens once.
@@ -13,7 +13,7 @@ use crate::{
     domain::record::RecordRef,
     error::RecordError,
     service::Records,
-    store::{clients, entries, feed::retention, persons, requests},
+    store::{clients, entries, feed::retention, fences, persons, requests},
 };
 
 /// How often a replica goes round.
@@ -25,6 +25,10 @@ const BATCH: u64 = 200;
 
 /// How long the answers of requests are kept.
 const KEEP_ANSWERS: chrono::TimeDelta = chrono::TimeDelta::days(7);
+
+/// How long the fence of an import is kept after its last call: an import can be
+/// tried again for 30 days after its end, and no call is as late as this.
+const KEEP_FENCES: chrono::TimeDelta = chrono::TimeDelta::days(60);
 
 /// Goes round until the service stops.
 pub(crate) async fn run(records: Records) {
@@ -64,6 +68,8 @@ pub(crate) async fn step(records: &Records) -> Result<bool, RecordError> {
     }
     let old = now - KEEP_ANSWERS;
     records.db.write(move |tx| async move { requests::forget_before(&*tx, old).await }).await?;
+    let old = now - KEEP_FENCES;
+    records.db.write(move |tx| async move { fences::forget_before(&*tx, old).await }).await?;
     purge_feeds(records).await?;
     Ok(u64::try_from(worked).unwrap_or(u64::MAX) >= BATCH)
 }

@@ -7,6 +7,7 @@ mod m20261120_01_records;
 mod m20261120_02_feed;
 mod m20261120_03_whole;
 mod m20261121_04_subscriptions;
+mod m20261121_05_fences;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_02_feed::Migration),
             Box::new(m20261120_03_whole::Migration),
             Box::new(m20261121_04_subscriptions::Migration),
+            Box::new(m20261121_05_fences::Migration),
         ]
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod contacts;
 mod entities;
 pub(crate) mod entries;
 pub(crate) mod feed;
+pub(crate) mod fences;
 pub(crate) mod images;
 pub(crate) mod links;
 pub(crate) mod persons;

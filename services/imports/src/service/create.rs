@@ -91,6 +91,8 @@ impl Imports {
 fn refused(fault: &CallFault) -> ImportError {
     match fault.kind {
         FaultKind::Passing | FaultKind::Unclear => records_unavailable().into(),
-        FaultKind::Poison | FaultKind::Lasting => shared::status::Refusal::internal(fault).into(),
+        FaultKind::Poison | FaultKind::Lasting | FaultKind::Stale => {
+            shared::status::Refusal::internal(fault).into()
+        }
     }
 }

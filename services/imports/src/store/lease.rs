@@ -26,6 +26,17 @@ pub(crate) struct Lease {
     token: i64,
 }
 
+/// Calls that one lease tells apart; those beyond them share the last fence.
+const CALLS: i64 = 1 << 20;
+
+impl Lease {
+    /// What the records service tells late calls by: it rises with every lease of
+    /// the import, and within one with the number of the call.
+    pub(crate) fn fence(&self, call: i64) -> i64 {
+        self.token.saturating_mul(CALLS).saturating_add(call.min(CALLS - 1))
+    }
+}
+
 /// The conditions under which a worker's write counts, on `$1` to `$4`.
 const HELD: &str = "WHERE practice_id = $1 AND id = $2 AND lease_owner = $3 AND lease_token = $4";
 
@@ -71,14 +82,6 @@ pub(crate) async fn claim(
         [import.state.as_str().into(), owner.into(), token.into(), until.into()];
     sql::execute(db, text, sql::scoped(&key, values)).await?;
     Ok(Some(Lease { import, owner, token }))
-}
-
-/// Whether no other worker has claimed the import since. What was read before is
-/// then what this worker, and no later one, has left there.
-pub(crate) async fn is_held(db: &impl ConnectionTrait, lease: &Lease) -> Result<bool, DbErr> {
-    let held: [Value; 2] = [lease.owner.into(), lease.token.into()];
-    let text = format!("SELECT 1 FROM import {HELD}");
-    Ok(!sql::query(db, &text, sql::scoped(&lease.import.key, held)).await?.is_empty())
 }
 
 /// Goes on: to `phase` and `position`, until `until`. `false` when the lease is

@@ -68,7 +68,6 @@ pub(super) async fn page(job: &Job, kind: Kind) -> Result<Page, WorkFault> {
             }
         }
     }
-    job.check_lease().await?;
     for (row, outcome) in rows.into_iter().zip(send::send(job, records).await?) {
         let Outcome { status, record_id, findings } = outcome;
         end(&mut edits, kind, row, status, record_id, findings);

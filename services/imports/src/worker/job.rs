@@ -1,6 +1,12 @@
 //! One import at work: its pages, its lease, its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +61,8 @@ pub(super) struct Job {
     pub(super) settings: WorkerSettings,
     pub(super) behalf: OnBehalf,
     lease: Lease,
+    /// Calls that were made under the lease, to apply something.
+    calls: AtomicI64,
     phase: Phase,
     position: String,
     trouble: Trouble,
@@ -69,6 +77,7 @@ impl Job {
             phase: lease.import.phase,
             position: lease.import.position.clone(),
             trouble: Trouble::default(),
+            calls: AtomicI64::new(0),
             lease,
         }
     }
@@ -96,6 +105,13 @@ impl Job {
     /// How often the page at hand was tried in vain.
     pub(super) fn tries(&self) -> u32 {
         self.trouble.tries
+    }
+
+    /// The fence of the next call that applies something: higher than those of all
+    /// calls before it, also of this worker, which may have been given up and still
+    /// be on their way.
+    pub(super) fn next_fence(&self) -> i64 {
+        self.lease.fence(self.calls.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Where the page at hand begins; `None` at the beginning of the phase.
@@ -228,6 +244,7 @@ impl Job {
         edits: Edits,
         state: fn(&Import, &Tally) -> State,
     ) -> Result<(), WorkFault> {
+        self.fence_off().await?;
         let now = self.imports.clock.now();
         let work = Arc::new((self.lease.clone(), edits));
         let written = self.imports.db.write(move |tx| {
@@ -249,6 +266,17 @@ impl Job {
         let state = written.await?;
         tracing::info!(import = %self.key().id, %state, "an import has ended");
         Ok(())
+    }
+
+    /// Sees to it that nothing is applied any more of what was sent: a chunk that is
+    /// held up somewhere, of this worker or of one before it, must not come to a
+    /// record that is told to have failed, or that another one stands in for then.
+    async fn fence_off(&self) -> Result<(), WorkFault> {
+        if self.validate_only() || self.phase.state() != State::Applying {
+            return Ok(());
+        }
+        let fence = self.next_fence();
+        Ok(self.imports.records.raise_fence(&self.behalf, fence).await?)
     }
 
     /// Waits after a fault; `false` when the import was set aside instead.
@@ -286,13 +314,6 @@ impl Job {
             store::lease::stall(&*tx, &lease, until, note).await
         })
         .await;
-    }
-
-    /// Fails when another worker has the import. Asked after the reading and before
-    /// the sending: what a later round has not judged yet must not be sent.
-    pub(super) async fn check_lease(&self) -> Result<(), WorkFault> {
-        let held = store::lease::is_held(self.imports.db.reader(), &self.lease).await?;
-        if held { Ok(()) } else { Err(WorkFault::LeaseLost) }
     }
 
     async fn release(&self) {

@@ -23,10 +23,19 @@ pub(super) enum WorkFault {
     LeaseLost,
     /// The records service did not answer as it should.
     #[error(transparent)]
-    Call(#[from] CallFault),
+    Call(CallFault),
     /// Our own database did not, or what is in it cannot be.
     #[error(transparent)]
     Own(#[from] ImportError),
+}
+
+impl From<CallFault> for WorkFault {
+    fn from(fault: CallFault) -> Self {
+        match fault.kind {
+            FaultKind::Stale => Self::LeaseLost,
+            _ => Self::Call(fault),
+        }
+    }
 }
 
 impl From<sea_orm::DbErr> for WorkFault {
@@ -50,7 +59,7 @@ impl WorkFault {
                 FaultKind::Passing | FaultKind::Unclear => {
                     "The records service does not answer; it is tried again."
                 }
-                FaultKind::Poison | FaultKind::Lasting => {
+                FaultKind::Poison | FaultKind::Lasting | FaultKind::Stale => {
                     "The records service refuses the import; it is tried again later."
                 }
             },
@@ -105,12 +114,13 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
-    use tonic::Status;
+    use shared::{pb::records::ErrorReason, status::Refusal};
+    use tonic::{Code, Status};
 
     use super::*;
 
     fn call(status: Status) -> WorkFault {
-        WorkFault::Call(status.into())
+        CallFault::from(status).into()
     }
 
     #[test]
@@ -123,6 +133,14 @@ mod tests {
         assert!(first < Duration::from_millis(260) && second > Duration::from_millis(290));
         settings.patience = Duration::ZERO;
         assert_eq!(trouble.decide(&away, &settings), Decision::Stall);
+    }
+
+    #[test]
+    fn a_worker_that_is_late_has_lost_its_lease() {
+        let reason = ErrorReason::StaleWorker;
+        let late = call(Refusal::new(Code::Aborted, reason, "late").into());
+        assert!(matches!(late, WorkFault::LeaseLost));
+        assert!(matches!(call(Refusal::conflict().into()), WorkFault::Call(_)));
     }
 
     #[test]

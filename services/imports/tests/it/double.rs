@@ -1,6 +1,8 @@
 //! A records service in memory: it links and creates by the same promises as the
 //! real one, and breaks in the ways in which a real one can.
 
+mod connections;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
@@ -8,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use prost_types::Timestamp;
 use shared::{
     caller::{ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
     ids::{self, IdKind},
@@ -19,18 +20,15 @@ use shared::{
             ResolveLinksRequest, ResolveLinksResponse, ResolvedLink,
             ingest_service_server::{IngestService, IngestServiceServer},
         },
-        records::{
-            ConnectProductRequest, ConnectProductResponse, Connection, DisconnectProductRequest,
-            DisconnectProductResponse, ListConnectionsRequest, ListConnectionsResponse,
-            connection_service_server::{ConnectionService, ConnectionServiceServer},
-        },
+        records::{ErrorReason, connection_service_server::ConnectionServiceServer},
     },
     rules::import::{ParsedRecord, parse_bytes},
+    status::Refusal,
     wire::ApplyRecord,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Code, Request, Response, Status, transport::Server};
 
 /// One way to misbehave, for one call of `ApplyChunk`.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +39,17 @@ pub(crate) enum Mishap {
     AnswerLost,
     /// The service refuses: people have to do something.
     Refuse,
+    /// The call is held up on its way, until [`Double::thaw`], whatever becomes of
+    /// who made it.
+    Frozen,
+    /// The same, and whoever made it hears that the service is away.
+    FrozenAway,
+}
+
+impl Mishap {
+    fn freezes(self) -> bool {
+        matches!(self, Self::Frozen | Self::FrozenAway)
+    }
 }
 
 /// A product's claim on a record.
@@ -71,6 +80,8 @@ struct Records {
     periods: HashMap<String, (String, String)>,
     mishaps: VecDeque<Mishap>,
     poison: HashSet<String>,
+    /// (practice, import) → the highest fence of a call that was carried out
+    fences: HashMap<(String, String), i64>,
     delay: Option<Duration>,
     at_once: HashMap<String, usize>,
     most_at_once: HashMap<String, usize>,
@@ -78,7 +89,17 @@ struct Records {
 
 /// The double. Clones are the same service.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Double(Arc<Mutex<Records>>);
+pub(crate) struct Double(Arc<Mutex<Records>>, Arc<Ice>);
+
+/// A call that is held up.
+#[derive(Debug, Default)]
+struct Ice {
+    frozen: Notify,
+    thaw: Notify,
+    /// What the call came to.
+    answered: Mutex<Option<Result<Vec<ApplyOutcome>, Status>>>,
+    done: Notify,
+}
 
 impl Double {
     /// Starts a service to which these products are connected.
@@ -109,6 +130,25 @@ impl Double {
     /// No more mishaps.
     pub(crate) fn behave(&self) {
         self.lock().mishaps.clear();
+    }
+
+    /// Waits until a call is held up.
+    pub(crate) async fn wait_for_frost(&self) {
+        self.1.frozen.notified().await;
+    }
+
+    /// Lets the call go on that was held up; what it comes to.
+    pub(crate) async fn thaw(&self) -> Result<Vec<ApplyOutcome>, Status> {
+        self.1.thaw.notify_one();
+        self.1.done.notified().await;
+        self.1.answered.lock().unwrap().take().unwrap()
+    }
+
+    /// The name that a client was created with.
+    pub(crate) fn name_of_client(&self, source_id: &str) -> Option<String> {
+        let all = self.lock();
+        let client = |key: &LinkKey| key.3 == ImportRecordKind::Client && key.4 == source_id;
+        all.links.iter().find(|(key, _)| client(key)).map(|(_, link)| link.name.clone())
     }
 
     /// A chunk with this source id breaks the service.
@@ -154,37 +194,6 @@ fn who<T>(request: &Request<T>) -> Result<[String; 4], Status> {
 }
 
 #[tonic::async_trait]
-impl ConnectionService for Double {
-    async fn connect_product(
-        &self,
-        _: Request<ConnectProductRequest>,
-    ) -> Result<Response<ConnectProductResponse>, Status> {
-        Err(Status::unimplemented("not needed"))
-    }
-
-    async fn disconnect_product(
-        &self,
-        _: Request<DisconnectProductRequest>,
-    ) -> Result<Response<DisconnectProductResponse>, Status> {
-        Err(Status::unimplemented("not needed"))
-    }
-
-    async fn list_connections(
-        &self,
-        request: Request<ListConnectionsRequest>,
-    ) -> Result<Response<ListConnectionsResponse>, Status> {
-        who(&request)?;
-        let connection = |product: &String| Connection {
-            product: product.clone(),
-            connect_time: Some(Timestamp::default()),
-            connected_by: String::new(),
-        };
-        let connections = self.lock().connected.iter().map(connection).collect();
-        Ok(Response::new(ListConnectionsResponse { connections }))
-    }
-}
-
-#[tonic::async_trait]
 impl IngestService for Double {
     async fn apply_chunk(
         &self,
@@ -192,8 +201,13 @@ impl IngestService for Double {
     ) -> Result<Response<ApplyChunkResponse>, Status> {
         let who = who(&request)?;
         assert!(who[3].starts_with("imp_"), "a chunk is of an import");
-        let records = request.into_inner().records;
+        let ApplyChunkRequest { records, validate_only, fence } = request.into_inner();
         assert!(records.len() <= 5_000);
+        let fence = (!validate_only).then_some(fence);
+        if records.is_empty() {
+            self.lock().raise(&who, fence)?;
+            return Ok(Response::new(ApplyChunkResponse::default()));
+        }
         let (mishap, delay) = {
             let mut all = self.lock();
             let now = all.at_once.entry(who[0].clone()).or_default();
@@ -204,8 +218,25 @@ impl IngestService for Double {
             (all.mishaps.pop_front(), all.delay)
         };
         tokio::time::sleep(delay.unwrap_or_default()).await;
-        let answer = self.lock().apply(&who, &records, mishap);
-        *self.lock().at_once.entry(who[0].clone()).or_default() -= 1;
+        let double = self.clone();
+        let applied = tokio::spawn(async move {
+            let freezes = mishap.is_some_and(Mishap::freezes);
+            if freezes {
+                double.1.frozen.notify_one();
+                double.1.thaw.notified().await;
+            }
+            let answer = double.lock().apply(&who, fence, &records, mishap);
+            *double.lock().at_once.entry(who[0].clone()).or_default() -= 1;
+            if freezes {
+                *double.1.answered.lock().unwrap() = Some(answer.clone());
+                double.1.done.notify_one();
+            }
+            answer
+        });
+        if matches!(mishap, Some(Mishap::FrozenAway)) {
+            return Err(Status::unavailable("away"));
+        }
+        let answer = applied.await.unwrap();
         answer.map(|outcomes| Response::new(ApplyChunkResponse { outcomes }))
     }
 
@@ -233,17 +264,31 @@ impl IngestService for Double {
 }
 
 impl Records {
+    /// Refuses what comes after a later call. What is only checked has no fence.
+    fn raise(&mut self, who: &[String; 4], fence: Option<i64>) -> Result<(), Status> {
+        let Some(fence) = fence else { return Ok(()) };
+        let highest = self.fences.entry((who[0].clone(), who[3].clone())).or_default();
+        if fence < *highest {
+            let reason = ErrorReason::StaleWorker;
+            return Err(Refusal::new(Code::Aborted, reason, "a later call was made").into());
+        }
+        *highest = fence;
+        Ok(())
+    }
+
     fn apply(
         &mut self,
         who: &[String; 4],
+        fence: Option<i64>,
         records: &[ApplyRecord],
         mishap: Option<Mishap>,
     ) -> Result<Vec<ApplyOutcome>, Status> {
         match mishap {
             Some(Mishap::Away) => return Err(Status::unavailable("away")),
             Some(Mishap::Refuse) => return Err(Status::failed_precondition("not connected")),
-            Some(Mishap::AnswerLost) | None => {}
+            Some(Mishap::AnswerLost | Mishap::Frozen | Mishap::FrozenAway) | None => {}
         }
+        self.raise(who, fence)?;
         let parsed: Vec<_> = records.iter().map(|record| parse_bytes(&record.record)).collect();
         let kinds: HashSet<_> = parsed.iter().map(|record| record.kind as i32).collect();
         assert!(kinds.len() <= 1, "a chunk is of one kind");

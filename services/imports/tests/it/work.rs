@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use shared::{pb::imports::ImportState, testing::TestDb};
+use shared::{
+    pb::imports::{CancelImportRequest, ImportState, RetryImportRequest},
+    testing::TestDb,
+};
 
 use crate::{
     double::{Double, Mishap},
-    support::{Caller, Killable, Replica, address, client, contact, pair, quick},
+    support::{Caller, Killable, Replica, address, client, contact, pair, quick, reason},
 };
 
 shared::storage_tests! {
@@ -17,6 +20,8 @@ shared::storage_tests! {
     a_replica_that_stops_hands_its_import_over,
     a_replica_that_is_killed_is_replaced,
     imports_of_a_practice_take_turns,
+    a_chunk_that_was_held_up_does_not_land_in_a_later_round,
+    a_call_that_was_given_up_does_not_land_after_the_end,
 }
 
 /// Clients, contacts and addresses, `n` of each.
@@ -142,4 +147,49 @@ async fn imports_of_a_practice_take_turns(t: TestDb) {
     assert_eq!((double.most_at_once("p1"), double.most_at_once("p2")), (1, 1));
     first.stop().await;
     second.stop().await;
+}
+
+/// Tries an import again, with a client `K1` of another name in the place of the
+/// one that was uploaded first.
+async fn retry_with_a_replacement(owner: &mut Caller, import: &str) {
+    let request = RetryImportRequest { import_id: import.to_owned(), replacements: true };
+    owner.api.retry_import(request).await.unwrap();
+    let corrected = client("K1", |c| c.registered_name = "Corrected Limited".into());
+    owner.upload(import, "corrected", &[corrected]).await.unwrap();
+}
+
+async fn a_chunk_that_was_held_up_does_not_land_in_a_later_round(t: TestDb) {
+    let (double, records) = Double::start(&["manager"]).await;
+    double.will(&[Mishap::Frozen]);
+    let first = Killable::start(&t, records, quick()).await;
+    let import = sealed(&mut first.replica.owner(), &[client("K1", |_| ())]).await;
+    double.wait_for_frost().await;
+    first.kill();
+    // Another worker ends the import, and the record is corrected.
+    let second = Replica::start(&t, records, quick()).await;
+    let mut owner = second.owner();
+    let request = CancelImportRequest { import_id: import.clone() };
+    owner.api.cancel_import(request).await.unwrap();
+    let ended = owner.wait(&import, &[ImportState::Cancelled]).await;
+    assert_eq!(ended.counters.unwrap().unprocessed, 1);
+    retry_with_a_replacement(&mut owner, &import).await;
+    let late = double.thaw().await.unwrap_err();
+    assert_eq!(reason(&late), "STALE_WORKER");
+    owner.seal(&import, 1, 1).await.unwrap();
+    assert_eq!(owner.ended(&import).await.counters.unwrap().imported, 1);
+    assert_eq!(double.name_of_client("K1").unwrap(), "Corrected Limited");
+    assert_created_once(&double, 1);
+    second.stop().await;
+}
+
+/// The worker itself has given the call up, and has sent it again.
+async fn a_call_that_was_given_up_does_not_land_after_the_end(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    double.will(&[Mishap::FrozenAway]);
+    let mut owner = replica.owner();
+    let import = sealed(&mut owner, &[client("K1", |_| ())]).await;
+    assert_eq!(owner.ended(&import).await.counters.unwrap().imported, 1);
+    assert_eq!(reason(&double.thaw().await.unwrap_err()), "STALE_WORKER");
+    assert_created_once(&double, 1);
+    replica.stop().await;
 }

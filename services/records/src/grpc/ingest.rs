@@ -18,8 +18,8 @@ impl IngestService for Api {
         request: Request<ApplyChunkRequest>,
     ) -> Result<Response<ApplyChunkResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let ApplyChunkRequest { records, validate_only } = request.into_inner();
-        let outcomes = self.records.apply_chunk(caller, records, validate_only).await?;
+        let ApplyChunkRequest { records, validate_only, fence } = request.into_inner();
+        let outcomes = self.records.apply_chunk(caller, records, fence, validate_only).await?;
         Ok(Response::new(ApplyChunkResponse { outcomes }))
     }
 

@@ -34,6 +34,7 @@ storage_tests! {
     a_night_of_downtime_changes_nothing,
     an_orphaned_client_is_removed_when_its_time_has_come,
     a_link_in_time_keeps_a_client,
+    the_fence_of_an_import_is_forgotten_long_after_its_last_call,
 }
 
 /// A replica of the service, without a server.
@@ -223,4 +224,20 @@ async fn a_link_in_time_keeps_a_client(t: TestDb) {
     while step(&records).await.unwrap() {}
     assert!(records.client(&caller("books"), &client).await.is_ok());
     assert_eq!(kinds(&records, &client).await[..2], [ChangeKind::Restored, ChangeKind::Linked]);
+}
+
+async fn the_fence_of_an_import_is_forgotten_long_after_its_last_call(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    let import = Caller { import: Some(new_uuid()), ..caller("manager") };
+    let raise = |fence| records.apply_chunk(import.clone(), Vec::new(), fence, false);
+    raise(5).await.unwrap();
+    clock.set("2026-03-20T10:00:00Z".parse().unwrap());
+    raise(6).await.unwrap();
+    clock.set("2026-05-19T10:00:00Z".parse().unwrap());
+    while step(&records).await.unwrap() {}
+    assert!(raise(5).await.is_err(), "kept for 60 days");
+    clock.set("2026-05-19T10:00:01Z".parse().unwrap());
+    while step(&records).await.unwrap() {}
+    raise(1).await.unwrap();
 }

@@ -2,7 +2,9 @@
 //!
 //! Every chunk is one transaction. What a record becomes is remembered by its
 //! link, which carries the import: a chunk that is sent again is answered as the
-//! first time, and nothing is imported twice. A bad record fails alone.
+//! first time, and nothing is imported twice. A bad record fails alone. A chunk
+//! that comes after a later one of its import, from a worker that was held up, is
+//! refused by its fence.
 
 mod addresses;
 mod clients;
@@ -38,8 +40,8 @@ use crate::{
         link::{ImportOutcome, Link, LinkKind},
         moment::Moment,
     },
-    error::RecordError,
-    store::{changes::Audience, links},
+    error::{RecordError, stale_worker},
+    store::{changes::Audience, fences, links},
 };
 
 /// Records of one chunk at most.
@@ -62,16 +64,25 @@ struct Incoming {
 
 impl Records {
     /// Applies a chunk, or finds out what would come of it; one outcome for each
-    /// record, in their order.
+    /// record, in their order. A chunk without records only raises the fence.
     pub(crate) async fn apply_chunk(
         &self,
         caller: Caller,
         records: Vec<ApplyRecord>,
+        fence: i64,
         validate_only: bool,
     ) -> Result<Vec<ApplyOutcome>, RecordError> {
-        let kind = check_chunk(&caller, &records)?;
-        let Some((kind, incoming)) = kind else { return Ok(Vec::new()) };
+        let import =
+            caller.import.ok_or_else(|| Refusal::internal(&"a chunk that names no import"))?;
+        let (kind, incoming) = check_chunk(&records)?;
         let applied = self.write(caller, incoming, move |script, incoming| async move {
+            let (db, practice) = (script.db(), &script.caller.practice);
+            if !fences::raise(db, practice, import, fence, script.at.now).await? {
+                return Err(stale_worker().into());
+            }
+            if incoming.is_empty() {
+                return Ok(Vec::new());
+            }
             let applied = apply(&script, kind, &incoming, validate_only).await;
             let outcomes = applied.map_err(RecordError::or_raced)?;
             if validate_only {
@@ -103,15 +114,8 @@ impl Records {
     }
 }
 
-/// The kind of the records, which is one, and the records parsed; none when
-/// there are none.
-fn check_chunk(
-    caller: &Caller,
-    records: &[ApplyRecord],
-) -> Result<Option<(ImportRecordKind, Vec<Incoming>)>, Refusal> {
-    if caller.import.is_none() {
-        return Err(Refusal::internal(&"a chunk that names no import"));
-    }
+/// The kind of the records, which is one, and the records parsed.
+fn check_chunk(records: &[ApplyRecord]) -> Result<(ImportRecordKind, Vec<Incoming>), Refusal> {
     if records.len() > MAX_CHUNK_RECORDS {
         return Err(too_many("records", MAX_CHUNK_RECORDS));
     }
@@ -119,9 +123,9 @@ fn check_chunk(
         return Err(too_many("parents", MAX_CHUNK_PARENTS));
     }
     let incoming: Vec<Incoming> = records.iter().map(parse).collect();
-    let Some(kind) = incoming.first().map(|record| record.kind) else { return Ok(None) };
+    let kind = incoming.first().map_or(ImportRecordKind::Unspecified, |record| record.kind);
     if incoming.iter().all(|record| record.kind == kind) {
-        Ok(Some((kind, incoming)))
+        Ok((kind, incoming))
     } else {
         let text = "all records of a chunk must be of one kind";
         Err(Refusal::invalid_field("records", ErrorReason::InvalidRequest, text))

@@ -197,7 +197,7 @@ async fn import(wire: crate::service::Wire, records: usize) -> anyhow::Result<()
         let first = chunk * CHUNK;
         let last = records.min(first + CHUNK);
         let records = (first..last).map(record).collect();
-        ingest.apply_chunk(ApplyChunkRequest { records, validate_only: false }).await?;
+        ingest.apply_chunk(ApplyChunkRequest { records, ..ApplyChunkRequest::default() }).await?;
     }
     Ok(())
 }

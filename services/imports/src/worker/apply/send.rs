@@ -33,7 +33,8 @@ pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Out
     let mut waiting = requests(records);
     waiting.reverse();
     while let Some(mut chunk) = waiting.pop() {
-        match job.imports.records.apply(&job.behalf, chunk.clone(), job.validate_only()).await {
+        let (fence, validate_only) = (job.next_fence(), job.validate_only());
+        match job.imports.records.apply(&job.behalf, chunk.clone(), fence, validate_only).await {
             Ok(answer) => outcomes.extend(answer),
             Err(fault) if !is_records_fault(&fault, job.tries()) || blamed == MAX_BLAMED => {
                 return Err(fault);
@@ -79,7 +80,7 @@ fn is_records_fault(fault: &CallFault, tries: u32) -> bool {
     match fault.kind {
         FaultKind::Poison => true,
         FaultKind::Unclear => tries >= TRIES,
-        FaultKind::Passing | FaultKind::Lasting => false,
+        FaultKind::Passing | FaultKind::Lasting | FaultKind::Stale => false,
     }
 }
 

@@ -1,0 +1,40 @@
+//! The highest fence that a call of an import has had: what comes with a lower
+//! one is late, and must not be carried out.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, Statement};
+use shared::caller::PracticeId;
+use uuid::Uuid;
+
+use crate::error::RecordError;
+
+/// Raises the fence of an import to `fence`, and holds it until the end of the
+/// transaction: calls of one import are carried out one after the other. `false`
+/// when it is higher already.
+pub(crate) async fn raise(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    import: Uuid,
+    fence: i64,
+    now: DateTime<Utc>,
+) -> Result<bool, RecordError> {
+    let sql = "INSERT INTO import_fence (practice_id, import_id, fence, raised_at)
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT (practice_id, import_id)
+        DO UPDATE SET fence = excluded.fence, raised_at = excluded.raised_at
+        WHERE import_fence.fence <= excluded.fence";
+    let values = [practice.as_str().into(), import.into(), fence.into(), now.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.execute_raw(statement).await?.rows_affected() == 1)
+}
+
+/// Removes the fences that were raised last before `before`, of all practices.
+pub(crate) async fn forget_before(
+    db: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+) -> Result<(), RecordError> {
+    let sql = "DELETE FROM import_fence WHERE raised_at < $1";
+    let engine = db.get_database_backend();
+    db.execute_raw(Statement::from_sql_and_values(engine, sql, [before.into()])).await?;
+    Ok(())
+}

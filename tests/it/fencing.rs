@@ -1,0 +1,228 @@
+//! Calls of an import that come late: from a worker that slept and was replaced,
+//! or out of a connection that was given up.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use prost::Message as _;
+use shared::{
+    pb::{
+        imports::{
+            BatchCommit, BatchHeader, CreateImportRequest, Import, ImportClient, ImportRecord,
+            ImportState, RecordStatus, RetryImportRequest, SealImportRequest, UploadBatchRequest,
+            WatchImportRequest, import_record::Record, upload_batch_request::Part,
+        },
+        internal::{ApplyChunkRequest, ApplyOutcome},
+        records::{
+            ClientFields, DisconnectProductRequest, ListClientsRequest, UpdateClientRequest,
+        },
+    },
+    testing::{TestDb, storage_tests},
+    wire::{ApplyRecord, BatchFrame},
+};
+use tonic::{Code, Status};
+
+use crate::support::{
+    caller::{Caller, request_id},
+    records::{assert_refused, client as get_client, company, create},
+    servers,
+};
+
+storage_tests! {
+    a_call_that_is_late_changes_nothing,
+    a_chunk_without_records_closes_the_way_for_those_before_it,
+    a_check_leaves_the_fence_where_it_was,
+    calls_at_once_land_in_the_order_of_their_fences,
+    a_late_chunk_does_not_come_to_a_record_that_was_corrected,
+}
+
+const IMPORT: &str = "imp_00000000000000000000000000000001";
+
+/// The imports service, acting for `import` of `manager`.
+async fn service(server: &servers::Running, import: &str) -> Caller {
+    Caller::owner(server.channel().await, "p1", "manager")
+        .connect()
+        .await
+        .with("x-concord-roles", "service")
+        .with("x-concord-import", import)
+}
+
+fn encoded(source_id: &str, reference: &str, name: &str) -> Vec<u8> {
+    let client = ImportClient {
+        source_id: source_id.into(),
+        client_reference: reference.into(),
+        client_type: "PRIVATE_LIMITED_COMPANY".into(),
+        registered_name: name.into(),
+        ..ImportClient::default()
+    };
+    ImportRecord { record: Some(Record::Client(client)) }.encode_to_vec()
+}
+
+fn client(source_id: &str) -> ApplyRecord {
+    let record = encoded(source_id, &format!("REF-{source_id}"), "Some Limited").into();
+    ApplyRecord { record, ..ApplyRecord::default() }
+}
+
+async fn send(caller: &Caller, request: ApplyChunkRequest) -> Result<Vec<ApplyOutcome>, Status> {
+    Ok(caller.ingest().apply_chunk(request).await?.into_inner().outcomes)
+}
+
+/// Applies one client, or nothing, with a fence.
+async fn apply(caller: &Caller, client: Option<&str>, fence: i64) -> Result<usize, Status> {
+    let records = client.map(self::client).into_iter().collect();
+    let request = ApplyChunkRequest { records, fence, ..ApplyChunkRequest::default() };
+    Ok(send(caller, request).await?.len())
+}
+
+fn assert_late<T: std::fmt::Debug>(outcome: Result<T, Status>) {
+    assert_refused(outcome, Code::Aborted, "STALE_WORKER");
+}
+
+/// The references of the clients, in the order in which they were created.
+async fn references(caller: &Caller) -> Vec<String> {
+    let owner = caller.clone().with("x-concord-roles", "owner");
+    let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+    let listed = owner.clients().list_clients(request).await.unwrap().into_inner();
+    listed.clients.into_iter().map(|client| client.client_reference).collect()
+}
+
+async fn a_call_that_is_late_changes_nothing(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, IMPORT).await;
+    apply(&manager, Some("C1"), 7).await.unwrap();
+    assert_late(apply(&manager, Some("C2"), 6).await);
+    assert_late(apply(&manager, Some("C1"), 6).await);
+    apply(&manager, Some("C3"), 7).await.unwrap();
+    apply(&manager, Some("C4"), 8).await.unwrap();
+    assert_eq!(references(&manager).await, ["REF-C1", "REF-C3", "REF-C4"]);
+    // Every import of every practice has a fence of its own.
+    let other = manager.clone().with("x-concord-import", "imp_00000000000000000000000000000002");
+    apply(&other, Some("C5"), 1).await.unwrap();
+    let elsewhere = manager.with("x-concord-practice", "p2").with("x-concord-roles", "owner");
+    let elsewhere = elsewhere.connect().await.with("x-concord-roles", "service");
+    apply(&elsewhere, Some("C6"), 1).await.unwrap();
+}
+
+async fn a_chunk_without_records_closes_the_way_for_those_before_it(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, IMPORT).await;
+    // Also when the product was disconnected: an import can always be ended.
+    let request = DisconnectProductRequest { product: "manager".into() };
+    let owner = manager.clone().with("x-concord-roles", "owner");
+    owner.connections().disconnect_product(request).await.unwrap();
+    assert_eq!(apply(&manager, None, 9).await.unwrap(), 0);
+    let owner = owner.connect().await;
+    assert_late(apply(&manager, Some("C1"), 8).await);
+    assert_late(apply(&manager, None, 8).await);
+    assert!(references(&owner).await.is_empty());
+}
+
+async fn a_check_leaves_the_fence_where_it_was(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, IMPORT).await;
+    let check = |fence| {
+        let records = vec![client("C1")];
+        send(&manager, ApplyChunkRequest { records, fence, validate_only: true })
+    };
+    assert_eq!(check(9).await.unwrap()[0].status(), RecordStatus::Imported);
+    apply(&manager, Some("C2"), 3).await.unwrap();
+    assert_eq!(check(3).await.unwrap()[0].status(), RecordStatus::Imported);
+    assert_late(check(2).await);
+    assert_eq!(references(&manager).await, ["REF-C2"]);
+}
+
+async fn calls_at_once_land_in_the_order_of_their_fences(db: TestDb) {
+    let mut workers = Vec::new();
+    let mut replicas = Vec::new();
+    for _ in 0..servers::replicas(&db) {
+        let server = servers::records(db.settings()).await;
+        workers.push(service(&server, IMPORT).await);
+        replicas.push(server);
+    }
+    // 7 and 40 have no divisor in common: every fence once, out of order.
+    let calls = (0..40_usize).map(|n| n * 7 % 40).map(|fence| {
+        let worker = workers[fence % workers.len()].clone();
+        tokio::spawn(async move {
+            let applied = apply(&worker, Some(&fence.to_string()), fence.try_into().unwrap()).await;
+            applied.map(|_| fence).map_err(|late| assert_late(Err::<(), _>(late)))
+        })
+    });
+    let mut landed = BTreeSet::new();
+    for call in calls.collect::<Vec<_>>() {
+        landed.extend(call.await.unwrap());
+    }
+    assert!(landed.contains(&39));
+    let fences = landed.iter().map(|fence| format!("REF-{fence}")).collect::<BTreeSet<_>>();
+    let created = references(&workers[0]).await;
+    assert_eq!(created.iter().cloned().collect::<BTreeSet<_>>(), fences, "what was answered");
+    if !db.is_postgres() {
+        // The ids of one process rise with time.
+        let rising = landed.iter().map(|fence| format!("REF-{fence}")).collect::<Vec<_>>();
+        assert_eq!(created, rising);
+    }
+}
+
+/// Uploads records as one batch, and seals the import; the import at its end.
+async fn import(caller: &Caller, id: &str, key: &str, records: &[Vec<u8>]) -> Import {
+    let (import_id, batch_key) = (id.to_owned(), key.to_owned());
+    let header = BatchHeader { import_id, batch_key, ..BatchHeader::default() };
+    let frame = BatchFrame { records: records.iter().cloned().map(Into::into).collect() };
+    let parts = [Part::Header(header), Part::Frame(frame), Part::Commit(BatchCommit::default())];
+    let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
+    caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
+    let request = SealImportRequest {
+        import_id: id.into(),
+        batch_count: 1,
+        record_count: i64::try_from(records.len()).unwrap(),
+        ..SealImportRequest::default()
+    };
+    caller.imports().seal_import(request).await.unwrap();
+    let request = WatchImportRequest { import_id: id.into() };
+    let mut stream = caller.imports().watch_import(request).await.unwrap().into_inner();
+    let (mut last, wait) = (None, Duration::from_mins(1));
+    while let Some(told) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap() {
+        last = told.import;
+    }
+    last.unwrap()
+}
+
+/// A chunk that was sent in the first round is held up until the record has
+/// failed, what it failed of is gone, and a correction waits for the second round.
+async fn a_late_chunk_does_not_come_to_a_record_that_was_corrected(db: TestDb) {
+    let records = servers::records(db.settings()).await;
+    let imports = servers::imports(db.beside("imports"), &records.url).await;
+    let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
+    let in_the_way = create(&manager, company("ACME", "In The Way Limited")).await;
+    let caller = Caller::owner(imports.channel().await, "p1", "manager");
+    let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
+    let id = created.into_inner().import.unwrap().id;
+    let ended = import(&caller, &id, "one", &[encoded("C1", "ACME", "Acme Limited")]).await;
+    assert_eq!(ended.state(), ImportState::CompletedWithFailures);
+
+    let fields = ClientFields { client_reference: "OTHER".into(), ..ClientFields::default() };
+    let update = UpdateClientRequest {
+        client: in_the_way.id,
+        fields: Some(fields),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["client_reference".into()] }),
+        etag: in_the_way.etag,
+        request_id: request_id(),
+        ..UpdateClientRequest::default()
+    };
+    manager.clients().update_client(update).await.unwrap();
+    let retry = RetryImportRequest { import_id: id.clone(), replacements: true };
+    caller.imports().retry_import(retry).await.unwrap();
+
+    let worker = service(&records, &id).await;
+    let record = encoded("C1", "ACME", "Acme Limited").into();
+    let chunk = vec![ApplyRecord { record, ..ApplyRecord::default() }];
+    // The first lease of an import is number 1; its second call is the one that
+    // ended the round.
+    for fence in [0, 1, 1 << 20] {
+        let records = chunk.clone();
+        assert_late(
+            send(&worker, ApplyChunkRequest { records, fence, validate_only: false }).await,
+        );
+    }
+    let ended = import(&caller, &id, "two", &[encoded("C1", "ACME", "Acme & Co Limited")]).await;
+    assert_eq!((ended.state(), ended.counters.unwrap().imported), (ImportState::Completed, 1));
+    assert_eq!(get_client(&manager, "ref:ACME").await.registered_name, "Acme & Co Limited");
+}

@@ -1,0 +1,288 @@
+//! A practice is worked in while it is imported: the same records come through
+//! both doors at once, and none comes in twice.
+
+use prost::Message as _;
+use shared::{
+    pb::{
+        imports::{
+            ContactClient, ImportClient, ImportContact, ImportRecord, RecordStatus,
+            import_record::Record,
+        },
+        internal::{ApplyChunkRequest, ApplyOutcome, ApplyParent},
+        records::{
+            CreateClientRequest, CreateContactRequest, LinkClientRequest, ListClientsRequest,
+            ListContactsRequest, NewPerson, create_contact_request::Who, list_contacts_request::Of,
+        },
+    },
+    testing::{TestDb, storage_tests},
+    wire::ApplyRecord,
+};
+use tonic::{Code, Status};
+
+use crate::support::{
+    caller::{Caller, request_id},
+    failure::{Failure, failure},
+    records::{company, director, new_person, reason},
+    servers::{self, Running},
+};
+
+storage_tests! {
+    a_client_that_is_saved_and_imported_at_once_is_there_once,
+    a_contact_that_is_saved_and_imported_at_once_is_there_once,
+}
+
+const IMPORT: &str = "imp_00000000000000000000000000000001";
+
+/// Records of a chunk.
+const RECORDS: usize = 24;
+
+/// Chunks, each beside as many calls as it has records.
+const ROUNDS: usize = 8;
+
+/// A replica for the products and, where there can be two, another one for the
+/// imports service.
+struct Doors {
+    _replicas: Vec<Running>,
+    manager: Caller,
+    books: Caller,
+    service: Caller,
+}
+
+impl Doors {
+    async fn open(db: &TestDb) -> Self {
+        let mut replicas = Vec::new();
+        for _ in 0..servers::replicas(db) {
+            replicas.push(servers::records(db.settings()).await);
+        }
+        let product = async |replica: &Running, product| {
+            Caller::owner(replica.channel().await, "p1", product).connect().await
+        };
+        let manager = product(&replicas[0], "manager").await;
+        let books = product(&replicas[0], "books").await;
+        let service = product(&replicas[replicas.len() - 1], "manager").await;
+        let service = service.with("x-concord-roles", "service").with("x-concord-import", IMPORT);
+        Self { _replicas: replicas, manager, books, service }
+    }
+
+    /// Applies records; an outcome for each.
+    async fn apply(&self, records: Vec<ApplyRecord>) -> Vec<ApplyOutcome> {
+        let apply = || {
+            let request = ApplyChunkRequest { records: records.clone(), ..Default::default() };
+            async move { self.service.ingest().apply_chunk(request).await }
+        };
+        insist(apply).await.unwrap().into_inner().outcomes
+    }
+
+    /// The references of all clients, sorted.
+    async fn references(&self) -> Vec<String> {
+        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+        let listed = self.manager.clients().list_clients(request).await.unwrap().into_inner();
+        let mut all: Vec<_> = listed.clients.into_iter().map(|c| c.client_reference).collect();
+        all.sort();
+        all
+    }
+}
+
+/// Makes a call again for as long as the service asks for it.
+async fn insist<T, F>(call: impl Fn() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    loop {
+        match call().await {
+            Err(status) if failure(&status) == Failure::Later => {}
+            answer => return answer,
+        }
+    }
+}
+
+fn encoded(record: Record, parents: Vec<ApplyParent>) -> ApplyRecord {
+    let record = ImportRecord { record: Some(record) }.encode_to_vec().into();
+    ApplyRecord { record, parents, ..ApplyRecord::default() }
+}
+
+fn incoming_client(id: &str) -> ApplyRecord {
+    let client = ImportClient {
+        source_id: format!("C{id}"),
+        client_reference: format!("R{id}"),
+        client_type: "PRIVATE_LIMITED_COMPANY".into(),
+        registered_name: format!("Case {id} Limited"),
+        ..ImportClient::default()
+    };
+    encoded(Record::Client(client), Vec::new())
+}
+
+/// How somebody saves a client that is also in the import.
+#[derive(Clone, Copy, Debug)]
+enum Saved {
+    /// By the same product, under the source id.
+    SameIdAndReference,
+    /// By the same product, under an id of its own.
+    SameReference,
+    /// By the same product, under the source id, with another reference.
+    SameId,
+    /// By another product.
+    ByAnother,
+}
+
+impl Saved {
+    const ALL: [Self; 4] =
+        [Self::SameIdAndReference, Self::SameReference, Self::SameId, Self::ByAnother];
+
+    fn request(self, id: &str) -> CreateClientRequest {
+        let (same_id, same_reference) = match self {
+            Self::SameIdAndReference => (true, true),
+            Self::SameReference | Self::ByAnother => (false, true),
+            Self::SameId => (true, false),
+        };
+        let reference = if same_reference { format!("R{id}") } else { format!("Q{id}") };
+        let external_id = if same_id { format!("C{id}") } else { String::new() };
+        let name = format!("Case {id} Limited");
+        CreateClientRequest { external_id, ..company(&reference, &name) }
+    }
+
+    /// What becomes of the imported record that comes second.
+    fn second(self) -> (RecordStatus, &'static [&'static str]) {
+        match self {
+            Self::SameIdAndReference | Self::SameId => (RecordStatus::Skipped, &[]),
+            Self::SameReference => (RecordStatus::Failed, &["DUPLICATE_REFERENCE"]),
+            Self::ByAnother => (RecordStatus::Linked, &[]),
+        }
+    }
+}
+
+fn told(outcome: &ApplyOutcome) -> (RecordStatus, Vec<&str>) {
+    let reasons = outcome.violations.iter().map(|violation| violation.reason.as_str());
+    (outcome.status(), reasons.collect())
+}
+
+async fn a_client_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) {
+    let doors = Doors::open(&db).await;
+    let (mut firsts, mut expected) = ([0, 0], Vec::new());
+    for round in 0..ROUNDS {
+        let ids: Vec<_> = (0..RECORDS).map(|n| format!("{round}-{n}")).collect();
+        // From the end, so that some are first and some are second.
+        let saves = (0..RECORDS).rev().map(|n| {
+            let how = Saved::ALL[n % 4];
+            let caller =
+                if matches!(how, Saved::ByAnother) { &doors.books } else { &doors.manager };
+            let (caller, request) = (caller.clone(), how.request(&ids[n]));
+            tokio::spawn(insist(move || {
+                let (caller, request) = (caller.clone(), request.clone());
+                async move { caller.clients().create_client(request).await }
+            }))
+        });
+        let mut saves: Vec<_> = saves.collect();
+        saves.reverse();
+        let outcomes = doors.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
+        for (n, (save, outcome)) in saves.into_iter().zip(&outcomes).enumerate() {
+            let (how, answer) = (Saved::ALL[n % 4], save.await.unwrap());
+            let first = usize::from(answer.is_ok());
+            firsts[first] += 1;
+            match answer {
+                Ok(_) => {
+                    let (status, reasons) = how.second();
+                    assert_eq!(told(outcome), (status, reasons.to_vec()), "{how:?}");
+                }
+                Err(refused) => {
+                    assert_eq!(refused.code(), Code::AlreadyExists, "{how:?} {refused:?}");
+                    assert!(reason(&refused).starts_with("DUPLICATE_"));
+                    assert_eq!(told(outcome), (RecordStatus::Imported, vec![]), "{how:?}");
+                }
+            }
+            let other = matches!(how, Saved::SameId) && first == 1;
+            expected.push(format!("{}{}", if other { 'Q' } else { 'R' }, ids[n]));
+        }
+    }
+    eprintln!("the import was first {} times, and second {}", firsts[0], firsts[1]);
+    expected.sort();
+    assert_eq!(doors.references().await, expected);
+}
+
+/// The day of birth of everybody in a round: of those who share one, the first
+/// hundred are compared.
+fn birth_date(round: usize) -> String {
+    format!("{}-01-31", 1980 + round)
+}
+
+fn person(round: usize, id: &str) -> NewPerson {
+    NewPerson { birth_date: birth_date(round), ..new_person("Ann", &format!("Case {id}")) }
+}
+
+fn incoming_contact(round: usize, id: &str, client: &str) -> ApplyRecord {
+    let client_source_id = format!("C{id}");
+    let parent = ApplyParent { source_id: client_source_id.clone(), record_id: client.into() };
+    let contact = ImportContact {
+        source_id: format!("P{id}"),
+        clients: vec![ContactClient { client_source_id, roles: vec!["DIRECTOR".into()] }],
+        forename: "Ann".into(),
+        surname: format!("Case {id}"),
+        birth_date: birth_date(round),
+        ..ImportContact::default()
+    };
+    encoded(Record::Contact(contact), vec![parent])
+}
+
+async fn a_contact_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) {
+    let doors = Doors::open(&db).await;
+    for round in 0..ROUNDS {
+        let ids: Vec<_> = (0..RECORDS).map(|n| format!("{round}-{n}")).collect();
+        let clients = doors.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
+        let clients: Vec<_> = clients.into_iter().map(|client| client.record_id).collect();
+        for client in clients.iter().skip(1).step_by(2) {
+            let (client, request_id) = (client.clone(), request_id());
+            let request = LinkClientRequest { client, request_id, ..LinkClientRequest::default() };
+            doors.books.clients().link_client(request).await.unwrap();
+        }
+        // By the same product under the source id, and by another one.
+        let saves = (0..RECORDS).rev().map(|n| {
+            let same = n % 2 == 0;
+            let caller = if same { doors.manager.clone() } else { doors.books.clone() };
+            let request = CreateContactRequest {
+                client: clients[n].clone(),
+                who: Some(Who::Person(person(round, &ids[n]))),
+                roles: vec![director()],
+                external_id: if same { format!("P{}", ids[n]) } else { String::new() },
+                request_id: request_id(),
+                ..CreateContactRequest::default()
+            };
+            tokio::spawn(insist(move || {
+                let (caller, request) = (caller.clone(), request.clone());
+                async move { caller.contacts().create_contact(request).await }
+            }))
+        });
+        let mut saves: Vec<_> = saves.collect();
+        saves.reverse();
+        let contacts =
+            ids.iter().zip(&clients).map(|(id, client)| incoming_contact(round, id, client));
+        let outcomes = doors.apply(contacts.collect()).await;
+        for (n, (save, outcome)) in saves.into_iter().zip(&outcomes).enumerate() {
+            let (status, save) = (outcome.status(), save.await.unwrap());
+            let places = match (n % 2 == 0, save) {
+                (true, Ok(_)) => {
+                    assert_eq!(status, RecordStatus::Skipped);
+                    1
+                }
+                (true, Err(refused)) => {
+                    assert_eq!(reason(&refused), "DUPLICATE_EXTERNAL_ID");
+                    assert_eq!(status, RecordStatus::Imported);
+                    1
+                }
+                // Whoever creates a person that is there already is told of it.
+                (false, Ok(created)) if status == RecordStatus::Imported => {
+                    assert!(!created.into_inner().possible_duplicates.is_empty());
+                    2
+                }
+                (false, created) => {
+                    let person = created.unwrap().into_inner().person.unwrap();
+                    assert_eq!((status, &person.id), (RecordStatus::Linked, &outcome.record_id));
+                    1
+                }
+            };
+            let of = Some(Of::Client(clients[n].clone()));
+            let request = ListContactsRequest { of, ..ListContactsRequest::default() };
+            let listed = doors.manager.contacts().list_contacts(request).await.unwrap();
+            assert_eq!(listed.into_inner().contacts.len(), places, "{}", ids[n]);
+        }
+    }
+}
