@@ -36,7 +36,7 @@ impl Interceptor for Headers {
     }
 }
 
-type Service = InterceptedService<Channel, Headers>;
+pub(crate) type Service = InterceptedService<Channel, Headers>;
 
 /// Who calls, over which connection.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Caller {
         self
     }
 
-    fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> Service {
         InterceptedService::new(self.channel.clone(), self.headers.clone())
     }
 

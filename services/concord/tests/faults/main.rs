@@ -1,5 +1,6 @@
 //! Faults that the services must survive, each made to a process or to its
-//! database: kills, a database that crashes, a subscriber that does not read.
+//! database: kills, a database that crashes, a subscriber that does not read,
+//! uploads that are made to do harm.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,11 +11,18 @@
 
 mod cluster;
 mod database;
+mod driver;
+mod harm;
 mod imports;
 mod kills;
+#[cfg(target_os = "linux")]
+mod memory;
+mod outage;
+mod points;
 #[path = "../support/process.rs"]
 mod process;
 mod replica;
+mod site;
 mod stalled;
 #[expect(dead_code, reason = "the vocabulary of tests/it, of which this is a part")]
 mod support;

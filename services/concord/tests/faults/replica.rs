@@ -4,7 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -83,6 +83,21 @@ impl Replica {
         // It may have ended already: its address was still taken.
         let _ = self.process.kill();
         self.process.wait().unwrap();
+    }
+
+    /// Stops it where it is, as a machine does that is put to sleep.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Starts it again at its address when it has ended.

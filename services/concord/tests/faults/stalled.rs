@@ -9,8 +9,6 @@
 
 #![cfg(target_os = "linux")]
 
-use std::fs;
-
 use prost::Message as _;
 use shared::{
     ids::new_uuid,
@@ -26,6 +24,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tonic::transport::Endpoint;
 
 use crate::{
+    memory::{forget_peak, peak},
     replica::Replica,
     support::{
         caller::Caller,
@@ -137,7 +136,7 @@ async fn import(replica: &Replica, records: usize) {
     for first in (0..records).step_by(CHUNK) {
         let rows = first..records.min(first + CHUNK);
         let records = rows.map(|_| client()).collect();
-        let request = ApplyChunkRequest { records, validate_only: false };
+        let request = ApplyChunkRequest { records, ..ApplyChunkRequest::default() };
         let outcomes = service.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes;
         assert!(outcomes.iter().all(|outcome| outcome.status() == RecordStatus::Imported));
     }
@@ -154,17 +153,4 @@ fn client() -> ApplyRecord {
     };
     let record = ImportRecord { record: Some(Record::Client(client)) }.encode_to_vec().into();
     ApplyRecord { record, ..ApplyRecord::default() }
-}
-
-/// The most memory that the process has held since its peak was forgotten.
-fn peak(replica: &Replica) -> i64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", replica.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kilobytes: i64 = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
-    kilobytes * 1_024
-}
-
-/// From now on the peak is what the process holds now.
-fn forget_peak(replica: &Replica) {
-    fs::write(format!("/proc/{}/clear_refs", replica.id()), "5").unwrap();
 }
