@@ -26,7 +26,8 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [(Self, &str); 6] = [
+    /// All of them, with their names.
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::Owner, "owner"),
         (Self::Admin, "admin"),
         (Self::Staff, "staff"),

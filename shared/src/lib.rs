@@ -2,7 +2,8 @@
 //!
 //! - Protocol: [`pb`] (generated), [`wire`] (messages that are handled without
 //!   decoding all of their parts), [`status`] (errors as gRPC statuses).
-//! - Who calls: [`access`] (which role may make which call), [`caller`]
+//! - Who calls: [`security`] (what an operator says), [`identity`] (how callers
+//!   prove who they are), [`access`] (which role may make which call), [`caller`]
 //!   (practice, product, account, user and roles of a call).
 //! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`].
 //! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
@@ -13,10 +14,12 @@ pub mod access;
 pub mod caller;
 pub mod clock;
 pub mod db;
+pub mod identity;
 pub mod ids;
 pub mod page;
 pub mod pb;
 pub mod rules;
+pub mod security;
 pub mod server;
 pub mod status;
 pub mod telemetry;

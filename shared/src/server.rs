@@ -16,7 +16,7 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
 
-use crate::{caller::Credentials, pb};
+use crate::{pb, security::ServerSecurity};
 pub use age::ConnectionAge;
 use age::{Aging, GRACE};
 use futures::TryStreamExt as _;
@@ -72,10 +72,11 @@ pub struct Services {
 pub async fn serve(
     listener: TcpListener,
     services: Services,
-    credentials: Credentials,
+    security: ServerSecurity,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let Services { routes, names, connection_age } = services;
+    let ServerSecurity { credentials, tls } = security;
     let health = HealthReporter::new();
     for name in &names {
         health.set_service_status(*name, ServingStatus::Serving).await;
@@ -98,6 +99,11 @@ pub async fn serve(
     if let Some(age) = connection_age {
         server = server.max_connection_age(age).max_connection_age_grace(GRACE);
     }
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    // Ends by itself when the server stops.
+    tokio::spawn(credentials.clone().keep_current(stop.clone()));
     let serving = server
         .layer(GateLayer::new(credentials))
         .layer(ShieldLayer)

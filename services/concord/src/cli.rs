@@ -1,7 +1,10 @@
 //! The command line: commands, options, and the variables that set them.
 
+mod credential;
 mod import;
 mod imports;
+mod keys;
+mod serve;
 mod watch;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -15,10 +18,14 @@ use shared::{
     telemetry::LogFormat,
 };
 
+pub(crate) use credential::CredentialOptions;
+use credential::named;
 pub(crate) use import::ImportOptions;
 pub(crate) use imports::{
     CommitOptions, FailuresOptions, ImportsCommand, ImportsOptions, ListOptions, OneImport,
 };
+pub(crate) use keys::{KeysOptions, TokenOptions};
+pub(crate) use serve::SecurityOptions;
 pub(crate) use watch::{Echo, Kind, Start, WatchOptions};
 
 /// Where the imports service is when nothing is said.
@@ -39,6 +46,10 @@ pub(crate) enum Command {
     Demo(DemoOptions),
     /// Run both services, or one of them
     Serve(ServeOptions),
+    /// Make keys, a secret, and certificates to begin with
+    Keys(KeysOptions),
+    /// Sign a token, for development or when nobody else issues them
+    Token(TokenOptions),
     /// Switch a product on for a practice
     Connect(ConnectOptions),
     /// Bring a practice's clients, contacts and addresses over from CSV files
@@ -127,6 +138,8 @@ pub(crate) struct ServeOptions {
     /// How the log is written; `CONCORD_LOG` says how much, such as info
     #[arg(long, env = "CONCORD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormatName,
+    #[command(flatten)]
+    pub(crate) security: SecurityOptions,
 }
 
 fn time_zone(name: &str) -> Result<Tz, &'static str> {
@@ -194,22 +207,36 @@ pub(crate) struct CallOptions {
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) credential: CredentialOptions,
 }
 
 impl CallOptions {
     /// The practice, which this command cannot do without.
-    pub(crate) fn practice(&self) -> anyhow::Result<&PracticeId> {
-        self.practice.as_ref().context("which practice? Say --practice ID, or set CONCORD_PRACTICE")
+    pub(crate) fn practice(&self) -> anyhow::Result<PracticeId> {
+        self.named_practice()?.context("which practice? Say --practice ID, or set CONCORD_PRACTICE")
+    }
+
+    /// The practice that the options or the token name, if they do.
+    pub(crate) fn named_practice(&self) -> anyhow::Result<Option<PracticeId>> {
+        let claims = self.credential.claims()?;
+        let claimed = claims.as_ref().map(|claims| claims.practice.as_str());
+        named(self.practice.as_ref(), claimed, "practice")
     }
 
     /// The product, which this command cannot do without.
-    pub(crate) fn product(&self) -> anyhow::Result<&Product> {
-        self.product.as_ref().context("as which product? Say --product NAME, such as manager")
+    pub(crate) fn product(&self) -> anyhow::Result<Product> {
+        let claims = self.credential.claims()?;
+        let claimed = claims.as_ref().map(|claims| claims.product.as_str());
+        named(self.product.as_ref(), claimed, "product")?
+            .context("as which product? Say --product NAME, such as manager")
     }
 
     /// What another command about imports needs to call in the same way.
     pub(crate) fn to_arguments(&self) -> String {
         let roles = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let ca = self.credential.ca.as_ref().map(|ca| ca.display().to_string());
+        let ca = ca.unwrap_or_default();
         let options = [
             ("--practice", self.practice.as_ref().map_or("", PracticeId::as_str), ""),
             ("--product", self.product.as_ref().map_or("", Product::as_str), ""),
@@ -217,6 +244,7 @@ impl CallOptions {
             ("--user", self.user.as_deref().unwrap_or_default(), ""),
             ("--roles", &roles, "owner"),
             ("--imports", &self.imports, IMPORTS),
+            ("--ca", &ca, ""),
         ];
         let said = options.iter().filter(|(_, value, usual)| value != usual);
         said.map(|(name, value, _)| format!("{name} {}", quoted(value)))

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::{
-    caller,
+    caller::{self, PracticeId},
+    identity::{
+        TOKEN_HEADER,
+        tokens::{ALL, Claims},
+    },
     pb::{
         imports::import_service_client::ImportServiceClient,
         records::{
@@ -36,18 +40,51 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The development identity that the options name.
+    /// The identity that the options name: their token, or that of development.
     pub(crate) fn of(options: &CallOptions) -> anyhow::Result<Self> {
-        let product = options.product()?.as_str();
+        match (options.credential.token.as_deref(), options.credential.claims()?) {
+            (Some(token), Some(claims)) => Self::of_token(options, token, &claims),
+            _ => Self::development(options),
+        }
+    }
+
+    /// A token, and what it leaves to each call.
+    fn of_token(options: &CallOptions, token: &str, claims: &Claims) -> anyhow::Result<Self> {
+        options.product()?;
+        let practice = options.named_practice()?;
+        let for_all = |claim: &str| claim == ALL;
+        let all_practices = for_all(&claims.practice);
+        let all_accounts = claims.account.as_deref().is_some_and(for_all);
+        let mut identity = Self::metadata([
+            (
+                caller::PRACTICE_HEADER,
+                practice.as_ref().map(PracticeId::as_str).filter(|_| all_practices),
+            ),
+            (caller::ACCOUNT_HEADER, Some(options.account.as_str()).filter(|_| all_accounts)),
+            (caller::USER_HEADER, options.user.as_deref().filter(|_| all_practices)),
+        ])?;
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {token}")
+            .parse()
+            .context("the token holds characters that no token has")?;
+        bearer.set_sensitive(true);
+        identity.metadata.push((TOKEN_HEADER, bearer));
+        Ok(identity)
+    }
+
+    fn development(options: &CallOptions) -> anyhow::Result<Self> {
+        let product = options.product()?;
         let roles = options.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let named = [
-            (caller::PRACTICE_HEADER, options.practice.as_ref().map(caller::PracticeId::as_str)),
-            (caller::PRODUCT_HEADER, Some(product)),
+        Self::metadata([
+            (caller::PRACTICE_HEADER, options.practice.as_ref().map(PracticeId::as_str)),
+            (caller::PRODUCT_HEADER, Some(product.as_str())),
             (caller::ACCOUNT_HEADER, Some(options.account.as_str())),
             (caller::USER_HEADER, options.user.as_deref()),
             (caller::ROLES_HEADER, Some(roles.as_str())),
-        ];
-        let mut metadata = Vec::with_capacity(named.len());
+        ])
+    }
+
+    fn metadata<const N: usize>(named: [(&'static str, Option<&str>); N]) -> anyhow::Result<Self> {
+        let mut metadata = Vec::with_capacity(N);
         for (name, value) in named {
             let Some(value) = value else { continue };
             let value = value.parse().with_context(|| {
@@ -80,22 +117,26 @@ pub(crate) struct Server {
 impl Server {
     /// Connects to the records service.
     pub(crate) async fn records(options: &CallOptions) -> anyhow::Result<Self> {
-        Self::connect("records", &options.records, Identity::of(options)?).await
+        Self::connect("records", &options.records, options).await
     }
 
     /// Connects to the imports service.
     pub(crate) async fn imports(options: &CallOptions) -> anyhow::Result<Self> {
-        Self::connect("imports", &options.imports, Identity::of(options)?).await
+        Self::connect("imports", &options.imports, options).await
     }
 
-    async fn connect(service: &str, url: &str, identity: Identity) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
+    async fn connect(service: &str, url: &str, options: &CallOptions) -> anyhow::Result<Self> {
+        let identity = Identity::of(options)?;
+        let mut endpoint = Endpoint::from_shared(url.to_owned())
             .with_context(|| format!("`{url}` is not the URL of a service"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE)
             .keep_alive_while_idle(true);
+        if endpoint.uri().scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(options.credential.tls().config()?)?;
+        }
         let channel = endpoint.connect().await.with_context(|| {
             format!("cannot reach the {service} service at {url}: does `concord serve` run?")
         })?;

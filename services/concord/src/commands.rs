@@ -5,9 +5,11 @@ mod demo;
 mod find;
 mod import;
 mod imports;
+mod keys;
 mod serve;
 mod show;
 mod subscriptions;
+mod token;
 mod trace;
 mod watch;
 
@@ -18,6 +20,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Demo(options) => demo::run(options).await,
         Command::Serve(options) => serve::run(options).await,
+        Command::Keys(options) => keys::run(&options),
+        Command::Token(options) => token::run(&options),
         Command::Connect(options) => connect::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Imports(options) => imports::run(options.command).await,

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use sea_orm::DbErr;
 use shared::{
-    caller::{Credentials, InsecureAddress},
     db::Database,
     pb::imports::import_service_server::ImportServiceServer,
+    security::{InsecureStart, ServerSecurity},
     server::{self, ServeError, Services},
 };
 use tokio::net::TcpListener;
@@ -21,12 +21,12 @@ use crate::{
 /// The service could not start, or broke.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It would be open to the network without a proof of identity.
+    /// It would not be safe.
     #[error(transparent)]
-    Insecure(#[from] InsecureAddress),
+    Insecure(#[from] InsecureStart),
     /// The URL of the records service is none.
     #[error("the URL of the records service: {0}")]
-    RecordsUrl(#[source] tonic::transport::Error),
+    RecordsUrl(#[from] tonic::transport::Error),
     /// The database cannot be reached, or not brought to the newest version.
     #[error("the database of the imports service: {0}")]
     Database(#[from] DbErr),
@@ -43,7 +43,7 @@ pub enum StartError {
 pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
-    credentials: Credentials,
+    security: ServerSecurity,
     imports: Imports,
     worker: Worker,
 }
@@ -52,16 +52,25 @@ impl Application {
     /// Connects to the database, brings its tables to the newest version, and
     /// binds the address. The records service need not be there yet.
     pub async fn build(config: ImportsConfig) -> Result<Self, StartError> {
-        let ImportsConfig { listen, database, records_url, clock, upload, worker } = config;
-        let credentials = Credentials::for_address(listen)?;
-        let records = RecordsClient::new(&records_url).map_err(StartError::RecordsUrl)?;
+        let ImportsConfig {
+            listen,
+            database,
+            records_url,
+            records_tls,
+            security,
+            clock,
+            upload,
+            worker,
+        } = config;
+        let records = RecordsClient::new(&records_url, &records_tls, &security)?;
+        let security = security.for_server(listen)?;
         let db = Database::connect(&database).await?;
         db.migrate::<Migrator>().await?;
         let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
         let imports = Imports::new(db, clock, records, upload);
         let worker = Worker::new(imports.clone(), worker);
-        Ok(Self { listener, address, credentials, imports, worker })
+        Ok(Self { listener, address, security, imports, worker })
     }
 
     /// Where the service listens.
@@ -73,7 +82,7 @@ impl Application {
     /// finishes the calls and the chunks under way, gives its imports back, so
     /// that another replica goes on at once, and closes the database.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
-        let Self { listener, address, credentials, imports, worker } = self;
+        let Self { listener, address, security, imports, worker } = self;
         tracing::info!(%address, "imports service listening");
         let mut services = Services::default();
         services.routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
@@ -87,7 +96,7 @@ impl Application {
                 imports.cancel();
             })
         };
-        let served = server::serve(listener, services, credentials, stop).await;
+        let served = server::serve(listener, services, security, stop).await;
         // Also when serving broke.
         imports.stop.cancel();
         stopping.abort();

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use shared::{clock::Clock, db::DatabaseSettings};
+use shared::{
+    clock::Clock,
+    db::DatabaseSettings,
+    security::{ClientTls, SecuritySettings},
+};
 
 /// Everything that the service needs to know.
 #[derive(Clone, Debug)]
@@ -13,6 +17,12 @@ pub struct ImportsConfig {
     pub database: DatabaseSettings,
     /// Where the records service is, such as `http://127.0.0.1:50051`.
     pub records_url: String,
+    /// How it checks the records service, and shows its own certificate, when that
+    /// URL begins with `https`.
+    pub records_tls: ClientTls,
+    /// How callers prove who they are, and how the connections are encrypted; and the
+    /// secret that the imports service proves itself with.
+    pub security: SecuritySettings,
     /// The time.
     pub clock: Clock,
     /// How long uploads may take.
@@ -29,8 +39,16 @@ impl ImportsConfig {
         records_url: impl Into<String>,
         clock: Clock,
     ) -> Self {
-        let (upload, worker) = (UploadSettings::default(), WorkerSettings::default());
-        Self { listen, database, records_url: records_url.into(), clock, upload, worker }
+        Self {
+            listen,
+            database,
+            records_url: records_url.into(),
+            records_tls: ClientTls::default(),
+            security: SecuritySettings::default(),
+            clock,
+            upload: UploadSettings::default(),
+            worker: WorkerSettings::default(),
+        }
     }
 }
 

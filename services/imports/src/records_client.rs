@@ -3,12 +3,13 @@
 //! A fault says whether to send the call again, whether some record of it is to
 //! blame, or whether it can only be reported.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use shared::{
     caller::{
         ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER, USER_HEADER,
     },
+    identity::{OnBehalf, ServiceSecret, TOKEN_HEADER},
     ids::{self, IdKind},
     pb::{
         imports::RecordStatus,
@@ -21,19 +22,23 @@ use shared::{
         },
     },
     rules::reason_code,
+    security::{ClientTls, InsecureStart, SecuritySettings},
     wire::ApplyRecord,
 };
 use tonic::{
     Code, Request, Status,
-    metadata::AsciiMetadataValue,
+    metadata::{AsciiMetadataValue, MetadataMap},
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
 
-use crate::domain::{
-    finding::Finding,
-    import::{Import, ImportKey},
-    words::{Kind, Status as RecordVerdict, kind_of, wire_kind},
+use crate::{
+    app::StartError,
+    domain::{
+        finding::Finding,
+        import::{Import, ImportKey},
+        words::{Kind, Status as RecordVerdict, kind_of, wire_kind},
+    },
 };
 
 /// How long to wait for a connection.
@@ -48,53 +53,25 @@ const MAX_ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
 /// Keys of one call of `ResolveLinks`.
 pub(crate) const MAX_KEYS: usize = 5_000;
 
-/// What a call is made for.
-#[derive(Clone, Debug)]
-pub(crate) struct OnBehalf {
-    practice: String,
-    product: String,
-    account: String,
-    user: String,
-    import: Option<String>,
+/// On whose behalf the calls for an import are made.
+pub(crate) fn behalf_of(import: &Import) -> OnBehalf {
+    let Import { key: ImportKey { practice, id }, product, account, created_by, .. } = import;
+    OnBehalf {
+        practice: practice.to_string(),
+        product: product.clone(),
+        account: account.clone(),
+        user: created_by.clone(),
+        import: Some(ids::text(IdKind::Import, *id)),
+    }
 }
 
-impl OnBehalf {
-    /// For an import, which may not be there yet.
-    pub(crate) fn of(practice: &str, product: &str, account: &str, user: &str) -> Self {
-        Self {
-            practice: practice.to_owned(),
-            product: product.to_owned(),
-            account: account.to_owned(),
-            user: user.to_owned(),
-            import: None,
-        }
-    }
-
-    /// For an import.
-    pub(crate) fn import(import: &Import) -> Self {
-        let Import { key: ImportKey { practice, id }, product, account, created_by, .. } = import;
-        let import = Some(ids::text(IdKind::Import, *id));
-        Self { import, ..Self::of(practice.as_str(), product, account, created_by) }
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        let fields = [
-            (PRACTICE_HEADER, self.practice.as_str()),
-            (PRODUCT_HEADER, self.product.as_str()),
-            (ACCOUNT_HEADER, self.account.as_str()),
-            (USER_HEADER, self.user.as_str()),
-            (ROLES_HEADER, "service"),
-            (IMPORT_HEADER, self.import.as_deref().unwrap_or_default()),
-        ];
-        for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
-            // All of them came in as metadata, so that they fit in there again.
-            if let Ok(value) = AsciiMetadataValue::try_from(value) {
-                request.metadata_mut().insert(name, value);
-            }
-        }
-        request
-    }
+/// How the records service is told who calls.
+#[derive(Clone, Debug)]
+enum Proof {
+    /// By headers: it believes callers on this machine.
+    Headers,
+    /// By tokens that are signed with the secret of both services.
+    Secret(ServiceSecret),
 }
 
 /// Why a call was not answered.
@@ -164,18 +141,41 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct RecordsClient {
     channel: Channel,
+    proof: Proof,
 }
 
 impl RecordsClient {
-    /// A client of the service at `url`.
-    pub(crate) fn new(url: &str) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(url.to_owned())?
+    /// A client of the service at `url`. It proves itself by the secret when tokens
+    /// are checked.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none, or the calls would not be safe.
+    pub(crate) fn new(
+        url: &str,
+        tls: &ClientTls,
+        security: &SecuritySettings,
+    ) -> Result<Self, StartError> {
+        let proof = match (&security.tokens, &security.service_secret) {
+            (None, _) => Proof::Headers,
+            (Some(_), Some(secret)) => Proof::Secret(secret.clone()),
+            (Some(_), None) => return Err(InsecureStart::NoServiceSecret.into()),
+        };
+        let mut endpoint = Endpoint::from_shared(url.to_owned())?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE)
             .http2_adaptive_window(true);
-        Ok(Self { channel: endpoint.connect_lazy() })
+        if endpoint.uri().scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(tls.config()?)?;
+        } else if matches!(proof, Proof::Secret(_))
+            && !security.behind_proxy
+            && !is_local(&endpoint)
+        {
+            return Err(InsecureStart::PlainRecords(url.to_owned()).into());
+        }
+        Ok(Self { channel: endpoint.connect_lazy(), proof })
     }
 
     /// The products that are connected to the practice.
@@ -184,7 +184,7 @@ impl RecordsClient {
         behalf: &OnBehalf,
     ) -> Result<Vec<String>, CallFault> {
         let mut client = ConnectionServiceClient::new(self.channel.clone());
-        let request = behalf.request(ListConnectionsRequest {});
+        let request = self.request(behalf, ListConnectionsRequest {});
         let answer = client.list_connections(request).await?.into_inner();
         Ok(answer.connections.into_iter().map(|connection| connection.product).collect())
     }
@@ -203,7 +203,7 @@ impl RecordsClient {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let request = behalf.request(ResolveLinksRequest { keys });
+        let request = self.request(behalf, ResolveLinksRequest { keys });
         let answer = self.ingest().resolve_links(request).await?.into_inner();
         let mut links = HashMap::new();
         for link in answer.links {
@@ -224,7 +224,7 @@ impl RecordsClient {
         validate_only: bool,
     ) -> Result<Vec<Outcome>, CallFault> {
         let sent = records.len();
-        let request = behalf.request(ApplyChunkRequest { records, validate_only, fence });
+        let request = self.request(behalf, ApplyChunkRequest { records, validate_only, fence });
         let answer = self.ingest().apply_chunk(request).await?.into_inner();
         if answer.outcomes.len() != sent {
             return Err(CallFault::malformed("another number of outcomes than of records"));
@@ -241,6 +241,34 @@ impl RecordsClient {
     fn ingest(&self) -> IngestServiceClient<Channel> {
         IngestServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
+}
+
+fn put_headers(metadata: &mut MetadataMap, behalf: &OnBehalf) {
+    let OnBehalf { practice, product, account, user, import } = behalf;
+    let fields = [
+        (PRACTICE_HEADER, practice.as_str()),
+        (PRODUCT_HEADER, product),
+        (ACCOUNT_HEADER, account),
+        (USER_HEADER, user),
+        (ROLES_HEADER, "service"),
+        (IMPORT_HEADER, import.as_deref().unwrap_or_default()),
+    ];
+    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
+        put(metadata, name, value);
+    }
+}
+
+/// All values came in as metadata, or are made of such: they fit in there again.
+fn put(metadata: &mut MetadataMap, name: &'static str, value: &str) {
+    if let Ok(value) = AsciiMetadataValue::try_from(value) {
+        metadata.insert(name, value);
+    }
+}
+
+/// Whether the service is on this machine, as far as its address says.
+fn is_local(endpoint: &Endpoint) -> bool {
+    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn outcome(wire: ApplyOutcome) -> Result<Outcome, CallFault> {

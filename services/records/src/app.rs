@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, time::Duration};
 
 use shared::{
-    caller::{Credentials, InsecureAddress},
     db::Database,
     pb::{
         internal::ingest_service_server::IngestServiceServer,
@@ -16,6 +15,7 @@ use shared::{
             support_service_server::SupportServiceServer,
         },
     },
+    security::{InsecureStart, ServerSecurity},
     server::{self, ServeError, Services},
 };
 use tokio::net::TcpListener;
@@ -48,9 +48,9 @@ const SERVICES: [&str; 7] = [
 /// A service that could not start, or broke.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is open to the network, and there are no keys.
+    /// It would not be safe.
     #[error(transparent)]
-    Insecure(#[from] InsecureAddress),
+    Insecure(#[from] InsecureStart),
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
@@ -67,7 +67,7 @@ pub enum StartError {
 pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
-    credentials: Credentials,
+    security: ServerSecurity,
     records: Records,
     connection_age: Duration,
     /// Stops the feed when the replica stops.
@@ -82,9 +82,16 @@ impl Application {
     ///
     /// When one of these cannot be done; the error says which.
     pub async fn build(config: RecordsConfig) -> Result<Self, StartError> {
-        let RecordsConfig { listen, database, clock, purge_after, feed_retention, connection_age } =
-            config;
-        let credentials = Credentials::for_address(listen)?;
+        let RecordsConfig {
+            listen,
+            database,
+            clock,
+            security,
+            purge_after,
+            feed_retention,
+            connection_age,
+        } = config;
+        let security = security.for_server(listen)?;
         let db = Database::connect(&database).await?;
         db.migrate::<Migrator>().await?;
         let listener = server::bind(listen).await?;
@@ -92,7 +99,7 @@ impl Application {
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
         let records = Records { db, clock, feed, purge_after, feed_retention };
-        Ok(Self { listener, address, credentials, records, connection_age, feed_stop })
+        Ok(Self { listener, address, security, records, connection_age, feed_stop })
     }
 
     /// Where it listens.
@@ -107,7 +114,7 @@ impl Application {
     ///
     /// When the server breaks.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
-        let Self { listener, credentials, records, connection_age, feed_stop, .. } = self;
+        let Self { listener, security, records, connection_age, feed_stop, .. } = self;
         let sequencer = tokio::spawn(sequencer::run(records.feed.clone()));
         let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
         let jobs = tokio::spawn(jobs::run(records.clone()));
@@ -120,7 +127,7 @@ impl Application {
             std::future::pending::<()>().await;
         };
         let served = tokio::select! {
-            served = server::serve(listener, services, credentials, stop.clone()) => served,
+            served = server::serve(listener, services, security, stop.clone()) => served,
             () = streams => Ok(()),
         };
         drop(drop_guard);

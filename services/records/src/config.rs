@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chrono::TimeDelta;
-use shared::{clock::Clock, db::DatabaseSettings};
+use shared::{clock::Clock, db::DatabaseSettings, security::SecuritySettings};
 
 /// The settings of one replica.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct RecordsConfig {
     pub database: DatabaseSettings,
     /// The time, and the time zone of the practices.
     pub clock: Clock,
+    /// How callers prove who they are, and how the connections are encrypted.
+    pub security: SecuritySettings,
     /// How long an orphaned record waits for its removal.
     pub purge_after: TimeDelta,
     /// How long the feeds keep a change.
@@ -39,6 +41,7 @@ impl RecordsConfig {
             listen,
             database,
             clock,
+            security: SecuritySettings::default(),
             purge_after: PURGE_AFTER,
             feed_retention: FEED_RETENTION,
             connection_age: CONNECTION_AGE,

@@ -11,10 +11,7 @@ use http::HeaderMap;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use crate::{
-    access::rpc_of_path,
-    caller::{Credentials, authenticate},
-};
+use crate::{access::rpc_of_path, identity::Credentials};
 
 /// Puts a [`Gate`] around a service.
 #[derive(Clone, Debug)]
@@ -63,17 +60,18 @@ where
             return Box::pin(self.inner.call(request));
         };
         let started = Instant::now();
-        let practice = match authenticate(&self.credentials, request.headers(), rpc) {
-            Ok(identity) => {
-                let practice = identity.practice.clone();
-                request.extensions_mut().insert(identity);
-                practice
-            }
-            Err(refusal) => {
-                tracing::info!(?rpc, reason = ?refusal.reason(), "call refused");
-                return Box::pin(std::future::ready(Ok(Status::from(refusal).into_http())));
-            }
-        };
+        let practice =
+            match self.credentials.authenticate(request.headers(), request.extensions(), rpc) {
+                Ok(identity) => {
+                    let practice = identity.practice.clone();
+                    request.extensions_mut().insert(identity);
+                    practice
+                }
+                Err(refusal) => {
+                    tracing::info!(?rpc, reason = ?refusal.reason(), "call refused");
+                    return Box::pin(std::future::ready(Ok(Status::from(refusal).into_http())));
+                }
+            };
         let call = self.inner.call(request);
         Box::pin(async move {
             let response = call.await?;

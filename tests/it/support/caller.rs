@@ -1,14 +1,19 @@
 //! Callers: a connection with an identity.
 
-use shared::pb::{
-    imports::import_service_client::ImportServiceClient,
-    internal::ingest_service_client::IngestServiceClient,
-    records::{
-        ConnectProductRequest, change_service_client::ChangeServiceClient,
-        client_service_client::ClientServiceClient,
-        connection_service_client::ConnectionServiceClient,
-        contact_service_client::ContactServiceClient, history_service_client::HistoryServiceClient,
-        person_service_client::PersonServiceClient, support_service_client::SupportServiceClient,
+use shared::{
+    identity::tokens,
+    pb::{
+        imports::import_service_client::ImportServiceClient,
+        internal::ingest_service_client::IngestServiceClient,
+        records::{
+            ConnectProductRequest, change_service_client::ChangeServiceClient,
+            client_service_client::ClientServiceClient,
+            connection_service_client::ConnectionServiceClient,
+            contact_service_client::ContactServiceClient,
+            history_service_client::HistoryServiceClient,
+            person_service_client::PersonServiceClient,
+            support_service_client::SupportServiceClient,
+        },
     },
 };
 use tonic::{
@@ -36,6 +41,7 @@ impl Interceptor for Headers {
     }
 }
 
+/// What the generated clients send through.
 pub(crate) type Service = InterceptedService<Channel, Headers>;
 
 /// Who calls, over which connection.
@@ -55,6 +61,12 @@ impl Caller {
             .with("x-concord-roles", "owner")
     }
 
+    /// Whoever holds a token.
+    pub(crate) fn bearer(channel: Channel, token: &str) -> Self {
+        let headers = Headers(Vec::new());
+        Self { channel, headers }.with("authorization", &format!("Bearer {token}"))
+    }
+
     /// The same with another header.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.0.retain(|(other, _)| *other != name);
@@ -70,12 +82,23 @@ impl Caller {
 
     /// Connects the caller's product to the practice.
     pub(crate) async fn connect(self) -> Self {
-        let product = self.headers.0.iter().find(|(name, _)| *name == "x-concord-product");
-        let product = product.unwrap().1.to_str().unwrap().to_owned();
+        let product = self.product();
         self.connections().connect_product(ConnectProductRequest { product }).await.unwrap();
         self
     }
 
+    /// The product that the headers, or the token in them, are for.
+    fn product(&self) -> String {
+        let header = |wanted| {
+            let header = self.headers.0.iter().find(|(name, _)| *name == wanted);
+            header.map(|(_, value)| value.to_str().unwrap())
+        };
+        let claimed = || tokens::read(header("authorization")?.strip_prefix("Bearer ")?);
+        let named = header("x-concord-product").map(str::to_owned);
+        named.or_else(|| Some(claimed()?.product)).unwrap()
+    }
+
+    /// What the generated clients send through.
     pub(crate) fn service(&self) -> Service {
         InterceptedService::new(self.channel.clone(), self.headers.clone())
     }

@@ -14,9 +14,11 @@ use crate::{
 
 pub(super) async fn run(options: ConnectOptions) -> anyhow::Result<u8> {
     let ConnectOptions { connected, mut call } = options;
-    // A product may connect itself: someone must be the first.
-    call.product.get_or_insert_with(|| connected.clone());
-    let practice = call.practice()?.clone();
+    if call.credential.token.is_none() {
+        // A product may connect itself: someone must be the first.
+        call.product.get_or_insert_with(|| connected.clone());
+    }
+    let practice = call.practice()?;
     let connection = connect(&call, connected.as_str()).await?;
     let when = connection.connect_time.as_ref().map(time).unwrap_or_default();
     if call.json {

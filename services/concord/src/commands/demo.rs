@@ -24,7 +24,7 @@ use shared::{
 use super::{connect::connect, import::import};
 use crate::{
     DONE,
-    cli::{CallOptions, DemoOptions, ImportOptions},
+    cli::{CallOptions, CredentialOptions, DemoOptions, ImportOptions},
     client::Server,
     failures, output,
     pair::{self, Running},
@@ -144,6 +144,7 @@ fn caller(product: &str, site: &Site) -> anyhow::Result<CallOptions> {
         records: pair::url(site.records),
         imports: pair::url(site.imports),
         json: false,
+        credential: CredentialOptions::default(),
     })
 }
 

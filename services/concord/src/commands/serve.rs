@@ -1,7 +1,7 @@
 //! `concord serve`: runs both services, or one of them, until it is asked to
 //! end.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, net::SocketAddr, path::Path};
 
 use anyhow::Context as _;
 use imports::ImportsConfig;
@@ -43,22 +43,41 @@ pub(super) async fn run(options: ServeOptions) -> anyhow::Result<u8> {
 
 async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
     let clock = Clock::system(options.time_zone);
+    let security = options.security.settings(options.service.is_none())?;
     let mut services = Vec::new();
     if options.service != Some(ServiceName::Imports) {
         let database = database(options.records_db.as_deref(), &options.data_dir, "records.db")?;
-        let config = RecordsConfig::new(options.records_listen, database, clock.clone());
+        let config = RecordsConfig {
+            security: security.clone(),
+            ..RecordsConfig::new(options.records_listen, database, clock.clone())
+        };
         services.push(pair::start_records(config).await?);
     }
     if options.service != Some(ServiceName::Records) {
         let database = database(options.imports_db.as_deref(), &options.data_dir, "imports.db")?;
-        let listening = services.first().map(Running::url);
-        let records_url = options.records.clone().or(listening);
-        let records_url =
-            records_url.unwrap_or_else(|| format!("http://{}", options.records_listen));
-        let config = ImportsConfig::new(options.imports_listen, database, records_url, clock);
+        let beside = services.first().map_or(options.records_listen, Running::address);
+        let scheme = if security.tls.is_some() { "https" } else { "http" };
+        let records_url = options.records.clone().unwrap_or_else(|| url(scheme, beside));
+        let config = ImportsConfig {
+            security,
+            records_tls: options.security.records_tls(),
+            ..ImportsConfig::new(options.imports_listen, database, records_url, clock)
+        };
         services.push(pair::start_imports(config).await?);
     }
     Ok(services)
+}
+
+/// Where a service on this machine is reached that listens on the address. A
+/// certificate is for a name rather than for an address.
+fn url(scheme: &str, listen: SocketAddr) -> String {
+    match (scheme, listen.ip()) {
+        ("https", ip) if ip.is_loopback() || ip.is_unspecified() => {
+            format!("https://localhost:{}", listen.port())
+        }
+        (_, ip) if ip.is_unspecified() => format!("{scheme}://127.0.0.1:{}", listen.port()),
+        _ => format!("{scheme}://{listen}"),
+    }
 }
 
 /// The database that was named, or a file in the data folder.

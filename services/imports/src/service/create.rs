@@ -1,6 +1,6 @@
 //! `CreateImport`.
 
-use shared::{caller::Caller, ids};
+use shared::{caller::Caller, identity::OnBehalf, ids};
 
 use super::Imports;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         words::{Phase, State},
     },
     error::{ImportError, not_connected, records_unavailable, too_many_open},
-    records_client::{CallFault, FaultKind, OnBehalf},
+    records_client::{CallFault, FaultKind},
     store,
 };
 
@@ -77,7 +77,13 @@ impl Imports {
 
     async fn check_connected(&self, caller: &Caller) -> Result<(), ImportError> {
         let Caller { practice, product, account, user, .. } = caller;
-        let behalf = OnBehalf::of(practice.as_str(), product.as_str(), account.as_str(), user);
+        let behalf = OnBehalf {
+            practice: practice.to_string(),
+            product: product.to_string(),
+            account: account.to_string(),
+            user: user.clone(),
+            import: None,
+        };
         let connected =
             self.records.connected_products(&behalf).await.map_err(|fault| refused(&fault))?;
         if connected.iter().any(|name| name == product.as_str()) {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use shared::identity::OnBehalf;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
         words::{Kind, Phase, State, Status},
     },
     error::ImportError,
-    records_client::OnBehalf,
+    records_client::behalf_of,
     service::Imports,
     store::{self, edits::Edits, lease::Lease},
 };
@@ -73,7 +74,7 @@ impl Job {
         Self {
             imports: worker.imports.clone(),
             settings: worker.settings,
-            behalf: OnBehalf::import(&lease.import),
+            behalf: behalf_of(&lease.import),
             phase: lease.import.phase,
             position: lease.import.position.clone(),
             trouble: Trouble::default(),

@@ -2,7 +2,8 @@
 
 use shared::{
     access::{self, Rpc},
-    caller::{Listener, PracticeId, check_roles},
+    caller::{Listener, PracticeId},
+    identity::check_roles,
     page::page_size,
     pb::records::{
         AcknowledgeRequest, AcknowledgeResponse, DeleteSubscriptionRequest,

@@ -1,0 +1,87 @@
+//! Identity by headers that anyone can write: for the developer's own machine.
+
+use http::HeaderMap;
+
+use super::{
+    headers::{import, parsed, text, user},
+    unauthenticated,
+};
+use crate::{
+    access::Role,
+    caller::{ACCOUNT_HEADER, Account, Identity, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
+    status::Refusal,
+};
+
+/// Headers that a proxy adds: a request that has one did not come from this
+/// machine, and development identity is not for it.
+const FORWARDED_HEADERS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// Who the headers say that calls.
+pub(super) fn identity(headers: &HeaderMap) -> Result<Identity, Refusal> {
+    if let Some(header) = FORWARDED_HEADERS.into_iter().find(|name| headers.contains_key(*name)) {
+        return Err(unauthenticated(format!(
+            "development identity is for callers on this machine, and the header {header} says otherwise"
+        )));
+    }
+    let roles = text(headers, ROLES_HEADER)?.unwrap_or("staff");
+    let roles = roles.split(',').map(|role| role.trim().parse::<Role>());
+    Ok(Identity {
+        practice: parsed(headers, PRACTICE_HEADER)?,
+        product: parsed(headers, PRODUCT_HEADER)?
+            .ok_or_else(|| unauthenticated(format!("the metadata {PRODUCT_HEADER} is missing")))?,
+        account: parsed(headers, ACCOUNT_HEADER)?.unwrap_or_else(Account::main),
+        user: user(headers)?,
+        roles: roles
+            .collect::<Result<_, _>>()
+            .map_err(|error| unauthenticated(format!("{ROLES_HEADER}: {error}")))?,
+        import: import(headers)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        access::Rpc, caller::DEFAULT_ACCOUNT, identity::Credentials, pb::records::ErrorReason,
+    };
+
+    fn check(pairs: &[(&'static str, &str)], rpc: Rpc) -> Result<Identity, ErrorReason> {
+        let headers: HeaderMap = pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let identity =
+            Credentials::Development.authenticate(&headers, &http::Extensions::new(), rpc);
+        identity.map_err(|refusal| refusal.reason())
+    }
+
+    const STAFF: [(&str, &str); 2] = [(PRACTICE_HEADER, "p1"), (PRODUCT_HEADER, "books")];
+
+    #[test]
+    fn headers_name_the_caller() {
+        let identity = check(&STAFF, Rpc::ClientGetClient).unwrap();
+        assert_eq!(identity.practice.unwrap().as_str(), "p1");
+        assert_eq!(identity.account.as_str(), DEFAULT_ACCOUNT);
+        assert_eq!(identity.roles, [Role::Staff]);
+    }
+
+    #[test]
+    fn a_role_that_is_not_in_the_table_is_refused() {
+        assert_eq!(check(&STAFF, Rpc::ImportSealImport).unwrap_err(), ErrorReason::RoleNotAllowed);
+    }
+
+    #[test]
+    fn a_call_about_records_needs_a_practice_and_a_feed_does_not() {
+        let product = [STAFF[1]];
+        let refused = check(&product, Rpc::ClientGetClient).unwrap_err();
+        assert_eq!(refused, ErrorReason::PracticeRequired);
+        assert!(check(&product, Rpc::ChangeSubscribe).unwrap().practice.is_none());
+    }
+
+    #[test]
+    fn a_forwarded_call_has_no_development_identity() {
+        let forwarded = [STAFF[0], STAFF[1], ("x-forwarded-for", "10.0.0.1")];
+        let refused = check(&forwarded, Rpc::ClientGetClient).unwrap_err();
+        assert_eq!(refused, ErrorReason::Unauthenticated);
+    }
+}

@@ -1,0 +1,123 @@
+//! Services that check tokens and encrypt, and callers that hold what they need.
+
+use std::{fs, path::PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    PKCS_ED25519, SanType,
+};
+use shared::{
+    identity::{
+        ServiceSecret,
+        tokens::{AUDIENCE, Claims, sign},
+    },
+    security::{ClientTls, SecuritySettings, TlsFiles, TokenOptions},
+};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use super::caller::Caller;
+
+const ISSUER: &str = "https://login.example";
+
+/// Who issues tokens and certificates.
+pub(crate) struct Issuer {
+    folder: TempDir,
+    key: String,
+    secret: ServiceSecret,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Issuer {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        fs::write(folder.path().join("keys.pem"), pair.public_key_pem()).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+        let secret = ServiceSecret::random().unwrap();
+        Self { folder, key: pair.serialize_pem(), secret, authority }
+    }
+
+    /// Settings of a service that checks tokens, without encryption.
+    pub(crate) fn tokens(&self) -> SecuritySettings {
+        SecuritySettings {
+            tokens: Some(TokenOptions::new(self.file("keys.pem"), ISSUER)),
+            service_secret: Some(self.secret.clone()),
+            ..SecuritySettings::default()
+        }
+    }
+
+    /// The same with encryption, and with certificates of clients if they are wanted.
+    pub(crate) fn tls(&self, client_certificates: bool) -> SecuritySettings {
+        let (certificate, key) =
+            self.certificate("server", "localhost", "urn:concord:service:imports");
+        let client_authority = client_certificates.then(|| self.file("ca.pem"));
+        let tls = Some(TlsFiles { certificate, key, client_authority });
+        SecuritySettings { tls, ..self.tokens() }
+    }
+
+    /// What a client of ours needs to know; with a certificate that holds the name.
+    pub(crate) fn client_tls(&self, name: Option<&str>) -> ClientTls {
+        let certificate = name.map(|name| self.certificate("client", "client.example", name));
+        ClientTls { authority: Some(self.file("ca.pem")), certificate }
+    }
+
+    fn certificate(&self, file: &str, host: &str, name: &str) -> (PathBuf, PathBuf) {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.subject_alt_names.push(SanType::URI(name.try_into().unwrap()));
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let pair = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&pair, &self.authority).unwrap();
+        let files = (self.file(&format!("{file}.pem")), self.file(&format!("{file}-key.pem")));
+        fs::write(&files.0, certificate.pem()).unwrap();
+        fs::write(&files.1, pair.serialize_pem()).unwrap();
+        files
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What the token of an owner says.
+    pub(crate) fn owner(practice: &str, product: &str) -> Claims {
+        let now = u64::try_from(shared::clock::Clock::system(chrono_tz::UTC).now().timestamp());
+        let now = now.unwrap();
+        Claims {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.into(),
+            iat: now,
+            exp: now + 600,
+            sub: "olivia".to_owned(),
+            practice: practice.to_owned(),
+            product: product.to_owned(),
+            account: None,
+            roles: vec!["owner".to_owned()],
+            import: None,
+        }
+    }
+
+    /// Who holds such a token.
+    pub(crate) fn caller(&self, channel: &Channel, claims: &Claims) -> Caller {
+        let token = sign(claims, self.key.as_bytes()).unwrap();
+        Caller::bearer(channel.clone(), &token)
+    }
+
+    /// The imports service itself.
+    pub(crate) fn service(&self, channel: &Channel, behalf: &shared::identity::OnBehalf) -> Caller {
+        let token = behalf.token(&self.secret).unwrap();
+        Caller::bearer(channel.clone(), &token)
+    }
+}
+
+/// A connection to a service that encrypts, by the name in its certificate.
+pub(crate) async fn channel(
+    url: &str,
+    tls: &ClientTls,
+) -> Result<Channel, tonic::transport::Error> {
+    let url = url.replace("http://127.0.0.1", "https://localhost");
+    Channel::from_shared(url).unwrap().tls_config(tls.config().unwrap())?.connect().await
+}

@@ -1,0 +1,176 @@
+//! Who may make which call: every RPC, with every role, and with credentials that
+//! are not good enough.
+
+use bytes::Bytes;
+use shared::{
+    access::{ALL, Role, Rpc, Scope, rule},
+    identity::{OnBehalf, tokens::Claims},
+    testing::{TestDb, storage_tests},
+};
+use tonic::{Code, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    caller::Caller,
+    raw,
+    secure::Issuer,
+    servers::{self, Running},
+};
+
+storage_tests! {
+    every_call_is_for_the_roles_of_the_table,
+    no_call_is_answered_without_a_good_token,
+    a_product_that_is_not_connected_is_told_so,
+    the_imports_service_calls_as_itself,
+}
+
+const ROLES: [Role; 6] =
+    [Role::Owner, Role::Admin, Role::Staff, Role::Support, Role::Auditor, Role::Service];
+
+/// Both services, checking tokens.
+struct Site {
+    issuer: Issuer,
+    records: Running,
+    imports: Running,
+    channels: [Channel; 2],
+}
+
+impl Site {
+    async fn start(db: &TestDb) -> Self {
+        let issuer = Issuer::new();
+        let security = issuer.tokens();
+        let set = |config: &mut records::RecordsConfig| config.security = security.clone();
+        let records = servers::records_with(db.settings(), set).await;
+        let set = |config: &mut imports::ImportsConfig| config.security = security.clone();
+        let imports = servers::imports_with(db.beside("imports"), &records.url, set).await;
+        let channels = [records.channel().await, imports.channel().await];
+        Self { issuer, records, imports, channels }
+    }
+
+    fn channel(&self, path: &str) -> &Channel {
+        &self.channels[usize::from(path.starts_with("/concord.imports."))]
+    }
+
+    /// The holder of a token that has everything else, calling with nothing.
+    async fn call(&self, path: &'static str, claims: &Claims) -> Result<(), Status> {
+        let caller = self.issuer.caller(self.channel(path), claims);
+        empty(caller.with("x-concord-reason", "ticket 4711"), path).await
+    }
+
+    async fn connect(&self, product: &str) {
+        self.issuer.caller(&self.channels[0], &Issuer::owner("p1", product)).connect().await;
+    }
+
+    async fn stop(self) {
+        self.imports.stop().await;
+        self.records.stop().await;
+    }
+}
+
+/// Sends an empty message. The answer is of no interest, only what refuses it.
+async fn empty(caller: Caller, path: &'static str) -> Result<(), Status> {
+    raw::call(&caller, path, Bytes::new()).await.map(drop)
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+fn in_role(role: Role) -> Claims {
+    Claims { roles: vec![role.to_string()], ..Issuer::owner("p1", "manager") }
+}
+
+async fn every_call_is_for_the_roles_of_the_table(db: TestDb) {
+    let site = Site::start(&db).await;
+    site.connect("manager").await;
+    for (rpc, path) in ALL {
+        // No token of an issuer has the role of the imports service.
+        for role in ROLES.into_iter().filter(|role| *role != Role::Service) {
+            let outcome = site.call(path, &in_role(role)).await;
+            let refused =
+                outcome.as_ref().is_err_and(|status| reason(status) == "ROLE_NOT_ALLOWED");
+            assert_eq!(refused, !rule(*rpc).roles.contains(&role), "{path} as {role}: {outcome:?}");
+            if let Err(status) = outcome {
+                assert_ne!(status.code(), Code::Unauthenticated, "{path} as {role}");
+                assert_ne!(status.code(), Code::Internal, "{path} as {role}: {status:?}");
+                assert_ne!(status.code(), Code::Unimplemented, "{path}");
+            }
+        }
+    }
+    site.stop().await;
+}
+
+async fn no_call_is_answered_without_a_good_token(db: TestDb) {
+    let site = Site::start(&db).await;
+    site.connect("manager").await;
+    let owner = Issuer::owner("p1", "manager");
+    let expired = Claims { exp: owner.exp - 1_200, ..owner.clone() };
+    let service = Claims { roles: vec!["service".into()], ..owner.clone() };
+    let all = Claims { practice: "*".into(), ..owner.clone() };
+    for (rpc, path) in ALL {
+        let channel = site.channel(path);
+        let none = empty(Caller::owner(channel.clone(), "p1", "manager"), path).await;
+        assert_eq!(reason(&none.unwrap_err()), "UNAUTHENTICATED", "{path} without a token");
+        let foreign = empty(Issuer::new().caller(channel, &owner), path).await;
+        assert_eq!(reason(&foreign.unwrap_err()), "UNAUTHENTICATED", "{path} of another issuer");
+        let refused = site.call(path, &expired).await.unwrap_err();
+        assert_eq!(reason(&refused), "TOKEN_EXPIRED", "{path}");
+        let refused = site.call(path, &service).await.unwrap_err();
+        assert_eq!(reason(&refused), "UNAUTHENTICATED", "{path} as the service");
+        for (header, other) in [
+            ("x-concord-practice", "p2"),
+            ("x-concord-product", "books"),
+            ("x-concord-account", "second"),
+        ] {
+            let elsewhere = site.issuer.caller(channel, &owner).with(header, other);
+            let refused = empty(elsewhere, path).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied, "{path} with {header}");
+            assert_eq!(reason(&refused), "CREDENTIAL_SCOPE", "{path} with {header}");
+        }
+        if rule(*rpc).scope == Scope::Practice && rule(*rpc).roles.contains(&Role::Owner) {
+            let refused = site.call(path, &all).await.unwrap_err();
+            assert_eq!(reason(&refused), "PRACTICE_REQUIRED", "{path}");
+        }
+    }
+    site.stop().await;
+}
+
+async fn a_product_that_is_not_connected_is_told_so(db: TestDb) {
+    let site = Site::start(&db).await;
+    site.connect("manager").await;
+    // The first product of a practice connects itself, and whoever is not connected
+    // may look who is.
+    let exempt = [
+        Rpc::ConnectionConnectProduct,
+        Rpc::ConnectionDisconnectProduct,
+        Rpc::ConnectionListConnections,
+    ];
+    let stranger =
+        Claims { roles: vec!["owner".into(), "auditor".into()], ..Issuer::owner("p1", "stranger") };
+    for (rpc, path) in ALL {
+        let allowed = rule(*rpc).roles.contains(&Role::Owner);
+        if allowed && !exempt.contains(rpc) {
+            let refused = site.call(path, &stranger).await.unwrap_err();
+            assert_eq!(reason(&refused), "PRODUCT_NOT_CONNECTED", "{path}: {refused:?}");
+        }
+    }
+    site.stop().await;
+}
+
+async fn the_imports_service_calls_as_itself(db: TestDb) {
+    let site = Site::start(&db).await;
+    site.connect("manager").await;
+    let behalf = OnBehalf {
+        practice: "p1".into(),
+        product: "manager".into(),
+        account: "main".into(),
+        user: "olivia".into(),
+        import: None,
+    };
+    for (rpc, path) in ALL.iter().filter(|(_, path)| !path.starts_with("/concord.imports.")) {
+        let outcome = empty(site.issuer.service(&site.channels[0], &behalf), path).await;
+        let refused = outcome.as_ref().is_err_and(|status| reason(status) == "ROLE_NOT_ALLOWED");
+        assert_eq!(refused, !rule(*rpc).roles.contains(&Role::Service), "{path}: {outcome:?}");
+    }
+    site.stop().await;
+}
