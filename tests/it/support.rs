@@ -2,6 +2,7 @@
 
 pub(crate) mod caller;
 pub(crate) mod dice;
+pub(crate) mod every_call;
 pub(crate) mod failure;
 pub(crate) mod feed;
 pub(crate) mod follower;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use shared::{
-    access::{ALL, Role, Rpc, Scope, rule},
+    access::{ALL, Role, Scope, rule},
     identity::{OnBehalf, tokens::Claims},
     testing::{TestDb, storage_tests},
 };
@@ -20,7 +20,6 @@ use crate::support::{
 storage_tests! {
     every_call_is_for_the_roles_of_the_table,
     no_call_is_answered_without_a_good_token,
-    a_product_that_is_not_connected_is_told_so,
     the_imports_service_calls_as_itself,
 }
 
@@ -130,28 +129,6 @@ async fn no_call_is_answered_without_a_good_token(db: TestDb) {
         if rule(*rpc).scope == Scope::Practice && rule(*rpc).roles.contains(&Role::Owner) {
             let refused = site.call(path, &all).await.unwrap_err();
             assert_eq!(reason(&refused), "PRACTICE_REQUIRED", "{path}");
-        }
-    }
-    site.stop().await;
-}
-
-async fn a_product_that_is_not_connected_is_told_so(db: TestDb) {
-    let site = Site::start(&db).await;
-    site.connect("manager").await;
-    // The first product of a practice connects itself, and whoever is not connected
-    // may look who is.
-    let exempt = [
-        Rpc::ConnectionConnectProduct,
-        Rpc::ConnectionDisconnectProduct,
-        Rpc::ConnectionListConnections,
-    ];
-    let stranger =
-        Claims { roles: vec!["owner".into(), "auditor".into()], ..Issuer::owner("p1", "stranger") };
-    for (rpc, path) in ALL {
-        let allowed = rule(*rpc).roles.contains(&Role::Owner);
-        if allowed && !exempt.contains(rpc) {
-            let refused = site.call(path, &stranger).await.unwrap_err();
-            assert_eq!(reason(&refused), "PRODUCT_NOT_CONNECTED", "{path}: {refused:?}");
         }
     }
     site.stop().await;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use imports::ImportsConfig;
 use records::RecordsConfig;
+use shared::security::SecuritySettings;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Running {
     name: &'static str,
+    scheme: &'static str,
     address: SocketAddr,
     stop: CancellationToken,
     /// None once it has ended.
@@ -20,24 +22,26 @@ pub(crate) struct Running {
 
 /// Starts the records service.
 pub(crate) async fn start_records(config: RecordsConfig) -> anyhow::Result<Running> {
+    let scheme = scheme(&config.security);
     let service =
         records::Application::build(config).await.context("the records service could not start")?;
     let address = service.address();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let task = tokio::spawn(async move { Ok(service.run_until(stopped).await?) });
-    Ok(Running { name: "records", address, stop, task: Some(task) })
+    Ok(Running { name: "records", scheme, address, stop, task: Some(task) })
 }
 
 /// Starts the imports service.
 pub(crate) async fn start_imports(config: ImportsConfig) -> anyhow::Result<Running> {
+    let scheme = scheme(&config.security);
     let service =
         imports::Application::build(config).await.context("the imports service could not start")?;
     let address = service.address();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let task = tokio::spawn(async move { Ok(service.run_until(stopped).await?) });
-    Ok(Running { name: "imports", address, stop, task: Some(task) })
+    Ok(Running { name: "imports", scheme, address, stop, task: Some(task) })
 }
 
 impl Running {
@@ -53,7 +57,7 @@ impl Running {
 
     /// Where others reach it.
     pub(crate) fn url(&self) -> String {
-        url(self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Comes back when the service ends, which by itself it never should.
@@ -65,7 +69,11 @@ impl Running {
     }
 }
 
-/// Where others reach a service that listens at `address`.
+fn scheme(security: &SecuritySettings) -> &'static str {
+    if security.tls.is_some() { "https" } else { "http" }
+}
+
+/// Where others reach a service that listens at `address`, without encryption.
 pub(crate) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }

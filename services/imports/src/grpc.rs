@@ -19,13 +19,22 @@ use shared::{
     },
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::service::Imports;
 
 /// `concord.imports.v1.ImportService`.
 #[derive(Clone, Debug)]
 pub(crate) struct ImportsApi(pub(crate) Imports);
+
+impl ImportsApi {
+    /// Who calls, of a product that is connected to the practice.
+    async fn caller(&self, extensions: &Extensions) -> Result<Caller, Status> {
+        let caller = Caller::of(extensions)?;
+        self.0.check_connected(&caller).await?;
+        Ok(caller)
+    }
+}
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -35,7 +44,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<CreateImportRequest>,
     ) -> Result<Response<CreateImportResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let wanted = convert::new_import(request.into_inner())?;
         let view = self.0.create(&caller, wanted).await?;
         Ok(Response::new(CreateImportResponse { import: Some(encode::import(&view)) }))
@@ -45,7 +54,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<Streaming<UploadBatchRequest>>,
     ) -> Result<Response<UploadBatchResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let messages = request.into_inner().map(convert::message);
         let uploaded = self.0.upload(&caller, messages).await?;
         Ok(Response::new(encode::uploaded(uploaded)))
@@ -55,7 +64,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<SealImportRequest>,
     ) -> Result<Response<SealImportResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let (id, announced) = convert::announced(&request.into_inner())?;
         let view = self.0.seal(&caller, id, announced).await?;
         Ok(Response::new(SealImportResponse { import: Some(encode::import(&view)) }))
@@ -65,7 +74,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<GetBatchRequest>,
     ) -> Result<Response<GetBatchResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let GetBatchRequest { import_id, batch_key } = request.into_inner();
         let id = convert::import_id("import_id", &import_id)?;
         let receipt = self.0.batch(&caller, id, &batch_key).await?;
@@ -76,7 +85,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<CommitImportRequest>,
     ) -> Result<Response<CommitImportResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let view = self.0.commit(&caller, id).await?;
         Ok(Response::new(CommitImportResponse { import: Some(encode::import(&view)) }))
@@ -86,7 +95,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<RetryImportRequest>,
     ) -> Result<Response<RetryImportResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let RetryImportRequest { import_id, replacements } = request.into_inner();
         let id = convert::import_id("import_id", &import_id)?;
         let view = self.0.retry(&caller, id, replacements).await?;
@@ -97,7 +106,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<CancelImportRequest>,
     ) -> Result<Response<CancelImportResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let view = self.0.cancel(&caller, id).await?;
         Ok(Response::new(CancelImportResponse { import: Some(encode::import(&view)) }))
@@ -107,7 +116,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<ListImportsRequest>,
     ) -> Result<Response<ListImportsResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let asked = convert::list(request.into_inner())?;
         let page = self.0.list(&caller, &asked.filter, asked.size, &asked.token).await?;
         Ok(Response::new(encode::imports(page)))
@@ -117,7 +126,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<GetImportRequest>,
     ) -> Result<Response<GetImportResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let view = self.0.get(&caller, id).await?;
         Ok(Response::new(GetImportResponse { import: Some(encode::import(&view)) }))
@@ -129,7 +138,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<WatchImportRequest>,
     ) -> Result<Response<Self::WatchImportStream>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let progress = ReceiverStream::new(self.0.watch(&caller, id).await?);
         let answers = progress.map(|told| Ok(encode::progress(&told?)));
@@ -140,7 +149,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<ListFailuresRequest>,
     ) -> Result<Response<ListFailuresResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let asked = convert::failures(request.into_inner())?;
         let page = self.0.failures(&caller, asked.id, &asked.filter, asked.size, &asked.token);
         Ok(Response::new(encode::failures(page.await?)))
@@ -152,7 +161,7 @@ impl ImportService for ImportsApi {
         &self,
         request: Request<DownloadFailuresRequest>,
     ) -> Result<Response<Self::DownloadFailuresStream>, Status> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = self.caller(request.extensions()).await?;
         let (id, format) = convert::download(&request.into_inner())?;
         let chunks = ReceiverStream::new(self.0.download(&caller, id, format).await?);
         let answers = chunks.map(|data| Ok(DownloadFailuresResponse { data: data? }));

@@ -1,5 +1,6 @@
 //! What the calls do: one function for each.
 
+mod connected;
 mod create;
 mod download;
 mod failures;
@@ -55,6 +56,7 @@ pub(crate) struct Imports {
     pub(crate) stop: CancellationToken,
     uploads: Arc<Semaphore>,
     upload: UploadSettings,
+    seen_connected: connected::SeenConnected,
 }
 
 impl Imports {
@@ -72,6 +74,7 @@ impl Imports {
             stop: CancellationToken::new(),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
             upload,
+            seen_connected: connected::SeenConnected::default(),
         }
     }
 

@@ -12,4 +12,5 @@ mod practice;
 mod process;
 mod rounds;
 mod running;
+mod security;
 mod subscriptions;

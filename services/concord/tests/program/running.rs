@@ -54,13 +54,20 @@ pub(crate) struct Pair {
 impl Pair {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::start_in(folder, "127.0.0.1:0", "127.0.0.1:0")
+        Self::start_in(folder, "127.0.0.1:0", "127.0.0.1:0", &[])
     }
 
-    fn start_in(folder: TempDir, records: &str, imports: &str) -> Self {
+    /// With more options.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(folder, "127.0.0.1:0", "127.0.0.1:0", options)
+    }
+
+    fn start_in(folder: TempDir, records: &str, imports: &str, options: &[&str]) -> Self {
         let mut process = concord()
             .args(["serve", "--records-listen", records, "--imports-listen", imports, "--data-dir"])
             .arg(folder.path().join("data"))
+            .args(options)
             .env("CONCORD_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
@@ -90,7 +97,7 @@ impl Pair {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Self::start_in(folder, &self.records.clone(), &self.imports.clone())
+        Self::start_in(folder, &self.records.clone(), &self.imports.clone(), &[])
     }
 
     /// A client command for the practice `p1`; one of several words, such as

@@ -1,6 +1,6 @@
 //! `CreateImport`.
 
-use shared::{caller::Caller, identity::OnBehalf, ids};
+use shared::{caller::Caller, ids};
 
 use super::Imports;
 use crate::{
@@ -9,8 +9,7 @@ use crate::{
         tally::Tally,
         words::{Phase, State},
     },
-    error::{ImportError, not_connected, records_unavailable, too_many_open},
-    records_client::{CallFault, FaultKind},
+    error::{ImportError, too_many_open},
     store,
 };
 
@@ -36,7 +35,6 @@ impl Imports {
         caller: &Caller,
         wanted: NewImport,
     ) -> Result<ImportView, ImportError> {
-        self.check_connected(caller).await?;
         let NewImport { label, validate_only, expected } = wanted;
         let now = self.clock.now();
         let import = Import {
@@ -73,32 +71,5 @@ impl Imports {
         });
         written.await?;
         Ok(ImportView { import: created, tally: Tally::default() })
-    }
-
-    async fn check_connected(&self, caller: &Caller) -> Result<(), ImportError> {
-        let Caller { practice, product, account, user, .. } = caller;
-        let behalf = OnBehalf {
-            practice: practice.to_string(),
-            product: product.to_string(),
-            account: account.to_string(),
-            user: user.clone(),
-            import: None,
-        };
-        let connected =
-            self.records.connected_products(&behalf).await.map_err(|fault| refused(&fault))?;
-        if connected.iter().any(|name| name == product.as_str()) {
-            Ok(())
-        } else {
-            Err(not_connected(product.as_str()).into())
-        }
-    }
-}
-
-fn refused(fault: &CallFault) -> ImportError {
-    match fault.kind {
-        FaultKind::Passing | FaultKind::Unclear => records_unavailable().into(),
-        FaultKind::Poison | FaultKind::Lasting | FaultKind::Stale => {
-            shared::status::Refusal::internal(fault).into()
-        }
     }
 }

@@ -19,7 +19,7 @@ shared::storage_tests! {
 }
 
 async fn a_watcher_hears_of_every_change_and_then_of_the_end(t: TestDb) {
-    let (double, records) = Double::start(&["manager"]).await;
+    let (double, records) = Double::start(&["manager", "books"]).await;
     double.takes(Duration::from_millis(300));
     let settings = imports::WorkerSettings { chunk_records: 10, ..quick() };
     let replica = Replica::start(&t, records, settings).await;

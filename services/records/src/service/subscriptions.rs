@@ -110,6 +110,7 @@ impl Records {
         listener: &Listener,
         name: String,
     ) -> Result<(), RecordError> {
+        self.check_hears(listener).await?;
         let key = SubscriptionKey::of(listener, name);
         let deleted = key.clone();
         let write = self.db.write(move |tx| {

@@ -1,0 +1,144 @@
+//! Tokens and certificates, as the docs have people use them.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::running::{Pair, Said, concord, sample};
+
+/// The files that `concord keys` makes, for both services on this machine.
+fn keys(folder: &Path) -> Said {
+    let mut command = concord();
+    command.arg("keys").arg(folder).args(["--host", "localhost", "--client", "manager"]);
+    Said::of(&command.output().unwrap())
+}
+
+fn token(folder: &Path, more: &[&str]) -> Said {
+    let mut command = concord();
+    command.args(["token", "--key"]).arg(folder.join("token-signing-key.pem")).args(more);
+    Said::of(&command.output().unwrap())
+}
+
+/// A command with what a caller holds, and nothing else.
+fn command(pair: &Pair, name: &str, keys: &Path, token: &str) -> Command {
+    let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
+    let mut command = concord();
+    command
+        .args(name.split(' '))
+        .env("CONCORD_TOKEN", token)
+        .args(["--records", &format!("https://localhost:{}", port(pair.records()))])
+        .args(["--imports", &format!("https://localhost:{}", port(pair.imports()))])
+        .arg("--ca")
+        .arg(keys.join("ca.pem"))
+        .current_dir(pair.folder.path());
+    command
+}
+
+#[test]
+fn a_practice_is_imported_with_tokens_over_encrypted_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = keys(folder.path());
+    assert_eq!(made.status, 0, "{made:?}");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let pair = Pair::start_with(&[
+        "--token-keys",
+        &file("token-keys.pem"),
+        "--token-issuer",
+        "concord-token",
+        "--tls-cert",
+        &file("server.pem"),
+        "--tls-key",
+        &file("server-key.pem"),
+        "--client-ca",
+        &file("ca.pem"),
+        "--records-ca",
+        &file("ca.pem"),
+    ]);
+    let owner = ["--practice", "p1", "--product", "manager", "--user", "olivia", "--role", "owner"];
+    let owner = token(folder.path(), &owner).out;
+    let run = |name: &str, token: &str, more: &[&str]| {
+        let mut command = command(&pair, name, folder.path(), token.trim());
+        command.args(["--client-cert", &file("manager.pem")]);
+        command.args(["--client-key", &file("manager-key.pem")]);
+        Said::of(&command.args(more).output().unwrap())
+    };
+    let connected = run("connect", &owner, &["manager"]);
+    assert_eq!(connected.status, 0, "{connected:?}");
+    let files = sample().display().to_string();
+    let imported = run("import", &owner, &[&files, "--json"]);
+    assert_eq!(imported.status, 2, "{imported:?}");
+    assert_eq!(imported.json()[0]["imported"], 349, "{imported:?}");
+    let found = run("find", &owner, &["otterbank"]);
+    assert!(found.out.contains("OTT001"), "{found:?}");
+
+    let staff = ["--practice", "p1", "--product", "manager", "--role", "staff"];
+    let staff = run("import", &token(folder.path(), &staff).out, &[&files]);
+    assert_eq!(staff.status, 1);
+    assert!(staff.err.contains("owner, admin"), "{staff:?}");
+    let other = run("find", &owner, &["otterbank", "--practice", "p2"]);
+    assert!(other.err.contains("--practice says p2, and the token is for p1"), "{other:?}");
+    let books = ["--practice", "p1", "--product", "books", "--role", "owner"];
+    let books = run("find", &token(folder.path(), &books).out, &["otterbank"]);
+    assert!(books.err.contains("client certificate is not for"), "{books:?}");
+}
+
+#[test]
+fn keys_that_are_there_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    keys(folder.path());
+    let secret = fs::read(folder.path().join("service-secret")).unwrap();
+    let again = keys(folder.path());
+    assert_eq!(again.status, 0);
+    assert!(again.err.contains("is there already"), "{again:?}");
+    assert_eq!(fs::read(folder.path().join("service-secret")).unwrap(), secret);
+}
+
+#[cfg(unix)]
+#[test]
+fn secrets_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    keys(folder.path());
+    for name in ["token-signing-key.pem", "service-secret", "server-key.pem", "manager-key.pem"] {
+        let mode = folder.path().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn what_would_not_be_safe_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    keys(folder.path());
+    let keys = folder.path().join("token-keys.pem").display().to_string();
+    let checked = ["--token-keys", &keys, "--token-issuer", "concord-token"];
+    let serve = |service: &str, listen: &str, more: &[&str]| {
+        let mut command = concord();
+        command.args(["serve", service, &format!("--{service}-listen"), listen]);
+        command.arg("--data-dir").arg(folder.path().join("data")).args(more);
+        let said = Said::of(&command.output().unwrap());
+        assert_eq!(said.status, 1, "{said:?}");
+        said.err
+    };
+    let plain = serve("records", "0.0.0.0:0", &checked);
+    assert!(plain.contains("without encryption") && plain.contains("--tls-cert"), "{plain}");
+    let secret = serve("imports", "127.0.0.1:0", &checked);
+    assert!(secret.contains("--service-secret"), "{secret}");
+    let service_secret = folder.path().join("service-secret").display().to_string();
+    let with_secret = [&checked[..], &["--service-secret", &service_secret]].concat();
+    let clear = [&with_secret[..], &["--records", "http://records.example:50051"]].concat();
+    let clear = serve("imports", "127.0.0.1:0", &clear);
+    assert!(clear.contains("http://records.example:50051") && clear.contains("https"), "{clear}");
+}
+
+#[test]
+fn a_token_that_would_be_refused_is_not_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    keys(folder.path());
+    let named = ["--practice", "p/1", "--product", "manager"];
+    assert_eq!(token(folder.path(), &named).status, 1);
+    let service = ["--practice", "p1", "--product", "manager", "--role", "service"];
+    let said = token(folder.path(), &service);
+    assert!(said.err.contains("role service"), "{said:?}");
+    let mut public = concord();
+    public.args(["token", "--practice", "p1", "--product", "manager", "--key"]);
+    let said = Said::of(&public.arg(folder.path().join("token-keys.pem")).output().unwrap());
+    assert!(said.err.contains("not a private key"), "{said:?}");
+}

@@ -1,0 +1,207 @@
+//! What is of one practice is not there for another, by any call; and within a
+//! practice a product changes what it is linked to.
+
+use bytes::Bytes;
+use shared::{
+    access::{ALL, Role, Rpc, rule},
+    testing::{TestDb, storage_tests},
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    caller::Caller,
+    every_call::{NAME, Targets},
+    raw,
+    servers::{self, Running},
+};
+
+storage_tests! {
+    what_is_of_one_practice_is_not_found_in_another,
+    a_product_that_is_not_linked_reads_and_changes_nothing,
+    a_product_that_is_not_connected_does_neither,
+}
+
+/// Both services, with records of the practice `p1`, made by `manager`.
+struct Site {
+    records: Running,
+    imports: Running,
+    targets: Targets,
+}
+
+impl Site {
+    async fn start(db: &TestDb) -> Self {
+        let records = servers::records(db.settings()).await;
+        let imports = servers::imports(db.beside("imports"), &records.url).await;
+        let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
+        let importing = Caller::owner(imports.channel().await, "p1", "manager");
+        let targets = Targets::of(&manager, &importing).await;
+        Self { records, imports, targets }
+    }
+
+    /// An owner's call that names the records, made for a practice and a product.
+    async fn call(
+        &self,
+        practice: &str,
+        product: &str,
+        (rpc, path): (Rpc, &'static str),
+    ) -> Result<Option<Bytes>, Status> {
+        let service =
+            if path.starts_with("/concord.imports.") { &self.imports } else { &self.records };
+        let role = if path.contains(".internal.") { "service" } else { "owner,auditor" };
+        let caller = Caller::owner(service.channel().await, practice, product)
+            .with("x-concord-roles", role)
+            .with("x-concord-import", &self.targets.import);
+        raw::call(&caller, path, self.targets.request(rpc)).await
+    }
+
+    async fn connect(&self, practice: &str, product: &str) {
+        Caller::owner(self.records.channel().await, practice, product).connect().await;
+    }
+
+    async fn stop(self) {
+        self.imports.stop().await;
+        self.records.stop().await;
+    }
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+/// Calls that name nothing of a practice: what they answer must be the caller's own.
+const NAME_NOTHING: [Rpc; 20] = [
+    Rpc::ConnectionConnectProduct,
+    Rpc::ConnectionDisconnectProduct,
+    Rpc::ConnectionListConnections,
+    Rpc::ClientCreateClient,
+    Rpc::ClientBatchGetClients,
+    Rpc::ClientListClients,
+    Rpc::PersonCreatePerson,
+    Rpc::PersonListPersons,
+    Rpc::ChangeSubscribe,
+    Rpc::ChangeAcknowledge,
+    Rpc::ChangeGetSubscription,
+    Rpc::ChangeListSubscriptions,
+    Rpc::ChangeDeleteSubscription,
+    Rpc::SupportSearchRecords,
+    Rpc::SupportListAuditEntries,
+    Rpc::ImportCreateImport,
+    Rpc::ImportListImports,
+    Rpc::IngestApplyChunk,
+    Rpc::IngestResolveLinks,
+    Rpc::SupportTraceChange,
+];
+
+async fn what_is_of_one_practice_is_not_found_in_another(db: TestDb) {
+    let site = Site::start(&db).await;
+    site.connect("p2", "manager").await;
+    for call in ALL {
+        let outcome = site.call("p2", "manager", *call).await;
+        if NAME_NOTHING.contains(&call.0) {
+            let heard = outcome.unwrap_or_default().unwrap_or_default();
+            let Targets { person, contact, change, import, .. } = &site.targets;
+            for secret in [NAME, &person.id, &contact.id, change, import] {
+                assert!(!contains(&heard, secret), "{call:?} tells {secret}");
+            }
+        } else {
+            let refused = outcome.unwrap_err();
+            assert_eq!(refused.code(), Code::NotFound, "{call:?}: {refused:?}");
+            assert!(!refused.message().contains(NAME), "{refused:?}");
+        }
+    }
+    // Nothing has changed by it, and its own practice finds all.
+    let mut unexpected = Vec::new();
+    for call in ALL {
+        let found = site.call("p1", "manager", *call).await;
+        let refused = found.as_ref().err().map(Status::code);
+        let expected = match call.0 {
+            // There is no such subscription, and no such batch.
+            Rpc::ChangeGetSubscription
+            | Rpc::ChangeDeleteSubscription
+            | Rpc::ChangeAcknowledge
+            | Rpc::ImportGetBatch => Some(Code::NotFound),
+            // The import has not ended, and holds no batch; the client is in use.
+            Rpc::ImportCommitImport
+            | Rpc::ImportRetryImport
+            | Rpc::ImportSealImport
+            | Rpc::SupportPurgeNow => Some(Code::FailedPrecondition),
+            // It ends without a commit.
+            Rpc::ImportUploadBatch => Some(Code::Aborted),
+            _ => None,
+        };
+        if refused != expected {
+            unexpected.push((call, found));
+        }
+    }
+    assert!(unexpected.is_empty(), "{unexpected:?}");
+    site.stop().await;
+}
+
+fn contains(heard: &[u8], secret: &str) -> bool {
+    heard.windows(secret.len()).any(|window| window == secret.as_bytes())
+}
+
+/// Linking is how a product comes to change a record.
+const FOR_UNLINKED: [Rpc; 4] = [
+    Rpc::ClientLinkClient,
+    Rpc::PersonLinkPerson,
+    Rpc::ClientCreateClient,
+    Rpc::PersonCreatePerson,
+];
+
+async fn a_product_that_is_not_linked_reads_and_changes_nothing(db: TestDb) {
+    let site = Site::start(&db).await;
+    site.connect("p1", "books").await;
+    let changes = |rpc: &Rpc| {
+        let roles = rule(*rpc).roles;
+        roles.contains(&Role::Staff) && !roles.contains(&Role::Support)
+    };
+    let changing = ALL.iter().filter(|(rpc, _)| changes(rpc) && *rpc != Rpc::ChangeAcknowledge);
+    let changing = changing.chain(ALL.iter().filter(|(rpc, _)| *rpc == Rpc::HistoryRescindEntry));
+    for call in changing {
+        let outcome = site.call("p1", "books", *call).await;
+        if FOR_UNLINKED.contains(&call.0) {
+            outcome.unwrap();
+        } else {
+            let refused = outcome.unwrap_err();
+            assert_eq!(reason(&refused), "NOT_LINKED", "{call:?}: {refused:?}");
+        }
+    }
+    for call in [Rpc::ClientGetClient, Rpc::ContactGetContact, Rpc::SupportGetRecordSummary] {
+        let path = ALL.iter().find(|(rpc, _)| *rpc == call).unwrap().1;
+        site.call("p1", "books", (call, path)).await.unwrap();
+    }
+    // The imports of a product are its own to change.
+    for call in ALL.iter().filter(|(_, path)| path.starts_with("/concord.imports.")) {
+        let outcome = site.call("p1", "books", *call).await;
+        let changes = ![Rpc::ImportCreateImport, Rpc::ImportDownloadFailures].contains(&call.0);
+        if changes && !rule(call.0).roles.contains(&Role::Staff) {
+            let refused = outcome.unwrap_err();
+            assert_eq!(reason(&refused), "OTHER_PRODUCT", "{call:?}: {refused:?}");
+        }
+    }
+    site.stop().await;
+}
+
+async fn a_product_that_is_not_connected_does_neither(db: TestDb) {
+    let site = Site::start(&db).await;
+    // The first product of a practice connects itself, and whoever is not connected
+    // may look who is.
+    let exempt = [
+        Rpc::ConnectionConnectProduct,
+        Rpc::ConnectionDisconnectProduct,
+        Rpc::ConnectionListConnections,
+    ];
+    // With nothing to apply or to look up, nothing is asked of the practice.
+    let empty = [Rpc::IngestApplyChunk, Rpc::IngestResolveLinks];
+    let mut answered = Vec::new();
+    for call in ALL.iter().filter(|(rpc, _)| ![&exempt[..], &empty].concat().contains(rpc)) {
+        let outcome = site.call("p1", "stranger", *call).await;
+        if !outcome.as_ref().is_err_and(|status| reason(status) == "PRODUCT_NOT_CONNECTED") {
+            answered.push((call, outcome));
+        }
+    }
+    assert!(answered.is_empty(), "{answered:?}");
+    site.stop().await;
+}
