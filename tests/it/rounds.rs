@@ -398,6 +398,7 @@ async fn imports_are_listed_the_newest_first(db: TestDb) {
     let next = ListImportsRequest { page_size: 1, page_token: token, ..all() };
     assert_eq!(list(next).await, (vec![failed.id], String::new()));
     let elsewhere = pair.caller.clone().with("x-concord-practice", "p2");
+    pair.manager.clone().with("x-concord-practice", "p2").connect().await;
     let listed = elsewhere.imports().list_imports(all()).await.unwrap().into_inner();
     assert!(listed.imports.is_empty());
 }
@@ -473,6 +474,7 @@ async fn what_cannot_be_done_is_refused(db: TestDb) {
     let request = CancelImportRequest { import_id: open.clone() };
     let refused = staff.imports().cancel_import(request.clone()).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    pair.manager.clone().with("x-concord-product", "books").connect().await;
     let books = pair.caller.clone().with("x-concord-product", "books");
     let refused = books.imports().cancel_import(request).await;
     assert_refused(refused, Code::PermissionDenied, "OTHER_PRODUCT");

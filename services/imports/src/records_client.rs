@@ -238,6 +238,19 @@ impl RecordsClient {
         self.apply(behalf, Vec::new(), fence, false).await.map(drop)
     }
 
+    /// A request that says on whose behalf it is made.
+    fn request<T>(&self, behalf: &OnBehalf, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        match &self.proof {
+            Proof::Headers => put_headers(request.metadata_mut(), behalf),
+            Proof::Secret(secret) => {
+                let token = behalf.token(secret).unwrap_or_default();
+                put(request.metadata_mut(), TOKEN_HEADER, &format!("Bearer {token}"));
+            }
+        }
+        request
+    }
+
     fn ingest(&self) -> IngestServiceClient<Channel> {
         IngestServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
