@@ -85,6 +85,8 @@ const WRITE: &[Role] = &[Role::Owner, Role::Admin, Role::Staff];
 const READ: &[Role] = &[Role::Owner, Role::Admin, Role::Staff, Role::Support, Role::Auditor];
 /// Reads what was done.
 const AUDIT: &[Role] = &[Role::Owner, Role::Admin, Role::Support, Role::Auditor];
+/// Looks after those who support the practice.
+const OVERSEE: &[Role] = &[Role::Owner, Role::Admin, Role::Auditor];
 /// Only the imports service.
 const SERVICE: &[Role] = &[Role::Service];
 
@@ -145,7 +147,8 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ImportWatchImport
         | Rpc::ImportListFailures => READ,
         Rpc::SupportListAuditEntries => AUDIT,
-        Rpc::IngestApplyChunk | Rpc::IngestResolveLinks => SERVICE,
+        Rpc::SupportListSupportReads => OVERSEE,
+        Rpc::IngestApplyChunk | Rpc::IngestResolveLinks | Rpc::IngestKeepSupportRead => SERVICE,
     };
     let scope = match rpc {
         Rpc::ChangeSubscribe
@@ -156,6 +159,14 @@ pub const fn rule(rpc: Rpc) -> Rule {
         _ => Scope::Practice,
     };
     Rule { roles, scope }
+}
+
+/// Whether a caller in these roles, which allow the call, makes it as support: it
+/// says why, and that is kept.
+pub fn is_support(held: &[Role], rpc: Rpc) -> bool {
+    let allowing = held.iter().filter(|role| rule(rpc).roles.contains(role));
+    let mut allowing = allowing.peekable();
+    allowing.peek().is_some() && allowing.all(|role| *role == Role::Support)
 }
 
 /// The RPC of a request path such as `/concord.records.v1.ClientService/GetClient`.
@@ -181,6 +192,16 @@ mod tests {
         for (rpc, path) in ALL.iter().filter(|(_, path)| path.contains(".internal.")) {
             assert_eq!(rule(*rpc).roles, SERVICE, "{path}");
         }
+    }
+
+    #[test]
+    fn whoever_has_another_role_that_allows_a_call_is_not_support() {
+        let (both, support) = ([Role::Support, Role::Staff], [Role::Support]);
+        assert!(is_support(&support, Rpc::ClientGetClient));
+        assert!(!is_support(&both, Rpc::ClientGetClient));
+        // Staff may not read the audit.
+        assert!(is_support(&both, Rpc::SupportListAuditEntries));
+        assert!(!is_support(&support, Rpc::ClientCreateClient));
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub const ROLES_HEADER: &str = "x-concord-roles";
 /// Of a call by the imports service: the import that it is made for.
 pub const IMPORT_HEADER: &str = "x-concord-import";
 
+/// Why support makes a call.
+pub const REASON_HEADER: &str = "x-concord-reason";
+
 /// The account of a caller that names none.
 pub const DEFAULT_ACCOUNT: &str = "main";
 
@@ -139,16 +142,16 @@ impl Caller {
     ///
     /// When the identity of the call was not found out, which is a fault of ours.
     pub fn of(extensions: &Extensions) -> Result<Self, Refusal> {
-        let identity = identity_of(extensions)?.clone();
-        let practice = identity.practice.ok_or_else(practice_required)?;
-        Ok(Self {
-            practice,
-            product: identity.product,
-            account: identity.account,
-            user: identity.user,
-            roles: identity.roles,
-            import: identity.import,
-        })
+        identity_of(extensions)?.clone().in_practice()
+    }
+}
+
+impl Identity {
+    /// The caller, in the practice that is named.
+    pub(crate) fn in_practice(self) -> Result<Caller, Refusal> {
+        let Self { practice, product, account, user, roles, import } = self;
+        let practice = practice.ok_or_else(practice_required)?;
+        Ok(Caller { practice, product, account, user, roles, import })
     }
 }
 

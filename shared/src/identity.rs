@@ -19,7 +19,7 @@ use tonic::Code;
 
 use crate::{
     access::{Role, Rpc, Scope, rule},
-    caller::{Identity, practice_required},
+    caller::{Identity, REASON_HEADER, practice_required},
     pb::records::ErrorReason,
     status::Refusal,
 };
@@ -73,6 +73,24 @@ impl Credentials {
             verifier.keys().keep_current(stop).await;
         }
     }
+}
+
+/// Why support makes a call: 3 to 200 characters of the metadata.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` without.
+pub(crate) fn support_reason(headers: &HeaderMap) -> Result<String, Refusal> {
+    let reason = headers::text(headers, REASON_HEADER)?.unwrap_or_default().trim();
+    if (3..=200).contains(&reason.len()) {
+        return Ok(reason.to_owned());
+    }
+    let text = format!(
+        "support reads with a reason, which is kept: say why in the metadata {REASON_HEADER}, in \
+         3 to 200 characters, such as the number of a ticket; name nobody in it"
+    );
+    let reason = ErrorReason::ReadingReasonRequired;
+    Err(Refusal::new(Code::InvalidArgument, reason, text))
 }
 
 /// Whether a caller in the roles `held` has one of those that are `needed`.

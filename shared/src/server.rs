@@ -4,8 +4,9 @@
 mod age;
 mod gate;
 mod shield;
+mod support_log;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,9 @@ use age::{Aging, GRACE};
 use futures::TryStreamExt as _;
 use gate::GateLayer;
 use shield::ShieldLayer;
+use support_log::SupportLogLayer;
+pub use support_log::{SupportLog, SupportRead};
+use tower::util::option_layer;
 
 /// The largest message that a server takes, unless a service says otherwise.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1_024 * 1_024;
@@ -65,6 +69,8 @@ pub struct Services {
     /// one; any age without it. Its streams must end by themselves then: see
     /// [`ConnectionAge`].
     pub connection_age: Option<Duration>,
+    /// Where it is kept what support reads.
+    pub support_log: Option<Arc<dyn SupportLog>>,
 }
 
 /// Serves `services` until `stop` is cancelled, then drains: health says
@@ -75,7 +81,7 @@ pub async fn serve(
     security: ServerSecurity,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Services { routes, names, connection_age } = services;
+    let Services { routes, names, connection_age, support_log } = services;
     let ServerSecurity { credentials, tls } = security;
     let health = HealthReporter::new();
     for name in &names {
@@ -106,6 +112,7 @@ pub async fn serve(
     tokio::spawn(credentials.clone().keep_current(stop.clone()));
     let serving = server
         .layer(GateLayer::new(credentials))
+        .layer(option_layer(support_log.map(SupportLogLayer)))
         .layer(ShieldLayer)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stopped);

@@ -86,6 +86,7 @@ async fn values_are_shown_to_auditors_only(db: TestDb) {
     corrected(&acme, "Right House", "A typo").await;
     for role in ["owner", "admin", "support"] {
         let caller = acme.manager.clone().with("x-concord-roles", role);
+        let caller = caller.with("x-concord-reason", "ticket 4711");
         for entry in audit(&caller, "").await {
             assert_eq!((entry.before.as_str(), entry.after.as_str()), ("", ""), "{role}");
         }
@@ -215,7 +216,11 @@ async fn a_summary_has_everything_on_one_page(db: TestDb) {
     for n in 0..25 {
         corrected(&acme, &format!("House {n}"), "").await;
     }
-    let support = acme.manager.clone().with("x-concord-roles", "support");
+    let support = acme
+        .manager
+        .clone()
+        .with("x-concord-roles", "support")
+        .with("x-concord-reason", "ticket 4711");
     for record in ["ref:acme", &acme.client.id] {
         let request = GetRecordSummaryRequest { record: record.into() };
         let summary = support.support().get_record_summary(request).await.unwrap().into_inner();

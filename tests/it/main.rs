@@ -28,6 +28,7 @@ mod security_doc;
 mod snapshots;
 mod subscriptions;
 mod support;
+mod support_reads;
 mod tenancy;
 mod tls;
 mod tokens;

@@ -394,7 +394,11 @@ async fn another_practice_finds_nothing(db: TestDb) {
     let request = SearchRecordsRequest { query: "acme".into(), ..Default::default() };
     let refused = ap.support().search_records(request).await;
     assert_refused(refused, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED");
-    let support = acme.manager.clone().with("x-concord-roles", "support");
+    let support = acme
+        .manager
+        .clone()
+        .with("x-concord-roles", "support")
+        .with("x-concord-reason", "ticket 4711");
     assert_eq!(results(&support, "acme").await.len(), 1);
 }
 

@@ -317,7 +317,8 @@ async fn those_who_only_look_take_nothing_over(db: TestDb) {
     let Fixture { manager, books, .. } = fixture(&db, 1).await;
     let mut live = Listening::open(&books, named("ledger")).await;
     live.take(1).await;
-    let support = books.clone().with("x-concord-roles", "support");
+    let support =
+        books.clone().with("x-concord-roles", "support").with("x-concord-reason", "ticket 4711");
     let refused = Listening::try_open(&support, named("ledger")).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
     let refused = acknowledge(&support, "ledger", &live.cursor).await;

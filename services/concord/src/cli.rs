@@ -188,6 +188,10 @@ pub(crate) struct CallOptions {
         default_value = "owner"
     )]
     pub(crate) roles: Vec<Role>,
+    /// Why support asks, such as the number of a ticket: is kept, and needed in the
+    /// role support
+    #[arg(long, env = "CONCORD_REASON", value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     /// Where the records service is
     #[arg(
         long,
@@ -243,6 +247,7 @@ impl CallOptions {
             ("--account", self.account.as_str(), shared::caller::DEFAULT_ACCOUNT),
             ("--user", self.user.as_deref().unwrap_or_default(), ""),
             ("--roles", &roles, "owner"),
+            ("--reason", self.reason.as_deref().unwrap_or_default(), ""),
             ("--imports", &self.imports, IMPORTS),
             ("--ca", &ca, ""),
         ];

@@ -62,6 +62,7 @@ impl Identity {
             ),
             (caller::ACCOUNT_HEADER, Some(options.account.as_str()).filter(|_| all_accounts)),
             (caller::USER_HEADER, options.user.as_deref().filter(|_| all_practices)),
+            (caller::REASON_HEADER, options.reason.as_deref()),
         ])?;
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {token}")
             .parse()
@@ -80,6 +81,7 @@ impl Identity {
             (caller::ACCOUNT_HEADER, Some(options.account.as_str())),
             (caller::USER_HEADER, options.user.as_deref()),
             (caller::ROLES_HEADER, Some(roles.as_str())),
+            (caller::REASON_HEADER, options.reason.as_deref()),
         ])
     }
 

@@ -1,6 +1,6 @@
 //! The service as a value: it can be started twice in one test.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use sea_orm::DbErr;
 use shared::{
@@ -86,6 +86,7 @@ impl Application {
         tracing::info!(%address, "imports service listening");
         let mut services = Services::default();
         services.routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
+        services.support_log = Some(Arc::new(imports.clone()));
         services.names.push(ImportServiceServer::<ImportsApi>::NAME);
         let working = tokio::spawn(worker.run(imports.stop.clone()));
         let keeping = tokio::spawn(housekeeping::run(imports.clone(), imports.stop.clone()));

@@ -7,15 +7,17 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use shared::{
     caller::{
-        ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER, USER_HEADER,
+        ACCOUNT_HEADER, Caller, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER,
+        USER_HEADER,
     },
     identity::{OnBehalf, ServiceSecret, TOKEN_HEADER},
     ids::{self, IdKind},
     pb::{
         imports::RecordStatus,
         internal::{
-            ApplyChunkRequest, ApplyOutcome, ApplyViolation, ResolveLinksRequest, ResolvedLink,
-            SourceKey, ingest_service_client::IngestServiceClient,
+            ApplyChunkRequest, ApplyOutcome, ApplyViolation, KeepSupportReadRequest,
+            ResolveLinksRequest, ResolvedLink, SourceKey,
+            ingest_service_client::IngestServiceClient,
         },
         records::{
             ErrorReason, ListConnectionsRequest, connection_service_client::ConnectionServiceClient,
@@ -23,6 +25,7 @@ use shared::{
     },
     rules::reason_code,
     security::{ClientTls, InsecureStart, SecuritySettings},
+    server::SupportRead,
     wire::ApplyRecord,
 };
 use tonic::{
@@ -62,6 +65,18 @@ pub(crate) fn behalf_of(import: &Import) -> OnBehalf {
         account: account.clone(),
         user: created_by.clone(),
         import: Some(ids::text(IdKind::Import, *id)),
+    }
+}
+
+/// On whose behalf a call is made that is for no import, or for none yet.
+pub(crate) fn behalf_of_caller(caller: &Caller) -> OnBehalf {
+    let Caller { practice, product, account, user, .. } = caller;
+    OnBehalf {
+        practice: practice.to_string(),
+        product: product.to_string(),
+        account: account.to_string(),
+        user: user.clone(),
+        import: None,
     }
 }
 
@@ -249,6 +264,15 @@ impl RecordsClient {
             }
         }
         request
+    }
+
+    /// Has it kept what support is about to read.
+    pub(crate) async fn keep_support_read(&self, read: SupportRead) -> Result<(), CallFault> {
+        let SupportRead { caller, rpc, reason } = read;
+        let request =
+            self.request(&behalf_of_caller(&caller), KeepSupportReadRequest { rpc, reason });
+        self.ingest().keep_support_read(request).await?;
+        Ok(())
     }
 
     fn ingest(&self) -> IngestServiceClient<Channel> {

@@ -8,6 +8,7 @@ mod list;
 mod names;
 pub(crate) mod rounds;
 mod seal;
+mod support_log;
 mod upload;
 mod watch;
 

@@ -1,6 +1,6 @@
 //! One replica of the service, as a value: built, run, stopped.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use shared::{
     db::Database,
@@ -153,5 +153,10 @@ fn services(records: &Records, connection_age: Duration) -> Services {
         .add_service(ChangeServiceServer::new(api.clone()))
         .add_service(SupportServiceServer::new(api))
         .add_service(ingest);
-    Services { routes, names: SERVICES.to_vec(), connection_age: Some(connection_age) }
+    Services {
+        routes,
+        names: SERVICES.to_vec(),
+        connection_age: Some(connection_age),
+        support_log: Some(Arc::new(records.clone())),
+    }
 }

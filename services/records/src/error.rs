@@ -86,20 +86,26 @@ impl WriteError for RecordError {
     }
 }
 
-impl From<RecordError> for Status {
-    fn from(error: RecordError) -> Self {
-        let refusal = match error {
-            RecordError::Refused(refusal) => refusal,
-            RecordError::Taken(Taken::ExternalId | Taken::Link) => duplicate_external_id(),
-            RecordError::Raced | RecordError::Taken(_) => Refusal::conflict(),
-            RecordError::Database(error) => match fault(&error) {
+impl RecordError {
+    /// What the caller is told.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Taken(Taken::ExternalId | Taken::Link) => duplicate_external_id(),
+            Self::Raced | Self::Taken(_) => Refusal::conflict(),
+            Self::Database(error) => match fault(&error) {
                 Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
                 Fault::Unavailable => Refusal::unavailable("the database does not answer"),
                 Fault::Other => Refusal::internal(&error),
             },
-            RecordError::Corrupt(_) | RecordError::OnlyChecked(_) => Refusal::internal(&error),
-        };
-        refusal.into()
+            error @ (Self::Corrupt(_) | Self::OnlyChecked(_)) => Refusal::internal(&error),
+        }
+    }
+}
+
+impl From<RecordError> for Status {
+    fn from(error: RecordError) -> Self {
+        error.into_refusal().into()
     }
 }
 

@@ -8,6 +8,7 @@ mod m20261120_02_feed;
 mod m20261120_03_whole;
 mod m20261121_04_subscriptions;
 mod m20261121_05_fences;
+mod m20261126_06_support_reads;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_03_whole::Migration),
             Box::new(m20261121_04_subscriptions::Migration),
             Box::new(m20261121_05_fences::Migration),
+            Box::new(m20261126_06_support_reads::Migration),
         ]
     }
 

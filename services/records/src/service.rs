@@ -23,6 +23,7 @@ mod save;
 mod script;
 pub(crate) mod subscriptions;
 pub(crate) mod support;
+mod support_reads;
 pub(crate) mod trace;
 pub(crate) mod update;
 

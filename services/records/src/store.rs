@@ -19,6 +19,7 @@ pub(crate) mod persons;
 pub(crate) mod requests;
 pub(crate) mod search;
 pub(crate) mod subscriptions;
+pub(crate) mod support_reads;
 mod text;
 pub(crate) mod tombstones;
 pub(crate) mod trace;

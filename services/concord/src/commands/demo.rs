@@ -141,6 +141,7 @@ fn caller(product: &str, site: &Site) -> anyhow::Result<CallOptions> {
         account: shared::caller::DEFAULT_ACCOUNT.parse().map_err(|_| name("main"))?,
         user: None,
         roles: vec![Role::Owner],
+        reason: None,
         records: pair::url(site.records),
         imports: pair::url(site.imports),
         json: false,

@@ -58,7 +58,12 @@ fn by_sam<T>(message: T) -> Request<T> {
 
 fn run(pair: &Pair, command: &str, args: &[&str]) -> Said {
     Said::of(
-        &pair.command(command, "books").args(["--roles", "support"]).args(args).output().unwrap(),
+        &pair
+            .command(command, "books")
+            .args(["--roles", "support", "--reason", "ticket 4711"])
+            .args(args)
+            .output()
+            .unwrap(),
     )
 }
 

@@ -38,7 +38,13 @@ fn all_from(first: i64) -> Vec<i64> {
 
 fn trace(pair: &Pair, args: &[&str]) -> Said {
     let mut command = pair.command("trace", "books");
-    let said = Said::of(&command.args(["--roles", "support"]).args(args).output().unwrap());
+    let said = Said::of(
+        &command
+            .args(["--roles", "support", "--reason", "ticket 4711"])
+            .args(args)
+            .output()
+            .unwrap(),
+    );
     assert_eq!(said.status, 0, "{}", said.err);
     said
 }

@@ -9,7 +9,6 @@ use std::{
 
 use shared::{
     caller::{Caller, PracticeId, Product},
-    identity::OnBehalf,
     status::Refusal,
 };
 use tokio::time::Instant;
@@ -17,7 +16,7 @@ use tokio::time::Instant;
 use super::Imports;
 use crate::{
     error::{ImportError, not_connected, records_unavailable},
-    records_client::{CallFault, FaultKind},
+    records_client::{CallFault, FaultKind, behalf_of_caller},
 };
 
 /// How long an answer is taken for true.
@@ -65,7 +64,7 @@ impl Imports {
         if age.is_some_and(|age| age < FRESH) {
             return Ok(());
         }
-        match self.records.connected_products(&behalf_of(caller)).await {
+        match self.records.connected_products(&behalf_of_caller(caller)).await {
             Ok(connected) => {
                 let is_connected = connected.iter().any(|name| name == caller.product.as_str());
                 self.seen_connected.note(caller, is_connected);
@@ -78,18 +77,6 @@ impl Imports {
             Err(_) if age.is_some_and(|age| age < WITHOUT_ANSWER) => Ok(()),
             Err(fault) => Err(refused(&fault)),
         }
-    }
-}
-
-/// The import need not be there yet.
-fn behalf_of(caller: &Caller) -> OnBehalf {
-    let Caller { practice, product, account, user, .. } = caller;
-    OnBehalf {
-        practice: practice.to_string(),
-        product: product.to_string(),
-        account: account.to_string(),
-        user: user.clone(),
-        import: None,
     }
 }
 

@@ -17,7 +17,8 @@ use shared::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
             ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyViolation,
-            ResolveLinksRequest, ResolveLinksResponse, ResolvedLink,
+            KeepSupportReadRequest, KeepSupportReadResponse, ResolveLinksRequest,
+            ResolveLinksResponse, ResolvedLink,
             ingest_service_server::{IngestService, IngestServiceServer},
         },
         records::{ErrorReason, connection_service_server::ConnectionServiceServer},
@@ -238,6 +239,13 @@ impl IngestService for Double {
         }
         let answer = applied.await.unwrap();
         answer.map(|outcomes| Response::new(ApplyChunkResponse { outcomes }))
+    }
+
+    async fn keep_support_read(
+        &self,
+        _: Request<KeepSupportReadRequest>,
+    ) -> Result<Response<KeepSupportReadResponse>, Status> {
+        Ok(Response::new(KeepSupportReadResponse {}))
     }
 
     async fn resolve_links(

@@ -3,9 +3,10 @@
 use shared::{
     caller::Caller,
     pb::internal::{
-        ApplyChunkRequest, ApplyChunkResponse, ResolveLinksRequest, ResolveLinksResponse,
-        ingest_service_server::IngestService,
+        ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
+        ResolveLinksRequest, ResolveLinksResponse, ingest_service_server::IngestService,
     },
+    server::SupportRead,
 };
 use tonic::{Request, Response, Status};
 
@@ -21,6 +22,16 @@ impl IngestService for Api {
         let ApplyChunkRequest { records, validate_only, fence } = request.into_inner();
         let outcomes = self.records.apply_chunk(caller, records, fence, validate_only).await?;
         Ok(Response::new(ApplyChunkResponse { outcomes }))
+    }
+
+    async fn keep_support_read(
+        &self,
+        request: Request<KeepSupportReadRequest>,
+    ) -> Result<Response<KeepSupportReadResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let KeepSupportReadRequest { rpc, reason } = request.into_inner();
+        self.records.keep_read(SupportRead { caller, rpc, reason }).await?;
+        Ok(Response::new(KeepSupportReadResponse {}))
     }
 
     async fn resolve_links(

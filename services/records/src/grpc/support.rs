@@ -6,9 +6,9 @@ use shared::{
     page::page_size,
     pb::records::{
         ErrorReason, GetRecordSummaryRequest, GetRecordSummaryResponse, ListAuditEntriesRequest,
-        ListAuditEntriesResponse, PurgeNowRequest, PurgeNowResponse, RecordKind,
-        SearchRecordsRequest, SearchRecordsResponse, TraceChangeRequest, TraceChangeResponse,
-        support_service_server::SupportService,
+        ListAuditEntriesResponse, ListSupportReadsRequest, ListSupportReadsResponse,
+        PurgeNowRequest, PurgeNowResponse, RecordKind, SearchRecordsRequest, SearchRecordsResponse,
+        TraceChangeRequest, TraceChangeResponse, support_service_server::SupportService,
     },
     status::Refusal,
 };
@@ -60,6 +60,17 @@ impl SupportService for Api {
         let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
         let (entries, next_page_token) = self.records.audit(&caller, &request.record, page).await?;
         Ok(Response::new(ListAuditEntriesResponse { entries, next_page_token }))
+    }
+
+    async fn list_support_reads(
+        &self,
+        request: Request<ListSupportReadsRequest>,
+    ) -> Result<Response<ListSupportReadsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let request = request.into_inner();
+        let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
+        let (reads, next_page_token) = self.records.support_reads(&caller, page).await?;
+        Ok(Response::new(ListSupportReadsResponse { reads, next_page_token }))
     }
 
     async fn trace_change(

@@ -22,4 +22,5 @@ pub(crate) mod link;
 pub(crate) mod person;
 pub(crate) mod request;
 pub(crate) mod search_word;
+pub(crate) mod support_read;
 pub(crate) mod tombstone;

@@ -1,0 +1,75 @@
+//! What support has read, and why.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+use shared::{caller::PracticeId, db::insert_all, server::SupportRead};
+use uuid::Uuid;
+
+use super::entities::support_read;
+use crate::error::RecordError;
+
+/// A call that was kept.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptRead {
+    pub(crate) id: Uuid,
+    pub(crate) read_at: DateTime<Utc>,
+    pub(crate) product: String,
+    pub(crate) account: String,
+    pub(crate) user: String,
+    pub(crate) rpc: String,
+    pub(crate) reason: String,
+}
+
+/// Keeps one call.
+pub(crate) async fn insert(
+    db: &impl ConnectionTrait,
+    id: Uuid,
+    read_at: DateTime<Utc>,
+    read: SupportRead,
+) -> Result<(), RecordError> {
+    let SupportRead { caller, rpc, reason } = read;
+    let row = support_read::Model {
+        practice_id: caller.practice.to_string(),
+        read_id: id,
+        read_at,
+        product: caller.product.to_string(),
+        account: caller.account.to_string(),
+        user_id: caller.user,
+        rpc,
+        reason,
+    };
+    Ok(insert_all(db, vec![row.into_active_model()]).await?)
+}
+
+/// The calls in a practice, the latest first, before the one `before`.
+pub(crate) async fn page(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    before: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<KeptRead>, RecordError> {
+    let mut query =
+        support_read::Entity::find().filter(support_read::COLUMN.practice_id.eq(practice.as_str()));
+    if let Some(before) = before {
+        query = query.filter(support_read::COLUMN.read_id.lt(before));
+    }
+    let rows = query.order_by_desc(support_read::Column::ReadId).limit(limit).all(db).await?;
+    Ok(rows.into_iter().map(from_row).collect())
+}
+
+fn from_row(row: support_read::Model) -> KeptRead {
+    let support_read::Model {
+        practice_id: _,
+        read_id,
+        read_at,
+        product,
+        account,
+        user_id,
+        rpc,
+        reason,
+    } = row;
+    KeptRead { id: read_id, read_at, product, account, user: user_id, rpc, reason }
+}

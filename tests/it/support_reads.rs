@@ -1,0 +1,115 @@
+//! Support says why it reads, and that is kept: of records and of imports.
+
+use shared::{
+    pb::{
+        imports::ListImportsRequest,
+        records::{
+            GetClientRequest, ListConnectionsRequest, ListSubscriptionsRequest,
+            ListSupportReadsRequest, SearchRecordsRequest, SupportRead,
+        },
+    },
+    testing::{TestDb, storage_tests},
+};
+use tonic::Code;
+
+use crate::support::{
+    caller::Caller,
+    records::{Acme, assert_refused},
+    servers,
+};
+
+storage_tests! {
+    support_says_why_it_reads_and_that_is_kept,
+    what_support_reads_of_imports_is_kept_too,
+    reads_are_listed_a_page_at_a_time,
+}
+
+async fn reads(caller: &Caller) -> Vec<SupportRead> {
+    let request = ListSupportReadsRequest::default();
+    caller.support().list_support_reads(request).await.unwrap().into_inner().reads
+}
+
+/// The calls by their names, with their reasons.
+fn told(reads: &[SupportRead]) -> Vec<(String, String)> {
+    let call = |read: &'_ SupportRead| read.rpc.rsplit('/').next().unwrap_or_default().to_owned();
+    reads.iter().map(|read| (call(read), read.reason.clone())).collect()
+}
+
+async fn support_says_why_it_reads_and_that_is_kept(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let support = acme.manager.clone().with("x-concord-roles", "support");
+    let request = || GetClientRequest { client: "ref:ACME".into() };
+    let refused = support.clients().get_client(request()).await;
+    assert_refused(refused, Code::InvalidArgument, "READING_REASON_REQUIRED");
+    for reason in ["x", &"x".repeat(201)] {
+        let support = support.clone().with("x-concord-reason", reason);
+        let refused = support.clients().get_client(request()).await;
+        assert_refused(refused, Code::InvalidArgument, "READING_REASON_REQUIRED");
+    }
+    assert!(reads(&acme.manager).await.is_empty());
+
+    let support = support.with("x-concord-reason", "ticket 4711").with("x-concord-user", "sven");
+    support.clients().get_client(request()).await.unwrap();
+    let search = SearchRecordsRequest { query: "acme".into(), ..Default::default() };
+    support.support().search_records(search).await.unwrap();
+    // Whoever may read in another role is not asked.
+    let staff = support.clone().with("x-concord-roles", "support,staff");
+    staff.clients().get_client(request()).await.unwrap();
+    let kept = reads(&acme.manager).await;
+    let expected = ["SearchRecords", "GetClient"].map(|call| (call.into(), "ticket 4711".into()));
+    assert_eq!(told(&kept), expected);
+    assert_eq!(kept[0].origin.as_ref().unwrap().user, "sven");
+
+    // It does not see what others of it have read, and reads of one practice only.
+    let refused = support.support().list_support_reads(ListSupportReadsRequest::default()).await;
+    assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    let everywhere = support.clone().without("x-concord-practice");
+    let request = ListSubscriptionsRequest::default();
+    let refused = everywhere.changes().list_subscriptions(request).await;
+    assert_refused(refused, Code::InvalidArgument, "PRACTICE_REQUIRED");
+    let refused = support.connections().list_connections(ListConnectionsRequest {}).await;
+    assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    assert_eq!(reads(&acme.manager).await.len(), 2);
+    acme.server.stop().await;
+}
+
+async fn what_support_reads_of_imports_is_kept_too(db: TestDb) {
+    let records = servers::records(db.settings()).await;
+    let imports = servers::imports(db.beside("imports"), &records.url).await;
+    let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
+    let support =
+        Caller::owner(imports.channel().await, "p1", "manager").with("x-concord-roles", "support");
+    let refused = support.imports().list_imports(ListImportsRequest::default()).await;
+    assert_refused(refused, Code::InvalidArgument, "READING_REASON_REQUIRED");
+    let support = support.with("x-concord-reason", "ticket 4712");
+    support.imports().list_imports(ListImportsRequest::default()).await.unwrap();
+    assert_eq!(told(&reads(&manager).await), [("ListImports".into(), "ticket 4712".into())]);
+    // What cannot be kept is not read.
+    records.stop().await;
+    let refused = support.imports().list_imports(ListImportsRequest::default()).await;
+    assert_refused(refused, Code::Unavailable, "UNAVAILABLE");
+    imports.stop().await;
+}
+
+async fn reads_are_listed_a_page_at_a_time(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let support = acme.manager.clone().with("x-concord-roles", "support");
+    for n in 0..5 {
+        let support = support.clone().with("x-concord-reason", &format!("ticket {n}"));
+        let request = GetClientRequest { client: "ref:ACME".into() };
+        support.clients().get_client(request).await.unwrap();
+    }
+    let (mut listed, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListSupportReadsRequest { page_size: 2, page_token };
+        let page = acme.manager.support().list_support_reads(request).await.unwrap().into_inner();
+        assert!(page.reads.len() <= 2);
+        listed.extend(page.reads.into_iter().map(|read| read.reason));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, ["ticket 4", "ticket 3", "ticket 2", "ticket 1", "ticket 0"]);
+    acme.server.stop().await;
+}
