@@ -53,9 +53,11 @@ fn public(descriptors: &FileDescriptorSet) -> FileDescriptorSet {
     FileDescriptorSet { file: file.cloned().collect() }
 }
 
-/// `enum Rpc` with a variant for every RPC, and its paths.
+/// `enum Rpc` with a variant for every RPC, their paths and names, and which of
+/// them answer with a stream.
 fn rpcs(descriptors: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
     let (mut variants, mut paths) = (String::new(), String::new());
+    let (mut names, mut streams) = (String::new(), String::new());
     for file in &descriptors.file {
         for service in &file.service {
             for method in &service.method {
@@ -64,12 +66,20 @@ fn rpcs(descriptors: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
                 let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
                 writeln!(variants, "    /// `{path}`\n    {name},")?;
                 writeln!(paths, "    (Rpc::{name}, \"{path}\"),")?;
+                let short = format!("{}/{}", service.name(), method.name());
+                writeln!(names, "            Self::{name} => \"{short}\",")?;
+                if method.server_streaming() {
+                    writeln!(streams, "    Rpc::{name},")?;
+                }
             }
         }
     }
     Ok(format!(
         "/// Every RPC of Concord, generated from `proto/`.\n\
          #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]\npub enum Rpc {{\n{variants}}}\n\
-         /// Every RPC with its path.\npub const ALL: &[(Rpc, &str)] = &[\n{paths}];\n"
+         impl Rpc {{\n    /// Its service and method, such as `ClientService/GetClient`.\n    \
+         pub const fn name(self) -> &'static str {{\n        match self {{\n{names}        }}\n    }}\n}}\n\
+         /// Every RPC with its path.\npub const ALL: &[(Rpc, &str)] = &[\n{paths}];\n\
+         /// The RPCs that answer with a stream.\npub const STREAMS: &[Rpc] = &[\n{streams}];\n"
     ))
 }

@@ -10,17 +10,22 @@ mod connect;
 mod errors;
 mod group;
 mod migrate;
+mod probe;
+mod usage;
 
 use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
 
 pub use bulk::{chunk_rows, insert_all};
 pub use connect::DatabaseSettings;
-pub use errors::{Fault, UniqueKey, fault, violates};
+pub use errors::{Fault, Plain, UniqueKey, fault, plainly, violates};
 use group::GroupWriter;
+pub use probe::Probe;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait as _,
 };
+use tracing::Instrument as _;
+pub use usage::PoolUse;
 
 /// How often a write is tried before the caller is told of the conflict.
 const WRITE_ATTEMPTS: u32 = 6;
@@ -99,6 +104,24 @@ impl Database {
         self.reader.ping().await
     }
 
+    /// Asks whether the database answers, now and then.
+    pub fn probe(&self) -> Probe {
+        Probe::new(self.reader.clone())
+    }
+
+    /// How many connections are in use; on SQLite, of those that read.
+    pub fn pool_use(&self) -> PoolUse {
+        usage::pool_use(&self.reader)
+    }
+
+    /// Writes that wait for the one writer of SQLite.
+    pub fn writes_waiting(&self) -> usize {
+        match &self.writer {
+            Writer::Group(group) => group.waiting(),
+            Writer::Pool(_) => 0,
+        }
+    }
+
     /// Brings the tables to the newest version. Any number of replicas may do
     /// so at once.
     pub async fn migrate<M: sea_orm_migration::MigratorTrait>(&self) -> Result<(), DbErr> {
@@ -124,8 +147,9 @@ impl Database {
             Writer::Group(group) => group.write(job).await,
             Writer::Pool(pool) => {
                 let pool = pool.clone();
-                let task = tokio::spawn(async move { write_with_retries(&pool, &job).await });
-                task.await.unwrap_or_else(|error| Err(panicked(&error).into()))
+                let write = async move { write_with_retries(&pool, &job).await };
+                let task = tokio::spawn(write.in_current_span());
+                task.await.unwrap_or_else(|_| Err(panicked().into()))
             }
         }
     }
@@ -140,8 +164,9 @@ impl Database {
     }
 }
 
-fn panicked(error: &dyn fmt::Display) -> DbErr {
-    DbErr::Custom(format!("a write did not end: {error}"))
+/// What a panic says may be a value of a record: it is left out.
+fn panicked() -> DbErr {
+    DbErr::Custom("a write panicked".to_owned())
 }
 
 async fn write_with_retries<T, E, F, Fut>(pool: &DatabaseConnection, job: &F) -> Result<T, E>

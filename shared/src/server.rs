@@ -1,8 +1,13 @@
 //! A gRPC server with what every service of Concord has: identity, health,
-//! reflection, a log line per call, handlers that run to their end, and a drain.
+//! reflection, a log line and numbers of each call, handlers that run to their end,
+//! a port for those who watch it, and a drain.
 
 mod age;
 mod gate;
+mod health;
+mod http;
+mod observe;
+mod operation;
 mod shield;
 mod support_log;
 
@@ -14,7 +19,7 @@ use tonic::{
     service::{Routes, RoutesBuilder},
     transport::{Server, server::TcpIncoming},
 };
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 
 use crate::{pb, security::ServerSecurity};
@@ -22,6 +27,8 @@ pub use age::ConnectionAge;
 use age::{Aging, GRACE};
 use futures::TryStreamExt as _;
 use gate::GateLayer;
+use observe::ObserveLayer;
+pub use operation::{MetricsPort, MetricsPortError, Operation};
 use shield::ShieldLayer;
 use support_log::SupportLogLayer;
 pub use support_log::{SupportLog, SupportRead};
@@ -59,7 +66,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, std::io::Error> {
 }
 
 /// Services, with the names under which health and reflection tell of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Services {
     /// The services.
     pub routes: RoutesBuilder,
@@ -71,6 +78,8 @@ pub struct Services {
     pub connection_age: Option<Duration>,
     /// Where it is kept what support reads.
     pub support_log: Option<Arc<dyn SupportLog>>,
+    /// How those who run the service see it.
+    pub operation: Operation,
 }
 
 /// Serves `services` until `stop` is cancelled, then drains: health says
@@ -81,22 +90,13 @@ pub async fn serve(
     security: ServerSecurity,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Services { routes, names, connection_age, support_log } = services;
+    let Services { routes, names, connection_age, support_log, operation } = services;
     let ServerSecurity { credentials, tls } = security;
     let health = HealthReporter::new();
-    for name in &names {
-        health.set_service_status(*name, ServingStatus::Serving).await;
-    }
     let routes = with_standard_services(routes, health.clone(), &names)?;
-    let stopped = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            for name in names.into_iter().chain([""]) {
-                health.set_service_status(name, ServingStatus::NotServing).await;
-            }
-        }
-    };
+    let observe = ObserveLayer::new(operation.meter.clone());
+    // Also while the server drains.
+    let _watched = operation.start(health, names, stop.clone()).await;
     // Not at the builder, which sets it only on connections that it accepts itself.
     // Without it, an answer of two packets waits 40 ms for the second.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -111,11 +111,12 @@ pub async fn serve(
     // Ends by itself when the server stops.
     tokio::spawn(credentials.clone().keep_current(stop.clone()));
     let serving = server
+        .layer(observe)
         .layer(GateLayer::new(credentials))
         .layer(option_layer(support_log.map(SupportLogLayer)))
         .layer(ShieldLayer)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stopped);
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let cut = async {
         stop.cancelled().await;
         tokio::time::sleep(DRAIN_TIME).await;

@@ -4,6 +4,7 @@ mod credential;
 mod import;
 mod imports;
 mod keys;
+mod operation;
 mod serve;
 mod watch;
 
@@ -25,6 +26,7 @@ pub(crate) use imports::{
     CommitOptions, FailuresOptions, ImportsCommand, ImportsOptions, ListOptions, OneImport,
 };
 pub(crate) use keys::{KeysOptions, TokenOptions};
+pub(crate) use operation::OperationOptions;
 pub(crate) use serve::SecurityOptions;
 pub(crate) use watch::{Echo, Kind, Start, WatchOptions};
 
@@ -140,6 +142,8 @@ pub(crate) struct ServeOptions {
     pub(crate) log_format: LogFormatName,
     #[command(flatten)]
     pub(crate) security: SecurityOptions,
+    #[command(flatten)]
+    pub(crate) operation: OperationOptions,
 }
 
 fn time_zone(name: &str) -> Result<Tz, &'static str> {

@@ -15,6 +15,7 @@ pub(crate) struct Running {
     name: &'static str,
     scheme: &'static str,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     stop: CancellationToken,
     /// None once it has ended.
     task: Option<JoinHandle<anyhow::Result<()>>>,
@@ -25,11 +26,11 @@ pub(crate) async fn start_records(config: RecordsConfig) -> anyhow::Result<Runni
     let scheme = scheme(&config.security);
     let service =
         records::Application::build(config).await.context("the records service could not start")?;
-    let address = service.address();
+    let (address, metrics) = (service.address(), service.metrics_address());
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let task = tokio::spawn(async move { Ok(service.run_until(stopped).await?) });
-    Ok(Running { name: "records", scheme, address, stop, task: Some(task) })
+    Ok(Running { name: "records", scheme, address, metrics, stop, task: Some(task) })
 }
 
 /// Starts the imports service.
@@ -37,11 +38,11 @@ pub(crate) async fn start_imports(config: ImportsConfig) -> anyhow::Result<Runni
     let scheme = scheme(&config.security);
     let service =
         imports::Application::build(config).await.context("the imports service could not start")?;
-    let address = service.address();
+    let (address, metrics) = (service.address(), service.metrics_address());
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let task = tokio::spawn(async move { Ok(service.run_until(stopped).await?) });
-    Ok(Running { name: "imports", scheme, address, stop, task: Some(task) })
+    Ok(Running { name: "imports", scheme, address, metrics, stop, task: Some(task) })
 }
 
 impl Running {
@@ -53,6 +54,11 @@ impl Running {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its metrics are.
+    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Where others reach it.

@@ -5,16 +5,17 @@ use std::{net::SocketAddr, sync::Arc};
 use sea_orm::DbErr;
 use shared::{
     db::Database,
+    meter::Meter,
     pb::imports::import_service_server::ImportServiceServer,
     security::{InsecureStart, ServerSecurity},
-    server::{self, ServeError, Services},
+    server::{self, MetricsPort, MetricsPortError, Operation, ServeError, Services},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::server::NamedService;
+use tonic::{server::NamedService, service::Routes};
 
 use crate::{
-    config::ImportsConfig, grpc::ImportsApi, housekeeping, migrations::Migrator,
+    config::ImportsConfig, gauges, grpc::ImportsApi, housekeeping, migrations::Migrator,
     records_client::RecordsClient, service::Imports, worker::Worker,
 };
 
@@ -33,6 +34,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
+    /// The port of the metrics cannot be opened.
+    #[error(transparent)]
+    Metrics(#[from] MetricsPortError),
     /// Serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -46,6 +50,7 @@ pub struct Application {
     security: ServerSecurity,
     imports: Imports,
     worker: Worker,
+    metrics: Option<MetricsPort>,
 }
 
 impl Application {
@@ -61,6 +66,7 @@ impl Application {
             clock,
             upload,
             worker,
+            metrics_listen,
         } = config;
         let records = RecordsClient::new(&records_url, &records_tls, &security)?;
         let security = security.for_server(listen)?;
@@ -68,9 +74,10 @@ impl Application {
         db.migrate::<Migrator>().await?;
         let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
-        let imports = Imports::new(db, clock, records, upload);
+        let metrics = MetricsPort::bind(metrics_listen).await?;
+        let imports = Imports::new(db, clock, records, upload, Meter::new("imports"));
         let worker = Worker::new(imports.clone(), worker);
-        Ok(Self { listener, address, security, imports, worker })
+        Ok(Self { listener, address, security, imports, worker, metrics })
     }
 
     /// Where the service listens.
@@ -78,16 +85,26 @@ impl Application {
         self.address
     }
 
+    /// Where its metrics are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(MetricsPort::address)
+    }
+
     /// Serves calls and works on imports until `stop` is cancelled. Then it
     /// finishes the calls and the chunks under way, gives its imports back, so
     /// that another replica goes on at once, and closes the database.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
-        let Self { listener, address, security, imports, worker } = self;
-        tracing::info!(%address, "imports service listening");
-        let mut services = Services::default();
-        services.routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
-        services.support_log = Some(Arc::new(imports.clone()));
-        services.names.push(ImportServiceServer::<ImportsApi>::NAME);
+        let Self { listener, security, imports, worker, metrics, .. } = self;
+        let mut routes = Routes::builder();
+        routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
+        let services = Services {
+            routes,
+            names: vec![ImportServiceServer::<ImportsApi>::NAME],
+            connection_age: None,
+            support_log: Some(Arc::new(imports.clone())),
+            operation: Operation::new(imports.meter.clone(), imports.db.clone(), metrics),
+        };
+        let looking = tokio::spawn(gauges::run(imports.clone()));
         let working = tokio::spawn(worker.run(imports.stop.clone()));
         let keeping = tokio::spawn(housekeeping::run(imports.clone(), imports.stop.clone()));
         let stopping = {
@@ -101,11 +118,8 @@ impl Application {
         // Also when serving broke.
         imports.stop.cancel();
         stopping.abort();
-        if let Err(error) = working.await {
-            tracing::error!(%error, "the worker did not end");
-        }
-        // It ends by itself; nothing is lost when it has panicked.
-        let _ = keeping.await;
+        // They end by themselves; nothing is lost when one has panicked.
+        let _ = tokio::join!(working, keeping, looking);
         imports.db.close().await?;
         Ok(served?)
     }

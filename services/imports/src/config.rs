@@ -29,6 +29,8 @@ pub struct ImportsConfig {
     pub upload: UploadSettings,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl ImportsConfig {
@@ -48,6 +50,7 @@ impl ImportsConfig {
             clock,
             upload: UploadSettings::default(),
             worker: WorkerSettings::default(),
+            metrics_listen: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::DbErr;
 use shared::{
-    db::{Fault, WriteError, fault},
+    db::{Fault, WriteError, fault, plainly},
     ids::{self, IdKind},
     pb::records::ErrorReason,
     status::{Refusal, quoted},
@@ -20,11 +20,12 @@ use crate::domain::{
 /// Why a call was not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
-    /// The request is refused; the caller is told why.
-    #[error(transparent)]
+    /// The request is refused; the caller is told why. The log is not: the caller's
+    /// values may be in it.
+    #[error("refused: {:?}", .0.reason())]
     Refused(Box<Refusal>),
     /// The database failed.
-    #[error(transparent)]
+    #[error("{}", plainly(.0))]
     Database(#[from] DbErr),
     /// The stream of the caller broke.
     #[error("the caller's stream broke: {}", .0.code())]
@@ -66,7 +67,7 @@ impl From<ImportError> for Status {
             ImportError::Database(error) => match fault(&error) {
                 Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
                 Fault::Unavailable => Refusal::unavailable("the database does not answer"),
-                Fault::Other => Refusal::internal(&error),
+                Fault::Other => Refusal::internal(&plainly(&error)),
             },
             ImportError::Corrupt(_) => Refusal::internal(&error),
         };

@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
 use shared::{
+    call_id::CallId,
     caller::Caller,
     pb::imports::{
         CancelImportRequest, CancelImportResponse, CommitImportRequest, CommitImportResponse,
@@ -31,7 +32,7 @@ impl ImportsApi {
     /// Who calls, of a product that is connected to the practice.
     async fn caller(&self, extensions: &Extensions) -> Result<Caller, Status> {
         let caller = Caller::of(extensions)?;
-        self.0.check_connected(&caller).await?;
+        self.0.check_connected(&caller, CallId::of(extensions)).await?;
         Ok(caller)
     }
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use shared::ids::{self, IdKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -45,11 +46,17 @@ pub(crate) async fn run(imports: Imports, stop: CancellationToken) {
 pub(crate) async fn step(imports: &Imports) -> Result<(), ImportError> {
     let (db, now) = (imports.db.reader(), imports.clock.now());
     for import in store::imports::idle(db, now - IDLE, BATCH).await? {
-        tracing::info!(import = %import.key.id, "an import that nobody finished has expired");
+        tracing::info!(
+            import = ids::text(IdKind::Import, import.key.id),
+            "an import that nobody finished has expired"
+        );
         expire(imports, import).await?;
     }
     for import in store::imports::to_purge(db, now - KEPT, BATCH).await? {
-        tracing::info!(import = %import.key.id, "the records of an import are removed");
+        tracing::info!(
+            import = ids::text(IdKind::Import, import.key.id),
+            "the records of an import are removed"
+        );
         purge(imports, import).await?;
     }
     Ok(())

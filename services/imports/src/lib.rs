@@ -15,6 +15,7 @@ mod config;
 mod domain;
 mod error;
 mod failures_file;
+mod gauges;
 mod grpc;
 mod housekeeping;
 mod migrations;

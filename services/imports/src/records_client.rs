@@ -6,6 +6,7 @@
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use shared::{
+    call_id::CallId,
     caller::{
         ACCOUNT_HEADER, Caller, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER,
         USER_HEADER,
@@ -26,6 +27,7 @@ use shared::{
     rules::reason_code,
     security::{ClientTls, InsecureStart, SecuritySettings},
     server::SupportRead,
+    telemetry,
     wire::ApplyRecord,
 };
 use tonic::{
@@ -91,12 +93,14 @@ enum Proof {
 
 /// Why a call was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the records service answered {code:?} {reason}")]
+#[error("the records service answered {code:?} {reason} to the call {}", .call.as_ref().map(ToString::to_string).unwrap_or_default())]
 pub(crate) struct CallFault {
     pub(crate) kind: FaultKind,
     pub(crate) retry_after: Option<Duration>,
     code: Code,
     reason: String,
+    /// Which call it was, in the log of the records service.
+    call: Option<CallId>,
 }
 
 /// What to do about a fault.
@@ -130,7 +134,7 @@ impl From<Status> for CallFault {
             _ => FaultKind::Lasting,
         };
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
-        Self { kind, retry_after, code: status.code(), reason }
+        Self { kind, retry_after, code: status.code(), reason, call: None }
     }
 }
 
@@ -138,7 +142,13 @@ impl CallFault {
     /// An answer that does not fit its question.
     fn malformed(what: &str) -> Self {
         let reason = what.to_owned();
-        Self { kind: FaultKind::Unclear, retry_after: None, code: Code::Internal, reason }
+        let kind = FaultKind::Unclear;
+        Self { kind, retry_after: None, code: Code::Internal, reason, call: None }
+    }
+
+    /// An answer to that call.
+    fn to(call: CallId) -> impl FnOnce(Status) -> Self {
+        move |status| Self { call: Some(call), ..Self::from(status) }
     }
 }
 
@@ -193,14 +203,16 @@ impl RecordsClient {
         Ok(Self { channel: endpoint.connect_lazy(), proof })
     }
 
-    /// The products that are connected to the practice.
+    /// The products that are connected to the practice; asked in answer to `call`.
     pub(crate) async fn connected_products(
         &self,
         behalf: &OnBehalf,
+        call: CallId,
     ) -> Result<Vec<String>, CallFault> {
         let mut client = ConnectionServiceClient::new(self.channel.clone());
-        let request = self.request(behalf, ListConnectionsRequest {});
-        let answer = client.list_connections(request).await?.into_inner();
+        let request = self.request(behalf, &call, ListConnectionsRequest {});
+        let answer = client.list_connections(request).await.map_err(CallFault::to(call))?;
+        let answer = answer.into_inner();
         Ok(answer.connections.into_iter().map(|connection| connection.product).collect())
     }
 
@@ -218,8 +230,10 @@ impl RecordsClient {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let request = self.request(behalf, ResolveLinksRequest { keys });
-        let answer = self.ingest().resolve_links(request).await?.into_inner();
+        let call = part_of(behalf);
+        let request = self.request(behalf, &call, ResolveLinksRequest { keys });
+        let answer = self.ingest().resolve_links(request).await.map_err(CallFault::to(call))?;
+        let answer = answer.into_inner();
         let mut links = HashMap::new();
         for link in answer.links {
             let key =
@@ -238,9 +252,12 @@ impl RecordsClient {
         fence: i64,
         validate_only: bool,
     ) -> Result<Vec<Outcome>, CallFault> {
-        let sent = records.len();
-        let request = self.request(behalf, ApplyChunkRequest { records, validate_only, fence });
-        let answer = self.ingest().apply_chunk(request).await?.into_inner();
+        let (sent, call) = (records.len(), part_of(behalf));
+        tracing::debug!(records = sent, call = %call, "a chunk is sent");
+        let message = ApplyChunkRequest { records, validate_only, fence };
+        let request = self.request(behalf, &call, message);
+        let answer = self.ingest().apply_chunk(request).await.map_err(CallFault::to(call))?;
+        let answer = answer.into_inner();
         if answer.outcomes.len() != sent {
             return Err(CallFault::malformed("another number of outcomes than of records"));
         }
@@ -253,9 +270,11 @@ impl RecordsClient {
         self.apply(behalf, Vec::new(), fence, false).await.map(drop)
     }
 
-    /// A request that says on whose behalf it is made.
-    fn request<T>(&self, behalf: &OnBehalf, message: T) -> Request<T> {
+    /// A request that says on whose behalf it is made, and which call it is.
+    fn request<T>(&self, behalf: &OnBehalf, call: &CallId, message: T) -> Request<T> {
         let mut request = Request::new(message);
+        call.send_with(request.metadata_mut());
+        telemetry::send_trace(request.metadata_mut());
         match &self.proof {
             Proof::Headers => put_headers(request.metadata_mut(), behalf),
             Proof::Secret(secret) => {
@@ -268,16 +287,21 @@ impl RecordsClient {
 
     /// Has it kept what support is about to read.
     pub(crate) async fn keep_support_read(&self, read: SupportRead) -> Result<(), CallFault> {
-        let SupportRead { caller, rpc, reason } = read;
-        let request =
-            self.request(&behalf_of_caller(&caller), KeepSupportReadRequest { rpc, reason });
-        self.ingest().keep_support_read(request).await?;
+        let SupportRead { caller, rpc, reason, call } = read;
+        let message = KeepSupportReadRequest { rpc, reason };
+        let request = self.request(&behalf_of_caller(&caller), &call, message);
+        self.ingest().keep_support_read(request).await.map_err(CallFault::to(call))?;
         Ok(())
     }
 
     fn ingest(&self) -> IngestServiceClient<Channel> {
         IngestServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
+}
+
+/// The id of the next call for an import, which names it.
+fn part_of(behalf: &OnBehalf) -> CallId {
+    behalf.import.as_deref().map(CallId::for_part_of).unwrap_or_default()
 }
 
 fn put_headers(metadata: &mut MetadataMap, behalf: &OnBehalf) {

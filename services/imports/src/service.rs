@@ -24,6 +24,7 @@ use shared::{
     clock::Clock,
     db::Database,
     ids::{self, IdKind},
+    meter::{Meter, NONE, catalog},
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,8 @@ pub(crate) struct Imports {
     pub(crate) wake: Arc<Notify>,
     /// Cancelled when the service stops: streams end.
     pub(crate) stop: CancellationToken,
+    /// What is counted.
+    pub(crate) meter: Meter,
     uploads: Arc<Semaphore>,
     upload: UploadSettings,
     seen_connected: connected::SeenConnected,
@@ -66,14 +69,19 @@ impl Imports {
         clock: Clock,
         records: RecordsClient,
         upload: UploadSettings,
+        meter: Meter,
     ) -> Self {
+        let uploads = Arc::new(Semaphore::new(MAX_UPLOADS));
+        let places = Arc::clone(&uploads);
+        meter.at_each_reading(move |meter| show_uploads(meter, &places));
         Self {
             db,
             clock,
             records,
             wake: Arc::new(Notify::new()),
             stop: CancellationToken::new(),
-            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            meter,
+            uploads,
             upload,
             seen_connected: connected::SeenConnected::default(),
         }
@@ -107,6 +115,14 @@ impl Imports {
         let import = self.with_note(import).await?;
         Ok(ImportView { import, tally })
     }
+}
+
+fn show_uploads(meter: &Meter, places: &Semaphore) {
+    let gauge = |metric, count: usize| {
+        meter.gauge(metric, NONE).set(u32::try_from(count).unwrap_or(u32::MAX));
+    };
+    gauge(&catalog::UPLOADS, MAX_UPLOADS - places.available_permits());
+    gauge(&catalog::UPLOADS_MAX, MAX_UPLOADS);
 }
 
 /// The import of that id in the caller's practice.

@@ -14,6 +14,7 @@ pub(crate) mod batches;
 pub(crate) mod edits;
 mod entities;
 pub(crate) mod failures;
+pub(crate) mod gauges;
 pub(crate) mod imports;
 pub(crate) mod lease;
 pub(crate) mod parents;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use shared::{
     db::Database,
+    meter::Meter,
     pb::{
         internal::ingest_service_server::IngestServiceServer,
         records::{
@@ -16,7 +17,7 @@ use shared::{
         },
     },
     security::{InsecureStart, ServerSecurity},
-    server::{self, ServeError, Services},
+    server::{self, MetricsPort, MetricsPortError, Operation, ServeError, Services},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use tonic::{server::NamedService, service::Routes};
 use crate::{
     config::RecordsConfig,
     feed::{Feed, sequencer},
+    gauges,
     grpc::Api,
     jobs,
     migrations::Migrator,
@@ -54,6 +56,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
+    /// The port of the metrics cannot be opened.
+    #[error(transparent)]
+    Metrics(#[from] MetricsPortError),
     /// The database cannot be used.
     #[error("the database of the records service: {0}")]
     Database(#[from] sea_orm::DbErr),
@@ -70,6 +75,8 @@ pub struct Application {
     security: ServerSecurity,
     records: Records,
     connection_age: Duration,
+    meter: Meter,
+    metrics: Option<MetricsPort>,
     /// Stops the feed when the replica stops.
     feed_stop: CancellationToken,
 }
@@ -82,29 +89,29 @@ impl Application {
     ///
     /// When one of these cannot be done; the error says which.
     pub async fn build(config: RecordsConfig) -> Result<Self, StartError> {
-        let RecordsConfig {
-            listen,
-            database,
-            clock,
-            security,
-            purge_after,
-            feed_retention,
-            connection_age,
-        } = config;
+        let RecordsConfig { listen, database, clock, security, connection_age, .. } = config;
+        let RecordsConfig { purge_after, feed_retention, metrics_listen, .. } = config;
         let security = security.for_server(listen)?;
         let db = Database::connect(&database).await?;
         db.migrate::<Migrator>().await?;
         let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
+        let metrics = MetricsPort::bind(metrics_listen).await?;
+        let meter = Meter::new("records");
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
         let records = Records { db, clock, feed, purge_after, feed_retention };
-        Ok(Self { listener, address, security, records, connection_age, feed_stop })
+        Ok(Self { listener, address, security, records, connection_age, meter, metrics, feed_stop })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its metrics are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(MetricsPort::address)
     }
 
     /// Serves until `stop` is cancelled; then streams end with a last cursor,
@@ -115,10 +122,13 @@ impl Application {
     /// When the server breaks.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { listener, security, records, connection_age, feed_stop, .. } = self;
-        let sequencer = tokio::spawn(sequencer::run(records.feed.clone()));
+        let Self { meter, metrics, .. } = self;
+        let sequencer = tokio::spawn(sequencer::run(records.feed.clone(), meter.clone()));
         let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
         let jobs = tokio::spawn(jobs::run(records.clone()));
-        let services = services(&records, connection_age);
+        let gauges = tokio::spawn(gauges::run(records.clone(), meter.clone()));
+        let operation = Operation::new(meter, records.db.clone(), metrics);
+        let services = services(&records, connection_age, operation);
         // Streams end with the feed, or the drain would wait for them.
         let drop_guard = feed_stop.clone().drop_guard();
         let streams = async {
@@ -132,13 +142,13 @@ impl Application {
         };
         drop(drop_guard);
         // They end by themselves; nothing is lost when one has panicked.
-        let _ = tokio::join!(sequencer, ears, jobs);
+        let _ = tokio::join!(sequencer, ears, jobs, gauges);
         records.db.close().await?;
         Ok(served?)
     }
 }
 
-fn services(records: &Records, connection_age: Duration) -> Services {
+fn services(records: &Records, connection_age: Duration, operation: Operation) -> Services {
     let api = Api::new(records.clone());
     let ingest = IngestServiceServer::new(api.clone())
         .max_decoding_message_size(MAX_CHUNK_BYTES)
@@ -158,5 +168,6 @@ fn services(records: &Records, connection_age: Duration) -> Services {
         names: SERVICES.to_vec(),
         connection_age: Some(connection_age),
         support_log: Some(Arc::new(records.clone())),
+        operation,
     }
 }

@@ -23,6 +23,8 @@ pub struct RecordsConfig {
     /// How old a connection becomes at the most; its streams end then with a last
     /// cursor, so that the load spreads over the replicas.
     pub connection_age: Duration,
+    /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// How long an orphaned record waits unless the operator says otherwise.
@@ -45,6 +47,7 @@ impl RecordsConfig {
             purge_after: PURGE_AFTER,
             feed_retention: FEED_RETENTION,
             connection_age: CONNECTION_AGE,
+            metrics_listen: None,
         }
     }
 }

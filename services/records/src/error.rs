@@ -2,7 +2,7 @@
 
 use sea_orm::DbErr;
 use shared::{
-    db::{Fault, WriteError, fault},
+    db::{Fault, WriteError, fault, plainly},
     pb::records::ErrorReason,
     rules::Violations,
     status::Refusal,
@@ -14,11 +14,12 @@ use crate::domain::record::RecordRef;
 /// Why a call was not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
-    /// The request is refused; the caller is told why.
-    #[error(transparent)]
+    /// The request is refused; the caller is told why. The log is not: the caller's
+    /// values may be in it.
+    #[error("refused: {:?}", .0.reason())]
     Refused(Refusal),
     /// The database failed.
-    #[error(transparent)]
+    #[error("{}", plainly(.0))]
     Database(#[from] DbErr),
     /// A unique key is used already.
     #[error("a unique key is used already: {0:?}")]
@@ -96,7 +97,7 @@ impl RecordError {
             Self::Database(error) => match fault(&error) {
                 Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
                 Fault::Unavailable => Refusal::unavailable("the database does not answer"),
-                Fault::Other => Refusal::internal(&error),
+                Fault::Other => Refusal::internal(&plainly(&error)),
             },
             error @ (Self::Corrupt(_) | Self::OnlyChecked(_)) => Refusal::internal(&error),
         }

@@ -11,6 +11,7 @@ mod config;
 mod domain;
 mod error;
 mod feed;
+mod gauges;
 mod grpc;
 mod image;
 mod jobs;

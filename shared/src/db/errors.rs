@@ -3,6 +3,8 @@
 //! The two engines say the same things in different ways; both ways are read
 //! here and nowhere else.
 
+use std::fmt;
+
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// What kind of fault an error is.
@@ -56,6 +58,59 @@ pub fn violates(error: &DbErr, key: &UniqueKey) -> bool {
         Some(name) => name == key.name,
         None => error.message().strip_prefix("UNIQUE constraint failed: ") == Some(key.columns),
     }
+}
+
+/// `error` in words that may stand in a log.
+pub fn plainly(error: &DbErr) -> Plain<'_> {
+    Plain(error)
+}
+
+/// An error without the values that drivers and readers quote: they are people's
+/// data. Codes, and the names of tables and columns, remain.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'e>(&'e DbErr);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match sqlx_error(self.0) {
+            Some(sqlx::Error::Database(error)) => write_plainly(error.as_ref(), f),
+            Some(sqlx::Error::ColumnDecode { index, .. }) => {
+                write!(f, "the column {index} cannot be read")
+            }
+            Some(
+                sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::InvalidArgument(_),
+            ) => f.write_str("a value cannot be read or written"),
+            Some(error) => write!(f, "{error}"),
+            None => match self.0 {
+                DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } => {
+                    f.write_str("a value cannot be read or written")
+                }
+                DbErr::RecordNotFound(_) => f.write_str("a row was not found"),
+                error => write!(f, "{error}"),
+            },
+        }
+    }
+}
+
+fn write_plainly(
+    error: &dyn sqlx::error::DatabaseError,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let code = error.code().unwrap_or_default();
+    write!(f, "the database answered {code}")?;
+    if let Some(constraint) = error.constraint() {
+        return write!(f, ", constraint {constraint}");
+    }
+    // Of the classes of PostgreSQL, data exceptions and violations quote values.
+    let quotes = |class: &str| matches!(class, "22" | "23" | "P0" | "XX");
+    let postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some();
+    if postgres && code.get(..2).is_none_or(quotes) {
+        return Ok(());
+    }
+    write!(f, ": {}", error.message())
 }
 
 fn database_fault(error: &dyn sqlx::error::DatabaseError) -> Fault {

@@ -18,6 +18,7 @@ use tokio::{
     sync::{Mutex, mpsc, oneshot},
     task::JoinHandle,
 };
+use tracing::{Instrument as _, Span};
 
 use super::{WriteError, WriteTx, begin, panicked, sole};
 
@@ -61,12 +62,17 @@ impl GroupWriter {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Write { job, outcome: None, reply });
+        let job = Box::new(Write { job, span: Span::current(), outcome: None, reply });
         let closed = || DbErr::Custom("the database is closed".to_owned());
         let queue = self.sender.upgrade().ok_or_else(closed)?;
         queue.send(job).await.map_err(|_| closed())?;
         drop(queue);
         answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// Writes in the queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.sender.upgrade().map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
     /// Ends the queue, waits for what is in it, and closes the connection.
@@ -75,7 +81,8 @@ impl GroupWriter {
         if let Some(task) = self.task.lock().await.take()
             && let Err(error) = task.await
         {
-            return Err(panicked(&error));
+            tracing::error!(cancelled = error.is_cancelled(), "the writer did not end by itself");
+            return Err(panicked());
         }
         self.connection.clone().close().await
     }
@@ -92,6 +99,8 @@ trait Job: Send {
 
 struct Write<F, T, E> {
     job: F,
+    /// Of the call that writes.
+    span: Span,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
@@ -106,8 +115,10 @@ where
     fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             // A panic is the fault of this write alone: its savepoint is undone.
-            let outcome = AssertUnwindSafe(async { (self.job)(tx).await }).catch_unwind().await;
-            let outcome = outcome.unwrap_or_else(|_| Err(panicked(&"panic").into()));
+            let span = self.span.clone();
+            let job = AssertUnwindSafe(async { (self.job)(tx).await }.instrument(span));
+            let outcome = job.catch_unwind().await;
+            let outcome = outcome.unwrap_or_else(|_| Err(panicked().into()));
             self.outcome.insert(outcome).is_ok()
         })
     }

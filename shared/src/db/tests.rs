@@ -15,6 +15,8 @@ storage_tests! {
     a_write_that_fails_leaves_nothing_and_harms_no_other,
     a_panic_is_the_fault_of_one_write_alone,
     a_dropped_caller_does_not_undo_its_write,
+    an_error_for_the_log_quotes_no_value,
+    a_probe_tells_whether_the_database_answers,
 }
 
 async fn table(t: &TestDb) -> Database {
@@ -106,4 +108,47 @@ async fn a_dropped_caller_does_not_undo_its_write(t: TestDb) {
     insert(&db, 3).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(count(&db).await, 3);
+}
+
+async fn an_error_for_the_log_quotes_no_value(t: TestDb) {
+    let db = table(&t).await;
+    insert(&db, 1).await.unwrap();
+    let twice = insert(&db, 1).await.unwrap_err();
+    let code = if t.is_postgres() { "23505" } else { "1555" };
+    assert!(plainly(&twice).to_string().starts_with(&format!("the database answered {code}")));
+
+    // SQLite makes a number of any text.
+    if t.is_postgres() {
+        let statement = "SELECT CAST('Kestrelton' AS bigint)";
+        let error = db.reader().execute_unprepared(statement).await.unwrap_err();
+        assert!(error.to_string().contains("Kestrelton"), "PostgreSQL quotes it");
+        assert_eq!(plainly(&error).to_string(), "the database answered 22P02");
+    }
+    let statement = sea_orm::Statement::from_string(db.engine(), "SELECT 'Kestrelton' AS n");
+    let row = db.reader().query_one_raw(statement).await.unwrap().unwrap();
+    let error = row.try_get::<i64>("", "n").unwrap_err();
+    assert!(!plainly(&error).to_string().contains("Kestrelton"));
+    let error = DbErr::Json("invalid type: string \"Kestrelton\"".to_owned());
+    assert_eq!(plainly(&error).to_string(), "a value cannot be read or written");
+}
+
+async fn a_probe_tells_whether_the_database_answers(t: TestDb) {
+    let db = table(&t).await;
+    let mut probe = db.probe();
+    probe.ask().await.unwrap();
+    // Also while all connections of the pool are at work, and after an answer that
+    // was not waited for.
+    let max = db.pool_use().max;
+    let mut busy = Vec::new();
+    for _ in 0..max {
+        let read = if t.is_postgres() { "SELECT 1" } else { "SELECT n FROM item" };
+        #[expect(clippy::disallowed_methods, reason = "it holds a connection")]
+        let tx = sea_orm::TransactionTrait::begin(db.reader()).await.unwrap();
+        tx.execute_unprepared(read).await.unwrap();
+        busy.push(tx);
+    }
+    assert_eq!(db.pool_use().in_use, max);
+    probe.ask().await.unwrap();
+    let _ = futures::FutureExt::now_or_never(probe.ask());
+    probe.ask().await.unwrap();
 }

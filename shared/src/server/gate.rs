@@ -1,16 +1,15 @@
-//! Lets a call in when its caller may make it, and writes one log line for it.
+//! Lets a call in when its caller may make it.
 
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use futures::future::BoxFuture;
-use http::HeaderMap;
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
+use super::observe;
 use crate::{access::rpc_of_path, identity::Credentials};
 
 /// Puts a [`Gate`] around a service.
@@ -59,31 +58,13 @@ where
         let Some(rpc) = rpc_of_path(request.uri().path()) else {
             return Box::pin(self.inner.call(request));
         };
-        let started = Instant::now();
-        let practice =
-            match self.credentials.authenticate(request.headers(), request.extensions(), rpc) {
-                Ok(identity) => {
-                    let practice = identity.practice.clone();
-                    request.extensions_mut().insert(identity);
-                    practice
-                }
-                Err(refusal) => {
-                    tracing::info!(?rpc, reason = ?refusal.reason(), "call refused");
-                    return Box::pin(std::future::ready(Ok(Status::from(refusal).into_http())));
-                }
-            };
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            let response = call.await?;
-            let (elapsed_us, code) = (started.elapsed().as_micros(), code(response.headers()));
-            let practice = practice.as_ref().map_or("", |practice| practice.as_str());
-            tracing::info!(?rpc, practice, ?code, elapsed_us, "call");
-            Ok(response)
-        })
+        match self.credentials.authenticate(request.headers(), request.extensions(), rpc) {
+            Ok(identity) => {
+                observe::seen(&identity);
+                request.extensions_mut().insert(identity);
+                Box::pin(self.inner.call(request))
+            }
+            Err(refusal) => Box::pin(std::future::ready(Ok(Status::from(refusal).into_http()))),
+        }
     }
-}
-
-/// The status in the headers; a stream that has begun has none there yet.
-fn code(headers: &HeaderMap) -> Code {
-    headers.get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 /// Puts a [`Shield`] around a service.
 #[derive(Clone, Copy, Debug)]
@@ -43,14 +44,12 @@ where
     }
 
     fn call(&mut self, request: http::Request<R>) -> Self::Future {
-        let task = tokio::spawn(self.inner.call(request));
+        let task = tokio::spawn(self.inner.call(request).in_current_span());
         Box::pin(async move {
             match task.await {
                 Ok(response) => response,
-                Err(error) => {
-                    tracing::error!(%error, "a handler panicked");
-                    Ok(Status::internal("internal error").into_http())
-                }
+                // The log has the panic itself.
+                Err(_) => Ok(Status::internal("internal error").into_http()),
             }
         })
     }

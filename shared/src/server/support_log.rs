@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 
 use crate::{
     access::{is_support, rpc_of_path},
+    call_id::CallId,
     caller::{Caller, Identity},
     identity::support_reason,
     status::Refusal,
@@ -26,6 +27,8 @@ pub struct SupportRead {
     pub rpc: String,
     /// Why, as the caller said.
     pub reason: String,
+    /// The id of the call in the logs.
+    pub call: CallId,
 }
 
 /// Where it is kept.
@@ -104,5 +107,6 @@ fn support_read<R>(request: &http::Request<R>) -> Result<Option<SupportRead>, Re
     let reason = support_reason(request.headers())?;
     // Of one practice, also where others may leave it out.
     let caller = identity.clone().in_practice()?;
-    Ok(Some(SupportRead { caller, rpc: path.trim_start_matches('/').to_owned(), reason }))
+    let call = request.extensions().get().cloned().unwrap_or_default();
+    Ok(Some(SupportRead { caller, rpc: path.trim_start_matches('/').to_owned(), reason, call }))
 }

@@ -18,7 +18,7 @@ use shared::{
     clock::Clock,
     db::DatabaseSettings,
     pb::imports::{Failure, Import, RecordStatus},
-    telemetry::{self, LogFormat},
+    telemetry::{LogFormat, Telemetry, TelemetrySettings},
 };
 
 use super::{connect::connect, import::import};
@@ -44,7 +44,12 @@ const HEARING: &str = "books";
 const FAILURES_SHOWN: usize = 20;
 
 pub(super) async fn run(options: DemoOptions) -> anyhow::Result<u8> {
-    telemetry::start("error", LogFormat::Text);
+    let telemetry = Telemetry::start(TelemetrySettings {
+        filter: "error",
+        format: LogFormat::Text,
+        otlp_endpoint: None,
+        service: "concord",
+    })?;
     let asked_to_stop = tokio::spawn(stop::asked());
     let folder = tempfile::tempdir().context("no temporary folder can be made")?;
     let mut services = start(&options, folder.path()).await?;
@@ -61,6 +66,7 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<u8> {
         }
     }
     shown.and(pair::stop(services).await)?;
+    telemetry.stop().await;
     Ok(DONE)
 }
 

@@ -6,7 +6,11 @@ use std::{fs, io, net::SocketAddr, path::Path};
 use anyhow::Context as _;
 use imports::ImportsConfig;
 use records::RecordsConfig;
-use shared::{clock::Clock, db::DatabaseSettings, telemetry};
+use shared::{
+    clock::Clock,
+    db::DatabaseSettings,
+    telemetry::{LogFormat, Telemetry, TelemetrySettings},
+};
 
 use crate::{
     DONE,
@@ -20,25 +24,60 @@ use crate::{
 const LOG_FILTER: &str = "info";
 
 pub(super) async fn run(options: ServeOptions) -> anyhow::Result<u8> {
-    telemetry::start(LOG_FILTER, options.log_format.into());
+    let telemetry = Telemetry::start(telemetry(&options))?;
+    let served = serve(&options).await;
+    telemetry.stop().await;
+    served.map(|()| DONE)
+}
+
+async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     // Before anything is started, so that no signal is missed.
     let asked_to_stop = tokio::spawn(stop::asked());
-    let mut services = start(&options).await?;
+    let mut services = start(options).await?;
     for service in &services {
-        output::note(format_args!("{} listens on {}", service.name(), service.url()));
+        announce(options, service);
         output::line(format_args!("{} listening on {}", service.name(), service.address()))?;
     }
     let ended = tokio::select! {
         asked = asked_to_stop => {
-            output::note("ending: calls under way are brought to their end");
+            say(options, "ending: calls under way are brought to their end");
             asked?.context("signals cannot be heard")
         }
         ended = pair::any_ended(&mut services) => {
             ended.and_then(|()| Err(anyhow::anyhow!("a service ended by itself")))
         }
     };
-    ended.and(pair::stop(services).await)?;
-    Ok(DONE)
+    ended.and(pair::stop(services).await)
+}
+
+fn telemetry(options: &ServeOptions) -> TelemetrySettings {
+    TelemetrySettings {
+        filter: LOG_FILTER,
+        format: options.log_format.into(),
+        otlp_endpoint: options.operation.otlp_endpoint(),
+        service: match options.service {
+            None => "concord",
+            Some(ServiceName::Records) => "concord-records",
+            Some(ServiceName::Imports) => "concord-imports",
+        },
+    }
+}
+
+/// Says where a service is.
+fn announce(options: &ServeOptions, service: &Running) {
+    say(options, &format!("{} listens on {}", service.name(), service.url()));
+    if let Some(address) = service.metrics_address() {
+        let url = url("http", address);
+        say(options, &format!("{} serves {url}/metrics, /livez and /readyz", service.name()));
+    }
+}
+
+/// Says something to whoever runs the program. Among lines of JSON it is one.
+fn say(options: &ServeOptions, text: &str) {
+    match LogFormat::from(options.log_format) {
+        LogFormat::Text => output::note(text),
+        LogFormat::Json => tracing::info!("{text}"),
+    }
 }
 
 async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
@@ -49,6 +88,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
         let database = database(options.records_db.as_deref(), &options.data_dir, "records.db")?;
         let config = RecordsConfig {
             security: security.clone(),
+            metrics_listen: options.operation.records_metrics_listen.0,
             ..RecordsConfig::new(options.records_listen, database, clock.clone())
         };
         services.push(pair::start_records(config).await?);
@@ -61,6 +101,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
         let config = ImportsConfig {
             security,
             records_tls: options.security.records_tls(),
+            metrics_listen: options.operation.imports_metrics_listen.0,
             ..ImportsConfig::new(options.imports_listen, database, records_url, clock)
         };
         services.push(pair::start_imports(config).await?);

@@ -143,6 +143,8 @@ fn spawn(arguments: &[String], address: SocketAddr, log: PathBuf) -> Child {
         .args(arguments)
         .arg(address.to_string())
         .env("CONCORD_LOG", "warn")
+        .env("CONCORD_RECORDS_METRICS_LISTEN", "off")
+        .env("CONCORD_IMPORTS_METRICS_LISTEN", "off")
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()

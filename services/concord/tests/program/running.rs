@@ -69,6 +69,8 @@ impl Pair {
             .arg(folder.path().join("data"))
             .args(options)
             .env("CONCORD_LOG", "warn")
+            .env("CONCORD_RECORDS_METRICS_LISTEN", "off")
+            .env("CONCORD_IMPORTS_METRICS_LISTEN", "off")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use shared::{
+    call_id::CallId,
     caller::{Caller, PracticeId, Product},
     status::Refusal,
 };
@@ -58,13 +59,18 @@ impl SeenConnected {
 }
 
 impl Imports {
-    /// Refuses a caller whose product is not connected to the practice.
-    pub(crate) async fn check_connected(&self, caller: &Caller) -> Result<(), ImportError> {
+    /// Refuses a caller whose product is not connected to the practice, in answer to
+    /// `call`.
+    pub(crate) async fn check_connected(
+        &self,
+        caller: &Caller,
+        call: CallId,
+    ) -> Result<(), ImportError> {
         let age = self.seen_connected.age(caller);
         if age.is_some_and(|age| age < FRESH) {
             return Ok(());
         }
-        match self.records.connected_products(&behalf_of_caller(caller)).await {
+        match self.records.connected_products(&behalf_of_caller(caller), call).await {
             Ok(connected) => {
                 let is_connected = connected.iter().any(|name| name == caller.product.as_str());
                 self.seen_connected.note(caller, is_connected);

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use shared::{caller::Caller, status::Refusal};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{Imports, failures::READ, key};
@@ -41,7 +42,7 @@ impl Imports {
         self.check_exists(&key).await?;
         let (sender, receiver) = mpsc::channel(WAITING);
         let imports = self.clone();
-        tokio::spawn(async move {
+        let download = async move {
             let written = match format {
                 Format::Csv => imports.write_file(&key, Csv::new(), &sender).await,
                 Format::Jsonl => imports.write_file(&key, Jsonl::new(), &sender).await,
@@ -50,7 +51,8 @@ impl Imports {
                 // A caller who has gone away needs no answer.
                 let _ = sender.send(Err(error)).await;
             }
-        });
+        };
+        tokio::spawn(download.in_current_span());
         Ok(receiver)
     }
 

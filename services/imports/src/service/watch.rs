@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use shared::{caller::Caller, status::Refusal};
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{Imports, key};
@@ -43,7 +44,7 @@ impl Imports {
         let key = key(caller, id);
         let first = self.view(&key).await?;
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(self.clone().follow(key, first, sender));
+        tokio::spawn(self.clone().follow(key, first, sender).in_current_span());
         Ok(receiver)
     }
 

@@ -9,8 +9,13 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use shared::identity::OnBehalf;
+use shared::{
+    identity::OnBehalf,
+    ids::{self, IdKind},
+    meter::{NONE, catalog},
+};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     Worker, apply, index, keys, outside, periods, references, replace, reset,
@@ -88,6 +93,11 @@ impl Job {
         &self.lease.import.key
     }
 
+    /// Its id, as callers know it.
+    fn name(&self) -> String {
+        ids::text(IdKind::Import, self.key().id)
+    }
+
     /// The pass over the records: 1 is the first.
     pub(super) fn round(&self) -> i64 {
         self.lease.import.round
@@ -126,19 +136,20 @@ impl Job {
 
     /// Works until the import has ended, is another's, or `stop` is cancelled.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let import = self.key().id;
-        tracing::info!(%import, phase = %self.phase, "work on an import begins");
+        let import = self.name();
+        tracing::info!(import, phase = %self.phase, "work on an import begins");
         let keeping = keep(self.imports.clone(), self.settings, self.lease.clone());
         tokio::select! {
-            () = keeping => tracing::warn!(%import, "another worker has taken the import"),
+            () = keeping => tracing::warn!(import, "another worker has taken the import"),
             () = self.pages(&stop) => {}
         }
     }
 
     async fn pages(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            let span = tracing::error_span!("page", import = self.name(), phase = %self.phase);
             let stepped = tokio::select! {
-                stepped = self.step() => stepped,
+                stepped = self.step().instrument(span) => stepped,
                 () = overdue(stop) => break,
             };
             match stepped {
@@ -183,12 +194,35 @@ impl Job {
                 return Ok(false);
             }
         };
+        let verdicts = self.verdicts(&page.edits);
         self.commit(page.edits, phase, &position).await?;
+        self.count(verdicts);
         if phase != self.phase {
-            tracing::info!(import = %self.key().id, %phase, "an import goes on");
+            tracing::info!(import = self.name(), %phase, "an import goes on");
         }
         (self.phase, self.position) = (phase, position);
         Ok(true)
+    }
+
+    /// The verdicts of a page that was sent to the records service.
+    fn verdicts(&self, edits: &Edits) -> Vec<(Kind, Status, u64)> {
+        let kind = match self.phase {
+            Phase::Clients => Kind::Client,
+            Phase::Contacts => Kind::Contact,
+            Phase::Addresses => Kind::Address,
+            _ => return Vec::new(),
+        };
+        let of = |status: &Status| edits.marks.iter().filter(|mark| mark.status == *status).count();
+        let count = |status: &Status| (kind, *status, u64::try_from(of(status)).unwrap_or(0));
+        Status::ALL.iter().map(count).filter(|(.., count)| *count > 0).collect()
+    }
+
+    /// Counts them, once they are written.
+    fn count(&self, verdicts: Vec<(Kind, Status, u64)>) {
+        for (kind, status, count) in verdicts {
+            let labels = [kind.as_str(), status.as_str()];
+            self.imports.meter.counter(&catalog::RECORDS_APPLIED, labels).increment(count);
+        }
     }
 
     async fn commit(&self, edits: Edits, phase: Phase, position: &str) -> Result<(), WorkFault> {
@@ -265,7 +299,8 @@ impl Job {
             }
         });
         let state = written.await?;
-        tracing::info!(import = %self.key().id, %state, "an import has ended");
+        self.imports.meter.counter(&catalog::IMPORTS_ENDED, [state.as_str()]).increment(1);
+        tracing::info!(import = self.name(), %state, "an import has ended");
         Ok(())
     }
 
@@ -282,10 +317,10 @@ impl Job {
 
     /// Waits after a fault; `false` when the import was set aside instead.
     async fn rest(&mut self, fault: &WorkFault, stop: &CancellationToken) -> bool {
-        let import = self.key().id;
+        let import = self.name();
         match self.trouble.decide(fault, &self.settings) {
             Decision::Pause(pause) => {
-                tracing::warn!(%import, phase = %self.phase, error = %fault, "a page is tried again");
+                tracing::warn!(import, phase = %self.phase, error = %fault, "a page is tried again");
                 self.note(fault.note()).await;
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -294,7 +329,8 @@ impl Job {
                 true
             }
             Decision::Stall => {
-                tracing::error!(%import, phase = %self.phase, error = %fault, "an import stalls");
+                tracing::error!(import, phase = %self.phase, error = %fault, "an import stalls");
+                self.imports.meter.counter(&catalog::IMPORTS_STALLED, NONE).increment(1);
                 self.stall(fault.note()).await;
                 false
             }
@@ -334,7 +370,8 @@ impl Job {
         let lease = self.lease.clone();
         let changed = self.imports.db.write(move |tx| change(tx, lease.clone())).await;
         if let Err(error) = changed {
-            tracing::warn!(import = %self.key().id, %error, "a lease was not changed");
+            let error = shared::db::plainly(&error);
+            tracing::warn!(import = self.name(), %error, "a lease was not changed");
         }
     }
 }

@@ -4,10 +4,16 @@
 //! Positions are given after the commit, so that nothing that happens before it
 //! (other writers, rollbacks, long transactions) can lose or reorder a change.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sea_orm::{DbBackend, sqlx::postgres::PgListener};
-use shared::ids;
+use sea_orm::{
+    DbBackend, DbErr, RuntimeErr,
+    sqlx::{self, postgres::PgListener},
+};
+use shared::{
+    ids,
+    meter::{Meter, NONE, catalog},
+};
 
 use super::Feed;
 use crate::{error::RecordError, store::feed::sequence};
@@ -20,9 +26,9 @@ const POLL: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// Sequences until the feed stops.
-pub(crate) async fn run(feed: Feed) {
+pub(crate) async fn run(feed: Feed, meter: Meter) {
     loop {
-        if let Err(error) = sequence_all(&feed).await {
+        if let Err(error) = sequence_all(&feed, &meter).await {
             tracing::warn!(%error, "the feed could not be sequenced; trying again");
             tokio::select! {
                 () = feed.stop().cancelled() => return,
@@ -43,20 +49,21 @@ fn poll_time() -> Duration {
 }
 
 /// Gives positions until nothing is pending for any product.
-async fn sequence_all(feed: &Feed) -> Result<(), RecordError> {
+async fn sequence_all(feed: &Feed, meter: &Meter) -> Result<(), RecordError> {
     loop {
         let products = sequence::products_with_pending(feed.db().reader()).await?;
         if products.is_empty() {
             return Ok(());
         }
         for product in products {
-            sequence(feed, product).await?;
+            sequence(feed, meter, product).await?;
         }
     }
 }
 
 /// Gives positions to one batch of one product.
-async fn sequence(feed: &Feed, product: String) -> Result<(), RecordError> {
+async fn sequence(feed: &Feed, meter: &Meter, product: String) -> Result<(), RecordError> {
+    let (started, label) = (Instant::now(), meter.product(&product));
     let clock = feed.inner.clock.clone();
     let write = feed.db().write(move |tx| {
         let (product, now) = (product.clone(), clock.now());
@@ -68,7 +75,12 @@ async fn sequence(feed: &Feed, product: String) -> Result<(), RecordError> {
             Ok::<i64, RecordError>(count)
         }
     });
-    if write.await? > 0 {
+    let count = write.await?;
+    if count > 0 {
+        meter.histogram(&catalog::SEQUENCE_SECONDS, NONE).record(started.elapsed());
+        meter.counter(&catalog::SEQUENCED_BATCHES, [label.clone()]).increment(1);
+        let changes = count.unsigned_abs();
+        meter.counter(&catalog::SEQUENCED_CHANGES, [label]).increment(changes);
         feed.inner.sequenced.send_replace(());
     }
     Ok(())
@@ -91,14 +103,15 @@ pub(crate) async fn listen(feed: Feed) {
     }
 }
 
-async fn listen_once(feed: &Feed) -> Result<(), sea_orm::sqlx::Error> {
+async fn listen_once(feed: &Feed) -> Result<(), RecordError> {
     let pool = feed.db().reader().get_postgres_connection_pool();
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(sequence::CHANNEL).await?;
+    let failed = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
+    let mut listener = PgListener::connect_with(pool).await.map_err(failed)?;
+    listener.listen(sequence::CHANNEL).await.map_err(failed)?;
     loop {
         tokio::select! {
             () = feed.stop().cancelled() => return Ok(()),
-            heard = listener.recv() => heard?,
+            heard = listener.recv() => heard.map_err(failed)?,
         };
         feed.inner.sequenced.send_replace(());
     }

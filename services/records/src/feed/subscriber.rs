@@ -25,6 +25,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior},
 };
 use tonic::Status;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -135,7 +136,7 @@ pub(crate) async fn open(
         heartbeat: every(HEARTBEAT),
         connection_check: every(CONNECTION_CHECK),
     };
-    tokio::spawn(stream.run(closes_at));
+    tokio::spawn(stream.run(closes_at).in_current_span());
     Ok(messages)
 }
 

@@ -1,6 +1,7 @@
 //! `IngestService`: for the imports service only.
 
 use shared::{
+    call_id::CallId,
     caller::Caller,
     pb::internal::{
         ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
@@ -29,8 +30,9 @@ impl IngestService for Api {
         request: Request<KeepSupportReadRequest>,
     ) -> Result<Response<KeepSupportReadResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
+        let call = CallId::of(request.extensions());
         let KeepSupportReadRequest { rpc, reason } = request.into_inner();
-        self.records.keep_read(SupportRead { caller, rpc, reason }).await?;
+        self.records.keep_read(SupportRead { caller, rpc, reason, call }).await?;
         Ok(Response::new(KeepSupportReadResponse {}))
     }
 

@@ -1,6 +1,7 @@
 //! The feed's tables: sequencing pending changes, reading positions, snapshots,
 //! and what is not kept any longer.
 
+pub(crate) mod gauges;
 pub(crate) mod lag;
 pub(crate) mod retention;
 pub(crate) mod sequence;

@@ -30,7 +30,7 @@ pub(crate) async fn insert(
     read_at: DateTime<Utc>,
     read: SupportRead,
 ) -> Result<(), RecordError> {
-    let SupportRead { caller, rpc, reason } = read;
+    let SupportRead { caller, rpc, reason, call: _ } = read;
     let row = support_read::Model {
         practice_id: caller.practice.to_string(),
         read_id: id,

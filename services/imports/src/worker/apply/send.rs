@@ -1,8 +1,13 @@
 //! Sends a chunk, and finds the record that is to blame when the records service
 //! does not take it.
 
+use std::time::Instant;
+
 use prost::Message as _;
-use shared::wire::ApplyRecord;
+use shared::{
+    meter::{NONE, catalog},
+    wire::ApplyRecord,
+};
 
 use crate::{
     domain::{finding::Finding, words::Status},
@@ -34,7 +39,11 @@ pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Out
     waiting.reverse();
     while let Some(mut chunk) = waiting.pop() {
         let (fence, validate_only) = (job.next_fence(), job.validate_only());
-        match job.imports.records.apply(&job.behalf, chunk.clone(), fence, validate_only).await {
+        let (records, started) = (&job.imports.records, Instant::now());
+        let answer = records.apply(&job.behalf, chunk.clone(), fence, validate_only).await;
+        let seconds = job.imports.meter.histogram(&catalog::CHUNK_SECONDS, NONE);
+        seconds.record(started.elapsed());
+        match answer {
             Ok(answer) => outcomes.extend(answer),
             Err(fault) if !is_records_fault(&fault, job.tries()) || blamed == MAX_BLAMED => {
                 return Err(fault);

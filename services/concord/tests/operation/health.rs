@@ -1,0 +1,136 @@
+//! Health follows the database, and the end.
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use sea_orm::Statement;
+use shared::{
+    db::{Database, DatabaseSettings},
+    testing::postgres_url,
+};
+use tonic::transport::Channel;
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, health_client::HealthClient},
+};
+
+use crate::{cluster::Cluster, stage::Stage};
+
+const SERVING: i32 = ServingStatus::Serving as i32;
+const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
+
+/// How soon health must follow the database.
+const SOON: Duration = Duration::from_secs(15);
+
+/// Waits until the service says so, for each name and on its port.
+async fn becomes(stage: &Stage, name: &str, channel: &Channel, services: &[&str], status: i32) {
+    let late = Instant::now() + SOON;
+    for service in services.iter().copied().chain([""]) {
+        let request = || HealthCheckRequest { service: service.to_owned() };
+        loop {
+            let mut health = HealthClient::new(channel.clone());
+            let answer = health.check(request()).await.unwrap().into_inner();
+            if answer.status == status {
+                break;
+            }
+            assert!(Instant::now() < late, "{name} {service:?} is {answer:?}\n{}", stage.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let ready = if status == SERVING { 200 } else { 503 };
+    assert_eq!(stage.http(name, "/readyz").0, ready, "{name}");
+    assert_eq!(stage.http(name, "/livez").0, 200, "{name}");
+}
+
+/// The processes of a server that work for Concord, and the one that makes them.
+async fn processes(url: &str) -> Vec<String> {
+    use sea_orm::ConnectionTrait as _;
+    let db = Database::connect(&DatabaseSettings::new(url).max_connections(1)).await.unwrap();
+    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'concord'";
+    let statement = Statement::from_string(db.engine(), sql);
+    let rows = db.reader().query_all_raw(statement).await.unwrap();
+    let mut found: Vec<i32> = rows.iter().map(|row| row.try_get("", "pid").unwrap()).collect();
+    db.close().await.unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", found[0])).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    found.push(parent.trim().parse().unwrap());
+    found.iter().map(ToString::to_string).collect()
+}
+
+fn signal(name: &str, processes: &[String]) {
+    // One of them may have ended meanwhile.
+    let _ = Command::new("kill").arg(name).args(processes).status().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_follows_the_database() {
+    if postgres_url().is_none() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let url = cluster.url();
+    let stage = Stage::start(&["--records-db", url, "--imports-db", url]);
+    let (records, imports) = (stage.records_channel().await, stage.imports_channel().await);
+    let all = async |status| {
+        let services = ["concord.records.v1.ClientService", "concord.records.v1.ChangeService"];
+        becomes(&stage, "records", &records, &services, status).await;
+        let services = ["concord.imports.v1.ImportService"];
+        becomes(&stage, "imports", &imports, &services, status).await;
+    };
+    all(SERVING).await;
+
+    // It is gone.
+    cluster.crash();
+    all(NOT_SERVING).await;
+    let up = "concord_database_up{service=\"records\"}";
+    assert!(stage.metrics("records").contains(&format!("{up} 0")));
+    cluster.start_again();
+    all(SERVING).await;
+    assert!(stage.metrics("records").contains(&format!("{up} 1")));
+
+    // It is there, and says nothing.
+    let processes = processes(url).await;
+    signal("-STOP", &processes);
+    all(NOT_SERVING).await;
+    signal("-CONT", &processes);
+    all(SERVING).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_health_hears_of_the_drain_and_does_not_hold_it_up() {
+    let mut stage = Stage::start(&[]);
+    let mut health = HealthClient::new(stage.records_channel().await);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, SERVING);
+    let asked = Instant::now();
+    stage.ask_to_end();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, NOT_SERVING);
+    while let Ok(Some(_)) = watch.message().await {}
+    tokio::task::block_in_place(|| stage.wait());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_drains_is_not_ready_and_lives() {
+    use shared::pb::imports::{CreateImportRequest, UploadBatchRequest};
+    let stage = Stage::start(&[]);
+    stage.owner("manager").await.connect().await;
+    let importer = stage.importer("manager").await;
+    importer.imports().create_import(CreateImportRequest::default()).await.unwrap();
+    // A call that goes on: its caller does not say a word.
+    let silent = futures::stream::pending::<UploadBatchRequest>();
+    let upload = tokio::spawn(async move { importer.imports().upload_batch(silent).await });
+    let open = "concord_calls_in_flight{service=\"imports\",rpc=\"ImportService/UploadBatch\"} 1";
+    crate::process::wait_until("the upload", || {
+        stage.metrics("imports").contains(open).then_some(())
+    });
+    stage.ask_to_end();
+    crate::process::wait_until("a drain", || {
+        (stage.http("imports", "/readyz") == (503, "draining\n".to_owned())).then_some(())
+    });
+    assert_eq!(stage.http("imports", "/livez").0, 200);
+    upload.abort();
+}

@@ -1,0 +1,254 @@
+//! Nothing that the services tell of themselves is about people, however much they
+//! are asked to tell: their logs, their metrics, their traces.
+
+use std::{collections::BTreeSet, fs};
+
+use shared::{
+    pb::records::{
+        Address, AddressType, BatchGetClientsRequest, Client, ClientFields, ClientIdentifiers,
+        ClientType, CreateClientRequest, CreatePersonRequest, GetClientRequest, ListClientsRequest,
+        NewAddress, NewName, NewPerson, PersonName, SearchRecordsRequest, UpdateClientRequest,
+        add_entry_request,
+    },
+    testing::{TestDb, storage_tests},
+};
+
+use crate::{
+    caller::{Caller, request_id},
+    collector::Collector,
+    sample,
+    stage::Stage,
+};
+
+storage_tests! { nothing_about_people_is_told }
+
+/// What the calls of this test are about, beside the sample.
+const TOLD: [&str; 22] = [
+    "Wisteria",
+    "Quillon",
+    "Wisteria Quillon Limited",
+    "WIS-REF-1",
+    "wis-ref-1",
+    "99007013",
+    "99007014",
+    "QQ123456C",
+    "1961-07-23",
+    "1961-02-30",
+    "wisteria@quillon.example",
+    "not an email of Wisteria",
+    "01632 960333",
+    "12 Hollyhock Passage",
+    "Wisteria Hollyhock Limited",
+    "ZZ9 9ZZ",
+    "Hollyhock",
+    "wisteria-external-1",
+    "olivia.owner@practice.example",
+    "Nul\u{0}Quillon",
+    "hollyh",
+    "Pebblewick Secret",
+];
+
+async fn nothing_about_people_is_told(db: TestDb) {
+    let collector = Collector::start().await;
+    let url = collector.url();
+    let mut more = vec!["--otlp-endpoint", &url];
+    if db.is_postgres() {
+        more.extend(["--records-db", db.url(), "--imports-db", db.url()]);
+    }
+    let mut stage = Stage::start(&more);
+    let owner = async |product| {
+        let caller =
+            stage.owner(product).await.with("x-concord-user", "olivia.owner@practice.example");
+        caller.connect().await
+    };
+    let (manager, books) = (owner("manager").await, owner("books").await);
+    imports(&stage);
+    calls(&manager).await;
+    failures(&manager, &books).await;
+    reading(&stage);
+    let metrics = ["records", "imports"].map(|service| stage.metrics(service)).concat();
+    tokio::task::block_in_place(|| stage.end());
+
+    let mut values = sample::personal();
+    values.extend(TOLD.map(ToOwned::to_owned));
+    for (what, text) in [("log", stage.log()), ("metrics", metrics), ("traces", collector.text())] {
+        assert!(text.len() > 10_000, "the {what} tell little: {text}");
+        let found = sample::found(&values, &text);
+        assert!(found.is_empty(), "in the {what}:\n{}", found.join("\n"));
+    }
+}
+
+/// The sample comes over, with its failures; once more, for another product; checked
+/// only; and corrected.
+fn imports(stage: &Stage) {
+    let folder = sample::folder();
+    let files = folder.to_str().unwrap();
+    stage.run("import", "manager", &[files, "--json", "--failures", "failures.csv"]);
+    stage.run("import", "books", &[files, "--dry-run"]);
+    stage.run("import", "books", &[files]);
+    // Files that can be read, with values that cannot be used.
+    let wrong = stage.folder.path().join("wrong");
+    fs::create_dir(&wrong).unwrap();
+    let text = "source_id,client_reference,client_type,registered_name,birth_date,email,phone,utr\n\
+                X1,WIS-REF-1,PRIVATE_LIMITED_COMPANY,Wisteria Quillon Limited,1961-02-30,\
+                not an email of Wisteria,01632 960333,99007014\n\
+                X2,wis-ref-1,NO_SUCH_TYPE,Hollyhock,1961-07-23,wisteria@quillon.example,,\n";
+    fs::write(wrong.join("clients.csv"), text).unwrap();
+    let said =
+        stage.run("import", "manager", &[wrong.to_str().unwrap(), "--failures", "wrong.csv"]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+}
+
+fn wisteria() -> CreateClientRequest {
+    CreateClientRequest {
+        r#type: ClientType::PrivateLimitedCompany.into(),
+        client_reference: "WIS-REF-1".into(),
+        registered_name: Some(NewName {
+            name: "Wisteria Quillon Limited".into(),
+            active_from: String::new(),
+        }),
+        identifiers: Some(ClientIdentifiers {
+            company_number: "99007013".into(),
+            ..ClientIdentifiers::default()
+        }),
+        emails: vec!["wisteria@quillon.example".into()],
+        phones: vec!["01632 960333".into()],
+        addresses: vec![NewAddress {
+            r#type: AddressType::Trading.into(),
+            address: Some(Address {
+                line_1: "12 Hollyhock Passage".into(),
+                postcode: "ZZ9 9ZZ".into(),
+                country: "GB".into(),
+                ..Address::default()
+            }),
+            ..NewAddress::default()
+        }],
+        external_id: "wisteria-external-1".into(),
+        request_id: request_id(),
+        ..CreateClientRequest::default()
+    }
+}
+
+fn quillon() -> NewPerson {
+    NewPerson {
+        name: Some(PersonName {
+            forename: "Wisteria".into(),
+            surname: "Quillon".into(),
+            ..PersonName::default()
+        }),
+        birth_date: "1961-07-23".into(),
+        emails: vec!["wisteria@quillon.example".into()],
+        ..NewPerson::default()
+    }
+}
+
+/// Calls that succeed.
+async fn calls(manager: &Caller) {
+    let created = manager.clients().create_client(wisteria()).await.unwrap().into_inner();
+    let client: Client = created.client.unwrap();
+    let person = CreatePersonRequest {
+        person: Some(quillon()),
+        request_id: request_id(),
+        ..CreatePersonRequest::default()
+    };
+    manager.persons().create_person(person).await.unwrap();
+    let update = UpdateClientRequest {
+        client: client.id.clone(),
+        fields: Some(ClientFields {
+            client_reference: "WIS-REF-2".into(),
+            ..ClientFields::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["client_reference".into()] }),
+        etag: client.etag.clone(),
+        request_id: request_id(),
+        validate_only: false,
+    };
+    manager.clients().update_client(update).await.unwrap();
+    let entry = client.entries.first().unwrap();
+    let renamed = shared::pb::records::AddEntryRequest {
+        record: client.id,
+        timeline: shared::pb::records::Timeline::RegisteredName.into(),
+        value: Some(add_entry_request::Value::Name("Wisteria Hollyhock Limited".into())),
+        current_etag: entry.etag.clone(),
+        request_id: request_id(),
+        ..shared::pb::records::AddEntryRequest::default()
+    };
+    manager.history().add_entry(renamed).await.unwrap();
+    let query = |text: &str| SearchRecordsRequest { query: text.into(), ..Default::default() };
+    for text in ["Wisteria", "hollyh", "WIS-REF-2", "99007013", "Kestrelton", "Pebblewick Secret"] {
+        manager.support().search_records(query(text)).await.unwrap();
+    }
+}
+
+/// Calls that are refused, each for another reason.
+async fn failures(manager: &Caller, books: &Caller) {
+    let again = CreateClientRequest { external_id: String::new(), ..wisteria() };
+    let wrong = [
+        // Its reference is free again; its name and number are not.
+        CreateClientRequest { client_reference: "BRI001".into(), ..again.clone() },
+        CreateClientRequest { emails: vec!["not an email of Wisteria".into()], ..again.clone() },
+        CreateClientRequest { client_reference: "Nul\u{0}Quillon".into(), ..again.clone() },
+        wisteria(),
+        CreateClientRequest {
+            identifiers: Some(ClientIdentifiers {
+                utr: "99007014".into(),
+                ..ClientIdentifiers::default()
+            }),
+            ..again
+        },
+    ];
+    for request in wrong {
+        let request = CreateClientRequest { request_id: request_id(), ..request };
+        manager.clients().create_client(request).await.unwrap_err();
+    }
+    for person in [
+        NewPerson { birth_date: "1961-02-30".into(), ..quillon() },
+        NewPerson { nino: "QQ123456C".into(), ..quillon() },
+    ] {
+        let request = CreatePersonRequest {
+            person: Some(person),
+            request_id: request_id(),
+            ..CreatePersonRequest::default()
+        };
+        manager.persons().create_person(request).await.unwrap_err();
+    }
+    for client in ["ref:wis-ref-1", "company:99007014", "Wisteria Quillon Limited", "ref:Nul\u{0}"]
+    {
+        let request = GetClientRequest { client: client.into() };
+        books.clients().get_client(request).await.unwrap_err();
+    }
+    let batch =
+        BatchGetClientsRequest { clients: vec!["ref:BRI001".into(), "ref:Hollyhock".into()] };
+    let _ = books.clients().batch_get_clients(batch).await;
+    let page =
+        ListClientsRequest { page_token: "Wisteria".into(), ..ListClientsRequest::default() };
+    books.clients().list_clients(page).await.unwrap_err();
+    let stale = UpdateClientRequest {
+        client: "ref:OTT001".into(),
+        fields: Some(ClientFields { client_reference: "BRI001".into(), ..ClientFields::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["client_reference".into()] }),
+        etag: "Wisteria".into(),
+        request_id: request_id(),
+        validate_only: false,
+    };
+    books.clients().update_client(stale).await.unwrap_err();
+    let badly_named = books.clone().with("x-concord-roles", "Hollyhock");
+    badly_named.clients().list_clients(ListClientsRequest::default()).await.unwrap_err();
+}
+
+/// What people look at.
+fn reading(stage: &Stage) {
+    for words in ["Kestrelton", "brindle", "BRI001", "Pebblewick Secret"] {
+        stage.run("find", "books", &[words]);
+    }
+    assert!(stage.run("show", "books", &["ref:BRI001"]).status.success());
+    assert!(stage.run("trace", "books", &["ref:BRI001"]).status.success());
+    let watch = ["--name", "ledger", "--snapshot", "--ack", "--until-idle", "1"];
+    assert!(stage.run("watch", "books", &watch).status.success());
+}
+
+#[test]
+fn the_values_of_this_test_are_its_own() {
+    let values: BTreeSet<_> = TOLD.into_iter().collect();
+    assert_eq!(values.len(), TOLD.len());
+}

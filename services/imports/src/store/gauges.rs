@@ -1,0 +1,38 @@
+//! How many imports have not ended, for those who watch the service.
+//!
+//! Looked up every few seconds by every replica, over all practices: from the partial
+//! indexes of those imports alone, so that it does not grow with the past.
+
+use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
+
+use super::sql;
+use crate::{domain::words::State, error::ImportError};
+
+/// The imports in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    pub(crate) state: State,
+    pub(crate) count: u32,
+    /// Since when the first of them was sealed, or created when it is not.
+    pub(crate) since: Option<DateTime<Utc>>,
+}
+
+/// The imports that have not ended, by state.
+pub(crate) async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<Unfinished>, ImportError> {
+    let text = "SELECT state, COUNT(*) AS n, MIN(sealed_at) AS since FROM import
+        WHERE state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED') GROUP BY state
+        UNION ALL
+        SELECT state, COUNT(*) AS n, MIN(created_at) AS since FROM import
+        WHERE state = 'RECEIVING' GROUP BY state";
+    let rows = sql::query(db, text, Vec::new()).await?;
+    let unfinished = rows.into_iter().map(|row| {
+        let count: i64 = row.try_get("", "n")?;
+        Ok(Unfinished {
+            state: row.try_get::<String>("", "state")?.parse()?,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            since: row.try_get("", "since")?,
+        })
+    });
+    unfinished.collect()
+}

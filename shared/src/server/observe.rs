@@ -1,0 +1,99 @@
+//! What is seen of each call from outside: one line in the log, with an id that both
+//! services share, its numbers, and its span.
+//!
+//! The span of a call is at the level of errors, so that every line that is written
+//! for the call has its id, whatever the log leaves out.
+
+mod call;
+mod ending;
+
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use tonic::body::Body;
+use tower::{Layer, Service};
+use tracing::{Instrument as _, Span, field};
+
+use crate::{access::rpc_of_path, call_id::CallId, caller::Identity, meter::Meter, telemetry};
+use call::Call;
+use ending::Ending;
+
+/// Puts an [`Observe`] around a service.
+#[derive(Clone, Debug)]
+pub(super) struct ObserveLayer {
+    meter: Meter,
+}
+
+impl ObserveLayer {
+    pub(super) fn new(meter: Meter) -> Self {
+        Self { meter }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, meter: self.meter.clone() }
+    }
+}
+
+/// A service whose calls are seen. Health and reflection, which are not RPCs of
+/// Concord, are not.
+#[derive(Clone, Debug)]
+pub(super) struct Observe<S> {
+    inner: S,
+    meter: Meter,
+}
+
+impl<S, R> Service<http::Request<R>> for Observe<S>
+where
+    S: Service<http::Request<R>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
+        let Some(rpc) = rpc_of_path(request.uri().path()) else {
+            return Box::pin(self.inner.call(request));
+        };
+        let id = CallId::given(request.headers());
+        let span = tracing::error_span!(
+            "call",
+            rpc = rpc.name(),
+            request_id = %id,
+            practice = field::Empty,
+            product = field::Empty,
+            otel.name = field::Empty,
+            otel.kind = field::Empty,
+        );
+        telemetry::continue_trace(&span, rpc.name(), request.headers());
+        request.extensions_mut().insert(id.clone());
+        let call = Call::begin(rpc, &self.meter, span.clone());
+        let answer = span.in_scope(|| self.inner.call(request));
+        let answer = async move {
+            // Dropped unfinished, the call counts as cancelled.
+            let mut response = answer.await?;
+            id.answer_with(response.headers_mut());
+            Ok(Ending::of(response, call))
+        };
+        Box::pin(answer.instrument(span))
+    }
+}
+
+/// Adds who calls to what is seen of the call: ids and names of products, never the
+/// user.
+pub(super) fn seen(identity: &Identity) {
+    let span = Span::current();
+    if let Some(practice) = &identity.practice {
+        span.record("practice", practice.as_str());
+    }
+    span.record("product", identity.product.as_str());
+}

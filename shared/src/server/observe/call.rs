@@ -1,0 +1,98 @@
+//! One call, from its beginning to its end.
+
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+use tracing::Span;
+
+use crate::{
+    access::{Rpc, STREAMS},
+    meter::{Meter, catalog},
+    telemetry,
+};
+
+/// A call under way. Dropped before its end, it was cancelled: its caller has gone.
+#[derive(Debug)]
+pub(super) struct Call {
+    rpc: Rpc,
+    meter: Meter,
+    span: Span,
+    started: Instant,
+    /// Whether its answer is a stream that has begun.
+    streams: bool,
+    ended: bool,
+}
+
+impl Call {
+    pub(super) fn begin(rpc: Rpc, meter: &Meter, span: Span) -> Self {
+        meter.gauge(&catalog::CALLS_IN_FLIGHT, [rpc.name()]).increment(1.0);
+        let (meter, started) = (meter.clone(), Instant::now());
+        Self { rpc, meter, span, started, streams: false, ended: false }
+    }
+
+    /// The answer begins. That of a stream may be long, and has a line of its own.
+    pub(super) fn answer_begins(&mut self) {
+        if STREAMS.contains(&self.rpc) {
+            self.streams = true;
+            self.meter.gauge(&catalog::STREAMS_OPEN, [self.rpc.name()]).increment(1.0);
+            let elapsed_us = micros(self.started.elapsed());
+            self.span.in_scope(|| tracing::info!(elapsed_us, "stream begins"));
+        }
+    }
+
+    /// The call has ended, for a reason when it was refused.
+    pub(super) fn end(&mut self, code: Code, reason: Option<&str>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let (rpc, elapsed) = (self.rpc.name(), self.started.elapsed());
+        self.meter.counter(&catalog::CALLS, [rpc, code_name(code)]).increment(1);
+        self.meter.gauge(&catalog::CALLS_IN_FLIGHT, [rpc]).decrement(1.0);
+        if self.streams {
+            self.meter.gauge(&catalog::STREAMS_OPEN, [rpc]).decrement(1.0);
+        }
+        if !STREAMS.contains(&self.rpc) {
+            self.meter.histogram(&catalog::CALL_SECONDS, [rpc]).record(elapsed);
+        }
+        telemetry::end_of_call(&self.span, code);
+        let (code, elapsed_us) = (code_name(code), micros(elapsed));
+        self.span.in_scope(|| match (self.streams, reason) {
+            (true, _) => tracing::info!(code, elapsed_us, "stream ended"),
+            (false, None) => tracing::info!(code, elapsed_us, "call"),
+            (false, Some(reason)) => tracing::info!(code, reason, elapsed_us, "call"),
+        });
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.end(Code::Cancelled, None);
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The name of a code, as gRPC writes it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

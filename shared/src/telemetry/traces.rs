@@ -1,0 +1,126 @@
+//! Traces for an OpenTelemetry collector.
+//!
+//! A call's trace goes on where its caller's metadata `traceparent` says, and goes on
+//! to the other service in the same way. Spans hold the name of the RPC, the ids of
+//! call, practice and product, and the code; SQL is in none.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::{
+    propagation::{Extractor, Injector, TextMapPropagator as _},
+    trace::TracerProvider as _,
+};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    trace::{SdkTracer, SdkTracerProvider},
+};
+use tonic::{
+    Code,
+    metadata::{AsciiMetadataKey, MetadataMap},
+};
+use tracing::{Span, Subscriber, level_filters::LevelFilter};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+
+/// How long to wait at the end for traces to be sent.
+const LAST_TRACES: Duration = Duration::from_secs(5);
+
+/// The crates whose spans and events are in traces: those of others may hold what
+/// does not belong there.
+const OWN: [&str; 4] = ["shared", "records", "imports", "concord"];
+
+/// Traces cannot be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("traces cannot be sent to {url}: {source}")]
+pub struct TracesError {
+    url: String,
+    source: ExporterBuildError,
+}
+
+/// The way to a collector.
+pub(super) struct Traces {
+    provider: SdkTracerProvider,
+}
+
+impl Traces {
+    pub(super) fn to(url: &str, service: &'static str) -> Result<Self, TracesError> {
+        let exporter = SpanExporter::builder().with_tonic().with_endpoint(url).build();
+        let exporter = exporter.map_err(|source| TracesError { url: url.to_owned(), source })?;
+        let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| service.to_owned());
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(Resource::builder().with_service_name(name).build())
+            .build();
+        Ok(Self { provider })
+    }
+
+    /// Takes in the spans of our own crates.
+    pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let tracer: SdkTracer = self.provider.tracer("concord");
+        let own = OWN.map(|name| (name, LevelFilter::INFO));
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+        let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
+        layer.with_filter(Targets::new().with_targets(own))
+    }
+
+    pub(super) async fn stop(self) {
+        // It blocks until the last traces are sent.
+        let provider = self.provider;
+        let stop = move || provider.shutdown_with_timeout(LAST_TRACES);
+        if !matches!(tokio::task::spawn_blocking(stop).await, Ok(Ok(()))) {
+            tracing::warn!("the last traces could not be sent");
+        }
+    }
+}
+
+/// Goes on with the caller's trace, under the name of the RPC.
+pub(crate) fn continue_trace(span: &Span, rpc: &'static str, headers: &HeaderMap) {
+    let parent = TraceContextPropagator::new().extract(&Headers(headers));
+    // It fails where traces are not sent anywhere.
+    if span.set_parent(parent).is_ok() {
+        span.record("otel.name", rpc).record("otel.kind", "server");
+    }
+}
+
+/// Writes the code of a call into its span. A refusal is not the service's fault.
+pub(crate) fn end_of_call(span: &Span, code: Code) {
+    let number = i64::from(i32::from(code));
+    span.set_attribute("rpc.grpc.status_code", number);
+    if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable) {
+        span.set_status(opentelemetry::trace::Status::error(""));
+    }
+}
+
+/// Sends the trace of the present span on.
+pub(super) fn send(metadata: &mut MetadataMap) {
+    let context = Span::current().context();
+    TraceContextPropagator::new().inject_context(&context, &mut Metadata(metadata));
+}
+
+struct Headers<'h>(&'h HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value: &HeaderValue| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct Metadata<'m>(&'m mut MetadataMap);
+
+impl Injector for Metadata<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(key), Ok(value)) = (key.parse::<AsciiMetadataKey>(), value.parse()) {
+            self.0.insert(key, value);
+        }
+    }
+}
