@@ -395,7 +395,8 @@ fn link_key(who: &[String; 4], kind: ImportRecordKind, source_id: &str) -> LinkK
 }
 
 fn outcome(status: RecordStatus, record_id: &str) -> ApplyOutcome {
-    ApplyOutcome { status: status.into(), record_id: record_id.to_owned(), violations: Vec::new() }
+    let record_id = record_id.to_owned();
+    ApplyOutcome { status: status.into(), record_id, ..ApplyOutcome::default() }
 }
 
 fn failed(field: &str, reason: &str, existing: &str) -> ApplyOutcome {
@@ -403,7 +404,7 @@ fn failed(field: &str, reason: &str, existing: &str) -> ApplyOutcome {
     let violation = ApplyViolation { field: field.to_owned(), reason: reason.to_owned(), text };
     ApplyOutcome {
         status: RecordStatus::Failed.into(),
-        record_id: String::new(),
         violations: vec![violation],
+        ..ApplyOutcome::default()
     }
 }
