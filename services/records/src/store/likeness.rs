@@ -69,3 +69,6 @@ const fn place(of: Trait) -> (&'static str, &'static str) {
         Trait::NameAndBirthDate => ("person", "likeness"),
     }
 }
+
+#[cfg(test)]
+mod tests;
