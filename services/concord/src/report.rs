@@ -91,7 +91,11 @@ impl fmt::Display for Report {
         if let Some(file) = &self.failures_file {
             write!(f, "\n\nThe records that were not imported are in {}", file.display())?;
         }
-        for (aim, command) in self.next_steps() {
+        let steps = self.next_steps();
+        if self.failures_file.is_none() && !steps.is_empty() {
+            f.write_str("\n")?;
+        }
+        for (aim, command) in steps {
             write!(f, "\n{aim}:\n  {command} {}", self.arguments)?;
         }
         Ok(())
