@@ -87,3 +87,72 @@ fn likeness_of(row: &QueryResult) -> Result<Option<String>, DbErr> {
     let likeness = name.and_then(|name| likeness::of_person(&name, birth_date));
     Ok(likeness.map(|likeness| likeness.value))
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        caller::PracticeId,
+        db::Database,
+        testing::{TestDb, storage_tests},
+    };
+
+    use super::*;
+    use crate::{
+        domain::record::{Life, Person as PersonRow},
+        error::RecordError,
+        migrations::Migrator,
+        store::persons,
+    };
+
+    storage_tests! {
+        persons_that_were_there_before_are_filled_in,
+    }
+
+    /// More than a page of persons, every other one without a day of birth, as they
+    /// were before this version.
+    async fn old_persons(db: &Database, practice: PracticeId) {
+        let written = db.write(move |tx| {
+            let practice = practice.clone();
+            async move {
+                let name = shared::pb::records::PersonName {
+                    surname: "Smith".to_owned(),
+                    ..shared::pb::records::PersonName::default()
+                };
+                let image = Person { name: Some(name), ..Person::default() };
+                let person = |n: usize| PersonRow {
+                    id: shared::ids::new_uuid(),
+                    birth_date: Date::from_ymd_opt(1975, 5, 5).filter(|_| n.is_multiple_of(2)),
+                    nino: None,
+                    ppsn: None,
+                    emails: Vec::new(),
+                    phones: Vec::new(),
+                    life: Life::new(sea_orm::prelude::DateTimeUtc::UNIX_EPOCH),
+                };
+                let rows = (0..PAGE + 10).map(|n| (person(n), &image)).collect();
+                persons::insert(&*tx, &practice, rows).await?;
+                tx.execute_unprepared("UPDATE person SET likeness = NULL").await?;
+                Ok::<_, RecordError>(())
+            }
+        });
+        written.await.unwrap();
+    }
+
+    async fn persons_that_were_there_before_are_filled_in(t: TestDb) {
+        let db = t.database().await;
+        db.migrate::<Migrator>().await.unwrap();
+        for practice in ["p1", "p2"] {
+            old_persons(&db, practice.parse().unwrap()).await;
+        }
+        db.write(|tx| async move { fill(&*tx).await }).await.unwrap();
+        for practice in ["p1", "p2"] {
+            let name = shared::rules::value::PersonName {
+                surname: "SMITH".to_owned(),
+                ..shared::rules::value::PersonName::default()
+            };
+            let smith = likeness::of_person(&name, Date::from_ymd_opt(1975, 5, 5)).unwrap();
+            let practice: PracticeId = practice.parse().unwrap();
+            let found = persons::ids_by_likeness(db.reader(), &practice, &smith, 2_000).await;
+            assert_eq!(found.unwrap().len(), PAGE / 2 + 5);
+        }
+    }
+}
