@@ -344,6 +344,7 @@ async fn they_are_listed_in_pages_to_the_practice_alone(db: TestDb) {
     assert_refused(refused, Code::InvalidArgument, "UNKNOWN_VALUE");
     let staff = pair.caller.clone().with("x-concord-roles", "staff");
     assert_eq!(ask(&staff, &all).await.unwrap().possible_duplicates.len(), 2);
+    drop(pair.manager.clone().with("x-concord-practice", "p2").connect().await);
     let other = pair.caller.clone().with("x-concord-practice", "p2");
     assert_refused(ask(&other, &all).await, Code::NotFound, "NOT_FOUND");
 }
