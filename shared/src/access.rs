@@ -145,7 +145,8 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ImportGetImport
         | Rpc::ImportListImports
         | Rpc::ImportWatchImport
-        | Rpc::ImportListFailures => READ,
+        | Rpc::ImportListFailures
+        | Rpc::ImportListPossibleDuplicates => READ,
         Rpc::SupportListAuditEntries => AUDIT,
         Rpc::SupportListSupportReads => OVERSEE,
         Rpc::IngestApplyChunk | Rpc::IngestResolveLinks | Rpc::IngestKeepSupportRead => SERVICE,

@@ -8,6 +8,7 @@ pub mod date;
 pub mod draft;
 pub mod identifier;
 pub mod import;
+pub mod likeness;
 pub mod postcode;
 pub mod terms;
 pub mod text;

@@ -10,6 +10,7 @@
 mod audit;
 mod contract;
 mod disconnects;
+mod duplicates;
 mod faults;
 mod feed;
 mod fencing;

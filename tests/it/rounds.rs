@@ -9,24 +9,20 @@ use shared::{
     clock::Clock,
     pb::{
         imports::{
-            BatchCommit, BatchHeader, CancelImportRequest, CommitImportRequest, ContactClient,
-            CreateImportRequest, ExpectedContent, Failure, GetBatchRequest, GetImportRequest,
-            Import, ImportAddress, ImportClient, ImportContact, ImportCounters, ImportRecord,
-            ImportState, ListFailuresRequest, ListImportsRequest, RecordStatus, RetryImportRequest,
-            SealImportRequest, UploadBatchRequest, WatchImportRequest, import_record::Record,
-            upload_batch_request::Part,
+            CancelImportRequest, ContactClient, CreateImportRequest, ExpectedContent, Failure,
+            GetBatchRequest, Import, ImportAddress, ImportClient, ImportContact, ImportCounters,
+            ImportRecord, ImportState, ListImportsRequest, ListPossibleDuplicatesRequest,
+            RecordStatus, import_record::Record,
         },
-        records::{
-            CreateClientRequest, ListClientsRequest, ListContactsRequest, list_contacts_request::Of,
-        },
+        records::{CreateClientRequest, ListContactsRequest, list_contacts_request::Of},
     },
     testing::{TestDb, storage_tests},
-    wire::BatchFrame,
 };
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::support::{
     caller::Caller,
+    pair::Pair,
     records::{assert_refused, client as get_client, company, create as create_client},
     sample::{self, COUNTS, VIOLATIONS},
     servers::{self, Running},
@@ -43,105 +39,6 @@ storage_tests! {
     an_import_that_nobody_finishes_expires,
     what_was_uploaded_is_removed_after_a_month,
     what_cannot_be_done_is_refused,
-}
-
-/// Both services over the database of a test.
-struct Pair {
-    records: Running,
-    imports: Running,
-    manager: Caller,
-    caller: Caller,
-}
-
-impl Pair {
-    async fn start(db: &TestDb) -> Self {
-        let records = servers::records(db.settings()).await;
-        let imports = servers::imports(db.beside("imports"), &records.url).await;
-        let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
-        let caller = Caller::owner(imports.channel().await, "p1", "manager");
-        Self { records, imports, manager, caller }
-    }
-
-    async fn create(&self, request: CreateImportRequest) -> String {
-        let created = self.caller.imports().create_import(request).await.unwrap();
-        created.into_inner().import.unwrap().id
-    }
-
-    async fn upload(&self, id: &str, key: &str, records: &[Vec<u8>]) {
-        let header =
-            BatchHeader { import_id: id.into(), batch_key: key.into(), ..BatchHeader::default() };
-        let frames = records.chunks(100).map(|chunk| {
-            let records = chunk.iter().map(|record| record.clone().into()).collect();
-            Part::Frame(BatchFrame { records })
-        });
-        let mut parts = vec![Part::Header(header)];
-        parts.extend(frames);
-        parts.push(Part::Commit(BatchCommit::default()));
-        let parts = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
-        self.caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
-    }
-
-    async fn seal(&self, id: &str, batches: i32, records: usize) {
-        let request = SealImportRequest {
-            import_id: id.into(),
-            batch_count: batches,
-            record_count: i64::try_from(records).unwrap(),
-            ..SealImportRequest::default()
-        };
-        self.caller.imports().seal_import(request).await.unwrap();
-    }
-
-    /// Imports records in one batch; the import at its end.
-    async fn import(&self, request: CreateImportRequest, records: &[Vec<u8>]) -> Import {
-        let id = self.create(request).await;
-        self.upload(&id, "one", records).await;
-        self.seal(&id, 1, records.len()).await;
-        self.end(&id).await
-    }
-
-    /// Watches an import to its end.
-    async fn end(&self, id: &str) -> Import {
-        let request = WatchImportRequest { import_id: id.into() };
-        let watched = self.caller.imports().watch_import(request).await.unwrap();
-        let (mut stream, mut last) = (watched.into_inner(), None);
-        let wait = Duration::from_mins(1);
-        while let Some(told) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap()
-        {
-            last = told.import;
-        }
-        last.unwrap()
-    }
-
-    async fn retry(&self, id: &str, replacements: bool) -> Result<Import, Status> {
-        let request = RetryImportRequest { import_id: id.into(), replacements };
-        Ok(self.caller.imports().retry_import(request).await?.into_inner().import.unwrap())
-    }
-
-    async fn commit(&self, id: &str) -> Result<Import, Status> {
-        let request = CommitImportRequest { import_id: id.into() };
-        Ok(self.caller.imports().commit_import(request).await?.into_inner().import.unwrap())
-    }
-
-    async fn cancel(&self, id: &str) -> Result<Import, Status> {
-        let request = CancelImportRequest { import_id: id.into() };
-        Ok(self.caller.imports().cancel_import(request).await?.into_inner().import.unwrap())
-    }
-
-    async fn get(&self, id: &str) -> Import {
-        let request = GetImportRequest { import_id: id.into() };
-        self.caller.imports().get_import(request).await.unwrap().into_inner().import.unwrap()
-    }
-
-    async fn failures(&self, id: &str) -> Vec<Failure> {
-        let request =
-            ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
-        self.caller.imports().list_failures(request).await.unwrap().into_inner().failures
-    }
-
-    async fn client_count(&self) -> usize {
-        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-        self.manager.clients().list_clients(request).await.unwrap().into_inner().clients.len()
-    }
 }
 
 fn encoded(record: Record) -> Vec<u8> {
@@ -166,6 +63,18 @@ fn contact(source_id: &str, client: &str) -> Vec<u8> {
         clients: vec![place],
         forename: "Grace".into(),
         surname: source_id.into(),
+        ..ImportContact::default()
+    }))
+}
+
+/// A contact that looks like all others of these.
+fn born_alike(source_id: &str, client: &str) -> Vec<u8> {
+    let place = ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
+    encoded(Record::Contact(ImportContact {
+        source_id: source_id.into(),
+        clients: vec![place],
+        surname: "Twin".into(),
+        birth_date: "1980-02-29".into(),
         ..ImportContact::default()
     }))
 }
@@ -403,6 +312,12 @@ async fn imports_are_listed_the_newest_first(db: TestDb) {
     assert!(listed.imports.is_empty());
 }
 
+async fn duplicate_count(pair: &Pair, id: &str) -> usize {
+    let request = ListPossibleDuplicatesRequest { import_id: id.into(), ..Default::default() };
+    let listed = pair.caller.imports().list_possible_duplicates(request).await.unwrap();
+    listed.into_inner().possible_duplicates.len()
+}
+
 /// Another replica, for which it is so much later, has gone round once.
 async fn later(pair: &Pair, db: &TestDb, by: TimeDelta) -> Running {
     let now = servers::clock().now() + by;
@@ -439,7 +354,10 @@ async fn an_import_that_nobody_finishes_expires(db: TestDb) {
 
 async fn what_was_uploaded_is_removed_after_a_month(db: TestDb) {
     let pair = Pair::start(&db).await;
-    let ended = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    let mut records = three_levels();
+    records.extend(["P3", "P4"].map(|id| born_alike(id, "C1")));
+    let ended = pair.import(CreateImportRequest::default(), &records).await;
+    assert_eq!((ended.possible_duplicates, duplicate_count(&pair, &ended.id).await), (1, 1));
     let late = later(&pair, &db, TimeDelta::days(31)).await;
     for _ in 0..200 {
         if pair.failures(&ended.id).await.is_empty() {
@@ -448,7 +366,10 @@ async fn what_was_uploaded_is_removed_after_a_month(db: TestDb) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(pair.failures(&ended.id).await.is_empty());
-    assert_eq!(counters(&pair.get(&ended.id).await), counters(&ended), "the numbers stay");
+    assert_eq!(duplicate_count(&pair, &ended.id).await, 0);
+    let purged = pair.get(&ended.id).await;
+    assert_eq!(counters(&purged), counters(&ended), "the numbers stay");
+    assert_eq!(purged.possible_duplicates, 1);
     let refused = pair.retry(&ended.id, false).await;
     assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
     late.stop().await;

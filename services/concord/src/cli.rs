@@ -23,7 +23,8 @@ pub(crate) use credential::CredentialOptions;
 use credential::named;
 pub(crate) use import::ImportOptions;
 pub(crate) use imports::{
-    CommitOptions, FailuresOptions, ImportsCommand, ImportsOptions, ListOptions, OneImport,
+    CommitOptions, DuplicatesOptions, FailuresOptions, ImportsCommand, ImportsOptions, ListOptions,
+    OneImport,
 };
 pub(crate) use keys::{KeysOptions, TokenOptions};
 pub(crate) use operation::OperationOptions;

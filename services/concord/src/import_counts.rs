@@ -9,7 +9,7 @@ use crate::table::Table;
 const HEADINGS: [&str; 8] =
     ["", "#received", "#imported", "#linked", "#skipped", "#excluded", "#failed", "#unprocessed"];
 
-/// Its counters, and the same by kind.
+/// Its counters, the same by kind, and the possible duplicates.
 pub(crate) fn json(import: &Import) -> Map<String, Value> {
     let by_kind = import.counters_by_kind.iter().map(|of| {
         (singular(of.kind()).to_owned(), counters(&of.counters.unwrap_or_default()).into())
@@ -17,6 +17,7 @@ pub(crate) fn json(import: &Import) -> Map<String, Value> {
     let by_kind: Map<_, _> = by_kind.collect();
     let mut counts = counters(&import.counters.unwrap_or_default());
     counts.insert("by_kind".to_owned(), by_kind.into());
+    counts.insert("possible_duplicates".to_owned(), json!(import.possible_duplicates));
     counts
 }
 

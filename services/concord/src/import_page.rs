@@ -71,6 +71,7 @@ fn facts(import: &Import) -> Vec<(&'static str, String)> {
         ("state", state(import)),
         ("note", import.note.clone()),
         ("batches", import.batch_count.to_string()),
+        ("alike", alike(import.possible_duplicates)),
         ("opened", at(&import.create_time)),
         ("sealed", at(&import.seal_time)),
         ("ended", at(&import.end_time)),
@@ -78,6 +79,15 @@ fn facts(import: &Import) -> Vec<(&'static str, String)> {
         ("removed", at(&import.purge_time)),
     ];
     facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
+}
+
+/// Nothing when no record looks like another one.
+fn alike(possible_duplicates: i64) -> String {
+    match possible_duplicates {
+        0 => String::new(),
+        1 => "1 possible duplicate".to_owned(),
+        many => format!("{many} possible duplicates"),
+    }
 }
 
 fn state(import: &Import) -> String {

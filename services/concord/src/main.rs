@@ -22,6 +22,7 @@ mod client;
 mod commands;
 mod corrections;
 mod csv_source;
+mod duplicate_table;
 mod event_json;
 mod event_text;
 mod failure_table;

@@ -49,20 +49,26 @@ impl Report {
     }
 
     /// What to do next, and the command that does it.
-    fn next_steps(&self) -> Vec<(&'static str, String)> {
-        let Import { id, seal_time, .. } = &self.import;
+    fn next_steps(&self) -> Vec<(String, String)> {
+        let Import { id, seal_time, possible_duplicates: alike, .. } = &self.import;
         let counters = self.counters();
         let mut steps = Vec::new();
         if self.import.state() == ImportState::Validated {
-            steps.push(("To import them", format!("concord imports commit {id}")));
+            steps.push(("To import them".to_owned(), format!("concord imports commit {id}")));
         }
         if let Some(file) = self.failures_file.as_deref().filter(|_| counters.failed > 0) {
             let file = quoted(&file.to_string_lossy());
             let command = format!("concord import --retry {id} --corrected {file}");
-            steps.push(("When they are corrected there", command));
+            steps.push(("When they are corrected there".to_owned(), command));
         }
         if counters.unprocessed > 0 && seal_time.is_some() {
-            steps.push(("To go on with the others", format!("concord import --retry {id}")));
+            let command = format!("concord import --retry {id}");
+            steps.push(("To go on with the others".to_owned(), command));
+        }
+        if *alike > 0 {
+            let records = if *alike == 1 { "record that looks" } else { "records that look" };
+            let aim = format!("To see {alike} {records} like another one; nothing is merged");
+            steps.push((aim, format!("concord imports duplicates {id}")));
         }
         steps
     }
@@ -85,7 +91,11 @@ impl fmt::Display for Report {
         if let Some(file) = &self.failures_file {
             write!(f, "\n\nThe records that were not imported are in {}", file.display())?;
         }
-        for (aim, command) in self.next_steps() {
+        let steps = self.next_steps();
+        if self.failures_file.is_none() && !steps.is_empty() {
+            f.write_str("\n")?;
+        }
+        for (aim, command) in steps {
             write!(f, "\n{aim}:\n  {command} {}", self.arguments)?;
         }
         Ok(())
@@ -173,6 +183,19 @@ mod tests {
         let dry = dry.to_string();
         assert!(dry.starts_with("This was a dry run: nothing was written."), "{dry}");
         assert!(dry.contains("\n  concord imports commit imp_1 --practice p1\n"), "{dry}");
+    }
+
+    #[test]
+    fn records_that_look_like_others_are_counted_and_the_command_is_told() {
+        let mut alike = report();
+        alike.import.possible_duplicates = 12;
+        assert_eq!(alike.json()["possible_duplicates"], 12);
+        let text = alike.to_string();
+        let command = "\n  concord imports duplicates imp_1 --practice p1";
+        assert!(text.contains("12 records that look like another one; nothing is merged:"));
+        assert!(text.ends_with(command), "{text}");
+        alike.import.possible_duplicates = 1;
+        assert!(alike.to_string().contains("To see 1 record that looks like another one"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! share are in [`words`].
 
 pub(crate) mod batch;
+pub(crate) mod duplicate;
 pub(crate) mod finding;
 pub(crate) mod import;
 pub(crate) mod parents;

@@ -14,9 +14,10 @@ use shared::{
         CreateImportRequest, CreateImportResponse, DownloadFailuresRequest,
         DownloadFailuresResponse, GetBatchRequest, GetBatchResponse, GetImportRequest,
         GetImportResponse, ListFailuresRequest, ListFailuresResponse, ListImportsRequest,
-        ListImportsResponse, RetryImportRequest, RetryImportResponse, SealImportRequest,
-        SealImportResponse, UploadBatchRequest, UploadBatchResponse, WatchImportRequest,
-        WatchImportResponse, import_service_server::ImportService,
+        ListImportsResponse, ListPossibleDuplicatesRequest, ListPossibleDuplicatesResponse,
+        RetryImportRequest, RetryImportResponse, SealImportRequest, SealImportResponse,
+        UploadBatchRequest, UploadBatchResponse, WatchImportRequest, WatchImportResponse,
+        import_service_server::ImportService,
     },
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -167,5 +168,16 @@ impl ImportService for ImportsApi {
         let chunks = ReceiverStream::new(self.0.download(&caller, id, format).await?);
         let answers = chunks.map(|data| Ok(DownloadFailuresResponse { data: data? }));
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn list_possible_duplicates(
+        &self,
+        request: Request<ListPossibleDuplicatesRequest>,
+    ) -> Result<Response<ListPossibleDuplicatesResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let asked = convert::duplicates(request.into_inner())?;
+        let convert::DuplicatesAsked { id, kind, size, token } = asked;
+        let page = self.0.possible_duplicates(&caller, id, kind, size, &token).await?;
+        Ok(Response::new(encode::duplicates(page)))
     }
 }

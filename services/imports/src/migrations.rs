@@ -5,6 +5,7 @@
 
 mod m20261120_01_imports;
 mod m20261121_02_rounds;
+mod m20261125_03_duplicates;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -17,7 +18,11 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261120_01_imports::Migration), Box::new(m20261121_02_rounds::Migration)]
+        vec![
+            Box::new(m20261120_01_imports::Migration),
+            Box::new(m20261121_02_rounds::Migration),
+            Box::new(m20261125_03_duplicates::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

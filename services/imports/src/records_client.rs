@@ -16,8 +16,8 @@ use shared::{
     pb::{
         imports::RecordStatus,
         internal::{
-            ApplyChunkRequest, ApplyOutcome, ApplyViolation, KeepSupportReadRequest,
-            ResolveLinksRequest, ResolvedLink, SourceKey,
+            ApplyChunkRequest, ApplyDuplicate, ApplyOutcome, ApplyViolation,
+            KeepSupportReadRequest, ResolveLinksRequest, ResolvedLink, SourceKey,
             ingest_service_client::IngestServiceClient,
         },
         records::{
@@ -40,6 +40,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     app::StartError,
     domain::{
+        duplicate::{OtherRecord, PossibleDuplicate},
         finding::Finding,
         import::{Import, ImportKey},
         words::{Kind, Status as RecordVerdict, kind_of, wire_kind},
@@ -159,6 +160,8 @@ pub(crate) struct Outcome {
     pub(crate) record_id: Option<String>,
     /// Why it failed.
     pub(crate) findings: Vec<Finding>,
+    /// What it looks like, when it was imported.
+    pub(crate) duplicates: Vec<PossibleDuplicate>,
 }
 
 /// Reaches the records service. Connects when it is first needed, and again
@@ -351,5 +354,14 @@ fn outcome(wire: ApplyOutcome) -> Result<Outcome, CallFault> {
         text,
         root_cause: String::new(),
     };
-    Ok(Outcome { status, record_id, findings: wire.violations.into_iter().map(finding).collect() })
+    let findings = wire.violations.into_iter().map(finding).collect();
+    let duplicates = wire.possible_duplicates.into_iter().map(duplicate).collect();
+    Ok(Outcome { status, record_id, findings, duplicates })
+}
+
+fn duplicate(wire: ApplyDuplicate) -> PossibleDuplicate {
+    let ApplyDuplicate { field, record_id, name, client_reference: reference, source_id } = wire;
+    let is_client = ids::parse(IdKind::Client, &record_id).is_some();
+    let kind = if is_client { Kind::Client } else { Kind::Contact };
+    PossibleDuplicate { field, other: OtherRecord { kind, record_id, source_id, name, reference } }
 }

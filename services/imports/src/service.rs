@@ -3,6 +3,7 @@
 mod connected;
 mod create;
 mod download;
+mod duplicates;
 mod failures;
 mod list;
 mod names;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub(crate) use create::{MAX_LABEL, NewImport};
 pub(crate) use download::Format;
+pub(crate) use duplicates::{Suggestion, SuggestionsPage};
 pub(crate) use failures::{Failure, FailuresPage};
 pub(crate) use list::ImportsPage;
 pub(crate) use seal::Announced;

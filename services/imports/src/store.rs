@@ -11,12 +11,14 @@
 //! import that has just arrived, and then reads all of it for every page.
 
 pub(crate) mod batches;
+pub(crate) mod duplicates;
 pub(crate) mod edits;
 mod entities;
 pub(crate) mod failures;
 pub(crate) mod gauges;
 pub(crate) mod imports;
 pub(crate) mod lease;
+pub(crate) mod likenesses;
 pub(crate) mod parents;
 pub(crate) mod purge;
 pub(crate) mod records;

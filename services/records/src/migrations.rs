@@ -9,6 +9,7 @@ mod m20261120_03_whole;
 mod m20261121_04_subscriptions;
 mod m20261121_05_fences;
 mod m20261126_06_support_reads;
+mod m20261126_07_likeness;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_04_subscriptions::Migration),
             Box::new(m20261121_05_fences::Migration),
             Box::new(m20261126_06_support_reads::Migration),
+            Box::new(m20261126_07_likeness::Migration),
         ]
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod entries;
 pub(crate) mod feed;
 pub(crate) mod fences;
 pub(crate) mod images;
+pub(crate) mod likeness;
 pub(crate) mod links;
 pub(crate) mod persons;
 pub(crate) mod requests;

@@ -10,8 +10,9 @@ use shared::{
         imports::{
             BatchHeader, CancelImportRequest, CommitImportRequest, CreateImportRequest,
             DownloadFailuresRequest, FailuresFormat, GetBatchRequest, GetImportRequest,
-            ListFailuresRequest, ListImportsRequest, RetryImportRequest, SealImportRequest,
-            UploadBatchRequest, WatchImportRequest, upload_batch_request::Part,
+            ListFailuresRequest, ListImportsRequest, ListPossibleDuplicatesRequest,
+            RetryImportRequest, SealImportRequest, UploadBatchRequest, WatchImportRequest,
+            upload_batch_request::Part,
         },
         internal::{ApplyChunkRequest, KeepSupportReadRequest, ResolveLinksRequest, SourceKey},
         records::{
@@ -328,6 +329,10 @@ impl Targets {
             Rpc::ImportDownloadFailures => {
                 let format = FailuresFormat::Csv.into();
                 bytes(&DownloadFailuresRequest { import_id, format })
+            }
+            Rpc::ImportListPossibleDuplicates => {
+                let request = ListPossibleDuplicatesRequest::default();
+                bytes(&ListPossibleDuplicatesRequest { import_id, ..request })
             }
             _ => return None,
         })

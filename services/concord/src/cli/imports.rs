@@ -21,6 +21,8 @@ pub(crate) enum ImportsCommand {
     Show(OneImport),
     /// List the records that an import did not take, or write them to a file
     Failures(FailuresOptions),
+    /// List the imported records that look like another one; nothing is merged
+    Duplicates(DuplicatesOptions),
     /// Watch an import to its end
     Watch(OneImport),
     /// Apply an import that was only checked, and watch it to its end
@@ -70,6 +72,23 @@ pub(crate) struct FailuresOptions {
         value_name = "N",
         default_value_t = 50,
         conflicts_with = "file",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) call: CallOptions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DuplicatesOptions {
+    /// The import, `imp_…`
+    #[arg(value_name = "IMPORT")]
+    pub(crate) import: String,
+    /// Show at most this many
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(crate) limit: u32,

@@ -1,5 +1,6 @@
 //! `concord imports`: lists imports, shows one, and brings one to its end.
 
+mod duplicates;
 mod failures;
 mod list;
 
@@ -20,6 +21,7 @@ pub(super) async fn run(command: ImportsCommand) -> anyhow::Result<u8> {
         ImportsCommand::List(options) => list::run(options).await,
         ImportsCommand::Show(options) => show(options).await,
         ImportsCommand::Failures(options) => failures::run(options).await,
+        ImportsCommand::Duplicates(options) => duplicates::run(options).await,
         ImportsCommand::Watch(options) => watch(options).await,
         ImportsCommand::Commit(options) => commit(options).await,
         ImportsCommand::Cancel(options) => cancel(options).await,

@@ -244,3 +244,38 @@ fn an_import_that_is_not_wanted_is_cancelled() {
     let unknown = run(&pair, "imports show", &["imp_nothing"]);
     assert_eq!(unknown.status, 1, "{unknown:?}");
 }
+
+#[test]
+fn records_that_look_like_others_are_counted_and_listed() {
+    let pair = pair();
+    let file = pair.folder.path().join("clients.csv");
+    let heading = "source_id,client_reference,client_type,registered_name,utr";
+    let rows = "X1,X1,TRUST,A Trust,1955839661\nX2,X2,TRUST,The Trust,1955839661\n";
+    fs::write(&file, format!("{heading}\n{rows}")).unwrap();
+    let said = run(&pair, "import", &[file.to_str().unwrap()]);
+    assert_eq!(said.status, 0, "{said:?}");
+    let aim = "To see 1 record that looks like another one; nothing is merged:\n";
+    let (_, command) = said.out.split_once(aim).unwrap();
+    let (_, arguments) = command.split_once("concord imports duplicates ").unwrap();
+    let id = arguments.split(' ').next().unwrap();
+    let shown = answer(&pair, "imports show", &[id]);
+    assert_eq!(count(&shown, "possible_duplicates"), 1);
+    assert!(run(&pair, "imports show", &[id]).out.contains("1 possible duplicate\n"));
+
+    let listed = answer(&pair, "imports duplicates", &[id]);
+    let one = &listed["possible_duplicates"][0];
+    assert_eq!((text(one, "source_id"), text(one, "other_source_id")), ("X2".into(), "X1".into()));
+    assert_eq!((text(one, "field"), text(one, "other_name")), ("utr".into(), "A Trust".into()));
+    assert_eq!(listed["more"], false);
+    let table = run(&pair, "imports duplicates", &[id]).out;
+    let other = text(one, "other_record_id");
+    assert!(
+        table.contains(&format!(
+            "\nclient  X2         The Trust  X2         utr           {other}  A Trust"
+        )),
+        "{table}"
+    );
+
+    let none = run(&pair, "imports duplicates", &[&imported(&pair, &["--label", "sample"])]);
+    assert!(none.err.contains("no record looks like another one"), "{none:?}");
+}

@@ -44,6 +44,8 @@ pub(crate) struct Import {
     pub(crate) position: String,
     pub(crate) note: String,
     pub(crate) batch_count: i64,
+    /// Imported records that look like another one.
+    pub(crate) possible_duplicates: i64,
     pub(crate) created_at: DateTime<Utc>,
     /// When it last took a batch, or began to take them.
     pub(crate) touched_at: DateTime<Utc>,

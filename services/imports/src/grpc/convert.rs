@@ -9,7 +9,8 @@ use shared::{
         imports::{
             BatchHeader, CreateImportRequest, DownloadFailuresRequest, ExpectedContent,
             FailuresFormat, ImportRecordKind, ImportState, ListFailuresRequest, ListImportsRequest,
-            RecordStatus, SealImportRequest, UploadBatchRequest, upload_batch_request::Part,
+            ListPossibleDuplicatesRequest, RecordStatus, SealImportRequest, UploadBatchRequest,
+            upload_batch_request::Part,
         },
         records::ErrorReason,
     },
@@ -180,6 +181,30 @@ pub(super) fn failures(request: ListFailuresRequest) -> Result<FailuresAsked, Re
     };
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     Ok(FailuresAsked { id: import_id("import_id", &id)?, filter, size, token: page_token })
+}
+
+/// What a caller asks of the list of possible duplicates.
+#[derive(Debug)]
+pub(super) struct DuplicatesAsked {
+    pub(super) id: Uuid,
+    pub(super) kind: Option<Kind>,
+    pub(super) size: usize,
+    pub(super) token: String,
+}
+
+/// What a caller asks of the list of possible duplicates. No address looks like
+/// another one: to ask for those would find nothing.
+pub(super) fn duplicates(
+    request: ListPossibleDuplicatesRequest,
+) -> Result<DuplicatesAsked, Refusal> {
+    let ListPossibleDuplicatesRequest { import_id: id, page_size, page_token: token, kind } =
+        request;
+    let size = usize::try_from(page::page_size(page_size)?).unwrap_or(usize::MAX);
+    let kind = failed_kind(kind)?;
+    if kind == Some(Kind::Address) {
+        return Err(invalid("kind", ErrorReason::UnknownValue, "use CLIENT or CONTACT"));
+    }
+    Ok(DuplicatesAsked { id: import_id("import_id", &id)?, kind, size, token })
 }
 
 /// What file a caller asks for.

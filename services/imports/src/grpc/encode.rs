@@ -6,20 +6,23 @@ use shared::{
     ids::{self, IdKind},
     pb::imports::{
         BatchReceipt, ExpectedContent, Failure as WireFailure, Import, ImportCounters, ImportState,
-        KindCounters, ListFailuresResponse, ListImportsResponse, RecordCounts, RecordStatus,
-        UploadBatchResponse, WatchImportResponse,
+        KindCounters, ListFailuresResponse, ListImportsResponse, ListPossibleDuplicatesResponse,
+        PossibleDuplicate, RecordCounts, RecordStatus, UploadBatchResponse, WatchImportResponse,
     },
 };
 use uuid::Uuid;
 
 use crate::{
     domain::{
+        duplicate::OtherRecord,
         import::{self as domain, Expected, ImportView, Receipt},
         tally::Tally,
         words::{Kind, State, Status, wire_kind},
     },
     housekeeping::{IDLE, KEPT},
-    service::{Failure, FailuresPage, ImportsPage, Progress, Uploaded},
+    service::{
+        Failure, FailuresPage, ImportsPage, Progress, Suggestion, SuggestionsPage, Uploaded,
+    },
 };
 
 pub(super) fn import(view: &ImportView) -> Import {
@@ -48,6 +51,7 @@ pub(super) fn import(view: &ImportView) -> Import {
         expire_time: expires_at(import).map(timestamp),
         cancel_requested: import.cancel_requested,
         purge_time: import.ended_at.map(|ended| timestamp(ended + KEPT)),
+        possible_duplicates: import.possible_duplicates,
     }
 }
 
@@ -120,6 +124,32 @@ fn failure(failure: Failure) -> WireFailure {
         batch_key,
         row: i32::try_from(row.at.row).unwrap_or(i32::MAX),
         round: i32::try_from(row.round).unwrap_or(i32::MAX),
+    }
+}
+
+pub(super) fn duplicates(page: SuggestionsPage) -> ListPossibleDuplicatesResponse {
+    let possible_duplicates = page.suggestions.into_iter().map(duplicate).collect();
+    ListPossibleDuplicatesResponse { possible_duplicates, next_page_token: page.next_page_token }
+}
+
+fn duplicate(suggestion: Suggestion) -> PossibleDuplicate {
+    let Suggestion { row, record_id, record_name, client_reference, batch_key } = suggestion;
+    let OtherRecord { kind: other_kind, record_id: other_record_id, source_id, name, reference } =
+        row.duplicate.other;
+    PossibleDuplicate {
+        kind: wire_kind(row.kind).into(),
+        source_id: row.source_id,
+        record_id,
+        record_name,
+        client_reference,
+        field: row.duplicate.field,
+        other_kind: wire_kind(other_kind).into(),
+        other_record_id,
+        other_name: name,
+        other_client_reference: reference,
+        other_source_id: source_id,
+        batch_key,
+        row: i32::try_from(row.at.row).unwrap_or(i32::MAX),
     }
 }
 

@@ -53,6 +53,7 @@ impl Imports {
             position: String::new(),
             note: String::new(),
             batch_count: 0,
+            possible_duplicates: 0,
             created_at: now,
             touched_at: now,
             sealed_at: None,

@@ -33,7 +33,7 @@ pub(super) const READ: usize = 200;
 
 /// Text of a page: it should fit in one message of 4 MiB. A page that reaches
 /// this is shorter than the caller asked for.
-const PAGE_BYTES: usize = 2 * 1_024 * 1_024;
+pub(super) const PAGE_BYTES: usize = 2 * 1_024 * 1_024;
 
 /// Characters of a source id that is no key because it is too long.
 const SHOWN_SOURCE_ID: usize = 200;

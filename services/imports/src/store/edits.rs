@@ -3,8 +3,9 @@
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::{sql, tally};
+use super::{duplicates, likenesses, sql, tally};
 use crate::domain::{
+    duplicate::DuplicateRow,
     finding::Finding,
     import::{ImportKey, RowId},
     tally::Tally,
@@ -31,6 +32,10 @@ pub(crate) struct Edits {
     pub(crate) again: bool,
     pub(crate) failures: Vec<NewFailure>,
     pub(crate) known: Vec<KnownParent>,
+    /// Of records that had none.
+    pub(crate) duplicates: Vec<DuplicateRow>,
+    /// Of a dry run: those that no record had before.
+    pub(crate) likenesses: Vec<likenesses::NewLikeness>,
     pub(crate) tally: Tally,
 }
 
@@ -123,6 +128,8 @@ pub(crate) async fn write(
         again,
         failures,
         known,
+        duplicates: new_duplicates,
+        likenesses: new_likenesses,
         tally,
     } = edits;
     if let Some(reset) = reset {
@@ -130,6 +137,9 @@ pub(crate) async fn write(
     }
     for status in given_up {
         super::records::give_up(db, key, *status).await?;
+        if *status == Status::Imported {
+            duplicates::remove_all(db, key).await?;
+        }
     }
     insert_records(db, key, records, *again).await?;
     remove_of(db, key, "import_parent", childless.iter().copied()).await?;
@@ -139,6 +149,8 @@ pub(crate) async fn write(
     remove_of(db, key, "import_failure", cleared.iter().copied()).await?;
     insert_failures(db, key, failures).await?;
     insert_known(db, key, known).await?;
+    duplicates::add(db, key, new_duplicates).await?;
+    likenesses::insert(db, key, new_likenesses).await?;
     tally::add(db, key, tally).await
 }
 
@@ -162,6 +174,7 @@ async fn reset_records(
     for table in ["import_failure", "import_parent"] {
         remove_of(db, key, table, reset.rows.iter().map(|(at, _)| *at)).await?;
     }
+    duplicates::remove(db, key, reset.rows.iter().map(|(at, _)| *at)).await?;
     let staged = |(at, failed): &(RowId, bool)| -> Vec<Value> {
         vec![at.batch.into(), at.row.into(), Status::Staged.as_str().into(), (*failed).into()]
     };
@@ -170,7 +183,7 @@ async fn reset_records(
 }
 
 /// Removes what a table has of some records.
-async fn remove_of(
+pub(super) async fn remove_of(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     table: &str,
@@ -323,7 +336,7 @@ async fn insert_known(
     insert(db, key, "import_known", &columns, known.iter().map(row).collect()).await
 }
 
-async fn insert(
+pub(super) async fn insert(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     table: &str,
@@ -356,7 +369,7 @@ async fn update_records(
 }
 
 /// Text for people that both databases take, and that has an end.
-fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     const MAX_CHARACTERS: usize = 500;
     text.chars().filter(|c| *c != '\0').take(MAX_CHARACTERS).collect()
 }

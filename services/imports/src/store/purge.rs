@@ -7,8 +7,15 @@ use super::sql;
 use crate::domain::import::ImportKey;
 
 /// Tables that hold what people wrote.
-const CONTENT: [&str; 5] =
-    ["import_staged", "import_parent", "import_known", "import_failure", "import_attempt"];
+const CONTENT: [&str; 7] = [
+    "import_staged",
+    "import_parent",
+    "import_known",
+    "import_failure",
+    "import_attempt",
+    "import_duplicate",
+    "import_likeness",
+];
 
 /// Removes the content of an import; its records stay, with their keys.
 pub(crate) async fn remove_content(

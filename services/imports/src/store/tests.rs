@@ -55,6 +55,7 @@ async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
         position: String::new(),
         note: String::new(),
         batch_count: 1,
+        possible_duplicates: 0,
         created_at: at(0),
         touched_at: at(0),
         sealed_at: Some(at(seconds)),

@@ -1,10 +1,12 @@
 //! Judges records by their parents, and has the records service apply the rest.
 
+mod look_alikes;
 mod send;
 
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
+use look_alikes::Looks;
 use shared::{
     pb::internal::ApplyParent,
     rules::{date::date_text, import::parse_bytes},
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{
-        finding::Finding,
+        duplicate::DuplicateRow,
         parents::{Fate, Parent, ParentsVerdict, judge_parents},
         words::{Kind, Status, kind_of},
     },
@@ -43,6 +45,8 @@ struct Waiting {
     row: ReadyRow,
     parents: Vec<SourceKey>,
     payload: Bytes,
+    /// Of a dry run.
+    looks: Option<Looks>,
 }
 
 /// Judges and applies the next records of a kind.
@@ -57,20 +61,27 @@ pub(super) async fn page(job: &Job, kind: Kind) -> Result<Page, WorkFault> {
     let parents: BTreeSet<_> = waiting.iter().flat_map(|one| one.parents.clone()).collect();
     let fates = store::parents::fates(db, key, parents.into_iter().collect()).await?;
     let (mut edits, mut rows, mut records) = (Edits::default(), Vec::new(), Vec::new());
-    for Waiting { row, parents, payload } in waiting {
+    let mut looking = Vec::new();
+    for Waiting { row, parents, payload, looks } in waiting {
         match judge_parents(kind, with_fates(parents, &fates)) {
             ParentsVerdict::Apply(known) => {
                 records.push(apply_record(&row, payload, known));
                 rows.push(row);
+                looking.extend(looks);
             }
             ParentsVerdict::Refuse(status, findings) => {
-                end(&mut edits, kind, row, status, None, findings);
+                let (record_id, duplicates) = (None, Vec::new());
+                let refused = Outcome { status, record_id, findings, duplicates };
+                end(&mut edits, kind, row, refused);
             }
         }
     }
-    for (row, outcome) in rows.into_iter().zip(send::send(job, records).await?) {
-        let Outcome { status, record_id, findings } = outcome;
-        end(&mut edits, kind, row, status, record_id, findings);
+    let mut outcomes = send::send(job, records).await?;
+    if job.validate_only() {
+        edits.likenesses = look_alikes::within(job, &looking, &mut outcomes).await?;
+    }
+    for (row, outcome) in rows.into_iter().zip(outcomes) {
+        end(&mut edits, kind, row, outcome);
     }
     Ok(Page::more(edits, &next)?)
 }
@@ -81,9 +92,11 @@ async fn read(job: &Job, rows: Vec<ReadyRow>) -> Result<Vec<Waiting>, ImportErro
     let mut payloads = store::staged::payloads(job.imports.db.reader(), job.key(), places).await?;
     let waiting = rows.into_iter().map(|row| {
         let payload = payloads.remove(&row.at).ok_or(ImportError::Corrupt("a lost record"))?;
-        let parents = parse_bytes(&payload).parents.into_iter();
+        let parsed = parse_bytes(&payload);
+        let looks = job.validate_only().then(|| Looks::of(&parsed));
+        let parents = parsed.parents.into_iter();
         let parents = parents.map(|(kind, source_id)| (kind_of(kind), source_id)).collect();
-        Ok(Waiting { row, parents, payload: payload.into() })
+        Ok(Waiting { row, parents, payload: payload.into(), looks })
     });
     waiting.collect()
 }
@@ -120,15 +133,9 @@ fn apply_record(row: &ReadyRow, record: Bytes, known: Vec<(String, String)>) -> 
 }
 
 /// Notes how a record has ended.
-fn end(
-    edits: &mut Edits,
-    kind: Kind,
-    row: ReadyRow,
-    status: Status,
-    record_id: Option<String>,
-    findings: Vec<Finding>,
-) {
+fn end(edits: &mut Edits, kind: Kind, row: ReadyRow, outcome: Outcome) {
     let ReadyRow { at, source_id, .. } = row;
+    let Outcome { status, record_id, findings, duplicates } = outcome;
     edits.tally.shift(kind, Status::Ready, status);
     edits.marks.push(Mark { at, status, record_id });
     edits.failures.extend((ORDINAL..).zip(findings).map(|(ordinal, finding)| NewFailure {
@@ -138,6 +145,12 @@ fn end(
         source_id: source_id.clone(),
         status,
         finding,
+    }));
+    edits.duplicates.extend(duplicates.into_iter().map(|duplicate| DuplicateRow {
+        at,
+        kind,
+        source_id: source_id.clone(),
+        duplicate,
     }));
 }
 

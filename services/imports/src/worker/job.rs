@@ -288,6 +288,7 @@ impl Job {
                 let (lease, edits) = &*work;
                 let key = &lease.import.key;
                 store::edits::write(&*tx, key, edits).await?;
+                store::likenesses::remove_all(&*tx, key).await?;
                 let tally = store::tally::read(&*tx, key).await?;
                 let counted = store::tally::count(&*tx, key).await?;
                 if !tally.entries().eq(counted.entries()) || tally.waiting(None) != 0 {

@@ -16,7 +16,7 @@ use shared::{
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
-            ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyViolation,
+            ApplyChunkRequest, ApplyChunkResponse, ApplyDuplicate, ApplyOutcome, ApplyViolation,
             KeepSupportReadRequest, KeepSupportReadResponse, ResolveLinksRequest,
             ResolveLinksResponse, ResolvedLink,
             ingest_service_server::{IngestService, IngestServiceServer},
@@ -83,6 +83,8 @@ struct Records {
     poison: HashSet<String>,
     /// (practice, import) → the highest fence of a call that was carried out
     fences: HashMap<(String, String), i64>,
+    /// source id → what its record looks like
+    look_alikes: HashMap<String, ApplyDuplicate>,
     delay: Option<Duration>,
     at_once: HashMap<String, usize>,
     most_at_once: HashMap<String, usize>,
@@ -155,6 +157,11 @@ impl Double {
     /// A chunk with this source id breaks the service.
     pub(crate) fn is_poisoned_by(&self, source_id: &str) {
         self.lock().poison.insert(source_id.to_owned());
+    }
+
+    /// The record with this source id looks like another one.
+    pub(crate) fn looks_alike(&self, source_id: &str, other: ApplyDuplicate) {
+        self.lock().look_alikes.insert(source_id.to_owned(), other);
     }
 
     /// Every chunk takes a while.
@@ -303,8 +310,11 @@ impl Records {
         if parsed.iter().any(|record| self.poison.contains(&record.source_id)) {
             return Err(Status::invalid_argument("poison"));
         }
-        let outcomes =
-            parsed.iter().zip(records).map(|(parsed, record)| self.one(who, parsed, record));
+        let outcomes = parsed.iter().zip(records).map(|(parsed, record)| {
+            let named = self.look_alikes.get(&parsed.source_id).cloned();
+            let possible_duplicates = named.into_iter().collect();
+            ApplyOutcome { possible_duplicates, ..self.one(who, parsed, record) }
+        });
         let outcomes = outcomes.collect();
         match mishap {
             Some(Mishap::AnswerLost) => Err(Status::unknown("transport error")),
@@ -395,7 +405,8 @@ fn link_key(who: &[String; 4], kind: ImportRecordKind, source_id: &str) -> LinkK
 }
 
 fn outcome(status: RecordStatus, record_id: &str) -> ApplyOutcome {
-    ApplyOutcome { status: status.into(), record_id: record_id.to_owned(), violations: Vec::new() }
+    let record_id = record_id.to_owned();
+    ApplyOutcome { status: status.into(), record_id, ..ApplyOutcome::default() }
 }
 
 fn failed(field: &str, reason: &str, existing: &str) -> ApplyOutcome {
@@ -403,7 +414,7 @@ fn failed(field: &str, reason: &str, existing: &str) -> ApplyOutcome {
     let violation = ApplyViolation { field: field.to_owned(), reason: reason.to_owned(), text };
     ApplyOutcome {
         status: RecordStatus::Failed.into(),
-        record_id: String::new(),
         violations: vec![violation],
+        ..ApplyOutcome::default()
     }
 }

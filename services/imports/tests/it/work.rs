@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shared::{
-    pb::imports::{CancelImportRequest, ImportState, RetryImportRequest},
+    pb::{
+        imports::{
+            CancelImportRequest, ImportState, ListPossibleDuplicatesRequest, RetryImportRequest,
+        },
+        internal::ApplyDuplicate,
+    },
     testing::TestDb,
 };
 
@@ -15,6 +20,7 @@ use crate::{
 
 shared::storage_tests! {
     a_service_that_is_away_and_answers_that_are_lost_change_nothing,
+    possible_duplicates_are_kept_once_whatever_is_sent_again,
     a_record_that_breaks_the_service_fails_alone,
     what_people_must_mend_stalls_the_import_and_it_goes_on_afterwards,
     a_replica_that_stops_hands_its_import_over,
@@ -58,6 +64,31 @@ async fn a_service_that_is_away_and_answers_that_are_lost_change_nothing(t: Test
     assert_eq!((ended.counters.unwrap().imported, ended.note.as_str()), (120, ""));
     assert_eq!(double.mishaps_left(), 0);
     assert_created_once(&double, 120);
+    replica.stop().await;
+}
+
+async fn possible_duplicates_are_kept_once_whatever_is_sent_again(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    let other = ApplyDuplicate {
+        field: "utr".into(),
+        record_id: "cli_00000000000000000000000000000007".into(),
+        name: "Other Limited".into(),
+        ..ApplyDuplicate::default()
+    };
+    for source_id in ["K0001", "K0003", "P0002"] {
+        double.looks_alike(source_id, other.clone());
+    }
+    double.will(&[Mishap::AnswerLost, Mishap::Away, Mishap::AnswerLost, Mishap::AnswerLost]);
+    let mut owner = replica.owner();
+    let import = sealed(&mut owner, &many(5)).await;
+    let ended = owner.ended(&import).await;
+    assert_eq!((ended.state(), ended.possible_duplicates), (ImportState::Completed, 3));
+    let request = ListPossibleDuplicatesRequest { import_id: import, ..Default::default() };
+    let listed = owner.api.list_possible_duplicates(request).await.unwrap().into_inner();
+    let listed = listed.possible_duplicates;
+    let ids: Vec<_> = listed.iter().map(|one| one.source_id.as_str()).collect();
+    assert_eq!(ids, ["K0001", "K0003", "P0002"]);
+    assert!(listed.iter().all(|one| one.other_name == "Other Limited" && one.field == "utr"));
     replica.stop().await;
 }
 

@@ -1,22 +1,20 @@
 //! Records that look like a new one: named in the answer, never merged by
 //! themselves.
 
-use std::collections::HashMap;
-
 use shared::{
-    pb::records::{Person, PossibleDuplicate},
+    pb::records::PossibleDuplicate,
     rules::{
         draft::{Identifiers, PersonDraft},
-        value::PersonName,
+        likeness,
     },
 };
 use uuid::Uuid;
 
-use super::{reading::decode, script::Script};
+use super::script::Script;
 use crate::{
     domain::record::RecordRef,
     error::RecordError,
-    store::{clients, images, persons},
+    store::{clients, persons},
 };
 
 /// Duplicates that are named at most.
@@ -42,22 +40,13 @@ pub(super) async fn of_person(
     draft: &PersonDraft,
 ) -> Result<Vec<PossibleDuplicate>, RecordError> {
     let (db, practice) = (script.db(), &script.caller.practice);
-    let Some(birth_date) = draft.birth_date else { return Ok(Vec::new()) };
-    let same_day = persons::ids_by_birth_date(db, practice, birth_date).await?;
-    let records: Vec<RecordRef> = same_day.into_iter().map(RecordRef::person).collect();
-    let images = images::get_all(db, &[practice.to_string()], &records).await?;
-    let images: HashMap<Uuid, Person> = images
-        .into_iter()
-        .map(|(id, image)| Ok((id, decode(image)?)))
-        .collect::<Result<_, RecordError>>()?;
-    let key = draft.name.match_key();
-    let same_name = |person: &Person| {
-        person.name.as_ref().is_some_and(|name| PersonName::from(name).match_key() == key)
+    let Some(likeness) = likeness::of_person(&draft.name, draft.birth_date) else {
+        return Ok(Vec::new());
     };
-    let named = records.iter().filter(|record| images.get(&record.id).is_some_and(same_name));
-    let named = named.take(MAX_NAMED).map(|record| PossibleDuplicate {
-        record_id: record.text(),
-        field: "name and birth_date".to_owned(),
-    });
-    Ok(named.collect())
+    let found = persons::ids_by_likeness(db, practice, &likeness, MAX_NAMED as u64).await?;
+    let name = |id| PossibleDuplicate {
+        record_id: RecordRef::person(id).text(),
+        field: likeness.of.to_string(),
+    };
+    Ok(found.into_iter().map(name).collect())
 }

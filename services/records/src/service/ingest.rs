@@ -9,10 +9,12 @@
 mod addresses;
 mod clients;
 mod contacts;
+mod look_alikes;
 mod resolve;
 
 use std::collections::{HashMap, HashSet};
 
+use look_alikes::LookAlikes;
 use prost::Message as _;
 use sea_orm::ConnectionTrait;
 use shared::{
@@ -192,8 +194,12 @@ async fn apply(
             chunk.outcomes.extend(incoming.iter().map(failed_own));
         }
     }
+    let persons = chunk.new.persons_of_clients();
     chunk.new.write(script, &audience).await?;
-    Ok(chunk.outcomes)
+    let mut outcomes = chunk.outcomes;
+    let look_alikes = LookAlikes { caller, persons, validate_only };
+    look_alikes.name(db, incoming, &mut outcomes).await?;
+    Ok(outcomes)
 }
 
 impl Chunk<'_> {
@@ -284,7 +290,11 @@ fn record_text(kind: LinkKind, id: Uuid) -> String {
 }
 
 fn outcome(status: RecordStatus, kind: LinkKind, id: Uuid) -> ApplyOutcome {
-    ApplyOutcome { status: status.into(), record_id: record_text(kind, id), violations: Vec::new() }
+    ApplyOutcome {
+        status: status.into(),
+        record_id: record_text(kind, id),
+        ..ApplyOutcome::default()
+    }
 }
 
 /// A record that fails, with all that is wrong with it.
@@ -296,8 +306,8 @@ fn failed(violations: Vec<Violation>) -> ApplyOutcome {
     };
     ApplyOutcome {
         status: RecordStatus::Failed.into(),
-        record_id: String::new(),
         violations: violations.into_iter().map(violation).collect(),
+        ..ApplyOutcome::default()
     }
 }
 

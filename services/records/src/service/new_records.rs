@@ -139,6 +139,12 @@ impl NewRecords {
         id
     }
 
+    /// The persons of the new individual clients, by client.
+    pub(super) fn persons_of_clients(&self) -> HashMap<Uuid, Uuid> {
+        let clients = self.clients.iter();
+        clients.filter_map(|client| Some((client.id, client.person_id?))).collect()
+    }
+
     /// Writes everything, the changes last.
     pub(super) async fn write(
         self,
@@ -151,8 +157,7 @@ impl NewRecords {
         let encoded = |image: &pb::Client| image.encode_to_vec();
         let rows = self.clients.into_iter().zip(images.clients.iter().map(encoded));
         clients::insert(db, practice, rows.collect()).await?;
-        let encoded = |image: &pb::Person| image.encode_to_vec();
-        let rows = self.persons.into_iter().zip(images.persons.iter().map(encoded));
+        let rows = self.persons.into_iter().zip(&images.persons);
         persons::insert(db, practice, rows.collect()).await?;
         let encoded = |image: &pb::Contact| image.encode_to_vec();
         let rows = self.contacts.into_iter().zip(images.contacts.iter().map(encoded));

@@ -52,7 +52,7 @@ pub(super) async fn person(
         }
     }
     let image = open.image(script);
-    persons::update(db, practice, open.person, image.encode_to_vec()).await?;
+    persons::update(db, practice, open.person, &image).await?;
     Ok(image)
 }
 

@@ -127,6 +127,44 @@ pub(crate) async fn ids_by_person(
     ids(of(practice).filter(client::COLUMN.person_id.eq(person)), db, MAX_NAMED).await
 }
 
+/// Those of some clients that are individuals, each with its person.
+pub(crate) async fn individuals(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    clients: &[Uuid],
+) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
+    let mut found = Vec::new();
+    for ids in pieces(clients) {
+        found.extend(with_persons(of(practice).filter(client::COLUMN.id.is_in(ids)), db).await?);
+    }
+    Ok(found)
+}
+
+/// The individual clients that some persons are, each with its person; the oldest
+/// first.
+pub(crate) async fn individuals_of(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    persons: &[Uuid],
+) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
+    let mut found = Vec::new();
+    for ids in pieces(persons) {
+        let query = of(practice).filter(client::COLUMN.person_id.is_in(ids));
+        found.extend(with_persons(query, db).await?);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+async fn with_persons(
+    query: sea_orm::Select<client::Entity>,
+    db: &impl ConnectionTrait,
+) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
+    let query = query.filter(client::COLUMN.person_id.is_not_null()).select_only();
+    let columns = [client::Column::Id, client::Column::PersonId];
+    Ok(query.columns(columns).into_tuple().all(db).await?)
+}
+
 /// Clients that have one of these numbers too, with the name of the field.
 pub(crate) async fn with_equal_identifier(
     db: &impl ConnectionTrait,

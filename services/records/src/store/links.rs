@@ -88,6 +88,24 @@ pub(crate) async fn linked_records(
     Ok(linked)
 }
 
+/// The external ids by which the account of the product knows some of `records`.
+pub(crate) async fn external_ids(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    (product, account): (&Product, &Account),
+    records: &[Uuid],
+) -> Result<Vec<(Uuid, String)>, RecordError> {
+    let mut ids = Vec::new();
+    for records in pieces(records) {
+        let query = of_account(practice, product, account)
+            .filter(link::COLUMN.record_id.is_in(records))
+            .select_only()
+            .columns([link::Column::RecordId, link::Column::ExternalId]);
+        ids.extend(query.into_tuple::<(Uuid, String)>().all(db).await?);
+    }
+    Ok(ids)
+}
+
 /// Which products are linked to which of `records`, in any account.
 pub(crate) async fn products_of(
     db: &impl ConnectionTrait,

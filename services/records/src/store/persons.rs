@@ -1,11 +1,20 @@
 //! Persons.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
+use prost::Message as _;
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
 };
-use shared::{caller::PracticeId, db::insert_all, pb::records::RecordState};
+use shared::{
+    caller::PracticeId,
+    db::insert_all,
+    pb::records::{self as pb, RecordState},
+    rules::{
+        likeness::{self, Likeness},
+        value::PersonName,
+    },
+};
 use uuid::Uuid;
 
 use super::{
@@ -17,14 +26,11 @@ use crate::{
     error::RecordError,
 };
 
-/// Persons of one day of birth that are compared by name at most.
-const MAX_LOOKED_AT: u64 = 200;
-
 /// Inserts new persons with their images.
 pub(crate) async fn insert(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
-    persons: Vec<(Person, Vec<u8>)>,
+    persons: Vec<(Person, &pb::Person)>,
 ) -> Result<(), RecordError> {
     let rows = persons.into_iter().map(|(person, image)| to_row(practice, person, image));
     let rows = rows.map(|row| row.map(person::Model::into_active_model));
@@ -54,18 +60,16 @@ pub(crate) async fn lock(
     Ok(persons)
 }
 
-/// Persons born on this day: enough of them to find an equal name.
-pub(crate) async fn ids_by_birth_date(
+/// Persons of this likeness, `limit` at most: the oldest.
+pub(crate) async fn ids_by_likeness(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
-    birth_date: NaiveDate,
+    likeness: &Likeness,
+    limit: u64,
 ) -> Result<Vec<Uuid>, RecordError> {
-    // Sorted here: see `clients::ids`.
-    let query = of(practice).filter(person::COLUMN.birth_date.eq(birth_date)).limit(MAX_LOOKED_AT);
-    let mut ids: Vec<Uuid> =
-        query.select_only().column(person::Column::Id).into_tuple().all(db).await?;
-    ids.sort_unstable();
-    Ok(ids)
+    let query = of(practice).filter(person::COLUMN.likeness.eq(likeness.value.as_str()));
+    let query = query.order_by_asc(person::Column::Id).limit(limit);
+    Ok(query.select_only().column(person::Column::Id).into_tuple().all(db).await?)
 }
 
 /// A page of images in the order of creation, with the ids to go on from.
@@ -93,7 +97,7 @@ pub(crate) async fn update(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     person: Person,
-    image: Vec<u8>,
+    image: &pb::Person,
 ) -> Result<(), RecordError> {
     use sea_orm::ActiveModelTrait as _;
     let row = to_row(practice, person, image)?.into_active_model().reset_all();
@@ -122,8 +126,9 @@ fn of(practice: &PracticeId) -> sea_orm::Select<person::Entity> {
 fn to_row(
     practice: &PracticeId,
     person: Person,
-    image: Vec<u8>,
+    image: &pb::Person,
 ) -> Result<person::Model, RecordError> {
+    let likeness = likeness(&person, image);
     let Person { id, birth_date, nino, ppsn, emails, phones, life } = person;
     let Life { state, version, created_at, updated_at, purge_at } = life;
     Ok(person::Model {
@@ -138,9 +143,16 @@ fn to_row(
         version,
         created_at,
         updated_at,
-        image,
+        image: image.encode_to_vec(),
         purge_at,
+        likeness,
     })
+}
+
+/// By the name of today.
+fn likeness(person: &Person, image: &pb::Person) -> Option<String> {
+    let name = PersonName::from(image.name.as_ref()?);
+    likeness::of_person(&name, person.birth_date).map(|likeness| likeness.value)
 }
 
 fn from_row(row: person::Model) -> Result<Person, RecordError> {

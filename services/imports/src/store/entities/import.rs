@@ -24,6 +24,7 @@ pub struct Model {
     pub position: String,
     pub note: String,
     pub batch_count: i64,
+    pub possible_duplicates: i64,
     pub lease_owner: Option<Uuid>,
     pub lease_token: i64,
     pub lease_expires_at: Option<DateTimeUtc>,

@@ -54,6 +54,7 @@ pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Out
                     status: Status::Failed,
                     record_id: None,
                     findings: vec![Finding::internal()],
+                    duplicates: Vec::new(),
                 });
             }
             Err(_) => {

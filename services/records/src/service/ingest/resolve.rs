@@ -82,7 +82,7 @@ async fn names(
     }
 }
 
-async fn client_names(
+pub(super) async fn client_names(
     db: &impl ConnectionTrait,
     caller: &Caller,
     ids: &[Uuid],
@@ -100,7 +100,7 @@ async fn client_names(
     Ok(named.collect())
 }
 
-async fn person_names(
+pub(super) async fn person_names(
     db: &impl ConnectionTrait,
     caller: &Caller,
     ids: &[Uuid],

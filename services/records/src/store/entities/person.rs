@@ -20,6 +20,7 @@ pub struct Model {
     pub updated_at: DateTimeUtc,
     pub image: Vec<u8>,
     pub purge_at: Option<DateTimeUtc>,
+    pub likeness: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

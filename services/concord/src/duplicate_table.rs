@@ -1,0 +1,104 @@
+//! Imported records that look like another one: as a table for people, as an object
+//! for programs.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use shared::pb::imports::PossibleDuplicate;
+
+use crate::{import_counts::singular, table::Table};
+
+const HEADINGS: [&str; 9] = [
+    "kind",
+    "source id",
+    "record",
+    "reference",
+    "has the same",
+    "as",
+    "named",
+    "its reference",
+    "its source id",
+];
+
+/// Possible duplicates, in the order of the service.
+#[derive(Debug)]
+pub(crate) struct DuplicateTable {
+    pub(crate) duplicates: Vec<PossibleDuplicate>,
+    /// Whether there are more than were asked for.
+    pub(crate) more: bool,
+}
+
+impl DuplicateTable {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        let duplicates: Vec<_> = self.duplicates.iter().map(duplicate_json).collect();
+        json!({ "possible_duplicates": duplicates, "more": self.more })
+    }
+}
+
+impl fmt::Display for DuplicateTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Table::new(HEADINGS, self.duplicates.iter().map(row)).fmt(f)
+    }
+}
+
+fn row(duplicate: &PossibleDuplicate) -> [String; HEADINGS.len()] {
+    let other = match duplicate.other_record_id.as_str() {
+        // In a dry run it has no id yet.
+        "" => format!("a {} of this import", singular(duplicate.other_kind())),
+        id => id.to_owned(),
+    };
+    [
+        singular(duplicate.kind()).to_owned(),
+        duplicate.source_id.clone(),
+        duplicate.record_name.clone(),
+        duplicate.client_reference.clone(),
+        duplicate.field.clone(),
+        other,
+        duplicate.other_name.clone(),
+        duplicate.other_client_reference.clone(),
+        duplicate.other_source_id.clone(),
+    ]
+}
+
+fn duplicate_json(duplicate: &PossibleDuplicate) -> Value {
+    json!({
+        "kind": singular(duplicate.kind()),
+        "source_id": duplicate.source_id,
+        "record_id": duplicate.record_id,
+        "record_name": duplicate.record_name,
+        "client_reference": duplicate.client_reference,
+        "field": duplicate.field,
+        "other_kind": singular(duplicate.other_kind()),
+        "other_record_id": duplicate.other_record_id,
+        "other_name": duplicate.other_name,
+        "other_client_reference": duplicate.other_client_reference,
+        "other_source_id": duplicate.other_source_id,
+        "batch_key": duplicate.batch_key,
+        "row": duplicate.row,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::pb::imports::ImportRecordKind;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_dry_run_is_named_by_its_kind_and_source_id() {
+        let duplicate = PossibleDuplicate {
+            kind: ImportRecordKind::Contact.into(),
+            source_id: "P2".to_owned(),
+            field: "name and birth_date".to_owned(),
+            other_kind: ImportRecordKind::Client.into(),
+            other_source_id: "C1".to_owned(),
+            ..PossibleDuplicate::default()
+        };
+        let table = DuplicateTable { duplicates: vec![duplicate], more: false };
+        assert_eq!(table.json()["possible_duplicates"][0]["other_kind"], "client");
+        let text = table.to_string();
+        assert!(text.contains("name and birth_date  a client of this import "), "{text}");
+        assert!(text.ends_with(" C1"), "{text}");
+    }
+}

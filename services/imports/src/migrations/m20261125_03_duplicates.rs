@@ -1,0 +1,59 @@
+//! Possible duplicates: imported records that look like another one.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261125_03_duplicates"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES).await
+    }
+}
+
+/// - `import_duplicate`: kind and source id are those of its record, as in
+///   `import_failure`; `field` is what is equal.
+/// - `import_likeness`: of a dry run, while it is at work: the first record of
+///   each likeness.
+const TABLES: &str = "
+ALTER TABLE import ADD COLUMN possible_duplicates bigint NOT NULL DEFAULT 0;
+
+CREATE TABLE import_duplicate (
+  practice_id {key} NOT NULL,
+  import_id {uuid} NOT NULL,
+  batch bigint NOT NULL,
+  row_no bigint NOT NULL,
+  field {key} NOT NULL,
+  kind {key} NOT NULL,
+  source_id {key} NOT NULL,
+  other_kind text NOT NULL,
+  other_record_id text NOT NULL,
+  other_source_id text NOT NULL,
+  other_name text NOT NULL,
+  other_reference text NOT NULL,
+  PRIMARY KEY (practice_id, import_id, batch, row_no, field)
+);
+CREATE INDEX import_duplicate_in_order
+  ON import_duplicate (practice_id, import_id, kind, source_id, batch, row_no, field);
+
+CREATE TABLE import_likeness (
+  practice_id {key} NOT NULL,
+  import_id {uuid} NOT NULL,
+  field {key} NOT NULL,
+  value {key} NOT NULL,
+  kind text NOT NULL,
+  source_id text NOT NULL,
+  name text NOT NULL,
+  reference text NOT NULL,
+  PRIMARY KEY (practice_id, import_id, field, value)
+);
+";

@@ -1,0 +1,137 @@
+//! `ListPossibleDuplicates`.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::Serialize;
+use shared::{
+    caller::Caller,
+    page,
+    rules::import::{ParsedRecord, parse_bytes},
+};
+use uuid::Uuid;
+
+use super::{
+    Imports,
+    failures::{PAGE_BYTES, READ},
+    key,
+    names::Names,
+};
+use crate::{
+    domain::{
+        duplicate::{DuplicateRow, OtherRecord},
+        import::{Import, RowId},
+        words::Kind,
+    },
+    error::{ImportError, import_not_found},
+    store::{self, duplicates::DuplicatePosition},
+};
+
+/// A possible duplicate, as people see it.
+#[derive(Debug)]
+pub(crate) struct Suggestion {
+    pub(crate) row: DuplicateRow,
+    /// Empty in a dry run.
+    pub(crate) record_id: String,
+    pub(crate) record_name: String,
+    pub(crate) client_reference: String,
+    pub(crate) batch_key: String,
+}
+
+impl Suggestion {
+    /// About how many bytes it takes in an answer.
+    fn size(&self) -> usize {
+        let OtherRecord { record_id, source_id, name, reference, .. } = &self.row.duplicate.other;
+        let own = [&self.row.source_id, &self.record_name, &self.client_reference];
+        let texts = [&self.batch_key, record_id, source_id, name, reference].into_iter();
+        texts.chain(own).map(String::len).sum()
+    }
+}
+
+/// One page of the list.
+#[derive(Debug)]
+pub(crate) struct SuggestionsPage {
+    pub(crate) suggestions: Vec<Suggestion>,
+    /// Empty on the last page.
+    pub(crate) next_page_token: String,
+}
+
+/// What a page token is bound to.
+#[derive(Serialize)]
+struct Arguments<'a> {
+    list: &'static str,
+    practice: &'a str,
+    import: Uuid,
+    kind: Option<&'static str>,
+}
+
+impl Imports {
+    /// One page of possible duplicates.
+    pub(crate) async fn possible_duplicates(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        kind: Option<Kind>,
+        page_size: usize,
+        page_token: &str,
+    ) -> Result<SuggestionsPage, ImportError> {
+        let key = key(caller, id);
+        let import = store::imports::find(self.db.reader(), &key).await?;
+        let import = import.ok_or_else(|| import_not_found(id))?;
+        let practice = key.practice.as_str();
+        let arguments = Arguments {
+            list: "possible duplicates",
+            practice,
+            import: id,
+            kind: kind.map(Kind::as_str),
+        };
+        let begin = page::begin_after(page_token, &arguments)?;
+        let mut after = begin.unwrap_or_else(|| DuplicatePosition::start(kind));
+        let mut suggestions: Vec<Suggestion> = Vec::new();
+        let (mut more, mut size) = (true, 0);
+        while more && suggestions.len() < page_size && size < PAGE_BYTES {
+            let limit = READ.min(page_size - suggestions.len());
+            let read = self.read_suggestions(&import, kind, &after, limit).await?;
+            more = read.len() == limit;
+            size += read.iter().map(Suggestion::size).sum::<usize>();
+            suggestions.extend(read);
+            if let Some(last) = suggestions.last() {
+                after = DuplicatePosition::of(&last.row);
+            }
+        }
+        let next_page_token = if more { page::token(&arguments, &after) } else { String::new() };
+        Ok(SuggestionsPage { suggestions, next_page_token })
+    }
+
+    async fn read_suggestions(
+        &self,
+        import: &Import,
+        kind: Option<Kind>,
+        after: &DuplicatePosition,
+        limit: usize,
+    ) -> Result<Vec<Suggestion>, ImportError> {
+        let (reader, key) = (self.db.reader(), &import.key);
+        let rows = store::duplicates::page(reader, key, kind, after, limit).await?;
+        let places: BTreeSet<RowId> = rows.iter().map(|(row, _)| row.at).collect();
+        let ordinals: BTreeSet<i64> = places.iter().map(|at| at.batch).collect();
+        let batch_keys = store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
+        let payloads = store::staged::payloads(reader, key, places).await?;
+        let records: HashMap<RowId, ParsedRecord> =
+            payloads.into_iter().map(|(at, payload)| (at, parse_bytes(&payload))).collect();
+        let names = self.names(key, records.values()).await?;
+        let describe = |(row, record_id): (DuplicateRow, String)| {
+            let record = records.get(&row.at);
+            let name = |name: fn(&_, &ParsedRecord) -> String| {
+                record.map(|record| name(&names, record)).unwrap_or_default()
+            };
+            Suggestion {
+                // What a dry run would have given is nothing to look for.
+                record_id: if import.validate_only { String::new() } else { record_id },
+                record_name: name(Names::record_name),
+                client_reference: name(Names::client_reference),
+                batch_key: batch_keys.get(&row.at.batch).cloned().unwrap_or_default(),
+                row,
+            }
+        };
+        Ok(rows.into_iter().map(describe).collect())
+    }
+}

@@ -1,0 +1,158 @@
+//! Records that look like one are found by an index, however many there are: the
+//! oldest of them first.
+
+use prost::Message as _;
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait,
+    sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, prelude::Date},
+};
+use shared::{
+    pb::records::Person,
+    rules::{likeness, value::PersonName},
+};
+use uuid::Uuid;
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261126_07_likeness"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, COLUMN, "").await?;
+        fill(manager.get_connection()).await?;
+        super::run(manager, INDEXES, "").await
+    }
+}
+
+/// `likeness`: name and day of birth, as persons are compared by them.
+const COLUMN: &str = "
+ALTER TABLE person ADD COLUMN likeness {key};
+";
+
+/// With the id: the oldest is the first one in the index.
+const INDEXES: &str = "
+CREATE INDEX person_likeness ON person (practice_id, likeness, id) WHERE likeness IS NOT NULL;
+DROP INDEX person_birth_date;
+DROP INDEX client_company_number;
+CREATE INDEX client_company_number ON client (practice_id, company_number, id)
+  WHERE company_number IS NOT NULL;
+DROP INDEX client_utr;
+CREATE INDEX client_utr ON client (practice_id, utr, id) WHERE utr IS NOT NULL;
+DROP INDEX client_vat_number;
+CREATE INDEX client_vat_number ON client (practice_id, vat_number, id)
+  WHERE vat_number IS NOT NULL;
+";
+
+/// Persons that are read together.
+const PAGE: usize = 1_000;
+
+/// Fills the column from the images.
+async fn fill(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    let engine = db.get_database_backend();
+    let mut after = (String::new(), Uuid::nil());
+    loop {
+        let page = format!(
+            "SELECT practice_id, id, birth_date, image FROM person
+             WHERE practice_id >= $1 AND (practice_id > $1 OR id > $2)
+             ORDER BY practice_id, id LIMIT {PAGE}"
+        );
+        let values = [after.0.as_str().into(), after.1.into()];
+        let rows = db.query_all_raw(Statement::from_sql_and_values(engine, page, values)).await?;
+        for row in &rows {
+            after = (row.try_get("", "practice_id")?, row.try_get("", "id")?);
+            if let Some(likeness) = likeness_of(row)? {
+                let set = "UPDATE person SET likeness = $1 WHERE practice_id = $2 AND id = $3";
+                let values = [likeness.into(), after.0.as_str().into(), after.1.into()];
+                db.execute_raw(Statement::from_sql_and_values(engine, set, values)).await?;
+            }
+        }
+        if rows.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+fn likeness_of(row: &QueryResult) -> Result<Option<String>, DbErr> {
+    let birth_date: Option<Date> = row.try_get("", "birth_date")?;
+    let image: Vec<u8> = row.try_get("", "image")?;
+    let person = Person::decode(image.as_slice());
+    let person = person.map_err(|_| DbErr::Custom("an image cannot be read".to_owned()))?;
+    let name = person.name.as_ref().map(PersonName::from);
+    let likeness = name.and_then(|name| likeness::of_person(&name, birth_date));
+    Ok(likeness.map(|likeness| likeness.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        caller::PracticeId,
+        db::Database,
+        testing::{TestDb, storage_tests},
+    };
+
+    use super::*;
+    use crate::{
+        domain::record::{Life, Person as PersonRow},
+        error::RecordError,
+        migrations::Migrator,
+        store::persons,
+    };
+
+    storage_tests! {
+        persons_that_were_there_before_are_filled_in,
+    }
+
+    /// More than a page of persons, every other one without a day of birth, as they
+    /// were before this version.
+    async fn old_persons(db: &Database, practice: PracticeId) {
+        let written = db.write(move |tx| {
+            let practice = practice.clone();
+            async move {
+                let name = shared::pb::records::PersonName {
+                    surname: "Smith".to_owned(),
+                    ..shared::pb::records::PersonName::default()
+                };
+                let image = Person { name: Some(name), ..Person::default() };
+                let person = |n: usize| PersonRow {
+                    id: shared::ids::new_uuid(),
+                    birth_date: Date::from_ymd_opt(1975, 5, 5).filter(|_| n.is_multiple_of(2)),
+                    nino: None,
+                    ppsn: None,
+                    emails: Vec::new(),
+                    phones: Vec::new(),
+                    life: Life::new(sea_orm::prelude::DateTimeUtc::UNIX_EPOCH),
+                };
+                let rows = (0..PAGE + 10).map(|n| (person(n), &image)).collect();
+                persons::insert(&*tx, &practice, rows).await?;
+                tx.execute_unprepared("UPDATE person SET likeness = NULL").await?;
+                Ok::<_, RecordError>(())
+            }
+        });
+        written.await.unwrap();
+    }
+
+    async fn persons_that_were_there_before_are_filled_in(t: TestDb) {
+        let db = t.database().await;
+        db.migrate::<Migrator>().await.unwrap();
+        for practice in ["p1", "p2"] {
+            old_persons(&db, practice.parse().unwrap()).await;
+        }
+        db.write(|tx| async move { fill(&*tx).await }).await.unwrap();
+        for practice in ["p1", "p2"] {
+            let name = shared::rules::value::PersonName {
+                surname: "SMITH".to_owned(),
+                ..shared::rules::value::PersonName::default()
+            };
+            let smith = likeness::of_person(&name, Date::from_ymd_opt(1975, 5, 5)).unwrap();
+            let practice: PracticeId = practice.parse().unwrap();
+            let found = persons::ids_by_likeness(db.reader(), &practice, &smith, 2_000).await;
+            assert_eq!(found.unwrap().len(), PAGE / 2 + 5);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Records that look like others, whoever has brought them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use shared::{
+    caller::PracticeId,
+    db::chunk_rows,
+    rules::likeness::{Likeness, Trait},
+};
+use uuid::Uuid;
+
+use crate::error::RecordError;
+
+/// The oldest client, or person, of each likeness that any has.
+///
+/// One statement for all of them, with a scalar subquery for each that reads the
+/// first row of an index. A join would leave the choice to the planner of
+/// PostgreSQL, which knows nothing of an import that has just arrived.
+pub(crate) async fn oldest(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    likenesses: &BTreeSet<Likeness>,
+) -> Result<HashMap<Likeness, Uuid>, RecordError> {
+    let mut oldest = HashMap::new();
+    let all: Vec<&Likeness> = likenesses.iter().collect();
+    for part in all.chunks(chunk_rows(2)) {
+        for row in db.query_all_raw(statement(db.get_database_backend(), practice, part)).await? {
+            let Some(id) = row.try_get::<Option<Uuid>>("", "id")? else { continue };
+            let of = row.try_get::<String>("", "trait")?.parse();
+            let of = of.map_err(|_| RecordError::Corrupt("a trait"))?;
+            oldest.insert(Likeness { of, value: row.try_get("", "value")? }, id);
+        }
+    }
+    Ok(oldest)
+}
+
+fn statement(engine: DbBackend, practice: &PracticeId, part: &[&Likeness]) -> Statement {
+    // As in `images::replace_statement`: SQLite counts the parameters of a list.
+    let row = |n: usize| match engine {
+        DbBackend::Sqlite => "(?, ?)".to_owned(),
+        _ => format!("(${}, ${})", 2 * n + 1, 2 * n + 2),
+    };
+    let rows = (0..part.len()).map(row).collect::<Vec<_>>().join(", ");
+    let scope = format!("${}", 2 * part.len() + 1);
+    let arm = |of: Trait| {
+        let (table, column) = place(of);
+        format!(
+            "WHEN '{of}' THEN (SELECT r.id FROM {table} r WHERE r.practice_id = {scope} \
+             AND r.{column} = v.value ORDER BY r.id LIMIT 1)"
+        )
+    };
+    let arms = Trait::ALL.map(arm).join(" ");
+    let sql = format!(
+        "WITH v(trait, value) AS (VALUES {rows}) \
+         SELECT trait, value, CASE trait {arms} END AS id FROM v"
+    );
+    let list = part.iter().flat_map(|like| [like.of.as_str().into(), like.value.as_str().into()]);
+    let values = list.chain([practice.as_str().into()]).collect::<Vec<Value>>();
+    Statement::from_sql_and_values(engine, sql, values)
+}
+
+/// Where a trait is kept: the table, and the column.
+const fn place(of: Trait) -> (&'static str, &'static str) {
+    match of {
+        Trait::CompanyNumber => ("client", "company_number"),
+        Trait::Utr => ("client", "utr"),
+        Trait::VatNumber => ("client", "vat_number"),
+        Trait::NameAndBirthDate => ("person", "likeness"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

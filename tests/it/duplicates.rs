@@ -1,0 +1,375 @@
+//! Records that look like others: named, counted, listed, and never merged.
+
+use prost::Message as _;
+use shared::{
+    pb::{
+        imports::{
+            ContactClient, CreateImportRequest, Import, ImportClient, ImportContact, ImportRecord,
+            ImportRecordKind, ImportState, ListPossibleDuplicatesRequest, PossibleDuplicate,
+            import_record::Record,
+        },
+        internal::ApplyChunkRequest,
+        records::{
+            ClientIdentifiers, CreateClientRequest, CreatePersonRequest, NewPerson,
+            correct_entry_request,
+        },
+    },
+    testing::{TestDb, storage_tests},
+    wire::ApplyRecord,
+};
+use tonic::Code;
+
+use crate::support::{
+    caller::{Caller, request_id},
+    pair::Pair,
+    records::{
+        assert_refused, company, correction, create as create_client, new_person, person_name,
+    },
+    servers,
+};
+
+storage_tests! {
+    records_that_look_alike_are_named_and_none_is_merged,
+    a_dry_run_names_the_same,
+    a_dry_run_in_chunks_of_one_names_the_same,
+    a_chunk_sent_again_names_the_same,
+    a_retry_neither_loses_nor_repeats_them,
+    a_dry_run_that_is_given_up_names_none,
+    they_are_listed_in_pages_to_the_practice_alone,
+    a_person_that_is_renamed_looks_like_its_new_name,
+}
+
+const UTR: &str = "1955839661";
+const VAT: &str = "GB980780684";
+const COMPANY: &str = "07687209";
+
+fn encoded(record: Record) -> Vec<u8> {
+    ImportRecord { record: Some(record) }.encode_to_vec()
+}
+
+/// A company, changed.
+fn client(source_id: &str, change: impl FnOnce(&mut ImportClient)) -> Vec<u8> {
+    let mut client = ImportClient {
+        source_id: source_id.into(),
+        client_reference: format!("REF-{source_id}"),
+        client_type: "PRIVATE_LIMITED_COMPANY".into(),
+        registered_name: format!("{source_id} Limited"),
+        ..ImportClient::default()
+    };
+    change(&mut client);
+    encoded(Record::Client(client))
+}
+
+/// Ann O'Brien as a client, born on the day.
+fn individual(source_id: &str, birth_date: &str) -> Vec<u8> {
+    client(source_id, |client| {
+        client.client_type = "INDIVIDUAL".into();
+        client.registered_name.clear();
+        client.forename = "Ann".into();
+        client.surname = "O'Brien".into();
+        client.birth_date = birth_date.into();
+    })
+}
+
+/// Ann Ó Brien as a director of a client.
+fn director(source_id: &str, client: &str, birth_date: &str) -> Vec<u8> {
+    let place = ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
+    encoded(Record::Contact(ImportContact {
+        source_id: source_id.into(),
+        clients: vec![place],
+        title: "Dr".into(),
+        forename: "ANN".into(),
+        surname: "Ó’Brien".into(),
+        birth_date: birth_date.into(),
+        ..ImportContact::default()
+    }))
+}
+
+/// Clients and contacts that look like each other, and like nothing else.
+fn look_alikes() -> Vec<Vec<u8>> {
+    vec![
+        client("C1", |client| client.vat_number = VAT.into()),
+        client("C2", |client| {
+            client.vat_number = "GB 980 7806 84".into();
+            client.company_number = COMPANY.into();
+        }),
+        client("C3", |client| client.utr = UTR.into()),
+        client("C4", |client| client.company_number = "7687209".into()),
+        individual("C5", "1975-05-05"),
+        director("P1", "C1", "1975-05-05"),
+        director("P2", "C2", "1975-05-05"),
+        director("P3", "C2", "1980-02-29"),
+        director("P4", "C3", ""),
+        director("P5", "C3", ""),
+    ]
+}
+
+/// What each record of [`look_alikes`] looks like, when the practice has a client
+/// with its UTR: source id, what is equal, the other's source id.
+const NAMED: [(&str, &str, &str); 5] = [
+    ("C2", "vat_number", "C1"),
+    ("C3", "utr", "saved"),
+    ("C4", "company_number", "C2"),
+    ("P1", "name and birth_date", "C5"),
+    ("P2", "name and birth_date", "C5"),
+];
+
+/// Saves a client with the UTR.
+async fn save(caller: &Caller) -> String {
+    let request = CreateClientRequest {
+        external_id: "saved".into(),
+        identifiers: Some(ClientIdentifiers { utr: UTR.into(), ..ClientIdentifiers::default() }),
+        ..company("OLD", "Saved Before Limited")
+    };
+    create_client(caller, request).await.id
+}
+
+fn dry() -> CreateImportRequest {
+    CreateImportRequest { validate_only: true, ..CreateImportRequest::default() }
+}
+
+async fn list(pair: &Pair, id: &str) -> Vec<PossibleDuplicate> {
+    let request = ListPossibleDuplicatesRequest { import_id: id.into(), ..Default::default() };
+    let listed = pair.caller.imports().list_possible_duplicates(request).await.unwrap();
+    listed.into_inner().possible_duplicates
+}
+
+/// Source id, what is equal, the other's source id.
+fn lines(duplicates: &[PossibleDuplicate]) -> Vec<(&str, &str, &str)> {
+    duplicates.iter().map(line).collect()
+}
+
+fn line(duplicate: &PossibleDuplicate) -> (&str, &str, &str) {
+    let PossibleDuplicate { source_id, field, other_source_id, .. } = duplicate;
+    (source_id, field, other_source_id)
+}
+
+fn counts(import: &Import) -> (i64, i64) {
+    (import.counters.unwrap().imported, import.possible_duplicates)
+}
+
+async fn records_that_look_alike_are_named_and_none_is_merged(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let saved = save(&pair.manager).await;
+    let ended = pair.import(CreateImportRequest::default(), &look_alikes()).await;
+    assert_eq!((ended.state(), counts(&ended)), (ImportState::Completed, (10, 5)));
+    assert_eq!(pair.client_count().await, 6, "nothing was merged");
+    let listed = list(&pair, &ended.id).await;
+    assert_eq!(lines(&listed), NAMED);
+    let utr = &listed[1];
+    assert_eq!(
+        (utr.kind(), utr.other_kind()),
+        (ImportRecordKind::Client, ImportRecordKind::Client)
+    );
+    assert!(utr.record_id.starts_with("cli_") && utr.record_id != saved);
+    assert_eq!((&utr.record_name, &utr.client_reference), (&"C3 Limited".into(), &"REF-C3".into()));
+    assert_eq!((&utr.other_record_id, utr.other_name.as_str()), (&saved, "Saved Before Limited"));
+    assert_eq!((utr.other_client_reference.as_str(), utr.batch_key.as_str()), ("OLD", "one"));
+    assert_eq!(utr.row, 3);
+    let person = &listed[4];
+    assert_eq!(
+        (person.kind(), person.other_kind()),
+        (ImportRecordKind::Contact, ImportRecordKind::Client)
+    );
+    assert!(person.record_id.starts_with("per_") && person.other_record_id.starts_with("cli_"));
+    assert_eq!(
+        (person.record_name.as_str(), person.client_reference.as_str()),
+        ("Dr ANN Ó’Brien", "REF-C2")
+    );
+    assert_eq!(
+        (person.other_name.as_str(), person.other_client_reference.as_str()),
+        ("Ann O'Brien", "REF-C5")
+    );
+    // Another product's records look like all of them; its persons like the client.
+    drop(Caller::owner(pair.records.channel().await, "p1", "books").connect().await);
+    let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
+    let books = Pair { caller, manager: pair.manager.clone(), ..pair };
+    let other = |client: &mut ImportClient| {
+        client.client_reference = "OTHER".into();
+        client.utr = UTR.into();
+        client.vat_number = VAT.into();
+    };
+    let records = [client("B1", other), director("Q1", "B1", "1980-02-29")];
+    let ended = books.import(CreateImportRequest::default(), &records).await;
+    assert_eq!(counts(&ended), (2, 2), "records are counted, not what they share");
+    let listed = list(&books, &ended.id).await;
+    let expected = [("B1", "utr", ""), ("B1", "vat_number", ""), ("Q1", "name and birth_date", "")];
+    assert_eq!(lines(&listed), expected);
+    assert_eq!(listed[0].other_record_id, saved);
+    assert_eq!(listed[1].other_name, "C1 Limited");
+    assert!(listed[2].other_record_id.starts_with("per_"));
+    assert_eq!(listed[2].other_client_reference, "REF-C2");
+}
+
+async fn a_dry_run_names_the_same(db: TestDb) {
+    dry_run_in_chunks(&db, 1_000).await;
+}
+
+/// The records service sees one record at a time, and none of those before.
+async fn a_dry_run_in_chunks_of_one_names_the_same(db: TestDb) {
+    dry_run_in_chunks(&db, 1).await;
+}
+
+async fn dry_run_in_chunks(db: &TestDb, records: u64) {
+    let pair = Pair::start_with(db, |config| config.worker.chunk_records = records).await;
+    let saved = save(&pair.manager).await;
+    let checked = pair.import(dry(), &look_alikes()).await;
+    assert_eq!((checked.state(), counts(&checked)), (ImportState::Validated, (10, 5)));
+    let listed = list(&pair, &checked.id).await;
+    assert_eq!(lines(&listed), NAMED);
+    assert!(listed.iter().all(|one| one.record_id.is_empty()), "it would get another id");
+    let others: Vec<&str> = listed.iter().map(|one| one.other_record_id.as_str()).collect();
+    assert_eq!(others, ["", saved.as_str(), "", "", ""]);
+    assert_eq!(pair.client_count().await, 1);
+    pair.commit(&checked.id).await.unwrap();
+    let applied = pair.end(&checked.id).await;
+    assert_eq!((applied.state(), counts(&applied)), (ImportState::Completed, (10, 5)));
+    let listed = list(&pair, &checked.id).await;
+    assert_eq!(lines(&listed), NAMED);
+    assert!(listed.iter().all(|one| !one.other_record_id.is_empty()));
+}
+
+async fn a_chunk_sent_again_names_the_same(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let owner = Caller::owner(server.channel().await, "p1", "manager").connect().await;
+    save(&owner).await;
+    let service = owner
+        .with("x-concord-roles", "service")
+        .with("x-concord-import", "imp_00000000000000000000000000000001");
+    let apply = async |records: &[Vec<u8>], validate_only: bool| {
+        let record = |record: &Vec<u8>| ApplyRecord {
+            record: record.clone().into(),
+            ..ApplyRecord::default()
+        };
+        let records = records.iter().map(record).collect();
+        let request = ApplyChunkRequest { records, validate_only, ..Default::default() };
+        service.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
+    };
+    let chunk = look_alikes()[..5].to_vec();
+    let named = |outcomes: &[shared::pb::internal::ApplyOutcome]| -> Vec<usize> {
+        outcomes.iter().map(|outcome| outcome.possible_duplicates.len()).collect()
+    };
+    assert_eq!(named(&apply(&chunk, true).await), [0, 0, 1, 0, 0], "only what was there");
+    let first = apply(&chunk, false).await;
+    assert_eq!(named(&first), [0, 1, 1, 1, 0]);
+    assert_eq!(first[3].possible_duplicates[0].record_id, first[1].record_id);
+    // What came later does not count.
+    let second =
+        [client("C6", |client| client.vat_number = VAT.into()), individual("C7", "1975-05-05")];
+    let later = apply(&second, false).await;
+    assert_eq!(named(&later), [1, 1]);
+    assert_eq!(later[1].possible_duplicates[0].record_id, first[4].record_id);
+    assert_eq!(apply(&chunk, false).await, first);
+    assert_eq!(apply(&second, false).await, later);
+}
+
+async fn a_retry_neither_loses_nor_repeats_them(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    save(&pair.manager).await;
+    let mut records = look_alikes();
+    records[2] = client("C3", |client| {
+        client.utr = UTR.into();
+        client.registered_name.clear();
+    });
+    let first = pair.import(CreateImportRequest::default(), &records).await;
+    assert_eq!((first.state(), counts(&first)), (ImportState::CompletedWithFailures, (7, 4)));
+    let others = [NAMED[0], NAMED[2], NAMED[3], NAMED[4]];
+    assert_eq!(lines(&list(&pair, &first.id).await), others);
+    pair.retry(&first.id, false).await.unwrap();
+    let second = pair.end(&first.id).await;
+    assert_eq!(counts(&second), (7, 4));
+    assert_eq!(lines(&list(&pair, &first.id).await), others);
+    pair.retry(&first.id, true).await.unwrap();
+    pair.upload(&first.id, "corrected", &[look_alikes()[2].clone()]).await;
+    pair.seal(&first.id, 1, 1).await;
+    let third = pair.end(&first.id).await;
+    assert_eq!((third.state(), counts(&third)), (ImportState::Completed, (10, 5)));
+    let listed = list(&pair, &first.id).await;
+    assert_eq!(lines(&listed), NAMED);
+    assert_eq!((listed[1].batch_key.as_str(), listed[1].row), ("corrected", 1));
+}
+
+async fn a_dry_run_that_is_given_up_names_none(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let checked = pair.import(dry(), &look_alikes()).await;
+    assert_eq!(counts(&checked), (10, 4), "nobody has the UTR");
+    pair.cancel(&checked.id).await.unwrap();
+    let cancelled = pair.end(&checked.id).await;
+    assert_eq!((cancelled.state(), counts(&cancelled)), (ImportState::Cancelled, (0, 0)));
+    assert!(list(&pair, &checked.id).await.is_empty());
+    pair.retry(&checked.id, false).await.unwrap();
+    assert_eq!(counts(&pair.end(&checked.id).await), (10, 4));
+    assert_eq!(list(&pair, &checked.id).await.len(), 4);
+}
+
+async fn they_are_listed_in_pages_to_the_practice_alone(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    save(&pair.manager).await;
+    let import_id = pair.import(CreateImportRequest::default(), &look_alikes()).await.id;
+    let all = ListPossibleDuplicatesRequest { import_id, page_size: 2, ..Default::default() };
+    let ask = async |caller: &Caller, request: &ListPossibleDuplicatesRequest| {
+        let listed = caller.imports().list_possible_duplicates(request.clone()).await;
+        listed.map(tonic::Response::into_inner)
+    };
+    let (mut request, mut listed) = (all.clone(), Vec::new());
+    loop {
+        let page = ask(&pair.caller, &request).await.unwrap();
+        assert!(page.possible_duplicates.len() <= 2);
+        listed.extend(page.possible_duplicates);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(lines(&listed), NAMED);
+    let of = |kind: ImportRecordKind| ListPossibleDuplicatesRequest {
+        kind: kind.into(),
+        page_size: 3,
+        ..all.clone()
+    };
+    let clients = ask(&pair.caller, &of(ImportRecordKind::Client)).await.unwrap();
+    assert_eq!(lines(&clients.possible_duplicates), NAMED[..3]);
+    let token = clients.next_page_token;
+    let next = ListPossibleDuplicatesRequest { page_token: token, ..of(ImportRecordKind::Client) };
+    assert!(ask(&pair.caller, &next).await.unwrap().possible_duplicates.is_empty());
+    let elsewhere = ListPossibleDuplicatesRequest { kind: 0, ..next };
+    assert_refused(
+        ask(&pair.caller, &elsewhere).await,
+        Code::InvalidArgument,
+        "PAGE_TOKEN_INVALID",
+    );
+    let contacts = ask(&pair.caller, &of(ImportRecordKind::Contact)).await.unwrap();
+    assert_eq!(lines(&contacts.possible_duplicates), NAMED[3..]);
+    let refused = ask(&pair.caller, &of(ImportRecordKind::Address)).await;
+    assert_refused(refused, Code::InvalidArgument, "UNKNOWN_VALUE");
+    let staff = pair.caller.clone().with("x-concord-roles", "staff");
+    assert_eq!(ask(&staff, &all).await.unwrap().possible_duplicates.len(), 2);
+    drop(pair.manager.clone().with("x-concord-practice", "p2").connect().await);
+    let other = pair.caller.clone().with("x-concord-practice", "p2");
+    assert_refused(ask(&other, &all).await, Code::NotFound, "NOT_FOUND");
+}
+
+async fn a_person_that_is_renamed_looks_like_its_new_name(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
+    let born = |surname: &str| CreatePersonRequest {
+        person: Some(NewPerson { birth_date: "1975-05-05".into(), ..new_person("Ann", surname) }),
+        request_id: request_id(),
+        ..CreatePersonRequest::default()
+    };
+    let create = async |surname: &str| {
+        manager.persons().create_person(born(surname)).await.unwrap().into_inner()
+    };
+    let ann = create("Smith").await.person.unwrap();
+    let like_smith = create("SMITH").await.possible_duplicates;
+    assert_eq!((like_smith.len(), &like_smith[0].record_id), (1, &ann.id));
+    assert_eq!(like_smith[0].field, "name and birth_date");
+    let mut married = correction(&ann.entries[0], &["value"]);
+    married.value = Some(correct_entry_request::Value::PersonName(person_name("Ann", "O'Brien")));
+    manager.history().correct_entry(married).await.unwrap();
+    let like_brien = create("Ó Brien").await.possible_duplicates;
+    assert!(like_brien.is_empty(), "two words are another name");
+    let like_brien = create("OBrien").await.possible_duplicates;
+    assert_eq!((like_brien.len(), &like_brien[0].record_id), (1, &ann.id));
+    assert_eq!(create("Smith").await.possible_duplicates.len(), 1, "the second one");
+}

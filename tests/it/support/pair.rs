@@ -1,0 +1,140 @@
+//! Both services, and the calls of an import from its opening to its end.
+
+use std::time::Duration;
+
+use shared::{
+    pb::{
+        imports::{
+            BatchCommit, BatchHeader, CancelImportRequest, CommitImportRequest,
+            CreateImportRequest, Failure, GetImportRequest, Import, ListFailuresRequest,
+            RetryImportRequest, SealImportRequest, UploadBatchRequest, WatchImportRequest,
+            upload_batch_request::Part,
+        },
+        records::ListClientsRequest,
+    },
+    testing::TestDb,
+    wire::BatchFrame,
+};
+use tonic::Status;
+
+use super::{
+    caller::Caller,
+    servers::{self, Running},
+};
+
+/// Both services over the database of a test.
+pub(crate) struct Pair {
+    pub(crate) records: Running,
+    pub(crate) imports: Running,
+    pub(crate) manager: Caller,
+    pub(crate) caller: Caller,
+}
+
+impl Pair {
+    /// Starts both.
+    pub(crate) async fn start(db: &TestDb) -> Self {
+        Self::start_with(db, |_| {}).await
+    }
+
+    /// Starts both, the imports service with other settings.
+    pub(crate) async fn start_with(
+        db: &TestDb,
+        set: impl FnOnce(&mut imports::ImportsConfig),
+    ) -> Self {
+        let records = servers::records(db.settings()).await;
+        let imports = servers::imports_with(db.beside("imports"), &records.url, set).await;
+        let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
+        let caller = Caller::owner(imports.channel().await, "p1", "manager");
+        Self { records, imports, manager, caller }
+    }
+
+    /// Opens an import.
+    pub(crate) async fn create(&self, request: CreateImportRequest) -> String {
+        let created = self.caller.imports().create_import(request).await.unwrap();
+        created.into_inner().import.unwrap().id
+    }
+
+    /// Uploads a batch.
+    pub(crate) async fn upload(&self, id: &str, key: &str, records: &[Vec<u8>]) {
+        let header =
+            BatchHeader { import_id: id.into(), batch_key: key.into(), ..BatchHeader::default() };
+        let frames = records.chunks(100).map(|chunk| {
+            let records = chunk.iter().map(|record| record.clone().into()).collect();
+            Part::Frame(BatchFrame { records })
+        });
+        let mut parts = vec![Part::Header(header)];
+        parts.extend(frames);
+        parts.push(Part::Commit(BatchCommit::default()));
+        let parts = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
+        self.caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
+    }
+
+    /// Seals an import.
+    pub(crate) async fn seal(&self, id: &str, batches: i32, records: usize) {
+        let request = SealImportRequest {
+            import_id: id.into(),
+            batch_count: batches,
+            record_count: i64::try_from(records).unwrap(),
+            ..SealImportRequest::default()
+        };
+        self.caller.imports().seal_import(request).await.unwrap();
+    }
+
+    /// Imports records in one batch; the import at its end.
+    pub(crate) async fn import(&self, request: CreateImportRequest, records: &[Vec<u8>]) -> Import {
+        let id = self.create(request).await;
+        self.upload(&id, "one", records).await;
+        self.seal(&id, 1, records.len()).await;
+        self.end(&id).await
+    }
+
+    /// Watches an import to its end.
+    pub(crate) async fn end(&self, id: &str) -> Import {
+        let request = WatchImportRequest { import_id: id.into() };
+        let watched = self.caller.imports().watch_import(request).await.unwrap();
+        let (mut stream, mut last) = (watched.into_inner(), None);
+        let wait = Duration::from_mins(1);
+        while let Some(told) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap()
+        {
+            last = told.import;
+        }
+        last.unwrap()
+    }
+
+    /// Begins the next round.
+    pub(crate) async fn retry(&self, id: &str, replacements: bool) -> Result<Import, Status> {
+        let request = RetryImportRequest { import_id: id.into(), replacements };
+        Ok(self.caller.imports().retry_import(request).await?.into_inner().import.unwrap())
+    }
+
+    /// Applies an import that was only checked.
+    pub(crate) async fn commit(&self, id: &str) -> Result<Import, Status> {
+        let request = CommitImportRequest { import_id: id.into() };
+        Ok(self.caller.imports().commit_import(request).await?.into_inner().import.unwrap())
+    }
+
+    /// Ends an import before its time.
+    pub(crate) async fn cancel(&self, id: &str) -> Result<Import, Status> {
+        let request = CancelImportRequest { import_id: id.into() };
+        Ok(self.caller.imports().cancel_import(request).await?.into_inner().import.unwrap())
+    }
+
+    /// The import.
+    pub(crate) async fn get(&self, id: &str) -> Import {
+        let request = GetImportRequest { import_id: id.into() };
+        self.caller.imports().get_import(request).await.unwrap().into_inner().import.unwrap()
+    }
+
+    /// Its failures.
+    pub(crate) async fn failures(&self, id: &str) -> Vec<Failure> {
+        let request =
+            ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
+        self.caller.imports().list_failures(request).await.unwrap().into_inner().failures
+    }
+
+    /// How many clients the practice has.
+    pub(crate) async fn client_count(&self) -> usize {
+        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+        self.manager.clients().list_clients(request).await.unwrap().into_inner().clients.len()
+    }
+}
