@@ -18,6 +18,7 @@ pub(crate) use create::{MAX_LABEL, NewImport};
 pub(crate) use download::Format;
 pub(crate) use failures::{Failure, FailuresPage};
 pub(crate) use list::ImportsPage;
+pub(crate) use rounds::Retry;
 pub(crate) use seal::Announced;
 use shared::{
     caller::Caller,

@@ -139,7 +139,11 @@ fn a_retry_of_nothing_changed_ends_as_before() {
 /// Begins a round with replacements, and goes away.
 async fn begin_round(url: String, import_id: &str) {
     let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-    let retry = RetryImportRequest { import_id: import_id.to_owned(), replacements: true };
+    let retry = RetryImportRequest {
+        import_id: import_id.to_owned(),
+        replacements: true,
+        ..Default::default()
+    };
     let mut request = Request::new(retry);
     for (name, value) in [("practice", "p1"), ("product", "manager"), ("roles", "owner")] {
         let name = format!("x-concord-{name}").parse::<tonic::metadata::AsciiMetadataKey>();

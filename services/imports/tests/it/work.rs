@@ -141,6 +141,11 @@ async fn imports_of_a_practice_take_turns(t: TestDb) {
         let records: Vec<_> = (0..30).map(|n| client(&format!("K{number}-{n}"), |_| ())).collect();
         imports.push((sealed(&mut owner, &records).await, owner));
     }
+    let (one, mut owner) = imports[0].clone();
+    owner.wait(&one, &[ImportState::Applying]).await;
+    let second = owner.get(&imports[1].0).await;
+    assert_eq!(second.state(), ImportState::Sealed);
+    assert!(second.note.starts_with("It waits for imp_"), "{}", second.note);
     for (import, mut owner) in imports {
         assert_eq!(owner.ended(&import).await.counters.unwrap().imported, 30);
     }
@@ -152,7 +157,7 @@ async fn imports_of_a_practice_take_turns(t: TestDb) {
 /// Tries an import again, with a client `K1` of another name in the place of the
 /// one that was uploaded first.
 async fn retry_with_a_replacement(owner: &mut Caller, import: &str) {
-    let request = RetryImportRequest { import_id: import.to_owned(), replacements: true };
+    let request = RetryImportRequest { import_id: import.to_owned(), replacements: true, round: 2 };
     owner.api.retry_import(request).await.unwrap();
     let corrected = client("K1", |c| c.registered_name = "Corrected Limited".into());
     owner.upload(import, "corrected", &[corrected]).await.unwrap();
