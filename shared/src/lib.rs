@@ -7,13 +7,14 @@
 //!   (practice, product, account, user and roles of a call).
 //! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`].
 //! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
-//!   reflection, identity and drain), [`page`] (tokens of lists), [`telemetry`]
-//!   (log and traces), [`meter`] (numbers), [`call_id`] (what is written for one
-//!   call).
+//!   reflection, identity and drain), [`page`] (tokens of lists), [`cells`] (lists
+//!   in the cells of a file), [`telemetry`] (log and traces), [`meter`] (numbers),
+//!   [`call_id`] (what is written for one call).
 
 pub mod access;
 pub mod call_id;
 pub mod caller;
+pub mod cells;
 pub mod clock;
 pub mod db;
 pub mod identity;

@@ -208,7 +208,7 @@ async fn a_late_chunk_does_not_come_to_a_record_that_was_corrected(db: TestDb) {
         ..UpdateClientRequest::default()
     };
     manager.clients().update_client(update).await.unwrap();
-    let retry = RetryImportRequest { import_id: id.clone(), replacements: true };
+    let retry = RetryImportRequest { import_id: id.clone(), replacements: true, round: 2 };
     caller.imports().retry_import(retry).await.unwrap();
 
     let worker = service(&records, &id).await;

@@ -14,7 +14,7 @@ use shared::{
             ImportRecord, ImportState, ListImportsRequest, ListPossibleDuplicatesRequest,
             RecordStatus, import_record::Record,
         },
-        records::{CreateClientRequest, ListContactsRequest, list_contacts_request::Of},
+        records::{CreateClientRequest, ListContactsRequest, Timeline, list_contacts_request::Of},
     },
     testing::{TestDb, storage_tests},
 };
@@ -23,7 +23,10 @@ use tonic::Code;
 use crate::support::{
     caller::Caller,
     pair::Pair,
-    records::{assert_refused, client as get_client, company, create as create_client},
+    records::{
+        assert_refused, client as get_client, company, create as create_client, entries,
+        line as entry_line, violations,
+    },
     sample::{self, COUNTS, VIOLATIONS},
     servers::{self, Running},
 };
@@ -32,6 +35,9 @@ storage_tests! {
     what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_in,
     a_corrected_record_stands_in_for_the_one_that_failed,
     a_retry_without_a_change_ends_as_before,
+    a_call_whose_answer_was_lost_can_be_sent_again,
+    a_round_that_is_not_the_next_one_is_refused,
+    a_second_product_brings_the_same_practice_and_more,
     a_dry_run_tells_the_same_and_writes_nothing,
     an_import_is_cancelled_and_taken_up_again,
     a_declared_import_seals_itself,
@@ -92,6 +98,19 @@ fn home(source_id: &str, contact: &str) -> Vec<u8> {
     }))
 }
 
+/// The trading address of a client.
+fn office(source_id: &str, client: &str, line_1: &str) -> Vec<u8> {
+    encoded(Record::Address(ImportAddress {
+        source_id: source_id.into(),
+        owner_kind: "CLIENT".into(),
+        owner_source_id: client.into(),
+        r#type: "TRADING".into(),
+        line_1: line_1.into(),
+        country: "GB".into(),
+        ..ImportAddress::default()
+    }))
+}
+
 /// A client that is right, and one that is wrong with a contact and its home.
 fn three_levels() -> Vec<Vec<u8>> {
     vec![client("C1", "Acme Limited"), home("A2", "P2"), contact("P2", "C2"), client("C2", "")]
@@ -115,12 +134,14 @@ const ROOT: &str = "client C2: Required field is blank: Registered name";
 
 async fn what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_in(db: TestDb) {
     let pair = Pair::start(&db).await;
-    let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    let records = [three_levels(), vec![office("A1", "C2", "2 Quay Street")]].concat();
+    let first = pair.import(CreateImportRequest::default(), &records).await;
     assert_eq!((first.state(), first.round), (ImportState::CompletedWithFailures, 1));
     let failures = pair.failures(&first.id).await;
     let expected = [
         ("C2", RecordStatus::Failed, "REQUIRED_FIELD_BLANK", ""),
         ("P2", RecordStatus::Blocked, "PARENT_FAILED", ROOT),
+        ("A1", RecordStatus::Blocked, "PARENT_FAILED", ROOT),
         ("A2", RecordStatus::Blocked, "PARENT_FAILED", ROOT),
     ];
     assert_eq!(lines(&failures), expected);
@@ -131,9 +152,11 @@ async fn what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_i
     pair.retry(&first.id, false).await.unwrap();
     let second = pair.end(&first.id).await;
     assert_eq!((second.state(), second.round), (ImportState::Completed, 2));
-    let expected = ImportCounters { received: 4, imported: 3, skipped: 1, ..Default::default() };
+    let expected = ImportCounters { received: 5, imported: 4, skipped: 1, ..Default::default() };
     assert_eq!(counters(&second), expected);
     assert!(pair.failures(&first.id).await.is_empty());
+    let offices = entries(&pair.manager, &saved.id, Timeline::Address).await;
+    assert_eq!(offices.len(), 1, "the address of the client");
     let of = Some(Of::Client(saved.id));
     let contacts = ListContactsRequest { of, ..ListContactsRequest::default() };
     let contacts = pair.manager.contacts().list_contacts(contacts).await.unwrap().into_inner();
@@ -184,6 +207,100 @@ async fn a_retry_without_a_change_ends_as_before(db: TestDb) {
     };
     assert_eq!(plain(pair.failures(&first.id).await), plain(before));
     assert_eq!(second.round, 2);
+}
+
+async fn a_call_whose_answer_was_lost_can_be_sent_again(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    assert_eq!(pair.try_seal(&first.id, 1, 4).await.unwrap().state(), first.state());
+    // A retry: while it takes batches, while it is at work, and after its end.
+    pair.begin(&first.id, true, 2).await.unwrap();
+    let again = pair.begin(&first.id, true, 2).await.unwrap();
+    assert_eq!((again.state(), again.round), (ImportState::Receiving, 2));
+    pair.upload(&first.id, "corrected", &[client("C9", "Nobody Limited")]).await;
+    pair.seal(&first.id, 1, 1).await;
+    pair.begin(&first.id, true, 2).await.unwrap();
+    let second = pair.end(&first.id).await;
+    let again = pair.begin(&first.id, true, 2).await.unwrap();
+    assert_eq!((again.state(), again.round), (second.state(), 2));
+    assert_eq!(counters(&again), counters(&second));
+    assert_eq!(pair.try_seal(&first.id, 1, 1).await.unwrap().state(), second.state());
+    // A retry that is given up: the import is as it was, whoever hears of it.
+    pair.begin(&first.id, true, 3).await.unwrap();
+    for _ in 0..2 {
+        let closed = pair.cancel(&first.id).await.unwrap();
+        assert_eq!((closed.state(), closed.round), (second.state(), 2));
+    }
+    // It is begun once more, and not cancelled by the call from before.
+    pair.begin(&first.id, false, 3).await.unwrap();
+    let third = pair.end(&first.id).await;
+    assert_eq!((third.state(), third.round), (ImportState::CompletedWithFailures, 3));
+    let late = pair.cancel(&first.id).await;
+    assert_refused(late, Code::FailedPrecondition, "IMPORT_STATE");
+    // A seal that comes after the end of what it would have sealed.
+    let id = pair.create(CreateImportRequest::default()).await;
+    pair.upload(&id, "one", &three_levels()).await;
+    pair.cancel(&id).await.unwrap();
+    let refused = pair.try_seal(&id, 1, 4).await;
+    assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
+}
+
+async fn a_round_that_is_not_the_next_one_is_refused(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
+    let refused = pair.begin(&first.id, false, 4).await.unwrap_err();
+    assert_eq!(refused.message(), "the import is in round 1: the next one is 2, and not 4");
+    assert_refused::<Import>(Err(refused), Code::FailedPrecondition, "IMPORT_STATE");
+    for round in [1, -1] {
+        let refused = pair.begin(&first.id, false, round).await.unwrap_err();
+        assert!(violations(&refused).iter().any(|(field, _)| field == "round"), "{refused:?}");
+    }
+    assert_eq!(pair.get(&first.id).await.round, 1);
+    // One that has no failures is not tried again, whatever round is named.
+    let good = pair.import(CreateImportRequest::default(), &[client("C3", "Three")]).await;
+    let refused = pair.begin(&good.id, false, 2).await;
+    assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
+}
+
+async fn a_second_product_brings_the_same_practice_and_more(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let both = [client("C1", "Acme Limited"), contact("P1", "C1"), home("H1", "P1")];
+    let own = [&both[..], &[office("A1", "C1", "1 High Street")]].concat();
+    pair.import(CreateImportRequest::default(), &own).await;
+    let acme = get_client(&pair.manager, "ref:REF-C1").await;
+    Caller::owner(pair.records.channel().await, "p1", "books").connect().await;
+    let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
+    let books = Pair { caller, manager: pair.manager.clone(), ..pair };
+    // The same client, contact and home; an address in the place of one that is
+    // there, and one beside it; and a client with a contact.
+    let other = encoded(Record::Address(ImportAddress {
+        source_id: "A3".into(),
+        owner_kind: "CLIENT".into(),
+        owner_source_id: "C1".into(),
+        r#type: "POSTAL".into(),
+        line_1: "PO Box 7".into(),
+        country: "GB".into(),
+        ..ImportAddress::default()
+    }));
+    let more = [
+        office("A2", "C1", "99 Other Street"),
+        other,
+        client("C2", "Beta Limited"),
+        contact("P2", "C2"),
+    ];
+    let told = books.import(CreateImportRequest::default(), &[&both[..], &more].concat()).await;
+    let expected =
+        ImportCounters { received: 7, linked: 3, imported: 3, failed: 1, ..Default::default() };
+    let failures = books.failures(&told.id).await;
+    assert_eq!(counters(&told), expected, "{failures:#?}");
+    assert_eq!(lines(&failures), [("A2", RecordStatus::Failed, "PERIOD_OVERLAP", "")]);
+    assert_eq!(books.client_count().await, 2);
+    let now = get_client(&books.manager, &acme.id).await;
+    assert_eq!(now.registered_name, acme.registered_name);
+    let addresses = entries(&books.manager, &acme.id, Timeline::Address).await;
+    let mut addresses: Vec<_> = addresses.iter().map(entry_line).collect();
+    addresses.sort();
+    assert_eq!(addresses, ["1 High Street .. current", "PO Box 7 .. current"]);
 }
 
 async fn a_dry_run_tells_the_same_and_writes_nothing(db: TestDb) {

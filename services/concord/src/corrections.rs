@@ -1,12 +1,18 @@
 //! Which records of a failures file people have corrected: those that differ from
-//! the file as the service writes it.
+//! the file as the service writes it, and not only by what a spreadsheet has done
+//! to their cells.
+
+mod originals;
+mod rewritten;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{bail, ensure};
-use bytes::Bytes;
 
 use crate::csv_source::{FailedRow, RecordKey};
+use originals::Originals;
+use rewritten::{Compared, compared};
+pub(crate) use rewritten::{Rewritten, remarks};
 
 /// What was corrected.
 #[derive(Debug, Default)]
@@ -14,8 +20,30 @@ pub(crate) struct Corrections {
     /// The records that were changed, one for each key, in the order of the keys.
     pub(crate) changed: Vec<FailedRow>,
     /// The records that are not among the failures, in the order of the keys: they
-    /// came in meanwhile, or are of another import.
+    /// came in meanwhile, or were never there.
     pub(crate) unknown: Vec<RecordKey>,
+    /// The records that were changed, and were excluded or skipped.
+    pub(crate) not_failed: Vec<RecordKey>,
+    /// The cells that a spreadsheet has rewritten, in the order of the keys.
+    pub(crate) rewritten: Vec<Rewritten>,
+}
+
+/// Refuses rows of the file of another import.
+///
+/// # Errors
+///
+/// Names the row, and both imports.
+pub(crate) fn check_import(import: &str, corrected: &[FailedRow]) -> anyhow::Result<()> {
+    for row in corrected {
+        let of = row.import();
+        ensure!(
+            of.is_empty() || of == import,
+            "{}: this row is of the failures file of {of}, and {import} is to be retried: take \
+             its own file, or `--retry {of}`",
+            row.place()
+        );
+    }
+    Ok(())
 }
 
 /// Compares the corrected rows with the original ones. Rows of records that were
@@ -23,37 +51,100 @@ pub(crate) struct Corrections {
 ///
 /// # Errors
 ///
-/// Names a record whose rows were changed in different ways. Refuses a file of
-/// which no record is among the failures.
+/// Names a record whose rows were changed in different ways, a source id that may
+/// be that of several records, and the dates of changed records that a spreadsheet
+/// has rewritten. Refuses a file of which no record is among the failures.
 pub(crate) fn compare(
     original: &[FailedRow],
-    corrected: Vec<FailedRow>,
+    corrected: &[FailedRow],
 ) -> anyhow::Result<Corrections> {
-    let mut failed: BTreeMap<&RecordKey, BTreeSet<&Bytes>> = BTreeMap::new();
-    for row in original.iter().filter(|row| row.failed) {
-        failed.entry(&row.key).or_default().insert(&row.record);
-    }
-    let known: BTreeSet<_> = original.iter().map(|row| &row.key).collect();
-    ensure!(
-        corrected.iter().any(|row| known.contains(&row.key)),
-        "none of the records in the file is among the failures of this import"
-    );
-    let mut changed: BTreeMap<RecordKey, FailedRow> = BTreeMap::new();
-    let mut unknown = BTreeSet::new();
+    let originals = Originals::new(original, corrected);
+    let mut found = Found::default();
     for row in corrected {
-        match failed.get(&row.key) {
-            Some(records) if records.contains(&row.record) => {}
-            Some(_) => keep(&mut changed, row)?,
-            None if known.contains(&row.key) => {}
+        match originals.key_of(row)? {
+            Some(key) => found.take(originals.rows(key), key, row)?,
             None => {
-                unknown.insert(row.key);
+                found.unknown.insert(row.key.clone());
             }
         }
     }
-    Ok(Corrections {
-        changed: changed.into_values().collect(),
-        unknown: unknown.into_iter().collect(),
-    })
+    ensure!(
+        found.known || corrected.is_empty(),
+        "none of the records in the file is among the failures of this import"
+    );
+    found.corrections()
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    /// Whether any record is among the failures.
+    known: bool,
+    changed: BTreeMap<RecordKey, FailedRow>,
+    unknown: BTreeSet<RecordKey>,
+    not_failed: BTreeSet<RecordKey>,
+    /// By record and column: a record has a row for each of its violations.
+    rewritten: BTreeMap<(RecordKey, &'static str), Rewritten>,
+}
+
+impl Found {
+    /// Takes a row of the record with this key, which stands in these rows of the
+    /// service's file.
+    fn take(
+        &mut self,
+        originals: &[&FailedRow],
+        key: &RecordKey,
+        row: &FailedRow,
+    ) -> anyhow::Result<()> {
+        self.known = true;
+        let Some(Compared { changed, rewritten }) = closest(originals, row)? else { return Ok(()) };
+        let has_failed = originals.iter().any(|original| original.failed);
+        if changed.is_some() && !has_failed {
+            self.not_failed.insert(key.clone());
+            return Ok(());
+        }
+        for cell in rewritten {
+            self.rewritten.entry((key.clone(), cell.column)).or_insert(cell);
+        }
+        changed.map_or(Ok(()), |row| keep(&mut self.changed, row))
+    }
+
+    fn corrections(self) -> anyhow::Result<Corrections> {
+        let Self { known: _, changed, unknown, not_failed, rewritten } = self;
+        let lost = rewritten.iter().filter(|((key, _), cell)| {
+            // The next failures file would not have the date any more.
+            cell.is_date() && changed.contains_key(key)
+        });
+        let lost: Vec<_> = lost.map(|(_, cell)| cell).collect();
+        ensure!(
+            lost.is_empty(),
+            "a spreadsheet has rewritten dates of records that were corrected, and nothing was \
+             sent: write them as 2026-03-01, in a column that is formatted as text\n{}",
+            rewritten::listed(&lost)
+        );
+        Ok(Corrections {
+            changed: changed.into_values().collect(),
+            unknown: unknown.into_iter().collect(),
+            not_failed: not_failed.into_iter().collect(),
+            rewritten: rewritten.into_values().collect(),
+        })
+    }
+}
+
+/// The row beside the original row of its record that it is like, or was made
+/// from.
+fn closest(originals: &[&FailedRow], row: &FailedRow) -> anyhow::Result<Option<Compared>> {
+    let mut first = None;
+    let (same, other): (Vec<_>, Vec<_>) =
+        originals.iter().partition(|original| original.origin() == row.origin());
+    for original in same.into_iter().chain(other) {
+        let compared = compared(original, row)?;
+        if compared.changed.is_none() {
+            return Ok(Some(compared));
+        }
+        first = first.or(Some(compared));
+    }
+    Ok(first)
 }
 
 fn keep(changed: &mut BTreeMap<RecordKey, FailedRow>, row: FailedRow) -> anyhow::Result<()> {
@@ -61,8 +152,8 @@ fn keep(changed: &mut BTreeMap<RecordKey, FailedRow>, row: FailedRow) -> anyhow:
         Some(other) if other.record != row.record => bail!(
             "the rows of {} differ: correct all of them alike, or only one ({}, and {})",
             row.key,
-            other.place,
-            row.place
+            other.place(),
+            row.place()
         ),
         Some(_) => {}
         None => {
@@ -73,54 +164,4 @@ fn keep(changed: &mut BTreeMap<RecordKey, FailedRow>, row: FailedRow) -> anyhow:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(source_id: &str, failed: bool, record: &'static str) -> FailedRow {
-        let key = RecordKey { kind: "client", source_id: source_id.to_owned() };
-        let place = format!("f.csv, line of {record}");
-        FailedRow { key, failed, record: Bytes::from_static(record.as_bytes()), place }
-    }
-
-    fn changed(original: &[FailedRow], corrected: Vec<FailedRow>) -> Vec<Bytes> {
-        let changed = compare(original, corrected).unwrap().changed;
-        changed.into_iter().map(|row| row.record).collect()
-    }
-
-    #[test]
-    fn of_the_rows_of_a_record_the_changed_one_counts() {
-        let original = [row("C1", true, "a"), row("C1", true, "a"), row("C2", true, "b")];
-        let corrected = vec![row("C2", true, "b"), row("C1", true, "a"), row("C1", true, "new")];
-        assert_eq!(changed(&original, corrected), ["new"]);
-        let alike = vec![row("C1", true, "new"), row("C1", true, "new")];
-        assert_eq!(changed(&original, alike), ["new"]);
-        assert!(changed(&original, original.to_vec()).is_empty());
-    }
-
-    #[test]
-    fn records_of_one_key_that_were_different_may_stay_so() {
-        let original = [row("C1", true, "a"), row("C1", true, "b")];
-        assert!(changed(&original, original.to_vec()).is_empty());
-    }
-
-    #[test]
-    fn rows_that_were_changed_in_different_ways_are_named() {
-        let original = [row("C1", true, "a")];
-        let corrected = vec![row("C1", true, "one"), row("C1", true, "other")];
-        let refused = compare(&original, corrected).unwrap_err().to_string();
-        let expected = "the rows of client C1 differ: correct all of them alike, or only one \
-                        (f.csv, line of one, and f.csv, line of other)";
-        assert_eq!(refused, expected);
-    }
-
-    #[test]
-    fn what_did_not_fail_is_left_out_and_what_is_not_there_is_named() {
-        let original = [row("C1", false, "a"), row("C2", true, "b")];
-        let corrected = vec![row("C1", false, "new"), row("C2", true, "b"), row("C9", true, "c")];
-        let found = compare(&original, corrected).unwrap();
-        assert!(found.changed.is_empty());
-        assert_eq!(found.unknown[0].to_string(), "client C9");
-        let refused = compare(&original, vec![row("C9", true, "c")]).unwrap_err().to_string();
-        assert!(refused.contains("none of the records"), "{refused}");
-    }
-}
+mod tests;

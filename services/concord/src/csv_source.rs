@@ -19,6 +19,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use shared::pb::imports::{ImportAddress, ImportClient, ImportRecord, import_record};
 
+#[cfg(test)]
+pub(crate) use corrected::rows_of;
 pub(crate) use corrected::{FailedRow, RecordKey, failed_rows};
 use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};

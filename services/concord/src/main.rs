@@ -41,6 +41,7 @@ mod refused;
 mod report;
 mod retry;
 mod rounds;
+mod spreadsheet;
 mod stop;
 mod summary;
 mod table;

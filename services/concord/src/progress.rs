@@ -3,7 +3,10 @@
 
 use std::{
     fmt::Display,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     /// Whether the present trouble was told: once is enough.
     in_trouble: AtomicBool,
+    /// What the import said last about why it waits.
+    told: Mutex<String>,
 }
 
 impl Progress {
@@ -33,12 +38,16 @@ impl Progress {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         bar.set_message("uploading");
-        Self { bar, in_trouble: AtomicBool::new(false) }
+        Self::of(bar)
     }
 
     /// Of something that takes no time: nothing is drawn.
     pub(crate) fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden(), in_trouble: AtomicBool::new(false) }
+        Self::of(ProgressBar::hidden())
+    }
+
+    fn of(bar: ProgressBar) -> Self {
+        Self { bar, in_trouble: AtomicBool::new(false), told: Mutex::default() }
     }
 
     /// So many records are to come.
@@ -59,6 +68,18 @@ impl Progress {
         self.bar.set_message(phase(import.state()));
         self.bar.set_length(u64::try_from(counters.received).unwrap_or_default());
         self.bar.set_position(verdicts(&counters));
+        self.tell_why_it_waits(&import.note);
+    }
+
+    /// Writes the note of the import, once.
+    fn tell_why_it_waits(&self, note: &str) {
+        let told = std::mem::replace(
+            &mut *self.told.lock().unwrap_or_else(PoisonError::into_inner),
+            note.to_owned(),
+        );
+        if !note.is_empty() && told != note {
+            self.note(note);
+        }
     }
 
     /// A call failed and will be made again.

@@ -1,20 +1,13 @@
 //! Moves an import on after its end, or ends it before.
 
-use shared::pb::{
-    imports::{
-        CancelImportRequest, CommitImportRequest, GetImportRequest, Import, ImportState,
-        RetryImportRequest,
-    },
-    records::ErrorReason,
+use anyhow::ensure;
+use shared::pb::imports::{
+    CancelImportRequest, CommitImportRequest, GetImportRequest, Import, ImportState,
+    RetryImportRequest,
 };
 use tonic::Status;
 
-use crate::{
-    client::Server,
-    progress::Progress,
-    refused::Refused,
-    retry::{has_reason, until_answered},
-};
+use crate::{client::Server, progress::Progress, refused::Refused, retry::until_answered};
 
 /// Gets an import.
 pub(crate) async fn get(
@@ -40,34 +33,30 @@ pub(crate) async fn retry(
     before: &Import,
     replacements: bool,
     progress: &Progress,
-) -> Result<Import, Refused> {
+) -> anyhow::Result<Import> {
     if replacements && takes_replacements(before) {
         progress.note(format_args!("going on with round {}", before.round));
         return Ok(before.clone());
     }
-    let request = RetryImportRequest { import_id: before.id.clone(), replacements };
+    let (import_id, round) = (before.id.clone(), before.round + 1);
+    let request = RetryImportRequest { import_id, replacements, round };
     let begun = until_answered(progress, async || {
-        match server.import_calls().retry_import(request.clone()).await {
-            Ok(answer) => Ok(answer.into_inner().import.unwrap_or_default()),
-            Err(status) => begun_before(server, before, status).await,
-        }
+        server.import_calls().retry_import(request.clone()).await
     });
-    begun.await
+    let import = begun.await?.into_inner().import.unwrap_or_default();
+    ensure!(
+        !replacements || takes_replacements(&import),
+        "round {} of {} was begun by somebody else, without these corrections; when it has ended, \
+         the same command sends them",
+        import.round,
+        import.id
+    );
+    Ok(import)
 }
 
 /// Whether the import takes batches in a round after the first.
 fn takes_replacements(import: &Import) -> bool {
     import.state() == ImportState::Receiving && import.round > 1
-}
-
-/// The import, when it was refused only because the call has come again: the
-/// answer to the first one was lost.
-async fn begun_before(server: &Server, before: &Import, status: Status) -> Result<Import, Status> {
-    if !has_reason(&status, ErrorReason::ImportState) {
-        return Err(status);
-    }
-    let now = get_once(server, &before.id).await?;
-    if now.round == before.round + 1 { Ok(now) } else { Err(status) }
 }
 
 /// Begins to apply an import that was only checked.

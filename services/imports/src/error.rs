@@ -118,6 +118,19 @@ pub(crate) fn wrong_state(id: Uuid, state: State, needed: &str) -> Refusal {
     .precondition(&import, format!("the import must be {needed}"))
 }
 
+/// A retry of a round that is not the next one.
+pub(crate) fn wrong_round(id: Uuid, round: i64, asked: i64) -> Refusal {
+    let import = ids::text(IdKind::Import, id);
+    let next = round + 1;
+    Refusal::new(
+        Code::FailedPrecondition,
+        ErrorReason::ImportState,
+        format!("the import is in round {round}: the next one is {next}, and not {asked}"),
+    )
+    .with("round", round.to_string())
+    .precondition(&import, format!("the import must be in round {}", asked - 1))
+}
+
 /// What was uploaded is not kept any longer.
 pub(crate) fn purged(id: Uuid) -> Refusal {
     let import = ids::text(IdKind::Import, id);

@@ -4,7 +4,11 @@
 //! A contact with several clients stands on one line all the same: their source
 //! ids are separated by `;`, and the roles at each of them by `|`, so that
 //! `DIRECTOR;SHAREHOLDER|SECRETARY` are two at the first client and one at the
-//! second.
+//! second. In these two columns a `;`, a `|` or a `\` that belongs to a source id
+//! or a role has a backslash before it: see [`shared::cells`].
+//!
+//! The last column names the import, so that nobody corrects one import with the
+//! file of another.
 
 mod columns;
 mod csv;

@@ -98,9 +98,8 @@ impl ImportService for ImportsApi {
         request: Request<RetryImportRequest>,
     ) -> Result<Response<RetryImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let RetryImportRequest { import_id, replacements } = request.into_inner();
-        let id = convert::import_id("import_id", &import_id)?;
-        let view = self.0.retry(&caller, id, replacements).await?;
+        let (id, retry) = convert::retry(&request.into_inner())?;
+        let view = self.0.retry(&caller, id, retry).await?;
         Ok(Response::new(RetryImportResponse { import: Some(encode::import(&view)) }))
     }
 

@@ -22,6 +22,8 @@ mod migrations;
 mod records_client;
 mod service;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod worker;
 
 pub use app::{Application, StartError};

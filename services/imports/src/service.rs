@@ -20,6 +20,7 @@ pub(crate) use download::Format;
 pub(crate) use duplicates::{Suggestion, SuggestionsPage};
 pub(crate) use failures::{Failure, FailuresPage};
 pub(crate) use list::ImportsPage;
+pub(crate) use rounds::Retry;
 pub(crate) use seal::Announced;
 use shared::{
     caller::Caller,

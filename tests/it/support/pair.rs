@@ -71,13 +71,23 @@ impl Pair {
 
     /// Seals an import.
     pub(crate) async fn seal(&self, id: &str, batches: i32, records: usize) {
+        self.try_seal(id, batches, records).await.unwrap();
+    }
+
+    /// Seals an import, if it may be.
+    pub(crate) async fn try_seal(
+        &self,
+        id: &str,
+        batches: i32,
+        records: usize,
+    ) -> Result<Import, Status> {
         let request = SealImportRequest {
             import_id: id.into(),
             batch_count: batches,
             record_count: i64::try_from(records).unwrap(),
             ..SealImportRequest::default()
         };
-        self.caller.imports().seal_import(request).await.unwrap();
+        Ok(self.caller.imports().seal_import(request).await?.into_inner().import.unwrap())
     }
 
     /// Imports records in one batch; the import at its end.
@@ -103,7 +113,17 @@ impl Pair {
 
     /// Begins the next round.
     pub(crate) async fn retry(&self, id: &str, replacements: bool) -> Result<Import, Status> {
-        let request = RetryImportRequest { import_id: id.into(), replacements };
+        self.begin(id, replacements, 0).await
+    }
+
+    /// Begins this round.
+    pub(crate) async fn begin(
+        &self,
+        id: &str,
+        replacements: bool,
+        round: i32,
+    ) -> Result<Import, Status> {
+        let request = RetryImportRequest { import_id: id.into(), replacements, round };
         Ok(self.caller.imports().retry_import(request).await?.into_inner().import.unwrap())
     }
 

@@ -2,26 +2,41 @@
 //! people corrected them. Its columns are those of all kinds of record together,
 //! and those that say what is wrong, which are not read.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use csv::StringRecord;
-use shared::pb::imports::{ContactClient, ImportContact, import_record::Record};
+use shared::{
+    cells,
+    pb::imports::{ContactClient, ImportContact, import_record::Record},
+    rules::text::normalise,
+};
 
 use super::{
-    address, client, encode, group,
+    address, client, encode,
     read::{Row, Rows, TableKind, columns, headings},
 };
 
 /// The column that names the cells which an apostrophe was put before.
 const GUARDED: &str = "guarded";
 
+/// The column that names the import; files of older versions do not have it.
+const IMPORT: &str = "import";
+
+/// Columns that are read when they are there.
+const OPTIONAL: [&str; 3] = [IMPORT, "batch", "row"];
+
 /// What a record is known by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordKey {
     /// `client`, `contact` or `address`.
     pub(crate) kind: &'static str,
+    /// As the service compares it.
     pub(crate) source_id: String,
 }
 
@@ -34,7 +49,7 @@ impl fmt::Display for RecordKey {
 
 impl RecordKey {
     fn of(row: Row<'_>) -> anyhow::Result<Option<Self>> {
-        let source_id = row.text("source_id");
+        let source_id = normalise(&row.text("source_id"));
         let kind = match row.text("kind").trim().to_ascii_lowercase().as_str() {
             "client" => "client",
             "contact" => "contact",
@@ -42,7 +57,7 @@ impl RecordKey {
             "" => return Ok(None),
             other => bail!("{}: the kind is client, contact or address, not {other}", row.place()),
         };
-        Ok((!source_id.trim().is_empty()).then_some(Self { kind, source_id }))
+        Ok((!source_id.is_empty()).then_some(Self { kind, source_id }))
     }
 
     pub(super) fn kind(&self) -> TableKind {
@@ -62,8 +77,70 @@ pub(crate) struct FailedRow {
     pub(crate) failed: bool,
     /// The record, encoded.
     pub(crate) record: Bytes,
+    heading: Arc<Heading>,
+    cells: StringRecord,
+}
+
+/// What all rows of a file share.
+#[derive(Debug)]
+struct Heading {
+    path: PathBuf,
+    names: Vec<String>,
+}
+
+impl FailedRow {
+    /// The row, when something can stand in for its record.
+    fn of(heading: &Arc<Heading>, cells: StringRecord) -> anyhow::Result<Option<Self>> {
+        let row = Row { path: &heading.path, headings: &heading.names, cells: &cells };
+        let Some(key) = RecordKey::of(row)? else { return Ok(None) };
+        let record = match key.kind() {
+            TableKind::Clients => client(row),
+            TableKind::Addresses => address(row),
+            TableKind::Contacts => Record::Contact(contact(row)?),
+        };
+        let record = encode(record).with_context(|| row.place())?;
+        let failed = row.text("status").trim().eq_ignore_ascii_case("failed");
+        Ok(Some(Self { key, failed, record, heading: Arc::clone(heading), cells }))
+    }
+
+    fn row(&self) -> Row<'_> {
+        Row { path: &self.heading.path, headings: &self.heading.names, cells: &self.cells }
+    }
+
     /// The file and the line, for people.
-    pub(crate) place: String,
+    pub(crate) fn place(&self) -> String {
+        self.row().place()
+    }
+
+    /// The import that the file is of; empty when it does not say.
+    pub(crate) fn import(&self) -> String {
+        self.row().text(IMPORT).trim().to_owned()
+    }
+
+    /// Where the record was in its import: the batch and the row. Empty when the
+    /// file does not say.
+    pub(crate) fn origin(&self) -> (String, String) {
+        let text = |column| self.row().text(column).trim().to_owned();
+        (text("batch"), text("row"))
+    }
+
+    /// The columns of the record, and what stands in them.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        columns(self.key.kind()).iter().map(|column| (*column, self.row().text(column)))
+    }
+
+    /// The row with other values in some of its columns.
+    pub(crate) fn with(&self, values: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let cell = |(name, cell)| {
+            let value = values.iter().find(|(column, _)| column == name);
+            value.map_or(cell, |(_, value)| *value)
+        };
+        let mut cells: StringRecord =
+            self.heading.names.iter().zip(&self.cells).map(cell).collect();
+        cells.set_position(self.cells.position().cloned());
+        let row = Self::of(&self.heading, cells)?;
+        row.with_context(|| format!("{}: no source id", self.place()))
+    }
 }
 
 /// Reads the file; of a record with several violations there are several rows.
@@ -75,14 +152,13 @@ pub(crate) struct FailedRow {
 /// Names the line, or the column, of what is wrong with the file.
 pub(crate) fn failed_rows(path: &Path) -> anyhow::Result<(Vec<FailedRow>, usize)> {
     let mut rows = Rows::open(path)?;
-    let headings = headings(rows.next()?.with_context(|| format!("{} is empty", path.display()))?);
-    check_headings(path, &headings)?;
+    let names = headings(rows.next()?.with_context(|| format!("{} is empty", path.display()))?);
+    check_headings(path, &names)?;
+    let heading = Arc::new(Heading { path: path.to_owned(), names });
     let (mut found, mut without_key) = (Vec::new(), 0);
-    rows.each_below(&headings, |row| {
-        let cells = unguarded(row);
-        let row = Row { cells: &cells, ..row };
-        match RecordKey::of(row)? {
-            Some(key) => found.push(failed_row(row, key)?),
+    rows.each_below(&heading.names, |row| {
+        match FailedRow::of(&heading, unguarded(row))? {
+            Some(row) => found.push(row),
             None => without_key += 1,
         }
         Ok(())
@@ -96,11 +172,11 @@ fn check_headings(path: &Path, headings: &[String]) -> anyhow::Result<()> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
     let fields = kinds.into_iter().flat_map(columns);
     let mut missing = Vec::new();
-    for column in ["kind", "status", GUARDED].iter().chain(fields) {
+    for column in ["kind", "status", GUARDED].iter().chain(fields).chain(&OPTIONAL) {
         let places = headings.iter().filter(|heading| heading == column).count();
         ensure!(places < 2, "{}: the column `{column}` stands there twice", path.display());
         let name = format!("`{column}`");
-        if places == 0 && !missing.contains(&name) {
+        if places == 0 && !OPTIONAL.contains(column) && !missing.contains(&name) {
             missing.push(name);
         }
     }
@@ -125,131 +201,77 @@ fn unguarded(row: Row<'_>) -> StringRecord {
     unguarded
 }
 
-fn failed_row(row: Row<'_>, key: RecordKey) -> anyhow::Result<FailedRow> {
-    let record = match key.kind() {
-        TableKind::Clients => client(row),
-        TableKind::Addresses => address(row),
-        TableKind::Contacts => Record::Contact(contact(row)?),
-    };
-    Ok(FailedRow {
-        key,
-        failed: row.text("status").trim().eq_ignore_ascii_case("failed"),
-        record: encode(record).with_context(|| row.place())?,
-        place: row.place(),
-    })
-}
-
 /// A person with all of its clients: `C1;C2`, and the roles at each of them,
 /// `DIRECTOR;PSC|PARTNER`.
 fn contact(row: Row<'_>) -> anyhow::Result<ImportContact> {
-    let person = group::contact_row(row).person;
+    Ok(ImportContact {
+        source_id: row.text("source_id"),
+        clients: clients(row)?,
+        title: row.text("title"),
+        forename: row.text("forename"),
+        middle_names: row.text("middle_names"),
+        surname: row.text("surname"),
+        birth_date: row.text("birth_date"),
+        email: row.text("email"),
+        phone: row.text("phone"),
+    })
+}
+
+fn clients(row: Row<'_>) -> anyhow::Result<Vec<ContactClient>> {
     let (ids, roles) = (row.text("client_source_id"), row.text("roles"));
-    let roles: Vec<Vec<String>> = roles.split('|').map(words).collect();
-    // Of one client there may be anything in its id.
-    let ids = if roles.len() == 1 { vec![ids.trim().to_owned()] } else { words(&ids) };
+    if ids.trim().is_empty() && roles.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let roles: Vec<_> = cells::parts(&roles, '|').into_iter().map(words).collect();
+    let is_older = !row.headings.iter().any(|heading| heading == IMPORT);
+    // An older file has the id of a single client as it is.
+    let single = roles.len() == 1 && (is_older || ids.trim().is_empty());
+    let ids = if single { vec![cells::unescape(&ids)] } else { words(&ids) };
     ensure!(
         ids.len() == roles.len(),
-        "{}: {} clients, and roles of {}; roles of two clients are written as DIRECTOR|PSC",
+        "{}: {} clients, and roles of {}; roles of two clients are written as DIRECTOR|PSC, and a \
+         `;` in the source id of a client as `\\;`",
         row.place(),
         ids.len(),
         roles.len()
     );
-    let clients = ids.into_iter().zip(roles);
-    let clients =
-        clients.map(|(client_source_id, roles)| ContactClient { client_source_id, roles });
-    Ok(ImportContact { clients: clients.collect(), ..person })
+    let places = ids.into_iter().zip(roles);
+    let places = places.map(|(client_source_id, roles)| ContactClient { client_source_id, roles });
+    Ok(places.collect())
 }
 
-fn words(text: &str) -> Vec<String> {
-    let words = text.split(';').map(str::trim).filter(|word| !word.is_empty());
-    words.map(str::to_owned).collect()
+fn words(cell: &str) -> Vec<String> {
+    cells::words(cell, ';')
+}
+
+/// Rows of a failures file with these values, by column, and how many have no
+/// key; `older` is one without the column `import`.
+#[cfg(test)]
+pub(crate) fn rows_of(
+    older: bool,
+    rows: &[&[(&str, &str)]],
+) -> anyhow::Result<(Vec<FailedRow>, usize)> {
+    let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
+    let mut headings = vec!["status", "kind", "batch", "row", GUARDED];
+    for column in kinds.into_iter().flat_map(columns) {
+        if !headings.contains(column) {
+            headings.push(column);
+        }
+    }
+    headings.extend((!older).then_some(IMPORT));
+    let mut writer =
+        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(vec![]);
+    writer.write_record(&headings)?;
+    for row in rows {
+        let cell =
+            |name: &&str| row.iter().find(|(column, _)| column == name).map_or("", |it| it.1);
+        writer.write_record(headings.iter().map(cell))?;
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("failures.csv");
+    std::fs::write(&path, ["\u{feff}".as_bytes(), &writer.into_inner()?].concat())?;
+    failed_rows(&path)
 }
 
 #[cfg(test)]
-mod tests {
-    use prost::Message as _;
-    use shared::pb::imports::ImportRecord;
-
-    use super::*;
-
-    const HEADINGS: &str = "status,kind,source_id,client_reference,guarded,client_type,\
-        registered_name,trading_name,company_number,utr,vat_number,paye_reference,title,forename,\
-        surname,birth_date,email,phone,client_source_id,roles,middle_names,owner_kind,\
-        owner_source_id,type,line_1,line_2,line_3,town,county,postcode,country,active_from,\
-        active_to";
-
-    /// A file with rows of these values, by column.
-    fn read(rows: &[&[(&str, &str)]]) -> anyhow::Result<(Vec<FailedRow>, usize)> {
-        let mut text = format!("\u{feff}{HEADINGS}\r\n");
-        for row in rows {
-            let cell =
-                |heading| row.iter().find(|(name, _)| *name == heading).map_or("", |it| it.1);
-            let cells: Vec<_> = HEADINGS.split(',').map(cell).collect();
-            text.push_str(&cells.join(","));
-            text.push_str("\r\n");
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("failures.csv");
-        std::fs::write(&path, text).unwrap();
-        failed_rows(&path)
-    }
-
-    fn only(row: &[(&str, &str)]) -> Record {
-        let record = read(&[row]).unwrap().0.remove(0).record;
-        ImportRecord::decode(record).unwrap().record.unwrap()
-    }
-
-    #[test]
-    fn a_guard_is_taken_away_once_and_only_where_it_was_put() {
-        let record = only(&[
-            ("kind", "client"),
-            ("source_id", "C1"),
-            ("registered_name", "''=1"),
-            ("trading_name", "'Ndrangheta"),
-            ("phone", "+44"),
-            ("guarded", "record_name;registered_name;phone"),
-        ]);
-        let Record::Client(client) = record else { panic!("{record:?}") };
-        assert_eq!(
-            [client.registered_name, client.trading_name, client.phone],
-            ["'=1", "'Ndrangheta", "+44"]
-        );
-    }
-
-    #[test]
-    fn a_contact_has_all_of_its_clients() {
-        let person = [("kind", "Contact"), ("source_id", "P1"), ("client_source_id", "C1;C2")];
-        let record = only(&[&person[..], &[("roles", "DIRECTOR;PSC|")]].concat());
-        let Record::Contact(contact) = record else { panic!("{record:?}") };
-        let clients =
-            contact.clients.iter().map(|at| (at.client_source_id.as_str(), at.roles.len()));
-        assert_eq!(clients.collect::<Vec<_>>(), [("C1", 2), ("C2", 0)]);
-        let uneven = read(&[&[&person[..], &[("roles", "A|B|C")]].concat()]).unwrap_err();
-        assert!(uneven.to_string().contains("line 2: 2 clients, and roles of 3"), "{uneven}");
-    }
-
-    #[test]
-    fn rows_without_a_key_are_counted() {
-        let (rows, without) = read(&[
-            &[("kind", "client"), ("status", "failed")],
-            &[("status", "failed"), ("source_id", "x")],
-            &[("kind", "client"), ("source_id", "C2"), ("status", "Failed")],
-            &[("kind", "client"), ("source_id", "C3"), ("status", "skipped")],
-        ])
-        .unwrap();
-        assert_eq!(without, 2);
-        assert_eq!(rows.iter().map(|row| row.failed).collect::<Vec<_>>(), [true, false]);
-        assert_eq!(rows[0].key.to_string(), "client C2");
-    }
-
-    #[test]
-    fn another_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("clients.csv");
-        std::fs::write(&path, "source_id,client_reference,client_type\nC1,R1,TRUST\n").unwrap();
-        let refused = failed_rows(&path).unwrap_err().to_string();
-        assert!(refused.contains("more columns: `kind`, `status`, `guarded`"), "{refused}");
-        let kind = read(&[&[("kind", "person"), ("source_id", "P1")]]).unwrap_err();
-        assert!(kind.to_string().contains("not person"), "{kind}");
-    }
-}
+mod tests;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use shared::{
     pb::imports::{
-        BatchCommit, BatchHeader, CreateImportRequest, Failure as Listed, GetImportRequest, Import,
-        ImportCounters, ImportState, ListFailuresRequest, RetryImportRequest, SealImportRequest,
+        BatchCommit, BatchHeader, CreateImportRequest, Failure as Listed, Import, ImportCounters,
+        ImportState, ListFailuresRequest, RetryImportRequest, SealImportRequest,
         UploadBatchRequest, WatchImportRequest, upload_batch_request::Part,
     },
     wire::BatchFrame,
 };
 use tokio::sync::watch;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::support::{
     caller::Caller,
@@ -150,25 +150,16 @@ impl Driver {
         self.insist(seal).await;
     }
 
-    /// Begins the second round. Whoever did not hear the answer looks whether it
-    /// has begun: another call would be refused, or begin a third one.
+    /// Begins the second round, once, however often the call comes.
     async fn retry(&self, id: &str) {
-        let retry = |caller: Caller| async move {
-            let get = GetImportRequest { import_id: id.to_owned() };
-            let import = caller.imports().get_import(get).await?.into_inner().import.unwrap();
-            if import.round > 1 {
-                return Ok(());
-            }
-            let request = RetryImportRequest { import_id: id.to_owned(), replacements: false };
-            match caller.imports().retry_import(request).await {
-                // The call of a process that was killed has come through meanwhile.
-                Err(status) if status.code() == Code::FailedPrecondition => {
-                    Err(Status::unavailable("the round has begun"))
-                }
-                answer => answer.map(drop),
-            }
+        let request =
+            RetryImportRequest { import_id: id.to_owned(), replacements: false, round: 2 };
+        let retry = |caller: Caller| {
+            let request = request.clone();
+            async move { caller.imports().retry_import(request).await }
         };
-        self.insist(retry).await;
+        let begun = self.insist(retry).await.into_inner().import.unwrap();
+        assert_eq!(begun.round, 2);
     }
 
     /// Watches to the end of the round.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 
 mod commands;
+mod corrections;
 mod crashes;
 mod finding;
 mod lifecycle;

@@ -9,58 +9,65 @@ use tonic::{Request, transport::Channel};
 use crate::running::{Pair, Said, sample};
 
 /// Runs a command of a few words.
-fn run(pair: &Pair, name: &str, args: &[&str]) -> Said {
+pub(crate) fn run(pair: &Pair, name: &str, args: &[&str]) -> Said {
     Said::of(&pair.command(name, "manager").args(args).output().unwrap())
 }
 
 /// The JSON answer of a command.
-fn answer(pair: &Pair, name: &str, args: &[&str]) -> Value {
+pub(crate) fn answer(pair: &Pair, name: &str, args: &[&str]) -> Value {
     let said = run(pair, name, &[args, &["--json"]].concat());
     assert!(said.status != 1, "{said:?}");
     said.json().remove(0)
 }
 
 /// A pair that manager is connected to.
-fn pair() -> Pair {
+pub(crate) fn pair() -> Pair {
     let pair = Pair::start();
     assert_eq!(pair.connect("manager").status, 0);
     pair
 }
 
 /// Imports the sample, and says which import it was.
-fn imported(pair: &Pair, more: &[&str]) -> String {
+pub(crate) fn imported(pair: &Pair, more: &[&str]) -> String {
     let said = pair.import("manager", &sample(), more);
     assert_eq!(said.status, 2, "{said:?}");
     text(&said.json()[0], "import_id")
 }
 
-fn text(object: &Value, field: &str) -> String {
+pub(crate) fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap().to_owned()
 }
 
-fn count(object: &Value, field: &str) -> i64 {
+pub(crate) fn count(object: &Value, field: &str) -> i64 {
     object[field].as_i64().unwrap()
 }
 
 /// Corrects cells of a failures file, and saves it as a spreadsheet does: with a
-/// byte order mark, other line ends, and the columns in another order.
+/// byte order mark, other line ends, quotes around everything, and the columns in
+/// another order.
 fn correct(from: &Path, to: &Path, cells: &[(&str, &str, &str)]) {
+    edit(from, to, |source_id, column, value| {
+        let corrected = cells.iter().find(|cell| (cell.0, cell.1) == (source_id, column));
+        corrected.map_or(value, |cell| cell.2).to_owned()
+    });
+}
+
+/// Saves a failures file as a spreadsheet does, each cell as `edited` says for the
+/// source id, the column and the value.
+pub(crate) fn edit(from: &Path, to: &Path, edited: impl Fn(&str, &str, &str) -> String) {
     let mut reader = csv::Reader::from_path(from).unwrap();
     let headings = reader.headers().unwrap().clone();
-    let place = |name: &str| headings.iter().position(|heading| heading == name).unwrap();
+    let source_id = headings.iter().position(|heading| heading == "source_id").unwrap();
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
+        .quote_style(csv::QuoteStyle::Always)
         .from_writer("\u{feff}".as_bytes().to_vec());
     writer.write_record(headings.iter().rev()).unwrap();
     for row in reader.records() {
         let row = row.unwrap();
-        let mut values: Vec<_> = row.iter().map(str::to_owned).collect();
-        for (source_id, column, value) in cells {
-            if row[place("source_id")] == **source_id {
-                (*value).clone_into(&mut values[place(column)]);
-            }
-        }
-        writer.write_record(values.iter().rev()).unwrap();
+        let cells = headings.iter().zip(&row);
+        let values = cells.map(|(column, value)| edited(&row[source_id], column, value));
+        writer.write_record(values.collect::<Vec<_>>().iter().rev()).unwrap();
     }
     fs::write(to, writer.into_inner().unwrap()).unwrap();
 }
@@ -139,7 +146,11 @@ fn a_retry_of_nothing_changed_ends_as_before() {
 /// Begins a round with replacements, and goes away.
 async fn begin_round(url: String, import_id: &str) {
     let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-    let retry = RetryImportRequest { import_id: import_id.to_owned(), replacements: true };
+    let retry = RetryImportRequest {
+        import_id: import_id.to_owned(),
+        replacements: true,
+        ..Default::default()
+    };
     let mut request = Request::new(retry);
     for (name, value) in [("practice", "p1"), ("product", "manager"), ("roles", "owner")] {
         let name = format!("x-concord-{name}").parse::<tonic::metadata::AsciiMetadataKey>();

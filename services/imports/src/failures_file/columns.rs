@@ -1,7 +1,10 @@
 //! The columns of the file, and what stands in them.
 
-use shared::pb::imports::{
-    ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
+use shared::{
+    cells,
+    pb::imports::{
+        ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
+    },
 };
 
 use crate::{
@@ -10,9 +13,9 @@ use crate::{
 };
 
 /// All columns: what is wrong, then the fields of the records, as the files of
-/// clients, contacts and addresses have them.
+/// clients, contacts and addresses have them, then the import.
 #[rustfmt::skip]
-pub(super) const COLUMNS: [&str; 40] = [
+pub(super) const COLUMNS: [&str; 41] = [
     "status", "kind", "source_id", "record_name", "client_reference",
     "field", "reason", "reason_text", "root_cause", "batch", "row", "guarded",
     "client_type", "registered_name", "trading_name",
@@ -21,7 +24,7 @@ pub(super) const COLUMNS: [&str; 40] = [
     "client_source_id", "roles", "middle_names",
     "owner_kind", "owner_source_id", "type",
     "line_1", "line_2", "line_3", "town", "county", "postcode", "country",
-    "active_from", "active_to",
+    "active_from", "active_to", "import",
 ];
 
 /// One line of the file: the columns that are not empty.
@@ -29,13 +32,13 @@ pub(super) const COLUMNS: [&str; 40] = [
 pub(crate) struct Line(Vec<(&'static str, String)>);
 
 impl Line {
-    /// The line of a failure.
-    pub(crate) fn of(failure: &Failure, record: &ImportRecord) -> Self {
+    /// The line of a failure of an import.
+    pub(crate) fn of(import: &str, failure: &Failure, record: &ImportRecord) -> Self {
         let mut line = Self::default();
         let finding = &failure.row.finding;
         line.put("status", status(failure.row.status));
         line.put("kind", kind(failure.row.kind));
-        line.put("source_id", &failure.source_id);
+        line.put("source_id", source_id(failure, record));
         line.put("record_name", &failure.record_name);
         line.put("client_reference", reference(failure, record));
         line.put("field", &finding.field);
@@ -50,6 +53,7 @@ impl Line {
             Some(Record::Address(address)) => line.address(address),
             None => {}
         }
+        line.put("import", import);
         line
     }
 
@@ -110,16 +114,16 @@ impl Line {
             email,
             phone,
         } = contact;
-        let ids: Vec<&str> =
-            clients.iter().map(|client| client.client_source_id.as_str()).collect();
-        let roles: Vec<String> = clients.iter().map(roles).collect();
+        let ids = clients.iter().map(|client| &client.client_source_id);
+        let roles: Vec<String> =
+            clients.iter().map(|client| cells::join(&client.roles, ';')).collect();
         self.put("title", title);
         self.put("forename", forename);
         self.put("surname", surname);
         self.put("birth_date", birth_date);
         self.put("email", email);
         self.put("phone", phone);
-        self.put("client_source_id", &ids.join(";"));
+        self.put("client_source_id", &cells::join(ids, ';'));
         self.put("roles", &roles.join("|"));
         self.put("middle_names", middle_names);
     }
@@ -165,16 +169,17 @@ pub(crate) fn own_source_id(record: &ImportRecord) -> &str {
     }
 }
 
+/// As it came, to be corrected.
+fn source_id<'a>(failure: &'a Failure, record: &'a ImportRecord) -> &'a str {
+    if record.record.is_some() { own_source_id(record) } else { &failure.source_id }
+}
+
 /// Of a client as it came, to be corrected; of all others that of their client.
 fn reference<'a>(failure: &'a Failure, record: &'a ImportRecord) -> &'a str {
     match &record.record {
         Some(Record::Client(client)) => &client.client_reference,
         _ => &failure.client_reference,
     }
-}
-
-fn roles(client: &ContactClient) -> String {
-    client.roles.join(";")
 }
 
 fn status(status: Status) -> &'static str {

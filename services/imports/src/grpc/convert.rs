@@ -9,8 +9,8 @@ use shared::{
         imports::{
             BatchHeader, CreateImportRequest, DownloadFailuresRequest, ExpectedContent,
             FailuresFormat, ImportRecordKind, ImportState, ListFailuresRequest, ListImportsRequest,
-            ListPossibleDuplicatesRequest, RecordStatus, SealImportRequest, UploadBatchRequest,
-            upload_batch_request::Part,
+            ListPossibleDuplicatesRequest, RecordStatus, RetryImportRequest, SealImportRequest,
+            UploadBatchRequest, upload_batch_request::Part,
         },
         records::ErrorReason,
     },
@@ -27,7 +27,7 @@ use crate::{
         words::{Kind, State, Status as RecordVerdict, kind_of},
     },
     error::ImportError,
-    service::{Announced, Format, Header, MAX_LABEL, Message, NewImport},
+    service::{Announced, Format, Header, MAX_LABEL, Message, NewImport, Retry},
     store::{failures::Filter, imports::ListFilter},
 };
 
@@ -167,6 +167,20 @@ pub(super) fn announced(request: &SealImportRequest) -> Result<(Uuid, Announced)
         addresses: count("address_count", request.address_count)?,
     };
     Ok((id, announced))
+}
+
+/// Which round a caller begins, and how.
+pub(super) fn retry(request: &RetryImportRequest) -> Result<(Uuid, Retry), Refusal> {
+    let RetryImportRequest { import_id: id, replacements, round } = request;
+    let round = match *round {
+        0 => None,
+        ..2 => {
+            let text = "a retry begins round 2, or a later one; 0 is the next one";
+            return Err(invalid("round", ErrorReason::UnknownValue, text));
+        }
+        round => Some(i64::from(round)),
+    };
+    Ok((import_id("import_id", id)?, Retry { replacements: *replacements, round }))
 }
 
 /// What a caller asks of the list of failures.

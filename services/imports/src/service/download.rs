@@ -2,7 +2,11 @@
 //! has taken them, reads the next.
 
 use bytes::Bytes;
-use shared::{caller::Caller, status::Refusal};
+use shared::{
+    caller::Caller,
+    ids::{self, IdKind},
+    status::Refusal,
+};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -62,11 +66,12 @@ impl Imports {
         mut file: impl FileWriter,
         sender: &mpsc::Sender<Sent>,
     ) -> Result<(), ImportError> {
+        let import = ids::text(IdKind::Import, key.id);
         let (filter, mut after) = (Filter::default(), None::<FailurePosition>);
         loop {
             let read = self.read_failures(key, &filter, after.as_ref(), READ).await?;
             for (failure, record) in &read {
-                file.write(&Line::of(failure, record))?;
+                file.write(&Line::of(&import, failure, record))?;
             }
             after = read.last().map(|(failure, _)| failure.row.position());
             let last = read.len() < READ;

@@ -14,7 +14,7 @@ use crate::{
         tally::Tally,
         words::{Kind, Phase, State, Status},
     },
-    error::{ImportError, import_not_found, purged, wrong_state},
+    error::{ImportError, import_not_found, purged, wrong_round, wrong_state},
     store,
     worker::reset,
 };
@@ -22,16 +22,34 @@ use crate::{
 /// What an import must be to be tried again.
 const RETRIED: &str = "one that has ended with records that failed or are unprocessed";
 
+/// Which round is begun, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// Whether batches of replacements come first.
+    pub(crate) replacements: bool,
+    /// The round to begin; the next one when the caller does not say.
+    pub(crate) round: Option<i64>,
+}
+
 impl Imports {
-    /// Begins the next round: at once, or with batches of replacements.
+    /// Begins the next round: at once, or with batches of replacements. A round
+    /// that has begun is not begun again.
     pub(crate) async fn retry(
         &self,
         caller: &Caller,
         id: Uuid,
-        replacements: bool,
+        retry: Retry,
     ) -> Result<ImportView, ImportError> {
         let now = self.clock.now();
+        let Retry { replacements, round } = retry;
         self.turn(caller, id, move |import, tally| {
+            match round {
+                Some(round) if round <= import.round => return Ok(None),
+                Some(round) if round > import.round + 1 => {
+                    return Err(wrong_round(id, import.round, round).into());
+                }
+                Some(_) | None => {}
+            }
             let left = tally.failed(None) + tally.of(None, Status::Unprocessed);
             // One that was cancelled before its seal has never been read.
             if !import.state.is_end() || import.sealed_at.is_none() || left == 0 {
@@ -131,6 +149,7 @@ fn begun_again(import: Import, all: bool) -> Import {
     Import {
         ended_before: Some(import.state),
         state: State::Sealed,
+        cancel_requested: false,
         phase: Phase::Reset,
         position: reset::Position::beginning(all).to_json(),
         note: String::new(),
@@ -142,16 +161,19 @@ fn begun_again(import: Import, all: bool) -> Import {
 async fn cancel(tx: &WriteTx, import: Import, now: DateTime<Utc>) -> Result<(), ImportError> {
     match import.state {
         State::Receiving => close(tx, import, State::Cancelled, now).await,
+        State::Sealed | State::Resolving | State::Applying | State::Stalled => {
+            Ok(store::imports::request_cancel(&**tx, &import.key).await?)
+        }
+        State::Cancelled => Ok(()),
+        // It ended before it could stop, or a round of it was given up: the call
+        // has come again.
+        _ if import.cancel_requested => Ok(()),
         State::Validated => {
             // A worker ends it, as it ends all others.
             let state = State::Sealed;
             let turned = Import { state, cancel_requested: true, ended_at: None, ..import };
             Ok(store::imports::turn(&**tx, &turned).await?)
         }
-        State::Sealed | State::Resolving | State::Applying | State::Stalled => {
-            Ok(store::imports::request_cancel(&**tx, &import.key).await?)
-        }
-        State::Cancelled => Ok(()),
         State::Completed | State::CompletedWithFailures | State::Expired => {
             Err(wrong_state(import.key.id, import.state, "one that has not ended").into())
         }
@@ -188,6 +210,7 @@ pub(crate) async fn close(
                 state: before,
                 round: import.round - 1,
                 batch_count: import.batch_count - gone,
+                cancel_requested: state == State::Cancelled,
                 sealed_at: Some(import.touched_at),
                 ended_at: Some(now),
                 ..import

@@ -10,7 +10,7 @@ use crate::{
         import::{ImportView, Receipt},
         words::State,
     },
-    error::{ImportError, counts_differ, import_not_found},
+    error::{ImportError, counts_differ, import_not_found, wrong_state},
     store,
 };
 
@@ -59,6 +59,9 @@ impl Imports {
                 let import = store::imports::lock(&*tx, &key).await?;
                 let import = import.ok_or_else(|| import_not_found(key.id))?;
                 check_owner(&caller, &import)?;
+                if import.state.is_end() && import.sealed_at.is_none() {
+                    return Err(wrong_state(key.id, import.state, "RECEIVING").into());
+                }
                 let tally = store::tally::read(&*tx, &key).await?;
                 let batches = store::batches::of_round(&*tx, &key, import.round).await?;
                 let differences = announced.differences(&batches);

@@ -137,7 +137,8 @@ pub(crate) async fn stall(
     change(db, lease, set, values).await
 }
 
-/// Ends the import in `state`.
+/// Ends the import in `state`. That it was asked to stop is remembered, for the
+/// call that comes again; a check that ended before it can still be cancelled.
 pub(crate) async fn finish(
     db: &impl ConnectionTrait,
     lease: &Lease,
@@ -145,7 +146,7 @@ pub(crate) async fn finish(
     at: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let set = "state = $5, ended_at = $6, position = '', note = '', lease_owner = NULL,
-        lease_expires_at = NULL, cancel_requested = false";
+        lease_expires_at = NULL, cancel_requested = cancel_requested AND $5 <> 'VALIDATED'";
     change(db, lease, set, [state.as_str().into(), at.into()]).await
 }
 

@@ -93,7 +93,7 @@ async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
     assert_eq!(rows.len(), listed.len());
     for (row, failure) in rows.iter().zip(&listed) {
         assert_eq!((&row["source_id"], &row["reason"]), (&failure.source_id, &failure.reason));
-        assert_eq!(row["root_cause"], failure.root_cause);
+        assert_eq!((&row["root_cause"], &row["import"]), (&failure.root_cause, &import));
     }
     assert_eq!(rows[1]["registered_name"], "'=HYPERLINK(\"x\")");
     assert_eq!(rows[1]["guarded"], "record_name;registered_name");
@@ -108,7 +108,7 @@ async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
         .collect();
     assert_eq!(lines.len(), listed.len());
     assert_eq!(lines[1]["registered_name"], "=HYPERLINK(\"x\")");
-    assert_eq!(lines[1]["row"], 2);
+    assert_eq!((&lines[1]["row"], lines[1]["import"].as_str()), (&2.into(), Some(&*import)));
     assert!(lines[1].get("guarded").is_none() && lines[1].get("surname").is_none());
     let request = DownloadFailuresRequest { import_id: import, format: 0 };
     let mut staff = replica.caller("p1", "manager", "staff");

@@ -172,6 +172,14 @@ async fn imports_of_a_practice_take_turns(t: TestDb) {
         let records: Vec<_> = (0..30).map(|n| client(&format!("K{number}-{n}"), |_| ())).collect();
         imports.push((sealed(&mut owner, &records).await, owner));
     }
+    let (third, mut owner) = imports[2].clone();
+    let mut waits = owner.get(&third).await;
+    while waits.state() == ImportState::Sealed && waits.note.is_empty() {
+        waits = owner.get(&third).await;
+    }
+    let others = imports[..2].iter().map(|(import, _)| import.as_str());
+    let other = others.into_iter().find(|other| waits.note.contains(other));
+    assert!(other.is_some() && waits.note.starts_with("It waits for "), "{}", waits.note);
     for (import, mut owner) in imports {
         assert_eq!(owner.ended(&import).await.counters.unwrap().imported, 30);
     }
@@ -183,7 +191,7 @@ async fn imports_of_a_practice_take_turns(t: TestDb) {
 /// Tries an import again, with a client `K1` of another name in the place of the
 /// one that was uploaded first.
 async fn retry_with_a_replacement(owner: &mut Caller, import: &str) {
-    let request = RetryImportRequest { import_id: import.to_owned(), replacements: true };
+    let request = RetryImportRequest { import_id: import.to_owned(), replacements: true, round: 2 };
     owner.api.retry_import(request).await.unwrap();
     let corrected = client("K1", |c| c.registered_name = "Corrected Limited".into());
     owner.upload(import, "corrected", &[corrected]).await.unwrap();

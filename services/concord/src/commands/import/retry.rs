@@ -10,7 +10,7 @@ use crate::{
     cli::ImportOptions,
     client::Server,
     corrections::{self, Corrections},
-    csv_source::{FailedRow, Source, failed_rows},
+    csv_source::{FailedRow, RecordKey, Source, failed_rows},
     failures, output,
     progress::Progress,
     report::Report,
@@ -31,7 +31,7 @@ pub(super) async fn retry(import_id: &str, options: ImportOptions) -> anyhow::Re
     let progress = Progress::new(0);
     let before = rounds::get(&server, import_id, &progress).await?;
     let changed = match rows {
-        Some(rows) => changed(&server, import_id, rows, &progress).await?,
+        Some(rows) => changed(&server, &before.id, &rows, &progress).await?,
         None => Vec::new(),
     };
     let import = rounds::retry(&server, &before, !changed.is_empty(), &progress).await?;
@@ -80,9 +80,10 @@ async fn read(files: Vec<PathBuf>) -> anyhow::Result<Option<Vec<FailedRow>>> {
 async fn changed(
     server: &Server,
     import_id: &str,
-    rows: Vec<FailedRow>,
+    rows: &[FailedRow],
     progress: &Progress,
 ) -> anyhow::Result<Vec<FailedRow>> {
+    corrections::check_import(import_id, rows)?;
     let folder = tempfile::tempdir().context("there is no room for temporary files")?;
     let file = folder.path().join("failures.csv");
     let original = if failures::download(server, import_id, &file, progress).await? {
@@ -90,21 +91,32 @@ async fn changed(
     } else {
         Vec::new()
     };
-    let Corrections { changed, unknown } = corrections::compare(&original, rows)?;
-    if !unknown.is_empty() {
-        let names: Vec<_> = unknown.iter().take(NAMED).map(ToString::to_string).collect();
-        let more = if unknown.len() > NAMED { ", …" } else { "" };
-        progress.note(format_args!(
-            "left out, because they are not among the failures of this import (any longer): {} \
-             records: {}{more}",
-            unknown.len(),
-            names.join(", ")
-        ));
+    let Corrections { changed, unknown, not_failed, rewritten } =
+        corrections::compare(&original, rows)?;
+    for remark in corrections::remarks(&rewritten) {
+        progress.note(remark);
     }
+    let reason = "they are not among the failures of this import (any longer)";
+    tell_left_out(progress, reason, &unknown);
+    tell_left_out(progress, "they were excluded or skipped, and did not fail", &not_failed);
     if changed.is_empty() {
         progress.note("nothing was changed in the file: the records are tried again as they are");
     }
     Ok(changed)
+}
+
+/// Names records that are not sent.
+fn tell_left_out(progress: &Progress, reason: &str, records: &[RecordKey]) {
+    if records.is_empty() {
+        return;
+    }
+    let names: Vec<_> = records.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = if records.len() > NAMED { ", …" } else { "" };
+    progress.note(format_args!(
+        "left out, because {reason}: {} records: {}{more}",
+        records.len(),
+        names.join(", ")
+    ));
 }
 
 /// Uploads the corrected records, and starts the round.

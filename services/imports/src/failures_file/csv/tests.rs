@@ -41,7 +41,7 @@ fn line(name: &str, reference: &str) -> Line {
         client_reference: reference.into(),
         ..ImportClient::default()
     };
-    Line::of(&failure, &ImportRecord { record: Some(Record::Client(client)) })
+    Line::of("imp_1", &failure, &ImportRecord { record: Some(Record::Client(client)) })
 }
 
 /// What a careful reader gets: each guarded cell without its apostrophe.
@@ -76,6 +76,7 @@ fn blocked_records_are_failed_ones_and_every_field_is_there() {
     assert_eq!(rows[0]["status"], "failed");
     assert_eq!(rows[0]["registered_name"], "=HYPERLINK(\"x\")");
     assert_eq!((rows[0]["row"].as_str(), rows[0]["batch"].as_str()), ("7", "b-1"));
+    assert_eq!(rows[0]["import"], "imp_1");
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! What the tests of other crates need of this one.
+
+use shared::pb::imports::{ImportRecord, import_record::Record};
+
+use crate::{
+    domain::{
+        finding::Finding,
+        import::RowId,
+        words::{Kind, Status},
+    },
+    failures_file::{Csv, FileWriter as _, Line},
+    service::Failure,
+    store::failures::FailureRow,
+};
+
+/// A failures file of an import in which all of these records failed.
+#[must_use]
+pub fn failures_file(import: &str, records: impl IntoIterator<Item = ImportRecord>) -> Vec<u8> {
+    let mut file = Csv::new();
+    for (row, record) in (1..).zip(records) {
+        // Memory takes all there is.
+        let _ = file.write(&Line::of(import, &failure(row, &record), &record));
+    }
+    file.take().into()
+}
+
+fn failure(row: i64, record: &ImportRecord) -> Failure {
+    let kind = match record.record {
+        Some(Record::Client(_)) => Kind::Client,
+        Some(Record::Contact(_)) => Kind::Contact,
+        Some(Record::Address(_)) => Kind::Address,
+        None => Kind::Unknown,
+    };
+    let finding = Finding {
+        field: "source_id".into(),
+        reason: "DUPLICATE_KEY".into(),
+        text: "Source id is used by records with different values".into(),
+        root_cause: String::new(),
+    };
+    let row = FailureRow {
+        at: RowId { batch: 1, row },
+        ordinal: 0,
+        kind,
+        source_id: String::new(),
+        status: Status::Failed,
+        round: 1,
+        finding,
+    };
+    Failure {
+        row,
+        source_id: String::new(),
+        record_name: String::new(),
+        client_reference: String::new(),
+        batch_key: "b-1".into(),
+    }
+}
