@@ -125,6 +125,9 @@ async fn values_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
     server.stop().await;
 }
 
+/// A request with a list of so many.
+type Request<'r> = &'r dyn Fn(usize) -> CreateClientRequest;
+
 async fn lists_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
     let (server, manager) = server(&db).await;
     let base = || company("LIMIT", "Acme Limited");
@@ -142,7 +145,6 @@ async fn lists_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
         let addresses = (0..count).map(|n| trading("House", &year(n), &year(n + 1))).collect();
         CreateClientRequest { addresses, ..base() }
     };
-    type Request<'r> = &'r dyn Fn(usize) -> CreateClientRequest;
     let lists: [(&str, usize, Request<'_>); 3] = [
         ("emails", text::MAX_EMAILS, &emails),
         ("phones", text::MAX_PHONES, &phones),

@@ -58,8 +58,8 @@ impl Default for Limits {
         Self {
             requests_per_second: 1_000,
             requests_at_once: 5_000,
-            calls: 100,
-            waiting_calls: 200,
+            calls: 64,
+            waiting_calls: 256,
             call_time: Duration::from_mins(1),
             streams: 1_000,
             streams_of_product: 250,
