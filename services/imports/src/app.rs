@@ -8,7 +8,9 @@ use shared::{
     meter::Meter,
     pb::imports::import_service_server::ImportServiceServer,
     security::{InsecureStart, ServerSecurity},
-    server::{self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits},
+    server::{
+        self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits,
+    },
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -17,7 +17,9 @@ use shared::{
         },
     },
     security::{InsecureStart, ServerSecurity},
-    server::{self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits},
+    server::{
+        self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits,
+    },
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +141,7 @@ impl Application {
         let jobs = tokio::spawn(jobs::run(records.clone()));
         let gauges = tokio::spawn(gauges::run(records.clone(), meter.clone()));
         let operation = Operation::new(meter, records.db.clone(), metrics);
-        let services = Services { limits, ..services(&records, connection_age, operation) };
+        let services = services(&records, connection_age, limits, operation);
         // Streams end with the feed, or the drain would wait for them.
         let drop_guard = feed_stop.clone().drop_guard();
         let streams = async {
@@ -159,7 +161,12 @@ impl Application {
     }
 }
 
-fn services(records: &Records, connection_age: Duration, operation: Operation) -> Services {
+fn services(
+    records: &Records,
+    connection_age: Duration,
+    limits: Limits,
+    operation: Operation,
+) -> Services {
     let api = Api::new(records.clone());
     let ingest = IngestServiceServer::new(api.clone())
         .max_decoding_message_size(MAX_CHUNK_BYTES)
@@ -180,6 +187,6 @@ fn services(records: &Records, connection_age: Duration, operation: Operation) -
         connection_age: Some(connection_age),
         support_log: Some(Arc::new(records.clone())),
         operation,
-        limits: Limits::default(),
+        limits,
     }
 }
