@@ -2,14 +2,18 @@
 //! reflection, a log line and numbers of each call, handlers that run to their end,
 //! a port for those who watch it, and a drain.
 
+mod admission;
 mod age;
+mod connections;
 mod gate;
 mod health;
 mod http;
+pub mod limits;
 mod observe;
 mod operation;
 mod shield;
 mod support_log;
+mod turned_away;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,19 +27,18 @@ use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 
 use crate::{pb, security::ServerSecurity};
+use admission::{Admission, AdmissionLayer, door::DoorLayer};
 pub use age::ConnectionAge;
 use age::{Aging, GRACE};
 use futures::TryStreamExt as _;
 use gate::GateLayer;
+use limits::{FIRST_BYTE_TIME, Limits, MAX_HEADER_BYTES, MAX_STREAMS_OF_CONNECTION};
 use observe::ObserveLayer;
 pub use operation::{MetricsPort, MetricsPortError, Operation};
 use shield::ShieldLayer;
 use support_log::SupportLogLayer;
 pub use support_log::{SupportLog, SupportRead};
 use tower::util::option_layer;
-
-/// The largest message that a server takes, unless a service says otherwise.
-pub const MAX_MESSAGE_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// Connections that have not ended by then are cut when a server stops.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
@@ -80,6 +83,8 @@ pub struct Services {
     pub support_log: Option<Arc<dyn SupportLog>>,
     /// How those who run the service see it.
     pub operation: Operation,
+    /// What the server takes at most.
+    pub limits: Limits,
 }
 
 /// Serves `services` until `stop` is cancelled, then drains: health says
@@ -90,7 +95,7 @@ pub async fn serve(
     security: ServerSecurity,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Services { routes, names, connection_age, support_log, operation } = services;
+    let Services { routes, names, connection_age, support_log, operation, limits } = services;
     let ServerSecurity { credentials, tls } = security;
     let health = HealthReporter::new();
     let routes = with_standard_services(routes, health.clone(), &names)?;
@@ -100,8 +105,12 @@ pub async fn serve(
     // Not at the builder, which sets it only on connections that it accepts itself.
     // Without it, an answer of two packets waits 40 ms for the second.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = connections::bounded(incoming, limits.connections, FIRST_BYTE_TIME);
     let incoming = incoming.map_ok(move |connection| Aging::new(connection, connection_age));
-    let mut server = Server::builder().http2_keepalive_interval(Some(KEEPALIVE));
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .max_concurrent_streams(MAX_STREAMS_OF_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES);
     if let Some(age) = connection_age {
         server = server.max_connection_age(age).max_connection_age_grace(GRACE);
     }
@@ -110,9 +119,12 @@ pub async fn serve(
     }
     // Ends by itself when the server stops.
     tokio::spawn(credentials.clone().keep_current(stop.clone()));
+    let admission = Arc::new(Admission::new(limits));
     let serving = server
         .layer(observe)
+        .layer(DoorLayer::new(Arc::clone(&admission)))
         .layer(GateLayer::new(credentials))
+        .layer(AdmissionLayer::new(admission))
         .layer(option_layer(support_log.map(SupportLogLayer)))
         .layer(ShieldLayer)
         .add_routes(routes)

@@ -1,4 +1,7 @@
-//! Databases for tests: each test gets one of its own, on both engines.
+//! Databases for tests: each test gets one of its own, on both engines. And what the
+//! documentation says, to be compared with what the code does.
+
+use std::collections::BTreeMap;
 
 use sea_orm::ConnectionTrait as _;
 use tempfile::TempDir;
@@ -119,6 +122,47 @@ pub fn postgres_url() -> Option<String> {
         eprintln!("not run on PostgreSQL: {POSTGRES_URL} is not set; see tests/run");
     }
     url
+}
+
+/// The table in a section of `docs/limits.md`: for the first cell of each row, the
+/// number that its second cell begins with, in bytes where it is a size, and the
+/// row.
+///
+/// # Panics
+///
+/// When a row has no number there.
+#[expect(clippy::unwrap_used, reason = "for tests only")]
+pub fn documented_limits(section: &str) -> BTreeMap<String, (u64, &'static str)> {
+    let document = include_str!("../../docs/limits.md");
+    let (_, rest) = document.split_once(&format!("\n## {section}\n")).unwrap();
+    let section = rest.split("\n## ").next().unwrap_or_default();
+    // The first two lines are the heading and the rule below it.
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(2);
+    rows.map(|row| {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let (name, limit) = (cells.next().unwrap(), cells.next().unwrap());
+        let mut words = limit.split(' ');
+        let number: u64 = words.next().unwrap().replace(',', "").parse().unwrap();
+        let unit = match words.next() {
+            Some("KiB") => 1_024,
+            Some("MiB") => 1_024 * 1_024,
+            _ => 1,
+        };
+        (name.to_owned(), (number * unit, row))
+    })
+    .collect()
+}
+
+/// Asserts that a section of `docs/limits.md` has these limits and no others.
+///
+/// # Panics
+///
+/// When it has others.
+pub fn assert_documented(section: &str, limits: &[(&str, u64)]) {
+    let documented = documented_limits(section);
+    let documented: BTreeMap<_, _> =
+        documented.iter().map(|(name, (number, _))| (name.as_str(), *number)).collect();
+    assert_eq!(documented, limits.iter().copied().collect(), "docs/limits.md, {section}");
 }
 
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL.

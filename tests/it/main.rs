@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod admission;
 mod audit;
 mod contract;
 mod disconnects;
@@ -17,6 +18,7 @@ mod fencing;
 mod history;
 mod imports;
 mod ingest;
+mod limits;
 mod links;
 mod order;
 mod races;

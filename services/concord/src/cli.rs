@@ -4,6 +4,7 @@ mod credential;
 mod import;
 mod imports;
 mod keys;
+mod limits;
 mod operation;
 mod serve;
 mod watch;
@@ -27,6 +28,7 @@ pub(crate) use imports::{
     OneImport,
 };
 pub(crate) use keys::{KeysOptions, TokenOptions};
+pub(crate) use limits::LimitOptions;
 pub(crate) use operation::OperationOptions;
 pub(crate) use serve::SecurityOptions;
 pub(crate) use watch::{Echo, Kind, Start, WatchOptions};
@@ -145,6 +147,8 @@ pub(crate) struct ServeOptions {
     pub(crate) security: SecurityOptions,
     #[command(flatten)]
     pub(crate) operation: OperationOptions,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
 }
 
 fn time_zone(name: &str) -> Result<Tz, &'static str> {

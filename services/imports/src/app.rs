@@ -8,7 +8,9 @@ use shared::{
     meter::Meter,
     pb::imports::import_service_server::ImportServiceServer,
     security::{InsecureStart, ServerSecurity},
-    server::{self, MetricsPort, MetricsPortError, Operation, ServeError, Services},
+    server::{
+        self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits,
+    },
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +53,7 @@ pub struct Application {
     imports: Imports,
     worker: Worker,
     metrics: Option<MetricsPort>,
+    limits: Limits,
 }
 
 impl Application {
@@ -67,6 +70,7 @@ impl Application {
             upload,
             worker,
             metrics_listen,
+            limits,
         } = config;
         let records = RecordsClient::new(&records_url, &records_tls, &security)?;
         let security = security.for_server(listen)?;
@@ -77,7 +81,7 @@ impl Application {
         let metrics = MetricsPort::bind(metrics_listen).await?;
         let imports = Imports::new(db, clock, records, upload, Meter::new("imports"));
         let worker = Worker::new(imports.clone(), worker);
-        Ok(Self { listener, address, security, imports, worker, metrics })
+        Ok(Self { listener, address, security, imports, worker, metrics, limits })
     }
 
     /// Where the service listens.
@@ -94,7 +98,7 @@ impl Application {
     /// finishes the calls and the chunks under way, gives its imports back, so
     /// that another replica goes on at once, and closes the database.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
-        let Self { listener, security, imports, worker, metrics, .. } = self;
+        let Self { listener, security, imports, worker, metrics, limits, .. } = self;
         let mut routes = Routes::builder();
         routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
         let services = Services {
@@ -102,6 +106,7 @@ impl Application {
             names: vec![ImportServiceServer::<ImportsApi>::NAME],
             connection_age: None,
             support_log: Some(Arc::new(imports.clone())),
+            limits,
             operation: Operation::new(imports.meter.clone(), imports.db.clone(), metrics),
         };
         let looking = tokio::spawn(gauges::run(imports.clone()));

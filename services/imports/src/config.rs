@@ -6,6 +6,7 @@ use shared::{
     clock::Clock,
     db::DatabaseSettings,
     security::{ClientTls, SecuritySettings},
+    server::limits::Limits,
 };
 
 /// Everything that the service needs to know.
@@ -31,6 +32,8 @@ pub struct ImportsConfig {
     pub worker: WorkerSettings,
     /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
     pub metrics_listen: Option<SocketAddr>,
+    /// What the replica takes at most.
+    pub limits: Limits,
 }
 
 impl ImportsConfig {
@@ -51,6 +54,7 @@ impl ImportsConfig {
             upload: UploadSettings::default(),
             worker: WorkerSettings::default(),
             metrics_listen: None,
+            limits: Limits::default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod convert;
 mod encode;
+#[cfg(test)]
+mod limits;
 
 use std::pin::Pin;
 

@@ -1,7 +1,7 @@
 //! What the calls do: one function for each.
 
 mod connected;
-mod create;
+pub(crate) mod create;
 mod download;
 mod duplicates;
 mod failures;

@@ -17,7 +17,9 @@ use shared::{
         },
     },
     security::{InsecureStart, ServerSecurity},
-    server::{self, MetricsPort, MetricsPortError, Operation, ServeError, Services},
+    server::{
+        self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits,
+    },
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,7 @@ use crate::{
 };
 
 /// The largest message that the imports service may send: a chunk.
-const MAX_CHUNK_BYTES: usize = 16 * 1_024 * 1_024;
+pub(crate) const MAX_CHUNK_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// The services, by their full names.
 const SERVICES: [&str; 7] = [
@@ -77,6 +79,7 @@ pub struct Application {
     connection_age: Duration,
     meter: Meter,
     metrics: Option<MetricsPort>,
+    limits: Limits,
     /// Stops the feed when the replica stops.
     feed_stop: CancellationToken,
 }
@@ -90,7 +93,7 @@ impl Application {
     /// When one of these cannot be done; the error says which.
     pub async fn build(config: RecordsConfig) -> Result<Self, StartError> {
         let RecordsConfig { listen, database, clock, security, connection_age, .. } = config;
-        let RecordsConfig { purge_after, feed_retention, metrics_listen, .. } = config;
+        let RecordsConfig { purge_after, feed_retention, metrics_listen, limits, .. } = config;
         let security = security.for_server(listen)?;
         let db = Database::connect(&database).await?;
         db.migrate::<Migrator>().await?;
@@ -101,7 +104,17 @@ impl Application {
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
         let records = Records { db, clock, feed, purge_after, feed_retention };
-        Ok(Self { listener, address, security, records, connection_age, meter, metrics, feed_stop })
+        Ok(Self {
+            listener,
+            address,
+            security,
+            records,
+            connection_age,
+            meter,
+            metrics,
+            limits,
+            feed_stop,
+        })
     }
 
     /// Where it listens.
@@ -122,13 +135,13 @@ impl Application {
     /// When the server breaks.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { listener, security, records, connection_age, feed_stop, .. } = self;
-        let Self { meter, metrics, .. } = self;
+        let Self { meter, metrics, limits, .. } = self;
         let sequencer = tokio::spawn(sequencer::run(records.feed.clone(), meter.clone()));
         let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
         let jobs = tokio::spawn(jobs::run(records.clone()));
         let gauges = tokio::spawn(gauges::run(records.clone(), meter.clone()));
         let operation = Operation::new(meter, records.db.clone(), metrics);
-        let services = services(&records, connection_age, operation);
+        let services = services(&records, connection_age, limits, operation);
         // Streams end with the feed, or the drain would wait for them.
         let drop_guard = feed_stop.clone().drop_guard();
         let streams = async {
@@ -148,7 +161,12 @@ impl Application {
     }
 }
 
-fn services(records: &Records, connection_age: Duration, operation: Operation) -> Services {
+fn services(
+    records: &Records,
+    connection_age: Duration,
+    limits: Limits,
+    operation: Operation,
+) -> Services {
     let api = Api::new(records.clone());
     let ingest = IngestServiceServer::new(api.clone())
         .max_decoding_message_size(MAX_CHUNK_BYTES)
@@ -169,5 +187,6 @@ fn services(records: &Records, connection_age: Duration, operation: Operation) -
         connection_age: Some(connection_age),
         support_log: Some(Arc::new(records.clone())),
         operation,
+        limits,
     }
 }

@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chrono::TimeDelta;
-use shared::{clock::Clock, db::DatabaseSettings, security::SecuritySettings};
+use shared::{
+    clock::Clock, db::DatabaseSettings, security::SecuritySettings, server::limits::Limits,
+};
 
 /// The settings of one replica.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct RecordsConfig {
     pub connection_age: Duration,
     /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
     pub metrics_listen: Option<SocketAddr>,
+    /// What the replica takes at most.
+    pub limits: Limits,
 }
 
 /// How long an orphaned record waits unless the operator says otherwise.
@@ -48,6 +52,7 @@ impl RecordsConfig {
             feed_retention: FEED_RETENTION,
             connection_age: CONNECTION_AGE,
             metrics_listen: None,
+            limits: Limits::default(),
         }
     }
 }

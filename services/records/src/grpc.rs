@@ -6,6 +6,8 @@ mod connections;
 mod contacts;
 mod history;
 mod ingest;
+#[cfg(test)]
+mod limits;
 mod parse;
 mod people;
 mod support;

@@ -13,11 +13,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::Instant,
 };
 use tonic::{Extensions, transport::server::Connected};
 
+use super::connections::Placed;
 use crate::ids;
 
 /// How long after the age the transport cuts a connection.
@@ -50,12 +50,12 @@ impl ConnectionAge {
 /// A connection with its age.
 #[derive(Debug)]
 pub(super) struct Aging {
-    connection: TcpStream,
+    connection: Placed,
     age: ConnectionAge,
 }
 
 impl Aging {
-    pub(super) fn new(connection: TcpStream, age: Option<Duration>) -> Self {
+    pub(super) fn new(connection: Placed, age: Option<Duration>) -> Self {
         Self { connection, age: ConnectionAge::of_new(age) }
     }
 }

@@ -11,6 +11,8 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
+use super::admission::Admitted;
+
 /// Puts a [`Shield`] around a service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShieldLayer;
@@ -43,8 +45,18 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<R>) -> Self::Future {
-        let task = tokio::spawn(self.inner.call(request).in_current_span());
+    fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
+        // A call has its place for as long as it is at work, whoever waits for it.
+        let admitted = request.extensions_mut().remove::<Admitted>();
+        let call = self.inner.call(request);
+        let work = async move {
+            let answer = call.await?;
+            Ok(match admitted {
+                Some(admitted) => admitted.answered(answer),
+                None => answer,
+            })
+        };
+        let task = tokio::spawn(work.in_current_span());
         Box::pin(async move {
             match task.await {
                 Ok(response) => response,

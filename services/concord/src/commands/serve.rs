@@ -88,6 +88,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
         let database = database(options.records_db.as_deref(), &options.data_dir, "records.db")?;
         let config = RecordsConfig {
             security: security.clone(),
+            limits: options.limits.into(),
             metrics_listen: options.operation.records_metrics_listen.0,
             ..RecordsConfig::new(options.records_listen, database, clock.clone())
         };
@@ -100,6 +101,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
         let records_url = options.records.clone().unwrap_or_else(|| url(scheme, beside));
         let config = ImportsConfig {
             security,
+            limits: options.limits.into(),
             records_tls: options.security.records_tls(),
             metrics_listen: options.operation.imports_metrics_listen.0,
             ..ImportsConfig::new(options.imports_listen, database, records_url, clock)

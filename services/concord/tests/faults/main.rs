@@ -1,6 +1,6 @@
 //! Faults that the services must survive, each made to a process or to its
 //! database: kills, a database that crashes, a subscriber that does not read,
-//! uploads that are made to do harm.
+//! uploads that are made to do harm, more calls than can be done.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +18,7 @@ mod kills;
 #[cfg(target_os = "linux")]
 mod memory;
 mod outage;
+mod overload;
 mod points;
 #[path = "../support/process.rs"]
 mod process;

@@ -51,7 +51,7 @@ pub(super) fn import_id(field: &str, id: &str) -> Result<Uuid, Refusal> {
 }
 
 /// Batch keys that an import may declare.
-const MAX_KEYS: usize = 10_000;
+pub(super) const MAX_KEYS: usize = 10_000;
 
 /// What a new import is to be.
 pub(super) fn new_import(request: CreateImportRequest) -> Result<NewImport, Refusal> {

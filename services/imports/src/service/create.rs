@@ -18,7 +18,7 @@ pub(crate) const MAX_LABEL: usize = 100;
 
 /// Imports of a practice that may still receive batches. More of them are rather
 /// a client that never seals.
-const MAX_OPEN: u64 = 20;
+pub(crate) const MAX_OPEN: u64 = 20;
 
 /// What an import is to be.
 #[derive(Clone, Debug, Default)]

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Subscriptions of a product in one practice, or for all practices, at most.
-const MAX_SUBSCRIPTIONS: u64 = 100;
+pub(crate) const MAX_SUBSCRIPTIONS: u64 = 100;
 
 /// What a caller asks for.
 #[derive(Clone, Debug)]

@@ -33,9 +33,9 @@ use crate::{
 };
 
 /// Characters of the name of a subscription at most.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 /// Practices of a filter at most.
-const MAX_PRACTICES: usize = 100;
+pub(super) const MAX_PRACTICES: usize = 100;
 
 #[tonic::async_trait]
 impl ChangeService for Api {

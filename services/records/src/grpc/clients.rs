@@ -149,7 +149,7 @@ impl ClientService for Api {
 }
 
 /// Clients of one `BatchGetClients` at most.
-const MAX_BATCH: usize = 100;
+pub(super) const MAX_BATCH: usize = 100;
 
 fn linked_product(text: &str) -> Result<Option<String>, Refusal> {
     if text.is_empty() {

@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// Roles of a contact at most: one of each.
-const MAX_ROLES: usize = 14;
+pub(super) const MAX_ROLES: usize = 14;
 
 /// Characters of a reason at most.
-const MAX_REASON: usize = 500;
+pub(super) const MAX_REASON: usize = 500;
 
 /// An id of the product's own; none when it is left out.
 pub(super) fn external_id(wrong: &mut Violations, field: &str, text: &str) -> Option<String> {

@@ -23,10 +23,10 @@ use crate::service::{
 };
 
 /// Characters of a query at most.
-const MAX_QUERY: usize = 300;
+pub(super) const MAX_QUERY: usize = 300;
 
 /// Changes of a record that are traced at once at most.
-const MAX_TRACED: i32 = 20;
+pub(super) const MAX_TRACED: i32 = 20;
 
 #[tonic::async_trait]
 impl SupportService for Api {

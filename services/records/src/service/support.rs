@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// Lines that one search looks at.
-const MAX_CANDIDATES: u64 = 10_000;
+pub(crate) const MAX_CANDIDATES: u64 = 10_000;
 /// Changes of a summary.
 const SUMMARY_CHANGES: u64 = 20;
 /// Contacts of a summary.

@@ -1,0 +1,40 @@
+//! The limits that `docs/limits.md` names are those of the code.
+
+use shared::testing::assert_documented;
+
+use super::convert::MAX_KEYS;
+use crate::{
+    config::UploadSettings,
+    domain::batch::{
+        MAX_BATCH_BYTES, MAX_BATCH_KEY, MAX_BATCH_RECORDS, MAX_FRAME_BYTES, MAX_RECORD_BYTES,
+    },
+    housekeeping::{IDLE, KEPT},
+    service::{MAX_LABEL, MAX_UPLOADS, create::MAX_OPEN},
+};
+
+fn count<T: TryInto<u64>>(limit: T) -> u64 {
+    limit.try_into().ok().unwrap()
+}
+
+#[test]
+fn the_documented_limits_are_those_of_the_code() {
+    let upload = UploadSettings::default();
+    assert_documented(
+        "Of the imports service",
+        &[
+            ("One batch, the sum of its records", MAX_BATCH_BYTES),
+            ("Records of one batch", MAX_BATCH_RECORDS),
+            ("One frame, the sum of its records", MAX_FRAME_BYTES),
+            ("One record", MAX_RECORD_BYTES),
+            ("Characters of a batch key", count(MAX_BATCH_KEY)),
+            ("Characters of a label", count(MAX_LABEL)),
+            ("Batch keys that an import declares", count(MAX_KEYS)),
+            ("Imports of a practice that were not sealed yet", MAX_OPEN),
+            ("Batches that a replica reads at the same time", count(MAX_UPLOADS)),
+            ("An upload that is silent", upload.idle.as_secs()),
+            ("An upload from its header to its commit", upload.whole.as_secs() / 60),
+            ("An import that is not sealed and gets no batch", count(IDLE.num_hours())),
+            ("What was uploaded, after the import has ended", count(KEPT.num_days())),
+        ],
+    );
+}

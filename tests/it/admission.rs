@@ -1,0 +1,262 @@
+//! What a replica takes at most: calls, streams, connections, time. What is over
+//! it is refused with the time to wait, and nothing of it is done.
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::{ConnectionTrait as _, DbErr};
+use shared::{
+    pb::{
+        imports::{CreateImportRequest, WatchImportRequest},
+        records::GetClientRequest,
+    },
+    testing::{TestDb, storage_tests},
+};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    caller::Caller,
+    feed::{Listening, connect_all, from_earliest},
+    records::{assert_refused, client, company, create, reason},
+    servers::{self, Running},
+};
+
+storage_tests! {
+    a_product_that_calls_too_often_is_told_when_to_go_on,
+    a_product_has_so_many_streams_open,
+    a_practice_has_so_many_streams_about_its_imports,
+    a_server_with_too_much_to_do_refuses_and_stays_healthy,
+    a_call_that_takes_too_long_is_told_so_and_done_all_the_same,
+    a_server_has_so_many_connections,
+}
+
+fn retry_delay(status: &Status) -> Duration {
+    status.get_error_details().retry_info().unwrap().retry_delay.unwrap()
+}
+
+fn quota(status: &Status) -> String {
+    status.get_error_details().quota_failure().unwrap().violations[0].subject.clone()
+}
+
+async fn a_product_that_calls_too_often_is_told_when_to_go_on(db: TestDb) {
+    let server = servers::records_with(db.settings(), |config| {
+        config.limits.requests_per_second = 2;
+        config.limits.requests_at_once = 6;
+    })
+    .await;
+    let owner = async |product| Caller::owner(server.channel().await, "p1", product);
+    // One call to connect, one to create.
+    let manager = owner("manager").await.connect().await;
+    create(&manager, company("ACME", "Acme Limited")).await;
+    let get = async |caller: &Caller| {
+        caller.clients().get_client(GetClientRequest { client: "ref:ACME".into() }).await
+    };
+    let (mut answered, mut told) = (0, None);
+    while told.is_none() {
+        match get(&manager).await {
+            Ok(_) => answered += 1,
+            Err(status) => told = Some(status),
+        }
+        assert!(answered < 50, "there is a limit");
+    }
+    let told = told.unwrap();
+    assert!(answered >= 4, "so many at once: {answered}");
+    assert_eq!((told.code(), reason(&told).as_str()), (Code::ResourceExhausted, "LIMIT_REACHED"));
+    assert_eq!(quota(&told), "requests");
+    let wait = retry_delay(&told);
+    assert!(wait > Duration::ZERO && wait <= Duration::from_millis(500), "{wait:?}");
+    // Others are not held back by it.
+    owner("books").await.connect().await;
+    sleep(wait).await;
+    get(&manager).await.unwrap();
+    server.stop().await;
+}
+
+async fn a_product_has_so_many_streams_open(db: TestDb) {
+    let server = servers::records_with(db.settings(), |config| {
+        config.limits.streams_of_product = 2;
+        config.limits.streams = 3;
+    })
+    .await;
+    connect_all(&server, "p1", &["manager", "books"]).await;
+    let owner = async |product| Caller::owner(server.channel().await, "p1", product);
+    let (manager, books) = (owner("manager").await, owner("books").await);
+    let first = Listening::open(&manager, from_earliest()).await;
+    let _second = Listening::open(&manager, from_earliest()).await;
+    let third = Listening::try_open(&manager, from_earliest()).await;
+    let refused = assert_refused(third, Code::ResourceExhausted, "LIMIT_REACHED");
+    assert_eq!(quota(&refused), "streams of the product");
+    assert!(retry_delay(&refused) >= Duration::from_secs(1));
+    let _other = Listening::open(&books, from_earliest()).await;
+    let fourth = Listening::try_open(&books, from_earliest()).await;
+    let refused = assert_refused(fourth, Code::ResourceExhausted, "LIMIT_REACHED");
+    assert_eq!(quota(&refused), "streams");
+    // A refused stream takes nothing, and one that ends makes room.
+    drop(first);
+    let late = Instant::now() + Duration::from_secs(10);
+    while Listening::try_open(&manager, from_earliest()).await.is_err() {
+        assert!(Instant::now() < late, "the place of the stream that ended");
+        sleep(Duration::from_millis(20)).await;
+    }
+    server.stop().await;
+}
+
+async fn a_practice_has_so_many_streams_about_its_imports(db: TestDb) {
+    let records = servers::records(db.settings()).await;
+    connect_all(&records, "p1", &["manager"]).await;
+    let imports = servers::imports_with(db.beside("imports"), &records.url, |config| {
+        config.limits.streams_of_practice = 2;
+    })
+    .await;
+    let manager = Caller::owner(imports.channel().await, "p1", "manager");
+    let created = manager.imports().create_import(CreateImportRequest::default()).await.unwrap();
+    let import_id = created.into_inner().import.unwrap().id;
+    let watch = async |caller: &Caller| {
+        let request = WatchImportRequest { import_id: import_id.clone() };
+        caller.imports().watch_import(request).await
+    };
+    let _watching = [watch(&manager).await.unwrap(), watch(&manager).await.unwrap()];
+    let books = manager.clone().with("x-concord-product", "books");
+    let refused = assert_refused(watch(&books).await, Code::ResourceExhausted, "LIMIT_REACHED");
+    assert_eq!(quota(&refused), "streams of the practice");
+    // The streams of another practice are its own: what it meets is another refusal.
+    let other = manager.clone().with("x-concord-practice", "p2");
+    assert_ne!(watch(&other).await.unwrap_err().code(), Code::ResourceExhausted);
+    imports.stop().await;
+    records.stop().await;
+}
+
+/// Another writer, who holds everything up until it is let go on.
+struct Holding {
+    go_on: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Holding {
+    async fn begin(db: &TestDb) -> Self {
+        let (begun, go_on) = (CancellationToken::new(), CancellationToken::new());
+        let (database, postgres) = (db.database().await, db.is_postgres());
+        let (holding, until) = (begun.clone(), go_on.clone());
+        let task = tokio::spawn(async move {
+            let written = database.write(move |tx| {
+                let (holding, until) = (holding.clone(), until.clone());
+                async move {
+                    // On SQLite any write transaction does.
+                    if postgres {
+                        tx.execute_unprepared("LOCK TABLE client IN ACCESS EXCLUSIVE MODE").await?;
+                    }
+                    holding.cancel();
+                    until.cancelled().await;
+                    Ok::<_, DbErr>(())
+                }
+            });
+            written.await.unwrap();
+        });
+        begun.cancelled().await;
+        Self { go_on, task }
+    }
+
+    async fn end(self) {
+        self.go_on.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+async fn is_healthy(channel: Channel) -> bool {
+    let request = HealthCheckRequest { service: "concord.records.v1.ClientService".into() };
+    let answer = HealthClient::new(channel).check(request).await.unwrap().into_inner();
+    answer.status() == tonic_health::pb::health_check_response::ServingStatus::Serving
+}
+
+async fn a_server_with_too_much_to_do_refuses_and_stays_healthy(db: TestDb) {
+    let server = servers::records_with(db.settings(), |config| {
+        config.limits.calls = 2;
+        config.limits.waiting_calls = 2;
+    })
+    .await;
+    connect_all(&server, "p1", &["manager"]).await;
+    let server = Arc::new(server);
+    let holding = Holding::begin(&db).await;
+    let calls: Vec<_> = (0..8).map(|n| tokio::spawn(save(Arc::clone(&server), n))).collect();
+    let mut outcomes = Vec::new();
+    // Four are refused at once; two wait for their turn in vain.
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_healthy(server.channel().await).await);
+    sleep(Duration::from_millis(1_500)).await;
+    holding.end().await;
+    for call in calls {
+        outcomes.push(call.await.unwrap());
+    }
+    let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(done, 2, "{outcomes:?}");
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        let get = GetClientRequest { client: format!("ref:R{number}") };
+        let got = manager.clients().get_client(get).await;
+        match outcome {
+            Ok(()) => assert!(got.is_ok()),
+            Err(status) => {
+                let told = (status.code(), reason(&status));
+                assert_eq!(told, (Code::Unavailable, "OVERLOADED".to_owned()), "{status:?}");
+                assert!(retry_delay(&status) >= Duration::from_secs(1));
+                assert_eq!(got.unwrap_err().code(), Code::NotFound, "it was not begun");
+            }
+        }
+    }
+    Arc::into_inner(server).unwrap().stop().await;
+}
+
+async fn save(server: Arc<Running>, number: usize) -> Result<(), Status> {
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let request = company(&format!("R{number}"), "Acme Limited");
+    manager.clients().create_client(request).await.map(drop)
+}
+
+async fn a_call_that_takes_too_long_is_told_so_and_done_all_the_same(db: TestDb) {
+    let server = servers::records_with(db.settings(), |config| {
+        config.limits.call_time = Duration::from_millis(500);
+    })
+    .await;
+    connect_all(&server, "p1", &["manager"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let holding = Holding::begin(&db).await;
+    let request = company("LATE", "Late Limited");
+    let late = manager.clients().create_client(request.clone()).await;
+    let status = assert_refused(late, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().metadata["begun"], "true");
+    holding.end().await;
+    // Sent again, it is answered; it is done once.
+    let again = Instant::now() + Duration::from_secs(20);
+    while let Err(status) = manager.clients().create_client(request.clone()).await {
+        assert!(Instant::now() < again, "{status:?}");
+    }
+    assert_eq!(client(&manager, "ref:LATE").await.version, 1);
+    server.stop().await;
+}
+
+async fn a_server_has_so_many_connections(db: TestDb) {
+    let server = servers::records_with(db.settings(), |config| config.limits.connections = 2).await;
+    let first = server.channel().await;
+    assert!(is_healthy(first.clone()).await);
+    let second = server.channel().await;
+    assert!(is_healthy(second.clone()).await);
+    let third = Channel::from_shared(server.url.clone()).unwrap().connect_lazy();
+    let request = HealthCheckRequest::default();
+    let refused = HealthClient::new(third.clone()).check(request.clone()).await.unwrap_err();
+    assert!(refused.get_error_details().error_info().is_none(), "it was closed: {refused:?}");
+    drop(first);
+    let late = Instant::now() + Duration::from_secs(10);
+    while HealthClient::new(third.clone()).check(request.clone()).await.is_err() {
+        assert!(Instant::now() < late, "a connection that ends makes room");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_healthy(second).await);
+    server.stop().await;
+}

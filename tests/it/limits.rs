@@ -1,0 +1,272 @@
+//! Each limit of data at its boundary: what is just within it is taken, and one
+//! more is refused. `docs/limits.md` lists them.
+
+use prost::Message as _;
+use shared::{
+    pb::records::{
+        BatchGetClientsRequest, CreateClientRequest, CreateContactRequest, NewName, NewPerson,
+        PersonName, SearchRecordsRequest, SubscribeRequest, TraceChangeRequest,
+        create_client_request::Individual, create_contact_request::Who,
+    },
+    rules::text,
+    server::limits::{MAX_HEADER_BYTES, MAX_MESSAGE_BYTES},
+    testing::{TestDb, storage_tests},
+};
+use tonic::{Code, Status};
+
+use crate::support::{
+    caller::{Caller, request_id},
+    feed::{Listening, named, server_with},
+    records::{
+        assert_refused, company, create, director, house, new_person, person_name, reason, trading,
+        violations,
+    },
+    servers::Running,
+};
+
+storage_tests! {
+    values_at_their_limits_are_taken_and_longer_ones_refused,
+    lists_at_their_limits_are_taken_and_longer_ones_refused,
+    questions_at_their_limits_are_answered_and_larger_ones_refused,
+    a_product_has_so_many_subscriptions,
+    messages_and_headers_have_their_limits,
+}
+
+async fn server(db: &TestDb) -> (Running, Caller) {
+    let server = server_with(db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    (server, manager)
+}
+
+/// Whether a client would be created; the fields that are wrong when it is not.
+async fn wrong_fields(manager: &Caller, request: CreateClientRequest) -> Vec<(String, String)> {
+    let request = CreateClientRequest { request_id: request_id(), validate_only: true, ..request };
+    match manager.clients().create_client(request).await {
+        Ok(_) => Vec::new(),
+        Err(status) => {
+            assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+            violations(&status)
+        }
+    }
+}
+
+/// A client that is a person.
+fn of_person(person: NewPerson) -> CreateClientRequest {
+    let mut request = company("LIMIT", "");
+    request.r#type = shared::pb::records::ClientType::Individual.into();
+    request.registered_name = None;
+    request.individual = Some(Individual::Person(person));
+    request
+}
+
+fn of_name(name: PersonName) -> CreateClientRequest {
+    of_person(NewPerson { name: Some(name), ..NewPerson::default() })
+}
+
+fn at_address(change: impl FnOnce(&mut shared::pb::records::Address)) -> CreateClientRequest {
+    let mut address = house("House");
+    change(&mut address);
+    let mut trading = trading("House", "", "");
+    trading.address = Some(address);
+    CreateClientRequest { addresses: vec![trading], ..company("LIMIT", "Acme Limited") }
+}
+
+/// A field, its limit, and a request with a value of so many characters there.
+type Field = (&'static str, usize, fn(String) -> CreateClientRequest);
+
+const FIELDS: &[Field] = &[
+    ("client_reference", text::MAX_REFERENCE, |text| company(&text, "Acme Limited")),
+    ("external_id", text::MAX_SOURCE_ID, |external_id| CreateClientRequest {
+        external_id,
+        ..company("LIMIT", "Acme Limited")
+    }),
+    ("registered_name.name", text::MAX_NAME, |name| company("LIMIT", &name)),
+    ("trading_name.name", text::MAX_NAME, |name| CreateClientRequest {
+        trading_name: Some(NewName { name, ..NewName::default() }),
+        ..company("LIMIT", "Acme Limited")
+    }),
+    ("person.name.title", text::MAX_TITLE, |title| {
+        of_name(PersonName { title, ..person_name("Ann", "Smith") })
+    }),
+    ("person.name.forename", text::MAX_NAME_PART, |name| of_name(person_name(&name, "Smith"))),
+    ("person.name.middle_names", text::MAX_NAME_PART, |middle_names| {
+        of_name(PersonName { middle_names, ..person_name("Ann", "Smith") })
+    }),
+    ("person.name.surname", text::MAX_NAME_PART, |name| of_name(person_name("Ann", &name))),
+    ("addresses[0].address.line_1", text::MAX_ADDRESS_LINE, |text| at_address(|a| a.line_1 = text)),
+    ("addresses[0].address.line_2", text::MAX_ADDRESS_LINE, |text| at_address(|a| a.line_2 = text)),
+    ("addresses[0].address.town", text::MAX_ADDRESS_LINE, |text| at_address(|a| a.town = text)),
+    ("addresses[0].address.county", text::MAX_ADDRESS_LINE, |text| at_address(|a| a.county = text)),
+    ("phones[0]", text::MAX_PHONE, |phone| CreateClientRequest {
+        phones: vec![phone],
+        ..company("LIMIT", "Acme Limited")
+    }),
+];
+
+async fn values_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
+    let (server, manager) = server(&db).await;
+    for (field, limit, request) in FIELDS {
+        // A character of two bytes: characters count, not bytes.
+        let taken = wrong_fields(&manager, request("é".repeat(*limit))).await;
+        assert!(taken.is_empty(), "{field}: {taken:?}");
+        let refused = wrong_fields(&manager, request("é".repeat(limit + 1))).await;
+        let [(at, why)] = refused.as_slice() else { panic!("{field}: {refused:?}") };
+        assert_eq!(at, field);
+        assert!(why.starts_with("VALUE_TOO_LONG") && why.contains(&limit.to_string()), "{why}");
+    }
+    let email = |length: usize| {
+        let host = "@example.com";
+        let emails = vec!["a".repeat(length - host.len()) + host];
+        CreateClientRequest { emails, ..company("LIMIT", "Acme Limited") }
+    };
+    assert!(wrong_fields(&manager, email(text::MAX_EMAIL)).await.is_empty());
+    let refused = wrong_fields(&manager, email(text::MAX_EMAIL + 1)).await;
+    assert!(refused[0].1.starts_with("VALUE_TOO_LONG"), "{refused:?}");
+    server.stop().await;
+}
+
+/// A request with a list of so many.
+type Request<'r> = &'r dyn Fn(usize) -> CreateClientRequest;
+
+async fn lists_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
+    let (server, manager) = server(&db).await;
+    let base = || company("LIMIT", "Acme Limited");
+    let emails = |count| {
+        let emails = (0..count).map(|n| format!("{n}@example.com")).collect();
+        CreateClientRequest { emails, ..base() }
+    };
+    let phones = |count| {
+        let phones = (0..count).map(|n| format!("020 7946 {n:04}")).collect();
+        CreateClientRequest { phones, ..base() }
+    };
+    let addresses = |count| {
+        // Each of another year.
+        let year = |n: usize| format!("{}-01-01", 1_900 + n);
+        let addresses = (0..count).map(|n| trading("House", &year(n), &year(n + 1))).collect();
+        CreateClientRequest { addresses, ..base() }
+    };
+    let lists: [(&str, usize, Request<'_>); 3] = [
+        ("emails", text::MAX_EMAILS, &emails),
+        ("phones", text::MAX_PHONES, &phones),
+        ("addresses", text::MAX_ADDRESSES, &addresses),
+    ];
+    for (field, limit, request) in lists {
+        let taken = wrong_fields(&manager, request(limit)).await;
+        assert!(taken.is_empty(), "{field}: {taken:?}");
+        let refused = wrong_fields(&manager, request(limit + 1)).await;
+        assert_eq!(refused[0].0, field, "{refused:?}");
+        assert!(refused[0].1.starts_with("VALUE_TOO_LONG"), "{refused:?}");
+    }
+    let acme = create(&manager, company("ACME", "Acme Limited")).await;
+    let contact = async |roles: usize| {
+        let request = CreateContactRequest {
+            client: acme.id.clone(),
+            who: Some(Who::Person(new_person("Ann", "Smith"))),
+            roles: vec![director(); roles],
+            request_id: request_id(),
+            validate_only: true,
+            ..CreateContactRequest::default()
+        };
+        manager.contacts().create_contact(request).await.err()
+    };
+    assert_too_long(contact(15).await, "roles");
+    let within = contact(14).await;
+    assert!(within.is_none_or(|status| reason(&status) != "VALUE_TOO_LONG"));
+    server.stop().await;
+}
+
+fn assert_too_long(status: Option<Status>, field: &str) {
+    let status = status.expect("a refusal");
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::InvalidArgument, "VALUE_TOO_LONG")
+    );
+    assert_eq!(violations(&status)[0].0, field);
+}
+
+async fn questions_at_their_limits_are_answered_and_larger_ones_refused(db: TestDb) {
+    let (server, manager) = server(&db).await;
+    let acme = create(&manager, company("ACME", "Acme Limited")).await;
+    let batch = async |count: usize| {
+        let clients = vec![acme.id.clone(); count];
+        manager.clients().batch_get_clients(BatchGetClientsRequest { clients }).await
+    };
+    assert_eq!(batch(100).await.unwrap().into_inner().clients.len(), 100);
+    assert_too_long(batch(101).await.err(), "clients");
+
+    let search = async |length: usize| {
+        // One long word, which nothing begins with.
+        let query = "a".repeat(length);
+        let request = SearchRecordsRequest { query, ..SearchRecordsRequest::default() };
+        manager.support().search_records(request).await
+    };
+    search(3).await.unwrap();
+    assert_refused(search(2).await, Code::InvalidArgument, "REQUIRED_FIELD_BLANK");
+    search(300).await.unwrap();
+    assert_too_long(search(301).await.err(), "query");
+
+    let trace = async |max_changes: i32| {
+        let record = acme.id.clone();
+        let request = TraceChangeRequest { record, max_changes, ..TraceChangeRequest::default() };
+        manager.support().trace_change(request).await
+    };
+    trace(20).await.unwrap();
+    assert_refused(trace(21).await, Code::InvalidArgument, "UNKNOWN_VALUE");
+
+    // A backend, which hears all practices.
+    let backend = manager.clone().without("x-concord-practice");
+    let filtered = async |practices: usize| {
+        let practices = vec!["p1".to_owned(); practices];
+        Listening::try_open(&backend, SubscribeRequest { practices, ..Default::default() }).await
+    };
+    filtered(100).await.unwrap();
+    assert_too_long(filtered(101).await.err(), "practices");
+    let window = async |max_unacknowledged: i32| {
+        let request = SubscribeRequest { max_unacknowledged, ..named("window") };
+        Listening::try_open(&manager, request).await
+    };
+    window(10_000).await.unwrap();
+    assert_refused(window(10_001).await, Code::InvalidArgument, "UNKNOWN_VALUE");
+    Listening::open(&manager, named(&"n".repeat(64))).await;
+    let long = Listening::try_open(&manager, named(&"n".repeat(65))).await;
+    assert_too_long(long.err(), "subscription");
+    server.stop().await;
+}
+
+async fn a_product_has_so_many_subscriptions(db: TestDb) {
+    let (server, manager) = server(&db).await;
+    for number in 0..100 {
+        Listening::open(&manager, named(&format!("s{number}"))).await;
+    }
+    let one_more = Listening::try_open(&manager, named("s100")).await;
+    assert_refused(one_more, Code::FailedPrecondition, "LIMIT_REACHED");
+    // One that is there already is not another one.
+    Listening::open(&manager, named("s7")).await;
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    Listening::open(&books, named("s100")).await;
+    server.stop().await;
+}
+
+async fn messages_and_headers_have_their_limits(db: TestDb) {
+    let (server, manager) = server(&db).await;
+    // One that is as large as this, because of its name.
+    let of_size = |bytes: usize| {
+        let mut request = company("LARGE", &"n".repeat(bytes - 1_000));
+        let missing = bytes - request.encoded_len();
+        request.registered_name.as_mut().unwrap().name.push_str(&"n".repeat(missing));
+        assert_eq!(request.encoded_len(), bytes);
+        request
+    };
+    let read = manager.clients().create_client(of_size(MAX_MESSAGE_BYTES)).await;
+    assert_refused(read, Code::InvalidArgument, "VALUE_TOO_LONG");
+    let refused = manager.clients().create_client(of_size(MAX_MESSAGE_BYTES + 1)).await;
+    assert_eq!(refused.unwrap_err().code(), Code::OutOfRange);
+
+    let limit = usize::try_from(MAX_HEADER_BYTES).unwrap();
+    let with_headers = |bytes| manager.clone().with("x-other", &"h".repeat(bytes));
+    create(&with_headers(limit - 1_000), company("WITHIN", "Acme Limited")).await;
+    let refused = with_headers(limit).clients().create_client(company("OVER", "Acme")).await;
+    refused.expect_err("too many bytes of headers");
+    create(&manager, company("AFTER", "The connection goes on Limited")).await;
+    server.stop().await;
+}
