@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod backups;
 mod contract;
 mod disconnects;
 mod faults;
@@ -23,6 +24,7 @@ mod records;
 mod requests;
 mod retention;
 mod rounds;
+mod row_security;
 mod search;
 mod security_doc;
 mod snapshots;

@@ -22,7 +22,9 @@ mod migrations;
 mod records_client;
 mod service;
 mod store;
+mod tables;
 mod worker;
 
 pub use app::{Application, StartError};
 pub use config::{ImportsConfig, UploadSettings, WorkerSettings};
+pub use tables::migrate;

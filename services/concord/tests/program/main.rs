@@ -7,6 +7,7 @@ mod commands;
 mod crashes;
 mod finding;
 mod lifecycle;
+mod migrating;
 mod practice;
 #[path = "../support/process.rs"]
 mod process;
