@@ -9,21 +9,26 @@ mod bulk;
 mod connect;
 mod errors;
 mod group;
+mod lineage;
 mod migrate;
 mod probe;
+mod scope;
 mod usage;
 
 use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
 
 pub use bulk::{chunk_rows, insert_all};
-pub use connect::DatabaseSettings;
+pub use connect::{DatabaseSettings, Timeouts};
 pub use errors::{Fault, Plain, UniqueKey, fault, plainly, violates};
 use group::GroupWriter;
+pub use lineage::{Lineage, TablesError, needs, number};
 pub use probe::Probe;
+pub use scope::{Scope, row_security};
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait as _,
 };
+use sea_orm_migration::MigratorTrait;
 use tracing::Instrument as _;
 pub use usage::PoolUse;
 
@@ -89,7 +94,8 @@ impl Database {
         Ok(Self { reader, writer, url_kind })
     }
 
-    /// Where to read. Never write here: on SQLite these connections refuse it.
+    /// Where to read. Never write here: SQLite refuses it, and on PostgreSQL there
+    /// is no row that could be written.
     pub fn reader(&self) -> &DatabaseConnection {
         &self.reader
     }
@@ -122,21 +128,67 @@ impl Database {
         }
     }
 
-    /// Brings the tables to the newest version. Any number of replicas may do
-    /// so at once.
-    pub async fn migrate<M: sea_orm_migration::MigratorTrait>(&self) -> Result<(), DbErr> {
+    /// Brings the tables to the newest version; the migrations that were missing.
+    /// Any number of replicas may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// When the tables are newer than the program in a way that it does not
+    /// survive, or cannot be changed.
+    pub async fn migrate<M: MigratorTrait>(&self) -> Result<Vec<String>, TablesError> {
+        migrate::migrate::<M>(self.writing()).await
+    }
+
+    /// Checks that the tables are of the newest version, or of one that is newer
+    /// than the program and that it survives.
+    ///
+    /// # Errors
+    ///
+    /// When they are not.
+    pub async fn check_tables<M: MigratorTrait>(&self) -> Result<(), TablesError> {
+        migrate::check::<M>(&self.reader).await
+    }
+
+    /// Lets a role of PostgreSQL read and write `tables`, without owning them.
+    pub async fn grant_to<M: MigratorTrait>(
+        &self,
+        role: &str,
+        tables: &[&str],
+    ) -> Result<(), DbErr> {
+        if self.url_kind != DbBackend::Postgres {
+            let message = "SQLite knows no roles to grant rights to: leave --grant-to out";
+            return Err(DbErr::Custom(message.to_owned()));
+        }
+        migrate::grant::<M>(self.writing(), role, tables).await
+    }
+
+    /// Says in the log when row security does not hold for the role of this
+    /// database's URL.
+    pub async fn warn_without_row_security(&self) -> Result<(), DbErr> {
+        if scope::is_open(&self.reader).await? {
+            tracing::warn!(
+                "ROW SECURITY IS OFF: the role of the database URL is a superuser or has \
+                 BYPASSRLS, and the second fence between practices does not hold; run the service \
+                 as a plain role (docs/databases.md)"
+            );
+        }
+        Ok(())
+    }
+
+    fn writing(&self) -> &DatabaseConnection {
         match &self.writer {
-            Writer::Pool(pool) => migrate::postgres::<M>(pool).await,
-            Writer::Group(group) => migrate::sqlite::<M>(group.connection()).await,
+            Writer::Pool(pool) => pool,
+            Writer::Group(group) => group.connection(),
         }
     }
 
-    /// Runs `job` in a transaction, and commits it when the answer is `Ok`.
+    /// Runs `job` in a transaction, and commits it when the answer is `Ok`. On
+    /// PostgreSQL it sees and changes the rows of `scope`, and no others.
     ///
     /// A conflict with another writer runs `job` again, a few times. The
     /// transaction goes on when the caller's future is dropped, so that a
     /// caller who goes away cannot leave half of it behind.
-    pub async fn write<T, E, F, Fut>(&self, job: F) -> Result<T, E>
+    pub async fn write<T, E, F, Fut>(&self, scope: impl Into<Scope>, job: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: WriteError,
@@ -146,8 +198,8 @@ impl Database {
         match &self.writer {
             Writer::Group(group) => group.write(job).await,
             Writer::Pool(pool) => {
-                let pool = pool.clone();
-                let write = async move { write_with_retries(&pool, &job).await };
+                let (pool, scope) = (pool.clone(), scope.into());
+                let write = async move { write_with_retries(&pool, &scope, &job).await };
                 let task = tokio::spawn(write.in_current_span());
                 task.await.unwrap_or_else(|_| Err(panicked().into()))
             }
@@ -169,14 +221,18 @@ fn panicked() -> DbErr {
     DbErr::Custom("a write panicked".to_owned())
 }
 
-async fn write_with_retries<T, E, F, Fut>(pool: &DatabaseConnection, job: &F) -> Result<T, E>
+async fn write_with_retries<T, E, F, Fut>(
+    pool: &DatabaseConnection,
+    scope: &Scope,
+    job: &F,
+) -> Result<T, E>
 where
     E: WriteError,
     F: Fn(WriteTx) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
     for attempt in 1.. {
-        match write_once(pool, job).await {
+        match write_once(pool, scope, job).await {
             Err(error) if error.is_conflict() && attempt < WRITE_ATTEMPTS => {
                 // Spread out, or the same writers meet again.
                 let spread = u64::from(attempt) * 7 + u64::from(ids_entropy() % 11);
@@ -193,13 +249,14 @@ fn ids_entropy() -> u8 {
     crate::ids::new_uuid().as_bytes().last().copied().unwrap_or_default()
 }
 
-async fn write_once<T, E, F, Fut>(pool: &DatabaseConnection, job: &F) -> Result<T, E>
+async fn write_once<T, E, F, Fut>(pool: &DatabaseConnection, scope: &Scope, job: &F) -> Result<T, E>
 where
     E: WriteError,
     F: Fn(WriteTx) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
     let tx = WriteTx(Arc::new(begin(pool).await?));
+    scope.enter(&tx).await?;
     let outcome = job(tx.clone()).await;
     let tx = sole(tx)?;
     match outcome {

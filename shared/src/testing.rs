@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+pub mod tables;
+
 use sea_orm::ConnectionTrait as _;
 use tempfile::TempDir;
 
@@ -14,6 +16,23 @@ use crate::{
 /// The variable with the `postgres://` URL of a throw-away cluster.
 pub const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
+/// Whom the services of tests are on PostgreSQL: row security holds for it, as it
+/// does not for the superuser that made the cluster.
+const ROLE: &str = "concord_test";
+
+/// A role that owns nothing, and is given rights.
+const OTHER_ROLE: &str = "concord_test_user";
+
+/// Once for a cluster; tests that begin at the same time take turns.
+const PREPARE: &str = "DO $$ BEGIN \
+      PERFORM pg_advisory_xact_lock(2662674); \
+      IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'concord_test') THEN \
+        CREATE ROLE concord_test NOSUPERUSER NOBYPASSRLS; \
+        CREATE ROLE concord_test_user NOSUPERUSER NOBYPASSRLS; \
+      END IF; \
+      CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public; \
+    END $$";
+
 /// An empty database of one test. Gone with the value (SQLite) or with the
 /// cluster (PostgreSQL).
 #[derive(Debug)]
@@ -22,6 +41,8 @@ pub struct TestDb {
     settings: DatabaseSettings,
     /// Of an SQLite database; removed with the value.
     folder: Option<TempDir>,
+    /// Of a PostgreSQL database.
+    schema: Option<String>,
 }
 
 impl TestDb {
@@ -34,11 +55,11 @@ impl TestDb {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        Self { settings: DatabaseSettings::new(&url), url, folder: Some(folder) }
+        Self { settings: DatabaseSettings::new(&url), url, folder: Some(folder), schema: None }
     }
 
-    /// A schema in the cluster that `TEST_POSTGRES_URL` names; none when it names
-    /// nothing, which is an error where `CI` is set.
+    /// A schema in the cluster that `TEST_POSTGRES_URL` names, and a role that owns
+    /// it; none when it names nothing, which is an error where `CI` is set.
     ///
     /// # Panics
     ///
@@ -49,11 +70,13 @@ impl TestDb {
         let schema = format!("t{}", ids::new_uuid().as_simple());
         let settings = DatabaseSettings::new(&url).max_connections(1);
         let db = Database::connect(&settings).await.unwrap();
-        db.reader().execute_unprepared(&format!("CREATE SCHEMA {schema}")).await.unwrap();
+        for sql in [PREPARE, &format!("CREATE SCHEMA {schema} AUTHORIZATION {ROLE}")] {
+            db.reader().execute_unprepared(sql).await.unwrap();
+        }
         db.close().await.unwrap();
-        let settings = DatabaseSettings::new(&url).schema(&schema).max_connections(6);
-        let url = format!("{url}?options[search_path]={schema},public");
-        Some(Self { url, settings, folder: None })
+        let url = as_role(&url, ROLE, &schema);
+        let settings = DatabaseSettings::new(&url).max_connections(6);
+        Some(Self { url, settings, folder: None, schema: Some(schema) })
     }
 
     /// A copy of an SQLite database that nothing has open, as a backup is.
@@ -84,6 +107,14 @@ impl TestDb {
         self.settings.clone()
     }
 
+    /// A role that owns nothing in this database, and how to connect as it; none on
+    /// SQLite.
+    pub fn other_role(&self) -> Option<(&'static str, DatabaseSettings)> {
+        let (schema, url) = (self.schema.as_ref()?, postgres_url()?);
+        let settings = DatabaseSettings::new(as_role(&url, OTHER_ROLE, schema));
+        Some((OTHER_ROLE, settings.max_connections(2)))
+    }
+
     /// How to connect to a database of another service of the same test: a file
     /// beside this one on SQLite; on PostgreSQL the same one, where the tables of
     /// both services have different names.
@@ -106,6 +137,10 @@ impl TestDb {
     pub async fn database(&self) -> Database {
         Database::connect(&self.settings).await.unwrap()
     }
+}
+
+fn as_role(url: &str, role: &str, schema: &str) -> String {
+    format!("{url}?options[role]={role}&options[search_path]={schema},public")
 }
 
 /// What `TEST_POSTGRES_URL` names; none, and a word about it, when it names

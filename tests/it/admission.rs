@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait as _, DbErr};
 use shared::{
+    db::Scope,
     pb::{
         imports::{CreateImportRequest, WatchImportRequest},
         records::GetClientRequest,
@@ -144,7 +145,7 @@ impl Holding {
         let (database, postgres) = (db.database().await, db.is_postgres());
         let (holding, until) = (begun.clone(), go_on.clone());
         let task = tokio::spawn(async move {
-            let written = database.write(move |tx| {
+            let written = database.write(Scope::AllPractices, move |tx| {
                 let (holding, until) = (holding.clone(), until.clone());
                 async move {
                     // On SQLite any write transaction does.

@@ -11,6 +11,7 @@ use std::{
 
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use shared::{
+    db::{Database, Scope, Timeouts},
     ids,
     pb::records::{
         Client, ClientFields, CreateClientRequest, GetClientRequest, UpdateClientRequest,
@@ -51,7 +52,9 @@ async fn a_transaction_that_stays_open_holds_nobody_up(db: TestDb) {
     let mut live = Listening::open(&books, from_earliest()).await;
     live.take(1).await;
     let (begun, ended) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
-    let slow = tokio::spawn(slow_writer(db.database().await, held, begun.clone(), ended.clone()));
+    let patient = Timeouts { idle_in_transaction: HELD * 2, ..Timeouts::default() };
+    let patient = Database::connect(&db.settings().timeouts(patient)).await.unwrap();
+    let slow = tokio::spawn(slow_writer(patient, held, begun.clone(), ended.clone()));
     begun.cancelled().await;
     create_all(&manager, references(100)).await;
     let heard = live.take(100).await;
@@ -63,14 +66,9 @@ async fn a_transaction_that_stays_open_holds_nobody_up(db: TestDb) {
 }
 
 /// Writes a change by hand, as a replica would, and commits a long time after.
-async fn slow_writer(
-    db: shared::db::Database,
-    held: Client,
-    begun: CancellationToken,
-    ended: Arc<AtomicBool>,
-) {
+async fn slow_writer(db: Database, held: Client, begun: CancellationToken, ended: Arc<AtomicBool>) {
     let id = ids::parse(ids::IdKind::Client, &held.id).unwrap();
-    let written = db.write(move |tx| {
+    let written = db.write(Scope::AllPractices, move |tx| {
         let (begun, ended) = (begun.clone(), Arc::clone(&ended));
         async move {
             let engine = tx.get_database_backend();
@@ -239,7 +237,7 @@ async fn a_product_that_connects_waits_for_changes_that_are_not_told_to_it(db: T
     let writer = {
         let (db, begun, end) = (db.database().await, begun.clone(), end.clone());
         tokio::spawn(async move {
-            let written = db.write(move |tx| {
+            let written = db.write(Scope::AllPractices, move |tx| {
                 let (begun, end) = (begun.clone(), end.clone());
                 async move {
                     // As every change does: who is connected?

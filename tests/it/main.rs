@@ -9,6 +9,7 @@
 
 mod admission;
 mod audit;
+mod backups;
 mod contract;
 mod disconnects;
 mod duplicates;
@@ -26,6 +27,7 @@ mod records;
 mod requests;
 mod retention;
 mod rounds;
+mod row_security;
 mod search;
 mod security_doc;
 mod snapshots;

@@ -1,6 +1,7 @@
 //! The command line: commands, options, and the variables that set them.
 
 mod credential;
+mod databases;
 mod import;
 mod imports;
 mod keys;
@@ -9,7 +10,7 @@ mod operation;
 mod serve;
 mod watch;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use chrono_tz::Tz;
@@ -22,6 +23,7 @@ use shared::{
 
 pub(crate) use credential::CredentialOptions;
 use credential::named;
+pub(crate) use databases::{DatabaseLimits, Databases};
 pub(crate) use import::ImportOptions;
 pub(crate) use imports::{
     CommitOptions, DuplicatesOptions, FailuresOptions, ImportsCommand, ImportsOptions, ListOptions,
@@ -51,6 +53,10 @@ pub(crate) enum Command {
     Demo(DemoOptions),
     /// Run both services, or one of them
     Serve(ServeOptions),
+    /// Bring the tables of both services, or of one, to the newest version
+    Migrate(MigrateOptions),
+    /// Tell the records service that its database was restored from a backup
+    Restored(RestoredOptions),
     /// Make keys, a secret, and certificates to begin with
     Keys(KeysOptions),
     /// Sign a token, for development or when nobody else issues them
@@ -96,13 +102,55 @@ pub(crate) enum ServiceName {
     Imports,
 }
 
+impl ServiceName {
+    /// The one that was chosen, or both.
+    pub(crate) fn chosen(one: Option<Self>) -> &'static [Self] {
+        match one {
+            Some(Self::Records) => &[Self::Records],
+            Some(Self::Imports) => &[Self::Imports],
+            None => &[Self::Records, Self::Imports],
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Imports => "imports",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MigrateOptions {
+    /// Only this service; both without it
+    pub(crate) service: Option<ServiceName>,
+    #[command(flatten)]
+    pub(crate) databases: Databases,
+    /// The role of PostgreSQL that the service runs as, when it does not own the
+    /// tables: it is given the right to read and write them
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) grant_to: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RestoredOptions {
+    #[command(flatten)]
+    pub(crate) databases: Databases,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
     /// Only this service; both without it
     pub(crate) service: Option<ServiceName>,
-    /// The folder of the SQLite files
-    #[arg(long, env = "CONCORD_DATA_DIR", value_name = "FOLDER", default_value = "./concord-data")]
-    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) databases: Databases,
+    #[command(flatten)]
+    pub(crate) database_limits: DatabaseLimits,
+    /// Leave the tables as they are, and do not start when they are not of this
+    /// version; `concord migrate` brings them up to date
+    #[arg(long, env = "CONCORD_NO_MIGRATE")]
+    pub(crate) no_migrate: bool,
     /// Where the records service listens
     #[arg(
         long,
@@ -119,14 +167,6 @@ pub(crate) struct ServeOptions {
         default_value = "127.0.0.1:50052"
     )]
     pub(crate) imports_listen: SocketAddr,
-    /// The database of the records service, `postgres://…` or `sqlite:FILE`;
-    /// records.db in the data folder without it
-    #[arg(long, env = "CONCORD_RECORDS_DB", value_name = "URL", hide_env_values = true)]
-    pub(crate) records_db: Option<String>,
-    /// The database of the imports service, `postgres://…` or `sqlite:FILE`;
-    /// imports.db in the data folder without it
-    #[arg(long, env = "CONCORD_IMPORTS_DB", value_name = "URL", hide_env_values = true)]
-    pub(crate) imports_db: Option<String>,
     /// Where the imports service finds the records service; where that one
     /// listens without it
     #[arg(long, env = "CONCORD_RECORDS", value_name = "URL")]

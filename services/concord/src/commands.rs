@@ -6,6 +6,8 @@ mod find;
 mod import;
 mod imports;
 mod keys;
+mod migrate;
+mod restored;
 mod serve;
 mod show;
 mod subscriptions;
@@ -22,6 +24,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Serve(options) => serve::run(options).await,
         Command::Keys(options) => keys::run(&options),
         Command::Token(options) => token::run(&options),
+        Command::Migrate(options) => migrate::run(options).await,
+        Command::Restored(options) => restored::run(options).await,
         Command::Connect(options) => connect::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Imports(options) => imports::run(options.command).await,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use sea_orm::DbErr;
 use shared::{
-    db::Database,
+    db::TablesError,
     meter::Meter,
     pb::imports::import_service_server::ImportServiceServer,
     security::{InsecureStart, ServerSecurity},
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::Routes};
 
 use crate::{
-    config::ImportsConfig, gauges, grpc::ImportsApi, housekeeping, migrations::Migrator,
-    records_client::RecordsClient, service::Imports, worker::Worker,
+    config::ImportsConfig, gauges, grpc::ImportsApi, housekeeping, records_client::RecordsClient,
+    service::Imports, tables, worker::Worker,
 };
 
 /// The service could not start, or broke.
@@ -30,9 +30,12 @@ pub enum StartError {
     /// The URL of the records service is none.
     #[error("the URL of the records service: {0}")]
     RecordsUrl(#[from] tonic::transport::Error),
-    /// The database cannot be reached, or not brought to the newest version.
+    /// The database cannot be used.
     #[error("the database of the imports service: {0}")]
     Database(#[from] DbErr),
+    /// The tables are not those of this program.
+    #[error("the database of the imports service: {0}")]
+    Tables(#[from] TablesError),
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
@@ -57,12 +60,12 @@ pub struct Application {
 }
 
 impl Application {
-    /// Connects to the database, brings its tables to the newest version, and
-    /// binds the address. The records service need not be there yet.
+    /// Connects to the database, sees to its tables, and binds the address. The records service need not be there yet.
     pub async fn build(config: ImportsConfig) -> Result<Self, StartError> {
         let ImportsConfig {
             listen,
             database,
+            migrate,
             records_url,
             records_tls,
             security,
@@ -74,8 +77,7 @@ impl Application {
         } = config;
         let records = RecordsClient::new(&records_url, &records_tls, &security)?;
         let security = security.for_server(listen)?;
-        let db = Database::connect(&database).await?;
-        db.migrate::<Migrator>().await?;
+        let db = tables::open(database, migrate).await?;
         let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
         let metrics = MetricsPort::bind(metrics_listen).await?;

@@ -16,6 +16,9 @@ pub struct ImportsConfig {
     pub listen: SocketAddr,
     /// The service's own database.
     pub database: DatabaseSettings,
+    /// Whether to bring the tables to the newest version first. Without it, tables
+    /// that are not are a reason not to start.
+    pub migrate: bool,
     /// Where the records service is, such as `http://127.0.0.1:50051`.
     pub records_url: String,
     /// How it checks the records service, and shows its own certificate, when that
@@ -47,6 +50,7 @@ impl ImportsConfig {
         Self {
             listen,
             database,
+            migrate: true,
             records_url: records_url.into(),
             records_tls: ClientTls::default(),
             security: SecuritySettings::default(),

@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use shared::ids::{self, IdKind};
+use shared::{
+    db::Scope,
+    ids::{self, IdKind},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -64,7 +67,7 @@ pub(crate) async fn step(imports: &Imports) -> Result<(), ImportError> {
 
 async fn expire(imports: &Imports, found: Import) -> Result<(), ImportError> {
     let now = imports.clock.now();
-    let written = imports.db.write(move |tx| {
+    let written = imports.db.write(Scope::from(&found.key.practice), move |tx| {
         let key = found.key.clone();
         async move {
             let import = store::imports::lock(&*tx, &key).await?;
@@ -82,7 +85,7 @@ async fn expire(imports: &Imports, found: Import) -> Result<(), ImportError> {
 
 async fn purge(imports: &Imports, found: Import) -> Result<(), ImportError> {
     let now = imports.clock.now();
-    let written = imports.db.write(move |tx| {
+    let written = imports.db.write(Scope::from(&found.key.practice), move |tx| {
         let key = found.key.clone();
         async move {
             let import = store::imports::lock(&*tx, &key).await?;

@@ -22,9 +22,11 @@ mod migrations;
 mod records_client;
 mod service;
 mod store;
+mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod worker;
 
 pub use app::{Application, StartError};
 pub use config::{ImportsConfig, UploadSettings, WorkerSettings};
+pub use tables::migrate;

@@ -6,6 +6,7 @@
 mod m20261120_01_imports;
 mod m20261121_02_rounds;
 mod m20261125_03_duplicates;
+mod m20261125_04_row_security;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_01_imports::Migration),
             Box::new(m20261121_02_rounds::Migration),
             Box::new(m20261125_03_duplicates::Migration),
+            Box::new(m20261125_04_row_security::Migration),
         ]
     }
 
@@ -30,6 +32,21 @@ impl MigratorTrait for Migrator {
         "imports_migrations".into_iden()
     }
 }
+
+/// All tables, for those who are given rights to them.
+pub(crate) const TABLES: &[&str] = &[
+    "import",
+    "import_batch",
+    "import_staged",
+    "import_record",
+    "import_parent",
+    "import_known",
+    "import_failure",
+    "import_tally",
+    "import_attempt",
+    "import_duplicate",
+    "import_likeness",
+];
 
 /// The words in which the engines differ: `{uuid}`, `{time}`, `{date}`,
 /// `{bytes}` and `{key}`, which is text that is compared byte by byte.
@@ -59,3 +76,6 @@ async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let sql = in_words_of(connection.get_database_backend(), sql);
     connection.execute_unprepared(&sql).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests;

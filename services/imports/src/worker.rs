@@ -20,7 +20,10 @@ mod trouble;
 use std::time::Duration;
 
 use job::Job;
-use shared::{db::fault, ids};
+use shared::{
+    db::{Scope, fault},
+    ids,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -70,10 +73,9 @@ impl Worker {
     async fn claim(&self) -> Option<Lease> {
         let now = self.imports.clock.now();
         let (id, until) = (self.id, now + self.settings.lease);
-        let claimed = self
-            .imports
-            .db
-            .write(move |tx| async move { store::lease::claim(&*tx, id, now, until).await });
+        let claimed = self.imports.db.write(Scope::AllPractices, move |tx| async move {
+            store::lease::claim(&*tx, id, now, until).await
+        });
         match claimed.await {
             Ok(lease) => lease,
             Err(ImportError::Database(error)) if fault(&error) == shared::db::Fault::Duplicate => {

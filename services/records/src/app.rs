@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use shared::{
-    db::Database,
+    db::TablesError,
     meter::Meter,
     pb::{
         internal::ingest_service_server::IngestServiceServer,
@@ -31,8 +31,8 @@ use crate::{
     gauges,
     grpc::Api,
     jobs,
-    migrations::Migrator,
     service::Records,
+    tables,
 };
 
 /// The largest message that the imports service may send: a chunk.
@@ -64,6 +64,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("the database of the records service: {0}")]
     Database(#[from] sea_orm::DbErr),
+    /// The tables are not those of this program.
+    #[error("the database of the records service: {0}")]
+    Tables(#[from] TablesError),
     /// The server broke.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -85,18 +88,17 @@ pub struct Application {
 }
 
 impl Application {
-    /// Connects to the database, brings its tables to the newest version, and
-    /// binds the address.
+    /// Connects to the database, sees to its tables, and binds the address.
     ///
     /// # Errors
     ///
     /// When one of these cannot be done; the error says which.
     pub async fn build(config: RecordsConfig) -> Result<Self, StartError> {
-        let RecordsConfig { listen, database, clock, security, connection_age, .. } = config;
+        let RecordsConfig { listen, database, migrate, clock, security, connection_age, .. } =
+            config;
         let RecordsConfig { purge_after, feed_retention, metrics_listen, limits, .. } = config;
         let security = security.for_server(listen)?;
-        let db = Database::connect(&database).await?;
-        db.migrate::<Migrator>().await?;
+        let db = tables::open(database, migrate).await?;
         let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
         let metrics = MetricsPort::bind(metrics_listen).await?;

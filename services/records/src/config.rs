@@ -14,6 +14,9 @@ pub struct RecordsConfig {
     pub listen: SocketAddr,
     /// Its database, which is its own.
     pub database: DatabaseSettings,
+    /// Whether to bring the tables to the newest version first. Without it, tables
+    /// that are not are a reason not to start.
+    pub migrate: bool,
     /// The time, and the time zone of the practices.
     pub clock: Clock,
     /// How callers prove who they are, and how the connections are encrypted.
@@ -46,6 +49,7 @@ impl RecordsConfig {
         Self {
             listen,
             database,
+            migrate: true,
             clock,
             security: SecuritySettings::default(),
             purge_after: PURGE_AFTER,

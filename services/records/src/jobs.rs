@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use shared::caller::{Caller, PracticeId};
+use shared::{
+    caller::{Caller, PracticeId},
+    db::Scope,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -67,9 +70,15 @@ pub(crate) async fn step(records: &Records) -> Result<bool, RecordError> {
         records.purge_due(system(&practice)?, RecordRef::person(id)).await?;
     }
     let old = now - KEEP_ANSWERS;
-    records.db.write(move |tx| async move { requests::forget_before(&*tx, old).await }).await?;
+    let forget = records.db.write(Scope::AllPractices, move |tx| async move {
+        requests::forget_before(&*tx, old).await
+    });
+    forget.await?;
     let old = now - KEEP_FENCES;
-    records.db.write(move |tx| async move { fences::forget_before(&*tx, old).await }).await?;
+    let forget = records.db.write(Scope::AllPractices, move |tx| async move {
+        fences::forget_before(&*tx, old).await
+    });
+    forget.await?;
     purge_feeds(records).await?;
     Ok(u64::try_from(worked).unwrap_or(u64::MAX) >= BATCH)
 }
@@ -84,7 +93,7 @@ async fn purge_feeds(records: &Records) -> Result<(), RecordError> {
             && retention::has_old(db, &product, before).await?
         {
             let purged = product.clone();
-            let write = records.db.write(move |tx| {
+            let write = records.db.write(Scope::AllPractices, move |tx| {
                 let product = purged.clone();
                 async move { retention::purge(&*tx, &product, before).await }
             });

@@ -16,8 +16,12 @@ mod grpc;
 mod image;
 mod jobs;
 mod migrations;
+mod restored;
 mod service;
 mod store;
+mod tables;
 
 pub use app::{Application, StartError};
 pub use config::RecordsConfig;
+pub use restored::{Renewed, RestoredError, restored};
+pub use tables::migrate;

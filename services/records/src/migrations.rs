@@ -10,6 +10,7 @@ mod m20261121_04_subscriptions;
 mod m20261121_05_fences;
 mod m20261126_06_support_reads;
 mod m20261126_07_likeness;
+mod m20261126_08_row_security;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_05_fences::Migration),
             Box::new(m20261126_06_support_reads::Migration),
             Box::new(m20261126_07_likeness::Migration),
+            Box::new(m20261126_08_row_security::Migration),
         ]
     }
 
@@ -38,6 +40,27 @@ impl MigratorTrait for Migrator {
         "records_migrations".into_iden()
     }
 }
+
+/// All tables, for those who are given rights to them.
+pub(crate) const TABLES: &[&str] = &[
+    "connection",
+    "client",
+    "person",
+    "contact",
+    "entry",
+    "link",
+    "feed_product",
+    "feed_change",
+    "feed_pending",
+    "feed_entry",
+    "feed_subscription",
+    "tombstone",
+    "request",
+    "audit",
+    "search_word",
+    "import_fence",
+    "support_read",
+];
 
 /// The words in which the engines differ: `{uuid}`, `{time}`, `{date}`,
 /// `{bytes}`, `{random}` (32 bytes of it), `{key}` (text that is compared byte by
@@ -76,3 +99,6 @@ async fn run(manager: &SchemaManager<'_>, sql: &str, postgres_only: &str) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

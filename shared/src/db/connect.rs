@@ -7,14 +7,45 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Fault, fault};
+use super::{Fault, fault, scope::OUTSIDE_OF_WRITES};
 
 /// Readers of an SQLite database at the same time.
 const SQLITE_READERS: u32 = 4;
 
-/// How long a statement may run on PostgreSQL: a handler outlives its caller,
-/// and must end all the same.
-const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
+/// A connection that was in use just now is not asked whether it still lives. When
+/// it does not, one call is told to come back.
+const TESTED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long things may take in a database. Whatever takes longer is given up, and
+/// the caller told to come back.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection to be free, or made.
+    pub acquire: Duration,
+    /// For a statement, on PostgreSQL: a handler outlives its caller, and must end
+    /// all the same.
+    pub statement: Duration,
+    /// For a lock that another transaction holds, on PostgreSQL.
+    pub lock: Duration,
+    /// For a transaction that does nothing, on PostgreSQL: of a replica that was
+    /// frozen, or cut off, while it held locks.
+    pub idle_in_transaction: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            acquire: Duration::from_secs(10),
+            statement: Duration::from_mins(1),
+            lock: Duration::from_secs(20),
+            idle_in_transaction: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What connections of ours are called on PostgreSQL, before the name of their
+/// service: whom a product that is connected waits for is known by it.
+const APPLICATION: &str = "concord";
 
 /// Which database, and how.
 #[derive(Clone, Debug)]
@@ -22,6 +53,8 @@ pub struct DatabaseSettings {
     url: String,
     schema: Option<String>,
     max_connections: u32,
+    timeouts: Timeouts,
+    service: Option<&'static str>,
     observer: Option<Observer>,
 }
 
@@ -37,7 +70,35 @@ impl fmt::Debug for Observer {
 impl DatabaseSettings {
     /// A `postgres://` URL, or `sqlite:` with the path of a file.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), schema: None, max_connections: 10, observer: None }
+        let url: String = url.into();
+        // Both are in use for the same.
+        let url = match url.strip_prefix("postgresql://") {
+            Some(rest) => format!("postgres://{rest}"),
+            None => url,
+        };
+        Self {
+            url,
+            schema: None,
+            max_connections: 10,
+            timeouts: Timeouts::default(),
+            service: None,
+            observer: None,
+        }
+    }
+
+    /// How long things may take.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// The service whose connections these are: PostgreSQL lists them by its name
+    /// and version.
+    #[must_use]
+    pub fn of_service(mut self, name: &'static str) -> Self {
+        self.service = Some(name);
+        self
     }
 
     /// Connections to PostgreSQL at the same time; 10 unless this says otherwise.
@@ -68,7 +129,7 @@ pub(super) async fn connect(
     settings: &DatabaseSettings,
 ) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
     let (mut reader, mut writer) = match settings.url.strip_prefix("sqlite:") {
-        Some(path) => sqlite(path.trim_start_matches("//")).await?,
+        Some(path) => sqlite(path.trim_start_matches("//"), settings.timeouts.acquire).await?,
         None => postgres(settings).await.map(|pool| (pool.clone(), pool))?,
     };
     if let Some(Observer(observer)) = &settings.observer {
@@ -81,18 +142,22 @@ pub(super) async fn connect(
 }
 
 async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
-    let mut options = common(&settings.url);
+    let Timeouts { acquire, statement, lock, idle_in_transaction } = settings.timeouts;
+    let mut options = common(&settings.url, acquire);
+    let session = [
+        // The feed rests on it, whatever the server's default is: a statement sees
+        // what was committed while it waited for a lock.
+        ("default_transaction_isolation", "read committed".to_owned()),
+        ("lock_timeout", milliseconds(lock)),
+        ("idle_in_transaction_session_timeout", milliseconds(idle_in_transaction)),
+        (OUTSIDE_OF_WRITES.0, OUTSIDE_OF_WRITES.1.to_owned()),
+    ];
     options
         .max_connections(settings.max_connections)
         .min_connections(1)
-        // Whom a product that is connected waits for is known by it.
-        .set_application_name("concord")
-        .statement_timeout(STATEMENT_TIMEOUT)
-        // The feed rests on it, whatever the server's default is: a statement sees
-        // what was committed while it waited for a lock.
-        .map_sqlx_postgres_opts(|options| {
-            options.options([("default_transaction_isolation", "read committed")])
-        });
+        .set_application_name(application(settings.service))
+        .statement_timeout(statement)
+        .map_sqlx_postgres_opts(move |options| options.options(session.clone()));
     if let Some(schema) = &settings.schema {
         // `public` too: the operators of the btree_gist extension live there.
         options.set_schema_search_path(format!("{schema},public"));
@@ -100,11 +165,25 @@ async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbE
     Database::connect(options).await
 }
 
-async fn sqlite(path: &str) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
+fn milliseconds(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+fn application(service: Option<&str>) -> String {
+    match service {
+        Some(service) => format!("{APPLICATION} {service} {}", env!("CARGO_PKG_VERSION")),
+        None => APPLICATION.to_owned(),
+    }
+}
+
+async fn sqlite(
+    path: &str,
+    acquire: Duration,
+) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
     create_private(Path::new(path))
         .map_err(|error| DbErr::Custom(format!("cannot create {path}: {error}")))?;
     let url = format!("sqlite://{path}");
-    let mut writing = common(&url);
+    let mut writing = common(&url, acquire);
     writing.max_connections(1).idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_opts(
         |options| {
             options
@@ -117,7 +196,7 @@ async fn sqlite(path: &str) -> Result<(DatabaseConnection, DatabaseConnection), 
     let writer = connect_in_turn(writing).await?;
     // Makes the files of the write-ahead log before the first reader comes.
     writer.execute_unprepared("SELECT 1").await?;
-    let mut reading = common(&url);
+    let mut reading = common(&url, acquire);
     reading
         .max_connections(SQLITE_READERS)
         .idle_timeout(None)
@@ -143,14 +222,16 @@ async fn connect_in_turn(options: ConnectOptions) -> Result<DatabaseConnection, 
     Database::connect(options).await
 }
 
-fn common(url: &str) -> ConnectOptions {
+fn common(url: &str, acquire: Duration) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     // No statements in logs or traces: they hold people's data.
     options
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_timeout(Duration::from_secs(10));
+        .acquire_timeout(acquire)
+        .connect_timeout(acquire)
+        // Not before every use: it is a round trip, as much as a small read takes.
+        .test_before_acquire_if_idle_for(TESTED_AFTER);
     options
 }
 

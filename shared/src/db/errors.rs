@@ -117,14 +117,35 @@ fn database_fault(error: &dyn sqlx::error::DatabaseError) -> Fault {
     if error.is_unique_violation() {
         return Fault::Duplicate;
     }
-    match error.code().as_deref() {
-        // PostgreSQL: serialization_failure, deadlock_detected, lock_not_available.
-        // SQLite: BUSY, LOCKED, BUSY_RECOVERY, BUSY_SNAPSHOT.
-        Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "517") => Fault::Conflict,
-        // PostgreSQL: exclusion_violation.
-        Some("23P01") => Fault::Duplicate,
-        // PostgreSQL: query_canceled, too_many_connections, shutdowns.
-        Some("57014" | "53300" | "57P01" | "57P02" | "57P03") => Fault::Unavailable,
+    let code = error.code().unwrap_or_default();
+    // SQLSTATE has five characters. The codes of SQLite are smaller numbers.
+    if code.len() == 5 { postgres_fault(&code) } else { sqlite_fault(&code) }
+}
+
+fn postgres_fault(code: &str) -> Fault {
+    match code {
+        // serialization_failure, deadlock_detected.
+        "40001" | "40P01" => Fault::Conflict,
+        // exclusion_violation.
+        "23P01" => Fault::Duplicate,
+        // query_canceled, as by statement_timeout; lock_not_available, by
+        // lock_timeout; idle_in_transaction_session_timeout; a standby, which takes
+        // no writes, after a switch to it.
+        "57014" | "55P03" | "25P03" | "25006" => Fault::Unavailable,
+        // The server shuts down, crashed, is starting, or ended the session; the
+        // connection broke; it has no room for another one, or on its disk.
+        _ if ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) => Fault::Unavailable,
+        _ => Fault::Other,
+    }
+}
+
+fn sqlite_fault(code: &str) -> Fault {
+    // The kind is in the low byte, what kind of it in the others.
+    match code.parse::<u32>().map(|code| code & 0xff) {
+        // BUSY, LOCKED.
+        Ok(5 | 6) => Fault::Conflict,
+        // IOERR, FULL, CANTOPEN.
+        Ok(10 | 13 | 14) => Fault::Unavailable,
         _ => Fault::Other,
     }
 }

@@ -17,11 +17,14 @@ storage_tests! {
     a_dropped_caller_does_not_undo_its_write,
     an_error_for_the_log_quotes_no_value,
     a_probe_tells_whether_the_database_answers,
+    what_takes_too_long_is_given_up,
+    who_finds_no_free_connection_is_told_to_come_back,
+    a_new_file_is_its_owners_alone,
 }
 
 async fn table(t: &TestDb) -> Database {
     let db = t.database().await;
-    db.write(|tx| async move {
+    db.write(Scope::AllPractices, |tx| async move {
         tx.execute_unprepared("CREATE TABLE item(n BIGINT PRIMARY KEY)").await.map(drop)
     })
     .await
@@ -30,7 +33,7 @@ async fn table(t: &TestDb) -> Database {
 }
 
 async fn insert(db: &Database, n: u32) -> Result<(), DbErr> {
-    db.write(move |tx| async move {
+    db.write(Scope::AllPractices, move |tx| async move {
         tx.execute_unprepared(&format!("INSERT INTO item VALUES ({n})")).await.map(drop)
     })
     .await
@@ -56,7 +59,7 @@ async fn an_answer_is_given_after_the_commit(t: TestDb) {
 
 async fn a_write_that_fails_leaves_nothing_and_harms_no_other(t: TestDb) {
     let db = table(&t).await;
-    let failing = db.write(|tx| async move {
+    let failing = db.write(Scope::AllPractices, |tx| async move {
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await?;
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await.map(drop)
     });
@@ -68,7 +71,7 @@ async fn a_write_that_fails_leaves_nothing_and_harms_no_other(t: TestDb) {
 
 async fn a_panic_is_the_fault_of_one_write_alone(t: TestDb) {
     let db = table(&t).await;
-    let panicking = db.write(|tx| async move {
+    let panicking = db.write(Scope::AllPractices, |tx| async move {
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await?;
         assert!(tx.get_database_backend() == sea_orm::DbBackend::MySql, "on purpose");
         Ok::<_, DbErr>(())
@@ -85,7 +88,7 @@ async fn a_dropped_caller_does_not_undo_its_write(t: TestDb) {
     let runs = Arc::new(AtomicU32::new(0));
     let write = {
         let (started, runs) = (Arc::clone(&started), Arc::clone(&runs));
-        db.write(move |tx| {
+        db.write(Scope::AllPractices, move |tx| {
             let (started, runs) = (Arc::clone(&started), Arc::clone(&runs));
             async move {
                 started.notify_one();
@@ -151,4 +154,98 @@ async fn a_probe_tells_whether_the_database_answers(t: TestDb) {
     probe.ask().await.unwrap();
     let _ = futures::FutureExt::now_or_never(probe.ask());
     probe.ask().await.unwrap();
+}
+
+/// Connected with a second for everything.
+async fn impatient(t: &TestDb) -> Database {
+    let second = Duration::from_secs(1);
+    let timeouts =
+        Timeouts { acquire: second, statement: second, lock: second, idle_in_transaction: second };
+    Database::connect(&t.settings().timeouts(timeouts).max_connections(2)).await.unwrap()
+}
+
+async fn what_takes_too_long_is_given_up(t: TestDb) {
+    if !t.is_postgres() {
+        // One writer at a time, and no statement that sleeps.
+        return;
+    }
+    let (patient, db) = (table(&t).await, impatient(&t).await);
+    let run = |sql: &'static str, pause: u64| {
+        db.write(Scope::AllPractices, move |tx| async move {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            tx.execute_unprepared(sql).await.map(drop)
+        })
+    };
+    let slow = run("SELECT pg_sleep(5)", 0).await.unwrap_err();
+    assert_eq!(fault(&slow), Fault::Unavailable, "{slow}");
+    let idle = run("SELECT 1", 3).await.unwrap_err();
+    assert_eq!(fault(&idle), Fault::Unavailable, "{idle}");
+
+    insert(&patient, 1).await.unwrap();
+    let held = Arc::new(tokio::sync::Notify::new());
+    let holder = {
+        let (patient, held) = (patient.clone(), Arc::clone(&held));
+        tokio::spawn(async move {
+            let locked = patient.write(Scope::AllPractices, move |tx| {
+                let held = Arc::clone(&held);
+                async move {
+                    tx.execute_unprepared("SELECT n FROM item WHERE n = 1 FOR UPDATE").await?;
+                    held.notify_one();
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    Ok::<_, DbErr>(())
+                }
+            });
+            locked.await.unwrap();
+        })
+    };
+    held.notified().await;
+    // As long as it likes, but for the lock.
+    let locked = run("SET LOCAL statement_timeout = 0; DELETE FROM item WHERE n = 1", 0).await;
+    let locked = locked.unwrap_err();
+    assert_eq!(fault(&locked), Fault::Unavailable, "{locked}");
+    holder.await.unwrap();
+    assert_eq!(count(&patient).await, 1);
+}
+
+async fn who_finds_no_free_connection_is_told_to_come_back(t: TestDb) {
+    if !t.is_postgres() {
+        // Writes wait in a queue there.
+        return;
+    }
+    let db = impatient(&t).await;
+    let busy: Vec<_> = (0..2)
+        .map(|_| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                let write = db.write(Scope::AllPractices, |tx| async move {
+                    for _ in 0..30 {
+                        tx.execute_unprepared("SELECT pg_sleep(0.1)").await?;
+                    }
+                    Ok::<_, DbErr>(())
+                });
+                write.await.unwrap();
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let waited = db.ping().await.unwrap_err();
+    assert_eq!(fault(&waited), Fault::Unavailable, "{waited}");
+    for write in busy {
+        write.await.unwrap();
+    }
+    db.ping().await.unwrap();
+}
+
+async fn a_new_file_is_its_owners_alone(t: TestDb) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if t.is_postgres() {
+        return;
+    }
+    let db = table(&t).await;
+    insert(&db, 1).await.unwrap();
+    let file = t.url().strip_prefix("sqlite:").unwrap();
+    for end in ["", "-wal", "-shm"] {
+        let mode = std::fs::metadata(format!("{file}{end}")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{end}");
+    }
 }

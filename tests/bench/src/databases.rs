@@ -10,6 +10,10 @@ use tempfile::TempDir;
 
 use crate::{output, postgres::Cluster};
 
+/// Whom the services are on PostgreSQL. Row security, which costs something too,
+/// holds for it, and not for the yardsticks, which are the superuser.
+const ROLE: &str = "concord_bench";
+
 /// A database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -43,7 +47,10 @@ impl Databases {
         let folder = folder.context("no temporary folder can be made")?;
         let cluster = if engines.contains(&Engine::Postgres) {
             output::note("starting a throw-away PostgreSQL");
-            Some(tokio::task::spawn_blocking(Cluster::start).await??)
+            let cluster = tokio::task::spawn_blocking(Cluster::start).await??;
+            cluster.execute(&format!("CREATE ROLE {ROLE}")).await?;
+            cluster.execute("CREATE EXTENSION btree_gist WITH SCHEMA public").await?;
+            Some(cluster)
         } else {
             None
         };
@@ -63,8 +70,9 @@ impl Databases {
             }
             Engine::Postgres => {
                 let cluster = self.cluster()?;
-                cluster.execute(&format!("CREATE SCHEMA {name}")).await?;
-                Ok(DatabaseSettings::new(cluster.url()).schema(name))
+                cluster.execute(&format!("CREATE SCHEMA {name} AUTHORIZATION {ROLE}")).await?;
+                let url = format!("{}?options[role]={ROLE}", cluster.url());
+                Ok(DatabaseSettings::new(url).schema(name))
             }
         }
     }

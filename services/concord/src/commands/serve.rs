@@ -1,14 +1,13 @@
 //! `concord serve`: runs both services, or one of them, until it is asked to
 //! end.
 
-use std::{fs, io, net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use imports::ImportsConfig;
 use records::RecordsConfig;
 use shared::{
     clock::Clock,
-    db::DatabaseSettings,
     telemetry::{LogFormat, Telemetry, TelemetrySettings},
 };
 
@@ -25,6 +24,7 @@ const LOG_FILTER: &str = "info";
 
 pub(super) async fn run(options: ServeOptions) -> anyhow::Result<u8> {
     let telemetry = Telemetry::start(telemetry(&options))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "concord");
     let served = serve(&options).await;
     telemetry.stop().await;
     served.map(|()| DONE)
@@ -85,17 +85,20 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
     let security = options.security.settings(options.service.is_none())?;
     let mut services = Vec::new();
     if options.service != Some(ServiceName::Imports) {
-        let database = database(options.records_db.as_deref(), &options.data_dir, "records.db")?;
+        let database = options.databases.of(ServiceName::Records)?;
+        let database = options.database_limits.on(database);
         let config = RecordsConfig {
             security: security.clone(),
             limits: options.limits.into(),
             metrics_listen: options.operation.records_metrics_listen.0,
+            migrate: !options.no_migrate,
             ..RecordsConfig::new(options.records_listen, database, clock.clone())
         };
         services.push(pair::start_records(config).await?);
     }
     if options.service != Some(ServiceName::Records) {
-        let database = database(options.imports_db.as_deref(), &options.data_dir, "imports.db")?;
+        let database = options.databases.of(ServiceName::Imports)?;
+        let database = options.database_limits.on(database);
         let beside = services.first().map_or(options.records_listen, Running::address);
         let scheme = if security.tls.is_some() { "https" } else { "http" };
         let records_url = options.records.clone().unwrap_or_else(|| url(scheme, beside));
@@ -104,6 +107,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
             limits: options.limits.into(),
             records_tls: options.security.records_tls(),
             metrics_listen: options.operation.imports_metrics_listen.0,
+            migrate: !options.no_migrate,
             ..ImportsConfig::new(options.imports_listen, database, records_url, clock)
         };
         services.push(pair::start_imports(config).await?);
@@ -121,23 +125,4 @@ fn url(scheme: &str, listen: SocketAddr) -> String {
         (_, ip) if ip.is_unspecified() => format!("{scheme}://127.0.0.1:{}", listen.port()),
         _ => format!("{scheme}://{listen}"),
     }
-}
-
-/// The database that was named, or a file in the data folder.
-fn database(url: Option<&str>, folder: &Path, file: &str) -> anyhow::Result<DatabaseSettings> {
-    if let Some(url) = url {
-        return Ok(DatabaseSettings::new(url));
-    }
-    create_private(folder)
-        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    Ok(DatabaseSettings::new(format!("sqlite:{}", folder.join(file).display())))
-}
-
-/// The folder holds people's data: it is for its owner only.
-fn create_private(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{db::Database, testing::TestDb};
+use shared::{
+    db::{Database, Scope},
+    testing::TestDb,
+};
 use tokio::sync::watch;
 
 use crate::driver::Step;
@@ -113,7 +116,9 @@ impl Points {
     pub(crate) async fn end_leases(&self) {
         let text = "UPDATE import SET lease_expires_at = '2000-01-01T00:00:00+00:00'
             WHERE lease_owner IS NOT NULL";
-        let ended = self.imports.write(move |tx| async move { tx.execute_unprepared(text).await });
+        let ended = self
+            .imports
+            .write(Scope::AllPractices, move |tx| async move { tx.execute_unprepared(text).await });
         ended.await.unwrap();
     }
 }

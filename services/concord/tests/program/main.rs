@@ -8,6 +8,7 @@ mod corrections;
 mod crashes;
 mod finding;
 mod lifecycle;
+mod migrating;
 mod practice;
 #[path = "../support/process.rs"]
 mod process;

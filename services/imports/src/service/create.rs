@@ -61,7 +61,7 @@ impl Imports {
             purged_at: None,
         };
         let created = import.clone();
-        let written = self.db.write(move |tx| {
+        let written = self.db.write(&caller.practice, move |tx| {
             let import = import.clone();
             async move {
                 if store::imports::count_open(&*tx, &import.key.practice).await? >= MAX_OPEN {

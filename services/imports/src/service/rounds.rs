@@ -99,7 +99,7 @@ impl Imports {
     ) -> Result<ImportView, ImportError> {
         let now = self.clock.now();
         let (key, owner) = (key(caller, id), caller.clone());
-        let cancelled = self.db.write(move |tx| {
+        let cancelled = self.db.write(&caller.practice, move |tx| {
             let (key, owner) = (key.clone(), owner.clone());
             async move {
                 let import = owned(&tx, &owner, &key).await?;
@@ -117,7 +117,7 @@ impl Imports {
         F: Fn(Import, &Tally) -> Result<Option<Import>, ImportError> + Send + Sync + 'static,
     {
         let (key, owner, next) = (key(caller, id), caller.clone(), Arc::new(next));
-        let turned = self.db.write(move |tx| {
+        let turned = self.db.write(&caller.practice, move |tx| {
             let (key, owner, next) = (key.clone(), owner.clone(), Arc::clone(&next));
             async move {
                 let import = owned(&tx, &owner, &key).await?;

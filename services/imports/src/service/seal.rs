@@ -1,6 +1,6 @@
 //! `SealImport`.
 
-use shared::caller::Caller;
+use shared::{caller::Caller, db::Scope};
 use uuid::Uuid;
 
 use super::{Imports, check_owner, key};
@@ -53,7 +53,7 @@ impl Imports {
         announced: Announced,
     ) -> Result<ImportView, ImportError> {
         let (key, caller, now) = (key(caller, id), caller.clone(), self.clock.now());
-        let sealed = self.db.write(move |tx| {
+        let sealed = self.db.write(Scope::from(&caller.practice), move |tx| {
             let (key, caller) = (key.clone(), caller.clone());
             async move {
                 let import = store::imports::lock(&*tx, &key).await?;

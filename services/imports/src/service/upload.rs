@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
-use shared::{caller::Caller, db::WriteTx};
+use shared::{
+    caller::Caller,
+    db::{Scope, WriteTx},
+};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -151,8 +154,9 @@ impl Imports {
             counts: content.counts,
             staged_at: self.clock.now(),
         };
+        let scope = Scope::from(&key.practice);
         let batch = Arc::new((key, receipt, content.records));
-        let written = self.db.write(move |tx| {
+        let written = self.db.write(scope, move |tx| {
             let batch = Arc::clone(&batch);
             async move {
                 let (key, receipt, records) = &*batch;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
-    db::{Database, Fault, fault},
+    db::{Database, Fault, Scope, fault},
     ids,
     testing::TestDb,
 };
@@ -62,7 +62,7 @@ async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
         ended_at: None,
         purged_at: None,
     };
-    let insert = db.write(move |tx| {
+    let insert = db.write(Scope::AllPractices, move |tx| {
         let import = import.clone();
         async move { imports::insert(&*tx, import).await }
     });
@@ -73,7 +73,9 @@ async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
 /// Claims for a minute; `None` too when another was first.
 async fn claim(db: &Database, worker: Uuid, seconds: i64) -> Option<lease::Lease> {
     let (now, until) = (at(seconds), at(seconds + 60));
-    let claimed = db.write(move |tx| async move { lease::claim(&*tx, worker, now, until).await });
+    let claimed = db.write(Scope::AllPractices, move |tx| async move {
+        lease::claim(&*tx, worker, now, until).await
+    });
     match claimed.await {
         Err(ImportError::Database(error)) if fault(&error) == Fault::Duplicate => None,
         claimed => claimed.unwrap(),
@@ -82,7 +84,7 @@ async fn claim(db: &Database, worker: Uuid, seconds: i64) -> Option<lease::Lease
 
 async fn hold(db: &Database, lease: &lease::Lease, phase: Phase, seconds: i64) -> bool {
     let (lease, until) = (lease.clone(), at(seconds));
-    let held = db.write(move |tx| {
+    let held = db.write(Scope::AllPractices, move |tx| {
         let lease = lease.clone();
         async move { lease::hold(&*tx, &lease, until, phase, "here").await }
     });
@@ -131,7 +133,7 @@ async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
     let practices: Vec<_> = leases.iter().map(|l| l.import.key.practice.as_str()).collect();
     assert_eq!(practices, ["p1", "p2"]);
     let first = leases.swap_remove(0);
-    let finish = db.write(move |tx| {
+    let finish = db.write(Scope::AllPractices, move |tx| {
         let first = first.clone();
         async move { lease::finish(&*tx, &first, State::Completed, at(20)).await }
     });
@@ -146,7 +148,7 @@ async fn a_stalled_import_rests_and_lets_others_pass(t: TestDb) {
     let worker = ids::new_uuid();
     let lease = claim(&db, worker, 10).await.unwrap();
     assert_eq!(lease.import.key, first);
-    let stall = db.write(move |tx| {
+    let stall = db.write(Scope::AllPractices, move |tx| {
         let lease = lease.clone();
         async move { lease::stall(&*tx, &lease, at(100), "away").await }
     });
@@ -157,7 +159,7 @@ async fn a_stalled_import_rests_and_lets_others_pass(t: TestDb) {
     assert_eq!(lease.import.key, second);
     assert!(hold(&db, &lease, Phase::Keys, 300).await);
     assert!(claim(&db, worker, 100).await.is_none(), "one at a time");
-    let release = db.write(move |tx| {
+    let release = db.write(Scope::AllPractices, move |tx| {
         let lease = lease.clone();
         async move { lease::finish(&*tx, &lease, State::Completed, at(120)).await }
     });

@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
+    db::Scope,
     identity::OnBehalf,
     ids::{self, IdKind},
     meter::{NONE, catalog},
@@ -228,7 +229,7 @@ impl Job {
     async fn commit(&self, edits: Edits, phase: Phase, position: &str) -> Result<(), WorkFault> {
         let until = self.imports.clock.now() + self.settings.lease;
         let work = Arc::new((self.lease.clone(), edits, position.to_owned()));
-        let written = self.imports.db.write(move |tx| {
+        let written = self.imports.db.write(&self.key().practice, move |tx| {
             let work = Arc::clone(&work);
             async move {
                 let (lease, edits, position) = &*work;
@@ -282,7 +283,7 @@ impl Job {
         self.fence_off().await?;
         let now = self.imports.clock.now();
         let work = Arc::new((self.lease.clone(), edits));
-        let written = self.imports.db.write(move |tx| {
+        let written = self.imports.db.write(&self.key().practice, move |tx| {
             let work = Arc::clone(&work);
             async move {
                 let (lease, edits) = &*work;
@@ -369,7 +370,8 @@ impl Job {
         Fut: Future<Output = Result<bool, sea_orm::DbErr>> + Send + 'static,
     {
         let lease = self.lease.clone();
-        let changed = self.imports.db.write(move |tx| change(tx, lease.clone())).await;
+        let changed =
+            self.imports.db.write(&self.key().practice, move |tx| change(tx, lease.clone())).await;
         if let Err(error) = changed {
             let error = shared::db::plainly(&error);
             tracing::warn!(import = self.name(), %error, "a lease was not changed");
@@ -389,7 +391,7 @@ async fn keep(imports: Imports, settings: WorkerSettings, lease: Lease) {
     loop {
         tokio::time::sleep(settings.renew_every).await;
         let (until, lease) = (imports.clock.now() + settings.lease, lease.clone());
-        let renewed = imports.db.write(move |tx| {
+        let renewed = imports.db.write(Scope::from(&lease.import.key.practice), move |tx| {
             let lease = lease.clone();
             async move { store::lease::renew(&*tx, &lease, until, None).await }
         });

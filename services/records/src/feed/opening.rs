@@ -3,6 +3,7 @@
 use sea_orm::ConnectionTrait;
 use shared::{
     caller::{Listener, PracticeId},
+    db::Scope,
     ids::new_uuid,
     pb::records::ErrorReason,
     status::Refusal,
@@ -224,7 +225,7 @@ async fn take_over(
     let (listener, key, asked) =
         (std::sync::Arc::new(listener), std::sync::Arc::new(key), std::sync::Arc::new(asked));
     let taken_key = std::sync::Arc::clone(&key);
-    let write = feed.db().write(move |tx| {
+    let write = feed.db().write(Scope::AllPractices, move |tx| {
         let (listener, key, asked) = (listener.clone(), key.clone(), asked.clone());
         let now = clock.now();
         async move {

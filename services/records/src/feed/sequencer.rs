@@ -11,6 +11,7 @@ use sea_orm::{
     sqlx::{self, postgres::PgListener},
 };
 use shared::{
+    db::Scope,
     ids,
     meter::{Meter, NONE, catalog},
 };
@@ -65,7 +66,7 @@ async fn sequence_all(feed: &Feed, meter: &Meter) -> Result<(), RecordError> {
 async fn sequence(feed: &Feed, meter: &Meter, product: String) -> Result<(), RecordError> {
     let (started, label) = (Instant::now(), meter.product(&product));
     let clock = feed.inner.clock.clone();
-    let write = feed.db().write(move |tx| {
+    let write = feed.db().write(Scope::AllPractices, move |tx| {
         let (product, now) = (product.clone(), clock.now());
         async move {
             let count = sequence::sequence(&*tx, &product, now).await?;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use shared::{pb::records::ErrorReason, status::Refusal};
+use shared::{db::Scope, pb::records::ErrorReason, status::Refusal};
 use tokio::{sync::watch, time::Instant};
 use tonic::Code;
 use uuid::Uuid;
@@ -145,7 +145,7 @@ impl Session {
     ) -> Result<Option<Subscription>, RecordError> {
         let (key, id, number) = (Arc::clone(&self.key), self.id, self.number);
         let clock = self.feed.inner.clock.clone();
-        let write = self.feed.db().write(move |tx| {
+        let write = self.feed.db().write(Scope::AllPractices, move |tx| {
             let (key, now) = (Arc::clone(&key), clock.now());
             async move {
                 let Some(mut row) = subscriptions::lock(&*tx, &key).await? else {

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
     caller::Product,
-    db::Database,
+    db::{Database, Scope},
     testing::{TestDb, storage_tests},
 };
 
@@ -25,7 +25,7 @@ async fn database(t: &TestDb) -> Database {
 }
 
 async fn run(db: &Database, statements: Vec<String>) {
-    db.write(move |tx| {
+    db.write(Scope::AllPractices, move |tx| {
         let statements = statements.clone();
         async move {
             for statement in statements {
@@ -69,7 +69,7 @@ fn words(t: &TestDb, statements: Vec<String>) -> Vec<String> {
 
 async fn feed(db: &Database, product: &str) {
     let product: Product = product.parse().unwrap();
-    db.write(move |tx| {
+    db.write(Scope::AllPractices, move |tx| {
         let product = product.clone();
         async move {
             let (practice, now) = ("p1".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap());
@@ -111,7 +111,7 @@ async fn the_pending_changes_are_found_by_their_key(t: TestDb) {
     } else {
         (format!("EXPLAIN QUERY PLAN {sql}"), "SCAN p")
     };
-    let plan = db.write(move |tx| {
+    let plan = db.write(Scope::AllPractices, move |tx| {
         let explain = explain.clone();
         async move {
             let engine = tx.get_database_backend();

@@ -92,7 +92,7 @@ fn likeness_of(row: &QueryResult) -> Result<Option<String>, DbErr> {
 mod tests {
     use shared::{
         caller::PracticeId,
-        db::Database,
+        db::{Database, Scope},
         testing::{TestDb, storage_tests},
     };
 
@@ -111,7 +111,8 @@ mod tests {
     /// More than a page of persons, every other one without a day of birth, as they
     /// were before this version.
     async fn old_persons(db: &Database, practice: PracticeId) {
-        let written = db.write(move |tx| {
+        let scope = Scope::from(&practice);
+        let written = db.write(scope, move |tx| {
             let practice = practice.clone();
             async move {
                 let name = shared::pb::records::PersonName {
@@ -143,7 +144,7 @@ mod tests {
         for practice in ["p1", "p2"] {
             old_persons(&db, practice.parse().unwrap()).await;
         }
-        db.write(|tx| async move { fill(&*tx).await }).await.unwrap();
+        db.write(Scope::AllPractices, |tx| async move { fill(&*tx).await }).await.unwrap();
         for practice in ["p1", "p2"] {
             let name = shared::rules::value::PersonName {
                 surname: "SMITH".to_owned(),

@@ -4,7 +4,12 @@ use std::{future::Future, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use shared::{caller::Caller, db::WriteTx, pb::records::ErrorReason, status::Refusal};
+use shared::{
+    caller::Caller,
+    db::{Scope, WriteTx},
+    pb::records::ErrorReason,
+    status::Refusal,
+};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -82,7 +87,8 @@ impl Records {
     {
         let (at, input) = (self.moment(), Arc::new(input));
         let purge_at = at.now + self.purge_after;
-        let write = self.db.write(move |tx| {
+        let scope = Scope::from(&caller.practice);
+        let write = self.db.write(scope, move |tx| {
             let (caller, reason) = (caller.clone(), String::new());
             let work = Script { tx, caller, at, purge_at, request_id: None, reason };
             script(Arc::new(work), Arc::clone(&input))
@@ -111,7 +117,7 @@ impl Records {
         let (at, intent, input) = (self.moment(), Arc::new(intent), Arc::new(input));
         let purge_at = at.now + self.purge_after;
         let request = (caller.clone(), Arc::clone(&intent));
-        let done = self.db.write(move |tx| {
+        let done = self.db.write(&request.0.practice, move |tx| {
             let (script, intent, input) = (script.clone(), Arc::clone(&intent), Arc::clone(&input));
             let caller = caller.clone();
             async move {

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use shared::{
     caller::{Listener, PracticeId, Product},
+    db::Scope,
     page,
     pb::records::{self as pb, ErrorReason, RecordKind},
     status::Refusal,
@@ -36,7 +37,7 @@ impl Records {
         self.check_hears(&listener).await?;
         let (clock, key) = (self.clock.clone(), SubscriptionKey::of(&listener, name));
         let changed = key.clone();
-        let write = self.db.write(move |tx| {
+        let write = self.db.write(Scope::AllPractices, move |tx| {
             let (listener, key, cursor) = (listener.clone(), key.clone(), cursor.clone());
             let now = clock.now();
             async move {
@@ -113,7 +114,7 @@ impl Records {
         self.check_hears(listener).await?;
         let key = SubscriptionKey::of(listener, name);
         let deleted = key.clone();
-        let write = self.db.write(move |tx| {
+        let write = self.db.write(Scope::AllPractices, move |tx| {
             let key = key.clone();
             async move { subscriptions::delete(&*tx, &key).await }
         });
@@ -153,7 +154,8 @@ impl Records {
         let (db, now) = (self.db.reader(), self.clock.now());
         let product = &row.key.product;
         let practice = row.key.practice.as_ref().or(viewer.practice.as_ref());
-        let behind = lag(db, product, row.acked.position, practice).await?;
+        // Below all of them when its place was lost with a restored backup.
+        let behind = lag(db, product, row.acked.position.max(0), practice).await?;
         let at = feed::standing(db, product, Spot::At(row.acked.position)).await?;
         let connection = match row.key.practice.clone() {
             None => None,
@@ -161,7 +163,8 @@ impl Records {
                 .await?
                 .map(|since| Connection { practice, since }),
         };
-        let cursor = at.map(|at| {
+        let has_place = row.acked.position >= 0;
+        let cursor = at.filter(|_| has_place).map(|at| {
             let seal = Seal::of(product, connection, &at);
             seal.cursor(row.acked.clone(), row.id, at.change).encode()
         });
@@ -178,7 +181,7 @@ impl Records {
             record_kinds: row.filter.kinds.iter().map(|kind: &RecordKind| (*kind).into()).collect(),
             linked_only: row.filter.linked_only,
             practices: practices.iter().map(ToString::to_string).collect(),
-            acknowledged_position: row.acked.position,
+            acknowledged_position: row.acked.position.max(0),
             acknowledged_cursor: cursor.unwrap_or_default(),
             acknowledge_time: row.acked_at.map(timestamp),
             delivered_position: row.delivered,

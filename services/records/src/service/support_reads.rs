@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use shared::{
     caller::Caller,
+    db::Scope,
     ids, page,
     pb::records::{Origin, SupportRead as Shown},
     server::{SupportLog, SupportRead},
@@ -28,7 +29,8 @@ impl Records {
     /// call itself.
     pub(crate) async fn keep_read(&self, read: SupportRead) -> Result<(), RecordError> {
         let (id, now) = (ids::new_uuid(), self.clock.now());
-        let kept = self.db.write(move |tx| {
+        let scope = Scope::from(&read.caller.practice);
+        let kept = self.db.write(scope, move |tx| {
             let read = read.clone();
             async move { support_reads::insert(&*tx, id, now, read).await }
         });

@@ -10,7 +10,10 @@ use shared::{
     ids,
 };
 
-use super::entities::{connection, feed_product};
+use super::{
+    entities::{connection, feed_product},
+    feed,
+};
 use crate::error::RecordError;
 
 /// A product that is switched on.
@@ -70,16 +73,16 @@ pub(crate) async fn connect(
     user: &str,
     now: DateTime<Utc>,
 ) -> Result<Connection, RecordError> {
-    let feed = feed_product::Model {
+    let new = feed_product::Model {
         product: product.to_string(),
         epoch: ids::new_uuid(),
         head: 0,
         floor: 1,
         last_practice: String::new(),
-        secret: secret()?,
+        secret: feed::secret()?,
         floor_change: None,
     };
-    feed_product::Entity::insert(feed.into_active_model())
+    feed_product::Entity::insert(new.into_active_model())
         .on_conflict(OnConflict::column(feed_product::Column::Product).do_nothing().to_owned())
         .exec_without_returning(db)
         .await?;
@@ -108,7 +111,7 @@ pub(crate) async fn open_looks(db: &impl ConnectionTrait) -> Result<Vec<String>,
     // Whoever reads a table holds a lock of it until its transaction ends.
     let sql = "SELECT l.virtualtransaction AS look FROM pg_locks l \
                JOIN pg_database d ON d.oid = l.database \
-               JOIN pg_stat_activity a ON a.pid = l.pid AND a.application_name = 'concord' \
+               JOIN pg_stat_activity a ON a.pid = l.pid AND a.application_name LIKE 'concord%' \
                WHERE l.locktype = 'relation' AND l.relation = 'connection'::regclass \
                  AND d.datname = current_database() AND l.pid <> pg_backend_pid()";
     let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
@@ -124,11 +127,4 @@ pub(crate) async fn disconnect(
     let key = (practice.to_string(), product.to_string());
     connection::Entity::delete_by_id(key).exec(db).await?;
     Ok(())
-}
-
-/// What seals the cursors of a new feed.
-fn secret() -> Result<Vec<u8>, RecordError> {
-    let mut secret = vec![0; 32];
-    getrandom::fill(&mut secret).map_err(|_| RecordError::Corrupt("no randomness"))?;
-    Ok(secret)
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod gauges;
 pub(crate) mod lag;
+pub(crate) mod renewal;
 pub(crate) mod retention;
 pub(crate) mod sequence;
 pub(crate) mod snapshot;
@@ -119,6 +120,13 @@ pub(crate) async fn standing(
     let change = if position == ends.floor - 1 { ends.floor_change } else { stands };
     let (epoch, secret) = (row.try_get("", "epoch")?, row.try_get("", "secret")?);
     Ok(Some(Standing { epoch, secret, ends, position, change }))
+}
+
+/// What seals the cursors of a new feed.
+pub(super) fn secret() -> Result<Vec<u8>, RecordError> {
+    let mut secret = vec![0; 32];
+    getrandom::fill(&mut secret).map_err(|_| RecordError::Corrupt("no randomness"))?;
+    Ok(secret)
 }
 
 fn ends_of(row: &QueryResult) -> Result<FeedEnds, RecordError> {

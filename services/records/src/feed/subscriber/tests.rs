@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
     clock::Clock,
+    db::Scope,
     ids::new_uuid,
     pb::records::EchoMode,
     testing::{TestDb, storage_tests},
@@ -66,7 +67,7 @@ fn time(step: i64) -> DateTime<Utc> {
 
 async fn write(feed: &Feed, sql: &'static str, values: Vec<sea_orm::Value>) {
     let engine = feed.db().engine();
-    let written = feed.db().write(move |tx| {
+    let written = feed.db().write(Scope::AllPractices, move |tx| {
         let values = values.clone();
         async move {
             tx.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
@@ -99,16 +100,16 @@ async fn step(feed: &Feed, number: i64, products: &[&'static str]) {
 }
 
 async fn sequence_at(feed: &Feed, product: &'static str, number: i64) {
-    let sequenced = feed
-        .db()
-        .write(move |tx| async move { sequence::sequence(&*tx, product, time(number)).await });
+    let sequenced = feed.db().write(Scope::AllPractices, move |tx| async move {
+        sequence::sequence(&*tx, product, time(number)).await
+    });
     sequenced.await.unwrap();
 }
 
 async fn purge(feed: &Feed, product: &'static str, before: i64) -> i64 {
-    let purged = feed
-        .db()
-        .write(move |tx| async move { retention::purge(&*tx, product, time(before)).await });
+    let purged = feed.db().write(Scope::AllPractices, move |tx| async move {
+        retention::purge(&*tx, product, time(before)).await
+    });
     purged.await.unwrap()
 }
 

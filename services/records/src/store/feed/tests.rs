@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use shared::{
     clock::Clock,
-    db::Database,
+    db::{Database, Scope},
     testing::{TestDb, storage_tests},
 };
 
@@ -37,7 +37,7 @@ async fn database(t: &TestDb) -> Database {
 
 async fn execute(db: &Database, sql: &'static str, values: Vec<sea_orm::Value>) {
     let engine = db.engine();
-    let written = db.write(move |tx| {
+    let written = db.write(Scope::AllPractices, move |tx| {
         let values = values.clone();
         async move {
             tx.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
@@ -62,7 +62,8 @@ async fn pend_many(db: &Database, practice: &str, first: i64, count: i64) {
 
 async fn step(db: &Database) -> i64 {
     let now = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap()).now();
-    let stepped = db.write(move |tx| async move { sequence(&*tx, "books", now).await });
+    let stepped =
+        db.write(Scope::AllPractices, move |tx| async move { sequence(&*tx, "books", now).await });
     stepped.await.unwrap()
 }
 
@@ -146,7 +147,7 @@ async fn two_sequencers_give_no_position_twice(t: TestDb) {
 async fn a_rollback_leaves_no_trace(t: TestDb) {
     let db = database(&t).await;
     pend(&db, "p1", 1).await;
-    let failed = db.write(|tx| async move {
+    let failed = db.write(Scope::AllPractices, |tx| async move {
         let now = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap()).now();
         sequence(&*tx, "books", now).await?;
         Err::<(), RecordError>(RecordError::Corrupt("on purpose"))

@@ -1,0 +1,222 @@
+//! Backups that were restored: what subscribers are told, and what becomes of
+//! imports when the two databases are not of the same moment.
+
+use std::time::Duration;
+
+use shared::{
+    pb::{
+        imports::{
+            BatchCommit, BatchHeader, CreateImportRequest, Import, ImportState, SealImportRequest,
+            UploadBatchRequest, WatchImportRequest, upload_batch_request::Part,
+        },
+        records::{ListClientsRequest, StartFrom, SubscribeRequest, SubscriptionState},
+    },
+    testing::{TestDb, storage_tests},
+    wire::BatchFrame,
+};
+use tonic::Code;
+
+use crate::support::{
+    caller::Caller,
+    feed::{
+        Listening, acknowledge, after, create_all, named, references, server_with, subscription,
+    },
+    records::reason,
+    sample::{self, COUNTS},
+    servers::{self, Running},
+};
+
+storage_tests! {
+    a_restored_database_tells_every_subscriber_to_begin_anew,
+}
+
+async fn a_restored_database_tells_every_subscriber_to_begin_anew(db: TestDb) {
+    let server = server_with(&db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    create_all(&manager, references(3)).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    stream.take(3).await;
+    // All that there is: the place that was kept fits the restored feed exactly.
+    assert_eq!(stream.acknowledge(&books).await, 3);
+    let cursor = stream.cursor.clone();
+    drop(stream);
+    server.stop().await;
+
+    let renewed = records::restored(db.settings()).await.unwrap();
+    assert_eq!((renewed.feeds, renewed.subscriptions), (2, 1));
+
+    let server = servers::records(db.settings()).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    let kept = subscription(&books, "ledger").await;
+    assert_eq!(kept.state(), SubscriptionState::Expired);
+    assert_eq!((kept.acknowledged_position, kept.acknowledged_cursor.as_str()), (0, ""));
+    let both = SubscribeRequest { cursor: cursor.clone(), ..named("ledger") };
+    for (request, why) in [
+        (after(&cursor), "CURSOR_FOREIGN"),
+        (both, "CURSOR_FOREIGN"),
+        (named("ledger"), "CURSOR_TOO_OLD"),
+    ] {
+        let refused = Listening::try_open(&books, request).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, why));
+    }
+    assert_eq!(
+        reason(&acknowledge(&books, "ledger", &cursor).await.unwrap_err()),
+        "CURSOR_FOREIGN"
+    );
+    let anew = SubscribeRequest {
+        restart: true,
+        start_from: StartFrom::Snapshot.into(),
+        ..named("ledger")
+    };
+    let mut stream = Listening::open(&books, anew).await;
+    assert_eq!(stream.snapshot().await.0.len(), 3);
+    create_all(&manager, ["LATER".to_owned()]).await;
+    assert_eq!(stream.take(1).await.len(), 1);
+    assert_eq!(stream.acknowledge(&books).await, 4);
+}
+
+/// Both services, each on a database of its own.
+struct Pair {
+    records: Running,
+    imports: Running,
+}
+
+impl Pair {
+    async fn start(records: &TestDb, imports: &TestDb) -> Self {
+        let records = servers::records(records.settings()).await;
+        let imports = servers::imports(imports.settings(), &records.url).await;
+        Self { records, imports }
+    }
+
+    async fn stop(self) {
+        self.imports.stop().await;
+        self.records.stop().await;
+    }
+
+    async fn owner(&self, service: &Running) -> Caller {
+        Caller::owner(service.channel().await, "p1", "manager")
+    }
+
+    async fn clients(&self) -> usize {
+        let owner = self.owner(&self.records).await;
+        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+        owner.clients().list_clients(request).await.unwrap().into_inner().clients.len()
+    }
+
+    async fn finish(&self, import_id: &str) -> Import {
+        let watcher = self.owner(&self.imports).await;
+        let request = WatchImportRequest { import_id: import_id.to_owned() };
+        let mut stream = watcher.imports().watch_import(request).await.unwrap().into_inner();
+        let mut last = None;
+        while let Some(message) =
+            tokio::time::timeout(Duration::from_mins(1), stream.message()).await.unwrap().unwrap()
+        {
+            last = message.import;
+        }
+        let import = last.unwrap();
+        assert_eq!(import.state(), ImportState::CompletedWithFailures);
+        import
+    }
+}
+
+/// Uploads the sample in one batch; the import, which is not sealed yet.
+async fn upload(caller: &Caller) -> String {
+    let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
+    let import_id = created.into_inner().import.unwrap().id;
+    let header = BatchHeader {
+        import_id: import_id.clone(),
+        batch_key: "all".into(),
+        record_count: i32::try_from(COUNTS[0]).unwrap(),
+        ..BatchHeader::default()
+    };
+    let records = sample::records().into_iter().map(Into::into).collect();
+    let parts = [
+        Part::Header(header),
+        Part::Frame(BatchFrame { records }),
+        Part::Commit(BatchCommit::default()),
+    ];
+    let requests = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
+    caller.imports().upload_batch(futures::stream::iter(requests)).await.unwrap();
+    import_id
+}
+
+async fn seal(caller: &Caller, import_id: &str) {
+    let seal = SealImportRequest {
+        import_id: import_id.to_owned(),
+        batch_count: 1,
+        record_count: COUNTS[0],
+        ..SealImportRequest::default()
+    };
+    caller.imports().seal_import(seal).await.unwrap();
+}
+
+/// Imported, skipped, excluded and failed records.
+fn counts(import: &Import) -> [i64; 4] {
+    let counters = import.counters.unwrap();
+    [counters.imported, counters.skipped, counters.excluded, counters.failed]
+}
+
+fn expected() -> [i64; 4] {
+    let [_, rest @ ..] = COUNTS;
+    rest
+}
+
+/// Whatever would be imported is found to be linked already.
+fn all_there() -> [i64; 4] {
+    let [imported, skipped, excluded, failed] = expected();
+    [0, imported + skipped, excluded, failed]
+}
+
+/// The import was on its way when the backup was taken, and has ended since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn imports_that_are_older_than_the_records_bring_nothing_twice() {
+    let (records, imports) = (TestDb::sqlite(), TestDb::sqlite());
+    let pair = Pair::start(&records, &imports).await;
+    pair.owner(&pair.records).await.connect().await;
+    let owner = pair.owner(&pair.imports).await;
+    let import_id = upload(&owner).await;
+    // Without the records it gets no further than to its first question.
+    pair.records.stop().await;
+    seal(&owner, &import_id).await;
+    pair.imports.stop().await;
+    let backup = TestDb::copy_of(&imports);
+
+    let pair = Pair::start(&records, &imports).await;
+    assert_eq!(counts(&pair.finish(&import_id).await), expected());
+    let clients = pair.clients().await;
+    pair.stop().await;
+
+    let pair = Pair::start(&records, &backup).await;
+    assert_eq!(counts(&pair.finish(&import_id).await), all_there());
+    assert_eq!(pair.clients().await, clients, "nothing came twice");
+    pair.stop().await;
+}
+
+/// The imports say that everything was imported, and the records have lost it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_are_older_than_the_imports_take_the_same_files_again() {
+    let (records, imports) = (TestDb::sqlite(), TestDb::sqlite());
+    let pair = Pair::start(&records, &imports).await;
+    pair.owner(&pair.records).await.connect().await;
+    pair.stop().await;
+    let backup = TestDb::copy_of(&records);
+    let mut clients = Vec::new();
+    for records in [&records, &backup, &backup] {
+        let pair = Pair::start(records, &imports).await;
+        let owner = pair.owner(&pair.imports).await;
+        let import_id = upload(&owner).await;
+        seal(&owner, &import_id).await;
+        let import = pair.finish(&import_id).await;
+        if clients.len() < 2 {
+            assert_eq!(counts(&import), expected());
+        } else {
+            // A third time, everything is there.
+            assert_eq!(counts(&import), all_there());
+        }
+        clients.push(pair.clients().await);
+        pair.stop().await;
+    }
+    assert!(clients.iter().all(|count| *count == clients[0] && *count > 0), "{clients:?}");
+}
