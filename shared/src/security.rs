@@ -88,7 +88,7 @@ pub enum InsecureStart {
     Keys(#[from] KeyFileError),
     /// A file cannot be read.
     #[error("{0} cannot be read: {1}")]
-    File(String, #[source] io::Error),
+    File(String, io::Error),
 }
 
 /// What a server needs to know to be safe.

@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub enum KeyFileError {
     /// It cannot be read.
     #[error("the token keys {0} cannot be read: {1}")]
-    Unreadable(String, #[source] io::Error),
+    Unreadable(String, io::Error),
     /// It is neither form.
     #[error(
         "the token keys {0} are neither a JWKS nor PEM: a JWKS begins with {{\"keys\": …, and PEM \

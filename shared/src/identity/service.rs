@@ -40,7 +40,7 @@ impl fmt::Debug for ServiceSecret {
 pub enum ServiceSecretError {
     /// It cannot be read.
     #[error("the service secret {0} cannot be read: {1}")]
-    Unreadable(String, #[source] io::Error),
+    Unreadable(String, io::Error),
     /// What it holds could be guessed.
     #[error(
         "the service secret {0} is too short: a line of at least {MIN_BYTES} random characters, \

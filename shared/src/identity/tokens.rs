@@ -94,7 +94,7 @@ pub enum SignError {
     Key,
     /// It does not sign.
     #[error("the token cannot be signed: {0}")]
-    Signature(#[source] Error),
+    Signature(Error),
 }
 
 /// Signs a token with a private key in PEM form: Ed25519, P-256, or RSA.
