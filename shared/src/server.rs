@@ -14,6 +14,7 @@ mod operation;
 mod shield;
 mod support_log;
 mod turned_away;
+mod unread;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

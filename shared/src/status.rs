@@ -23,6 +23,10 @@ pub const DOMAIN: &str = "concord";
 /// fit the 16 kB that clients allow for headers.
 pub const MAX_VIOLATIONS: usize = 50;
 
+/// Bytes of them at most, for the same reason: details travel as base64, and each
+/// may quote what was sent.
+const MAX_VIOLATION_BYTES: usize = 7_000;
+
 /// Why a call was not answered.
 #[derive(Debug)]
 pub struct Refusal(Box<Parts>);
@@ -163,8 +167,13 @@ impl Parts {
         let mut details =
             ErrorDetails::with_error_info(reason_code(self.reason), DOMAIN, self.metadata.clone());
         if !self.violations.is_empty() {
-            let shown = self.violations.iter().take(MAX_VIOLATIONS);
-            details.set_bad_request(shown.map(field_violation).collect::<Vec<_>>());
+            let shown = self.violations.iter().take(MAX_VIOLATIONS).map(field_violation);
+            let mut left = MAX_VIOLATION_BYTES;
+            let shown = shown.map_while(|violation| {
+                left = left.checked_sub(violation.field.len() + violation.description.len())?;
+                Some(violation)
+            });
+            details.set_bad_request(shown.collect::<Vec<_>>());
         }
         if !self.preconditions.is_empty() {
             let kind = reason_code(self.reason);
@@ -235,6 +244,16 @@ mod tests {
         let details = status.get_error_details();
         assert_eq!(details.bad_request().unwrap().field_violations.len(), MAX_VIOLATIONS);
         assert!(status.details().len() < 10_000);
+    }
+
+    #[test]
+    fn violations_that_quote_much_fit_the_headers_of_an_answer() {
+        let text = "\\u{202e}".repeat(80);
+        let violation = |n| Violation::new(format!("f{n}"), ErrorReason::InvalidMask, &text);
+        let status = Status::from(Refusal::invalid((0..50).map(violation).collect()));
+        let shown = status.get_error_details().bad_request().unwrap().field_violations.len();
+        assert!((5..MAX_VIOLATIONS).contains(&shown), "{shown}");
+        assert!(status.details().len() < 8_000, "{}", status.details().len());
     }
 
     #[test]

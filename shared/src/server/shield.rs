@@ -11,7 +11,8 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use super::admission::Admitted;
+use super::{admission::Admitted, unread};
+use crate::status::Refusal;
 
 /// Puts a [`Shield`] around a service.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +60,9 @@ where
         let task = tokio::spawn(work.in_current_span());
         Box::pin(async move {
             match task.await {
-                Ok(response) => response,
+                Ok(response) => response.map(unread::explained),
                 // The log has the panic itself.
-                Err(_) => Ok(Status::internal("internal error").into_http()),
+                Err(_) => Ok(Status::from(Refusal::internal(&"a handler panicked")).into_http()),
             }
         })
     }
