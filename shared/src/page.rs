@@ -3,6 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
@@ -34,8 +35,9 @@ pub fn page_size(asked: i32) -> Result<u64, Refusal> {
 /// The token of the page that begins after `last`, for the list that
 /// `arguments` describe.
 pub fn token(arguments: &impl Serialize, last: &impl Serialize) -> String {
-    let mut bytes = digest(arguments).to_vec();
-    bytes.extend(serde_json::to_vec(last).unwrap_or_default());
+    let last = serde_json::to_vec(last).unwrap_or_default();
+    let mut bytes = digest(arguments, &last).to_vec();
+    bytes.extend(last);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -52,15 +54,35 @@ pub fn begin_after<T: DeserializeOwned>(
         return Ok(None);
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
-    let last = bytes.strip_prefix(digest(arguments).as_slice()).ok_or_else(invalid)?;
-    serde_json::from_slice(last).map(Some).map_err(|_| invalid())
+    let (sum, last) = bytes.split_first_chunk::<8>().ok_or_else(invalid)?;
+    if *sum != digest(arguments, last) {
+        return Err(invalid());
+    }
+    let place: Value = serde_json::from_slice(last).map_err(|_| invalid())?;
+    // No row has a key with it, and PostgreSQL does not take it for text.
+    if holds_nul(&place) {
+        return Err(invalid());
+    }
+    serde_json::from_value(place).map(Some).map_err(|_| invalid())
 }
 
-/// Enough of a digest to tell lists apart; it protects nothing.
-fn digest(arguments: &impl Serialize) -> [u8; 8] {
-    let bytes = serde_json::to_vec(arguments).unwrap_or_default();
+fn holds_nul(place: &Value) -> bool {
+    match place {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(parts) => parts.iter().any(holds_nul),
+        Value::Object(parts) => parts.values().any(holds_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Enough of a digest to tell lists apart, and a token that was damaged from one
+/// that was not. It keeps nobody from making one up: the place is all that is in
+/// it, and whose rows are shown is not.
+fn digest(arguments: &impl Serialize, last: &[u8]) -> [u8; 8] {
+    let arguments = serde_json::to_vec(arguments).unwrap_or_default();
+    let digest = Sha256::new().chain_update(Sha256::digest(arguments)).chain_update(last);
     let mut start = [0; 8];
-    for (to, from) in start.iter_mut().zip(Sha256::digest(bytes)) {
+    for (to, from) in start.iter_mut().zip(digest.finalize()) {
         *to = from;
     }
     start
@@ -77,6 +99,7 @@ fn invalid() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::fuzz::Fuzz;
 
     #[test]
     fn a_token_reads_back_for_its_own_list_only() {
@@ -86,6 +109,20 @@ mod tests {
         assert!(begin_after::<String>("%%%", &("p1", "clients")).is_err());
         assert!(begin_after::<String>("AAAA", &("p1", "clients")).is_err());
         assert_eq!(begin_after::<String>("", &"anything").unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_token_is_no_other_place() {
+        let arguments = ("p1", "clients");
+        let own = token(&arguments, &("Acme", 7_i64, "cli_0197"));
+        let other = token(&("p2", "clients"), &("Acme", 8_i64, "cli_0198"));
+        Fuzz::of("page_token").and(own.clone()).and(other).hold_text(|text| {
+            match begin_after::<(String, i64, String)>(text, &arguments) {
+                Ok(Some(place)) => assert_eq!((place.1, text), (7, own.as_str())),
+                Ok(None) => assert_eq!(text, ""),
+                Err(refusal) => assert_eq!(refusal.reason(), ErrorReason::PageTokenInvalid),
+            }
+        });
     }
 
     #[test]

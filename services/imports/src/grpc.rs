@@ -81,6 +81,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let GetBatchRequest { import_id, batch_key } = request.into_inner();
         let id = convert::import_id("import_id", &import_id)?;
+        let batch_key = convert::batch_key("batch_key", &batch_key)?;
         let receipt = self.0.batch(&caller, id, &batch_key).await?;
         Ok(Response::new(GetBatchResponse { receipt: Some(encode::receipt(receipt)) }))
     }

@@ -306,7 +306,7 @@ impl<'p> Rows<'p> {
         self.count_lines();
         let last = self.cells.iter().next_back().unwrap_or_default();
         if last == END_MARK && self.cells.len() == 1 {
-            return Ok(None);
+            return self.end();
         }
         ensure!(
             !last.ends_with(END_MARK),
@@ -315,6 +315,18 @@ impl<'p> Rows<'p> {
             line(&self.cells)
         );
         Ok(Some(&self.cells))
+    }
+
+    /// Nothing follows the mark, unless somebody wrote one into the file.
+    fn end(&mut self) -> anyhow::Result<Option<&StringRecord>> {
+        let marked = line(&self.cells);
+        let read = self.reader.read_record(&mut self.cells);
+        ensure!(
+            !read.map_err(|error| self.explained(error))?,
+            "{}, line {marked}: a row of characters that cannot be kept",
+            self.path.display()
+        );
+        Ok(None)
     }
 
     fn count_lines(&mut self) {

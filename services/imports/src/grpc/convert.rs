@@ -3,6 +3,7 @@
 
 use chrono::DateTime;
 use shared::{
+    caller::Product,
     ids::{self, IdKind},
     page,
     pb::{
@@ -77,7 +78,7 @@ fn expected(content: ExpectedContent) -> Result<Expected, Refusal> {
         return Err(invalid("expected.batch_keys", ErrorReason::ValueTooLong, &text));
     }
     for (n, key) in batch_keys.iter().enumerate() {
-        named(&format!("expected.batch_keys[{n}]"), key_of_batch(key))?;
+        batch_key(&format!("expected.batch_keys[{n}]"), key)?;
     }
     batch_keys.sort();
     batch_keys.dedup();
@@ -116,11 +117,21 @@ pub(super) fn list(request: ListImportsRequest) -> Result<ImportsAsked, Refusal>
         instant.ok_or_else(wrong)
     });
     let filter = ListFilter {
-        product: Some(product).filter(|product| !product.is_empty()),
+        product: self::product(product)?,
         states: wanted,
         created_since: since.transpose()?,
     };
     Ok(ImportsAsked { filter, size: page::page_size(page_size)?, token: page_token })
+}
+
+/// A product to look at; all of them when it is left out.
+fn product(name: String) -> Result<Option<String>, Refusal> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let product = name.parse::<Product>();
+    product.map_err(|text| invalid("product", ErrorReason::InvalidId, text))?;
+    Ok(Some(name))
 }
 
 fn state(state: i32) -> Result<State, Refusal> {
@@ -240,9 +251,14 @@ fn header(header: &BatchHeader) -> Result<Header, Refusal> {
     };
     Ok(Header {
         import_id: import_id("header.import_id", id)?,
-        batch_key: named("header.batch_key", key_of_batch(batch_key))?,
+        batch_key: self::batch_key("header.batch_key", batch_key)?,
         declared,
     })
+}
+
+/// The key of a batch.
+pub(super) fn batch_key(field: &str, key: &str) -> Result<String, Refusal> {
+    named(field, key_of_batch(key))
 }
 
 /// A batch key is taken as it is: two that differ in white space differ.

@@ -82,6 +82,7 @@ impl HistoryService for Api {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let reason = request.reason.clone();
+        parse::reason_if_given(&reason)?;
         let (intent, command) =
             parse::both(intent!(HistoryCorrectEntry, request), correct(request))?;
         let intent = intent.because(&reason);

@@ -7,7 +7,9 @@ use shared::{
         ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
         ResolveLinksRequest, ResolveLinksResponse, ingest_service_server::IngestService,
     },
+    rules::text::check_characters,
     server::SupportRead,
+    status::Refusal,
 };
 use tonic::{Request, Response, Status};
 
@@ -32,6 +34,8 @@ impl IngestService for Api {
         let caller = Caller::of(request.extensions())?;
         let call = CallId::of(request.extensions());
         let KeepSupportReadRequest { rpc, reason } = request.into_inner();
+        storable("rpc", &rpc)?;
+        storable("reason", &reason)?;
         self.records.keep_read(SupportRead { caller, rpc, reason, call }).await?;
         Ok(Response::new(KeepSupportReadResponse {}))
     }
@@ -41,7 +45,15 @@ impl IngestService for Api {
         request: Request<ResolveLinksRequest>,
     ) -> Result<Response<ResolveLinksResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let links = self.records.resolve_links(&caller, &request.into_inner().keys).await?;
+        let keys = request.into_inner().keys;
+        keys.iter().try_for_each(|key| storable("keys", &key.source_id))?;
+        let links = self.records.resolve_links(&caller, &keys).await?;
         Ok(Response::new(ResolveLinksResponse { links }))
     }
+}
+
+/// Refuses text that no column takes.
+fn storable(field: &str, text: &str) -> Result<(), Refusal> {
+    let checked = check_characters("The text", text);
+    checked.map_err(|problem| Refusal::invalid(vec![problem.at(field)]))
 }

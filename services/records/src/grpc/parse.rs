@@ -9,7 +9,7 @@ use shared::{
         date::{Period, parse_date},
         draft::{AddressDraft, PersonDraft, source_id},
         terms::Term as _,
-        text::{MAX_ADDRESSES, blank, required, too_many},
+        text::{MAX_ADDRESSES, blank, plain, required, too_many},
     },
     status::Refusal,
 };
@@ -113,6 +113,12 @@ fn period(
 /// Why something is done that cannot be undone: required.
 pub(super) fn reason(text: &str) -> Result<(), Refusal> {
     let reason = required("Reason", text, MAX_REASON);
+    reason.map(drop).map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
+}
+
+/// Why something is done, where that may be left out.
+pub(super) fn reason_if_given(text: &str) -> Result<(), Refusal> {
+    let reason = plain("Reason", text, MAX_REASON);
     reason.map(drop).map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
 }
 

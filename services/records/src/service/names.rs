@@ -5,7 +5,10 @@ use shared::{
     caller::PracticeId,
     ids,
     pb::records::{ErrorReason, RecordKind},
-    rules::{identifier::company_number, text::reference_key},
+    rules::{
+        identifier::company_number,
+        text::{check_characters, reference_key},
+    },
     status::{Refusal, quoted},
 };
 use tonic::Code;
@@ -30,6 +33,7 @@ pub(crate) async fn client(
     field: &str,
     name: &str,
 ) -> Result<Uuid, RecordError> {
+    check(field, name)?;
     match name.split_once(':') {
         Some(("ref", reference)) => {
             let id = clients::id_by_reference(db, practice, &reference_key(reference)).await?;
@@ -50,6 +54,7 @@ pub(crate) async fn person(
     field: &str,
     name: &str,
 ) -> Result<Uuid, RecordError> {
+    check(field, name)?;
     match name.split_once(':') {
         Some(("ext", external)) => {
             by_external_id(db, practice, field, LinkKind::Person, external).await
@@ -86,6 +91,12 @@ pub(crate) async fn client_or_person(
         }
         found => Ok(RecordRef::client(found?)),
     }
+}
+
+/// No record has such a name, and PostgreSQL would not even look for some of them.
+fn check(field: &str, name: &str) -> Result<(), Refusal> {
+    let checked = check_characters("The name", name);
+    checked.map_err(|problem| Refusal::invalid(vec![problem.at(field)]))
 }
 
 async fn by_company_number(
