@@ -6,6 +6,8 @@
 
 mod certificate;
 mod development;
+#[cfg(test)]
+mod fuzz;
 mod headers;
 mod keys;
 mod service;

@@ -6,6 +6,8 @@
 
 pub mod date;
 pub mod draft;
+#[cfg(test)]
+mod fuzz;
 pub mod identifier;
 pub mod import;
 pub mod likeness;

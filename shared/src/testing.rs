@@ -1,8 +1,10 @@
-//! Databases for tests: each test gets one of its own, on both engines. And what the
-//! documentation says, to be compared with what the code does.
+//! Databases for tests: each test gets one of its own, on both engines. What the
+//! documentation says, to be compared with what the code does. And
+//! [input that nobody would send](fuzz).
 
 use std::collections::BTreeMap;
 
+pub mod fuzz;
 pub mod tables;
 
 use sea_orm::ConnectionTrait as _;

@@ -174,6 +174,9 @@ pub struct SnapshotRecord {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::pb::{imports, records};

@@ -16,6 +16,7 @@ mod duplicates;
 mod faults;
 mod feed;
 mod fencing;
+mod fuzz;
 mod history;
 mod imports;
 mod ingest;

@@ -238,4 +238,6 @@ fn csv_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

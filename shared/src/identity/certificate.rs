@@ -26,7 +26,7 @@ pub(super) fn has_name(extensions: &Extensions, name: &str) -> bool {
 }
 
 /// The URIs in a certificate; none when it cannot be read.
-fn names(certificate: &[u8]) -> Vec<String> {
+pub(super) fn names(certificate: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = parse_x509_certificate(certificate) else { return Vec::new() };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
     let uri = |name: &GeneralName<'_>| match name {

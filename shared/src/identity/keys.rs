@@ -108,8 +108,7 @@ impl TokenKeys {
 fn load(path: &Path) -> Result<Loaded, KeyFileError> {
     let name = || path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| KeyFileError::Unreadable(name(), error))?;
-    let keys = if text.trim_start().starts_with('{') { of_jwks(&text) } else { of_pem(&text) };
-    let keys = keys.map_err(|fault| match fault {
+    let keys = read(&text).map_err(|fault| match fault {
         Fault::Form => KeyFileError::Unknown(name()),
         Fault::Content(what) => KeyFileError::Unusable(name(), what),
     })?;
@@ -120,7 +119,13 @@ fn load(path: &Path) -> Result<Loaded, KeyFileError> {
     Ok(Loaded { text: text.into(), keys: keys.into() })
 }
 
-enum Fault {
+/// The keys in the text of a file.
+pub(super) fn read(text: &str) -> Result<Vec<TokenKey>, Fault> {
+    if text.trim_start().starts_with('{') { of_jwks(text) } else { of_pem(text) }
+}
+
+/// What is wrong with a file.
+pub(super) enum Fault {
     Form,
     Content(&'static str),
 }

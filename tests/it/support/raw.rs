@@ -1,12 +1,16 @@
 //! Calls of any RPC, by its path, without its types.
 
+use std::{future::poll_fn, pin::pin};
+
+use axum::body::HttpBody as _;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
 };
+use tower::ServiceExt as _;
 
 use super::caller::Caller;
 
@@ -61,4 +65,34 @@ pub(crate) async fn call(
     let request = Request::new(tokio_stream::once(message));
     let path = PathAndQuery::from_static(path);
     client.streaming(request, path, Raw).await?.into_inner().message().await
+}
+
+/// Sends these bytes as the body of a call, whatever they are, and waits for its
+/// status, or for the first that is answered.
+pub(crate) async fn send(caller: &Caller, path: &str, body: Bytes) -> Result<(), Status> {
+    let request = http::Request::post(path).header("content-type", "application/grpc");
+    let body = tonic::body::Body::new(axum::body::Body::from(body));
+    let request = request.header("te", "trailers").body(body).unwrap();
+    let cut = |what: &str| Status::unknown(format!("no answer: {what}"));
+    let answer =
+        caller.service().oneshot(request).await.map_err(|error| cut(&error.to_string()))?;
+    let (head, body) = answer.into_parts();
+    if let Some(status) = Status::from_header_map(&head.headers) {
+        return result(status);
+    }
+    let mut body = pin!(body);
+    match poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        Some(Ok(frame)) => match frame.into_trailers() {
+            Ok(trailers) => {
+                result(Status::from_header_map(&trailers).unwrap_or_else(|| cut("no status")))
+            }
+            Err(_) => Ok(()),
+        },
+        Some(Err(error)) => Err(cut(&error.to_string())),
+        None => Err(cut("the body ended")),
+    }
+}
+
+fn result(status: Status) -> Result<(), Status> {
+    if status.code() == Code::Ok { Ok(()) } else { Err(status) }
 }

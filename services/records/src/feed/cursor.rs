@@ -220,6 +220,9 @@ pub(crate) fn refused(reason: ErrorReason, earliest: &Cursor, latest: &Cursor) -
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -231,11 +234,11 @@ mod tests {
         Seal { product, connection: None, epoch, secret: vec![7; 32] }
     }
 
-    fn seal() -> Seal {
+    pub(super) fn seal() -> Seal {
         seal_of("books", 7)
     }
 
-    fn ends(head: i64, floor: i64) -> FeedEnds {
+    pub(super) fn ends(head: i64, floor: i64) -> FeedEnds {
         FeedEnds { head, floor, floor_change: None }
     }
 

@@ -142,3 +142,6 @@ fn refuse_path(wrong: &mut Violations, field: &str) {
         wrong.push("update_mask", ErrorReason::InvalidMask, text);
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -1,0 +1,80 @@
+//! Files that no spreadsheet writes.
+
+use prost::Message as _;
+use shared::{pb::imports::ImportRecord, rules::text::normalise, testing::fuzz::Fuzz};
+use tempfile::TempDir;
+
+use super::{read::Sheet, *};
+
+/// A file that is written anew for each input.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with(&self, content: &[u8]) -> PathBuf {
+        let path = self.0.path().join("file.csv");
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+#[test]
+fn a_file_is_read_to_its_end_or_refused() {
+    let folder = Folder::new();
+    Fuzz::of("csv").cases(1_000).hold(|bytes| {
+        let path = folder.with(bytes);
+        let Ok(source) = Source::scan(&[path]) else { return };
+        let mut records = 0;
+        source
+            .read(|record| {
+                records += 1;
+                assert!(record.len() <= MAX_RECORD_BYTES);
+                assert!(ImportRecord::decode(record)?.record.is_some());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(records, source.counts().all());
+    });
+}
+
+/// Nothing in a file can make the reader stop before its end, or count wrong.
+#[test]
+fn a_row_that_is_put_behind_a_file_is_one_more() {
+    let folder = Folder::new();
+    let rows = |path: &Path| {
+        let Ok(Sheet::Table(table)) = Sheet::open(path) else { return None };
+        let (mut rows, mut width) = (0_usize, 0);
+        let read = table.each_row(|row| {
+            (rows, width) = (rows + 1, row.headings.len());
+            Ok(())
+        });
+        read.ok().map(|()| (rows, width)).filter(|(rows, _)| *rows > 0)
+    };
+    Fuzz::of("csv").cases(1_000).hold(|bytes| {
+        let Some((before, width)) = rows(&folder.with(bytes)) else { return };
+        let row = format!("\n{}", vec!["x"; width].join(","));
+        let after = rows(&folder.with(&[bytes, row.as_bytes()].concat()));
+        assert_eq!(after, Some((before + 1, width)));
+    });
+}
+
+#[test]
+fn a_failures_file_is_read_to_its_end_or_refused() {
+    let folder = Folder::new();
+    Fuzz::of("failures_file").cases(1_000).hold(|bytes| {
+        let Ok((rows, _)) = failed_rows(&folder.with(bytes)) else { return };
+        for row in rows {
+            assert!(!row.key.source_id.trim().is_empty());
+            let record = ImportRecord::decode(row.record).unwrap().record.unwrap();
+            let source_id = match record {
+                import_record::Record::Client(it) => it.source_id,
+                import_record::Record::Contact(it) => it.source_id,
+                import_record::Record::Address(it) => it.source_id,
+            };
+            assert_eq!(normalise(&source_id), normalise(&row.key.source_id));
+        }
+    });
+}
