@@ -61,7 +61,7 @@ pub(crate) struct DatabaseLimits {
         default_value = "10",
         value_parser = clap::value_parser!(u32).range(2..=1_000)
     )]
-    connections: u32,
+    db_connections: u32,
     /// How long a call waits for one of them to be free
     #[arg(
         long = "db-acquire-timeout",
@@ -103,7 +103,7 @@ pub(crate) struct DatabaseLimits {
 impl DatabaseLimits {
     /// The same database, with these limits.
     pub(crate) fn on(&self, database: DatabaseSettings) -> DatabaseSettings {
-        database.max_connections(self.connections).timeouts(Timeouts {
+        database.max_connections(self.db_connections).timeouts(Timeouts {
             acquire: self.acquire_timeout,
             statement: self.statement_timeout,
             lock: self.lock_timeout,
