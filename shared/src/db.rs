@@ -13,6 +13,7 @@ mod lineage;
 mod migrate;
 mod probe;
 mod scope;
+mod tables;
 mod usage;
 
 use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ use sea_orm::{
     TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait;
+pub use tables::Tables;
 use tracing::Instrument as _;
 pub use usage::PoolUse;
 
