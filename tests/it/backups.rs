@@ -172,8 +172,8 @@ fn all_there() -> [i64; 4] {
 /// The import was on its way when the backup was taken, and has ended since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn imports_that_are_older_than_the_records_bring_nothing_twice() {
-    let (records, imports) = (TestDb::sqlite(), TestDb::sqlite());
-    let pair = Pair::start(&records, &imports).await;
+    let (records, newer) = (TestDb::sqlite(), TestDb::sqlite());
+    let pair = Pair::start(&records, &newer).await;
     pair.owner(&pair.records).await.connect().await;
     let owner = pair.owner(&pair.imports).await;
     let import_id = upload(&owner).await;
@@ -181,13 +181,14 @@ async fn imports_that_are_older_than_the_records_bring_nothing_twice() {
     pair.records.stop().await;
     seal(&owner, &import_id).await;
     pair.imports.stop().await;
-    let backup = TestDb::copy_of(&imports);
+    let backup = TestDb::copy_of(&newer);
 
-    let pair = Pair::start(&records, &imports).await;
+    let pair = Pair::start(&records, &newer).await;
     assert_eq!(counts(&pair.finish(&import_id).await), expected());
     let clients = pair.clients().await;
     pair.stop().await;
 
+    assert_eq!(imports::restored(backup.settings()).await.unwrap(), 1);
     let pair = Pair::start(&records, &backup).await;
     assert_eq!(counts(&pair.finish(&import_id).await), all_there());
     assert_eq!(pair.clients().await, clients, "nothing came twice");

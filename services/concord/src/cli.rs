@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Serve(ServeOptions),
     /// Bring the tables of both services, or of one, to the newest version
     Migrate(MigrateOptions),
-    /// Tell the records service that its database was restored from a backup
+    /// Tell both services, or one, that their databases were restored from backups
     Restored(RestoredOptions),
     /// Make keys, a secret, and certificates to begin with
     Keys(KeysOptions),
@@ -135,6 +135,8 @@ pub(crate) struct MigrateOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct RestoredOptions {
+    /// Only this service; both without it
+    pub(crate) service: Option<ServiceName>,
     #[command(flatten)]
     pub(crate) databases: Databases,
 }

@@ -20,6 +20,7 @@ mod grpc;
 mod housekeeping;
 mod migrations;
 mod records_client;
+mod restored;
 mod service;
 mod store;
 mod tables;
@@ -29,4 +30,5 @@ mod worker;
 
 pub use app::{Application, StartError};
 pub use config::{ImportsConfig, UploadSettings, WorkerSettings};
+pub use restored::restored;
 pub use tables::migrate;

@@ -5,7 +5,7 @@
 //! which change nothing, and say so, once another worker has claimed the import.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 use uuid::Uuid;
 
 use super::{imports, sql};
@@ -35,6 +35,27 @@ impl Lease {
     pub(crate) fn fence(&self, call: i64) -> i64 {
         self.token.saturating_mul(CALLS).saturating_add(call.min(CALLS - 1))
     }
+}
+
+/// More leases than an import has between a backup and its restoration.
+const LEASES_SINCE_BACKUP: i64 = 1_000_000;
+
+/// Ends all leases, and has the next ones of every import begin far above those
+/// that it may have had since a backup; how many imports have not ended.
+pub(crate) async fn begin_anew(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    let engine = db.get_database_backend();
+    let raise = "UPDATE import SET lease_owner = NULL, lease_expires_at = NULL,
+        lease_token = lease_token + $1";
+    let raise = Statement::from_sql_and_values(engine, raise, [LEASES_SINCE_BACKUP.into()]);
+    db.execute_raw(raise).await?;
+    // At work it is found by the end of its lease: let it wait as one that was set
+    // aside.
+    let free = "UPDATE import SET state = 'STALLED' WHERE state IN ('RESOLVING', 'APPLYING')";
+    db.execute_raw(Statement::from_string(engine, free)).await?;
+    let left = "SELECT count(*) AS n FROM import WHERE state IN ('SEALED', 'STALLED')";
+    let row = db.query_one_raw(Statement::from_string(engine, left)).await?;
+    let left: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
+    Ok(u64::try_from(left).unwrap_or_default())
 }
 
 /// The conditions under which a worker's write counts, on `$1` to `$4`.
