@@ -49,7 +49,7 @@ async fn becomes(stage: &Stage, name: &str, channel: &Channel, services: &[&str]
 async fn processes(url: &str) -> Vec<String> {
     use sea_orm::ConnectionTrait as _;
     let db = Database::connect(&DatabaseSettings::new(url).max_connections(1)).await.unwrap();
-    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'concord'";
+    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'concord%'";
     let statement = Statement::from_string(db.engine(), sql);
     let rows = db.reader().query_all_raw(statement).await.unwrap();
     let mut found: Vec<i32> = rows.iter().map(|row| row.try_get("", "pid").unwrap()).collect();
