@@ -102,11 +102,12 @@ impl Imports {
         }
         let at_work = store::imports::at_work(self.db.reader(), &import.key.practice).await?;
         let note = match at_work {
-            Some(other) => {
+            // A worker may have taken up this one since it was read.
+            Some(other) if other != import.key.id => {
                 let other = ids::text(IdKind::Import, other);
                 format!("It waits for {other}: one import of a practice is at work at a time.")
             }
-            None => String::new(),
+            _ => String::new(),
         };
         Ok(Import { note, ..import })
     }
