@@ -30,8 +30,7 @@ use tonic_reflection::server::Builder;
 use crate::{pb, security::ServerSecurity};
 use admission::{Admission, AdmissionLayer, door::DoorLayer};
 pub use age::ConnectionAge;
-use age::{Aging, GRACE};
-use futures::TryStreamExt as _;
+use age::GRACE;
 use gate::GateLayer;
 use limits::{FIRST_BYTE_TIME, Limits, MAX_HEADER_BYTES, MAX_STREAMS_OF_CONNECTION};
 use observe::ObserveLayer;
@@ -106,8 +105,8 @@ pub async fn serve(
     // Not at the builder, which sets it only on connections that it accepts itself.
     // Without it, an answer of two packets waits 40 ms for the second.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let incoming = connections::bounded(incoming, limits.connections, FIRST_BYTE_TIME);
-    let incoming = incoming.map_ok(move |connection| Aging::new(connection, connection_age));
+    let incoming =
+        connections::bounded(incoming, limits.connections, FIRST_BYTE_TIME, connection_age);
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .max_concurrent_streams(MAX_STREAMS_OF_CONNECTION)

@@ -18,8 +18,9 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep},
 };
+use tonic::transport::server::Connected;
 
-use super::{limits::semaphore, turned_away::TurnedAway};
+use super::{age::ConnectionAge, limits::semaphore, turned_away::TurnedAway};
 
 /// How long to wait when the system lets the process open no more files. Another
 /// try at once would fail as well, and keep a core busy.
@@ -28,16 +29,17 @@ const PAUSE_WITHOUT_FILES: Duration = Duration::from_millis(100);
 const NO_MORE_FILES: [i32; 2] = [24, 23];
 
 /// Those of the `incoming` connections that find a place, each with its first byte
-/// due in `first_byte_time`.
+/// due in `first_byte_time`, and becoming as old as `age` at the most.
 pub(super) fn bounded(
     incoming: impl Stream<Item = io::Result<TcpStream>>,
     connections: u32,
     first_byte_time: Duration,
+    age: Option<Duration>,
 ) -> impl Stream<Item = io::Result<Placed>> {
     let places = Arc::new(semaphore(connections));
     let turned_away = TurnedAway::new("connections");
     incoming.then(paced).try_filter_map(move |connection| {
-        let taken = Placed::new(connection, &places, first_byte_time);
+        let taken = Placed::new(connection, &places, first_byte_time, age);
         if taken.is_none() {
             turned_away.one_more();
         }
@@ -54,12 +56,13 @@ async fn paced(accepted: io::Result<TcpStream>) -> io::Result<TcpStream> {
     accepted
 }
 
-/// A connection that has a place.
+/// A connection that has a place, and knows how old it may become.
 #[derive(Debug)]
 pub(super) struct Placed {
     connection: TcpStream,
     /// When it is cut; none once it has said something.
     silent_until: Option<Pin<Box<Sleep>>>,
+    age: ConnectionAge,
     _place: OwnedSemaphorePermit,
 }
 
@@ -68,10 +71,19 @@ impl Placed {
         connection: TcpStream,
         places: &Arc<Semaphore>,
         first_byte_time: Duration,
+        age: Option<Duration>,
     ) -> Option<Self> {
         let place = Arc::clone(places).try_acquire_owned().ok()?;
         let silent_until = Some(Box::pin(sleep(first_byte_time)));
-        Some(Self { connection, silent_until, _place: place })
+        Some(Self { connection, silent_until, age: ConnectionAge::of_new(age), _place: place })
+    }
+}
+
+impl Connected for Placed {
+    type ConnectInfo = ConnectionAge;
+
+    fn connect_info(&self) -> ConnectionAge {
+        self.age
     }
 }
 
@@ -142,7 +154,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let incoming = TcpIncoming::from(listener);
-        (address, Box::pin(bounded(incoming, connections, first_byte_time)))
+        (address, Box::pin(bounded(incoming, connections, first_byte_time, None)))
     }
 
     #[tokio::test]
