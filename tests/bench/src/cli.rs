@@ -26,6 +26,10 @@ pub(crate) struct Cli {
     /// Report in JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Be a service: what this program runs as for those that have a process of
+    /// their own
+    #[arg(long, value_name = "JSON", hide = true)]
+    pub(crate) serve: Option<String>,
 }
 
 impl Cli {
@@ -46,6 +50,7 @@ impl Cli {
             (5, 4_000, 1_000, 2_000, 100_000)
         };
         Plan {
+            quick: self.quick,
             rounds: self.rounds.unwrap_or(rounds),
             turn: Duration::from_millis(turn),
             warm_up: Duration::from_millis(warm_up),

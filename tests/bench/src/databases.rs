@@ -4,11 +4,30 @@ use std::fmt;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::db::DatabaseSettings;
 use tempfile::TempDir;
 
 use crate::{output, postgres::Cluster};
+
+/// Where a database is: what a process of its own can be told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    url: String,
+    /// On PostgreSQL, where all of them share a cluster.
+    schema: Option<String>,
+}
+
+impl Place {
+    /// For a service to connect with.
+    pub(crate) fn settings(&self) -> DatabaseSettings {
+        let settings = DatabaseSettings::new(&self.url);
+        match &self.schema {
+            Some(schema) => settings.schema(schema),
+            None => settings,
+        }
+    }
+}
 
 /// Whom the services are on PostgreSQL. Row security, which costs something too,
 /// holds for it, and not for the yardsticks, which are the superuser.
@@ -57,22 +76,29 @@ impl Databases {
         Ok(Self { folder, cluster })
     }
 
-    /// A database without tables. `name` may be used once.
+    /// A database without tables, for a service in this process. `name` may be used
+    /// once.
     pub(crate) async fn fresh(
         &self,
         engine: Engine,
         name: &str,
     ) -> anyhow::Result<DatabaseSettings> {
+        Ok(self.place(engine, name).await?.settings())
+    }
+
+    /// A database without tables, for a service in whatever process. `name` may be
+    /// used once.
+    pub(crate) async fn place(&self, engine: Engine, name: &str) -> anyhow::Result<Place> {
         match engine {
             Engine::Sqlite => {
                 let file = self.folder.path().join(format!("{name}.db"));
-                Ok(DatabaseSettings::new(format!("sqlite:{}", file.display())))
+                Ok(Place { url: format!("sqlite:{}", file.display()), schema: None })
             }
             Engine::Postgres => {
                 let cluster = self.cluster()?;
                 cluster.execute(&format!("CREATE SCHEMA {name} AUTHORIZATION {ROLE}")).await?;
                 let url = format!("{}?options[role]={ROLE}", cluster.url());
-                Ok(DatabaseSettings::new(url).schema(name))
+                Ok(Place { url, schema: Some(name.to_owned()) })
             }
         }
     }

@@ -11,7 +11,8 @@
 //!   call does in the database, for a yardstick to do the same.
 //! - How: [`load`] keeps calls in flight, [`measure`] alternates, [`report`]
 //!   tells.
-//! - On what: [`service`], [`databases`], [`postgres`].
+//! - On what: [`service`], in this process; [`process`], in one of its own, whose
+//!   memory can be measured; [`databases`], [`postgres`].
 //!
 //! It never fails for a figure: a target that is missed is told, and no more.
 
@@ -21,6 +22,7 @@ mod load;
 mod measure;
 mod output;
 mod postgres;
+mod process;
 mod report;
 mod rows;
 mod sample;
@@ -57,6 +59,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {
+    if let Some(what) = &cli.serve {
+        return process::serve(what).await;
+    }
     let (plan, rows) = (cli.plan(), cli.rows());
     let databases = Databases::start(&cli.engines()).await?;
     let mut lines = Vec::new();

@@ -9,8 +9,10 @@ use serde::Serialize;
 use crate::output;
 
 /// How much is measured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
+    /// Whether it is only to be seen that everything works, and large differences.
+    pub(crate) quick: bool,
     /// How often each takes its turn.
     pub(crate) rounds: u32,
     /// How long a turn is.
@@ -148,13 +150,7 @@ mod tests {
             turns.borrow_mut().push(name);
             Ok(Sample { per_second: 1.0, latency: new_histogram()? })
         };
-        let plan = Plan {
-            rounds: 3,
-            turn: Duration::ZERO,
-            warm_up: Duration::ZERO,
-            clients: 0,
-            imported: 0,
-        };
+        let plan = Plan { rounds: 3, ..Plan::default() };
         let compared = alternate(&plan, "", async |_| take('f'), async |_| take('y')).await;
         assert_eq!(turns.into_inner(), "fyfyyffy");
         assert_eq!(compared.unwrap().ratio, Spread { median: 1.0, min: 1.0, max: 1.0 });

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     databases::Engine,
-    measure::{Compared, Plan, Series},
+    measure::{Compared, Plan, Series, Spread},
 };
 
 /// What a row has shown.
@@ -16,6 +16,8 @@ pub(crate) enum Finding {
     Ratio(Line),
     /// How long something takes, which has no yardstick.
     Time(Time),
+    /// A quantity with bounds.
+    Figure(Figure),
 }
 
 impl Finding {
@@ -23,8 +25,96 @@ impl Finding {
         match self {
             Self::Ratio(line) => line.met(),
             Self::Time(time) => time.p99_ms <= time.target_ms,
+            Self::Figure(figure) => figure.targets.iter().all(|target| figure.meets(*target)),
         }
     }
+}
+
+/// A quantity, beside its yardstick where there is one.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) row: &'static str,
+    pub(crate) database: Engine,
+    /// What of, such as `an import of 100000 records`.
+    pub(crate) of: String,
+    /// Such as `records/s`.
+    pub(crate) unit: &'static str,
+    pub(crate) figure: Spread,
+    pub(crate) yardstick: Option<Standard>,
+    /// What it is to reach; nothing where it is only told.
+    pub(crate) targets: Vec<Target>,
+}
+
+/// What a quantity is measured beside.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Standard {
+    pub(crate) name: &'static str,
+    pub(crate) figure: Spread,
+    /// Of the turns of each round: the quantity, in parts of the yardstick's.
+    pub(crate) ratio: Spread,
+}
+
+/// What a quantity is to reach.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    /// The ratio to the yardstick, this or more.
+    Ratio(f64),
+    /// The quantity, this or more.
+    AtLeast(f64),
+    /// The quantity, this or less.
+    AtMost(f64),
+}
+
+impl Figure {
+    fn meets(&self, target: Target) -> bool {
+        let ratio = self.yardstick.as_ref().map(|yardstick| yardstick.ratio.median);
+        match target {
+            Target::Ratio(least) => ratio.is_some_and(|ratio| ratio >= least),
+            Target::AtLeast(least) => self.figure.median >= least,
+            Target::AtMost(most) => self.figure.median <= most,
+        }
+    }
+
+    fn told(&self, target: Target) -> String {
+        let met = if self.meets(target) { "met" } else { "not met" };
+        match target {
+            Target::Ratio(least) => format!("ratio ≥ {least}: {met}"),
+            Target::AtLeast(least) => format!("≥ {least}: {met}"),
+            Target::AtMost(most) => format!("≤ {most}: {met}"),
+        }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let targets: Vec<String> = self.targets.iter().map(|target| self.told(*target)).collect();
+        let standard = self.yardstick.as_ref().map(|standard| {
+            let Standard { name, figure, ratio } = standard;
+            (format!("{name}: {}", spread(*figure)), in_parts(*ratio))
+        });
+        let (standard, ratio) = standard.unwrap_or_default();
+        [
+            self.row.to_owned(),
+            self.database.to_string(),
+            self.of.clone(),
+            format!("{} {}", spread(self.figure), self.unit),
+            standard,
+            ratio,
+            targets.join("; "),
+        ]
+    }
+}
+
+/// Whole numbers, but for small ones.
+fn spread(Spread { median, min, max }: Spread) -> String {
+    let digits = if median < 10.0 { 2 } else { 0 };
+    let one = |value: f64| format!("{value:.digits$}");
+    // One measurement has no spread.
+    let (median, min, max) = (one(median), one(min), one(max));
+    if min == max { median } else { format!("{median} ({min}–{max})") }
+}
+
+fn in_parts(Spread { median, min, max }: Spread) -> String {
+    format!("{median:.2} ({min:.2}–{max:.2})")
 }
 
 /// How long something takes.
@@ -90,7 +180,7 @@ impl Line {
             self.yardstick_name.to_owned(),
             rate(yardstick),
             latency(yardstick),
-            format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.min, ratio.max),
+            in_parts(*ratio),
             format!("≥ {}: {}", self.target, if self.met() { "met" } else { "not met" }),
         ]
     }
@@ -122,16 +212,24 @@ fn latency(series: &Series) -> String {
 const TIME_HEADINGS: [&str; 7] =
     ["Row", "Database", "Beside it", "Changes", "p50, p99 ms", "Longest ms", "Target"];
 
+const FIGURE_HEADINGS: [&str; 7] =
+    ["Row", "Database", "Of", "Figure", "Yardstick", "Ratio", "Target"];
+
 /// Tables: medians, with the least and the greatest in brackets; and times.
 pub(crate) fn table(findings: &[Finding]) -> String {
-    let (mut ratios, mut times) = (Vec::new(), Vec::new());
+    let (mut ratios, mut times, mut figures) = (Vec::new(), Vec::new(), Vec::new());
     for finding in findings {
         match finding {
             Finding::Ratio(line) => ratios.push(line.cells()),
             Finding::Time(time) => times.push(time.cells()),
+            Finding::Figure(figure) => figures.push(figure.cells()),
         }
     }
-    let tables = [aligned(HEADINGS, ratios), aligned(TIME_HEADINGS, times)];
+    let tables = [
+        aligned(HEADINGS, ratios),
+        aligned(TIME_HEADINGS, times),
+        aligned(FIGURE_HEADINGS, figures),
+    ];
     tables.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
@@ -178,7 +276,6 @@ pub(crate) fn json(plan: &Plan, lines: &[Finding]) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Spread;
 
     fn line(ratio: f64) -> Finding {
         let spread = |median| Spread { median, min: median - 0.1, max: median + 0.1 };
@@ -227,14 +324,29 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_figures_flat() {
-        let plan = crate::measure::Plan {
-            rounds: 3,
-            turn: std::time::Duration::from_secs(1),
-            warm_up: std::time::Duration::ZERO,
-            clients: 0,
-            imported: 0,
+    fn a_quantity_says_which_of_its_targets_it_meets() {
+        let spread = |median| Spread { median, min: median, max: median };
+        let figure = Figure {
+            row: "import",
+            database: Engine::Postgres,
+            of: "100000 records".to_owned(),
+            unit: "records/s",
+            figure: spread(12_000.0),
+            yardstick: Some(Standard {
+                name: "COPY",
+                figure: spread(48_000.0),
+                ratio: spread(0.25),
+            }),
+            targets: vec![Target::Ratio(0.3), Target::AtLeast(10_000.0), Target::AtMost(1.0)],
         };
+        let table = table(&[Finding::Figure(figure)]);
+        assert!(table.contains("ratio ≥ 0.3: not met; ≥ 10000: met; ≤ 1: not met"), "{table}");
+        assert!(table.contains("| 12000 records/s | COPY: 48000 | 0.25 (0.25–0.25) |"), "{table}");
+    }
+
+    #[test]
+    fn json_has_the_figures_flat() {
+        let plan = Plan { rounds: 3, turn: std::time::Duration::from_secs(1), ..Plan::default() };
         let report: serde_json::Value =
             serde_json::from_str(&json(&plan, &[line(0.6)]).unwrap()).unwrap();
         assert_eq!(report["rows"][0]["database"], "sqlite");

@@ -80,11 +80,7 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it with products switched on.
     pub(crate) async fn start(database: DatabaseSettings) -> anyhow::Result<Self> {
-        let clock = Clock::system(Tz::Europe__London);
-        let mut config = RecordsConfig::new(([127, 0, 0, 1], 0).into(), database, clock);
-        // What is measured is how many there can be.
-        config.limits.requests_per_second = 0;
-        let service = records::Application::build(config).await?;
+        let service = records::Application::build(records_config(database)).await?;
         let (url, stop) = (format!("http://{}", service.address()), CancellationToken::new());
         let task = tokio::spawn(service.run_until(stop.clone()));
         let service = Self { url, stop, task };
@@ -94,18 +90,12 @@ impl Service {
 
     /// Switches the products on for a practice.
     pub(crate) async fn connect_products(&self, practice: &'static str) -> anyhow::Result<()> {
-        let wire = self.wire(Identity::owner(practice, "manager")).await?;
-        let mut connections = ConnectionServiceClient::new(wire);
-        for product in PRODUCTS {
-            let request = ConnectProductRequest { product: product.to_owned() };
-            connections.connect_product(request).await?;
-        }
-        Ok(())
+        connect_products(&self.url, practice, &PRODUCTS).await
     }
 
     /// A connection to it.
     pub(crate) async fn wire(&self, identity: Identity) -> anyhow::Result<Wire> {
-        Ok(InterceptedService::new(channel(&self.url).await?, identity))
+        wire(&self.url, identity).await
     }
 
     /// Connections to it.
@@ -118,6 +108,35 @@ impl Service {
         self.stop.cancel();
         Ok(self.task.await.context("the service broke")??)
     }
+}
+
+/// The settings of a records service that is measured.
+pub(crate) fn records_config(database: DatabaseSettings) -> RecordsConfig {
+    let clock = Clock::system(Tz::Europe__London);
+    let mut config = RecordsConfig::new(([127, 0, 0, 1], 0).into(), database, clock);
+    // What is measured is how many there can be.
+    config.limits.requests_per_second = 0;
+    config
+}
+
+/// Switches products on for a practice.
+pub(crate) async fn connect_products(
+    url: &str,
+    practice: &'static str,
+    products: &[&str],
+) -> anyhow::Result<()> {
+    let mut connections =
+        ConnectionServiceClient::new(wire(url, Identity::owner(practice, "manager")).await?);
+    for product in products {
+        let request = ConnectProductRequest { product: (*product).to_owned() };
+        connections.connect_product(request).await?;
+    }
+    Ok(())
+}
+
+/// A connection to the service at `url`.
+pub(crate) async fn wire(url: &str, identity: Identity) -> anyhow::Result<Wire> {
+    Ok(InterceptedService::new(channel(url).await?, identity))
 }
 
 /// Connections to whatever answers at `url`.
