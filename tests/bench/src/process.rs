@@ -5,7 +5,10 @@
 //! says where it listens, and ends with its standard input, so that none outlives
 //! the measurement.
 
-use std::process::Stdio;
+use std::{
+    io::{self, Read as _},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, bail};
 use chrono_tz::Tz;
@@ -13,7 +16,7 @@ use imports::ImportsConfig;
 use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, stdin},
+    io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
 };
 use tokio_util::sync::CancellationToken;
@@ -97,8 +100,9 @@ impl Process {
 pub(crate) async fn serve(what: &str) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let stopping = stop.clone();
-    tokio::spawn(async move {
-        let _ = stdin().read_to_end(&mut Vec::new()).await;
+    // A thread of its own, for which the end of the process does not wait.
+    std::thread::spawn(move || {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
         stopping.cancel();
     });
     match serde_json::from_str(what)? {
