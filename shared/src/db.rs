@@ -10,11 +10,13 @@ mod connect;
 mod errors;
 mod group;
 mod lineage;
+mod lists;
 mod migrate;
 mod probe;
 mod scope;
 mod tables;
 mod usage;
+mod writes;
 
 use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
 
@@ -23,6 +25,7 @@ pub use connect::{DatabaseSettings, Timeouts};
 pub use errors::{Fault, Plain, UniqueKey, fault, plainly, violates};
 use group::GroupWriter;
 pub use lineage::{Lineage, TablesError, needs, number};
+pub use lists::{Column, Parameters};
 pub use probe::Probe;
 pub use scope::{Scope, row_security};
 use sea_orm::{
@@ -33,6 +36,7 @@ use sea_orm_migration::MigratorTrait;
 pub use tables::Tables;
 use tracing::Instrument as _;
 pub use usage::PoolUse;
+pub use writes::{Writes, columns_of, values_of};
 
 /// How often a write is tried before the caller is told of the conflict.
 const WRITE_ATTEMPTS: u32 = 6;

@@ -1,8 +1,8 @@
-//! Inserting many rows, below the limits on parameters of a statement.
+//! Inserting many rows.
 
-use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, Iterable as _, sea_query::OnConflict,
-};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr};
+
+use super::Writes;
 
 /// Parameters of one statement. SQLite takes 32,766 and PostgreSQL 65,535.
 const MAX_PARAMETERS: usize = 30_000;
@@ -20,26 +20,7 @@ pub async fn insert_all<A>(connection: &impl ConnectionTrait, rows: Vec<A>) -> R
 where
     A: ActiveModelTrait,
 {
-    insert(connection, rows, None).await
-}
-
-async fn insert<A>(
-    connection: &impl ConnectionTrait,
-    rows: Vec<A>,
-    on_conflict: Option<OnConflict>,
-) -> Result<(), DbErr>
-where
-    A: ActiveModelTrait,
-{
-    let columns = <A::Entity as EntityTrait>::Column::iter().count();
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let chunk: Vec<A> = rows.by_ref().take(chunk_rows(columns)).collect();
-        let mut insert = A::Entity::insert_many(chunk);
-        if let Some(on_conflict) = &on_conflict {
-            insert = insert.on_conflict(on_conflict.clone());
-        }
-        insert.exec_without_returning(connection).await?;
-    }
-    Ok(())
+    let mut writes = Writes::new(connection.get_database_backend());
+    writes.insert(rows);
+    writes.run(connection).await
 }

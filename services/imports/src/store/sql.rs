@@ -1,15 +1,16 @@
 //! Statements with a list of rows.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
+use shared::db::{Column, Parameters};
 
 use crate::domain::import::{ImportKey, RowId};
 
-/// Rows of one statement at most. Shorter lists are sent in parts whose lengths
-/// are powers of two: so there are few different statements, and the few are
-/// prepared once.
+/// Rows of one statement of SQLite at most. Shorter lists are sent in parts whose
+/// lengths are powers of two: so there are few different statements, and the few
+/// are prepared once. On PostgreSQL a list of any length is the same statement.
 const MAX_ROWS: usize = 1_024;
 
-/// Parameters of one statement; SQLite takes 32,766.
+/// Parameters of one statement of SQLite, which takes 32,766.
 const MAX_PARAMETERS: usize = 30_000;
 
 /// The parameters `$1` and `$2` of every statement: the practice and the import.
@@ -52,7 +53,7 @@ pub(super) async fn execute_with(
     statement: &str,
 ) -> Result<(), DbErr> {
     let engine = db.get_database_backend();
-    for part in parts(rows, scope.len(), columns.len()) {
+    for part in parts(engine, rows, scope.len(), columns.len()) {
         let (sql, values) = with(engine, scope, columns, part, statement);
         execute(db, &sql, values).await?;
     }
@@ -69,7 +70,7 @@ pub(super) async fn query_with(
 ) -> Result<Vec<QueryResult>, DbErr> {
     let engine = db.get_database_backend();
     let mut found = Vec::new();
-    for part in parts(rows, scope.len(), columns.len()) {
+    for part in parts(engine, rows, scope.len(), columns.len()) {
         let (sql, values) = with(engine, scope, columns, part, statement);
         found.extend(query(db, &sql, values).await?);
     }
@@ -82,6 +83,7 @@ pub(super) fn row_id(at: RowId) -> Vec<Value> {
 }
 
 fn parts(
+    engine: DbBackend,
     rows: Vec<Vec<Value>>,
     scope: usize,
     columns: usize,
@@ -94,16 +96,14 @@ fn parts(
         if left == 0 {
             return None;
         }
-        let length = largest.min(1 << left.ilog2());
+        let whole = engine == DbBackend::Postgres;
+        let length = if whole { left } else { largest.min(1 << left.ilog2()) };
         Some(rows.by_ref().take(length).collect())
     })
 }
 
 /// The statement behind a list of rows, and its parameters: those of the list
 /// come first, and the `$1` of the statement after them.
-///
-/// On SQLite the list has nameless parameters. A name is looked for among all
-/// that were there before, which takes the square of their number.
 fn with(
     engine: DbBackend,
     scope: &[Value],
@@ -111,20 +111,12 @@ fn with(
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> (String, Vec<Value>) {
-    let mut number = 0;
-    let mut placeholder = || {
-        number += 1;
-        if engine == DbBackend::Sqlite { "?".to_owned() } else { format!("${number}") }
-    };
-    let mut row = |_| {
-        let row: Vec<String> = columns.iter().map(|_| placeholder()).collect();
-        format!("({})", row.join(", "))
-    };
-    let list: Vec<String> = rows.iter().map(&mut row).collect();
-    let (columns, list) = (columns.join(", "), list.join(", "));
-    let statement = renumbered(statement, number);
-    let sql = format!("WITH v({columns}) AS (VALUES {list}) {statement}");
-    (sql, rows.into_iter().flatten().chain(scope.iter().cloned()).collect())
+    let mut parameters = Parameters::new(engine);
+    let of_list: Vec<Column<'_>> = columns.iter().map(|name| Column::of(name)).collect();
+    let list = parameters.list(&of_list, rows);
+    let (columns, statement) = (columns.join(", "), renumbered(statement, parameters.len()));
+    let sql = format!("WITH v({columns}) AS ({list}) {statement}");
+    (sql, parameters.into_values().into_iter().chain(scope.iter().cloned()).collect())
 }
 
 /// The statement with the numbers of its parameters raised by `by`.
@@ -148,12 +140,13 @@ mod tests {
     fn a_list_is_sent_in_few_lengths() {
         let rows = |n: i64| (0..n).map(|n| vec![Value::from(n)]).collect::<Vec<_>>();
         let lengths = |n, columns| -> Vec<usize> {
-            parts(rows(n), 2, columns).map(|part| part.len()).collect()
+            parts(DbBackend::Sqlite, rows(n), 2, columns).map(|part| part.len()).collect()
         };
         assert_eq!(lengths(2_600, 1), [1_024, 1_024, 512, 32, 8]);
         assert_eq!(lengths(0, 1), [0; 0]);
         // 100 columns: 299 rows would fit.
         assert_eq!(lengths(300, 100), [256, 32, 8, 4]);
+        assert_eq!(parts(DbBackend::Postgres, rows(2_600), 2, 1).count(), 1);
     }
 
     #[test]
@@ -162,12 +155,13 @@ mod tests {
         let scope = [7_i64.into(), 8_i64.into()];
         let statement = "SELECT a FROM v WHERE $2 = b AND $1 = c";
         let (sql, values) = with(DbBackend::Postgres, &scope, &["a", "b"], rows(), statement);
-        let list = "WITH v(a, b) AS (VALUES ($1, $2), ($3, $4))";
-        assert_eq!(sql, format!("{list} SELECT a FROM v WHERE $6 = b AND $5 = c"));
-        let (sql, same) = with(DbBackend::Sqlite, &scope, &["a", "b"], rows(), statement);
+        let list = "WITH v(a, b) AS (SELECT a, b \
+                    FROM UNNEST($1::bigint[], $2::bigint[]) AS list(a, b))";
+        assert_eq!(sql, format!("{list} SELECT a FROM v WHERE $4 = b AND $3 = c"));
+        assert_eq!(values[2..], scope);
+        let (sql, values) = with(DbBackend::Sqlite, &scope, &["a", "b"], rows(), statement);
         let list = "WITH v(a, b) AS (VALUES (?, ?), (?, ?))";
         assert_eq!(sql, format!("{list} SELECT a FROM v WHERE $6 = b AND $5 = c"));
-        assert_eq!(values, same);
         assert_eq!(values[4..], scope);
     }
 }

@@ -56,34 +56,39 @@ async fn sequence_all(feed: &Feed, meter: &Meter) -> Result<(), RecordError> {
         if products.is_empty() {
             return Ok(());
         }
-        for product in products {
-            sequence(feed, meter, product).await?;
-        }
+        sequence(feed, meter, products).await?;
     }
 }
 
-/// Gives positions to one batch of one product.
-async fn sequence(feed: &Feed, meter: &Meter, product: String) -> Result<(), RecordError> {
-    let (started, label) = (Instant::now(), meter.product(&product));
+/// Gives positions to one batch of each product, in one transaction: one commit for
+/// all. The products are in the order of their names, so that the sequencers of two
+/// replicas never wait for each other.
+async fn sequence(feed: &Feed, meter: &Meter, products: Vec<String>) -> Result<(), RecordError> {
+    let started = Instant::now();
     let clock = feed.inner.clock.clone();
     let write = feed.db().write(Scope::AllPractices, move |tx| {
-        let (product, now) = (product.clone(), clock.now());
+        let (products, now) = (products.clone(), clock.now());
         async move {
-            let count = sequence::sequence(&*tx, &product, now).await?;
-            if count > 0 {
-                sequence::notify(&*tx, &product).await?;
+            let mut counts = Vec::with_capacity(products.len());
+            for product in products {
+                let count = sequence::sequence(&*tx, &product, now).await?;
+                counts.push((product, count));
             }
-            Ok::<i64, RecordError>(count)
+            Ok::<_, RecordError>(counts)
         }
     });
-    let count = write.await?;
-    if count > 0 {
-        meter.histogram(&catalog::SEQUENCE_SECONDS, NONE).record(started.elapsed());
-        meter.counter(&catalog::SEQUENCED_BATCHES, [label.clone()]).increment(1);
-        let changes = count.unsigned_abs();
-        meter.counter(&catalog::SEQUENCED_CHANGES, [label]).increment(changes);
-        feed.inner.sequenced.send_replace(());
+    let mut counts = write.await?;
+    counts.retain(|(_, count)| *count > 0);
+    if counts.is_empty() {
+        return Ok(());
     }
+    meter.histogram(&catalog::SEQUENCE_SECONDS, NONE).record(started.elapsed());
+    for (product, count) in counts {
+        let label = meter.product(&product);
+        meter.counter(&catalog::SEQUENCED_BATCHES, [label.clone()]).increment(1);
+        meter.counter(&catalog::SEQUENCED_CHANGES, [label]).increment(count.unsigned_abs());
+    }
+    feed.inner.sequenced.send_replace(());
     Ok(())
 }
 

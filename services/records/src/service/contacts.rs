@@ -25,7 +25,7 @@ use crate::{
         record::{Contact, HeldRole, Life, RecordRef},
     },
     error::{RecordError, duplicate_contact},
-    store::{changes::Audience, contacts},
+    store::contacts,
 };
 
 /// A new contact.
@@ -69,7 +69,7 @@ async fn create_contact(
     script: &Script,
     command: ContactCommand,
 ) -> Result<Answer<CreateContactResponse>, RecordError> {
-    let audience = Audience::of(script.db(), &script.caller).await?;
+    let audience = script.audience().await?;
     let client = linked_client(script, "client", &command.client).await?.client.id;
     let mut new = NewRecords::default();
     let (mut own_id, mut response) = (None, CreateContactResponse::default());

@@ -30,7 +30,7 @@ use crate::{
         timeline::{self, Entry, MAX_DAYS_AHEAD, TimelineKey},
     },
     error::{RecordError, Taken, duplicate_reference},
-    store::{changes::Audience, clients, images, persons},
+    store::{clients, images, persons},
 };
 
 /// An address of a new record, with the product's own id of it.
@@ -123,7 +123,7 @@ async fn create_client(
     script: &Script,
     command: ClientCommand,
 ) -> Result<Answer<CreateClientResponse>, RecordError> {
-    let audience = Audience::of(script.db(), &script.caller).await?;
+    let audience = script.audience().await?;
     let mut warnings = warnings("addresses", &command.addresses);
     let mut possible_duplicates = duplicates::of_client(script, &command.draft.identifiers).await?;
     let mut new = NewRecords::default();
@@ -163,7 +163,7 @@ async fn create_person(
     command: PersonCommand,
     external_id: Option<String>,
 ) -> Result<Answer<CreatePersonResponse>, RecordError> {
-    let audience = Audience::of(script.db(), &script.caller).await?;
+    let audience = script.audience().await?;
     let warnings = warnings("person.addresses", &command.addresses);
     let possible_duplicates = duplicates::of_person(script, &command.draft).await?;
     let mut new = NewRecords::default();

@@ -39,10 +39,7 @@ use crate::{
     },
     error::RecordError,
     image,
-    store::{
-        changes::{self, Audience},
-        entries, links,
-    },
+    store::{changes::Audience, entries, links},
 };
 
 /// The dates that a correction gives: the start and the end.
@@ -204,7 +201,7 @@ async fn change(
     script: &Script,
     command: &HistoryCommand,
 ) -> Result<Answer<HistoryAnswer>, RecordError> {
-    let audience = Audience::of(script.db(), &script.caller).await?;
+    let audience = script.audience().await?;
     let (mut open, key) = open_for(script, command).await?;
     let record = open.record();
     let before = open.entries().clone();
@@ -425,7 +422,7 @@ async fn write_decision(
     if author.caller.product == script.caller.product {
         return append(script, audience, changes).await;
     }
-    changes::append(db, author, audience, &changes).await?;
+    script.append(author, audience, &changes).await?;
     Ok(Vec::new())
 }
 
@@ -479,7 +476,7 @@ async fn link_entry(
         return Ok(());
     }
     let link = create::link(script, LinkKind::Entry, external_id.clone(), entry);
-    links::insert(db, &caller.practice, vec![link]).await
+    links::insert_now(db, &caller.practice, link).await
 }
 
 fn answer(

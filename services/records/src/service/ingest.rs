@@ -43,7 +43,7 @@ use crate::{
         moment::Moment,
     },
     error::{RecordError, stale_worker},
-    store::{changes::Audience, fences, links},
+    store::{fences, links},
 };
 
 /// Records of one chunk at most.
@@ -175,7 +175,7 @@ async fn apply(
     validate_only: bool,
 ) -> Result<Vec<ApplyOutcome>, RecordError> {
     let (db, caller, at) = (script.db(), &script.caller, script.at);
-    let audience = Audience::of(db, caller).await?;
+    let audience = script.audience().await?;
     let mut chunk = Chunk {
         caller,
         at,
@@ -196,6 +196,8 @@ async fn apply(
     }
     let persons = chunk.new.persons_of_clients();
     chunk.new.write(script, &audience).await?;
+    // Its own records are compared with each other too.
+    script.write_what_waits().await?;
     let mut outcomes = chunk.outcomes;
     let look_alikes = LookAlikes { caller, persons, validate_only };
     look_alikes.name(db, incoming, &mut outcomes).await?;

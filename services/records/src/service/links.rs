@@ -29,10 +29,7 @@ use crate::{
     },
     error::{RecordError, not_linked},
     image::timestamp,
-    store::{
-        changes::{self, Audience},
-        clients, contacts, links,
-    },
+    store::{changes::Audience, clients, contacts, links},
 };
 
 /// Which record, and by which id of the product's own.
@@ -52,7 +49,7 @@ impl Records {
         command: LinkCommand,
     ) -> Result<LinkClientResponse, RecordError> {
         let linked = self.mutate(caller, intent, command, move |script, command| async move {
-            let audience = Audience::of(script.db(), &script.caller).await?;
+            let audience = script.audience().await?;
             let mut open = open::client(&script, "client", &command.record).await?;
             let record = RecordRef::client(open.client.id);
             let (link, is_new) = link(&script, record, LinkKind::Client, &command).await?;
@@ -79,7 +76,7 @@ impl Records {
         command: LinkCommand,
     ) -> Result<LinkPersonResponse, RecordError> {
         let linked = self.mutate(caller, intent, command, move |script, command| async move {
-            let audience = Audience::of(script.db(), &script.caller).await?;
+            let audience = script.audience().await?;
             let mut open = open::person(&script, "person", &command.record).await?;
             let record = RecordRef::person(open.person.id);
             let (link, is_new) = link(&script, record, LinkKind::Person, &command).await?;
@@ -105,7 +102,7 @@ impl Records {
         name: String,
     ) -> Result<UnlinkClientResponse, RecordError> {
         let unlinked = self.mutate(caller, intent, name, move |script, name| async move {
-            let audience = Audience::of(script.db(), &script.caller).await?;
+            let audience = script.audience().await?;
             let mut open = open::client(&script, "client", &name).await?;
             let record = RecordRef::client(open.client.id);
             unlink(&script, record, &open.entries).await?;
@@ -129,7 +126,7 @@ impl Records {
         name: String,
     ) -> Result<UnlinkPersonResponse, RecordError> {
         let unlinked = self.mutate(caller, intent, name, move |script, name| async move {
-            let audience = Audience::of(script.db(), &script.caller).await?;
+            let audience = script.audience().await?;
             let mut open = open::person(&script, "person", &name).await?;
             let record = RecordRef::person(open.person.id);
             unlink(&script, record, &open.entries).await?;
@@ -185,7 +182,7 @@ async fn link(
     }
     let external_id = command.external_id.clone().unwrap_or_else(|| record.text());
     let link = create::link(script, kind, external_id, record.id);
-    links::insert(db, &caller.practice, vec![link.clone()]).await?;
+    links::insert_now(db, &caller.practice, link.clone()).await?;
     Ok((link, true))
 }
 
@@ -257,7 +254,7 @@ pub(super) async fn append(
     audience: &Audience,
     changes: Vec<Change>,
 ) -> Result<Vec<String>, RecordError> {
-    changes::append(script.db(), script.author(), audience, &changes).await?;
+    script.append(script.author(), audience, &changes).await?;
     Ok(changes.iter().map(|change| ids::text(IdKind::Change, change.id)).collect())
 }
 

@@ -23,6 +23,11 @@ use crate::{
     store::{clients, links},
 };
 
+/// Whether a name is an id, and no alias that has to be looked up.
+pub(crate) fn is_id(name: &str) -> bool {
+    !name.contains(':')
+}
+
 /// The client that `name` names: an id, `ref:`, `company:` or `ext:`.
 ///
 /// An id is not looked up: whether the client is there is the next statement's

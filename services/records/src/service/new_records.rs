@@ -28,10 +28,7 @@ use crate::{
     },
     error::RecordError,
     image,
-    store::{
-        changes::{self, Audience},
-        clients, contacts, entries, links, persons, search,
-    },
+    store::{changes::Audience, clients, contacts, entries, links, persons, search},
 };
 
 /// What a transaction creates.
@@ -145,27 +142,31 @@ impl NewRecords {
         clients.filter_map(|client| Some((client.id, client.person_id?))).collect()
     }
 
-    /// Writes everything, the changes last.
+    /// Writes everything with what the script writes last.
     pub(super) async fn write(
         self,
         script: &Script,
         audience: &Audience,
     ) -> Result<Images, RecordError> {
-        let (db, practice, at) = (script.db(), &script.caller.practice, script.at);
+        let (practice, at) = (&script.caller.practice, script.at);
         let images = self.images(at.today);
         let findables = self.findables(script).await?;
-        let encoded = |image: &pb::Client| image.encode_to_vec();
-        let rows = self.clients.into_iter().zip(images.clients.iter().map(encoded));
-        clients::insert(db, practice, rows.collect()).await?;
-        let rows = self.persons.into_iter().zip(&images.persons);
-        persons::insert(db, practice, rows.collect()).await?;
-        let encoded = |image: &pb::Contact| image.encode_to_vec();
-        let rows = self.contacts.into_iter().zip(images.contacts.iter().map(encoded));
-        contacts::insert(db, practice, rows.collect()).await?;
-        entries::insert(db, practice, &self.entries, at.now).await?;
-        search::insert(db, practice, &findables).await?;
-        links::insert(db, practice, self.links).await?;
-        changes::append(db, script.author(), audience, &self.changes).await?;
+        let changes = self.changes;
+        script.write_last(|writes| {
+            let encoded = |image: &pb::Client| image.encode_to_vec();
+            let rows = self.clients.into_iter().zip(images.clients.iter().map(encoded));
+            clients::insert(writes, practice, rows.collect())?;
+            let rows = self.persons.into_iter().zip(&images.persons);
+            persons::insert(writes, practice, rows.collect())?;
+            let encoded = |image: &pb::Contact| image.encode_to_vec();
+            let rows = self.contacts.into_iter().zip(images.contacts.iter().map(encoded));
+            contacts::insert(writes, practice, rows.collect())?;
+            entries::insert(writes, practice, &self.entries, at.now)?;
+            search::insert(writes, practice, &findables);
+            links::insert(writes, practice, self.links);
+            Ok(())
+        })?;
+        script.append(script.author(), audience, &changes).await?;
         Ok(images)
     }
 

@@ -31,7 +31,7 @@ use crate::{
     },
     error::RecordError,
     image,
-    store::{audit, changes::Audience, contacts, images, requests, tombstones},
+    store::{audit, contacts, images, requests, tombstones},
 };
 
 /// Roles of a contact at most, those that have ended counted.
@@ -92,7 +92,7 @@ async fn edit_contact(
     command: &PlaceCommand,
     edit: PlaceEdit,
 ) -> Result<Answer<UpdateContactResponse>, RecordError> {
-    let audience = Audience::of(script.db(), &script.caller).await?;
+    let audience = script.audience().await?;
     let before = open::linked_contact(script, &command.contact).await?;
     let record = RecordRef::contact(before.id);
     let etag = image::contact(&before).etag;
@@ -210,7 +210,7 @@ async fn remove_contact(
     command: &PlaceCommand,
 ) -> Result<Answer<RemoveContactResponse>, RecordError> {
     let (db, practice) = (script.db(), &script.caller.practice);
-    let audience = Audience::of(db, &script.caller).await?;
+    let audience = script.audience().await?;
     let contact = open::linked_contact(script, &command.contact).await?;
     let record = RecordRef::contact(contact.id);
     let etag = image::contact(&contact).etag;

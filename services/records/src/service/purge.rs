@@ -38,7 +38,7 @@ impl Records {
         name: String,
     ) -> Result<PurgeNowResponse, RecordError> {
         let purged = self.mutate(caller, intent, name, move |script, name| async move {
-            let audience = Audience::of(script.db(), &script.caller).await?;
+            let audience = script.audience().await?;
             let (db, practice) = (script.db(), &script.caller.practice);
             let record = names::client_or_person(db, practice, "record", &name).await?;
             let gone = collect(&script, record).await?;

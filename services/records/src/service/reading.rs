@@ -16,7 +16,11 @@ use super::{Records, contacts::OfWhat, names, open::parse_contact};
 use crate::{
     domain::record::{RecordRef, id_kind},
     error::RecordError,
-    store::{clients, contacts, images, persons},
+    store::{
+        clients, contacts,
+        images::{self, Reading},
+        persons,
+    },
 };
 
 /// Which page of a list.
@@ -41,16 +45,16 @@ impl Records {
         caller: &Caller,
         name: &str,
     ) -> Result<(Client, Option<Person>), RecordError> {
-        self.check_connected(caller).await?;
         let db = self.db.reader();
+        if !names::is_id(name) {
+            // An alias is looked up first, and by nobody who is not connected.
+            self.check_connected(caller).await?;
+        }
         let id = names::client(db, &caller.practice, "client", name).await?;
-        let image = images::get(db, &caller.practice, RecordRef::client(id)).await?;
-        let client: Client = decode(image.ok_or_else(|| Refusal::not_found("client", name))?)?;
-        let person = match RecordRef::parse(&client.person_id) {
-            Some(person) => images::get(db, &caller.practice, person).await?,
-            None => None,
-        };
-        Ok((client, person.map(decode).transpose()?))
+        let reading = images::read(db, caller, RecordRef::client(id)).await?;
+        let Reading { image, person } =
+            reading.ok_or_else(|| Refusal::not_found("client", name))?;
+        Ok((decode(image)?, person.map(decode).transpose()?))
     }
 
     /// Several clients, in the order of `names`, and the names of those that are
@@ -90,16 +94,10 @@ impl Records {
         caller: &Caller,
         id: &str,
     ) -> Result<(Contact, Option<Person>), RecordError> {
-        self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
         let contact = RecordRef::contact(parse_contact(id)?);
-        let image = images::get(db, practice, contact).await?;
-        let contact: Contact = decode(image.ok_or_else(|| Refusal::not_found("contact", id))?)?;
-        let person = match RecordRef::parse(&contact.person_id) {
-            Some(person) => images::get(db, practice, person).await?,
-            None => None,
-        };
-        Ok((contact, person.map(decode).transpose()?))
+        let reading = images::read(self.db.reader(), caller, contact).await?;
+        let Reading { image, person } = reading.ok_or_else(|| Refusal::not_found("contact", id))?;
+        Ok((decode(image)?, person.map(decode).transpose()?))
     }
 
     /// A page of persons, with the token of the next.
@@ -122,11 +120,13 @@ impl Records {
 
     /// A person.
     pub(crate) async fn person(&self, caller: &Caller, name: &str) -> Result<Person, RecordError> {
-        self.check_connected(caller).await?;
         let db = self.db.reader();
+        if !names::is_id(name) {
+            self.check_connected(caller).await?;
+        }
         let id = names::person(db, &caller.practice, "person", name).await?;
-        let image = images::get(db, &caller.practice, RecordRef::person(id)).await?;
-        decode(image.ok_or_else(|| Refusal::not_found("person", name))?)
+        let reading = images::read(db, caller, RecordRef::person(id)).await?;
+        decode(reading.ok_or_else(|| Refusal::not_found("person", name))?.image)
     }
 
     /// The entries of a client or a person, by timeline and from the earliest

@@ -45,8 +45,7 @@ pub(super) async fn person(
     let (db, practice) = (script.db(), &script.caller.practice);
     if names == Names::Changed {
         let findable = findable::person(open.person.id, &open.entries, script.at.today);
-        search::remove(db, practice, &[open.person.id]).await?;
-        search::insert(db, practice, &[findable]).await?;
+        search::replace(db, practice, &findable).await?;
         for id in clients::ids_by_person(db, practice, open.person.id).await? {
             find_individual_anew(script, id, &open).await?;
         }
@@ -63,8 +62,7 @@ async fn find_client_anew(script: &Script, open: &OpenClient) -> Result<(), Reco
         None => Vec::new(),
     };
     let findable = findable::client(&open.client, &open.entries, &person, script.at.today);
-    search::remove(db, practice, &[open.client.id]).await?;
-    search::insert(db, practice, &[findable]).await
+    search::replace(db, practice, &findable).await
 }
 
 async fn find_individual_anew(
@@ -77,6 +75,5 @@ async fn find_individual_anew(
     let own = entries::of_owners(db, practice, &[client.id]).await?;
     let own = own.get(&client.id).map_or(&[] as &[_], Vec::as_slice);
     let findable = findable::client(&client, own, &person.entries, script.at.today);
-    search::remove(db, practice, &[client.id]).await?;
-    search::insert(db, practice, &[findable]).await
+    search::replace(db, practice, &findable).await
 }

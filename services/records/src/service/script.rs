@@ -1,12 +1,15 @@
 //! Running a script in a transaction: once, though its request may come twice.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use shared::{
     caller::Caller,
-    db::{Scope, WriteTx},
+    db::{Scope, WriteTx, Writes},
     pb::records::ErrorReason,
     status::Refusal,
 };
@@ -15,9 +18,17 @@ use uuid::Uuid;
 
 use super::{Records, intent::Intent};
 use crate::{
-    domain::{change::Authorship, moment::Moment},
+    domain::{
+        change::{Authorship, Change},
+        moment::Moment,
+    },
     error::RecordError,
-    store::requests::{self, Answered},
+    store::{
+        self,
+        changes::{self, Audience},
+        connections,
+        requests::{self, Answered},
+    },
 };
 
 /// What a script works with.
@@ -30,6 +41,24 @@ pub(crate) struct Script {
     pub(crate) purge_at: DateTime<Utc>,
     request_id: Option<Uuid>,
     reason: String,
+    /// The products that are connected, when they have been read already.
+    connected: Option<Vec<String>>,
+    last: Mutex<Last>,
+}
+
+/// What a script writes last, with no need of an answer: sent together.
+#[derive(Debug)]
+struct Last {
+    writes: Writes,
+    /// Whether changes are among it. More of them must not be sent with them:
+    /// nothing would keep their order.
+    has_changes: bool,
+}
+
+impl Last {
+    fn new(tx: &WriteTx) -> Self {
+        Self { writes: Writes::new(tx.get_database_backend()), has_changes: false }
+    }
 }
 
 impl Script {
@@ -46,6 +75,68 @@ impl Script {
             request_id: self.request_id,
             reason: &self.reason,
         }
+    }
+
+    /// Who hears of the changes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Audience::of`].
+    pub(crate) async fn audience(&self) -> Result<Audience, RecordError> {
+        let products = match &self.connected {
+            Some(products) => products.clone(),
+            None => connections::products(self.db(), &self.caller.practice).await?,
+        };
+        Audience::of(&self.caller, products)
+    }
+
+    /// Leaves to the end of the script what `fill` adds. Until then the script does
+    /// not find it in the tables.
+    pub(crate) fn write_last(
+        &self,
+        fill: impl FnOnce(&mut Writes) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        fill(&mut self.last().writes)
+    }
+
+    /// Appends changes, to the feed and to the audit.
+    pub(crate) async fn append(
+        &self,
+        author: Authorship<'_>,
+        audience: &Audience,
+        changes: &[Change],
+    ) -> Result<(), RecordError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let has_changes = self.last().has_changes;
+        let linked = if changes::need_links(changes) {
+            // The links among what waits count too.
+            self.write_what_waits().await?;
+            changes::linked_products(self.db(), author.caller, changes).await?
+        } else {
+            if has_changes {
+                self.write_what_waits().await?;
+            }
+            changes::Linked::new()
+        };
+        self.write_last(|writes| changes::append(writes, author, audience, &linked, changes))?;
+        self.last().has_changes = true;
+        Ok(())
+    }
+
+    /// Writes what was left to the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`store::send`].
+    pub(crate) async fn write_what_waits(&self) -> Result<(), RecordError> {
+        let Last { writes, .. } = std::mem::replace(&mut *self.last(), Last::new(&self.tx));
+        store::send(writes, self.db()).await
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,8 +181,16 @@ impl Records {
         let scope = Scope::from(&caller.practice);
         let write = self.db.write(scope, move |tx| {
             let (caller, reason) = (caller.clone(), String::new());
-            let work = Script { tx, caller, at, purge_at, request_id: None, reason };
-            script(Arc::new(work), Arc::clone(&input))
+            let last = Mutex::new(Last::new(&tx));
+            let (request_id, connected) = (None, None);
+            let work = Script { tx, caller, at, purge_at, request_id, reason, connected, last };
+            let work = Arc::new(work);
+            let written = script(Arc::clone(&work), Arc::clone(&input));
+            async move {
+                let answer = written.await?;
+                work.write_what_waits().await?;
+                Ok::<T, RecordError>(answer)
+            }
         });
         let answer = write.await?;
         self.feed.changes_were_committed();
@@ -121,24 +220,30 @@ impl Records {
             let (script, intent, input) = (script.clone(), Arc::clone(&intent), Arc::clone(&input));
             let caller = caller.clone();
             async move {
-                if let Some(answer) = answered_before(&*tx, &caller, &intent).await? {
+                let (connected, before) =
+                    requests::opening(&*tx, &caller, intent.request_id).await?;
+                if let Some(answer) = answer_of(before, &intent)? {
                     return Ok(Done::Before(answer));
                 }
-                let work = Script {
-                    tx: tx.clone(),
-                    caller: caller.clone(),
+                let work = Arc::new(Script {
+                    last: Mutex::new(Last::new(&tx)),
+                    tx,
+                    caller,
                     at,
                     purge_at,
                     request_id: intent.request_id,
                     reason: intent.reason.clone(),
-                };
-                let answer = script(Arc::new(work), input).await?;
+                    connected: Some(connected),
+                });
+                let answer = script(Arc::clone(&work), input).await?;
                 let encoded = answer.response.encode_to_vec();
                 if intent.validate_only {
+                    work.write_what_waits().await?;
                     // An error, so that the transaction is undone.
                     return Err(RecordError::OnlyChecked(encoded));
                 }
-                keep_answer(&tx, &caller, &intent, encoded, answer.record, at.now).await?;
+                keep_answer(&work, &intent, encoded, answer.record)?;
+                work.write_what_waits().await?;
                 Ok(Done::Now(answer.response))
             }
         });
@@ -172,7 +277,11 @@ async fn answered_before(
     intent: &Intent,
 ) -> Result<Option<Vec<u8>>, RecordError> {
     let Some(request_id) = intent.request_id else { return Ok(None) };
-    match requests::find(db, caller, request_id).await? {
+    answer_of(requests::find(db, caller, request_id).await?, intent)
+}
+
+fn answer_of(before: Option<Answered>, intent: &Intent) -> Result<Option<Vec<u8>>, RecordError> {
+    match before {
         None => Ok(None),
         Some(before) if before.payload_digest != intent.payload_digest => Err(Refusal::new(
             Code::InvalidArgument,
@@ -187,16 +296,17 @@ async fn answered_before(
     }
 }
 
-async fn keep_answer(
-    tx: &WriteTx,
-    caller: &Caller,
+fn keep_answer(
+    script: &Script,
     intent: &Intent,
     answer: Vec<u8>,
     record: Uuid,
-    now: DateTime<Utc>,
 ) -> Result<(), RecordError> {
     let Some(request_id) = intent.request_id else { return Ok(()) };
     let payload_digest = intent.payload_digest.to_vec();
     let answered = Answered { payload_digest, answer: Some(answer) };
-    requests::insert(&**tx, caller, request_id, answered, record, now).await
+    script.write_last(|writes| {
+        requests::insert(writes, &script.caller, request_id, answered, record, script.at.now);
+        Ok(())
+    })
 }

@@ -26,7 +26,7 @@ use crate::{
         record::{Client, Person, RecordRef},
     },
     error::{RecordError, Taken, duplicate_reference},
-    store::{changes::Audience, clients},
+    store::clients,
 };
 
 /// A new value of one plain field of a client.
@@ -134,7 +134,7 @@ async fn update_client(
     script: &Script,
     command: &UpdateCommand<ClientEdit>,
 ) -> Result<Answer<UpdateClientResponse>, RecordError> {
-    let audience = Audience::of(script.db(), &script.caller).await?;
+    let audience = script.audience().await?;
     let mut open = open::linked_client(script, "client", &command.record).await?;
     let record = RecordRef::client(open.client.id);
     let image = open.image(script);
@@ -188,7 +188,7 @@ async fn update_person(
     script: &Script,
     command: &UpdateCommand<PersonEdit>,
 ) -> Result<Answer<UpdatePersonResponse>, RecordError> {
-    let audience = Audience::of(script.db(), &script.caller).await?;
+    let audience = script.audience().await?;
     let mut open = open::linked_person(script, "person", &command.record).await?;
     let record = RecordRef::person(open.person.id);
     let image = open.image(script);

@@ -8,13 +8,14 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::insert_all,
+    db::Writes,
     pb::records::{ChangeKind, RecordKind},
 };
 use uuid::Uuid;
 
 use super::{
     entities::audit,
+    keys::{among, pieces},
     text::{Stored as _, from_json, to_json},
 };
 use crate::{
@@ -44,15 +45,16 @@ pub(crate) struct AuditRow {
     pub(crate) reason: String,
 }
 
-/// Keeps the changes of one transaction.
-pub(super) async fn insert(
-    db: &impl ConnectionTrait,
+/// Adds the changes of one transaction.
+pub(super) fn insert(
+    writes: &mut Writes,
     author: Authorship<'_>,
     changes: &[Change],
 ) -> Result<(), RecordError> {
     let rows = changes.iter().map(|change| to_row(author, change));
     let rows = rows.map(|row| row.map(audit::Model::into_active_model));
-    Ok(insert_all(db, rows.collect::<Result<Vec<_>, _>>()?).await?)
+    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    Ok(())
 }
 
 /// What was done, the latest first: to one record, or in the whole practice;
@@ -83,13 +85,13 @@ pub(crate) async fn redact(
     records: &[Uuid],
 ) -> Result<(), RecordError> {
     use sea_orm::sea_query::Expr;
-    for records in super::text::pieces(records) {
+    for records in pieces(records) {
         audit::Entity::update_many()
             .col_expr(audit::Column::BeforeValues, Expr::value(Option::<String>::None))
             .col_expr(audit::Column::AfterValues, Expr::value(Option::<String>::None))
             .col_expr(audit::Column::Reason, Expr::value(""))
             .filter(audit::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(audit::COLUMN.record_id.is_in(records))
+            .filter(among(db, audit::Column::RecordId, records))
             .exec(db)
             .await?;
     }

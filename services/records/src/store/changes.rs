@@ -8,17 +8,16 @@
 //! record in the order of its versions. No position is given here, and nobody is notified: that is the work
 //! of the sequencer, after the commit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, EntityName as _, IntoActiveModel as _, Iterable as _,
-    sea_query::Query,
+    ConnectionTrait, DbBackend, Value,
 };
 use shared::{
     caller::{Caller, PracticeId},
-    db::{chunk_rows, insert_all},
+    db::{Column, Parameters, Writes, columns_of, values_of},
     ids,
     pb::records::{ChangeKind, RecordKind},
 };
@@ -26,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     audit, connections,
-    entities::{feed_change, feed_pending},
+    entities::feed_change,
     links,
     text::{Stored as _, to_json},
 };
@@ -40,83 +39,57 @@ use crate::{
 
 /// The products that hear what a transaction does: those connected to the
 /// practice when it looked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Audience(Vec<String>);
 
 impl Audience {
-    /// Reads the audience of a change by `caller`.
+    /// The audience of a change by `caller`: the products that are connected.
     ///
     /// # Errors
     ///
     /// `PRODUCT_NOT_CONNECTED` when the caller's own product is not in it: only
     /// connected products write.
-    pub(crate) async fn of(
-        db: &impl ConnectionTrait,
-        caller: &Caller,
-    ) -> Result<Self, RecordError> {
-        let connections = connections::list(db, &caller.practice).await?;
-        let products: Vec<String> = connections.into_iter().map(|c| c.product).collect();
+    pub(crate) fn of(caller: &Caller, products: Vec<String>) -> Result<Self, RecordError> {
         if products.iter().any(|product| product == caller.product.as_str()) {
             Ok(Self(products))
         } else {
             Err(not_connected(caller.product.as_str()).into())
         }
     }
-}
 
-impl Audience {
     /// The audience of what happens by itself.
     pub(crate) async fn everyone(
         db: &impl ConnectionTrait,
         practice: &PracticeId,
     ) -> Result<Self, RecordError> {
-        let connections = connections::list(db, practice).await?;
-        Ok(Self(connections.into_iter().map(|connection| connection.product).collect()))
+        Ok(Self(connections::products(db, practice).await?))
     }
 }
 
+/// Which products are linked to which records.
+pub(crate) type Linked = HashSet<(Uuid, String)>;
+
 /// Appends the changes that one transaction made, to the feed and to the audit.
 /// Changes that nobody hears go to the audit alone.
-pub(crate) async fn append(
-    db: &impl ConnectionTrait,
+pub(crate) fn append(
+    writes: &mut Writes,
     author: Authorship<'_>,
     audience: &Audience,
+    linked: &Linked,
     changes: &[Change],
 ) -> Result<(), RecordError> {
-    if changes.is_empty() {
+    audit::insert(writes, author, changes)?;
+    if audience.0.is_empty() || changes.is_empty() {
         return Ok(());
     }
-    let caller = author.caller;
-    audit::insert(db, author, changes).await?;
-    if audience.0.is_empty() {
-        return Ok(());
-    }
-    let linked = linked_products(db, caller, changes).await?;
-    let seqs = insert_changes(db, caller, changes, author.now).await?;
-    let mut pending = Vec::with_capacity(changes.len() * audience.0.len());
-    for change in changes {
-        let seq = seqs.get(&change.id).copied().ok_or(RecordError::Corrupt("a change's number"))?;
-        for product in &audience.0 {
-            let row = feed_pending::Model {
-                product: product.clone(),
-                practice_id: caller.practice.to_string(),
-                seq,
-                linked: is_linked(caller, change, product, &linked),
-            };
-            pending.push(row.into_active_model());
-        }
-    }
-    Ok(insert_all(db, pending).await?)
+    insert_changes(writes, author.caller, changes, author.now)?;
+    insert_pending(writes, author.caller, audience, linked, changes);
+    Ok(())
 }
 
 /// Whether a product counts as linked to the record of a change. One that has
 /// just unlinked itself does: it should hear of that in all of its accounts.
-fn is_linked(
-    caller: &Caller,
-    change: &Change,
-    product: &str,
-    linked: &HashSet<(Uuid, String)>,
-) -> bool {
+fn is_linked(caller: &Caller, change: &Change, product: &str, linked: &Linked) -> bool {
     let is_own = product == caller.product.as_str();
     let has = |record: &Uuid| linked.contains(&(*record, product.to_owned()));
     (is_own && (change.new_record || change.kind == ChangeKind::Unlinked))
@@ -124,21 +97,23 @@ fn is_linked(
         || change.within.iter().any(has)
 }
 
+/// Whether [`linked_products`] has anything to look up.
+pub(crate) fn need_links(changes: &[Change]) -> bool {
+    changes.iter().any(|change| !change.new_record || !change.within.is_empty())
+}
+
 /// Which products are linked to the records of the changes, and to those that
 /// they belong to. Of a person these are looked up: the clients that it is, or
 /// is a contact of. A new record has one link, to its creator, and need not be
 /// looked up.
-async fn linked_products(
+pub(crate) async fn linked_products(
     db: &impl ConnectionTrait,
     caller: &Caller,
     changes: &[Change],
-) -> Result<HashSet<(Uuid, String)>, RecordError> {
+) -> Result<Linked, RecordError> {
     let known = || changes.iter().filter(|change| !change.new_record);
     let within = changes.iter().flat_map(|change| change.within.iter().copied());
     let records: HashSet<Uuid> = known().map(|change| change.record.id).chain(within).collect();
-    if records.is_empty() {
-        return Ok(HashSet::new());
-    }
     let records: Vec<Uuid> = records.into_iter().collect();
     let persons = known().filter(|change| change.record.kind == RecordKind::Person);
     let persons: Vec<Uuid> = persons.map(|change| change.record.id).collect();
@@ -147,43 +122,89 @@ async fn linked_products(
     Ok(products.into_iter().collect())
 }
 
-/// Inserts the rows, and reads the numbers that they were given.
-async fn insert_changes(
-    db: &impl ConnectionTrait,
+/// What gives their numbers back to [`insert_pending`], on PostgreSQL.
+const NUMBERED: &str = "numbered";
+
+/// Adds the rows, which are numbered in their order.
+fn insert_changes(
+    writes: &mut Writes,
     caller: &Caller,
     changes: &[Change],
     now: DateTime<Utc>,
-) -> Result<HashMap<Uuid, i64>, RecordError> {
-    let transaction = ids::new_uuid();
-    let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
-    let mut seqs = HashMap::with_capacity(changes.len());
-    let columns = || feed_change::Column::iter().filter(|c| !matches!(c, feed_change::Column::Seq));
-    let numbered: Vec<(i64, &Change)> = (0..).zip(changes).collect();
-    for chunk in numbered.chunks(chunk_rows(columns().count())) {
-        let mut insert = Query::insert();
-        insert.into_table(feed_change::Entity.table_ref()).columns(columns()).returning(
-            Query::returning().columns([feed_change::Column::Seq, feed_change::Column::Id]),
-        );
-        for (index, change) in chunk {
-            let row = to_row(caller, change, (transaction, *index, count), now)?;
-            let values = columns().map(|column| value_of(&row, column));
-            insert.values(values).map_err(|_| RecordError::Corrupt("a change's columns"))?;
-        }
-        for row in db.query_all(&insert).await? {
-            seqs.insert(row.try_get("", "id")?, row.try_get("", "seq")?);
-        }
+) -> Result<(), RecordError> {
+    let (transaction, count) = (ids::new_uuid(), length(changes));
+    let rows = (0..).zip(changes).map(|(index, change)| {
+        Ok(values_of(to_row(caller, change, (transaction, index, count), now)?).split_off(1))
+    });
+    let rows = rows.collect::<Result<Vec<Vec<Value>>, RecordError>>()?;
+    // Without the number, which the table gives.
+    let columns = columns_of::<feed_change::ActiveModel>().split_off(1);
+    if writes.engine() == DbBackend::Postgres {
+        writes.add_named(NUMBERED, |parameters| {
+            let list = parameters.list(&columns, rows);
+            let names = names(&columns);
+            format!("INSERT INTO feed_change ({names}) {list} RETURNING seq, id")
+        });
+    } else {
+        writes.insert_list("feed_change", &columns, rows);
     }
-    Ok(seqs)
+    Ok(())
 }
 
-fn value_of(
-    row: &feed_change::ActiveModel,
-    column: feed_change::Column,
-) -> sea_orm::sea_query::Expr {
-    use sea_orm::ActiveModelTrait as _;
-    row.get(column)
-        .into_value()
-        .map_or(sea_orm::sea_query::Expr::null(), sea_orm::sea_query::Expr::val)
+fn names(columns: &[Column<'_>]) -> String {
+    columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+}
+
+fn length(changes: &[Change]) -> i64 {
+    i64::try_from(changes.len()).unwrap_or(i64::MAX)
+}
+
+/// Adds a row for each change and product.
+fn insert_pending(
+    writes: &mut Writes,
+    caller: &Caller,
+    audience: &Audience,
+    linked: &Linked,
+    changes: &[Change],
+) {
+    let is_postgres = writes.engine() == DbBackend::Postgres;
+    let mut rows: Vec<Vec<Value>> = Vec::with_capacity(changes.len() * audience.0.len());
+    for (change, later) in changes.iter().zip((0..length(changes)).rev()) {
+        for product in &audience.0 {
+            let number: Value = if is_postgres { change.id.into() } else { later.into() };
+            let linked = is_linked(caller, change, product, linked);
+            rows.push(vec![number, product.as_str().into(), linked.into()]);
+        }
+    }
+    let columns = [Column::of("change"), Column::of("product"), Column::of("linked")];
+    for part in writes.parts(rows, columns.len()) {
+        writes.make_room(part.len() * columns.len() + 1);
+        writes.add(|parameters| pending_sql(parameters, caller, &columns, part));
+    }
+}
+
+/// On PostgreSQL the numbers are those that were given back. On SQLite, where the
+/// transaction is the only one that writes, they are the last ones of the table.
+fn pending_sql(
+    parameters: &mut Parameters,
+    caller: &Caller,
+    columns: &[Column<'_>],
+    rows: Vec<Vec<Value>>,
+) -> String {
+    let list = parameters.list(columns, rows);
+    let practice = parameters.bind(caller.practice.as_str());
+    let (seq, numbers) = match parameters.engine() {
+        DbBackend::Postgres => ("n.seq", format!("JOIN {NUMBERED} n ON n.id = v.change")),
+        _ => {
+            let last = "CROSS JOIN (SELECT MAX(seq) AS last FROM feed_change) n".to_owned();
+            ("n.last - v.change", last)
+        }
+    };
+    format!(
+        "INSERT INTO feed_pending (product, practice_id, seq, linked) \
+         WITH v({}) AS ({list}) SELECT v.product, {practice}, {seq}, v.linked FROM v {numbers}",
+        names(columns)
+    )
 }
 
 fn to_row(

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::{UniqueKey, insert_all, violates},
+    db::Writes,
     pb::records::{ClientType, Jurisdiction, RecordState},
     rules::{
         draft::{Identifiers, Reference},
@@ -19,41 +19,28 @@ use uuid::Uuid;
 
 use super::{
     entities::{client, link},
-    text::{Stored as _, from_json, pieces, to_json},
+    keys::{among, pieces},
+    taken,
+    text::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::record::{Client, Life},
-    error::{RecordError, Taken},
+    error::RecordError,
 };
 
 /// Clients that are named beside each other at most.
 const MAX_NAMED: u64 = 100;
 
-/// No two clients of a practice share a reference.
-const REFERENCE_KEY: UniqueKey =
-    UniqueKey { name: "client_reference", columns: "client.practice_id, client.reference_key" };
-
-/// Inserts new clients with their images.
-///
-/// # Errors
-///
-/// [`Taken::Reference`] when a reference is used already; the transaction is
-/// lost then.
-pub(crate) async fn insert(
-    db: &impl ConnectionTrait,
+/// Adds new clients with their images.
+pub(crate) fn insert(
+    writes: &mut Writes,
     practice: &PracticeId,
     clients: Vec<(Client, Vec<u8>)>,
 ) -> Result<(), RecordError> {
     let rows = clients.into_iter().map(|(client, image)| to_row(practice, client, image));
-    let rows = rows.collect::<Result<Vec<_>, _>>()?;
-    let inserted = insert_all(db, rows.into_iter().map(client::Model::into_active_model).collect());
-    inserted.await.map_err(|error| {
-        if violates(&error, &REFERENCE_KEY) {
-            RecordError::Taken(Taken::Reference)
-        } else {
-            error.into()
-        }
-    })
+    let rows = rows.map(|row| row.map(client::Model::into_active_model));
+    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    Ok(())
 }
 
 /// The clients with these ids, locked until the end of the transaction, in the
@@ -67,7 +54,7 @@ pub(crate) async fn lock(
 ) -> Result<Vec<Client>, RecordError> {
     let mut clients = Vec::new();
     for ids in pieces(ids) {
-        let query = of(practice).filter(client::COLUMN.id.is_in(ids));
+        let query = of(practice).filter(among(db, client::Column::Id, ids));
         clients.extend(read_locked(query, db).await?);
     }
     Ok(clients)
@@ -82,7 +69,7 @@ pub(crate) async fn lock_by_references(
 ) -> Result<Vec<Client>, RecordError> {
     let mut clients = Vec::new();
     for keys in pieces(keys) {
-        let query = of(practice).filter(client::COLUMN.reference_key.is_in(keys));
+        let query = of(practice).filter(among(db, client::Column::ReferenceKey, keys));
         clients.extend(read_locked(query, db).await?);
     }
     Ok(clients)
@@ -135,7 +122,9 @@ pub(crate) async fn individuals(
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
     let mut found = Vec::new();
     for ids in pieces(clients) {
-        found.extend(with_persons(of(practice).filter(client::COLUMN.id.is_in(ids)), db).await?);
+        found.extend(
+            with_persons(of(practice).filter(among(db, client::Column::Id, ids)), db).await?,
+        );
     }
     Ok(found)
 }
@@ -149,7 +138,7 @@ pub(crate) async fn individuals_of(
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
     let mut found = Vec::new();
     for ids in pieces(persons) {
-        let query = of(practice).filter(client::COLUMN.person_id.is_in(ids));
+        let query = of(practice).filter(among(db, client::Column::PersonId, ids));
         found.extend(with_persons(query, db).await?);
     }
     found.sort_unstable();
@@ -191,7 +180,7 @@ pub(crate) async fn with_equal_identifier(
 ///
 /// # Errors
 ///
-/// [`Taken::Reference`] when its new reference is used already; the transaction
+/// [`Taken::Reference`](crate::error::Taken::Reference) when its new reference is used already; the transaction
 /// is lost then.
 pub(crate) async fn update(
     db: &impl ConnectionTrait,
@@ -201,13 +190,7 @@ pub(crate) async fn update(
 ) -> Result<(), RecordError> {
     use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
     let row = to_row(practice, client, image)?.into_active_model().reset_all();
-    row.update_without_returning(db).await.map_err(|error| {
-        if violates(&error, &REFERENCE_KEY) {
-            RecordError::Taken(Taken::Reference)
-        } else {
-            error.into()
-        }
-    })?;
+    row.update_without_returning(db).await.map_err(taken::by)?;
     Ok(())
 }
 

@@ -44,6 +44,14 @@ pub(crate) async fn list(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+/// The names of the products of the practice, in their order.
+pub(crate) async fn products(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+) -> Result<Vec<String>, RecordError> {
+    Ok(list(db, practice).await?.into_iter().map(|connection| connection.product).collect())
+}
+
 /// Since when the product is switched on for the practice; none when it is not.
 pub(crate) async fn connected_at(
     db: &impl ConnectionTrait,

@@ -8,7 +8,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 use shared::{
     caller::PracticeId,
-    db::{UniqueKey, insert_all, violates},
+    db::Writes,
     pb::records::{RecordState, Role},
     rules::terms::Term as _,
 };
@@ -16,17 +16,12 @@ use uuid::Uuid;
 
 use super::{
     entities::contact,
-    text::{Stored as _, from_json, pieces, to_json},
+    keys::{among, pieces},
+    text::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::record::{Contact, HeldRole, Life},
-    error::{RecordError, Taken},
-};
-
-/// A person has one place at a client.
-const PLACE_KEY: UniqueKey = UniqueKey {
-    name: "contact_place",
-    columns: "contact.practice_id, contact.client_id, contact.person_id",
+    error::RecordError,
 };
 
 /// A role as it is kept, with short names: there is one in every contact.
@@ -41,23 +36,16 @@ struct RoleRow {
     to: Option<NaiveDate>,
 }
 
-/// Inserts new contacts with their images.
-///
-/// # Errors
-///
-/// [`Taken::Place`] when a person has a place at the client already; the
-/// transaction is lost then.
-pub(crate) async fn insert(
-    db: &impl ConnectionTrait,
+/// Adds new contacts with their images.
+pub(crate) fn insert(
+    writes: &mut Writes,
     practice: &PracticeId,
     contacts: Vec<(Contact, Vec<u8>)>,
 ) -> Result<(), RecordError> {
     let rows = contacts.into_iter().map(|(contact, image)| to_row(practice, &contact, image));
     let rows = rows.map(|row| row.map(contact::Model::into_active_model));
-    let inserted = insert_all(db, rows.collect::<Result<Vec<_>, _>>()?).await;
-    inserted.map_err(|error| {
-        if violates(&error, &PLACE_KEY) { RecordError::Taken(Taken::Place) } else { error.into() }
-    })
+    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    Ok(())
 }
 
 /// The contacts of these clients.
@@ -68,7 +56,7 @@ pub(crate) async fn of_clients(
 ) -> Result<Vec<Contact>, RecordError> {
     let mut contacts = Vec::new();
     for ids in pieces(clients) {
-        let query = of(practice).filter(contact::COLUMN.client_id.is_in(ids));
+        let query = of(practice).filter(among(db, contact::Column::ClientId, ids));
         for row in query.order_by_asc(contact::Column::Id).all(db).await? {
             contacts.push(from_row(&row)?);
         }
@@ -84,7 +72,7 @@ pub(crate) async fn of_persons(
 ) -> Result<Vec<Contact>, RecordError> {
     let mut contacts = Vec::new();
     for ids in pieces(persons) {
-        let query = of(practice).filter(contact::COLUMN.person_id.is_in(ids));
+        let query = of(practice).filter(among(db, contact::Column::PersonId, ids));
         for row in query.order_by_asc(contact::Column::Id).all(db).await? {
             contacts.push(from_row(&row)?);
         }

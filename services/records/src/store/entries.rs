@@ -8,30 +8,33 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::insert_all,
+    db::Writes,
     rules::{date::Period, value::Value},
 };
 use uuid::Uuid;
 
 use super::{
     entities::entry,
-    text::{from_json, pieces, to_json},
+    keys::{among, pieces},
+    text::{from_json, to_json},
+    write_now,
 };
 use crate::{
     domain::timeline::{Edit, Entry},
     error::RecordError,
 };
 
-/// Inserts new entries.
-pub(crate) async fn insert(
-    db: &impl ConnectionTrait,
+/// Adds new entries.
+pub(crate) fn insert(
+    writes: &mut Writes,
     practice: &PracticeId,
     entries: &[Entry],
     now: DateTime<Utc>,
 ) -> Result<(), RecordError> {
     let rows = entries.iter().map(|entry| to_row(practice, entry, now));
     let rows = rows.map(|row| row.map(entry::Model::into_active_model));
-    Ok(insert_all(db, rows.collect::<Result<Vec<_>, _>>()?).await?)
+    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    Ok(())
 }
 
 /// All entries of these clients or persons, by owner.
@@ -44,7 +47,7 @@ pub(crate) async fn of_owners(
     for owners in pieces(owners) {
         let rows = entry::Entity::find()
             .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(entry::COLUMN.owner_id.is_in(owners))
+            .filter(among(db, entry::Column::OwnerId, owners))
             .order_by_asc(entry::Column::Id)
             .all(db)
             .await?;
@@ -70,7 +73,10 @@ pub(crate) async fn write(
                 .filter(entry::COLUMN.id.eq(*id))
         };
         match edit {
-            Edit::Insert(entry) => insert(db, practice, std::slice::from_ref(entry), now).await?,
+            Edit::Insert(entry) => {
+                let entry = std::slice::from_ref(entry);
+                write_now(db, |writes| insert(writes, practice, entry, now)).await?;
+            }
             Edit::SetDates { id, period, own_to, turns_on } => {
                 of(id)
                     .col_expr(entry::Column::ActiveFrom, Expr::value(period.from))
@@ -117,7 +123,7 @@ pub(crate) async fn remove_of_owners(
     for owners in pieces(owners) {
         entry::Entity::delete_many()
             .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(entry::COLUMN.owner_id.is_in(owners))
+            .filter(among(db, entry::Column::OwnerId, owners))
             .exec(db)
             .await?;
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use shared::{
     caller::PracticeId,
-    db::chunk_rows,
+    db::{Column, Parameters, chunk_rows},
     rules::likeness::{Likeness, Trait},
 };
 use uuid::Uuid;
@@ -36,28 +36,22 @@ pub(crate) async fn oldest(
 }
 
 fn statement(engine: DbBackend, practice: &PracticeId, part: &[&Likeness]) -> Statement {
-    // As in `images::replace_statement`: SQLite counts the parameters of a list.
-    let row = |n: usize| match engine {
-        DbBackend::Sqlite => "(?, ?)".to_owned(),
-        _ => format!("(${}, ${})", 2 * n + 1, 2 * n + 2),
-    };
-    let rows = (0..part.len()).map(row).collect::<Vec<_>>().join(", ");
-    let scope = format!("${}", 2 * part.len() + 1);
+    let mut parameters = Parameters::new(engine);
+    let row = |like: &&Likeness| vec![like.of.as_str().into(), like.value.as_str().into()];
+    let columns = [Column::of("trait"), Column::of("value")];
+    let list = parameters.list(&columns, part.iter().map(row).collect());
     let arm = |of: Trait| {
-        let (table, column) = place(of);
+        let ((table, column), practice) = (place(of), parameters.bind(practice.as_str()));
         format!(
-            "WHEN '{of}' THEN (SELECT r.id FROM {table} r WHERE r.practice_id = {scope} \
+            "WHEN '{of}' THEN (SELECT r.id FROM {table} r WHERE r.practice_id = {practice} \
              AND r.{column} = v.value ORDER BY r.id LIMIT 1)"
         )
     };
     let arms = Trait::ALL.map(arm).join(" ");
     let sql = format!(
-        "WITH v(trait, value) AS (VALUES {rows}) \
-         SELECT trait, value, CASE trait {arms} END AS id FROM v"
+        "WITH v(trait, value) AS ({list}) SELECT trait, value, CASE trait {arms} END AS id FROM v"
     );
-    let list = part.iter().flat_map(|like| [like.of.as_str().into(), like.value.as_str().into()]);
-    let values = list.chain([practice.as_str().into()]).collect::<Vec<Value>>();
-    Statement::from_sql_and_values(engine, sql, values)
+    Statement::from_sql_and_values(engine, sql, parameters.into_values())
 }
 
 /// Where a trait is kept: the table, and the column.

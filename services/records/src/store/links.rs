@@ -6,48 +6,41 @@ use sea_orm::{
 };
 use shared::{
     caller::{Account, PracticeId, Product},
-    db::{UniqueKey, insert_all, violates},
+    db::{Column, Parameters, Writes},
 };
 use uuid::Uuid;
 
-use super::{entities::link, text::pieces};
+use super::{
+    entities::link,
+    keys::{among, pieces},
+    write_now,
+};
 use crate::{
     domain::link::{ImportOutcome, Link, LinkKind},
-    error::{RecordError, Taken},
+    error::RecordError,
 };
 
-/// An external id names one record of an account of a product.
-const EXTERNAL_ID_KEY: UniqueKey = UniqueKey {
-    name: "link_pkey",
-    columns: "link.practice_id, link.product, link.account, link.kind, link.external_id",
-};
-/// A record has one external id in an account of a product.
-const RECORD_KEY: UniqueKey = UniqueKey {
-    name: "link_record",
-    columns: "link.practice_id, link.record_id, link.product, link.account",
-};
+/// Adds new links.
+pub(crate) fn insert(writes: &mut Writes, practice: &PracticeId, links: Vec<Link>) {
+    let rows = links.into_iter().map(|link| to_row(practice, link).into_active_model());
+    writes.insert(rows.collect());
+}
 
-/// Inserts new links.
+/// Inserts a new link at once.
 ///
 /// # Errors
 ///
-/// [`Taken::ExternalId`] or [`Taken::Link`] when one of them is there already; the
-/// transaction is lost then.
-pub(crate) async fn insert(
+/// As [`write_now`].
+pub(crate) async fn insert_now(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
-    links: Vec<Link>,
+    link: Link,
 ) -> Result<(), RecordError> {
-    let rows = links.into_iter().map(|link| to_row(practice, link).into_active_model());
-    insert_all(db, rows.collect()).await.map_err(|error| {
-        if violates(&error, &EXTERNAL_ID_KEY) {
-            RecordError::Taken(Taken::ExternalId)
-        } else if violates(&error, &RECORD_KEY) {
-            RecordError::Taken(Taken::Link)
-        } else {
-            error.into()
-        }
-    })
+    let fill = |writes: &mut Writes| {
+        insert(writes, practice, vec![link]);
+        Ok(())
+    };
+    write_now(db, fill).await
 }
 
 /// The links that an account of a product has under these external ids.
@@ -62,7 +55,7 @@ pub(crate) async fn by_external_ids(
     for external_ids in pieces(external_ids) {
         let query = of_account(practice, product, account)
             .filter(link::COLUMN.kind.eq(kind.as_str()))
-            .filter(link::COLUMN.external_id.is_in(external_ids));
+            .filter(among(db, link::Column::ExternalId, external_ids));
         for row in query.all(db).await? {
             links.push(from_row(row)?);
         }
@@ -80,7 +73,7 @@ pub(crate) async fn linked_records(
     let mut linked = Vec::new();
     for records in pieces(records) {
         let query = of_account(practice, product, account)
-            .filter(link::COLUMN.record_id.is_in(records))
+            .filter(among(db, link::Column::RecordId, records))
             .select_only()
             .column(link::Column::RecordId);
         linked.extend(query.into_tuple::<Uuid>().all(db).await?);
@@ -98,7 +91,7 @@ pub(crate) async fn external_ids(
     let mut ids = Vec::new();
     for records in pieces(records) {
         let query = of_account(practice, product, account)
-            .filter(link::COLUMN.record_id.is_in(records))
+            .filter(among(db, link::Column::RecordId, records))
             .select_only()
             .columns([link::Column::RecordId, link::Column::ExternalId]);
         ids.extend(query.into_tuple::<(Uuid, String)>().all(db).await?);
@@ -116,7 +109,7 @@ pub(crate) async fn products_of(
     for records in pieces(records) {
         let query = link::Entity::find()
             .filter(link::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(link::COLUMN.record_id.is_in(records))
+            .filter(among(db, link::Column::RecordId, records))
             .select_only()
             .columns([link::Column::RecordId, link::Column::Product]);
         products.extend(query.into_tuple::<(Uuid, String)>().all(db).await?);
@@ -133,19 +126,24 @@ pub(crate) async fn products_of_clients_of(
 ) -> Result<Vec<(Uuid, String)>, RecordError> {
     let mut products = Vec::new();
     for persons in pieces(persons) {
-        let marks = (2..).take(persons.len()).map(|n| format!("${n}")).collect::<Vec<_>>();
-        let marks = marks.join(", ");
-        let linked = |table: &str, client: &str| {
+        let engine = db.get_database_backend();
+        let mut parameters = Parameters::new(engine);
+        let persons = persons.into_iter().map(|person| vec![person.into()]).collect();
+        let list = parameters.list(&[Column::of("id")], persons);
+        let mut linked = |table: &str, client: &str| {
             format!(
-                "SELECT x.person_id, l.product FROM {table} x JOIN link l \
-                 ON l.practice_id = x.practice_id AND l.record_id = x.{client} \
-                 WHERE x.practice_id = $1 AND x.person_id IN ({marks})"
+                "SELECT x.person_id, l.product FROM v JOIN {table} x \
+                 ON x.practice_id = {practice} AND x.person_id = v.id JOIN link l \
+                 ON l.practice_id = x.practice_id AND l.record_id = x.{client}",
+                practice = parameters.bind(practice.as_str())
             )
         };
-        let sql = format!("{} UNION {}", linked("contact", "client_id"), linked("client", "id"));
-        let values = std::iter::once(practice.as_str().into());
-        let values = values.chain(persons.into_iter().map(Into::into));
-        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+        let sql = format!(
+            "WITH v(id) AS ({list}) {} UNION {}",
+            linked("contact", "client_id"),
+            linked("client", "id")
+        );
+        let statement = Statement::from_sql_and_values(engine, sql, parameters.into_values());
         for row in db.query_all_raw(statement).await? {
             products.push((row.try_get("", "person_id")?, row.try_get("", "product")?));
         }
@@ -197,7 +195,7 @@ pub(crate) async fn remove(
             .filter(link::COLUMN.practice_id.eq(practice.as_str()))
             .filter(link::COLUMN.product.eq(product.as_str()))
             .filter(link::COLUMN.account.eq(account.as_str()))
-            .filter(link::COLUMN.record_id.is_in(records))
+            .filter(among(db, link::Column::RecordId, records))
             .exec(db)
             .await?;
         removed += deleted.rows_affected;
@@ -214,7 +212,7 @@ pub(crate) async fn remove_all(
     for records in pieces(records) {
         link::Entity::delete_many()
             .filter(link::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(link::COLUMN.record_id.is_in(records))
+            .filter(among(db, link::Column::RecordId, records))
             .exec(db)
             .await?;
     }

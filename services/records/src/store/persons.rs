@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::insert_all,
+    db::Writes,
     pb::records::{self as pb, RecordState},
     rules::{
         likeness::{self, Likeness},
@@ -19,22 +19,24 @@ use uuid::Uuid;
 
 use super::{
     entities::person,
-    text::{Stored as _, from_json, pieces, to_json},
+    keys::{among, pieces},
+    text::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::record::{Life, Person},
     error::RecordError,
 };
 
-/// Inserts new persons with their images.
-pub(crate) async fn insert(
-    db: &impl ConnectionTrait,
+/// Adds new persons with their images.
+pub(crate) fn insert(
+    writes: &mut Writes,
     practice: &PracticeId,
     persons: Vec<(Person, &pb::Person)>,
 ) -> Result<(), RecordError> {
     let rows = persons.into_iter().map(|(person, image)| to_row(practice, person, image));
     let rows = rows.map(|row| row.map(person::Model::into_active_model));
-    Ok(insert_all(db, rows.collect::<Result<Vec<_>, _>>()?).await?)
+    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    Ok(())
 }
 
 /// The persons with these ids, locked until the end of the transaction, in the
@@ -48,7 +50,7 @@ pub(crate) async fn lock(
     for ids in pieces(ids) {
         let rows = person::Entity::find()
             .filter(person::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(person::COLUMN.id.is_in(ids))
+            .filter(among(db, person::Column::Id, ids))
             .order_by_asc(person::Column::Id)
             .lock_exclusive()
             .all(db)

@@ -3,21 +3,20 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, sea_query::Expr,
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, Statement,
+    sea_query::Expr,
 };
 use shared::{
     caller::{Caller, PracticeId},
-    db::{UniqueKey, violates},
+    db::Writes,
 };
 use uuid::Uuid;
 
-use super::{entities::request, text::pieces};
-use crate::error::RecordError;
-
-const REQUEST_KEY: UniqueKey = UniqueKey {
-    name: "request_pkey",
-    columns: "request.practice_id, request.product, request.request_id",
+use super::{
+    entities::request,
+    keys::{among, pieces},
 };
+use crate::error::RecordError;
 
 /// A request that was answered.
 #[derive(Clone, Debug)]
@@ -39,19 +38,47 @@ pub(crate) async fn find(
     Ok(row.map(|row| Answered { payload_digest: row.payload_digest, answer: row.answer }))
 }
 
-/// Keeps an answer, which is about `record`.
-///
-/// # Errors
-///
-/// [`RecordError::Raced`] when the same request was answered at the same time.
-pub(crate) async fn insert(
+/// The products that are connected, and the answer of the caller's request with
+/// this id: what every change begins with, in one statement.
+pub(crate) async fn opening(
     db: &impl ConnectionTrait,
+    caller: &Caller,
+    request_id: Option<Uuid>,
+) -> Result<(Vec<String>, Option<Answered>), RecordError> {
+    let sql = "SELECT c.product, r.request_id, r.payload_digest, r.answer FROM connection c \
+               LEFT JOIN request r ON r.practice_id = c.practice_id AND r.product = c.product \
+                 AND r.product = $2 AND r.request_id = $3 \
+               WHERE c.practice_id = $1 ORDER BY c.product";
+    let (practice, product) = (caller.practice.as_str(), caller.product.as_str());
+    let values = [practice.into(), product.into(), request_id.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let (mut products, mut before) = (Vec::new(), None);
+    for row in db.query_all_raw(statement).await? {
+        products.push(row.try_get("", "product")?);
+        if row.try_get::<Option<Uuid>>("", "request_id")?.is_some() {
+            let (payload_digest, answer) =
+                (row.try_get("", "payload_digest")?, row.try_get("", "answer")?);
+            before = Some(Answered { payload_digest, answer });
+        }
+    }
+    match request_id {
+        // It was answered before the product was disconnected, perhaps.
+        Some(request_id) if !products.iter().any(|connected| connected == product) => {
+            Ok((products, find(db, caller, request_id).await?))
+        }
+        _ => Ok((products, before)),
+    }
+}
+
+/// Keeps an answer, which is about `record`.
+pub(crate) fn insert(
+    writes: &mut Writes,
     caller: &Caller,
     request_id: Uuid,
     answered: Answered,
     record: Uuid,
     now: DateTime<Utc>,
-) -> Result<(), RecordError> {
+) {
     let row = request::Model {
         practice_id: caller.practice.to_string(),
         product: caller.product.to_string(),
@@ -61,10 +88,7 @@ pub(crate) async fn insert(
         answer: answered.answer,
         answered_at: now,
     };
-    let inserted = request::Entity::insert(row.into_active_model()).exec_without_returning(db);
-    inserted.await.map(drop).map_err(|error| {
-        if violates(&error, &REQUEST_KEY) { RecordError::Raced } else { error.into() }
-    })
+    writes.insert(vec![row.into_active_model()]);
 }
 
 /// Removes the answers about these records: they hold personal data.
@@ -77,7 +101,7 @@ pub(crate) async fn forget_records(
         request::Entity::update_many()
             .col_expr(request::Column::Answer, Expr::value(Option::<Vec<u8>>::None))
             .filter(request::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(request::COLUMN.record_id.is_in(records))
+            .filter(among(db, request::Column::RecordId, records))
             .exec(db)
             .await?;
     }

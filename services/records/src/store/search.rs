@@ -7,12 +7,14 @@ use sea_orm::{
     ConnectionTrait, EntityTrait as _, FromQueryResult, IntoActiveModel as _, QueryFilter as _,
     Statement, Value,
 };
-use shared::{caller::PracticeId, db::insert_all, pb::records::RecordKind};
+use shared::{caller::PracticeId, db::Writes, pb::records::RecordKind};
 use uuid::Uuid;
 
 use super::{
     entities::search_word,
-    text::{Stored as _, pieces},
+    keys::{among, pieces},
+    text::Stored as _,
+    write_now,
 };
 use crate::{
     domain::{
@@ -31,11 +33,7 @@ pub(crate) struct Found {
 }
 
 /// Adds what new records are found by.
-pub(crate) async fn insert(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
-    findables: &[Findable],
-) -> Result<(), RecordError> {
+pub(crate) fn insert(writes: &mut Writes, practice: &PracticeId, findables: &[Findable]) {
     let mut rows = Vec::new();
     for findable in findables {
         for (line, n) in findable.lines.iter().zip(0_i64..) {
@@ -53,7 +51,21 @@ pub(crate) async fn insert(
             }
         }
     }
-    Ok(insert_all(db, rows).await?)
+    writes.insert(rows);
+}
+
+/// Replaces what a record is found by.
+pub(crate) async fn replace(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    findable: &Findable,
+) -> Result<(), RecordError> {
+    remove(db, practice, &[findable.id]).await?;
+    let fill = |writes: &mut Writes| {
+        insert(writes, practice, std::slice::from_ref(findable));
+        Ok(())
+    };
+    write_now(db, fill).await
 }
 
 /// Removes everything that these records are found by.
@@ -65,7 +77,7 @@ pub(crate) async fn remove(
     for records in pieces(records) {
         search_word::Entity::delete_many()
             .filter(search_word::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(search_word::COLUMN.record_id.is_in(records))
+            .filter(among(db, search_word::Column::RecordId, records))
             .exec(db)
             .await?;
     }

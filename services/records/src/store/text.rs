@@ -42,17 +42,6 @@ stored!(EchoMode, "ECHO_MODE_");
 stored!(RecordKind, "RECORD_KIND_");
 stored!(RecordState, "RECORD_STATE_");
 
-/// A list of keys in sorted pieces without repetition, each short enough for
-/// one statement. Sorted, so that rows are locked in one order everywhere.
-pub(super) fn pieces<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
-    /// With the other parameters of a statement well below the limit of SQLite.
-    const KEYS_OF_STATEMENT: usize = 20_000;
-    let mut sorted = keys.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    sorted.chunks(KEYS_OF_STATEMENT).map(<[T]>::to_vec).collect()
-}
-
 pub(super) fn to_json(value: &impl Serialize) -> Result<String, RecordError> {
     serde_json::to_string(value).map_err(|_| RecordError::Corrupt("a value that JSON cannot hold"))
 }

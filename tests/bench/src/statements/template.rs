@@ -1,16 +1,13 @@
 //! The statements of a call with what is new in every call left open. What that
 //! is, two recordings of the call tell: it is where they differ.
 
-use anyhow::{Context as _, bail, ensure};
-use sea_orm::{DbBackend, Statement, Value};
+use anyhow::{Context as _, bail};
+use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
 use shared::ids::new_uuid;
 use uuid::Uuid;
 
 use super::Recording;
 use crate::sample::Novelty;
-
-/// A statement that asks for the number of what it inserts.
-const RETURNS_NUMBER: &str = "RETURNING \"seq\"";
 
 /// The statements of one call.
 #[derive(Clone, Debug)]
@@ -37,8 +34,8 @@ pub(crate) enum Open {
     Id(usize),
     /// Text with something new in it.
     Text(Vec<Piece>),
-    /// The number that the database gave to what this call has inserted.
-    Number,
+    /// A list, of PostgreSQL.
+    List(ArrayType, Vec<Open>),
 }
 
 /// A piece of text.
@@ -80,21 +77,13 @@ impl Template {
     pub(crate) fn of([one, other]: &[Recording<Novelty>; 2]) -> anyhow::Result<Self> {
         let ids = new_ids(one, other);
         let novelty = &one.made_with;
-        let mut numbered = false;
         let mut steps = Vec::with_capacity(one.statements.len());
         for (statement, twin) in one.statements.iter().zip(&other.statements) {
             let pairs = values(statement).iter().zip(values(twin));
             let open = pairs.map(|(value, twin)| open(value, twin, &ids, novelty));
             let values = open.collect::<anyhow::Result<Vec<_>>>();
             let values = values.with_context(|| statement.sql.clone())?;
-            ensure!(
-                numbered || !values.contains(&Open::Number),
-                "a number differs between two calls, and none was given before: {}",
-                statement.sql
-            );
-            let step = Step { sql: statement.sql.clone(), values, engine: statement.db_backend };
-            numbered |= step.returns_number();
-            steps.push(step);
+            steps.push(Step { sql: statement.sql.clone(), values, engine: statement.db_backend });
         }
         Ok(Self { steps, ids: ids.len() })
     }
@@ -102,7 +91,7 @@ impl Template {
     /// What one more call is made with.
     pub(crate) fn given(&self) -> Given {
         let ids = (0..self.ids).map(|_| new_uuid()).collect();
-        Given { ids, digits: Novelty::next().digits, number: 0 }
+        Given { ids, digits: Novelty::next().digits }
     }
 }
 
@@ -111,32 +100,34 @@ impl Template {
 pub(crate) struct Given {
     ids: Vec<Uuid>,
     digits: String,
-    /// Known when a statement has returned it.
-    pub(crate) number: i64,
 }
 
 impl Step {
-    /// Whether it answers with the number of what it has inserted.
-    pub(crate) fn returns_number(&self) -> bool {
-        self.sql.contains(RETURNS_NUMBER)
-    }
-
     /// Whether it answers with rows.
     pub(crate) fn returns_rows(&self) -> bool {
-        self.sql.starts_with("SELECT") || self.sql.contains(" RETURNING ")
+        self.sql.starts_with("SELECT")
     }
 
     /// The statement with all of its values.
     pub(crate) fn fill(&self, given: &Given) -> Statement {
-        let values = self.values.iter().map(|value| match value {
-            Open::Fixed(value) => value.clone(),
-            Open::Id(index) => given.id(*index).into(),
-            Open::Text(pieces) => {
+        let values = self.values.iter().map(|value| value.fill(given));
+        Statement::from_sql_and_values(self.engine, self.sql.as_str(), values.collect::<Vec<_>>())
+    }
+}
+
+impl Open {
+    fn fill(&self, given: &Given) -> Value {
+        match self {
+            Self::Fixed(value) => value.clone(),
+            Self::Id(index) => given.id(*index).into(),
+            Self::Text(pieces) => {
                 pieces.iter().map(|piece| piece.fill(given)).collect::<String>().into()
             }
-            Open::Number => given.number.into(),
-        });
-        Statement::from_sql_and_values(self.engine, self.sql.as_str(), values.collect::<Vec<_>>())
+            Self::List(of, values) => {
+                let values = values.iter().map(|value| value.fill(given)).collect();
+                Value::Array(of.clone(), Some(Box::new(values)))
+            }
+        }
     }
 }
 
@@ -165,15 +156,22 @@ fn new_ids(one: &Recording<Novelty>, other: &Recording<Novelty>) -> Vec<Uuid> {
     let mut ids = vec![one.made_with.id];
     for (statement, twin) in one.statements.iter().zip(&other.statements) {
         for (value, twin) in values(statement).iter().zip(values(twin)) {
-            if let Value::Uuid(Some(id)) = value
-                && value != twin
-                && !ids.contains(id)
-            {
-                ids.push(*id);
-            }
+            add_new_ids(&mut ids, value, twin);
         }
     }
     ids
+}
+
+fn add_new_ids(ids: &mut Vec<Uuid>, value: &Value, twin: &Value) {
+    match (value, twin) {
+        (Value::Uuid(Some(id)), twin) if value != twin && !ids.contains(id) => ids.push(*id),
+        (Value::Array(_, Some(list)), Value::Array(_, Some(twins))) => {
+            for (value, twin) in list.iter().zip(twins.iter()) {
+                add_new_ids(ids, value, twin);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn open(value: &Value, twin: &Value, ids: &[Uuid], novelty: &Novelty) -> anyhow::Result<Open> {
@@ -189,7 +187,15 @@ fn open(value: &Value, twin: &Value, ids: &[Uuid], novelty: &Novelty) -> anyhow:
             Some(pieces) => Open::Text(pieces),
             None => Open::Fixed(value.clone()),
         },
-        Value::BigInt(Some(_)) => Open::Number,
+        Value::BigInt(Some(number)) => {
+            bail!("{number} differs between two calls, and nobody knows where it is from")
+        }
+        Value::Array(of, Some(list)) => {
+            let Value::Array(_, Some(twins)) = twin else { bail!("a list beside none") };
+            let pairs = list.iter().zip(twins.iter());
+            let values = pairs.map(|(value, twin)| open(value, twin, ids, novelty));
+            Open::List(of.clone(), values.collect::<anyhow::Result<_>>()?)
+        }
         // Times, images, digests: in no unique key, and as long in every call.
         _ => Open::Fixed(value.clone()),
     })
@@ -229,56 +235,61 @@ fn pieces(text: &str, ids: &[Uuid], novelty: &Novelty) -> Option<Vec<Piece>> {
 mod tests {
     use super::*;
 
-    /// A call that inserts a client, reads its number, and uses it.
+    /// A call that inserts a client, and a list that names it.
     fn recording(number: i64) -> Recording<Novelty> {
         let (novelty, client) = (Novelty::next(), new_uuid());
         let statement = |sql: &str, values: Vec<Value>| {
-            Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+            Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
         };
         let name = format!("Harbour {} Limited", novelty.id.as_simple());
         let key = novelty.id.as_simple().to_string().to_uppercase();
         let id = format!("cli_{}", client.as_simple());
         let statements = vec![
             statement(
-                "INSERT INTO client VALUES (?, ?, ?, ?)",
-                vec![client.into(), name.into(), key.into(), novelty.digits.as_str().into()],
+                "INSERT INTO client VALUES ($1, $2, $3, $4, $5)",
+                vec![
+                    client.into(),
+                    name.into(),
+                    key.into(),
+                    novelty.digits.as_str().into(),
+                    number.into(),
+                ],
             ),
             statement(
-                "INSERT INTO feed_change VALUES (?, ?) RETURNING \"seq\"",
-                vec![id.into(), "CREATED".into()],
+                "INSERT INTO change SELECT * FROM UNNEST($1::text[])",
+                vec![list(vec![id.into(), "CREATED".into()])],
             ),
-            statement("INSERT INTO feed_pending VALUES (?)", vec![number.into()]),
         ];
         Recording { statements, made_with: novelty }
     }
 
+    fn list(values: Vec<Value>) -> Value {
+        Value::Array(ArrayType::String, Some(Box::new(values)))
+    }
+
     #[test]
     fn what_differs_between_two_calls_is_new_in_the_next() {
-        let recordings = [recording(7), recording(8)];
+        let recordings = [recording(7), recording(7)];
         let template = Template::of(&recordings).unwrap();
-        let mut given = template.given();
-        given.number = 9;
+        let given = template.given();
         let filled: Vec<Statement> = template.steps.iter().map(|step| step.fill(&given)).collect();
         let [novelty, client] = given.ids[..] else { panic!("{:?}", given.ids) };
         let text = |id: Uuid| id.as_simple().to_string();
-        let expected: [Value; 4] = [
+        let expected: [Value; 5] = [
             client.into(),
             format!("Harbour {} Limited", text(novelty)).into(),
             text(novelty).to_uppercase().into(),
             given.digits.clone().into(),
+            7_i64.into(),
         ];
         assert_eq!(values(&filled[0]), expected);
-        assert_eq!(values(&filled[1]), [format!("cli_{}", text(client)).into(), "CREATED".into()]);
-        assert_eq!(values(&filled[2]), [9_i64.into()]);
+        let named = list(vec![format!("cli_{}", text(client)).into(), "CREATED".into()]);
+        assert_eq!(values(&filled[1]), [named]);
     }
 
     #[test]
     fn a_number_that_nobody_gave_is_refused() {
-        let mut recordings = [recording(7), recording(8)];
-        for recording in &mut recordings {
-            recording.statements.remove(1);
-        }
-        let error = Template::of(&recordings).unwrap_err().to_string();
-        assert!(error.contains("feed_pending"), "{error}");
+        let error = Template::of(&[recording(7), recording(8)]).unwrap_err();
+        assert!(format!("{error:#}").contains("7 differs"), "{error:#}");
     }
 }

@@ -136,8 +136,7 @@ impl Script {
         writeln!(self.text, "BEGIN;")?;
         for step in &template.steps {
             let sql = self.sql(step)?;
-            let end = if step.returns_number() { "\\gset given_" } else { ";" };
-            writeln!(self.text, "{sql} {end}")?;
+            writeln!(self.text, "{sql} ;")?;
         }
         writeln!(self.text, "COMMIT;")?;
         Ok(())
@@ -176,7 +175,11 @@ impl Script {
                 });
                 format!("({})", pieces.collect::<Vec<_>>().join(" || "))
             }
-            Open::Number => ":given_seq::bigint".to_owned(),
+            // Its type stands in the statement.
+            Open::List(_, values) => {
+                let values = values.iter().map(|value| self.expression(value));
+                format!("ARRAY[{}]", values.collect::<anyhow::Result<Vec<_>>>()?.join(", "))
+            }
         })
     }
 
@@ -193,6 +196,11 @@ impl Script {
             Value::ChronoDate(value) => (value.map(|value| value.to_string()), "date"),
             Value::ChronoDateTimeUtc(value) => {
                 (value.map(|value| value.to_rfc3339()), "timestamptz")
+            }
+            Value::Array(_, Some(values)) => {
+                let values = values.iter().map(|value| self.fixed(value));
+                let values = values.collect::<anyhow::Result<Vec<_>>>()?.join(", ");
+                return Ok(format!("ARRAY[{values}]"));
             }
             other => bail!("pgbench is not taught to send {other:?}"),
         };

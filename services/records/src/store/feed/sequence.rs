@@ -23,12 +23,12 @@ pub(crate) async fn products_with_pending(
     Ok(rows.iter().map(|row| row.try_get("", "product")).collect::<Result<_, _>>()?)
 }
 
-/// Gives the oldest pending changes of `product` the next positions; says how
-/// many.
+/// Gives the oldest pending changes of `product` the next positions, and tells the
+/// other replicas; says how many there were.
 ///
 /// The lock on the product's row makes sequencers of different replicas take
-/// turns. READ COMMITTED is essential on PostgreSQL: the statements after the
-/// lock must see what was committed while it was waited for.
+/// turns. READ COMMITTED is essential on PostgreSQL: the statement after the lock
+/// must see what was committed while it was waited for.
 pub(crate) async fn sequence(
     db: &impl ConnectionTrait,
     product: &str,
@@ -38,27 +38,57 @@ pub(crate) async fn sequence(
     let Some(feed) = feed else { return Ok(0) };
     let engine = db.get_database_backend();
     let values = [product.into(), feed.last_practice.as_str().into(), feed.head.into(), now.into()];
-    let taken =
-        db.execute_raw(Statement::from_sql_and_values(engine, take_sql(engine), values)).await?;
-    let count = i64::try_from(taken.rows_affected()).unwrap_or_default();
-    if count == 0 {
-        return Ok(0);
-    }
-    let values = [product.into(), feed.head.into()];
-    db.execute_raw(Statement::from_sql_and_values(engine, DELETE_TAKEN, values)).await?;
-    let values = [
-        product.into(),
-        (feed.head + count).into(),
-        feed.head.into(),
-        feed.last_practice.as_str().into(),
-    ];
-    db.execute_raw(Statement::from_sql_and_values(engine, ADVANCE, values)).await?;
-    Ok(count)
+    let statement = Statement::from_sql_and_values(engine, sequence_sql(engine), values);
+    let rows = db.query_all_raw(statement).await?;
+    // None, when nothing was pending.
+    let Some(row) = rows.first() else { return Ok(0) };
+    Ok(row.try_get::<i64>("", "head")? - feed.head)
 }
 
-/// Takes pending rows: practice after practice, beginning after the one that
-/// was served last (`$2`) and going round, the oldest of each. Positions follow
-/// `seq`, so that the changes of a practice stay in their order.
+/// Takes pending rows, gives them positions, removes them from what is pending, and
+/// moves the head: one statement on PostgreSQL, one text of three on SQLite.
+///
+/// The practice that was served last is remembered: the greatest of those that were
+/// reached by going round, or else of all.
+fn sequence_sql(engine: DbBackend) -> String {
+    let take = take_sql(engine);
+    if engine == DbBackend::Postgres {
+        // The rows are removed by where they are: of a join, the planner would
+        // rather read all that is pending than look a few thousand rows up.
+        return format!(
+            "{take}, placed AS ({PLACE}), \
+             gone AS (DELETE FROM feed_pending \
+               WHERE ctid = ANY (ARRAY(SELECT place FROM taken))), \
+             new AS (SELECT COUNT(*) AS count, MAX(practice_id) AS last, \
+               MAX(practice_id) FILTER (WHERE practice_id <= $2) AS round FROM taken) \
+             UPDATE feed_product SET head = $3 + new.count, \
+               last_practice = COALESCE(new.round, new.last) \
+             FROM new WHERE product = $1 AND new.count > 0 \
+             RETURNING head, pg_notify('{CHANNEL}', product)"
+        );
+    }
+    format!("{take} {PLACE}; {DELETE_TAKEN}; {ADVANCE}")
+}
+
+/// Positions follow `seq`, so that the changes of a practice stay in their order.
+const PLACE: &str = "INSERT INTO feed_entry(product, pos, seq, practice_id, linked, sequenced_at) \
+    SELECT $1, $3 + ROW_NUMBER() OVER (ORDER BY seq), seq, practice_id, linked, $4 FROM taken";
+
+const DELETE_TAKEN: &str = "DELETE FROM feed_pending WHERE product = $1 \
+    AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
+      WHERE product = $1 AND pos > $3)";
+
+const ADVANCE: &str = "UPDATE feed_product SET \
+    head = COALESCE((SELECT MAX(pos) FROM feed_entry WHERE product = $1), head), \
+    last_practice = COALESCE( \
+      (SELECT MAX(practice_id) FROM feed_entry \
+       WHERE product = $1 AND pos > $3 AND practice_id <= $2), \
+      (SELECT MAX(practice_id) FROM feed_entry WHERE product = $1 AND pos > $3), \
+      last_practice) \
+    WHERE product = $1 RETURNING head";
+
+/// The pending rows whose turn it is: practice after practice, beginning after the
+/// one that was served last (`$2`) and going round, the oldest of each.
 fn take_sql(engine: DbBackend) -> String {
     let practices = BATCH / BATCH_OF_PRACTICE;
     let next = |above: &str| {
@@ -77,9 +107,7 @@ fn take_sql(engine: DbBackend) -> String {
          ), served(id) AS ( \
            SELECT id FROM (SELECT * FROM later UNION ALL SELECT * FROM earlier) AS either \
            WHERE id IS NOT NULL ORDER BY n LIMIT {practices} \
-         ), {taken} \
-         INSERT INTO feed_entry(product, pos, seq, practice_id, linked, sequenced_at) \
-         SELECT $1, $3 + ROW_NUMBER() OVER (ORDER BY seq), seq, practice_id, linked, $4 FROM taken",
+         ), {taken}",
         first_later = next("q.practice_id > $2"),
         next_later = next("q.practice_id > later.id"),
         first_earlier = next("q.practice_id <= $2"),
@@ -97,8 +125,9 @@ fn taken_sql(engine: DbBackend) -> String {
     if engine == DbBackend::Postgres {
         return format!(
             "taken AS ( \
-               SELECT p.practice_id, p.seq, p.linked FROM served CROSS JOIN LATERAL ( \
-                 SELECT x.practice_id, x.seq, x.linked FROM feed_pending x \
+               SELECT p.practice_id, p.seq, p.linked, p.place \
+               FROM served CROSS JOIN LATERAL ( \
+                 SELECT x.practice_id, x.seq, x.linked, x.ctid AS place FROM feed_pending x \
                  WHERE x.product = $1 AND x.practice_id = served.id \
                  ORDER BY x.product, x.practice_id, x.seq LIMIT {BATCH_OF_PRACTICE}) p)"
         );
@@ -116,30 +145,8 @@ fn taken_sql(engine: DbBackend) -> String {
     )
 }
 
-const DELETE_TAKEN: &str = "DELETE FROM feed_pending WHERE product = $1 \
-    AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
-      WHERE product = $1 AND pos > $2)";
-
-/// Moves the head, and remembers the practice that was served last: the
-/// greatest of those that were reached by going round, or else of all.
-const ADVANCE: &str = "UPDATE feed_product SET head = $2, last_practice = COALESCE( \
-    (SELECT MAX(practice_id) FROM feed_entry \
-     WHERE product = $1 AND pos > $3 AND practice_id <= $4), \
-    (SELECT MAX(practice_id) FROM feed_entry WHERE product = $1 AND pos > $3) \
-    ) WHERE product = $1";
-
-/// Tells the other replicas that a product's feed has grown. Only the sequencer
-/// does, never a writing transaction: a notification takes a lock of the whole
-/// cluster until its commit. Nothing on SQLite, which has one process.
-pub(crate) async fn notify(db: &impl ConnectionTrait, product: &str) -> Result<(), RecordError> {
-    if db.get_database_backend() == DbBackend::Postgres {
-        let values = [CHANNEL.into(), product.into()];
-        let sql = "SELECT pg_notify($1, $2)";
-        db.execute_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values))
-            .await?;
-    }
-    Ok(())
-}
-
-/// The PostgreSQL channel of [`notify`].
+/// The PostgreSQL channel by which a sequencer tells the other replicas that a
+/// product's feed has grown. Only the sequencer does, never a writing transaction:
+/// a notification takes a lock of the whole cluster until its commit. SQLite has
+/// one process, and none.
 pub(crate) const CHANNEL: &str = "concord_feed";

@@ -1,0 +1,53 @@
+//! Lists of keys that rows are looked up by.
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, Value,
+    sea_query::{Expr, postgres_array::NotU8},
+};
+
+/// Keys of one statement: padded, and with its other parameters, well below the
+/// limit of SQLite.
+const KEYS_OF_STATEMENT: usize = 16_384;
+
+/// A list of keys in sorted pieces without repetition, each short enough for
+/// one statement. Sorted, so that rows are locked in one order everywhere.
+pub(super) fn pieces<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
+    let mut sorted = keys.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.chunks(KEYS_OF_STATEMENT).map(<[T]>::to_vec).collect()
+}
+
+/// Whether the value of a column is among `keys`. In few statements, whatever the
+/// number of keys is, so that each is prepared once: on PostgreSQL they are one
+/// parameter, on SQLite the last one is repeated up to a power of two.
+pub(super) fn among<T>(
+    db: &impl ConnectionTrait,
+    column: impl ColumnTrait,
+    mut keys: Vec<T>,
+) -> Expr
+where
+    T: Clone + Into<Value> + NotU8,
+{
+    if db.get_database_backend() == DbBackend::Postgres {
+        return column.eq_any(keys);
+    }
+    if let Some(last) = keys.last().cloned() {
+        keys.resize(keys.len().next_power_of_two(), last);
+    }
+    column.is_in(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_sorted_and_repeat_nothing() {
+        assert_eq!(pieces(&[3, 1, 3, 2]), [[1, 2, 3]]);
+        assert_eq!(pieces::<i32>(&[]), Vec::<Vec<i32>>::new());
+        let lengths: Vec<usize> =
+            pieces(&(0..40_000).collect::<Vec<_>>()).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [16_384, 16_384, 7_232]);
+    }
+}
