@@ -31,6 +31,7 @@ use crate::{
     gauges,
     grpc::Api,
     jobs,
+    reads::Reads,
     service::Records,
     tables,
 };
@@ -105,7 +106,8 @@ impl Application {
         let meter = Meter::new("records");
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
-        let records = Records { db, clock, feed, purge_after, feed_retention };
+        let reads = Reads::start(&db);
+        let records = Records { db, reads, clock, feed, purge_after, feed_retention };
         Ok(Self {
             listener,
             address,

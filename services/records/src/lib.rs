@@ -16,6 +16,7 @@ mod grpc;
 mod image;
 mod jobs;
 mod migrations;
+mod reads;
 mod restored;
 mod service;
 mod store;

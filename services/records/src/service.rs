@@ -29,12 +29,13 @@ pub(crate) mod update;
 
 use shared::{clock::Clock, db::Database};
 
-use crate::feed::Feed;
+use crate::{feed::Feed, reads::Reads};
 
 /// What every script needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
     pub(crate) db: Database,
+    pub(crate) reads: Reads,
     pub(crate) clock: Clock,
     pub(crate) feed: Feed,
     /// How long an orphaned record waits for its removal.

@@ -23,6 +23,7 @@ use crate::{
     domain::timeline::{AddEntry, TimelineKey},
     feed::Feed,
     migrations::Migrator,
+    reads::Reads,
     service::{
         create::ClientCommand, history::HistoryCommand, intent::Intent, links::LinkCommand,
         reading::PageRequest,
@@ -43,6 +44,7 @@ async fn replica(t: &TestDb, clock: &Clock) -> Records {
     db.migrate::<Migrator>().await.unwrap();
     let feed = Feed::new(db.clone(), clock.clone(), CancellationToken::new());
     Records {
+        reads: Reads::start(&db),
         db,
         clock: clock.clone(),
         feed,

@@ -51,7 +51,7 @@ impl Records {
             self.check_connected(caller).await?;
         }
         let id = names::client(db, &caller.practice, "client", name).await?;
-        let reading = images::read(db, caller, RecordRef::client(id)).await?;
+        let reading = self.reads.read(caller, RecordRef::client(id)).await?;
         let Reading { image, person } =
             reading.ok_or_else(|| Refusal::not_found("client", name))?;
         Ok((decode(image)?, person.map(decode).transpose()?))
@@ -95,7 +95,7 @@ impl Records {
         id: &str,
     ) -> Result<(Contact, Option<Person>), RecordError> {
         let contact = RecordRef::contact(parse_contact(id)?);
-        let reading = images::read(self.db.reader(), caller, contact).await?;
+        let reading = self.reads.read(caller, contact).await?;
         let Reading { image, person } = reading.ok_or_else(|| Refusal::not_found("contact", id))?;
         Ok((decode(image)?, person.map(decode).transpose()?))
     }
@@ -125,7 +125,7 @@ impl Records {
             self.check_connected(caller).await?;
         }
         let id = names::person(db, &caller.practice, "person", name).await?;
-        let reading = images::read(db, caller, RecordRef::person(id)).await?;
+        let reading = self.reads.read(caller, RecordRef::person(id)).await?;
         decode(reading.ok_or_else(|| Refusal::not_found("person", name))?.image)
     }
 

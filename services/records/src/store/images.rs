@@ -10,7 +10,7 @@ use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _, Statement,
 };
 use shared::{
-    caller::{Caller, PracticeId},
+    caller::{PracticeId, Product},
     db::{Column, Parameters, chunk_rows},
     pb::records::{self as pb, RecordKind},
 };
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::record::{Life, RecordRef},
-    error::{RecordError, not_connected},
+    error::RecordError,
     image::timestamp,
 };
 
@@ -37,6 +37,14 @@ pub(crate) async fn get(
     Ok(found.into_iter().next().map(|(_, image)| image))
 }
 
+/// A record that a product wants to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) practice: PracticeId,
+    pub(crate) product: Product,
+    pub(crate) record: RecordRef,
+}
+
 /// What is read of one record.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
@@ -45,38 +53,67 @@ pub(crate) struct Reading {
     pub(crate) person: Option<Bytes>,
 }
 
-/// The image of a record with that of its person, for a product that is connected:
-/// in one statement, because a read is little more than its round trip.
-///
-/// # Errors
-///
-/// `PRODUCT_NOT_CONNECTED` when the caller's product is not.
+/// What came of reading a record.
+#[derive(Clone, Debug)]
+pub(crate) enum Read {
+    Found(Reading),
+    Missing,
+    /// The product is not, and is told nothing else.
+    NotConnected,
+}
+
+/// The images of records of one kind with those of their persons, for products that
+/// are connected: in the order in which they are wanted, in one statement.
 pub(crate) async fn read(
     db: &impl ConnectionTrait,
-    caller: &Caller,
-    record: RecordRef,
-) -> Result<Option<Reading>, RecordError> {
+    kind: RecordKind,
+    wanted: &[&Wanted],
+) -> Result<Vec<Read>, RecordError> {
+    let mut read = vec![Read::NotConnected; wanted.len()];
+    for row in db.query_all_raw(read_statement(db.get_database_backend(), kind, wanted)).await? {
+        let n = row.try_get::<i64>("", "n")?;
+        let place = usize::try_from(n).ok().and_then(|n| read.get_mut(n));
+        let (image, person): (Option<Vec<u8>>, Option<Vec<u8>>) =
+            (row.try_get("", "image")?, row.try_get("", "person")?);
+        if let Some(place) = place {
+            let reading =
+                |image: Vec<u8>| Reading { image: image.into(), person: person.map(Bytes::from) };
+            *place = image.map_or(Read::Missing, |image| Read::Found(reading(image)));
+        }
+    }
+    Ok(read)
+}
+
+fn read_statement(engine: DbBackend, kind: RecordKind, wanted: &[&Wanted]) -> Statement {
     const OF_PERSON: &str =
         "LEFT JOIN person p ON p.practice_id = r.practice_id AND p.id = r.person_id";
-    let is_postgres = db.get_database_backend() == DbBackend::Postgres;
-    let (table, person, join) = match record.kind {
-        RecordKind::Person if is_postgres => ("person", "NULL::bytea", ""),
+    let (table, person, join) = match kind {
+        RecordKind::Person if engine == DbBackend::Postgres => ("person", "NULL::bytea", ""),
         RecordKind::Person => ("person", "NULL", ""),
         RecordKind::Contact => ("contact", "p.image", OF_PERSON),
         RecordKind::Client | RecordKind::Unspecified => ("client", "p.image", OF_PERSON),
     };
+    let row = |(n, wanted): (i64, &&Wanted)| {
+        let (practice, product) = (wanted.practice.as_str(), wanted.product.as_str());
+        vec![n.into(), practice.into(), product.into(), wanted.record.id.into()]
+    };
+    let mut rows: Vec<_> = (0..).zip(wanted).map(row).collect();
+    if engine == DbBackend::Sqlite
+        && let Some(last) = rows.last().cloned()
+    {
+        // As in `keys::among`: few statements, each prepared once.
+        rows.resize(rows.len().next_power_of_two(), last);
+    }
+    let mut parameters = Parameters::new(engine);
+    let columns = ["n", "practice", "product", "id"].map(Column::of);
+    let list = parameters.list(&columns, rows);
     let sql = format!(
-        "SELECT r.image, {person} AS person FROM connection k \
-         LEFT JOIN {table} r ON r.practice_id = k.practice_id AND r.id = $3 {join} \
-         WHERE k.practice_id = $1 AND k.product = $2"
+        "WITH v(n, practice, product, id) AS ({list}) \
+         SELECT v.n, r.image, {person} AS person FROM v \
+         JOIN connection k ON k.practice_id = v.practice AND k.product = v.product \
+         LEFT JOIN {table} r ON r.practice_id = k.practice_id AND r.id = v.id {join}"
     );
-    let (practice, product) = (caller.practice.as_str(), caller.product.as_str());
-    let values = [practice.into(), product.into(), record.id.into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let row = db.query_one_raw(statement).await?.ok_or_else(|| not_connected(product))?;
-    let image: Option<Vec<u8>> = row.try_get("", "image")?;
-    let person: Option<Vec<u8>> = row.try_get("", "person")?;
-    Ok(image.map(|image| Reading { image: image.into(), person: person.map(Bytes::from) }))
+    Statement::from_sql_and_values(engine, sql, parameters.into_values())
 }
 
 /// The images of records of any kinds; those that are gone are left out.
