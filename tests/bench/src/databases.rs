@@ -1,9 +1,13 @@
 //! Fresh databases, on SQLite and on the throw-away PostgreSQL.
 
-use std::fmt;
+use std::{fmt, fs, io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
 use serde::{Deserialize, Serialize};
 use shared::db::DatabaseSettings;
 use tempfile::TempDir;
@@ -112,10 +116,69 @@ impl Databases {
         }
     }
 
+    /// Lets the engine write out what it still has to, so that it does not fall on the
+    /// turn that comes next. SQLite has done so when it was closed.
+    pub(crate) async fn calm(&self, engine: Engine) -> anyhow::Result<()> {
+        match engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => self.cluster()?.execute("CHECKPOINT").await,
+        }
+    }
+
     /// The URL by which anything else than the service opens the SQLite database
     /// `name`.
     pub(crate) fn sqlite_url(&self, name: &str) -> String {
-        format!("sqlite://{}", self.folder.path().join(format!("{name}.db")).display())
+        format!("sqlite://{}", self.sqlite_file(name).display())
+    }
+
+    /// Where the SQLite database `name` is.
+    pub(crate) fn sqlite_file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.db"))
+    }
+
+    /// One connection to the database `name` for anything else than the service, as
+    /// durable as the service has them. A statement may take as long as it likes.
+    pub(crate) async fn open(
+        &self,
+        engine: Engine,
+        name: &str,
+    ) -> anyhow::Result<DatabaseConnection> {
+        let mut options = match engine {
+            Engine::Sqlite => ConnectOptions::new(self.sqlite_url(name)),
+            Engine::Postgres => {
+                let mut options = ConnectOptions::new(self.cluster()?.url());
+                options.set_schema_search_path(format!("{name},public"));
+                options
+            }
+        };
+        options.max_connections(1).sqlx_logging(false).map_sqlx_sqlite_opts(|options| {
+            options
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(Duration::from_secs(5))
+        });
+        Ok(Database::connect(options).await?)
+    }
+
+    /// Removes the database `name`, which nobody uses any more: those of an import
+    /// are large.
+    pub(crate) async fn remove(&self, engine: Engine, name: &str) -> anyhow::Result<()> {
+        match engine {
+            Engine::Postgres => {
+                self.cluster()?.execute(&format!("DROP SCHEMA {name} CASCADE")).await
+            }
+            Engine::Sqlite => {
+                for file in ["db", "db-wal", "db-shm"] {
+                    let file = self.folder.path().join(format!("{name}.{file}"));
+                    match fs::remove_file(file) {
+                        // Closed well, a database is one file.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        removed => removed?,
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The PostgreSQL server.

@@ -11,6 +11,8 @@
 //!   call does in the database, for a yardstick to do the same.
 //! - How: [`load`] keeps calls in flight, [`measure`] alternates, [`report`]
 //!   tells.
+//!   [`turns`] does so where a turn is as long as its work.
+//! - [`transfer`] brings a practice over, as a product does.
 //! - On what: [`service`], in this process; [`process`], in one of its own, whose
 //!   memory can be measured; [`databases`], [`postgres`].
 //!
@@ -28,6 +30,8 @@ mod rows;
 mod sample;
 mod service;
 mod statements;
+mod transfer;
+mod turns;
 mod yardsticks;
 
 use std::process::ExitCode;

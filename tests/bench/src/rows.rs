@@ -3,13 +3,16 @@
 mod create_client;
 mod get_client;
 mod hear;
+mod import;
+mod import_memory;
+mod stage;
 
 use clap::ValueEnum;
 
 use crate::{
     databases::{Databases, Engine},
     measure::Plan,
-    report::Finding,
+    report::{Figure, Finding},
 };
 
 /// A row of the table.
@@ -22,6 +25,12 @@ pub(crate) enum Row {
     /// From the commit of a change to its subscriber, also while another practice
     /// is brought over
     Hear,
+    /// Importing a practice, from the seal to the end, beside its rows alone
+    Import,
+    /// Uploading batches, beside their rows alone
+    Stage,
+    /// The memory that an import takes
+    ImportMemory,
 }
 
 impl Row {
@@ -39,7 +48,17 @@ impl Row {
                 let times = hear::measure(plan, databases, engine).await?;
                 return Ok(times.into_iter().map(Finding::Time).collect());
             }
+            Self::Import => return figures(import::measure(plan, databases, engine).await?),
+            Self::Stage => return figures(stage::measure(plan, databases, engine).await?),
+            Self::ImportMemory => {
+                return figures(import_memory::measure(plan, databases, engine).await?);
+            }
         };
         Ok(ratios.into_iter().map(Finding::Ratio).collect())
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what a row answers with")]
+fn figures(figures: Vec<Figure>) -> anyhow::Result<Vec<Finding>> {
+    Ok(figures.into_iter().map(Finding::Figure).collect())
 }

@@ -1,0 +1,98 @@
+//! Staging: batches as large as the protocol takes, until each has its receipt;
+//! beside their rows alone, into the same table, with as many commits.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    databases::{Databases, Engine},
+    measure::{Plan, Spread},
+    report::{Figure, Target},
+    transfer::{Batch, Pair, Practice},
+    turns::Turns,
+    yardsticks::refill::Refill,
+};
+
+/// Of the rate at which the rows alone are written. Nothing is asked for on SQLite.
+const RATIO: f64 = 0.5;
+
+/// Bytes of a megabyte.
+const MEGABYTE: f64 = 1_000_000.0;
+
+pub(super) async fn measure(
+    plan: &Plan,
+    databases: &Databases,
+    engine: Engine,
+) -> anyhow::Result<Vec<Figure>> {
+    let practice = Practice::new(if plan.quick { 200_000 } else { 400_000 }).full();
+    // Made before: making them is the product's work.
+    let batches: Vec<Batch> = Batch::all(practice).collect();
+    let bench = Bench { databases, engine, batches };
+    let (first, pair) = bench.upload(1).await?;
+    let (records, imports) = (pair.records_database(), pair.imports_database());
+    pair.stop().await?;
+    databases.remove(engine, &records).await?;
+    let rows = Refill::of_staged(databases, engine, &imports).await?;
+    let turns = Turns::take(
+        format!("stage on {engine}"),
+        plan.rounds,
+        bench.megabytes(),
+        first,
+        async |round| bench.turn(round).await,
+        async |round| {
+            databases.calm(engine).await?;
+            rows.turn(&format!("stage_yardstick_{round}")).await
+        },
+    );
+    let line = turns.await?.tell(rows.name(), bench.line());
+    rows.remove().await?;
+    Ok(vec![line])
+}
+
+struct Bench<'a> {
+    databases: &'a Databases,
+    engine: Engine,
+    batches: Vec<Batch>,
+}
+
+impl Bench<'_> {
+    async fn turn(&self, round: u32) -> anyhow::Result<Duration> {
+        let (took, pair) = self.upload(round).await?;
+        pair.remove(self.databases).await?;
+        Ok(took)
+    }
+
+    /// Uploads the batches into fresh databases; how long it took.
+    async fn upload(&self, round: u32) -> anyhow::Result<(Duration, Pair)> {
+        let pair = Pair::start(self.databases, self.engine, &format!("stage_{round}")).await?;
+        let import_id = pair.create().await?;
+        self.databases.calm(self.engine).await?;
+        let begun = Instant::now();
+        pair.upload(&import_id, self.batches.iter().cloned()).await?;
+        Ok((begun.elapsed(), pair))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a few batches")]
+    fn megabytes(&self) -> f64 {
+        self.batches.iter().map(Batch::size).sum::<usize>() as f64 / MEGABYTE
+    }
+
+    fn line(&self) -> Figure {
+        let records: usize = self.batches.iter().map(Batch::len).sum();
+        Figure {
+            row: "stage",
+            database: self.engine,
+            of: format!(
+                "{} batches, {records} records, {:.0} MB",
+                self.batches.len(),
+                self.megabytes()
+            ),
+            unit: "MB/s",
+            figure: Spread::default(),
+            yardstick: None,
+            targets: match self.engine {
+                Engine::Sqlite => Vec::new(),
+                Engine::Postgres => vec![Target::Ratio(RATIO)],
+            },
+        }
+    }
+}

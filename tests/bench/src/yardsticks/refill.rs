@@ -1,0 +1,200 @@
+//! The rows that a service has written, once more, into tables that are equal and
+//! empty: by COPY on PostgreSQL, by INSERT … SELECT on SQLite; as durable.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement, TryGetable};
+
+use crate::databases::{Databases, Engine};
+
+/// Whose tables these are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tables {
+    Records,
+    Imports,
+}
+
+/// Rows that one statement writes.
+#[derive(Clone, Debug)]
+struct Part {
+    table: String,
+    /// Which of its rows.
+    filter: String,
+    /// Where they are on PostgreSQL.
+    file: PathBuf,
+}
+
+/// The rows. Those on PostgreSQL are in files of their own; those on SQLite still
+/// where they were written.
+#[derive(Debug)]
+pub(crate) struct Refill<'d> {
+    databases: &'d Databases,
+    engine: Engine,
+    tables: Tables,
+    source: String,
+    /// What is written in each transaction.
+    transactions: Vec<Vec<Part>>,
+}
+
+impl<'d> Refill<'d> {
+    /// Everything that is in the tables of `source`, in one transaction.
+    pub(crate) async fn of_all(
+        databases: &'d Databases,
+        engine: Engine,
+        tables: Tables,
+        source: &str,
+    ) -> anyhow::Result<Self> {
+        let db = databases.open(engine, source).await?;
+        let names = names(&db, engine, source).await?;
+        // Of all, but not without a condition: SQLite would copy whole pages then, of
+        // the indexes too, which is no insert.
+        let rows = names.into_iter().map(|table| (table, "true".to_owned())).collect();
+        Self::of(databases, engine, tables, source, db, vec![rows]).await
+    }
+
+    /// The staged records of `source`, each batch in a transaction.
+    pub(crate) async fn of_staged(
+        databases: &'d Databases,
+        engine: Engine,
+        source: &str,
+    ) -> anyhow::Result<Self> {
+        let db = databases.open(engine, source).await?;
+        let batches: Vec<i64> =
+            column(&db, "SELECT ordinal FROM import_batch ORDER BY ordinal").await?;
+        let rows = |batch| vec![("import_staged".to_owned(), format!("batch = {batch}"))];
+        let transactions = batches.into_iter().map(rows).collect();
+        Self::of(databases, engine, Tables::Imports, source, db, transactions).await
+    }
+
+    async fn of(
+        databases: &'d Databases,
+        engine: Engine,
+        tables: Tables,
+        source: &str,
+        db: DatabaseConnection,
+        transactions: Vec<Vec<(String, String)>>,
+    ) -> anyhow::Result<Self> {
+        let folder = match engine {
+            Engine::Sqlite => PathBuf::new(),
+            Engine::Postgres => folder(&db).await?,
+        };
+        let parts = |(place, rows): (usize, Vec<(String, String)>)| {
+            let part = |(table, filter)| {
+                let file = folder.join(format!("{source}.{place}.{table}"));
+                Part { table, filter, file }
+            };
+            rows.into_iter().map(part).collect()
+        };
+        let transactions = transactions.into_iter().enumerate().map(parts).collect();
+        let source = source.to_owned();
+        let refill = Self { databases, engine, tables, source, transactions };
+        if engine == Engine::Postgres {
+            refill.dump(&db).await?;
+        }
+        db.close().await?;
+        Ok(refill)
+    }
+
+    /// Writes the rows into files, on disk before the first turn.
+    async fn dump(&self, db: &DatabaseConnection) -> anyhow::Result<()> {
+        for Part { table, filter, file } in self.transactions.iter().flatten() {
+            let rows = format!("SELECT * FROM {table} WHERE {filter}");
+            let file = file.display();
+            db.execute_unprepared(&format!("COPY ({rows}) TO '{file}' (FORMAT binary)")).await?;
+        }
+        for part in self.transactions.iter().flatten() {
+            fs::File::open(&part.file)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Fills empty tables; how long it took. `name` may be used once.
+    pub(crate) async fn turn(&self, name: &str) -> anyhow::Result<Duration> {
+        let settings = self.databases.fresh(self.engine, name).await?;
+        match self.tables {
+            Tables::Records => records::migrate(settings, None).await?,
+            Tables::Imports => imports::migrate(settings, None).await?,
+        };
+        let db = self.databases.open(self.engine, name).await?;
+        if self.engine == Engine::Sqlite {
+            let source = self.databases.sqlite_file(&self.source);
+            db.execute_unprepared(&format!("ATTACH '{}' AS source", source.display())).await?;
+        }
+        let begun = Instant::now();
+        for parts in &self.transactions {
+            let statements: Vec<String> = parts.iter().map(|part| self.statement(part)).collect();
+            let begin = if self.engine == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+            let transaction = format!("{begin}; {}; COMMIT", statements.join("; "));
+            db.execute_unprepared(&transaction).await?;
+        }
+        let took = begun.elapsed();
+        db.close().await?;
+        self.databases.remove(self.engine, name).await?;
+        Ok(took)
+    }
+
+    fn statement(&self, Part { table, filter, file }: &Part) -> String {
+        match self.engine {
+            Engine::Sqlite => {
+                format!("INSERT INTO main.{table} SELECT * FROM source.{table} WHERE {filter}")
+            }
+            Engine::Postgres => {
+                format!("COPY {table} FROM '{}' (FORMAT binary)", file.display())
+            }
+        }
+    }
+
+    /// What it is called in the report.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "INSERT … SELECT",
+            Engine::Postgres => "COPY",
+        }
+    }
+
+    /// Removes the rows.
+    pub(crate) async fn remove(self) -> anyhow::Result<()> {
+        if self.engine == Engine::Postgres {
+            for part in self.transactions.iter().flatten() {
+                fs::remove_file(&part.file)?;
+            }
+        }
+        self.databases.remove(self.engine, &self.source).await
+    }
+}
+
+/// The tables of a service, but for the list of its migrations.
+async fn names(
+    db: &DatabaseConnection,
+    engine: Engine,
+    source: &str,
+) -> anyhow::Result<Vec<String>> {
+    let query = match engine {
+        Engine::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table'
+             AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'seaql_%' ORDER BY name"
+            .to_owned(),
+        Engine::Postgres => format!(
+            "SELECT CAST(tablename AS text) FROM pg_tables WHERE schemaname = '{source}'
+             AND tablename NOT LIKE 'seaql_%' ORDER BY tablename"
+        ),
+    };
+    column(db, &query).await
+}
+
+/// Where the server can write.
+async fn folder(db: &DatabaseConnection) -> anyhow::Result<PathBuf> {
+    let folder: Vec<String> = column(db, "SELECT current_setting('data_directory')").await?;
+    Ok(folder.into_iter().next().context("a server without a folder")?.into())
+}
+
+/// The only column of a query.
+async fn column<T: TryGetable>(db: &DatabaseConnection, query: &str) -> anyhow::Result<Vec<T>> {
+    let query = Statement::from_string(db.get_database_backend(), query);
+    let rows = db.query_all_raw(query).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
