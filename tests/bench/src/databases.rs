@@ -1,9 +1,10 @@
 //! Fresh databases, on SQLite and on the throw-away PostgreSQL.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use sea_orm::{ConnectionTrait as _, Statement};
 use serde::{Deserialize, Serialize};
 use shared::db::DatabaseSettings;
 use tempfile::TempDir;
@@ -108,8 +109,36 @@ impl Databases {
     pub(crate) async fn settle(&self, engine: Engine) -> anyhow::Result<()> {
         match engine {
             Engine::Sqlite => Ok(()),
-            Engine::Postgres => self.cluster()?.execute("ANALYZE").await,
+            Engine::Postgres => self.cluster()?.execute("VACUUM ANALYZE").await,
         }
+    }
+
+    /// How many bytes the database `name` takes, with its indexes.
+    pub(crate) async fn size(&self, engine: Engine, name: &str) -> anyhow::Result<u64> {
+        let (url, sql) = match engine {
+            Engine::Sqlite => {
+                let sql = "SELECT page_count * page_size AS bytes \
+                           FROM pragma_page_count(), pragma_page_size()";
+                (self.sqlite_url(name), sql.to_owned())
+            }
+            Engine::Postgres => {
+                let sql = format!(
+                    "SELECT SUM(pg_total_relation_size(oid))::bigint AS bytes FROM pg_class \
+                     WHERE relkind = 'r' AND relnamespace = '{name}'::regnamespace"
+                );
+                (self.cluster()?.url(), sql)
+            }
+        };
+        let db = sea_orm::Database::connect(url).await?;
+        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+        let bytes: i64 = row.context("a database without a size")?.try_get("", "bytes")?;
+        db.close().await?;
+        Ok(u64::try_from(bytes)?)
+    }
+
+    /// The folder of whatever is measured, on the disk of the databases.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The URL by which anything else than the service opens the SQLite database

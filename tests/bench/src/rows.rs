@@ -2,9 +2,12 @@
 
 mod create_client;
 mod get_client;
+mod growth;
 mod hear;
 
 use clap::ValueEnum;
+
+pub(crate) use self::growth::Extent;
 
 use crate::{
     databases::{Databases, Engine},
@@ -22,6 +25,8 @@ pub(crate) enum Row {
     /// From the commit of a change to its subscriber, also while another practice
     /// is brought over
     Hear,
+    /// Whether costs grow with the number of clients, and of practices
+    Growth,
 }
 
 impl Row {
@@ -35,6 +40,10 @@ impl Row {
         let ratios = match self {
             Self::GetClient => get_client::measure(plan, databases, engine).await?,
             Self::CreateClient => create_client::measure(plan, databases, engine).await?,
+            Self::Growth => {
+                let growths = growth::measure(plan, databases, engine).await?;
+                return Ok(growths.into_iter().map(Finding::Growth).collect());
+            }
             Self::Hear => {
                 let times = hear::measure(plan, databases, engine).await?;
                 return Ok(times.into_iter().map(Finding::Time).collect());

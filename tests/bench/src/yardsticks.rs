@@ -2,4 +2,5 @@
 
 pub(crate) mod commits;
 pub(crate) mod echo;
+pub(crate) mod flush;
 pub(crate) mod pgbench;
