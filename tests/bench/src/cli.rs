@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum as _};
 
-use crate::{databases::Engine, measure::Plan, rows::Row};
+use crate::{
+    databases::Engine,
+    measure::Plan,
+    rows::{Extent, Row},
+};
 
 /// Measures Concord beside its yardsticks: ratios, and whether they meet their
 /// targets.
@@ -23,6 +27,10 @@ pub(crate) struct Cli {
     /// Only on this database; on both without it
     #[arg(long, value_name = "NAME")]
     database: Option<Engine>,
+    /// What `growth` compares, from the smallest on: each so many CLIENTS of one
+    /// practice, or PRACTICESxCLIENTS
+    #[arg(long, value_name = "SIZE,…", value_delimiter = ',')]
+    sizes: Vec<Extent>,
     /// Report in JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -56,7 +64,24 @@ impl Cli {
             warm_up: Duration::from_millis(warm_up),
             clients,
             imported,
+            sizes: self.sizes(),
         }
+    }
+
+    /// One practice that grows; then one practice, and many that are as large
+    /// together.
+    fn sizes(&self) -> Vec<Vec<Extent>> {
+        if !self.sizes.is_empty() {
+            return vec![self.sizes.clone()];
+        }
+        let (sizes, one, many) = if self.quick {
+            (vec![1_000, 10_000], 1_000, Extent { practices: 50, clients: 20 })
+        } else {
+            let many = Extent { practices: 1_000, clients: 100 };
+            (vec![10_000, 100_000, 1_000_000], 100_000, many)
+        };
+        let sizes = sizes.into_iter().map(Extent::of_one).collect();
+        vec![sizes, vec![Extent::of_one(one), many]]
     }
 }
 

@@ -1,11 +1,15 @@
 //! Fresh databases, on SQLite and on the throw-away PostgreSQL.
 
-use std::{fmt, fs, io, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use serde::{Deserialize, Serialize};
@@ -112,7 +116,7 @@ impl Databases {
     pub(crate) async fn settle(&self, engine: Engine) -> anyhow::Result<()> {
         match engine {
             Engine::Sqlite => Ok(()),
-            Engine::Postgres => self.cluster()?.execute("ANALYZE").await,
+            Engine::Postgres => self.cluster()?.execute("VACUUM ANALYZE").await,
         }
     }
 
@@ -123,6 +127,34 @@ impl Databases {
             Engine::Sqlite => Ok(()),
             Engine::Postgres => self.cluster()?.execute("CHECKPOINT").await,
         }
+    }
+
+    /// How many bytes the database `name` takes, with its indexes.
+    pub(crate) async fn size(&self, engine: Engine, name: &str) -> anyhow::Result<u64> {
+        let (url, sql) = match engine {
+            Engine::Sqlite => {
+                let sql = "SELECT page_count * page_size AS bytes \
+                           FROM pragma_page_count(), pragma_page_size()";
+                (self.sqlite_url(name), sql.to_owned())
+            }
+            Engine::Postgres => {
+                let sql = format!(
+                    "SELECT SUM(pg_total_relation_size(oid))::bigint AS bytes FROM pg_class \
+                     WHERE relkind = 'r' AND relnamespace = '{name}'::regnamespace"
+                );
+                (self.cluster()?.url(), sql)
+            }
+        };
+        let db = sea_orm::Database::connect(url).await?;
+        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+        let bytes: i64 = row.context("a database without a size")?.try_get("", "bytes")?;
+        db.close().await?;
+        Ok(u64::try_from(bytes)?)
+    }
+
+    /// The folder of whatever is measured, on the disk of the databases.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The URL by which anything else than the service opens the SQLite database

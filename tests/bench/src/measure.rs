@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::{CreationError, Histogram};
 use serde::Serialize;
 
-use crate::output;
+use crate::{output, rows::Extent};
 
 /// How much is measured.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     /// How many records are brought over beside what is measured.
     pub(crate) imported: usize,
+    /// What is compared with each other, from the smallest on.
+    pub(crate) sizes: Vec<Vec<Extent>>,
 }
 
 /// Latencies in microseconds, to three digits, of up to a minute.

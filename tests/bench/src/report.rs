@@ -1,7 +1,11 @@
 //! The report: a table for people, which is Markdown too, or JSON.
 
+mod growth;
+
 use serde::Serialize;
 use serde_json::json;
+
+pub(crate) use self::growth::{Cost, Growth};
 
 use crate::{
     databases::Engine,
@@ -18,6 +22,8 @@ pub(crate) enum Finding {
     Time(Time),
     /// A quantity with bounds.
     Figure(Figure),
+    /// How a cost grows with size.
+    Growth(Growth),
 }
 
 impl Finding {
@@ -26,6 +32,7 @@ impl Finding {
             Self::Ratio(line) => line.met(),
             Self::Time(time) => time.p99_ms <= time.target_ms,
             Self::Figure(figure) => figure.targets.iter().all(|target| figure.meets(*target)),
+            Self::Growth(growth) => growth.met(),
         }
     }
 }
@@ -218,11 +225,13 @@ const FIGURE_HEADINGS: [&str; 7] =
 /// Tables: medians, with the least and the greatest in brackets; and times.
 pub(crate) fn table(findings: &[Finding]) -> String {
     let (mut ratios, mut times, mut figures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut growths = Vec::new();
     for finding in findings {
         match finding {
             Finding::Ratio(line) => ratios.push(line.cells()),
             Finding::Time(time) => times.push(time.cells()),
             Finding::Figure(figure) => figures.push(figure.cells()),
+            Finding::Growth(growth) => growths.push(growth),
         }
     }
     let tables = [
@@ -230,31 +239,38 @@ pub(crate) fn table(findings: &[Finding]) -> String {
         aligned(TIME_HEADINGS, times),
         aligned(FIGURE_HEADINGS, figures),
     ];
-    tables.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+    let tables = tables.into_iter().flatten().chain(growth::tables(&growths));
+    tables.collect::<Vec<_>>().join("\n\n")
 }
 
 /// A table whose columns are aligned; none without rows.
 fn aligned<const N: usize>(headings: [&str; N], lines: Vec<[String; N]>) -> Option<String> {
+    let lines = lines.into_iter().map(Vec::from).collect();
+    markdown(headings.map(ToOwned::to_owned).into(), lines)
+}
+
+/// The same, of as many columns as there are headings.
+fn markdown(headings: Vec<String>, lines: Vec<Vec<String>>) -> Option<String> {
     if lines.is_empty() {
         return None;
     }
-    let mut rows = vec![headings.map(ToOwned::to_owned)];
+    let mut widths = vec![3; headings.len()];
+    let mut rows = vec![headings];
     rows.extend(lines);
-    let mut widths = [3; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
-    let pad = |row: &[String; N], fill: char| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| {
+    let pad = |row: &[String], fill: char| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| {
             let missing = width.saturating_sub(cell.chars().count());
             format!("{cell}{}", fill.to_string().repeat(missing))
         });
         format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
     };
     let mut text: Vec<String> = rows.iter().map(|row| pad(row, ' ')).collect();
-    text.insert(1, pad(&[const { String::new() }; N], '-'));
+    text.insert(1, pad(&vec![String::new(); widths.len()], '-'));
     Some(text.join("\n"))
 }
 

@@ -2,12 +2,15 @@
 
 mod create_client;
 mod get_client;
+mod growth;
 mod hear;
 mod import;
 mod import_memory;
 mod stage;
 
 use clap::ValueEnum;
+
+pub(crate) use self::growth::Extent;
 
 use crate::{
     databases::{Databases, Engine},
@@ -31,6 +34,8 @@ pub(crate) enum Row {
     Stage,
     /// The memory that an import takes
     ImportMemory,
+    /// Whether costs grow with the number of clients, and of practices
+    Growth,
 }
 
 impl Row {
@@ -44,6 +49,10 @@ impl Row {
         let ratios = match self {
             Self::GetClient => get_client::measure(plan, databases, engine).await?,
             Self::CreateClient => create_client::measure(plan, databases, engine).await?,
+            Self::Growth => {
+                let growths = growth::measure(plan, databases, engine).await?;
+                return Ok(growths.into_iter().map(Finding::Growth).collect());
+            }
             Self::Hear => {
                 let times = hear::measure(plan, databases, engine).await?;
                 return Ok(times.into_iter().map(Finding::Time).collect());

@@ -41,6 +41,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// The practice of a product that asks for all of its practices.
+    pub(crate) const ALL: &str = "";
+
     /// An owner of a practice, in a product.
     pub(crate) const fn owner(practice: &'static str, product: &'static str) -> Self {
         Self { practice, product, roles: "owner", import: None }
@@ -56,7 +59,8 @@ impl Interceptor for Identity {
             (caller::ROLES_HEADER, self.roles),
         ];
         let import = self.import.map(|import| (caller::IMPORT_HEADER, import));
-        for (name, value) in headers.into_iter().chain(import) {
+        let named = headers.into_iter().filter(|(_, value)| !value.is_empty());
+        for (name, value) in named.chain(import) {
             request.metadata_mut().insert(name, MetadataValue::<Ascii>::from_static(value));
         }
         Ok(request)
@@ -150,7 +154,8 @@ pub(crate) async fn clients(url: &str) -> anyhow::Result<Vec<Clients>> {
     Ok(clients)
 }
 
-async fn channel(url: &str) -> anyhow::Result<Channel> {
+/// A connection to whatever answers at `url`.
+pub(crate) async fn channel(url: &str) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
     endpoint.connect().await.with_context(|| format!("cannot connect to {url}"))
 }

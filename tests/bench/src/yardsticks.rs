@@ -2,5 +2,6 @@
 
 pub(crate) mod commits;
 pub(crate) mod echo;
+pub(crate) mod flush;
 pub(crate) mod pgbench;
 pub(crate) mod refill;
