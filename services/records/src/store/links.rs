@@ -130,11 +130,13 @@ pub(crate) async fn products_of_clients_of(
         let mut parameters = Parameters::new(engine);
         let persons = persons.into_iter().map(|person| vec![person.into()]).collect();
         let list = parameters.list(&[Column::of("id")], persons);
+        // In this order: SQLite, which knows nothing of the list, would begin with all
+        // links of the practice.
         let mut linked = |table: &str, client: &str| {
             format!(
-                "SELECT x.person_id, l.product FROM v JOIN {table} x \
-                 ON x.practice_id = {practice} AND x.person_id = v.id JOIN link l \
-                 ON l.practice_id = x.practice_id AND l.record_id = x.{client}",
+                "SELECT x.person_id, l.product FROM v CROSS JOIN {table} x CROSS JOIN link l \
+                 WHERE x.practice_id = {practice} AND x.person_id = v.id \
+                 AND l.practice_id = x.practice_id AND l.record_id = x.{client}",
                 practice = parameters.bind(practice.as_str())
             )
         };

@@ -21,7 +21,7 @@ pub(super) async fn measure(
     databases: &Databases,
     engine: Engine,
 ) -> anyhow::Result<Vec<Figure>> {
-    let practice = Practice::new(if plan.quick { 100_000 } else { 1_000_000 });
+    let practice = Practice::new(if plan.quick { 50_000 } else { 1_000_000 });
     let pair = Pair::start(databases, engine, "import_memory").await?;
     let import_id = pair.create().await?;
     let uploaded = pair.upload(&import_id, Batch::all(practice)).await?;
@@ -81,8 +81,10 @@ impl Bench {
         late: f64,
     ) -> anyhow::Result<Figure> {
         let peak = megabytes(service.peak().await?);
-        let of =
-            format!("{name}: {early:.0} MB with 10 % imported, {late:.0} MB with all; the most");
+        let of = format!(
+            "{name}, at most; {early:.0} MB with 10 % imported, {late:.0} MB with all of {} records",
+            self.practice.len()
+        );
         Ok(self.line(of, "MB", peak, vec![Target::AtMost(MOST)]))
     }
 

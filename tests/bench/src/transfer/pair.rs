@@ -1,7 +1,7 @@
 //! The records and the imports service, each in a process of its own, on fresh
 //! databases.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use shared::pb::imports::{
     CreateImportRequest, GetImportRequest, Import, SealImportRequest,
@@ -117,7 +117,7 @@ impl Pair {
         let pending = "SELECT 1 FROM feed_pending LIMIT 1";
         let pending = Statement::from_string(tables.get_database_backend(), pending);
         while tables.query_one_raw(pending.clone()).await?.is_some() {
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "changes were given no positions");
+            ensure!(begun.elapsed() < PATIENCE, "changes were given no positions");
             sleep(Duration::from_millis(50)).await;
         }
         tables.close().await?;

@@ -176,11 +176,11 @@ async fn names(
 ) -> anyhow::Result<Vec<String>> {
     let query = match engine {
         Engine::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table'
-             AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'seaql_%' ORDER BY name"
+             AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%_migrations' ORDER BY name"
             .to_owned(),
         Engine::Postgres => format!(
             "SELECT CAST(tablename AS text) FROM pg_tables WHERE schemaname = '{source}'
-             AND tablename NOT LIKE 'seaql_%' ORDER BY tablename"
+             AND tablename NOT LIKE '%_migrations' ORDER BY tablename"
         ),
     };
     column(db, &query).await
