@@ -29,8 +29,8 @@ pub use lists::{Column, Parameters};
 pub use probe::Probe;
 pub use scope::{Scope, row_security};
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait;
 pub use tables::Tables;
@@ -178,6 +178,20 @@ impl Database {
                  as a plain role (docs/databases.md)"
             );
         }
+        Ok(())
+    }
+
+    /// Lets PostgreSQL look at tables that were filled just now. Its housekeeping does
+    /// so within a minute; until then it may read a whole table for each of its rows.
+    /// SQLite needs no such thing.
+    ///
+    /// Of tables that the service's role does not own nothing is learned, and
+    /// PostgreSQL says so in its log.
+    pub async fn learn(&self, tables: &[&str]) -> Result<(), DbErr> {
+        if self.url_kind != DbBackend::Postgres {
+            return Ok(());
+        }
+        self.writing().execute_unprepared(&format!("ANALYZE {}", tables.join(", "))).await?;
         Ok(())
     }
 
