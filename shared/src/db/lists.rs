@@ -66,6 +66,20 @@ impl Parameters {
         }
     }
 
+    /// Adds a list of keys; the condition that a value before it is one of them. SQLite
+    /// has the last one again, up to a power of two, so that there are few statements.
+    pub fn among(&mut self, mut keys: Vec<Value>) -> String {
+        if self.engine == DbBackend::Postgres {
+            return format!("= ANY ({})", self.array(keys));
+        }
+        if let Some(last) = keys.last().cloned() {
+            keys.resize(keys.len().next_power_of_two(), last);
+        }
+        let marks = vec!["?"; keys.len()].join(", ");
+        self.values.extend(keys);
+        format!("IN ({marks})")
+    }
+
     fn tuples(&mut self, columns: &[Column<'_>], rows: Vec<Vec<Value>>) -> String {
         let marks = vec!["?"; columns.len()].join(", ");
         let list = vec![format!("({marks})"); rows.len()].join(", ");
@@ -190,6 +204,15 @@ mod tests {
             array(ArrayType::Bool, vec![true.into(), false.into()]),
         ];
         assert_eq!(parameters.into_values(), values);
+    }
+
+    #[test]
+    fn keys_are_an_array_or_padded() {
+        let keys = || vec![1_i64.into(), 2_i64.into(), 3_i64.into()];
+        assert_eq!(Parameters::new(DbBackend::Postgres).among(keys()), "= ANY ($1::bigint[])");
+        let mut parameters = Parameters::new(DbBackend::Sqlite);
+        assert_eq!(parameters.among(keys()), "IN (?, ?, ?, ?)");
+        assert_eq!(parameters.into_values(), [1, 2, 3, 3_i64].map(Value::from));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use sea_orm::{
 };
 use shared::{
     caller::{Account, PracticeId, Product},
-    db::{Column, Parameters, Writes},
+    db::{Parameters, Writes},
 };
 use uuid::Uuid;
 
@@ -128,23 +128,17 @@ pub(crate) async fn products_of_clients_of(
     for persons in pieces(persons) {
         let engine = db.get_database_backend();
         let mut parameters = Parameters::new(engine);
-        let persons = persons.into_iter().map(|person| vec![person.into()]).collect();
-        let list = parameters.list(&[Column::of("id")], persons);
-        // In this order: SQLite, which knows nothing of the list, would begin with all
-        // links of the practice.
         let mut linked = |table: &str, client: &str| {
+            let practice = parameters.bind(practice.as_str());
+            let persons = persons.iter().map(|person| (*person).into()).collect();
             format!(
-                "SELECT x.person_id, l.product FROM v CROSS JOIN {table} x CROSS JOIN link l \
-                 WHERE x.practice_id = {practice} AND x.person_id = v.id \
-                 AND l.practice_id = x.practice_id AND l.record_id = x.{client}",
-                practice = parameters.bind(practice.as_str())
+                "SELECT x.person_id, l.product FROM {table} x JOIN link l \
+                 ON l.practice_id = x.practice_id AND l.record_id = x.{client} \
+                 WHERE x.practice_id = {practice} AND x.person_id {}",
+                parameters.among(persons)
             )
         };
-        let sql = format!(
-            "WITH v(id) AS ({list}) {} UNION {}",
-            linked("contact", "client_id"),
-            linked("client", "id")
-        );
+        let sql = format!("{} UNION {}", linked("contact", "client_id"), linked("client", "id"));
         let statement = Statement::from_sql_and_values(engine, sql, parameters.into_values());
         for row in db.query_all_raw(statement).await? {
             products.push((row.try_get("", "person_id")?, row.try_get("", "product")?));
