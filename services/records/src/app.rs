@@ -107,7 +107,8 @@ impl Application {
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
         let reads = Reads::start(&db);
-        let records = Records { db, reads, clock, feed, purge_after, feed_retention };
+        let records =
+            Records { db, reads, growth: Arc::default(), clock, feed, purge_after, feed_retention };
         Ok(Self {
             listener,
             address,

@@ -27,15 +27,20 @@ mod support_reads;
 pub(crate) mod trace;
 pub(crate) mod update;
 
+use std::sync::Arc;
+
 use shared::{clock::Clock, db::Database};
 
 use crate::{feed::Feed, reads::Reads};
+use ingest::Growth;
 
 /// What every script needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
     pub(crate) db: Database,
     pub(crate) reads: Reads,
+    /// What imports have brought.
+    pub(crate) growth: Arc<Growth>,
     pub(crate) clock: Clock,
     pub(crate) feed: Feed,
     /// How long an orphaned record waits for its removal.

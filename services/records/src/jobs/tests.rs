@@ -45,6 +45,7 @@ async fn replica(t: &TestDb, clock: &Clock) -> Records {
     let feed = Feed::new(db.clone(), clock.clone(), CancellationToken::new());
     Records {
         reads: Reads::start(&db),
+        growth: std::sync::Arc::default(),
         db,
         clock: clock.clone(),
         feed,

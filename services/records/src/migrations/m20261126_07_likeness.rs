@@ -101,7 +101,7 @@ mod tests {
         domain::record::{Life, Person as PersonRow},
         error::RecordError,
         migrations::Migrator,
-        store::persons,
+        store::{self, persons},
     };
 
     storage_tests! {
@@ -130,7 +130,7 @@ mod tests {
                     life: Life::new(sea_orm::prelude::DateTimeUtc::UNIX_EPOCH),
                 };
                 let rows = (0..PAGE + 10).map(|n| (person(n), &image)).collect();
-                persons::insert(&*tx, &practice, rows).await?;
+                store::write_now(&*tx, |writes| persons::insert(writes, &practice, rows)).await?;
                 tx.execute_unprepared("UPDATE person SET likeness = NULL").await?;
                 Ok::<_, RecordError>(())
             }

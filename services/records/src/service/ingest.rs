@@ -9,11 +9,13 @@
 mod addresses;
 mod clients;
 mod contacts;
+mod growth;
 mod look_alikes;
 mod resolve;
 
 use std::collections::{HashMap, HashSet};
 
+pub(crate) use growth::Growth;
 use look_alikes::LookAlikes;
 use prost::Message as _;
 use sea_orm::ConnectionTrait;
@@ -77,6 +79,7 @@ impl Records {
         let import =
             caller.import.ok_or_else(|| Refusal::internal(&"a chunk that names no import"))?;
         let (kind, incoming) = check_chunk(&records)?;
+        let count = incoming.len();
         let applied = self.write(caller, incoming, move |script, incoming| async move {
             let (db, practice) = (script.db(), &script.caller.practice);
             if !fences::raise(db, practice, import, fence, script.at.now).await? {
@@ -99,7 +102,20 @@ impl Records {
                 let answer = ApplyChunkResponse::decode(answer.as_slice());
                 Ok(answer.map_err(|_| RecordError::Corrupt("an answer"))?.outcomes)
             }
-            applied => applied,
+            applied => {
+                if applied.is_ok() && self.growth.add(count) {
+                    self.learn().await;
+                }
+                applied
+            }
+        }
+    }
+
+    /// Lets the database look at what imports have brought. It goes without, too.
+    async fn learn(&self) {
+        if let Err(error) = self.db.learn(&growth::TABLES).await {
+            let error = shared::db::plainly(&error);
+            tracing::warn!(%error, "nothing was learned of the records that were imported");
         }
     }
 
