@@ -3,6 +3,7 @@
 mod create_client;
 mod get_client;
 mod hear;
+mod latency;
 
 use clap::ValueEnum;
 
@@ -22,6 +23,8 @@ pub(crate) enum Row {
     /// From the commit of a change to its subscriber, also while another practice
     /// is brought over
     Hear,
+    /// Reading and creating at a fixed rate
+    Latency,
 }
 
 impl Row {
@@ -37,6 +40,10 @@ impl Row {
             Self::CreateClient => create_client::measure(plan, databases, engine).await?,
             Self::Hear => {
                 let times = hear::measure(plan, databases, engine).await?;
+                return Ok(times.into_iter().map(Finding::Time).collect());
+            }
+            Self::Latency => {
+                let times = latency::measure(plan, databases, engine).await?;
                 return Ok(times.into_iter().map(Finding::Time).collect());
             }
         };

@@ -25,7 +25,7 @@ use tonic::{
 pub(crate) const PRACTICE: &str = "bench";
 
 /// The products that are switched on: the one that calls, and one that hears.
-const PRODUCTS: [&str; 2] = ["manager", "books"];
+pub(crate) const PRODUCTS: [&str; 2] = ["manager", "books"];
 
 /// Over how many connections calls are spread.
 const CONNECTIONS: usize = 4;
