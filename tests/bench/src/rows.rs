@@ -1,5 +1,6 @@
 //! What is measured, one module for each row of the table.
 
+mod catch_up;
 mod create_client;
 mod get_client;
 mod hear;
@@ -23,6 +24,9 @@ pub(crate) enum Row {
     /// From the commit of a change to its subscriber, also while another practice
     /// is brought over
     Hear,
+    /// One stream that begins at the earliest position, beside a bare server that
+    /// streams from memory
+    CatchUp,
     /// Reading and creating at a fixed rate
     Latency,
 }
@@ -41,6 +45,10 @@ impl Row {
             Self::Hear => {
                 let times = hear::measure(plan, databases, engine).await?;
                 return Ok(times.into_iter().map(Finding::Time).collect());
+            }
+            Self::CatchUp => {
+                let figures = catch_up::measure(plan, databases, engine).await?;
+                return Ok(figures.into_iter().map(Finding::Figure).collect());
             }
             Self::Latency => {
                 let times = latency::measure(plan, databases, engine).await?;

@@ -3,3 +3,4 @@
 pub(crate) mod commits;
 pub(crate) mod echo;
 pub(crate) mod pgbench;
+pub(crate) mod streaming;
