@@ -5,6 +5,7 @@ mod create_client;
 mod get_client;
 mod hear;
 mod latency;
+mod streams;
 
 use clap::ValueEnum;
 
@@ -27,6 +28,8 @@ pub(crate) enum Row {
     /// One stream that begins at the earliest position, beside a bare server that
     /// streams from memory
     CatchUp,
+    /// The memory of many open streams
+    Streams,
     /// Reading and creating at a fixed rate
     Latency,
 }
@@ -48,6 +51,10 @@ impl Row {
             }
             Self::CatchUp => {
                 let figures = catch_up::measure(plan, databases, engine).await?;
+                return Ok(figures.into_iter().map(Finding::Figure).collect());
+            }
+            Self::Streams => {
+                let figures = streams::measure(plan, databases, engine).await?;
                 return Ok(figures.into_iter().map(Finding::Figure).collect());
             }
             Self::Latency => {
