@@ -1,6 +1,8 @@
 //! Load by closed loop: a number of calls in flight, each of which begins when
 //! the one before it has ended. Made for throughput; its latencies are those
-//! under full load.
+//! under full load. [`fixed_rate`] is made for latencies.
+
+mod fixed_rate;
 
 use std::{
     future::Future,
@@ -10,6 +12,8 @@ use std::{
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
+
+pub(crate) use fixed_rate::fixed_rate;
 
 use crate::measure::{Sample, new_histogram};
 

@@ -6,7 +6,7 @@
 //! alone say more about the machine.
 //!
 //! - What is measured: [`rows`], one module each; [`sample`] is the client that
-//!   they create and read.
+//!   they create and read; [`chunks`] applies many at once; [`feed`] hears them.
 //! - What it is measured against: [`yardsticks`]; [`statements`] records what a
 //!   call does in the database, for a yardstick to do the same.
 //! - How: [`load`] keeps calls in flight, [`measure`] alternates, [`report`]
@@ -18,8 +18,10 @@
 //!
 //! It never fails for a figure: a target that is missed is told, and no more.
 
+mod chunks;
 mod cli;
 mod databases;
+mod feed;
 mod load;
 mod measure;
 mod output;

@@ -32,10 +32,16 @@ pub(crate) fn new_histogram() -> Result<Histogram<u64>, CreationError> {
     Histogram::new_with_max(60_000_000, 3)
 }
 
+/// Of the microseconds in a histogram.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a minute")]
+pub(crate) fn milliseconds(micros: u64) -> f64 {
+    micros as f64 / 1_000.0
+}
+
 /// What one turn has shown.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    per_second: f64,
+    pub(crate) per_second: f64,
     latency: Histogram<u64>,
 }
 
@@ -82,8 +88,7 @@ impl Series {
             latency.add(&sample.latency)?;
         }
         let rates = samples.iter().map(|sample| sample.per_second).collect();
-        #[expect(clippy::cast_precision_loss, reason = "microseconds of a minute")]
-        let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0;
+        let at = |quantile| milliseconds(latency.value_at_quantile(quantile));
         Ok(Self { per_second: Spread::of(rates), p50_ms: at(0.5), p99_ms: at(0.99) })
     }
 }

@@ -1,12 +1,15 @@
 //! What is measured, one module for each row of the table.
 
+mod catch_up;
 mod create_client;
 mod get_client;
 mod growth;
 mod hear;
 mod import;
 mod import_memory;
+mod latency;
 mod stage;
+mod streams;
 
 use clap::ValueEnum;
 
@@ -36,6 +39,13 @@ pub(crate) enum Row {
     ImportMemory,
     /// Whether costs grow with the number of clients, and of practices
     Growth,
+    /// One stream that begins at the earliest position, beside a bare server that
+    /// streams from memory
+    CatchUp,
+    /// The memory of many open streams
+    Streams,
+    /// Reading and creating at a fixed rate
+    Latency,
 }
 
 impl Row {
@@ -61,6 +71,12 @@ impl Row {
             Self::Stage => return Ok(figures(stage::measure(plan, databases, engine).await?)),
             Self::ImportMemory => {
                 return Ok(figures(import_memory::measure(plan, databases, engine).await?));
+            }
+            Self::CatchUp => return Ok(figures(catch_up::measure(plan, databases, engine).await?)),
+            Self::Streams => return Ok(figures(streams::measure(plan, databases, engine).await?)),
+            Self::Latency => {
+                let times = latency::measure(plan, databases, engine).await?;
+                return Ok(times.into_iter().map(Finding::Time).collect());
             }
         };
         Ok(ratios.into_iter().map(Finding::Ratio).collect())

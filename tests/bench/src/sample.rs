@@ -73,7 +73,11 @@ pub(crate) fn request(novelty: &Novelty) -> CreateClientRequest {
 
 /// Gives the practice so many clients; tells their ids.
 pub(crate) async fn fill(service: &Service, count: usize) -> anyhow::Result<Vec<String>> {
-    let clients = service.clients().await?;
+    fill_through(&service.clients().await?, count).await
+}
+
+/// The same, of a service in whatever process.
+pub(crate) async fn fill_through(clients: &[Clients], count: usize) -> anyhow::Result<Vec<String>> {
     let clients = clients.iter().cycle().take(count).cloned();
     stream::iter(clients.map(create)).buffer_unordered(AT_ONCE).try_collect().await
 }

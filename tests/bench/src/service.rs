@@ -25,10 +25,13 @@ use tonic::{
 pub(crate) const PRACTICE: &str = "bench";
 
 /// The products that are switched on: the one that calls, and one that hears.
-const PRODUCTS: [&str; 2] = ["manager", "books"];
+pub(crate) const PRODUCTS: [&str; 2] = ["manager", "books"];
 
 /// Over how many connections calls are spread.
 const CONNECTIONS: usize = 4;
+
+/// Open streams at most: more than are measured.
+const STREAMS: u32 = 2_000;
 
 /// Who calls; put on every call.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +123,7 @@ pub(crate) fn records_config(database: DatabaseSettings) -> RecordsConfig {
     let mut config = RecordsConfig::new(([127, 0, 0, 1], 0).into(), database, clock);
     // What is measured is how many there can be.
     config.limits.requests_per_second = 0;
+    (config.limits.streams, config.limits.streams_of_product) = (STREAMS, STREAMS);
     config
 }
 

@@ -5,3 +5,4 @@ pub(crate) mod echo;
 pub(crate) mod flush;
 pub(crate) mod pgbench;
 pub(crate) mod refill;
+pub(crate) mod streaming;

@@ -85,8 +85,7 @@ impl Bench<'_> {
         in_flight: usize,
         yardstick: impl AsyncFnMut(Duration) -> anyhow::Result<Sample>,
     ) -> anyhow::Result<Compared> {
-        let clients = self.clients.iter().cycle().take(in_flight).cloned();
-        let callers: Vec<Caller> = clients.map(|clients| Caller { clients }).collect();
+        let callers = spread(&self.clients, in_flight);
         let what = format!("create-client on {engine}, {in_flight} in flight");
         let ours = async |time| closed_loop(&callers, time).await;
         alternate(self.plan, &what, ours, yardstick).await
@@ -107,7 +106,7 @@ impl Bench<'_> {
 
 /// Creates one client after the other.
 #[derive(Clone)]
-struct Caller {
+pub(super) struct Caller {
     clients: Clients,
 }
 
@@ -124,4 +123,10 @@ impl Worker for Caller {
     async fn call(&mut self) -> anyhow::Result<()> {
         self.create().await.map(drop)
     }
+}
+
+/// So many callers, over all connections.
+pub(super) fn spread(clients: &[Clients], count: usize) -> Vec<Caller> {
+    let clients = clients.iter().cycle().take(count).cloned();
+    clients.map(|clients| Caller { clients }).collect()
 }

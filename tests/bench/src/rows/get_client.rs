@@ -34,8 +34,8 @@ pub(super) async fn measure(
 
     let service = Service::start(database).await?;
     let echo = Echo::start(answer).await?;
-    let callers = spread(&service.clients().await?, &ids);
-    let echo_callers = spread(&service::clients(echo.url()).await?, &ids);
+    let callers = spread(&service.clients().await?, &ids, IN_FLIGHT);
+    let echo_callers = spread(&service::clients(echo.url()).await?, &ids, IN_FLIGHT);
     let what = format!("get-client on {engine}");
     let ours = async |time| closed_loop(&callers, time).await;
     let yardstick = async |time| closed_loop(&echo_callers, time).await;
@@ -79,7 +79,7 @@ async fn fill(plan: &Plan, service: &Service, recorder: &Recorder) -> anyhow::Re
 
 /// Reads client after client, beginning at one of its own.
 #[derive(Clone)]
-struct Caller {
+pub(super) struct Caller {
     clients: Clients,
     ids: Arc<[String]>,
     next: usize,
@@ -95,9 +95,10 @@ impl Worker for Caller {
     }
 }
 
-fn spread(clients: &[Clients], ids: &Arc<[String]>) -> Vec<Caller> {
-    let callers = clients.iter().cycle().take(IN_FLIGHT).enumerate();
-    let apart = ids.len() / IN_FLIGHT;
+/// So many callers, over all connections, who begin apart from each other.
+pub(super) fn spread(clients: &[Clients], ids: &Arc<[String]>, count: usize) -> Vec<Caller> {
+    let callers = clients.iter().cycle().take(count).enumerate();
+    let apart = ids.len() / count;
     let caller = |(n, clients): (usize, &Clients)| Caller {
         clients: clients.clone(),
         ids: Arc::clone(ids),

@@ -8,18 +8,15 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use prost::Message as _;
 use shared::{
     ids::new_uuid,
     pb::{
-        imports::{ImportClient, ImportRecord, import_record::Record},
-        internal::{ApplyChunkRequest, ingest_service_client::IngestServiceClient},
+        imports::ImportClient,
         records::{
             StartFrom, SubscribeRequest, change_service_client::ChangeServiceClient,
             subscribe_response::Message,
         },
     },
-    wire::ApplyRecord,
 };
 use tokio::{
     task::{JoinHandle, JoinSet},
@@ -27,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    chunks,
     databases::{Databases, Engine},
     load::micros,
     measure::{Plan, new_histogram},
@@ -40,8 +38,6 @@ use crate::{
 const ALONE: u64 = 200;
 /// Changes a second while another practice is brought over.
 const BESIDE_IMPORT: u64 = 20;
-/// Records of a chunk, as the imports service sends them.
-const CHUNK: usize = 1_000;
 /// The practice that is brought over.
 const MOVER: &str = "mover";
 /// How long the last change may take to be heard.
@@ -66,7 +62,8 @@ pub(super) async fn measure(
 
     let records = plan.imported;
     output::note(format_args!("hear on {engine}: while {records} records are imported"));
-    let import = tokio::spawn(import(service_wire(&service).await?, records));
+    let wire = service.wire(chunks::importer(MOVER)).await?;
+    let import = tokio::spawn(chunks::apply(wire, records, company));
     let beside = change(&clients, BESIDE_IMPORT, || !import.is_finished()).await?;
     import.await??;
     let beside = heard.times(beside).await?;
@@ -89,18 +86,7 @@ fn time(
     for time in times {
         latency.saturating_record(micros(time));
     }
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a minute")]
-    let ms = |micros: u64| micros as f64 / 1_000.0;
-    Ok(Time {
-        row: "hear",
-        database,
-        beside,
-        count: latency.len(),
-        p50_ms: ms(latency.value_at_quantile(0.5)),
-        p99_ms: ms(latency.value_at_quantile(0.99)),
-        max_ms: ms(latency.max()),
-        target_ms,
-    })
+    Ok(Time::of("hear", database, beside, &latency, Some(target_ms)))
 }
 
 /// The changes that were answered, and when.
@@ -115,6 +101,7 @@ async fn change(
     let mut ticks = interval(Duration::from_micros(1_000_000 / per_second));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (mut calls, mut clients) = (JoinSet::new(), clients.iter().cycle());
+    let begun = Instant::now();
     while go_on() {
         ticks.tick().await;
         let mut clients = clients.next().context("no connection")?.clone();
@@ -123,12 +110,22 @@ async fn change(
             Ok::<_, tonic::Status>((created.into_inner().change_ids, Instant::now()))
         });
     }
+    // Calls begin when they are due, however many are under way: whether that was
+    // so shows in how many there were.
+    tell_rate(per_second, calls.len(), begun.elapsed());
     let mut answered = Answered::new();
     while let Some(call) = calls.join_next().await {
         let (changes, at) = call.context("a caller broke")??;
         answered.extend(changes.into_iter().map(|change| (change, at)));
     }
     Ok(answered)
+}
+
+/// Says how many changes a second there were.
+fn tell_rate(wanted: u64, changes: usize, time: Duration) {
+    #[expect(clippy::cast_precision_loss, reason = "changes of minutes")]
+    let kept = changes as f64 / time.as_secs_f64();
+    output::note(format_args!("{kept:.0} changes a second of {wanted} were begun"));
 }
 
 /// A subscriber of another product, and what it has heard when.
@@ -180,37 +177,14 @@ impl Ears {
     }
 }
 
-/// The imports service, acting for an import of the other practice.
-async fn service_wire(service: &Service) -> anyhow::Result<crate::service::Wire> {
-    let identity = Identity {
-        roles: "service",
-        import: Some("imp_00000000000000000000000000000001"),
-        ..Identity::owner(MOVER, "manager")
-    };
-    service.wire(identity).await
-}
-
-/// Applies so many new clients, a chunk after the other.
-async fn import(wire: crate::service::Wire, records: usize) -> anyhow::Result<()> {
-    let mut ingest = IngestServiceClient::new(wire);
-    for chunk in 0..records.div_ceil(CHUNK) {
-        let first = chunk * CHUNK;
-        let last = records.min(first + CHUNK);
-        let records = (first..last).map(record).collect();
-        ingest.apply_chunk(ApplyChunkRequest { records, ..ApplyChunkRequest::default() }).await?;
-    }
-    Ok(())
-}
-
-fn record(number: usize) -> ApplyRecord {
+/// A company with a name and a reference that nobody has.
+fn company(number: usize) -> ImportClient {
     let id = new_uuid().as_simple().to_string();
-    let client = ImportClient {
+    ImportClient {
         source_id: format!("C{number}"),
         client_type: "PRIVATE_LIMITED_COMPANY".to_owned(),
         registered_name: format!("Harbour {id} Limited"),
         client_reference: id,
         ..ImportClient::default()
-    };
-    let record = ImportRecord { record: Some(Record::Client(client)) };
-    ApplyRecord { record: record.encode_to_vec().into(), ..ApplyRecord::default() }
+    }
 }

@@ -1,0 +1,45 @@
+//! Records applied in chunks, as the imports service does: the fastest way to give
+//! a practice many of them.
+
+use prost::Message as _;
+use shared::{
+    pb::{
+        imports::{ImportClient, ImportRecord, import_record::Record},
+        internal::{ApplyChunkRequest, ingest_service_client::IngestServiceClient},
+    },
+    wire::ApplyRecord,
+};
+
+use crate::service::{Identity, Wire};
+
+/// Records of a chunk, as the imports service sends them.
+const CHUNK: usize = 1_000;
+
+/// The imports service, acting for an import of a practice.
+pub(crate) fn importer(practice: &'static str) -> Identity {
+    Identity {
+        roles: "service",
+        import: Some("imp_00000000000000000000000000000001"),
+        ..Identity::owner(practice, "manager")
+    }
+}
+
+/// Applies so many new clients, a chunk after the other.
+pub(crate) async fn apply(
+    wire: Wire,
+    clients: usize,
+    client: impl Fn(usize) -> ImportClient,
+) -> anyhow::Result<()> {
+    let mut ingest = IngestServiceClient::new(wire);
+    for first in (0..clients).step_by(CHUNK) {
+        let numbers = first..clients.min(first + CHUNK);
+        let records = numbers.map(|number| record(client(number))).collect();
+        ingest.apply_chunk(ApplyChunkRequest { records, ..ApplyChunkRequest::default() }).await?;
+    }
+    Ok(())
+}
+
+fn record(client: ImportClient) -> ApplyRecord {
+    let record = ImportRecord { record: Some(Record::Client(client)) };
+    ApplyRecord { record: record.encode_to_vec().into(), ..ApplyRecord::default() }
+}

@@ -1,0 +1,70 @@
+//! How long a read and a write take at half of the load that the service can take:
+//! at a fixed rate, each from the moment when it was due.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{create_client, get_client};
+use crate::{
+    databases::{Databases, Engine},
+    load::{Worker, closed_loop, fixed_rate},
+    measure::{Plan, milliseconds},
+    output,
+    process::Process,
+    report::Time,
+    sample,
+    service::{self, PRACTICE, PRODUCTS},
+};
+
+/// Calls in flight that show how many there can be.
+const IN_FLIGHT: usize = 16;
+
+/// Callers at a fixed rate. A call that is due while all of them wait is sent late,
+/// and its time counts all the same.
+const CALLERS: usize = 64;
+
+/// How long what the calibration has left behind, changes without a position, has
+/// to go away.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) async fn measure(
+    plan: &Plan,
+    databases: &Databases,
+    engine: Engine,
+) -> anyhow::Result<Vec<Time>> {
+    let process = Process::records(databases.place(engine, "latency").await?).await?;
+    service::connect_products(process.url(), PRACTICE, &PRODUCTS).await?;
+    let clients = service::clients(process.url()).await?;
+    let ids: Arc<[String]> = sample::fill_through(&clients, plan.clients).await?.into();
+    databases.settle(engine).await?;
+    let readers = get_client::spread(&clients, &ids, CALLERS);
+    let writers = create_client::spread(&clients, CALLERS);
+    let times = vec![
+        at_half(plan, engine, "GetClient", &readers).await?,
+        at_half(plan, engine, "CreateClient", &writers).await?,
+    ];
+    process.stop().await?;
+    Ok(times)
+}
+
+async fn at_half<W: Worker>(
+    plan: &Plan,
+    engine: Engine,
+    call: &str,
+    workers: &[W],
+) -> anyhow::Result<Time> {
+    let few = workers.get(..IN_FLIGHT).unwrap_or(workers);
+    closed_loop(few, plan.warm_up).await?;
+    let reached = closed_loop(few, plan.turn).await?.per_second;
+    tokio::time::sleep(PAUSE).await;
+    let wanted = (reached / 2.0).max(1.0);
+    let paced = fixed_rate(workers, wanted, plan.turn * plan.rounds).await?;
+    // Of the same runtime as the callers: what it adds to the times is told.
+    output::note(format_args!(
+        "latency of {call} on {engine}: {:.0} of {wanted:.0} calls/s were kept, p99 of them sent \
+         {:.1} ms after they were due",
+        paced.per_second,
+        milliseconds(paced.lateness.value_at_quantile(0.99)),
+    ));
+    let beside = format!("{call}, {wanted:.0}/s: half of what {IN_FLIGHT} in flight reach");
+    Ok(Time::of("latency", engine, beside, &paced.latency, None))
+}
