@@ -9,6 +9,7 @@ mod bulk;
 mod connect;
 mod errors;
 mod group;
+mod learning;
 mod lineage;
 mod lists;
 mod migrate;
@@ -24,13 +25,14 @@ pub use bulk::{chunk_rows, insert_all};
 pub use connect::{DatabaseSettings, Timeouts};
 pub use errors::{Fault, Plain, UniqueKey, fault, plainly, violates};
 use group::GroupWriter;
+pub use learning::learning;
 pub use lineage::{Lineage, TablesError, needs, number};
 pub use lists::{Column, Parameters};
 pub use probe::Probe;
 pub use scope::{Scope, row_security};
 use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait;
 pub use tables::Tables;
@@ -181,18 +183,10 @@ impl Database {
         Ok(())
     }
 
-    /// Lets PostgreSQL look at tables that were filled just now. Its housekeeping does
-    /// so within a minute; until then it may read a whole table for each of its rows.
-    /// SQLite needs no such thing.
-    ///
-    /// Of tables that the service's role does not own nothing is learned, and
-    /// PostgreSQL says so in its log.
-    pub async fn learn(&self, tables: &[&str]) -> Result<(), DbErr> {
-        if self.url_kind != DbBackend::Postgres {
-            return Ok(());
-        }
-        self.writing().execute_unprepared(&format!("ANALYZE {}", tables.join(", "))).await?;
-        Ok(())
+    /// Lets the database look at what was written just now, by a function that
+    /// [`learning`] made.
+    pub async fn learn(&self, function: &str) -> Result<(), DbErr> {
+        learning::learn(self.writing(), function).await
     }
 
     fn writing(&self) -> &DatabaseConnection {

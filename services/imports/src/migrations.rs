@@ -7,6 +7,7 @@ mod m20261120_01_imports;
 mod m20261121_02_rounds;
 mod m20261125_03_duplicates;
 mod m20261125_04_row_security;
+mod m20261126_05_learn;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_02_rounds::Migration),
             Box::new(m20261125_03_duplicates::Migration),
             Box::new(m20261125_04_row_security::Migration),
+            Box::new(m20261126_05_learn::Migration),
         ]
     }
 
@@ -32,6 +34,9 @@ impl MigratorTrait for Migrator {
         "imports_migrations".into_iden()
     }
 }
+
+/// The function by which the database learns what a worker has read.
+pub(crate) const LEARN: &str = "concord_learn_of_imports";
 
 /// All tables, for those who are given rights to them.
 pub(crate) const TABLES: &[&str] = &[

@@ -11,6 +11,7 @@ mod m20261121_05_fences;
 mod m20261126_06_support_reads;
 mod m20261126_07_likeness;
 mod m20261126_08_row_security;
+mod m20261126_09_learn;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_06_support_reads::Migration),
             Box::new(m20261126_07_likeness::Migration),
             Box::new(m20261126_08_row_security::Migration),
+            Box::new(m20261126_09_learn::Migration),
         ]
     }
 
@@ -40,6 +42,10 @@ impl MigratorTrait for Migrator {
         "records_migrations".into_iden()
     }
 }
+
+/// The function by which the database learns what is in the tables that imports
+/// fill.
+pub(crate) const LEARN: &str = "concord_learn_of_records";
 
 /// All tables, for those who are given rights to them.
 pub(crate) const TABLES: &[&str] = &[

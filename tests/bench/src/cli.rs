@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME")]
     database: Option<Engine>,
     /// What `growth` compares, from the smallest on: each so many CLIENTS of one
-    /// practice, or PRACTICESxCLIENTS
+    /// practice, or as `PRACTICESxCLIENTS`
     #[arg(long, value_name = "SIZE,…", value_delimiter = ',')]
     sizes: Vec<Extent>,
     /// Report in JSON

@@ -40,6 +40,7 @@ impl Finding {
 
 /// A quantity, beside its yardstick where there is one.
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "of the two that are compared, it is the figure")]
 pub(crate) struct Figure {
     pub(crate) row: &'static str,
     pub(crate) database: Engine,

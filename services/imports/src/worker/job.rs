@@ -30,6 +30,7 @@ use crate::{
         words::{Kind, Phase, State, Status},
     },
     error::ImportError,
+    migrations,
     records_client::behalf_of,
     service::Imports,
     store::{self, edits::Edits, lease::Lease},
@@ -211,7 +212,7 @@ impl Job {
     /// Lets the database know what the look-ups that follow will meet. It goes without,
     /// too.
     async fn learn(&self) {
-        if let Err(error) = self.imports.db.learn(&["import_record", "import_parent"]).await {
+        if let Err(error) = self.imports.db.learn(migrations::LEARN).await {
             let error = shared::db::plainly(&error);
             tracing::warn!(import = self.name(), %error, "nothing was learned of the records");
         }

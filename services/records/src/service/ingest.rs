@@ -45,6 +45,7 @@ use crate::{
         moment::Moment,
     },
     error::{RecordError, stale_worker},
+    migrations,
     store::{fences, links},
 };
 
@@ -113,7 +114,7 @@ impl Records {
 
     /// Lets the database look at what imports have brought. It goes without, too.
     async fn learn(&self) {
-        if let Err(error) = self.db.learn(&growth::TABLES).await {
+        if let Err(error) = self.db.learn(migrations::LEARN).await {
             let error = shared::db::plainly(&error);
             tracing::warn!(%error, "nothing was learned of the records that were imported");
         }

@@ -193,12 +193,11 @@ fn pending_sql(
 ) -> String {
     let list = parameters.list(columns, rows);
     let practice = parameters.bind(caller.practice.as_str());
-    let (seq, numbers) = match parameters.engine() {
-        DbBackend::Postgres => ("n.seq", format!("JOIN {NUMBERED} n ON n.id = v.change")),
-        _ => {
-            let last = "CROSS JOIN (SELECT MAX(seq) AS last FROM feed_change) n".to_owned();
-            ("n.last - v.change", last)
-        }
+    let (seq, numbers) = if parameters.engine() == DbBackend::Postgres {
+        ("n.seq", format!("JOIN {NUMBERED} n ON n.id = v.change"))
+    } else {
+        let numbers = "CROSS JOIN (SELECT MAX(seq) AS last FROM feed_change) n".to_owned();
+        ("n.last - v.change", numbers)
     };
     format!(
         "INSERT INTO feed_pending (product, practice_id, seq, linked) \

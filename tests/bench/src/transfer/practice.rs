@@ -163,7 +163,6 @@ impl Practice {
             ),
             email: self.optional("someone.or.other@harbour.example").to_owned(),
             phone: self.optional("+44 117 496 0123").to_owned(),
-            ..ImportContact::default()
         }
     }
 

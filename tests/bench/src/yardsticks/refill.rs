@@ -125,14 +125,14 @@ impl<'d> Refill<'d> {
             let source = self.databases.sqlite_file(&self.source);
             db.execute_unprepared(&format!("ATTACH '{}' AS source", source.display())).await?;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         for parts in &self.transactions {
             let statements: Vec<String> = parts.iter().map(|part| self.statement(part)).collect();
             let begin = if self.engine == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
             let transaction = format!("{begin}; {}; COMMIT", statements.join("; "));
             db.execute_unprepared(&transaction).await?;
         }
-        let took = begun.elapsed();
+        let took = started.elapsed();
         db.close().await?;
         self.databases.remove(self.engine, name).await?;
         Ok(took)

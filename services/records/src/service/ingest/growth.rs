@@ -12,10 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const FIRST: u64 = 1_000;
 const TIMES: u64 = 4;
 
-/// The tables that imports fill, and find their way in.
-pub(super) const TABLES: [&str; 8] =
-    ["client", "person", "contact", "entry", "link", "search_word", "feed_change", "feed_entry"];
-
 /// The records that came by imports since this replica began.
 #[derive(Debug)]
 pub(crate) struct Growth {

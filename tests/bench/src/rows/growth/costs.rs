@@ -80,7 +80,7 @@ impl Costs {
             of,
             unit,
             costs: extents.iter().zip(worlds).map(cost).collect(),
-            growth,
+            factor: growth,
             target: is_bounded.then_some(super::TARGET),
         }
     }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn growth_is_that_of_the_rounds() {
-        assert_eq!(growth(false).growth, Spread { median: 2.0, min: 1.0, max: 2.0 });
-        assert_eq!(growth(true).growth, Spread { median: 0.5, min: 0.5, max: 1.0 });
+        assert_eq!(growth(false).factor, Spread { median: 2.0, min: 1.0, max: 2.0 });
+        assert_eq!(growth(true).factor, Spread { median: 0.5, min: 0.5, max: 1.0 });
     }
 }
