@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     entities::{client, link},
-    keys::{among, pieces},
+    keys::{among, locked_in_order, pieces},
     taken,
     text::{Stored as _, from_json, to_json},
 };
@@ -122,9 +122,10 @@ pub(crate) async fn individuals(
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
     let mut found = Vec::new();
     for ids in pieces(clients) {
-        found.extend(
-            with_persons(of(practice).filter(among(db, client::Column::Id, ids)), db).await?,
-        );
+        let query = of(practice)
+            .filter(among(db, client::Column::Id, ids))
+            .filter(client::COLUMN.person_id.is_not_null());
+        found.extend(with_persons(query, db).await?);
     }
     Ok(found)
 }
@@ -149,7 +150,7 @@ async fn with_persons(
     query: sea_orm::Select<client::Entity>,
     db: &impl ConnectionTrait,
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
-    let query = query.filter(client::COLUMN.person_id.is_not_null()).select_only();
+    let query = query.select_only();
     let columns = [client::Column::Id, client::Column::PersonId];
     Ok(query.columns(columns).into_tuple().all(db).await?)
 }
@@ -264,8 +265,9 @@ async fn read_locked(
     query: sea_orm::Select<client::Entity>,
     db: &impl ConnectionTrait,
 ) -> Result<Vec<Client>, RecordError> {
-    let query = query.order_by_asc(client::Column::Id).lock_exclusive();
-    query.all(db).await?.into_iter().map(from_row).collect()
+    let mut rows = locked_in_order(db, query, client::Column::Id).all(db).await?;
+    rows.sort_unstable_by_key(|row| row.id);
+    rows.into_iter().map(from_row).collect()
 }
 
 async fn ids(

@@ -57,7 +57,10 @@ pub(crate) async fn of_clients(
     let mut contacts = Vec::new();
     for ids in pieces(clients) {
         let query = of(practice).filter(among(db, contact::Column::ClientId, ids));
-        for row in query.order_by_asc(contact::Column::Id).all(db).await? {
+        // Sorted here: see `keys::locked_in_order`.
+        let mut rows = query.all(db).await?;
+        rows.sort_unstable_by_key(|row| row.id);
+        for row in rows {
             contacts.push(from_row(&row)?);
         }
     }
@@ -73,7 +76,10 @@ pub(crate) async fn of_persons(
     let mut contacts = Vec::new();
     for ids in pieces(persons) {
         let query = of(practice).filter(among(db, contact::Column::PersonId, ids));
-        for row in query.order_by_asc(contact::Column::Id).all(db).await? {
+        // Sorted here: see `keys::locked_in_order`.
+        let mut rows = query.all(db).await?;
+        rows.sort_unstable_by_key(|row| row.id);
+        for row in rows {
             contacts.push(from_row(&row)?);
         }
     }

@@ -45,12 +45,13 @@ pub(crate) async fn of_owners(
 ) -> Result<HashMap<Uuid, Vec<Entry>>, RecordError> {
     let mut by_owner: HashMap<Uuid, Vec<Entry>> = HashMap::new();
     for owners in pieces(owners) {
-        let rows = entry::Entity::find()
+        let mut rows = entry::Entity::find()
             .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, entry::Column::OwnerId, owners))
-            .order_by_asc(entry::Column::Id)
             .all(db)
             .await?;
+        // Sorted here: see `keys::locked_in_order`.
+        rows.sort_unstable_by_key(|row| row.id);
         for row in rows {
             by_owner.entry(row.owner_id).or_default().push(from_row(&row)?);
         }

@@ -1,7 +1,8 @@
 //! Lists of keys that rows are looked up by.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, Value,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryOrder as _, QuerySelect as _,
+    Select, Value,
     sea_query::{Expr, postgres_array::NotU8},
 };
 
@@ -36,6 +37,21 @@ where
         keys.resize(keys.len().next_power_of_two(), last);
     }
     column.is_in(keys)
+}
+
+/// A query whose rows are locked in the order of `column`: on PostgreSQL, so that two
+/// writers never wait for each other. SQLite has no such locks, and asked for an order
+/// it would rather walk all rows of the practice in it than use the index that the
+/// filter is for.
+pub(super) fn locked_in_order<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    query: Select<E>,
+    column: E::Column,
+) -> Select<E> {
+    match db.get_database_backend() {
+        DbBackend::Postgres => query.order_by_asc(column).lock_exclusive(),
+        _ => query,
+    }
 }
 
 #[cfg(test)]

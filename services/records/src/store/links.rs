@@ -1,8 +1,8 @@
 //! Links of products to records.
 
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QuerySelect as _,
-    Statement,
+    ConnectionTrait, DbBackend, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QuerySelect as _, Statement,
 };
 use shared::{
     caller::{Account, PracticeId, Product},
@@ -128,13 +128,20 @@ pub(crate) async fn products_of_clients_of(
     for persons in pieces(persons) {
         let engine = db.get_database_backend();
         let mut parameters = Parameters::new(engine);
+        // The way is prescribed to SQLite, which would rather walk all contacts, or all
+        // links, of the practice.
+        let by = |index: &str| match engine {
+            DbBackend::Sqlite => format!("INDEXED BY {index}"),
+            _ => String::new(),
+        };
         let mut linked = |table: &str, client: &str| {
+            let by = by(&format!("{table}_person"));
             let practice = parameters.bind(practice.as_str());
             let persons = persons.iter().map(|person| (*person).into()).collect();
             format!(
-                "SELECT x.person_id, l.product FROM {table} x JOIN link l \
-                 ON l.practice_id = x.practice_id AND l.record_id = x.{client} \
-                 WHERE x.practice_id = {practice} AND x.person_id {}",
+                "SELECT x.person_id, l.product FROM {table} x {by} CROSS JOIN link l \
+                 WHERE x.practice_id = {practice} AND x.person_id {} \
+                 AND l.practice_id = x.practice_id AND l.record_id = x.{client}",
                 parameters.among(persons)
             )
         };

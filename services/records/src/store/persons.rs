@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     entities::person,
-    keys::{among, pieces},
+    keys::{among, locked_in_order, pieces},
     text::{Stored as _, from_json, to_json},
 };
 use crate::{
@@ -48,13 +48,11 @@ pub(crate) async fn lock(
 ) -> Result<Vec<Person>, RecordError> {
     let mut persons = Vec::new();
     for ids in pieces(ids) {
-        let rows = person::Entity::find()
+        let query = person::Entity::find()
             .filter(person::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(among(db, person::Column::Id, ids))
-            .order_by_asc(person::Column::Id)
-            .lock_exclusive()
-            .all(db)
-            .await?;
+            .filter(among(db, person::Column::Id, ids));
+        let mut rows = locked_in_order(db, query, person::Column::Id).all(db).await?;
+        rows.sort_unstable_by_key(|row| row.id);
         for row in rows {
             persons.push(from_row(row)?);
         }
