@@ -1,4 +1,9 @@
-//! The sequencer: the statements of `store::feed::sequence`, one by one.
+//! The sequencer: what `store::feed::sequence` does, step by step.
+//!
+//! Here others come between any two steps, and a transaction is about one product.
+//! In the store the steps after the lock are one statement of PostgreSQL, each
+//! product of a transaction has its lock before its own steps, and nothing of one
+//! product is read for another: there are fewer ways for others to come between.
 
 use super::{
     batch::{self, PASSED_OVER_AT_MOST},

@@ -1,0 +1,54 @@
+//! The bench runs: every row, with one short turn. What it measures here is nothing.
+
+use std::process::Command;
+
+/// Every row but `growth`, which is given sizes of its own.
+const ROWS: [&str; 9] = [
+    "get-client",
+    "create-client",
+    "hear",
+    "import",
+    "stage",
+    "import-memory",
+    "catch-up",
+    "streams",
+    "latency",
+];
+
+/// What it reports, read by a program.
+fn report(rows: &[&str], more: &[&str]) -> serde_json::Value {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_concord-bench"));
+    bench.args(["--quick", "--json", "--rounds", "1"]).args(more).args(rows);
+    if std::env::var_os("TEST_POSTGRES_URL").is_none() {
+        // As with all tests: where no PostgreSQL is named, none may be installed.
+        bench.args(["--database", "sqlite"]);
+    }
+    let output = bench.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+fn rows_of(report: &serde_json::Value) -> Vec<&str> {
+    let mut rows: Vec<&str> =
+        report["rows"].as_array().unwrap().iter().map(|row| row["row"].as_str().unwrap()).collect();
+    rows.dedup();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
+}
+
+#[test]
+fn every_row_is_measured() {
+    let report = report(&ROWS, &[]);
+    let mut rows = ROWS;
+    rows.sort_unstable();
+    assert_eq!(rows_of(&report), rows);
+}
+
+#[test]
+fn growth_is_measured() {
+    let report = report(&["growth"], &["--sizes", "200,400"]);
+    assert_eq!(rows_of(&report), ["growth"]);
+    assert!(report["rows"].as_array().unwrap().len() > 10, "{report}");
+}
