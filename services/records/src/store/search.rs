@@ -101,10 +101,8 @@ pub(crate) async fn find(
     kind: Option<RecordKind>,
     limit: u64,
 ) -> Result<Vec<Found>, RecordError> {
-    // The longest prefix has the fewest words; the others are looked up by line.
-    let Some(driver) = prefixes.iter().max_by_key(|prefix| prefix.len()) else {
-        return Ok(Vec::new());
-    };
+    // The others are looked up by line.
+    let Some(driver) = rarest(db, practice, prefixes).await? else { return Ok(Vec::new()) };
     let mut values: Vec<Value> = vec![practice.as_str().into()];
     let mut bind = |value: Value| {
         values.push(value);
@@ -135,6 +133,35 @@ pub(crate) async fn find(
     let rows = FoundRow::find_by_statement(statement).all(db).await?;
     rows.into_iter().map(from_row).collect()
 }
+
+/// The prefix that the fewest lines have; of those that many have, the longest. What
+/// is found has all of them, so that one which is in every line must not lead.
+async fn rarest<'a>(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    prefixes: &'a [String],
+) -> Result<Option<&'a String>, RecordError> {
+    if let [_] | [] = prefixes {
+        return Ok(prefixes.first());
+    }
+    let mut counted = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        let sql = format!(
+            "SELECT COUNT(*) AS lines FROM (SELECT 1 FROM search_word s WHERE s.practice_id = $1 \
+             AND s.word >= $2 AND s.word < $3 LIMIT {MANY}) few"
+        );
+        let values =
+            [practice.as_str().into(), prefix.as_str().into(), after(prefix).as_str().into()];
+        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+        let row = db.query_one_raw(statement).await?;
+        let lines: i64 = row.map_or(Ok(0), |row| row.try_get("", "lines"))?;
+        counted.push((lines, std::cmp::Reverse(prefix.len()), prefix));
+    }
+    Ok(counted.into_iter().min().map(|(.., prefix)| prefix))
+}
+
+/// Lines of a prefix that are counted at most.
+const MANY: i64 = 1_000;
 
 /// Lines that are this word, whole.
 pub(crate) async fn find_whole(
