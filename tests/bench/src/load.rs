@@ -1,6 +1,6 @@
 //! Load by closed loop: a number of calls in flight, each of which begins when
 //! the one before it has ended. Made for throughput; its latencies are those
-//! under full load. [`fixed_rate`] is made for latencies.
+//! under full load. [`mod@fixed_rate`] is made for latencies.
 
 mod fixed_rate;
 

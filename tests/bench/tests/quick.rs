@@ -1,5 +1,7 @@
 //! The bench runs: every row, with one short turn. What it measures here is nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by a panic")]
+
 use std::process::Command;
 
 /// Every row but `growth`, which is given sizes of its own.
