@@ -27,7 +27,7 @@ pub use errors::{Fault, Plain, UniqueKey, fault, plainly, violates};
 use group::GroupWriter;
 pub use learning::learning;
 pub use lineage::{Lineage, TablesError, needs, number};
-pub use lists::{Column, Parameters};
+pub use lists::{Column, Parameters, names, pad, parts};
 pub use probe::Probe;
 pub use scope::{Scope, row_security};
 use sea_orm::{
@@ -184,9 +184,11 @@ impl Database {
     }
 
     /// Lets the database look at what was written just now, by a function that
-    /// [`learning`] made.
-    pub async fn learn(&self, function: &str) -> Result<(), DbErr> {
-        learning::learn(self.writing(), function).await
+    /// [`learning`] made. It goes without, too, and says so in the log.
+    pub async fn learn(&self, function: &str) {
+        if let Err(error) = learning::learn(self.writing(), function).await {
+            tracing::warn!(function, error = %plainly(&error), "nothing was learned of the tables");
+        }
     }
 
     fn writing(&self) -> &DatabaseConnection {

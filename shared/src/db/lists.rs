@@ -5,11 +5,7 @@
 //! its time on thousands of parameters. SQLite has no arrays; there a list is what
 //! it is elsewhere, a parameter for each value.
 
-use sea_orm::{
-    DbBackend, Value,
-    prelude::{Date, DateTimeUtc, Uuid},
-    sea_query::ArrayType,
-};
+use sea_orm::{DbBackend, Value};
 
 /// The parameters of a statement that is being written.
 ///
@@ -66,15 +62,12 @@ impl Parameters {
         }
     }
 
-    /// Adds a list of keys; the condition that a value before it is one of them. SQLite
-    /// has the last one again, up to a power of two, so that there are few statements.
+    /// Adds a list of keys; the condition that a value before it is one of them.
     pub fn among(&mut self, mut keys: Vec<Value>) -> String {
         if self.engine == DbBackend::Postgres {
             return format!("= ANY ({})", self.array(keys));
         }
-        if let Some(last) = keys.last().cloned() {
-            keys.resize(keys.len().next_power_of_two(), last);
-        }
+        pad(&mut keys);
         let marks = vec!["?"; keys.len()].join(", ");
         self.values.extend(keys);
         format!("IN ({marks})")
@@ -98,10 +91,10 @@ impl Parameters {
         let (mut arrays, mut names, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for (column, values) in columns.iter().zip(values) {
             let name = column.name;
-            if column.may_be_null || values.iter().any(is_null) {
+            if column.may_be_null || !values.iter().all(Value::is_some) {
                 // An array of ours has no nulls: beside it stands which of its
                 // values are there.
-                let there = values.iter().map(|value| (!is_null(value)).into()).collect();
+                let there = values.iter().map(|value| value.is_some().into()).collect();
                 shown.push(format!("CASE WHEN {name}_there THEN {name} END AS {name}"));
                 names.extend([name.to_owned(), format!("{name}_there")]);
                 arrays.extend([self.array(values), self.array(there)]);
@@ -116,11 +109,11 @@ impl Parameters {
     }
 
     fn array(&mut self, values: Vec<Value>) -> String {
-        let (name, kind, filler) = kind_of(values.first());
-        let values = values.into_iter();
-        let values = values.map(|value| if is_null(&value) { filler.clone() } else { value });
-        let array = Value::Array(kind, Some(Box::new(values.collect())));
-        format!("{}::{name}[]", self.bind(array))
+        let like = values.first().cloned().unwrap_or(Value::String(None));
+        let filled = |value: Value| if value.is_some() { value } else { value.dummy_value() };
+        let values = values.into_iter().map(filled).collect();
+        let array = Value::Array(like.array_type(), Some(Box::new(values)));
+        format!("{}::{}[]", self.bind(array), type_name(&like))
     }
 }
 
@@ -141,37 +134,54 @@ impl<'a> Column<'a> {
     }
 }
 
-fn is_null(value: &Value) -> bool {
-    matches!(
-        value,
-        Value::Bool(None)
-            | Value::BigInt(None)
-            | Value::String(None)
-            | Value::Bytes(None)
-            | Value::ChronoDate(None)
-            | Value::ChronoDateTimeUtc(None)
-            | Value::Uuid(None)
-    )
+/// The names of columns, as a statement lists them.
+pub fn names(columns: &[Column<'_>]) -> String {
+    columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
 
-/// What PostgreSQL calls the type of a value, and a value of it to stand where one
-/// is null. The tables have these types and no others.
-fn kind_of(value: Option<&Value>) -> (&'static str, ArrayType, Value) {
+/// What PostgreSQL calls the type of a value. The tables have these types and no
+/// others.
+const fn type_name(value: &Value) -> &'static str {
     match value {
-        Some(Value::Bool(_)) => ("boolean", ArrayType::Bool, false.into()),
-        Some(Value::BigInt(_)) => ("bigint", ArrayType::BigInt, 0_i64.into()),
-        Some(Value::Bytes(_)) => ("bytea", ArrayType::Bytes, Vec::<u8>::new().into()),
-        Some(Value::ChronoDate(_)) => ("date", ArrayType::ChronoDate, Date::default().into()),
-        Some(Value::ChronoDateTimeUtc(_)) => {
-            ("timestamptz", ArrayType::ChronoDateTimeUtc, DateTimeUtc::UNIX_EPOCH.into())
-        }
-        Some(Value::Uuid(_)) => ("uuid", ArrayType::Uuid, Uuid::nil().into()),
-        _ => ("text", ArrayType::String, "".into()),
+        Value::Bool(_) => "boolean",
+        Value::BigInt(_) => "bigint",
+        Value::Bytes(_) => "bytea",
+        Value::ChronoDate(_) => "date",
+        Value::ChronoDateTimeUtc(_) => "timestamptz",
+        Value::Uuid(_) => "uuid",
+        _ => "text",
     }
+}
+
+/// Repeats the last of `list` up to a power of two: lists of many lengths become few
+/// statements of SQLite, and each is prepared once. For lists that mean the same when
+/// something is in them twice.
+pub fn pad<T: Clone>(list: &mut Vec<T>) {
+    if let Some(last) = list.last().cloned() {
+        list.resize(list.len().next_power_of_two(), last);
+    }
+}
+
+/// The rows in the parts of one statement each: of SQLite at most `fitting`, in lengths
+/// that are powers of two, so that there are few statements and each is prepared once;
+/// on PostgreSQL, where a list of any length is the same statement, all at once.
+pub fn parts<T>(engine: DbBackend, rows: Vec<T>, fitting: usize) -> impl Iterator<Item = Vec<T>> {
+    let largest = 1 << fitting.max(1).ilog2();
+    let mut rows = rows.into_iter();
+    std::iter::from_fn(move || {
+        let length = match rows.len() {
+            0 => return None,
+            left if engine == DbBackend::Postgres => left,
+            left => largest.min(1 << left.ilog2()),
+        };
+        Some(rows.by_ref().take(length).collect())
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use sea_orm::sea_query::ArrayType;
+
     use super::*;
 
     fn rows() -> Vec<Vec<Value>> {

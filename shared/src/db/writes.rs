@@ -10,7 +10,7 @@ use sea_orm::{
     EntityTrait, IdenStatic as _, Iterable as _, Statement, Value,
 };
 
-use super::lists::{Column, Parameters};
+use super::lists::{Column, Parameters, names, parts};
 
 /// Parameters of a statement of SQLite, which takes 32,766, and of those that are
 /// sent there together.
@@ -55,8 +55,7 @@ impl Writes {
 
     /// Adds rows of a table, given as values.
     pub fn insert_list(&mut self, table: &str, columns: &[Column<'_>], rows: Vec<Vec<Value>>) {
-        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-        let names = names.join(", ");
+        let names = names(columns);
         for part in self.parts(rows, columns.len()) {
             self.make_room(part.len() * columns.len());
             self.add(|parameters| {
@@ -91,23 +90,13 @@ impl Writes {
         }
     }
 
-    /// The rows in the parts that fit one statement. SQLite has them in few lengths,
-    /// so that there are few statements, and each is prepared once.
-    pub fn parts(&self, rows: Vec<Vec<Value>>, columns: usize) -> Vec<Vec<Vec<Value>>> {
-        if rows.is_empty() {
-            return Vec::new();
-        }
-        if self.engine == DbBackend::Postgres {
-            return vec![rows];
-        }
-        let fitting = (SQLITE_PARAMETERS / columns.max(1)).max(1);
-        let largest = 1 << fitting.ilog2();
-        let mut rows = rows.into_iter();
-        let part = || match rows.len() {
-            0 => None,
-            left => Some(rows.by_ref().take(largest.min(1 << left.ilog2())).collect()),
-        };
-        std::iter::from_fn(part).collect()
+    /// The rows in the parts that fit one statement.
+    pub fn parts(
+        &self,
+        rows: Vec<Vec<Value>>,
+        columns: usize,
+    ) -> impl Iterator<Item = Vec<Vec<Value>>> + use<> {
+        parts(self.engine, rows, SQLITE_PARAMETERS / columns.max(1))
     }
 
     /// Sends them all.

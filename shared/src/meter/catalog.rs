@@ -132,7 +132,7 @@ metrics! {
     SEQUENCED_BATCHES: Counter, Records, "concord_sequenced_batches_total" ["product"];
     /// Changes that this replica has given positions to.
     SEQUENCED_CHANGES: Counter, Records, "concord_sequenced_changes_total" ["product"];
-    /// How long it took to give positions to a batch, in seconds.
+    /// How long it took to give positions to a batch of each product that had any, in seconds.
     SEQUENCE_SECONDS: Histogram, Records, "concord_sequence_seconds" [];
     /// The newest position in the feed of a product.
     FEED_HEAD: Gauge, Records, "concord_feed_head_position" ["product"];

@@ -1,13 +1,11 @@
 //! Statements with a list of rows.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
-use shared::db::{Column, Parameters};
+use shared::db::{self, Column, Parameters};
 
 use crate::domain::import::{ImportKey, RowId};
 
-/// Rows of one statement of SQLite at most. Shorter lists are sent in parts whose
-/// lengths are powers of two: so there are few different statements, and the few
-/// are prepared once. On PostgreSQL a list of any length is the same statement.
+/// Rows of one statement of SQLite at most.
 const MAX_ROWS: usize = 1_024;
 
 /// Parameters of one statement of SQLite, which takes 32,766.
@@ -89,17 +87,7 @@ fn parts(
     columns: usize,
 ) -> impl Iterator<Item = Vec<Vec<Value>>> {
     let fitting = (MAX_PARAMETERS - scope) / columns.max(1);
-    let largest = MAX_ROWS.min(1 << fitting.max(1).ilog2());
-    let mut rows = rows.into_iter();
-    std::iter::from_fn(move || {
-        let left = rows.len();
-        if left == 0 {
-            return None;
-        }
-        let whole = engine == DbBackend::Postgres;
-        let length = if whole { left } else { largest.min(1 << left.ilog2()) };
-        Some(rows.by_ref().take(length).collect())
-    })
+    db::parts(engine, rows, fitting.min(MAX_ROWS))
 }
 
 /// The statement behind a list of rows, and its parameters: those of the list

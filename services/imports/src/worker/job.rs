@@ -201,21 +201,13 @@ impl Job {
         self.count(verdicts);
         if phase != self.phase {
             if self.phase == Phase::Index {
-                self.learn().await;
+                // So that it knows what the look-ups that follow will meet.
+                self.imports.db.learn(migrations::LEARN).await;
             }
             tracing::info!(import = self.name(), %phase, "an import goes on");
         }
         (self.phase, self.position) = (phase, position);
         Ok(true)
-    }
-
-    /// Lets the database know what the look-ups that follow will meet. It goes without,
-    /// too.
-    async fn learn(&self) {
-        if let Err(error) = self.imports.db.learn(migrations::LEARN).await {
-            let error = shared::db::plainly(&error);
-            tracing::warn!(import = self.name(), %error, "nothing was learned of the records");
-        }
     }
 
     /// The verdicts of a page that was sent to the records service.

@@ -105,18 +105,10 @@ impl Records {
             }
             applied => {
                 if applied.is_ok() && self.growth.add(count) {
-                    self.learn().await;
+                    self.db.learn(migrations::LEARN).await;
                 }
                 applied
             }
-        }
-    }
-
-    /// Lets the database look at what imports have brought. It goes without, too.
-    async fn learn(&self) {
-        if let Err(error) = self.db.learn(migrations::LEARN).await {
-            let error = shared::db::plainly(&error);
-            tracing::warn!(%error, "nothing was learned of the records that were imported");
         }
     }
 

@@ -109,20 +109,19 @@ impl Script {
         if changes.is_empty() {
             return Ok(());
         }
-        let has_changes = self.last().has_changes;
-        let linked = if changes::need_links(changes) {
-            // The links among what waits count too.
+        let needs_links = changes::need_links(changes);
+        // The links among what waits count too; and its changes come first.
+        if needs_links || self.last().has_changes {
             self.write_what_waits().await?;
+        }
+        let linked = if needs_links {
             changes::linked_products(self.db(), author.caller, changes).await?
         } else {
-            if has_changes {
-                self.write_what_waits().await?;
-            }
             changes::Linked::new()
         };
-        self.write_last(|writes| changes::append(writes, author, audience, &linked, changes))?;
-        self.last().has_changes = true;
-        Ok(())
+        let mut last = self.last();
+        last.has_changes = true;
+        changes::append(&mut last.writes, author, audience, &linked, changes)
     }
 
     /// Writes what was left to the end.

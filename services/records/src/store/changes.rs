@@ -5,8 +5,8 @@
 //! it has locked the records it changes, so two changes of one record have them
 //! in the order of their commits; whoever sees the later one sees the earlier
 //! one too. A transaction that appends more than once appends the changes of a
-//! record in the order of its versions. No position is given here, and nobody is notified: that is the work
-//! of the sequencer, after the commit.
+//! record in the order of its versions. No position is given here, and nobody is
+//! notified: that is the work of the sequencer, after the commit.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use sea_orm::{
 };
 use shared::{
     caller::{Caller, PracticeId},
-    db::{Column, Parameters, Writes, columns_of, values_of},
+    db::{Column, Parameters, Writes, columns_of, names, values_of},
     ids,
     pb::records::{ChangeKind, RecordKind},
 };
@@ -39,7 +39,7 @@ use crate::{
 
 /// The products that hear what a transaction does: those connected to the
 /// practice when it looked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Audience(Vec<String>);
 
 impl Audience {
@@ -149,10 +149,6 @@ fn insert_changes(
         writes.insert_list("feed_change", &columns, rows);
     }
     Ok(())
-}
-
-fn names(columns: &[Column<'_>]) -> String {
-    columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
 
 fn length(changes: &[Change]) -> i64 {

@@ -181,8 +181,8 @@ pub(crate) async fn with_equal_identifier(
 ///
 /// # Errors
 ///
-/// [`Taken::Reference`](crate::error::Taken::Reference) when its new reference is used already; the transaction
-/// is lost then.
+/// [`RecordError::Taken`] when its new reference is used already; the transaction is
+/// lost then.
 pub(crate) async fn update(
     db: &impl ConnectionTrait,
     practice: &PracticeId,

@@ -57,14 +57,21 @@ pub(crate) async fn of_clients(
     let mut contacts = Vec::new();
     for ids in pieces(clients) {
         let query = of(practice).filter(among(db, contact::Column::ClientId, ids));
-        // Sorted here: see `keys::locked_in_order`.
-        let mut rows = query.all(db).await?;
-        rows.sort_unstable_by_key(|row| row.id);
-        for row in rows {
-            contacts.push(from_row(&row)?);
-        }
+        contacts.extend(read_in_order(db, query).await?);
     }
     Ok(contacts)
+}
+
+/// In the order of their ids. Sorted here: see [`keys::locked_in_order`].
+///
+/// [`keys::locked_in_order`]: super::keys::locked_in_order
+async fn read_in_order(
+    db: &impl ConnectionTrait,
+    query: sea_orm::Select<contact::Entity>,
+) -> Result<Vec<Contact>, RecordError> {
+    let mut rows = query.all(db).await?;
+    rows.sort_unstable_by_key(|row| row.id);
+    rows.iter().map(from_row).collect()
 }
 
 /// The places of these persons.
@@ -76,12 +83,7 @@ pub(crate) async fn of_persons(
     let mut contacts = Vec::new();
     for ids in pieces(persons) {
         let query = of(practice).filter(among(db, contact::Column::PersonId, ids));
-        // Sorted here: see `keys::locked_in_order`.
-        let mut rows = query.all(db).await?;
-        rows.sort_unstable_by_key(|row| row.id);
-        for row in rows {
-            contacts.push(from_row(&row)?);
-        }
+        contacts.extend(read_in_order(db, query).await?);
     }
     Ok(contacts)
 }

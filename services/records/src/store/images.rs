@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use shared::{
     caller::{PracticeId, Product},
-    db::{Column, Parameters, chunk_rows},
+    db::{Column, Parameters, chunk_rows, pad},
     pb::records::{self as pb, RecordKind},
 };
 use uuid::Uuid;
@@ -98,11 +98,8 @@ fn read_statement(engine: DbBackend, kind: RecordKind, wanted: &[&Wanted]) -> St
         vec![n.into(), practice.into(), product.into(), wanted.record.id.into()]
     };
     let mut rows: Vec<_> = (0..).zip(wanted).map(row).collect();
-    if engine == DbBackend::Sqlite
-        && let Some(last) = rows.last().cloned()
-    {
-        // As in `keys::among`: few statements, each prepared once.
-        rows.resize(rows.len().next_power_of_two(), last);
+    if engine == DbBackend::Sqlite {
+        pad(&mut rows);
     }
     let mut parameters = Parameters::new(engine);
     let columns = ["n", "practice", "product", "id"].map(Column::of);

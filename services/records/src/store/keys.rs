@@ -6,6 +6,8 @@ use sea_orm::{
     sea_query::{Expr, postgres_array::NotU8},
 };
 
+use shared::db::pad;
+
 /// Keys of one statement: padded, and with its other parameters, well below the
 /// limit of SQLite.
 const KEYS_OF_STATEMENT: usize = 16_384;
@@ -19,9 +21,10 @@ pub(super) fn pieces<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
     sorted.chunks(KEYS_OF_STATEMENT).map(<[T]>::to_vec).collect()
 }
 
-/// Whether the value of a column is among `keys`. In few statements, whatever the
-/// number of keys is, so that each is prepared once: on PostgreSQL they are one
-/// parameter, on SQLite the last one is repeated up to a power of two.
+/// Whether the value of a column is among `keys`: as [`Parameters::among`], in the
+/// queries of SeaORM.
+///
+/// [`Parameters::among`]: shared::db::Parameters::among
 pub(super) fn among<T>(
     db: &impl ConnectionTrait,
     column: impl ColumnTrait,
@@ -33,9 +36,7 @@ where
     if db.get_database_backend() == DbBackend::Postgres {
         return column.eq_any(keys);
     }
-    if let Some(last) = keys.last().cloned() {
-        keys.resize(keys.len().next_power_of_two(), last);
-    }
+    pad(&mut keys);
     column.is_in(keys)
 }
 
