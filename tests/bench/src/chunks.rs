@@ -10,17 +10,17 @@ use shared::{
     wire::ApplyRecord,
 };
 
-use crate::service::{Identity, Wire};
+use crate::service::{Identity, SAVES, Wire};
 
 /// Records of a chunk, as the imports service sends them.
-const CHUNK: usize = 1_000;
+pub(crate) const CHUNK: usize = 1_000;
 
 /// The imports service, acting for an import of a practice.
 pub(crate) fn importer(practice: &'static str) -> Identity {
     Identity {
         roles: "service",
         import: Some("imp_00000000000000000000000000000001"),
-        ..Identity::owner(practice, "manager")
+        ..Identity::owner(practice, SAVES)
     }
 }
 
@@ -39,7 +39,8 @@ pub(crate) async fn apply(
     Ok(())
 }
 
-fn record(client: ImportClient) -> ApplyRecord {
+/// As a record of a chunk.
+pub(crate) fn record(client: ImportClient) -> ApplyRecord {
     let record = ImportRecord { record: Some(Record::Client(client)) };
     ApplyRecord { record: record.encode_to_vec().into(), ..ApplyRecord::default() }
 }

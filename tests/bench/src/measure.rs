@@ -27,6 +27,9 @@ pub(crate) struct Plan {
     pub(crate) sizes: Vec<Vec<Extent>>,
 }
 
+/// Bytes of a megabyte.
+pub(crate) const MEGABYTE: f64 = 1_000_000.0;
+
 /// Latencies in microseconds, to three digits, of up to a minute.
 pub(crate) fn new_histogram() -> Result<Histogram<u64>, CreationError> {
     Histogram::new_with_max(60_000_000, 3)

@@ -24,8 +24,12 @@ use tonic::{
 /// The practice whose records are measured.
 pub(crate) const PRACTICE: &str = "bench";
 
-/// The products that are switched on: the one that calls, and one that hears.
-pub(crate) const PRODUCTS: [&str; 2] = ["manager", "books"];
+/// The product that calls, and one that hears.
+pub(crate) const SAVES: &str = "manager";
+pub(crate) const HEARS: &str = "books";
+
+/// The products that are switched on.
+pub(crate) const PRODUCTS: [&str; 2] = [SAVES, HEARS];
 
 /// Over how many connections calls are spread.
 const CONNECTIONS: usize = 4;
@@ -100,6 +104,11 @@ impl Service {
         connect_products(&self.url, practice, &PRODUCTS).await
     }
 
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A connection to it.
     pub(crate) async fn wire(&self, identity: Identity) -> anyhow::Result<Wire> {
         wire(&self.url, identity).await
@@ -134,7 +143,7 @@ pub(crate) async fn connect_products(
     products: &[&str],
 ) -> anyhow::Result<()> {
     let mut connections =
-        ConnectionServiceClient::new(wire(url, Identity::owner(practice, "manager")).await?);
+        ConnectionServiceClient::new(wire(url, Identity::owner(practice, SAVES)).await?);
     for product in products {
         let request = ConnectProductRequest { product: (*product).to_owned() };
         connections.connect_product(request).await?;
@@ -151,7 +160,7 @@ pub(crate) async fn wire(url: &str, identity: Identity) -> anyhow::Result<Wire> 
 pub(crate) async fn clients(url: &str) -> anyhow::Result<Vec<Clients>> {
     let mut clients = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        let identity = Identity::owner(PRACTICE, "manager");
+        let identity = Identity::owner(PRACTICE, SAVES);
         let wire = InterceptedService::new(channel(url).await?, identity);
         clients.push(ClientServiceClient::new(wire));
     }

@@ -1,5 +1,6 @@
 //! The least work that could give the same answer.
 
+pub(crate) mod bare;
 pub(crate) mod commits;
 pub(crate) mod echo;
 pub(crate) mod flush;

@@ -1,7 +1,7 @@
 //! One stream that begins at the earliest position of a feed with a long past:
 //! events a second, until it has caught up.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use shared::pb::{
@@ -16,9 +16,10 @@ use crate::{
     measure::{Plan, Spread},
     output,
     process::Process,
-    report::{Figure, Standard, Target},
+    report::{Figure, Target},
     service::{self, PRACTICE, PRODUCTS},
-    yardsticks::streaming::Streaming,
+    turns::Turns,
+    yardsticks::streaming,
 };
 
 /// What is to be reached, in events a second.
@@ -43,37 +44,28 @@ pub(super) async fn measure(
     let messages = keep(&subscriber).await?;
     read(&subscriber, past).await?;
     let bytes = average(&messages);
-    let bare = Streaming::start(messages).await?;
+    let bare = streaming::start(messages).await?;
     let bare_subscriber = Subscriber::connect(bare.url()).await?;
     read(&bare_subscriber, past).await?;
 
-    let (mut figures, mut yardsticks, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 1..=plan.rounds {
-        let figure = read(&subscriber, past).await?;
-        let yardstick = read(&bare_subscriber, past).await?;
-        output::note(format_args!(
-            "catch-up on {engine}: round {round} of {}: {figure:.0}/s beside {yardstick:.0}/s",
-            plan.rounds
-        ));
-        figures.push(figure);
-        yardsticks.push(yardstick);
-        ratios.push(figure / yardstick);
-    }
+    let first = read(&subscriber, past).await?;
+    #[expect(clippy::cast_precision_loss, reason = "events of one practice")]
+    let amount = past as f64;
+    let (what, rounds) = (format!("catch-up on {engine}"), plan.rounds);
+    let figure = async |_| read(&subscriber, past).await;
+    let yardstick = async |_| read(&bare_subscriber, past).await;
+    let turns = Turns::take(what, rounds, amount, first, figure, yardstick).await?;
     process.stop().await?;
-    let yardstick = Standard {
-        name: "bare tonic stream",
-        figure: Spread::of(yardsticks),
-        ratio: Spread::of(ratios),
-    };
-    Ok(vec![Figure {
+    let line = Figure {
         row: "catch-up",
         database: engine,
         of: format!("{past} events of {bytes} bytes"),
         unit: "events/s",
-        figure: Spread::of(figures),
-        yardstick: Some(yardstick),
+        figure: Spread::default(),
+        yardstick: None,
         targets: vec![Target::AtLeast(TARGET)],
-    }])
+    };
+    Ok(vec![turns.tell("bare tonic stream", line)])
 }
 
 /// Gives the feed its past, and waits until all of it has positions.
@@ -123,16 +115,10 @@ fn events(message: &SubscribeResponse) -> Option<&Events> {
     }
 }
 
-/// Reads so many events from the earliest on; how many that is a second, with the
-/// call that opens the stream.
-async fn read(subscriber: &Subscriber, wanted: usize) -> anyhow::Result<f64> {
+/// How long it takes to read so many events from the earliest on, with the call that
+/// opens the stream.
+async fn read(subscriber: &Subscriber, wanted: usize) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    let mut changes = subscriber.subscribe(StartFrom::Earliest).await?;
-    let mut read = 0;
-    while read < wanted {
-        read += feed::events(&mut changes).await?.events.len();
-    }
-    #[expect(clippy::cast_precision_loss, reason = "events of seconds")]
-    let read = read as f64;
-    Ok(read / begun.elapsed().as_secs_f64())
+    feed::read(&mut subscriber.subscribe(StartFrom::Earliest).await?, wanted).await?;
+    Ok(begun.elapsed())
 }

@@ -14,7 +14,7 @@ use crate::{
     sample,
     service::{self, Clients, Service},
     statements::Recorder,
-    yardsticks::echo::Echo,
+    yardsticks::echo,
 };
 
 /// Calls in flight: enough to saturate two cores.
@@ -33,7 +33,7 @@ pub(super) async fn measure(
     databases.settle(engine).await?;
 
     let service = Service::start(database).await?;
-    let echo = Echo::start(answer).await?;
+    let echo = echo::start(answer).await?;
     let callers = spread(&service.clients().await?, &ids, IN_FLIGHT);
     let echo_callers = spread(&service::clients(echo.url()).await?, &ids, IN_FLIGHT);
     let what = format!("get-client on {engine}");

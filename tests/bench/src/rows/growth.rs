@@ -26,13 +26,14 @@ use self::{
     world::World,
 };
 use crate::{
+    chunks::CHUNK,
     databases::{Databases, Engine},
     load::micros,
     measure::{Plan, new_histogram},
     output,
     report::Growth,
     service::{self, Clients},
-    yardsticks::{echo::Echo, flush::Flush},
+    yardsticks::{bare::Bare, echo, flush::Flush},
 };
 
 /// What a cost may be at the largest size, in parts of that at the smallest.
@@ -96,7 +97,7 @@ struct Comparison {
     rounds: u32,
     pace: Pace,
     worlds: Vec<World>,
-    echo: Echo,
+    echo: Bare,
     flush: Flush,
 }
 
@@ -108,7 +109,7 @@ impl Comparison {
         mut worlds: Vec<World>,
     ) -> anyhow::Result<Self> {
         let first = worlds.first_mut().context("no size to measure")?;
-        let echo = Echo::start(calls::get(first).await?.0).await?;
+        let echo = echo::start(calls::get(first).await?.0).await?;
         let flush = Flush::open(databases.folder()).await?;
         Ok(Self { engine, rounds: plan.rounds, pace: Pace::of(plan), worlds, echo, flush })
     }
@@ -170,12 +171,12 @@ impl Comparison {
         let mut cursors = Vec::with_capacity(count);
         for world in &self.worlds {
             world.sequenced().await?;
-            cursors.push(feed::now(world).await?.cursor);
+            cursors.push(world.subscriber().await?.now().await?.cursor);
         }
         // As many records in each practice, and in each chunk of every world.
         let practices = self.worlds.iter().map(|world| world.extent.practices).max();
         let rounds = usize::try_from(self.rounds)?;
-        let chunk = (more / practices.unwrap_or(1) / rounds).clamp(1, MAX_CHUNK);
+        let chunk = (more / practices.unwrap_or(1) / rounds).clamp(1, CHUNK);
         for round in 0..rounds {
             for n in order(u32::try_from(round)?, count) {
                 let world = self.worlds.get_mut(n).context("no world")?;
@@ -218,9 +219,6 @@ impl Comparison {
         Ok(())
     }
 }
-
-/// Records of a chunk at most, as the imports service sends them.
-const MAX_CHUNK: usize = 1_000;
 
 /// Brings `count` new records over, of which `before` have been already; tells how
 /// many a second.

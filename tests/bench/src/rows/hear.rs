@@ -10,13 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use shared::{
     ids::new_uuid,
-    pb::{
-        imports::ImportClient,
-        records::{
-            StartFrom, SubscribeRequest, change_service_client::ChangeServiceClient,
-            subscribe_response::Message,
-        },
-    },
+    pb::{imports::ImportClient, records::StartFrom},
 };
 use tokio::{
     task::{JoinHandle, JoinSet},
@@ -26,12 +20,13 @@ use tokio::{
 use crate::{
     chunks,
     databases::{Databases, Engine},
+    feed::{self, Subscriber},
     load::micros,
     measure::{Plan, new_histogram},
     output,
     report::Time,
     sample::{self, Novelty},
-    service::{Clients, Identity, PRACTICE, Service},
+    service::{Clients, Service},
 };
 
 /// Changes a second with nothing else going on.
@@ -136,21 +131,17 @@ struct Ears {
 
 impl Ears {
     async fn open(service: &Service) -> anyhow::Result<Self> {
-        let mut changes =
-            ChangeServiceClient::new(service.wire(Identity::owner(PRACTICE, "books")).await?);
-        let request = SubscribeRequest { start_from: StartFrom::Now.into(), ..Default::default() };
-        let mut stream = changes.subscribe(request).await?.into_inner();
+        let subscriber = Subscriber::connect(service.url()).await?;
+        let mut stream = subscriber.subscribe(StartFrom::Now).await?;
         let heard = Arc::new(Mutex::new(HashMap::new()));
         let into = Arc::clone(&heard);
         let task = tokio::spawn(async move {
-            while let Some(message) = stream.message().await? {
+            loop {
+                let batch = feed::events(&mut stream).await?;
                 let at = Instant::now();
-                if let Some(Message::Events(batch)) = message.message {
-                    let mut heard = into.lock().unwrap_or_else(PoisonError::into_inner);
-                    heard.extend(batch.events.into_iter().map(|event| (event.change_id, at)));
-                }
+                let mut heard = into.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.extend(batch.events.into_iter().map(|event| (event.change_id, at)));
             }
-            Ok(())
         });
         Ok(Self { heard, task })
     }

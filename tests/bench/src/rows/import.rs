@@ -9,7 +9,6 @@ use crate::{
     output,
     report::{Figure, Target},
     transfer::{Batch, Pair, Practice},
-    turns::Turns,
     yardsticks::refill::{Refill, Tables},
 };
 
@@ -31,19 +30,8 @@ pub(super) async fn measure(
     pair.stop().await?;
     databases.remove(engine, &imports).await?;
     let rows = Refill::of_all(databases, engine, Tables::Records, &records).await?;
-    let turns = Turns::take(
-        format!("import on {engine}"),
-        plan.rounds,
-        bench.records(),
-        first,
-        async |round| bench.turn(round).await,
-        async |round| {
-            databases.calm(engine).await?;
-            rows.turn(&format!("import_yardstick_{round}")).await
-        },
-    );
-    let line = turns.await?.tell(rows.name(), bench.line());
-    rows.remove().await?;
+    let figure = async |round| bench.turn(round).await;
+    let line = rows.beside(bench.line(), plan.rounds, bench.records(), first, figure).await?;
     Ok(vec![line])
 }
 

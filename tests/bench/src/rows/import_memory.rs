@@ -3,7 +3,7 @@
 
 use crate::{
     databases::{Databases, Engine},
-    measure::{Plan, Spread},
+    measure::{MEGABYTE, Plan, Spread},
     output,
     process::Process,
     report::{Figure, Target},
@@ -12,9 +12,6 @@ use crate::{
 
 /// Megabytes that a service may have.
 const MOST: f64 = 300.0;
-
-/// Bytes of a megabyte.
-const MEGABYTE: f64 = 1_000_000.0;
 
 pub(super) async fn measure(
     plan: &Plan,

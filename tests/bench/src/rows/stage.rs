@@ -5,18 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::{
     databases::{Databases, Engine},
-    measure::{Plan, Spread},
+    measure::{MEGABYTE, Plan, Spread},
     report::{Figure, Target},
     transfer::{Batch, Pair, Practice},
-    turns::Turns,
     yardsticks::refill::Refill,
 };
 
 /// Of the rate at which the rows alone are written. Nothing is asked for on SQLite.
 const RATIO: f64 = 0.5;
-
-/// Bytes of a megabyte.
-const MEGABYTE: f64 = 1_000_000.0;
 
 pub(super) async fn measure(
     plan: &Plan,
@@ -32,19 +28,8 @@ pub(super) async fn measure(
     pair.stop().await?;
     databases.remove(engine, &records).await?;
     let rows = Refill::of_staged(databases, engine, &imports).await?;
-    let turns = Turns::take(
-        format!("stage on {engine}"),
-        plan.rounds,
-        bench.megabytes(),
-        first,
-        async |round| bench.turn(round).await,
-        async |round| {
-            databases.calm(engine).await?;
-            rows.turn(&format!("stage_yardstick_{round}")).await
-        },
-    );
-    let line = turns.await?.tell(rows.name(), bench.line());
-    rows.remove().await?;
+    let figure = async |round| bench.turn(round).await;
+    let line = rows.beside(bench.line(), plan.rounds, bench.megabytes(), first, figure).await?;
     Ok(vec![line])
 }
 

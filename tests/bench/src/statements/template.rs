@@ -175,6 +175,11 @@ fn add_new_ids(ids: &mut Vec<Uuid>, value: &Value, twin: &Value) {
 }
 
 fn open(value: &Value, twin: &Value, ids: &[Uuid], novelty: &Novelty) -> anyhow::Result<Open> {
+    if let (Value::Array(of, Some(list)), Value::Array(_, Some(twins))) = (value, twin) {
+        let pairs = list.iter().zip(twins.iter());
+        let values = pairs.map(|(value, twin)| open(value, twin, ids, novelty));
+        return Ok(Open::List(of.clone(), values.collect::<anyhow::Result<_>>()?));
+    }
     if value == twin {
         return Ok(Open::Fixed(value.clone()));
     }
@@ -189,12 +194,6 @@ fn open(value: &Value, twin: &Value, ids: &[Uuid], novelty: &Novelty) -> anyhow:
         },
         Value::BigInt(Some(number)) => {
             bail!("{number} differs between two calls, and nobody knows where it is from")
-        }
-        Value::Array(of, Some(list)) => {
-            let Value::Array(_, Some(twins)) = twin else { bail!("a list beside none") };
-            let pairs = list.iter().zip(twins.iter());
-            let values = pairs.map(|(value, twin)| open(value, twin, ids, novelty));
-            Open::List(of.clone(), values.collect::<anyhow::Result<_>>()?)
         }
         // Times, images, digests: in no unique key, and as long in every call.
         _ => Open::Fixed(value.clone()),

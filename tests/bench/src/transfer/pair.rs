@@ -16,12 +16,12 @@ use super::{
 use crate::{
     databases::{Databases, Engine},
     process::Process,
-    service::{Identity, PRACTICE, Wire, connect_products, wire},
+    service::{HEARS, Identity, PRACTICE, SAVES, Wire, connect_products, wire},
 };
 
 /// The products that are switched on: the one that brings its records over, and
 /// two that hear of them.
-const PRODUCTS: [&str; 3] = ["manager", "books", "payroll"];
+const PRODUCTS: [&str; 3] = [SAVES, HEARS, "payroll"];
 
 /// How long the sequencer may take after an import.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -50,7 +50,7 @@ impl Pair {
         connect_products(records.url(), PRACTICE, &PRODUCTS).await?;
         let place = databases.place(engine, &imports_of(name)).await?;
         let imports = Process::imports(place, records.url()).await?;
-        let wire = wire(imports.url(), Identity::owner(PRACTICE, "manager")).await?;
+        let wire = wire(imports.url(), Identity::owner(PRACTICE, SAVES)).await?;
         let progress = databases.open(engine, &imports_of(name)).await?;
         let (name, api) = (name.to_owned(), ImportServiceClient::new(wire));
         Ok(Self { engine, name, records, imports, api, progress })

@@ -197,11 +197,6 @@ impl Script {
             Value::ChronoDateTimeUtc(value) => {
                 (value.map(|value| value.to_rfc3339()), "timestamptz")
             }
-            Value::Array(_, Some(values)) => {
-                let values = values.iter().map(|value| self.fixed(value));
-                let values = values.collect::<anyhow::Result<Vec<_>>>()?.join(", ");
-                return Ok(format!("ARRAY[{values}]"));
-            }
             other => bail!("pgbench is not taught to send {other:?}"),
         };
         Ok(text.map_or(format!("NULL::{of_type}"), |text| self.variable(text, of_type)))

@@ -10,7 +10,11 @@ use std::{
 use anyhow::Context as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement, TryGetable};
 
-use crate::databases::{Databases, Engine};
+use crate::{
+    databases::{Databases, Engine},
+    report::Figure,
+    turns::Turns,
+};
 
 /// Whose tables these are.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +118,7 @@ impl<'d> Refill<'d> {
     }
 
     /// Fills empty tables; how long it took. `name` may be used once.
-    pub(crate) async fn turn(&self, name: &str) -> anyhow::Result<Duration> {
+    async fn turn(&self, name: &str) -> anyhow::Result<Duration> {
         let settings = self.databases.fresh(self.engine, name).await?;
         match self.tables {
             Tables::Records => records::migrate(settings, None).await?,
@@ -138,6 +142,28 @@ impl<'d> Refill<'d> {
         Ok(took)
     }
 
+    /// Puts a quantity, in amounts a second, beside the rows alone, which this removes.
+    /// `first` is the turn of the figure that has written them.
+    pub(crate) async fn beside(
+        self,
+        line: Figure,
+        rounds: u32,
+        amount: f64,
+        first: Duration,
+        figure: impl AsyncFnMut(u32) -> anyhow::Result<Duration>,
+    ) -> anyhow::Result<Figure> {
+        let (row, engine) = (line.row, self.engine);
+        let yardstick = async |round| {
+            self.databases.calm(engine).await?;
+            self.turn(&format!("{row}_yardstick_{round}")).await
+        };
+        let what = format!("{row} on {engine}");
+        let turns = Turns::take(what, rounds, amount, first, figure, yardstick).await?;
+        let line = turns.tell(self.name(), line);
+        self.remove().await?;
+        Ok(line)
+    }
+
     fn statement(&self, Part { table, filter, file }: &Part) -> String {
         match self.engine {
             Engine::Sqlite => {
@@ -150,7 +176,7 @@ impl<'d> Refill<'d> {
     }
 
     /// What it is called in the report.
-    pub(crate) const fn name(&self) -> &'static str {
+    const fn name(&self) -> &'static str {
         match self.engine {
             Engine::Sqlite => "INSERT … SELECT",
             Engine::Postgres => "COPY",
@@ -158,7 +184,7 @@ impl<'d> Refill<'d> {
     }
 
     /// Removes the rows.
-    pub(crate) async fn remove(self) -> anyhow::Result<()> {
+    async fn remove(self) -> anyhow::Result<()> {
         if self.engine == Engine::Postgres {
             for part in self.transactions.iter().flatten() {
                 fs::remove_file(&part.file)?;

@@ -5,23 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use shared::pb::records::{
-    Handshake, StartFrom, SubscribeRequest, SubscribeResponse,
-    change_service_client::ChangeServiceClient, subscribe_response::Message,
-};
+use shared::pb::records::StartFrom;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tonic::Streaming;
 
-use super::{
-    calls,
-    world::{HEARS, World},
-};
+use super::{calls, world::World};
 use crate::{
+    feed::{self, Changes},
     load::micros,
     measure::new_histogram,
-    service::{self, Identity},
 };
 
 /// Changes a second while events are timed.
@@ -29,16 +22,11 @@ pub(super) const STEADY: u64 = 100;
 /// How long the last change may take to be heard.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where the feed ends now.
-pub(super) async fn now(world: &World) -> anyhow::Result<Handshake> {
-    Ok(subscribe(world, from_now()).await?.0)
-}
-
 /// How long events take from the answer of their change, while changes go on for
 /// `time`.
 pub(super) async fn hear(world: &mut World, time: Duration) -> anyhow::Result<Histogram<u64>> {
     world.sequenced().await?;
-    let (_, stream) = subscribe(world, from_now()).await?;
+    let stream = world.subscriber().await?.subscribe(StartFrom::Now).await?;
     let changes = usize::try_from(time.as_millis())? * usize::try_from(STEADY)? / 1_000;
     let listening = tokio::spawn(collect(stream, changes));
     let answered = change(world, changes).await?;
@@ -66,50 +54,22 @@ async fn change(world: &mut World, count: usize) -> anyhow::Result<Vec<(String, 
     Ok(answered)
 }
 
-async fn collect(
-    mut stream: Streaming<SubscribeResponse>,
-    count: usize,
-) -> anyhow::Result<HashMap<String, Instant>> {
+async fn collect(mut stream: Changes, count: usize) -> anyhow::Result<HashMap<String, Instant>> {
     let mut heard = HashMap::with_capacity(count);
     while heard.len() < count {
-        let message = stream.message().await?.context("the stream ended")?.message;
+        let batch = feed::events(&mut stream).await?;
         let at = Instant::now();
-        if let Some(Message::Events(batch)) = message {
-            heard.extend(batch.events.into_iter().map(|event| (event.change_id, at)));
-        }
+        heard.extend(batch.events.into_iter().map(|event| (event.change_id, at)));
     }
     Ok(heard)
 }
 
 /// Events a second of a reader that has so many to catch up after a cursor.
 pub(super) async fn catch_up(world: &World, cursor: &str, events: usize) -> anyhow::Result<f64> {
-    let request = SubscribeRequest { cursor: cursor.to_owned(), ..SubscribeRequest::default() };
+    let subscriber = world.subscriber().await?;
     let started = Instant::now();
-    let (_, mut stream) = subscribe(world, request).await?;
-    let mut heard = 0;
-    while heard < events {
-        let message = stream.message().await?.context("the stream ended")?.message;
-        if let Some(Message::Events(batch)) = message {
-            heard += batch.events.len();
-        }
-    }
+    feed::read(&mut subscriber.go_on(cursor).await?, events).await?;
     #[expect(clippy::cast_precision_loss, reason = "events of seconds")]
-    let heard = heard as f64;
-    Ok(heard / started.elapsed().as_secs_f64())
-}
-
-fn from_now() -> SubscribeRequest {
-    SubscribeRequest { start_from: StartFrom::Now.into(), ..SubscribeRequest::default() }
-}
-
-async fn subscribe(
-    world: &World,
-    request: SubscribeRequest,
-) -> anyhow::Result<(Handshake, Streaming<SubscribeResponse>)> {
-    let wire = service::wire(world.process.url(), Identity::owner(Identity::ALL, HEARS)).await?;
-    let mut stream = ChangeServiceClient::new(wire).subscribe(request).await?.into_inner();
-    match stream.message().await?.and_then(|message| message.message) {
-        Some(Message::Handshake(handshake)) => Ok((handshake, stream)),
-        _ => bail!("a stream without a handshake"),
-    }
+    let events = events as f64;
+    Ok(events / started.elapsed().as_secs_f64())
 }

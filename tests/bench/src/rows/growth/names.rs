@@ -1,11 +1,9 @@
 //! The clients that a practice is filled with: companies, each with a word of its
 //! own in its name, one that it shares with a thousand, and one that all have.
 
-use prost::Message as _;
-use shared::{
-    pb::imports::{ImportClient, ImportRecord, import_record::Record},
-    wire::ApplyRecord,
-};
+use shared::{pb::imports::ImportClient, wire::ApplyRecord};
+
+use crate::chunks;
 
 /// In every name, and longer than the words that few have: whoever looks a client
 /// up by this and its own word gives the less telling one first.
@@ -47,7 +45,7 @@ pub(super) fn name(number: usize, clients: usize) -> String {
 
 /// The client as an import brings it.
 pub(super) fn record(number: usize, clients: usize) -> ApplyRecord {
-    let client = ImportClient {
+    chunks::record(ImportClient {
         source_id: format!("C{number}"),
         client_reference: format!("R{:07}", scattered(number)),
         client_type: "PRIVATE_LIMITED_COMPANY".to_owned(),
@@ -56,9 +54,7 @@ pub(super) fn record(number: usize, clients: usize) -> ApplyRecord {
         email: "office@harbour.example".to_owned(),
         phone: "020 7946 0018".to_owned(),
         ..ImportClient::default()
-    };
-    let record = ImportRecord { record: Some(Record::Client(client)) };
-    ApplyRecord { record: record.encode_to_vec().into(), ..ApplyRecord::default() }
+    })
 }
 
 const fn scattered(number: usize) -> usize {

@@ -1,6 +1,6 @@
 //! A records service in a process of its own, with a database of one extent.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
 use anyhow::{Context as _, ensure};
 use shared::pb::{
@@ -9,21 +9,15 @@ use shared::pb::{
 };
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
 
-use super::{extent::Extent, feed, names};
+use super::{extent::Extent, names};
 use crate::{
+    chunks::{self, CHUNK},
     databases::{Databases, Engine},
+    feed::Subscriber,
     output,
     process::Process,
-    service::{self, Identity, Wire},
+    service::{self, Identity, PRODUCTS, SAVES, Wire},
 };
-
-/// Records of a chunk, as the imports service sends them.
-const CHUNK: usize = 1_000;
-/// The product that saves, and the one that hears.
-pub(super) const SAVES: &str = "manager";
-pub(super) const HEARS: &str = "books";
-/// How often it is looked whether the feed has come as far as the changes.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A service, and what is known of its records.
 pub(super) struct World {
@@ -81,7 +75,7 @@ impl World {
     async fn fill(&mut self) -> anyhow::Result<()> {
         for practice in 0..self.extent.practices {
             let name = self.practice(practice)?.name;
-            service::connect_products(self.process.url(), name, &[SAVES, HEARS]).await?;
+            service::connect_products(self.process.url(), name, &PRODUCTS).await?;
             for first in (0..self.extent.clients).step_by(CHUNK) {
                 let last = self.extent.clients.min(first + CHUNK);
                 let ids = self.apply(practice, first..last).await?;
@@ -97,11 +91,7 @@ impl World {
         practice: usize,
         numbers: Range<usize>,
     ) -> anyhow::Result<Vec<String>> {
-        let identity = Identity {
-            roles: "service",
-            import: Some("imp_00000000000000000000000000000001"),
-            ..self.identity(practice)?
-        };
+        let identity = chunks::importer(self.practice(practice)?.name);
         let mut ingest =
             IngestServiceClient::new(InterceptedService::new(self.channel.clone(), identity));
         self.note_changes(numbers.len());
@@ -115,13 +105,12 @@ impl World {
 
     /// Waits until every change has its position.
     pub(super) async fn sequenced(&self) -> anyhow::Result<()> {
-        loop {
-            let head = feed::now(self).await?.head_position;
-            if usize::try_from(head).is_ok_and(|head| head >= self.changes) {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        self.subscriber().await?.wait_for(self.changes.try_into()?).await
+    }
+
+    /// A product that hears of all practices.
+    pub(super) async fn subscriber(&self) -> anyhow::Result<Subscriber> {
+        Subscriber::of(self.process.url(), Identity::ALL).await
     }
 
     /// So many changes more will have positions.
