@@ -14,6 +14,7 @@ mod lineage;
 mod lists;
 mod migrate;
 mod probe;
+mod room;
 mod scope;
 mod tables;
 mod usage;
@@ -29,6 +30,7 @@ pub use learning::learning;
 pub use lineage::{Lineage, TablesError, needs, number};
 pub use lists::{Column, Parameters, names, pad, parts};
 pub use probe::Probe;
+pub use room::leave_room;
 pub use scope::{Scope, row_security};
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,

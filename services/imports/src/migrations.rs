@@ -8,6 +8,7 @@ mod m20261121_02_rounds;
 mod m20261125_03_duplicates;
 mod m20261125_04_row_security;
 mod m20261126_05_learn;
+mod m20261126_06_room;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_03_duplicates::Migration),
             Box::new(m20261125_04_row_security::Migration),
             Box::new(m20261126_05_learn::Migration),
+            Box::new(m20261126_06_room::Migration),
         ]
     }
 

@@ -12,6 +12,7 @@ mod m20261126_06_support_reads;
 mod m20261126_07_likeness;
 mod m20261126_08_row_security;
 mod m20261126_09_learn;
+mod m20261126_10_room;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_07_likeness::Migration),
             Box::new(m20261126_08_row_security::Migration),
             Box::new(m20261126_09_learn::Migration),
+            Box::new(m20261126_10_room::Migration),
         ]
     }
 

@@ -55,3 +55,6 @@ pub(crate) async fn write_now(
     fill(&mut writes)?;
     send(writes, db).await
 }
+
+#[cfg(test)]
+mod tests;

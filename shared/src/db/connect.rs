@@ -12,6 +12,17 @@ use super::{Fault, fault, scope::OUTSIDE_OF_WRITES};
 /// Readers of an SQLite database at the same time.
 const SQLITE_READERS: u32 = 4;
 
+/// Pages that the writer of an SQLite database keeps, in KiB: those that a chunk of
+/// an import changes. Were it less, they would be written and read within it.
+const WRITER_CACHE: u32 = 32 * 1_024;
+
+/// Pages of 4 KiB in the write-ahead log of an SQLite database before they are written
+/// into the file: a page that changes again and again until then is written there once.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// Pages that each reader of an SQLite database keeps, in KiB.
+const READER_CACHE: u32 = 8 * 1_024;
+
 /// A connection that was in use just now is not asked whether it still lives. When
 /// it does not, one call is told to come back.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
@@ -150,6 +161,9 @@ async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbE
         ("default_transaction_isolation", "read committed".to_owned()),
         ("lock_timeout", milliseconds(lock)),
         ("idle_in_transaction_session_timeout", milliseconds(idle_in_transaction)),
+        // Statements of ours that look costly are short all the same: compiling one
+        // takes half a second.
+        ("jit", "off".to_owned()),
         (OUTSIDE_OF_WRITES.0, OUTSIDE_OF_WRITES.1.to_owned()),
     ];
     options
@@ -191,6 +205,11 @@ async fn sqlite(
                 // Full: what was answered is on disk when the power goes.
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(5))
+                .pragma("cache_size", kibibytes(WRITER_CACHE))
+                // What a statement would undo, were it to fail half done, is kept in
+                // memory: not in a file that every long statement writes.
+                .pragma("temp_store", "MEMORY")
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         },
     );
     let writer = connect_in_turn(writing).await?;
@@ -202,9 +221,17 @@ async fn sqlite(
         .idle_timeout(None)
         .max_lifetime(None)
         .map_sqlx_sqlite_opts(|options| {
-            options.busy_timeout(Duration::from_secs(5)).pragma("query_only", "ON")
+            options
+                .busy_timeout(Duration::from_secs(5))
+                .pragma("query_only", "ON")
+                .pragma("cache_size", kibibytes(READER_CACHE))
         });
     Ok((connect_in_turn(reading).await?, writer))
+}
+
+/// A size as `cache_size` takes it: a positive one would be pages.
+fn kibibytes(size: u32) -> String {
+    format!("-{size}")
 }
 
 /// Connects to an SQLite file. While another connection makes the write-ahead

@@ -1,9 +1,11 @@
 //! The one writer of an SQLite database.
 //!
-//! Writes wait in a queue. The writer takes what waits into one transaction, a
-//! savepoint each, and flushes once for all of them: a flush costs far more
-//! than the statements. A write that fails, or panics, is undone alone. No
-//! answer is given before the flush.
+//! Writes wait in a queue. The writer takes what waits into one transaction, and
+//! flushes once for all of them: a flush costs far more than the statements. A
+//! write that fails, or panics, is undone alone: each has a savepoint, but for the
+//! first, with which the transaction goes. A long write, as a chunk of an import,
+//! is alone as a rule, and in a savepoint SQLite would keep every page that it
+//! changes a second time. No answer is given before the flush.
 
 use std::{
     future::Future,
@@ -114,7 +116,7 @@ where
 {
     fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, bool> {
         Box::pin(async move {
-            // A panic is the fault of this write alone: its savepoint is undone.
+            // A panic is the fault of this write alone, which is undone.
             let span = self.span.clone();
             let job = AssertUnwindSafe(async { (self.job)(tx).await }.instrument(span));
             let outcome = job.catch_unwind().await;
@@ -152,29 +154,42 @@ async fn run(connection: DatabaseConnection, mut jobs: mpsc::Receiver<Box<dyn Jo
 
 async fn run_group(
     tx: DatabaseTransaction,
-    first: Box<dyn Job>,
+    mut first: Box<dyn Job>,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
 ) -> Result<(), DbErr> {
     let started = Instant::now();
-    let mut next = Some(first);
-    while let Some(mut job) = next {
+    let (keep, tx) = run_job(tx, first.as_mut()).await;
+    group.push(first);
+    if !keep {
+        return tx?.rollback().await;
+    }
+    let tx = tx?;
+    while group.len() < GROUP_WRITES && started.elapsed() < GROUP_TIME {
+        let Ok(mut job) = jobs.try_recv() else { break };
         let ran = run_in_savepoint(&tx, job.as_mut()).await;
         group.push(job);
         if let Err(error) = ran {
             tx.rollback().await?;
             return Err(error);
         }
-        let full = group.len() >= GROUP_WRITES || started.elapsed() >= GROUP_TIME;
-        next = if full { None } else { jobs.try_recv().ok() };
     }
     tx.commit().await
 }
 
+/// Runs a write; whether it is to be kept, and its transaction back.
+async fn run_job(
+    tx: DatabaseTransaction,
+    job: &mut dyn Job,
+) -> (bool, Result<DatabaseTransaction, DbErr>) {
+    let tx = WriteTx(Arc::new(tx));
+    let keep = job.run(tx.clone()).await;
+    (keep, sole(tx))
+}
+
 async fn run_in_savepoint(tx: &DatabaseTransaction, job: &mut dyn Job) -> Result<(), DbErr> {
     #[expect(clippy::disallowed_methods, reason = "a savepoint: the write lock is held already")]
-    let savepoint = WriteTx(Arc::new(tx.begin().await?));
-    let keep = job.run(savepoint.clone()).await;
-    let savepoint = sole(savepoint)?;
+    let (keep, savepoint) = run_job(tx.begin().await?, job).await;
+    let savepoint = savepoint?;
     if keep { savepoint.commit().await } else { savepoint.rollback().await }
 }

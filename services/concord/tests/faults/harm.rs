@@ -173,7 +173,7 @@ async fn what_would_inflate_is_refused_as_it_is(db: TestDb) {
         }
     });
     let growth = growth.await;
-    assert!(growth < 32 * MIB, "{growth} bytes");
+    assert!(growth < 48 * MIB, "{growth} bytes");
     assert_eq!(harm.received().await, 0);
 }
 
@@ -238,7 +238,7 @@ async fn messages_that_are_padded_or_no_messages_cost_nothing(db: TestDb) {
 
 async fn a_frame_of_two_million_empty_records_is_refused(db: TestDb) {
     let harm = Harm::start(&db).await;
-    // Two bytes each, and 32 in memory.
+    // Two bytes each, and 32 in memory: were they read, 64 MB of each frame.
     let frame = Bytes::from([0x0a, 0].repeat(2_000_000));
     let growth = harm.growth(async {
         for n in 0..10 {

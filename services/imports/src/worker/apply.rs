@@ -3,7 +3,10 @@
 mod look_alikes;
 mod send;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use bytes::Bytes;
 use look_alikes::Looks;
@@ -49,17 +52,32 @@ struct Waiting {
     looks: Option<Looks>,
 }
 
-/// Judges and applies the next records of a kind.
-pub(super) async fn page(job: &Job, kind: Kind) -> Result<Page, WorkFault> {
-    let after = job.position()?.unwrap_or_else(KeyPosition::start);
-    let (db, key, limit) = (job.imports.db.reader(), job.key(), job.settings.chunk_records);
-    let rows = fitting(store::records::ready_page(db, key, kind, &after, limit).await?);
-    let Some(last) = rows.last() else { return Ok(Page::last(Edits::default())) };
-    let (source_id, at) = (last.source_id.clone(), last.at);
-    let next = KeyPosition { source_id, batch: at.batch, row: at.row };
-    let waiting = read(job, rows).await?;
-    let parents: BTreeSet<_> = waiting.iter().flat_map(|one| one.parents.clone()).collect();
-    let fates = store::parents::fates(db, key, parents.into_iter().collect()).await?;
+/// A page that was read, and waits to be judged and applied.
+pub(super) struct Ahead {
+    waiting: Vec<Waiting>,
+    fates: HashMap<SourceKey, Fate>,
+    /// Where the page after it begins.
+    next: KeyPosition,
+}
+
+impl fmt::Debug for Ahead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the records: they are people's data.
+        f.debug_struct("Ahead").field("records", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+/// Judges and applies the next records of a kind: those of `ahead`, if they were
+/// read before. Those that follow are read while the records service is at work.
+pub(super) async fn page(job: &Job, kind: Kind, ahead: Option<Ahead>) -> Result<Page, WorkFault> {
+    let mut at_hand = ahead;
+    if at_hand.is_none() {
+        let after = job.position()?.unwrap_or_else(KeyPosition::start);
+        at_hand = read_page(job, kind, &after).await?;
+    }
+    let Some(Ahead { waiting, fates, next }) = at_hand else {
+        return Ok(Page::last(Edits::default()));
+    };
     let (mut edits, mut rows, mut records) = (Edits::default(), Vec::new(), Vec::new());
     let mut looking = Vec::new();
     for Waiting { row, parents, payload, looks } in waiting {
@@ -76,14 +94,34 @@ pub(super) async fn page(job: &Job, kind: Kind) -> Result<Page, WorkFault> {
             }
         }
     }
-    let mut outcomes = send::send(job, records).await?;
+    let (outcomes, ahead) = tokio::join!(send::send(job, records), read_page(job, kind, &next));
+    let mut outcomes = outcomes?;
     if job.validate_only() {
         edits.likenesses = look_alikes::within(job, &looking, &mut outcomes).await?;
     }
     for (row, outcome) in rows.into_iter().zip(outcomes) {
         end(&mut edits, kind, row, outcome);
     }
-    Ok(Page::more(edits, &next)?)
+    // What could not be read ahead is read again in its turn, which tells why.
+    Ok(Page { ahead: ahead.ok().flatten(), ..Page::more(edits, &next)? })
+}
+
+/// Reads the records of a kind after a position that wait to be applied, and what
+/// became of their parents; `None` when there are none.
+async fn read_page(
+    job: &Job,
+    kind: Kind,
+    after: &KeyPosition,
+) -> Result<Option<Ahead>, ImportError> {
+    let (db, key, limit) = (job.imports.db.reader(), job.key(), job.settings.chunk_records);
+    let rows = fitting(store::records::ready_page(db, key, kind, after, limit).await?);
+    let Some(last) = rows.last() else { return Ok(None) };
+    let (source_id, at) = (last.source_id.clone(), last.at);
+    let next = KeyPosition { source_id, batch: at.batch, row: at.row };
+    let waiting = read(job, rows).await?;
+    let parents: BTreeSet<_> = waiting.iter().flat_map(|one| one.parents.clone()).collect();
+    let fates = store::parents::fates(db, key, parents.into_iter().collect()).await?;
+    Ok(Some(Ahead { waiting, fates, next }))
 }
 
 /// Reads the records as they arrived.

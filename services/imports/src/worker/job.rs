@@ -46,6 +46,8 @@ pub(super) struct Page {
     pub(super) edits: Edits,
     /// Where the next page of the phase begins; `None` when there is none.
     pub(super) next: Option<String>,
+    /// The next page, when it was read meanwhile.
+    pub(super) ahead: Option<apply::Ahead>,
 }
 
 impl Page {
@@ -53,13 +55,20 @@ impl Page {
     pub(super) fn more(edits: Edits, position: &impl Serialize) -> Result<Self, ImportError> {
         let position = serde_json::to_string(position);
         let position = position.map_err(|_| ImportError::Corrupt("a position"))?;
-        Ok(Self { edits, next: Some(position) })
+        Ok(Self { edits, next: Some(position), ahead: None })
     }
 
     /// The last page of the phase.
     pub(super) fn last(edits: Edits) -> Self {
-        Self { edits, next: None }
+        Self { edits, next: None, ahead: None }
     }
+}
+
+/// A page that is done, and written while the next one of its phase is at work.
+#[derive(Debug)]
+struct Done {
+    edits: Arc<Edits>,
+    next: String,
 }
 
 /// An import at work.
@@ -72,7 +81,10 @@ pub(super) struct Job {
     /// Calls that were made under the lease, to apply something.
     calls: AtomicI64,
     phase: Phase,
+    /// Up to where all is written.
     position: String,
+    done: Option<Done>,
+    ahead: Option<apply::Ahead>,
     trouble: Trouble,
 }
 
@@ -84,6 +96,8 @@ impl Job {
             behalf: behalf_of(&lease.import),
             phase: lease.import.phase,
             position: lease.import.position.clone(),
+            done: None,
+            ahead: None,
             trouble: Trouble::default(),
             calls: AtomicI64::new(0),
             lease,
@@ -129,10 +143,11 @@ impl Job {
 
     /// Where the page at hand begins; `None` at the beginning of the phase.
     pub(super) fn position<T: DeserializeOwned>(&self) -> Result<Option<T>, ImportError> {
-        if self.position.is_empty() {
+        let position = self.done.as_ref().map_or(&self.position, |done| &done.next);
+        if position.is_empty() {
             return Ok(None);
         }
-        let position = serde_json::from_str(&self.position);
+        let position = serde_json::from_str(position);
         position.map(Some).map_err(|_| ImportError::Corrupt("a position"))
     }
 
@@ -164,6 +179,9 @@ impl Job {
                 }
             }
         }
+        if let Err(fault) = self.settle().await {
+            tracing::info!(error = %fault, "the last page of a worker will be done again");
+        }
         self.release().await;
     }
 
@@ -173,65 +191,132 @@ impl Job {
         // can be told of.
         let is_read = !matches!(self.phase, Phase::Reset | Phase::Index);
         if is_read && store::imports::is_cancelled(self.imports.db.reader(), self.key()).await? {
+            self.settle().await?;
             self.give_up().await?;
             return Ok(false);
         }
-        let page = match self.phase {
-            Phase::Reset => reset::page(self).await?,
-            Phase::Index => index::page(self).await?,
-            Phase::Replace => replace::page(self).await?,
-            Phase::Keys => keys::page(self).await?,
-            Phase::References => references::page(self).await?,
-            Phase::Periods => periods::page(self).await?,
-            Phase::Parents => outside::page(self).await?,
-            Phase::Clients => apply::page(self, Kind::Client).await?,
-            Phase::Contacts => apply::page(self, Kind::Contact).await?,
-            Phase::Addresses => apply::page(self, Kind::Address).await?,
-        };
-        let (phase, position) = match (page.next, self.phase.next()) {
-            (Some(position), _) => (self.phase, position),
-            (None, Some(phase)) => (phase, String::new()),
+        let ahead = self.ahead.take();
+        let (settled, page) = tokio::join!(self.write_done(), self.page(ahead));
+        self.settled(settled)?;
+        let Page { edits, next, ahead } = page?;
+        match (next, self.phase.next()) {
+            (Some(next), _) if self.overlaps() => {
+                self.done = Some(Done { edits: Arc::new(edits), next });
+                self.ahead = ahead;
+            }
+            (Some(next), _) => self.commit(Arc::new(edits), self.phase, next).await?,
+            (None, Some(phase)) => {
+                self.commit(Arc::new(edits), phase, String::new()).await?;
+                self.go_on(phase).await;
+            }
             (None, None) => {
-                self.finish(page.edits).await?;
+                self.finish(edits).await?;
                 return Ok(false);
             }
-        };
-        let verdicts = self.verdicts(&page.edits);
-        self.commit(page.edits, phase, &position).await?;
-        self.count(verdicts);
-        if phase != self.phase {
-            if self.phase == Phase::Index {
-                // So that it knows what the look-ups that follow will meet.
-                self.imports.db.learn(migrations::LEARN).await;
-            }
-            tracing::info!(import = self.name(), %phase, "an import goes on");
         }
-        (self.phase, self.position) = (phase, position);
         Ok(true)
     }
 
-    /// The verdicts of a page that was sent to the records service.
-    fn verdicts(&self, edits: &Edits) -> Vec<(Kind, Status, u64)> {
+    async fn page(&self, ahead: Option<apply::Ahead>) -> Result<Page, WorkFault> {
+        match self.phase {
+            Phase::Reset => reset::page(self).await,
+            Phase::Index => index::page(self).await,
+            Phase::Replace => replace::page(self).await,
+            Phase::Keys => keys::page(self).await,
+            Phase::References => references::page(self).await,
+            Phase::Periods => periods::page(self).await,
+            Phase::Parents => outside::page(self).await,
+            Phase::Clients => apply::page(self, Kind::Client, ahead).await,
+            Phase::Contacts => apply::page(self, Kind::Contact, ahead).await,
+            Phase::Addresses => apply::page(self, Kind::Address, ahead).await,
+        }
+    }
+
+    /// Whether a page of the phase may be at work before the one before it is
+    /// written: whether what it reads has nothing of that.
+    fn overlaps(&self) -> bool {
+        match self.phase {
+            Phase::Index => true,
+            // Parents are of another kind, and so of an earlier phase. In a dry run
+            // a record is compared with those of all pages before.
+            Phase::Clients | Phase::Contacts | Phase::Addresses => !self.validate_only(),
+            _ => false,
+        }
+    }
+
+    /// Writes the page that is done, if there is one.
+    async fn settle(&mut self) -> Result<(), WorkFault> {
+        let settled = self.write_done().await;
+        self.settled(settled)
+    }
+
+    async fn write_done(&self) -> Result<(), WorkFault> {
+        match &self.done {
+            Some(Done { edits, next }) => self.write(Arc::clone(edits), self.phase, next).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes how the writing of the page that was done has ended. When it failed,
+    /// that page is done again.
+    fn settled(&mut self, settled: Result<(), WorkFault>) -> Result<(), WorkFault> {
+        let done = self.done.take();
+        settled?;
+        if let Some(Done { edits, next }) = done {
+            self.count(&edits);
+            self.position = next;
+        }
+        Ok(())
+    }
+
+    /// Begins a phase.
+    async fn go_on(&mut self, phase: Phase) {
+        if self.phase == Phase::Index {
+            // So that it knows what the look-ups that follow will meet.
+            self.imports.db.learn(migrations::LEARN).await;
+        }
+        tracing::info!(import = self.name(), %phase, "an import goes on");
+        self.phase = phase;
+    }
+
+    /// Counts the verdicts of a page that was sent to the records service, once they
+    /// are written.
+    fn count(&self, edits: &Edits) {
         let kind = match self.phase {
             Phase::Clients => Kind::Client,
             Phase::Contacts => Kind::Contact,
             Phase::Addresses => Kind::Address,
-            _ => return Vec::new(),
+            _ => return,
         };
-        let of = |status: &Status| edits.marks.iter().filter(|mark| mark.status == *status).count();
-        let count = |status: &Status| (kind, *status, u64::try_from(of(status)).unwrap_or(0));
-        Status::ALL.iter().map(count).filter(|(.., count)| *count > 0).collect()
-    }
-
-    /// Counts them, once they are written.
-    fn count(&self, verdicts: Vec<(Kind, Status, u64)>) {
-        for (kind, status, count) in verdicts {
-            let labels = [kind.as_str(), status.as_str()];
-            self.imports.meter.counter(&catalog::RECORDS_APPLIED, labels).increment(count);
+        for status in Status::ALL {
+            let of = edits.marks.iter().filter(|mark| mark.status == *status).count();
+            if of > 0 {
+                let labels = [kind.as_str(), status.as_str()];
+                let counter = self.imports.meter.counter(&catalog::RECORDS_APPLIED, labels);
+                counter.increment(u64::try_from(of).unwrap_or(0));
+            }
         }
     }
 
-    async fn commit(&self, edits: Edits, phase: Phase, position: &str) -> Result<(), WorkFault> {
+    /// Writes a page, after which the import goes on at `position` of `phase`.
+    async fn commit(
+        &mut self,
+        edits: Arc<Edits>,
+        phase: Phase,
+        position: String,
+    ) -> Result<(), WorkFault> {
+        self.write(Arc::clone(&edits), phase, &position).await?;
+        self.count(&edits);
+        self.position = position;
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        edits: Arc<Edits>,
+        phase: Phase,
+        position: &str,
+    ) -> Result<(), WorkFault> {
         let until = self.imports.clock.now() + self.settings.lease;
         let work = Arc::new((self.lease.clone(), edits, position.to_owned()));
         let written = self.imports.db.write(&self.key().practice, move |tx| {

@@ -26,6 +26,10 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long it waits after an error of the database.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
+/// How long it leaves the database to the writers before it looks again. What is
+/// committed meanwhile is sequenced together; a change that comes alone does not wait.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// Sequences until the feed stops.
 pub(crate) async fn run(feed: Feed, meter: Meter) {
     loop {
@@ -36,9 +40,14 @@ pub(crate) async fn run(feed: Feed, meter: Meter) {
                 () = tokio::time::sleep(PAUSE_AFTER_ERROR) => continue,
             }
         }
+        let next = async {
+            tokio::time::sleep(GATHER).await;
+            // Of what was committed since the look, it has been told already.
+            feed.inner.pending.notified().await;
+        };
         tokio::select! {
             () = feed.stop().cancelled() => return,
-            () = feed.inner.pending.notified() => {}
+            () = next => {}
             () = tokio::time::sleep(poll_time()) => {}
         }
     }

@@ -4,7 +4,11 @@
 //! subscriber that has caught up. One that has not reads the tables by itself
 //! until it has: it costs the others nothing, and holds no memory for long.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use shared::{caller::Product, db::Database, pb::records::RecordKind};
@@ -182,12 +186,14 @@ fn split(after: i64, items: Vec<FeedItem>, ends: &FeedEnds) -> Vec<Batch> {
 }
 
 async fn with_images(db: &Database, rows: Vec<FeedRow>) -> Result<Vec<FeedItem>, RecordError> {
-    let practices: HashSet<String> = rows.iter().map(|row| row.practice.clone()).collect();
-    let practices: Vec<String> = practices.into_iter().collect();
-    let records = rows.iter().flat_map(|row| std::iter::once(&row.record).chain(&row.companions));
-    let records: HashSet<RecordRef> = records.copied().collect();
-    let records: Vec<RecordRef> = records.into_iter().collect();
-    let images = store::images::get_all(db.reader(), &practices, &records).await?;
+    let mut records: HashMap<String, Vec<RecordRef>> = HashMap::new();
+    let mut seen: HashSet<RecordRef> = HashSet::new();
+    for row in &rows {
+        let of_row = std::iter::once(&row.record).chain(&row.companions);
+        let new = of_row.copied().filter(|record| seen.insert(*record));
+        records.entry(row.practice.clone()).or_default().extend(new);
+    }
+    let images = store::images::get_of_practices(db.reader(), &records).await?;
     let image = |id: &Uuid| images.get(id).cloned();
     Ok(rows.into_iter().map(|row| item(row, image)).collect())
 }

@@ -77,7 +77,7 @@ impl Records {
             }
         }
         let records: Vec<RecordRef> = found.iter().map(|(_, record)| *record).collect();
-        let images = images::get_all(db, &[practice.to_string()], &records).await?;
+        let images = images::get_all(db, practice.as_str(), &records).await?;
         let mut clients = Vec::with_capacity(found.len());
         for (name, record) in found {
             match images.get(&record.id) {
@@ -201,7 +201,7 @@ impl Records {
         let rows = contacts::page(db, practice, of, after, request.size + 1).await?;
         let persons: Vec<RecordRef> =
             rows.iter().map(|(_, id, _)| RecordRef::person(*id)).collect();
-        let persons = images::get_all(db, &[practice.to_string()], &persons).await?;
+        let persons = images::get_all(db, practice.as_str(), &persons).await?;
         let bytes = |(_, person, image): &(Uuid, Uuid, Vec<u8>)| {
             image.len() + persons.get(person).map_or(0, Bytes::len)
         };

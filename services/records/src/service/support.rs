@@ -150,15 +150,15 @@ impl Records {
         caller: &Caller,
         records: &[RecordRef],
     ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
-        let (db, practices) = (self.db.reader(), [caller.practice.to_string()]);
-        let mut images = images::get_all(db, &practices, records).await?;
+        let (db, practice) = (self.db.reader(), caller.practice.as_str());
+        let mut images = images::get_all(db, practice, records).await?;
         let clients = records.iter().filter(|record| record.kind == RecordKind::Client);
         let persons: Vec<RecordRef> = clients
             .filter_map(|record| images.get(&record.id).cloned())
             .filter_map(|image| decode::<Client>(image).ok())
             .filter_map(|client| RecordRef::parse(&client.person_id))
             .collect();
-        images.extend(images::get_all(db, &practices, &persons).await?);
+        images.extend(images::get_all(db, practice, &persons).await?);
         Ok(images)
     }
 

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, Query},
 };
 use shared::{
@@ -235,7 +235,7 @@ pub(crate) async fn page(
         query = query.filter(client::COLUMN.state.eq(RecordState::Active.stored()));
     }
     if let Some(product) = &which.linked_product {
-        query = query.filter(client::Column::Id.in_subquery(linked_ids(practice, product)));
+        query = query.filter(Expr::exists(link_of(product)));
     }
     let rows = query
         .order_by_asc(client::Column::Id)
@@ -248,12 +248,18 @@ pub(crate) async fn page(
     Ok(rows)
 }
 
-fn linked_ids(practice: &PracticeId, product: &str) -> sea_orm::sea_query::SelectStatement {
+/// The links of a product to the client. Looked up for each client, so that a page
+/// costs what it shows: SQLite would read a list of all linked clients first.
+fn link_of(product: &str) -> sea_orm::sea_query::SelectStatement {
+    let same = |of_link: link::Column, of_client: client::Column| {
+        Expr::col((link::Entity, of_link)).equals((client::Entity, of_client))
+    };
     Query::select()
-        .column(link::Column::RecordId)
+        .expr(Expr::val(1))
         .from(link::Entity)
-        .and_where(Expr::col(link::Column::PracticeId).eq(practice.as_str()))
-        .and_where(Expr::col(link::Column::Product).eq(product))
+        .and_where(same(link::Column::PracticeId, client::Column::PracticeId))
+        .and_where(same(link::Column::RecordId, client::Column::Id))
+        .and_where(Expr::col((link::Entity, link::Column::Product)).eq(product))
         .to_owned()
 }
 

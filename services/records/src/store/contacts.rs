@@ -2,8 +2,8 @@
 
 use chrono::NaiveDate;
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, Order,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     entities::contact,
-    keys::{among, pieces},
+    keys::{among, pieces, without_index},
     text::{Stored as _, from_json, to_json},
 };
 use crate::{
@@ -131,10 +131,10 @@ pub(crate) async fn page(
         PageOf::Person(id) => of(practice).filter(contact::COLUMN.person_id.eq(id)),
     };
     if let Some(after) = after {
-        query = query.filter(contact::COLUMN.id.gt(after));
+        query = query.filter(without_index(db, contact::Column::Id).gt(after));
     }
     let columns = [contact::Column::Id, contact::Column::PersonId, contact::Column::Image];
-    let query = query.order_by_asc(contact::Column::Id).limit(limit);
+    let query = query.order_by(without_index(db, contact::Column::Id), Order::Asc).limit(limit);
     Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
 }
 

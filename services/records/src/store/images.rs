@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _, Statement,
+    Value,
 };
 use shared::{
     caller::{PracticeId, Product},
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     entities::{client, contact, person},
-    keys::{among, pieces},
+    keys::{KEYS_OF_STATEMENT, among, pieces},
 };
 use crate::{
     domain::record::{Life, RecordRef},
@@ -26,14 +27,24 @@ use crate::{
     image::timestamp,
 };
 
+/// The kinds that have images.
+const KINDS: [RecordKind; 3] = [RecordKind::Client, RecordKind::Person, RecordKind::Contact];
+
+const fn table(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Person => "person",
+        RecordKind::Contact => "contact",
+        RecordKind::Client | RecordKind::Unspecified => "client",
+    }
+}
+
 /// The image of one record.
 pub(crate) async fn get(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     record: RecordRef,
 ) -> Result<Option<Bytes>, RecordError> {
-    let practices = [practice.to_string()];
-    let found = of_kind(db, &practices, record.kind, &[record.id]).await?;
+    let found = of_kind(db, practice.as_str(), record.kind, &[record.id]).await?;
     Ok(found.into_iter().next().map(|(_, image)| image))
 }
 
@@ -114,33 +125,71 @@ fn read_statement(engine: DbBackend, kind: RecordKind, wanted: &[&Wanted]) -> St
 }
 
 /// The images of records of any kinds; those that are gone are left out.
-///
-/// Of several practices, because a product's feed is. An id is unique beyond its
-/// practice, so that the two lists together name each record once.
 pub(crate) async fn get_all(
     db: &impl ConnectionTrait,
-    practices: &[String],
+    practice: &str,
     records: &[RecordRef],
 ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
     let mut images = HashMap::with_capacity(records.len());
-    for kind in [RecordKind::Client, RecordKind::Person, RecordKind::Contact] {
+    for kind in KINDS {
         for ids in pieces(&ids_of(records, kind)) {
-            images.extend(of_kind(db, practices, kind, &ids).await?);
+            images.extend(of_kind(db, practice, kind, &ids).await?);
         }
     }
     Ok(images)
 }
 
+/// The same of records of several practices.
+pub(crate) async fn get_of_practices(
+    db: &impl ConnectionTrait,
+    records: &HashMap<String, Vec<RecordRef>>,
+) -> Result<HashMap<Uuid, Bytes>, RecordError> {
+    let mut images = HashMap::new();
+    for kind in KINDS {
+        let wanted = records.iter().flat_map(|(practice, records)| {
+            ids_of(records, kind)
+                .into_iter()
+                .map(move |id| vec![practice.as_str().into(), id.into()])
+        });
+        let wanted: Vec<Vec<Value>> = wanted.collect();
+        for rows in wanted.chunks(KEYS_OF_STATEMENT / 2) {
+            let statement = of_practices(db.get_database_backend(), kind, rows.to_vec());
+            for row in db.query_all_raw(statement).await? {
+                let (id, image): (Uuid, Vec<u8>) =
+                    (row.try_get("", "id")?, row.try_get("", "image")?);
+                images.insert(id, image.into());
+            }
+        }
+    }
+    Ok(images)
+}
+
+/// Each id with its practice, not a list of both: an id would be looked for in every
+/// practice.
+fn of_practices(engine: DbBackend, kind: RecordKind, mut rows: Vec<Vec<Value>>) -> Statement {
+    if engine == DbBackend::Sqlite {
+        pad(&mut rows);
+    }
+    let mut parameters = Parameters::new(engine);
+    let list = parameters.list(&["practice", "id"].map(Column::of), rows);
+    let sql = format!(
+        "WITH v(practice, id) AS ({list}) SELECT r.id, r.image FROM v CROSS JOIN {} r \
+         WHERE r.practice_id = v.practice AND r.id = v.id",
+        table(kind)
+    );
+    Statement::from_sql_and_values(engine, sql, parameters.into_values())
+}
+
 async fn of_kind(
     db: &impl ConnectionTrait,
-    practices: &[String],
+    practice: &str,
     kind: RecordKind,
     ids: &[Uuid],
 ) -> Result<Vec<(Uuid, Bytes)>, RecordError> {
     macro_rules! images_of {
         ($table:ident) => {
             $table::Entity::find()
-                .filter(among(db, $table::Column::PracticeId, practices.to_vec()))
+                .filter($table::COLUMN.practice_id.eq(practice))
                 .filter(among(db, $table::Column::Id, ids.to_vec()))
                 .select_only()
                 .columns([$table::Column::Id, $table::Column::Image])
@@ -226,11 +275,7 @@ pub(crate) async fn replace(
     images: Vec<NewImage>,
     now: DateTime<Utc>,
 ) -> Result<(), RecordError> {
-    let table = match kind {
-        RecordKind::Person => "person",
-        RecordKind::Contact => "contact",
-        RecordKind::Client | RecordKind::Unspecified => "client",
-    };
+    let table = table(kind);
     let mut images = images.into_iter().peekable();
     while images.peek().is_some() {
         let chunk: Vec<NewImage> = images.by_ref().take(chunk_rows(3)).collect();

@@ -1,8 +1,8 @@
 //! Lists of keys that rows are looked up by.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryOrder as _, QuerySelect as _,
-    Select, Value,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoSimpleExpr as _, QueryOrder as _,
+    QuerySelect as _, Select, Value,
     sea_query::{Expr, postgres_array::NotU8},
 };
 
@@ -10,7 +10,7 @@ use shared::db::pad;
 
 /// Keys of one statement: padded, and with its other parameters, well below the
 /// limit of SQLite.
-const KEYS_OF_STATEMENT: usize = 16_384;
+pub(super) const KEYS_OF_STATEMENT: usize = 16_384;
 
 /// A list of keys in sorted pieces without repetition, each short enough for
 /// one statement. Sorted, so that rows are locked in one order everywhere.
@@ -52,6 +52,17 @@ pub(super) fn locked_in_order<E: EntityTrait>(
     match db.get_database_backend() {
         DbBackend::Postgres => query.order_by_asc(column).lock_exclusive(),
         _ => query,
+    }
+}
+
+/// A column for the filter and the order of a query whose rows another index leaves
+/// few of. SQLite is kept from walking all rows of the practice instead: the sign, which
+/// changes nothing, hides the column from its indexes.
+pub(super) fn without_index(db: &impl ConnectionTrait, column: impl ColumnTrait) -> Expr {
+    let column = column.into_simple_expr();
+    match db.get_database_backend() {
+        DbBackend::Sqlite => Expr::cust_with_exprs("+$1", [column]),
+        _ => column,
     }
 }
 

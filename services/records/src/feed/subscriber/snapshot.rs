@@ -141,8 +141,7 @@ impl Stream {
         }
         let persons = rows.iter().filter_map(|row| row.person_id).map(RecordRef::person);
         let persons: Vec<RecordRef> = persons.collect();
-        let practices = [walk.practice.clone()];
-        images::get_all(self.feed.db().reader(), &practices, &persons).await
+        images::get_all(self.feed.db().reader(), &walk.practice, &persons).await
     }
 }
 

@@ -113,7 +113,7 @@ async fn candidates(
     let persons = found.iter().filter_map(|client| client.person_id).map(RecordRef::person);
     let records: Vec<RecordRef> =
         ids.iter().copied().map(RecordRef::client).chain(persons).collect();
-    let images = images::get_all(db, &[caller.practice.to_string()], &records).await?;
+    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     let image = |id: &Uuid| images.get(id).cloned().ok_or(RecordError::Corrupt("no image"));
     let candidate = |client: Client| {
         let own: pb::Client = decode(image(&client.id)?)?;

@@ -129,7 +129,7 @@ async fn places(
     let rows = persons::lock(db, &caller.practice, &free).await?;
     let rows: HashMap<Uuid, Person> = rows.into_iter().map(|person| (person.id, person)).collect();
     let records: Vec<RecordRef> = free.iter().copied().map(RecordRef::person).collect();
-    let images = images::get_all(db, &[caller.practice.to_string()], &records).await?;
+    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     for (id, image) in images {
         places.images.insert(id, decode(image)?);
     }

@@ -128,7 +128,7 @@ async fn client_images(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, pb::Client>, RecordError> {
     let records: Vec<RecordRef> = ids.iter().copied().map(RecordRef::client).collect();
-    let images = images::get_all(db, &[caller.practice.to_string()], &records).await?;
+    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     images.into_iter().map(|(id, image)| Ok((id, decode(image)?))).collect()
 }
 
@@ -138,6 +138,6 @@ async fn person_images(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, pb::Person>, RecordError> {
     let records: Vec<RecordRef> = ids.iter().copied().map(RecordRef::person).collect();
-    let images = images::get_all(db, &[caller.practice.to_string()], &records).await?;
+    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     images.into_iter().map(|(id, image)| Ok((id, decode(image)?))).collect()
 }
