@@ -2,9 +2,11 @@
 //!
 //! A worker claims an import, and takes it through its phases, one page at a
 //! time. Each page ends in one transaction that changes the records, the numbers
-//! and the position together, and only while the lease is the worker's own. So a
-//! worker that is killed loses one page of work, which the next one does again:
-//! the records service answers a chunk that it has seen as it did the first time.
+//! and the position together, and only while the lease is the worker's own. While
+//! one page is applied, the one before it is written and the one after it is read.
+//! So a worker that is killed loses at most two pages of work, which the next one
+//! does again: the records service answers a chunk that it has seen as it did the
+//! first time.
 
 mod apply;
 mod index;

@@ -1,4 +1,8 @@
-//! One import at work: its pages, its lease, its end.
+//! One import at work: its pages, one after the other, and what is at work beside
+//! them.
+
+mod ending;
+mod holding;
 
 use std::{
     sync::{
@@ -8,9 +12,9 @@ use std::{
     time::Duration,
 };
 
+use holding::keep;
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
-    db::Scope,
     identity::OnBehalf,
     ids::{self, IdKind},
     meter::{NONE, catalog},
@@ -25,9 +29,8 @@ use super::{
 use crate::{
     config::WorkerSettings,
     domain::{
-        import::{Import, ImportKey},
-        tally::Tally,
-        words::{Kind, Phase, State, Status},
+        import::ImportKey,
+        words::{Kind, Phase, Status},
     },
     error::ImportError,
     migrations,
@@ -167,7 +170,8 @@ impl Job {
             let span = tracing::error_span!("page", import = self.name(), phase = %self.phase);
             let stepped = tokio::select! {
                 stepped = self.step().instrument(span) => stepped,
-                () = overdue(stop) => break,
+                // What was being written then is not written again: it may yet be.
+                () = overdue(stop) => return self.release().await,
             };
             match stepped {
                 Ok(true) => self.trouble = Trouble::default(),
@@ -332,81 +336,6 @@ impl Job {
         written.await
     }
 
-    /// Ends the import, when every record has its verdict and the numbers add up.
-    async fn finish(&self, edits: Edits) -> Result<(), WorkFault> {
-        self.end(edits, |import, tally| match tally.failed(None) {
-            _ if import.validate_only => State::Validated,
-            0 => State::Completed,
-            _ => State::CompletedWithFailures,
-        })
-        .await
-    }
-
-    /// Ends the import before its time: what waits is left unprocessed.
-    async fn give_up(&self) -> Result<(), WorkFault> {
-        let db = self.imports.db.reader();
-        let tally = store::tally::read(db, self.key()).await?;
-        // Of a dry run nothing was applied, whatever it says would have been.
-        let given_up = if self.validate_only() {
-            vec![Status::Ready, Status::Imported, Status::Linked]
-        } else {
-            vec![Status::Ready]
-        };
-        let mut edits = Edits::default();
-        for kind in Kind::ALL {
-            for status in &given_up {
-                let count = tally.of(Some(*kind), *status);
-                edits.tally.add(*kind, *status, -count);
-                edits.tally.add(*kind, Status::Unprocessed, count);
-            }
-        }
-        edits.given_up = given_up;
-        self.end(edits, |_, _| State::Cancelled).await
-    }
-
-    /// Writes the last edits, and ends the import in the state that `state` gives.
-    async fn end(
-        &self,
-        edits: Edits,
-        state: fn(&Import, &Tally) -> State,
-    ) -> Result<(), WorkFault> {
-        self.fence_off().await?;
-        let now = self.imports.clock.now();
-        let work = Arc::new((self.lease.clone(), edits));
-        let written = self.imports.db.write(&self.key().practice, move |tx| {
-            let work = Arc::clone(&work);
-            async move {
-                let (lease, edits) = &*work;
-                let key = &lease.import.key;
-                store::edits::write(&*tx, key, edits).await?;
-                store::likenesses::remove_all(&*tx, key).await?;
-                let tally = store::tally::read(&*tx, key).await?;
-                let counted = store::tally::count(&*tx, key).await?;
-                if !tally.entries().eq(counted.entries()) || tally.waiting(None) != 0 {
-                    return Err(ImportError::Corrupt("numbers that do not add up").into());
-                }
-                let state = state(&lease.import, &tally);
-                let held = store::lease::finish(&*tx, lease, state, now).await?;
-                if held { Ok(state) } else { Err(WorkFault::LeaseLost) }
-            }
-        });
-        let state = written.await?;
-        self.imports.meter.counter(&catalog::IMPORTS_ENDED, [state.as_str()]).increment(1);
-        tracing::info!(import = self.name(), %state, "an import has ended");
-        Ok(())
-    }
-
-    /// Sees to it that nothing is applied any more of what was sent: a chunk that is
-    /// held up somewhere, of this worker or of one before it, must not come to a
-    /// record that is told to have failed, or that another one stands in for then.
-    async fn fence_off(&self) -> Result<(), WorkFault> {
-        if self.validate_only() || self.phase.state() != State::Applying {
-            return Ok(());
-        }
-        let fence = self.next_fence();
-        Ok(self.imports.records.raise_fence(&self.behalf, fence).await?)
-    }
-
     /// Waits after a fault; `false` when the import was set aside instead.
     async fn rest(&mut self, fault: &WorkFault, stop: &CancellationToken) -> bool {
         let import = self.name();
@@ -428,65 +357,10 @@ impl Job {
             }
         }
     }
-
-    async fn note(&self, note: &'static str) {
-        let until = self.imports.clock.now() + self.settings.lease;
-        self.quietly(move |tx, lease| async move {
-            store::lease::renew(&*tx, &lease, until, Some(note)).await
-        })
-        .await;
-    }
-
-    async fn stall(&self, note: &'static str) {
-        let until = self.imports.clock.now() + self.settings.rest;
-        self.quietly(move |tx, lease| async move {
-            store::lease::stall(&*tx, &lease, until, note).await
-        })
-        .await;
-    }
-
-    async fn release(&self) {
-        let now = self.imports.clock.now();
-        self.quietly(
-            move |tx, lease| async move { store::lease::release(&*tx, &lease, now).await },
-        )
-        .await;
-    }
-
-    /// Changes the lease. When that fails, the lease ends by itself.
-    async fn quietly<F, Fut>(&self, change: F)
-    where
-        F: Fn(shared::db::WriteTx, Lease) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<bool, sea_orm::DbErr>> + Send + 'static,
-    {
-        let lease = self.lease.clone();
-        let changed =
-            self.imports.db.write(&self.key().practice, move |tx| change(tx, lease.clone())).await;
-        if let Err(error) = changed {
-            let error = shared::db::plainly(&error);
-            tracing::warn!(import = self.name(), %error, "a lease was not changed");
-        }
-    }
 }
 
 /// Ends when a page should have ended after the stop.
 async fn overdue(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(STOP_TIME).await;
-}
-
-/// Renews the lease now and then, for the pages that take long. Ends when it is
-/// another's.
-async fn keep(imports: Imports, settings: WorkerSettings, lease: Lease) {
-    loop {
-        tokio::time::sleep(settings.renew_every).await;
-        let (until, lease) = (imports.clock.now() + settings.lease, lease.clone());
-        let renewed = imports.db.write(Scope::from(&lease.import.key.practice), move |tx| {
-            let lease = lease.clone();
-            async move { store::lease::renew(&*tx, &lease, until, None).await }
-        });
-        if let Ok(false) = renewed.await {
-            return;
-        }
-    }
 }
