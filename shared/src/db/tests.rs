@@ -13,6 +13,7 @@ use crate::testing::{TestDb, storage_tests};
 storage_tests! {
     an_answer_is_given_after_the_commit,
     a_write_that_fails_leaves_nothing_and_harms_no_other,
+    writes_that_fail_among_others_are_undone_alone,
     a_panic_is_the_fault_of_one_write_alone,
     a_dropped_caller_does_not_undo_its_write,
     an_error_for_the_log_quotes_no_value,
@@ -67,6 +68,42 @@ async fn a_write_that_fails_leaves_nothing_and_harms_no_other(t: TestDb) {
     assert_eq!(fault(&failed.unwrap_err()), Fault::Duplicate);
     kept.unwrap();
     assert_eq!(count(&db).await, 1);
+}
+
+async fn writes_that_fail_among_others_are_undone_alone(t: TestDb) {
+    let db = table(&t).await;
+    // Long enough that the others wait together.
+    let first = db.write(Scope::AllPractices, |tx| async move {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tx.execute_unprepared("INSERT INTO item VALUES (1)").await.map(drop)
+    });
+    let failing = |n: u32| {
+        db.write(Scope::AllPractices, move |tx| async move {
+            let insert = format!("INSERT INTO item VALUES ({n})");
+            tx.execute_unprepared(&insert).await?;
+            tx.execute_unprepared(&insert).await.map(drop)
+        })
+    };
+    let outcomes = tokio::join!(
+        first,
+        failing(2),
+        insert(&db, 3),
+        insert(&db, 4),
+        failing(5),
+        failing(6),
+        insert(&db, 7)
+    );
+    for failed in [outcomes.1, outcomes.4, outcomes.5] {
+        assert_eq!(fault(&failed.unwrap_err()), Fault::Duplicate);
+    }
+    for kept in [outcomes.0, outcomes.2, outcomes.3, outcomes.6] {
+        kept.unwrap();
+    }
+    assert_eq!(count(&db).await, 4);
+    // What was undone can be written again.
+    for n in [2, 5, 6] {
+        insert(&db, n).await.unwrap();
+    }
 }
 
 async fn a_panic_is_the_fault_of_one_write_alone(t: TestDb) {
