@@ -248,7 +248,7 @@ async fn a_frame_of_two_million_empty_records_is_refused(db: TestDb) {
     });
     let growth = growth.await;
     eprintln!("{growth} bytes");
-    assert!(growth < 32 * MIB, "{growth} bytes");
+    assert!(growth < 48 * MIB, "{growth} bytes");
     assert_eq!(harm.received().await, 0);
 }
 
@@ -270,7 +270,8 @@ async fn many_tiny_records_of_one_import_are_told_of_one_by_one(db: TestDb) {
     });
     let growth = growth.await;
     eprintln!("{growth} bytes for {batches} batches");
-    assert!(growth < 128 * MIB, "{growth} bytes");
+    // SQLite keeps up to 64 MiB of its pages.
+    assert!(growth < 192 * MIB, "{growth} bytes");
 }
 
 async fn records_that_are_garbage_fail_alone(db: TestDb) {

@@ -204,11 +204,15 @@ impl Job {
         self.settled(settled)?;
         let Page { edits, next, ahead } = page?;
         match (next, self.phase.next()) {
-            (Some(next), _) if self.overlaps() => {
-                self.done = Some(Done { edits: Arc::new(edits), next });
+            (Some(next), _) => {
+                let done = Done { edits: Arc::new(edits), next };
+                if self.overlaps() {
+                    self.done = Some(done);
+                } else {
+                    self.commit(done.edits, self.phase, done.next).await?;
+                }
                 self.ahead = ahead;
             }
-            (Some(next), _) => self.commit(Arc::new(edits), self.phase, next).await?,
             (None, Some(phase)) => {
                 self.commit(Arc::new(edits), phase, String::new()).await?;
                 self.go_on(phase).await;
