@@ -356,9 +356,13 @@ async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
     // that moment may still meet the old one.
     let both = SubscribeRequest { cursor: closing.cursor, ..named("ledger") };
     loop {
-        let Ok(mut again) = Listening::try_open(&books, both.clone()).await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
+        let mut again = match Listening::try_open(&books, both.clone()).await {
+            Ok(again) => again,
+            Err(broken) => {
+                assert_eq!(broken.message(), "transport error", "{broken:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
         };
         assert_eq!(again.handshake.position, 1);
         // The connection of the first calls is as old: this one is new.

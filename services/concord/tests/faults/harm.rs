@@ -173,7 +173,7 @@ async fn what_would_inflate_is_refused_as_it_is(db: TestDb) {
         }
     });
     let growth = growth.await;
-    assert!(growth < 48 * MIB, "{growth} bytes");
+    assert!(growth < 32 * MIB, "{growth} bytes");
     assert_eq!(harm.received().await, 0);
 }
 
@@ -270,8 +270,9 @@ async fn many_tiny_records_of_one_import_are_told_of_one_by_one(db: TestDb) {
     });
     let growth = growth.await;
     eprintln!("{growth} bytes for {batches} batches");
-    // SQLite keeps up to 64 MiB of its pages.
-    assert!(growth < 192 * MIB, "{growth} bytes");
+    // SQLite keeps up to 64 MiB of its pages beside.
+    let bound = if db.is_postgres() { 128 } else { 128 + 64 };
+    assert!(growth < bound * MIB, "{growth} bytes");
 }
 
 async fn records_that_are_garbage_fail_alone(db: TestDb) {
