@@ -47,7 +47,7 @@ storage_tests! {
 }
 
 /// No call of these tests waits for anything.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Both services, with records of the practice `p1`, made by `manager`.
 struct Site {

@@ -22,8 +22,8 @@ use crate::{cluster::Cluster, stage::Stage};
 const SERVING: i32 = ServingStatus::Serving as i32;
 const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
 
-/// How soon health must follow the database.
-const SOON: Duration = Duration::from_secs(15);
+/// Health that does not follow the database for this long hangs.
+const SOON: Duration = Duration::from_mins(1);
 
 /// Waits until the service says so, for each name and on its port.
 async fn becomes(stage: &Stage, name: &str, channel: &Channel, services: &[&str], status: i32) {
@@ -105,12 +105,11 @@ async fn whoever_watches_health_hears_of_the_drain_and_does_not_hold_it_up() {
     let mut health = HealthClient::new(stage.records_channel().await);
     let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status, SERVING);
-    let asked = Instant::now();
     stage.ask_to_end();
     assert_eq!(watch.message().await.unwrap().unwrap().status, NOT_SERVING);
     while let Ok(Some(_)) = watch.message().await {}
     tokio::task::block_in_place(|| stage.wait());
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(!stage.log().contains("did not end in time"), "{}", stage.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

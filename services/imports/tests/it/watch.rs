@@ -68,5 +68,5 @@ async fn watchers_are_sent_away_when_the_service_stops(t: TestDb) {
     let sent_away = progress.message().await.unwrap_err();
     assert_eq!((sent_away.code(), reason(&sent_away).as_str()), (Code::Unavailable, "UNAVAILABLE"));
     drop((progress, owner));
-    tokio::time::timeout(Duration::from_secs(5), stopping).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_mins(1), stopping).await.unwrap().unwrap();
 }
