@@ -18,6 +18,7 @@ mod room;
 mod scope;
 mod tables;
 mod usage;
+mod witness;
 mod writes;
 
 use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
@@ -81,14 +82,19 @@ impl Deref for WriteTx {
 
 /// What a write can fail with.
 pub trait WriteError: From<DbErr> + Send + 'static {
+    /// The error of the database, when it is one.
+    fn database(&self) -> Option<&DbErr>;
+
     /// Whether the same write may succeed when it is tried again at once:
     /// another writer was in the way.
-    fn is_conflict(&self) -> bool;
+    fn is_conflict(&self) -> bool {
+        self.database().is_some_and(|error| fault(error) == Fault::Conflict)
+    }
 }
 
 impl WriteError for DbErr {
-    fn is_conflict(&self) -> bool {
-        fault(self) == Fault::Conflict
+    fn database(&self) -> Option<&DbErr> {
+        Some(self)
     }
 }
 
@@ -97,10 +103,6 @@ impl Database {
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
         let (reader, writer) = connect::connect(settings).await?;
         let url_kind = reader.get_database_backend();
-        let writer = match url_kind {
-            DbBackend::Sqlite => Writer::Group(Arc::new(GroupWriter::start(writer))),
-            _ => Writer::Pool(writer),
-        };
         Ok(Self { reader, writer, url_kind })
     }
 
@@ -146,7 +148,7 @@ impl Database {
     /// When the tables are newer than the program in a way that it does not
     /// survive, or cannot be changed.
     pub async fn migrate<M: MigratorTrait>(&self) -> Result<Vec<String>, TablesError> {
-        migrate::migrate::<M>(self.writing()).await
+        migrate::migrate::<M>(self).await
     }
 
     /// Checks that the tables are of the newest version, or of one that is newer
@@ -169,7 +171,7 @@ impl Database {
             let message = "SQLite knows no roles to grant rights to: leave --grant-to out";
             return Err(DbErr::Custom(message.to_owned()));
         }
-        migrate::grant::<M>(self.writing(), role, tables).await
+        migrate::grant::<M>(self, role, tables).await
     }
 
     /// Says in the log when row security does not hold for the role of this
@@ -188,15 +190,10 @@ impl Database {
     /// Lets the database look at what was written just now, by a function that
     /// [`learning`] made. It goes without, too, and says so in the log.
     pub async fn learn(&self, function: &str) {
-        if let Err(error) = learning::learn(self.writing(), function).await {
+        // Not on SQLite, whose plans ask for no such knowledge.
+        let Writer::Pool(pool) = &self.writer else { return };
+        if let Err(error) = learning::learn(pool, function).await {
             tracing::warn!(function, error = %plainly(&error), "nothing was learned of the tables");
-        }
-    }
-
-    fn writing(&self) -> &DatabaseConnection {
-        match &self.writer {
-            Writer::Pool(pool) => pool,
-            Writer::Group(group) => group.connection(),
         }
     }
 
@@ -291,7 +288,7 @@ where
 
 /// Begins a write transaction. On SQLite it takes the write lock at once: a
 /// transaction that reads first and writes then would be refused.
-pub(crate) async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()

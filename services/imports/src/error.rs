@@ -54,8 +54,11 @@ impl From<UnknownWord> for ImportError {
 }
 
 impl WriteError for ImportError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if fault(error) == Fault::Conflict)
+    fn database(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
     }
 }
 

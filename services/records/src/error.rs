@@ -78,6 +78,13 @@ impl From<Violations> for RecordError {
 }
 
 impl WriteError for RecordError {
+    fn database(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
+
     fn is_conflict(&self) -> bool {
         match self {
             Self::Database(error) => fault(error) == Fault::Conflict,

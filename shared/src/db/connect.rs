@@ -7,7 +7,7 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Fault, fault, scope::OUTSIDE_OF_WRITES};
+use super::{Fault, Writer, fault, group::GroupWriter, scope::OUTSIDE_OF_WRITES, witness::Witness};
 
 /// Readers of an SQLite database at the same time.
 const SQLITE_READERS: u32 = 4;
@@ -138,18 +138,22 @@ impl DatabaseSettings {
 /// Connects for reading and for writing.
 pub(super) async fn connect(
     settings: &DatabaseSettings,
-) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
-    let (mut reader, mut writer) = match settings.url.strip_prefix("sqlite:") {
-        Some(path) => sqlite(path.trim_start_matches("//"), settings.timeouts.acquire).await?,
-        None => postgres(settings).await.map(|pool| (pool.clone(), pool))?,
-    };
-    if let Some(Observer(observer)) = &settings.observer {
-        for connection in [&mut reader, &mut writer] {
-            let observer = Arc::clone(observer);
+) -> Result<(DatabaseConnection, Writer), DbErr> {
+    let observe = |connection: &mut DatabaseConnection| {
+        if let Some(Observer(observer)) = settings.observer.clone() {
             connection.set_metric_callback(move |done| observer(done.statement));
         }
-    }
-    Ok((reader, writer))
+    };
+    let Some(path) = settings.url.strip_prefix("sqlite:") else {
+        let mut pool = postgres(settings).await?;
+        observe(&mut pool);
+        return Ok((pool.clone(), Writer::Pool(pool)));
+    };
+    let (path, witness) = (path.trim_start_matches("//"), Witness::default());
+    let (mut reader, mut writer) = sqlite(path, settings.timeouts.acquire, &witness).await?;
+    observe(&mut reader);
+    observe(&mut writer);
+    Ok((reader, Writer::Group(Arc::new(GroupWriter::start(writer, witness)))))
 }
 
 async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
@@ -193,6 +197,7 @@ fn application(service: Option<&str>) -> String {
 async fn sqlite(
     path: &str,
     acquire: Duration,
+    witness: &Witness,
 ) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
     create_private(Path::new(path))
         .map_err(|error| DbErr::Custom(format!("cannot create {path}: {error}")))?;
@@ -212,6 +217,7 @@ async fn sqlite(
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         },
     );
+    witness.watch(&mut writing);
     let writer = connect_in_turn(writing).await?;
     // Makes the files of the write-ahead log before the first reader comes.
     writer.execute_unprepared("SELECT 1").await?;

@@ -5,7 +5,12 @@
 //! write that fails, or panics, is undone alone: each has a savepoint, but for the
 //! first, with which the transaction goes. A long write, as a chunk of an import,
 //! is alone as a rule, and in a savepoint SQLite would keep every page that it
-//! changes a second time. No answer is given before the flush.
+//! changes a second time. No answer is given before the flush, and none that a write
+//! is kept before SQLite itself has said that it has committed ([`Witness`]).
+//!
+//! When a statement that begins, ends or undoes a transaction or a savepoint fails,
+//! nobody knows what state the connection is in. It is closed, and another one is
+//! opened for the next group.
 
 use std::{
     future::Future,
@@ -22,7 +27,10 @@ use tokio::{
 };
 use tracing::{Instrument as _, Span};
 
-use super::{WriteError, WriteTx, begin, panicked, sole};
+use super::{
+    WriteError, WriteTx, begin, panicked, plainly, sole,
+    witness::{Witness, undone},
+};
 
 /// Writes that wait; more of them wait for a place.
 const QUEUE: usize = 1_024;
@@ -45,15 +53,11 @@ pub(super) struct GroupWriter {
 }
 
 impl GroupWriter {
-    pub(super) fn start(connection: DatabaseConnection) -> Self {
+    pub(super) fn start(connection: DatabaseConnection, witness: Witness) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(run(connection.clone(), jobs));
+        let task = tokio::spawn(run(connection.clone(), witness, jobs));
         let sender = queue.downgrade();
         Self { connection, queue: Mutex::new(Some(queue)), sender, task: Mutex::new(Some(task)) }
-    }
-
-    pub(super) fn connection(&self) -> &DatabaseConnection {
-        &self.connection
     }
 
     pub(super) async fn write<T, E, F, Fut>(&self, job: F) -> Result<T, E>
@@ -90,10 +94,13 @@ impl GroupWriter {
     }
 }
 
+/// A write is not to be kept: because of an error of the database, or of another.
+type Undone = Option<DbErr>;
+
 /// A write of any type.
 trait Job: Send {
-    /// Runs the write; whether it is to be kept.
-    fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, bool>;
+    /// Runs the write; what the database answered when it is not to be kept.
+    fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, Result<(), Undone>>;
 
     /// Sends the answer, after the flush.
     fn finish(self: Box<Self>, flushed: &Result<(), DbErr>);
@@ -114,14 +121,15 @@ where
     F: Fn(WriteTx) -> Fut + Send + Sync,
     Fut: Future<Output = Result<T, E>> + Send,
 {
-    fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, bool> {
+    fn run(&mut self, tx: WriteTx) -> BoxFuture<'_, Result<(), Undone>> {
         Box::pin(async move {
             // A panic is the fault of this write alone, which is undone.
             let span = self.span.clone();
             let job = AssertUnwindSafe(async { (self.job)(tx).await }.instrument(span));
             let outcome = job.catch_unwind().await;
             let outcome = outcome.unwrap_or_else(|_| Err(panicked().into()));
-            self.outcome.insert(outcome).is_ok()
+            let outcome = self.outcome.insert(outcome);
+            outcome.as_ref().map(drop).map_err(|error| error.database().cloned())
         })
     }
 
@@ -136,60 +144,96 @@ where
     }
 }
 
-async fn run(connection: DatabaseConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+async fn run(
+    connection: DatabaseConnection,
+    witness: Witness,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+) {
+    let mut fails = false;
     while let Some(first) = jobs.recv().await {
         let mut group = Vec::new();
         let flushed = match begin(&connection).await {
-            Ok(tx) => run_group(tx, first, &mut jobs, &mut group).await,
+            Ok(tx) => run_group(tx, &witness, first, &mut jobs, &mut group).await,
             Err(error) => {
                 group.push(first);
                 Err(error)
             }
         };
+        if let Err(error) = &flushed {
+            witness.spoil();
+            if !fails {
+                let error = plainly(error);
+                tracing::warn!(%error, "SQLite has not committed: opening the database anew");
+            }
+        } else if fails {
+            tracing::info!("SQLite commits again");
+        }
+        fails = flushed.is_err();
         for job in group {
             job.finish(&flushed);
+        }
+        if witness.is_spoilt() {
+            // Opens the next one. When that fails, the next group tries again.
+            let _ = connection.ping().await;
         }
     }
 }
 
 async fn run_group(
     tx: DatabaseTransaction,
+    witness: &Witness,
     mut first: Box<dyn Job>,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
 ) -> Result<(), DbErr> {
+    witness.begun();
     let started = Instant::now();
-    let (keep, tx) = run_job(tx, first.as_mut()).await;
+    let ran = run_job(tx, witness, first.as_mut()).await;
     group.push(first);
+    let (keep, tx) = ran?;
     if !keep {
-        return tx?.rollback().await;
+        return tx.rollback().await;
     }
-    let tx = tx?;
     while group.len() < GROUP_WRITES && started.elapsed() < GROUP_TIME {
         let Ok(mut job) = jobs.try_recv() else { break };
-        let ran = run_in_savepoint(&tx, job.as_mut()).await;
+        let ran = run_in_savepoint(&tx, witness, job.as_mut()).await;
         group.push(job);
         if let Err(error) = ran {
-            tx.rollback().await?;
+            // It may be rolled back already. The connection is closed anyway.
+            let _ = tx.rollback().await;
             return Err(error);
         }
     }
-    tx.commit().await
+    witness.allow_commit()?;
+    tx.commit().await?;
+    witness.check_commit()
 }
 
 /// Runs a write; whether it is to be kept, and its transaction back.
+///
+/// # Errors
+///
+/// When SQLite has rolled the transaction back meanwhile: by an error of the write, as
+/// a rule, which is the cause for all others too.
 async fn run_job(
     tx: DatabaseTransaction,
+    witness: &Witness,
     job: &mut dyn Job,
-) -> (bool, Result<DatabaseTransaction, DbErr>) {
+) -> Result<(bool, DatabaseTransaction), DbErr> {
     let tx = WriteTx(Arc::new(tx));
-    let keep = job.run(tx.clone()).await;
-    (keep, sole(tx))
+    let kept = job.run(tx.clone()).await;
+    if witness.has_ended() {
+        return Err(kept.err().flatten().unwrap_or_else(undone));
+    }
+    Ok((kept.is_ok(), sole(tx)?))
 }
 
-async fn run_in_savepoint(tx: &DatabaseTransaction, job: &mut dyn Job) -> Result<(), DbErr> {
+async fn run_in_savepoint(
+    tx: &DatabaseTransaction,
+    witness: &Witness,
+    job: &mut dyn Job,
+) -> Result<(), DbErr> {
     #[expect(clippy::disallowed_methods, reason = "a savepoint: the write lock is held already")]
-    let (keep, savepoint) = run_job(tx.begin().await?, job).await;
-    let savepoint = savepoint?;
+    let (keep, savepoint) = run_job(tx.begin().await?, witness, job).await?;
     if keep { savepoint.commit().await } else { savepoint.rollback().await }
 }

@@ -28,9 +28,6 @@ pub async fn learning(
 }
 
 /// Calls it.
-pub(super) async fn learn(connection: &impl ConnectionTrait, function: &str) -> Result<(), DbErr> {
-    if connection.get_database_backend() == DbBackend::Postgres {
-        connection.execute_unprepared(&format!("SELECT {function}()")).await?;
-    }
-    Ok(())
+pub(super) async fn learn(pool: &impl ConnectionTrait, function: &str) -> Result<(), DbErr> {
+    pool.execute_unprepared(&format!("SELECT {function}()")).await.map(drop)
 }

@@ -1,13 +1,11 @@
 //! Migrations, all in one transaction and under a lock, so that replicas may
 //! start together and a migration that fails leaves nothing behind.
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
-};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
 use super::{
-    Scope, begin,
+    Database, Scope, WriteError,
     lineage::{Lineage, TablesError},
 };
 
@@ -23,31 +21,38 @@ const PATIENT: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout =
 const GIVES_WAY: &str = "SET LOCAL lock_timeout = '15s'";
 
 /// Brings the tables to the newest version; the migrations that were missing.
-pub(super) async fn migrate<M: MigratorTrait>(
-    writer: &DatabaseConnection,
-) -> Result<Vec<String>, TablesError> {
+pub(super) async fn migrate<M: MigratorTrait>(db: &Database) -> Result<Vec<String>, TablesError> {
     // Without rights to change tables, too, a program finds that all is well.
-    if pending::<M>(writer).await?.is_empty() {
+    if pending::<M>(db.reader()).await?.is_empty() {
         return Ok(Vec::new());
     }
-    let tx = begin(writer).await?;
-    if tx.get_database_backend() == DbBackend::Postgres {
-        take_turns(&tx).await?;
+    // What is moved from column to column is everyone's.
+    let migrated = db.write(Scope::AllPractices, |tx| async move {
+        if tx.get_database_backend() == DbBackend::Postgres {
+            take_turns(&tx).await?;
+        }
+        let missing = pending::<M>(&*tx).await?;
+        if !missing.is_empty() {
+            M::up(&*tx, None).await?;
+        }
+        Ok::<_, TablesError>(missing)
+    });
+    migrated.await
+}
+
+impl WriteError for TablesError {
+    fn database(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
     }
-    let missing = pending::<M>(&tx).await?;
-    if !missing.is_empty() {
-        M::up(&tx, None).await?;
-    }
-    tx.commit().await?;
-    Ok(missing)
 }
 
 async fn take_turns(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     tx.execute_unprepared(PATIENT).await?;
     tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
-    tx.execute_unprepared(GIVES_WAY).await?;
-    // What is moved from column to column is everyone's.
-    Scope::AllPractices.enter(tx).await
+    tx.execute_unprepared(GIVES_WAY).await.map(drop)
 }
 
 /// Fails when the tables lack something that the program knows.
@@ -101,23 +106,30 @@ async fn applied(connection: &impl ConnectionTrait, table: &str) -> Result<Vec<S
 
 /// Lets `role` read and write the tables, and see which migrations they have had.
 pub(super) async fn grant<M: MigratorTrait>(
-    writer: &DatabaseConnection,
+    db: &Database,
     role: &str,
     tables: &[&str],
 ) -> Result<(), DbErr> {
-    let tx = begin(writer).await?;
     let role = format!("\"{}\"", role.replace('"', "\"\""));
-    let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, SCHEMA)).await?;
+    let row =
+        db.reader().query_one_raw(Statement::from_string(DbBackend::Postgres, SCHEMA)).await?;
     let schema: String = row.map_or(Ok("public".to_owned()), |row| row.try_get("", "schema"))?;
     let (tables, migrations) = (tables.join(", "), M::migration_table_name().to_string());
-    for grant in [
+    let grants = [
         format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
         format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}"),
         format!("GRANT SELECT ON {migrations} TO {role}"),
-    ] {
-        tx.execute_unprepared(&grant).await?;
-    }
-    tx.commit().await
+    ];
+    let granted = db.write(Scope::AllPractices, move |tx| {
+        let grants = grants.clone();
+        async move {
+            for grant in &grants {
+                tx.execute_unprepared(grant).await?;
+            }
+            Ok(())
+        }
+    });
+    granted.await
 }
 
 const SCHEMA: &str = "SELECT quote_ident(current_schema()) AS schema";

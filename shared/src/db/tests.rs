@@ -16,6 +16,9 @@ storage_tests! {
     writes_that_fail_among_others_are_undone_alone,
     a_panic_is_the_fault_of_one_write_alone,
     a_dropped_caller_does_not_undo_its_write,
+    a_write_after_a_failed_commit_is_committed,
+    a_full_disk_loses_nothing_that_was_answered,
+    a_write_that_goes_on_after_its_transaction_is_lost_keeps_nothing,
     an_error_for_the_log_quotes_no_value,
     a_probe_tells_whether_the_database_answers,
     what_takes_too_long_is_given_up,
@@ -148,6 +151,108 @@ async fn a_dropped_caller_does_not_undo_its_write(t: TestDb) {
     insert(&db, 3).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(count(&db).await, 3);
+}
+
+async fn run(db: &Database, sql: &'static str) -> Result<(), DbErr> {
+    db.write(
+        Scope::AllPractices,
+        move |tx| async move { tx.execute_unprepared(sql).await.map(drop) },
+    )
+    .await
+}
+
+/// The numbers that are there, as others see them.
+async fn there(db: &Database) -> Vec<i64> {
+    let statement = sea_orm::Statement::from_string(db.engine(), "SELECT n FROM item ORDER BY n");
+    let rows = db.reader().query_all_raw(statement).await.unwrap();
+    rows.iter().map(|row| row.try_get("", "n").unwrap()).collect()
+}
+
+async fn a_write_after_a_failed_commit_is_committed(t: TestDb) {
+    if t.is_postgres() {
+        // A failed commit ends the transaction there.
+        return;
+    }
+    let db = table(&t).await;
+    run(&db, "CREATE TABLE child(n REFERENCES item DEFERRABLE INITIALLY DEFERRED)").await.unwrap();
+    for n in [1, 2, 3] {
+        // SQLite rolls back by itself, so the rollback of the driver fails.
+        run(&db, "INSERT INTO item VALUES (0); ROLLBACK; SELECT nothing").await.unwrap_err();
+        // The commit fails, and leaves the transaction open.
+        run(&db, "INSERT INTO child VALUES (99)").await.unwrap_err();
+        insert(&db, n).await.unwrap();
+    }
+    assert_eq!(there(&db).await, [1, 2, 3]);
+    db.close().await.unwrap();
+    assert_eq!(there(&t.database().await).await, [1, 2, 3]);
+}
+
+/// From now on the file may not grow; for the connection that says so.
+const FULL: &str = "PRAGMA max_page_count = 1";
+
+/// More than fits the pages that there are.
+const LARGE: &str = "INSERT INTO large VALUES (zeroblob(100000))";
+
+async fn a_full_disk_loses_nothing_that_was_answered(t: TestDb) {
+    if t.is_postgres() {
+        return;
+    }
+    let db = table(&t).await;
+    run(&db, "CREATE TABLE large(b)").await.unwrap();
+    let mut expected = Vec::new();
+    for round in 0..5_u32 {
+        // Long enough that the others wait together.
+        let first = db.write(Scope::AllPractices, move |tx| async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let insert = format!("INSERT INTO item VALUES ({})", round * 10);
+            tx.execute_unprepared(&insert).await.map(drop)
+        });
+        let full = db.write(Scope::AllPractices, |tx| async move {
+            tx.execute_unprepared(FULL).await?;
+            tx.execute_unprepared(LARGE).await.map(drop)
+        });
+        let (one, two, three) =
+            (insert(&db, round * 10 + 1), insert(&db, round * 10 + 2), insert(&db, round * 10 + 3));
+        let (first, one, full, two, three) = tokio::join!(first, one, full, two, three);
+        assert_eq!(fault(&full.unwrap_err()), Fault::Unavailable);
+        for (n, outcome) in (round * 10..).zip([first, one, two, three]) {
+            match outcome {
+                Ok(()) => expected.push(i64::from(n)),
+                Err(error) => assert_eq!(fault(&error), Fault::Unavailable, "{error}"),
+            }
+        }
+        // There is room again.
+        insert(&db, round * 10 + 4).await.unwrap();
+        expected.push(i64::from(round * 10 + 4));
+    }
+    assert_eq!(there(&db).await, expected);
+}
+
+async fn a_write_that_goes_on_after_its_transaction_is_lost_keeps_nothing(t: TestDb) {
+    if t.is_postgres() {
+        return;
+    }
+    let db = table(&t).await;
+    run(&db, "CREATE TABLE large(b)").await.unwrap();
+    let first = db.write(Scope::AllPractices, |tx| async move {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tx.execute_unprepared("INSERT INTO item VALUES (1)").await.map(drop)
+    });
+    let careless = |n: u32| {
+        db.write(Scope::AllPractices, move |tx| async move {
+            tx.execute_unprepared(FULL).await?;
+            let _ = tx.execute_unprepared(LARGE).await;
+            let _ = tx.execute_unprepared(&format!("INSERT INTO item VALUES ({n})")).await;
+            Ok::<_, DbErr>(())
+        })
+    };
+    // One among others, and one alone.
+    let (first, lost, next) = tokio::join!(first, careless(2), insert(&db, 3));
+    assert_eq!(fault(&lost.unwrap_err()), Fault::Unavailable);
+    careless(4).await.unwrap_err();
+    let answered = [(1, first), (3, next)].into_iter().filter(|(_, outcome)| outcome.is_ok());
+    assert_eq!(there(&db).await, answered.map(|(n, _)| n).collect::<Vec<i64>>());
+    insert(&db, 5).await.unwrap();
 }
 
 async fn an_error_for_the_log_quotes_no_value(t: TestDb) {

@@ -12,6 +12,8 @@
 mod cluster;
 mod database;
 mod driver;
+#[cfg(target_os = "linux")]
+mod full;
 mod harm;
 mod imports;
 mod kills;

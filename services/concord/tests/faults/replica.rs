@@ -19,6 +19,8 @@ use crate::{
 /// A replica, at the same address through all of its lives.
 #[derive(Debug)]
 pub(crate) struct Replica {
+    /// The command that becomes it, given its program and arguments; none as a rule.
+    within: Vec<String>,
     /// How it is started, up to its address.
     arguments: Vec<String>,
     address: SocketAddr,
@@ -30,21 +32,28 @@ pub(crate) struct Replica {
 impl Replica {
     /// Starts one of the records service, and waits until it listens.
     pub(crate) fn start(database: &str, dice: &mut Dice) -> Self {
-        Self::serve(&["records", "--records-db", database, "--records-listen"], dice)
+        Self::start_within(&[], database, dice)
+    }
+
+    /// Starts one of the records service by a command that becomes what it is given.
+    pub(crate) fn start_within(within: &[&str], database: &str, dice: &mut Dice) -> Self {
+        Self::serve(within, &["records", "--records-db", database, "--records-listen"], dice)
     }
 
     /// Starts one of the imports service over the records at `records`, and waits
     /// until it listens.
     pub(crate) fn imports(database: &str, records: &str, dice: &mut Dice) -> Self {
         let database = ["imports", "--imports-db", database];
-        Self::serve(&[&database[..], &["--records", records, "--imports-listen"]].concat(), dice)
+        let arguments = [&database[..], &["--records", records, "--imports-listen"]].concat();
+        Self::serve(&[], &arguments, dice)
     }
 
-    fn serve(arguments: &[&str], dice: &mut Dice) -> Self {
+    fn serve(within: &[&str], arguments: &[&str], dice: &mut Dice) -> Self {
         let (address, folder) = (free_address(dice), tempfile::tempdir().unwrap());
-        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
-        let process = spawn(&arguments, address, folder.path().join("log"));
-        let mut replica = Self { arguments, address, process, folder };
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (within, arguments) = (owned(within), owned(arguments));
+        let process = spawn(&within, &arguments, address, folder.path().join("log"));
+        let mut replica = Self { within, arguments, address, process, folder };
         replica.wait_until_it_listens();
         replica
     }
@@ -103,7 +112,7 @@ impl Replica {
     /// Starts it again at its address when it has ended.
     pub(crate) fn revive(&mut self) {
         if self.has_ended() {
-            self.process = spawn(&self.arguments, self.address, self.log_file());
+            self.process = spawn(&self.within, &self.arguments, self.address, self.log_file());
         }
     }
 
@@ -136,9 +145,9 @@ impl Drop for Replica {
     }
 }
 
-fn spawn(arguments: &[String], address: SocketAddr, log: PathBuf) -> Child {
+fn spawn(within: &[String], arguments: &[String], address: SocketAddr, log: PathBuf) -> Child {
     let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
-    concord()
+    command(within)
         .arg("serve")
         .args(arguments)
         .arg(address.to_string())
@@ -149,6 +158,18 @@ fn spawn(arguments: &[String], address: SocketAddr, log: PathBuf) -> Child {
         .stderr(log)
         .spawn()
         .unwrap()
+}
+
+/// The program, by a command that becomes it.
+fn command(within: &[String]) -> Command {
+    let program = concord();
+    let Some((first, more)) = within.split_first() else { return program };
+    let mut command = Command::new(first);
+    for (name, _) in program.get_envs() {
+        command.env_remove(name);
+    }
+    command.args(more).arg(program.get_program()).stdin(Stdio::null());
+    command
 }
 
 /// An address that nothing listens at, and that no connection takes by chance

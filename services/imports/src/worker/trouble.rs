@@ -45,8 +45,11 @@ impl From<sea_orm::DbErr> for WorkFault {
 }
 
 impl shared::db::WriteError for WorkFault {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Own(error) if error.is_conflict())
+    fn database(&self) -> Option<&sea_orm::DbErr> {
+        match self {
+            Self::Own(error) => error.database(),
+            Self::LeaseLost | Self::Call(_) => None,
+        }
     }
 }
 
