@@ -6,6 +6,7 @@ use sea_orm::DbErr;
 use shared::{
     db::{Fault, WriteError, fault, plainly},
     ids::{self, IdKind},
+    jobs::JobError,
     pb::records::ErrorReason,
     status::{Refusal, quoted},
 };
@@ -56,6 +57,15 @@ impl From<UnknownWord> for ImportError {
 impl WriteError for ImportError {
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Database(error) if fault(error) == Fault::Conflict)
+    }
+}
+
+impl JobError for ImportError {
+    fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(error) if matches!(fault(error), Fault::Unavailable | Fault::Conflict)
+        )
     }
 }
 
