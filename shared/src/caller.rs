@@ -30,7 +30,8 @@ pub const REASON_HEADER: &str = "x-concord-reason";
 /// The account of a caller that names none.
 pub const DEFAULT_ACCOUNT: &str = "main";
 
-/// The product that changes come from which nobody made.
+/// What stands in place of a product where Concord itself made a change. No product
+/// may have the name: it would be taken for the author of these changes.
 const SYSTEM_PRODUCT: &str = "concord";
 
 /// Text that names a practice, a product or an account.
@@ -97,6 +98,43 @@ impl Account {
     /// The account of a caller that names none.
     pub fn main() -> Self {
         Self(DEFAULT_ACCOUNT.to_owned())
+    }
+}
+
+impl Product {
+    /// The product that a caller is, or that is switched on: one of another name than
+    /// Concord's own. Rows of before may have that name, and are read by `parse`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the name, and what to do.
+    pub fn claimed(text: &str) -> Result<Self, &'static str> {
+        if text == SYSTEM_PRODUCT {
+            return Err("the name concord is reserved for the changes that Concord itself makes; \
+                        choose another name for the product");
+        }
+        text.parse()
+    }
+}
+
+/// Who made a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author<'a> {
+    /// Concord itself, as at a midnight: nobody called for it.
+    System,
+    /// An account of a product.
+    Account {
+        /// The product.
+        product: &'a str,
+        /// Its account.
+        account: &'a str,
+    },
+}
+
+impl<'a> Author<'a> {
+    /// The author of a change that is stored with this product and account.
+    pub fn stored(product: &'a str, account: &'a str) -> Self {
+        if product == SYSTEM_PRODUCT { Self::System } else { Self::Account { product, account } }
     }
 }
 
@@ -217,5 +255,18 @@ mod tests {
             assert!(product.parse::<Product>().is_err(), "{product}");
         }
         assert!("p/1".parse::<PracticeId>().is_err());
+    }
+
+    #[test]
+    fn no_product_has_the_name_of_the_system() {
+        let system = Caller::system("p1".parse().unwrap());
+        let refused = Product::claimed(system.product.as_str()).unwrap_err();
+        assert!(refused.contains("choose another name"), "{refused}");
+        assert_eq!(Product::claimed("concord-2").unwrap().as_str(), "concord-2");
+        assert!(Product::claimed("Books").is_err());
+        let stored = Author::stored(system.product.as_str(), system.account.as_str());
+        assert_eq!(stored, Author::System);
+        let account = Author::Account { product: "books", account: "main" };
+        assert_eq!(Author::stored("books", "main"), account);
     }
 }

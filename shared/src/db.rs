@@ -29,7 +29,7 @@ pub use errors::{Fault, Plain, UniqueKey, fault, plainly, violates};
 use group::GroupWriter;
 pub use learning::learning;
 pub use lineage::{Lineage, TablesError, needs, number};
-pub use lists::{Column, Parameters, names, pad, parts};
+pub use lists::{Column, Parameters, chosen, hex_of, names, none_of, pad, parts};
 pub use probe::Probe;
 pub use room::leave_room;
 pub use scope::{Scope, row_security};

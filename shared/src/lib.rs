@@ -9,7 +9,7 @@
 //! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
 //!   reflection, identity and drain), [`page`] (tokens of lists), [`cells`] (lists
 //!   in the cells of a file), [`telemetry`] (log and traces), [`meter`] (numbers),
-//!   [`call_id`] (what is written for one call).
+//!   [`jobs`] (work in the background that fails), [`call_id`] (what is written for one call).
 
 pub mod access;
 pub mod call_id;
@@ -19,6 +19,7 @@ pub mod clock;
 pub mod db;
 pub mod identity;
 pub mod ids;
+pub mod jobs;
 pub mod meter;
 pub mod page;
 pub mod pb;

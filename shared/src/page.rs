@@ -14,6 +14,41 @@ pub const DEFAULT_PAGE_SIZE: u64 = 50;
 /// Entries of a page at most.
 pub const MAX_PAGE_SIZE: u64 = 1_000;
 
+/// Bytes of what an answer lists at most: what callers take in one message is 4 MiB when
+/// they do not ask for more.
+pub const ANSWER_BYTES: usize = 3 * 1_024 * 1_024;
+
+/// How much more an answer may list.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    left: usize,
+    is_empty: bool,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { left: ANSWER_BYTES, is_empty: true }
+    }
+}
+
+impl Room {
+    /// What is left beside `bytes` that an answer holds whatever it lists.
+    #[must_use]
+    pub fn beside(bytes: usize) -> Self {
+        Self { left: ANSWER_BYTES.saturating_sub(bytes), is_empty: false }
+    }
+
+    /// Takes room for the next thing; whether there is any. The first one always fits,
+    /// unless there is something beside it.
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes);
+        let fits = left.is_some() || self.is_empty;
+        // Nothing comes after one that does not fit, however small it is.
+        (self.left, self.is_empty) = (left.unwrap_or_default(), false);
+        fits
+    }
+}
+
 /// The page size that a caller asked for: 0 is the default, more than the
 /// maximum is the maximum.
 ///
@@ -123,6 +158,16 @@ mod tests {
                 Err(refusal) => assert_eq!(refusal.reason(), ErrorReason::PageTokenInvalid),
             }
         });
+    }
+
+    #[test]
+    fn an_answer_lists_what_fits_and_one_thing_at_least() {
+        let mut room = Room::default();
+        assert!(room.take(ANSWER_BYTES - 10) && room.take(10) && !room.take(1));
+        let mut room = Room::default();
+        assert!(room.take(2 * ANSWER_BYTES) && !room.take(1));
+        let mut room = Room::beside(ANSWER_BYTES - 10);
+        assert!(!room.take(11) && !room.take(1), "in its order, or not at all");
     }
 
     #[test]

@@ -19,13 +19,22 @@ use crate::{
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "concord";
 
-/// At most this many violations go into one status: all details together must
-/// fit the 16 kB that clients allow for headers.
+/// At most this many violations go into one status.
 pub const MAX_VIOLATIONS: usize = 50;
 
-/// Bytes of them at most, for the same reason: details travel as base64, and each
-/// may quote what was sent.
-const MAX_VIOLATION_BYTES: usize = 7_000;
+/// Bytes of the details of a status at most. Libraries take headers of 8 KiB in all
+/// unless told otherwise, and an answer with more of them reaches the caller as another
+/// error; details travel as base64, which is a third longer.
+pub const MAX_DETAILS: usize = 4_500;
+
+/// Bytes of the message of a status at most, as it travels: percent-encoded.
+pub const MAX_MESSAGE: usize = 1_000;
+
+/// Bytes of one text in the details at most. A cursor, which must be whole, is shorter.
+const MAX_TEXT: usize = 400;
+
+/// The fact of how many violations the details do not list.
+const LEFT_OUT: &str = "violations_left_out";
 
 /// Why a call was not answered.
 #[derive(Debug)]
@@ -38,6 +47,8 @@ struct Parts {
     message: String,
     metadata: HashMap<String, String>,
     violations: Vec<Violation>,
+    /// How many more there were.
+    left_out: usize,
     preconditions: Vec<(String, String)>,
     resource: Option<(String, String)>,
     quota: Option<String>,
@@ -53,6 +64,7 @@ impl Refusal {
             message: message.into(),
             metadata: HashMap::new(),
             violations: Vec::new(),
+            left_out: 0,
             preconditions: Vec::new(),
             resource: None,
             quota: None,
@@ -62,16 +74,21 @@ impl Refusal {
 
     /// Fields of the request are not valid.
     pub fn invalid(violations: Vec<Violation>) -> Self {
+        Self::invalid_of_more(violations, 0)
+    }
+
+    /// The same, of which `left_out` were only counted.
+    fn invalid_of_more(violations: Vec<Violation>, left_out: usize) -> Self {
         let message = match violations.as_slice() {
             [one] => format!("{}: {}", one.field, one.text),
-            more => format!("{} fields are not valid; see the details", more.len()),
+            more => format!("{} fields are not valid; see the details", more.len() + left_out),
         };
         let reason = match violations.as_slice() {
             [one] => one.reason,
             _ => ErrorReason::InvalidRequest,
         };
         let mut refusal = Self::new(Code::InvalidArgument, reason, message);
-        refusal.0.violations = violations;
+        (refusal.0.violations, refusal.0.left_out) = (violations, left_out);
         refusal
     }
 
@@ -152,8 +169,9 @@ impl Refusal {
     /// The same refusal of fields, with those of `more` beside its own.
     #[must_use]
     pub fn and(mut self, more: Violations) -> Self {
+        let left_out = self.0.left_out + more.left_out();
         self.0.violations.extend(more.into_vec());
-        Self::invalid(self.0.violations)
+        Self::invalid_of_more(self.0.violations, left_out)
     }
 
     /// The reason.
@@ -163,43 +181,92 @@ impl Refusal {
 }
 
 impl Parts {
-    fn details(&self) -> ErrorDetails {
+    /// The status that lists the first `listed` violations, and as many preconditions.
+    fn status(&self, listed: usize) -> Status {
+        let left_out = self.listable().saturating_sub(listed) + self.left_out;
+        let mut message = cut(&self.message, MAX_MESSAGE, encoded_length);
+        let metadata = self.metadata.iter();
+        let mut metadata: HashMap<String, String> =
+            metadata.map(|(key, value)| (key.clone(), cut_text(value))).collect();
+        if left_out > 0 {
+            let told = format!("; {left_out} more are not listed");
+            message = cut(&self.message, MAX_MESSAGE - encoded_length(&told), encoded_length);
+            message.push_str(&told);
+            metadata.insert(LEFT_OUT.to_owned(), left_out.to_string());
+        }
+        let details = self.details(&message, metadata, listed);
+        Status::with_error_details(self.code, message, details)
+    }
+
+    fn details(
+        &self,
+        message: &str,
+        metadata: HashMap<String, String>,
+        listed: usize,
+    ) -> ErrorDetails {
         let mut details =
-            ErrorDetails::with_error_info(reason_code(self.reason), DOMAIN, self.metadata.clone());
+            ErrorDetails::with_error_info(reason_code(self.reason), DOMAIN, metadata);
         if !self.violations.is_empty() {
-            let shown = self.violations.iter().take(MAX_VIOLATIONS).map(field_violation);
-            let mut left = MAX_VIOLATION_BYTES;
-            let shown = shown.map_while(|violation| {
-                left = left.checked_sub(violation.field.len() + violation.description.len())?;
-                Some(violation)
-            });
+            let shown = self.violations.iter().take(listed).map(field_violation);
             details.set_bad_request(shown.collect::<Vec<_>>());
         }
         if !self.preconditions.is_empty() {
             let kind = reason_code(self.reason);
-            let shown = self.preconditions.iter().take(MAX_VIOLATIONS);
-            let shown =
-                shown.map(|(subject, text)| PreconditionViolation::new(kind, subject, text));
+            let shown = self.preconditions.iter().take(listed).map(|(subject, text)| {
+                PreconditionViolation::new(kind, cut_text(subject), cut_text(text))
+            });
             details.set_precondition_failure(shown.collect::<Vec<_>>());
         }
         if let Some((kind, name)) = &self.resource {
-            details.set_resource_info(kind, name, "", "");
+            details.set_resource_info(cut_text(kind), cut_text(name), "", "");
         }
         if let Some(quota) = &self.quota {
-            details.set_quota_failure(vec![QuotaViolation::new(quota, &self.message)]);
+            details.set_quota_failure(vec![QuotaViolation::new(cut_text(quota), message)]);
         }
         if let Some(delay) = self.retry_after {
             details.set_retry_info(Some(delay));
         }
         details
     }
+
+    /// How many violations, or preconditions, there are to be listed.
+    fn listable(&self) -> usize {
+        self.violations.len().max(self.preconditions.len())
+    }
 }
 
 fn field_violation(violation: &Violation) -> FieldViolation {
-    FieldViolation::new(
-        &violation.field,
-        format!("{}: {}", reason_code(violation.reason), violation.text),
-    )
+    let text = format!("{}: {}", reason_code(violation.reason), violation.text);
+    FieldViolation::new(cut_text(&violation.field), cut_text(&text))
+}
+
+/// The text, or so much of it as fits the details.
+fn cut_text(text: &str) -> String {
+    cut(text, MAX_TEXT, str::len)
+}
+
+/// So much of a text as has the length `most` at the most.
+fn cut(text: &str, most: usize, length: impl Fn(&str) -> usize) -> String {
+    const CUT: &str = "...";
+    if length(text) <= most {
+        return text.to_owned();
+    }
+    let mut left = most - CUT.len();
+    let fits = text.char_indices().take_while(|(at, character)| {
+        let end = at + character.len_utf8();
+        let taken = left.checked_sub(text.get(*at..end).map_or(0, &length));
+        left = taken.unwrap_or_default();
+        taken.is_some()
+    });
+    let end = fits.last().map_or(0, |(at, character)| at + character.len_utf8());
+    format!("{}{CUT}", text.get(..end).unwrap_or_default())
+}
+
+/// The length of a message as it travels. No character is taken to be shorter than it
+/// is: only what no library encodes counts once.
+fn encoded_length(text: &str) -> usize {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:;/()'".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { 1 } else { 3 }).sum()
 }
 
 /// A caller's value, cut to 80 characters and without control characters.
@@ -217,14 +284,22 @@ impl std::error::Error for Refusal {}
 
 impl From<Violations> for Refusal {
     fn from(violations: Violations) -> Self {
-        Self::invalid(violations.into_vec())
+        let left_out = violations.left_out();
+        Self::invalid_of_more(violations.into_vec(), left_out)
     }
 }
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        let details = refusal.0.details();
-        Status::with_error_details(refusal.0.code, refusal.0.message, details)
+        let parts = refusal.0;
+        let all = parts.status(parts.listable().min(MAX_VIOLATIONS));
+        if all.details().len() <= MAX_DETAILS {
+            return all;
+        }
+        // The more are listed, the longer it is.
+        let counts: Vec<usize> = (1..=parts.listable().min(MAX_VIOLATIONS)).collect();
+        let fits = |listed: &usize| parts.status(*listed).details().len() <= MAX_DETAILS;
+        parts.status(counts.partition_point(fits))
     }
 }
 
@@ -232,28 +307,105 @@ impl From<Refusal> for Status {
 mod tests {
     use super::*;
 
+    /// The bytes of an answer's headers, as the settings of HTTP/2 count them.
+    fn header_bytes(status: Status) -> usize {
+        let answer = status.into_http::<()>();
+        answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
+    fn fact(status: &Status, name: &str) -> Option<String> {
+        status.get_error_details().error_info().unwrap().metadata.get(name).cloned()
+    }
+
+    fn listed(status: &Status) -> usize {
+        status.get_error_details().bad_request().map_or(0, |details| details.field_violations.len())
+    }
+
     #[test]
-    fn every_violation_is_named_up_to_the_limit() {
+    fn violations_that_are_left_out_are_counted() {
         let violation = |n: usize| Violation {
             field: format!("addresses[{n}].address.line_1"),
             reason: ErrorReason::AddressLine1Missing,
             text: "Address Line 1 is missing".to_owned(),
         };
-        let status = Status::from(Refusal::invalid((0..200).map(violation).collect()));
-        assert_eq!(status.code(), Code::InvalidArgument);
-        let details = status.get_error_details();
-        assert_eq!(details.bad_request().unwrap().field_violations.len(), MAX_VIOLATIONS);
-        assert!(status.details().len() < 10_000);
+        let of = |count| {
+            let mut violations = Violations::new();
+            violations.extend((0..count).map(violation));
+            Status::from(Refusal::from(violations))
+        };
+        let few = of(40);
+        assert_eq!((few.code(), listed(&few)), (Code::InvalidArgument, 40));
+        assert_eq!(fact(&few, LEFT_OUT), None);
+        let many = of(200);
+        let left_out = 200 - listed(&many);
+        assert!((40..=MAX_VIOLATIONS).contains(&listed(&many)), "{left_out}");
+        assert_eq!(fact(&many, LEFT_OUT), Some(left_out.to_string()));
+        let told = format!(
+            "200 fields are not valid; see the details; {left_out} more are not listed"
+        );
+        assert_eq!(many.message(), told);
+    }
+
+    /// What every refusal below has to fit, with room for the headers of the transport.
+    const MOST: usize = 8_192 - 600;
+
+    #[test]
+    fn the_worst_refusals_fit_the_headers_that_clients_take() {
+        let words = "the first of March 2021, as the former accountant told us on the telephone";
+        let texts = [
+            words.to_owned(),
+            "\\u{202e}".repeat(80),
+            "\u{1d11e}".repeat(5_000),
+            "%\"<>{}` ".repeat(1_000),
+            String::new(),
+        ];
+        for text in &texts {
+            let field = format!("addresses[7].{text}");
+            let violation = |n: usize| {
+                Violation::new(format!("f{n}.{field}"), ErrorReason::InvalidDate, text.as_str())
+            };
+            for count in [1, 2, 50, 500] {
+                let refusals = [
+                    Refusal::invalid((0..count).map(violation).collect()),
+                    (0..count).fold(
+                        Refusal::new(Code::FailedPrecondition, ErrorReason::CountsDiffer, text),
+                        |refusal, n| refusal.precondition(&format!("{n} {text}"), text),
+                    ),
+                ];
+                for refusal in refusals {
+                    let refusal = refusal.with("product", text).with("what", text);
+                    let status = Status::from(refusal);
+                    assert!(status.details().len() <= MAX_DETAILS, "{}", status.details().len());
+                    let bytes = header_bytes(status);
+                    assert!(bytes <= MOST, "{bytes} of {count} of {text:.20}");
+                }
+            }
+            let others = [
+                Refusal::new(Code::OutOfRange, ErrorReason::CursorTooOld, text)
+                    .with("earliest_cursor", "c".repeat(174))
+                    .with("latest_cursor", "d".repeat(174)),
+                Refusal::not_found(text, text),
+                Refusal::limit_reached(text, text, Duration::from_secs(1)),
+                Refusal::internal(text),
+                Refusal::unavailable(text),
+            ];
+            for refusal in others {
+                let status = Status::from(refusal);
+                if status.code() == Code::OutOfRange {
+                    assert_eq!(fact(&status, "latest_cursor").unwrap(), "d".repeat(174));
+                }
+                let bytes = header_bytes(status);
+                assert!(bytes <= MOST, "{bytes} of {text:.20}");
+            }
+        }
     }
 
     #[test]
-    fn violations_that_quote_much_fit_the_headers_of_an_answer() {
-        let text = "\\u{202e}".repeat(80);
-        let violation = |n| Violation::new(format!("f{n}"), ErrorReason::InvalidMask, &text);
-        let status = Status::from(Refusal::invalid((0..50).map(violation).collect()));
-        let shown = status.get_error_details().bad_request().unwrap().field_violations.len();
-        assert!((5..MAX_VIOLATIONS).contains(&shown), "{shown}");
-        assert!(status.details().len() < 8_000, "{}", status.details().len());
+    fn what_is_cut_says_so_and_stays_text() {
+        assert_eq!(cut("abcdef", 6, str::len), "abcdef");
+        assert_eq!(cut("abcdefg", 6, str::len), "abc...");
+        assert_eq!(cut("ééééé", 8, str::len), "éé...");
+        assert_eq!(cut("ab cd", 6, encoded_length), "ab...");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use prost::Message as _;
 use shared::{
     pb::records::{
-        BatchGetClientsRequest, CreateClientRequest, CreateContactRequest, NewName, NewPerson,
-        PersonName, SearchRecordsRequest, SubscribeRequest, TraceChangeRequest,
+        BatchGetClientsRequest, ConnectProductRequest, CreateClientRequest, CreateContactRequest,
+        DisconnectProductRequest, GetRecordSummaryRequest, ListAuditEntriesRequest, NewName,
+        NewPerson, PersonName, SearchRecordsRequest, SubscribeRequest, TraceChangeRequest,
         create_client_request::Individual, create_contact_request::Who,
     },
     rules::text,
@@ -30,6 +31,8 @@ storage_tests! {
     questions_at_their_limits_are_answered_and_larger_ones_refused,
     a_product_has_so_many_subscriptions,
     messages_and_headers_have_their_limits,
+    an_answer_says_which_clients_it_leaves_out,
+    no_product_has_the_name_of_the_system,
 }
 
 async fn server(db: &TestDb) -> (Running, Caller) {
@@ -269,4 +272,81 @@ async fn messages_and_headers_have_their_limits(db: TestDb) {
     refused.expect_err("too many bytes of headers");
     create(&manager, company("AFTER", "The connection goes on Limited")).await;
     server.stop().await;
+}
+
+/// What gRPC libraries take in one message when they are not told otherwise.
+const TAKEN: usize = 4 * 1_024 * 1_024;
+
+async fn an_answer_says_which_clients_it_leaves_out(db: TestDb) {
+    let (server, manager) = server(&db).await;
+    let line = "\u{13000}".repeat(200);
+    let address = |month: u32| {
+        let day = |n: u32| format!("{}-{:02}-01", 1990 + n / 12, n % 12 + 1);
+        let mut address = trading(&line, &day(month), &day(month + 1));
+        let lines = address.address.as_mut().unwrap();
+        (lines.line_2, lines.line_3) = (line.clone(), line.clone());
+        (lines.town, lines.county) = (line.clone(), line.clone());
+        address
+    };
+    let mut names = Vec::new();
+    for n in 0..12 {
+        let addresses = (0..100).map(address).collect();
+        let name = format!("Large {n} Limited");
+        let request = CreateClientRequest { addresses, ..company(&format!("LARGE{n}"), &name) };
+        names.push(create(&manager, request).await.id);
+        if n == 0 {
+            names.push("ref:NOBODY".to_owned());
+        }
+    }
+    let (mut wanted, mut answers, mut read) = (names.clone(), 0, Vec::new());
+    while !wanted.is_empty() {
+        let request = BatchGetClientsRequest { clients: wanted.clone() };
+        let answer = manager.clients().batch_get_clients(request).await.unwrap().into_inner();
+        assert!(answer.encoded_len() < TAKEN, "{}", answer.encoded_len());
+        assert!(wanted.ends_with(&answer.left_out), "the last ones, in their order");
+        read.extend(answer.clients.iter().map(|client| client.id.clone()));
+        read.extend(answer.not_found);
+        (wanted, answers) = (answer.left_out, answers + 1);
+    }
+    assert!(answers > 1);
+    read.sort();
+    names.sort();
+    assert_eq!(read, names);
+
+    // What is about one client, beside many contacts, too.
+    let request = GetRecordSummaryRequest { record: "ref:LARGE0".into() };
+    let summary = manager.support().get_record_summary(request).await.unwrap().into_inner();
+    assert!(summary.encoded_len() < TAKEN && summary.client.is_some());
+    let request = ListAuditEntriesRequest { page_size: 1_000, ..Default::default() };
+    let auditor = Caller::owner(server.channel().await, "p1", "manager");
+    let auditor = auditor.with("x-concord-roles", "owner,auditor");
+    let (mut token, mut entries) = (String::new(), 0);
+    loop {
+        let request = ListAuditEntriesRequest { page_token: token, ..request.clone() };
+        let page = auditor.support().list_audit_entries(request).await.unwrap().into_inner();
+        assert!(page.encoded_len() < TAKEN, "{}", page.encoded_len());
+        entries += page.entries.len();
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(entries, 12);
+}
+
+async fn no_product_has_the_name_of_the_system(db: TestDb) {
+    let (server, manager) = server(&db).await;
+    let connect = ConnectProductRequest { product: "concord".into() };
+    let refused = manager.connections().connect_product(connect).await;
+    let refused = assert_refused(refused, Code::InvalidArgument, "INVALID_ID");
+    assert_eq!(violations(&refused)[0].0, "product");
+    assert!(refused.message().contains("choose another name"), "{}", refused.message());
+    let system = Caller::owner(server.channel().await, "p1", "concord");
+    let request = BatchGetClientsRequest::default();
+    let refused = system.clients().batch_get_clients(request).await;
+    let refused = assert_refused(refused, Code::Unauthenticated, "UNAUTHENTICATED");
+    assert!(refused.message().contains("x-concord-product"), "{}", refused.message());
+    // One that was connected before the name was reserved can be disconnected.
+    let disconnect = DisconnectProductRequest { product: "concord".into() };
+    manager.connections().disconnect_product(disconnect).await.unwrap();
 }

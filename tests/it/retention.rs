@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use shared::{
     clock::Clock,
     pb::records::{
-        Delivery, DisconnectProductRequest, FeedPlace, StartFrom, SubscribeRequest,
+        ConnectProductRequest, Delivery, DisconnectProductRequest, FeedPlace, StartFrom, SubscribeRequest,
         SubscriptionState, TraceChangeRequest,
     },
     testing::{TestDb, storage_tests},
@@ -25,6 +25,8 @@ storage_tests! {
     old_changes_leave_and_who_missed_them_is_told,
     a_database_restored_from_a_backup_is_recognised,
     what_happened_between_two_connections_is_not_passed_over,
+    a_connection_by_a_clock_that_is_behind_is_another_one,
+    a_connection_by_a_clock_that_is_ahead_is_no_other_one,
 }
 
 /// A replica for which it is so many days later.
@@ -179,4 +181,70 @@ async fn what_happened_between_two_connections_is_not_passed_over(db: TestDb) {
     assert_eq!(stream.snapshot().await.0.len(), 3);
     create_all(&manager, ["LATER".to_owned()]).await;
     assert_eq!(stream.take(1).await.len(), 1);
+}
+
+/// A replica whose clock says so many minutes more than the others'.
+async fn minutes_ahead(db: &TestDb, minutes: i64) -> Running {
+    let now = servers::clock().now() + TimeDelta::minutes(minutes);
+    servers::records_with(db.settings(), |config| config.clock = Clock::fixed(now)).await
+}
+
+async fn connect(caller: &Caller, product: &str) {
+    let connect = ConnectProductRequest { product: product.into() };
+    caller.connections().connect_product(connect).await.unwrap();
+}
+
+/// A subscription that has acknowledged what two clients have told it.
+async fn acknowledged(manager: &Caller, books: &Caller) {
+    create_all(manager, references(2)).await;
+    let mut stream = Listening::open(books, named("ledger")).await;
+    stream.take(2).await;
+    stream.acknowledge(books).await;
+}
+
+async fn a_connection_by_a_clock_that_is_behind_is_another_one(db: TestDb) {
+    let server = server_with(&db, &["manager", "books"]).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    acknowledged(&manager, &books).await;
+    server.stop().await;
+
+    // The other replica makes a connection that seems older than the subscription.
+    let server = minutes_ahead(&db, -10).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let disconnect = DisconnectProductRequest { product: "books".into() };
+    manager.connections().disconnect_product(disconnect).await.unwrap();
+    create_all(&manager, ["MISSED".to_owned()]).await;
+    connect(&manager, "books").await;
+    create_all(&manager, ["LATER".to_owned()]).await;
+    server.stop().await;
+
+    let server = servers::records(db.settings()).await;
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    let refused = Listening::try_open(&books, named("ledger")).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
+    let anew =
+        SubscribeRequest { restart: true, start_from: StartFrom::Snapshot.into(), ..named("ledger") };
+    let mut stream = Listening::open(&books, anew).await;
+    assert_eq!(stream.snapshot().await.0.len(), 4);
+    drop(stream);
+    // Begun anew, it is of the new connection.
+    Listening::open(&books, named("ledger")).await;
+}
+
+async fn a_connection_by_a_clock_that_is_ahead_is_no_other_one(db: TestDb) {
+    let server = minutes_ahead(&db, 10).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    for product in ["manager", "books"] {
+        connect(&manager, product).await;
+    }
+    server.stop().await;
+
+    let server = servers::records(db.settings()).await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let books = Caller::owner(server.channel().await, "p1", "books");
+    acknowledged(&manager, &books).await;
+    create_all(&manager, ["LATER".to_owned()]).await;
+    let mut stream = Listening::open(&books, named("ledger")).await;
+    assert_eq!(positions(&stream.take(1).await), [3]);
 }

@@ -6,6 +6,7 @@ use sea_orm::DbErr;
 use shared::{
     db::{Fault, WriteError, fault, plainly},
     ids::{self, IdKind},
+    jobs::JobError,
     pb::records::ErrorReason,
     status::{Refusal, quoted},
 };
@@ -59,6 +60,15 @@ impl WriteError for ImportError {
             Self::Database(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl JobError for ImportError {
+    fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(error) if matches!(fault(error), Fault::Unavailable | Fault::Conflict)
+        )
     }
 }
 

@@ -11,6 +11,7 @@
 //! import that has just arrived, and then reads all of it for every page.
 
 pub(crate) mod batches;
+pub(crate) mod due;
 pub(crate) mod duplicates;
 pub(crate) mod edits;
 mod entities;

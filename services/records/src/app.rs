@@ -143,7 +143,7 @@ impl Application {
         let Self { meter, metrics, limits, .. } = self;
         let sequencer = tokio::spawn(sequencer::run(records.feed.clone(), meter.clone()));
         let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
-        let jobs = tokio::spawn(jobs::run(records.clone()));
+        let jobs = tokio::spawn(jobs::run(records.clone(), meter.clone()));
         let gauges = tokio::spawn(gauges::run(records.clone(), meter.clone()));
         let operation = Operation::new(meter, records.db.clone(), metrics);
         let services = services(&records, connection_age, limits, operation);

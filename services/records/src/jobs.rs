@@ -2,21 +2,27 @@
 //! removed, old answers and fences are forgotten, and old changes leave the feeds.
 //!
 //! Every replica goes round. What is due is looked for without a lock and looked
-//! at again under the record's lock, so that it happens once.
+//! at again under the record's lock, so that it happens once. What cannot be done for
+//! one record, or for one kind of work, leaves the others as they are.
 
 use std::time::Duration;
 
 use shared::{
     caller::{Caller, PracticeId},
     db::Scope,
+    jobs::{Failures, JobError, Subject},
+    meter::Meter,
 };
-use uuid::Uuid;
 
 use crate::{
     domain::record::RecordRef,
     error::RecordError,
     service::Records,
-    store::{clients, entries, feed::retention, fences, persons, requests},
+    store::{
+        due::{self, Due, Work},
+        feed::retention,
+        fences, requests,
+    },
 };
 
 /// How often a replica goes round.
@@ -26,6 +32,14 @@ const ROUND: Duration = Duration::from_secs(20);
 /// once when there were as many.
 const BATCH: u64 = 200;
 
+/// Answers, or fences, that one round forgets, in one transaction; the next follows
+/// at once when there were as many.
+const FORGOTTEN: u64 = 2_000;
+
+/// Transactions by which one round purges the feed of a product; the next follows at
+/// once when that was not enough.
+const PURGES: u32 = 10;
+
 /// How long the answers of requests are kept.
 const KEEP_ANSWERS: chrono::TimeDelta = chrono::TimeDelta::days(7);
 
@@ -33,86 +47,156 @@ const KEEP_ANSWERS: chrono::TimeDelta = chrono::TimeDelta::days(7);
 /// tried again for 30 days after its end, and no call is as late as this.
 const KEEP_FENCES: chrono::TimeDelta = chrono::TimeDelta::days(60);
 
+const FORGET_ANSWERS: &str = "forget_answers";
+const FORGET_FENCES: &str = "forget_fences";
+const PURGE_FEED: &str = "purge_feed";
+
+/// The name of a kind of work, in the log and in the metrics.
+const fn name(work: Work) -> &'static str {
+    match work {
+        Work::Turn => "turn_entries",
+        Work::PurgeClient => "purge_clients",
+        Work::PurgePerson => "purge_persons",
+    }
+}
+
 /// Goes round until the service stops.
-pub(crate) async fn run(records: Records) {
+pub(crate) async fn run(records: Records, meter: Meter) {
+    let stop = records.feed.stop().clone();
+    let mut jobs = Jobs::new(records, &meter);
     loop {
-        let worked = match step(&records).await {
-            Ok(worked) => worked,
-            Err(error) => {
-                tracing::warn!(%error, "a job of the records could not be done; trying again");
-                false
-            }
-        };
-        let pause = if worked { Duration::ZERO } else { ROUND };
+        let pause = if jobs.step().await { Duration::ZERO } else { ROUND };
         tokio::select! {
-            () = records.feed.stop().cancelled() => return,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// One round; whether there may be more to do at once.
-pub(crate) async fn step(records: &Records) -> Result<bool, RecordError> {
-    let (db, now) = (records.db.reader(), records.clock.now());
-    let due = entries::due_to_turn(db, records.clock.today(), BATCH).await?;
-    let mut worked = due.len();
-    for (practice, owner) in distinct(due) {
-        records.turn(system(&practice)?, owner).await?;
-    }
-    let due = clients::due_for_purge(db, now, BATCH).await?;
-    worked = worked.max(due.len());
-    for (practice, id) in due {
-        records.purge_due(system(&practice)?, RecordRef::client(id)).await?;
-    }
-    let due = persons::due_for_purge(db, now, BATCH).await?;
-    worked = worked.max(due.len());
-    for (practice, id) in due {
-        records.purge_due(system(&practice)?, RecordRef::person(id)).await?;
-    }
-    let old = now - KEEP_ANSWERS;
-    let forget = records.db.write(Scope::AllPractices, move |tx| async move {
-        requests::forget_before(&*tx, old).await
-    });
-    forget.await?;
-    let old = now - KEEP_FENCES;
-    let forget = records.db.write(Scope::AllPractices, move |tx| async move {
-        fences::forget_before(&*tx, old).await
-    });
-    forget.await?;
-    purge_feeds(records).await?;
-    Ok(u64::try_from(worked).unwrap_or(u64::MAX) >= BATCH)
+/// The work of a replica, and what of it has failed.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    records: Records,
+    failures: Failures,
 }
 
-/// Removes from the feeds what is older than they keep, a batch at a time so that
-/// the sequencer is not held up.
-async fn purge_feeds(records: &Records) -> Result<(), RecordError> {
-    let before = records.clock.now() - records.feed_retention;
-    let db = records.db.reader();
-    for product in retention::products(db).await? {
-        while !records.feed.stop().is_cancelled()
-            && retention::has_old(db, &product, before).await?
-        {
-            let purged = product.clone();
-            let write = records.db.write(Scope::AllPractices, move |tx| {
-                let product = purged.clone();
-                async move { retention::purge(&*tx, &product, before).await }
-            });
-            let count = write.await?;
-            tracing::info!(product, count, "old changes left the feed");
+impl Jobs {
+    pub(crate) fn new(records: Records, meter: &Meter) -> Self {
+        Self { records, failures: Failures::new(meter) }
+    }
+
+    /// One round; whether there may be more to do at once.
+    pub(crate) async fn step(&mut self) -> bool {
+        let mut more = false;
+        for work in [Work::Turn, Work::PurgeClient, Work::PurgePerson] {
+            more |= self.deal_with(work).await;
         }
+        more |= self.forget(FORGET_ANSWERS).await;
+        more |= self.forget(FORGET_FENCES).await;
+        more | self.purge_feeds().await
     }
-    Ok(())
+
+    /// Deals with the records whose time has come, each for itself; whether there may
+    /// be more of them.
+    async fn deal_with(&mut self, work: Work) -> bool {
+        let (job, now) = (name(work), self.records.clock.now());
+        let until = match work {
+            Work::Turn => self.records.clock.today().into(),
+            Work::PurgeClient | Work::PurgePerson => now.into(),
+        };
+        let waiting = self.failures.waiting(job, now);
+        let found = due::due(self.records.db.reader(), work, until, &waiting, BATCH).await;
+        let Some(mut found) = self.failures.note(job, Subject::default(), found, now) else {
+            return false;
+        };
+        let more = u64::try_from(found.len()).unwrap_or(u64::MAX) >= BATCH;
+        found.sort();
+        found.dedup();
+        for due in found {
+            let done = deal_with_one(&self.records, work, &due).await;
+            let unreachable = done.as_ref().is_err_and(RecordError::is_passing);
+            let (practice, record) = (Some(due.practice), Some(due.record));
+            let subject = Subject { practice, record, product: None };
+            self.failures.note(job, subject, done, now);
+            if unreachable {
+                // The others would wait for the database as long as this one did.
+                return false;
+            }
+        }
+        more
+    }
+
+    /// Removes the oldest of what is kept for a time; whether there may be more.
+    async fn forget(&mut self, job: &'static str) -> bool {
+        let now = self.records.clock.now();
+        if self.failures.waits(job, &Subject::default(), now) {
+            return false;
+        }
+        let forget = self.records.db.write(Scope::AllPractices, move |tx| async move {
+            if job == FORGET_ANSWERS {
+                requests::forget_before(&*tx, now - KEEP_ANSWERS, FORGOTTEN).await
+            } else {
+                fences::forget_before(&*tx, now - KEEP_FENCES, FORGOTTEN).await
+            }
+        });
+        let forgotten = self.failures.note(job, Subject::default(), forget.await, now);
+        forgotten.is_some_and(|count| count >= FORGOTTEN)
+    }
+
+    /// Removes from the feeds what is older than they keep; whether there may be more.
+    async fn purge_feeds(&mut self) -> bool {
+        let now = self.records.clock.now();
+        let products = retention::products(self.records.db.reader()).await;
+        let products = self.failures.note(PURGE_FEED, Subject::default(), products, now);
+        let mut more = false;
+        for product in products.unwrap_or_default() {
+            let subject = Subject { product: Some(product.clone()), ..Subject::default() };
+            if !self.failures.waits(PURGE_FEED, &subject, now) {
+                let purged = purge_feed(&self.records, &product).await;
+                more |= self.failures.note(PURGE_FEED, subject, purged, now).unwrap_or_default();
+            }
+        }
+        more
+    }
 }
 
-fn distinct(mut due: Vec<(String, Uuid)>) -> Vec<(String, Uuid)> {
-    due.sort();
-    due.dedup();
-    due
+async fn deal_with_one(records: &Records, work: Work, due: &Due) -> Result<(), RecordError> {
+    let practice: PracticeId =
+        due.practice.parse().map_err(|_| RecordError::Corrupt("a practice"))?;
+    let record = RecordRef::parse(&due.record).ok_or(RecordError::Corrupt("an id"))?;
+    let system = Caller::system(practice);
+    match work {
+        Work::Turn => records.turn(system, record.id).await,
+        Work::PurgeClient | Work::PurgePerson => records.purge_due(system, record).await,
+    }
 }
 
-fn system(practice: &str) -> Result<Caller, RecordError> {
-    let practice: PracticeId = practice.parse().map_err(|_| RecordError::Corrupt("a practice"))?;
-    Ok(Caller::system(practice))
+/// Removes the oldest changes from a feed, a batch at a time so that other writers
+/// have their turns; whether there may be more.
+async fn purge_feed(records: &Records, product: &str) -> Result<bool, RecordError> {
+    let before = records.clock.now() - records.feed_retention;
+    for _ in 0..PURGES {
+        if records.feed.stop().is_cancelled()
+            || !retention::has_old(records.db.reader(), product, before).await?
+        {
+            return Ok(false);
+        }
+        let purged = product.to_owned();
+        let write = records.db.write(Scope::AllPractices, move |tx| {
+            let product = purged.clone();
+            async move { retention::purge(&*tx, &product, before).await }
+        });
+        let count = write.await?;
+        tracing::info!(product, count, "old changes left the feed");
+    }
+    Ok(true)
+}
+
+impl JobError for RecordError {
+    fn is_passing(&self) -> bool {
+        use shared::db::WriteError as _;
+        Self::is_passing(self) || self.is_conflict()
+    }
 }
 
 #[cfg(test)]

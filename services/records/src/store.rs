@@ -9,6 +9,7 @@ pub(crate) mod changes;
 pub(crate) mod clients;
 pub(crate) mod connections;
 pub(crate) mod contacts;
+pub(crate) mod due;
 mod entities;
 pub(crate) mod entries;
 pub(crate) mod feed;

@@ -139,6 +139,44 @@ pub fn names(columns: &[Column<'_>]) -> String {
     columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
 
+/// The condition that a row of `table` is one of those that a query of it leaves, of
+/// which `rest` is what follows its name: for statements that change a bounded number
+/// of rows. They are found by where they are, so that the plan is that of the query.
+pub fn chosen(engine: DbBackend, table: &str, rest: &str) -> String {
+    match engine {
+        DbBackend::Postgres => format!("ctid = ANY (ARRAY(SELECT ctid FROM {table} {rest}))"),
+        _ => format!("rowid IN (SELECT rowid FROM {table} {rest})"),
+    }
+}
+
+/// The hexadecimal digits of the UUID in `column`. Whatever is in it, they can be read.
+pub fn hex_of(engine: DbBackend, column: &str) -> String {
+    match engine {
+        DbBackend::Postgres => format!("REPLACE(CAST({column} AS text), '-', '')"),
+        _ => format!("LOWER(HEX({column}))"),
+    }
+}
+
+/// The condition that `text` is none of `values`, however many there are; and the value
+/// of the parameter that the condition mentions.
+pub fn none_of<'a>(
+    engine: DbBackend,
+    text: &str,
+    parameter: &str,
+    values: impl Iterator<Item = &'a str>,
+) -> (String, Value) {
+    match engine {
+        DbBackend::Postgres => {
+            let values: Vec<String> = values.map(str::to_owned).collect();
+            (format!("{text} <> ALL ({parameter}::text[])"), values.into())
+        }
+        _ => {
+            let values = serde_json::Value::from_iter(values).to_string();
+            (format!("{text} NOT IN (SELECT value FROM json_each({parameter}))"), values.into())
+        }
+    }
+}
+
 /// What PostgreSQL calls the type of a value. The tables have these types and no
 /// others.
 const fn type_name(value: &Value) -> &'static str {

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::{
-    headers::{import, parsed, text, user},
+    headers::{import, parsed, product, text, user},
     unauthenticated,
 };
 use crate::{
@@ -27,7 +27,7 @@ pub(super) fn identity(headers: &HeaderMap) -> Result<Identity, Refusal> {
     let roles = roles.split(',').map(|role| role.trim().parse::<Role>());
     Ok(Identity {
         practice: parsed(headers, PRACTICE_HEADER)?,
-        product: parsed(headers, PRODUCT_HEADER)?
+        product: product(headers)?
             .ok_or_else(|| unauthenticated(format!("the metadata {PRODUCT_HEADER} is missing")))?,
         account: parsed(headers, ACCOUNT_HEADER)?.unwrap_or_else(Account::main),
         user: user(headers)?,
@@ -63,6 +63,13 @@ mod tests {
         assert_eq!(identity.practice.unwrap().as_str(), "p1");
         assert_eq!(identity.account.as_str(), DEFAULT_ACCOUNT);
         assert_eq!(identity.roles, [Role::Staff]);
+    }
+
+    #[test]
+    fn nobody_calls_as_the_system() {
+        let system = [STAFF[0], (PRODUCT_HEADER, "concord")];
+        let refused = check(&system, Rpc::ClientGetClient).unwrap_err();
+        assert_eq!(refused, ErrorReason::Unauthenticated);
     }
 
     #[test]

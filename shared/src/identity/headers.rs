@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::unauthenticated;
 use crate::{
-    caller::{IMPORT_HEADER, USER_HEADER},
+    caller::{IMPORT_HEADER, PRODUCT_HEADER, Product, USER_HEADER},
     ids::{self, IdKind},
     status::Refusal,
 };
@@ -28,6 +28,12 @@ pub(super) fn parsed<T: FromStr<Err = &'static str>>(
 ) -> Result<Option<T>, Refusal> {
     let value = text(headers, name)?.map(str::parse).transpose();
     value.map_err(|error| unauthenticated(format!("{name}: {error}")))
+}
+
+/// The product that the header names, when it is there.
+pub(super) fn product(headers: &HeaderMap) -> Result<Option<Product>, Refusal> {
+    let value = text(headers, PRODUCT_HEADER)?.map(Product::claimed).transpose();
+    value.map_err(|error| unauthenticated(format!("{PRODUCT_HEADER}: {error}")))
 }
 
 /// The user that the header names; empty without it.

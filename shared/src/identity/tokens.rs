@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     access::Role,
-    caller::{ACCOUNT_HEADER, Account, Identity, PRACTICE_HEADER, PRODUCT_HEADER, USER_HEADER},
+    caller::{
+        ACCOUNT_HEADER, Account, Identity, PRACTICE_HEADER, PRODUCT_HEADER, Product, USER_HEADER,
+    },
     ids::{self, IdKind},
     pb::records::ErrorReason,
     status::Refusal,
@@ -281,8 +283,7 @@ fn of_token(claims: &Claims, headers: &HeaderMap) -> Result<Identity, Refusal> {
         return Err(unauthenticated("the role service is for the imports service's own tokens"));
     }
     let practice = scoped(headers, PRACTICE_HEADER, &claims.practice, "practice")?;
-    let product = headers::parsed(headers, PRODUCT_HEADER)?;
-    let product = within(product, claim(&claims.product, "product")?, PRODUCT_HEADER)?;
+    let product = within(headers::product(headers)?, product(claims)?, PRODUCT_HEADER)?;
     let account = claims.account.as_deref().unwrap_or(Account::main().as_str()).to_owned();
     let account = scoped(headers, ACCOUNT_HEADER, &account, "account")?;
     Ok(Identity {
@@ -301,7 +302,7 @@ fn of_service(claims: &Claims) -> Result<Identity, Refusal> {
     let account = claims.account.as_deref().map(|account| claim(account, "account"));
     Ok(Identity {
         practice: Some(claim(&claims.practice, "practice")?),
-        product: claim(&claims.product, "product")?,
+        product: product(claims)?,
         account: account.transpose()?.unwrap_or_else(Account::main),
         user: claims.sub.clone(),
         roles: vec![Role::Service],
@@ -332,6 +333,11 @@ fn within<T: PartialEq>(named: Option<T>, claimed: T, header: &str) -> Result<T,
 
 fn claim<T: FromStr<Err = &'static str>>(text: &str, what: &str) -> Result<T, Refusal> {
     text.parse().map_err(|error| unauthenticated(format!("the claim {what} of the token: {error}")))
+}
+
+fn product(claims: &Claims) -> Result<Product, Refusal> {
+    let product = Product::claimed(&claims.product);
+    product.map_err(|error| unauthenticated(format!("the claim product of the token: {error}")))
 }
 
 fn roles(claims: &Claims) -> Result<Vec<Role>, Refusal> {

@@ -125,6 +125,8 @@ metrics! {
     DB_CONNECTIONS_MAX: Gauge, Both, "concord_db_connections_max" [];
     /// Writes that wait for the one writer of SQLite; always 0 on PostgreSQL.
     DB_WRITES_WAITING: Gauge, Both, "concord_db_writes_waiting" [];
+    /// How often work in the background could not be done for one record, by kind of work. It is tried again.
+    JOB_FAILURES: Counter, Both, "concord_job_failures_total" ["job"];
     /// Always 1; the version is in the label.
     BUILD_INFO: Gauge, Both, "concord_build_info" ["version"];
 

@@ -70,9 +70,12 @@ pub fn path(prefix: &str, field: &str) -> String {
 }
 
 /// All violations of one record or request, in the order of its fields: at most
-/// [`MAX_VIOLATIONS`], and none twice.
+/// [`MAX_VIOLATIONS`], and none twice. Those beyond them are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations {
+    kept: Vec<Violation>,
+    left_out: usize,
+}
 
 impl Violations {
     /// None yet.
@@ -85,12 +88,23 @@ impl Violations {
         self.add(Violation::new(field, reason, text));
     }
 
-    /// Adds one; left out when it is there already, or when there are
+    /// Adds one, unless it is there already; counted only when there are
     /// [`MAX_VIOLATIONS`].
     pub fn add(&mut self, violation: Violation) {
-        if self.0.len() < MAX_VIOLATIONS && !self.0.contains(&violation) {
-            self.0.push(violation);
+        if self.kept.contains(&violation) {
+            return;
         }
+        if self.kept.len() < MAX_VIOLATIONS {
+            self.kept.push(violation);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Adds those of `more`, in their order.
+    pub fn append(&mut self, more: Self) {
+        self.left_out += more.left_out;
+        self.extend(more);
     }
 
     /// The value, or `None` after noting the violation.
@@ -106,14 +120,15 @@ impl Violations {
     /// The value of the message in `prefix`, or `None` after noting its
     /// violations.
     pub fn part<T>(&mut self, prefix: &str, result: Result<T, Self>) -> Option<T> {
-        result.map_err(|violations| self.extend(violations.under(prefix))).ok()
+        result.map_err(|violations| self.append(violations.under(prefix))).ok()
     }
 
     /// The same violations, each seen from the message that holds this one in
     /// `prefix`.
     #[must_use]
     pub fn under(self, prefix: &str) -> Self {
-        Self(self.0.into_iter().map(|violation| violation.under(prefix)).collect())
+        let Self { kept, left_out } = self;
+        Self { kept: kept.into_iter().map(|violation| violation.under(prefix)).collect(), left_out }
     }
 
     /// `value` when there is no violation and it is there.
@@ -129,22 +144,27 @@ impl Violations {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 
-    /// How many there are.
+    /// How many there are, without those that were only counted.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.kept.len()
+    }
+
+    /// How many more there were than are kept.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// All of them, in the order of the fields.
     pub fn iter(&self) -> std::slice::Iter<'_, Violation> {
-        self.0.iter()
+        self.kept.iter()
     }
 
     /// All of them, in the order of the fields.
     pub fn into_vec(self) -> Vec<Violation> {
-        self.0
+        self.kept
     }
 }
 
@@ -158,7 +178,7 @@ impl Extend<Violation> for Violations {
 
 impl From<Violation> for Violations {
     fn from(violation: Violation) -> Self {
-        Self(vec![violation])
+        Self { kept: vec![violation], left_out: 0 }
     }
 }
 
@@ -167,7 +187,7 @@ impl IntoIterator for Violations {
     type IntoIter = std::vec::IntoIter<Violation>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.kept.into_iter()
     }
 }
 

@@ -79,7 +79,10 @@ pub(super) fn semaphore(permits: u32) -> Semaphore {
 mod tests {
     use super::*;
     use crate::{
-        page::MAX_PAGE_SIZE, rules::text, server::KEEPALIVE, status::MAX_VIOLATIONS,
+        page::{ANSWER_BYTES, MAX_PAGE_SIZE},
+        rules::text,
+        server::KEEPALIVE,
+        status::{MAX_DETAILS, MAX_MESSAGE, MAX_VIOLATIONS},
         testing::assert_documented,
     };
 
@@ -103,7 +106,10 @@ mod tests {
                 ("A new connection without its first byte", FIRST_BYTE_TIME.as_secs()),
                 ("A silent connection before it is asked whether it lives", KEEPALIVE.as_secs()),
                 ("Entries of a page", MAX_PAGE_SIZE),
+                ("What an answer lists", count(ANSWER_BYTES)),
                 ("Violations in one answer", count(MAX_VIOLATIONS)),
+                ("The details of an error", count(MAX_DETAILS)),
+                ("The message of an error", count(MAX_MESSAGE)),
             ],
         );
     }

@@ -8,6 +8,7 @@ mod hear;
 mod import;
 mod import_memory;
 mod latency;
+mod retention;
 mod stage;
 mod streams;
 
@@ -46,6 +47,8 @@ pub(crate) enum Row {
     Streams,
     /// Reading and creating at a fixed rate
     Latency,
+    /// How long the purge of a feed holds the writer
+    Retention,
 }
 
 impl Row {
@@ -76,6 +79,10 @@ impl Row {
             Self::Streams => return Ok(figures(streams::measure(plan, databases, engine).await?)),
             Self::Latency => {
                 let times = latency::measure(plan, databases, engine).await?;
+                return Ok(times.into_iter().map(Finding::Time).collect());
+            }
+            Self::Retention => {
+                let times = retention::measure(plan, databases, engine).await?;
                 return Ok(times.into_iter().map(Finding::Time).collect());
             }
         };

@@ -35,11 +35,14 @@ async fn clients_of(
     contacts: &[ContactWithPerson],
 ) -> Result<HashMap<String, Client>, Refused> {
     let ids = contacts.iter().filter_map(|with| with.contact.as_ref());
-    let clients: Vec<_> = ids.map(|contact| contact.client_id.clone()).collect();
-    if clients.is_empty() {
-        return Ok(HashMap::new());
+    let mut clients: Vec<_> = ids.map(|contact| contact.client_id.clone()).collect();
+    let mut found = HashMap::new();
+    // One answer may not hold them all.
+    while !clients.is_empty() {
+        let answer = server.clients().batch_get_clients(BatchGetClientsRequest { clients }).await?;
+        let answer = answer.into_inner();
+        found.extend(answer.clients.into_iter().map(|client| (client.id.clone(), client)));
+        clients = answer.left_out;
     }
-    let answer = server.clients().batch_get_clients(BatchGetClientsRequest { clients }).await?;
-    let clients = answer.into_inner().clients.into_iter();
-    Ok(clients.map(|client| (client.id.clone(), client)).collect())
+    Ok(found)
 }

@@ -5,7 +5,7 @@ use std::{fs, time::SystemTime};
 
 use anyhow::{Context as _, ensure};
 use shared::{
-    caller::{Account, PracticeId},
+    caller::{Account, PracticeId, Product},
     identity::tokens::{self, ALL, Claims},
 };
 
@@ -24,6 +24,7 @@ fn claims(options: &TokenOptions) -> anyhow::Result<Claims> {
     if practice != ALL {
         practice.parse::<PracticeId>().map_err(anyhow::Error::msg)?;
     }
+    Product::claimed(product.as_str()).map_err(anyhow::Error::msg)?;
     if account != ALL {
         account.parse::<Account>().map_err(anyhow::Error::msg)?;
     }

@@ -55,6 +55,33 @@ pub(crate) struct Import {
     pub(crate) purged_at: Option<DateTime<Utc>>,
 }
 
+impl Import {
+    /// How far the removal of what was uploaded has come, when it has begun: the record
+    /// that was emptied last.
+    pub(crate) fn removal(&self) -> Option<RowId> {
+        let removal: Removal = serde_json::from_str(&self.position).ok()?;
+        let Removal { emptied: (batch, row) } = removal;
+        self.state.is_end().then_some(RowId { batch, row })
+    }
+
+    /// Whether what was uploaded is there no longer, or not all of it.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.purged_at.is_some() || self.removal().is_some()
+    }
+}
+
+/// The position of an import that has ended, while what was uploaded is removed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Removal {
+    emptied: (i64, i64),
+}
+
+/// The position of an import of which the records up to this one are emptied.
+pub(crate) fn emptied_up_to(RowId { batch, row }: RowId) -> String {
+    serde_json::to_string(&Removal { emptied: (batch, row) }).unwrap_or_default()
+}
+
 /// What an import is to hold; nothing is compared that is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Expected {

@@ -54,6 +54,9 @@ pub(super) fn import_id(field: &str, id: &str) -> Result<Uuid, Refusal> {
 /// Batch keys that an import may declare.
 pub(super) const MAX_KEYS: usize = 10_000;
 
+/// Bytes of them together: every answer about the import repeats them.
+pub(super) const MAX_KEY_BYTES: usize = 2 * 1_024 * 1_024;
+
 /// What a new import is to be.
 pub(super) fn new_import(request: CreateImportRequest) -> Result<NewImport, Refusal> {
     let CreateImportRequest { label, validate_only, expected } = request;
@@ -76,6 +79,10 @@ fn expected(content: ExpectedContent) -> Result<Expected, Refusal> {
     if batch_keys.len() > MAX_KEYS {
         let text = format!("at most {MAX_KEYS} keys; declare counts instead");
         return Err(invalid("expected.batch_keys", ErrorReason::ValueTooLong, &text));
+    }
+    if batch_keys.iter().map(String::len).sum::<usize>() > MAX_KEY_BYTES {
+        let text = "the keys are longer than 2 MiB together; declare counts instead";
+        return Err(invalid("expected.batch_keys", ErrorReason::ValueTooLong, text));
     }
     for (n, key) in batch_keys.iter().enumerate() {
         batch_key(&format!("expected.batch_keys[{n}]"), key)?;

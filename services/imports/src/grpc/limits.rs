@@ -2,7 +2,7 @@
 
 use shared::testing::assert_documented;
 
-use super::convert::MAX_KEYS;
+use super::convert::{MAX_KEYS, MAX_KEY_BYTES};
 use crate::{
     config::UploadSettings,
     domain::batch::{
@@ -29,6 +29,7 @@ fn the_documented_limits_are_those_of_the_code() {
             ("Characters of a batch key", count(MAX_BATCH_KEY)),
             ("Characters of a label", count(MAX_LABEL)),
             ("Batch keys that an import declares", count(MAX_KEYS)),
+            ("All of these keys together", count(MAX_KEY_BYTES)),
             ("Imports of a practice that were not sealed yet", MAX_OPEN),
             ("Batches that a replica reads at the same time", count(MAX_UPLOADS)),
             ("An upload that is silent", upload.idle.as_secs()),

@@ -4,7 +4,7 @@ use shared::{caller::Caller, page};
 
 use super::Imports;
 use crate::{
-    domain::import::ImportView,
+    domain::import::{Import, ImportView},
     error::ImportError,
     store::{self, imports::ListFilter},
 };
@@ -31,6 +31,9 @@ impl Imports {
         let (db, practice) = (self.db.reader(), &caller.practice);
         let mut found = store::imports::list(db, practice, filter, before, size + 1).await?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let mut room = page::Room::default();
+        let fits = found.iter().take_while(|import| room.take(declared_bytes(import)));
+        let size = fits.count().min(size);
         let more = found.len() > size;
         found.truncate(size);
         let next = found.last().filter(|_| more).map(|last| page::token(&key, &last.key.id));
@@ -41,4 +44,12 @@ impl Imports {
         }
         Ok(ImportsPage { imports, next_page_token: next.unwrap_or_default() })
     }
+}
+
+/// What an import adds to a page: the keys that were declared may be many.
+fn declared_bytes(import: &Import) -> usize {
+    /// All else of it, in round numbers.
+    const OTHER_BYTES: usize = 2_000;
+    let keys = import.expected.iter().flat_map(|expected| &expected.batch_keys);
+    OTHER_BYTES + keys.map(|key| key.len() + 4).sum::<usize>()
 }

@@ -55,7 +55,7 @@ impl Imports {
             if !import.state.is_end() || import.sealed_at.is_none() || left == 0 {
                 return Err(wrong_state(id, import.state, RETRIED).into());
             }
-            if import.purged_at.is_some() {
+            if import.is_removed() {
                 return Err(purged(id).into());
             }
             let (round, sealed) = (import.round + 1, (!replacements).then_some(now));
@@ -82,7 +82,7 @@ impl Imports {
             if import.state != State::Validated {
                 return Err(wrong_state(id, import.state, "VALIDATED").into());
             }
-            if import.purged_at.is_some() {
+            if import.is_removed() {
                 return Err(purged(id).into());
             }
             let next = begun_again(import, true);

@@ -198,32 +198,6 @@ pub(crate) async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
-/// Imports that nobody has finished: no batch has come since `before`. Of all
-/// practices.
-pub(crate) async fn idle(
-    db: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<Import>, ImportError> {
-    let query = import::Entity::find()
-        .filter(import::Column::State.eq(State::Receiving.as_str()))
-        .filter(import::Column::TouchedAt.lt(before));
-    query.limit(limit).all(db).await?.into_iter().map(from_row).collect()
-}
-
-/// Imports that ended before `before`, and still have what was uploaded. Of all
-/// practices.
-pub(crate) async fn to_purge(
-    db: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<Import>, ImportError> {
-    let query = import::Entity::find()
-        .filter(import::Column::PurgedAt.is_null())
-        .filter(import::Column::EndedAt.lt(before));
-    query.limit(limit).all(db).await?.into_iter().map(from_row).collect()
-}
-
 fn by_key(key: &ImportKey) -> Select<import::Entity> {
     import::Entity::find()
         .filter(import::Column::PracticeId.eq(key.practice.as_str()))

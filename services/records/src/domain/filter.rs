@@ -1,7 +1,7 @@
 //! What a stream leaves out, and why.
 
 use shared::{
-    caller::{Account, PracticeId, Product},
+    caller::{Account, Author, PracticeId, Product},
     pb::records::{EchoMode, RecordKind},
 };
 
@@ -34,8 +34,7 @@ pub(crate) struct Audible<'a> {
     pub(crate) kinds: Vec<RecordKind>,
     /// Whether the product was linked to the record.
     pub(crate) linked: bool,
-    pub(crate) origin_product: &'a str,
-    pub(crate) origin_account: &'a str,
+    pub(crate) author: Author<'a>,
 }
 
 /// What becomes of a change in a stream.
@@ -53,10 +52,15 @@ pub(crate) enum Verdict {
 }
 
 impl Audible<'_> {
-    /// Whether it was made by the same account of the same product.
+    /// Whether it was made by the same account of the same product. What the system
+    /// did is nobody's own.
     pub(crate) fn is_own(&self, hearer: Hearer<'_>) -> bool {
-        self.origin_product == hearer.product.as_str()
-            && self.origin_account == hearer.account.as_str()
+        match self.author {
+            Author::System => false,
+            Author::Account { product, account } => {
+                product == hearer.product.as_str() && account == hearer.account.as_str()
+            }
+        }
     }
 }
 
@@ -107,8 +111,7 @@ mod tests {
             practice: "p1",
             kinds: vec![RecordKind::Contact, RecordKind::Person],
             linked: false,
-            origin_product: "books",
-            origin_account: "main",
+            author: Author::Account { product: "books", account: "main" },
         }
     }
 
@@ -142,5 +145,14 @@ mod tests {
         assert_eq!(verdict(&marked, None, "books"), Verdict::Sent);
         let linked = Filter { linked_only: true, ..filter() };
         assert_eq!(verdict(&linked, None, "ap"), Verdict::NotLinked);
+    }
+
+    #[test]
+    fn what_the_system_did_is_nobodys_own() {
+        // A product that was connected under its name before the name was reserved.
+        let (product, account) = ("concord".parse().unwrap(), "main".parse().unwrap());
+        let hearer = Hearer { practice: None, product: &product, account: &account };
+        let midnight = Audible { author: Author::stored("concord", "main"), ..change() };
+        assert_eq!(filter().verdict(hearer, &midnight), Verdict::Sent);
     }
 }

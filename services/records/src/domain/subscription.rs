@@ -55,6 +55,9 @@ pub(crate) struct Subscription {
     pub(crate) connected_at: DateTime<Utc>,
     /// A stream stands until then, unless it says again that it does.
     pub(crate) active_until: Option<DateTime<Utc>>,
+    /// Since when the practice was connected under whose connection it stands, which
+    /// tells that connection from any other; none when it is for all practices.
+    pub(crate) connection_since: Option<DateTime<Utc>>,
 }
 
 impl Subscription {
@@ -130,6 +133,7 @@ mod tests {
             created_at: at(0),
             connected_at: at(0),
             active_until: Some(at(10)),
+            connection_since: None,
         }
     }
 

@@ -245,6 +245,7 @@ async fn take_over(
             row.session += 1;
             (row.delivered, row.seen) = (place.position, place.position);
             row.filter = asked.filter.clone();
+            row.connection_since = connection(&*tx, &listener).await?.map(|own| own.since);
             (row.connected_at, row.active_until) = (now, Some(now + LEASE));
             if is_new {
                 subscriptions::insert(&*tx, &row).await?;
@@ -277,9 +278,10 @@ async fn go_on(
     }
     let place = row.acked.clone();
     let standing = standing(db, listener, Spot::At(place.position)).await?;
-    // Begun under an earlier connection, it has missed what happened in between.
+    // Begun under an earlier connection, it has missed what happened in between. Which
+    // of the two came first, no clock has to say.
     let connection = connection(db, listener).await?;
-    let is_torn = connection.is_some_and(|connection| connection.since > row.connected_at);
+    let is_torn = connection.map(|connection| connection.since) != row.connection_since;
     if place.position < standing.ends.floor - 1 || is_torn {
         return Err(refusal(db, listener, ErrorReason::CursorTooOld).await?);
     }
@@ -308,6 +310,7 @@ fn begin(
         created_at: known.map_or(now, |known| known.created_at),
         connected_at: now,
         active_until: None,
+        connection_since: None,
     }
 }
 

@@ -86,8 +86,7 @@ impl ClientService for Api {
             let many = too_many("Clients", names.len(), MAX_BATCH).at("clients");
             return Err(Refusal::invalid(vec![many]).into());
         }
-        let (clients, not_found) = self.records.clients(&caller, &names).await?;
-        Ok(Response::new(BatchGetClientsResponse { clients, not_found }))
+        Ok(Response::new(self.records.clients(&caller, &names).await?))
     }
 
     async fn update_client(
@@ -143,8 +142,8 @@ impl ClientService for Api {
     ) -> Result<Response<ListClientLinksResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().client;
-        let links = self.records.client_links(&caller, &name).await?;
-        Ok(Response::new(ListClientLinksResponse { links }))
+        let (links, left_out) = self.records.client_links(&caller, &name).await?;
+        Ok(Response::new(ListClientLinksResponse { links, left_out }))
     }
 }
 

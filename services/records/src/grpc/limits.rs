@@ -11,7 +11,7 @@ use crate::{
         window::Window,
     },
     feed::opening::MAX_SUBSCRIPTIONS,
-    service::{ingest::MAX_CHUNK_RECORDS, places, support::MAX_CANDIDATES},
+    service::{connections::MAX_PRODUCTS, ingest::MAX_CHUNK_RECORDS, places, support::MAX_CANDIDATES},
 };
 
 fn count(limit: usize) -> u64 {
@@ -24,6 +24,7 @@ fn the_documented_limits_are_those_of_the_code() {
         "Of the records service",
         &[
             ("Clients of one BatchGetClients", count(clients::MAX_BATCH)),
+            ("Products of a practice", count(MAX_PRODUCTS)),
             ("Roles that come with a contact", count(parse::MAX_ROLES)),
             ("Roles that a contact has had", count(places::MAX_ROLES)),
             ("Names and addresses of one record, past ones included", count(MAX_ENTRIES)),

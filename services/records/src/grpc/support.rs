@@ -79,8 +79,7 @@ impl SupportService for Api {
     ) -> Result<Response<TraceChangeResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let command = trace_command(request.into_inner())?;
-        let changes = self.records.trace(&caller, command).await?;
-        Ok(Response::new(TraceChangeResponse { changes }))
+        Ok(Response::new(self.records.trace(&caller, command).await?))
     }
 
     async fn purge_now(

@@ -1,12 +1,14 @@
 //! Midnights and removals, by a fixed clock, with several replicas at once.
 
 use chrono::TimeDelta;
+use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
     access::{Role, Rpc},
     caller::{Caller, Product},
     clock::Clock,
-    db::Database,
+    db::{Database, Scope},
     ids::new_uuid,
+    meter::Meter,
     pb::records::{
         AuditEntry, ChangeKind, ClientType, Entry, EntryStatus, Jurisdiction, RecordState,
     },
@@ -16,6 +18,8 @@ use shared::{
     },
     testing::{TestDb, storage_tests},
 };
+use std::sync::{Arc, Mutex};
+
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -24,6 +28,7 @@ use crate::{
     feed::Feed,
     migrations::Migrator,
     reads::Reads,
+    store::feed::sequence::sequence,
     service::{
         create::ClientCommand, history::HistoryCommand, intent::Intent, links::LinkCommand,
         reading::PageRequest,
@@ -36,11 +41,17 @@ storage_tests! {
     an_orphaned_client_is_removed_when_its_time_has_come,
     a_link_in_time_keeps_a_client,
     the_fence_of_an_import_is_forgotten_long_after_its_last_call,
+    a_record_that_cannot_be_read_stops_no_other_work,
+    many_records_that_cannot_be_read_do_not_fill_the_round,
+    a_feed_is_purged_in_rounds_beside_other_work,
 }
 
 /// A replica of the service, without a server.
 async fn replica(t: &TestDb, clock: &Clock) -> Records {
-    let db: Database = t.database().await;
+    replica_of(t.database().await, clock).await
+}
+
+async fn replica_of(db: Database, clock: &Clock) -> Records {
     db.migrate::<Migrator>().await.unwrap();
     let feed = Feed::new(db.clone(), clock.clone(), CancellationToken::new());
     Records {
@@ -69,7 +80,11 @@ fn clock() -> Clock {
 }
 
 fn caller(product: &str) -> Caller {
-    let practice = "p1".parse().unwrap();
+    caller_in("p1", product)
+}
+
+fn caller_in(practice: &str, product: &str) -> Caller {
+    let practice = practice.parse().unwrap();
     let product: Product = product.parse().unwrap();
     Caller { product, roles: vec![Role::Owner, Role::Auditor], ..Caller::system(practice) }
 }
@@ -81,13 +96,22 @@ fn intent() -> Intent {
 
 /// `manager` is connected, and has the client ACME01.
 async fn with_client(records: &Records) -> String {
+    with_client_in(records, "p1").await
+}
+
+async fn with_client_in(records: &Records, practice: &str) -> String {
+    let caller = |product| caller_in(practice, product);
     records.connect(caller("manager"), "manager".parse().unwrap()).await.unwrap();
     records.connect(caller("books"), "books".parse().unwrap()).await.unwrap();
+    create_client(records, practice, "ACME01").await
+}
+
+async fn create_client(records: &Records, practice: &str, reference: &str) -> String {
     let name = DatedName { name: "Acme Limited".to_owned(), active_from: None };
     let draft = ClientDraft {
         client_type: ClientType::PrivateLimitedCompany,
         jurisdiction: Jurisdiction::Unspecified,
-        reference: Reference::parse("ACME01").unwrap(),
+        reference: Reference::parse(reference).unwrap(),
         registered_name: Some(name),
         trading_name: None,
         identifiers: Identifiers::default(),
@@ -95,13 +119,19 @@ async fn with_client(records: &Records) -> String {
         phones: Vec::new(),
     };
     let command = ClientCommand { draft, person: None, addresses: Vec::new(), external_id: None };
-    let created = records.create_client(caller("manager"), intent(), command).await.unwrap();
+    let manager = caller_in(practice, "manager");
+    let created = records.create_client(manager, intent(), command).await.unwrap();
     created.client.unwrap().id
 }
 
 /// Schedules the name `Bolt Limited` for the 10th of March.
 async fn schedule(records: &Records, client: &str) {
-    let (now, _) = records.client(&caller("manager"), client).await.unwrap();
+    schedule_in(records, "p1", client).await;
+}
+
+async fn schedule_in(records: &Records, practice: &str, client: &str) {
+    let manager = caller_in(practice, "manager");
+    let (now, _) = records.client(&manager, client).await.unwrap();
     let command = HistoryCommand::Add {
         record: client.to_owned(),
         timeline: TimelineKey::RegisteredName,
@@ -113,7 +143,7 @@ async fn schedule(records: &Records, client: &str) {
         current_etag: now.entries[0].etag.clone(),
         external_id: None,
     };
-    records.change_history(caller("manager"), intent(), command).await.unwrap();
+    records.change_history(manager, intent(), command).await.unwrap();
 }
 
 /// What was done to the client, the latest first.
@@ -123,15 +153,51 @@ async fn kinds(records: &Records, client: &str) -> Vec<ChangeKind> {
     entries.iter().map(AuditEntry::kind).collect()
 }
 
+/// Goes round until nothing is left to do, and nothing has failed.
+async fn go_round(records: &Records) {
+    let meter = Meter::new("records");
+    let mut jobs = Jobs::new(records.clone(), &meter);
+    while jobs.step().await {}
+    assert_eq!(failed(&meter), [""; 0]);
+}
+
+/// The kinds of work that have failed, and how often.
+fn failed(meter: &Meter) -> Vec<String> {
+    let text = meter.text();
+    let lines = text.lines().filter(|line| line.starts_with("concord_job_failures_total{"));
+    let mut failed: Vec<String> = lines
+        .map(|line| line.split_once("job=\"").unwrap().1.replace("\"}", ""))
+        .collect();
+    failed.sort();
+    failed
+}
+
 /// All replicas go round at once.
 async fn all_step(replicas: &[Records]) {
     let steps = replicas
         .iter()
         .cloned()
-        .map(|records| tokio::spawn(async move { while step(&records).await.unwrap() {} }));
+        .map(|records| tokio::spawn(async move { go_round(&records).await }));
     for step in steps.collect::<Vec<_>>() {
         step.await.unwrap();
     }
+}
+
+/// Changes rows behind the service's back.
+async fn execute(records: &Records, sql: &str) {
+    let (engine, sql) = (records.db.engine(), sql.to_owned());
+    let written = records.db.write(Scope::AllPractices, move |tx| {
+        let statement = Statement::from_string(engine, sql.clone());
+        async move { tx.execute_raw(statement).await.map(drop) }
+    });
+    written.await.unwrap();
+}
+
+async fn count(records: &Records, of: &str) -> i64 {
+    let sql = format!("SELECT COUNT(*) AS n FROM {of}");
+    let statement = Statement::from_string(records.db.engine(), sql);
+    let row = records.db.reader().query_one_raw(statement).await.unwrap().unwrap();
+    row.try_get("", "n").unwrap()
 }
 
 async fn a_scheduled_name_becomes_current_at_midnight_and_is_told_once(t: TestDb) {
@@ -180,7 +246,7 @@ async fn a_night_of_downtime_changes_nothing(t: TestDb) {
         etag: scheduled.etag.clone(),
     };
     records.change_history(caller("manager"), intent(), command).await.unwrap();
-    while step(&records).await.unwrap() {}
+    go_round(&records).await;
     let (after, _) = records.client(&caller("manager"), &client).await.unwrap();
     assert_eq!(after.registered_name, "Bolt & Co Limited");
     assert_eq!(
@@ -224,7 +290,7 @@ async fn a_link_in_time_keeps_a_client(t: TestDb) {
     let linked = records.link_client(caller("books"), intent(), command).await.unwrap();
     assert_eq!(linked.client.unwrap().state(), RecordState::Active);
     clock.set("2026-04-14T10:00:00Z".parse().unwrap());
-    while step(&records).await.unwrap() {}
+    go_round(&records).await;
     assert!(records.client(&caller("books"), &client).await.is_ok());
     assert_eq!(kinds(&records, &client).await[..2], [ChangeKind::Restored, ChangeKind::Linked]);
 }
@@ -238,9 +304,178 @@ async fn the_fence_of_an_import_is_forgotten_long_after_its_last_call(t: TestDb)
     clock.set("2026-03-20T10:00:00Z".parse().unwrap());
     raise(6).await.unwrap();
     clock.set("2026-05-19T10:00:00Z".parse().unwrap());
-    while step(&records).await.unwrap() {}
+    go_round(&records).await;
     assert!(raise(5).await.is_err(), "kept for 60 days");
     clock.set("2026-05-19T10:00:01Z".parse().unwrap());
-    while step(&records).await.unwrap() {}
+    go_round(&records).await;
     raise(1).await.unwrap();
+}
+
+async fn a_record_that_cannot_be_read_stops_no_other_work(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    let mut clients = Vec::new();
+    // The first practice in any order is the one whose rows are damaged.
+    for practice in ["p1", "p2"] {
+        let (orphaned, scheduled) = (
+            with_client_in(&records, practice).await,
+            create_client(&records, practice, "ACME02").await,
+        );
+        schedule_in(&records, practice, &scheduled).await;
+        let manager = caller_in(practice, "manager");
+        records.unlink_client(manager, intent(), orphaned.clone()).await.unwrap();
+        clients.push((orphaned, scheduled));
+    }
+    let import = Caller { import: Some(new_uuid()), ..caller("manager") };
+    records.apply_chunk(import, Vec::new(), 1, false).await.unwrap();
+    let damaged = "UPDATE client SET state = 'DAMAGED ' || state WHERE practice_id = 'p1'";
+    execute(&records, damaged).await;
+    assert!(count(&records, "request").await > 0);
+
+    // More than 60 days later, all kinds of work are due.
+    clock.set("2026-05-15T10:00:00Z".parse().unwrap());
+    let meter = Meter::new("records");
+    let mut jobs = Jobs::new(records.clone(), &meter);
+    while jobs.step().await {}
+    let books = caller_in("p2", "books");
+    assert!(records.client(&books, &clients[1].0).await.is_err(), "removed");
+    let (turned, _) = records.client(&books, &clients[1].1).await.unwrap();
+    assert_eq!(turned.registered_name, "Bolt Limited");
+    assert_eq!(count(&records, "request").await, 0);
+    assert_eq!(count(&records, "import_fence").await, 0);
+    assert_eq!(failed(&meter), ["purge_clients 1", "turn_entries 1"]);
+
+    // Not before its time, and then again.
+    clock.set("2026-05-15T10:00:19Z".parse().unwrap());
+    while jobs.step().await {}
+    assert_eq!(failed(&meter), ["purge_clients 1", "turn_entries 1"]);
+    let mended = "UPDATE client SET state = REPLACE(state, 'DAMAGED ', '')";
+    execute(&records, mended).await;
+    clock.set("2026-05-15T10:00:20Z".parse().unwrap());
+    while jobs.step().await {}
+    assert_eq!(failed(&meter), ["purge_clients 1", "turn_entries 1"]);
+    let books = caller("books");
+    assert!(records.client(&books, &clients[0].0).await.is_err(), "removed");
+    let (turned, _) = records.client(&books, &clients[0].1).await.unwrap();
+    assert_eq!(turned.registered_name, "Bolt Limited");
+}
+
+async fn many_records_that_cannot_be_read_do_not_fill_the_round(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    let client = with_client_in(&records, "p2").await;
+    let manager = caller_in("p2", "manager");
+    records.unlink_client(manager, intent(), client.clone()).await.unwrap();
+    // More than a round deals with, and all of them due before the good one.
+    let id = match t.is_postgres() {
+        true => "CAST('019b0000-0000-7000-8000-' || LPAD(CAST(n AS text), 12, '0') AS uuid)",
+        false => "CAST(PRINTF('%016d', n) AS blob)",
+    };
+    let sql = format!(
+        "INSERT INTO client (practice_id, id, client_type, jurisdiction, reference, \
+           reference_key, emails, phones, state, version, created_at, updated_at, image, purge_at) \
+         WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 450) \
+         SELECT 'p1', {id}, client_type, jurisdiction, reference, 'K' || n, emails, phones, \
+           'DAMAGED', version, created_at, updated_at, image, created_at \
+         FROM numbers CROSS JOIN client WHERE practice_id = 'p2'"
+    );
+    execute(&records, &sql).await;
+    clock.set("2026-03-16T10:00:00Z".parse().unwrap());
+    let meter = Meter::new("records");
+    let mut jobs = Jobs::new(records.clone(), &meter);
+    for _ in 0..4 {
+        jobs.step().await;
+    }
+    assert!(records.client(&caller_in("p2", "books"), &client).await.is_err(), "removed");
+    assert_eq!(failed(&meter), ["purge_clients 450"]);
+}
+
+async fn a_feed_is_purged_in_rounds_beside_other_work(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    with_client(&records).await;
+    let batches = i64::from(PURGES) + 1;
+    let positions = retention::BATCH * batches;
+    let id = match t.is_postgres() {
+        true => "gen_random_uuid()",
+        false => "randomblob(16)",
+    };
+    // The feeds of two products, with the same changes.
+    for sql in [
+        "DELETE FROM feed_pending".to_owned(),
+        "DELETE FROM feed_change".to_owned(),
+        format!(
+            "INSERT INTO feed_change (seq, id, practice_id, record_kind, record_id, \
+               record_version, kind, changed_fields, companions, origin_product, origin_account, \
+               origin_user, transaction_id, transaction_index, transaction_count, changed_at) \
+             WITH RECURSIVE numbers(n) AS ( \
+               SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {positions}) \
+             SELECT n, {id}, 'p1', 'CLIENT', {id}, 1, 'CREATED', '[]', '[]', 'manager', 'main', \
+               '', {id}, 0, 1, connected_at FROM numbers CROSS JOIN connection \
+             WHERE product = 'books'"
+        ),
+        "INSERT INTO feed_entry (product, pos, seq, practice_id, linked, sequenced_at) \
+         SELECT f.product, c.seq, c.seq, c.practice_id, true, c.changed_at \
+         FROM feed_change c CROSS JOIN feed_product f"
+            .to_owned(),
+        format!("UPDATE feed_product SET head = {positions}"),
+    ] {
+        execute(&records, &sql).await;
+    }
+    clock.set("2026-04-02T10:00:00Z".parse().unwrap());
+    let mut jobs = Jobs::new(records.clone(), &Meter::new("records"));
+    assert!(jobs.step().await, "there is more to do");
+    assert_eq!(count(&records, "feed_entry").await, 2 * retention::BATCH);
+    assert_eq!(count(&records, "feed_change").await, retention::BATCH);
+    assert!(!jobs.step().await);
+    assert_eq!(count(&records, "feed_entry").await, 0);
+    assert_eq!(count(&records, "feed_change").await, 0);
+}
+
+/// What scans on SQLite, which has no statistics, and may: the feeds of the products,
+/// and what a statement brings with it.
+const MAY_BE_SCANNED: [&str; 9] = [
+    "f", "feed_product", "json_each", "later", "earlier", "either", "served", "bounded", "CONSTANT",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_job_scans_a_table_that_grows() {
+    let (t, clock) = (TestDb::sqlite(), clock());
+    let seen = Arc::new(Mutex::new(Vec::<Statement>::new()));
+    let notes = Arc::clone(&seen);
+    let note = move |statement: &Statement| notes.lock().unwrap().push(statement.clone());
+    let db = Database::connect(&t.settings().observed(note)).await.unwrap();
+    let records = replica_of(db, &clock).await;
+    let (orphaned, scheduled) =
+        (with_client(&records).await, create_client(&records, "p1", "ACME02").await);
+    schedule(&records, &scheduled).await;
+    records.unlink_client(caller("manager"), intent(), orphaned).await.unwrap();
+    seen.lock().unwrap().clear();
+    let now = clock.now();
+    let sequenced = records.db.write(Scope::AllPractices, move |tx| async move {
+        sequence(&*tx, "books", now).await
+    });
+    assert!(sequenced.await.unwrap() > 0);
+    clock.set("2026-05-15T10:00:00Z".parse().unwrap());
+    go_round(&records).await;
+    assert_eq!(count(&records, "feed_entry").await, 0, "purged");
+
+    let statements = seen.lock().unwrap().clone();
+    let mut plans = 0;
+    for statement in statements {
+        // One text may hold several statements.
+        for sql in statement.sql.split(';').map(str::trim) {
+            if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].iter().all(|w| !sql.starts_with(w)) {
+                continue;
+            }
+            let plan = Statement { sql: format!("EXPLAIN QUERY PLAN {sql}"), ..statement.clone() };
+            for line in records.db.reader().query_all_raw(plan).await.unwrap() {
+                let line: String = line.try_get("", "detail").unwrap();
+                let table = line.strip_prefix("SCAN ").and_then(|of| of.split(' ').next());
+                assert!(table.is_none_or(|of| MAY_BE_SCANNED.contains(&of)), "{line}: {sql}");
+                plans += 1;
+            }
+        }
+    }
+    assert!(plans > 50, "{plans}");
 }

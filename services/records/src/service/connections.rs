@@ -7,8 +7,10 @@ use std::{
 
 use shared::{
     caller::{Caller, Product},
+    pb::records::ErrorReason,
     status::Refusal,
 };
+use tonic::Code;
 
 use super::Records;
 use crate::{
@@ -25,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it looks whether they have ended.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Products of a practice at most: each change is told to all of them.
+pub(crate) const MAX_PRODUCTS: usize = 100;
+
 impl Records {
     /// Switches `product` on for the caller's practice.
     pub(crate) async fn connect(
@@ -35,6 +40,11 @@ impl Records {
         let connected = (caller.practice.clone(), product.clone());
         let write = self.write(caller, product, |script, product| async move {
             let Caller { practice, user, .. } = &script.caller;
+            let connected = connections::products(script.db(), practice).await?;
+            let is_new = !connected.iter().any(|one| one == product.as_str());
+            if is_new && connected.len() >= MAX_PRODUCTS {
+                return Err(too_many_products().into());
+            }
             connections::connect(script.db(), practice, &product, user, script.at.now).await
         });
         let connection = write.await?;
@@ -98,4 +108,11 @@ impl Records {
             Err(not_connected(caller.product.as_str()).into())
         }
     }
+}
+
+fn too_many_products() -> Refusal {
+    let message = format!("a practice has at most {MAX_PRODUCTS} products; disconnect one");
+    // Waiting does not help: it is not to be sent again as it is.
+    Refusal::new(Code::FailedPrecondition, ErrorReason::LimitReached, message)
+        .precondition("products", "disconnect one that is not used")
 }

@@ -157,7 +157,9 @@ impl Records {
     /// job that goes round after midnight.
     pub(crate) async fn turn(&self, system: Caller, owner: Uuid) -> Result<(), RecordError> {
         self.write(system, owner, move |script, owner| async move {
-            let Some(mut open) = open_by_id(&script, *owner).await? else { return Ok(()) };
+            let Some(mut open) = open_by_id(&script, *owner).await? else {
+                return check_gone(&script, *owner).await;
+            };
             let audience = Audience::everyone(script.db(), &script.caller.practice).await?;
             let mut keys: Vec<TimelineKey> = open.entries().iter().map(|e| e.timeline).collect();
             keys.sort();
@@ -283,6 +285,13 @@ async fn open_by_id(script: &Script, owner: Uuid) -> Result<Option<Open>, Record
         return Ok(Some(Open::Client(open)));
     }
     Ok(open::person_by_id(script, owner).await?.map(Open::Person))
+}
+
+/// A record that was removed meanwhile has no entries, which would be due for ever.
+async fn check_gone(script: &Script, owner: Uuid) -> Result<(), RecordError> {
+    let left = entries::of_owners(script.db(), &script.caller.practice, &[owner]).await?;
+    let corrupt = RecordError::Corrupt("an entry without its record");
+    if left.is_empty() { Ok(()) } else { Err(corrupt) }
 }
 
 /// Refuses a timeline that the record does not have.

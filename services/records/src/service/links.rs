@@ -1,9 +1,11 @@
 //! Links: products begin and cease to use records, and records end with the last
 //! of their links.
 
+use prost::Message as _;
 use shared::{
     caller::Caller,
     ids::{self, IdKind, new_uuid},
+    page::Room,
     pb::records::{
         self as pb, ChangeKind, ErrorReason, LinkClientResponse, LinkPersonResponse, RecordState,
         UnlinkClientResponse, UnlinkPersonResponse,
@@ -145,15 +147,24 @@ impl Records {
         &self,
         caller: &Caller,
         name: &str,
-    ) -> Result<Vec<pb::Link>, RecordError> {
+    ) -> Result<(Vec<pb::Link>, i32), RecordError> {
         self.check_connected(caller).await?;
         let (db, practice) = (self.db.reader(), &caller.practice);
         let id = names::client(db, practice, "client", name).await?;
         if clients::by_id(db, practice, id).await?.is_none() {
             return Err(Refusal::not_found("client", name).into());
         }
-        Ok(links::of_record(db, practice, id).await?.iter().map(encode).collect())
+        let mut room = Room::default();
+        Ok(listed(&links::of_record(db, practice, id).await?, &mut room))
     }
+}
+
+/// So many links as there is room for, and how many are left out.
+pub(super) fn listed(links: &[Link], room: &mut Room) -> (Vec<pb::Link>, i32) {
+    let shown = links.iter().map(encode).take_while(|link| room.take(link.encoded_len()));
+    let shown: Vec<pb::Link> = shown.collect();
+    let left_out = i32::try_from(links.len() - shown.len()).unwrap_or(i32::MAX);
+    (shown, left_out)
 }
 
 /// Whether anything uses a person: a link, a contact, an individual client.

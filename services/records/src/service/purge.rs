@@ -64,9 +64,10 @@ impl Records {
                 return Ok(());
             }
             let audience = Audience::everyone(script.db(), &script.caller.practice).await?;
-            if let Some(gone) = collect(&script, *record).await? {
-                remove(&script, &audience, gone).await?;
-            }
+            // One in use would be due again and again.
+            let gone = collect(&script, *record).await?;
+            let gone = gone.ok_or(RecordError::Corrupt("an orphaned record that is in use"))?;
+            remove(&script, &audience, gone).await?;
             Ok(())
         })
         .await

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use shared::{
     caller::Caller,
-    page,
-    pb::records::{Client, Contact, ContactWithPerson, Entry, ErrorReason, Person},
+    page::{self, Room},
+    pb::records::{
+        BatchGetClientsResponse, Client, Contact, ContactWithPerson, Entry, ErrorReason, Person,
+    },
     status::Refusal,
 };
 use uuid::Uuid;
@@ -57,13 +59,12 @@ impl Records {
         Ok((decode(image)?, person.map(decode).transpose()?))
     }
 
-    /// Several clients, in the order of `names`, and the names of those that are
-    /// not there.
+    /// Several clients, in the order of `names`: so many of them as an answer holds.
     pub(crate) async fn clients(
         &self,
         caller: &Caller,
         names: &[String],
-    ) -> Result<(Vec<Client>, Vec<String>), RecordError> {
+    ) -> Result<BatchGetClientsResponse, RecordError> {
         self.check_connected(caller).await?;
         let (db, practice) = (self.db.reader(), &caller.practice);
         let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -76,16 +77,27 @@ impl Records {
                 Err(error) => return Err(error),
             }
         }
-        let records: Vec<RecordRef> = found.iter().map(|(_, record)| *record).collect();
-        let images = images::get_all(db, practice.as_str(), &records).await?;
-        let mut clients = Vec::with_capacity(found.len());
-        for (name, record) in found {
-            match images.get(&record.id) {
-                Some(image) => clients.push(decode(image.clone())?),
-                None => missing.push(name.clone()),
+        let mut answer = BatchGetClientsResponse::default();
+        let mut room = Room::default();
+        for part in found.chunks(READ_AT_ONCE) {
+            if !answer.left_out.is_empty() {
+                answer.left_out.extend(part.iter().map(|(name, _)| (*name).clone()));
+                continue;
+            }
+            let records: Vec<RecordRef> = part.iter().map(|(_, record)| *record).collect();
+            let images = images::get_all(db, practice.as_str(), &records).await?;
+            for (name, record) in part {
+                match images.get(&record.id) {
+                    None => missing.push((*name).clone()),
+                    Some(image) if room.take(image.len()) => {
+                        answer.clients.push(decode(image.clone())?);
+                    }
+                    Some(_) => answer.left_out.push((*name).clone()),
+                }
             }
         }
-        Ok((clients, missing))
+        answer.not_found = missing;
+        Ok(answer)
     }
 
     /// A contact with its person.
@@ -220,9 +232,8 @@ fn with_person(
     Ok(ContactWithPerson { contact: Some(decode::<Contact>(contact.into())?), person })
 }
 
-/// Images of a page at most, in bytes: what callers take in one message is 4 MiB
-/// when they do not ask for more.
-const PAGE_BYTES: usize = 3 * 1_024 * 1_024;
+/// Images of several clients that are read together: an answer may not hold them all.
+const READ_AT_ONCE: usize = 20;
 
 /// The rows of a page, of which one more was read than it may hold, and the
 /// token of the next page. A page has at least one row, whatever its size.
@@ -233,12 +244,9 @@ fn cut<T>(
     id: impl Fn(&T) -> Uuid,
     bytes: impl Fn(&T) -> usize,
 ) -> (Vec<T>, String) {
-    let mut total = 0;
-    let fits = rows.iter().take_while(|row| {
-        total += bytes(row);
-        total <= PAGE_BYTES
-    });
-    let keep = fits.count().max(1).min(usize::try_from(size).unwrap_or(usize::MAX));
+    let mut room = Room::default();
+    let fits = rows.iter().take_while(|row| room.take(bytes(row)));
+    let keep = fits.count().min(usize::try_from(size).unwrap_or(usize::MAX));
     if rows.len() <= keep {
         return (rows, String::new());
     }

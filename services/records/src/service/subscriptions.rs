@@ -1,6 +1,7 @@
 //! Named subscriptions: acknowledging, looking, removing.
 
 use chrono::TimeDelta;
+use prost::Message as _;
 use shared::{
     caller::{Listener, PracticeId, Product},
     db::Scope,
@@ -94,14 +95,23 @@ impl Records {
         let limit = request.size + 1;
         let mut rows = subscriptions::page(db, &products, practice, after.as_ref(), limit).await?;
         let size = usize::try_from(request.size).unwrap_or(usize::MAX);
-        let more = rows.len() > size;
+        let mut more = rows.len() > size;
         rows.truncate(size);
-        let last = rows.last().filter(|_| more);
-        let next = last.map(|last| page::token(&key, &subscriptions::page_key(&last.key)));
+        let (mut room, mut last) = (page::Room::default(), None);
         let mut shown = Vec::with_capacity(rows.len());
-        for row in rows.into_iter().filter(|row| tells_of(row, practice)) {
-            shown.push(self.shown(listener, row).await?);
+        for row in rows {
+            let place = subscriptions::page_key(&row.key);
+            if tells_of(&row, practice) {
+                let one = self.shown(listener, row).await?;
+                if !room.take(one.encoded_len()) {
+                    more = true;
+                    break;
+                }
+                shown.push(one);
+            }
+            last = Some(place);
         }
+        let next = last.filter(|_| more).map(|last| page::token(&key, &last));
         Ok((shown, next.unwrap_or_default()))
     }
 

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use shared::{
     access::Role,
     caller::Caller,
     ids::{self, IdKind},
-    page,
+    page::{self, Room},
     pb::records::{
         AuditEntry, Client, ErrorReason, GetRecordSummaryResponse, Origin, Person, RecordKind,
         RecordState, SearchMatch, SearchRecordsResponse, SearchResult,
@@ -21,7 +22,7 @@ use uuid::Uuid;
 use super::{
     Records,
     contacts::OfWhat,
-    links::encode,
+    links::listed,
     names,
     reading::{PageRequest, decode},
 };
@@ -173,7 +174,6 @@ impl Records {
         let record = names::client_or_person(db, practice, "record", name).await?;
         let text = record.text();
         let mut summary = GetRecordSummaryResponse::default();
-        let page = PageRequest { size: SUMMARY_CONTACTS, token: String::new() };
         let of = if record.kind == RecordKind::Person {
             summary.person = Some(self.person(caller, &text).await?);
             OfWhat::Person(text)
@@ -182,9 +182,9 @@ impl Records {
             (summary.client, summary.person) = (Some(client), person);
             OfWhat::Client(text)
         };
-        summary.contacts = self.list_contacts(caller, of, page).await?.0;
-        summary.links =
-            links::of_record(db, practice, record.id).await?.iter().map(encode).collect();
+        // What is of few bytes first: the contacts take what is left.
+        let mut room = Room::beside(summary.encoded_len());
+        summary.links = listed(&links::of_record(db, practice, record.id).await?, &mut room).0;
         // An individual is known by its person: what was done to that counts too.
         let person = summary.person.as_ref().and_then(|person| RecordRef::parse(&person.id));
         let mut changes = audit::page(db, practice, Some(record.id), None, SUMMARY_CHANGES).await?;
@@ -194,7 +194,11 @@ impl Records {
             changes.sort_by_key(|row| std::cmp::Reverse(row.change_id));
             changes.truncate(usize::try_from(SUMMARY_CHANGES).unwrap_or(usize::MAX));
         }
-        summary.changes = changes.into_iter().map(|row| audit_entry(caller, row)).collect();
+        let changes = changes.into_iter().map(|row| audit_entry(caller, row));
+        summary.changes = changes.take_while(|entry| room.take(entry.encoded_len())).collect();
+        let page = PageRequest { size: SUMMARY_CONTACTS, token: String::new() };
+        let contacts = self.list_contacts(caller, of, page).await?.0.into_iter();
+        summary.contacts = contacts.take_while(|one| room.take(one.encoded_len())).collect();
         Ok(summary)
     }
 
@@ -218,10 +222,19 @@ impl Records {
         let before = page::begin_after(&request.token, &key)?;
         let mut rows = audit::page(db, practice, record, before, request.size + 1).await?;
         let size = usize::try_from(request.size).unwrap_or(usize::MAX);
-        let more = rows.len() > size;
+        let read = rows.len();
         rows.truncate(size);
-        let next = rows.last().filter(|_| more).map(|last| page::token(&key, &last.change_id));
-        let entries = rows.into_iter().map(|row| audit_entry(caller, row)).collect();
+        let (mut room, mut entries, mut last) = (Room::default(), Vec::new(), None);
+        for row in rows {
+            let change = row.change_id;
+            let entry = audit_entry(caller, row);
+            if !room.take(entry.encoded_len()) {
+                break;
+            }
+            entries.push(entry);
+            last = Some(change);
+        }
+        let next = last.filter(|_| entries.len() < read).map(|last| page::token(&key, &last));
         Ok((entries, next.unwrap_or_default()))
     }
 }

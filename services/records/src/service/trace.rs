@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
 use shared::{
     caller::{Caller, Product},
     ids::{self, IdKind},
+    page,
     pb::records::{
         ChangeTrace, Delivery, ErrorReason, FeedPlace, Origin, ProductTrace, SubscriptionState,
-        SubscriptionTrace,
+        SubscriptionTrace, TraceChangeResponse,
     },
     status::Refusal,
 };
@@ -58,14 +60,23 @@ impl Records {
         &self,
         caller: &Caller,
         command: TraceCommand,
-    ) -> Result<Vec<ChangeTrace>, RecordError> {
+    ) -> Result<TraceChangeResponse, RecordError> {
         self.check_connected(caller).await?;
-        let changes = self.traced(caller, &command.what).await?;
-        let mut traces = Vec::with_capacity(changes.len());
-        for change in changes {
-            traces.push(self.trace_change(caller, change, command.product.as_ref()).await?);
+        let (mut answer, mut room) = (TraceChangeResponse::default(), page::Room::default());
+        for change in self.traced(caller, &command.what).await? {
+            let mut trace = self.trace_change(caller, change, command.product.as_ref()).await?;
+            let products = std::mem::take(&mut trace.products);
+            let listed = products.len();
+            let fits = room.take(trace.encoded_len());
+            let products = products.into_iter().take_while(|one| room.take(one.encoded_len()));
+            trace.products = products.collect();
+            answer.truncated = !fits || trace.products.len() < listed;
+            answer.changes.extend(Some(trace).filter(|_| fits));
+            if answer.truncated {
+                break;
+            }
         }
-        Ok(traces)
+        Ok(answer)
     }
 
     async fn traced(&self, caller: &Caller, what: &Traced) -> Result<Vec<AuditRow>, RecordError> {

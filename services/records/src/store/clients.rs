@@ -1,6 +1,5 @@
 //! Clients.
 
-use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -193,20 +192,6 @@ pub(crate) async fn update(
     let row = to_row(practice, client, image)?.into_active_model().reset_all();
     row.update_without_returning(db).await.map_err(taken::by)?;
     Ok(())
-}
-
-/// Clients, of all practices, whose purge time has come.
-pub(crate) async fn due_for_purge(
-    db: &impl ConnectionTrait,
-    now: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<(String, Uuid)>, RecordError> {
-    let query = client::Entity::find()
-        .filter(client::COLUMN.purge_at.lte(now))
-        .order_by_asc(client::Column::PurgeAt)
-        .limit(limit);
-    let columns = [client::Column::PracticeId, client::Column::Id];
-    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
 }
 
 /// Which clients a page shows.

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
 };
 use shared::{
     caller::PracticeId,
@@ -129,21 +129,6 @@ pub(crate) async fn remove_of_owners(
             .await?;
     }
     Ok(())
-}
-
-/// Owners, of all practices, of entries that a midnight up to `today` concerns.
-pub(crate) async fn due_to_turn(
-    db: &impl ConnectionTrait,
-    today: NaiveDate,
-    limit: u64,
-) -> Result<Vec<(String, Uuid)>, RecordError> {
-    use sea_orm::QuerySelect as _;
-    let query = entry::Entity::find()
-        .filter(entry::COLUMN.turns_on.lte(today))
-        .order_by_asc(entry::Column::TurnsOn)
-        .limit(limit);
-    let columns = [entry::Column::PracticeId, entry::Column::OwnerId];
-    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
 }
 
 fn to_row(

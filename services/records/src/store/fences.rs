@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, Statement};
-use shared::caller::PracticeId;
+use shared::{caller::PracticeId, db::chosen};
 use uuid::Uuid;
 
 use crate::error::RecordError;
@@ -28,13 +28,19 @@ pub(crate) async fn raise(
     Ok(db.execute_raw(statement).await?.rows_affected() == 1)
 }
 
-/// Removes the fences that were raised last before `before`, of all practices.
+/// Removes the oldest of the fences that were raised last before `before`, of all
+/// practices: `limit` at most; how many.
 pub(crate) async fn forget_before(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,
-) -> Result<(), RecordError> {
-    let sql = "DELETE FROM import_fence WHERE raised_at < $1";
+    limit: u64,
+) -> Result<u64, RecordError> {
     let engine = db.get_database_backend();
-    db.execute_raw(Statement::from_sql_and_values(engine, sql, [before.into()])).await?;
-    Ok(())
+    let oldest =
+        chosen(engine, "import_fence", "WHERE raised_at < $1 ORDER BY raised_at LIMIT $2");
+    let sql = format!("DELETE FROM import_fence WHERE {oldest}");
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [before.into(), limit.into()];
+    let deleted = db.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
+    Ok(deleted.rows_affected())
 }

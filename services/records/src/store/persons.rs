@@ -1,6 +1,5 @@
 //! Persons.
 
-use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
@@ -103,20 +102,6 @@ pub(crate) async fn update(
     let row = to_row(practice, person, image)?.into_active_model().reset_all();
     row.update_without_returning(db).await?;
     Ok(())
-}
-
-/// Persons, of all practices, whose purge time has come.
-pub(crate) async fn due_for_purge(
-    db: &impl ConnectionTrait,
-    now: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<(String, Uuid)>, RecordError> {
-    let query = person::Entity::find()
-        .filter(person::COLUMN.purge_at.lte(now))
-        .order_by_asc(person::Column::PurgeAt)
-        .limit(limit);
-    let columns = [person::Column::PracticeId, person::Column::Id];
-    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
 }
 
 fn of(practice: &PracticeId) -> sea_orm::Select<person::Entity> {

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use shared::{
     caller::{Caller, PracticeId},
-    db::Writes,
+    db::{Writes, chosen},
 };
 use uuid::Uuid;
 
@@ -108,14 +108,19 @@ pub(crate) async fn forget_records(
     Ok(())
 }
 
-/// Removes the answers that are older than `before`, of all practices.
+/// Removes the oldest of the answers that are older than `before`, of all practices:
+/// `limit` at most; how many.
 pub(crate) async fn forget_before(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,
+    limit: u64,
 ) -> Result<u64, RecordError> {
-    let deleted = request::Entity::delete_many()
-        .filter(request::COLUMN.answered_at.lt(before))
-        .exec(db)
-        .await?;
-    Ok(deleted.rows_affected)
+    let engine = db.get_database_backend();
+    let oldest =
+        chosen(engine, "request", "WHERE answered_at < $1 ORDER BY answered_at LIMIT $2");
+    let sql = format!("DELETE FROM request WHERE {oldest}");
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [before.into(), limit.into()];
+    let deleted = db.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
+    Ok(deleted.rows_affected())
 }

@@ -159,6 +159,7 @@ fn to_row(subscription: &Subscription) -> Result<subscription::Model, RecordErro
         created_at: subscription.created_at,
         connected_at: subscription.connected_at,
         active_until: subscription.active_until,
+        connection_since: subscription.connection_since,
     })
 }
 
@@ -194,5 +195,6 @@ fn from_row(row: subscription::Model) -> Result<Subscription, RecordError> {
         created_at: row.created_at,
         connected_at: row.connected_at,
         active_until: row.active_until,
+        connection_since: row.connection_since,
     })
 }

@@ -1,6 +1,7 @@
 //! Changes as subscribers see them.
 
 use shared::{
+    caller::Author,
     ids::{self, IdKind},
     pb::records::Origin,
     wire::Event,
@@ -17,8 +18,7 @@ pub(crate) fn audible(row: &FeedRow) -> Audible<'_> {
         practice: &row.practice,
         kinds: records.map(|record| record.kind).collect(),
         linked: row.linked,
-        origin_product: &row.origin_product,
-        origin_account: &row.origin_account,
+        author: Author::stored(&row.origin_product, &row.origin_account),
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     pub connected_at: DateTimeUtc,
     pub active_until: Option<DateTimeUtc>,
+    pub connection_since: Option<DateTimeUtc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

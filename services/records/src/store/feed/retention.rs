@@ -83,13 +83,15 @@ const LAST: &str = "WITH oldest AS ( \
 const CHANGE: &str = "SELECT c.id FROM feed_entry e JOIN feed_change c ON c.seq = e.seq \
     WHERE e.product = $1 AND e.pos = $2";
 
+/// Nothing but indexes by their full keys: SQLite has no statistics, and of a join
+/// of the two tables it scans the feed for each change. A condition inside another
+/// one leaves neither engine an order to choose.
 const REMOVE_CHANGES: &str = "DELETE FROM feed_change WHERE seq IN ( \
-      SELECT seq FROM feed_entry WHERE product = $1 AND pos >= $2 AND pos <= $3) \
-    AND NOT EXISTS (SELECT 1 FROM feed_product f JOIN feed_entry e \
-      ON e.product = f.product AND e.seq = feed_change.seq WHERE f.product <> $1) \
-    AND NOT EXISTS (SELECT 1 FROM feed_product f JOIN feed_pending p \
-      ON p.product = f.product AND p.practice_id = feed_change.practice_id \
-      AND p.seq = feed_change.seq)";
+      SELECT g.seq FROM feed_entry g WHERE g.product = $1 AND g.pos >= $2 AND g.pos <= $3 \
+      AND NOT EXISTS (SELECT 1 FROM feed_product f WHERE f.product <> $1 AND ( \
+        EXISTS (SELECT 1 FROM feed_entry e WHERE e.product = f.product AND e.seq = g.seq) \
+        OR EXISTS (SELECT 1 FROM feed_pending p WHERE p.product = f.product \
+          AND p.practice_id = g.practice_id AND p.seq = g.seq))))";
 
 const REMOVE_ENTRIES: &str =
     "DELETE FROM feed_entry WHERE product = $1 AND pos >= $2 AND pos <= $3";

@@ -1,8 +1,17 @@
 //! The sequencer's statements: dense, in order, fair, on both engines.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use sea_orm::{ConnectionTrait as _, DbErr, Statement};
+use sea_orm::{
+    ConnectionTrait as _, DbBackend, DbErr, SqlxSqliteConnector, Statement,
+    sqlx::sqlite::SqlitePoolOptions,
+};
 use shared::{
     clock::Clock,
     db::{Database, Scope},
@@ -156,4 +165,72 @@ async fn a_rollback_leaves_no_trace(t: TestDb) {
     assert!(entries(&db).await.is_empty());
     assert_eq!(step(&db).await, 1);
     assert_eq!(entries(&db).await[0].0, 1);
+}
+
+/// The instructions of SQLite that one batch of the purge takes, in a feed of so many
+/// positions which two products have.
+async fn steps_of_a_purge(positions: i64) -> u64 {
+    let t = TestDb::sqlite();
+    let db = database(&t).await;
+    for (sql, values) in [
+        (
+            "INSERT INTO feed_product(product, epoch, head, floor, last_practice) \
+             SELECT 'ap', epoch, head, floor, last_practice FROM feed_product",
+            vec![],
+        ),
+        (
+            "INSERT INTO feed_change (seq, id, practice_id, record_kind, record_id, \
+               record_version, kind, changed_fields, companions, origin_product, origin_account, \
+               origin_user, transaction_id, transaction_index, transaction_count, changed_at) \
+             WITH RECURSIVE numbers(n) AS ( \
+               SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1) \
+             SELECT n, randomblob(16), 'p' || (n % 7), 'CLIENT', randomblob(16), 1, 'CREATED', \
+               '[]', '[]', 'manager', 'main', '', randomblob(16), 0, 1, \
+               '2026-01-01T00:00:00+00:00' FROM numbers",
+            vec![positions.into()],
+        ),
+        (
+            "INSERT INTO feed_entry (product, pos, seq, practice_id, linked, sequenced_at) \
+             SELECT f.product, c.seq, c.seq, c.practice_id, true, c.changed_at \
+             FROM feed_product f CROSS JOIN feed_change c",
+            vec![],
+        ),
+    ] {
+        execute(&db, sql, values).await;
+    }
+    let head = "UPDATE feed_product SET head = (SELECT MAX(pos) FROM feed_entry)";
+    execute(&db, head, vec![]).await;
+    db.close().await.unwrap();
+
+    let steps = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&steps);
+    let pool = SqlitePoolOptions::new().max_connections(1).after_connect(move |connection, _| {
+        let counted = Arc::clone(&counted);
+        Box::pin(async move {
+            connection.lock_handle().await?.set_progress_handler(100, move || {
+                counted.fetch_add(100, Ordering::Relaxed);
+                true
+            });
+            Ok(())
+        })
+    });
+    let pool = pool.connect(&t.url().replace("sqlite:", "sqlite://")).await.unwrap();
+    let db = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool);
+    let before = "2026-02-01T00:00:00Z".parse().unwrap();
+    for product in ["ap", "books"] {
+        assert_eq!(retention::purge(&db, product, before).await.unwrap(), retention::BATCH);
+    }
+    let steps = steps.load(Ordering::Relaxed);
+    let left = "SELECT COUNT(*) AS n FROM feed_change";
+    let left = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, left)).await.unwrap();
+    assert_eq!(left.unwrap().try_get::<i64>("", "n").unwrap(), positions - retention::BATCH);
+    steps
+}
+
+/// Today's statement takes 100 instructions for each position; a scan for each change
+/// took 100,000,000 in the smaller feed, and ten times as many in the larger one.
+#[tokio::test]
+async fn a_purge_takes_as_long_in_a_large_feed_as_in_a_small_one() {
+    let (small, large) = (steps_of_a_purge(5_000).await, steps_of_a_purge(50_000).await);
+    assert!(large < 2 * small, "{small} in a feed of 5,000, {large} in 50,000");
 }

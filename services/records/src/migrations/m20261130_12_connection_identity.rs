@@ -1,0 +1,35 @@
+//! Under which connection of its practice a subscription was begun. Connections are
+//! told apart by the instant at which they were made, which is compared for equality
+//! alone, as in cursors: the clocks of two replicas may differ.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261130_12_connection_identity"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, COLUMN, "").await
+    }
+}
+
+/// `connection_since`: none for a subscription of all practices, and for one whose
+/// connection is not known, which does not go on by its name. A subscription that is
+/// there goes on as it would have gone on before.
+const COLUMN: &str = "
+ALTER TABLE feed_subscription ADD COLUMN connection_since {time};
+UPDATE feed_subscription SET connection_since = (
+  SELECT c.connected_at FROM connection c
+  WHERE c.product = feed_subscription.product
+    AND c.practice_id = feed_subscription.practice_id
+    AND c.connected_at <= feed_subscription.connected_at);
+";
