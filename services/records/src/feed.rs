@@ -21,6 +21,7 @@ use std::{
 };
 
 use shared::{caller::Product, clock::Clock, db::Database};
+use subscriber::Pace;
 use tail::Tail;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -44,11 +45,17 @@ struct Inner {
     /// Wakes the streams of a subscription that was changed here.
     subscriptions: Mutex<HashMap<Arc<SubscriptionKey>, watch::Sender<()>>>,
     tails: Mutex<HashMap<Product, Weak<Tail>>>,
+    pace: Pace,
     stop: CancellationToken,
 }
 
 impl Feed {
     pub(crate) fn new(db: Database, clock: Clock, stop: CancellationToken) -> Self {
+        Self::paced(db, clock, stop, Pace::USUAL)
+    }
+
+    /// One whose streams look around themselves as often as `pace` says.
+    pub(crate) fn paced(db: Database, clock: Clock, stop: CancellationToken, pace: Pace) -> Self {
         let inner = Inner {
             db,
             clock,
@@ -56,6 +63,7 @@ impl Feed {
             sequenced: watch::Sender::new(()),
             subscriptions: Mutex::new(HashMap::new()),
             tails: Mutex::new(HashMap::new()),
+            pace,
             stop,
         };
         Self { inner: Arc::new(inner) }
@@ -104,6 +112,10 @@ impl Feed {
 
     pub(crate) fn db(&self) -> &Database {
         &self.inner.db
+    }
+
+    fn pace(&self) -> Pace {
+        self.inner.pace
     }
 
     pub(crate) fn stop(&self) -> &CancellationToken {

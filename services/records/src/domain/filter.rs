@@ -82,6 +82,14 @@ impl Filter {
         }
     }
 
+    /// The practices that are asked for, each once; none for all that there are.
+    pub(crate) fn practices(&self) -> Vec<PracticeId> {
+        let mut practices = self.practices.clone();
+        practices.sort_unstable();
+        practices.dedup();
+        practices
+    }
+
     /// Whether changes of a practice are asked for.
     pub(crate) fn wants_practice(&self, practice: &str) -> bool {
         self.practices.is_empty() || self.practices.iter().any(|one| one.as_str() == practice)

@@ -157,21 +157,26 @@ impl Seal {
         ends: &FeedEnds,
         change_at: Option<Uuid>,
     ) -> Result<(), ErrorReason> {
-        let position = cursor.place.position;
-        if cursor.epoch != self.epoch {
-            return Err(ErrorReason::CursorForeign);
-        }
-        if position > ends.head {
-            return Err(ErrorReason::CursorTooNew);
-        }
-        if position < ends.floor - 1 {
-            return Err(ErrorReason::CursorTooOld);
-        }
+        check_place(self.epoch, ends, cursor.epoch, cursor.place.position)?;
         if cursor.tag == self.tag(cursor, change_at) {
             Ok(())
         } else {
             Err(ErrorReason::CursorForeign)
         }
+    }
+
+    /// Whether a feed is still the one that a stream has heard: at the position up to
+    /// which it was sent, `change` stood. `epoch` is that of the feed now, and
+    /// `change_at` the change that stands there now.
+    pub(crate) fn check_past(
+        &self,
+        (epoch, ends): (Uuid, &FeedEnds),
+        position: i64,
+        change: Option<Uuid>,
+        change_at: Option<Uuid>,
+    ) -> Result<(), ErrorReason> {
+        check_place(epoch, ends, self.epoch, position)?;
+        if change == change_at { Ok(()) } else { Err(ErrorReason::CursorForeign) }
     }
 
     fn tag(&self, cursor: &Cursor, change: Option<Uuid>) -> [u8; TAG] {
@@ -197,6 +202,20 @@ impl Seal {
             *to = from;
         }
         tag
+    }
+}
+
+/// Whether a position of the feed of `epoch` is one of this feed, and what follows it
+/// is kept.
+fn check_place(feed: Uuid, ends: &FeedEnds, epoch: Uuid, position: i64) -> Result<(), ErrorReason> {
+    if epoch != feed {
+        Err(ErrorReason::CursorForeign)
+    } else if position > ends.head {
+        Err(ErrorReason::CursorTooNew)
+    } else if position < ends.floor - 1 {
+        Err(ErrorReason::CursorTooOld)
+    } else {
+        Ok(())
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn open(
     };
     let key = SubscriptionKey::of(listener, named.name.clone());
     let (row, place, standing) = take_over(feed, listener.clone(), key, asked.clone()).await?;
-    let session = Session::new(feed.clone(), &row, &place, named.window);
+    let session = Session::new(feed.clone(), &row, (&place, standing.change), named.window);
     let seal = seal(feed.db().reader(), listener, &standing).await?;
     Ok(Opened { seal, standing, place, session: Some(session) })
 }
@@ -278,6 +278,9 @@ async fn go_on(
     }
     let place = row.acked.clone();
     let standing = standing(db, listener, Spot::At(place.position)).await?;
+    if place.position > standing.ends.head {
+        return Err(refusal(db, listener, ErrorReason::CursorTooNew).await?);
+    }
     // Begun under an earlier connection, it has missed what happened in between. Which
     // of the two came first, no clock has to say.
     let connection = connection(db, listener).await?;

@@ -16,7 +16,10 @@ use crate::{
         window::Window,
     },
     error::RecordError,
-    store::subscriptions,
+    store::{
+        feed::{Spot, standing},
+        subscriptions,
+    },
 };
 
 /// A stream that has not said for so long that it stands is taken to be gone.
@@ -24,10 +27,6 @@ pub(super) const LEASE: TimeDelta = TimeDelta::seconds(45);
 
 /// How often it says so.
 const RENEWAL: Duration = Duration::from_secs(15);
-
-/// How long after an event how far the stream has come is written down: support
-/// sees it that late.
-const WRITE_AFTER: Duration = Duration::from_secs(1);
 
 /// How often it looks whether another replica has a newer stream.
 const LOOK: Duration = Duration::from_secs(3);
@@ -43,6 +42,17 @@ pub(super) struct Progress {
     pub(super) delivered: i64,
     /// The position up to which everything was sent or left out.
     pub(super) seen: i64,
+    /// The change there.
+    pub(super) change: Option<Uuid>,
+}
+
+/// What a stream finds when it looks at its subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Kept,
+    /// How far it has come could not be written down: the feed has not, or not any
+    /// longer, what the stream has sent.
+    Elsewhere,
 }
 
 /// The newest stream of a subscription, as long as it is that.
@@ -62,7 +72,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(feed: Feed, row: &Subscription, place: &Place, window: usize) -> Self {
+    pub(super) fn new(
+        feed: Feed,
+        row: &Subscription,
+        (place, change): (&Place, Option<Uuid>),
+        window: usize,
+    ) -> Self {
         let key = Arc::new(row.key.clone());
         let now = Instant::now();
         Self {
@@ -72,7 +87,7 @@ impl Session {
             id: row.id,
             number: row.session,
             window: Window::new(window),
-            written: Progress { delivered: place.position, seen: place.position },
+            written: Progress { delivered: place.position, seen: place.position, change },
             written_at: now,
             looked_at: now,
             dirty: false,
@@ -97,7 +112,7 @@ impl Session {
     /// Waits until it is time to [look](Self::look). May be given up.
     pub(super) async fn news(&mut self) {
         let look = if self.window.room() == 0 { LOOK_WHEN_FULL } else { LOOK };
-        let write = if self.dirty { WRITE_AFTER } else { RENEWAL };
+        let write = if self.dirty { self.feed.pace().write } else { RENEWAL };
         let at = (self.looked_at + look).min(self.written_at + write);
         tokio::select! {
             Ok(()) = self.changed.changed() => {}
@@ -112,19 +127,19 @@ impl Session {
     ///
     /// `ABORTED` when a newer stream has begun, `NOT_FOUND` when the subscription
     /// was deleted.
-    pub(super) async fn look(&mut self, progress: Progress) -> Result<(), RecordError> {
-        let write = if self.dirty { WRITE_AFTER } else { RENEWAL };
-        let row = if self.written_at.elapsed() >= write {
-            let row = self.write(progress, true).await?;
+    pub(super) async fn look(&mut self, progress: Progress) -> Result<Held, RecordError> {
+        let write = if self.dirty { self.feed.pace().write } else { RENEWAL };
+        let (row, held) = if self.written_at.elapsed() >= write {
+            let written = self.write(progress, true).await?;
             (self.written, self.dirty, self.written_at) = (progress, false, Instant::now());
-            row
+            written
         } else {
-            subscriptions::get(self.feed.db().reader(), &self.key).await?
+            (subscriptions::get(self.feed.db().reader(), &self.key).await?, Held::Kept)
         };
         self.looked_at = Instant::now();
         let row = self.own(row)?;
         self.window.acknowledged(row.acked.position);
-        Ok(())
+        Ok(held)
     }
 
     fn own(&self, row: Option<Subscription>) -> Result<Subscription, RecordError> {
@@ -138,26 +153,35 @@ impl Session {
     }
 
     /// Writes down how far the stream has come, when it is the newest; the row.
+    ///
+    /// A place is written down only in the history that it is of: what was left out up
+    /// to there counts as acknowledged, and in another one it would be other changes.
     async fn write(
         &self,
         progress: Progress,
         stands: bool,
-    ) -> Result<Option<Subscription>, RecordError> {
+    ) -> Result<(Option<Subscription>, Held), RecordError> {
         let (key, id, number) = (Arc::clone(&self.key), self.id, self.number);
         let clock = self.feed.inner.clock.clone();
         let write = self.feed.db().write(Scope::AllPractices, move |tx| {
             let (key, now) = (Arc::clone(&key), clock.now());
             async move {
                 let Some(mut row) = subscriptions::lock(&*tx, &key).await? else {
-                    return Ok(None);
+                    return Ok((None, Held::Kept));
                 };
+                let mut held = Held::Kept;
                 if row.id == id && row.session == number {
-                    (row.delivered, row.seen) = (progress.delivered, progress.seen);
-                    row.pass_what_was_left_out();
+                    let found = standing(&*tx, &key.product, Spot::At(progress.seen)).await?;
+                    if found.is_some_and(|found| found.has(progress.change)) {
+                        (row.delivered, row.seen) = (progress.delivered, progress.seen);
+                        row.pass_what_was_left_out();
+                    } else {
+                        held = Held::Elsewhere;
+                    }
                     row.active_until = stands.then(|| now + LEASE);
                     subscriptions::update(&*tx, &row).await?;
                 }
-                Ok::<_, RecordError>(Some(row))
+                Ok::<_, RecordError>((Some(row), held))
             }
         });
         write.await

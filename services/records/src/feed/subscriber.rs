@@ -8,10 +8,10 @@
 pub(crate) mod event;
 mod snapshot;
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use shared::{
-    caller::Listener,
+    caller::{Listener, PracticeId},
     pb::records::{
         Closing, ClosingReason, EchoMode, ErrorReason, Events, Handshake, Heartbeat,
         SubscribeResponse, subscribe_response::Message,
@@ -30,9 +30,9 @@ use uuid::Uuid;
 
 use super::{
     Feed,
-    cursor::{Cursor, Seal, refused},
+    cursor::{Cursor, Seal},
     opening::{self, Opened, Subscribing},
-    session::{Progress, Session},
+    session::{Held, Progress, Session},
     tail::{self, Batch, FeedItem, Tail},
 };
 use crate::{
@@ -40,15 +40,30 @@ use crate::{
         filter::{Filter, Hearer, Verdict},
         place::{Place, Walk},
     },
-    error::RecordError,
-    store::feed::{FeedEnds, Spot, standing},
+    error::{RecordError, not_connected},
+    store::feed::{FeedEnds, FeedRow, Mark, Spot, standing},
 };
 
-/// A stream that has nothing to say says so this often.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often a stream does what is due beside sending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// A stream that has nothing to say says so this often.
+    pub(crate) heartbeat: Duration,
+    /// It looks this often whether its product is still connected, and its feed still
+    /// the one that it has sent.
+    pub(crate) check: Duration,
+    /// How long after an event it writes down how far it has come: support sees it that
+    /// late.
+    pub(crate) write: Duration,
+}
 
-/// How often a stream looks whether its product is still connected.
-const CONNECTION_CHECK: Duration = Duration::from_secs(10);
+impl Pace {
+    pub(crate) const USUAL: Self = Self {
+        heartbeat: Duration::from_secs(15),
+        check: Duration::from_secs(10),
+        write: Duration::from_secs(1),
+    };
+}
 
 /// How long a stream waits after an error of the database.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
@@ -63,8 +78,8 @@ pub(crate) type Messages = mpsc::Receiver<Result<SubscribeResponse, Status>>;
 /// One stream, while it lives.
 struct Stream {
     feed: Feed,
-    listener: Listener,
-    filter: Filter,
+    listener: Arc<Listener>,
+    filter: Arc<Filter>,
     out: mpsc::Sender<Result<SubscribeResponse, Status>>,
     seal: Seal,
     /// The place up to which everything was sent or left out, and the change at
@@ -77,8 +92,16 @@ struct Stream {
     /// The subscription that the stream belongs to.
     session: Option<Session>,
     heartbeat: Interval,
-    /// When to look whether the product is still connected.
-    connection_check: Interval,
+    /// When to look whether the product is still connected, and the feed the same.
+    check: Interval,
+}
+
+/// What a stream has to do beside sending.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    Look,
+    Heartbeat,
+    Check,
 }
 
 /// Why a stream ends.
@@ -122,10 +145,11 @@ pub(crate) async fn open(
         interval.reset();
         interval
     };
+    let pace = feed.pace();
     let stream = Stream {
         feed: feed.clone(),
-        listener,
-        filter: asked.filter,
+        listener: Arc::new(listener),
+        filter: Arc::new(asked.filter),
         out,
         seal,
         delivered: place.position,
@@ -133,8 +157,8 @@ pub(crate) async fn open(
         change: standing.change,
         ends: standing.ends,
         session,
-        heartbeat: every(HEARTBEAT),
-        connection_check: every(CONNECTION_CHECK),
+        heartbeat: every(pace.heartbeat),
+        check: every(pace.check),
     };
     tokio::spawn(stream.run(closes_at).in_current_span());
     Ok(messages)
@@ -231,41 +255,129 @@ impl Stream {
     /// Waits until an event may be sent: at most a window of them is not
     /// acknowledged.
     async fn wait_for_room(&mut self) -> Result<(), End> {
+        let out = self.out.clone();
         while self.room() == 0 {
             tokio::select! {
-                () = news(&mut self.session) => self.look().await?,
-                _ = self.heartbeat.tick() => {
-                    self.see_ends().await?;
-                    self.beat(true).await?;
-                }
-                () = self.out.closed() => return Err(End::Gone),
+                due = self.due() => self.see_to(due).await?,
+                () = out.closed() => return Err(End::Gone),
             }
         }
         Ok(())
     }
 
-    /// Looks how far the feed has come, while nothing is read from it.
-    async fn see_ends(&mut self) -> Result<(), RecordError> {
-        let (db, product) = (self.feed.db().reader(), &self.listener.product);
-        if let Some(standing) = standing(db, product, Spot::Newest).await? {
-            self.ends = standing.ends;
+    /// Waits for some work of the database, however long it takes; meanwhile the stream
+    /// does what is due. The work ends with the stream.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
+        let (out, mut work) = (self.out.clone(), pin!(work));
+        loop {
+            let due = tokio::select! {
+                // First what is due: work that is always ready would keep it waiting.
+                biased;
+                () = out.closed() => return Err(End::Gone),
+                due = self.due() => due,
+                done = &mut work => return Ok(done),
+            };
+            // The work goes on meanwhile: it may hold the connection to the database
+            // that this waits for.
+            let (mut done, mut seen_to) = (None, pin!(self.see_to(due)));
+            loop {
+                tokio::select! {
+                    seen = &mut seen_to => break seen?,
+                    result = &mut work, if done.is_none() => done = Some(result),
+                }
+            }
+            if let Some(done) = done {
+                return Ok(done);
+            }
         }
-        Ok(())
+    }
+
+    /// Waits until something is due. May be given up.
+    async fn due(&mut self) -> Due {
+        tokio::select! {
+            () = news(&mut self.session) => Due::Look,
+            _ = self.heartbeat.tick() => Due::Heartbeat,
+            _ = self.check.tick() => Due::Check,
+        }
+    }
+
+    async fn see_to(&mut self, due: Due) -> Result<(), End> {
+        match due {
+            Due::Look => self.look().await,
+            Due::Check => self.check().await,
+            Due::Heartbeat => {
+                if self.room() > 0 {
+                    return self.beat(false).await;
+                }
+                // Nothing is read from the feed, so it says how far that has come.
+                self.check_past().await?;
+                self.beat(true).await
+            }
+        }
+    }
+
+    /// Looks whether the feed still has, at the place of the stream, what was sent up to
+    /// there, and what follows: a standby that has lost the last commits may have taken
+    /// the place of the database, or the purge may have come this far.
+    async fn check_past(&mut self) -> Result<(), End> {
+        let (db, product) = (self.feed.db().reader(), &self.listener.product);
+        let found = standing(db, product, Spot::At(self.place.position)).await;
+        let found = found?.ok_or_else(|| RecordError::from(not_connected(product.as_str())))?;
+        let now = (found.epoch, &found.ends);
+        let checked = self.seal.check_past(now, self.place.position, self.change, found.change);
+        self.ends = found.ends;
+        match checked {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(self.refused(reason).await),
+        }
+    }
+
+    /// Ends the stream: it cannot go on from its place.
+    async fn refused(&self, reason: ErrorReason) -> End {
+        let refusal = opening::refusal(self.feed.db().reader(), &self.listener, reason).await;
+        End::Failed(refusal.unwrap_or_else(|error| error))
+    }
+
+    /// Whether a batch begins where the stream is, in the feed that it has sent, and
+    /// steps over nothing.
+    fn follows(&self, batch: &Batch) -> Result<(), ErrorReason> {
+        let (epoch, position, change) = (batch.epoch, self.place.position, self.change);
+        // What the stream has passed already is read before its place was.
+        let at = batch.at(position).unwrap_or(Mark { position, change });
+        self.seal.check_past((epoch, &batch.ends), position, change, at.change)?;
+        if batch.is_torn() { Err(ErrorReason::CursorTooOld) } else { Ok(()) }
+    }
+
+    /// The practices that the stream tells of; empty for all.
+    fn practices(&self) -> Vec<PracticeId> {
+        let own = self.listener.practice.clone();
+        own.map_or_else(|| self.filter.practices(), |own| vec![own])
+    }
+
+    /// Reads what comes after the place of the stream.
+    fn read(&self) -> impl Future<Output = Result<Vec<Batch>, RecordError>> + use<> {
+        let (db, after, practices) =
+            (self.feed.db().clone(), self.place.position, self.practices());
+        let (listener, filter) = (Arc::clone(&self.listener), Arc::clone(&self.filter));
+        async move {
+            let wanted = |row: &FeedRow| passes(&listener, &filter, row);
+            tail::read(&db, &listener.product, after, &practices, wanted).await
+        }
     }
 
     /// Reads the tables until there is nothing new, or the window is full.
     async fn catch_up(&mut self) -> Result<Sent, End> {
         loop {
-            let product = &self.listener.product;
-            let batches = tail::read(self.feed.db(), product, self.place.position).await?;
-            let mut moved = false;
-            for batch in batches {
-                moved |= !batch.items.is_empty();
+            let read = self.read();
+            for batch in self.meanwhile(read).await?? {
+                if let Err(reason) = self.follows(&batch) {
+                    return Err(self.refused(reason).await);
+                }
                 if self.send_batch(&batch).await? == Sent::Part {
                     return Ok(Sent::Part);
                 }
             }
-            if !moved {
+            if self.place.position >= self.ends.head {
                 return Ok(Sent::All);
             }
         }
@@ -274,21 +386,22 @@ impl Stream {
     /// Takes what the tail hands out, until this stream has missed some.
     async fn follow(&mut self, mut batches: broadcast::Receiver<Batch>) -> Result<(), End> {
         loop {
-            tokio::select! {
-                batch = batches.recv() => match batch {
-                    Ok(batch) if batch.after > self.place.position => return Ok(()),
-                    Ok(batch) => {
-                        if self.send_batch(&batch).await? == Sent::Part {
-                            return Ok(());
-                        }
-                    }
-                    Err(RecvError::Lagged(_)) => return Ok(()),
-                    Err(RecvError::Closed) => return Err(End::Closed(ClosingReason::Shutdown)),
-                },
-                () = news(&mut self.session) => self.look().await?,
-                _ = self.heartbeat.tick() => self.beat(false).await?,
-                _ = self.connection_check.tick() => self.check_connection().await?,
-                () = self.out.closed() => return Err(End::Gone),
+            let batch = match self.meanwhile(batches.recv()).await? {
+                Ok(batch) => batch,
+                Err(RecvError::Lagged(_)) => return Ok(()),
+                Err(RecvError::Closed) => return Err(End::Closed(ClosingReason::Shutdown)),
+            };
+            if batch.after.position > self.place.position {
+                return Ok(());
+            }
+            if self.follows(&batch).is_err() {
+                // The tail may have read before this stream did: its feed is judged by
+                // what the tables hold now.
+                self.check_past().await?;
+                return Ok(());
+            }
+            if self.send_batch(&batch).await? == Sent::Part {
+                return Ok(());
             }
         }
     }
@@ -300,26 +413,29 @@ impl Stream {
     /// it waits must not say that it sent it.
     async fn send_batch(&mut self, batch: &Batch) -> Result<Sent, End> {
         self.ends = batch.ends.clone();
-        self.check_contiguous(batch)?;
-        let (mut events, mut last, mut sent) = (Vec::new(), None, Sent::All);
-        let (mut delivered, room) = (self.delivered, self.room());
+        let (mut events, mut upto, mut sent) = (Vec::new(), batch.upto, Sent::All);
+        let (mut delivered, mut room) = (self.delivered, self.room());
+        let mut last = Mark { position: self.place.position, change: self.change };
         for item in batch.items.iter().filter(|item| item.row.position > self.place.position) {
-            let passes = self.passes(item);
-            if passes && events.len() == room {
-                sent = Sent::Part;
+            let passes = passes(&self.listener, &self.filter, &item.row);
+            if passes && room == 0 {
+                (upto, sent) = (last, Sent::Part);
                 break;
             }
-            last = Some((item.row.position, item.row.id));
+            last = Mark { position: item.row.position, change: Some(item.row.id) };
             if passes {
                 events.push(self.event(item, delivered));
-                delivered = item.row.position;
+                (delivered, room) = (last.position, room - 1);
             }
         }
-        let Some((position, change)) = last else { return Ok(sent) };
-        let (place, change) = (Place::after(position), Some(change));
+        if upto.position <= self.place.position {
+            return Ok(sent);
+        }
+        let (place, change) = (Place::after(upto.position), upto.change);
         let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
         if !events.is_empty() {
             let cursor = self.cursor_at(place.clone(), change).encode();
+            let position = upto.position;
             self.send(Message::Events(Events { events, cursor, position })).await?;
         }
         (self.place, self.change, self.delivered) = (place, change, delivered);
@@ -333,38 +449,8 @@ impl Stream {
         Ok(sent)
     }
 
-    /// A position that is missing was removed by the purge: the stream must not
-    /// step over it.
-    fn check_contiguous(&self, batch: &Batch) -> Result<(), End> {
-        let expected = batch.after + 1;
-        let first = batch.items.first().map(|item| item.row.position);
-        let torn = match first {
-            Some(first) => first != expected,
-            None => batch.after < batch.ends.floor - 1,
-        };
-        if !torn {
-            return Ok(());
-        }
-        let ends = &batch.ends;
-        let earliest =
-            self.seal.cursor(Place::after(ends.floor - 1), Uuid::nil(), ends.floor_change);
-        let latest = self.cursor_at(self.place.clone(), self.change);
-        let refusal = refused(ErrorReason::CursorTooOld, &earliest, &latest);
-        Err(End::Failed(refusal.into()))
-    }
-
-    fn hearer(&self) -> Hearer<'_> {
-        let Listener { practice, product, account, .. } = &self.listener;
-        Hearer { practice: practice.as_ref(), product, account }
-    }
-
-    fn passes(&self, item: &FeedItem) -> bool {
-        let verdict = self.filter.verdict(self.hearer(), &event::audible(&item.row));
-        verdict == Verdict::Sent
-    }
-
     fn event(&self, item: &FeedItem, previous_position: i64) -> shared::wire::Event {
-        let own = event::audible(&item.row).is_own(self.hearer());
+        let own = event::audible(&item.row).is_own(hearer(&self.listener));
         let marked = own && self.filter.echo == EchoMode::Mark;
         event::event(item, previous_position, own, marked)
     }
@@ -375,28 +461,31 @@ impl Stream {
     }
 
     fn progress(&self) -> Progress {
-        Progress { delivered: self.delivered, seen: self.place.position }
+        Progress { delivered: self.delivered, seen: self.place.position, change: self.change }
     }
 
     /// Whether this is still the newest stream of its subscription.
     async fn look(&mut self) -> Result<(), End> {
         let progress = self.progress();
-        match &mut self.session {
-            Some(session) => Ok(session.look(progress).await?),
-            None => Ok(()),
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let looked = session.look(progress).await;
+        if !matches!(looked, Ok(Held::Kept)) {
+            // In another history the subscription is another one, too.
+            self.check_past().await?;
         }
+        looked?;
+        Ok(())
     }
 
     /// What happens while the product is disconnected is in no feed: a stream must
-    /// not go on over that as if nothing were missing.
-    async fn check_connection(&mut self) -> Result<(), End> {
-        let db = self.feed.db().reader();
-        let connection = opening::connection(db, &self.listener).await?;
-        if connection.as_ref() == self.seal.connection() {
-            return Ok(());
+    /// not go on over that as if nothing were missing. Nor over what a database has
+    /// lost.
+    async fn check(&mut self) -> Result<(), End> {
+        let connection = opening::connection(self.feed.db().reader(), &self.listener).await?;
+        if connection.as_ref() != self.seal.connection() {
+            return Err(self.refused(ErrorReason::CursorTooOld).await);
         }
-        let refusal = opening::refusal(db, &self.listener, ErrorReason::CursorTooOld).await?;
-        Err(End::Failed(refusal))
+        self.check_past().await
     }
 
     /// Says that the stream lives.
@@ -434,6 +523,15 @@ impl Stream {
         self.heartbeat.reset();
         Ok(())
     }
+}
+
+fn hearer(listener: &Listener) -> Hearer<'_> {
+    let Listener { practice, product, account, .. } = listener;
+    Hearer { practice: practice.as_ref(), product, account }
+}
+
+fn passes(listener: &Listener, filter: &Filter, row: &FeedRow) -> bool {
+    filter.verdict(hearer(listener), &event::audible(row)) == Verdict::Sent
 }
 
 /// Waits until it is time to look at the subscription; for ever without one.

@@ -11,22 +11,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use shared::{caller::Product, db::Database, pb::records::RecordKind};
+use shared::{
+    caller::{PracticeId, Product},
+    db::Database,
+    pb::records::RecordKind,
+};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     domain::record::RecordRef,
-    error::RecordError,
+    error::{RecordError, not_connected},
     store::{
         self,
-        feed::{FeedEnds, FeedRow, Spot},
+        feed::{FeedEnds, FeedRow, Mark, Reading, Spot},
     },
 };
 
 /// At most this many changes are read, and sent, at once.
-pub(crate) const BATCH_EVENTS: i64 = 500;
+pub(crate) const BATCH_EVENTS: usize = 500;
 
 /// At most this many bytes of images are sent at once, unless one change alone
 /// has more.
@@ -56,13 +60,37 @@ impl FeedItem {
     }
 }
 
-/// Changes at consecutive positions.
+/// Changes that follow each other in a feed, or in what it has of some practices.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
-    /// The position before the first change.
-    pub(crate) after: i64,
-    pub(crate) items: Arc<[FeedItem]>,
+    pub(crate) epoch: Uuid,
     pub(crate) ends: FeedEnds,
+    /// What stands before the first of them.
+    pub(crate) after: Mark,
+    pub(crate) items: Arc<[FeedItem]>,
+    /// Nothing up to here is missing in them.
+    pub(crate) upto: Mark,
+    /// Whether it is of all practices, so that it has every position.
+    pub(crate) is_dense: bool,
+}
+
+impl Batch {
+    /// The change at a position; none when it is not of this batch.
+    pub(crate) fn at(&self, position: i64) -> Option<Mark> {
+        let of_item =
+            |item: &FeedItem| Mark { position: item.row.position, change: Some(item.row.id) };
+        let mut marks = [self.after, self.upto].into_iter().chain(self.items.iter().map(of_item));
+        marks.find(|mark| mark.position == position)
+    }
+
+    /// Whether a position between its ends is missing.
+    pub(crate) fn is_torn(&self) -> bool {
+        let first = self.items.first().map(|item| item.row.position);
+        self.is_dense
+            && first.map_or(self.after.position < self.ends.head, |first| {
+                first != self.after.position + 1
+            })
+    }
 }
 
 /// The reader, and whom it hands its batches to.
@@ -107,10 +135,10 @@ async fn run(
     batches: broadcast::Sender<Batch>,
     stop: CancellationToken,
 ) {
-    let mut position = None;
+    let mut place = None;
     loop {
         sequenced.mark_unchanged();
-        match advance(&db, &product, &mut position, &batches).await {
+        match advance(&db, &product, &mut place, &batches).await {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => {
@@ -126,76 +154,108 @@ async fn run(
     }
 }
 
+/// How far a tail has come, in the feed of which epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TailPlace {
+    epoch: Uuid,
+    mark: Mark,
+}
+
 /// Reads and hands out what is new; whether there may be more.
 async fn advance(
     db: &Database,
     product: &Product,
-    position: &mut Option<i64>,
+    place: &mut Option<TailPlace>,
     batches: &broadcast::Sender<Batch>,
 ) -> Result<bool, RecordError> {
-    let Some(after) = *position else {
+    let Some(known) = *place else {
         // It begins with what comes next: subscribers read the past themselves.
         let standing = store::feed::standing(db.reader(), product, Spot::Newest).await?;
-        let Some(ends) = standing.map(|standing| standing.ends) else { return Ok(false) };
-        *position = Some(ends.head);
+        let Some(standing) = standing else { return Ok(false) };
+        let mark = Mark { position: standing.position, change: standing.change };
+        *place = Some(TailPlace { epoch: standing.epoch, mark });
         // Tells those who read the tables before this that there may be more.
-        let _ = batches.send(Batch { after: ends.head, items: Arc::default(), ends });
+        let _ = batches.send(Batch {
+            epoch: standing.epoch,
+            ends: standing.ends,
+            after: mark,
+            items: Arc::default(),
+            upto: mark,
+            is_dense: true,
+        });
         return Ok(true);
     };
-    let read = read(db, product, after).await?;
+    let read = read(db, product, known.mark.position, &[], |_| true).await?;
+    let Some(first) = read.first() else { return Ok(false) };
+    if (TailPlace { epoch: first.epoch, mark: first.after }) != known || first.is_torn() {
+        // The feed is not the one that was handed out so far. It begins anew, and
+        // each subscriber compares that with what it has sent.
+        tracing::warn!(%product, position = known.mark.position, "a feed has another past now");
+        *place = None;
+        return Ok(true);
+    }
     let count = read.iter().map(|batch| batch.items.len()).sum::<usize>();
     for batch in read {
-        *position = batch.items.last().map(|item| item.row.position).or(*position);
+        *place = Some(TailPlace { mark: batch.upto, ..known });
         // Nobody may be listening just now.
         let _ = batches.send(batch);
     }
     Ok(count > 0)
 }
 
-/// The changes after a position with their images, in batches of bounded size;
-/// at least one batch, which is empty when there is nothing new.
+/// The changes after a position, of `practices` or of all when it is empty, in batches
+/// of bounded size; at least one batch, which is empty when there is nothing new. Those
+/// that are `wanted` have their images.
 pub(crate) async fn read(
     db: &Database,
     product: &Product,
     after: i64,
+    practices: &[PracticeId],
+    wanted: impl Fn(&FeedRow) -> bool,
 ) -> Result<Vec<Batch>, RecordError> {
-    let (ends, rows) = store::feed::read(db.reader(), product, after, BATCH_EVENTS).await?;
-    let items = with_images(db, rows).await?;
-    Ok(split(after, items, &ends))
+    let reading = store::feed::read(db.reader(), product, after, BATCH_EVENTS, practices).await?;
+    let reading = reading.ok_or_else(|| not_connected(product.as_str()))?;
+    let images = images(db, reading.rows.iter().filter(|row| wanted(row))).await?;
+    Ok(split(reading, practices.is_empty(), &images))
 }
 
-fn split(after: i64, items: Vec<FeedItem>, ends: &FeedEnds) -> Vec<Batch> {
+fn split(reading: Reading, is_dense: bool, images: &HashMap<Uuid, Bytes>) -> Vec<Batch> {
+    let Reading { epoch, ends, after, rows, upto } = reading;
     let (mut batches, mut batch, mut bytes, mut after) = (Vec::new(), Vec::new(), 0, after);
-    let close = |items: Vec<FeedItem>, after: &mut i64| {
-        let batch = Batch { after: *after, items: items.into(), ends: ends.clone() };
-        *after = batch.items.last().map_or(*after, |item| item.row.position);
+    let mut close = |items: Vec<FeedItem>, upto: Mark| {
+        let ends = ends.clone();
+        let batch = Batch { epoch, ends, after, items: items.into(), upto, is_dense };
+        after = upto;
         batch
     };
-    for item in items {
+    let mut last = upto;
+    for row in rows {
+        let item = item(row, |id| images.get(id).cloned());
         if bytes > 0 && bytes + item.size() > BATCH_BYTES {
-            batches.push(close(std::mem::take(&mut batch), &mut after));
+            batches.push(close(std::mem::take(&mut batch), last));
             bytes = 0;
         }
         bytes += item.size();
+        last = Mark { position: item.row.position, change: Some(item.row.id) };
         batch.push(item);
     }
-    if !batch.is_empty() || batches.is_empty() {
-        batches.push(close(batch, &mut after));
-    }
+    batches.push(close(batch, upto));
     batches
 }
 
-async fn with_images(db: &Database, rows: Vec<FeedRow>) -> Result<Vec<FeedItem>, RecordError> {
+/// The images that go with some changes.
+async fn images(
+    db: &Database,
+    rows: impl Iterator<Item = &FeedRow>,
+) -> Result<HashMap<Uuid, Bytes>, RecordError> {
     let mut records: HashMap<String, Vec<RecordRef>> = HashMap::new();
     let mut seen: HashSet<RecordRef> = HashSet::new();
-    for row in &rows {
+    for row in rows {
         let of_row = std::iter::once(&row.record).chain(&row.companions);
         let new = of_row.copied().filter(|record| seen.insert(*record));
         records.entry(row.practice.clone()).or_default().extend(new);
     }
-    let images = store::images::get_of_practices(db.reader(), &records).await?;
-    let image = |id: &Uuid| images.get(id).cloned();
-    Ok(rows.into_iter().map(|row| item(row, image)).collect())
+    store::images::get_of_practices(db.reader(), &records).await
 }
 
 fn item(row: FeedRow, image: impl Fn(&Uuid) -> Option<Bytes>) -> FeedItem {

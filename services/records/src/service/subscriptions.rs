@@ -164,8 +164,9 @@ impl Records {
         let (db, now) = (self.db.reader(), self.clock.now());
         let product = &row.key.product;
         let practice = row.key.practice.as_ref().or(viewer.practice.as_ref());
+        let of = practice.map_or_else(|| row.filter.practices(), |one| vec![one.clone()]);
         // Below all of them when its place was lost with a restored backup.
-        let behind = lag(db, product, row.acked.position.max(0), practice).await?;
+        let behind = lag(db, product, row.acked.position.max(0), &of).await?;
         let at = feed::standing(db, product, Spot::At(row.acked.position)).await?;
         let connection = match row.key.practice.clone() {
             None => None,

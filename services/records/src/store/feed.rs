@@ -13,7 +13,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
 use shared::{
-    caller::Product,
+    caller::{PracticeId, Product},
     pb::records::{ChangeKind, RecordKind},
 };
 use uuid::Uuid;
@@ -47,6 +47,13 @@ pub(crate) struct Standing {
     pub(crate) position: i64,
     /// The change at the position, when it is known.
     pub(crate) change: Option<Uuid>,
+}
+
+impl Standing {
+    /// Whether the feed has `change` at the position, and what follows.
+    pub(crate) fn has(&self, change: Option<Uuid>) -> bool {
+        (self.ends.floor - 1..=self.ends.head).contains(&self.position) && self.change == change
+    }
 }
 
 impl fmt::Debug for Standing {
@@ -137,24 +144,52 @@ fn ends_of(row: &QueryResult) -> Result<FeedEnds, RecordError> {
     })
 }
 
-/// The changes after a position, at most `limit` positions of them, with the
-/// ends of the feed as the same statement sees them: rows that a purge removed
-/// are never taken for rows that never were.
+/// A position, and the change at it when it is known: none before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) position: i64,
+    pub(crate) change: Option<Uuid>,
+}
+
+/// What one statement sees of a product's feed after a position. Rows that a purge
+/// removed are never taken for rows that never were, and rows of another history are
+/// told from those that follow what a stream has sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) epoch: Uuid,
+    pub(crate) ends: FeedEnds,
+    /// What it reads after, with the change that stands there.
+    pub(crate) after: Mark,
+    pub(crate) rows: Vec<FeedRow>,
+    /// Nothing up to here is missing in the rows.
+    pub(crate) upto: Mark,
+}
+
+/// At most `limit` changes after a position: of `practices`, or of all when it is
+/// empty. None when the product has no feed.
 pub(crate) async fn read(
     db: &impl ConnectionTrait,
     product: &Product,
     after: i64,
-    limit: i64,
-) -> Result<(FeedEnds, Vec<FeedRow>), RecordError> {
-    let sql = "SELECT f.head, f.floor, f.floor_change, e.pos, e.linked, c.* FROM feed_product f \
-               LEFT JOIN feed_entry e ON e.product = f.product AND e.pos > $2 AND e.pos <= $3 \
-               LEFT JOIN feed_change c ON c.seq = e.seq \
-               WHERE f.product = $1 ORDER BY e.pos";
-    let values = [product.as_str().into(), after.into(), after.saturating_add(limit).into()];
+    limit: usize,
+    practices: &[PracticeId],
+) -> Result<Option<Reading>, RecordError> {
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut values = vec![product.as_str().into(), after.into(), most.into()];
+    values.extend(practices.iter().map(|practice| practice.as_str().into()));
+    let sql = read_sql(practices.len());
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let rows = db.query_all_raw(statement).await?;
-    let first = rows.first().ok_or(RecordError::Corrupt("a feed without its product"))?;
+    let Some(first) = rows.first() else { return Ok(None) };
     let ends = ends_of(first)?;
+    let change_at = |position: i64, column: &str| {
+        let stands: Option<Uuid> = first.try_get("", column)?;
+        let change = if position == ends.floor - 1 { ends.floor_change } else { stands };
+        Ok::<_, RecordError>(Mark { position, change })
+    };
+    let (after, head) =
+        (change_at(after, "change_after")?, change_at(ends.head, "change_at_head")?);
+    let epoch = first.try_get("", "epoch")?;
     let mut changes = Vec::with_capacity(rows.len());
     for row in &rows {
         let position: Option<i64> = row.try_get("", "pos")?;
@@ -163,7 +198,39 @@ pub(crate) async fn read(
             changes.push(from_row(position, row.try_get("", "linked")?, change)?);
         }
     }
-    Ok((ends, changes))
+    let last = changes.last().map(|row| Mark { position: row.position, change: Some(row.id) });
+    // Of all practices the positions are dense: what has no row is not stepped over.
+    let is_full = changes.len() >= limit || practices.is_empty();
+    let upto = if is_full { last.unwrap_or(after) } else { head };
+    Ok(Some(Reading { epoch, ends, after, rows: changes, upto }))
+}
+
+fn read_sql(practices: usize) -> String {
+    let entries = entries_after("e.pos, e.seq, e.linked", practices, 4);
+    format!(
+        "SELECT f.epoch, f.head, f.floor, f.floor_change, ac.id AS change_after, \
+           hc.id AS change_at_head, n.pos, n.linked, c.* FROM feed_product f \
+         LEFT JOIN feed_entry a ON a.product = f.product AND a.pos = $2 \
+         LEFT JOIN feed_change ac ON ac.seq = a.seq \
+         LEFT JOIN feed_entry h ON h.product = f.product AND h.pos = f.head \
+         LEFT JOIN feed_change hc ON hc.seq = h.seq \
+         LEFT JOIN ({entries} ORDER BY pos LIMIT $3) n ON 1 = 1 \
+         LEFT JOIN feed_change c ON c.seq = n.seq \
+         WHERE f.product = $1 ORDER BY n.pos"
+    )
+}
+
+/// The entries of the product `$1` after the position `$2`: of so many practices, which
+/// are the parameters from `$first` on, or of all when there are none. One query for
+/// each practice: both engines merge them in the order of the index, as far as they
+/// are read.
+fn entries_after(columns: &str, practices: usize, first: usize) -> String {
+    let all = format!("SELECT {columns} FROM feed_entry e WHERE e.product = $1 AND e.pos > $2");
+    if practices == 0 {
+        return all;
+    }
+    let of_each = (first..first + practices).map(|n| format!("{all} AND e.practice_id = ${n}"));
+    of_each.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
 pub(super) fn from_row(

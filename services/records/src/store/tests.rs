@@ -7,7 +7,11 @@ use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{db::Database, ids::new_uuid, testing::TestDb};
 
 use super::*;
-use crate::migrations::Migrator;
+use crate::{
+    feed::tail::BATCH_EVENTS,
+    migrations::Migrator,
+    store::feed::{lag, read},
+};
 
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<Statement>>>);
@@ -23,13 +27,45 @@ impl Seen {
     }
 }
 
-#[tokio::test]
-async fn a_page_is_found_by_its_index() {
-    let (t, seen) = (TestDb::sqlite(), Seen::default());
+async fn watched(t: &TestDb) -> (Database, Seen) {
+    let seen = Seen::default();
     let notes = seen.clone();
     let note = move |statement: &Statement| notes.0.lock().unwrap().push(statement.clone());
     let db = Database::connect(&t.settings().observed(note)).await.unwrap();
     db.migrate::<Migrator>().await.unwrap();
+    (db, seen)
+}
+
+#[tokio::test]
+async fn the_changes_of_practices_are_found_by_their_index() {
+    let t = TestDb::sqlite();
+    let (db, seen) = watched(&t).await;
+    let product = "books".parse().unwrap();
+    let by_practice = "USING INDEX feed_entry_practice (product=? AND practice_id=? AND pos>?)";
+    let covered =
+        "USING COVERING INDEX feed_entry_practice (product=? AND practice_id=? AND pos>?)";
+    for count in [0, 1, 2, 100] {
+        let practices: Vec<_> = (0..count).map(|n| format!("p{n}").parse().unwrap()).collect();
+        read(db.reader(), &product, 5, BATCH_EVENTS, &practices).await.unwrap();
+        let plan = seen.plan(&db).await;
+        // All are in the order of the index: none is read that is not sent. The last
+        // sorting is of the batch.
+        assert!(!plan.contains("SCAN e"), "{plan}");
+        assert_eq!(plan.matches(by_practice).count(), count, "{plan}");
+        let sorts = plan.matches("USE TEMP B-TREE FOR ORDER BY").count();
+        assert!(sorts <= 1, "{plan}");
+        lag::lag(db.reader(), &product, 5, &practices).await.unwrap_err();
+        let plan = seen.plan(&db).await;
+        assert!(!plan.contains("SCAN e") && !plan.contains("B-TREE"), "{plan}");
+        assert_eq!(plan.matches(by_practice).count(), count, "{plan}");
+        assert_eq!(plan.matches(covered).count(), count, "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_found_by_its_index() {
+    let t = TestDb::sqlite();
+    let (db, seen) = watched(&t).await;
     let (practice, id) = ("p1".parse().unwrap(), new_uuid());
 
     for (of, index) in [

@@ -67,4 +67,7 @@ coverage! {
     foreign,
     /// And accepted: for what is before the backup, they are the same.
     shared_cursors,
+    /// Streams that stayed open while a restored backup took the place of their
+    /// database, and ended.
+    replaced_pasts,
 }

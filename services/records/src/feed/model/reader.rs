@@ -55,6 +55,8 @@ pub(super) struct Reader {
     /// The records, if it knows them all.
     held: Option<Held>,
     commits_before: usize,
+    /// Its stream was opened in another history than the one that it reads now.
+    is_of_another: bool,
 }
 
 impl Reader {
@@ -78,7 +80,13 @@ impl Reader {
             applied: 0,
             held: None,
             commits_before: 0,
+            is_of_another: false,
         }
+    }
+
+    /// Its stream stays open while another history takes the place of its own.
+    pub(super) fn carried_over(self) -> Self {
+        Self { held: None, pause: 0, is_of_another: true, ..self }
     }
 
     pub(super) fn step(&mut self, world: &mut World) -> Step {
@@ -156,7 +164,9 @@ impl Reader {
         let page = if let At::Copy(record) = self.at { Some(record) } else { None };
         let known = [self.cursor, self.cursor_before, self.acknowledged];
         // One that is handed out during a snapshot is of the snapshot.
-        let chosen = if page.is_some() { 0 } else { world.random.below(known.len()) };
+        // In another history an older one may be good where the newest is not.
+        let is_newest = page.is_some() || self.is_of_another;
+        let chosen = if is_newest { 0 } else { world.random.below(known.len()) };
         let cursor = known[chosen].unwrap();
         world.say(|| format!("reader {}: loses its connection, has {cursor:?}", self.name));
         world.coverage.old_cursors += usize::from(cursor.position < self.applied);
@@ -189,6 +199,7 @@ impl Reader {
                 world.coverage.resumed_snapshots += usize::from(page.is_some());
             }
             Err(Refusal::TooOld) => self.begin_anew(world),
+            Err(_) if self.is_of_another => self.end_with_its_past(world),
             Err(refusal) => {
                 let what = format!("{cursor:?} of this feed is {refusal:?}");
                 world.witness.fail(Property::Bookmarkable, what);
@@ -206,12 +217,21 @@ impl Reader {
     fn tail(&mut self, world: &mut World) -> Step {
         let cursor = self.cursor.unwrap();
         let (feed, entries) = world.database.read(self.product, cursor.position, LIMIT);
+        let change_at = world.database.change_at(None, &feed, cursor.position);
+        let past = super::cursor::check(&cursor, &feed, change_at);
+        if past.is_err_and(|refusal| refusal != Refusal::TooOld)
+            && !world.has(Defect::PastForgotten)
+        {
+            self.end_with_its_past(world);
+            return Step::Worked;
+        }
         if properties::is_torn(world, cursor.position, &feed, &entries) {
             world.say(|| format!("reader {}: out of range of {feed:?}", self.name));
             self.begin_anew(world);
             return Step::Worked;
         }
         let Some(last) = entries.last() else { return Step::Rested };
+        world.witness.follows(&cursor);
         world.witness.delivered(cursor.position, &entries, feed.head);
         let next = world.hand_out(&feed, last.position, Some(last.change.id));
         world.say(|| format!("reader {}: gets {entries:?}", self.name));
@@ -227,6 +247,19 @@ impl Reader {
             self.pause = world.random.below(30);
         }
         Step::Worked
+    }
+
+    /// What it was sent is not what the feed has there.
+    fn end_with_its_past(&mut self, world: &mut World) {
+        let cursor = self.cursor.unwrap();
+        world.say(|| format!("reader {}: {cursor:?} is of another past", self.name));
+        world.coverage.replaced_pasts += 1;
+        if !self.is_of_another {
+            world.witness.fail(Property::Resumable, format!("{cursor:?} is not taken any longer"));
+        }
+        self.is_of_another = false;
+        self.start = Start::Snapshot;
+        self.at = At::Begin;
     }
 
     fn apply(&mut self, world: &mut World, entry: &Entry) {

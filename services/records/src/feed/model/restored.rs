@@ -16,8 +16,9 @@ use super::{
 const OTHER_CHANGES: usize = 1_000_000;
 
 /// When a backup was taken: restores it, lets others work on it, and presents
-/// the cursors of either database to the other.
-pub(super) fn check(origin: &mut World) {
+/// the cursors of either database to the other. The streams of the origin stay open:
+/// as of a standby that has lost the last commits, and takes the place of its origin.
+pub(super) fn check(origin: &mut World, streams: Vec<Actor>) {
     let Some(backup) = origin.backup.take() else { return };
     // A new epoch is part of restoring. When it was forgotten, the cursors still
     // have to be told from one another.
@@ -27,8 +28,13 @@ pub(super) fn check(origin: &mut World) {
     world.database = backup.database.recovered(epoch);
     world.witness = backup.witness;
     world.last_change = OTHER_CHANGES;
-    let actors = cast(&mut world);
-    play(&mut world, actors);
+    let mut actors = cast(&mut world);
+    actors.extend(streams.into_iter().filter_map(|actor| match actor {
+        Actor::Reader(reader) => Some(Actor::Reader(reader.carried_over())),
+        _ => None,
+    }));
+    play(&mut world, &mut actors);
+    origin.coverage.replaced_pasts += world.coverage.replaced_pasts;
     let wrong = [wrongly_taken(origin, &world), wrongly_taken(&world, origin)].concat();
     for what in wrong {
         origin.witness.fail(Property::Bookmarkable, what);

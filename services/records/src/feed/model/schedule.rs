@@ -61,10 +61,10 @@ pub(super) struct Outcome {
 /// Runs the schedule of a seed, to its end or to the first violation.
 pub(super) fn run(seed: u64, setup: Setup, is_traced: bool) -> Outcome {
     let mut world = World::new(setup, Random::new(seed), is_traced);
-    let actors = cast(&mut world);
-    play(&mut world, actors);
+    let mut actors = cast(&mut world);
+    play(&mut world, &mut actors);
     if world.witness.violations.is_empty() {
-        restored::check(&mut world);
+        restored::check(&mut world, actors);
     }
     Outcome {
         violations: world.witness.violations,
@@ -74,20 +74,20 @@ pub(super) fn run(seed: u64, setup: Setup, is_traced: bool) -> Outcome {
 }
 
 /// Lets the actors act until all have come to rest, and checks the whole.
-pub(super) fn play(world: &mut World, mut actors: Vec<Actor>) {
-    act(world, &mut actors);
+pub(super) fn play(world: &mut World, actors: &mut Vec<Actor>) {
+    act(world, actors);
     if !world.witness.violations.is_empty() {
         return;
     }
     world.is_calm = true;
-    settle(world, &mut actors);
+    settle(world, actors);
     if !world.witness.violations.is_empty() {
         return;
     }
     if world.setup.ordering == Ordering::Sequencer {
         properties::at_rest(world);
     }
-    for actor in &actors {
+    for actor in actors.iter() {
         match actor {
             Actor::Reader(reader) => reader.check_at_rest(world),
             Actor::Poller(poller) => {

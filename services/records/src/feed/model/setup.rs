@@ -57,6 +57,8 @@ pub(super) enum Defect {
     CursorsUntagged,
     /// A reader steps over what the purge removed.
     HolesSteppedOver,
+    /// A stream does not compare what it has sent with what the feed has there.
+    PastForgotten,
     /// The head that the changes after a snapshot begin at is read after it.
     SnapshotHeadReadLast,
     /// Who connects a product does not wait for the writers that have looked before

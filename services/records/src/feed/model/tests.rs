@@ -138,5 +138,6 @@ fn a_connect_that_is_wrong_is_found() {
 #[test]
 fn a_reader_that_is_wrong_is_found() {
     assert_found(Defect::HolesSteppedOver, Property::Dense);
+    assert_found(Defect::PastForgotten, Property::Resumable);
     assert_found(Defect::SnapshotHeadReadLast, Property::Copied);
 }

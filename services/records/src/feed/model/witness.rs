@@ -112,6 +112,14 @@ impl Witness {
         }
     }
 
+    /// A reader is sent what comes after a place of its own.
+    pub(super) fn follows(&mut self, cursor: &Cursor) {
+        let stands = self.change_at(cursor.product, cursor.position).map(|change| change.id);
+        if stands != cursor.change {
+            self.fail(Property::Resumable, format!("{cursor:?}, but there stands {stands:?}"));
+        }
+    }
+
     /// A reader was sent these entries, of one statement, after `after`.
     pub(super) fn delivered(&mut self, after: Position, entries: &[Entry], head: Position) {
         let mut last = after;

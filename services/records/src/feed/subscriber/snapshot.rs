@@ -1,6 +1,6 @@
 //! Sending every record as it is now.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use shared::{
@@ -54,6 +54,7 @@ impl Stream {
     }
 
     async fn end_snapshot(&mut self, sent: i64) -> Result<(), End> {
+        self.check_past().await?;
         let place = Place::after(self.place.position);
         let end = SnapshotEnd {
             cursor: self.cursor_at(place.clone(), self.change).encode(),
@@ -81,6 +82,20 @@ impl Stream {
         Ok(None)
     }
 
+    /// Reads the records of one kind after `walk`, a page of them, and looks whether
+    /// they are of the feed whose changes follow them.
+    async fn read_page(&mut self, walk: &Walk) -> Result<Vec<SnapshotRow>, End> {
+        let (db, listener) = (self.feed.db().clone(), Arc::clone(&self.listener));
+        let Walk { practice, stage, id } = walk.clone();
+        let page = async move {
+            let kind = stage.record_kind();
+            snapshot::page(db.reader(), &listener.product, &practice, kind, id, PAGE).await
+        };
+        let rows = self.meanwhile(page).await??;
+        self.check_past().await?;
+        Ok(rows)
+    }
+
     /// Sends the records of one practice after `walk`; how many.
     async fn send_practice(&mut self, mut walk: Walk) -> Result<i64, End> {
         let mut sent = 0;
@@ -93,9 +108,7 @@ impl Stream {
                 continue;
             }
             loop {
-                let (db, product) = (self.feed.db().reader(), &self.listener.product);
-                let kind = stage.record_kind();
-                let rows = snapshot::page(db, product, &walk.practice, kind, walk.id, PAGE).await?;
+                let rows = self.read_page(&walk).await?;
                 let Some(last) = rows.last() else { break };
                 let next = Walk { id: last.id, ..walk.clone() };
                 sent += self.send_page(&walk, rows).await?;

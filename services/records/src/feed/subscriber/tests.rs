@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
     clock::Clock,
-    db::Scope,
+    db::{Database, Scope},
     ids::new_uuid,
     pb::records::EchoMode,
     testing::{TestDb, storage_tests},
@@ -23,10 +23,18 @@ use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::{
-    feed::opening::Start,
+    domain::subscription::{Subscription, SubscriptionKey},
+    feed::opening::{Named, Start},
     migrations::Migrator,
-    store::feed::{Spot, retention, sequence, standing},
+    store::{
+        feed::{Spot, retention, sequence, standing},
+        subscriptions,
+    },
 };
+
+mod far;
+mod past;
+mod world;
 
 storage_tests! {
     a_purge_beside_streams_that_resume_tears_no_hole,

@@ -1,0 +1,186 @@
+//! Streams that stay open while their feed becomes another one: a standby that has
+//! lost the last commits takes the place of the database.
+
+use super::{world::*, *};
+use crate::feed::opening;
+
+storage_tests! {
+    a_stream_whose_past_was_replaced_ends,
+    a_stream_ahead_of_its_feed_ends,
+    a_stream_of_another_epoch_ends,
+    a_stream_that_waits_for_room_ends_when_its_past_was_replaced,
+    a_snapshot_under_way_ends_when_its_feed_was_replaced,
+    what_was_left_out_of_a_lost_history_is_not_acknowledged,
+    a_subscription_ahead_of_its_feed_is_not_gone_on_with,
+    a_purge_up_to_its_place_ends_no_stream,
+}
+
+/// The tail alone tells of it.
+const BY_TAIL: Pace = Pace { heartbeat: Duration::from_millis(20), check: NEVER, write: NEVER };
+
+/// Changes that every history has.
+const COMMON: i64 = 5;
+const HEAD: i64 = 30;
+
+/// Streams of each kind, all at the head.
+async fn caught_up(feed: &Feed) -> Vec<(&'static str, Messages)> {
+    for practice in ["p1", "p2", "p1"] {
+        fill(feed, practice, 10).await;
+    }
+    let own = Subscribing { start: Start::Earliest, filter: everything(), named: None };
+    let mut streams = vec![
+        ("all", stream(feed, everything(), None).await),
+        ("all, by name", stream(feed, everything(), Some("all")).await),
+        ("of p1", stream(feed, of_practices(&["p1"]), None).await),
+        ("of p1 and p3, by name", stream(feed, of_practices(&["p1", "p3"]), Some("of")).await),
+        ("nothing, by name", stream(feed, nothing(), Some("nothing")).await),
+        ("bound to p1", open(feed, listener(Some("p1")), own, None).await.unwrap()),
+    ];
+    for (_, messages) in &mut streams {
+        until(messages, HEAD).await;
+    }
+    streams
+}
+
+async fn assert_end(streams: Vec<(&'static str, Messages)>, expected: &str) {
+    for (name, mut messages) in streams {
+        let (told, status) = end(&mut messages).await;
+        assert_eq!(told.events, [], "{name} goes on");
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::OutOfRange, expected),
+            "{name}"
+        );
+        let details = status.get_error_details();
+        let cursors = &details.error_info().unwrap().metadata;
+        for at in ["earliest_cursor", "latest_cursor"] {
+            assert!(Cursor::decode(&cursors[at]).is_some(), "{name}: {at}");
+        }
+    }
+}
+
+async fn a_stream_whose_past_was_replaced_ends(t: TestDb) {
+    let feed = feed_at(t.database().await, BY_TAIL).await;
+    let streams = caught_up(&feed).await;
+    // The new feed has passed the old head when somebody looks for the first time.
+    let replaced = [lost_after(COMMON), filled(&feed, "p2", 20), filled(&feed, "p1", 40)];
+    run(&feed, replaced.concat()).await;
+    assert_end(streams, "CURSOR_FOREIGN").await;
+    feed.stop().cancel();
+}
+
+async fn a_stream_ahead_of_its_feed_ends(t: TestDb) {
+    let feed = feed_at(t.database().await, BY_TAIL).await;
+    let streams = caught_up(&feed).await;
+    run(&feed, lost_after(COMMON)).await;
+    assert_end(streams, "CURSOR_TOO_NEW").await;
+    feed.stop().cancel();
+}
+
+async fn a_stream_of_another_epoch_ends(t: TestDb) {
+    let feed = feed_at(t.database().await, BY_TAIL).await;
+    let streams = caught_up(&feed).await;
+    let sql = "UPDATE feed_product SET epoch = $1";
+    run(&feed, vec![(sql.to_owned(), vec![new_uuid().into()])]).await;
+    assert_end(streams, "CURSOR_FOREIGN").await;
+    feed.stop().cancel();
+}
+
+async fn a_stream_that_waits_for_room_ends_when_its_past_was_replaced(t: TestDb) {
+    let pace = Pace { check: Duration::from_millis(20), ..BY_TAIL };
+    let feed = feed_at(t.database().await, pace).await;
+    fill(&feed, "p1", HEAD).await;
+    let named = Some(named("slow", 10));
+    let asked = Subscribing { start: Start::Earliest, filter: everything(), named };
+    let mut messages = open(&feed, listener(None), asked, None).await.unwrap();
+    assert_eq!(until(&mut messages, 10).await.events.len(), 10);
+    run(&feed, [lost_after(COMMON), filled(&feed, "p1", 40)].concat()).await;
+    assert_end(vec![("slow", messages)], "CURSOR_FOREIGN").await;
+    feed.stop().cancel();
+}
+
+async fn a_snapshot_under_way_ends_when_its_feed_was_replaced(t: TestDb) {
+    let feed = feed_at(t.database().await, BY_TAIL).await;
+    fill(&feed, "p1", HEAD).await;
+    let sql = "INSERT INTO person (practice_id, id, emails, phones, state, version, created_at, \
+               updated_at, image) VALUES ('p1', $1, '[]', '[]', 'ACTIVE', 1, $2, $2, $3)";
+    let person = |_| {
+        let values = vec![new_uuid().into(), time(0).into(), vec![0_u8; 8].into()];
+        (sql.to_owned(), values)
+    };
+    run(&feed, (0..2_000).map(person).collect()).await;
+    let asked = Subscribing { start: Start::Snapshot, filter: everything(), named: None };
+    let mut messages = open(&feed, listener(Some("p1")), asked, None).await.unwrap();
+    assert!(matches!(next(&mut messages).await, Ok(Message::Handshake(_))));
+    assert!(matches!(next(&mut messages).await, Ok(Message::SnapshotRecords(_))));
+    run(&feed, [lost_after(COMMON), filled(&feed, "p1", 40)].concat()).await;
+    let (told, status) = end(&mut messages).await;
+    assert_eq!(reason(&status), "CURSOR_FOREIGN");
+    assert_eq!(told.snapshot_ends, 0, "it ends before its end");
+    feed.stop().cancel();
+}
+
+async fn what_was_left_out_of_a_lost_history_is_not_acknowledged(t: TestDb) {
+    let pace = Pace { write: Duration::from_millis(5), ..BY_TAIL };
+    let feed = feed_at(t.database().await, pace).await;
+    fill(&feed, "p1", HEAD).await;
+    let mut messages = stream(&feed, nothing(), Some("nothing")).await;
+    until(&mut messages, HEAD).await;
+    kept(&feed, "nothing", |row| row.acked.position == HEAD).await;
+    // The standby knows of it what it knew some time ago.
+    let place = "UPDATE feed_subscription SET acked_pos = 2, delivered_pos = 2, seen_pos = 2";
+    let place = vec![(place.to_owned(), Vec::new())];
+    run(&feed, [lost_after(COMMON), filled(&feed, "p1", 40), place].concat()).await;
+    assert_end(vec![("nothing", messages)], "CURSOR_FOREIGN").await;
+    let row = kept(&feed, "nothing", |row| row.active_until.is_none()).await;
+    assert_eq!((row.acked.position, row.seen), (2, 2));
+    feed.stop().cancel();
+}
+
+async fn a_subscription_ahead_of_its_feed_is_not_gone_on_with(t: TestDb) {
+    let feed = feed_at(t.database().await, BY_TAIL).await;
+    fill(&feed, "p1", HEAD).await;
+    let mut messages = stream(&feed, everything(), Some("all")).await;
+    let mut cursor = None;
+    while cursor.is_none() {
+        if let Message::Events(batch) = next(&mut messages).await.unwrap() {
+            cursor = Cursor::decode(&batch.cursor);
+        }
+    }
+    drop(messages);
+    kept(&feed, "all", |row| row.active_until.is_none()).await;
+    let place = "UPDATE feed_subscription SET acked_pos = 30, delivered_pos = 30, seen_pos = 30";
+    let place = vec![(place.to_owned(), Vec::new())];
+    run(&feed, [lost_after(COMMON), place].concat()).await;
+    let named = Some(named("all", 10));
+    let asked = Subscribing { start: Start::Earliest, filter: everything(), named };
+    let refused = Status::from(open(&feed, listener(None), asked, None).await.unwrap_err());
+    assert_eq!(reason(&refused), "CURSOR_TOO_NEW");
+    // Nor is what it was sent acknowledged, whatever has come meanwhile.
+    let (db, all, cursor) = (feed.db().reader(), listener(None), cursor.unwrap());
+    let refused = Status::from(opening::check(db, &all, &cursor).await.unwrap_err());
+    assert_eq!(reason(&refused), "CURSOR_TOO_NEW");
+    fill(&feed, "p1", 40).await;
+    let refused = Status::from(opening::check(db, &all, &cursor).await.unwrap_err());
+    assert_eq!(reason(&refused), "CURSOR_FOREIGN");
+    feed.stop().cancel();
+}
+
+async fn a_purge_up_to_its_place_ends_no_stream(t: TestDb) {
+    let pace = Pace { check: Duration::from_millis(5), ..BY_TAIL };
+    let feed = feed_at(t.database().await, pace).await;
+    let mut streams = caught_up(&feed).await;
+    assert_eq!(purge(&feed, "books", 2).await, HEAD);
+    for (_, messages) in &mut streams {
+        for _ in 0..5 {
+            until(messages, HEAD).await;
+        }
+    }
+    fill(&feed, "p1", 1).await;
+    for (name, messages) in &mut streams {
+        let told = until(messages, HEAD + 1).await;
+        let expected = if name.starts_with("nothing") { vec![] } else { vec![(HEAD, HEAD + 1)] };
+        assert_eq!(told.events, expected, "{name}");
+    }
+    feed.stop().cancel();
+}

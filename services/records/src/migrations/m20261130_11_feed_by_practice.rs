@@ -1,0 +1,28 @@
+//! Finds what a feed has of one practice, without reading what it has of all others.
+//!
+//! While the index is made, on PostgreSQL, no positions are given: changes wait, and
+//! whoever saves does not.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261130_11_feed_by_practice"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES, "").await
+    }
+}
+
+const TABLES: &str = "
+CREATE INDEX feed_entry_practice ON feed_entry (product, practice_id, pos);
+";
