@@ -25,8 +25,9 @@ pub(crate) use corrected::{FailedRow, RecordKey, failed_rows};
 use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
 
-/// The server takes no batch with a record over this size.
-const MAX_RECORD_BYTES: usize = 64 * 1_024;
+/// The server takes no batch with a record over this size. One of over 64 KiB fails
+/// there, alone.
+const MAX_RECORD_BYTES: usize = 1_024 * 1_024;
 
 /// Numbers of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

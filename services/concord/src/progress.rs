@@ -119,6 +119,7 @@ fn phase(state: ImportState) -> &'static str {
         ImportState::Cancelled => "cancelled",
         ImportState::Expired => "expired",
         ImportState::Stalled => "stalled",
+        ImportState::FailedInternally => "failed internally",
     }
 }
 

@@ -26,10 +26,15 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Whether any record failed, was blocked by one that did, or was not reached.
+    /// Whether any record failed, was blocked by one that did, or was not reached; or
+    /// the service could not end the import as it should.
     pub(crate) fn has_failures(&self) -> bool {
         let counters = self.counters();
-        counters.failed + counters.unprocessed > 0
+        counters.failed + counters.unprocessed > 0 || self.failed_internally()
+    }
+
+    fn failed_internally(&self) -> bool {
+        self.import.state() == ImportState::FailedInternally
     }
 
     fn counters(&self) -> ImportCounters {
@@ -43,6 +48,7 @@ impl Report {
         report.insert("state".to_owned(), json!(import_counts::state_name(self.import.state())));
         report.insert("round".to_owned(), json!(self.import.round));
         report.insert("dry_run".to_owned(), json!(self.import.validate_only));
+        report.insert("note".to_owned(), json!(self.import.note));
         let file = self.failures_file.as_deref().map(Path::to_string_lossy);
         report.insert("failures_file".to_owned(), json!(file));
         report.into()
@@ -61,7 +67,7 @@ impl Report {
             let command = format!("concord import --retry {id} --corrected {file}");
             steps.push(("When they are corrected there".to_owned(), command));
         }
-        if counters.unprocessed > 0 && seal_time.is_some() {
+        if (counters.unprocessed > 0 && seal_time.is_some()) || self.failed_internally() {
             let command = format!("concord import --retry {id}");
             steps.push(("To go on with the others".to_owned(), command));
         }
@@ -77,7 +83,11 @@ impl Report {
 /// A table of the counts, then the reasons of the failures.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n", heading(&self.import))?;
+        writeln!(f, "{}", heading(&self.import))?;
+        if !self.import.note.is_empty() {
+            writeln!(f, "{}", self.import.note)?;
+        }
+        f.write_str("\n")?;
         f.write_str(&import_counts::table(&self.import))?;
         if !self.reasons.is_empty() {
             write!(f, "\n\nWhy records failed:")?;
@@ -114,6 +124,9 @@ fn heading(import: &Import) -> &'static str {
         }
         ImportState::Cancelled => "The import was cancelled. What was applied before stays.",
         ImportState::Expired => "The import has expired: nobody finished it. Nothing was applied.",
+        ImportState::FailedInternally => {
+            "The import was ended by an unexpected error of the service. What was applied stays."
+        }
         ImportState::Unspecified
         | ImportState::Receiving
         | ImportState::Sealed

@@ -55,7 +55,8 @@ fn has_ended(state: ImportState) -> bool {
         | ImportState::CompletedWithFailures
         | ImportState::Validated
         | ImportState::Cancelled
-        | ImportState::Expired => true,
+        | ImportState::Expired
+        | ImportState::FailedInternally => true,
         ImportState::Unspecified
         | ImportState::Receiving
         | ImportState::Sealed

@@ -224,7 +224,6 @@ fn batch_refused(fault: &BatchFault) -> Refusal {
             invalid(field, ErrorReason::BatchTooManyRecords)
         }
         BatchFault::FrameTooLarge => invalid("frame.records", ErrorReason::FrameTooLarge),
-        BatchFault::RecordTooLarge { .. } => invalid("frame.records", ErrorReason::RecordTooLarge),
         BatchFault::Mismatch { what, expected, arrived } => {
             invalid("commit", ErrorReason::BatchMismatch)
                 .with("what", *what)

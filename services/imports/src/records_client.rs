@@ -16,7 +16,7 @@ use shared::{
     pb::{
         imports::RecordStatus,
         internal::{
-            ApplyChunkRequest, ApplyDuplicate, ApplyOutcome, ApplyViolation,
+            ApplyChunkRequest, ApplyChunkResponse, ApplyDuplicate, ApplyOutcome, ApplyViolation,
             KeepSupportReadRequest, ResolveLinksRequest, ResolvedLink, SourceKey,
             ingest_service_client::IngestServiceClient,
         },
@@ -164,6 +164,15 @@ pub(crate) struct Outcome {
     pub(crate) duplicates: Vec<PossibleDuplicate>,
 }
 
+/// What a chunk came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Applied {
+    /// One for each record, in order.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// The fence that the import had before; none of a service that does not tell.
+    pub(crate) fence_before: Option<i64>,
+}
+
 /// Reaches the records service. Connects when it is first needed, and again
 /// after the connection broke.
 #[derive(Clone, Debug)]
@@ -246,31 +255,38 @@ impl RecordsClient {
         Ok(links)
     }
 
-    /// Applies a chunk of records of one kind; an outcome for each, in order. From
-    /// now on no call of the import with a lower `fence` is carried out.
+    /// Applies a chunk of records of one kind; an outcome for each, in order, and the
+    /// fence of the import before. From now on no call of the import with a lower
+    /// `fence` is carried out.
     pub(crate) async fn apply(
         &self,
         behalf: &OnBehalf,
         records: Vec<ApplyRecord>,
         fence: i64,
         validate_only: bool,
-    ) -> Result<Vec<Outcome>, CallFault> {
+    ) -> Result<Applied, CallFault> {
         let (sent, call) = (records.len(), part_of(behalf));
         tracing::debug!(records = sent, call = %call, "a chunk is sent");
         let message = ApplyChunkRequest { records, validate_only, fence };
         let request = self.request(behalf, &call, message);
         let answer = self.ingest().apply_chunk(request).await.map_err(CallFault::to(call))?;
-        let answer = answer.into_inner();
-        if answer.outcomes.len() != sent {
+        let ApplyChunkResponse { outcomes, fence_before } = answer.into_inner();
+        if outcomes.len() != sent {
             return Err(CallFault::malformed("another number of outcomes than of records"));
         }
-        answer.outcomes.into_iter().map(outcome).collect()
+        let outcomes = outcomes.into_iter().map(outcome).collect::<Result<_, _>>()?;
+        // Nothing is kept of what was only checked.
+        Ok(Applied { outcomes, fence_before: fence_before.filter(|_| !validate_only) })
     }
 
     /// Sees to it that no call of the import with a lower `fence` is carried out any
-    /// more, wherever it is on its way.
-    pub(crate) async fn raise_fence(&self, behalf: &OnBehalf, fence: i64) -> Result<(), CallFault> {
-        self.apply(behalf, Vec::new(), fence, false).await.map(drop)
+    /// more, wherever it is on its way; the fence of the import before.
+    pub(crate) async fn raise_fence(
+        &self,
+        behalf: &OnBehalf,
+        fence: i64,
+    ) -> Result<Option<i64>, CallFault> {
+        Ok(self.apply(behalf, Vec::new(), fence, false).await?.fence_before)
     }
 
     /// A request that says on whose behalf it is made, and which call it is.

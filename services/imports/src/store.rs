@@ -5,10 +5,11 @@
 //! only [`lease::claim`] looks over all practices, for work. A function that
 //! writes takes the transaction of [`Database::write`](shared::db::Database::write).
 //!
-//! Lists of keys are looked up with a scalar subquery for each key, and rows are
-//! changed by inserts that conflict: either way the primary key is used. A join
-//! would leave the choice to the planner of PostgreSQL, which knows nothing of an
-//! import that has just arrived, and then reads all of it for every page.
+//! Lists of keys are looked up with a scalar subquery for each key, or by a join
+//! whose order is fixed (`sql::joined`), and rows are changed by inserts that
+//! conflict: either way a key is used. A plain join would leave the choice to the
+//! planner, which knows nothing of an import that has just arrived (PostgreSQL) or of
+//! any (SQLite), and then reads all of it for every page.
 
 pub(crate) mod batches;
 pub(crate) mod due;

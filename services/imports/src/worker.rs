@@ -2,11 +2,15 @@
 //!
 //! A worker claims an import, and takes it through its phases, one page at a
 //! time. Each page ends in one transaction that changes the records, the numbers
-//! and the position together, and only while the lease is the worker's own. While
-//! one page is applied, the one before it is written and the one after it is read.
-//! So a worker that is killed loses at most two pages of work, which the next one
-//! does again: the records service answers a chunk that it has seen as it did the
-//! first time.
+//! and the position together, and only while the lease is the worker's own and the
+//! import is where the page began. While one page is applied, the one before it is
+//! written and the one after it is read. So a worker that is killed loses at most two
+//! pages of work, which the next one does again: the records service answers a chunk
+//! that it has seen as it did the first time.
+//!
+//! After every fault the worker forgets the pages that it has in memory, and reads
+//! where the import is: the transaction of a page may have been committed although
+//! its answer was lost, and a database may have gone back to an earlier state.
 
 mod apply;
 mod index;
@@ -28,7 +32,6 @@ use shared::{
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     config::WorkerSettings,
@@ -42,13 +45,11 @@ use crate::{
 pub(crate) struct Worker {
     imports: Imports,
     settings: WorkerSettings,
-    /// Tells this worker from all others.
-    id: Uuid,
 }
 
 impl Worker {
     pub(crate) fn new(imports: Imports, settings: WorkerSettings) -> Self {
-        Self { imports, settings, id: ids::new_uuid() }
+        Self { imports, settings }
     }
 
     /// Works until `stop` is cancelled; then ends at the next page.
@@ -74,7 +75,7 @@ impl Worker {
     /// The next import to work on.
     async fn claim(&self) -> Option<Lease> {
         let now = self.imports.clock.now();
-        let (id, until) = (self.id, now + self.settings.lease);
+        let (id, until) = (ids::new_uuid(), now + self.settings.lease);
         let claimed = self.imports.db.write(Scope::AllPractices, move |tx| async move {
             store::lease::claim(&*tx, id, now, until).await
         });

@@ -9,6 +9,7 @@ mod import;
 mod import_memory;
 mod latency;
 mod retention;
+mod retry;
 mod stage;
 mod streams;
 
@@ -34,6 +35,8 @@ pub(crate) enum Row {
     Hear,
     /// Importing a practice, from the seal to the end, beside its rows alone
     Import,
+    /// Trying records again that failed, beside the round in which they did
+    Retry,
     /// Uploading batches, beside their rows alone
     Stage,
     /// The memory that an import takes
@@ -71,6 +74,7 @@ impl Row {
                 return Ok(times.into_iter().map(Finding::Time).collect());
             }
             Self::Import => return Ok(figures(import::measure(plan, databases, engine).await?)),
+            Self::Retry => return Ok(figures(retry::measure(plan, databases, engine).await?)),
             Self::Stage => return Ok(figures(stage::measure(plan, databases, engine).await?)),
             Self::ImportMemory => {
                 return Ok(figures(import_memory::measure(plan, databases, engine).await?));

@@ -20,7 +20,7 @@ const _: () = assert!(wire::MAX_FRAME_RECORDS as u64 > MAX_BATCH_RECORDS);
 
 /// The records of a frame together, in bytes.
 pub(crate) const MAX_FRAME_BYTES: u64 = 1_048_576;
-/// One record, in bytes.
+/// One record, in bytes. One that is larger, and fits a frame, fails alone.
 pub(crate) const MAX_RECORD_BYTES: u64 = 65_536;
 /// Characters of a batch key.
 pub(crate) const MAX_BATCH_KEY: usize = 100;
@@ -52,9 +52,6 @@ pub(crate) enum BatchFault {
     /// A frame is over the limit.
     #[error("a frame is {MAX_FRAME_BYTES} bytes of records at most: split it")]
     FrameTooLarge,
-    /// A record is over the limit.
-    #[error("a record is {MAX_RECORD_BYTES} bytes at most, and that of row {row} has {size}")]
-    RecordTooLarge { row: usize, size: u64 },
     /// What arrived is not what was declared.
     #[error("the {what} differs: {expected} was declared, {arrived} arrived")]
     Mismatch { what: &'static str, expected: String, arrived: String },
@@ -156,20 +153,11 @@ impl Intake {
             return Err(BatchFault::TooManyRecords { field: "frame.records", records: total });
         }
         for record in compact(records, frame) {
-            self.record(record)?;
+            self.hasher.update(size_of(&record).to_be_bytes());
+            self.hasher.update(&record);
+            self.counts.add(kind_of(&record));
+            self.records.push(record);
         }
-        Ok(())
-    }
-
-    fn record(&mut self, record: Bytes) -> Result<(), BatchFault> {
-        let size = size_of(&record);
-        if size > MAX_RECORD_BYTES {
-            return Err(BatchFault::RecordTooLarge { row: self.records.len() + 1, size });
-        }
-        self.hasher.update(size.to_be_bytes());
-        self.hasher.update(&record);
-        self.counts.add(kind_of(&record));
-        self.records.push(record);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use shared::{
     rules::{Violation, reason_code},
 };
 
-use super::words::Kind;
+use super::{batch::MAX_RECORD_BYTES, words::Kind};
 
 /// At most this many names are quoted in one text.
 pub(crate) const MAX_NAMES: usize = 5;
@@ -40,6 +40,12 @@ impl Finding {
     /// The record is Self-Assessment, or hangs on such a client alone.
     pub(crate) fn excluded(field: &str) -> Self {
         Self::new(field, ErrorReason::ClientTypeExcluded, EXCLUDED_TEXT)
+    }
+
+    /// The record is larger than a record may be.
+    pub(crate) fn too_large(size: u64) -> Self {
+        let text = format!("Record has {size} bytes, and a record may have {MAX_RECORD_BYTES}");
+        Self::new("", ErrorReason::RecordTooLarge, text)
     }
 
     /// The same record came before.

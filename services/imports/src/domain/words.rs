@@ -107,6 +107,8 @@ words! {
         Validated = "VALIDATED",
         Cancelled = "CANCELLED",
         Expired = "EXPIRED",
+        /// Ended by an unexpected error.
+        FailedInternally = "FAILED_INTERNALLY",
     }
 }
 
@@ -120,6 +122,7 @@ impl State {
                 | Self::Validated
                 | Self::Cancelled
                 | Self::Expired
+                | Self::FailedInternally
         )
     }
 }

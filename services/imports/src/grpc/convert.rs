@@ -110,12 +110,18 @@ pub(super) fn list(request: ListImportsRequest) -> Result<ImportsAsked, Refusal>
         wanted.push(self::state(state)?.as_str().to_owned());
     }
     if with_failures {
-        let failed = State::CompletedWithFailures.as_str().to_owned();
-        if !wanted.is_empty() && !wanted.contains(&failed) {
-            let text = "with_failures asks for COMPLETED_WITH_FAILURES: leave the states out";
+        let failed = [State::CompletedWithFailures, State::FailedInternally];
+        let failed = failed.map(|state| state.as_str().to_owned());
+        if wanted.is_empty() {
+            wanted = failed.to_vec();
+        } else {
+            wanted.retain(|state| failed.contains(state));
+        }
+        if wanted.is_empty() {
+            let text = "with_failures asks for COMPLETED_WITH_FAILURES and FAILED_INTERNALLY: \
+                        leave the states out";
             return Err(invalid("states", ErrorReason::FieldNotApplicable, text));
         }
-        wanted = vec![failed];
     }
     let since = created_since.map(|at| {
         let nanos = u32::try_from(at.nanos).ok();
@@ -153,6 +159,7 @@ fn state(state: i32) -> Result<State, Refusal> {
         Ok(ImportState::Validated) => Some(State::Validated),
         Ok(ImportState::Cancelled) => Some(State::Cancelled),
         Ok(ImportState::Expired) => Some(State::Expired),
+        Ok(ImportState::FailedInternally) => Some(State::FailedInternally),
         Ok(ImportState::Unspecified) | Err(_) => None,
     };
     known.ok_or_else(|| unknown("states"))

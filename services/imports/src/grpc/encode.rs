@@ -175,6 +175,7 @@ fn state(state: State) -> ImportState {
         State::Completed => ImportState::Completed,
         State::CompletedWithFailures => ImportState::CompletedWithFailures,
         State::Stalled => ImportState::Stalled,
+        State::FailedInternally => ImportState::FailedInternally,
         State::Validated => ImportState::Validated,
         State::Cancelled => ImportState::Cancelled,
         State::Expired => ImportState::Expired,

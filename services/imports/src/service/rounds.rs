@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// What an import must be to be tried again.
-const RETRIED: &str = "one that has ended with records that failed or are unprocessed";
+const RETRIED: &str =
+    "one that has ended with records that failed or are unprocessed, or FAILED_INTERNALLY";
 
 /// Which round is begun, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +52,9 @@ impl Imports {
                 Some(_) | None => {}
             }
             let left = tally.failed(None) + tally.of(None, Status::Unprocessed);
+            let something = left > 0 || import.state == State::FailedInternally;
             // One that was cancelled before its seal has never been read.
-            if !import.state.is_end() || import.sealed_at.is_none() || left == 0 {
+            if !import.state.is_end() || import.sealed_at.is_none() || !something {
                 return Err(wrong_state(id, import.state, RETRIED).into());
             }
             if import.is_removed() {
@@ -122,7 +124,12 @@ impl Imports {
             async move {
                 let import = owned(&tx, &owner, &key).await?;
                 let tally = store::tally::read(&*tx, &key).await?;
+                let before = import.state;
                 if let Some(next) = next(import, &tally)? {
+                    if matches!(before, State::FailedInternally | State::Cancelled) {
+                        // It may have ended before every record was read.
+                        store::tally::recount(&*tx, &key, Status::Staged).await?;
+                    }
                     store::parents::forget_known(&*tx, &key).await?;
                     store::imports::turn(&*tx, &next).await?;
                 }
@@ -162,9 +169,15 @@ async fn cancel(tx: &WriteTx, import: Import, now: DateTime<Utc>) -> Result<(), 
     match import.state {
         State::Receiving => close(tx, import, State::Cancelled, now).await,
         State::Sealed | State::Resolving | State::Applying | State::Stalled => {
-            Ok(store::imports::request_cancel(&**tx, &import.key).await?)
+            Ok(store::imports::request_cancel(&**tx, &import.key, import.state).await?)
         }
         State::Cancelled => Ok(()),
+        State::FailedInternally => {
+            // What waited is unprocessed already.
+            let (state, note) = (State::Cancelled, String::new());
+            let turned = Import { state, note, cancel_requested: true, ..import };
+            Ok(store::imports::turn(&**tx, &turned).await?)
+        }
         // It ended before it could stop, or a round of it was given up: the call
         // has come again.
         _ if import.cancel_requested => Ok(()),

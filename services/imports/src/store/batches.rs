@@ -65,6 +65,21 @@ pub(crate) async fn of_round(
     rows.into_iter().map(from_row).collect()
 }
 
+/// The batches of all rounds but the first, in their order: ordinal and round.
+pub(crate) async fn of_retries(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<Vec<(i64, i64)>, DbErr> {
+    of_import(key)
+        .filter(batch::Column::Round.gt(1))
+        .order_by_asc(batch::Column::Ordinal)
+        .select_only()
+        .columns([batch::Column::Ordinal, batch::Column::Round])
+        .into_tuple()
+        .all(db)
+        .await
+}
+
 /// Removes the batches of a round, with their records.
 pub(crate) async fn remove_round(
     db: &impl ConnectionTrait,

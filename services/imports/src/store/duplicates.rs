@@ -101,7 +101,26 @@ pub(super) async fn remove(
     key: &ImportKey,
     rows: impl Iterator<Item = RowId>,
 ) -> Result<(), DbErr> {
-    super::edits::remove_of(db, key, "import_duplicate", rows).await?;
+    let rows: Vec<RowId> = rows.collect();
+    let statement = "SELECT count(*) AS n FROM v WHERE
+        (SELECT count(*) FROM import_duplicate d WHERE d.practice_id = $1 AND d.import_id = $2
+          AND d.batch = v.batch AND d.row_no = v.row_no) > 0";
+    let list = rows.iter().copied().map(sql::row_id).collect();
+    let columns = ["batch", "row_no"];
+    let mut gone = 0;
+    for counted in sql::query_with(db, &sql::scope(key), &columns, list, statement).await? {
+        gone += counted.try_get::<i64>("", "n")?;
+    }
+    if gone == 0 {
+        return Ok(());
+    }
+    super::edits::remove_of(db, key, "import_duplicate", rows.into_iter()).await?;
+    let text = "UPDATE import SET possible_duplicates = possible_duplicates - $3
+        WHERE practice_id = $1 AND id = $2";
+    sql::execute(db, text, sql::scoped(key, [gone.into()])).await.map(drop)
+}
+
+async fn count_again(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
     let text = "UPDATE import SET possible_duplicates =
           (SELECT count(*) FROM (SELECT DISTINCT d.batch, d.row_no FROM import_duplicate d
             WHERE d.practice_id = $1 AND d.import_id = $2) AS records)
@@ -109,8 +128,21 @@ pub(super) async fn remove(
     sql::execute(db, text, sql::scope(key)).await.map(drop)
 }
 
+/// Forgets those of the records that are to be applied.
+pub(crate) async fn remove_of_ready(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<(), DbErr> {
+    let text = "DELETE FROM import_duplicate WHERE practice_id = $1 AND import_id = $2
+        AND EXISTS (SELECT 1 FROM import_record r
+          WHERE r.practice_id = $1 AND r.import_id = $2 AND r.batch = import_duplicate.batch
+            AND r.row_no = import_duplicate.row_no AND r.status = 'READY')";
+    sql::execute(db, text, sql::scope(key)).await?;
+    count_again(db, key).await
+}
+
 /// Forgets all of an import.
-pub(super) async fn remove_all(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+pub(crate) async fn remove_all(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
     let text = "DELETE FROM import_duplicate WHERE practice_id = $1 AND import_id = $2";
     sql::execute(db, text, sql::scope(key)).await?;
     let text = "UPDATE import SET possible_duplicates = 0 WHERE practice_id = $1 AND id = $2";

@@ -1,7 +1,7 @@
 //! What one page of the worker's work changes, written in one transaction.
 
 use chrono::NaiveDate;
-use sea_orm::{ConnectionTrait, DbErr, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Value};
 
 use super::{duplicates, likenesses, sql, tally};
 use crate::domain::{
@@ -26,8 +26,6 @@ pub(crate) struct Edits {
     pub(crate) reset: Option<Reset>,
     /// Records that no longer ask for their parents.
     pub(crate) childless: Vec<RowId>,
-    /// Records in these statuses are left unprocessed.
-    pub(crate) given_up: Vec<Status>,
     /// Whether the records may be there already, from an earlier round.
     pub(crate) again: bool,
     pub(crate) failures: Vec<NewFailure>,
@@ -124,7 +122,6 @@ pub(crate) async fn write(
         cleared,
         reset,
         childless,
-        given_up,
         again,
         failures,
         known,
@@ -134,12 +131,6 @@ pub(crate) async fn write(
     } = edits;
     if let Some(reset) = reset {
         reset_records(db, key, reset).await?;
-    }
-    for status in given_up {
-        super::records::give_up(db, key, *status).await?;
-        if *status == Status::Imported {
-            duplicates::remove_all(db, key).await?;
-        }
     }
     insert_records(db, key, records, *again).await?;
     remove_of(db, key, "import_parent", childless.iter().copied()).await?;
@@ -164,10 +155,9 @@ async fn reset_records(
     let kept = "ordinal, kind, source_id, status, field, reason, reason_text, root_cause";
     let statement = format!(
         "INSERT INTO import_attempt (practice_id, import_id, round, batch, row_no, {kept})
-         SELECT $1, $2, $3, f.batch, f.row_no, {} FROM v JOIN import_failure f
-           ON f.practice_id = $1 AND f.import_id = $2
-           AND f.batch = v.batch AND f.row_no = v.row_no",
-        kept.split(", ").map(|column| format!("f.{column}")).collect::<Vec<_>>().join(", ")
+         SELECT $1, $2, $3, r.batch, r.row_no, {} FROM {}",
+        kept.split(", ").map(|column| format!("r.{column}")).collect::<Vec<_>>().join(", "),
+        sql::joined(db.get_database_backend(), "import_failure", &["batch", "row_no"])
     );
     let scope = sql::scoped(key, [(reset.round - 1).into()]);
     sql::execute_with(db, &scope, &["batch", "row_no"], rows(), &statement).await?;
@@ -189,10 +179,17 @@ pub(super) async fn remove_of(
     table: &str,
     rows: impl Iterator<Item = RowId>,
 ) -> Result<(), DbErr> {
-    let statement = format!(
-        "DELETE FROM {table} WHERE practice_id = $1 AND import_id = $2
-         AND (batch, row_no) IN (SELECT batch, row_no FROM v)"
-    );
+    let (engine, keys) = (db.get_database_backend(), ["batch", "row_no"]);
+    let statement = match engine {
+        DbBackend::Postgres => format!(
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT r.ctid FROM {}))",
+            sql::joined(engine, table, &keys)
+        ),
+        _ => format!(
+            "DELETE FROM {table} WHERE practice_id = $1 AND import_id = $2
+             AND (batch, row_no) IN (SELECT batch, row_no FROM v)"
+        ),
+    };
     let rows = rows.map(sql::row_id).collect();
     sql::execute_with(db, &sql::scope(key), &["batch", "row_no"], rows, &statement).await
 }

@@ -119,13 +119,20 @@ pub(crate) async fn turn(db: &impl ConnectionTrait, import: &Import) -> Result<(
     change.update(db).await.map(drop)
 }
 
-/// Asks whoever works on an import to stop.
+/// Asks whoever works on an import to stop. One that is set aside is taken up for it
+/// at once.
 pub(crate) async fn request_cancel(
     db: &impl ConnectionTrait,
     key: &ImportKey,
+    state: State,
 ) -> Result<(), DbErr> {
-    import::Entity::update_many()
-        .col_expr(import::Column::CancelRequested, Expr::value(true))
+    let mut asked = import::Entity::update_many()
+        .col_expr(import::Column::CancelRequested, Expr::value(true));
+    if state == State::Stalled {
+        let at_once = Expr::value(None::<DateTime<Utc>>);
+        asked = asked.col_expr(import::Column::LeaseExpiresAt, at_once);
+    }
+    asked
         .filter(import::Column::PracticeId.eq(key.practice.as_str()))
         .filter(import::Column::Id.eq(key.id))
         .exec(db)

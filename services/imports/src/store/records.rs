@@ -1,6 +1,6 @@
 //! What was found of the records of an import.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
@@ -133,9 +133,9 @@ pub(crate) async fn groups(
 /// known, or came twice. One that was imported in an earlier round is a record of
 /// the practice, and the records service judges by it.
 fn counting(round: i64) -> String {
-    format!(
-        "kind = 'client' AND status NOT IN ('SKIPPED', 'EXCLUDED', 'REPLACED') AND round = {round}"
-    )
+    // Nothing but clients has a reference: asking for the kind too would offer the
+    // planner an index that all clients of the import are in.
+    format!("status NOT IN ('SKIPPED', 'EXCLUDED', 'REPLACED') AND round = {round}")
 }
 
 /// References that several clients have, from `from` on.
@@ -187,8 +187,7 @@ pub(crate) async fn clients_of_reference(
     let text = format!(
         "SELECT batch, row_no, source_id, status, reference FROM import_record
          WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {counts}
-         AND (batch > $4 OR (batch = $4 AND row_no > $5))
-         ORDER BY batch, row_no LIMIT {limit}"
+         AND (batch, row_no) > ($4, $5) ORDER BY batch, row_no LIMIT {limit}"
     );
     let values = [reference_key.into(), after.batch.into(), after.row.into()];
     let rows = sql::query(db, &text, sql::scoped(key, values)).await?;
@@ -266,9 +265,15 @@ pub(crate) struct PastRow {
     pub(crate) kind: Kind,
     pub(crate) source_id: String,
     pub(crate) status: Status,
-    /// Whether it had failed, and is processed again.
+    /// The round in which it was read last.
+    pub(crate) round: i64,
+    /// Whether it had failed when it was processed again last.
     pub(crate) retried: bool,
 }
+
+/// The columns of a [`PastRow`].
+const PAST_ROW: [&str; 7] =
+    ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
 
 /// The records after a row that are processed again: those without a good end, or
 /// all.
@@ -282,10 +287,10 @@ pub(crate) async fn to_reset(
     let which =
         if all { "status <> 'REPLACED'" } else { "status IN ('FAILED', 'BLOCKED', 'UNPROCESSED')" };
     let text = format!(
-        "SELECT batch, row_no, kind, source_id, status, retried FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND batch >= $3
-         AND (batch > $3 OR row_no > $4) AND {which}
-         ORDER BY batch, row_no LIMIT {limit}"
+        "SELECT {} FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND (batch, row_no) > ($3, $4) AND {which}
+         ORDER BY batch, row_no LIMIT {limit}",
+        PAST_ROW.join(", ")
     );
     let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
     sql::query(db, &text, values).await?.iter().map(past_row).collect()
@@ -299,29 +304,29 @@ pub(crate) async fn from_batch(
     limit: u64,
 ) -> Result<Vec<PastRow>, ImportError> {
     let text = format!(
-        "SELECT batch, row_no, kind, source_id, status, retried FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND batch >= $3
-         AND (batch > $3 OR row_no > $4) ORDER BY batch, row_no LIMIT {limit}"
+        "SELECT {} FROM import_record
+         WHERE practice_id = $1 AND import_id = $2 AND (batch, row_no) > ($3, $4)
+         ORDER BY batch, row_no LIMIT {limit}",
+        PAST_ROW.join(", ")
     );
     let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
     sql::query(db, &text, values).await?.iter().map(past_row).collect()
 }
 
-/// The records of some keys in the batches before one, but for those for which
-/// another stands in already.
-pub(crate) async fn before_batch(
+/// All records of some keys, each of which is named once.
+pub(crate) async fn of_keys(
     db: &impl ConnectionTrait,
     key: &ImportKey,
-    keys: Vec<(Kind, String)>,
-    batch: i64,
+    keys: HashSet<(Kind, String)>,
 ) -> Result<Vec<PastRow>, ImportError> {
-    let statement = "SELECT r.batch, r.row_no, r.kind, r.source_id, r.status, r.retried
-        FROM v JOIN import_record r ON r.practice_id = $1 AND r.import_id = $2
-          AND r.kind = v.kind AND r.source_id = v.source_id
-        WHERE r.batch < $3 AND r.status <> 'REPLACED'";
+    let columns = ["kind", "source_id"];
+    let statement = format!(
+        "SELECT {} FROM {}",
+        PAST_ROW.map(|column| format!("r.{column}")).join(", "),
+        sql::joined(db.get_database_backend(), "import_record", &columns)
+    );
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
-    let scope = sql::scoped(key, [batch.into()]);
-    let rows = sql::query_with(db, &scope, &["kind", "source_id"], rows, statement).await?;
+    let rows = sql::query_with(db, &sql::scope(key), &columns, rows, &statement).await?;
     rows.iter().map(past_row).collect()
 }
 
@@ -336,12 +341,26 @@ pub(crate) async fn give_up(
     sql::execute(db, text, sql::scoped(key, [status.as_str().into()])).await.map(drop)
 }
 
+/// Has the records that were applied in a round applied again: the records service
+/// answers as before for those that it still has.
+pub(crate) async fn apply_again(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    round: i64,
+) -> Result<u64, DbErr> {
+    let text = "UPDATE import_record SET status = 'READY', record_id = NULL
+        WHERE practice_id = $1 AND import_id = $2 AND round = $3
+          AND status IN ('IMPORTED', 'LINKED')";
+    sql::execute(db, text, sql::scoped(key, [round.into()])).await
+}
+
 fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {
     Ok(PastRow {
         at: row_id(row)?,
         kind: row.try_get::<String>("", "kind")?.parse()?,
         source_id: row.try_get("", "source_id")?,
         status: status(row)?,
+        round: row.try_get("", "round")?,
         retried: row.try_get("", "retried")?,
     })
 }

@@ -75,6 +75,28 @@ pub(super) async fn query_with(
     Ok(found)
 }
 
+/// The list `v` with the rows `r` of a table that have the same `keys`: looked up by
+/// them, for one row of the list after the other. A plain join would leave the order
+/// to the planner, which may read all that the import has in the table, once for each
+/// row of the list.
+pub(super) fn joined(engine: DbBackend, table: &str, keys: &[&str]) -> String {
+    let same = |alias: &str| {
+        let same = keys.iter().map(|key| format!("{alias}.{key} = v.{key}"));
+        let same = same.collect::<Vec<_>>().join(" AND ");
+        format!("{alias}.practice_id = $1 AND {alias}.import_id = $2 AND {same}")
+    };
+    match engine {
+        // OFFSET keeps the planner from turning it into a plain join.
+        DbBackend::Postgres => format!(
+            "v CROSS JOIN LATERAL
+             (SELECT t.*, t.ctid FROM {table} t WHERE {} OFFSET 0) AS r",
+            same("t")
+        ),
+        // SQLite keeps the order of a cross join.
+        _ => format!("v CROSS JOIN {table} AS r ON {}", same("r")),
+    }
+}
+
 /// A row of the list `v(batch, row_no)`.
 pub(super) fn row_id(at: RowId) -> Vec<Value> {
     vec![at.batch.into(), at.row.into()]

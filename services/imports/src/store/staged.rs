@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait, DbErr, Value};
 use super::sql;
 use crate::{
     domain::{
+        batch::{MAX_RECORD_BYTES, kind_of},
         import::{ImportKey, RowId},
         words::Kind,
     },
@@ -17,6 +18,9 @@ use crate::{
 /// Records of one statement together, in bytes: so that a batch is not held
 /// twice while it is written.
 const CHUNK_BYTES: usize = 1_048_576;
+
+/// Records that were never read, of one look.
+const UNREAD_PAGE: usize = 100;
 
 /// Inserts the records of a batch; their rows count from 1.
 pub(crate) async fn insert(
@@ -103,17 +107,49 @@ async fn read_page(
     read.collect()
 }
 
-/// Some records by their places.
+/// The kinds of the records that were never read, one for each.
+pub(crate) async fn unread(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<Vec<Kind>, ImportError> {
+    let text = format!(
+        "SELECT s.batch, s.row_no, s.payload FROM import_staged s
+         WHERE s.practice_id = $1 AND s.import_id = $2 AND (s.batch, s.row_no) > ($3, $4)
+           AND NOT EXISTS (SELECT 1 FROM import_record r
+             WHERE r.practice_id = $1 AND r.import_id = $2
+               AND r.batch = s.batch AND r.row_no = s.row_no)
+         ORDER BY s.batch, s.row_no LIMIT {UNREAD_PAGE}"
+    );
+    let (mut kinds, mut after) = (Vec::new(), RowId { batch: 0, row: 0 });
+    loop {
+        let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
+        let rows = sql::query(db, &text, values).await?;
+        for row in &rows {
+            after = RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? };
+            kinds.push(kind_of(&row.try_get::<Vec<u8>>("", "payload")?));
+        }
+        if rows.len() < UNREAD_PAGE {
+            return Ok(kinds);
+        }
+    }
+}
+
+/// Some records by their places; not those that are larger than a record may be, which
+/// would take too much memory together.
 pub(crate) async fn payloads(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     places: impl IntoIterator<Item = RowId>,
 ) -> Result<HashMap<RowId, Vec<u8>>, DbErr> {
-    let statement = "SELECT batch, row_no,
-        (SELECT s.payload FROM import_staged s WHERE s.practice_id = $1 AND s.import_id = $2
-          AND s.batch = v.batch AND s.row_no = v.row_no) AS payload FROM v";
+    let statement = format!(
+        "SELECT batch, row_no,
+           (SELECT s.payload FROM import_staged s WHERE s.practice_id = $1 AND s.import_id = $2
+             AND s.batch = v.batch AND s.row_no = v.row_no
+             AND length(s.payload) <= {MAX_RECORD_BYTES}) AS payload FROM v"
+    );
     let rows = places.into_iter().map(sql::row_id).collect();
-    let rows = sql::query_with(db, &sql::scope(key), &["batch", "row_no"], rows, statement).await?;
+    let columns = ["batch", "row_no"];
+    let rows = sql::query_with(db, &sql::scope(key), &columns, rows, &statement).await?;
     let mut payloads = HashMap::new();
     for row in rows {
         let at = RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? };

@@ -2,9 +2,9 @@
 
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::sql;
+use super::{sql, staged};
 use crate::{
-    domain::{import::ImportKey, tally::Tally},
+    domain::{import::ImportKey, tally::Tally, words::Status},
     error::ImportError,
 };
 
@@ -41,6 +41,23 @@ pub(crate) async fn count(
     let text = "SELECT kind, status, count(*) AS n FROM import_record
         WHERE practice_id = $1 AND import_id = $2 GROUP BY kind, status";
     collect(db, key, text).await
+}
+
+/// Counts the records anew, and keeps these numbers from now on. Records that were
+/// never read are counted as `unread`.
+pub(crate) async fn recount(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    unread: Status,
+) -> Result<Tally, ImportError> {
+    let mut counted = count(db, key).await?;
+    for kind in staged::unread(db, key).await? {
+        counted.add(kind, unread, 1);
+    }
+    let text = "DELETE FROM import_tally WHERE practice_id = $1 AND import_id = $2";
+    sql::execute(db, text, sql::scope(key)).await?;
+    add(db, key, &counted).await?;
+    Ok(counted)
 }
 
 async fn collect(

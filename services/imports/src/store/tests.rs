@@ -20,6 +20,9 @@ use crate::{
 
 shared::storage_tests! {
     a_worker_whose_lease_was_taken_changes_nothing,
+    a_page_is_written_from_its_place_alone,
+    practices_take_turns_whatever_they_wait_for,
+    an_import_that_fails_again_and_again_goes_behind_the_others,
     of_the_imports_of_a_practice_one_is_claimed,
     a_stalled_import_rests_and_lets_others_pass,
     replicas_migrate_at_the_same_time,
@@ -86,7 +89,26 @@ async fn hold(db: &Database, lease: &lease::Lease, phase: Phase, seconds: i64) -
     let (lease, until) = (lease.clone(), at(seconds));
     let held = db.write(Scope::AllPractices, move |tx| {
         let lease = lease.clone();
-        async move { lease::hold(&*tx, &lease, until, phase, "here").await }
+        async move {
+            let Some(from) = lease::place(&*tx, &lease).await? else { return Ok(false) };
+            let to = lease::Place { phase, position: "here".into(), applied_fence: 7 };
+            Ok::<_, ImportError>(lease::hold(&*tx, &lease, until, &from, &to).await?)
+        }
+    });
+    held.await.unwrap()
+}
+
+/// Goes from one place to another; whether it was there.
+async fn goes(db: &Database, lease: &lease::Lease, from: (Phase, &str), to: (Phase, &str)) -> bool {
+    let place = |(phase, position): (Phase, &str)| lease::Place {
+        phase,
+        position: position.to_owned(),
+        applied_fence: 0,
+    };
+    let work = (lease.clone(), place(from), place(to));
+    let held = db.write(Scope::AllPractices, move |tx| {
+        let (lease, from, to) = work.clone();
+        async move { lease::hold(&*tx, &lease, at(500), &from, &to).await }
     });
     held.await.unwrap()
 }
@@ -109,6 +131,62 @@ async fn a_worker_whose_lease_was_taken_changes_nothing(t: TestDb) {
     assert!(hold(&db, &newer, Phase::Clients, 200).await);
     let import = imports::find(db.reader(), &key).await.unwrap().unwrap();
     assert_eq!((import.phase, import.state), (Phase::Clients, State::Applying));
+}
+
+async fn a_page_is_written_from_its_place_alone(t: TestDb) {
+    let db = migrated(&t).await;
+    sealed(&db, "p1", 0).await;
+    let lease = claim(&db, ids::new_uuid(), 0).await.unwrap();
+    let (begin, first, second) = ((Phase::Index, ""), (Phase::Index, "1"), (Phase::Index, "2"));
+    assert!(goes(&db, &lease, begin, first).await);
+    // Its answer was lost, and it is written once more.
+    assert!(!goes(&db, &lease, begin, first).await);
+    assert!(!goes(&db, &lease, (Phase::Keys, "1"), second).await);
+    assert!(goes(&db, &lease, first, second).await);
+    let place = lease::place(db.reader(), &lease).await.unwrap().unwrap();
+    assert_eq!((place.phase, place.position.as_str()), second);
+}
+
+/// Claims the next import, and sets it aside until `until`; its key.
+async fn claim_and_set_aside(db: &Database, seconds: i64, until: i64) -> Option<ImportKey> {
+    let lease = claim(db, ids::new_uuid(), seconds).await?;
+    let key = lease.import.key.clone();
+    let stall = db.write(Scope::AllPractices, move |tx| {
+        let lease = lease.clone();
+        async move { lease::stall(&*tx, &lease, at(until), "fails").await }
+    });
+    assert!(stall.await.unwrap());
+    Some(key)
+}
+
+async fn practices_take_turns_whatever_they_wait_for(t: TestDb) {
+    let db = migrated(&t).await;
+    // One practice has many imports, and all were there before the other's.
+    let mut many = Vec::new();
+    for seconds in 0..4 {
+        many.push(sealed(&db, "p1", seconds).await);
+    }
+    let other = sealed(&db, "p2", 9).await;
+    let mut claimed = Vec::new();
+    // Each fails at once, and may be taken up again at once.
+    for seconds in 10..17 {
+        claimed.extend(claim_and_set_aside(&db, seconds, seconds).await);
+    }
+    let expected = [&many[0], &other, &many[1], &other, &many[2], &other, &many[3]];
+    assert_eq!(claimed.iter().collect::<Vec<_>>(), expected);
+}
+
+async fn an_import_that_fails_again_and_again_goes_behind_the_others(t: TestDb) {
+    let db = migrated(&t).await;
+    let (failing, later) = (sealed(&db, "p1", 1).await, sealed(&db, "p1", 2).await);
+    assert_eq!(claim_and_set_aside(&db, 10, 10).await.unwrap(), failing);
+    assert_eq!(claim_and_set_aside(&db, 11, 11).await.unwrap(), later);
+    let newest = sealed(&db, "p1", 12).await;
+    let mut claimed = Vec::new();
+    for seconds in 13..16 {
+        claimed.extend(claim_and_set_aside(&db, seconds, seconds).await);
+    }
+    assert_eq!(claimed, [failing, later, newest]);
 }
 
 async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
@@ -135,7 +213,7 @@ async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
     let first = leases.swap_remove(0);
     let finish = db.write(Scope::AllPractices, move |tx| {
         let first = first.clone();
-        async move { lease::finish(&*tx, &first, State::Completed, at(20)).await }
+        async move { lease::finish(&*tx, &first, State::Completed, at(20), "").await }
     });
     assert!(finish.await.unwrap());
     let next = claim(&db, ids::new_uuid(), 21).await.unwrap();
@@ -161,7 +239,7 @@ async fn a_stalled_import_rests_and_lets_others_pass(t: TestDb) {
     assert!(claim(&db, worker, 100).await.is_none(), "one at a time");
     let release = db.write(Scope::AllPractices, move |tx| {
         let lease = lease.clone();
-        async move { lease::finish(&*tx, &lease, State::Completed, at(120)).await }
+        async move { lease::finish(&*tx, &lease, State::Completed, at(120), "").await }
     });
     assert!(release.await.unwrap());
     let again = claim(&db, worker, 121).await.unwrap();

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
-        batch::kind_of,
+        batch::{MAX_RECORD_BYTES, kind_of},
         finding::Finding,
         import::RowId,
         words::{self, Status},
@@ -68,7 +68,10 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
     let at = *at;
     let parsed = parse_bytes(payload);
     let kind = words::kind_of(parsed.kind);
+    let size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+    let too_large = (size > MAX_RECORD_BYTES).then(|| Finding::too_large(size));
     let status = match &parsed.outcome {
+        _ if too_large.is_some() => Status::Failed,
         _ if parsed.excluded => Status::Excluded,
         Ok(_) => Status::Ready,
         Err(_) => Status::Failed,
@@ -80,16 +83,16 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
     }
     let timeline = timeline(&parsed);
     let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, .. } = parsed;
-    if let Err(violations) = outcome {
-        edits.failures.extend((0..).zip(violations).map(|(ordinal, violation)| NewFailure {
-            at,
-            ordinal,
-            kind,
-            source_id: source_id.clone(),
-            status,
-            finding: Finding::from(violation),
-        }));
-    }
+    let violations = outcome.err().into_iter().flatten().map(Finding::from);
+    let findings = too_large.into_iter().chain(violations);
+    edits.failures.extend((0..).zip(findings).map(|(ordinal, finding)| NewFailure {
+        at,
+        ordinal,
+        kind,
+        source_id: source_id.clone(),
+        status,
+        finding,
+    }));
     edits.records.push(NewRecord {
         at,
         kind,

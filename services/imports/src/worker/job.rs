@@ -5,6 +5,7 @@ mod ending;
 mod holding;
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -12,12 +13,13 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use holding::keep;
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     identity::OnBehalf,
     ids::{self, IdKind},
-    meter::{NONE, catalog},
+    meter::catalog,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -30,13 +32,17 @@ use crate::{
     config::WorkerSettings,
     domain::{
         import::ImportKey,
-        words::{Kind, Phase, Status},
+        words::{Kind, Phase, State, Status},
     },
     error::ImportError,
     migrations,
     records_client::behalf_of,
     service::Imports,
-    store::{self, edits::Edits, lease::Lease},
+    store::{
+        self,
+        edits::Edits,
+        lease::{Lease, Place},
+    },
 };
 
 /// How long the page at hand may take when the service stops. Cut off, it is
@@ -71,7 +77,7 @@ impl Page {
 #[derive(Debug)]
 struct Done {
     edits: Arc<Edits>,
-    next: String,
+    next: Place,
 }
 
 /// An import at work.
@@ -83,9 +89,14 @@ pub(super) struct Job {
     lease: Lease,
     /// Calls that were made under the lease, to apply something.
     calls: AtomicI64,
-    phase: Phase,
+    /// The fence of the last call that was answered.
+    answered: AtomicI64,
     /// Up to where all is written.
-    position: String,
+    at: Place,
+    /// Whether that has to be read anew.
+    unsure: bool,
+    /// The fence that the records service has gone back to, when it has.
+    lost_after: Option<i64>,
     done: Option<Done>,
     ahead: Option<apply::Ahead>,
     trouble: Trouble,
@@ -97,12 +108,18 @@ impl Job {
             imports: worker.imports.clone(),
             settings: worker.settings,
             behalf: behalf_of(&lease.import),
-            phase: lease.import.phase,
-            position: lease.import.position.clone(),
+            at: Place {
+                phase: lease.import.phase,
+                position: lease.import.position.clone(),
+                applied_fence: lease.applied_fence,
+            },
+            unsure: false,
+            lost_after: None,
             done: None,
             ahead: None,
             trouble: Trouble::default(),
             calls: AtomicI64::new(0),
+            answered: AtomicI64::new(lease.applied_fence),
             lease,
         }
     }
@@ -113,13 +130,18 @@ impl Job {
     }
 
     /// Its id, as callers know it.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         ids::text(IdKind::Import, self.key().id)
     }
 
     /// The pass over the records: 1 is the first.
     pub(super) fn round(&self) -> i64 {
         self.lease.import.round
+    }
+
+    /// Whether records may have been applied before, in an earlier pass.
+    pub(super) fn has_applied_before(&self) -> bool {
+        self.lease.import.ended_before.is_some_and(|state| state != State::Validated)
     }
 
     /// Whether records may have been read before, in an earlier pass.
@@ -144,9 +166,37 @@ impl Job {
         self.lease.fence(self.calls.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Takes note of a call that was answered, and of the fence that the import had
+    /// before it.
+    ///
+    /// # Errors
+    ///
+    /// When that fence is lower than the one of a call that was answered before: the
+    /// records service has lost what was applied by then.
+    pub(super) fn note_answer(&self, fence: i64, before: Option<i64>) -> Result<(), WorkFault> {
+        if self.validate_only() {
+            // Nothing is kept of the call, nor of its fence.
+            return Ok(());
+        }
+        let answered = self.answered.fetch_max(fence, Ordering::Relaxed);
+        match before {
+            Some(fence) if fence < answered => Err(WorkFault::RecordsLost { fence }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees to it that nothing is applied any more of what was sent: a chunk that is
+    /// held up somewhere, of this worker or of one before it, must not come to a
+    /// record that is told to have failed, or that another one stands in for then.
+    pub(super) async fn fence_off(&self) -> Result<(), WorkFault> {
+        let fence = self.next_fence();
+        let before = self.imports.records.raise_fence(&self.behalf, fence).await?;
+        self.note_answer(fence, before)
+    }
+
     /// Where the page at hand begins; `None` at the beginning of the phase.
     pub(super) fn position<T: DeserializeOwned>(&self) -> Result<Option<T>, ImportError> {
-        let position = self.done.as_ref().map_or(&self.position, |done| &done.next);
+        let position = &self.done.as_ref().map_or(&self.at, |done| &done.next).position;
         if position.is_empty() {
             return Ok(None);
         }
@@ -157,7 +207,7 @@ impl Job {
     /// Works until the import has ended, is another's, or `stop` is cancelled.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let import = self.name();
-        tracing::info!(import, phase = %self.phase, "work on an import begins");
+        tracing::info!(import, phase = %self.at.phase, "work on an import begins");
         let keeping = keep(self.imports.clone(), self.settings, self.lease.clone());
         tokio::select! {
             () = keeping => tracing::warn!(import, "another worker has taken the import"),
@@ -167,9 +217,11 @@ impl Job {
 
     async fn pages(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let span = tracing::error_span!("page", import = self.name(), phase = %self.phase);
+            let span = tracing::error_span!("page", import = self.name(), phase = %self.at.phase);
+            // A panic is a fault of this import, not of the worker.
+            let step = AssertUnwindSafe(self.step().instrument(span)).catch_unwind();
             let stepped = tokio::select! {
-                stepped = self.step().instrument(span) => stepped,
+                stepped = step => stepped.unwrap_or(Err(WorkFault::Panicked)),
                 // What was being written then is not written again: it may yet be.
                 () = overdue(stop) => return self.release().await,
             };
@@ -177,7 +229,7 @@ impl Job {
                 Ok(true) => self.trouble = Trouble::default(),
                 Ok(false) | Err(WorkFault::LeaseLost) => return,
                 Err(fault) => {
-                    if !self.rest(&fault, stop).await {
+                    if !self.recover(&fault, stop).await {
                         return;
                     }
                 }
@@ -191,10 +243,14 @@ impl Job {
 
     /// Does one page; whether there is more to do.
     async fn step(&mut self) -> Result<bool, WorkFault> {
+        if self.unsure {
+            self.look_again().await?;
+        }
         // Every record is read, also of an import that is cancelled: so that each
-        // can be told of.
-        let is_read = !matches!(self.phase, Phase::Reset | Phase::Index);
-        if is_read && store::imports::is_cancelled(self.imports.db.reader(), self.key()).await? {
+        // can be told of. Unless that fails.
+        let is_read = !matches!(self.at.phase, Phase::Reset | Phase::Index);
+        let may_stop = is_read || self.trouble.tries > 0;
+        if may_stop && store::imports::is_cancelled(self.imports.db.reader(), self.key()).await? {
             self.settle().await?;
             self.give_up().await?;
             return Ok(false);
@@ -203,19 +259,23 @@ impl Job {
         let (settled, page) = tokio::join!(self.write_done(), self.page(ahead));
         self.settled(settled)?;
         let Page { edits, next, ahead } = page?;
-        match (next, self.phase.next()) {
-            (Some(next), _) => {
+        let applied_fence = self.answered.load(Ordering::Relaxed);
+        let phase = self.at.phase;
+        match (next, phase.next()) {
+            (Some(position), _) => {
+                let next = Place { phase, position, applied_fence };
                 let done = Done { edits: Arc::new(edits), next };
                 if self.overlaps() {
                     self.done = Some(done);
                 } else {
-                    self.commit(done.edits, self.phase, done.next).await?;
+                    self.commit(done).await?;
                 }
                 self.ahead = ahead;
             }
-            (None, Some(phase)) => {
-                self.commit(Arc::new(edits), phase, String::new()).await?;
-                self.go_on(phase).await;
+            (None, Some(next)) => {
+                let next = Place { phase: next, position: String::new(), applied_fence };
+                self.commit(Done { edits: Arc::new(edits), next }).await?;
+                self.phase_begins(phase).await;
             }
             (None, None) => {
                 self.finish(edits).await?;
@@ -226,7 +286,7 @@ impl Job {
     }
 
     async fn page(&self, ahead: Option<apply::Ahead>) -> Result<Page, WorkFault> {
-        match self.phase {
+        match self.at.phase {
             Phase::Reset => reset::page(self).await,
             Phase::Index => index::page(self).await,
             Phase::Replace => replace::page(self).await,
@@ -243,7 +303,7 @@ impl Job {
     /// Whether a page of the phase may be at work before the one before it is
     /// written: whether what it reads has nothing of that.
     fn overlaps(&self) -> bool {
-        match self.phase {
+        match self.at.phase {
             Phase::Index => true,
             // Parents are of another kind, and so of an earlier phase. In a dry run
             // a record is compared with those of all pages before.
@@ -260,7 +320,7 @@ impl Job {
 
     async fn write_done(&self) -> Result<(), WorkFault> {
         match &self.done {
-            Some(Done { edits, next }) => self.write(Arc::clone(edits), self.phase, next).await,
+            Some(done) => self.write(done).await,
             None => Ok(()),
         }
     }
@@ -270,27 +330,25 @@ impl Job {
     fn settled(&mut self, settled: Result<(), WorkFault>) -> Result<(), WorkFault> {
         let done = self.done.take();
         settled?;
-        if let Some(Done { edits, next }) = done {
-            self.count(&edits);
-            self.position = next;
+        if let Some(done) = done {
+            self.written(done);
         }
         Ok(())
     }
 
-    /// Begins a phase.
-    async fn go_on(&mut self, phase: Phase) {
-        if self.phase == Phase::Index {
+    /// A phase was entered from the one before.
+    async fn phase_begins(&self, before: Phase) {
+        if before == Phase::Index {
             // So that it knows what the look-ups that follow will meet.
             self.imports.db.learn(migrations::LEARN).await;
         }
-        tracing::info!(import = self.name(), %phase, "an import goes on");
-        self.phase = phase;
+        tracing::info!(import = self.name(), phase = %self.at.phase, "an import goes on");
     }
 
     /// Counts the verdicts of a page that was sent to the records service, once they
     /// are written.
     fn count(&self, edits: &Edits) {
-        let kind = match self.phase {
+        let kind = match self.at.phase {
             Phase::Clients => Kind::Client,
             Phase::Contacts => Kind::Contact,
             Phase::Addresses => Kind::Address,
@@ -306,33 +364,30 @@ impl Job {
         }
     }
 
-    /// Writes a page, after which the import goes on at `position` of `phase`.
-    async fn commit(
-        &mut self,
-        edits: Arc<Edits>,
-        phase: Phase,
-        position: String,
-    ) -> Result<(), WorkFault> {
-        self.write(Arc::clone(&edits), phase, &position).await?;
-        self.count(&edits);
-        self.position = position;
+    /// Writes a page.
+    async fn commit(&mut self, done: Done) -> Result<(), WorkFault> {
+        self.write(&done).await?;
+        self.written(done);
         Ok(())
     }
 
-    async fn write(
-        &self,
-        edits: Arc<Edits>,
-        phase: Phase,
-        position: &str,
-    ) -> Result<(), WorkFault> {
+    /// A page is written: the import is where the next one begins.
+    fn written(&mut self, done: Done) {
+        self.count(&done.edits);
+        self.at = done.next;
+    }
+
+    async fn write(&self, done: &Done) -> Result<(), WorkFault> {
         let until = self.imports.clock.now() + self.settings.lease;
-        let work = Arc::new((self.lease.clone(), edits, position.to_owned()));
+        let Done { edits, next } = done;
+        let work = (self.lease.clone(), self.at.clone(), next.clone(), Arc::clone(edits));
+        let work = Arc::new(work);
         let written = self.imports.db.write(&self.key().practice, move |tx| {
             let work = Arc::clone(&work);
             async move {
-                let (lease, edits, position) = &*work;
-                if !store::lease::hold(&*tx, lease, until, phase, position).await? {
-                    return Err(WorkFault::LeaseLost);
+                let (lease, at, next, edits) = &*work;
+                if !store::lease::hold(&*tx, lease, until, at, next).await? {
+                    return Err(WorkFault::Moved);
                 }
                 Ok(store::edits::write(&*tx, &lease.import.key, edits).await?)
             }
@@ -340,12 +395,73 @@ impl Job {
         written.await
     }
 
-    /// Waits after a fault; `false` when the import was set aside instead.
-    async fn rest(&mut self, fault: &WorkFault, stop: &CancellationToken) -> bool {
+    /// Reads where the import is, after a fault: what was written last, and whether
+    /// it was, is not known.
+    async fn look_again(&mut self) -> Result<(), WorkFault> {
+        let at = store::lease::place(self.imports.db.reader(), &self.lease).await?;
+        self.at = at.ok_or(WorkFault::LeaseLost)?;
+        if let Some(fence) = self.lost_after.filter(|fence| *fence < self.at.applied_fence) {
+            self.apply_again(fence).await?;
+        }
+        self.answered = AtomicI64::new(self.at.applied_fence);
+        (self.unsure, self.lost_after) = (false, None);
+        Ok(())
+    }
+
+    /// Has everything applied again that was applied in the round, because the
+    /// records service does not have it any more. What it still has, it answers as
+    /// before. What it lost of an earlier round is not known here: its children fail.
+    async fn apply_again(&mut self, applied_fence: i64) -> Result<(), WorkFault> {
+        let until = self.imports.clock.now() + self.settings.lease;
+        let next = match self.at.phase.state() {
+            State::Applying => {
+                Place { phase: Phase::Clients, position: String::new(), applied_fence }
+            }
+            _ => Place { applied_fence, ..self.at.clone() },
+        };
+        let work = Arc::new((self.lease.clone(), self.at.clone(), next.clone()));
+        let written = self.imports.db.write(&self.key().practice, move |tx| {
+            let work = Arc::clone(&work);
+            async move {
+                let (lease, at, next) = &*work;
+                if !store::lease::hold(&*tx, lease, until, at, next).await? {
+                    return Err(WorkFault::Moved);
+                }
+                let (key, round) = (&lease.import.key, lease.import.round);
+                let records = store::records::apply_again(&*tx, key, round).await?;
+                store::duplicates::remove_of_ready(&*tx, key).await?;
+                store::tally::recount(&*tx, key, Status::Staged).await?;
+                Ok(records)
+            }
+        });
+        let records = written.await?;
+        self.at = next;
+        tracing::warn!(
+            import = self.name(),
+            records,
+            "the records service has lost what was applied; it is applied again"
+        );
+        Ok(())
+    }
+
+    /// After a fault: waits, or ends the work; whether to go on.
+    async fn recover(&mut self, fault: &WorkFault, stop: &CancellationToken) -> bool {
+        (self.unsure, self.done, self.ahead) = (true, None, None);
+        if let WorkFault::RecordsLost { fence } = fault {
+            self.lost_after = Some(*fence);
+        }
+        if matches!(fault, WorkFault::Stale) {
+            tracing::warn!(import = self.name(), "a later call of the import was made");
+            // Unless another worker has the import, it was made by a lease that the
+            // database does not have any more.
+            self.release_above().await;
+            return false;
+        }
         let import = self.name();
         match self.trouble.decide(fault, &self.settings) {
             Decision::Pause(pause) => {
-                tracing::warn!(import, phase = %self.phase, error = %fault, "a page is tried again");
+                let phase = self.at.phase;
+                tracing::warn!(import, %phase, error = %fault, "a page is tried again");
                 self.note(fault.note()).await;
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -354,9 +470,15 @@ impl Job {
                 true
             }
             Decision::Stall => {
-                tracing::error!(import, phase = %self.phase, error = %fault, "an import stalls");
-                self.imports.meter.counter(&catalog::IMPORTS_STALLED, NONE).increment(1);
-                self.stall(fault.note()).await;
+                tracing::error!(import, phase = %self.at.phase, error = %fault, "an import stalls");
+                self.set_aside(fault.note()).await;
+                false
+            }
+            Decision::Fail => {
+                if let Err(error) = self.fail(fault).await {
+                    tracing::warn!(import, %error, "a failed import could not be ended");
+                    self.set_aside(fault.note()).await;
+                }
                 false
             }
         }

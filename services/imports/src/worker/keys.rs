@@ -36,8 +36,14 @@ struct Position {
 
 /// Judges the next records of a kind, by key.
 pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+    let position: Option<Position> = job.position()?;
+    if position.is_none() && job.has_applied_before() && !job.validate_only() {
+        // What an earlier round has sent is applied now, or never: what is known is
+        // asked below.
+        job.fence_off().await?;
+    }
     let start = Position { kind: 0, after: KeyPosition::start() };
-    let Position { kind: number, after } = job.position()?.unwrap_or(start);
+    let Position { kind: number, after } = position.unwrap_or(start);
     let Some(kind) = KINDS.get(number).copied() else { return Ok(Page::last(Edits::default())) };
     let (db, key) = (job.imports.db.reader(), job.key());
     let (round, limit) = (job.round(), MAX_KEYS as u64);
@@ -50,7 +56,13 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let groups = store::records::groups(db, key, kind, round, ids).await?;
     let mut asked: Vec<_> = rows.iter().map(|row| (kind, row.source_id.clone())).collect();
     asked.dedup();
-    let links = job.imports.records.resolve(&job.behalf, asked).await?;
+    let mut links = job.imports.records.resolve(&job.behalf, asked).await?;
+    if !job.has_applied_before() {
+        // Its own links are from a state that its database does not have any more:
+        // these records are applied again, and answered as the first time.
+        let own = job.name();
+        links.retain(|_, link| link.import_id != own);
+    }
     let at = last.at;
     let next = KeyPosition { source_id: last.source_id.clone(), batch: at.batch, row: at.row };
     let (mut edits, mut before) = (Edits::default(), after.source_id);

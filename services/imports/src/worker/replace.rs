@@ -1,6 +1,6 @@
 //! Lets the corrected records of a round stand in for those that failed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,51 +30,90 @@ const ORDINAL: i64 = 1_003;
 /// How far the phase has come.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Position {
-    /// The first batch of the round.
-    first: i64,
     batch: i64,
     row: i64,
 }
 
-/// Finds what the next replacements stand in for.
+/// Finds what the next replacements stand in for. Those of an earlier round are
+/// looked at too, when they are processed again: that round may have ended before it
+/// came to them.
 pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let (db, key) = (job.imports.db.reader(), job.key());
-    let position = match job.position()? {
-        Some(position) => position,
-        None if job.round() == 1 => return Ok(Page::last(Edits::default())),
-        None => {
-            let batches = store::batches::of_round(db, key, job.round()).await?;
-            let Some(first) = batches.first() else { return Ok(Page::last(Edits::default())) };
-            Position { first: first.ordinal, batch: first.ordinal, row: 0 }
-        }
+    if job.round() == 1 {
+        return Ok(Page::last(Edits::default()));
+    }
+    let batches = store::batches::of_retries(db, key).await?;
+    let Some(first) = batches.first().map(|(ordinal, _)| *ordinal) else {
+        return Ok(Page::last(Edits::default()));
     };
-    let Position { first, batch, row } = position;
+    let Position { batch, row } = job.position()?.unwrap_or(Position { batch: first, row: 0 });
     let rows = store::records::from_batch(db, key, RowId { batch, row }, PAGE).await?;
     let Some(last) = rows.last().map(|row| row.at) else { return Ok(Page::last(Edits::default())) };
-    let keys = rows.iter().filter(|row| !row.source_id.is_empty());
-    let keys = keys.map(|row| (row.kind, row.source_id.clone())).collect();
+    let rows = rows.into_iter().filter(|row| {
+        row.round == job.round() && !matches!(row.status, Status::Replaced | Status::Skipped)
+    });
+    let rows: Vec<PastRow> = rows.collect();
+    let keys: HashSet<_> = rows
+        .iter()
+        .filter(|row| !row.source_id.is_empty())
+        .map(|row| (row.kind, row.source_id.clone()))
+        .collect();
     let mut before: HashMap<(Kind, String), Vec<PastRow>> = HashMap::new();
-    for row in store::records::before_batch(db, key, keys, first).await? {
+    for row in store::records::of_keys(db, key, keys).await? {
         before.entry((row.kind, row.source_id.clone())).or_default().push(row);
     }
+    let firsts = first_batches(&batches);
     let mut edits = Edits::default();
     for row in rows {
-        let before = before.remove(&(row.kind, row.source_id.clone()));
-        judge(&mut edits, row, before);
+        let first_of_round = firsts.get(&row.at.batch).copied().unwrap_or(row.at.batch);
+        let before = before.get_mut(&(row.kind, row.source_id.clone()));
+        let before = before.map(|rows| rows.iter_mut().filter(|old| old.at.batch < first_of_round));
+        let is_again =
+            |old: &PastRow| old.round == job.round() && (old.retried || old.at.batch >= first);
+        judge(&mut edits, row, before.into_iter().flatten(), is_again);
     }
-    Ok(Page::more(edits, &Position { first, batch: last.batch, row: last.row })?)
+    Ok(Page::more(edits, &Position { batch: last.batch, row: last.row })?)
 }
 
-/// Judges one replacement by the records of its key that were there before.
-fn judge(edits: &mut Edits, row: PastRow, before: Option<Vec<PastRow>>) {
-    match before {
-        Some(before) if before.iter().any(|old| old.retried) => {
-            for old in before.into_iter().filter(|old| old.retried) {
-                stand_in(edits, &old);
-            }
+/// The first batch of the round of each batch.
+fn first_batches(batches: &[(i64, i64)]) -> HashMap<i64, i64> {
+    let rounds = batches.chunk_by(|(_, one), (_, other)| one == other);
+    let of_round = |round: &[(i64, i64)]| {
+        let first = round.first().map(|(ordinal, _)| *ordinal);
+        let batches: Vec<_> = round.iter().map(|(ordinal, _)| *ordinal).collect();
+        batches.into_iter().filter_map(move |ordinal| Some((ordinal, first?)))
+    };
+    rounds.flat_map(of_round).collect()
+}
+
+/// Judges one replacement by the records of its key that were there before its round.
+/// Where it stands in for one, so do all others of its round: which of them counts is
+/// judged by their key, as in the first round.
+fn judge<'r>(
+    edits: &mut Edits,
+    row: PastRow,
+    before: impl Iterator<Item = &'r mut PastRow>,
+    is_again: impl Fn(&PastRow) -> bool,
+) {
+    let (mut stands_in, mut stays, mut replaced) = (false, false, false);
+    for old in before {
+        if old.status == Status::Replaced {
+            replaced = true;
+        } else if is_again(old) {
+            stand_in(edits, old);
+            old.status = Status::Replaced;
+            stands_in = true;
+        } else {
+            stays = true;
         }
-        Some(_) => skip(edits, row, Finding::not_failed),
-        None => skip(edits, row, Finding::not_in_import),
+    }
+    if stands_in {
+        return;
+    }
+    if stays {
+        skip(edits, row, Finding::not_failed);
+    } else if !replaced {
+        skip(edits, row, Finding::not_in_import);
     }
 }
 

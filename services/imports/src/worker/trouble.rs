@@ -1,5 +1,6 @@
 //! What to do when a page cannot be done: try again, longer and longer, and at
-//! last set the import aside. Records are never to blame for that.
+//! last set the import aside, or end it when the error is one that nobody expects.
+//! Records are never to blame for that.
 
 use std::time::Duration;
 
@@ -15,12 +16,32 @@ use crate::{
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How often a page is tried again whose fault is all our own.
+const OWN_TRIES: u32 = 4;
+
 /// Why a page was not done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WorkFault {
     /// Another worker has claimed the import.
     #[error("another worker has the import")]
     LeaseLost,
+    /// The import is not where the page began: the page is written already, or the
+    /// database has gone back to an earlier state.
+    #[error("the import is not where the page began")]
+    Moved,
+    /// The records service has seen a later call of the import.
+    #[error("the records service has seen a later call of the import")]
+    Stale,
+    /// The records service has gone back to an earlier state: `fence` is that of the
+    /// last call that it has.
+    #[error("the records service has lost what was applied")]
+    RecordsLost {
+        /// The fence of the last call that it has.
+        fence: i64,
+    },
+    /// The code of the page panicked.
+    #[error("a page panicked")]
+    Panicked,
     /// The records service did not answer as it should.
     #[error(transparent)]
     Call(CallFault),
@@ -32,7 +53,7 @@ pub(super) enum WorkFault {
 impl From<CallFault> for WorkFault {
     fn from(fault: CallFault) -> Self {
         match fault.kind {
-            FaultKind::Stale => Self::LeaseLost,
+            FaultKind::Stale => Self::Stale,
             _ => Self::Call(fault),
         }
     }
@@ -58,6 +79,9 @@ impl WorkFault {
     pub(super) fn note(&self) -> &'static str {
         match self {
             Self::LeaseLost => "",
+            Self::Moved | Self::Stale | Self::RecordsLost { .. } => {
+                "A database was set back; the import goes on from what it holds now."
+            }
             Self::Call(fault) => match fault.kind {
                 FaultKind::Passing | FaultKind::Unclear => {
                     "The records service does not answer; it is tried again."
@@ -69,18 +93,38 @@ impl WorkFault {
             Self::Own(ImportError::Database(error)) if fault(error) != Fault::Other => {
                 "The database does not answer; it is tried again."
             }
-            Self::Own(_) => "Something unexpected went wrong; it is tried again.",
+            Self::Own(_) | Self::Panicked => "Something unexpected went wrong; it is tried again.",
         }
     }
 
-    fn is_lasting(&self) -> bool {
+    /// Whether it is none of the faults that pass by themselves, or that people mend:
+    /// a fault of ours, which ends the import when it stays.
+    fn is_unexpected(&self) -> bool {
+        match self {
+            Self::Panicked => true,
+            Self::Call(fault) => matches!(fault.kind, FaultKind::Unclear | FaultKind::Poison),
+            Self::Own(ImportError::Database(error)) => {
+                matches!(fault(error), Fault::Other | Fault::Duplicate)
+            }
+            Self::Own(_) => true,
+            Self::LeaseLost | Self::Moved | Self::Stale | Self::RecordsLost { .. } => false,
+        }
+    }
+
+    /// Whether it comes from what is in the database or from the code alone, so that
+    /// waiting does not help.
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Panicked | Self::Own(ImportError::Corrupt(_)))
+    }
+
+    pub(super) fn is_lasting(&self) -> bool {
         matches!(self, Self::Call(CallFault { kind: FaultKind::Lasting, .. }))
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Call(fault) => fault.retry_after,
-            Self::LeaseLost | Self::Own(_) => None,
+            _ => None,
         }
     }
 }
@@ -92,6 +136,8 @@ pub(super) enum Decision {
     Pause(Duration),
     /// Set the import aside.
     Stall,
+    /// End the import.
+    Fail,
 }
 
 /// A row of faults, one after the other.
@@ -102,10 +148,19 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
+    /// Whether it has lasted so long.
+    pub(super) fn lasts(&self, time: Duration) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= time)
+    }
+
     /// Takes note of a fault.
     pub(super) fn decide(&mut self, fault: &WorkFault, settings: &WorkerSettings) -> Decision {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if fault.is_lasting() || since.elapsed() >= settings.patience {
+        self.since.get_or_insert_with(Instant::now);
+        let in_vain = self.lasts(settings.patience);
+        if fault.is_unexpected() && (in_vain || (fault.is_own() && self.tries >= OWN_TRIES)) {
+            return Decision::Fail;
+        }
+        if fault.is_lasting() || in_vain {
             return Decision::Stall;
         }
         let doubled = settings.first_pause.saturating_mul(1 << self.tries.min(10));
@@ -142,8 +197,25 @@ mod tests {
     fn a_worker_that_is_late_has_lost_its_lease() {
         let reason = ErrorReason::StaleWorker;
         let late = call(Refusal::new(Code::Aborted, reason, "late").into());
-        assert!(matches!(late, WorkFault::LeaseLost));
+        assert!(matches!(late, WorkFault::Stale));
         assert!(matches!(call(Refusal::conflict().into()), WorkFault::Call(_)));
+    }
+
+    #[test]
+    fn what_nobody_expects_ends_the_import_and_what_passes_sets_it_aside() {
+        let settings = WorkerSettings { patience: Duration::ZERO, ..WorkerSettings::default() };
+        let decide = |fault| Trouble::default().decide(&fault, &settings);
+        assert_eq!(decide(call(Status::internal("broken"))), Decision::Fail);
+        assert_eq!(decide(call(Status::invalid_argument("broken"))), Decision::Fail);
+        assert_eq!(decide(call(Status::unavailable("away"))), Decision::Stall);
+        assert_eq!(decide(WorkFault::Moved), Decision::Stall);
+        // What is in the database does not change by waiting.
+        let (settings, mut trouble) = (WorkerSettings::default(), Trouble::default());
+        let corrupt = || ImportError::Corrupt("numbers that do not add up").into();
+        let tries = std::iter::repeat_with(|| trouble.decide(&corrupt(), &settings));
+        let tries: Vec<_> = tries.take(5).collect();
+        assert!(tries[..4].iter().all(|tried| matches!(tried, Decision::Pause(_))), "{tries:?}");
+        assert_eq!(tries[4], Decision::Fail);
     }
 
     #[test]

@@ -34,6 +34,8 @@ use tonic::{Code, Request, Response, Status, transport::Server};
 /// One way to misbehave, for one call of `ApplyChunk`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mishap {
+    /// None: the call is carried out, and answered.
+    Well,
     /// The service is away: nothing is done.
     Away,
     /// Everything is done, and the answer lost.
@@ -66,9 +68,9 @@ struct Link {
 /// (practice, product, account, kind, source id)
 type LinkKey = (String, String, String, ImportRecordKind, String);
 
-#[derive(Debug, Default)]
-struct Records {
-    connected: Vec<String>,
+/// What the service has in its database.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
     links: HashMap<LinkKey, Link>,
     /// (practice, what makes two records equal) → record id
     by_content: HashMap<(String, String), String>,
@@ -79,10 +81,20 @@ struct Records {
     /// What was created, in order.
     created: Vec<String>,
     periods: HashMap<String, (String, String)>,
-    mishaps: VecDeque<Mishap>,
-    poison: HashSet<String>,
     /// (practice, import) → the highest fence of a call that was carried out
     fences: HashMap<(String, String), i64>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    connected: Vec<String>,
+    kept: Kept,
+    /// What the database goes back to at the next call that only raises a fence.
+    set_back: Option<Kept>,
+    /// Whether no call is answered.
+    away: bool,
+    mishaps: VecDeque<Mishap>,
+    poison: HashSet<String>,
     /// source id → what its record looks like
     look_alikes: HashMap<String, ApplyDuplicate>,
     delay: Option<Duration>,
@@ -125,6 +137,27 @@ impl Double {
         self.lock().mishaps.extend(mishaps);
     }
 
+    /// What it has in its database.
+    pub(crate) fn kept(&self) -> Kept {
+        self.lock().kept.clone()
+    }
+
+    /// Its database goes back to an earlier state.
+    pub(crate) fn goes_back_to(&self, kept: Kept) {
+        self.lock().kept = kept;
+    }
+
+    /// Its database goes back to an earlier state at the next call that only raises a
+    /// fence.
+    pub(crate) fn goes_back_at_the_fence_to(&self, kept: Kept) {
+        self.lock().set_back = Some(kept);
+    }
+
+    /// From now on no call is answered, or all are.
+    pub(crate) fn is_away(&self, away: bool) {
+        self.lock().away = away;
+    }
+
     /// The mishaps that are still to come.
     pub(crate) fn mishaps_left(&self) -> usize {
         self.lock().mishaps.len()
@@ -151,7 +184,7 @@ impl Double {
     pub(crate) fn name_of_client(&self, source_id: &str) -> Option<String> {
         let all = self.lock();
         let client = |key: &LinkKey| key.3 == ImportRecordKind::Client && key.4 == source_id;
-        all.links.iter().find(|(key, _)| client(key)).map(|(_, link)| link.name.clone())
+        all.kept.links.iter().find(|(key, _)| client(key)).map(|(_, link)| link.name.clone())
     }
 
     /// A chunk with this source id breaks the service.
@@ -171,12 +204,12 @@ impl Double {
 
     /// What was created, by practice, kind and source id, in order.
     pub(crate) fn created(&self) -> Vec<String> {
-        self.lock().created.clone()
+        self.lock().kept.created.clone()
     }
 
     /// The dates that an address was applied with.
     pub(crate) fn period(&self, source_id: &str) -> (String, String) {
-        self.lock().periods.get(source_id).cloned().unwrap()
+        self.lock().kept.periods.get(source_id).cloned().unwrap()
     }
 
     /// The most chunks of a practice that were applied at the same time.
@@ -212,9 +245,16 @@ impl IngestService for Double {
         let ApplyChunkRequest { records, validate_only, fence } = request.into_inner();
         assert!(records.len() <= 5_000);
         let fence = (!validate_only).then_some(fence);
+        if self.lock().away {
+            return Err(Status::unavailable("away"));
+        }
         if records.is_empty() {
-            self.lock().raise(&who, fence)?;
-            return Ok(Response::new(ApplyChunkResponse::default()));
+            let mut all = self.lock();
+            if let Some(kept) = all.set_back.take() {
+                all.kept = kept;
+            }
+            let fence_before = all.raise(&who, fence)?;
+            return Ok(Response::new(ApplyChunkResponse { outcomes: Vec::new(), fence_before }));
         }
         let (mishap, delay) = {
             let mut all = self.lock();
@@ -236,7 +276,8 @@ impl IngestService for Double {
             let answer = double.lock().apply(&who, fence, &records, mishap);
             *double.lock().at_once.entry(who[0].clone()).or_default() -= 1;
             if freezes {
-                *double.1.answered.lock().unwrap() = Some(answer.clone());
+                let outcomes = answer.clone().map(|answer| answer.outcomes);
+                *double.1.answered.lock().unwrap() = Some(outcomes);
                 double.1.done.notify_one();
             }
             answer
@@ -244,8 +285,7 @@ impl IngestService for Double {
         if matches!(mishap, Some(Mishap::FrozenAway)) {
             return Err(Status::unavailable("away"));
         }
-        let answer = applied.await.unwrap();
-        answer.map(|outcomes| Response::new(ApplyChunkResponse { outcomes }))
+        applied.await.unwrap().map(Response::new)
     }
 
     async fn keep_support_read(
@@ -263,8 +303,11 @@ impl IngestService for Double {
         let keys = request.into_inner().keys;
         assert!(keys.len() <= 5_000);
         let all = self.lock();
+        if all.away {
+            return Err(Status::unavailable("away"));
+        }
         let resolve = |key: shared::pb::internal::SourceKey| {
-            let link = all.links.get(&link_key(&who, key.kind(), &key.source_id))?;
+            let link = all.kept.links.get(&link_key(&who, key.kind(), &key.source_id))?;
             Some(ResolvedLink {
                 key: Some(key),
                 record_id: link.record_id.clone(),
@@ -279,16 +322,16 @@ impl IngestService for Double {
 }
 
 impl Records {
-    /// Refuses what comes after a later call. What is only checked has no fence.
-    fn raise(&mut self, who: &[String; 4], fence: Option<i64>) -> Result<(), Status> {
-        let Some(fence) = fence else { return Ok(()) };
-        let highest = self.fences.entry((who[0].clone(), who[3].clone())).or_default();
+    /// Refuses what comes after a later call; the fence before. What is only checked
+    /// has no fence.
+    fn raise(&mut self, who: &[String; 4], fence: Option<i64>) -> Result<Option<i64>, Status> {
+        let Some(fence) = fence else { return Ok(None) };
+        let highest = self.kept.fences.entry((who[0].clone(), who[3].clone())).or_default();
         if fence < *highest {
             let reason = ErrorReason::StaleWorker;
             return Err(Refusal::new(Code::Aborted, reason, "a later call was made").into());
         }
-        *highest = fence;
-        Ok(())
+        Ok(Some(std::mem::replace(highest, fence)))
     }
 
     fn apply(
@@ -297,13 +340,13 @@ impl Records {
         fence: Option<i64>,
         records: &[ApplyRecord],
         mishap: Option<Mishap>,
-    ) -> Result<Vec<ApplyOutcome>, Status> {
+    ) -> Result<ApplyChunkResponse, Status> {
         match mishap {
             Some(Mishap::Away) => return Err(Status::unavailable("away")),
             Some(Mishap::Refuse) => return Err(Status::failed_precondition("not connected")),
-            Some(Mishap::AnswerLost | Mishap::Frozen | Mishap::FrozenAway) | None => {}
+            _ => {}
         }
-        self.raise(who, fence)?;
+        let fence_before = self.raise(who, fence)?;
         let parsed: Vec<_> = records.iter().map(|record| parse_bytes(&record.record)).collect();
         let kinds: HashSet<_> = parsed.iter().map(|record| record.kind as i32).collect();
         assert!(kinds.len() <= 1, "a chunk is of one kind");
@@ -318,7 +361,7 @@ impl Records {
         let outcomes = outcomes.collect();
         match mishap {
             Some(Mishap::AnswerLost) => Err(Status::unknown("transport error")),
-            _ => Ok(outcomes),
+            _ => Ok(ApplyChunkResponse { outcomes, fence_before }),
         }
     }
 
@@ -330,19 +373,22 @@ impl Records {
     ) -> ApplyOutcome {
         assert!(parsed.outcome.is_ok(), "only valid records are applied");
         let key = link_key(who, parsed.kind, &parsed.source_id);
-        if let Some(link) = self.links.get(&key) {
+        if let Some(link) = self.kept.links.get(&key) {
             let again = link.import == who[3];
             let status = if again { link.first_outcome } else { RecordStatus::Skipped };
             return outcome(status, &link.record_id);
         }
         let parents: Vec<&str> = record.parents.iter().map(|p| p.record_id.as_str()).collect();
         assert!(parents.is_empty() == (parsed.kind == ImportRecordKind::Client));
+        if parents.iter().any(|parent| !self.kept.reference_of.contains_key(*parent)) {
+            return failed("client_source_id", "PARENT_NOT_FOUND", "nothing");
+        }
         let content = (who[0].clone(), content(parsed, record, &parents));
-        let known = self.by_content.get(&content).cloned();
+        let known = self.kept.by_content.get(&content).cloned();
         if known.is_none()
             && let Some(reference) = &parsed.reference_key
         {
-            let client = self.references.get(&(who[0].clone(), reference.clone()));
+            let client = self.kept.references.get(&(who[0].clone(), reference.clone()));
             if let Some(client) = client {
                 return failed("client_reference", "DUPLICATE_REFERENCE", client);
             }
@@ -352,11 +398,11 @@ impl Records {
             None => (RecordStatus::Imported, self.create(who, parsed, record, content)),
         };
         let of_parent = |parent: &shared::pb::internal::ApplyParent| {
-            self.reference_of.get(&parent.record_id).cloned()
+            self.kept.reference_of.get(&parent.record_id).cloned()
         };
         let first = record.parents.iter().find_map(of_parent);
         let reference = first.unwrap_or_else(|| parsed.own_reference.clone());
-        self.reference_of.insert(record_id.clone(), reference.clone());
+        self.kept.reference_of.insert(record_id.clone(), reference.clone());
         let link = Link {
             record_id: record_id.clone(),
             import: who[3].clone(),
@@ -364,7 +410,7 @@ impl Records {
             name: parsed.record_name.clone(),
             reference,
         };
-        self.links.insert(key, link);
+        self.kept.links.insert(key, link);
         outcome(status, &record_id)
     }
 
@@ -382,12 +428,12 @@ impl Records {
         };
         let record_id = ids::text(kind, ids::new_uuid());
         if let Some(reference) = &parsed.reference_key {
-            self.references.insert((who[0].clone(), reference.clone()), record_id.clone());
+            self.kept.references.insert((who[0].clone(), reference.clone()), record_id.clone());
         }
         let period = (record.active_from.clone(), record.active_to.clone());
-        self.periods.insert(parsed.source_id.clone(), period);
-        self.by_content.insert(content, record_id.clone());
-        self.created.push(format!("{} {name} {}", who[0], parsed.source_id));
+        self.kept.periods.insert(parsed.source_id.clone(), period);
+        self.kept.by_content.insert(content, record_id.clone());
+        self.kept.created.push(format!("{} {name} {}", who[0], parsed.source_id));
         record_id
     }
 }

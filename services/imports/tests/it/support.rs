@@ -69,7 +69,8 @@ impl Replica {
         Self::on(t.settings(), records, set).await
     }
 
-    async fn on(
+    /// Starts one on any database.
+    pub(crate) async fn on(
         database: DatabaseSettings,
         records: SocketAddr,
         set: impl FnOnce(&mut ImportsConfig),

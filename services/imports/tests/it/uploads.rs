@@ -119,7 +119,7 @@ async fn batches_over_a_limit_are_refused_and_leave_nothing(t: TestDb) {
         (vec![head(), frame(&vec![bytes(65_536); 17])], "FRAME_TOO_LARGE"),
         // Over the limit of any message.
         (vec![head(), frame(&vec![bytes(65_536); 80])], "FRAME_TOO_LARGE"),
-        (vec![head(), frame(&[bytes(65_537)])], "RECORD_TOO_LARGE"),
+        (vec![head(), frame(&[bytes(1_048_577)])], "FRAME_TOO_LARGE"),
     ];
     for (mut parts, expected) in cases {
         if expected == "BATCH_TOO_LARGE" && parts.len() > 1 {

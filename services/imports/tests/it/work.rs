@@ -31,7 +31,7 @@ shared::storage_tests! {
 }
 
 /// Clients, contacts and addresses, `n` of each.
-fn many(n: usize) -> Vec<Bytes> {
+pub(crate) fn many(n: usize) -> Vec<Bytes> {
     let of_one = |n: usize| {
         let (k, p) = (format!("K{n:04}"), format!("P{n:04}"));
         let a = address(&format!("A{n:04}"), ("contact", &p), ("", ""), |_| ());
@@ -40,14 +40,14 @@ fn many(n: usize) -> Vec<Bytes> {
     (0..n).flat_map(of_one).collect()
 }
 
-async fn sealed(owner: &mut Caller, records: &[Bytes]) -> String {
+pub(crate) async fn sealed(owner: &mut Caller, records: &[Bytes]) -> String {
     let import = owner.create().await;
     owner.upload(&import, "one", records).await.unwrap();
     owner.seal(&import, 1, records.len()).await.unwrap();
     import
 }
 
-fn assert_created_once(double: &Double, records: usize) {
+pub(crate) fn assert_created_once(double: &Double, records: usize) {
     let mut created = double.created();
     created.sort();
     created.dedup();

@@ -23,8 +23,8 @@ impl IngestService for Api {
     ) -> Result<Response<ApplyChunkResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let ApplyChunkRequest { records, validate_only, fence } = request.into_inner();
-        let outcomes = self.records.apply_chunk(caller, records, fence, validate_only).await?;
-        Ok(Response::new(ApplyChunkResponse { outcomes }))
+        let answer = self.records.apply_chunk(caller, records, fence, validate_only).await?;
+        Ok(Response::new(answer))
     }
 
     async fn keep_support_read(

@@ -69,39 +69,39 @@ struct Incoming {
 
 impl Records {
     /// Applies a chunk, or finds out what would come of it; one outcome for each
-    /// record, in their order. A chunk without records only raises the fence.
+    /// record, in their order, and the fence of the import before. A chunk without
+    /// records only raises the fence.
     pub(crate) async fn apply_chunk(
         &self,
         caller: Caller,
         records: Vec<ApplyRecord>,
         fence: i64,
         validate_only: bool,
-    ) -> Result<Vec<ApplyOutcome>, RecordError> {
+    ) -> Result<ApplyChunkResponse, RecordError> {
         let import =
             caller.import.ok_or_else(|| Refusal::internal(&"a chunk that names no import"))?;
         let (kind, incoming) = check_chunk(&records)?;
         let count = incoming.len();
         let applied = self.write(caller, incoming, move |script, incoming| async move {
             let (db, practice) = (script.db(), &script.caller.practice);
-            if !fences::raise(db, practice, import, fence, script.at.now).await? {
-                return Err(stale_worker().into());
-            }
+            let raised = fences::raise(db, practice, import, fence, script.at.now).await?;
+            let fence_before = Some(raised.ok_or_else(stale_worker)?);
             if incoming.is_empty() {
-                return Ok(Vec::new());
+                return Ok(ApplyChunkResponse { outcomes: Vec::new(), fence_before });
             }
             let applied = apply(&script, kind, &incoming, validate_only).await;
             let outcomes = applied.map_err(RecordError::or_raced)?;
             if validate_only {
                 // An error, so that the transaction is undone.
-                let answer = ApplyChunkResponse { outcomes };
+                let answer = ApplyChunkResponse { outcomes, fence_before: None };
                 return Err(RecordError::OnlyChecked(answer.encode_to_vec()));
             }
-            Ok(outcomes)
+            Ok(ApplyChunkResponse { outcomes, fence_before })
         });
         match applied.await {
             Err(RecordError::OnlyChecked(answer)) => {
                 let answer = ApplyChunkResponse::decode(answer.as_slice());
-                Ok(answer.map_err(|_| RecordError::Corrupt("an answer"))?.outcomes)
+                answer.map_err(|_| RecordError::Corrupt("an answer"))
             }
             applied => {
                 if applied.is_ok() && self.growth.add(count) {

@@ -69,7 +69,7 @@ pub(super) async fn to_the_end(
             .note(if state == "SEALED" { "waiting".to_owned() } else { phase }, begun.elapsed());
         match state.as_str() {
             "SEALED" | "RESOLVING" | "APPLYING" => {}
-            "COMPLETED" => return Ok(followed),
+            "COMPLETED" | "COMPLETED_WITH_FAILURES" => return Ok(followed),
             other => bail!("an import ended as {other}"),
         }
         ensure!(begun.elapsed() < PATIENCE, "an import has not ended after {PATIENCE:?}");
@@ -86,6 +86,13 @@ pub(super) fn check(import: &Import, records: usize) -> anyhow::Result<()> {
         import.state() == ImportState::Completed && usize::try_from(imported)? == records,
         "{imported} of {records} records were imported: {import:?}"
     );
+    Ok(())
+}
+
+/// Whether all records failed.
+pub(super) fn check_failed(import: &Import, records: usize) -> anyhow::Result<()> {
+    let failed = import.counters.unwrap_or_default().failed;
+    ensure!(usize::try_from(failed)? == records, "{failed} of {records} failed: {import:?}");
     Ok(())
 }
 

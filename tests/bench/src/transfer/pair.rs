@@ -4,7 +4,7 @@
 use anyhow::{Context as _, ensure};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use shared::pb::imports::{
-    CreateImportRequest, GetImportRequest, Import, SealImportRequest,
+    CreateImportRequest, GetImportRequest, Import, RetryImportRequest, SealImportRequest,
     import_service_client::ImportServiceClient,
 };
 use tokio::time::{Duration, Instant, sleep};
@@ -90,6 +90,44 @@ impl Pair {
         (batches, records): (usize, usize),
         seen: impl AsyncFnMut(usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<Followed> {
+        let followed = self.seal(import_id, (batches, records), seen).await?;
+        follow::check(&self.get(import_id).await?, records)?;
+        Ok(followed)
+    }
+
+    /// Seals an import, and follows it until all its records have failed.
+    pub(crate) async fn fail(
+        &self,
+        import_id: &str,
+        (batches, records): (usize, usize),
+    ) -> anyhow::Result<Followed> {
+        let followed = self.seal(import_id, (batches, records), async |_| Ok(())).await?;
+        follow::check_failed(&self.get(import_id).await?, records)?;
+        Ok(followed)
+    }
+
+    /// Has all records of an import tried again, and follows it until they have failed
+    /// again.
+    pub(crate) async fn retry(
+        &self,
+        import_id: &str,
+        (_, records): (usize, usize),
+    ) -> anyhow::Result<Followed> {
+        let request =
+            RetryImportRequest { import_id: import_id.to_owned(), ..RetryImportRequest::default() };
+        let begun = Instant::now();
+        self.api.clone().retry_import(request).await?;
+        let followed = follow::to_the_end(&self.progress, begun, async |_| Ok(())).await?;
+        follow::check_failed(&self.get(import_id).await?, records)?;
+        Ok(followed)
+    }
+
+    async fn seal(
+        &self,
+        import_id: &str,
+        (batches, records): (usize, usize),
+        seen: impl AsyncFnMut(usize) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Followed> {
         let request = SealImportRequest {
             import_id: import_id.to_owned(),
             batch_count: batches.try_into()?,
@@ -98,10 +136,7 @@ impl Pair {
         };
         let begun = Instant::now();
         self.api.clone().seal_import(request).await?;
-        let followed = follow::to_the_end(&self.progress, begun, seen).await?;
-        let import = self.get(import_id).await?;
-        follow::check(&import, records)?;
-        Ok(followed)
+        follow::to_the_end(&self.progress, begun, seen).await
     }
 
     async fn get(&self, import_id: &str) -> anyhow::Result<Import> {

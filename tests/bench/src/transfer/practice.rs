@@ -68,19 +68,27 @@ pub(crate) struct Practice {
     contacts: usize,
     addresses: usize,
     is_full: bool,
+    fails: bool,
 }
 
 impl Practice {
     /// A practice with short ids, such as `C00001`.
     pub(crate) const fn new(records: usize) -> Self {
         let (clients, contacts) = (records * CLIENTS / 1_000, records * CONTACTS / 1_000);
-        Self { clients, contacts, addresses: records - clients - contacts, is_full: false }
+        let addresses = records - clients - contacts;
+        Self { clients, contacts, addresses, is_full: false, fails: false }
     }
 
     /// With more of what is optional, and ids as long as a UUID: a batch of as many
     /// records as the protocol takes is then nearly as large as it takes.
     pub(crate) const fn full(self) -> Self {
         Self { is_full: true, ..self }
+    }
+
+    /// With clients that have no name: they fail, and so do all others, which hang on
+    /// them.
+    pub(crate) const fn failing(self) -> Self {
+        Self { fails: true, ..self }
     }
 
     /// How many records it has.
@@ -125,11 +133,12 @@ impl Practice {
             source_id: self.id('C', number),
             client_reference: format!("REF{number:05}"),
             client_type: client_type.to_owned(),
-            registered_name: format!(
-                "{} {} Limited",
-                surname(random),
-                pick(&TRADES, random / 384).copied().unwrap_or_default()
-            ),
+            registered_name: if self.fails {
+                String::new()
+            } else {
+                let trade = pick(&TRADES, random / 384).copied().unwrap_or_default();
+                format!("{} {trade} Limited", surname(random))
+            },
             trading_name: self.optional("Harbour and Daughters").to_owned(),
             company_number: format!("{:08}", 1 + random),
             email: self.optional("accounts.department@harbour.example").to_owned(),

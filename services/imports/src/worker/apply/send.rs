@@ -12,7 +12,7 @@ use shared::{
 use crate::{
     domain::{finding::Finding, words::Status},
     records_client::{CallFault, FaultKind, Outcome},
-    worker::job::Job,
+    worker::{job::Job, trouble::WorkFault},
 };
 
 /// The records of a request together, in bytes, with their parents: the records
@@ -33,7 +33,7 @@ const MAX_BLAMED: usize = 20;
 /// Has the records applied; an outcome for each, in order. When the service does
 /// not take a chunk, it is halved until the records that are to blame stand
 /// alone; those fail.
-pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, CallFault> {
+pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, WorkFault> {
     let (mut outcomes, mut blamed) = (Vec::new(), 0);
     let mut waiting = requests(records);
     waiting.reverse();
@@ -44,9 +44,12 @@ pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Out
         let seconds = job.imports.meter.histogram(&catalog::CHUNK_SECONDS, NONE);
         seconds.record(started.elapsed());
         match answer {
-            Ok(answer) => outcomes.extend(answer),
+            Ok(answer) => {
+                job.note_answer(fence, answer.fence_before)?;
+                outcomes.extend(answer.outcomes);
+            }
             Err(fault) if !is_records_fault(&fault, job.tries()) || blamed == MAX_BLAMED => {
-                return Err(fault);
+                return Err(fault.into());
             }
             Err(_) if chunk.len() == 1 => {
                 blamed += 1;

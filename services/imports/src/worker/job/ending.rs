@@ -1,68 +1,40 @@
 //! How an import ends: at its end, or before its time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use shared::meter::catalog;
+use shared::{ids, meter::catalog};
 
 use super::Job;
 use crate::{
-    domain::{
-        import::Import,
-        tally::Tally,
-        words::{Kind, State, Status},
-    },
+    domain::words::{State, Status},
     error::ImportError,
     store::{self, edits::Edits},
     worker::trouble::WorkFault,
 };
 
+/// How long the end of a cancelled import waits for the records service.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What people read at a cancelled import for which the records service did not
+/// answer.
+const NOT_FENCED: &str = "The records service did not answer when the import was cancelled: \
+    records that were sent to it just before may still be applied.";
+
 impl Job {
     /// Ends the import, when every record has its verdict and the numbers add up.
     pub(super) async fn finish(&self, edits: Edits) -> Result<(), WorkFault> {
-        self.end(edits, |import, tally| match tally.failed(None) {
-            _ if import.validate_only => State::Validated,
-            0 => State::Completed,
-            _ => State::CompletedWithFailures,
-        })
-        .await
-    }
-
-    /// Ends the import before its time: what waits is left unprocessed.
-    pub(super) async fn give_up(&self) -> Result<(), WorkFault> {
-        let db = self.imports.db.reader();
-        let tally = store::tally::read(db, self.key()).await?;
-        // Of a dry run nothing was applied, whatever it says would have been.
-        let given_up = if self.validate_only() {
-            vec![Status::Ready, Status::Imported, Status::Linked]
-        } else {
-            vec![Status::Ready]
-        };
-        let mut edits = Edits::default();
-        for kind in Kind::ALL {
-            for status in &given_up {
-                let count = tally.of(Some(*kind), *status);
-                edits.tally.add(*kind, *status, -count);
-                edits.tally.add(*kind, Status::Unprocessed, count);
-            }
-        }
-        edits.given_up = given_up;
-        self.end(edits, |_, _| State::Cancelled).await
-    }
-
-    /// Writes the last edits, and ends the import in the state that `state` gives.
-    async fn end(
-        &self,
-        edits: Edits,
-        state: fn(&Import, &Tally) -> State,
-    ) -> Result<(), WorkFault> {
-        self.fence_off().await?;
+        self.fence_off_applied().await?;
         let now = self.imports.clock.now();
-        let work = Arc::new((self.lease.clone(), edits));
+        let until = now + self.settings.lease;
+        let work = Arc::new((self.lease.clone(), self.at.clone(), edits));
         let written = self.imports.db.write(&self.key().practice, move |tx| {
             let work = Arc::clone(&work);
             async move {
-                let (lease, edits) = &*work;
+                let (lease, at, edits) = &*work;
                 let key = &lease.import.key;
+                if !store::lease::hold(&*tx, lease, until, at, at).await? {
+                    return Err(WorkFault::Moved);
+                }
                 store::edits::write(&*tx, key, edits).await?;
                 store::likenesses::remove_all(&*tx, key).await?;
                 let tally = store::tally::read(&*tx, key).await?;
@@ -70,25 +42,97 @@ impl Job {
                 if !tally.entries().eq(counted.entries()) || tally.waiting(None) != 0 {
                     return Err(ImportError::Corrupt("numbers that do not add up").into());
                 }
-                let state = state(&lease.import, &tally);
-                let held = store::lease::finish(&*tx, lease, state, now).await?;
+                let state = match tally.failed(None) {
+                    _ if lease.import.validate_only => State::Validated,
+                    0 => State::Completed,
+                    _ => State::CompletedWithFailures,
+                };
+                let held = store::lease::finish(&*tx, lease, state, now, "").await?;
                 if held { Ok(state) } else { Err(WorkFault::LeaseLost) }
             }
         });
         let state = written.await?;
-        self.imports.meter.counter(&catalog::IMPORTS_ENDED, [state.as_str()]).increment(1);
-        tracing::info!(import = self.name(), %state, "an import has ended");
+        self.has_ended(state);
         Ok(())
     }
 
-    /// Sees to it that nothing is applied any more of what was sent: a chunk that is
-    /// held up somewhere, of this worker or of one before it, must not come to a
-    /// record that is told to have failed, or that another one stands in for then.
-    async fn fence_off(&self) -> Result<(), WorkFault> {
-        if self.validate_only() || self.phase.state() != State::Applying {
+    /// Ends an import that was asked to stop. The records service is asked to apply
+    /// nothing of it any more; when it does not answer, the import ends all the same.
+    pub(super) async fn give_up(&self) -> Result<(), WorkFault> {
+        let note = match self.fence_off_applied().await {
+            Ok(()) => "",
+            Err(fault @ WorkFault::Call(_)) => {
+                let patience = self.settings.patience.min(CANCEL_PATIENCE);
+                if !fault.is_lasting() && !self.trouble.lasts(patience) {
+                    return Err(fault);
+                }
+                NOT_FENCED
+            }
+            Err(fault) => return Err(fault),
+        };
+        self.stop(State::Cancelled, note.to_owned()).await
+    }
+
+    /// Ends the import because of an error that nobody expects and that stays.
+    pub(super) async fn fail(&self, fault: &WorkFault) -> Result<(), WorkFault> {
+        let incident = ids::new_uuid().as_simple().to_string();
+        let (import, phase) = (self.name(), self.at.phase);
+        tracing::error!(import, %phase, incident, error = %fault, "an import fails internally");
+        // The next round begins with a fence too, if this one does not come through.
+        if let Err(error) = self.fence_off_applied().await {
+            tracing::warn!(import, %error, "late calls of a failed import are not fenced off");
+        }
+        let note = format!(
+            "The service could not go on, because of an unexpected error: the log has more under \
+             incident {incident}. Retry the import, or cancel it."
+        );
+        self.stop(State::FailedInternally, note).await
+    }
+
+    /// Ends the import before its time, wherever it is: what waits is left
+    /// unprocessed. The numbers are counted anew from the records.
+    async fn stop(&self, state: State, note: String) -> Result<(), WorkFault> {
+        let now = self.imports.clock.now();
+        let until = now + self.settings.lease;
+        let work = Arc::new((self.lease.clone(), note));
+        let written = self.imports.db.write(&self.key().practice, move |tx| {
+            let work = Arc::clone(&work);
+            async move {
+                let (lease, note) = &*work;
+                let key = &lease.import.key;
+                // A page that is still being written ends before this.
+                if !store::lease::renew(&*tx, lease, until, None).await? {
+                    return Err(WorkFault::LeaseLost);
+                }
+                store::records::give_up(&*tx, key, Status::Staged).await?;
+                store::records::give_up(&*tx, key, Status::Ready).await?;
+                if lease.import.validate_only {
+                    // Nothing was applied, whatever it says would have been.
+                    store::records::give_up(&*tx, key, Status::Imported).await?;
+                    store::records::give_up(&*tx, key, Status::Linked).await?;
+                    store::duplicates::remove_all(&*tx, key).await?;
+                }
+                store::likenesses::remove_all(&*tx, key).await?;
+                store::tally::recount(&*tx, key, Status::Unprocessed).await?;
+                let held = store::lease::finish(&*tx, lease, state, now, note).await?;
+                if held { Ok(()) } else { Err(WorkFault::LeaseLost) }
+            }
+        });
+        written.await?;
+        self.has_ended(state);
+        Ok(())
+    }
+
+    fn has_ended(&self, state: State) {
+        self.imports.meter.counter(&catalog::IMPORTS_ENDED, [state.as_str()]).increment(1);
+        tracing::info!(import = self.name(), %state, "an import has ended");
+    }
+
+    /// Fences off, when anything may have been sent.
+    async fn fence_off_applied(&self) -> Result<(), WorkFault> {
+        if self.validate_only() || self.at.phase.state() != State::Applying {
             return Ok(());
         }
-        let fence = self.next_fence();
-        Ok(self.imports.records.raise_fence(&self.behalf, fence).await?)
+        self.fence_off().await
     }
 }

@@ -1,6 +1,9 @@
 //! The lease of an import at work: kept, given back, or left with a note.
 
-use shared::db::Scope;
+use shared::{
+    db::Scope,
+    meter::{NONE, catalog},
+};
 
 use super::Job;
 use crate::{
@@ -20,7 +23,8 @@ impl Job {
     }
 
     /// Sets the import aside for a while, with a note.
-    pub(super) async fn stall(&self, note: &'static str) {
+    pub(super) async fn set_aside(&self, note: &'static str) {
+        self.imports.meter.counter(&catalog::IMPORTS_STALLED, NONE).increment(1);
         let until = self.imports.clock.now() + self.settings.rest;
         self.quietly(move |tx, lease| async move {
             store::lease::stall(&*tx, &lease, until, note).await
@@ -34,6 +38,16 @@ impl Job {
         self.quietly(
             move |tx, lease| async move { store::lease::release(&*tx, &lease, now).await },
         )
+        .await;
+    }
+
+    /// Leaves the import to a lease with a fence above all that the records service
+    /// has seen.
+    pub(super) async fn release_above(&self) {
+        let until = self.imports.clock.now() + self.settings.poll_every;
+        self.quietly(move |tx, lease| async move {
+            store::lease::release_above(&*tx, &lease, until).await
+        })
         .await;
     }
 

@@ -1,0 +1,37 @@
+//! What a worker needs to notice that a database went back to an earlier state, what
+//! the imports of all practices take turns by, and an index by which the clients of a
+//! reference are found in the order of their rows.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261130_07_worker"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES).await
+    }
+}
+
+/// - `applied_fence` is that of the last call whose outcome is written down; 0 for
+///   none.
+/// - `claimed_at` is when a worker claimed the import last.
+const TABLES: &str = "
+ALTER TABLE import ADD COLUMN applied_fence bigint NOT NULL DEFAULT 0;
+ALTER TABLE import ADD COLUMN claimed_at {time};
+CREATE INDEX import_turns ON import (practice_id, claimed_at);
+
+DROP INDEX import_record_by_reference;
+CREATE INDEX import_record_by_reference
+  ON import_record (practice_id, import_id, reference_key, batch, row_no)
+  WHERE reference_key IS NOT NULL;
+";
