@@ -8,6 +8,7 @@
 mod corrected;
 mod group;
 mod read;
+mod strict;
 
 use std::{
     fs, io,

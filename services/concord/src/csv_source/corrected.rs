@@ -153,6 +153,7 @@ impl FailedRow {
 pub(crate) fn failed_rows(path: &Path) -> anyhow::Result<(Vec<FailedRow>, usize)> {
     let mut rows = Rows::open(path)?;
     let names = headings(rows.next()?.with_context(|| format!("{} is empty", path.display()))?);
+    rows.check(names.len())?;
     check_headings(path, &names)?;
     let heading = Arc::new(Heading { path: path.to_owned(), names });
     let (mut found, mut without_key) = (Vec::new(), 0);

@@ -2,12 +2,14 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use csv::{ErrorKind, StringRecord};
+
+use super::strict;
 
 /// Which records a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +96,11 @@ static FORMATS: [Format; 3] = [
     },
 ];
 
-/// Put behind the last byte of a file. It comes back as a row of its own, unless
-/// a quote was opened and never closed: then it is inside of the last field,
-/// with every row that the quote has swallowed.
-const END_MARK: &str = "\u{1}end of file\u{1}";
+/// What may stand between values; the first is that of CSV.
+const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
+
+/// How a file in UTF-16 begins.
+const UTF_16: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
 
 /// A file, once its heading was read.
 #[derive(Debug)]
@@ -146,11 +149,16 @@ impl Sheet {
         };
         let headings = headings(cells);
         let Some(format) = format_of(path, &headings) else {
+            // A quote in the heading has swallowed the names of the columns.
+            if headings.iter().any(|heading| heading.contains("source_id")) {
+                rows.check(headings.len())?;
+            }
             return Ok(Self::Other(format!(
                 "{}: ignored, its columns are not those of clients, contacts or addresses",
                 path.display()
             )));
         };
+        rows.check(headings.len())?;
         check_headings(path, format, &headings)?;
         Ok(Self::Table(Table { path: path.to_owned(), format, headings }))
     }
@@ -249,7 +257,8 @@ impl Table {
 /// The rows of a file, the heading among them.
 pub(super) struct Rows<'p> {
     path: &'p Path,
-    reader: csv::Reader<Box<dyn Read>>,
+    separator: u8,
+    reader: csv::Reader<BufReader<File>>,
     cells: StringRecord,
     /// What the reader counts too few: of a line that ends with two characters,
     /// it takes the second one for the beginning of the next line.
@@ -261,15 +270,26 @@ impl<'p> Rows<'p> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut file = BufReader::new(file);
         let begin = file.fill_buf().with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(
+            !UTF_16.iter().any(|mark| begin.starts_with(mark)),
+            "{}: in UTF-16 (“Unicode text”), not in UTF-8; save the file as “CSV UTF-8”",
+            path.display()
+        );
         let first_line = begin.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let uncounted = u64::from(first_line.ends_with(b"\r"));
-        let marked = file.chain("\n".as_bytes()).chain(END_MARK.as_bytes());
+        let separator = separator(first_line);
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
+            .delimiter(separator)
             // Lengths are checked in `each_row`, with a better message.
             .flexible(true)
-            .from_reader(Box::new(marked) as Box<dyn Read>);
-        Ok(Self { path, reader, cells: StringRecord::new(), uncounted })
+            .from_reader(file);
+        Ok(Self { path, separator, reader, cells: StringRecord::new(), uncounted })
+    }
+
+    /// Refuses the file when its quotes leave open where its values end.
+    pub(super) fn check(&self, columns: usize) -> anyhow::Result<()> {
+        strict::check(self.path, self.separator, columns)
     }
 
     /// Shows every row below the heading to `take`; rows without any value are
@@ -304,29 +324,7 @@ impl<'p> Rows<'p> {
             return Ok(None);
         }
         self.count_lines();
-        let last = self.cells.iter().next_back().unwrap_or_default();
-        if last == END_MARK && self.cells.len() == 1 {
-            return self.end();
-        }
-        ensure!(
-            !last.ends_with(END_MARK),
-            "{}, line {}: a quote is opened and never closed",
-            self.path.display(),
-            line(&self.cells)
-        );
         Ok(Some(&self.cells))
-    }
-
-    /// Nothing follows the mark, unless somebody wrote one into the file.
-    fn end(&mut self) -> anyhow::Result<Option<&StringRecord>> {
-        let marked = line(&self.cells);
-        let read = self.reader.read_record(&mut self.cells);
-        ensure!(
-            !read.map_err(|error| self.explained(error))?,
-            "{}, line {marked}: a row of characters that cannot be kept",
-            self.path.display()
-        );
-        Ok(None)
     }
 
     fn count_lines(&mut self) {
@@ -352,6 +350,19 @@ impl<'p> Rows<'p> {
             _ => anyhow::Error::new(error).context(format!("cannot read {path}")),
         }
     }
+}
+
+/// The separator with which the heading has the most names of columns: a spreadsheet
+/// takes that of its language.
+fn separator(heading: &[u8]) -> u8 {
+    let is_known = |cell: &&[u8]| {
+        let cell = String::from_utf8_lossy(cell).to_ascii_lowercase();
+        let cell = cell.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\u{feff}');
+        FORMATS.iter().any(|format| format.columns.contains(&cell))
+    };
+    let known = |separator| heading.split(|byte| *byte == separator).filter(is_known).count();
+    let best = SEPARATORS.into_iter().map(|separator| (known(separator), separator));
+    best.reduce(|best, next| if next.0 > best.0 { next } else { best }).map_or(b',', |best| best.1)
 }
 
 /// The line that a row begins on, from 1.
