@@ -9,6 +9,7 @@ mod m20261125_03_duplicates;
 mod m20261125_04_row_security;
 mod m20261126_05_learn;
 mod m20261126_06_room;
+mod m20261130_09_warnings;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_04_row_security::Migration),
             Box::new(m20261126_05_learn::Migration),
             Box::new(m20261126_06_room::Migration),
+            Box::new(m20261130_09_warnings::Migration),
         ]
     }
 

@@ -79,7 +79,8 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
         add_parents(edits, at, &parsed);
     }
     let timeline = timeline(&parsed);
-    let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, .. } = parsed;
+    let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, warnings, .. } =
+        parsed;
     if let Err(violations) = outcome {
         edits.failures.extend((0..).zip(violations).map(|(ordinal, violation)| NewFailure {
             at,
@@ -89,6 +90,8 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
             status,
             finding: Finding::from(violation),
         }));
+        // Those of all others are noted once it is known how they end.
+        edits.failures.extend(NewFailure::warnings(warnings, at, (kind, &source_id), status));
     }
     edits.records.push(NewRecord {
         at,

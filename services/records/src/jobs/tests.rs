@@ -94,7 +94,13 @@ async fn with_client(records: &Records) -> String {
         emails: Vec::new(),
         phones: Vec::new(),
     };
-    let command = ClientCommand { draft, person: None, addresses: Vec::new(), external_id: None };
+    let command = ClientCommand {
+        draft,
+        person: None,
+        addresses: Vec::new(),
+        external_id: None,
+        warnings: Vec::new(),
+    };
     let created = records.create_client(caller("manager"), intent(), command).await.unwrap();
     created.client.unwrap().id
 }

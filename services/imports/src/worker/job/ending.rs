@@ -64,6 +64,7 @@ impl Job {
                 let (lease, edits) = &*work;
                 let key = &lease.import.key;
                 store::edits::write(&*tx, key, edits).await?;
+                store::tally::count_warned(&*tx, key).await?;
                 store::likenesses::remove_all(&*tx, key).await?;
                 let tally = store::tally::read(&*tx, key).await?;
                 let counted = store::tally::count(&*tx, key).await?;
