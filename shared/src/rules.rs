@@ -16,6 +16,7 @@ pub mod terms;
 pub mod text;
 pub mod value;
 pub mod violation;
+pub mod warning;
 
 pub use violation::{
     MAX_VIOLATIONS, Problem, Violation, Violations, reason_code, reason_from_code,

@@ -20,6 +20,7 @@ use crate::support::{
     caller::Caller,
     sample::{self, COUNTS, VIOLATIONS},
     servers::{self, Running},
+    texts::assert_for_people,
 };
 
 storage_tests! {
@@ -188,6 +189,10 @@ async fn a_practice_arrives_whole_in_any_order_over_any_replica(db: TestDb) {
     assert_eq!(of("A187").record_name, "Residential address of Mr Cora Wilf Oakapple");
     assert_eq!(of("A187").root_cause, "client C058: Required field is blank: Registered name");
     assert_eq!(of("A193").reason_text, "Period overlaps the one of A194");
+    for failure in &listed {
+        assert_for_people(&failure.reason_text);
+        assert_for_people(&failure.root_cause);
+    }
 }
 
 async fn a_second_run_skips_and_another_product_is_linked(db: TestDb) {

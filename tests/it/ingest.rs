@@ -17,7 +17,7 @@ use shared::{
 };
 use tonic::Code;
 
-use crate::support::{caller::Caller, servers};
+use crate::support::{caller::Caller, servers, texts::assert_for_people};
 
 storage_tests! {
     a_chunk_sent_again_is_answered_as_the_first_time,
@@ -25,6 +25,7 @@ storage_tests! {
     another_product_is_linked_to_the_same_records,
     a_bad_record_fails_alone,
     an_address_that_overlaps_is_refused_and_an_equal_one_linked,
+    what_fails_is_told_in_the_words_of_the_practice,
     equal_persons_of_one_import_stay_apart,
     a_parent_that_is_gone_fails_its_child,
     chunks_of_two_workers_make_nothing_twice,
@@ -220,7 +221,7 @@ async fn an_address_that_overlaps_is_refused_and_an_equal_one_linked(db: TestDb)
     let manager = service(&server, "manager", FIRST).await;
     let one = apply(&manager, &[client("C1", "ONE", "One Limited")]).await;
     let parent = ("C1", one[0].record_id.as_str());
-    let first = apply(&manager, &[address("A1", "1 High Street", "2019-07-01", parent)]).await;
+    apply(&manager, &[address("A1", "1 High Street", "2019-07-01", parent)]).await;
     let outcomes = apply(
         &manager,
         &[
@@ -232,7 +233,42 @@ async fn an_address_that_overlaps_is_refused_and_an_equal_one_linked(db: TestDb)
     .await;
     for outcome in &outcomes {
         assert_eq!(reasons(outcome), ["PERIOD_OVERLAP"]);
-        assert!(outcome.violations[0].text.contains(&first[0].record_id));
+        let text = "Period overlaps what is kept already: 1 High Street from 2019-07-01";
+        assert_eq!(outcome.violations[0].text, text);
+    }
+}
+
+async fn what_fails_is_told_in_the_words_of_the_practice(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let one = apply(&manager, &[client("C1", "One", "One Limited")]).await;
+    let (id, parent) = (one[0].record_id.as_str(), ("C1", one[0].record_id.as_str()));
+    let books = service(&server, "books", SECOND).await;
+    let chunk = [client("B1", "ONE", "Other Limited"), client("B2", "TWO", "Two Limited")];
+    let again = client("B3", "two", "Two Limited");
+    let outcomes = apply(&books, &[&chunk[..], &[again]].concat()).await;
+    let text = &outcomes[0].violations[0].text;
+    let told = format!(
+        "Client reference ONE is already used by One Limited (One), kept by manager ({id})"
+    );
+    assert_eq!(text, &told);
+    let two = &outcomes[1].record_id;
+    let told =
+        format!("Client reference two is already used by Two Limited (TWO), kept by books ({two})");
+    assert_eq!(outcomes[2].violations[0].text, told);
+    let today = chrono::Utc::now().date_naive();
+    let ahead = |days: i64| (today + chrono::TimeDelta::days(days)).to_string();
+    let addresses = [
+        address("A1", "1 High Street", &ahead(30), parent),
+        address("A2", "2 High Street", &ahead(400), parent),
+        ApplyRecord { active_to: ahead(10), ..address("A3", "3 High Street", &ahead(5), parent) },
+        address("A4", "4 High Street", &ahead(60), parent),
+    ];
+    let failed = apply(&manager, &addresses).await;
+    let told: Vec<_> = failed.iter().flat_map(reasons).collect();
+    assert_eq!(told, ["EFFECTIVE_DATE_TOO_FAR", "SCHEDULED_ENTRY_EXISTS", "PERIOD_OVERLAP"]);
+    for outcome in outcomes.iter().chain(&failed) {
+        outcome.violations.iter().for_each(|violation| assert_for_people(&violation.text));
     }
 }
 

@@ -41,6 +41,7 @@ storage_tests! {
     a_dry_run_tells_the_same_and_writes_nothing,
     an_import_is_cancelled_and_taken_up_again,
     a_declared_import_seals_itself,
+    a_declared_import_with_other_counts_says_so,
     imports_are_listed_the_newest_first,
     an_import_that_nobody_finishes_expires,
     what_was_uploaded_is_removed_after_a_month,
@@ -396,10 +397,33 @@ async fn a_declared_import_seals_itself(db: TestDb) {
     let refused = pair.caller.imports().get_batch(get("b")).await;
     assert_refused(refused, Code::NotFound, "NOT_FOUND");
     assert_eq!(pair.get(&id).await.state(), ImportState::Receiving);
+    let refused = pair.try_upload(&id, "c", &records[1..]).await.unwrap_err();
+    assert!(refused.message().starts_with("batch c is none of those that were declared"));
+    assert_refused::<()>(Err(refused), Code::FailedPrecondition, "BATCH_NOT_DECLARED");
+    assert_eq!(pair.get(&id).await.batch_count, 1, "nothing is staged");
     pair.upload(&id, "b", &records[1..]).await;
     let ended = pair.end(&id).await;
     assert_eq!(ended.state(), ImportState::CompletedWithFailures);
     assert_eq!(counters(&ended).received, 4);
+}
+
+async fn a_declared_import_with_other_counts_says_so(db: TestDb) {
+    let pair = Pair::start(&db).await;
+    let expected = ExpectedContent { batch_count: 1, record_count: 9, ..Default::default() };
+    let create = CreateImportRequest { expected: Some(expected), ..Default::default() };
+    let id = pair.create(create).await;
+    pair.upload(&id, "a", &three_levels()).await;
+    let import = pair.get(&id).await;
+    assert_eq!(import.state(), ImportState::Receiving);
+    let note =
+        "4 records have arrived, and 9 were declared: seal the import as it is, or cancel it";
+    assert_eq!(import.note, note);
+    let refused = pair.try_upload(&id, "b", &three_levels()).await.unwrap_err();
+    assert_refused::<()>(Err(refused), Code::FailedPrecondition, "BATCH_NOT_DECLARED");
+    // The same batch again is no new one.
+    pair.upload(&id, "a", &three_levels()).await;
+    pair.seal(&id, 1, 4).await;
+    assert_eq!(pair.end(&id).await.note, "");
 }
 
 async fn imports_are_listed_the_newest_first(db: TestDb) {

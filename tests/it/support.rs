@@ -13,4 +13,5 @@ pub(crate) mod records;
 pub(crate) mod sample;
 pub(crate) mod secure;
 pub(crate) mod servers;
+pub(crate) mod texts;
 pub(crate) mod writing;

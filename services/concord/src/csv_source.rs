@@ -170,6 +170,7 @@ fn client(row: Row<'_>) -> import_record::Record {
         birth_date: row.text("birth_date"),
         email: row.text("email"),
         phone: row.text("phone"),
+        jurisdiction: row.text("jurisdiction"),
     })
 }
 

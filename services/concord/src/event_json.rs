@@ -99,6 +99,7 @@ protocol_name! {
     shared::pb::imports::ImportRecordKind, "IMPORT_RECORD_KIND_";
     shared::pb::imports::ImportState, "IMPORT_STATE_";
     shared::pb::imports::RecordStatus, "RECORD_STATUS_";
+    shared::pb::imports::Severity, "SEVERITY_";
     shared::pb::records::AddressType, "ADDRESS_TYPE_";
     shared::pb::records::ClientType, "CLIENT_TYPE_";
     shared::pb::records::Delivery, "DELIVERY_";

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use shared::pb::imports::{Failure, RecordStatus};
+use shared::pb::imports::{Failure, RecordStatus, Severity};
 
 use crate::{event_json::name, event_text::words, import_counts::singular, table::Table};
 
-const HEADINGS: [&str; 7] =
-    ["status", "kind", "source id", "record", "reference", "field", "reason"];
+const HEADINGS: [&str; 8] =
+    ["status", "severity", "kind", "source id", "record", "reference", "field", "reason"];
 
 /// Violations, in the order of the service.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ fn row(failure: &Failure) -> [String; HEADINGS.len()] {
     };
     [
         words::<RecordStatus>(failure.status),
+        words::<Severity>(failure.severity),
         singular(failure.kind()).to_owned(),
         failure.source_id.clone(),
         failure.record_name.clone(),
@@ -51,6 +52,7 @@ fn row(failure: &Failure) -> [String; HEADINGS.len()] {
 fn failure_json(failure: &Failure) -> Value {
     json!({
         "status": name::<RecordStatus>(failure.status),
+        "severity": name::<Severity>(failure.severity),
         "kind": singular(failure.kind()),
         "source_id": failure.source_id,
         "record_name": failure.record_name,

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use shared::pb::imports::{
-    DownloadFailuresRequest, Failure, FailuresFormat, ListFailuresRequest, RecordStatus,
+    DownloadFailuresRequest, Failure, FailuresFormat, ListFailuresRequest, RecordStatus, Severity,
 };
 use tonic::Status;
 
@@ -90,11 +90,12 @@ fn create_private(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// Violations of the import with this status, `most` of them at the most.
+/// Violations of the import with this status and severity, `most` of them at the
+/// most.
 pub(crate) async fn list(
     server: &Server,
     import_id: &str,
-    status: RecordStatus,
+    (status, severity): (RecordStatus, Severity),
     most: usize,
     progress: &Progress,
 ) -> Result<Vec<Failure>, Refused> {
@@ -103,6 +104,7 @@ pub(crate) async fn list(
         import_id: import_id.to_owned(),
         page_size: PAGE_SIZE,
         status: status.into(),
+        severity: severity.into(),
         ..ListFailuresRequest::default()
     };
     loop {
@@ -126,27 +128,54 @@ pub(crate) async fn reasons(
     import_id: &str,
     progress: &Progress,
 ) -> Result<Vec<(String, usize)>, Refused> {
-    let mut counted: HashMap<String, usize> = HashMap::new();
+    let mut failures = Vec::new();
     for status in [RecordStatus::Failed, RecordStatus::Blocked] {
-        for failure in list(server, import_id, status, MOST_VIOLATIONS, progress).await? {
-            *counted.entry(in_words(&failure)).or_default() += 1;
-        }
+        let which = (status, Severity::Error);
+        failures.extend(list(server, import_id, which, MOST_VIOLATIONS, progress).await?);
+    }
+    Ok(counted(&failures))
+}
+
+/// What was wrong with records that were taken all the same, in the same way.
+pub(crate) async fn warnings(
+    server: &Server,
+    import_id: &str,
+    progress: &Progress,
+) -> Result<Vec<(String, usize)>, Refused> {
+    let which = (RecordStatus::Unspecified, Severity::Warning);
+    Ok(counted(&list(server, import_id, which, MOST_VIOLATIONS, progress).await?))
+}
+
+/// How often each sort is there, the most frequent first.
+fn counted(failures: &[Failure]) -> Vec<(String, usize)> {
+    let mut counted: HashMap<String, usize> = HashMap::new();
+    for failure in failures {
+        *counted.entry(in_words(failure)).or_default() += 1;
     }
     let mut reasons: Vec<_> = counted.into_iter().collect();
     reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    Ok(reasons)
+    reasons
 }
 
 /// What is wrong, without what is particular to one record.
 fn in_words(failure: &Failure) -> String {
+    let field = &failure.field;
     let words = match failure.reason.as_str() {
+        "INVALID_POSTCODE" => "Postcode does not look like one",
+        "DAMAGED_TEXT" => return format!("Text was damaged before it came: {field}"),
+        "INVISIBLE_CHARACTER" => {
+            return format!("Characters that nobody sees were left out: {field}");
+        }
+        "INVALID_EMAIL" | "VALUE_TOO_LONG" if failure.severity() == Severity::Warning => {
+            return format!("Value is not valid, and was left out: {field}");
+        }
         "PARENT_NOT_FOUND" => "Parent record was not found",
         "PARENT_FAILED" => "Parent record was not imported",
         "DUPLICATE_REFERENCE" => "Client reference is used more than once",
         "DUPLICATE_KEY" => "Source id is used by records with different values",
         "PERIOD_OVERLAP" => "Dates overlap with another address of the same type",
         "INVALID_DATE" => "Not a date, or not written as 2026-03-01",
-        "UNKNOWN_VALUE" => return format!("Value is not known: {}", failure.field),
+        "UNKNOWN_VALUE" => return format!("Value is not known: {field}"),
         _ => return failure.reason_text.clone(),
     };
     words.to_owned()

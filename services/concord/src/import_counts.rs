@@ -31,6 +31,7 @@ fn counters(counters: &ImportCounters) -> Map<String, Value> {
         failed,
         blocked,
         unprocessed,
+        warnings,
     } = counters;
     let named = [
         ("received", received),
@@ -41,6 +42,7 @@ fn counters(counters: &ImportCounters) -> Map<String, Value> {
         ("failed", failed),
         ("blocked", blocked),
         ("unprocessed", unprocessed),
+        ("warnings", warnings),
     ];
     named.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect()
 }

@@ -72,6 +72,7 @@ fn facts(import: &Import) -> Vec<(&'static str, String)> {
         ("note", import.note.clone()),
         ("batches", import.batch_count.to_string()),
         ("alike", alike(import.possible_duplicates)),
+        ("warnings", warned(import.counters.unwrap_or_default().warnings)),
         ("opened", at(&import.create_time)),
         ("sealed", at(&import.seal_time)),
         ("ended", at(&import.end_time)),
@@ -87,6 +88,15 @@ fn alike(possible_duplicates: i64) -> String {
         0 => String::new(),
         1 => "1 possible duplicate".to_owned(),
         many => format!("{many} possible duplicates"),
+    }
+}
+
+/// Nothing when no record has a warning.
+fn warned(records: i64) -> String {
+    match records {
+        0 => String::new(),
+        1 => "1 record has a warning".to_owned(),
+        many => format!("{many} records have a warning"),
     }
 }
 

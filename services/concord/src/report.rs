@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) import: Import,
     /// Why records failed, the most frequent first.
     pub(crate) reasons: Vec<(String, usize)>,
+    /// What was wrong with records that were taken all the same, likewise.
+    pub(crate) warnings: Vec<(String, usize)>,
     /// Where the failures were written.
     pub(crate) failures_file: Option<PathBuf>,
     /// What the next commands need to call in the same way.
@@ -89,17 +91,18 @@ impl fmt::Display for Report {
         }
         f.write_str("\n")?;
         f.write_str(&import_counts::table(&self.import))?;
-        if !self.reasons.is_empty() {
-            write!(f, "\n\nWhy records failed:")?;
-        }
-        for (reason, count) in self.reasons.iter().take(MOST_REASONS) {
-            write!(f, "\n{count:>10}  {reason}")?;
-        }
-        if self.reasons.len() > MOST_REASONS {
-            write!(f, "\n            and {} more reasons", self.reasons.len() - MOST_REASONS)?;
-        }
+        write_reasons(f, "Why records failed:", &self.reasons)?;
+        let warned = self.counters().warnings;
+        let records = if warned == 1 { "1 record has" } else { &format!("{warned} records have") };
+        write_reasons(f, &format!("{records} a warning:"), &self.warnings)?;
         if let Some(file) = &self.failures_file {
-            write!(f, "\n\nThe records that were not imported are in {}", file.display())?;
+            let ImportCounters { failed, excluded, skipped, .. } = self.counters();
+            let what = match (failed + excluded + skipped, warned) {
+                (_, 0) => "The records that were not imported are",
+                (0, _) => "The warnings are",
+                _ => "The records that were not imported, and the warnings, are",
+            };
+            write!(f, "\n\n{what} in {}", file.display())?;
         }
         let steps = self.next_steps();
         if self.failures_file.is_none() && !steps.is_empty() {
@@ -109,6 +112,24 @@ impl fmt::Display for Report {
             write!(f, "\n{aim}:\n  {command} {}", self.arguments)?;
         }
         Ok(())
+    }
+}
+
+/// Writes the reasons below a heading; nothing when there is none.
+fn write_reasons(
+    f: &mut fmt::Formatter<'_>,
+    heading: &str,
+    reasons: &[(String, usize)],
+) -> fmt::Result {
+    if !reasons.is_empty() {
+        write!(f, "\n\n{heading}")?;
+    }
+    for (reason, count) in reasons.iter().take(MOST_REASONS) {
+        write!(f, "\n{count:>10}  {reason}")?;
+    }
+    match reasons.len().saturating_sub(MOST_REASONS) {
+        0 => Ok(()),
+        more => write!(f, "\n            and {more} more reasons"),
     }
 }
 
@@ -162,6 +183,7 @@ mod tests {
                 ..Import::default()
             },
             reasons: vec![("Address Line 1 is missing".to_owned(), 2)],
+            warnings: Vec::new(),
             failures_file: Some("failures.csv".into()),
             arguments: "--practice p1".to_owned(),
         }
@@ -209,6 +231,22 @@ mod tests {
         assert!(text.ends_with(command), "{text}");
         alike.import.possible_duplicates = 1;
         assert!(alike.to_string().contains("To see 1 record that looks like another one"));
+    }
+
+    #[test]
+    fn warnings_are_told_and_are_no_failures() {
+        let mut warned = report();
+        let counters =
+            ImportCounters { received: 9, imported: 9, warnings: 2, ..Default::default() };
+        warned.import.counters = Some(counters);
+        warned.reasons.clear();
+        warned.warnings = vec![("Postcode does not look like one".to_owned(), 2)];
+        assert!(!warned.has_failures());
+        assert_eq!(warned.json()["warnings"], 2);
+        let text = warned.to_string();
+        let told = "\n\n2 records have a warning:\n         2  Postcode does not look like one";
+        assert!(text.contains(told), "{text}");
+        assert!(text.ends_with("\n\nThe warnings are in failures.csv"), "{text}");
     }
 
     #[test]

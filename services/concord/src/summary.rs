@@ -46,10 +46,11 @@ pub(crate) async fn of(
 ) -> Report {
     let counters = import.counters.unwrap_or_default();
     let arguments = call.to_arguments();
-    let mut report = Report { import, reasons: Vec::new(), failures_file: None, arguments };
+    let (reasons, warnings) = (Vec::new(), Vec::new());
+    let mut report = Report { import, reasons, warnings, failures_file: None, arguments };
     let import_id = &report.import.id;
     // What is imported is imported: the summary comes whatever becomes of these.
-    let listed = counters.failed + counters.excluded + counters.skipped > 0;
+    let listed = counters.failed + counters.excluded + counters.skipped + counters.warnings > 0;
     if let Some(path) = file.path(import_id).filter(|_| listed) {
         match failures::download(server, import_id, &path, progress).await {
             Ok(written) => report.failures_file = written.then_some(path),
@@ -60,6 +61,12 @@ pub(crate) async fn of(
         match failures::reasons(server, &report.import.id, progress).await {
             Ok(reasons) => report.reasons = reasons,
             Err(error) => progress.note(format_args!("the reasons could not be read: {error}")),
+        }
+    }
+    if counters.warnings > 0 {
+        match failures::warnings(server, &report.import.id, progress).await {
+            Ok(warnings) => report.warnings = warnings,
+            Err(error) => progress.note(format_args!("the warnings could not be read: {error}")),
         }
     }
     report

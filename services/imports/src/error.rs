@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     batch::BatchFault,
+    import::Undeclared,
     words::{State, UnknownWord},
 };
 
@@ -179,12 +180,41 @@ pub(crate) fn batch_key_reused(batch_key: &str) -> Refusal {
     .with("batch_key", quoted(batch_key))
 }
 
+/// The import has said which batches it is to hold, and this is none of them.
+pub(crate) fn batch_not_declared(batch_key: &str, why: Undeclared) -> Refusal {
+    let key = quoted(batch_key);
+    let text = match why {
+        Undeclared::Key => format!(
+            "batch {key} is none of those that were declared when the import was created: upload it \
+             under its declared key, or create an import that declares it"
+        ),
+        Undeclared::Count(batches) => format!(
+            "{batches} batches were declared when the import was created, and all of them are \
+             there: batch {key} needs an import of its own, or one that declares more"
+        ),
+    };
+    Refusal::new(Code::FailedPrecondition, ErrorReason::BatchNotDeclared, text)
+        .with("batch_key", &key)
+        .precondition("expected", "upload only the batches that were declared")
+}
+
 /// The counts of a seal are not what arrived.
 pub(crate) fn counts_differ(differences: &[(&'static str, i64, i64)]) -> Refusal {
+    let told = differences.iter().map(|(subject, expected, arrived)| {
+        let what = match *subject {
+            "batch_count" => "batches",
+            "client_count" => "clients",
+            "contact_count" => "contacts",
+            "address_count" => "addresses",
+            _ => "records",
+        };
+        format!("{expected} {what} were announced and {arrived} arrived")
+    });
+    let told = told.collect::<Vec<_>>().join("; ");
     let refusal = Refusal::new(
         Code::FailedPrecondition,
         ErrorReason::CountsDiffer,
-        "what arrived is not what was announced; see the details, and upload what is missing",
+        format!("what arrived is not what was announced: {told}; upload what is missing"),
     );
     differences.iter().fold(refusal, |refusal, (subject, expected, arrived)| {
         refusal.precondition(subject, format!("expected {expected}, arrived {arrived}"))

@@ -1,5 +1,6 @@
 //! The failures file: one line for each violation, with the fields of its record,
-//! so that the record can be corrected in it.
+//! so that the record can be corrected in it; then one for each warning of a record
+//! that was taken all the same, or that failed.
 //!
 //! A contact with several clients stands on one line all the same: their source
 //! ids are separated by `;`, and the roles at each of them by `|`, so that

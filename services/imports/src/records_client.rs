@@ -43,7 +43,7 @@ use crate::{
         duplicate::{OtherRecord, PossibleDuplicate},
         finding::Finding,
         import::{Import, ImportKey},
-        words::{Kind, Status as RecordVerdict, kind_of, wire_kind},
+        words::{Kind, Severity, Status as RecordVerdict, kind_of, wire_kind},
     },
 };
 
@@ -369,6 +369,7 @@ fn outcome(wire: ApplyOutcome) -> Result<Outcome, CallFault> {
         reason,
         text,
         root_cause: String::new(),
+        severity: Severity::Error,
     };
     let findings = wire.violations.into_iter().map(finding).collect();
     let duplicates = wire.possible_duplicates.into_iter().map(duplicate).collect();

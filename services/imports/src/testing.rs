@@ -6,7 +6,7 @@ use crate::{
     domain::{
         finding::Finding,
         import::RowId,
-        words::{Kind, Status},
+        words::{Kind, Severity, Status},
     },
     failures_file::{Csv, FileWriter as _, Line},
     service::Failure,
@@ -36,6 +36,7 @@ fn failure(row: i64, record: &ImportRecord) -> Failure {
         reason: "DUPLICATE_KEY".into(),
         text: "Source id is used by records with different values".into(),
         root_cause: String::new(),
+        severity: Severity::Error,
     };
     let row = FailureRow {
         at: RowId { batch: 1, row },

@@ -15,6 +15,7 @@ mod m20261126_09_learn;
 mod m20261126_10_room;
 mod m20261130_11_feed_by_practice;
 mod m20261130_12_connection_identity;
+mod m20261130_13_jurisdictions;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_10_room::Migration),
             Box::new(m20261130_11_feed_by_practice::Migration),
             Box::new(m20261130_12_connection_identity::Migration),
+            Box::new(m20261130_13_jurisdictions::Migration),
         ]
     }
 

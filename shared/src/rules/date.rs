@@ -3,22 +3,22 @@
 use chrono::{Datelike as _, NaiveDate};
 
 use super::{
-    text::{check_characters, quote},
+    text::{check_characters, normalise_id, quote},
     violation::Problem,
 };
 use crate::pb::records::{EntryStatus, ErrorReason};
 
 /// Reads a day written as `2026-03-01`, of the years 1000 to 9999, with white
-/// space around it or not. Blank text is no date; anything else is
+/// space around it or not, and with what nobody sees left out. Blank text is no date; anything else is
 /// `INVALID_DATE`, days that do not exist too.
 pub fn parse_date(text: &str) -> Result<Option<NaiveDate>, Problem> {
     check_characters("Date", text)?;
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
+    let given = normalise_id(text);
+    if given.is_empty() {
         return Ok(None);
     }
-    day(trimmed).map(Some).ok_or_else(|| {
-        let text = format!("{} is not a date: write it as 2026-03-01", quote(trimmed));
+    day(&given).map(Some).ok_or_else(|| {
+        let text = format!("{} is not a date: write it as 2026-03-01", quote(&given));
         Problem::new(ErrorReason::InvalidDate, text)
     })
 }

@@ -9,7 +9,7 @@ use super::{
     terms::Term as _,
     text::{
         self, MAX_EMAILS, MAX_NAME, MAX_PHONE, MAX_PHONES, MAX_REFERENCE, MAX_SOURCE_ID, plain,
-        required, too_many,
+        plain_id, required_id, too_many,
     },
     value::{Address, PersonName},
     violation::{Problem, Violations},
@@ -30,7 +30,7 @@ pub struct Reference {
 impl Reference {
     /// Reads a reference: required, at most [`MAX_REFERENCE`] characters.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let text = required("Client reference", text, MAX_REFERENCE)?;
+        let text = required_id("Client reference", text, MAX_REFERENCE)?;
         Ok(Self { key: text::reference_key(&text), text })
     }
 }
@@ -63,7 +63,7 @@ impl DatedName {
 /// The numbers that registers and tax offices know a client by, canonical.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identifiers {
-    /// At Companies House or the CRO.
+    /// At Companies House, or at the register of the client's jurisdiction.
     pub company_number: Option<String>,
     /// The Unique Taxpayer Reference.
     pub utr: Option<String>,
@@ -74,11 +74,15 @@ pub struct Identifiers {
 }
 
 impl Identifiers {
-    /// Reads the numbers, each of which may be blank.
-    pub fn parse(identifiers: &ClientIdentifiers) -> Result<Self, Violations> {
+    /// Reads the numbers, each of which may be blank, of a client under the law of
+    /// `jurisdiction`.
+    pub fn parse(
+        identifiers: &ClientIdentifiers,
+        jurisdiction: Jurisdiction,
+    ) -> Result<Self, Violations> {
         let ClientIdentifiers { company_number, utr, vat_number, paye_reference } = identifiers;
         let mut wrong = Violations::new();
-        let company_number = identifier::company_number(company_number);
+        let company_number = identifier::company_number(company_number, jurisdiction);
         let identifiers = Self {
             company_number: wrong.field("company_number", company_number).flatten(),
             utr: wrong.field("utr", identifier::utr(utr)).flatten(),
@@ -199,9 +203,9 @@ pub fn period(wrong: &mut Violations, active_from: &str, active_to: &str) -> Opt
 }
 
 /// Reads a product's own id of a record: required, at most [`MAX_SOURCE_ID`]
-/// characters, letter case kept. `label` is what people call the field.
+/// characters, letter case kept, without what nobody sees. `label` is what people call the field.
 pub fn source_id(label: &str, text: &str) -> Result<String, Problem> {
-    required(label, text, MAX_SOURCE_ID)
+    required_id(label, text, MAX_SOURCE_ID)
 }
 
 /// Reads e-mail addresses, at most [`MAX_EMAILS`]. Blank ones, and those that
@@ -219,7 +223,7 @@ pub fn phones(phones: &[String]) -> Result<Vec<String>, Violations> {
 /// A telephone number: any text of at most [`MAX_PHONE`] characters, since
 /// extensions and remarks are part of it.
 pub fn phone(text: &str) -> Result<Option<String>, Problem> {
-    let number = plain("Telephone number", text, MAX_PHONE)?;
+    let number = plain_id("Telephone number", text, MAX_PHONE)?;
     Ok(Some(number).filter(|number| !number.is_empty()))
 }
 

@@ -3,16 +3,16 @@
 use super::{
     date::{date_text, parse_date},
     draft::{Reference, phone, source_id},
-    identifier::{company_number, country, email, nino, paye_reference, ppsn, utr, vat_number},
+    identifier::{self, country, email, nino, paye_reference, ppsn, utr, vat_number},
     postcode::postcode_warning,
     terms::Term as _,
-    text::{self, MAX_QUOTED, forbidden},
+    text::{self, MAX_QUOTED, forbidden, is_blank},
     value::{Address, PersonName},
     violation::Problem,
 };
 use crate::{
     ids::{self, IdKind},
-    pb::records::{self, AddressType, ClientType, Role},
+    pb::records::{self, AddressType, ClientType, Jurisdiction, Role},
     testing::fuzz::Fuzz,
 };
 
@@ -24,7 +24,7 @@ fn reads_back(read: impl Fn(&str) -> Result<Option<String>, Problem>, text: &str
             assert_eq!(forbidden(&kept), None, "{kept:?}");
             assert_eq!(read(&kept), Ok(Some(kept)));
         }
-        Ok(None) => assert!(text.trim().is_empty(), "{text:?} is something"),
+        Ok(None) => assert!(is_blank(text), "{text:?} is something"),
         Err(problem) => {
             assert_eq!(forbidden(&problem.text), None, "{problem:?}");
             assert!(problem.text.chars().count() <= MAX_QUOTED + 200, "{problem:?}");
@@ -35,7 +35,11 @@ fn reads_back(read: impl Fn(&str) -> Result<Option<String>, Problem>, text: &str
 #[test]
 fn whatever_stands_in_a_field_is_kept_in_a_form_that_reads_the_same() {
     Fuzz::of("field").cases(3_000).hold_text(|text| {
-        reads_back(company_number, text);
+        for jurisdiction in
+            [Jurisdiction::Unspecified, Jurisdiction::IsleOfMan, Jurisdiction::Other]
+        {
+            reads_back(|text| identifier::company_number(text, jurisdiction), text);
+        }
         reads_back(utr, text);
         reads_back(vat_number, text);
         reads_back(paye_reference, text);
@@ -91,7 +95,9 @@ fn addresses_and_names_of_any_text_are_read() {
 #[test]
 fn the_forms_of_a_text_are_their_own() {
     Fuzz::of("field").hold_text(|text| {
-        for form in [text::normalise, text::fold, text::reference_key, text::match_key] {
+        for form in
+            [text::normalise, text::normalise_id, text::fold, text::reference_key, text::match_key]
+        {
             let once = form(text);
             assert_eq!(form(&once), once);
         }

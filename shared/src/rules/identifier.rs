@@ -7,27 +7,33 @@
 mod country;
 mod email;
 mod ireland;
+mod register;
 mod uk;
 mod vat;
 
 pub use country::country;
 pub use email::email;
 pub use ireland::ppsn;
-pub use uk::{company_number, nino, paye_reference, utr};
+pub use register::{company_number, possible_company_numbers, register};
+pub use uk::{nino, paye_reference, utr};
 pub use vat::vat_number;
 
 pub use super::postcode::postcode_warning;
-use super::{text::check_characters, violation::Problem};
+use super::{
+    text::{check_characters, is_blank, is_invisible},
+    violation::Problem,
+};
 use crate::pb::records::ErrorReason;
 
-/// `text` in upper case, without white space and without `separators`; `None`
+/// `text` in upper case, without what nobody sees and without `separators`; `None`
 /// when nothing is left.
 fn compact(label: &str, text: &str, separators: &[char]) -> Result<Option<String>, Problem> {
     check_characters(label, text)?;
-    let kept = text.chars().filter(|c| !c.is_whitespace() && !separators.contains(c));
+    let is_seen = |c: char| !c.is_whitespace() && !is_invisible(c);
+    let kept = text.chars().filter(|c| is_seen(*c) && !separators.contains(c));
     let compact: String = kept.map(|c| c.to_ascii_uppercase()).collect();
     // Separators alone are not blank: whoever wrote them meant something.
-    Ok(Some(compact).filter(|compact| !compact.is_empty() || !text.trim().is_empty()))
+    Ok(Some(compact).filter(|compact| !compact.is_empty() || !is_blank(text)))
 }
 
 /// The digits of `text`; `None` when anything else is in it.

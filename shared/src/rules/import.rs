@@ -17,8 +17,9 @@ use digest::Canonical;
 
 use super::{
     draft::{self, AddressDraft, ClientDraft, PersonDraft},
-    text,
+    identifier, text,
     violation::{Problem, Violations},
+    warning,
 };
 use crate::pb::{
     imports::{ImportRecord, ImportRecordKind, import_record::Record},
@@ -57,6 +58,9 @@ pub struct ParsedRecord {
     /// The record when its own fields are right, or everything that is wrong
     /// with it, in the order of the columns.
     pub outcome: Result<ImportDraft, Violations>,
+    /// What is taken although it looks wrong, and what is left out of the record
+    /// because it is wrong; of a record that is excluded none.
+    pub warnings: Violations,
 }
 
 /// The place of an address on the timeline of its owner and type.
@@ -165,12 +169,30 @@ fn unreadable(bytes: &[u8]) -> ParsedRecord {
         record_name: String::new(),
         own_reference: String::new(),
         outcome: Err(wrong),
+        warnings: Violations::new(),
     }
 }
 
 /// Reads the source id of the record itself; empty after noting what is wrong.
 fn own_source_id(wrong: &mut Violations, text: &str) -> String {
     wrong.field("source_id", draft::source_id("Source id", text)).unwrap_or_default()
+}
+
+/// Reads the only e-mail address of a record; one that is wrong is left out.
+fn email(wrong: &mut Violations, warnings: &mut Violations, text: &str) -> Vec<String> {
+    warning::or_left_out(wrong, warnings, ("email", text), identifier::email).into_iter().collect()
+}
+
+/// Reads the only telephone number of a record; one that is wrong is left out.
+fn phone(wrong: &mut Violations, warnings: &mut Violations, text: &str) -> Vec<String> {
+    warning::or_left_out(wrong, warnings, ("phone", text), draft::phone).into_iter().collect()
+}
+
+/// Warns of damage in fields that keep nothing which nobody sees.
+fn damaged<const N: usize>(warnings: &mut Violations, fields: [(&str, &str, &str); N]) {
+    for (field, label, text) in fields {
+        warning::damaged(warnings, field, label, text);
+    }
 }
 
 /// Judges a field that does not apply to the record: it may hold anything that

@@ -7,14 +7,17 @@ use chrono::NaiveDate;
 
 use super::{
     draft::{Identifiers, PersonDraft},
+    identifier::register,
     import::ImportDraft,
+    terms::Term as _,
     value::PersonName,
 };
+use crate::pb::records::Jurisdiction;
 
 /// What two records have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trait {
-    /// Of clients: the number at Companies House or the CRO.
+    /// Of clients: the number at Companies House, or at another register.
     CompanyNumber,
     /// Of clients: the Unique Taxpayer Reference.
     Utr,
@@ -76,13 +79,51 @@ pub fn of_person(name: &PersonName, birth_date: Option<NaiveDate>) -> Option<Lik
 
 /// A client by each of its numbers. Not by its PAYE reference: one payroll may
 /// serve several companies.
-pub fn of_client(identifiers: &Identifiers) -> Vec<Likeness> {
+pub fn of_client(identifiers: &Identifiers, jurisdiction: Jurisdiction) -> Vec<Likeness> {
     let Identifiers { company_number, utr, vat_number, paye_reference: _ } = identifiers;
-    let numbers =
-        [(Trait::CompanyNumber, company_number), (Trait::Utr, utr), (Trait::VatNumber, vat_number)];
-    let likeness =
-        |(of, number): (Trait, &Option<String>)| number.clone().map(|value| Likeness { of, value });
+    let company = company_number.as_ref().map(|number| {
+        let register = register(number, jurisdiction);
+        RegisteredNumber { number: number.clone(), register }.to_string()
+    });
+    let numbers = [
+        (Trait::CompanyNumber, company),
+        (Trait::Utr, utr.clone()),
+        (Trait::VatNumber, vat_number.clone()),
+    ];
+    let likeness = |(of, number): (Trait, Option<String>)| Some(Likeness { of, value: number? });
     numbers.into_iter().filter_map(likeness).collect()
+}
+
+/// A company number with its register. As text, the value of a likeness: that of
+/// Companies House is the number alone, every other one has the register before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredNumber {
+    /// The number in the form of its register.
+    pub number: String,
+    /// The [`register()`].
+    pub register: Jurisdiction,
+}
+
+impl fmt::Display for RegisteredNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.register {
+            Jurisdiction::Unspecified => f.write_str(&self.number),
+            register => write!(f, "{}/{}", register.name(), self.number),
+        }
+    }
+}
+
+impl From<&str> for RegisteredNumber {
+    fn from(value: &str) -> Self {
+        let named = value.split_once('/').and_then(|(register, number)| {
+            let register = Jurisdiction::parse(register).ok()??;
+            Some(Self { number: number.to_owned(), register })
+        });
+        named.unwrap_or_else(|| Self {
+            number: value.to_owned(),
+            register: Jurisdiction::Unspecified,
+        })
+    }
 }
 
 /// A record of an import; an address looks like nothing.
@@ -90,7 +131,7 @@ pub fn of_import(draft: &ImportDraft) -> Vec<Likeness> {
     let person = |person: &PersonDraft| of_person(&person.name, person.birth_date);
     match draft {
         ImportDraft::Client { client, individual } => {
-            let mut likenesses = of_client(&client.identifiers);
+            let mut likenesses = of_client(&client.identifiers, client.jurisdiction);
             likenesses.extend(individual.as_ref().and_then(person));
             likenesses
         }
@@ -129,8 +170,29 @@ mod tests {
             paye_reference: Some("123/A4".into()),
             ..Identifiers::default()
         };
-        let traits: Vec<_> = of_client(&identifiers).into_iter().map(|like| like.of).collect();
+        let traits: Vec<_> = of_client(&identifiers, Jurisdiction::Scotland)
+            .into_iter()
+            .map(|like| like.of)
+            .collect();
         assert_eq!(traits, [Trait::CompanyNumber, Trait::VatNumber]);
+    }
+
+    #[test]
+    fn a_number_of_one_register_is_not_that_of_another() {
+        let of = |number: &str, jurisdiction| {
+            let identifiers =
+                Identifiers { company_number: Some(number.into()), ..Identifiers::default() };
+            of_client(&identifiers, jurisdiction)
+        };
+        let irish = of("123456", Jurisdiction::Ireland);
+        assert_eq!(irish[0].value, "IRELAND/123456");
+        assert_ne!(irish, of("123456", Jurisdiction::Jersey));
+        let house = of("00123456", Jurisdiction::Scotland);
+        assert_eq!(house, of("00123456", Jurisdiction::Unspecified));
+        assert_eq!(house[0].value, "00123456");
+        for likeness in [&irish[0], &house[0]] {
+            assert_eq!(RegisteredNumber::from(&*likeness.value).to_string(), likeness.value);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod tables;
 
 use super::{
-    text::{check_characters, normalise, quote},
+    text::{check_characters, normalise_id, quote},
     violation::Problem,
 };
 use crate::pb::records::ErrorReason;
@@ -63,7 +63,7 @@ pub trait Term: Copy + PartialEq + TryFrom<i32> + 'static {
 /// The form in which names are looked up: upper-case, one underscore for each
 /// run of spaces, hyphens and underscores.
 pub fn term_key(text: &str) -> String {
-    let words = normalise(text).to_uppercase();
+    let words = normalise_id(text).to_uppercase();
     let words = words.split([' ', '-', '_']).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_")
 }

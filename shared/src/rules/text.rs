@@ -38,14 +38,91 @@ pub const MAX_CONTACT_CLIENTS: usize = 1_000;
 pub const MAX_QUOTED: usize = 40;
 
 /// The normal form of text: NFC, without white space at the ends, every run of
-/// white space inside made one space; letter case kept. Two values are the same
-/// value when their normal forms are equal.
+/// white space inside made one space, without [`is_invisible`] characters but
+/// for those that a script needs; letter case kept. Two values are the same value
+/// when their normal forms are equal.
+///
+/// A joiner (U+200C, U+200D) stays between two letters, and a variation selector
+/// behind a character outside of ASCII: some scripts are written with them.
 pub fn normalise(text: &str) -> String {
-    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
-        collapse(text.chars(), text.len())
-    } else {
-        collapse(text.nfc(), text.len())
+    if text.is_ascii() {
+        return collapse(text.chars(), text.len());
     }
+    let mut normal = composed(text);
+    // What is left may compose anew, and a joiner have other neighbours then.
+    while normal.chars().any(is_invisible) {
+        let seen = composed(&without_invisible(&normal));
+        if seen == normal {
+            break;
+        }
+        normal = seen;
+    }
+    collapse(normal.chars(), normal.len())
+}
+
+/// The normal form of an id, a reference, a number, an e-mail address or a
+/// telephone number: as [`normalise`], and without any [`is_invisible`] character.
+/// Nobody can type those, and two ids that look the same are the same.
+pub fn normalise_id(text: &str) -> String {
+    if text.is_ascii() {
+        return collapse(text.chars(), text.len());
+    }
+    let seen: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    collapse(composed(&seen).chars(), seen.len())
+}
+
+/// Whether nothing of `text` can be seen.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+}
+
+/// The first character of `text` that its [normal form](normalise) leaves out and
+/// that nobody sees.
+pub fn removed(text: &str) -> Option<char> {
+    if text.is_ascii() {
+        return None;
+    }
+    let kept = normalise(text);
+    let count = |text: &str, of: char| text.chars().filter(|c| *c == of).count();
+    text.chars().find(|c| is_invisible(*c) && count(text, *c) > count(&kept, *c))
+}
+
+/// Text in NFC.
+fn composed(text: &str) -> String {
+    if is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        text.to_owned()
+    } else {
+        text.nfc().collect()
+    }
+}
+
+/// `text` without the invisible characters that no script needs where they are.
+fn without_invisible(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let before = seen.chars().next_back();
+        let is_kept = match c {
+            _ if !is_invisible(c) => true,
+            '\u{200c}' | '\u{200d}' => {
+                let after = rest.clone().find(|c| !is_invisible(*c));
+                before.is_some_and(is_letter) && after.is_some_and(is_letter)
+            }
+            _ if is_variation(c) => {
+                before.is_some_and(|c| !c.is_ascii() && !c.is_whitespace() && !is_invisible(c))
+            }
+            _ => false,
+        };
+        if is_kept {
+            seen.push(c);
+        }
+    }
+    seen
+}
+
+/// Whether a joiner may have this neighbour.
+fn is_letter(c: char) -> bool {
+    (c.is_alphabetic() || is_combining_mark(c)) && (!is_invisible(c) || is_variation(c))
 }
 
 fn collapse(chars: impl Iterator<Item = char>, capacity: usize) -> String {
@@ -132,14 +209,47 @@ fn is_apostrophe(c: char) -> bool {
     )
 }
 
-/// Soft hyphens, joiners and marks of direction: nobody sees them.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+/// What nobody sees: the characters of the Unicode property
+/// `Default_Ignorable_Code_Point`. Soft hyphens, byte order marks, joiners, marks
+/// of direction, variation selectors, fillers, tags.
+pub fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
+
+/// Those of the invisible characters that choose the form of the one before them.
+fn is_variation(c: char) -> bool {
+    matches!(
+        c,
+        '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'
+    )
+}
+
+/// Stands where a program could not read what was there: the text was damaged
+/// before it came.
+pub const REPLACEMENT: char = '\u{fffd}';
 
 /// The form in which client references are compared: only letter case is aside.
 pub fn reference_key(text: &str) -> String {
-    normalise(&normalise(text).to_lowercase())
+    normalise_id(&normalise_id(text).to_lowercase())
 }
 
 /// The form in which two names are compared: [`fold()`], or for a name without
@@ -177,7 +287,17 @@ pub fn check_characters(label: &str, text: &str) -> Result<(), Problem> {
 /// characters.
 pub fn plain(label: &str, text: &str, max: usize) -> Result<String, Problem> {
     check_characters(label, text)?;
-    let normal = normalise(text);
+    within(label, normalise(text), max)
+}
+
+/// As [`plain`], in the [normal form of an id](normalise_id).
+pub fn plain_id(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+    check_characters(label, text)?;
+    within(label, normalise_id(text), max)
+}
+
+/// `normal`, which has at most `max` characters.
+fn within(label: &str, normal: String, max: usize) -> Result<String, Problem> {
     // Bytes first: no text has more characters than bytes.
     if normal.len() > max {
         let length = normal.chars().count();
@@ -191,7 +311,15 @@ pub fn plain(label: &str, text: &str, max: usize) -> Result<String, Problem> {
 
 /// As [`plain`], and not blank.
 pub fn required(label: &str, text: &str, max: usize) -> Result<String, Problem> {
-    let normal = plain(label, text, max)?;
+    given(label, plain(label, text, max)?)
+}
+
+/// As [`plain_id`], and not blank.
+pub fn required_id(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+    given(label, plain_id(label, text, max)?)
+}
+
+fn given(label: &str, normal: String) -> Result<String, Problem> {
     if normal.is_empty() { Err(blank(label)) } else { Ok(normal) }
 }
 

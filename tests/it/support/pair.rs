@@ -56,6 +56,16 @@ impl Pair {
 
     /// Uploads a batch.
     pub(crate) async fn upload(&self, id: &str, key: &str, records: &[Vec<u8>]) {
+        self.try_upload(id, key, records).await.unwrap();
+    }
+
+    /// Uploads a batch, if it is taken.
+    pub(crate) async fn try_upload(
+        &self,
+        id: &str,
+        key: &str,
+        records: &[Vec<u8>],
+    ) -> Result<(), Status> {
         let header =
             BatchHeader { import_id: id.into(), batch_key: key.into(), ..BatchHeader::default() };
         let frames = records.chunks(100).map(|chunk| {
@@ -66,7 +76,7 @@ impl Pair {
         parts.extend(frames);
         parts.push(Part::Commit(BatchCommit::default()));
         let parts = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
-        self.caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
+        self.caller.imports().upload_batch(futures::stream::iter(parts)).await.map(drop)
     }
 
     /// Seals an import.

@@ -75,6 +75,7 @@ fn client(row: &Row) -> Record {
         birth_date: get("birth_date"),
         email: get("email"),
         phone: get("phone"),
+        ..ImportClient::default()
     })
 }
 

@@ -17,7 +17,7 @@ use shared::{
     access::Role,
     clock::Clock,
     db::DatabaseSettings,
-    pb::imports::{Failure, Import, RecordStatus},
+    pb::imports::{Failure, Import, RecordStatus, Severity},
     telemetry::{LogFormat, Telemetry, TelemetrySettings},
 };
 
@@ -172,8 +172,14 @@ fn import_options(site: &Site, call: &CallOptions) -> ImportOptions {
 async fn show_failures(call: &CallOptions, import: &Import) -> anyhow::Result<()> {
     let (server, progress) = (Server::imports(call).await?, Progress::hidden());
     for status in [RecordStatus::Failed, RecordStatus::Blocked] {
-        let failures =
-            failures::list(&server, &import.id, status, FAILURES_SHOWN, &progress).await?;
+        let failures = failures::list(
+            &server,
+            &import.id,
+            (status, Severity::Error),
+            FAILURES_SHOWN,
+            &progress,
+        )
+        .await?;
         for failure in &failures {
             output::line(failure_line(failure))?;
         }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use prost::Message as _;
-use shared::pb::imports::{ContactClient, ImportContact, import_record::Record};
+use shared::{
+    pb::imports::{ContactClient, ImportContact, import_record::Record},
+    rules::text::normalise_id,
+};
 
 use super::{encode, read::Row};
 
@@ -18,15 +21,15 @@ pub(super) struct ContactRow {
     pub(super) roles: Vec<String>,
 }
 
-/// Reads a row. Space around a value is nothing that rows of one person should
-/// differ by.
+/// Reads a row. Space around a value, and what nobody sees of an id, is nothing
+/// that rows of one person should differ by.
 pub(super) fn contact_row(row: Row<'_>) -> ContactRow {
     let text = |column| row.text(column).trim().to_owned();
     let roles = row.text("roles");
     let roles = roles.split(';').map(str::trim).filter(|role| !role.is_empty());
     ContactRow {
         person: ImportContact {
-            source_id: text("source_id"),
+            source_id: normalise_id(&row.text("source_id")),
             clients: Vec::new(),
             title: text("title"),
             forename: text("forename"),
@@ -36,7 +39,7 @@ pub(super) fn contact_row(row: Row<'_>) -> ContactRow {
             email: text("email"),
             phone: text("phone"),
         },
-        client_source_id: text("client_source_id"),
+        client_source_id: normalise_id(&row.text("client_source_id")),
         roles: roles.map(str::to_owned).collect(),
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use csv::{ErrorKind, StringRecord};
+use shared::rules::text::{is_blank, normalise_id};
 
 use super::strict;
 
@@ -45,6 +46,7 @@ static FORMATS: [Format; 3] = [
             "utr",
             "vat_number",
             "paye_reference",
+            "jurisdiction",
             "title",
             "forename",
             "surname",
@@ -166,7 +168,7 @@ impl Sheet {
 
 /// The names of the columns, however a spreadsheet wrote them.
 pub(super) fn headings(cells: &StringRecord) -> Vec<String> {
-    cells.iter().map(|cell| cell.trim().to_ascii_lowercase()).collect()
+    cells.iter().map(|cell| normalise_id(cell).to_ascii_lowercase()).collect()
 }
 
 /// The columns of a kind of file.
@@ -302,7 +304,7 @@ impl<'p> Rows<'p> {
         let path = self.path;
         while let Some(cells) = self.next()? {
             // Spreadsheets leave such rows behind at the end.
-            if cells.iter().all(|cell| cell.trim().is_empty()) {
+            if cells.iter().all(is_blank) {
                 continue;
             }
             let row = Row { path, headings, cells };

@@ -63,11 +63,12 @@ fn joined(parts: &[&str]) -> Vec<u8> {
 fn every_column_arrives_in_its_field() {
     let header = "source_id,client_reference,client_type,registered_name,trading_name,\
                   company_number,utr,vat_number,paye_reference,title,forename,surname,\
-                  birth_date,email,phone";
-    let row = (0..15).map(|n| format!("v{n}")).collect::<Vec<_>>().join(",");
+                  birth_date,email,phone,jurisdiction";
+    let row = (0..16).map(|n| format!("v{n}")).collect::<Vec<_>>().join(",");
     let (records, remarks) = records(&[("a.csv", format!("{header}\n{row}\n").as_bytes())]);
     let [import_record::Record::Client(client)] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!((client.source_id.as_str(), client.phone.as_str()), ("v0", "v14"));
+    assert_eq!(client.jurisdiction, "v15");
     assert!(ImportRecord { record: Some(records[0].clone()) }.encoded_len() > 15 * 4);
     assert!(remarks.is_empty());
 }

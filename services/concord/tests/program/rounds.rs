@@ -290,3 +290,43 @@ fn records_that_look_like_others_are_counted_and_listed() {
     let none = run(&pair, "imports duplicates", &[&imported(&pair, &["--label", "sample"])]);
     assert!(none.err.contains("no record looks like another one"), "{none:?}");
 }
+
+#[test]
+fn a_warning_is_no_failure_and_its_record_is_never_sent_again() {
+    let pair = pair();
+    let folder = pair.folder.path().join("warned");
+    fs::create_dir(&folder).unwrap();
+    let heading = "source_id,client_reference,client_type,registered_name,email\n";
+    let good = "C1,R1,OTHER,One,ann@\n";
+    let clients = |rows: &str| fs::write(folder.join("clients.csv"), [heading, rows].concat());
+    clients(good).unwrap();
+    let said = pair.import("manager", &folder, &["--failures", "warnings.csv"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    let report = &said.json()[0];
+    assert_eq!(["imported", "failed", "warnings"].map(|name| count(report, name)), [1, 0, 1]);
+    assert_eq!(text(report, "failures_file"), "warnings.csv");
+
+    clients("C2,R2,OTHER,Two,bob@\nC3,R3,OTHER,,\n").unwrap();
+    let said = pair.import("manager", &folder, &["--failures", "failures.csv"]);
+    assert_eq!(said.status, 2, "{said:?}");
+    let import = text(&said.json()[0], "import_id");
+    let path = |name: &str| pair.folder.path().join(name);
+    let retry = |edited: &[(&str, &str, &str)], round: &str| {
+        correct(&path("failures.csv"), &path(round), edited);
+        let (round, after) = (path(round), path("after.csv"));
+        let args = ["--retry", &import, "--corrected", round.to_str().unwrap()];
+        let after = ["--failures", after.to_str().unwrap(), "--json"];
+        run(&pair, "import", &[&args[..], &after[..]].concat())
+    };
+    // The rows of warnings that were not changed are nothing to tell of.
+    let said = retry(&[], "as-it-was.csv");
+    assert!(!said.err.contains("left out"), "{said:?}");
+    // A changed one is of a record that is imported.
+    let cells = [("C2", "email", "bob@example.com"), ("C3", "registered_name", "Three")];
+    let said = retry(&cells, "corrected.csv");
+    assert_eq!(said.status, 0, "{said:?}");
+    assert!(said.err.contains("1 records: client C2"), "{said:?}");
+    let report = &said.json()[0];
+    let counts = ["imported", "skipped", "failed", "warnings"].map(|name| count(report, name));
+    assert_eq!(counts, [2, 0, 0, 1]);
+}

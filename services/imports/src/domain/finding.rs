@@ -5,7 +5,10 @@ use shared::{
     rules::{Violation, reason_code},
 };
 
-use super::{batch::MAX_RECORD_BYTES, words::Kind};
+use super::{
+    batch::MAX_RECORD_BYTES,
+    words::{Kind, Severity},
+};
 
 /// At most this many names are quoted in one text.
 pub(crate) const MAX_NAMES: usize = 5;
@@ -13,7 +16,8 @@ pub(crate) const MAX_NAMES: usize = 5;
 /// The text of a record of a Self-Assessment client.
 const EXCLUDED_TEXT: &str = "Client type is Self-Assessment";
 
-/// One violation of one record, or the reason to skip or exclude it.
+/// One violation of one record, a warning of it, or the reason to skip or exclude
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
     /// The name of the field, as the column of a CSV file has it.
@@ -24,6 +28,8 @@ pub(crate) struct Finding {
     pub(crate) text: String,
     /// Of a blocked record: what went wrong with the first of the chain.
     pub(crate) root_cause: String,
+    /// Whether the record is taken all the same.
+    pub(crate) severity: Severity,
 }
 
 impl Finding {
@@ -34,7 +40,13 @@ impl Finding {
             reason: reason_code(reason).to_owned(),
             text: text.into(),
             root_cause: String::new(),
+            severity: Severity::Error,
         }
+    }
+
+    /// Something that is wrong with a record, and does not fail it.
+    pub(crate) fn warning(violation: Violation) -> Self {
+        Self { severity: Severity::Warning, ..Self::from(violation) }
     }
 
     /// The record is Self-Assessment, or hangs on such a client alone.

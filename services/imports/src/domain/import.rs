@@ -102,6 +102,26 @@ impl Expected {
         serde_json::from_str(text).map_err(|_| ImportError::Corrupt("what was declared"))
     }
 
+    /// Why a new batch is none of those that were declared, beside `arrived` ones.
+    pub(crate) fn refuses(&self, batch_key: &str, arrived: i64) -> Option<Undeclared> {
+        if !self.batch_keys.is_empty() {
+            let is_declared = self.batch_keys.iter().any(|key| key == batch_key);
+            return (!is_declared).then_some(Undeclared::Key);
+        }
+        let batches = self.batches?;
+        (arrived >= batches).then_some(Undeclared::Count(batches))
+    }
+
+    /// How many records were declared, when it will never be that many: every batch
+    /// has arrived with another number, or there are more already.
+    pub(crate) fn other_records(&self, batch_keys: &[String], records: i64) -> Option<i64> {
+        let expected = self.records.filter(|expected| *expected != records)?;
+        let counts = self.batches.is_some() || !self.batch_keys.is_empty();
+        let batches = Self { records: None, ..self.clone() };
+        let is_whole = counts && batches.is_met(batch_keys, records);
+        (is_whole || records > expected).then_some(expected)
+    }
+
     /// Whether what has arrived is all of it.
     pub(crate) fn is_met(&self, batch_keys: &[String], records: i64) -> bool {
         let arrived = i64::try_from(batch_keys.len()).unwrap_or(i64::MAX);
@@ -111,6 +131,15 @@ impl Expected {
         keys && self.batches.is_none_or(|batches| batches == arrived)
             && self.records.is_none_or(|expected| expected == records)
     }
+}
+
+/// Why a batch was not declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undeclared {
+    /// Its key is none of those.
+    Key,
+    /// There are as many as were declared.
+    Count(i64),
 }
 
 /// An import with its numbers, as callers see it.
@@ -141,4 +170,36 @@ pub(crate) struct Receipt {
 pub(crate) struct RowId {
     pub(crate) batch: i64,
     pub(crate) row: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_beside_those_that_were_declared_is_refused() {
+        let keys = Expected { batch_keys: vec!["a".into(), "b".into()], ..Expected::default() };
+        assert_eq!((keys.refuses("a", 1), keys.refuses("b", 1)), (None, None));
+        assert_eq!(keys.refuses("c", 0), Some(Undeclared::Key));
+        let count = Expected { batches: Some(2), ..Expected::default() };
+        assert_eq!(
+            (count.refuses("c", 1), count.refuses("c", 2)),
+            (None, Some(Undeclared::Count(2)))
+        );
+        let records = Expected { records: Some(2), ..Expected::default() };
+        assert_eq!(records.refuses("c", 9), None);
+    }
+
+    #[test]
+    fn another_number_of_records_is_told_once_every_batch_is_there() {
+        let arrived = ["a".to_owned(), "b".to_owned()];
+        let keys =
+            Expected { batch_keys: arrived.to_vec(), records: Some(3), ..Expected::default() };
+        assert_eq!(keys.other_records(&arrived[..1], 2), None);
+        assert_eq!(keys.other_records(&arrived, 2), Some(3));
+        assert_eq!(keys.other_records(&arrived, 3), None);
+        let records = Expected { records: Some(3), ..Expected::default() };
+        assert_eq!(records.other_records(&arrived, 2), None);
+        assert_eq!(records.other_records(&arrived, 4), Some(3));
+    }
 }

@@ -7,12 +7,16 @@ use super::words::{Kind, Status};
 
 /// Numbers of records by kind and status; as a change, they may be negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally(BTreeMap<(Kind, Status), i64>);
+pub(crate) struct Tally {
+    records: BTreeMap<(Kind, Status), i64>,
+    /// Those that have a warning.
+    warned: BTreeMap<Kind, i64>,
+}
 
 impl Tally {
     /// Adds `n` records of a kind in a status.
     pub(crate) fn add(&mut self, kind: Kind, status: Status, n: i64) {
-        *self.0.entry((kind, status)).or_default() += n;
+        *self.records.entry((kind, status)).or_default() += n;
     }
 
     /// Moves one record from a status to another.
@@ -23,7 +27,21 @@ impl Tally {
 
     /// Those that are not zero.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Kind, Status, i64)> + '_ {
-        self.0.iter().filter(|(_, n)| **n != 0).map(|((kind, status), n)| (*kind, *status, *n))
+        self.records
+            .iter()
+            .filter(|(_, n)| **n != 0)
+            .map(|((kind, status), n)| (*kind, *status, *n))
+    }
+
+    /// Notes that `n` more records of a kind have a warning.
+    pub(crate) fn add_warned(&mut self, kind: Kind, n: i64) {
+        *self.warned.entry(kind).or_default() += n;
+    }
+
+    /// The records of one kind, or of all, that have a warning.
+    pub(crate) fn warned(&self, kind: Option<Kind>) -> i64 {
+        let fits = |k: &Kind| kind.is_none_or(|kind| kind == *k);
+        self.warned.iter().filter(|(k, _)| fits(k)).map(|(_, n)| n).sum()
     }
 
     /// The kinds that have a record.

@@ -95,6 +95,16 @@ words! {
 }
 
 words! {
+    /// How much a finding matters, in the order in which findings are listed.
+    Severity: "severity" {
+        /// The record is not taken.
+        Error = "ERROR",
+        /// The record is taken all the same.
+        Warning = "WARNING",
+    }
+}
+
+words! {
     /// Where an import is in its life.
     State: "state of an import" {
         Receiving = "RECEIVING",
@@ -193,6 +203,7 @@ mod tests {
     fn every_word_reads_back() {
         assert!(Kind::ALL.iter().all(|word| word.as_str().parse() == Ok(*word)));
         assert!(Status::ALL.iter().all(|word| word.as_str().parse() == Ok(*word)));
+        assert!(Severity::ALL.iter().all(|word| word.as_str().parse() == Ok(*word)));
         assert!(State::ALL.iter().all(|word| word.as_str().parse() == Ok(*word)));
         assert!(Phase::ALL.iter().all(|word| word.as_str().parse() == Ok(*word)));
         assert!("IMPORTING".parse::<Status>().is_err());

@@ -8,18 +8,18 @@ use shared::{
 };
 
 use crate::{
-    domain::words::{Kind, Status},
+    domain::words::{Kind, Severity, Status},
     service::Failure,
 };
 
 /// All columns: what is wrong, then the fields of the records, as the files of
 /// clients, contacts and addresses have them, then the import.
 #[rustfmt::skip]
-pub(super) const COLUMNS: [&str; 41] = [
-    "status", "kind", "source_id", "record_name", "client_reference",
+pub(super) const COLUMNS: [&str; 43] = [
+    "status", "severity", "kind", "source_id", "record_name", "client_reference",
     "field", "reason", "reason_text", "root_cause", "batch", "row", "guarded",
     "client_type", "registered_name", "trading_name",
-    "company_number", "utr", "vat_number", "paye_reference",
+    "company_number", "utr", "vat_number", "paye_reference", "jurisdiction",
     "title", "forename", "surname", "birth_date", "email", "phone",
     "client_source_id", "roles", "middle_names",
     "owner_kind", "owner_source_id", "type",
@@ -37,6 +37,7 @@ impl Line {
         let mut line = Self::default();
         let finding = &failure.row.finding;
         line.put("status", status(failure.row.status));
+        line.put("severity", severity(finding.severity));
         line.put("kind", kind(failure.row.kind));
         line.put("source_id", source_id(failure, record));
         line.put("record_name", &failure.record_name);
@@ -86,6 +87,7 @@ impl Line {
             birth_date,
             email,
             phone,
+            jurisdiction,
         } = client;
         self.put("client_type", client_type);
         self.put("registered_name", registered_name);
@@ -94,6 +96,7 @@ impl Line {
         self.put("utr", utr);
         self.put("vat_number", vat_number);
         self.put("paye_reference", paye_reference);
+        self.put("jurisdiction", jurisdiction);
         self.put("title", title);
         self.put("forename", forename);
         self.put("surname", surname);
@@ -187,12 +190,16 @@ fn status(status: Status) -> &'static str {
         Status::Failed | Status::Blocked => "failed",
         Status::Excluded => "excluded",
         Status::Skipped => "skipped",
-        Status::Staged
-        | Status::Ready
-        | Status::Imported
-        | Status::Linked
-        | Status::Unprocessed
-        | Status::Replaced => "",
+        Status::Imported => "imported",
+        Status::Linked => "linked",
+        Status::Staged | Status::Ready | Status::Unprocessed | Status::Replaced => "",
+    }
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
     }
 }
 

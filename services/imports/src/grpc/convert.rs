@@ -11,7 +11,7 @@ use shared::{
             BatchHeader, CreateImportRequest, DownloadFailuresRequest, ExpectedContent,
             FailuresFormat, ImportRecordKind, ImportState, ListFailuresRequest, ListImportsRequest,
             ListPossibleDuplicatesRequest, RecordStatus, RetryImportRequest, SealImportRequest,
-            UploadBatchRequest, upload_batch_request::Part,
+            Severity as WireSeverity, UploadBatchRequest, upload_batch_request::Part,
         },
         records::ErrorReason,
     },
@@ -25,7 +25,7 @@ use crate::{
     domain::{
         batch::{BatchDigest, BatchFault, Declared, MAX_BATCH_KEY},
         import::Expected,
-        words::{Kind, State, Status as RecordVerdict, kind_of},
+        words::{Kind, Severity, State, Status as RecordVerdict, kind_of},
     },
     error::ImportError,
     service::{Announced, Format, Header, MAX_LABEL, Message, NewImport, Retry},
@@ -84,8 +84,8 @@ fn expected(content: ExpectedContent) -> Result<Expected, Refusal> {
         let text = "the keys are longer than 2 MiB together; declare counts instead";
         return Err(invalid("expected.batch_keys", ErrorReason::ValueTooLong, text));
     }
-    for (n, key) in batch_keys.iter().enumerate() {
-        batch_key(&format!("expected.batch_keys[{n}]"), key)?;
+    for (n, key) in batch_keys.iter_mut().enumerate() {
+        *key = batch_key(&format!("expected.batch_keys[{n}]"), key)?;
     }
     batch_keys.sort();
     batch_keys.dedup();
@@ -210,13 +210,21 @@ pub(super) fn retry(request: &RetryImportRequest) -> Result<(Uuid, Retry), Refus
 
 /// What a caller asks of the list of failures.
 pub(super) fn failures(request: ListFailuresRequest) -> Result<FailuresAsked, Refusal> {
-    let ListFailuresRequest { import_id: id, page_size, page_token, kind, status, reason } =
-        request;
+    let ListFailuresRequest {
+        import_id: id,
+        page_size,
+        page_token,
+        kind,
+        status,
+        reason,
+        severity,
+    } = request;
     let size = page::page_size(page_size)?.min(MAX_FAILURES);
     let filter = Filter {
         kind: failed_kind(kind)?.map(|kind| kind.as_str().to_owned()),
         status: failed_status(status)?.map(|status| status.as_str().to_owned()),
         reason: reason_code(reason)?,
+        severity: self::severity(severity)?.map(|severity| severity.as_str().to_owned()),
     };
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     Ok(FailuresAsked { id: import_id("import_id", &id)?, filter, size, token: page_token })
@@ -275,12 +283,14 @@ pub(super) fn batch_key(field: &str, key: &str) -> Result<String, Refusal> {
     named(field, key_of_batch(key))
 }
 
-/// A batch key is taken as it is: two that differ in white space differ.
+/// A batch key is taken as it is, without what nobody sees: two that differ in
+/// white space differ.
 fn key_of_batch(key: &str) -> Result<String, Problem> {
     const LABEL: &str = "Batch key";
-    text::required(LABEL, key, MAX_BATCH_KEY)?;
+    text::required_id(LABEL, key, MAX_BATCH_KEY)?;
+    let key: String = key.chars().filter(|c| !text::is_invisible(*c)).collect();
     match key.chars().count() {
-        ..=MAX_BATCH_KEY => Ok(key.to_owned()),
+        ..=MAX_BATCH_KEY => Ok(key),
         _ => text::plain(LABEL, &"x".repeat(key.len()), MAX_BATCH_KEY),
     }
 }
@@ -312,10 +322,21 @@ fn failed_status(status: i32) -> Result<Option<RecordVerdict>, Refusal> {
         Ok(RecordStatus::Blocked) => Ok(Some(RecordVerdict::Blocked)),
         Ok(RecordStatus::Excluded) => Ok(Some(RecordVerdict::Excluded)),
         Ok(RecordStatus::Skipped) => Ok(Some(RecordVerdict::Skipped)),
+        Ok(RecordStatus::Imported) => Ok(Some(RecordVerdict::Imported)),
+        Ok(RecordStatus::Linked) => Ok(Some(RecordVerdict::Linked)),
         _ => {
-            let text = "use FAILED, BLOCKED, EXCLUDED or SKIPPED";
+            let text = "use FAILED, BLOCKED, EXCLUDED, SKIPPED, IMPORTED or LINKED";
             Err(invalid("status", ErrorReason::UnknownValue, text))
         }
+    }
+}
+
+fn severity(severity: i32) -> Result<Option<Severity>, Refusal> {
+    match WireSeverity::try_from(severity) {
+        Ok(WireSeverity::Unspecified) => Ok(None),
+        Ok(WireSeverity::Error) => Ok(Some(Severity::Error)),
+        Ok(WireSeverity::Warning) => Ok(Some(Severity::Warning)),
+        Err(_) => Err(unknown("severity")),
     }
 }
 

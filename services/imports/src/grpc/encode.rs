@@ -7,7 +7,8 @@ use shared::{
     pb::imports::{
         BatchReceipt, ExpectedContent, Failure as WireFailure, Import, ImportCounters, ImportState,
         KindCounters, ListFailuresResponse, ListImportsResponse, ListPossibleDuplicatesResponse,
-        PossibleDuplicate, RecordCounts, RecordStatus, UploadBatchResponse, WatchImportResponse,
+        PossibleDuplicate, RecordCounts, RecordStatus, Severity as WireSeverity,
+        UploadBatchResponse, WatchImportResponse,
     },
 };
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use crate::{
         duplicate::OtherRecord,
         import::{self as domain, Expected, ImportView, Receipt},
         tally::Tally,
-        words::{Kind, State, Status, wire_kind},
+        words::{Kind, Severity, State, Status, wire_kind},
     },
     housekeeping::{IDLE, KEPT},
     service::{
@@ -124,6 +125,14 @@ fn failure(failure: Failure) -> WireFailure {
         batch_key,
         row: i32::try_from(row.at.row).unwrap_or(i32::MAX),
         round: i32::try_from(row.round).unwrap_or(i32::MAX),
+        severity: severity(row.finding.severity).into(),
+    }
+}
+
+fn severity(severity: Severity) -> WireSeverity {
+    match severity {
+        Severity::Error => WireSeverity::Error,
+        Severity::Warning => WireSeverity::Warning,
     }
 }
 
@@ -163,6 +172,7 @@ fn counters(tally: &Tally, kind: Option<Kind>) -> ImportCounters {
         failed: tally.failed(kind),
         blocked: tally.of(kind, Status::Blocked),
         unprocessed: tally.unprocessed(kind),
+        warnings: tally.warned(kind),
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// About how many bytes it takes in an answer.
     fn size(&self) -> usize {
-        let Finding { field, reason, text, root_cause } = &self.row.finding;
+        let Finding { field, reason, text, root_cause, severity: _ } = &self.row.finding;
         let texts = [field, reason, text, root_cause, &self.source_id, &self.record_name];
         let more = [&self.client_reference, &self.batch_key];
         texts.into_iter().chain(more).map(String::len).sum()

@@ -21,8 +21,8 @@ use crate::{
         words::{Kind, State, Status},
     },
     error::{
-        ImportError, batch_key_reused, batch_not_found, import_not_found, not_receiving,
-        too_many_uploads,
+        ImportError, batch_key_reused, batch_not_declared, batch_not_found, import_not_found,
+        not_receiving, too_many_uploads,
     },
     store,
 };
@@ -131,11 +131,15 @@ impl Imports {
         let import = store::imports::find(self.db.reader(), key).await?;
         let import = import.ok_or_else(|| import_not_found(key.id))?;
         check_owner(caller, &import)?;
-        if import.state == State::Receiving {
+        let (db, receives) = (self.db.reader(), import.state == State::Receiving);
+        if receives && !declares(&import) {
             return Ok(());
         }
-        let staged = store::batches::by_batch_key(self.db.reader(), key, batch_key).await?;
-        staged.map(drop).ok_or_else(|| not_receiving(key.id, import.state).into())
+        match store::batches::by_batch_key(db, key, batch_key).await? {
+            Some(_) => Ok(()),
+            None if receives => check_declared(&import, batch_key),
+            None => Err(not_receiving(key.id, import.state).into()),
+        }
     }
 
     async fn stage(
@@ -185,7 +189,7 @@ async fn stage_once(
         None if import.state != State::Receiving => {
             return Err(not_receiving(key.id, import.state).into());
         }
-        None => {}
+        None => check_declared(&import, &receipt.batch_key)?,
     }
     let (ordinal, round) = (import.batch_count + 1, import.round);
     let receipt = Receipt { ordinal, round, ..receipt.clone() };
@@ -195,6 +199,20 @@ async fn stage_once(
     store::tally::add(&**tx, key, &staged(&receipt)).await?;
     seal_when_complete(tx, import, receipt.staged_at).await?;
     Ok(Uploaded { receipt, already_staged: false })
+}
+
+/// Whether the import has said what its batches are; those of corrections are not
+/// declared.
+fn declares(import: &Import) -> bool {
+    import.round == 1 && import.expected.is_some()
+}
+
+/// Refuses a new batch that was not declared: with it the import would never be what
+/// it was to be, and never seal itself.
+fn check_declared(import: &Import, batch_key: &str) -> Result<(), ImportError> {
+    let expected = import.expected.as_ref().filter(|_| declares(import));
+    let refused = expected.and_then(|expected| expected.refuses(batch_key, import.batch_count));
+    refused.map_or(Ok(()), |why| Err(batch_not_declared(batch_key, why).into()))
 }
 
 /// An import that has said what it is to hold seals itself with the last of it.
@@ -213,6 +231,12 @@ async fn seal_when_complete(
         let batch_count = i64::try_from(batches.len()).unwrap_or(i64::MAX);
         let import = Import { batch_count, ..import };
         store::imports::seal(&**tx, import, now, records == 0).await?;
+    } else if let Some(declared) = expected.other_records(&keys, records) {
+        let note = format!(
+            "{records} records have arrived, and {declared} were declared: seal the import as it \
+             is, or cancel it"
+        );
+        store::imports::set_note(&**tx, &import.key, &note).await?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Value};
+use shared::rules::{Violation, Violations};
 
 use super::{duplicates, likenesses, sql, tally};
 use crate::domain::{
@@ -87,6 +88,9 @@ pub(crate) struct Mark {
     pub(crate) record_id: Option<String>,
 }
 
+/// The first of the warnings of a record, after all its errors.
+const WARNING: i64 = 3_000;
+
 /// One more failure of a record; its ordinal is new.
 #[derive(Clone, Debug)]
 pub(crate) struct NewFailure {
@@ -96,6 +100,26 @@ pub(crate) struct NewFailure {
     pub(crate) source_id: String,
     pub(crate) status: Status,
     pub(crate) finding: Finding,
+}
+
+impl NewFailure {
+    /// The warnings of a record that has ended with `status`.
+    pub(crate) fn warnings(
+        warnings: Violations,
+        at: RowId,
+        (kind, source_id): (Kind, &str),
+        status: Status,
+    ) -> impl Iterator<Item = Self> {
+        let warning = move |(ordinal, violation): (i64, Violation)| Self {
+            at,
+            ordinal,
+            kind,
+            source_id: source_id.to_owned(),
+            status,
+            finding: Finding::warning(violation),
+        };
+        (WARNING..).zip(warnings).map(warning)
+    }
 }
 
 /// A parent outside the import.
@@ -152,7 +176,7 @@ async fn reset_records(
     reset: &Reset,
 ) -> Result<(), DbErr> {
     let rows = || reset.rows.iter().map(|(at, _)| sql::row_id(*at)).collect();
-    let kept = "ordinal, kind, source_id, status, field, reason, reason_text, root_cause";
+    let kept = "ordinal, kind, source_id, status, field, reason, reason_text, root_cause, severity";
     let statement = format!(
         "INSERT INTO import_attempt (practice_id, import_id, round, batch, row_no, {kept})
          SELECT $1, $2, $3, r.batch, r.row_no, {} FROM {}",
@@ -299,9 +323,10 @@ async fn insert_failures(
         "reason",
         "reason_text",
         "root_cause",
+        "severity",
     ];
     let row = |failure: &NewFailure| -> Vec<Value> {
-        let Finding { field, reason, text, root_cause } = &failure.finding;
+        let Finding { field, reason, text, root_cause, severity } = &failure.finding;
         vec![
             failure.at.batch.into(),
             failure.at.row.into(),
@@ -313,6 +338,7 @@ async fn insert_failures(
             storable(reason).into(),
             storable(text).into(),
             storable(root_cause).into(),
+            severity.as_str().into(),
         ]
     };
     insert(db, key, "import_failure", &columns, failures.iter().map(row).collect()).await

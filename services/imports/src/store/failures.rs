@@ -1,6 +1,6 @@
 //! What went wrong, in the order in which it is listed.
 
-use sea_orm::{ConnectionTrait, QueryResult, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{records, sql};
@@ -8,7 +8,7 @@ use crate::{
     domain::{
         finding::Finding,
         import::{ImportKey, RowId},
-        words::{Kind, Status},
+        words::{Kind, Severity, Status},
     },
     error::ImportError,
 };
@@ -33,11 +33,13 @@ pub(crate) struct Filter {
     pub(crate) kind: Option<String>,
     pub(crate) status: Option<String>,
     pub(crate) reason: Option<String>,
+    pub(crate) severity: Option<String>,
 }
 
 /// A place in the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailurePosition {
+    severity: String,
     kind: String,
     source_id: String,
     batch: i64,
@@ -49,6 +51,7 @@ impl FailureRow {
     /// Its place in the list.
     pub(crate) fn position(&self) -> FailurePosition {
         FailurePosition {
+            severity: self.finding.severity.as_str().to_owned(),
             kind: self.kind.as_str().to_owned(),
             source_id: self.source_id.clone(),
             batch: self.at.batch,
@@ -58,7 +61,8 @@ impl FailureRow {
     }
 }
 
-/// The failures after a position, `limit` of them: by kind, source id and row.
+/// The failures after a position, `limit` of them: all errors before all warnings,
+/// and by kind, source id and row.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -67,16 +71,27 @@ pub(crate) async fn page(
     limit: usize,
 ) -> Result<Vec<FailureRow>, ImportError> {
     let mut found = Vec::new();
-    // The kinds are not in the order of their names: one query for each.
-    let begun =
-        after.and_then(|after| Kind::ALL.iter().position(|kind| kind.as_str() == after.kind));
-    let first = begun.unwrap_or(0);
-    for kind in Kind::ALL.iter().skip(first) {
-        if filter.kind.as_ref().is_some_and(|wanted| wanted != kind.as_str()) {
+    // Neither are in the order of their names: one query for each.
+    let mut all = Vec::with_capacity(Severity::ALL.len() * Kind::ALL.len());
+    for severity in Severity::ALL {
+        all.extend(Kind::ALL.iter().map(|kind| (*severity, *kind)));
+    }
+    let begun = all.iter().position(|(severity, kind)| {
+        after
+            .is_some_and(|after| severity.as_str() == after.severity && kind.as_str() == after.kind)
+    });
+    for (severity, kind) in all.into_iter().skip(begun.unwrap_or(0)) {
+        let is_asked = |wanted: &Option<String>, word: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == word)
+        };
+        if !is_asked(&filter.kind, kind.as_str()) || !is_asked(&filter.severity, severity.as_str())
+        {
             continue;
         }
-        let after = after.filter(|after| after.kind == kind.as_str());
-        found.extend(of_kind(db, key, *kind, filter, after, limit - found.len()).await?);
+        let after = after
+            .filter(|after| after.severity == severity.as_str() && after.kind == kind.as_str());
+        let room = limit - found.len();
+        found.extend(of_kind(db, key, (severity, kind), filter, after, room).await?);
         if found.len() >= limit {
             break;
         }
@@ -84,16 +99,27 @@ pub(crate) async fn page(
     Ok(found)
 }
 
+/// Forgets the warnings of records that were to be taken.
+pub(crate) async fn remove_warnings(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+) -> Result<(), DbErr> {
+    let text = "DELETE FROM import_failure WHERE practice_id = $1 AND import_id = $2
+        AND severity = 'WARNING' AND status IN ('IMPORTED', 'LINKED')";
+    sql::execute(db, text, sql::scope(key)).await.map(drop)
+}
+
 async fn of_kind(
     db: &impl ConnectionTrait,
     key: &ImportKey,
-    kind: Kind,
+    (severity, kind): (Severity, Kind),
     filter: &Filter,
     after: Option<&FailurePosition>,
     limit: usize,
 ) -> Result<Vec<FailureRow>, ImportError> {
-    let mut values = sql::scoped(key, [kind.as_str().into()]);
-    let mut conditions = String::from("practice_id = $1 AND import_id = $2 AND kind = $3");
+    let mut values = sql::scoped(key, [severity.as_str().into(), kind.as_str().into()]);
+    let mut conditions =
+        String::from("practice_id = $1 AND import_id = $2 AND severity = $3 AND kind = $4");
     if let Some(after) = after {
         let position: [Value; 4] = [
             after.source_id.as_str().into(),
@@ -102,8 +128,8 @@ async fn of_kind(
             after.ordinal.into(),
         ];
         values.extend(position);
-        conditions += " AND source_id >= $4 AND (source_id > $4 OR batch > $5
-            OR (batch = $5 AND (row_no > $6 OR (row_no = $6 AND ordinal > $7))))";
+        conditions += " AND source_id >= $5 AND (source_id > $5 OR batch > $6
+            OR (batch = $6 AND (row_no > $7 OR (row_no = $7 AND ordinal > $8))))";
     }
     for (column, wanted) in [("status", &filter.status), ("reason", &filter.reason)] {
         if let Some(wanted) = wanted {
@@ -119,10 +145,10 @@ async fn of_kind(
          ORDER BY source_id, batch, row_no, ordinal LIMIT {limit}"
     );
     let rows = sql::query(db, &text, values).await?;
-    rows.into_iter().map(|row| read(kind, &row)).collect()
+    rows.into_iter().map(|row| read(severity, kind, &row)).collect()
 }
 
-fn read(kind: Kind, row: &QueryResult) -> Result<FailureRow, ImportError> {
+fn read(severity: Severity, kind: Kind, row: &QueryResult) -> Result<FailureRow, ImportError> {
     let text = |column: &str| row.try_get::<String>("", column);
     Ok(FailureRow {
         at: records::row_id(row)?,
@@ -136,6 +162,7 @@ fn read(kind: Kind, row: &QueryResult) -> Result<FailureRow, ImportError> {
             reason: text("reason")?,
             text: text("reason_text")?,
             root_cause: text("root_cause")?,
+            severity,
         },
     })
 }

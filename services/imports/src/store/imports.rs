@@ -80,17 +80,33 @@ pub(crate) async fn seal(
 ) -> Result<Import, DbErr> {
     let state = if empty { State::Completed } else { State::Sealed };
     let ended_at = empty.then_some(at);
-    let sealed = Import { state, sealed_at: Some(at), ended_at, ..import };
+    let sealed = Import { state, sealed_at: Some(at), ended_at, note: String::new(), ..import };
     let change = import::ActiveModel {
         practice_id: sea_orm::Unchanged(sealed.key.practice.to_string()),
         id: sea_orm::Unchanged(sealed.key.id),
         state: sea_orm::Set(state.as_str().to_owned()),
         sealed_at: sea_orm::Set(sealed.sealed_at),
         ended_at: sea_orm::Set(ended_at),
+        note: sea_orm::Set(String::new()),
         ..Default::default()
     };
     change.update(db).await?;
     Ok(sealed)
+}
+
+/// Tells people why an import that takes batches does not go on.
+pub(crate) async fn set_note(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    note: &str,
+) -> Result<(), DbErr> {
+    let change = import::ActiveModel {
+        practice_id: sea_orm::Unchanged(key.practice.to_string()),
+        id: sea_orm::Unchanged(key.id),
+        note: sea_orm::Set(note.to_owned()),
+        ..Default::default()
+    };
+    change.update(db).await.map(drop)
 }
 
 /// Changes where an import is in its life: everything but what its worker

@@ -29,8 +29,19 @@ pub(crate) async fn add(
 
 /// The numbers.
 pub(crate) async fn read(db: &impl ConnectionTrait, key: &ImportKey) -> Result<Tally, ImportError> {
-    let text = "SELECT kind, status, n FROM import_tally WHERE practice_id = $1 AND import_id = $2";
+    let text = "SELECT kind, status, n, warned FROM import_tally
+        WHERE practice_id = $1 AND import_id = $2";
     collect(db, key, text).await
+}
+
+/// Counts the records that have a warning.
+pub(crate) async fn count_warned(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+    let text = "UPDATE import_tally SET warned =
+          (SELECT count(*) FROM (SELECT DISTINCT f.batch, f.row_no FROM import_failure f
+            WHERE f.practice_id = $1 AND f.import_id = $2 AND f.severity = 'WARNING'
+            AND f.kind = import_tally.kind AND f.status = import_tally.status) AS records)
+        WHERE practice_id = $1 AND import_id = $2";
+    sql::execute(db, text, sql::scope(key)).await.map(drop)
 }
 
 /// The numbers, counted anew from the records: for the check at the end.
@@ -38,7 +49,7 @@ pub(crate) async fn count(
     db: &impl ConnectionTrait,
     key: &ImportKey,
 ) -> Result<Tally, ImportError> {
-    let text = "SELECT kind, status, count(*) AS n FROM import_record
+    let text = "SELECT kind, status, count(*) AS n, CAST(0 AS bigint) AS warned FROM import_record
         WHERE practice_id = $1 AND import_id = $2 GROUP BY kind, status";
     collect(db, key, text).await
 }
@@ -66,10 +77,12 @@ async fn collect(
     text: &str,
 ) -> Result<Tally, ImportError> {
     let rows = sql::query(db, text, sql::scope(key)).await?;
-    let entries = rows.into_iter().map(|row| {
+    let mut tally = Tally::default();
+    for row in rows {
         let kind = row.try_get::<String>("", "kind")?.parse()?;
         let status = row.try_get::<String>("", "status")?.parse()?;
-        Ok((kind, status, row.try_get("", "n")?))
-    });
-    entries.collect::<Result<_, ImportError>>()
+        tally.add(kind, status, row.try_get("", "n")?);
+        tally.add_warned(kind, row.try_get("", "warned")?);
+    }
+    Ok(tally)
 }

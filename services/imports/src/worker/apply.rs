@@ -12,7 +12,7 @@ use bytes::Bytes;
 use look_alikes::Looks;
 use shared::{
     pb::internal::ApplyParent,
-    rules::{date::date_text, import::parse_bytes},
+    rules::{Violations, date::date_text, import::parse_bytes},
     wire::ApplyRecord,
 };
 
@@ -48,6 +48,7 @@ struct Waiting {
     row: ReadyRow,
     parents: Vec<SourceKey>,
     payload: Bytes,
+    warnings: Violations,
     /// Of a dry run.
     looks: Option<Looks>,
 }
@@ -80,17 +81,17 @@ pub(super) async fn page(job: &Job, kind: Kind, ahead: Option<Ahead>) -> Result<
     };
     let (mut edits, mut rows, mut records) = (Edits::default(), Vec::new(), Vec::new());
     let mut looking = Vec::new();
-    for Waiting { row, parents, payload, looks } in waiting {
+    for Waiting { row, parents, payload, warnings, looks } in waiting {
         match judge_parents(kind, with_fates(parents, &fates)) {
             ParentsVerdict::Apply(known) => {
                 records.push(apply_record(&row, payload, known));
-                rows.push(row);
+                rows.push((row, warnings));
                 looking.extend(looks);
             }
             ParentsVerdict::Refuse(status, findings) => {
                 let (record_id, duplicates) = (None, Vec::new());
                 let refused = Outcome { status, record_id, findings, duplicates };
-                end(&mut edits, kind, row, refused);
+                end(&mut edits, kind, row, refused, warnings);
             }
         }
     }
@@ -99,8 +100,8 @@ pub(super) async fn page(job: &Job, kind: Kind, ahead: Option<Ahead>) -> Result<
     if job.validate_only() {
         edits.likenesses = look_alikes::within(job, &looking, &mut outcomes).await?;
     }
-    for (row, outcome) in rows.into_iter().zip(outcomes) {
-        end(&mut edits, kind, row, outcome);
+    for ((row, warnings), outcome) in rows.into_iter().zip(outcomes) {
+        end(&mut edits, kind, row, outcome, warnings);
     }
     // What could not be read ahead is read again in its turn, which tells why.
     Ok(Page { ahead: ahead.ok().flatten(), ..Page::more(edits, &next)? })
@@ -134,7 +135,8 @@ async fn read(job: &Job, rows: Vec<ReadyRow>) -> Result<Vec<Waiting>, ImportErro
         let looks = job.validate_only().then(|| Looks::of(&parsed));
         let parents = parsed.parents.into_iter();
         let parents = parents.map(|(kind, source_id)| (kind_of(kind), source_id)).collect();
-        Ok(Waiting { row, parents, payload: payload.into(), looks })
+        let warnings = parsed.warnings;
+        Ok(Waiting { row, parents, payload: payload.into(), warnings, looks })
     });
     waiting.collect()
 }
@@ -171,7 +173,7 @@ fn apply_record(row: &ReadyRow, record: Bytes, known: Vec<(String, String)>) -> 
 }
 
 /// Notes how a record has ended.
-fn end(edits: &mut Edits, kind: Kind, row: ReadyRow, outcome: Outcome) {
+fn end(edits: &mut Edits, kind: Kind, row: ReadyRow, outcome: Outcome, warnings: Violations) {
     let ReadyRow { at, source_id, .. } = row;
     let Outcome { status, record_id, findings, duplicates } = outcome;
     edits.tally.shift(kind, Status::Ready, status);
@@ -184,6 +186,10 @@ fn end(edits: &mut Edits, kind: Kind, row: ReadyRow, outcome: Outcome) {
         status,
         finding,
     }));
+    // What is skipped or excluded is not taken, and nothing of it is worth a warning.
+    if !matches!(status, Status::Skipped | Status::Excluded) {
+        edits.failures.extend(NewFailure::warnings(warnings, at, (kind, &source_id), status));
+    }
     edits.duplicates.extend(duplicates.into_iter().map(|duplicate| DuplicateRow {
         at,
         kind,

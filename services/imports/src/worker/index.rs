@@ -1,7 +1,10 @@
 //! Reads every record, and judges it alone.
 
 use serde::{Deserialize, Serialize};
-use shared::rules::import::{AddressSlot, ParsedRecord, parse_bytes};
+use shared::rules::{
+    Violations,
+    import::{AddressSlot, ParsedRecord, parse_bytes},
+};
 
 use super::{
     job::{Job, Page},
@@ -82,9 +85,12 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
         add_parents(edits, at, &parsed);
     }
     let timeline = timeline(&parsed);
-    let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, .. } = parsed;
+    let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, warnings, .. } =
+        parsed;
     let violations = outcome.err().into_iter().flatten().map(Finding::from);
-    let findings = too_large.into_iter().chain(violations);
+    let mut findings = too_large.into_iter().chain(violations).peekable();
+    // The warnings of a record without findings are noted once it is known how it ends.
+    let warnings = if findings.peek().is_some() { warnings } else { Violations::default() };
     edits.failures.extend((0..).zip(findings).map(|(ordinal, finding)| NewFailure {
         at,
         ordinal,
@@ -93,6 +99,7 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
         status,
         finding,
     }));
+    edits.failures.extend(NewFailure::warnings(warnings, at, (kind, &source_id), status));
     edits.records.push(NewRecord {
         at,
         kind,

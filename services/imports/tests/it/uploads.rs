@@ -331,6 +331,10 @@ async fn a_seal_with_other_counts_is_refused_and_lists_them(t: TestDb) {
     let refused = owner.api.seal_import(request).await.unwrap_err();
     let told = (refused.code(), reason(&refused));
     assert_eq!(told, (Code::FailedPrecondition, "COUNTS_DIFFER".to_owned()));
+    let text = "what arrived is not what was announced: 2 batches were announced and 1 arrived; 3 \
+                records were announced and 1 arrived; 2 contacts were announced and 0 arrived; \
+                upload what is missing";
+    assert_eq!(refused.message(), text);
     let listed = refused.get_details_precondition_failure().unwrap().violations;
     let listed: Vec<_> =
         listed.iter().map(|v| (v.subject.as_str(), v.description.as_str())).collect();

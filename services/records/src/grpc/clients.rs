@@ -17,6 +17,7 @@ use shared::{
         draft::{ClientDraft, DatedName, Identifiers, Reference, emails, phones},
         terms::Term as _,
         text::{blank, too_many},
+        warning,
     },
     status::Refusal,
 };
@@ -164,11 +165,34 @@ fn command(request: CreateClientRequest) -> Result<ClientCommand, Violations> {
     let mut wrong = Violations::new();
     let draft = draft(&mut wrong, &request);
     let individual = request.r#type == i32::from(ClientType::Individual);
-    let person = person(&mut wrong, individual, request.individual);
+    let person = person(&mut wrong, individual, request.individual.clone());
     let addresses = parse::addresses(&mut wrong, "addresses", &request.addresses);
     let external_id = parse::external_id(&mut wrong, "external_id", &request.external_id);
-    let command = draft.map(|draft| ClientCommand { draft, person, addresses, external_id });
+    let command = draft.map(|draft| ClientCommand {
+        draft,
+        person,
+        addresses,
+        external_id,
+        warnings: parse::warnings(warnings(&request)),
+    });
     wrong.finish(command)
+}
+
+/// What is kept of a new client although it looks wrong.
+fn warnings(request: &CreateClientRequest) -> Violations {
+    let mut warnings = Violations::new();
+    let reference = &request.client_reference;
+    warning::damaged(&mut warnings, "client_reference", "Client reference", reference);
+    let names = [
+        ("registered_name.name", "Registered name", &request.registered_name),
+        ("trading_name.name", "Trading name", &request.trading_name),
+    ];
+    for (field, label, name) in names {
+        let name = name.as_ref().map(|name| name.name.as_str());
+        warning::of_text(&mut warnings, field, label, name.unwrap_or_default());
+    }
+    warnings.extend(parse::address_warnings("addresses", &request.addresses));
+    warnings
 }
 
 fn draft(wrong: &mut Violations, request: &CreateClientRequest) -> Option<ClientDraft> {
@@ -194,7 +218,8 @@ fn draft(wrong: &mut Violations, request: &CreateClientRequest) -> Option<Client
     let trading_name = DatedName::parse(&trading_name, "Trading name");
     let trading_name = wrong.part("trading_name", trading_name).flatten();
     let identifiers = request.identifiers.clone().unwrap_or_default();
-    let identifiers = wrong.part("identifiers", Identifiers::parse(&identifiers));
+    let law = jurisdiction.flatten().unwrap_or_default();
+    let identifiers = wrong.part("identifiers", Identifiers::parse(&identifiers, law));
     let emails = wrong.part("emails", emails(&request.emails));
     let phones = wrong.part("phones", phones(&request.phones));
     Some(ClientDraft {

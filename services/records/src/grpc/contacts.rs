@@ -12,7 +12,11 @@ use shared::{
         contact_service_server::ContactService, create_contact_request::Who,
         list_contacts_request::Of,
     },
-    rules::{Violations, date::parse_date, text::blank},
+    rules::{
+        Violations,
+        date::parse_date,
+        text::{blank, is_blank},
+    },
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
@@ -182,7 +186,7 @@ fn role(number: i32, role: &ContactRole) -> Result<HeldRole, Refusal> {
 fn command(request: CreateContactRequest) -> Result<ContactCommand, Violations> {
     let mut wrong = Violations::new();
     let CreateContactRequest { client, who, roles, is_primary, external_id, .. } = request;
-    if client.trim().is_empty() {
+    if is_blank(&client) {
         wrong.add(blank("Client").at("client"));
     }
     let person = match who {

@@ -2,14 +2,15 @@
 
 use shared::{
     caller::Product,
-    pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role},
+    pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role, Warning},
     rules::violation::path,
     rules::{
-        Problem, Violations,
+        Problem, Violation, Violations,
         date::{Period, parse_date},
         draft::{AddressDraft, PersonDraft, source_id},
         terms::Term as _,
-        text::{MAX_ADDRESSES, blank, plain, required, too_many},
+        text::{MAX_ADDRESSES, blank, is_blank, plain, required, too_many},
+        warning,
     },
     status::Refusal,
 };
@@ -31,7 +32,7 @@ pub(super) const MAX_REASON: usize = 500;
 
 /// An id of the product's own; none when it is left out.
 pub(super) fn external_id(wrong: &mut Violations, field: &str, text: &str) -> Option<String> {
-    if text.trim().is_empty() {
+    if is_blank(text) {
         return None;
     }
     wrong.field(field, source_id("External id", text))
@@ -45,7 +46,27 @@ pub(super) fn person(
 ) -> Option<PersonCommand> {
     let draft = wrong.part(prefix, PersonDraft::parse(person));
     let addresses = addresses(wrong, &path(prefix, "addresses"), &person.addresses);
-    draft.map(|draft| PersonCommand { draft, addresses })
+    let name = warning::of_person_name(&person.name.clone().unwrap_or_default());
+    let mut warnings = Violations::new();
+    warnings.extend(name.under(&path(prefix, "name")));
+    warnings.extend(address_warnings(&path(prefix, "addresses"), &person.addresses));
+    draft.map(|draft| PersonCommand { draft, addresses, warnings: self::warnings(warnings) })
+}
+
+/// What is kept of new addresses although it looks wrong, in the list at `prefix`.
+pub(super) fn address_warnings(prefix: &str, addresses: &[NewAddress]) -> Violations {
+    let mut warnings = Violations::new();
+    for (n, address) in addresses.iter().enumerate() {
+        let of_address = warning::of_address(&address.address.clone().unwrap_or_default());
+        warnings.extend(of_address.under(&format!("{prefix}[{n}].address")));
+    }
+    warnings
+}
+
+/// As an answer carries them.
+pub(super) fn warnings(warnings: Violations) -> Vec<Warning> {
+    let warning = |Violation { field, reason: _, text }| Warning { field, text };
+    warnings.into_iter().map(warning).collect()
 }
 
 /// The addresses of a new record, in the list at `prefix`.

@@ -92,8 +92,9 @@ fn client_edits(wrong: &mut Violations, field: &str, fields: &ClientFields) -> V
             wrong.field(&at, Reference::parse(&fields.client_reference)).map(ClientEdit::Reference)
         }
         "identifiers.company_number" => wrong
-            .field(&at, identifier::company_number(&numbers.company_number))
-            .map(ClientEdit::CompanyNumber),
+            .field(&at, identifier::possible_company_numbers(&numbers.company_number))
+            // Its form is known once the jurisdiction is, which may be the client's.
+            .map(|_| ClientEdit::CompanyNumber(numbers.company_number.clone())),
         "identifiers.utr" => wrong.field(&at, identifier::utr(&numbers.utr)).map(ClientEdit::Utr),
         "identifiers.vat_number" => {
             wrong.field(&at, identifier::vat_number(&numbers.vat_number)).map(ClientEdit::VatNumber)

@@ -118,7 +118,13 @@ async fn create_client(records: &Records, practice: &str, reference: &str) -> St
         emails: Vec::new(),
         phones: Vec::new(),
     };
-    let command = ClientCommand { draft, person: None, addresses: Vec::new(), external_id: None };
+    let command = ClientCommand {
+        draft,
+        person: None,
+        addresses: Vec::new(),
+        external_id: None,
+        warnings: Vec::new(),
+    };
     let manager = caller_in(practice, "manager");
     let created = records.create_client(manager, intent(), command).await.unwrap();
     created.client.unwrap().id

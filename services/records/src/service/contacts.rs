@@ -9,9 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Records,
-    create::{
-        WhichPerson, existing_person, lay_out_person, link, new_person, person_image, warnings,
-    },
+    create::{WhichPerson, existing_person, lay_out_person, link, new_person, person_image},
     duplicates,
     intent::Intent,
     new_records::NewRecords,
@@ -74,8 +72,8 @@ async fn create_contact(
     let mut new = NewRecords::default();
     let (mut own_id, mut response) = (None, CreateContactResponse::default());
     let person = match command.person {
-        WhichPerson::New(person) => {
-            response.warnings = warnings("person.addresses", &person.addresses);
+        WhichPerson::New(mut person) => {
+            response.warnings = std::mem::take(&mut person.warnings);
             response.possible_duplicates = duplicates::of_person(script, &person.draft).await?;
             let id = new_person(&mut new, script, person);
             own_id = Some(ids::text(IdKind::Person, id));

@@ -7,7 +7,6 @@ use shared::{
     rules::{
         Violations,
         draft::{AddressDraft, ClientDraft, PersonDraft},
-        postcode::postcode_warning,
         value::Value,
     },
     status::Refusal,
@@ -47,6 +46,8 @@ pub(crate) struct AddressCommand {
 pub(crate) struct PersonCommand {
     pub(crate) draft: PersonDraft,
     pub(crate) addresses: Vec<AddressCommand>,
+    /// What is kept although it looks wrong.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Which person: a new one, or one that is there.
@@ -65,6 +66,8 @@ pub(crate) struct ClientCommand {
     pub(crate) person: Option<WhichPerson>,
     pub(crate) addresses: Vec<AddressCommand>,
     pub(crate) external_id: Option<String>,
+    /// What is kept although it looks wrong; not that of the person.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Records {
@@ -124,13 +127,13 @@ async fn create_client(
     command: ClientCommand,
 ) -> Result<Answer<CreateClientResponse>, RecordError> {
     let audience = script.audience().await?;
-    let mut warnings = warnings("addresses", &command.addresses);
-    let mut possible_duplicates = duplicates::of_client(script, &command.draft.identifiers).await?;
+    let mut warnings = command.warnings;
+    let mut possible_duplicates = duplicates::of_client(script, &command.draft).await?;
     let mut new = NewRecords::default();
     let person = match command.person {
         None => None,
-        Some(WhichPerson::New(person)) => {
-            warnings.extend(self::warnings("person.addresses", &person.addresses));
+        Some(WhichPerson::New(mut person)) => {
+            warnings.append(&mut person.warnings);
             possible_duplicates.extend(duplicates::of_person(script, &person.draft).await?);
             Some(new_person(&mut new, script, person))
         }
@@ -160,11 +163,11 @@ async fn create_client(
 
 async fn create_person(
     script: &Script,
-    command: PersonCommand,
+    mut command: PersonCommand,
     external_id: Option<String>,
 ) -> Result<Answer<CreatePersonResponse>, RecordError> {
     let audience = script.audience().await?;
-    let warnings = warnings("person.addresses", &command.addresses);
+    let warnings = std::mem::take(&mut command.warnings);
     let possible_duplicates = duplicates::of_person(script, &command.draft).await?;
     let mut new = NewRecords::default();
     let id = new_person(&mut new, script, command);
@@ -192,15 +195,6 @@ pub(super) async fn person_image(
     }
     let image = images::get(script.db(), &script.caller.practice, RecordRef::person(id)).await?;
     decode(image.ok_or(RecordError::Corrupt("a person without an image"))?)
-}
-
-/// What is kept although it looks wrong.
-pub(super) fn warnings(prefix: &str, addresses: &[AddressCommand]) -> Vec<Warning> {
-    let warning = |(n, address): (usize, &AddressCommand)| {
-        let text = postcode_warning(&address.draft.address)?;
-        Some(Warning { field: format!("{prefix}[{n}].address.postcode"), text })
-    };
-    addresses.iter().enumerate().filter_map(warning).collect()
 }
 
 /// Adds a person with its addresses.

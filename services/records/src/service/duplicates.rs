@@ -4,7 +4,7 @@
 use shared::{
     pb::records::PossibleDuplicate,
     rules::{
-        draft::{Identifiers, PersonDraft},
+        draft::{ClientDraft, PersonDraft},
         likeness,
     },
 };
@@ -23,10 +23,11 @@ const MAX_NAMED: usize = 10;
 /// Clients with an equal number.
 pub(super) async fn of_client(
     script: &Script,
-    identifiers: &Identifiers,
+    client: &ClientDraft,
 ) -> Result<Vec<PossibleDuplicate>, RecordError> {
     let (db, practice) = (script.db(), &script.caller.practice);
-    let found = clients::with_equal_identifier(db, practice, identifiers).await?;
+    let numbers = (&client.identifiers, client.jurisdiction);
+    let found = clients::with_equal_identifier(db, practice, numbers).await?;
     let name = |(id, field): (Uuid, &'static str)| PossibleDuplicate {
         record_id: RecordRef::client(id).text(),
         field: field.to_owned(),

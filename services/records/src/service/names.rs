@@ -4,10 +4,12 @@ use sea_orm::ConnectionTrait;
 use shared::{
     caller::PracticeId,
     ids,
-    pb::records::{ErrorReason, RecordKind},
+    pb::records::{ErrorReason, Jurisdiction, RecordKind},
     rules::{
-        identifier::company_number,
-        text::{check_characters, reference_key},
+        Problem,
+        identifier::{company_number, possible_company_numbers, register},
+        terms::Term as _,
+        text::{check_characters, normalise_id, reference_key},
     },
     status::{Refusal, quoted},
 };
@@ -39,6 +41,7 @@ pub(crate) async fn client(
     name: &str,
 ) -> Result<Uuid, RecordError> {
     check(field, name)?;
+    let name = &*normalise_id(name);
     match name.split_once(':') {
         Some(("ref", reference)) => {
             let id = clients::id_by_reference(db, practice, &reference_key(reference)).await?;
@@ -60,6 +63,7 @@ pub(crate) async fn person(
     name: &str,
 ) -> Result<Uuid, RecordError> {
     check(field, name)?;
+    let name = &*normalise_id(name);
     match name.split_once(':') {
         Some(("ext", external)) => {
             by_external_id(db, practice, field, LinkKind::Person, external).await
@@ -76,6 +80,7 @@ pub(crate) async fn client_or_person(
     field: &str,
     name: &str,
 ) -> Result<RecordRef, RecordError> {
+    let name = &*normalise_id(name);
     if name.starts_with(id_kind(RecordKind::Person).prefix()) {
         return Ok(RecordRef::person(person(db, practice, field, name).await?));
     }
@@ -110,14 +115,32 @@ async fn by_company_number(
     field: &str,
     number: &str,
 ) -> Result<Uuid, RecordError> {
-    let number = company_number(number)
-        .map_err(|problem| Refusal::invalid(vec![problem.at(field)]))?
-        .ok_or_else(|| invalid_id(field, "company: needs a company number"))?;
-    let found = clients::ids_by_company_number(db, practice, &number).await?;
+    let (numbers, register) =
+        registered(number).map_err(|problem| Refusal::invalid(vec![problem.at(field)]))?;
+    if numbers.is_empty() {
+        return Err(invalid_id(field, "company: needs a company number").into());
+    }
+    let found = clients::ids_by_company_number(db, practice, &numbers, register).await?;
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(Refusal::not_found("client", &format!("company:{number}")).into()),
         more => Err(ambiguous(more).into()),
+    }
+}
+
+/// The numbers that `company:` may mean, and their register when it is named, as in
+/// `IRELAND/123456`.
+fn registered(number: &str) -> Result<(Vec<String>, Option<Jurisdiction>), Problem> {
+    let named = number
+        .split_once('/')
+        .and_then(|(register, number)| Some((Jurisdiction::parse(register).ok()??, number)));
+    match named {
+        Some((jurisdiction, number)) => {
+            let number = company_number(number, jurisdiction)?;
+            let register = number.as_ref().map(|number| register(number, jurisdiction));
+            Ok((number.into_iter().collect(), register))
+        }
+        None => Ok((possible_company_numbers(number)?, None)),
     }
 }
 
@@ -126,7 +149,10 @@ fn ambiguous(clients: &[Uuid]) -> Refusal {
     Refusal::new(
         Code::FailedPrecondition,
         ErrorReason::AmbiguousAlias,
-        format!("several clients have this company number, {ids} among them; use an id"),
+        format!(
+            "several clients have this company number, {ids} among them; use an id, or name the \
+             register, such as company:IRELAND/123456"
+        ),
     )
     .with("ids", ids)
 }
@@ -150,8 +176,7 @@ async fn by_external_id(
         )
         .into());
     };
-    let external_id = shared::rules::text::normalise(external_id);
-    let account = (&product, &account);
+    let (account, external_id) = ((&product, &account), external_id.trim_start().to_owned());
     let links = links::by_external_ids(db, practice, account, kind, &[external_id]).await?;
     let link = links.into_iter().next();
     let what = if kind == LinkKind::Person { "person" } else { "client" };

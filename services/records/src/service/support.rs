@@ -240,11 +240,11 @@ impl Records {
 }
 
 /// The references and identifiers that a query may be, as they are kept: a company
-/// number with its leading zeros, a VAT number without `GB`.
+/// number in the form of any register, a VAT number without `GB`.
 fn whole_words(query: &str) -> Vec<String> {
-    let kept = [identifier::company_number, identifier::vat_number, identifier::utr]
-        .map(|read| read(query).ok().flatten());
-    let texts = kept.into_iter().flatten().chain([query.to_owned()]);
+    let kept = [identifier::vat_number, identifier::utr].map(|read| read(query).ok().flatten());
+    let companies = identifier::possible_company_numbers(query).unwrap_or_default();
+    let texts = kept.into_iter().flatten().chain(companies).chain([query.to_owned()]);
     let mut words: Vec<String> = texts.filter_map(|text| whole(&text)).collect();
     words.sort();
     words.dedup();

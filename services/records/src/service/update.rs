@@ -8,8 +8,10 @@ use shared::{
     rules::{
         date::date_text,
         draft::{Identifiers, Reference},
+        identifier::company_number,
         terms::Term as _,
     },
+    status::Refusal,
 };
 
 use super::{
@@ -34,7 +36,8 @@ use crate::{
 pub(crate) enum ClientEdit {
     Jurisdiction(Jurisdiction),
     Reference(Reference),
-    CompanyNumber(Option<String>),
+    /// As it was given: its form is that of the client's jurisdiction.
+    CompanyNumber(String),
     Utr(Option<String>),
     VatNumber(Option<String>),
     PayeReference(Option<String>),
@@ -143,6 +146,7 @@ async fn update_client(
     for edit in &command.edits {
         edit_client(&mut differences, &mut open.client, edit.clone());
     }
+    edit_company_number(&mut differences, &mut open.client, &command.edits)?;
     if differences.fields.is_empty() {
         let response = UpdateClientResponse { client: Some(image), change_ids: Vec::new() };
         return Ok(Answer { response, record: record.id });
@@ -157,7 +161,8 @@ async fn update_client(
 }
 
 fn edit_client(differences: &mut Differences, client: &mut Client, edit: ClientEdit) {
-    let Identifiers { company_number, utr, vat_number, paye_reference } = &mut client.identifiers;
+    let Identifiers { company_number: _, utr, vat_number, paye_reference } =
+        &mut client.identifiers;
     match edit {
         ClientEdit::Jurisdiction(to) => {
             differences.set("jurisdiction", &mut client.jurisdiction, to, |j| json!(j.name()));
@@ -165,9 +170,8 @@ fn edit_client(differences: &mut Differences, client: &mut Client, edit: ClientE
         ClientEdit::Reference(to) => {
             differences.set("client_reference", &mut client.reference, to, |r| json!(r.text));
         }
-        ClientEdit::CompanyNumber(to) => {
-            differences.set("identifiers.company_number", company_number, to, |n| json!(n));
-        }
+        // Once the jurisdiction is known.
+        ClientEdit::CompanyNumber(_) => {}
         ClientEdit::Utr(to) => differences.set("identifiers.utr", utr, to, |n| json!(n)),
         ClientEdit::VatNumber(to) => {
             differences.set("identifiers.vat_number", vat_number, to, |n| json!(n));
@@ -182,6 +186,31 @@ fn edit_client(differences: &mut Differences, client: &mut Client, edit: ClientE
             differences.set("phones", &mut client.phones, to, |list| json!(list));
         }
     }
+}
+
+/// Brings the company number to the form of the register, also when only the
+/// jurisdiction has changed.
+fn edit_company_number(
+    differences: &mut Differences,
+    client: &mut Client,
+    edits: &[ClientEdit],
+) -> Result<(), Refusal> {
+    let given = edits.iter().find_map(|edit| match edit {
+        ClientEdit::CompanyNumber(number) => Some(number.clone()),
+        _ => None,
+    });
+    let was_moved = edits.iter().any(|edit| matches!(edit, ClientEdit::Jurisdiction(_)));
+    let number = match given {
+        Some(number) => number,
+        None if was_moved => client.identifiers.company_number.clone().unwrap_or_default(),
+        None => return Ok(()),
+    };
+    let number = company_number(&number, client.jurisdiction).map_err(|problem| {
+        Refusal::invalid(vec![problem.at("fields.identifiers.company_number")])
+    })?;
+    let own = &mut client.identifiers.company_number;
+    differences.set("identifiers.company_number", own, number, |n| json!(n));
+    Ok(())
 }
 
 async fn update_person(

@@ -11,6 +11,8 @@ use shared::{
     pb::records::{ClientType, Jurisdiction, RecordState},
     rules::{
         draft::{Identifiers, Reference},
+        identifier::register,
+        likeness::Trait,
         terms::Term,
     },
 };
@@ -94,14 +96,34 @@ pub(crate) async fn id_by_reference(
     Ok(ids(query, db, 1).await?.into_iter().next())
 }
 
-/// Up to two clients with this company number: enough to know whether it names
-/// one.
+/// Up to two clients with one of these company numbers, of one register or of any:
+/// enough to know whether it names one.
 pub(crate) async fn ids_by_company_number(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
-    number: &str,
+    numbers: &[String],
+    register: Option<Jurisdiction>,
 ) -> Result<Vec<Uuid>, RecordError> {
-    ids(of(practice).filter(client::COLUMN.company_number.eq(number)), db, 2).await
+    let column = client::Column::CompanyNumber;
+    let mut query =
+        of(practice).filter(sea_orm::ColumnTrait::is_in(&column, numbers.iter().cloned()));
+    if let Some(register) = register {
+        query = query.filter(in_register(register));
+    }
+    ids(query, db, 2).await
+}
+
+/// Clients whose company number is of a register, by its form or by their
+/// jurisdiction.
+fn in_register(register: Jurisdiction) -> sea_orm::sea_query::SimpleExpr {
+    use sea_orm::ColumnTrait as _;
+    let column = client::Column::Jurisdiction;
+    match register {
+        // Its numbers have a form of their own; foreign ones may have any.
+        Jurisdiction::Unspecified => column.ne(Jurisdiction::Other.name()),
+        Jurisdiction::IsleOfMan => column.is_in([Jurisdiction::IsleOfMan.name(), ""]),
+        register => column.eq(register.name()),
+    }
 }
 
 /// The individual clients that a person is.
@@ -158,7 +180,7 @@ async fn with_persons(
 pub(crate) async fn with_equal_identifier(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
-    identifiers: &Identifiers,
+    (identifiers, jurisdiction): (&Identifiers, Jurisdiction),
 ) -> Result<Vec<(Uuid, &'static str)>, RecordError> {
     let Identifiers { company_number, utr, vat_number, paye_reference: _ } = identifiers;
     let numbers = [
@@ -169,7 +191,10 @@ pub(crate) async fn with_equal_identifier(
     let mut found = Vec::new();
     for (number, field, column) in numbers {
         if let Some(number) = number {
-            let equal = of(practice).filter(sea_orm::ColumnTrait::eq(&column, number.as_str()));
+            let mut equal = of(practice).filter(sea_orm::ColumnTrait::eq(&column, number.as_str()));
+            if field == Trait::CompanyNumber.as_str() {
+                equal = equal.filter(in_register(register(number, jurisdiction)));
+            }
             found.extend(ids(equal, db, MAX_NAMED).await?.into_iter().map(|id| (id, field)));
         }
     }

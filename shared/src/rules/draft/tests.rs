@@ -45,8 +45,9 @@ fn identifiers_are_judged_together() {
         ("paye_reference", "INVALID_PAYE"),
     ];
     let expected = expected.map(|(field, code)| (field.to_owned(), code));
-    assert_eq!(fields(Identifiers::parse(&identifiers)), expected);
-    assert_eq!(Identifiers::parse(&ClientIdentifiers::default()), Ok(Identifiers::default()));
+    assert_eq!(fields(Identifiers::parse(&identifiers, Jurisdiction::Unspecified)), expected);
+    let none = Identifiers::parse(&ClientIdentifiers::default(), Jurisdiction::Other);
+    assert_eq!(none, Ok(Identifiers::default()));
 }
 
 #[test]

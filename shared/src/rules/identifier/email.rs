@@ -4,17 +4,17 @@ use super::invalid;
 use crate::{
     pb::records::ErrorReason,
     rules::{
-        text::{MAX_EMAIL, plain},
+        text::{MAX_EMAIL, plain_id},
         violation::Problem,
     },
 };
 
 /// An e-mail address: one `@`, something before it, a domain with a dot after
 /// it, no space, and none of the signs that separate or surround addresses.
-/// Kept as it was given. More is not asked: only a letter sent proves one.
+/// Kept as it was given, without what nobody sees. More is not asked: only a letter sent proves one.
 pub fn email(text: &str) -> Result<Option<String>, Problem> {
     const LABEL: &str = "E-mail address";
-    let address = plain(LABEL, text, MAX_EMAIL)?;
+    let address = plain_id(LABEL, text, MAX_EMAIL)?;
     if address.is_empty() {
         return Ok(None);
     }

@@ -1,9 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pb::records::Jurisdiction;
 use crate::rules::text::forbidden;
 
 type Reader = fn(&str) -> Result<Option<String>, Problem>;
+
+fn company_number(text: &str) -> Result<Option<String>, Problem> {
+    super::company_number(text, Jurisdiction::Unspecified)
+}
 
 const ALL: [(Reader, ErrorReason); 8] = [
     (company_number, ErrorReason::InvalidCompanyNumber),
@@ -77,6 +82,14 @@ fn a_vat_number_is_kept_without_gb_and_with_ie() {
         HA500|HA500
         GBHA5000|-
         HA+50|-
+        GD888810003|GD888810003
+        GB GD8888 100 03|GD888810003
+        HA888856782|HA888856782
+        GD888810004|-
+        GD888856782|-
+        HA888810003|-
+        GD8888100|-
+        GD88881000|-
         IE6433435F|IE6433435F
         6388047V|IE6388047V
         IE 6433435 OA|IE6433435OA
@@ -159,6 +172,13 @@ fn a_company_number_is_filled_up_to_eight_characters() {
         IP12345R|IP12345R
         OC301234|OC301234
         1234567A|1234567A
+        IP000CUS|IP000CUS
+        sp2345rs|SP2345RS
+        RS007777|RS007777
+        IPABCDEF|-
+        XX000CUS|-
+        123456c|123456C
+        12345V|012345V
         00000000|-
         0|-
         ABC|-
@@ -172,6 +192,63 @@ fn a_company_number_is_filled_up_to_eight_characters() {
         ÅB123456|-
     ";
     holds(company_number, ErrorReason::InvalidCompanyNumber, table);
+}
+
+#[test]
+fn a_number_of_another_register_keeps_the_form_of_that() {
+    let cases = [
+        (Jurisdiction::Ireland, "123456", Some("123456")),
+        (Jurisdiction::Ireland, "00123456", Some("123456")),
+        (Jurisdiction::Ireland, "SC123456", Some("SC123456")),
+        (Jurisdiction::Ireland, "12A", None),
+        (Jurisdiction::Ireland, "0", None),
+        (Jurisdiction::Jersey, "4534", Some("4534")),
+        (Jurisdiction::Guernsey, "22", Some("22")),
+        (Jurisdiction::IsleOfMan, "123456c", Some("123456C")),
+        (Jurisdiction::IsleOfMan, "12345V", Some("012345V")),
+        (Jurisdiction::IsleOfMan, "123456", Some("123456")),
+        (Jurisdiction::Scotland, "123456", Some("00123456")),
+        (Jurisdiction::Scotland, "123456C", None),
+        (Jurisdiction::Other, " hrb  1234 b", Some("HRB 1234 B")),
+        (Jurisdiction::Other, "CHE-123.456.789", Some("CHE-123.456.789")),
+        (Jurisdiction::Other, "none", None),
+    ];
+    for (jurisdiction, given, kept) in cases {
+        let read = super::company_number(given, jurisdiction);
+        assert_eq!(read.clone().ok().flatten().as_deref(), kept, "{given}: {read:?}");
+        if let Some(kept) = kept {
+            assert_eq!(super::company_number(kept, jurisdiction), read);
+        }
+    }
+}
+
+#[test]
+fn numbers_of_two_registers_are_two() {
+    let of = |text: &str, jurisdiction| {
+        let number = super::company_number(text, jurisdiction).unwrap().unwrap();
+        (register(&number, jurisdiction), number)
+    };
+    let house = of("123456", Jurisdiction::EnglandWales);
+    assert_eq!(house, of("00123456", Jurisdiction::Unspecified));
+    assert_eq!(of("SC123456", Jurisdiction::Ireland), of("SC123456", Jurisdiction::Scotland));
+    assert_eq!(of("123456C", Jurisdiction::IsleOfMan), of("123456C", Jurisdiction::Unspecified));
+    let others = [Jurisdiction::Ireland, Jurisdiction::Jersey, Jurisdiction::Guernsey];
+    let mut all: Vec<_> = others.map(|jurisdiction| of("123456", jurisdiction)).into();
+    all.extend([house, of("123456", Jurisdiction::Other), of("123456C", Jurisdiction::IsleOfMan)]);
+    for (n, one) in all.iter().enumerate() {
+        assert!(!all[..n].contains(one), "{one:?}");
+    }
+}
+
+#[test]
+fn a_number_without_its_register_may_be_of_several() {
+    let possible = |text| possible_company_numbers(text).unwrap();
+    assert_eq!(possible("123456"), ["00123456", "123456"]);
+    assert_eq!(possible("00123456"), ["00123456"]);
+    assert_eq!(possible("123456c"), ["123456C"]);
+    assert_eq!(possible("HRB 1234"), ["HRB 1234"]);
+    assert!(possible_company_numbers("none").is_err());
+    assert!(possible("").is_empty());
 }
 
 #[test]
@@ -243,6 +320,7 @@ fn blank_is_none_and_separators_alone_are_not_blank() {
     for (read, reason) in ALL {
         assert_eq!(read(""), Ok(None));
         assert_eq!(read(" \t\u{a0}"), Ok(None));
+        assert_eq!(read("\u{feff} \u{200b}\u{3164}"), Ok(None));
         assert_eq!(read("--").unwrap_err().reason, reason);
         assert_eq!(read("1\0").unwrap_err().reason, ErrorReason::InvalidCharacter);
     }
@@ -271,7 +349,7 @@ proptest! {
                     prop_assert_eq!(forbidden(&canonical), None);
                     prop_assert_eq!(read(&canonical), Ok(Some(canonical)));
                 }
-                Ok(None) => prop_assert!(text.trim().is_empty()),
+                Ok(None) => prop_assert!(is_blank(&text)),
                 Err(problem) => prop_assert_eq!(forbidden(&problem.text), None),
             }
         }

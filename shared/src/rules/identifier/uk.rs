@@ -1,51 +1,7 @@
-//! The identifiers of the United Kingdom, and company numbers of both countries.
+//! The identifiers of the United Kingdom.
 
 use super::{compact, digits, invalid, weighted};
 use crate::{pb::records::ErrorReason, rules::violation::Problem};
-
-/// A number at Companies House or the CRO: eight characters, the first two
-/// letters, a letter and a digit, or digits; the rest digits, the last of which
-/// may be a letter. Numbers and two letters with fewer digits are filled up with
-/// zeros: `7687209` becomes `07687209`, `SC12345` becomes `SC012345`, and a CRO
-/// number (one to seven digits) eight digits. All zeros are a placeholder.
-pub fn company_number(text: &str) -> Result<Option<String>, Problem> {
-    const LABEL: &str = "Company number";
-    let Some(number) = compact(LABEL, text, &[])? else {
-        return Ok(None);
-    };
-    let full = fill_up(&number);
-    if is_company_number(&full) {
-        return Ok(Some(full));
-    }
-    let hint = "it has eight characters, such as 07687209 or SC123456, or up to seven digits";
-    Err(invalid(ErrorReason::InvalidCompanyNumber, LABEL, hint))
-}
-
-fn fill_up(number: &str) -> String {
-    let prefix_ends = number.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
-    let (prefix, rest) = number.split_at(prefix_ends);
-    let numeric = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
-    match prefix.len() {
-        0 if numeric => format!("{rest:0>8}"),
-        2 if numeric => format!("{prefix}{rest:0>6}"),
-        _ => number.to_owned(),
-    }
-}
-
-fn is_company_number(number: &str) -> bool {
-    let [first, second, middle @ .., last] = number.as_bytes() else {
-        return false;
-    };
-    let starts = match first {
-        b'A'..=b'Z' => second.is_ascii_uppercase() || second.is_ascii_digit(),
-        _ => first.is_ascii_digit() && second.is_ascii_digit(),
-    };
-    starts
-        && middle.len() == 5
-        && middle.iter().all(u8::is_ascii_digit)
-        && (last.is_ascii_digit() || last.is_ascii_uppercase())
-        && number.bytes().any(|byte| byte != b'0')
-}
 
 /// A Unique Taxpayer Reference: ten digits, the first of which checks the others
 /// (modulus 11). The K that HMRC prints before or after it is dropped.

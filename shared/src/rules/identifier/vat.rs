@@ -9,7 +9,8 @@ use crate::{pb::records::ErrorReason, rules::violation::Problem};
 /// - United Kingdom, with `GB`, `XI` or no prefix: nine digits (modulus 97, or
 ///   the newer modulus 9755), twelve for a branch, `GD` with three digits below
 ///   500 for a government department, `HA` with three from 500 on for a health
-///   authority.
+///   authority; both also in their long form, `GD8888`, the three digits, and two
+///   that check them (the remainder by 97).
 /// - Ireland, with `IE` or no prefix: seven digits with one or two letters, or
 ///   the older form with a letter in second place (modulus 23).
 pub fn vat_number(text: &str) -> Result<Option<String>, Problem> {
@@ -36,9 +37,18 @@ fn is_british(number: &str) -> bool {
     let special = number.strip_prefix("GD").map(|rest| (rest, 0..=499));
     let special = special.or_else(|| number.strip_prefix("HA").map(|rest| (rest, 500..=999)));
     if let Some((rest, range)) = special {
-        return rest.len() == 3
-            && rest.bytes().all(|byte| byte.is_ascii_digit())
-            && rest.parse::<u32>().is_ok_and(|place| range.contains(&place));
+        let (place, check) = match rest.strip_prefix("8888").and_then(|r| r.split_at_checked(3)) {
+            Some((place, check)) => (place, Some(check)),
+            None => (rest, None),
+        };
+        let number = |text: &str, length: usize| {
+            digits(text).filter(|digits| digits.len() == length)?;
+            text.parse::<u32>().ok()
+        };
+        let Some(place) = number(place, 3).filter(|place| range.contains(place)) else {
+            return false;
+        };
+        return check.is_none_or(|check| number(check, 2) == Some(place % 97));
     }
     digits(number).is_some_and(|digits| is_registration(&digits))
 }

@@ -1,6 +1,8 @@
 //! An address of an import, of a client or of a contact's person.
 
-use super::{AddressSlot, Canonical, ImportDraft, OwnerKind, ParsedRecord, given, own_source_id};
+use super::{
+    AddressSlot, Canonical, ImportDraft, OwnerKind, ParsedRecord, damaged, given, own_source_id,
+};
 use crate::{
     pb::{
         imports::{ImportAddress, ImportRecordKind},
@@ -12,6 +14,7 @@ use crate::{
         text::{blank, check_characters},
         value::Address,
         violation::{Problem, Violations},
+        warning,
     },
 };
 
@@ -25,6 +28,15 @@ pub(super) fn parse(record: &ImportAddress) -> ParsedRecord {
     let address_type = wrong.field("type", address_type);
     let address = wrong.part("", Address::parse(&address(record), ""));
     let period = draft::period(&mut wrong, &record.active_from, &record.active_to);
+
+    let mut warnings = warning::of_address(&self::address(record));
+    damaged(
+        &mut warnings,
+        [
+            ("source_id", "Source id", &record.source_id),
+            ("owner_source_id", "Owner source id", &record.owner_source_id),
+        ],
+    );
 
     let owner = owner.zip(owner_source_id);
     let parents = owner.iter().map(|(kind, id)| (kind.record_kind(), id.clone())).collect();
@@ -52,6 +64,7 @@ pub(super) fn parse(record: &ImportAddress) -> ParsedRecord {
         record_name: address_type.map_or("Address", Term::label).to_owned(),
         own_reference: String::new(),
         outcome: wrong.finish(draft),
+        warnings,
     }
 }
 

@@ -1,6 +1,9 @@
 //! A client of an import.
 
-use super::{Canonical, ImportDraft, ParsedRecord, first_name, given, ignored, own_source_id};
+use super::{
+    Canonical, ImportDraft, ParsedRecord, damaged, email, first_name, given, ignored,
+    own_source_id, phone,
+};
 use crate::{
     pb::{
         imports::{ImportClient, ImportRecordKind},
@@ -8,12 +11,12 @@ use crate::{
     },
     rules::{
         date::parse_date,
-        draft::{self, ClientDraft, DatedName, Identifiers, PersonDraft, Reference},
-        identifier,
+        draft::{ClientDraft, DatedName, Identifiers, PersonDraft, Reference},
         terms::{Term, term_key},
         text::{MAX_NAME, MAX_REFERENCE, plain, required, shorten},
         value::PersonName,
         violation::Violations,
+        warning,
     },
 };
 
@@ -25,6 +28,7 @@ pub(super) fn parse(record: &ImportClient) -> ParsedRecord {
     let source_id = own_source_id(&mut wrong, &record.source_id);
     let excluded = term_key(&record.client_type) == SELF_ASSESSMENT;
     let mut reference_key = None;
+    let mut warnings = Violations::new();
     let outcome = match (excluded, source_id.is_empty()) {
         (true, false) => {
             let text = "Client type is Self-Assessment";
@@ -37,7 +41,7 @@ pub(super) fn parse(record: &ImportClient) -> ParsedRecord {
             let reference = Reference::parse(&record.client_reference);
             reference_key = reference.as_ref().ok().map(|reference| reference.key.clone());
             let reference = wrong.field("client_reference", reference);
-            draft(record, wrong, reference)
+            draft(record, wrong, &mut warnings, reference)
         }
     };
     ParsedRecord {
@@ -51,6 +55,7 @@ pub(super) fn parse(record: &ImportClient) -> ParsedRecord {
         record_name: record_name(record),
         own_reference: shorten(&record.client_reference, MAX_REFERENCE),
         outcome,
+        warnings,
     }
 }
 
@@ -58,6 +63,7 @@ pub(super) fn parse(record: &ImportClient) -> ParsedRecord {
 fn draft(
     record: &ImportClient,
     mut wrong: Violations,
+    warnings: &mut Violations,
     reference: Option<Reference>,
 ) -> Result<ImportDraft, Violations> {
     let client_type = given(ClientType::LABEL, ClientType::parse(&record.client_type));
@@ -65,30 +71,55 @@ fn draft(
     let registered_name = registered_name(&mut wrong, record, client_type);
     let trading_name = plain("Trading name", &record.trading_name, MAX_NAME);
     let trading_name = wrong.field("trading_name", trading_name).and_then(dated);
-    let identifiers = Identifiers::parse(&ClientIdentifiers {
+    let jurisdiction = Jurisdiction::parse(&record.jurisdiction);
+    let jurisdiction = wrong.field("jurisdiction", jurisdiction).map(Option::unwrap_or_default);
+    let identifiers = ClientIdentifiers {
         company_number: record.company_number.clone(),
         utr: record.utr.clone(),
         vat_number: record.vat_number.clone(),
         paye_reference: record.paye_reference.clone(),
-    });
+    };
+    let identifiers = Identifiers::parse(&identifiers, jurisdiction.unwrap_or_default());
     let identifiers = wrong.part("", identifiers);
     let individual = individual(&mut wrong, record, client_type);
-    let email = wrong.field("email", identifier::email(&record.email)).flatten();
-    let phone = wrong.field("phone", draft::phone(&record.phone)).flatten();
-    let parts = client_type.zip(reference).zip(identifiers);
-    wrong.finish(parts.map(|((client_type, reference), identifiers)| ImportDraft::Client {
+    let emails = email(&mut wrong, warnings, &record.email);
+    let phones = phone(&mut wrong, warnings, &record.phone);
+    warn(warnings, record, client_type);
+    let parts = client_type.zip(reference).zip(jurisdiction.zip(identifiers));
+    let client = |((client_type, reference), (jurisdiction, identifiers))| ImportDraft::Client {
         client: ClientDraft {
             client_type,
-            jurisdiction: Jurisdiction::Unspecified,
+            jurisdiction,
             reference,
             registered_name,
             trading_name,
             identifiers,
-            emails: email.into_iter().collect(),
-            phones: phone.into_iter().collect(),
+            emails,
+            phones,
         },
         individual,
-    }))
+    };
+    wrong.finish(parts.map(client))
+}
+
+/// Warns of the fields that are kept.
+fn warn(warnings: &mut Violations, record: &ImportClient, client_type: Option<ClientType>) {
+    damaged(
+        warnings,
+        [
+            ("source_id", "Source id", &record.source_id),
+            ("client_reference", "Client reference", &record.client_reference),
+            ("email", "E-mail address", &record.email),
+            ("phone", "Telephone number", &record.phone),
+        ],
+    );
+    if client_type == Some(ClientType::Individual) {
+        warnings.extend(warning::of_person_name(&person_name(record)));
+    } else {
+        let name = &record.registered_name;
+        warning::of_text(warnings, "registered_name", "Registered name", name);
+    }
+    warning::of_text(warnings, "trading_name", "Trading name", &record.trading_name);
 }
 
 /// Required of every type but an individual; not judged while the type is not
@@ -176,6 +207,7 @@ fn digest(record: &ImportClient) -> [u8; 32] {
         birth_date,
         email,
         phone,
+        jurisdiction,
     } = record;
     let mut canonical = Canonical::new(ImportRecordKind::Client);
     canonical.field(1, source_id);
@@ -193,5 +225,6 @@ fn digest(record: &ImportClient) -> [u8; 32] {
     canonical.field(13, birth_date);
     canonical.field(14, email);
     canonical.field(15, phone);
+    canonical.field(16, &term_key(jurisdiction));
     canonical.finish()
 }

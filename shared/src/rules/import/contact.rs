@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Canonical, ContactPlace, ImportDraft, ParsedRecord, first_name, given, own_source_id};
+use super::{
+    Canonical, ContactPlace, ImportDraft, ParsedRecord, damaged, email, first_name, given,
+    own_source_id, phone,
+};
 use crate::{
     pb::{
         imports::{ContactClient, ImportContact, ImportRecordKind},
@@ -11,11 +14,11 @@ use crate::{
     rules::{
         date::parse_date,
         draft::{self, PersonDraft},
-        identifier,
         terms::{Term, term_key},
-        text::{MAX_CONTACT_CLIENTS, blank, normalise, too_many},
+        text::{MAX_CONTACT_CLIENTS, blank, normalise_id, too_many},
         value::PersonName,
         violation::Violations,
+        warning,
     },
 };
 
@@ -36,7 +39,8 @@ pub(super) fn parse(record: &ImportContact) -> ParsedRecord {
         .map(|id| (ImportRecordKind::Client, id))
         .collect();
     let clients = judge_places(&mut wrong, &given_places);
-    let person = person(&mut wrong, record);
+    let mut warnings = warnings(record);
+    let person = person(&mut wrong, &mut warnings, record);
     ParsedRecord {
         kind: ImportRecordKind::Contact,
         source_id,
@@ -48,6 +52,7 @@ pub(super) fn parse(record: &ImportContact) -> ParsedRecord {
         record_name: record_name(record),
         own_reference: String::new(),
         outcome: wrong.finish(person.map(|person| ImportDraft::Contact { person, clients })),
+        warnings,
     }
 }
 
@@ -55,7 +60,7 @@ pub(super) fn parse(record: &ImportContact) -> ParsedRecord {
 fn places(clients: &[ContactClient]) -> Places {
     let mut places = Places::new();
     for ContactClient { client_source_id, roles } in clients {
-        let place = places.entry(normalise(client_source_id)).or_default();
+        let place = places.entry(normalise_id(client_source_id)).or_default();
         for role in roles.iter().flat_map(|roles| roles.split(';')) {
             let key = term_key(role);
             if !key.is_empty() {
@@ -92,19 +97,42 @@ fn place(wrong: &mut Violations, id: &str, given_roles: &BTreeMap<String, String
     ContactPlace { client_source_id: id.to_owned(), roles }
 }
 
-fn person(wrong: &mut Violations, record: &ImportContact) -> Option<PersonDraft> {
+/// Warns of the fields that are kept.
+fn warnings(record: &ImportContact) -> Violations {
+    let mut warnings = Violations::new();
+    damaged(
+        &mut warnings,
+        [
+            ("source_id", "Source id", &record.source_id),
+            ("email", "E-mail address", &record.email),
+            ("phone", "Telephone number", &record.phone),
+        ],
+    );
+    for client in &record.clients {
+        let id = &client.client_source_id;
+        warning::damaged(&mut warnings, "client_source_id", CLIENT_LABEL, id);
+    }
+    warnings.extend(warning::of_person_name(&person_name(record)));
+    warnings
+}
+
+fn person(
+    wrong: &mut Violations,
+    warnings: &mut Violations,
+    record: &ImportContact,
+) -> Option<PersonDraft> {
     let name = wrong.part("", PersonName::parse(&person_name(record), ""));
     let birth_date = wrong.field("birth_date", parse_date(&record.birth_date)).flatten();
-    let email = wrong.field("email", identifier::email(&record.email)).flatten();
-    let phone = wrong.field("phone", draft::phone(&record.phone)).flatten();
+    let emails = email(wrong, warnings, &record.email);
+    let phones = phone(wrong, warnings, &record.phone);
     Some(PersonDraft {
         name: name?,
         name_active_from: None,
         birth_date,
         nino: None,
         ppsn: None,
-        emails: email.into_iter().collect(),
-        phones: phone.into_iter().collect(),
+        emails,
+        phones,
     })
 }
 

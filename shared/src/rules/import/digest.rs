@@ -2,7 +2,10 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{pb::imports::ImportRecordKind, rules::text::normalise};
+use crate::{
+    pb::imports::ImportRecordKind,
+    rules::text::{is_blank, normalise_id},
+};
 
 /// A record in its canonical form: the number of each field that is not blank,
 /// the length of its normalised text, and that text. A field that is added to
@@ -19,7 +22,7 @@ impl Canonical {
 
     /// Adds a field by its number in the protocol.
     pub(super) fn field(&mut self, number: u64, text: &str) {
-        if !text.trim().is_empty() {
+        if !is_blank(text) {
             self.number(number);
             self.value(text);
         }
@@ -27,7 +30,7 @@ impl Canonical {
 
     /// Adds one of several values, which may be blank.
     pub(super) fn value(&mut self, text: &str) {
-        self.bytes(normalise(text).as_bytes());
+        self.bytes(normalise_id(text).as_bytes());
     }
 
     /// Adds the number of a field, or how many values follow.

@@ -78,6 +78,10 @@ fn wrong(record: &ParsedRecord) -> Vec<(String, &'static str)> {
     violations.into_iter().map(|one| (one.field, reason_code(one.reason))).collect()
 }
 
+fn warned(record: &ParsedRecord) -> Vec<(&str, &'static str)> {
+    record.warnings.iter().map(|one| (one.field.as_str(), reason_code(one.reason))).collect()
+}
+
 fn expect<const N: usize>(
     record: impl Into<Record>,
     violations: [(&str, &'static str); N],

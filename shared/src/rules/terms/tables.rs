@@ -34,6 +34,9 @@ terms! { Jurisdiction, "Jurisdiction":
     NorthernIreland, "NORTHERN_IRELAND", "Northern Ireland";
     Ireland, "IRELAND", "Ireland";
     Other, "OTHER", "Other";
+    Jersey, "JERSEY", "Jersey";
+    Guernsey, "GUERNSEY", "Guernsey";
+    IsleOfMan, "ISLE_OF_MAN", "Isle of Man";
 }
 
 terms! { Role, "Role":

@@ -5,7 +5,8 @@ use super::*;
 /// Text with many of the characters that the rules treat in a special way.
 fn awkward() -> impl Strategy<Value = String> {
     let special = "aZß ẞİıøŁé\u{301}\u{327}\u{0}\t\n\u{85}\u{a0}\u{2003}'’ʼ´\u{1ffd}\u{1fef}\
-                   \u{b4}Σςσǆﬁ²½Ω\u{2126}한\u{1100}\u{1161}\u{feff}\u{200b}\u{fffe}-&.@;,/";
+                   \u{b4}Σςσǆﬁ²½Ω\u{2126}한\u{1100}\u{1161}\u{feff}\u{200b}\u{200c}\u{200d}\u{200e}\u{2060}\u{ad}\
+                   \u{34f}\u{3164}\u{1160}\u{fe0f}\u{338}=\u{e0100}ब\u{94d}\u{fffe}-&.@;,/";
     let special: Vec<char> = special.chars().collect();
     let one = prop_oneof![prop::sample::select(special), any::<char>()];
     prop::collection::vec(one, 0..24).prop_map(|chars| chars.into_iter().collect())
@@ -104,7 +105,68 @@ fn a_quoted_value_has_forty_characters_at_most() {
     assert_eq!(shorten("abc", 0), "…");
 }
 
+#[test]
+fn what_nobody_sees_is_left_out_unless_a_script_needs_it() {
+    let cases = [
+        ("\u{feff}Acme\u{200b} Limited\u{200e}", "Acme Limited"),
+        ("co\u{ad}op", "coop"),
+        ("\u{200b}", ""),
+        ("\u{3164}\u{115f} \u{e0041}", ""),
+        // Persian and Sinhala are written with joiners, between two letters.
+        ("علی\u{200c}رضا", "علی\u{200c}رضا"),
+        ("ශ\u{dca}\u{200d}ර", "ශ\u{dca}\u{200d}ර"),
+        ("علی\u{200b}\u{200c}رضا", "علی\u{200c}رضا"),
+        ("\u{200c}علی\u{200d}", "علی"),
+        ("علی \u{200c}رضا", "علی رضا"),
+        ("葛\u{e0100}城", "葛\u{e0100}城"),
+        ("A\u{fe0f}B", "AB"),
+        ("e\u{200b}\u{301}", "é"),
+    ];
+    for (given, normal) in cases {
+        assert_eq!(normalise(given), normal, "{given:?}");
+        let is_whole = given.chars().filter(|c| is_invisible(*c)).count()
+            == normal.chars().filter(|c| is_invisible(*c)).count();
+        assert_eq!(removed(given).is_none(), is_whole, "{given:?}");
+        assert_eq!(normalise_id(given).chars().find(|c| is_invisible(*c)), None);
+    }
+    assert_eq!(normalise_id("C\u{200d}1"), "C1");
+    assert_eq!(removed("Ann\u{200b}"), Some('\u{200b}'));
+}
+
+#[test]
+fn a_required_field_of_what_nobody_sees_is_blank() {
+    for c in ['\u{200b}', '\u{feff}', '\u{200d}', '\u{202e}', '\u{3164}', '\u{fe0f}'] {
+        let text = format!(" {c}{c}");
+        for read in [required, required_id] {
+            let problem = read("Surname", &text, 10).unwrap_err();
+            assert_eq!(problem.reason, ErrorReason::RequiredFieldBlank, "{c:?}");
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn an_id_of_text_that_looks_the_same_is_the_same(text in awkward(), at in 0..24_usize) {
+        let id = normalise_id(&text);
+        prop_assert_eq!(normalise_id(&id), id.clone());
+        prop_assert_eq!(normalise_id(&normalise(&text)), id.clone());
+        prop_assert_eq!(id.is_empty(), is_blank(&text));
+        prop_assert_eq!(normalise(&text).is_empty(), is_blank(&text));
+        let at = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
+        for c in ["\u{200b}", "\u{feff}", "\u{200d}", "\u{e0001}"] {
+            let other = [&text[..at], c, &text[at..]].concat();
+            prop_assert_eq!(normalise_id(&other), id.clone());
+            prop_assert_eq!(reference_key(&other), reference_key(&text));
+            prop_assert_eq!(fold(&other), fold(&text));
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_told(text in awkward()) {
+        let count = |text: &str| text.chars().filter(|c| is_invisible(*c)).count();
+        prop_assert_eq!(removed(&text).is_some(), count(&text) > count(&normalise(&text)));
+    }
+
     #[test]
     fn normalising_twice_changes_nothing(text in awkward()) {
         let once = normalise(&text);

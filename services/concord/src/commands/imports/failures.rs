@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use shared::pb::imports::RecordStatus;
+use shared::pb::imports::{RecordStatus, Severity};
 
 use crate::{
     DONE, cli::FailuresOptions, client::Server, failure_table::FailureTable, failures, output,
@@ -34,7 +34,8 @@ async fn write(server: &Server, import: &str, file: &Path, as_json: bool) -> any
 }
 
 async fn list(server: &Server, import: &str, limit: usize, as_json: bool) -> anyhow::Result<()> {
-    let (any, progress) = (RecordStatus::Unspecified, Progress::hidden());
+    let any = (RecordStatus::Unspecified, Severity::Unspecified);
+    let progress = Progress::hidden();
     let mut failures = failures::list(server, import, any, limit + 1, &progress).await?;
     let more = failures.len() > limit;
     failures.truncate(limit);

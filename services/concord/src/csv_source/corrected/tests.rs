@@ -87,7 +87,7 @@ fn person() -> impl Strategy<Value = Record> {
 }
 
 fn business() -> impl Strategy<Value = Record> {
-    (source_id(), prop::array::uniform14(text())).prop_map(|(source_id, texts)| {
+    (source_id(), prop::array::uniform15(text())).prop_map(|(source_id, texts)| {
         let mut texts = texts.into_iter();
         let mut next = || texts.next().unwrap();
         Record::Client(ImportClient {
@@ -106,6 +106,7 @@ fn business() -> impl Strategy<Value = Record> {
             birth_date: next(),
             email: next(),
             phone: next(),
+            jurisdiction: next(),
         })
     })
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         finding::Finding,
         import::RowId,
-        words::{Kind, Status},
+        words::{Kind, Severity, Status},
     },
     service::Failure,
     store::failures::FailureRow,
@@ -27,6 +27,7 @@ fn line(name: &str, reference: &str) -> Line {
             reason: "INVALID_UTR".into(),
             text: "UTR is not valid".into(),
             root_cause: String::new(),
+            severity: Severity::Error,
         },
     };
     let failure = Failure {

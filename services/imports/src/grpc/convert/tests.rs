@@ -41,6 +41,13 @@ fn what_is_wrong_with_a_header_is_told() {
 }
 
 #[test]
+fn a_batch_key_is_taken_without_what_nobody_sees() {
+    let key = |key: &str| batch_key("batch_key", key).map_err(|refusal| refusal.reason());
+    assert_eq!(key("\u{feff}a  b\u{200b}"), Ok("a  b".to_owned()));
+    assert_eq!(key("\u{200b}"), Err(ErrorReason::RequiredFieldBlank));
+}
+
+#[test]
 fn messages_are_told_apart() {
     let part = |part| message(Ok(UploadBatchRequest { part }));
     let frame = upload_batch_request::Part::Frame(BatchFrame::default());
@@ -60,8 +67,12 @@ fn failures_are_asked_for_by_what_they_can_be() {
     };
     assert_eq!(asked(|_| ()).unwrap().size, 50);
     assert_eq!(asked(|r| r.page_size = 9_999).unwrap().size, 1_000);
-    let imported = asked(|r| r.status = RecordStatus::Imported.into()).unwrap_err();
-    assert_eq!(imported, ErrorReason::UnknownValue);
+    let imported = asked(|r| r.status = RecordStatus::Imported.into()).unwrap();
+    assert_eq!(imported.filter.status.as_deref(), Some("IMPORTED"));
+    let warnings = asked(|r| r.severity = WireSeverity::Warning.into()).unwrap();
+    assert_eq!(warnings.filter.severity.as_deref(), Some("WARNING"));
+    let staged = asked(|r| r.status = RecordStatus::Staged.into()).unwrap_err();
+    assert_eq!(staged, ErrorReason::UnknownValue);
     assert_eq!(asked(|r| r.reason = "NO\0".into()).unwrap_err(), ErrorReason::UnknownValue);
     assert!(asked(|r| r.reason = "INVALID_UTR".into()).is_ok());
 }

@@ -36,6 +36,7 @@ impl Job {
                     return Err(WorkFault::Moved);
                 }
                 store::edits::write(&*tx, key, edits).await?;
+                store::tally::count_warned(&*tx, key).await?;
                 store::likenesses::remove_all(&*tx, key).await?;
                 let tally = store::tally::read(&*tx, key).await?;
                 let counted = store::tally::count(&*tx, key).await?;
@@ -111,6 +112,7 @@ impl Job {
                     store::records::give_up(&*tx, key, Status::Imported).await?;
                     store::records::give_up(&*tx, key, Status::Linked).await?;
                     store::duplicates::remove_all(&*tx, key).await?;
+                    store::failures::remove_warnings(&*tx, key).await?;
                 }
                 store::likenesses::remove_all(&*tx, key).await?;
                 store::tally::recount(&*tx, key, Status::Unprocessed).await?;

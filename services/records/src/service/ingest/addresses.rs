@@ -11,7 +11,10 @@ use shared::{
         internal::ApplyOutcome,
         records::{ChangeKind, ErrorReason, RecordKind, RecordState},
     },
-    rules::{Violation, draft::AddressDraft, import::ImportDraft, value::Value},
+    rules::{
+        Violation, date::Period, draft::AddressDraft, import::ImportDraft, text::quote,
+        value::Value,
+    },
 };
 use uuid::Uuid;
 
@@ -21,7 +24,7 @@ use crate::{
         change::Change,
         link::ImportOutcome,
         record::{Client, Life, Person, RecordRef},
-        timeline::{self, Entry, MAX_ENTRIES, Placement, TimelineKey},
+        timeline::{self, Entry, MAX_DAYS_AHEAD, MAX_ENTRIES, Placement, TimelineKey},
     },
     error::RecordError,
     image,
@@ -145,7 +148,7 @@ fn place(
     let same: Vec<Entry> = all.iter().filter(|e| e.timeline == timeline).cloned().collect();
     let taken = |id| owners.taken.contains(&id);
     match timeline::place(&same, &value, period, chunk.at.today, taken) {
-        Err(refusal) => failed(vec![violation(&refusal)]),
+        Err(refusal) => failed(vec![violation(&refusal, &same)]),
         Ok(Placement::Equal(id)) => {
             owners.taken.insert(id);
             chunk.link(record, id, ImportOutcome::Linked)
@@ -167,8 +170,37 @@ fn place(
     }
 }
 
-fn violation(refusal: &timeline::Refusal) -> Violation {
-    Violation::new("active_from", refusal.reason(), refusal.to_string())
+/// Why an address does not fit the others of its owner and type, for people who know
+/// addresses and dates, and no ids or calls.
+fn violation(refusal: &timeline::Refusal, entries: &[Entry]) -> Violation {
+    let named = refusal.entries().iter().take(MAX_NAMED);
+    let named = named.filter_map(|id| entries.iter().find(|entry| entry.id == *id));
+    let named: Vec<String> = named.map(for_people).collect();
+    let (named, more) = (named.join("; "), refusal.entries().len() > MAX_NAMED);
+    let more = if more { " and others" } else { "" };
+    let text = match refusal {
+        timeline::Refusal::Overlap(_) => {
+            format!("Period overlaps what is kept already: {named}{more}")
+        }
+        timeline::Refusal::ScheduledExists(_) => {
+            format!("Only one address of a type can begin after today, and there is one: {named}")
+        }
+        timeline::Refusal::TooFar => {
+            format!("The first day is more than {MAX_DAYS_AHEAD} days ahead: choose a nearer one")
+        }
+        _ => "The dates do not fit the other addresses of this type".to_owned(),
+    };
+    Violation::new("active_from", refusal.reason(), text)
+}
+
+/// Addresses that are named in one text at most.
+const MAX_NAMED: usize = 3;
+
+fn for_people(entry: &Entry) -> String {
+    let Period { from, to } = entry.period;
+    let from = from.map(|day| format!(" from {day}")).unwrap_or_default();
+    let to = to.map(|day| format!(" to {day}")).unwrap_or_default();
+    format!("{}{from}{to}", quote(&entry.value.display()))
 }
 
 /// Notes the change of the owner that an added entry is.

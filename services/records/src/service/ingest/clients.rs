@@ -1,11 +1,12 @@
 //! Clients of an import: created, or linked to the client that has their
 //! reference when it is the same one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use prost::Message as _;
 use sea_orm::ConnectionTrait;
 use shared::{
+    caller::Caller,
     ids::new_uuid,
     pb::{
         internal::ApplyOutcome,
@@ -13,9 +14,10 @@ use shared::{
     },
     rules::{
         Violation,
-        draft::{ClientDraft, Identifiers, PersonDraft},
+        draft::{ClientDraft, PersonDraft},
         import::ImportDraft,
-        text::match_key,
+        likeness::of_client,
+        text::{match_key, quote},
         value::PersonName,
     },
 };
@@ -38,6 +40,8 @@ use crate::{
 struct Candidate {
     client: Client,
     image: pb::Client,
+    /// The name of today.
+    name: String,
     /// The name as it is compared.
     name_key: String,
     /// Whether the caller's account has linked it under another source id.
@@ -51,25 +55,29 @@ pub(super) async fn apply(
 ) -> Result<(), RecordError> {
     let mut candidates = candidates(db, chunk, incoming).await?;
     chunk.look_up(db, incoming).await?;
-    let mut references: HashMap<String, Uuid> = HashMap::new();
+    let mut references: HashMap<String, User> = HashMap::new();
     let mut rewritten = Rewritten::default();
+    let mut refused = Vec::new();
     for record in incoming {
         let outcome = match chunk.admit(record) {
             Err(outcome) => outcome,
             Ok(ImportDraft::Client { client, individual }) => {
                 let key = &client.reference.key;
-                if let Some(id) = references.get(key) {
-                    duplicate(client, *id)
+                if let Some(user) = references.get(key) {
+                    refused.push((chunk.outcomes.len(), client, user.clone()));
+                    ApplyOutcome::default()
                 } else if let Some(candidate) = candidates.get_mut(key) {
                     if candidate.taken || !is_same(client, individual.as_ref(), candidate) {
-                        duplicate(client, candidate.client.id)
+                        refused.push((chunk.outcomes.len(), client, User::of(candidate)));
+                        ApplyOutcome::default()
                     } else {
                         link(chunk, record, candidate, &mut rewritten)
                     }
                 } else {
                     let outcome = create(chunk, record, client.clone(), individual.clone());
                     let id = chunk.new.clients.last().map(|client| client.id);
-                    references.extend(id.map(|id| (key.clone(), id)));
+                    let user = |id| User { id, ..User::new(client, individual.as_ref()) };
+                    references.extend(id.map(|id| (key.clone(), user(id))));
                     outcome
                 }
             }
@@ -77,6 +85,7 @@ pub(super) async fn apply(
         };
         chunk.outcomes.push(outcome);
     }
+    refuse(db, chunk, refused).await?;
     let (practice, now) = (&chunk.caller.practice, chunk.at.now);
     for (client, image) in rewritten.restored {
         clients::update(db, practice, client, image).await?;
@@ -117,19 +126,22 @@ async fn candidates(
     let image = |id: &Uuid| images.get(id).cloned().ok_or(RecordError::Corrupt("no image"));
     let candidate = |client: Client| {
         let own: pb::Client = decode(image(&client.id)?)?;
-        let name_key = match client.person_id {
-            Some(person) => person_key(&decode::<pb::Person>(image(&person)?)?),
-            None => match_key(&own.registered_name),
+        let (name, name_key) = match client.person_id {
+            Some(person) => {
+                let name = person_name(&decode::<pb::Person>(image(&person)?)?);
+                (name.display(), name.match_key())
+            }
+            None => (own.registered_name.clone(), match_key(&own.registered_name)),
         };
         let taken = taken.contains(&client.id);
-        Ok((client.reference.key.clone(), Candidate { client, image: own, name_key, taken }))
+        let key = client.reference.key.clone();
+        Ok((key, Candidate { client, image: own, name, name_key, taken }))
     };
     found.into_iter().map(candidate).collect()
 }
 
-fn person_key(person: &pb::Person) -> String {
-    let name = person.name.clone().unwrap_or_default();
-    PersonName::parse(&name, "").map(|name| name.match_key()).unwrap_or_default()
+fn person_name(person: &pb::Person) -> PersonName {
+    person.name.as_ref().map(PersonName::from).unwrap_or_default()
 }
 
 /// Links the record to the client that is the same one; an orphaned one is
@@ -176,21 +188,79 @@ fn is_same(draft: &ClientDraft, individual: Option<&PersonDraft>, candidate: &Ca
         (None, None) => String::new(),
     };
     let same_name = !name_key.is_empty() && name_key == candidate.name_key;
-    same_name || share_identifier(&draft.identifiers, &candidate.client.identifiers)
+    let client = &candidate.client;
+    let likenesses = of_client(&client.identifiers, client.jurisdiction);
+    let own = of_client(&draft.identifiers, draft.jurisdiction);
+    let payroll = &draft.identifiers.paye_reference;
+    same_name
+        || own.iter().any(|likeness| likenesses.contains(likeness))
+        || (payroll.is_some() && *payroll == client.identifiers.paye_reference)
 }
 
-fn share_identifier(one: &Identifiers, other: &Identifiers) -> bool {
-    let equal = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
-    equal(&one.company_number, &other.company_number)
-        || equal(&one.utr, &other.utr)
-        || equal(&one.vat_number, &other.vat_number)
-        || equal(&one.paye_reference, &other.paye_reference)
+/// A client that uses a reference already, for people.
+#[derive(Clone)]
+struct User {
+    id: Uuid,
+    name: String,
+    reference: String,
 }
 
-fn duplicate(draft: &ClientDraft, existing: Uuid) -> ApplyOutcome {
-    let id = RecordRef::client(existing).text();
-    let text = format!("Client reference {} is already used by {id}", draft.reference.text);
-    failed(vec![Violation::new("client_reference", ErrorReason::DuplicateReference, text)])
+impl User {
+    fn of(candidate: &Candidate) -> Self {
+        let Candidate { client, name, .. } = candidate;
+        Self { id: client.id, name: name.clone(), reference: client.reference.text.clone() }
+    }
+
+    /// One that is about to be created; its id is not known yet.
+    fn new(draft: &ClientDraft, individual: Option<&PersonDraft>) -> Self {
+        let name = match (individual, &draft.registered_name) {
+            (Some(person), _) => person.name.display(),
+            (None, Some(name)) => name.name.clone(),
+            (None, None) => String::new(),
+        };
+        Self { id: Uuid::nil(), name, reference: draft.reference.text.clone() }
+    }
+}
+
+/// Fails the records, each at its place in the chunk, whose reference is used by a
+/// client which is another one.
+async fn refuse(
+    db: &impl ConnectionTrait,
+    chunk: &mut Chunk<'_>,
+    refused: Vec<(usize, &ClientDraft, User)>,
+) -> Result<(), RecordError> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = refused.iter().map(|(_, _, user)| user.id).collect();
+    let Caller { practice, product, .. } = chunk.caller;
+    let mut products: HashMap<Uuid, BTreeSet<String>> = HashMap::new();
+    for (id, product) in links::products_of(db, practice, &ids).await? {
+        products.entry(id).or_default().insert(product);
+    }
+    for new in &chunk.new.clients {
+        products.entry(new.id).or_default().insert(product.to_string());
+    }
+    for (place, draft, user) in refused {
+        let kept = products.get(&user.id).map(|products| {
+            let products: Vec<&str> = products.iter().map(String::as_str).collect();
+            format!(", kept by {}", products.join(" and "))
+        });
+        let User { id, name, reference } = user;
+        let text = format!(
+            "Client reference {} is already used by {} ({reference}){} ({})",
+            draft.reference.text,
+            quote(&name),
+            kept.unwrap_or_default(),
+            RecordRef::client(id).text()
+        );
+        let reason = ErrorReason::DuplicateReference;
+        let outcome = failed(vec![Violation::new("client_reference", reason, text)]);
+        if let Some(at) = chunk.outcomes.get_mut(place) {
+            *at = outcome;
+        }
+    }
+    Ok(())
 }
 
 fn create(

@@ -37,6 +37,14 @@ fn every_violation_of_an_address_is_reported_in_the_order_of_the_columns() {
 }
 
 #[test]
+fn a_malformed_postcode_is_a_warning_and_kept() {
+    let record = parsed(ImportAddress { postcode: "NOT 1".into(), ..address() });
+    assert_eq!(warned(&record), [("postcode", "INVALID_POSTCODE")]);
+    let Ok(ImportDraft::Address { address, .. }) = record.outcome else { panic!() };
+    assert_eq!(address.address.postcode, "NOT 1");
+}
+
+#[test]
 fn an_address_keeps_its_slot_when_only_other_fields_are_wrong() {
     let record = ImportAddress { line_1: String::new(), owner_kind: "Contact".into(), ..address() };
     let record = expect(record, [("line_1", "ADDRESS_LINE_1_MISSING")]);

@@ -60,6 +60,7 @@ fn value() -> impl Strategy<Value = String> {
         "INDIVIDUAL",
         "SELF_ASSESSMENT",
         "TRUST",
+        "IRELAND",
         "TRADING",
         "DIRECTOR;OTHER",
         "2020-02-29",
@@ -69,12 +70,13 @@ fn value() -> impl Strategy<Value = String> {
         "a@b.ie",
         "\0",
         "Ann",
+        "Ann\u{200b}\u{fffd}",
     ];
     prop_oneof![4 => prop::sample::select(likely.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
 }
 
 fn record() -> impl Strategy<Value = ImportRecord> {
-    let fields = prop::collection::vec(value(), 16);
+    let fields = prop::collection::vec(value(), 17);
     let clients = prop::collection::vec((value(), prop::collection::vec(value(), 0..3)), 0..4);
     (0..3, fields, clients).prop_map(|(kind, fields, clients)| {
         let clients = clients
@@ -100,6 +102,7 @@ fn record() -> impl Strategy<Value = ImportRecord> {
                     birth_date: next(),
                     email: next(),
                     phone: next(),
+                    jurisdiction: next(),
                 }),
                 1 => Record::Contact(ImportContact {
                     source_id: next(),
@@ -163,10 +166,18 @@ fn records_that_nobody_would_send_are_judged_like_others() {
 
 fn can_be_stored_and_shown(parsed: &ParsedRecord) {
     let ParsedRecord {
-        source_id, reference_key, parents, record_name, own_reference, outcome, ..
+        source_id,
+        reference_key,
+        parents,
+        record_name,
+        own_reference,
+        outcome,
+        warnings,
+        ..
     } = parsed;
     let mut texts = vec![source_id, record_name, own_reference];
     texts.extend(reference_key);
+    texts.extend(warnings.iter().map(|one| &one.text));
     texts.extend(parents.iter().map(|(_, id)| id));
     assert!(parents.is_sorted());
     match outcome {

@@ -1,4 +1,8 @@
 use super::*;
+use crate::pb::records::Jurisdiction;
+
+const INVISIBLE: &str = "INVISIBLE_CHARACTER";
+const DAMAGED: &str = "DAMAGED_TEXT";
 
 #[test]
 fn a_valid_client_is_read_whole() {
@@ -17,6 +21,25 @@ fn a_valid_client_is_read_whole() {
     assert_eq!(client.trading_name.unwrap().name, "Acme Shop");
     assert_eq!(client.identifiers.company_number.as_deref(), Some("07687209"));
     assert_eq!(client.phones, ["0113 496 0000"]);
+}
+
+#[test]
+fn a_client_of_another_register_keeps_its_number() {
+    let of = |jurisdiction: &str| {
+        let (jurisdiction, number) = (jurisdiction.to_owned(), "123456".to_owned());
+        parsed(ImportClient { jurisdiction, company_number: number, ..client() })
+    };
+    for (given, jurisdiction, number) in [
+        ("", Jurisdiction::Unspecified, "00123456"),
+        ("Ireland", Jurisdiction::Ireland, "123456"),
+        ("isle of man", Jurisdiction::IsleOfMan, "123456"),
+        ("OTHER", Jurisdiction::Other, "123456"),
+    ] {
+        let Ok(ImportDraft::Client { client, .. }) = of(given).outcome else { panic!("{given}") };
+        assert_eq!(client.jurisdiction, jurisdiction);
+        assert_eq!(client.identifiers.company_number.as_deref(), Some(number));
+    }
+    assert_eq!(wrong(&of("Atlantis")), [("jurisdiction".to_owned(), "UNKNOWN_VALUE")]);
 }
 
 #[test]
@@ -44,8 +67,6 @@ fn every_violation_of_a_client_is_reported_in_the_order_of_the_columns() {
         ("vat_number", "INVALID_VAT"),
         ("paye_reference", "INVALID_PAYE"),
         ("surname", "INVALID_CHARACTER"),
-        ("email", "INVALID_EMAIL"),
-        ("phone", "VALUE_TOO_LONG"),
     ];
     let record = ImportClient {
         source_id: " ".into(),
@@ -65,6 +86,59 @@ fn every_violation_of_a_client_is_reported_in_the_order_of_the_columns() {
     assert_eq!(text(&record), "Required field is blank: Source id");
     assert_eq!(record.source_id, "");
     assert_eq!(record.reference_key, None);
+}
+
+#[test]
+fn an_invalid_email_or_telephone_is_left_out_with_a_warning() {
+    let record = parsed(ImportClient {
+        email: "ann@".into(),
+        phone: "0".repeat(41),
+        registered_name: "Acme\u{200b} Limited".into(),
+        ..client()
+    });
+    let warnings =
+        [("email", "INVALID_EMAIL"), ("phone", "VALUE_TOO_LONG"), ("registered_name", INVISIBLE)];
+    assert_eq!(warned(&record), warnings);
+    let Ok(ImportDraft::Client { client, .. }) = record.outcome else { panic!() };
+    assert!(client.emails.is_empty() && client.phones.is_empty());
+    assert_eq!(client.registered_name.unwrap().name, "Acme Limited");
+}
+
+#[test]
+fn what_nobody_sees_is_left_out_of_ids_without_a_word() {
+    let record = parsed(ImportClient {
+        source_id: "\u{feff}C1".into(),
+        client_reference: "Acme\u{2060}01\u{200d}".into(),
+        email: "\u{202a}ann@example.com\u{202c}".into(),
+        phone: "0113\u{ad} 496 0000".into(),
+        utr: "19558\u{200e}39661".into(),
+        ..client()
+    });
+    assert!(warned(&record).is_empty());
+    assert_eq!((record.source_id.as_str(), record.own_reference.as_str()), ("C1", "Acme01"));
+    let Ok(ImportDraft::Client { client: read, .. }) = &record.outcome else { panic!() };
+    assert_eq!(read.emails, ["ann@example.com"]);
+    assert_eq!(read.phones, ["0113 496 0000"]);
+    let plain = parsed(ImportClient {
+        email: "ann@example.com".into(),
+        phone: "0113 496 0000".into(),
+        utr: "1955839661".into(),
+        ..client()
+    });
+    assert_eq!(record.digest, plain.digest);
+    let named = parsed(ImportClient { registered_name: "\u{200b}\u{3164}".into(), ..client() });
+    assert_eq!(wrong(&named), [("registered_name".to_owned(), "REQUIRED_FIELD_BLANK")]);
+}
+
+#[test]
+fn damaged_text_is_a_warning_in_every_field() {
+    let record = parsed(ImportClient {
+        source_id: "C\u{fffd}".into(),
+        trading_name: "Caf\u{fffd}".into(),
+        ..client()
+    });
+    assert_eq!(warned(&record), [("source_id", DAMAGED), ("trading_name", DAMAGED)]);
+    assert!(record.outcome.is_ok());
 }
 
 #[test]

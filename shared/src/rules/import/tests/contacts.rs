@@ -18,6 +18,15 @@ fn a_contact_has_its_clients_sorted_and_each_once() {
 }
 
 #[test]
+fn a_client_is_found_whatever_nobody_sees_in_its_id() {
+    let clients = vec![at("C1\u{200b}", &["TRUSTEE"]), at("\u{202a}C1\u{202c}", &["OTHER"])];
+    let record = parsed(contact(clients));
+    assert_eq!(record.parents, [(ImportRecordKind::Client, "C1".to_owned())]);
+    let Ok(ImportDraft::Contact { clients, .. }) = record.outcome else { panic!() };
+    assert_eq!(clients[0].roles, [Role::Trustee, Role::Other]);
+}
+
+#[test]
 fn a_contact_needs_a_client_a_role_and_a_surname() {
     let none = expect(contact(Vec::new()), [("client_source_id", "REQUIRED_FIELD_BLANK")]);
     assert_eq!(text(&none), "Required field is blank: Client source id");

@@ -1,0 +1,34 @@
+//! Warnings: what is wrong with a record that was taken all the same.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261130_09_warnings"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES).await
+    }
+}
+
+/// - `import_failure`: all errors are listed before all warnings, so the severity
+///   comes first in the index that the list is read from.
+/// - `import_tally`: `warned` is how many of the records have a warning, counted
+///   when the import ends.
+const TABLES: &str = "
+ALTER TABLE import_failure ADD COLUMN severity {key} NOT NULL DEFAULT 'ERROR';
+ALTER TABLE import_attempt ADD COLUMN severity {key} NOT NULL DEFAULT 'ERROR';
+DROP INDEX import_failure_in_order;
+CREATE INDEX import_failure_in_order ON import_failure
+  (practice_id, import_id, severity, kind, source_id, batch, row_no, ordinal);
+ALTER TABLE import_tally ADD COLUMN warned bigint NOT NULL DEFAULT 0;
+";
