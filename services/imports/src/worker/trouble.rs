@@ -69,7 +69,7 @@ impl shared::db::WriteError for WorkFault {
     fn database(&self) -> Option<&sea_orm::DbErr> {
         match self {
             Self::Own(error) => error.database(),
-            Self::LeaseLost | Self::Call(_) => None,
+            _ => None,
         }
     }
 }
