@@ -16,16 +16,24 @@ mod migrate;
 mod probe;
 mod room;
 mod scope;
+mod sessions;
 mod tables;
+mod trouble;
 mod usage;
 mod witness;
 mod writes;
 
-use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use bulk::{chunk_rows, insert_all};
 pub use connect::{DatabaseSettings, Timeouts};
-pub use errors::{Fault, Plain, UniqueKey, fault, plainly, violates};
+pub use errors::{Fault, Outage, Plain, UniqueKey, fault, outage, plainly, violates};
 use group::GroupWriter;
 pub use learning::learning;
 pub use lineage::{Lineage, TablesError, needs, number};
@@ -38,8 +46,11 @@ use sea_orm::{
     TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait;
+use sessions::Sessions;
 pub use tables::Tables;
+use tokio::sync::watch;
 use tracing::Instrument as _;
+use trouble::Trouble;
 pub use usage::PoolUse;
 pub use writes::{Writes, columns_of, values_of};
 
@@ -52,6 +63,9 @@ pub struct Database {
     reader: DatabaseConnection,
     writer: Writer,
     url_kind: DbBackend,
+    /// Of PostgreSQL.
+    sessions: Sessions,
+    trouble: Trouble,
 }
 
 #[derive(Clone)]
@@ -101,9 +115,10 @@ impl WriteError for DbErr {
 impl Database {
     /// Connects, and creates the file of an SQLite database that is not there.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
-        let (reader, writer) = connect::connect(settings).await?;
+        let sessions = Sessions::default();
+        let (reader, writer) = connect::connect(settings, &sessions).await?;
         let url_kind = reader.get_database_backend();
-        Ok(Self { reader, writer, url_kind })
+        Ok(Self { reader, writer, url_kind, sessions, trouble: Trouble::default() })
     }
 
     /// Where to read. Never write here: SQLite refuses it, and on PostgreSQL there
@@ -124,7 +139,24 @@ impl Database {
 
     /// Asks whether the database answers, now and then.
     pub fn probe(&self) -> Probe {
-        Probe::new(self.reader.clone())
+        Probe::new(self.reader.clone(), self.sessions.clone(), self.trouble.clone())
+    }
+
+    /// What keeps the database from taking writes, as far as is known: it is read-only,
+    /// or its disk is full. It may answer reads all the same.
+    pub fn takes_no_writes(&self) -> Option<Outage> {
+        self.trouble.now()
+    }
+
+    /// How many writes the database could not do so far, for each cause.
+    pub fn failed_writes(&self) -> impl Iterator<Item = (Outage, u64)> {
+        self.trouble.counts()
+    }
+
+    /// Changes whenever the sessions of PostgreSQL that are open are of the past, as after
+    /// a failover: whoever holds one of them for long gives it back then.
+    pub fn renewals(&self) -> watch::Receiver<()> {
+        self.sessions.renewals()
     }
 
     /// How many connections are in use; on SQLite, of those that read.
@@ -210,15 +242,20 @@ impl Database {
         F: Fn(WriteTx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        match &self.writer {
+        let outcome = match &self.writer {
             Writer::Group(group) => group.write(job).await,
             Writer::Pool(pool) => {
-                let (pool, scope) = (pool.clone(), scope.into());
-                let write = async move { write_with_retries(&pool, &scope, &job).await };
+                let (pool, sessions) = (pool.clone(), self.sessions.clone());
+                let scope = scope.into();
+                let write = async move { write_with_retries(&pool, &sessions, &scope, &job).await };
                 let task = tokio::spawn(write.in_current_span());
                 task.await.unwrap_or_else(|_| Err(panicked().into()))
             }
+        };
+        if let Some(outage) = outcome.as_ref().err().and_then(outage_of) {
+            self.trouble.failed(outage);
         }
+        outcome
     }
 
     /// Waits for writes under way and closes all connections.
@@ -236,8 +273,14 @@ fn panicked() -> DbErr {
     DbErr::Custom("a write panicked".to_owned())
 }
 
+/// Why the database could not do a write.
+fn outage_of(error: &impl WriteError) -> Option<Outage> {
+    error.database().and_then(outage)
+}
+
 async fn write_with_retries<T, E, F, Fut>(
     pool: &DatabaseConnection,
+    sessions: &Sessions,
     scope: &Scope,
     job: &F,
 ) -> Result<T, E>
@@ -246,8 +289,19 @@ where
     F: Fn(WriteTx) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
+    let mut renewed = false;
     for attempt in 1.. {
-        match write_once(pool, scope, job).await {
+        let begun = Instant::now();
+        let outcome = write_once(pool, scope, job).await;
+        let outage = outcome.as_ref().err().and_then(outage_of);
+        if outage == Some(Outage::ReadOnly)
+            && !renewed
+            && sessions.renew_if_writable(pool, begun).await
+        {
+            renewed = true;
+            continue;
+        }
+        match outcome {
             Err(error) if error.is_conflict() && attempt < WRITE_ATTEMPTS => {
                 // Spread out, or the same writers meet again.
                 let spread = u64::from(attempt) * 7 + u64::from(ids_entropy() % 11);

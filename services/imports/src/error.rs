@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::DbErr;
 use shared::{
-    db::{Fault, WriteError, fault, plainly},
+    db::{Fault, WriteError, fault, outage, plainly},
     ids::{self, IdKind},
     jobs::JobError,
     pb::records::ErrorReason,
@@ -80,7 +80,9 @@ impl From<ImportError> for Status {
             ImportError::Stream(status) => return *status,
             ImportError::Database(error) => match fault(&error) {
                 Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
-                Fault::Unavailable => Refusal::unavailable("the database does not answer"),
+                Fault::Unavailable => {
+                    Refusal::unavailable(outage(&error).unwrap_or_default().text())
+                }
                 Fault::Other => Refusal::internal(&plainly(&error)),
             },
             ImportError::Corrupt(_) => Refusal::internal(&error),

@@ -2,7 +2,7 @@
 
 use sea_orm::DbErr;
 use shared::{
-    db::{Fault, WriteError, fault, plainly},
+    db::{Fault, WriteError, fault, outage, plainly},
     pb::records::ErrorReason,
     rules::Violations,
     status::Refusal,
@@ -103,7 +103,9 @@ impl RecordError {
             Self::Raced | Self::Taken(_) => Refusal::conflict(),
             Self::Database(error) => match fault(&error) {
                 Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
-                Fault::Unavailable => Refusal::unavailable("the database does not answer"),
+                Fault::Unavailable => {
+                    Refusal::unavailable(outage(&error).unwrap_or_default().text())
+                }
                 Fault::Other => Refusal::internal(&plainly(&error)),
             },
             error @ (Self::Corrupt(_) | Self::OnlyChecked(_)) => Refusal::internal(&error),

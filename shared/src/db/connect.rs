@@ -7,7 +7,10 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Fault, Writer, fault, group::GroupWriter, scope::OUTSIDE_OF_WRITES, witness::Witness};
+use super::{
+    Fault, Writer, fault, group::GroupWriter, scope::OUTSIDE_OF_WRITES, sessions::Sessions,
+    witness::Witness,
+};
 
 /// Readers of an SQLite database at the same time.
 const SQLITE_READERS: u32 = 4;
@@ -135,9 +138,11 @@ impl DatabaseSettings {
     }
 }
 
-/// Connects for reading and for writing.
+/// Connects for reading and for writing. On PostgreSQL `sessions` says which sessions
+/// may be used.
 pub(super) async fn connect(
     settings: &DatabaseSettings,
+    sessions: &Sessions,
 ) -> Result<(DatabaseConnection, Writer), DbErr> {
     let observe = |connection: &mut DatabaseConnection| {
         if let Some(Observer(observer)) = settings.observer.clone() {
@@ -145,7 +150,7 @@ pub(super) async fn connect(
         }
     };
     let Some(path) = settings.url.strip_prefix("sqlite:") else {
-        let mut pool = postgres(settings).await?;
+        let mut pool = postgres(settings, sessions).await?;
         observe(&mut pool);
         return Ok((pool.clone(), Writer::Pool(pool)));
     };
@@ -156,7 +161,10 @@ pub(super) async fn connect(
     Ok((reader, Writer::Group(Arc::new(GroupWriter::start(writer, witness)))))
 }
 
-async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
+async fn postgres(
+    settings: &DatabaseSettings,
+    sessions: &Sessions,
+) -> Result<DatabaseConnection, DbErr> {
     let Timeouts { acquire, statement, lock, idle_in_transaction } = settings.timeouts;
     let mut options = common(&settings.url, acquire);
     let session = [
@@ -180,6 +188,7 @@ async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbE
         // `public` too: the operators of the btree_gist extension live there.
         options.set_schema_search_path(format!("{schema},public"));
     }
+    sessions.guard(&mut options);
     Database::connect(options).await
 }
 

@@ -3,9 +3,12 @@
 //! The two engines say the same things in different ways; both ways are read
 //! here and nowhere else.
 
-use std::fmt;
+use std::{borrow::Cow, error::Error, fmt};
 
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::{
+    DbErr, RuntimeErr,
+    sqlx::{self, error::ErrorKind},
+};
 
 /// What kind of fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +18,86 @@ pub enum Fault {
     Conflict,
     /// A unique key, or an exclusion constraint, is violated.
     Duplicate,
-    /// The database cannot be reached, or answers too slowly.
+    /// The database cannot do it just now: [`outage`] says why.
     Unavailable,
     /// Anything else: a fault of ours.
     Other,
+}
+
+/// Why a database cannot do something just now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outage {
+    /// It cannot be reached, or has no connection to spare.
+    #[default]
+    NoConnection,
+    /// It takes no writes: a standby, or a file that may not be written.
+    ReadOnly,
+    /// Its disk is full.
+    DiskFull,
+    /// Its disk answers with errors, which some disks do when they are full.
+    DiskFails,
+    /// Another transaction did not release a lock in time.
+    Locked,
+    /// A statement took too long, or a transaction did nothing for too long.
+    Slow,
+    /// It has rolled back the transaction that the write shared with others.
+    RolledBack,
+}
+
+impl Outage {
+    /// Each of them.
+    pub const ALL: [Self; 7] = [
+        Self::NoConnection,
+        Self::ReadOnly,
+        Self::DiskFull,
+        Self::DiskFails,
+        Self::Locked,
+        Self::Slow,
+        Self::RolledBack,
+    ];
+
+    /// What a caller is told: the cause, and the remedy.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoConnection => "no connection to the database: send the call again",
+            Self::ReadOnly => {
+                "the database is read-only: send the call again, until it takes writes"
+            }
+            Self::DiskFull => {
+                "the disk of the database is full: send the call again, until there is room"
+            }
+            Self::DiskFails => {
+                "the disk of the database is full or fails: send the call again, until it is mended"
+            }
+            Self::Locked => "a lock was not released in time: send the call again",
+            Self::Slow => "a statement took too long in the database: send the call again",
+            Self::RolledBack => "the database has rolled the write back: send the call again",
+        }
+    }
+
+    /// The cause alone, for those who run the database; none when it is not the
+    /// database that takes no writes.
+    pub const fn of_the_database(self) -> Option<&'static str> {
+        match self {
+            Self::ReadOnly => Some("the database is read-only"),
+            Self::DiskFull => Some("the disk of the database is full"),
+            Self::DiskFails => Some("the disk of the database is full or fails"),
+            Self::NoConnection | Self::Locked | Self::Slow | Self::RolledBack => None,
+        }
+    }
+
+    /// Its name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoConnection => "no_connection",
+            Self::ReadOnly => "read_only",
+            Self::DiskFull => "disk_full",
+            Self::DiskFails => "disk_error",
+            Self::Locked => "lock_timeout",
+            Self::Slow => "statement_timeout",
+            Self::RolledBack => "rolled_back",
+        }
+    }
 }
 
 /// A unique key, as each engine names it in its errors.
@@ -32,12 +111,27 @@ pub struct UniqueKey {
 
 /// What kind of fault `error` is.
 pub fn fault(error: &DbErr) -> Fault {
+    if outage(error).is_some() {
+        return Fault::Unavailable;
+    }
     match sqlx_error(error) {
-        Some(sqlx::Error::Database(database)) => match database_fault(database.as_ref()) {
-            // Whatever else keeps us out, it is not the caller's fault.
-            Fault::Other if matches!(error, DbErr::Conn(_)) => Fault::Unavailable,
-            fault => fault,
-        },
+        Some(sqlx::Error::Database(error)) => database_fault(error.as_ref()),
+        _ => Fault::Other,
+    }
+}
+
+/// Why the database could not do it just now; none when that is not what `error` says.
+pub fn outage(error: &DbErr) -> Option<Outage> {
+    // Whatever else keeps us out, it is not the caller's fault.
+    let while_connecting = || match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Some(Outage::NoConnection),
+        _ => None,
+    };
+    match sqlx_error(error) {
+        Some(sqlx::Error::Database(database)) => database_outage(database.as_ref()).or_else(|| {
+            let conflict = database_fault(database.as_ref()) != Fault::Other;
+            if conflict { None } else { while_connecting() }
+        }),
         Some(
             sqlx::Error::Io(_)
             | sqlx::Error::PoolTimedOut
@@ -45,9 +139,59 @@ pub fn fault(error: &DbErr) -> Fault {
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_),
-        ) => Fault::Unavailable,
-        _ if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => Fault::Unavailable,
-        _ => Fault::Other,
+        ) => Some(Outage::NoConnection),
+        _ => while_connecting(),
+    }
+}
+
+/// What a write is answered by a session of PostgreSQL that cannot write.
+pub(super) fn read_only() -> DbErr {
+    noticed("25006", "the session is read-only")
+}
+
+/// What the writes of a transaction are answered that SQLite has rolled back by itself.
+pub(super) fn rolled_back() -> DbErr {
+    // SQLITE_ABORT_ROLLBACK.
+    noticed("516", "the transaction was rolled back")
+}
+
+fn noticed(code: &'static str, message: &'static str) -> DbErr {
+    let error = sqlx::Error::Database(Box::new(Noticed { code, message }));
+    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
+}
+
+/// What was noticed of a database before it answered so itself: with the code of the
+/// error that it would answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Noticed {
+    code: &'static str,
+    message: &'static str,
+}
+
+impl sqlx::error::DatabaseError for Noticed {
+    fn message(&self) -> &str {
+        self.message
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        Some(self.code.into())
+    }
+
+    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
     }
 }
 
@@ -117,36 +261,73 @@ fn database_fault(error: &dyn sqlx::error::DatabaseError) -> Fault {
     if error.is_unique_violation() {
         return Fault::Duplicate;
     }
-    let code = error.code().unwrap_or_default();
-    // SQLSTATE has five characters. The codes of SQLite are smaller numbers.
-    if code.len() == 5 { postgres_fault(&code) } else { sqlite_fault(&code) }
-}
-
-fn postgres_fault(code: &str) -> Fault {
-    match code {
-        // serialization_failure, deadlock_detected.
-        "40001" | "40P01" => Fault::Conflict,
+    match Code::of(error) {
+        // serialization_failure, deadlock_detected; BUSY, LOCKED.
+        Code::Postgres(code) if code == "40001" || code == "40P01" => Fault::Conflict,
+        Code::Sqlite(5 | 6) => Fault::Conflict,
         // exclusion_violation.
-        "23P01" => Fault::Duplicate,
-        // query_canceled, as by statement_timeout; lock_not_available, by
-        // lock_timeout; idle_in_transaction_session_timeout; a standby, which takes
-        // no writes, after a switch to it.
-        "57014" | "55P03" | "25P03" | "25006" => Fault::Unavailable,
-        // The server shuts down, crashed, is starting, or ended the session; the
-        // connection broke; it has no room for another one, or on its disk.
-        _ if ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) => Fault::Unavailable,
+        Code::Postgres(code) if code == "23P01" => Fault::Duplicate,
         _ => Fault::Other,
     }
 }
 
-fn sqlite_fault(code: &str) -> Fault {
-    // The kind is in the low byte, what kind of it in the others.
-    match code.parse::<u32>().map(|code| code & 0xff) {
-        // BUSY, LOCKED.
-        Ok(5 | 6) => Fault::Conflict,
-        // IOERR, FULL, CANTOPEN.
-        Ok(10 | 13 | 14) => Fault::Unavailable,
-        _ => Fault::Other,
+fn database_outage(error: &dyn sqlx::error::DatabaseError) -> Option<Outage> {
+    match Code::of(error) {
+        Code::Postgres(code) => postgres_outage(&code),
+        Code::Sqlite(code) => sqlite_outage(code),
+    }
+}
+
+fn postgres_outage(code: &str) -> Option<Outage> {
+    match code {
+        // read_only_sql_transaction: of a standby, as after a failover.
+        "25006" => Some(Outage::ReadOnly),
+        "53100" => Some(Outage::DiskFull),
+        // lock_not_available, by lock_timeout.
+        "55P03" => Some(Outage::Locked),
+        // query_canceled, as by statement_timeout; idle_in_transaction_session_timeout.
+        "57014" | "25P03" => Some(Outage::Slow),
+        // The server shuts down, crashed, is starting, or ended the session; the
+        // connection broke; it has no room for another one.
+        _ if ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) => {
+            Some(Outage::NoConnection)
+        }
+        _ => None,
+    }
+}
+
+fn sqlite_outage(code: u32) -> Option<Outage> {
+    match code {
+        // ABORT.
+        4 => Some(Outage::RolledBack),
+        // READONLY.
+        8 => Some(Outage::ReadOnly),
+        // IOERR.
+        10 => Some(Outage::DiskFails),
+        // FULL.
+        13 => Some(Outage::DiskFull),
+        // CANTOPEN.
+        14 => Some(Outage::NoConnection),
+        _ => None,
+    }
+}
+
+/// The code of an error.
+enum Code {
+    /// SQLSTATE, of five characters.
+    Postgres(String),
+    /// The kind of it; what kind of that is in the higher bytes, and left out.
+    Sqlite(u32),
+}
+
+impl Code {
+    fn of(error: &dyn sqlx::error::DatabaseError) -> Self {
+        let code = error.code().unwrap_or_default();
+        // The codes of SQLite are smaller numbers.
+        match code.parse::<u32>() {
+            Ok(number) if code.len() < 5 => Self::Sqlite(number & 0xff),
+            _ => Self::Postgres(code.into_owned()),
+        }
     }
 }
 

@@ -28,8 +28,8 @@ use tokio::{
 use tracing::{Instrument as _, Span};
 
 use super::{
-    WriteError, WriteTx, begin, panicked, plainly, sole,
-    witness::{Witness, undone},
+    WriteError, WriteTx, begin, errors::rolled_back, outage, panicked, plainly, sole,
+    witness::Witness,
 };
 
 /// Writes that wait; more of them wait for a place.
@@ -152,7 +152,7 @@ async fn run(
     let mut fails = false;
     while let Some(first) = jobs.recv().await {
         let mut group = Vec::new();
-        let flushed = match begin(&connection).await {
+        let flushed = match begin_surely(&connection, &witness).await {
             Ok(tx) => run_group(tx, &witness, first, &mut jobs, &mut group).await,
             Err(error) => {
                 group.push(first);
@@ -176,6 +176,21 @@ async fn run(
             // Opens the next one. When that fails, the next group tries again.
             let _ = connection.ping().await;
         }
+    }
+}
+
+/// Begins a transaction. A connection that cannot may be the one to blame, as when the
+/// file could not be written when it was opened: then a new one is asked.
+async fn begin_surely(
+    connection: &DatabaseConnection,
+    witness: &Witness,
+) -> Result<DatabaseTransaction, DbErr> {
+    match begin(connection).await {
+        Err(error) if outage(&error).is_some() => {
+            witness.spoil();
+            begin(connection).await
+        }
+        begun => begun,
     }
 }
 
@@ -223,7 +238,7 @@ async fn run_job(
     let tx = WriteTx(Arc::new(tx));
     let kept = job.run(tx.clone()).await;
     if witness.has_ended() {
-        return Err(kept.err().flatten().unwrap_or_else(undone));
+        return Err(kept.err().flatten().unwrap_or_else(rolled_back));
     }
     Ok((kept.is_ok(), sole(tx)?))
 }

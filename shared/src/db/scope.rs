@@ -9,6 +9,7 @@
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
+use super::errors::read_only;
 use crate::caller::PracticeId;
 
 /// The setting, in its form for the start of a connection: reads need no
@@ -37,6 +38,11 @@ impl From<&PracticeId> for Scope {
 
 impl Scope {
     /// Puts the fence around a transaction of PostgreSQL, until its end.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot write either, as in a session of a standby: this is asked in the
+    /// same round trip.
     pub(super) async fn enter(&self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
         let practice = match self {
             Self::Practice(practice) => practice.as_str(),
@@ -44,8 +50,13 @@ impl Scope {
         };
         // Nothing to be quoted is in the name of a practice. As plain text: a
         // statement of this kind takes no parameters.
-        tx.execute_unprepared(&format!("SET LOCAL concord.practice = '{practice}'")).await?;
-        Ok(())
+        let sql = format!(
+            "SET LOCAL concord.practice = '{practice}';              SELECT 1 WHERE current_setting('transaction_read_only') = 'off'"
+        );
+        match tx.execute_unprepared(&sql).await?.rows_affected() {
+            0 => Err(read_only()),
+            _ => Ok(()),
+        }
     }
 }
 

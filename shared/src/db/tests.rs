@@ -21,6 +21,9 @@ storage_tests! {
     a_write_that_goes_on_after_its_transaction_is_lost_keeps_nothing,
     an_error_for_the_log_quotes_no_value,
     a_probe_tells_whether_the_database_answers,
+    sessions_that_are_read_only_are_replaced,
+    a_database_that_is_read_only_is_read_and_keeps_its_sessions,
+    a_connection_that_cannot_write_is_replaced,
     what_takes_too_long_is_given_up,
     who_finds_no_free_connection_is_told_to_come_back,
     a_new_file_is_its_owners_alone,
@@ -214,11 +217,12 @@ async fn a_full_disk_loses_nothing_that_was_answered(t: TestDb) {
         let (one, two, three) =
             (insert(&db, round * 10 + 1), insert(&db, round * 10 + 2), insert(&db, round * 10 + 3));
         let (first, one, full, two, three) = tokio::join!(first, one, full, two, three);
-        assert_eq!(fault(&full.unwrap_err()), Fault::Unavailable);
+        assert_eq!(outage(&full.unwrap_err()), Some(Outage::DiskFull));
         for (n, outcome) in (round * 10..).zip([first, one, two, three]) {
             match outcome {
                 Ok(()) => expected.push(i64::from(n)),
-                Err(error) => assert_eq!(fault(&error), Fault::Unavailable, "{error}"),
+                // They are undone with the one that finds the disk full.
+                Err(error) => assert_eq!(outage(&error), Some(Outage::DiskFull), "{error}"),
             }
         }
         // There is room again.
@@ -298,6 +302,103 @@ async fn a_probe_tells_whether_the_database_answers(t: TestDb) {
     probe.ask().await.unwrap();
 }
 
+/// Does something on each session of a pool, and gives each one's answer.
+async fn on_each_session(db: &Database, sql: &str) -> Vec<String> {
+    let (mut held, mut answers) = (Vec::new(), Vec::new());
+    for _ in 0..db.pool_use().max {
+        #[expect(clippy::disallowed_methods, reason = "it holds a session")]
+        let tx = sea_orm::TransactionTrait::begin(db.reader()).await.unwrap();
+        let statement = sea_orm::Statement::from_string(db.engine(), sql);
+        let rows = tx.query_all_raw(statement).await.unwrap();
+        answers.extend(rows.iter().map(|row| row.try_get::<String>("", "answer").unwrap()));
+        held.push(tx);
+    }
+    for tx in held {
+        tx.commit().await.unwrap();
+    }
+    answers
+}
+
+const READ_ONLY: &str = "SELECT set_config('default_transaction_read_only', 'on', false) AS answer";
+const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only') AS answer";
+const PID: &str = "SELECT pg_backend_pid()::text AS answer";
+
+async fn sessions_that_are_read_only_are_replaced(t: TestDb) {
+    if !t.is_postgres() {
+        return;
+    }
+    let db = table(&t).await;
+    let mut renewals = db.renewals();
+    for round in 0..3_u32 {
+        // As those are that a failover left with the old primary.
+        on_each_session(&db, READ_ONLY).await;
+        // More writes at once than sessions.
+        let writes = (0..24).map(|n| insert(&db, round * 100 + n));
+        for outcome in futures::future::join_all(writes).await {
+            outcome.unwrap();
+        }
+        assert!(renewals.has_changed().unwrap(), "whoever holds a session is told");
+        renewals.mark_unchanged();
+        // Not one of them is given out again.
+        let max = usize::try_from(db.pool_use().max).unwrap();
+        assert_eq!(on_each_session(&db, IS_READ_ONLY).await, vec!["off"; max]);
+    }
+    assert_eq!(count(&db).await, 72);
+    assert_eq!(db.takes_no_writes(), None);
+    assert!(db.failed_writes().all(|(_, count)| count == 0));
+}
+
+async fn a_database_that_is_read_only_is_read_and_keeps_its_sessions(t: TestDb) {
+    if !t.is_postgres() {
+        return;
+    }
+    insert(&table(&t).await, 1).await.unwrap();
+    // As all sessions of a standby are.
+    let url = format!("{}&options[default_transaction_read_only]=on", t.url());
+    let standby = Database::connect(&DatabaseSettings::new(url).max_connections(3)).await.unwrap();
+    assert_eq!(standby.takes_no_writes(), None);
+    let (sessions, renewals) = (on_each_session(&standby, PID).await, standby.renewals());
+    for _ in 0..5 {
+        let refused = insert(&standby, 2).await.unwrap_err();
+        assert_eq!(outage(&refused), Some(Outage::ReadOnly), "{refused}");
+        assert_eq!(count(&standby).await, 1);
+    }
+    assert_eq!(standby.takes_no_writes(), Some(Outage::ReadOnly));
+    let failed = standby.failed_writes().find(|(outage, _)| *outage == Outage::ReadOnly);
+    assert_eq!(failed, Some((Outage::ReadOnly, 5)));
+    // The probe finds it without a write.
+    let idle = Database::connect(&DatabaseSettings::new(format!(
+        "{}&options[default_transaction_read_only]=on",
+        t.url()
+    )))
+    .await
+    .unwrap();
+    let mut probe = idle.probe();
+    for _ in 0..2 {
+        probe.ask().await.unwrap();
+        assert_eq!(idle.takes_no_writes(), Some(Outage::ReadOnly));
+    }
+    // Those that read are not thrown away for a write that cannot be done anyway.
+    let mut after = on_each_session(&standby, PID).await;
+    let mut before = sessions;
+    (before.sort(), after.sort());
+    assert_eq!(before, after);
+    assert!(!renewals.has_changed().unwrap());
+}
+
+async fn a_connection_that_cannot_write_is_replaced(t: TestDb) {
+    if t.is_postgres() {
+        return;
+    }
+    let db = table(&t).await;
+    // As that of a file which could not be written when it was opened.
+    let refused = run(&db, "PRAGMA query_only = ON; INSERT INTO item VALUES (1)").await;
+    assert_eq!(outage(&refused.unwrap_err()), Some(Outage::ReadOnly));
+    assert_eq!(db.takes_no_writes(), Some(Outage::ReadOnly));
+    insert(&db, 2).await.unwrap();
+    assert_eq!(there(&db).await, [2]);
+}
+
 /// Connected with a second for everything.
 async fn impatient(t: &TestDb) -> Database {
     let second = Duration::from_secs(1);
@@ -319,8 +420,9 @@ async fn what_takes_too_long_is_given_up(t: TestDb) {
         })
     };
     let slow = run("SELECT pg_sleep(5)", 0).await.unwrap_err();
-    assert_eq!(fault(&slow), Fault::Unavailable, "{slow}");
+    assert_eq!(outage(&slow), Some(Outage::Slow), "{slow}");
     let idle = run("SELECT 1", 3).await.unwrap_err();
+    // The server ends the session; that it says why may not be read any more.
     assert_eq!(fault(&idle), Fault::Unavailable, "{idle}");
 
     insert(&patient, 1).await.unwrap();
@@ -344,7 +446,7 @@ async fn what_takes_too_long_is_given_up(t: TestDb) {
     // As long as it likes, but for the lock.
     let locked = run("SET LOCAL statement_timeout = 0; DELETE FROM item WHERE n = 1", 0).await;
     let locked = locked.unwrap_err();
-    assert_eq!(fault(&locked), Fault::Unavailable, "{locked}");
+    assert_eq!(outage(&locked), Some(Outage::Locked), "{locked}");
     holder.await.unwrap();
     assert_eq!(count(&patient).await, 1);
 }
@@ -372,6 +474,7 @@ async fn who_finds_no_free_connection_is_told_to_come_back(t: TestDb) {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let waited = db.ping().await.unwrap_err();
     assert_eq!(fault(&waited), Fault::Unavailable, "{waited}");
+    assert_eq!(outage(&waited), Some(Outage::NoConnection), "{waited}");
     for write in busy {
         write.await.unwrap();
     }

@@ -16,9 +16,11 @@ use std::sync::{
 };
 
 use sea_orm::{
-    ConnectOptions, DbErr, RuntimeErr,
+    ConnectOptions, DbErr,
     sqlx::{self, Connection as _, Sqlite, SqliteConnection, pool::PoolOptions},
 };
+
+use super::errors::rolled_back;
 
 /// No transaction is open, and none may be committed.
 const NONE: u8 = 0;
@@ -107,7 +109,7 @@ impl Witness {
     /// When the transaction has ended already.
     pub(super) fn allow_commit(&self) -> Result<(), DbErr> {
         let open = self.0.transaction.compare_exchange(OPEN, MAY_COMMIT, SeqCst, SeqCst);
-        open.map(drop).map_err(|_| undone())
+        open.map(drop).map_err(|_| rolled_back())
     }
 
     /// The statement that commits has succeeded.
@@ -117,11 +119,6 @@ impl Witness {
     /// When SQLite has not committed the transaction.
     pub(super) fn check_commit(&self) -> Result<(), DbErr> {
         let committed = self.0.transaction.compare_exchange(COMMITTED, NONE, SeqCst, SeqCst);
-        committed.map(drop).map_err(|_| undone())
+        committed.map(drop).map_err(|_| rolled_back())
     }
-}
-
-/// What the writes of a transaction are answered that SQLite has not kept.
-pub(super) fn undone() -> DbErr {
-    DbErr::Conn(RuntimeErr::Internal("SQLite has rolled the transaction back".to_owned()))
 }

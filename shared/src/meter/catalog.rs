@@ -119,6 +119,10 @@ metrics! {
     STREAMS_OPEN: Gauge, Both, "concord_streams_open" ["rpc"];
     /// Whether the database answers: 1 or 0.
     DATABASE_UP: Gauge, Both, "concord_database_up" [];
+    /// Whether the database takes writes, as far as is known: 0 while it is read-only, and for 30 seconds after its disk refused a write.
+    DATABASE_TAKES_WRITES: Gauge, Both, "concord_database_takes_writes" [];
+    /// Writes that the database could not do, by cause: `no_connection`, `read_only`, `disk_full`, `disk_error`, `lock_timeout`, `statement_timeout` or `rolled_back`.
+    DB_WRITES_FAILED: Counter, Both, "concord_db_writes_failed_total" ["cause"];
     /// Connections to the database, by state: `in_use` or `idle`. On SQLite, those that read.
     DB_CONNECTIONS: Gauge, Both, "concord_db_connections" ["state"];
     /// Connections to the database at the most.

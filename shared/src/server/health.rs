@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    db::{Probe, plainly},
+    db::{Outage, Probe, plainly},
     meter::{Meter, NONE, catalog},
 };
 
@@ -31,8 +31,16 @@ pub(super) enum State {
 }
 
 impl State {
-    /// In words.
-    pub(super) const fn text(self) -> &'static str {
+    /// In words, with what keeps the database from writes.
+    pub(super) fn text(self, takes_no_writes: Option<Outage>) -> String {
+        let cause = takes_no_writes.and_then(Outage::of_the_database);
+        match (self, cause) {
+            (Self::Ready, Some(cause)) => format!("{}, but writes fail: {cause}", self.word()),
+            _ => self.word().to_owned(),
+        }
+    }
+
+    const fn word(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::NoDatabase => "the database does not answer",

@@ -14,7 +14,7 @@ use axum::{
 use tokio::net::TcpListener;
 
 use super::health::{Readiness, State};
-use crate::meter::Meter;
+use crate::{db::Database, meter::Meter};
 use listener::BoundedListener;
 
 /// What the answers are taken from.
@@ -22,6 +22,7 @@ use listener::BoundedListener;
 struct Seen {
     meter: Meter,
     readiness: Readiness,
+    db: Database,
 }
 
 type Answer = (StatusCode, [(HeaderName, &'static str); 2], String);
@@ -31,12 +32,12 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers until it is dropped.
-pub(super) async fn serve(listener: TcpListener, meter: Meter, readiness: Readiness) {
+pub(super) async fn serve(listener: TcpListener, meter: Meter, readiness: Readiness, db: Database) {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .with_state(Seen { meter, readiness });
+        .with_state(Seen { meter, readiness, db });
     if let Err(error) = axum::serve(BoundedListener::new(listener), routes).await {
         tracing::error!(%error, "the port of the metrics broke");
     }
@@ -58,7 +59,7 @@ async fn readyz(Of(seen): Of<Seen>) -> Answer {
         State::Ready => StatusCode::OK,
         State::NoDatabase | State::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
-    answer(status, TEXT, format!("{}\n", state.text()))
+    answer(status, TEXT, format!("{}\n", state.text(seen.db.takes_no_writes())))
 }
 
 /// One answer a connection.

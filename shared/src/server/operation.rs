@@ -54,7 +54,7 @@ impl Operation {
         tasks.spawn(health::probe(db.probe(), meter.clone(), readiness.clone(), stop));
         tasks.spawn(sum_up(meter.clone()));
         if let Some(MetricsPort { listener, .. }) = port {
-            tasks.spawn(http::serve(listener, meter, readiness));
+            tasks.spawn(http::serve(listener, meter, readiness, db));
         }
         tasks
     }
@@ -104,6 +104,11 @@ fn show_use(meter: &Meter, db: &Database) {
     meter.gauge(&catalog::DB_CONNECTIONS_MAX, NONE).set(pool.max);
     let waiting = u32::try_from(db.writes_waiting()).unwrap_or(u32::MAX);
     meter.gauge(&catalog::DB_WRITES_WAITING, NONE).set(waiting);
+    let takes_writes = db.takes_no_writes().is_none();
+    meter.gauge(&catalog::DATABASE_TAKES_WRITES, NONE).set(if takes_writes { 1.0 } else { 0.0 });
+    for (outage, count) in db.failed_writes() {
+        meter.counter(&catalog::DB_WRITES_FAILED, [outage.name()]).absolute(count);
+    }
 }
 
 async fn sum_up(meter: Meter) {

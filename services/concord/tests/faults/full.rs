@@ -86,10 +86,13 @@ impl Writers {
         self.see("writes are answered", || self.answered() >= before + CALLS);
     }
 
-    /// Waits until so many more are refused, as without room on the disk.
+    /// Waits until so many more are refused, as without room on the disk; or answered,
+    /// when there is room in the files that are there.
     fn are_refused(&self) {
-        let before = self.refused.load(SeqCst);
-        self.see("writes are refused", || self.refused.load(SeqCst) >= before + CALLS);
+        let (refused, answered) = (self.refused.load(SeqCst), self.answered());
+        self.see("writes are refused", || {
+            self.refused.load(SeqCst) >= refused + CALLS || self.answered() >= answered + 10 * CALLS
+        });
     }
 
     fn see(&self, what: &str, happened: impl Fn() -> bool) {
@@ -111,6 +114,7 @@ impl Writers {
         let answered = self.answered.lock().unwrap();
         let lost: Vec<_> = answered.difference(&there).collect();
         eprintln!("{} answered, {:?} refused", answered.len(), self.refused);
+        assert!(self.refused.load(SeqCst) > 0, "the disk was never full");
         assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), answered.len());
         assert!(!replica.log().contains("panicked"), "{}", replica.log());
         assert!(!replica.log().contains("internal error"), "{}", replica.log());

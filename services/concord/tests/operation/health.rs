@@ -6,18 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sea_orm::Statement;
+use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
     db::{Database, DatabaseSettings},
+    pb::records::{ClientType, CreateClientRequest, ListClientsRequest, NewName},
     testing::postgres_url,
 };
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 use tonic_health::{
     ServingStatus,
     pb::{HealthCheckRequest, health_client::HealthClient},
 };
 
-use crate::{cluster::Cluster, stage::Stage};
+use tonic_types::StatusExt as _;
+
+use crate::{caller::request_id, cluster::Cluster, process::wait_until, stage::Stage};
 
 const SERVING: i32 = ServingStatus::Serving as i32;
 const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
@@ -47,7 +50,6 @@ async fn becomes(stage: &Stage, name: &str, channel: &Channel, services: &[&str]
 
 /// The processes of a server that work for Concord, and the one that makes them.
 async fn processes(url: &str) -> Vec<String> {
-    use sea_orm::ConnectionTrait as _;
     let db = Database::connect(&DatabaseSettings::new(url).max_connections(1)).await.unwrap();
     let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'concord%'";
     let statement = Statement::from_string(db.engine(), sql);
@@ -97,6 +99,79 @@ async fn health_follows_the_database() {
     all(NOT_SERVING).await;
     signal("-CONT", &processes);
     all(SERVING).await;
+}
+
+/// Runs statements in sessions that can write, whatever the database says of others.
+async fn run(url: &str, statements: &[&str]) {
+    let url = format!("{url}?options[default_transaction_read_only]=off");
+    let db = Database::connect(&DatabaseSettings::new(url).max_connections(1)).await.unwrap();
+    for sql in statements {
+        db.reader().execute_unprepared(sql).await.unwrap();
+    }
+    db.close().await.unwrap();
+}
+
+/// Every session but the one that says so is ended.
+const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                            WHERE application_name LIKE 'concord%' AND pid <> pg_backend_pid()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_that_takes_no_writes_is_served_and_the_first_write_after_that_succeeds() {
+    if postgres_url().is_none() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let url = cluster.url();
+    let stage = Stage::start(&["--records-db", url, "--imports-db", url]);
+    let manager = stage.owner("manager").await.connect().await;
+    let create = async |reference: &str| {
+        let name = NewName { name: "Acme Limited".into(), active_from: "2010-01-01".into() };
+        let request = CreateClientRequest {
+            r#type: ClientType::PrivateLimitedCompany.into(),
+            client_reference: reference.into(),
+            registered_name: Some(name),
+            request_id: request_id(),
+            ..CreateClientRequest::default()
+        };
+        manager.clients().create_client(request).await
+    };
+    create("A").await.unwrap();
+    let says = |text: &str| {
+        let body = format!("{text}\n");
+        tokio::task::block_in_place(|| {
+            for service in ["records", "imports"] {
+                wait_until(text, || {
+                    (stage.http(service, "/readyz") == (200, body.clone())).then_some(())
+                });
+            }
+        });
+    };
+    says("ready");
+    for next in ["C", "D"] {
+        // As a primary that is demoted: whoever connects again finds a standby.
+        let demoted = "ALTER DATABASE postgres SET default_transaction_read_only = on";
+        run(url, &[demoted, END_SESSIONS]).await;
+        // From then on a session that was ended is found before it is used.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        says("ready, but writes fail: the database is read-only");
+        let refused = create("B").await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        assert!(refused.message().contains("the database is read-only"), "{refused:?}");
+        assert!(refused.get_details_retry_info().is_some());
+        manager.clients().list_clients(ListClientsRequest::default()).await.unwrap();
+        let metrics = stage.metrics("records");
+        for line in [
+            r#"concord_database_up{service="records"} 1"#,
+            r#"concord_database_takes_writes{service="records"} 0"#,
+        ] {
+            assert!(metrics.contains(line), "{line}\n{metrics}");
+        }
+        assert!(metrics.contains(r#"failed_total{service="records",cause="read_only"}"#));
+        // The sessions that are open stay as they are; new ones can write.
+        run(url, &["ALTER DATABASE postgres RESET default_transaction_read_only"]).await;
+        create(next).await.unwrap();
+        says("ready");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

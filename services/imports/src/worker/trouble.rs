@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use shared::db::{Fault, fault};
+use shared::db::{Fault, Outage, fault, outage};
 use tokio::time::Instant;
 
 use crate::{
@@ -91,7 +91,13 @@ impl WorkFault {
                 }
             },
             Self::Own(ImportError::Database(error)) if fault(error) != Fault::Other => {
-                "The database does not answer; it is tried again."
+                match outage(error) {
+                    Some(Outage::ReadOnly) => "The database is read-only; it is tried again.",
+                    Some(Outage::DiskFull | Outage::DiskFails) => {
+                        "The disk of the database is full or fails; it is tried again."
+                    }
+                    _ => "The database does not answer; it is tried again.",
+                }
             }
             Self::Own(_) | Self::Panicked => "Something unexpected went wrong; it is tried again.",
         }

@@ -119,6 +119,7 @@ pub(crate) async fn listen(feed: Feed) {
 }
 
 async fn listen_once(feed: &Feed) -> Result<(), RecordError> {
+    let mut renewals = feed.db().renewals();
     let pool = feed.db().reader().get_postgres_connection_pool();
     let failed = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
     let mut listener = PgListener::connect_with(pool).await.map_err(failed)?;
@@ -126,6 +127,8 @@ async fn listen_once(feed: &Feed) -> Result<(), RecordError> {
     loop {
         tokio::select! {
             () = feed.stop().cancelled() => return Ok(()),
+            // Those who notify have another server now.
+            _ = renewals.changed() => return Ok(()),
             heard = listener.recv() => heard.map_err(failed)?,
         };
         feed.inner.sequenced.send_replace(());
