@@ -119,9 +119,14 @@ pub(super) fn named(name: &str, window: usize) -> Named {
     Named { name: name.to_owned(), restart: false, window }
 }
 
+/// What has to come in time.
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it does not come")
+}
+
 /// The next message; fails when none comes.
 pub(super) async fn next(messages: &mut Messages) -> Result<Message, Status> {
-    let next = tokio::time::timeout(PATIENCE, messages.recv()).await.expect("nothing comes");
+    let next = in_time(messages.recv()).await;
     next.expect("the stream ends without a word").map(|message| message.message.unwrap())
 }
 
@@ -159,20 +164,26 @@ impl Told {
 
 /// Listens until the stream has come so far.
 pub(super) async fn until(messages: &mut Messages, position: i64) -> Told {
-    let mut told = Told::default();
-    while told.take(next(messages).await.unwrap()) < position {}
-    told
+    let listening = async {
+        let mut told = Told::default();
+        while told.take(next(messages).await.unwrap()) < position {}
+        told
+    };
+    in_time(listening).await
 }
 
 /// Listens until the stream ends with a status.
 pub(super) async fn end(messages: &mut Messages) -> (Told, Status) {
-    let mut told = Told::default();
-    loop {
-        match next(messages).await {
-            Ok(message) => told.take(message),
-            Err(status) => return (told, status),
-        };
-    }
+    let listening = async {
+        let mut told = Told::default();
+        loop {
+            match next(messages).await {
+                Ok(message) => told.take(message),
+                Err(status) => return (told, status),
+            };
+        }
+    };
+    in_time(listening).await
 }
 
 pub(super) fn reason(status: &Status) -> String {
@@ -194,5 +205,5 @@ pub(super) async fn kept(
             }
         }
     };
-    tokio::time::timeout(PATIENCE, look).await.expect("it does not become so")
+    in_time(look).await
 }
