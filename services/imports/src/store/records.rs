@@ -272,8 +272,7 @@ pub(crate) struct PastRow {
 }
 
 /// The columns of a [`PastRow`].
-const PAST_ROW: [&str; 7] =
-    ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
+const PAST_ROW: [&str; 7] = ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
 
 /// The records after a row that are processed again: those without a good end, or
 /// all.

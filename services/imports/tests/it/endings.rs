@@ -43,8 +43,7 @@ async fn cancel(owner: &mut Caller, import: &str) -> Import {
 /// The numbers of all states add up to the records that came.
 fn assert_sums(import: &Import, received: i64) {
     let all = import.counters.unwrap();
-    let sum =
-        all.imported + all.linked + all.skipped + all.excluded + all.failed + all.unprocessed;
+    let sum = all.imported + all.linked + all.skipped + all.excluded + all.failed + all.unprocessed;
     assert_eq!((all.received, sum), (received, received), "{all:?}");
 }
 
@@ -165,8 +164,7 @@ async fn what_was_sent_before_a_cancellation_without_an_answer_is_not_applied_la
     double.is_away(true);
     cancel(&mut owner, &import).await;
     double.is_away(false);
-    let request =
-        RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
+    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
     owner.api.retry_import(request).await.unwrap();
     let corrected = client("K1", |client| client.registered_name = "Corrected Limited".into());
     owner.upload(&import, "corrected", &[corrected]).await.unwrap();
