@@ -337,8 +337,7 @@ impl Records {
             let reason = ErrorReason::StaleWorker;
             return Err(Refusal::new(Code::Aborted, reason, "a later call was made").into());
         }
-        let answer =
-            ApplyChunkResponse { outcomes: Vec::new(), fence_before: Some(*highest) };
+        let answer = ApplyChunkResponse { outcomes: Vec::new(), fence_before: Some(*highest) };
         let is_known = *highest >= applied;
         if is_known {
             *highest = fence;

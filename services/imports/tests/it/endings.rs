@@ -88,6 +88,14 @@ async fn a_position_that_cannot_be_read_fails_the_import_wherever_it_is(t: TestD
     let ended = failed(&mut owner, &import).await;
     assert_sums(&ended, 15);
     assert_eq!(ended.counters.unwrap().unprocessed, 15);
+    // A retry that is given up leaves it as it was.
+    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
+    owner.api.retry_import(request).await.unwrap();
+    owner.upload(&import, "two", &[client("K8", |_| ())]).await.unwrap();
+    let request = CancelImportRequest { import_id: import.clone() };
+    owner.api.cancel_import(request).await.unwrap();
+    let same = failed(&mut owner, &import).await;
+    assert_eq!((same.counters, same.note, same.round), (ended.counters, ended.note, 1));
     // Its worker is free for others of the practice meanwhile.
     let other = owner.import(&[vec![client("K9", |_| ())]]).await;
     assert_eq!(other.state(), ImportState::Completed);

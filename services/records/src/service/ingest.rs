@@ -24,7 +24,8 @@ use shared::{
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
-            ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyParent, ApplyViolation, ResolvedLink, SourceKey,
+            ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyParent, ApplyViolation,
+            ResolvedLink, SourceKey,
         },
         records::ErrorReason,
     },
