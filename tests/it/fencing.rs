@@ -31,6 +31,7 @@ storage_tests! {
     a_call_that_is_late_changes_nothing,
     a_chunk_without_records_closes_the_way_for_those_before_it,
     a_check_leaves_the_fence_where_it_was,
+    a_chunk_of_a_caller_who_knows_a_later_call_than_the_database_is_not_applied,
     calls_at_once_land_in_the_order_of_their_fences,
     a_late_chunk_does_not_come_to_a_record_that_was_corrected,
 }
@@ -116,12 +117,32 @@ async fn a_chunk_without_records_closes_the_way_for_those_before_it(db: TestDb) 
     assert!(references(&owner).await.is_empty());
 }
 
+async fn a_chunk_of_a_caller_who_knows_a_later_call_than_the_database_is_not_applied(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, IMPORT).await;
+    let call = async |records: &[&str], fence, applied_fence| {
+        let records = records.iter().map(|id| client(id)).collect();
+        let request = ApplyChunkRequest { records, fence, applied_fence, validate_only: false };
+        let answer = manager.ingest().apply_chunk(request).await.unwrap().into_inner();
+        (answer.outcomes.len(), answer.fence_before)
+    };
+    assert_eq!(call(&["C1"], 5, 0).await, (1, Some(0)));
+    // The call of fence 6 was answered, and is lost: as often as it is said.
+    for _ in 0..2 {
+        assert_eq!(call(&["C2"], 7, 6).await, (0, Some(5)));
+        assert_eq!(call(&[], 7, 6).await, (0, Some(5)));
+    }
+    assert_eq!(references(&manager).await, ["REF-C1"]);
+    assert_eq!(call(&["C1", "C2"], 6, 5).await, (2, Some(5)));
+    assert_eq!(references(&manager).await, ["REF-C1", "REF-C2"]);
+}
+
 async fn a_check_leaves_the_fence_where_it_was(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, IMPORT).await;
     let check = |fence| {
         let records = vec![client("C1")];
-        send(&manager, ApplyChunkRequest { records, fence, validate_only: true })
+        send(&manager, ApplyChunkRequest { records, fence, validate_only: true, applied_fence: 0 })
     };
     assert_eq!(check(9).await.unwrap()[0].status(), RecordStatus::Imported);
     apply(&manager, Some("C2"), 3).await.unwrap();
@@ -219,7 +240,7 @@ async fn a_late_chunk_does_not_come_to_a_record_that_was_corrected(db: TestDb) {
     for fence in [0, 1, 1 << 20] {
         let records = chunk.clone();
         assert_late(
-            send(&worker, ApplyChunkRequest { records, fence, validate_only: false }).await,
+            send(&worker, ApplyChunkRequest { records, fence, ..Default::default() }).await,
         );
     }
     let ended = import(&caller, &id, "two", &[encoded("C1", "ACME", "Acme & Co Limited")]).await;

@@ -164,13 +164,26 @@ pub(crate) struct Outcome {
     pub(crate) duplicates: Vec<PossibleDuplicate>,
 }
 
+/// What tells the calls of an import apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fences {
+    /// That of the call: higher than those of all calls before it.
+    pub(crate) fence: i64,
+    /// That of the last call that was answered.
+    pub(crate) applied_fence: i64,
+}
+
 /// What a chunk came to.
 #[derive(Clone, Debug)]
-pub(crate) struct Applied {
+pub(crate) enum Applied {
     /// One for each record, in order.
-    pub(crate) outcomes: Vec<Outcome>,
-    /// The fence that the import had before; none of a service that does not tell.
-    pub(crate) fence_before: Option<i64>,
+    Outcomes(Vec<Outcome>),
+    /// Nothing was applied: the service has lost what was applied after the call of
+    /// this fence.
+    Lost {
+        /// The fence.
+        fence: i64,
+    },
 }
 
 /// Reaches the records service. Connects when it is first needed, and again
@@ -255,38 +268,41 @@ impl RecordsClient {
         Ok(links)
     }
 
-    /// Applies a chunk of records of one kind; an outcome for each, in order, and the
-    /// fence of the import before. From now on no call of the import with a lower
-    /// `fence` is carried out.
+    /// Applies a chunk of records of one kind; an outcome for each, in order. From now
+    /// on no call of the import with a lower fence is carried out.
     pub(crate) async fn apply(
         &self,
         behalf: &OnBehalf,
         records: Vec<ApplyRecord>,
-        fence: i64,
+        fences: Fences,
         validate_only: bool,
     ) -> Result<Applied, CallFault> {
         let (sent, call) = (records.len(), part_of(behalf));
         tracing::debug!(records = sent, call = %call, "a chunk is sent");
-        let message = ApplyChunkRequest { records, validate_only, fence };
+        let Fences { fence, applied_fence } = fences;
+        let message = ApplyChunkRequest { records, validate_only, fence, applied_fence };
         let request = self.request(behalf, &call, message);
         let answer = self.ingest().apply_chunk(request).await.map_err(CallFault::to(call))?;
         let ApplyChunkResponse { outcomes, fence_before } = answer.into_inner();
+        let before = fence_before.filter(|before| *before < applied_fence && !validate_only);
+        if let Some(fence) = before {
+            return Ok(Applied::Lost { fence });
+        }
         if outcomes.len() != sent {
             return Err(CallFault::malformed("another number of outcomes than of records"));
         }
         let outcomes = outcomes.into_iter().map(outcome).collect::<Result<_, _>>()?;
-        // Nothing is kept of what was only checked.
-        Ok(Applied { outcomes, fence_before: fence_before.filter(|_| !validate_only) })
+        Ok(Applied::Outcomes(outcomes))
     }
 
-    /// Sees to it that no call of the import with a lower `fence` is carried out any
-    /// more, wherever it is on its way; the fence of the import before.
+    /// Sees to it that no call of the import with a lower fence is carried out any
+    /// more, wherever it is on its way.
     pub(crate) async fn raise_fence(
         &self,
         behalf: &OnBehalf,
-        fence: i64,
-    ) -> Result<Option<i64>, CallFault> {
-        Ok(self.apply(behalf, Vec::new(), fence, false).await?.fence_before)
+        fences: Fences,
+    ) -> Result<Applied, CallFault> {
+        self.apply(behalf, Vec::new(), fences, false).await
     }
 
     /// A request that says on whose behalf it is made, and which call it is.

@@ -74,6 +74,15 @@ fn every_column_arrives_in_its_field() {
 }
 
 #[test]
+fn a_contact_with_very_many_clients_is_sent_and_left_to_the_service_to_judge() {
+    let rows = (0..5_000).map(|n| format!("P1,CLIENT-{n:030},DIRECTOR,Moss\n"));
+    let rows = rows.collect::<String>();
+    let contacts = contacts(&[("contacts.csv", &joined(&[CONTACTS, &rows]))]);
+    assert_eq!((contacts.len(), contacts[0].clients.len()), (1, 5_000));
+    assert!(contacts[0].encoded_len() > 65_536);
+}
+
+#[test]
 fn byte_order_marks_line_ends_and_moved_columns_do_not_matter() {
     let plain = joined(&[CLIENTS, "C1,R1,TRUST\nC2,R2,CHARITY\n"]);
     let other = "\u{feff}Client_Type , client_reference,source_id\r\nTRUST,R1,C1\r\nCHARITY,R2,C2";

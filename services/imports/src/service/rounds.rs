@@ -62,9 +62,11 @@ impl Imports {
             }
             let (round, sealed) = (import.round + 1, (!replacements).then_some(now));
             let state = if replacements { State::Receiving } else { State::Sealed };
+            // Until the round starts, it may be given up.
+            let note = if replacements { import.note.clone() } else { String::new() };
             let all = import.validate_only;
             let next = begun_again(import, all);
-            Ok(Some(Import { state, round, sealed_at: sealed, touched_at: now, ..next }))
+            Ok(Some(Import { state, round, sealed_at: sealed, touched_at: now, note, ..next }))
         })
         .await
     }
@@ -201,23 +203,23 @@ pub(crate) async fn close(
     state: State,
     now: DateTime<Utc>,
 ) -> Result<(), ImportError> {
-    let tally = store::tally::read(&**tx, &import.key).await?;
-    let mut change = Tally::default();
     let ended = match import.ended_before {
         None => {
+            let tally = store::tally::read(&**tx, &import.key).await?;
+            let mut change = Tally::default();
             for kind in Kind::ALL {
                 let staged = tally.of(Some(*kind), Status::Staged);
                 change.add(*kind, Status::Staged, -staged);
                 change.add(*kind, Status::Unprocessed, staged);
             }
+            store::tally::add(&**tx, &import.key, &change).await?;
             Import { state, ended_at: Some(now), ..import }
         }
         Some(before) => {
             let batches = store::batches::of_round(&**tx, &import.key, import.round).await?;
-            for kind in Kind::ALL {
-                change.add(*kind, Status::Staged, -tally.of(Some(*kind), Status::Staged));
-            }
             store::batches::remove_round(&**tx, &import.key, import.round).await?;
+            // What an earlier round did not come to read is unprocessed again.
+            store::tally::recount(&**tx, &import.key, Status::Unprocessed).await?;
             let gone = i64::try_from(batches.len()).unwrap_or_default();
             Import {
                 state: before,
@@ -230,6 +232,5 @@ pub(crate) async fn close(
             }
         }
     };
-    store::tally::add(&**tx, &ended.key, &change).await?;
     Ok(store::imports::turn(&**tx, &ended).await?)
 }

@@ -102,9 +102,10 @@ pub(super) async fn remove(
     rows: impl Iterator<Item = RowId>,
 ) -> Result<(), DbErr> {
     let rows: Vec<RowId> = rows.collect();
+    // The order is that of the key to use.
     let statement = "SELECT count(*) AS n FROM v WHERE
-        (SELECT count(*) FROM import_duplicate d WHERE d.practice_id = $1 AND d.import_id = $2
-          AND d.batch = v.batch AND d.row_no = v.row_no) > 0";
+        (SELECT d.field FROM import_duplicate d WHERE d.practice_id = $1 AND d.import_id = $2
+          AND d.batch = v.batch AND d.row_no = v.row_no ORDER BY d.field LIMIT 1) IS NOT NULL";
     let list = rows.iter().copied().map(sql::row_id).collect();
     let columns = ["batch", "row_no"];
     let mut gone = 0;

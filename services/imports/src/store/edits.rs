@@ -181,7 +181,7 @@ async fn reset_records(
         "INSERT INTO import_attempt (practice_id, import_id, round, batch, row_no, {kept})
          SELECT $1, $2, $3, r.batch, r.row_no, {} FROM {}",
         kept.split(", ").map(|column| format!("r.{column}")).collect::<Vec<_>>().join(", "),
-        sql::joined(db.get_database_backend(), "import_failure", &["batch", "row_no"])
+        sql::joined(db.get_database_backend(), "import_failure", &["batch", "row_no"], "ordinal")
     );
     let scope = sql::scoped(key, [(reset.round - 1).into()]);
     sql::execute_with(db, &scope, &["batch", "row_no"], rows(), &statement).await?;
@@ -204,10 +204,11 @@ pub(super) async fn remove_of(
     rows: impl Iterator<Item = RowId>,
 ) -> Result<(), DbErr> {
     let (engine, keys) = (db.get_database_backend(), ["batch", "row_no"]);
+    let next = if table == "import_duplicate" { "field" } else { "ordinal" };
     let statement = match engine {
         DbBackend::Postgres => format!(
             "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT r.ctid FROM {}))",
-            sql::joined(engine, table, &keys)
+            sql::joined(engine, table, &keys, next)
         ),
         _ => format!(
             "DELETE FROM {table} WHERE practice_id = $1 AND import_id = $2

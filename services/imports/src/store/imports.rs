@@ -142,8 +142,8 @@ pub(crate) async fn request_cancel(
     key: &ImportKey,
     state: State,
 ) -> Result<(), DbErr> {
-    let mut asked = import::Entity::update_many()
-        .col_expr(import::Column::CancelRequested, Expr::value(true));
+    let mut asked =
+        import::Entity::update_many().col_expr(import::Column::CancelRequested, Expr::value(true));
     if state == State::Stalled {
         let at_once = Expr::value(None::<DateTime<Utc>>);
         asked = asked.col_expr(import::Column::LeaseExpiresAt, at_once);

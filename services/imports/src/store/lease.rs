@@ -30,6 +30,8 @@ pub(crate) struct Lease {
     token: i64,
     /// The fence of the last call whose outcome was written down by then.
     pub(crate) applied_fence: i64,
+    /// Whether the import had been set aside.
+    pub(crate) was_stalled: bool,
 }
 
 /// Where the work on an import is, as its row says.
@@ -119,6 +121,7 @@ pub(crate) async fn claim(
     let key = ImportKey { practice, id: row.try_get("", "id")? };
     let token = row.try_get::<i64>("", "lease_token")? + 1;
     let Some(import) = imports::find(db, &key).await? else { return Ok(None) };
+    let was_stalled = import.state == State::Stalled;
     let import = Import { state: import.phase.state(), note: String::new(), ..import };
     let applied_fence = row.try_get("", "applied_fence")?;
     let text = "UPDATE import SET state = $3, note = '', lease_owner = $4, lease_token = $5,
@@ -126,7 +129,7 @@ pub(crate) async fn claim(
     let values: [Value; 5] =
         [import.state.as_str().into(), owner.into(), token.into(), until.into(), now.into()];
     sql::execute(db, text, sql::scoped(&key, values)).await?;
-    Ok(Some(Lease { import, owner, token, applied_fence }))
+    Ok(Some(Lease { import, owner, token, applied_fence, was_stalled }))
 }
 
 /// Where the import is; `None` when the lease is another's.

@@ -272,8 +272,7 @@ pub(crate) struct PastRow {
 }
 
 /// The columns of a [`PastRow`].
-const PAST_ROW: [&str; 7] =
-    ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
+const PAST_ROW: [&str; 7] = ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
 
 /// The records after a row that are processed again: those without a good end, or
 /// all.
@@ -323,7 +322,7 @@ pub(crate) async fn of_keys(
     let statement = format!(
         "SELECT {} FROM {}",
         PAST_ROW.map(|column| format!("r.{column}")).join(", "),
-        sql::joined(db.get_database_backend(), "import_record", &columns)
+        sql::joined(db.get_database_backend(), "import_record", &columns, "batch")
     );
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
     let rows = sql::query_with(db, &sql::scope(key), &columns, rows, &statement).await?;

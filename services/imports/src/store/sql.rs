@@ -76,20 +76,22 @@ pub(super) async fn query_with(
 }
 
 /// The list `v` with the rows `r` of a table that have the same `keys`: looked up by
-/// them, for one row of the list after the other. A plain join would leave the order
-/// to the planner, which may read all that the import has in the table, once for each
-/// row of the list.
-pub(super) fn joined(engine: DbBackend, table: &str, keys: &[&str]) -> String {
+/// them, for one row of the list after the other. `next` is the column after the keys
+/// in the index to use. A plain join would leave the order to the planner, which may
+/// read all that the import has in the table, once for each row of the list.
+pub(super) fn joined(engine: DbBackend, table: &str, keys: &[&str], next: &str) -> String {
     let same = |alias: &str| {
         let same = keys.iter().map(|key| format!("{alias}.{key} = v.{key}"));
         let same = same.collect::<Vec<_>>().join(" AND ");
         format!("{alias}.practice_id = $1 AND {alias}.import_id = $2 AND {same}")
     };
     match engine {
-        // OFFSET keeps the planner from turning it into a plain join.
+        // OFFSET keeps the planner from turning it into a plain join. Where it knows
+        // nothing of the table, all indexes look alike to it, but for those that do
+        // not give the order.
         DbBackend::Postgres => format!(
             "v CROSS JOIN LATERAL
-             (SELECT t.*, t.ctid FROM {table} t WHERE {} OFFSET 0) AS r",
+             (SELECT t.*, t.ctid FROM {table} t WHERE {} ORDER BY t.{next} OFFSET 0) AS r",
             same("t")
         ),
         // SQLite keeps the order of a cross join.

@@ -20,6 +20,7 @@ use shared::{
     identity::OnBehalf,
     ids::{self, IdKind},
     meter::catalog,
+    wire::ApplyRecord,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -36,7 +37,7 @@ use crate::{
     },
     error::ImportError,
     migrations,
-    records_client::behalf_of,
+    records_client::{Applied, Fences, Outcome, behalf_of},
     service::Imports,
     store::{
         self,
@@ -117,7 +118,7 @@ impl Job {
             lost_after: None,
             done: None,
             ahead: None,
-            trouble: Trouble::default(),
+            trouble: Trouble::at_the_claim(lease.was_stalled),
             calls: AtomicI64::new(0),
             answered: AtomicI64::new(lease.applied_fence),
             lease,
@@ -159,29 +160,33 @@ impl Job {
         self.trouble.tries
     }
 
-    /// The fence of the next call that applies something: higher than those of all
+    /// The fences of the next call that applies something: higher than those of all
     /// calls before it, also of this worker, which may have been given up and still
     /// be on their way.
-    pub(super) fn next_fence(&self) -> i64 {
-        self.lease.fence(self.calls.fetch_add(1, Ordering::Relaxed))
+    fn next_fences(&self) -> Fences {
+        let fence = self.lease.fence(self.calls.fetch_add(1, Ordering::Relaxed));
+        Fences { fence, applied_fence: self.answered.load(Ordering::Relaxed) }
     }
 
-    /// Takes note of a call that was answered, and of the fence that the import had
-    /// before it.
-    ///
-    /// # Errors
-    ///
-    /// When that fence is lower than the one of a call that was answered before: the
-    /// records service has lost what was applied by then.
-    pub(super) fn note_answer(&self, fence: i64, before: Option<i64>) -> Result<(), WorkFault> {
-        if self.validate_only() {
-            // Nothing is kept of the call, nor of its fence.
-            return Ok(());
-        }
-        let answered = self.answered.fetch_max(fence, Ordering::Relaxed);
-        match before {
-            Some(fence) if fence < answered => Err(WorkFault::RecordsLost { fence }),
-            _ => Ok(()),
+    /// Has records applied by one call; an outcome for each, in order.
+    pub(super) async fn apply(&self, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, WorkFault> {
+        let (fences, validate_only) = (self.next_fences(), self.validate_only());
+        let applied =
+            self.imports.records.apply(&self.behalf, records, fences, validate_only).await?;
+        self.answered(fences, applied)
+    }
+
+    /// Takes note of a call that was answered.
+    fn answered(&self, fences: Fences, applied: Applied) -> Result<Vec<Outcome>, WorkFault> {
+        match applied {
+            Applied::Lost { fence } => Err(WorkFault::RecordsLost { fence }),
+            Applied::Outcomes(outcomes) => {
+                // Nothing is kept of a call that only checks, nor of its fence.
+                if !self.validate_only() {
+                    self.answered.store(fences.fence, Ordering::Relaxed);
+                }
+                Ok(outcomes)
+            }
         }
     }
 
@@ -189,9 +194,9 @@ impl Job {
     /// held up somewhere, of this worker or of one before it, must not come to a
     /// record that is told to have failed, or that another one stands in for then.
     pub(super) async fn fence_off(&self) -> Result<(), WorkFault> {
-        let fence = self.next_fence();
-        let before = self.imports.records.raise_fence(&self.behalf, fence).await?;
-        self.note_answer(fence, before)
+        let fences = self.next_fences();
+        let raised = self.imports.records.raise_fence(&self.behalf, fences).await?;
+        self.answered(fences, raised).map(drop)
     }
 
     /// Where the page at hand begins; `None` at the beginning of the phase.

@@ -151,9 +151,17 @@ pub(super) enum Decision {
 pub(super) struct Trouble {
     since: Option<Instant>,
     pub(super) tries: u32,
+    /// Whether the import had been set aside before, and no page was done since: then
+    /// one fault is enough, so that it does not take a worker's time again and again.
+    pub(super) was_stalled: bool,
 }
 
 impl Trouble {
+    /// None yet, of an import that was claimed.
+    pub(super) fn at_the_claim(was_stalled: bool) -> Self {
+        Self { was_stalled, ..Self::default() }
+    }
+
     /// Whether it has lasted so long.
     pub(super) fn lasts(&self, time: Duration) -> bool {
         self.since.is_some_and(|since| since.elapsed() >= time)
@@ -166,7 +174,9 @@ impl Trouble {
         if fault.is_unexpected() && (in_vain || (fault.is_own() && self.tries >= OWN_TRIES)) {
             return Decision::Fail;
         }
-        if fault.is_lasting() || in_vain {
+        let waits = self.was_stalled && matches!(fault, WorkFault::Call(_) | WorkFault::Own(_));
+        let waits = waits && !fault.is_unexpected();
+        if fault.is_lasting() || in_vain || waits {
             return Decision::Stall;
         }
         let doubled = settings.first_pause.saturating_mul(1 << self.tries.min(10));
@@ -215,6 +225,10 @@ mod tests {
         assert_eq!(decide(call(Status::invalid_argument("broken"))), Decision::Fail);
         assert_eq!(decide(call(Status::unavailable("away"))), Decision::Stall);
         assert_eq!(decide(WorkFault::Moved), Decision::Stall);
+        // One that was set aside before does not wait as long again.
+        let mut again = Trouble::at_the_claim(true);
+        let away = call(Status::unavailable("away"));
+        assert_eq!(again.decide(&away, &WorkerSettings::default()), Decision::Stall);
         // What is in the database does not change by waiting.
         let (settings, mut trouble) = (WorkerSettings::default(), Trouble::default());
         let corrupt = || ImportError::Corrupt("numbers that do not add up").into();

@@ -71,8 +71,7 @@ async fn retry(owner: &mut Caller, n: usize) -> Duration {
     end(owner, &import).await;
     let failed = i64::try_from(records.len()).unwrap();
     assert_eq!(owner.get(&import).await.counters.unwrap().failed, failed);
-    let request =
-        RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
+    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
     owner.api.retry_import(request).await.unwrap();
     owner.upload(&import, "two", &replacements(n)).await.unwrap();
     let begun = Instant::now();

@@ -95,9 +95,7 @@ async fn forward(mut client: TcpStream, server: SocketAddr, commits: Commits) {
 /// Whether a transaction writes a page, of which the answer is to be lost: the first
 /// and every other of each phase.
 fn loses(transaction: &[u8], commits: &Commits) -> bool {
-    let last = |value: &[u8]| {
-        transaction.windows(value.len()).rposition(|window| window == value)
-    };
+    let last = |value: &[u8]| transaction.windows(value.len()).rposition(|window| window == value);
     // A worker at work gives the state and the phase, one after the other.
     let states = ["RESOLVING", "APPLYING"];
     let moves = |phase: &&str| {

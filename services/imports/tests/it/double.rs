@@ -242,9 +242,10 @@ impl IngestService for Double {
     ) -> Result<Response<ApplyChunkResponse>, Status> {
         let who = who(&request)?;
         assert!(who[3].starts_with("imp_"), "a chunk is of an import");
-        let ApplyChunkRequest { records, validate_only, fence } = request.into_inner();
+        let ApplyChunkRequest { records, validate_only, fence, applied_fence } =
+            request.into_inner();
         assert!(records.len() <= 5_000);
-        let fence = (!validate_only).then_some(fence);
+        let fence = (!validate_only).then_some((fence, applied_fence));
         if self.lock().away {
             return Err(Status::unavailable("away"));
         }
@@ -253,8 +254,7 @@ impl IngestService for Double {
             if let Some(kept) = all.set_back.take() {
                 all.kept = kept;
             }
-            let fence_before = all.raise(&who, fence)?;
-            return Ok(Response::new(ApplyChunkResponse { outcomes: Vec::new(), fence_before }));
+            return Ok(Response::new(all.raise(&who, fence)?.1));
         }
         let (mishap, delay) = {
             let mut all = self.lock();
@@ -322,22 +322,33 @@ impl IngestService for Double {
 }
 
 impl Records {
-    /// Refuses what comes after a later call; the fence before. What is only checked
-    /// has no fence.
-    fn raise(&mut self, who: &[String; 4], fence: Option<i64>) -> Result<Option<i64>, Status> {
-        let Some(fence) = fence else { return Ok(None) };
+    /// Refuses what comes after a later call, and raises the fence, unless one is known
+    /// that was lost. What is only checked has no fence.
+    fn raise(
+        &mut self,
+        who: &[String; 4],
+        fences: Option<(i64, i64)>,
+    ) -> Result<(bool, ApplyChunkResponse), Status> {
+        let Some((fence, applied)) = fences else {
+            return Ok((true, ApplyChunkResponse::default()));
+        };
         let highest = self.kept.fences.entry((who[0].clone(), who[3].clone())).or_default();
         if fence < *highest {
             let reason = ErrorReason::StaleWorker;
             return Err(Refusal::new(Code::Aborted, reason, "a later call was made").into());
         }
-        Ok(Some(std::mem::replace(highest, fence)))
+        let answer = ApplyChunkResponse { outcomes: Vec::new(), fence_before: Some(*highest) };
+        let is_known = *highest >= applied;
+        if is_known {
+            *highest = fence;
+        }
+        Ok((is_known, answer))
     }
 
     fn apply(
         &mut self,
         who: &[String; 4],
-        fence: Option<i64>,
+        fence: Option<(i64, i64)>,
         records: &[ApplyRecord],
         mishap: Option<Mishap>,
     ) -> Result<ApplyChunkResponse, Status> {
@@ -346,7 +357,10 @@ impl Records {
             Some(Mishap::Refuse) => return Err(Status::failed_precondition("not connected")),
             _ => {}
         }
-        let fence_before = self.raise(who, fence)?;
+        let (raised, answer) = self.raise(who, fence)?;
+        if !raised {
+            return Ok(answer);
+        }
         let parsed: Vec<_> = records.iter().map(|record| parse_bytes(&record.record)).collect();
         let kinds: HashSet<_> = parsed.iter().map(|record| record.kind as i32).collect();
         assert!(kinds.len() <= 1, "a chunk is of one kind");
@@ -361,7 +375,7 @@ impl Records {
         let outcomes = outcomes.collect();
         match mishap {
             Some(Mishap::AnswerLost) => Err(Status::unknown("transport error")),
-            _ => Ok(ApplyChunkResponse { outcomes, fence_before }),
+            _ => Ok(ApplyChunkResponse { outcomes, ..answer }),
         }
     }
 

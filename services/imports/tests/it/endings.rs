@@ -43,8 +43,7 @@ async fn cancel(owner: &mut Caller, import: &str) -> Import {
 /// The numbers of all states add up to the records that came.
 fn assert_sums(import: &Import, received: i64) {
     let all = import.counters.unwrap();
-    let sum =
-        all.imported + all.linked + all.skipped + all.excluded + all.failed + all.unprocessed;
+    let sum = all.imported + all.linked + all.skipped + all.excluded + all.failed + all.unprocessed;
     assert_eq!((all.received, sum), (received, received), "{all:?}");
 }
 
@@ -89,6 +88,14 @@ async fn a_position_that_cannot_be_read_fails_the_import_wherever_it_is(t: TestD
     let ended = failed(&mut owner, &import).await;
     assert_sums(&ended, 15);
     assert_eq!(ended.counters.unwrap().unprocessed, 15);
+    // A retry that is given up leaves it as it was.
+    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
+    owner.api.retry_import(request).await.unwrap();
+    owner.upload(&import, "two", &[client("K8", |_| ())]).await.unwrap();
+    let request = CancelImportRequest { import_id: import.clone() };
+    owner.api.cancel_import(request).await.unwrap();
+    let same = failed(&mut owner, &import).await;
+    assert_eq!((same.counters, same.note, same.round), (ended.counters, ended.note, 1));
     // Its worker is free for others of the practice meanwhile.
     let other = owner.import(&[vec![client("K9", |_| ())]]).await;
     assert_eq!(other.state(), ImportState::Completed);
@@ -165,8 +172,7 @@ async fn what_was_sent_before_a_cancellation_without_an_answer_is_not_applied_la
     double.is_away(true);
     cancel(&mut owner, &import).await;
     double.is_away(false);
-    let request =
-        RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
+    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
     owner.api.retry_import(request).await.unwrap();
     let corrected = client("K1", |client| client.registered_name = "Corrected Limited".into());
     owner.upload(&import, "corrected", &[corrected]).await.unwrap();

@@ -22,9 +22,11 @@ async fn a_contact_with_too_many_clients_fails_alone(t: TestDb) {
     assert!(large.len() > 65_536 && large.len() < 1_048_576 && many.len() < 65_536);
     let most = contact("MOST", &ids[..1_000], |_| ());
     let home = address("HOME", ("contact", "LARGE"), ("", ""), |_| ());
-    let clients = ids[..1_000].iter().map(|id| client(id, |client| {
-        client.client_reference = id[id.len() - 5..].to_owned();
-    }));
+    let clients = ids[..1_000].iter().map(|id| {
+        client(id, |client| {
+            client.client_reference = id[id.len() - 5..].to_owned();
+        })
+    });
     let records = [vec![large, many, most, home], clients.collect()].concat();
     let ended = owner.import(&[records]).await;
     let counters = ended.counters.unwrap();

@@ -22,8 +22,7 @@ impl IngestService for Api {
         request: Request<ApplyChunkRequest>,
     ) -> Result<Response<ApplyChunkResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let ApplyChunkRequest { records, validate_only, fence } = request.into_inner();
-        let answer = self.records.apply_chunk(caller, records, fence, validate_only).await?;
+        let answer = self.records.apply_chunk(caller, request.into_inner()).await?;
         Ok(Response::new(answer))
     }
 

@@ -305,7 +305,10 @@ async fn the_fence_of_an_import_is_forgotten_long_after_its_last_call(t: TestDb)
     let clock = clock();
     let records = replica(&t, &clock).await;
     let import = Caller { import: Some(new_uuid()), ..caller("manager") };
-    let raise = |fence| records.apply_chunk(import.clone(), Vec::new(), fence, false);
+    let raise = |fence| {
+        let request = shared::pb::internal::ApplyChunkRequest { fence, ..Default::default() };
+        records.apply_chunk(import.clone(), request)
+    };
     raise(5).await.unwrap();
     clock.set("2026-03-20T10:00:00Z".parse().unwrap());
     raise(6).await.unwrap();

@@ -24,7 +24,8 @@ use shared::{
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
-            ApplyChunkResponse, ApplyOutcome, ApplyParent, ApplyViolation, ResolvedLink, SourceKey,
+            ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyParent, ApplyViolation,
+            ResolvedLink, SourceKey,
         },
         records::ErrorReason,
     },
@@ -74,20 +75,26 @@ impl Records {
     pub(crate) async fn apply_chunk(
         &self,
         caller: Caller,
-        records: Vec<ApplyRecord>,
-        fence: i64,
-        validate_only: bool,
+        request: ApplyChunkRequest,
     ) -> Result<ApplyChunkResponse, RecordError> {
+        let ApplyChunkRequest { records, validate_only, fence, applied_fence } = request;
         let import =
             caller.import.ok_or_else(|| Refusal::internal(&"a chunk that names no import"))?;
         let (kind, incoming) = check_chunk(&records)?;
         let count = incoming.len();
         let applied = self.write(caller, incoming, move |script, incoming| async move {
             let (db, practice) = (script.db(), &script.caller.practice);
-            let raised = fences::raise(db, practice, import, fence, script.at.now).await?;
-            let fence_before = Some(raised.ok_or_else(stale_worker)?);
+            let before = fences::current(db, practice, import).await?;
+            let fence_before = Some(before);
+            let nothing = ApplyChunkResponse { outcomes: Vec::new(), fence_before };
+            if before < applied_fence && !validate_only {
+                return Ok(nothing);
+            }
+            if !fences::raise(db, practice, import, fence, script.at.now).await? {
+                return Err(stale_worker().into());
+            }
             if incoming.is_empty() {
-                return Ok(ApplyChunkResponse { outcomes: Vec::new(), fence_before });
+                return Ok(nothing);
             }
             let applied = apply(&script, kind, &incoming, validate_only).await;
             let outcomes = applied.map_err(RecordError::or_raced)?;

@@ -8,31 +8,38 @@ use uuid::Uuid;
 
 use crate::error::RecordError;
 
+/// The fence of an import; 0 when it has none. Whatever was answered before this is
+/// asked is in it.
+pub(crate) async fn current(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    import: Uuid,
+) -> Result<i64, RecordError> {
+    let sql = "SELECT fence FROM import_fence WHERE practice_id = $1 AND import_id = $2";
+    let values = [practice.as_str().into(), import.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let row = db.query_one_raw(statement).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get("", "fence"))?)
+}
+
 /// Raises the fence of an import to `fence`, and holds it until the end of the
-/// transaction: calls of one import are carried out one after the other. The fence
-/// that the import had before, 0 for none; `None` when it is higher already.
+/// transaction: calls of one import are carried out one after the other. `false`
+/// when it is higher already.
 pub(crate) async fn raise(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     import: Uuid,
     fence: i64,
     now: DateTime<Utc>,
-) -> Result<Option<i64>, RecordError> {
-    let engine = db.get_database_backend();
-    // Whatever was answered before this call began is visible here.
-    let sql = "SELECT fence FROM import_fence WHERE practice_id = $1 AND import_id = $2";
-    let scope = [practice.as_str().into(), import.into()];
-    let row = db.query_one_raw(Statement::from_sql_and_values(engine, sql, scope)).await?;
-    let before = row.map_or(Ok(0), |row| row.try_get("", "fence"))?;
+) -> Result<bool, RecordError> {
     let sql = "INSERT INTO import_fence (practice_id, import_id, fence, raised_at)
         VALUES ($1, $2, $3, $4)
         ON CONFLICT (practice_id, import_id)
         DO UPDATE SET fence = excluded.fence, raised_at = excluded.raised_at
         WHERE import_fence.fence <= excluded.fence";
     let values = [practice.as_str().into(), import.into(), fence.into(), now.into()];
-    let statement = Statement::from_sql_and_values(engine, sql, values);
-    let raised = db.execute_raw(statement).await?.rows_affected() == 1;
-    Ok(raised.then_some(before))
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.execute_raw(statement).await?.rows_affected() == 1)
 }
 
 /// Removes the oldest of the fences that were raised last before `before`, of all

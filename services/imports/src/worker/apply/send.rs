@@ -11,7 +11,7 @@ use shared::{
 
 use crate::{
     domain::{finding::Finding, words::Status},
-    records_client::{CallFault, FaultKind, Outcome},
+    records_client::{FaultKind, Outcome},
     worker::{job::Job, trouble::WorkFault},
 };
 
@@ -38,18 +38,14 @@ pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Out
     let mut waiting = requests(records);
     waiting.reverse();
     while let Some(mut chunk) = waiting.pop() {
-        let (fence, validate_only) = (job.next_fence(), job.validate_only());
-        let (records, started) = (&job.imports.records, Instant::now());
-        let answer = records.apply(&job.behalf, chunk.clone(), fence, validate_only).await;
+        let started = Instant::now();
+        let answer = job.apply(chunk.clone()).await;
         let seconds = job.imports.meter.histogram(&catalog::CHUNK_SECONDS, NONE);
         seconds.record(started.elapsed());
         match answer {
-            Ok(answer) => {
-                job.note_answer(fence, answer.fence_before)?;
-                outcomes.extend(answer.outcomes);
-            }
+            Ok(answer) => outcomes.extend(answer),
             Err(fault) if !is_records_fault(&fault, job.tries()) || blamed == MAX_BLAMED => {
-                return Err(fault.into());
+                return Err(fault);
             }
             Err(_) if chunk.len() == 1 => {
                 blamed += 1;
@@ -89,7 +85,8 @@ fn requests(records: Vec<ApplyRecord>) -> Vec<Vec<ApplyRecord>> {
 }
 
 /// Whether some record of the chunk may be to blame.
-fn is_records_fault(fault: &CallFault, tries: u32) -> bool {
+fn is_records_fault(fault: &WorkFault, tries: u32) -> bool {
+    let WorkFault::Call(fault) = fault else { return false };
     match fault.kind {
         FaultKind::Poison => true,
         FaultKind::Unclear => tries >= TRIES,

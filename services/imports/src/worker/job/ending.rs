@@ -64,7 +64,8 @@ impl Job {
             Ok(()) => "",
             Err(fault @ WorkFault::Call(_)) => {
                 let patience = self.settings.patience.min(CANCEL_PATIENCE);
-                if !fault.is_lasting() && !self.trouble.lasts(patience) {
+                let waited = self.trouble.was_stalled || self.trouble.lasts(patience);
+                if !fault.is_lasting() && !waited {
                     return Err(fault);
                 }
                 NOT_FENCED
