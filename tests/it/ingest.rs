@@ -259,10 +259,10 @@ async fn what_fails_is_told_in_the_words_of_the_practice(db: TestDb) {
     let today = chrono::Utc::now().date_naive();
     let ahead = |days: i64| (today + chrono::TimeDelta::days(days)).to_string();
     let addresses = [
-        address("A1", "1 High Street", &ahead(30), parent),
+        ApplyRecord { active_to: ahead(40), ..address("A1", "1 High Street", &ahead(30), parent) },
         address("A2", "2 High Street", &ahead(400), parent),
         ApplyRecord { active_to: ahead(10), ..address("A3", "3 High Street", &ahead(5), parent) },
-        address("A4", "4 High Street", &ahead(60), parent),
+        address("A4", "4 High Street", &ahead(35), parent),
     ];
     let failed = apply(&manager, &addresses).await;
     let told: Vec<_> = failed.iter().flat_map(reasons).collect();

@@ -164,7 +164,10 @@ async fn what_nobody_sees_in_an_id_is_no_part_of_it(db: TestDb) {
     let pair = Pair::start(&db).await;
     let records = [
         client("C1", |_| ()),
-        client("\u{feff}C9", |c| c.client_reference = "R\u{2060}9".into()),
+        client("\u{feff}C9", |c| {
+            c.client_reference = "R\u{2060}9".into();
+            c.registered_name = "Nine Limited".into();
+        }),
         contact("P1", "C1\u{200b}", |_| ()),
         contact("P2", "\u{202a}C1\u{202c}", |_| ()),
         contact("P3", "C9", |p| p.forename = "Ann\u{200b}".into()),
@@ -314,7 +317,7 @@ async fn a_save_leaves_out_what_nobody_sees_and_tells(db: TestDb) {
     assert_eq!(told, ["registered_name.name"]);
     let blank = company("A2", "\u{200b}\u{2060}");
     let refused = pair.manager.clients().create_client(blank).await;
-    assert_refused(refused, Code::InvalidArgument, "INVALID_REQUEST");
+    assert_refused(refused, Code::InvalidArgument, "REQUIRED_FIELD_BLANK");
     let other = create_client(&pair.manager, company("A2", "Other Limited")).await;
     assert_ne!(other.id, client.id);
 }

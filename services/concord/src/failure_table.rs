@@ -7,8 +7,8 @@ use shared::pb::imports::{Failure, RecordStatus, Severity};
 
 use crate::{event_json::name, event_text::words, import_counts::singular, table::Table};
 
-const HEADINGS: [&str; 8] =
-    ["status", "severity", "kind", "source id", "record", "reference", "field", "reason"];
+const HEADINGS: [&str; 7] =
+    ["status", "kind", "source id", "record", "reference", "field", "reason"];
 
 /// Violations, in the order of the service.
 #[derive(Debug)]
@@ -33,13 +33,14 @@ impl fmt::Display for FailureTable {
 }
 
 fn row(failure: &Failure) -> [String; HEADINGS.len()] {
+    let is_warning = failure.severity() == Severity::Warning;
+    let warning = if is_warning { ", warning" } else { "" };
     let cause = match failure.root_cause.as_str() {
         "" => String::new(),
         cause => format!("; because of {cause}"),
     };
     [
-        words::<RecordStatus>(failure.status),
-        words::<Severity>(failure.severity),
+        format!("{}{warning}", words::<RecordStatus>(failure.status)),
         singular(failure.kind()).to_owned(),
         failure.source_id.clone(),
         failure.record_name.clone(),

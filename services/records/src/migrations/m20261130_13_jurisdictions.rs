@@ -25,20 +25,17 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        see_practice(db, "*").await?;
+        let is_postgres = db.get_database_backend() == DbBackend::Postgres;
+        if is_postgres {
+            // Row security asks the owner of the tables, too.
+            db.execute_unprepared("SET concord.practice = '*'").await?;
+        }
         rewrite(db).await?;
-        see_practice(db, "").await
+        if is_postgres {
+            db.execute_unprepared("RESET concord.practice").await?;
+        }
+        Ok(())
     }
-}
-
-/// Which practice's rows the connection may change: PostgreSQL asks the owner of the
-/// tables too.
-async fn see_practice(db: &impl ConnectionTrait, practice: &str) -> Result<(), DbErr> {
-    if db.get_database_backend() == DbBackend::Postgres {
-        let text = format!("SELECT set_config('concord.practice', '{practice}', false)");
-        db.execute_unprepared(&text).await?;
-    }
-    Ok(())
 }
 
 /// Clients that are read together.
@@ -88,4 +85,94 @@ fn with_number(image: &[u8], number: &str) -> Result<Vec<u8>, DbErr> {
     let mut client = client.map_err(|_| DbErr::Custom("an image cannot be read".to_owned()))?;
     client.identifiers.get_or_insert_default().company_number = number.to_owned();
     Ok(client.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm_migration::sea_orm::prelude::DateTimeUtc;
+    use shared::{
+        caller::PracticeId,
+        db::{Database, Scope},
+        pb::records::{ClientIdentifiers, ClientType},
+        rules::draft::{Identifiers, Reference},
+        testing::{TestDb, storage_tests},
+    };
+
+    use super::*;
+    use crate::{
+        domain::record::{Client as ClientRow, Life},
+        error::RecordError,
+        migrations::Migrator,
+        store::{self, clients},
+    };
+
+    storage_tests! {
+        an_irish_number_loses_the_zeros_before_it_and_an_english_one_does_not,
+    }
+
+    /// A client with the number of the version before.
+    async fn old_client(db: &Database, practice: &PracticeId, jurisdiction: Jurisdiction) -> Uuid {
+        let (id, of) = (shared::ids::new_uuid(), practice.clone());
+        let written = db.write(Scope::from(practice), move |tx| {
+            let practice = of.clone();
+            async move {
+                let number = "00123456".to_owned();
+                let identifiers =
+                    Identifiers { company_number: Some(number.clone()), ..Identifiers::default() };
+                let client = ClientRow {
+                    id,
+                    client_type: ClientType::PrivateLimitedCompany,
+                    jurisdiction,
+                    reference: Reference::parse(jurisdiction.name()).unwrap(),
+                    person_id: None,
+                    identifiers,
+                    emails: Vec::new(),
+                    phones: Vec::new(),
+                    life: Life::new(DateTimeUtc::UNIX_EPOCH),
+                };
+                let numbers =
+                    ClientIdentifiers { company_number: number, ..ClientIdentifiers::default() };
+                let image = Client { identifiers: Some(numbers), ..Client::default() };
+                let rows = vec![(client, image.encode_to_vec())];
+                store::write_now(&*tx, |writes| clients::insert(writes, &practice, rows)).await?;
+                let statement = Statement::from_sql_and_values(
+                    tx.get_database_backend(),
+                    "INSERT INTO search_word (practice_id, word, record_id, line, record_kind, rank,
+                       sort_name) VALUES ($1, '00123456', $2, 1, 'CLIENT', 1, '')",
+                    [practice.as_str().into(), id.into()],
+                );
+                tx.execute_raw(statement).await?;
+                Ok::<_, RecordError>(())
+            }
+        });
+        written.await.unwrap();
+        id
+    }
+
+    async fn an_irish_number_loses_the_zeros_before_it_and_an_english_one_does_not(t: TestDb) {
+        let db = t.database().await;
+        db.migrate::<Migrator>().await.unwrap();
+        let practice: PracticeId = "p1".parse().unwrap();
+        let irish = old_client(&db, &practice, Jurisdiction::Ireland).await;
+        let english = old_client(&db, &practice, Jurisdiction::EnglandWales).await;
+        let other: PracticeId = "p2".parse().unwrap();
+        let migrated = db.write(Scope::from(&other), |tx| async move {
+            Migration.up(&SchemaManager::new(&*tx)).await
+        });
+        migrated.await.unwrap();
+        for (id, number) in [(irish, "123456"), (english, "00123456")] {
+            let found = db.reader().query_one_raw(Statement::from_sql_and_values(
+                db.reader().get_database_backend(),
+                "SELECT c.company_number, c.image, s.word FROM client c JOIN search_word s
+                   ON s.practice_id = c.practice_id AND s.record_id = c.id
+                 WHERE c.practice_id = 'p1' AND c.id = $1",
+                [id.into()],
+            ));
+            let found = found.await.unwrap().unwrap();
+            let text = |column: &str| found.try_get::<String>("", column).unwrap();
+            assert_eq!([text("company_number"), text("word")], [number, number]);
+            let image = Client::decode(&*found.try_get::<Vec<u8>>("", "image").unwrap()).unwrap();
+            assert_eq!(image.identifiers.unwrap().company_number, number);
+        }
+    }
 }
