@@ -5,10 +5,7 @@ use shared::{
     rules::{Violation, reason_code},
 };
 
-use super::{
-    batch::MAX_RECORD_BYTES,
-    words::{Kind, Severity},
-};
+use super::words::{Kind, Severity};
 
 /// At most this many names are quoted in one text.
 pub(crate) const MAX_NAMES: usize = 5;
@@ -54,9 +51,9 @@ impl Finding {
         Self::new(field, ErrorReason::ClientTypeExcluded, EXCLUDED_TEXT)
     }
 
-    /// The record is larger than a record may be.
-    pub(crate) fn too_large(size: u64) -> Self {
-        let text = format!("Record has {size} bytes, and a record may have {MAX_RECORD_BYTES}");
+    /// The record is larger than a record may be: `limit` bytes.
+    pub(crate) fn too_large(size: u64, limit: u64) -> Self {
+        let text = format!("Record has {size} bytes, and a record may have {limit}");
         Self::new("", ErrorReason::RecordTooLarge, text)
     }
 

@@ -72,7 +72,7 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
     let parsed = parse_bytes(payload);
     let kind = words::kind_of(parsed.kind);
     let size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-    let too_large = (size > MAX_RECORD_BYTES).then(|| Finding::too_large(size));
+    let too_large = (size > MAX_RECORD_BYTES).then(|| Finding::too_large(size, MAX_RECORD_BYTES));
     let status = match &parsed.outcome {
         _ if too_large.is_some() => Status::Failed,
         _ if parsed.excluded => Status::Excluded,

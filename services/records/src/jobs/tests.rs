@@ -336,7 +336,8 @@ async fn a_record_that_cannot_be_read_stops_no_other_work(t: TestDb) {
         clients.push((orphaned, scheduled));
     }
     let import = Caller { import: Some(new_uuid()), ..caller("manager") };
-    records.apply_chunk(import, Vec::new(), 1, false).await.unwrap();
+    let chunk = shared::pb::internal::ApplyChunkRequest { fence: 1, ..Default::default() };
+    records.apply_chunk(import, chunk).await.unwrap();
     let damaged = "UPDATE client SET state = 'DAMAGED ' || state WHERE practice_id = 'p1'";
     execute(&records, damaged).await;
     assert!(count(&records, "request").await > 0);
