@@ -13,6 +13,7 @@ mod m20261126_07_likeness;
 mod m20261126_08_row_security;
 mod m20261126_09_learn;
 mod m20261126_10_room;
+mod m20261130_14_history;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_08_row_security::Migration),
             Box::new(m20261126_09_learn::Migration),
             Box::new(m20261126_10_room::Migration),
+            Box::new(m20261130_14_history::Migration),
         ]
     }
 
