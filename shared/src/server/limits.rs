@@ -79,7 +79,10 @@ pub(super) fn semaphore(permits: u32) -> Semaphore {
 mod tests {
     use super::*;
     use crate::{
-        page::MAX_PAGE_SIZE, rules::text, server::KEEPALIVE, status::MAX_VIOLATIONS,
+        page::MAX_PAGE_SIZE,
+        rules::{date, text},
+        server::KEEPALIVE,
+        status::MAX_VIOLATIONS,
         testing::assert_documented,
     };
 
@@ -125,6 +128,8 @@ mod tests {
                 ("Telephone numbers", count(text::MAX_PHONES)),
                 ("Addresses that come with a new record", count(text::MAX_ADDRESSES)),
                 ("Clients of one contact of an import", count(text::MAX_CONTACT_CLIENTS)),
+                ("The earliest year of a date", u64::from(date::FIRST_YEAR)),
+                ("The latest year of a date", u64::from(date::LAST_YEAR)),
             ],
         );
     }

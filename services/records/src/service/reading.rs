@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use chrono::NaiveDate;
 use serde::Serialize;
 use shared::{
     caller::Caller,
@@ -16,6 +17,7 @@ use super::{Records, contacts::OfWhat, names, open::parse_contact};
 use crate::{
     domain::record::{RecordRef, id_kind},
     error::RecordError,
+    image::FollowsDays,
     store::{
         clients, contacts,
         images::{self, Reading},
@@ -54,7 +56,9 @@ impl Records {
         let reading = self.reads.read(caller, RecordRef::client(id)).await?;
         let Reading { image, person } =
             reading.ok_or_else(|| Refusal::not_found("client", name))?;
-        Ok((decode(image)?, person.map(decode).transpose()?))
+        let today = self.clock.today();
+        let person = person.map(|person| decode_on(person, today)).transpose()?;
+        Ok((decode_on(image, today)?, person))
     }
 
     /// Several clients, in the order of `names`, and the names of those that are
@@ -78,10 +82,11 @@ impl Records {
         }
         let records: Vec<RecordRef> = found.iter().map(|(_, record)| *record).collect();
         let images = images::get_all(db, practice.as_str(), &records).await?;
+        let today = self.clock.today();
         let mut clients = Vec::with_capacity(found.len());
         for (name, record) in found {
             match images.get(&record.id) {
-                Some(image) => clients.push(decode(image.clone())?),
+                Some(image) => clients.push(decode_on(image.clone(), today)?),
                 None => missing.push(name.clone()),
             }
         }
@@ -97,7 +102,9 @@ impl Records {
         let contact = RecordRef::contact(parse_contact(id)?);
         let reading = self.reads.read(caller, contact).await?;
         let Reading { image, person } = reading.ok_or_else(|| Refusal::not_found("contact", id))?;
-        Ok((decode(image)?, person.map(decode).transpose()?))
+        let today = self.clock.today();
+        let person = person.map(|person| decode_on(person, today)).transpose()?;
+        Ok((decode(image)?, person))
     }
 
     /// A page of persons, with the token of the next.
@@ -114,7 +121,8 @@ impl Records {
         let after = page::begin_after(&request.token, &key)?;
         let rows = persons::page(db, practice, after, show_orphaned, request.size + 1).await?;
         let (rows, next) = cut(rows, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
-        let persons = rows.into_iter().map(|(_, image)| decode(image.into()));
+        let today = self.clock.today();
+        let persons = rows.into_iter().map(|(_, image)| decode_on(image.into(), today));
         Ok((persons.collect::<Result<_, _>>()?, next))
     }
 
@@ -126,7 +134,8 @@ impl Records {
         }
         let id = names::person(db, &caller.practice, "person", name).await?;
         let reading = self.reads.read(caller, RecordRef::person(id)).await?;
-        decode(reading.ok_or_else(|| Refusal::not_found("person", name))?.image)
+        let reading = reading.ok_or_else(|| Refusal::not_found("person", name))?;
+        decode_on(reading.image, self.clock.today())
     }
 
     /// The entries of a client or a person, by timeline and from the earliest
@@ -142,9 +151,12 @@ impl Records {
         let image = images::get(db, &caller.practice, record).await?;
         let kind = id_kind(record.kind).to_string();
         let image = image.ok_or_else(|| Refusal::not_found(&kind, name))?;
+        let today = self.clock.today();
         match record.kind {
-            shared::pb::records::RecordKind::Person => Ok(decode::<Person>(image)?.entries),
-            _ => Ok(decode::<Client>(image)?.entries),
+            shared::pb::records::RecordKind::Person => {
+                Ok(decode_on::<Person>(image, today)?.entries)
+            }
+            _ => Ok(decode_on::<Client>(image, today)?.entries),
         }
     }
 
@@ -167,7 +179,8 @@ impl Records {
         let rows = clients::page(self.db.reader(), &caller.practice, &which, request.size + 1);
         let (rows, next) =
             cut(rows.await?, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
-        let clients = rows.into_iter().map(|(_, image)| decode(image.into()));
+        let today = self.clock.today();
+        let clients = rows.into_iter().map(|(_, image)| decode_on(image.into(), today));
         Ok((clients.collect::<Result<_, _>>()?, next))
     }
 
@@ -206,7 +219,8 @@ impl Records {
             image.len() + persons.get(person).map_or(0, Bytes::len)
         };
         let (rows, next) = cut(rows, request.size, &key, |(id, _, _)| *id, bytes);
-        let contact = |(_, person, image)| with_person(image, &person, &persons);
+        let today = self.clock.today();
+        let contact = |(_, person, image)| with_person(image, &person, &persons, today);
         Ok((rows.into_iter().map(contact).collect::<Result<_, _>>()?, next))
     }
 }
@@ -215,8 +229,10 @@ fn with_person(
     contact: Vec<u8>,
     person: &Uuid,
     persons: &HashMap<Uuid, Bytes>,
+    today: NaiveDate,
 ) -> Result<ContactWithPerson, RecordError> {
-    let person = persons.get(person).cloned().map(decode).transpose()?;
+    let person = persons.get(person).cloned();
+    let person = person.map(|person| decode_on(person, today)).transpose()?;
     Ok(ContactWithPerson { contact: Some(decode::<Contact>(contact.into())?), person })
 }
 
@@ -245,6 +261,17 @@ fn cut<T>(
     rows.truncate(keep);
     let next = rows.last().map(|last| page::token(key, &id(last)));
     (rows, next.unwrap_or_default())
+}
+
+/// Decodes the image of a record that has timelines, as it is on the day `today`: the
+/// job that keeps it anew after midnight may be still to come.
+pub(crate) fn decode_on<T: prost::Message + Default + FollowsDays>(
+    image: Bytes,
+    today: NaiveDate,
+) -> Result<T, RecordError> {
+    let mut record: T = decode(image)?;
+    record.follow(today);
+    Ok(record)
 }
 
 /// Decodes an image that we have encoded ourselves.

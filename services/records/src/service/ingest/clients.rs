@@ -30,7 +30,7 @@ use crate::{
     },
     error::RecordError,
     image::timestamp,
-    service::reading::decode,
+    service::reading::decode_on,
     store::{clients, images, links},
 };
 
@@ -116,9 +116,9 @@ async fn candidates(
     let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     let image = |id: &Uuid| images.get(id).cloned().ok_or(RecordError::Corrupt("no image"));
     let candidate = |client: Client| {
-        let own: pb::Client = decode(image(&client.id)?)?;
+        let own: pb::Client = decode_on(image(&client.id)?, chunk.at.today)?;
         let name_key = match client.person_id {
-            Some(person) => person_key(&decode::<pb::Person>(image(&person)?)?),
+            Some(person) => person_key(&decode_on::<pb::Person>(image(&person)?, chunk.at.today)?),
             None => match_key(&own.registered_name),
         };
         let taken = taken.contains(&client.id);
