@@ -14,9 +14,9 @@ use tonic::Code;
 use crate::support::{
     caller::{Caller, request_id},
     records::{
-        Acme, assert_refused, cancel, client, company, correction, create, end, entries, fact,
-        house, individual, kinds, line, lines, moved, new_person, once, person_name, reason,
-        renamed, rescission, trading, violations,
+        Acme, assert_refused, cancel, client, company, correction, create, current_etag, end,
+        entries, fact, house, individual, kinds, line, lines, moved, new_person, once, person_name,
+        reason, renamed, rescission, trading, violations,
     },
     servers,
 };
@@ -34,7 +34,8 @@ storage_tests! {
     a_return_to_an_older_value_is_a_row_of_its_own,
     an_ended_timeline_goes_on_from_its_end,
     a_past_entry_stands_beside_the_others,
-    a_past_entry_ends_an_unknown_start,
+    a_past_entry_leaves_an_unknown_start_unknown,
+    older_addresses_are_entered_in_any_order,
     a_past_entry_that_overlaps_names_what_is_in_the_way,
     a_past_entry_trims_what_it_overlaps_in_part,
     a_past_entry_neither_swallows_nor_splits,
@@ -42,8 +43,14 @@ storage_tests! {
     a_past_name_ends_where_the_next_begins,
     a_corrected_value_keeps_its_id_and_adds_no_row,
     corrected_dates_move_the_neighbours,
+    a_corrected_date_of_an_address_closes_no_gap,
+    a_corrected_date_of_a_name_takes_its_neighbour_along,
     a_correction_passes_no_neighbour,
     a_correction_does_not_make_the_past_current,
+    a_mistaken_end_is_cleared_by_staff_of_the_product_that_gave_it,
+    a_start_that_should_be_in_the_future_becomes_scheduled,
+    a_slip_of_another_product_is_corrected_by_those_who_run_the_practice,
+    the_past_is_trimmed_by_those_who_run_the_practice,
     the_past_is_corrected_by_those_who_run_the_practice,
     a_correction_without_a_difference_is_no_change,
     a_correction_says_what_it_corrects,
@@ -53,6 +60,8 @@ storage_tests! {
     a_cancelled_entry_reopens_the_one_before,
     what_has_begun_is_not_cancelled,
     a_rescinded_entry_gives_its_days_to_the_one_before,
+    a_rescinded_entry_that_had_ended_leaves_the_one_before_open,
+    a_rescinded_entry_leaves_what_was_before_it_was_added,
     rescinding_needs_a_role_and_a_reason,
     a_rescinded_first_name_gives_its_start_to_the_next,
     the_name_of_an_individual_is_that_of_its_person,
@@ -262,15 +271,63 @@ async fn a_past_entry_stands_beside_the_others(db: TestDb) {
     assert_eq!(again.unwrap().outcome(), NO_CHANGE);
 }
 
-async fn a_past_entry_ends_an_unknown_start(db: TestDb) {
+async fn a_past_entry_leaves_an_unknown_start_unknown(db: TestDb) {
     let acme = Acme::at(&db, &[("New House", "", "")]).await;
+    let before = acme.addresses().await.remove(0);
     let answer =
         acme.past(once(&acme.client.id, "Old House", "2010-01-01", "2019-07-01")).await.unwrap();
-    assert_eq!(lines(&answer.moved), ["New House 2019-07-01.. current"]);
+    assert_eq!((lines(&answer.moved).len(), answer.change_ids.len()), (0, 1));
+    let after = acme.addresses().await;
+    assert_eq!(lines(&after), ["Old House 2010-01-01..2019-07-01 past", "New House .. current"]);
+    assert_eq!(after[1], before, "its etag too");
+    // Of a name it becomes known.
+    let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
+    let now = shared::pb::records::GetPersonRequest { person: grace.person_id.clone() };
+    let etag = acme.manager.persons().get_person(now).await.unwrap().into_inner();
+    let request = AddPastEntryRequest {
+        timeline: Timeline::PersonName.into(),
+        address_type: AddressType::Unspecified.into(),
+        value: Some(add_past_entry_request::Value::PersonName(person_name("Grace", "Eze"))),
+        etag: etag.person.unwrap().etag,
+        ..once(&grace.person_id, "", "2010-01-01", "2019-07-01")
+    };
+    acme.manager.history().add_past_entry(request).await.unwrap();
     assert_eq!(
-        lines(&acme.addresses().await),
-        ["Old House 2010-01-01..2019-07-01 past", "New House 2019-07-01.. current"]
+        lines(&entries(&acme.manager, &grace.person_id, Timeline::PersonName).await),
+        ["Grace Eze 2010-01-01..2019-07-01 past", "Grace Okafor 2019-07-01.. current"]
     );
+}
+
+async fn older_addresses_are_entered_in_any_order(db: TestDb) {
+    let older = [
+        ("First House", "2005-01-01", "2008-01-01"),
+        ("Second House", "2008-01-01", "2010-01-01"),
+        ("Third House", "2012-01-01", "2015-01-01"),
+    ];
+    let acme = Acme::at(&db, &[("New House", "", "")]).await;
+    for (nth, order) in [[0, 1, 2], [2, 1, 0], [1, 2, 0]].into_iter().enumerate() {
+        let request = CreateClientRequest {
+            addresses: vec![trading("New House", "", "")],
+            ..company(&format!("ORDER{nth}"), "Acme Limited")
+        };
+        let made = create(&acme.manager, request).await;
+        for one in order {
+            let (line, from, to) = older[one];
+            let etag = client(&acme.manager, &made.id).await.etag;
+            let request = AddPastEntryRequest { etag, ..once(&made.id, line, from, to) };
+            acme.manager.history().add_past_entry(request).await.unwrap();
+        }
+        assert_eq!(
+            lines(&entries(&acme.manager, &made.id, Timeline::Address).await),
+            [
+                "First House 2005-01-01..2008-01-01 past",
+                "Second House 2008-01-01..2010-01-01 past",
+                "Third House 2012-01-01..2015-01-01 past",
+                "New House .. current",
+            ],
+            "{order:?}"
+        );
+    }
 }
 
 async fn a_past_entry_that_overlaps_names_what_is_in_the_way(db: TestDb) {
@@ -415,6 +472,62 @@ async fn corrected_dates_move_the_neighbours(db: TestDb) {
     assert_eq!(told[2..], [ChangeKind::EntryDatesChanged; 5]);
 }
 
+async fn a_corrected_date_of_an_address_closes_no_gap(db: TestDb) {
+    let acme = two_houses(&db).await;
+    acme.moves("Third House", "2024-01-01").await.unwrap();
+    let [old, new, third] = <[_; 3]>::try_from(acme.addresses().await).unwrap();
+    let corrects = |request| async {
+        acme.manager.history().correct_entry(request).await.unwrap().into_inner()
+    };
+    let later = CorrectEntryRequest {
+        active_from: "2025-01-01".into(),
+        ..correction(&third, &["active_from"])
+    };
+    let answer = corrects(later).await;
+    assert_eq!((answer.moved.len(), answer.change_ids.len()), (0, 1));
+    let earlier = CorrectEntryRequest {
+        active_to: "2018-01-01".into(),
+        correct_history: true,
+        ..correction(&old, &["active_to"])
+    };
+    assert_eq!(corrects(earlier).await.moved.len(), 0);
+    assert_eq!(
+        lines(&acme.addresses().await),
+        [
+            "Old House 2010-01-01..2018-01-01 past",
+            "New House 2019-07-01..2024-01-01 past",
+            "Third House 2025-01-01.. current",
+        ]
+    );
+    // Into the gap, and beyond it: what would overlap gives way.
+    let within = CorrectEntryRequest {
+        active_from: "2018-06-01".into(),
+        correct_history: true,
+        ..correction(&new, &["active_from"])
+    };
+    let within = corrects(within).await;
+    assert_eq!(within.moved.len(), 0);
+    let beyond = CorrectEntryRequest {
+        active_from: "2017-01-01".into(),
+        correct_history: true,
+        ..correction(&within.entry.unwrap(), &["active_from"])
+    };
+    let moved = lines(&corrects(beyond).await.moved);
+    assert_eq!(moved, ["Old House 2010-01-01..2017-01-01 past"]);
+}
+
+async fn a_corrected_date_of_a_name_takes_its_neighbour_along(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    acme.takes_name("Acme Holdings Limited", "2020-01-01").await.unwrap();
+    let current = acme.names().await.remove(1);
+    let later = CorrectEntryRequest {
+        active_from: "2021-01-01".into(),
+        ..correction(&current, &["active_from"])
+    };
+    let answer = acme.manager.history().correct_entry(later).await.unwrap().into_inner();
+    assert_eq!(lines(&answer.moved), ["Acme Limited 2010-01-01..2021-01-01 past"]);
+}
+
 async fn a_correction_passes_no_neighbour(db: TestDb) {
     let acme = two_houses(&db).await;
     let [old, new] = <[_; 2]>::try_from(acme.addresses().await).unwrap();
@@ -439,15 +552,139 @@ async fn a_correction_does_not_make_the_past_current(db: TestDb) {
     let [old, new] = <[_; 2]>::try_from(acme.addresses().await).unwrap();
     let ended =
         CorrectEntryRequest { active_to: "2026-01-01".into(), ..correction(&new, &["active_to"]) };
+    let revived = CorrectEntryRequest { correct_history: true, ..correction(&old, &["active_to"]) };
+    for (request, helps) in [(ended, "EndEntry"), (revived, "AddEntry")] {
+        let call = async { acme.manager.history().correct_entry(request).await };
+        let refused =
+            acme.refuses(call, Code::FailedPrecondition, "ENTRY_STATUS_WOULD_CHANGE").await;
+        assert!(refused.message().contains(helps), "{}", refused.message());
+    }
+}
+
+/// Another product of the practice, linked to the client, and staff of both.
+async fn with_books(acme: &Acme) -> (Caller, Caller) {
+    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
+    let link = shared::pb::records::LinkClientRequest {
+        client: acme.client.id.clone(),
+        external_id: "B1".into(),
+        request_id: request_id(),
+        ..Default::default()
+    };
+    books.clients().link_client(link).await.unwrap();
+    let staff = |caller: &Caller| caller.clone().with("x-concord-roles", "staff");
+    (staff(&acme.manager), staff(&books))
+}
+
+async fn a_mistaken_end_is_cleared_by_staff_of_the_product_that_gave_it(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let (staff, _) = with_books(&acme).await;
+    let before = acme.addresses().await;
+    let ended = staff.history().end_entry(end(&before[1], "2026-02-01")).await.unwrap();
+    let ended = ended.into_inner().entry.unwrap();
+    let request = correction(&ended, &["active_to"]);
+    let answer = staff.history().correct_entry(request).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), HistoryOutcome::Corrected);
+    assert_eq!(line(&answer.entry.unwrap()), "New House 2019-07-01.. current");
+    assert_eq!(acme.addresses().await, before);
+    assert_eq!(
+        kinds(&acme.manager, &acme.client.id).await[2..],
+        [ChangeKind::EntryEnded, ChangeKind::EntryDatesChanged]
+    );
+    // Ended once more, and another has begun since: it is not the last any more.
+    let ended = staff.history().end_entry(end(&before[1], "2026-02-01")).await.unwrap();
+    let ended = ended.into_inner().entry.unwrap();
+    acme.moves("Third House", "2026-02-15").await.unwrap();
+    let call = async { staff.history().correct_entry(correction(&ended, &["active_to"])).await };
+    acme.refuses(call, Code::FailedPrecondition, "CORRECT_HISTORY_REQUIRED").await;
+}
+
+async fn a_start_that_should_be_in_the_future_becomes_scheduled(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let (staff, _) = with_books(&acme).await;
+    let etag = acme.addresses().await[1].etag.clone();
+    let request = moved(&acme.client.id, "Third House", "2026-02-01", &etag);
+    let third = staff.history().add_entry(request).await.unwrap().into_inner().entry.unwrap();
     let planned = CorrectEntryRequest {
         active_from: "2026-04-01".into(),
-        ..correction(&new, &["active_from"])
+        ..correction(&third, &["active_from"])
     };
-    let revived = CorrectEntryRequest { correct_history: true, ..correction(&old, &["active_to"]) };
-    for request in [ended, planned, revived] {
-        let call = async { acme.manager.history().correct_entry(request).await };
-        acme.refuses(call, Code::FailedPrecondition, "ENTRY_STATUS_WOULD_CHANGE").await;
-    }
+    let answer = staff.history().correct_entry(planned).await.unwrap().into_inner();
+    assert_eq!(line(&answer.entry.unwrap()), "Third House 2026-04-01.. scheduled");
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01..2026-04-01 current"]);
+    assert_eq!(current_etag(&acme.addresses().await), acme.addresses().await[1].etag);
+    // A name too: the one before holds until then.
+    acme.takes_name("Acme Holdings Limited", "2026-02-01").await.unwrap();
+    let name = acme.names().await.remove(1);
+    let planned = CorrectEntryRequest {
+        active_from: "2026-05-01".into(),
+        ..correction(&name, &["active_from"])
+    };
+    staff.history().correct_entry(planned).await.unwrap();
+    assert_eq!(acme.now().await.registered_name, "Acme Limited");
+    assert_eq!(
+        lines(&acme.names().await),
+        [
+            "Acme Limited 2010-01-01..2026-05-01 current",
+            "Acme Holdings Limited 2026-05-01.. scheduled"
+        ]
+    );
+}
+
+async fn a_slip_of_another_product_is_corrected_by_those_who_run_the_practice(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let (staff, others) = with_books(&acme).await;
+    let current = acme.addresses().await.remove(1);
+    let ended = staff.history().end_entry(end(&current, "2026-02-01")).await.unwrap();
+    let ended = ended.into_inner().entry.unwrap();
+    let call = async { others.history().correct_entry(correction(&ended, &["active_to"])).await };
+    let refused = acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+    assert!(refused.message().contains("CorrectEntry"), "{}", refused.message());
+    let admin = others.clone().with("x-concord-roles", "admin");
+    let answer = admin.history().correct_entry(correction(&ended, &["active_to"])).await.unwrap();
+    let cleared = answer.into_inner().entry.unwrap();
+    assert_eq!(line(&cleared), "New House 2019-07-01.. current");
+    // The start came with the client, from manager.
+    let planned = || CorrectEntryRequest {
+        active_from: "2026-04-01".into(),
+        ..correction(&cleared, &["active_from"])
+    };
+    let call = async { others.history().correct_entry(planned()).await };
+    acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+    staff.history().correct_entry(planned()).await.unwrap();
+}
+
+async fn the_past_is_trimmed_by_those_who_run_the_practice(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let staff = acme.manager.clone().with("x-concord-roles", "staff");
+    let etag = || async { acme.now().await.etag };
+    let trims = |from, to, etag| AddPastEntryRequest {
+        trim: true,
+        etag,
+        ..once(&acme.client.id, "Mid House", from, to)
+    };
+    let request = trims("2018-01-01", "2020-01-01", etag().await);
+    let call = async { staff.history().add_past_entry(request).await };
+    let refused = acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+    assert_eq!(fact(&refused, "entries"), acme.addresses().await[0].id);
+    // The current entry is anybody's to correct.
+    let request = trims("2019-07-01", "2020-01-01", etag().await);
+    staff.history().add_past_entry(request).await.unwrap();
+    let request = trims("2018-01-01", "2019-07-01", etag().await);
+    let admin = acme.manager.clone().with("x-concord-roles", "admin");
+    let request = AddPastEntryRequest {
+        value: Some(add_past_entry_request::Value::Address(house("Other House"))),
+        ..request
+    };
+    admin.history().add_past_entry(request).await.unwrap();
+    assert_eq!(
+        lines(&acme.addresses().await),
+        [
+            "Old House 2010-01-01..2018-01-01 past",
+            "Other House 2018-01-01..2019-07-01 past",
+            "Mid House 2019-07-01..2020-01-01 past",
+            "New House 2020-01-01.. current",
+        ]
+    );
 }
 
 async fn the_past_is_corrected_by_those_who_run_the_practice(db: TestDb) {
@@ -585,6 +822,51 @@ async fn a_rescinded_entry_gives_its_days_to_the_one_before(db: TestDb) {
     let request = rescission(&wrong, "Once more");
     let call = async { acme.manager.history().rescind_entry(request).await };
     acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+}
+
+async fn a_rescinded_entry_that_had_ended_leaves_the_one_before_open(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let before = acme.now().await;
+    let wrong = acme.moves("Third House", "2025-01-01").await.unwrap().entry.unwrap();
+    let ended = acme.manager.history().end_entry(end(&wrong, "2025-06-01")).await.unwrap();
+    let request = rescission(&ended.into_inner().entry.unwrap(), "Another client's");
+    let answer = acme.manager.history().rescind_entry(request).await.unwrap().into_inner();
+    assert_eq!(lines(&answer.moved), ["New House 2019-07-01.. current"]);
+    let after = acme.now().await;
+    assert_eq!((after.entries, after.etag), (before.entries, before.etag));
+}
+
+async fn a_rescinded_entry_leaves_what_was_before_it_was_added(db: TestDb) {
+    let acme = two_houses(&db).await;
+    let before = acme.now().await;
+    let history = || acme.manager.history();
+    let rescind = |entry| async move {
+        let request = rescission(&entry, "Another client's");
+        history().rescind_entry(request).await.unwrap();
+        let after = acme.now().await;
+        (after.entries, after.etag)
+    };
+    // Added, and its dates corrected, so that there is a gap.
+    let wrong = acme.moves("Third House", "2024-01-01").await.unwrap().entry.unwrap();
+    let later = CorrectEntryRequest {
+        active_from: "2025-01-01".into(),
+        ..correction(&wrong, &["active_from"])
+    };
+    let wrong = history().correct_entry(later).await.unwrap().into_inner().entry.unwrap();
+    assert_eq!(rescind(wrong).await, (before.entries.clone(), before.etag.clone()));
+    // Added to the past, with days of both neighbours.
+    let request = AddPastEntryRequest {
+        trim: true,
+        ..once(&acme.client.id, "Mid House", "2018-01-01", "2020-01-01")
+    };
+    let wrong = acme.past(request).await.unwrap().entry.unwrap();
+    assert_eq!(rescind(wrong).await, (before.entries.clone(), before.etag.clone()));
+    // Ended, added, rescinded: the end stays.
+    let current = acme.addresses().await.remove(1);
+    history().end_entry(end(&current, "2026-01-01")).await.unwrap();
+    let ended = acme.now().await;
+    let wrong = acme.moves("Third House", "2026-01-01").await.unwrap().entry.unwrap();
+    assert_eq!(rescind(wrong).await, (ended.entries, ended.etag));
 }
 
 async fn rescinding_needs_a_role_and_a_reason(db: TestDb) {

@@ -13,11 +13,7 @@ use sha2::{Digest as _, Sha256};
 use shared::{
     ids::{self, IdKind},
     pb::records::{self as pb, EntryStatus, entry::Value as PbValue},
-    rules::{
-        date::date_text,
-        draft::Identifiers,
-        value::{PersonName, Value},
-    },
+    rules::{date::date_text, draft::Identifiers, value::Value},
 };
 
 use crate::domain::{
@@ -41,9 +37,7 @@ pub(crate) fn client(client: &Client, entries: &[Entry], today: NaiveDate) -> pb
         ..pb::Client::default()
     };
     image.etag = etag(&image);
-    image.registered_name = current_name(entries, TimelineKey::RegisteredName, today);
-    image.trading_name = current_name(entries, TimelineKey::TradingName, today);
-    set_statuses(&mut image.entries, entries, today);
+    image.follow(today);
     let Life { state, version, created_at, updated_at, purge_at } = client.life;
     image.purge_time = purge_at.map(timestamp);
     image.state = state.into();
@@ -66,8 +60,7 @@ pub(crate) fn person(person: &Person, entries: &[Entry], today: NaiveDate) -> pb
         ..pb::Person::default()
     };
     image.etag = etag(&image);
-    image.name = current_person_name(entries, today).map(Into::into);
-    set_statuses(&mut image.entries, entries, today);
+    image.follow(today);
     let Life { state, version, created_at, updated_at, purge_at } = person.life;
     image.purge_time = purge_at.map(timestamp);
     image.state = state.into();
@@ -105,8 +98,33 @@ pub(crate) fn contact(contact: &Contact) -> pb::Contact {
 /// The entries as callers see them, by timeline and from the earliest on.
 pub(crate) fn entries(entries: &[Entry], today: NaiveDate) -> Vec<pb::Entry> {
     let mut images = undated_entries(entries);
-    set_statuses(&mut images, entries, today);
+    set_statuses(&mut images, today);
     images
+}
+
+/// What a day makes of a record: the statuses of its entries, and the names of that
+/// day. An image that was kept on an earlier day has those of that day.
+pub(crate) trait FollowsDays {
+    /// Makes it say what holds on the day `today`.
+    fn follow(&mut self, today: NaiveDate);
+}
+
+impl FollowsDays for pb::Client {
+    fn follow(&mut self, today: NaiveDate) {
+        set_statuses(&mut self.entries, today);
+        self.registered_name = name(&self.entries, pb::Timeline::RegisteredName);
+        self.trading_name = name(&self.entries, pb::Timeline::TradingName);
+    }
+}
+
+impl FollowsDays for pb::Person {
+    fn follow(&mut self, today: NaiveDate) {
+        set_statuses(&mut self.entries, today);
+        self.name = match current(&self.entries, pb::Timeline::PersonName) {
+            Some(PbValue::PersonName(name)) => Some(name.clone()),
+            _ => None,
+        };
+    }
 }
 
 /// An instant on the wire.
@@ -152,8 +170,7 @@ fn identifiers(identifiers: &Identifiers) -> Option<pb::ClientIdentifiers> {
 
 fn in_order(entries: &[Entry]) -> Vec<&Entry> {
     let mut ordered: Vec<&Entry> = entries.iter().collect();
-    // An unknown start is the earliest: `None` comes first.
-    ordered.sort_by_key(|entry| (entry.timeline, entry.period.from, Reverse(entry.id)));
+    ordered.sort_by_key(|entry| (entry.timeline, entry.place().0, Reverse(entry.id)));
     ordered
 }
 
@@ -184,31 +201,33 @@ fn undated_entry(entry: &Entry) -> pb::Entry {
     }
 }
 
-fn set_statuses(images: &mut [pb::Entry], entries: &[Entry], today: NaiveDate) {
-    for (image, entry) in images.iter_mut().zip(in_order(entries)) {
-        image.status = entry.period.status(today).into();
+fn set_statuses(images: &mut [pb::Entry], today: NaiveDate) {
+    // As text, days of four-digit years are in the order of time.
+    let today = date_text(Some(today));
+    for image in images {
+        let status = if today < image.active_from {
+            EntryStatus::Scheduled
+        } else if !image.active_to.is_empty() && image.active_to <= today {
+            EntryStatus::Past
+        } else {
+            EntryStatus::Current
+        };
+        image.status = status.into();
     }
 }
 
-/// The value that holds today; before the first one begins, the first one, so
-/// that a record is never without its name.
-fn current(entries: &[Entry], timeline: TimelineKey, today: NaiveDate) -> Option<&Value> {
-    let of_timeline = || in_order(entries).into_iter().filter(|entry| entry.timeline == timeline);
-    let current = of_timeline().find(|entry| entry.period.contains(today));
-    let contiguous = timeline != TimelineKey::TradingName;
-    current.or_else(|| of_timeline().next().filter(|_| contiguous)).map(|entry| &entry.value)
+/// The value that is current; before the first name of those that are never without
+/// one begins, that first one.
+fn current(entries: &[pb::Entry], timeline: pb::Timeline) -> Option<&PbValue> {
+    let of_timeline = || entries.iter().filter(|entry| entry.timeline() == timeline);
+    let current = of_timeline().find(|entry| entry.status() == EntryStatus::Current);
+    let contiguous = timeline != pb::Timeline::TradingName;
+    current.or_else(|| of_timeline().next().filter(|_| contiguous))?.value.as_ref()
 }
 
-fn current_name(entries: &[Entry], timeline: TimelineKey, today: NaiveDate) -> String {
-    match current(entries, timeline, today) {
-        Some(Value::Name(name)) => name.clone(),
+fn name(entries: &[pb::Entry], timeline: pb::Timeline) -> String {
+    match current(entries, timeline) {
+        Some(PbValue::Name(name)) => name.clone(),
         _ => String::new(),
-    }
-}
-
-fn current_person_name(entries: &[Entry], today: NaiveDate) -> Option<PersonName> {
-    match current(entries, TimelineKey::PersonName, today) {
-        Some(Value::PersonName(name)) => Some(name.clone()),
-        _ => None,
     }
 }

@@ -16,6 +16,7 @@ mod m20261126_10_room;
 mod m20261130_11_feed_by_practice;
 mod m20261130_12_connection_identity;
 mod m20261130_13_jurisdictions;
+mod m20261130_14_history;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_11_feed_by_practice::Migration),
             Box::new(m20261130_12_connection_identity::Migration),
             Box::new(m20261130_13_jurisdictions::Migration),
+            Box::new(m20261130_14_history::Migration),
         ]
     }
 

@@ -8,19 +8,30 @@ use super::{
 };
 use crate::pb::records::{EntryStatus, ErrorReason};
 
-/// Reads a day written as `2026-03-01`, of the years 1000 to 9999, with white
-/// space around it or not, and with what nobody sees left out. Blank text is no date; anything else is
-/// `INVALID_DATE`, days that do not exist too.
+/// The first year that a date may have.
+pub const FIRST_YEAR: u16 = 1_000;
+
+/// The last year that a date may have.
+pub const LAST_YEAR: u16 = 9_999;
+
+/// Reads a day written as `2026-03-01`, of the years [`FIRST_YEAR`] to
+/// [`LAST_YEAR`], with white space around it or not, and with invisible characters
+/// removed. Blank text is no date; anything else is `INVALID_DATE`, days that do not
+/// exist too.
 pub fn parse_date(text: &str) -> Result<Option<NaiveDate>, Problem> {
     check_characters("Date", text)?;
     let given = normalise_id(text);
     if given.is_empty() {
         return Ok(None);
     }
-    day(&given).map(Some).ok_or_else(|| {
-        let text = format!("{} is not a date: write it as 2026-03-01", quote(&given));
-        Problem::new(ErrorReason::InvalidDate, text)
-    })
+    let text = match day(&given) {
+        Some(day) if has_year(&day) => return Ok(Some(day)),
+        Some(_) => {
+            format!("{} is not taken: give a year from {FIRST_YEAR} to {LAST_YEAR}", quote(&given))
+        }
+        None => format!("{} is not a date: write it as 2026-03-01", quote(&given)),
+    };
+    Err(Problem::new(ErrorReason::InvalidDate, text))
 }
 
 /// A day in its only form, which chrono alone would not insist on: it also reads
@@ -34,7 +45,11 @@ fn day(text: &str) -> Option<NaiveDate> {
     if !formed {
         return None;
     }
-    text.parse::<NaiveDate>().ok().filter(|day| (1000..=9999).contains(&day.year()))
+    text.parse::<NaiveDate>().ok()
+}
+
+fn has_year(day: &NaiveDate) -> bool {
+    u16::try_from(day.year()).is_ok_and(|year| (FIRST_YEAR..=LAST_YEAR).contains(&year))
 }
 
 /// A date as text: `2026-03-01`, or nothing when there is none.
@@ -88,6 +103,24 @@ impl Period {
             (one, two) => one.or(two),
         };
         Self { from, to }.is_valid() && self.is_valid() && other.is_valid()
+    }
+
+    /// The days that are known to be in it. When the start is not known, that is
+    /// the day before the end alone; without an end either, it is what comes after
+    /// all other days.
+    #[must_use]
+    pub fn known(&self) -> Self {
+        match (self.from, self.to) {
+            (None, Some(to)) => Self { from: to.pred_opt(), to: Some(to) },
+            (None, None) => Self { from: Some(NaiveDate::MAX), to: None },
+            _ => *self,
+        }
+    }
+
+    /// Whether two addresses of one type cannot both have their period: a day is
+    /// known to be in both. A start that is not known lets any period in before it.
+    pub fn collides(&self, other: &Self) -> bool {
+        self.known().overlaps(&other.known())
     }
 
     /// Whether `day` is in it.

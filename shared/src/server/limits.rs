@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::{
         page::{ANSWER_BYTES, MAX_PAGE_SIZE},
-        rules::text,
+        rules::{date, text},
         server::KEEPALIVE,
         status::{MAX_DETAILS, MAX_MESSAGE, MAX_VIOLATIONS},
         testing::assert_documented,
@@ -131,6 +131,8 @@ mod tests {
                 ("Telephone numbers", count(text::MAX_PHONES)),
                 ("Addresses that come with a new record", count(text::MAX_ADDRESSES)),
                 ("Clients of one contact of an import", count(text::MAX_CONTACT_CLIENTS)),
+                ("The earliest year of a date", u64::from(date::FIRST_YEAR)),
+                ("The latest year of a date", u64::from(date::LAST_YEAR)),
             ],
         );
     }

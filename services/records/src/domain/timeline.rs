@@ -19,6 +19,7 @@ mod order;
 mod past;
 mod place;
 mod refusal;
+mod remove;
 mod rescind;
 
 use chrono::{Days, NaiveDate};
@@ -34,10 +35,10 @@ use shared::pb::records::ErrorReason;
 pub(crate) use self::{
     add::AddEntry,
     cancel::CancelScheduledEntry,
-    correct::CorrectEntry,
+    correct::{CorrectEntry, Slip},
     decision::{Decision, Edit, EntryEvent, EventKind, Outcome},
     end::EndEntry,
-    entry::Entry,
+    entry::{Cut, Entry, Side},
     key::TimelineKey,
     past::AddPastEntry,
     place::{Placement, close_at_next, place},
@@ -55,6 +56,19 @@ pub(crate) const MAX_ENTRIES: usize = 300;
 /// Whether an entry may not begin on `day` yet.
 fn is_too_far(day: NaiveDate, today: NaiveDate) -> bool {
     today.checked_add_days(Days::new(MAX_DAYS_AHEAD)).is_some_and(|last| last < day)
+}
+
+/// Whether two periods cannot stand on one timeline that may have gaps. A start that
+/// is not known is not after today, so that the statuses of both follow from their
+/// dates.
+fn collide(one: Period, other: Period, today: NaiveDate) -> bool {
+    let begun = |period: Period| match period {
+        Period { from: None, to } if to.is_none_or(|to| today < to) => {
+            Period { from: Some(today), to }
+        }
+        other => other,
+    };
+    begun(one).collides(&begun(other))
 }
 
 /// One timeline of one record, as it is on one day after that day's midnight.
@@ -85,6 +99,7 @@ impl Timeline {
         let entries = entries.into_iter().filter(own).collect();
         let mut loaded = Self { owner, key, entries, today };
         loaded.sort();
+        loaded.explain();
         let midnight = loaded.midnight();
         (loaded.apply(&midnight), midnight)
     }
@@ -99,6 +114,13 @@ impl Timeline {
         self.entries.iter().find(|entry| self.status(entry) == EntryStatus::Current)
     }
 
+    /// The entry that held yesterday, as it is now.
+    pub(crate) fn current_yesterday(&self) -> Option<&Entry> {
+        let yesterday = self.today.pred_opt()?;
+        let current = |entry: &&Entry| entry.period.status(yesterday) == EntryStatus::Current;
+        self.entries.iter().rfind(current)
+    }
+
     /// The entry that begins on a later day.
     pub(crate) fn scheduled(&self) -> Option<&Entry> {
         self.entries.iter().find(|entry| self.status(entry) == EntryStatus::Scheduled)
@@ -107,6 +129,18 @@ impl Timeline {
     /// The entry with this id.
     pub(crate) fn entry(&self, id: Uuid) -> Result<&Entry, Refusal> {
         self.entries.iter().find(|entry| entry.id == id).ok_or(Refusal::UnknownEntry(id))
+    }
+
+    /// A past entry to which a decision gives other dates.
+    pub(crate) fn past_that_moves(&self, decision: &Decision) -> Option<Uuid> {
+        decision.edits.iter().find_map(|edit| match edit {
+            Edit::SetDates { id, period, .. } => {
+                let entry = self.entry(*id).ok()?;
+                let moves = self.status(entry) == EntryStatus::Past && entry.period != *period;
+                moves.then_some(*id)
+            }
+            _ => None,
+        })
     }
 
     fn status(&self, entry: &Entry) -> EntryStatus {
@@ -128,26 +162,87 @@ impl Timeline {
         self.key.is_contiguous() && self.touching_before(entry).is_none()
     }
 
-    fn ids_overlapping(&self, period: Period) -> Vec<Uuid> {
-        let overlapping = self.entries.iter().filter(|entry| entry.period.overlaps(&period));
-        overlapping.map(|entry| entry.id).collect()
+    /// The entries whose days an entry of `period` cannot have.
+    fn ids_in_the_way(&self, period: Period) -> Vec<Uuid> {
+        let in_the_way = self.entries.iter().filter(|entry| self.collide(entry, period));
+        in_the_way.map(|entry| entry.id).collect()
     }
 
-    /// A new entry of this timeline; its end, when it has one, is its own.
+    /// Whether `entry` and another one of `period` cannot stand on the timeline
+    /// together.
+    fn collide(&self, entry: &Entry, period: Period) -> bool {
+        if self.key.is_contiguous() {
+            entry.collides(&period)
+        } else {
+            collide(entry.period, period, self.today)
+        }
+    }
+
+    /// Refuses a timeline on which the entry `id` has left others no room, by hand
+    /// of those.
+    fn check_room(&self, id: Uuid) -> Result<(), Refusal> {
+        let in_the_way = |n: usize, entry: &Entry| {
+            entry.id != id
+                && (self.entries.iter().enumerate())
+                    .any(|(m, other)| m != n && self.collide(other, entry.period))
+        };
+        let found = self.entries.iter().enumerate().filter(|(n, entry)| in_the_way(*n, entry));
+        let found: Vec<Uuid> = found.map(|(_, entry)| entry.id).collect();
+        if found.is_empty() { Ok(()) } else { Err(Refusal::Overlap(found)) }
+    }
+
+    /// A new entry of this timeline; its dates are its own.
     fn new_entry(&self, id: Uuid, value: Value, period: Period) -> Entry {
         Entry::new(id, self.owner, self.key, value, period, self.today)
     }
 
-    /// The edit that gives `entry` these dates.
-    fn set_dates(&self, entry: &Entry, period: Period, own_to: Option<NaiveDate>) -> Edit {
-        let turns_on = entry::next_turn(period, self.today);
-        Edit::SetDates { id: entry.id, period, own_to, turns_on }
+    fn find_mut(&mut self, id: Uuid) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
-    /// The edit that ends `entry` where the next one begins: its own end, when
-    /// it has one, stays known.
-    fn close(&self, entry: &Entry, at: NaiveDate) -> Edit {
-        self.set_dates(entry, Period { to: Some(at), ..entry.period }, entry.own_to)
+    /// Ends `entry` where the entry `by` begins. A name does so by itself.
+    fn cut_end(&mut self, entry: Uuid, by: Uuid, at: NaiveDate) {
+        let contiguous = self.key.is_contiguous();
+        if let Some(entry) = self.find_mut(entry).filter(|_| !contiguous) {
+            entry.cut(Side::End, by, at);
+        }
+    }
+
+    /// Makes the own dates and the cuts of each entry say why it has its period: a
+    /// new record and an import say only that an entry ends where the next one
+    /// begins, and a program of the version before says nothing of cuts.
+    fn explain(&mut self) {
+        let next = |entry: &Entry| self.touching_after(entry).map(|next| next.id);
+        let next: Vec<_> = self.entries.iter().map(next).collect();
+        for (entry, next) in self.entries.iter_mut().zip(next) {
+            entry.explain(next);
+        }
+    }
+
+    /// Gives every entry the period that follows from its own dates and its cuts.
+    fn settle(&mut self) {
+        for entry in &mut self.entries {
+            entry.period = entry.left();
+        }
+        self.sort();
+        if self.key.is_contiguous() {
+            let starts = self.entries.iter().skip(1).map(|entry| entry.period.from);
+            let ends: Vec<_> = starts.chain([None]).collect();
+            for (entry, end) in self.entries.iter_mut().zip(ends) {
+                entry.period.to = end;
+            }
+        }
+        for entry in &mut self.entries {
+            entry.turns_on = entry::next_turn(entry.period, self.today);
+        }
+    }
+
+    /// The entries that have other dates in `after`, from the earliest to the
+    /// latest.
+    fn moved<'a>(&'a self, after: &'a Self) -> impl Iterator<Item = Uuid> + 'a {
+        let moved =
+            |entry: &&Entry| self.entry(entry.id).is_ok_and(|before| before.period != entry.period);
+        after.entries.iter().filter(moved).map(|entry| entry.id)
     }
 
     /// Refuses a value that this timeline cannot hold.
@@ -161,21 +256,40 @@ impl Timeline {
         }
     }
 
-    /// A decision with its edits in an order that the database can follow.
+    /// The decision that makes this timeline `after`, with its edits in an order that
+    /// the database can follow.
     fn decided(
         &self,
         outcome: Outcome,
         entry: Uuid,
-        edits: Vec<Edit>,
+        after: &Self,
         events: Vec<EntryEvent>,
     ) -> Decision {
-        let edits = order::without_overlaps(&self.entries, edits);
+        let edits = order::without_overlaps(&self.entries, self.edits_to(after));
         Decision { edits, outcome, entry: Some(entry), events }
     }
 
-    /// An unknown start is the earliest.
+    fn edits_to(&self, after: &Self) -> Vec<Edit> {
+        let removed = self.entries.iter().filter(|entry| after.entry(entry.id).is_err());
+        let mut edits: Vec<Edit> = removed.map(|entry| Edit::Remove(entry.id)).collect();
+        for entry in &after.entries {
+            let Ok(before) = self.entry(entry.id) else {
+                edits.push(Edit::Insert(entry.clone()));
+                continue;
+            };
+            let dates = Edit::dates(entry);
+            if dates != Edit::dates(before) {
+                edits.push(dates);
+            }
+            if entry.value != before.value {
+                edits.push(Edit::SetValue { id: entry.id, value: entry.value.clone() });
+            }
+        }
+        edits
+    }
+
     fn sort(&mut self) {
-        self.entries.sort_by_key(|entry| (entry.period.from, entry.id));
+        self.entries.sort_by_key(Entry::place);
     }
 }
 

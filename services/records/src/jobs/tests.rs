@@ -10,11 +10,12 @@ use shared::{
     ids::new_uuid,
     meter::Meter,
     pb::records::{
-        AuditEntry, ChangeKind, ClientType, Entry, EntryStatus, Jurisdiction, RecordState,
+        AuditEntry, ChangeKind, ClientType, Entry, EntryStatus, Jurisdiction, RecordKind,
+        RecordState, SearchMatch, SearchResult,
     },
     rules::{
-        draft::{ClientDraft, DatedName, Identifiers, Reference},
-        value::Value,
+        draft::{ClientDraft, DatedName, Identifiers, PersonDraft, Reference},
+        value::{PersonName, Value},
     },
     testing::{TestDb, storage_tests},
 };
@@ -28,16 +29,24 @@ use crate::{
     feed::Feed,
     migrations::Migrator,
     reads::Reads,
-    store::feed::sequence::sequence,
     service::{
-        create::ClientCommand, history::HistoryCommand, intent::Intent, links::LinkCommand,
+        create::{ClientCommand, PersonCommand, WhichPerson},
+        history::HistoryCommand,
+        intent::Intent,
+        links::LinkCommand,
         reading::PageRequest,
+        support::SearchCommand,
+        update::{ClientEdit, UpdateCommand},
     },
+    store::{clients, feed::sequence::sequence},
 };
 
 storage_tests! {
     a_scheduled_name_becomes_current_at_midnight_and_is_told_once,
     a_night_of_downtime_changes_nothing,
+    reads_and_searches_follow_the_day_before_the_job_has_come,
+    an_individual_is_found_by_the_name_of_the_day,
+    an_etag_that_was_read_about_midnight_is_no_mismatch,
     an_orphaned_client_is_removed_when_its_time_has_come,
     a_link_in_time_keeps_a_client,
     the_fence_of_an_import_is_forgotten_long_after_its_last_call,
@@ -99,16 +108,10 @@ async fn with_client(records: &Records) -> String {
     with_client_in(records, "p1").await
 }
 
-async fn with_client_in(records: &Records, practice: &str) -> String {
-    let caller = |product| caller_in(practice, product);
-    records.connect(caller("manager"), "manager".parse().unwrap()).await.unwrap();
-    records.connect(caller("books"), "books".parse().unwrap()).await.unwrap();
-    create_client(records, practice, "ACME01").await
-}
-
-async fn create_client(records: &Records, practice: &str, reference: &str) -> String {
+/// A company without anything but a reference and a name.
+fn company(reference: &str) -> ClientDraft {
     let name = DatedName { name: "Acme Limited".to_owned(), active_from: None };
-    let draft = ClientDraft {
+    ClientDraft {
         client_type: ClientType::PrivateLimitedCompany,
         jurisdiction: Jurisdiction::Unspecified,
         reference: Reference::parse(reference).unwrap(),
@@ -117,9 +120,28 @@ async fn create_client(records: &Records, practice: &str, reference: &str) -> St
         identifiers: Identifiers::default(),
         emails: Vec::new(),
         phones: Vec::new(),
-    };
+    }
+}
+
+async fn with_client_called(records: &Records, reference: &str) -> String {
+    with_client_of(records, "p1", reference).await
+}
+
+async fn with_client_in(records: &Records, practice: &str) -> String {
+    with_client_of(records, practice, "ACME01").await
+}
+
+/// Two products of the practice are connected, and the first has the client.
+async fn with_client_of(records: &Records, practice: &str, reference: &str) -> String {
+    let caller = |product| caller_in(practice, product);
+    records.connect(caller("manager"), "manager".parse().unwrap()).await.unwrap();
+    records.connect(caller("books"), "books".parse().unwrap()).await.unwrap();
+    create_client(records, practice, reference).await
+}
+
+async fn create_client(records: &Records, practice: &str, reference: &str) -> String {
     let command = ClientCommand {
-        draft,
+        draft: company(reference),
         person: None,
         addresses: Vec::new(),
         external_id: None,
@@ -132,10 +154,18 @@ async fn create_client(records: &Records, practice: &str, reference: &str) -> St
 
 /// Schedules the name `Bolt Limited` for the 10th of March.
 async fn schedule(records: &Records, client: &str) {
-    schedule_in(records, "p1", client).await;
+    schedule_on(records, client, "2026-03-10").await;
+}
+
+async fn schedule_on(records: &Records, client: &str, day: &str) {
+    schedule_of(records, "p1", client, day).await;
 }
 
 async fn schedule_in(records: &Records, practice: &str, client: &str) {
+    schedule_of(records, practice, client, "2026-03-10").await;
+}
+
+async fn schedule_of(records: &Records, practice: &str, client: &str, day: &str) {
     let manager = caller_in(practice, "manager");
     let (now, _) = records.client(&manager, client).await.unwrap();
     let command = HistoryCommand::Add {
@@ -144,7 +174,7 @@ async fn schedule_in(records: &Records, practice: &str, client: &str) {
         command: AddEntry {
             id: new_uuid(),
             value: Value::Name("Bolt Limited".to_owned()),
-            effective_on: Some("2026-03-10".parse().unwrap()),
+            effective_on: Some(day.parse().unwrap()),
         },
         current_etag: now.entries[0].etag.clone(),
         external_id: None,
@@ -264,6 +294,167 @@ async fn a_night_of_downtime_changes_nothing(t: TestDb) {
             ChangeKind::Created
         ]
     );
+}
+
+/// What a search says of the only record that it finds.
+async fn found(records: &Records, query: &str) -> (SearchMatch, String, String) {
+    let command = SearchCommand { query: query.to_owned(), kind: None, show_orphaned: false };
+    let page = PageRequest { size: 10, token: String::new() };
+    let mut answer = records.search(&caller("manager"), command, page).await.unwrap();
+    assert_eq!(answer.results.len(), 1, "{query}");
+    let SearchResult { name, matched_name, r#match, .. } = answer.results.remove(0);
+    (SearchMatch::try_from(r#match).unwrap(), name, matched_name)
+}
+
+async fn reads_and_searches_follow_the_day_before_the_job_has_come(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    let id = with_client(&records).await;
+    schedule_on(&records, &id, "2026-06-10").await;
+    let reads = || async {
+        let me = caller("manager");
+        let page = || PageRequest { size: 10, token: String::new() };
+        let (client, _) = records.client(&me, &id).await.unwrap();
+        let which = clients::PageOf { after: None, linked_product: None, show_orphaned: false };
+        let (listed, _) = records.list_clients(&me, which, page()).await.unwrap();
+        let many = records.clients(&me, std::slice::from_ref(&id)).await.unwrap().clients;
+        let entries = records.entries(&me, &id).await.unwrap();
+        let summary = records.summary(&me, &id).await.unwrap();
+        assert_eq!(listed, [client.clone()]);
+        assert_eq!(many, [client.clone()]);
+        assert_eq!(entries, client.entries);
+        assert_eq!(summary.client.as_ref(), Some(&client));
+        client
+    };
+    // The last second of the day in London, in summer.
+    clock.set("2026-06-09T22:59:59Z".parse().unwrap());
+    let before = reads().await;
+    assert_eq!(before.registered_name, "Acme Limited");
+    let (old, new) = ("Acme Limited".to_owned(), "Bolt Limited".to_owned());
+    assert_eq!(
+        found(&records, "acme").await,
+        (SearchMatch::CurrentName, old.clone(), String::new())
+    );
+    assert_eq!(found(&records, "bolt").await, (SearchMatch::OtherName, old.clone(), new.clone()));
+    clock.set("2026-06-09T23:00:00Z".parse().unwrap());
+    let follows = || async {
+        let after = reads().await;
+        assert_eq!(after.registered_name, "Bolt Limited");
+        let statuses: Vec<_> = after.entries.iter().map(Entry::status).collect();
+        assert_eq!(statuses, [EntryStatus::Past, EntryStatus::Current]);
+        assert_eq!(after.etag, before.etag);
+        let search = (SearchMatch::OtherName, new.clone(), old.clone());
+        assert_eq!(found(&records, "acme").await, search);
+        let search = (SearchMatch::CurrentName, new.clone(), String::new());
+        assert_eq!(found(&records, "bolt").await, search);
+        after.version
+    };
+    assert_eq!(follows().await, before.version, "nothing was written yet");
+    go_round(&records).await;
+    assert_eq!(follows().await, before.version + 1);
+}
+
+async fn an_individual_is_found_by_the_name_of_the_day(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    let me = caller("manager");
+    records.connect(me.clone(), "manager".parse().unwrap()).await.unwrap();
+    let name = |surname: &str| PersonName {
+        forename: "Grace".to_owned(),
+        surname: surname.to_owned(),
+        ..PersonName::default()
+    };
+    let person = PersonDraft {
+        name: name("Okafor"),
+        name_active_from: None,
+        birth_date: None,
+        nino: None,
+        ppsn: None,
+        emails: Vec::new(),
+        phones: Vec::new(),
+    };
+    let draft = ClientDraft {
+        client_type: ClientType::Individual,
+        registered_name: None,
+        ..company("OKA1")
+    };
+    let person = PersonCommand { draft: person, addresses: Vec::new(), warnings: Vec::new() };
+    let person = Some(WhichPerson::New(person));
+    let command = ClientCommand {
+        draft,
+        person,
+        addresses: Vec::new(),
+        external_id: None,
+        warnings: Vec::new(),
+    };
+    let created = records.create_client(me.clone(), intent(), command).await.unwrap();
+    let person = created.client.unwrap().person_id;
+    let now = records.person(&me, &person).await.unwrap();
+    let command = HistoryCommand::Add {
+        record: person.clone(),
+        timeline: TimelineKey::PersonName,
+        command: AddEntry {
+            id: new_uuid(),
+            value: Value::PersonName(name("Eze")),
+            effective_on: Some("2026-03-10".parse().unwrap()),
+        },
+        current_etag: now.entries[0].etag.clone(),
+        external_id: None,
+    };
+    records.change_history(me.clone(), intent(), command).await.unwrap();
+    clock.set("2026-03-10T00:00:01Z".parse().unwrap());
+    assert_eq!(records.person(&me, &person).await.unwrap().name.unwrap().surname, "Eze");
+    for _ in 0..2 {
+        for kind in [RecordKind::Client, RecordKind::Person] {
+            let command =
+                SearchCommand { query: "eze".to_owned(), kind: Some(kind), show_orphaned: false };
+            let page = PageRequest { size: 10, token: String::new() };
+            let answer = records.search(&me, command, page).await.unwrap();
+            let [result] = answer.results.as_slice() else { panic!("{:?}", answer.results) };
+            assert_eq!(result.r#match(), SearchMatch::CurrentName, "{kind:?}");
+            assert_eq!(result.name, "Grace Eze");
+        }
+        go_round(&records).await;
+    }
+}
+
+async fn an_etag_that_was_read_about_midnight_is_no_mismatch(t: TestDb) {
+    for (read_at, job_first) in [
+        ("2026-03-09T23:59:59Z", false),
+        ("2026-03-09T23:59:59Z", true),
+        ("2026-03-10T00:00:01Z", false),
+        ("2026-03-10T00:00:01Z", true),
+    ] {
+        let clock = clock();
+        let records = replica(&t, &clock).await;
+        let id = with_client_called(&records, &format!("ETAG{}", new_uuid().simple())).await;
+        schedule(&records, &id).await;
+        clock.set(read_at.parse().unwrap());
+        let (read, _) = records.client(&caller("manager"), &id).await.unwrap();
+        let current = read.entries.iter().find(|e| e.status() == EntryStatus::Current).unwrap();
+        clock.set("2026-03-10T00:00:01Z".parse().unwrap());
+        if job_first {
+            go_round(&records).await;
+        }
+        let command = UpdateCommand {
+            record: id.clone(),
+            edits: vec![ClientEdit::Phones(vec!["020 7946 0000".to_owned()])],
+            etag: read.etag.clone(),
+        };
+        records.update_client(caller("manager"), intent(), command).await.unwrap();
+        let command = HistoryCommand::Add {
+            record: id.clone(),
+            timeline: TimelineKey::RegisteredName,
+            command: AddEntry {
+                id: new_uuid(),
+                value: Value::Name("Coyote Limited".to_owned()),
+                effective_on: Some("2026-04-01".parse().unwrap()),
+            },
+            current_etag: current.etag.clone(),
+            external_id: None,
+        };
+        records.change_history(caller("manager"), intent(), command).await.unwrap();
+    }
 }
 
 async fn an_orphaned_client_is_removed_when_its_time_has_come(t: TestDb) {

@@ -18,7 +18,7 @@ use super::{
     intent::Intent,
     names,
     new_records::NewRecords,
-    reading::decode,
+    reading::decode_on,
     script::{Answer, Script},
 };
 use crate::{
@@ -194,7 +194,7 @@ pub(super) async fn person_image(
         return Ok(person);
     }
     let image = images::get(script.db(), &script.caller.practice, RecordRef::person(id)).await?;
-    decode(image.ok_or(RecordError::Corrupt("a person without an image"))?)
+    decode_on(image.ok_or(RecordError::Corrupt("a person without an image"))?, script.at.today)
 }
 
 /// Adds a person with its addresses.

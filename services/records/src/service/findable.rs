@@ -52,7 +52,7 @@ pub(super) fn person(id: Uuid, entries: &[Entry], today: NaiveDate) -> Findable 
 fn names(entries: &[Entry], today: NaiveDate) -> impl Iterator<Item = (String, bool)> {
     let names = entries.iter().filter(|e| !matches!(e.timeline, TimelineKey::Address(_)));
     let mut names: Vec<_> = names.collect();
-    names.sort_by_key(|entry| (entry.timeline, entry.period.from, entry.id));
+    names.sort_by_key(|entry| (entry.timeline, entry.place()));
     let told = |entry: &Entry| {
         let current = entry.period.status(today) == EntryStatus::Current;
         (entry.value.display(), current)

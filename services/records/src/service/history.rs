@@ -33,13 +33,17 @@ use crate::{
         record::{Life, RecordRef},
         timeline::{
             AddEntry, AddPastEntry, CancelScheduledEntry, CorrectEntry, Decision, EndEntry, Entry,
-            EntryEvent, EventKind, MAX_ENTRIES, Outcome, Refusal as Refused, RescindEntry,
+            EntryEvent, EventKind, MAX_ENTRIES, Outcome, Refusal as Refused, RescindEntry, Slip,
             Timeline, TimelineKey,
         },
     },
     error::RecordError,
     image,
-    store::{changes::Audience, entries, links},
+    store::{
+        audit::{self, AuditRow},
+        changes::Audience,
+        entries, links,
+    },
 };
 
 /// The dates that a correction gives: the start and the end.
@@ -189,15 +193,101 @@ fn check_role(caller: &Caller, command: &HistoryCommand) -> Result<(), Refusal> 
     else {
         return Ok(());
     };
-    if caller.roles.iter().any(|role| matches!(role, Role::Owner | Role::Admin)) {
+    if runs_practice(caller) {
         return Ok(());
     }
-    Err(Refusal::new(
-        Code::PermissionDenied,
-        ErrorReason::RoleNotAllowed,
-        "correct_history needs one of the roles owner, admin",
-    ))
+    let text = "correct_history needs one of the roles owner, admin; leave it out when the entry \
+        has not ended";
+    Err(role_not_allowed(text))
 }
+
+fn runs_practice(caller: &Caller) -> bool {
+    caller.roles.iter().any(|role| matches!(role, Role::Owner | Role::Admin))
+}
+
+fn role_not_allowed(text: impl Into<String>) -> Refusal {
+    Refusal::new(Code::PermissionDenied, ErrorReason::RoleNotAllowed, text)
+}
+
+/// Refuses what a decision does to the past when the caller may not do it: a slip of
+/// another product's, and days that a past entry would lose to `trim`.
+async fn check_past(
+    script: &Script,
+    record: RecordRef,
+    timeline: &Timeline,
+    command: &HistoryCommand,
+    decision: &Decision,
+) -> Result<(), RecordError> {
+    if runs_practice(&script.caller) {
+        return Ok(());
+    }
+    match command {
+        HistoryCommand::AddPast { .. } => {
+            let Some(past) = timeline.past_that_moves(decision) else { return Ok(()) };
+            let past = ids::text(IdKind::Entry, past);
+            let text = format!(
+                "trim would shorten {past}, which is past: ask an owner or admin, or give dates \
+                 that do not overlap it"
+            );
+            Err(role_not_allowed(text).with("entries", past).into())
+        }
+        HistoryCommand::Correct { command, dates, .. } => {
+            let command = with_dates(timeline, command, *dates).map_err(|r| to_refusal(&r))?;
+            let slip = timeline.slip(&command).map_err(|refused| to_refusal(&refused))?;
+            let Some(slip) = slip else { return Ok(()) };
+            if slip.is_last && slipped_here(script, record, command.id, slip).await? {
+                return Ok(());
+            }
+            let entry = ids::text(IdKind::Entry, command.id);
+            let text = format!(
+                "whether {entry} has ended or begun is corrected by staff of the product that \
+                 said so, while no other entry follows: ask an owner or admin to call \
+                 CorrectEntry, or call AddEntry when the world changed"
+            );
+            Err(role_not_allowed(text).with("entries", entry).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the caller's product made the changes that a slip takes back.
+async fn slipped_here(
+    script: &Script,
+    record: RecordRef,
+    entry: Uuid,
+    slip: Slip,
+) -> Result<bool, RecordError> {
+    let (db, practice) = (script.db(), &script.caller.practice);
+    let changes = audit::of_entries(db, practice, record.id).await?;
+    let here = |field: &str| {
+        let set = changes.iter().find(|row| set_date(row, entry, field));
+        set.is_some_and(|row| row.product == script.caller.product.as_str())
+    };
+    Ok((!slip.ended || here(ACTIVE_TO)) && (!slip.begun || here(ACTIVE_FROM)))
+}
+
+/// Whether a change gave an entry the date that it has in `field`, when none after it
+/// did.
+fn set_date(row: &AuditRow, entry: Uuid, field: &str) -> bool {
+    let came = matches!(
+        row.kind,
+        ChangeKind::Created | ChangeKind::EntryAdded | ChangeKind::EntryScheduled
+    );
+    if came && row.entry_id.is_none_or(|id| id == entry) {
+        return true;
+    }
+    let date = |values: &Option<String>| {
+        let values: Json = serde_json::from_str(values.as_deref()?).ok()?;
+        let id = ids::text(IdKind::Entry, entry);
+        let mut entries = values.get("entries")?.as_array()?.iter();
+        let entry = entries.find(|told| told.get("id").and_then(Json::as_str) == Some(&id))?;
+        Some(entry.get(field)?.as_str()?.to_owned())
+    };
+    date(&row.after).is_some_and(|after| date(&row.before) != Some(after))
+}
+
+const ACTIVE_FROM: &str = "active_from";
+const ACTIVE_TO: &str = "active_to";
 
 async fn change(
     script: &Script,
@@ -216,6 +306,7 @@ async fn change(
     }
     check_etags(script, &open, &timeline, command).await?;
     let decision = decide(&timeline, command).map_err(|refused| to_refusal(&refused))?;
+    check_past(script, record, &timeline, command, &decision).await?;
     if timeline.apply(&decision).entries().len() > timeline.entries().len()
         && open.entries().len() >= MAX_ENTRIES
     {
@@ -327,6 +418,11 @@ async fn check_etags(
     match command {
         HistoryCommand::Add { current_etag, .. } => {
             let current = timeline.current().map(image::entry_etag).unwrap_or_default();
+            // Nobody has written since it was read: only the day is another.
+            let yesterday = timeline.current_yesterday().map(image::entry_etag);
+            if yesterday.as_ref() == Some(current_etag) {
+                return Ok(());
+            }
             check_etag(script, "current_etag", current_etag, &current, record).await
         }
         HistoryCommand::AddPast { record_etag, .. } => {
@@ -346,13 +442,22 @@ fn decide(timeline: &Timeline, command: &HistoryCommand) -> Result<Decision, Ref
         HistoryCommand::Add { command, .. } => timeline.add(command.clone()),
         HistoryCommand::AddPast { command, .. } => timeline.add_past(command.clone()),
         HistoryCommand::Correct { command, dates, .. } => {
-            let period = corrected_period(timeline.entry(command.id)?, *dates);
-            timeline.correct(CorrectEntry { period, ..command.clone() })
+            timeline.correct(with_dates(timeline, command, *dates)?)
         }
         HistoryCommand::End(command, _) => timeline.end(*command),
         HistoryCommand::Cancel(command, _) => timeline.cancel(*command),
         HistoryCommand::Rescind(command, _) => timeline.rescind(*command),
     }
+}
+
+/// A correction with the period that the given dates make.
+fn with_dates(
+    timeline: &Timeline,
+    command: &CorrectEntry,
+    dates: GivenDates,
+) -> Result<CorrectEntry, Refused> {
+    let period = corrected_period(timeline.entry(command.id)?, dates);
+    Ok(CorrectEntry { period, ..command.clone() })
 }
 
 /// The period of a correction, when one of its dates was given.
@@ -457,8 +562,8 @@ fn entry_json(entries: &[Entry], event: &EntryEvent) -> Option<Json> {
             "id": ids::text(IdKind::Entry, id),
             "timeline": timeline.to_string(),
             "value": value,
-            "active_from": date_text(*from),
-            "active_to": date_text(*to),
+            ACTIVE_FROM: date_text(*from),
+            ACTIVE_TO: date_text(*to),
         }))
     };
     let told: Vec<Json> =

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use chrono::NaiveDate;
 use serde::Serialize;
 use shared::{
     caller::Caller,
@@ -18,6 +19,7 @@ use super::{Records, contacts::OfWhat, names, open::parse_contact};
 use crate::{
     domain::record::{RecordRef, id_kind},
     error::RecordError,
+    image::FollowsDays,
     store::{
         clients, contacts,
         images::{self, Reading},
@@ -56,7 +58,9 @@ impl Records {
         let reading = self.reads.read(caller, RecordRef::client(id)).await?;
         let Reading { image, person } =
             reading.ok_or_else(|| Refusal::not_found("client", name))?;
-        Ok((decode(image)?, person.map(decode).transpose()?))
+        let today = self.clock.today();
+        let person = person.map(|person| decode_on(person, today)).transpose()?;
+        Ok((decode_on(image, today)?, person))
     }
 
     /// Several clients, in the order of `names`: so many of them as an answer holds.
@@ -78,6 +82,7 @@ impl Records {
             }
         }
         let mut answer = BatchGetClientsResponse::default();
+        let today = self.clock.today();
         let mut room = Room::default();
         for part in found.chunks(READ_AT_ONCE) {
             if !answer.left_out.is_empty() {
@@ -90,7 +95,7 @@ impl Records {
                 match images.get(&record.id) {
                     None => missing.push((*name).clone()),
                     Some(image) if room.take(image.len()) => {
-                        answer.clients.push(decode(image.clone())?);
+                        answer.clients.push(decode_on(image.clone(), today)?);
                     }
                     Some(_) => answer.left_out.push((*name).clone()),
                 }
@@ -109,7 +114,9 @@ impl Records {
         let contact = RecordRef::contact(parse_contact(id)?);
         let reading = self.reads.read(caller, contact).await?;
         let Reading { image, person } = reading.ok_or_else(|| Refusal::not_found("contact", id))?;
-        Ok((decode(image)?, person.map(decode).transpose()?))
+        let today = self.clock.today();
+        let person = person.map(|person| decode_on(person, today)).transpose()?;
+        Ok((decode(image)?, person))
     }
 
     /// A page of persons, with the token of the next.
@@ -126,7 +133,8 @@ impl Records {
         let after = page::begin_after(&request.token, &key)?;
         let rows = persons::page(db, practice, after, show_orphaned, request.size + 1).await?;
         let (rows, next) = cut(rows, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
-        let persons = rows.into_iter().map(|(_, image)| decode(image.into()));
+        let today = self.clock.today();
+        let persons = rows.into_iter().map(|(_, image)| decode_on(image.into(), today));
         Ok((persons.collect::<Result<_, _>>()?, next))
     }
 
@@ -138,7 +146,8 @@ impl Records {
         }
         let id = names::person(db, &caller.practice, "person", name).await?;
         let reading = self.reads.read(caller, RecordRef::person(id)).await?;
-        decode(reading.ok_or_else(|| Refusal::not_found("person", name))?.image)
+        let reading = reading.ok_or_else(|| Refusal::not_found("person", name))?;
+        decode_on(reading.image, self.clock.today())
     }
 
     /// The entries of a client or a person, by timeline and from the earliest
@@ -154,9 +163,12 @@ impl Records {
         let image = images::get(db, &caller.practice, record).await?;
         let kind = id_kind(record.kind).to_string();
         let image = image.ok_or_else(|| Refusal::not_found(&kind, name))?;
+        let today = self.clock.today();
         match record.kind {
-            shared::pb::records::RecordKind::Person => Ok(decode::<Person>(image)?.entries),
-            _ => Ok(decode::<Client>(image)?.entries),
+            shared::pb::records::RecordKind::Person => {
+                Ok(decode_on::<Person>(image, today)?.entries)
+            }
+            _ => Ok(decode_on::<Client>(image, today)?.entries),
         }
     }
 
@@ -179,7 +191,8 @@ impl Records {
         let rows = clients::page(self.db.reader(), &caller.practice, &which, request.size + 1);
         let (rows, next) =
             cut(rows.await?, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
-        let clients = rows.into_iter().map(|(_, image)| decode(image.into()));
+        let today = self.clock.today();
+        let clients = rows.into_iter().map(|(_, image)| decode_on(image.into(), today));
         Ok((clients.collect::<Result<_, _>>()?, next))
     }
 
@@ -218,7 +231,8 @@ impl Records {
             image.len() + persons.get(person).map_or(0, Bytes::len)
         };
         let (rows, next) = cut(rows, request.size, &key, |(id, _, _)| *id, bytes);
-        let contact = |(_, person, image)| with_person(image, &person, &persons);
+        let today = self.clock.today();
+        let contact = |(_, person, image)| with_person(image, &person, &persons, today);
         Ok((rows.into_iter().map(contact).collect::<Result<_, _>>()?, next))
     }
 }
@@ -227,8 +241,10 @@ fn with_person(
     contact: Vec<u8>,
     person: &Uuid,
     persons: &HashMap<Uuid, Bytes>,
+    today: NaiveDate,
 ) -> Result<ContactWithPerson, RecordError> {
-    let person = persons.get(person).cloned().map(decode).transpose()?;
+    let person = persons.get(person).cloned();
+    let person = person.map(|person| decode_on(person, today)).transpose()?;
     Ok(ContactWithPerson { contact: Some(decode::<Contact>(contact.into())?), person })
 }
 
@@ -253,6 +269,17 @@ fn cut<T>(
     rows.truncate(keep);
     let next = rows.last().map(|last| page::token(key, &id(last)));
     (rows, next.unwrap_or_default())
+}
+
+/// Decodes the image of a record that has timelines, as it is on the day `today`: the
+/// job that keeps it anew after midnight may be still to come.
+pub(crate) fn decode_on<T: prost::Message + Default + FollowsDays>(
+    image: Bytes,
+    today: NaiveDate,
+) -> Result<T, RecordError> {
+    let mut record: T = decode(image)?;
+    record.follow(today);
+    Ok(record)
 }
 
 /// Decodes an image that we have encoded ourselves.

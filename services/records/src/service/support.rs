@@ -1,8 +1,9 @@
 //! For those who answer questions: searching, summaries, the audit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use chrono::NaiveDate;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -11,8 +12,8 @@ use shared::{
     ids::{self, IdKind},
     page::{self, Room},
     pb::records::{
-        AuditEntry, Client, ErrorReason, GetRecordSummaryResponse, Origin, Person, RecordKind,
-        RecordState, SearchMatch, SearchRecordsResponse, SearchResult,
+        AuditEntry, Client, Entry, EntryStatus, ErrorReason, GetRecordSummaryResponse, Origin,
+        Person, RecordKind, RecordState, SearchMatch, SearchRecordsResponse, SearchResult, entry,
     },
     rules::{identifier, text::fold, value::PersonName},
     status::Refusal,
@@ -24,7 +25,7 @@ use super::{
     contacts::OfWhat,
     links::listed,
     names,
-    reading::{PageRequest, decode},
+    reading::{PageRequest, decode, decode_on},
 };
 use crate::{
     domain::{
@@ -35,7 +36,7 @@ use crate::{
     image::timestamp,
     store::{
         audit::{self, AuditRow},
-        images, links,
+        clients, entries, images, links,
         search::{self, Found},
     },
 };
@@ -112,7 +113,48 @@ impl Records {
         for word in whole_words(&command.query) {
             found.extend(search::find_whole(db, practice, &word, command.kind, limit).await?);
         }
+        self.follow_day(caller, &words(&command.query), &mut found).await?;
         Ok((found, truncated))
+    }
+
+    /// Ranks by the names of today those records that a midnight concerns which the
+    /// job has not come to yet: few, and for seconds.
+    async fn follow_day(
+        &self,
+        caller: &Caller,
+        query: &[String],
+        found: &mut [Found],
+    ) -> Result<(), RecordError> {
+        let (db, practice, today) = (self.db.reader(), &caller.practice, self.clock.today());
+        let due = entries::due_in_practice(db, practice, today).await?;
+        if due.is_empty() || found.is_empty() {
+            return Ok(());
+        }
+        let mut due: HashSet<Uuid> = due.into_iter().collect();
+        let of_clients = found.iter().filter(|line| line.record.kind == RecordKind::Client);
+        let of_clients: HashSet<Uuid> = of_clients.map(|line| line.record.id).collect();
+        let of_clients: Vec<Uuid> = of_clients.into_iter().collect();
+        for (client, person) in clients::individuals(db, practice, &of_clients).await? {
+            if due.contains(&person) {
+                due.insert(client);
+            }
+        }
+        let concerned = found.iter().map(|found| found.record).filter(|r| due.contains(&r.id));
+        let concerned: Vec<RecordRef> = concerned.collect();
+        let images = self.images_with_persons(caller, &concerned).await?;
+        for line in found.iter_mut().filter(|found| due.contains(&found.record.id)) {
+            let Some(Shown { name, entries, .. }) = shown(line.record, &images, today)? else {
+                continue;
+            };
+            line.sort_name = fold(&name);
+            if line.rank != Rank::Reference {
+                let current = |entry: &&Entry| entry.status() == EntryStatus::Current;
+                let mut names = entries.iter().filter(current).filter_map(name_of);
+                let matches = names.any(|name| has_words(&name, query));
+                line.rank = if matches { Rank::CurrentName } else { Rank::OtherName };
+            }
+        }
+        Ok(())
     }
 
     /// The first `size` places as results, and the last of them when there may be
@@ -132,8 +174,11 @@ impl Records {
             let chunk: Vec<_> = rest.by_ref().take(size - results.len()).collect();
             let records: Vec<RecordRef> = chunk.iter().map(|(_, record)| *record).collect();
             let images = self.images_with_persons(caller, &records).await?;
+            let today = self.clock.today();
             for (place, record) in chunk {
-                let result = result(&place, record, &images, &words(&command.query))?;
+                let shown = shown(record, &images, today)?;
+                let result =
+                    shown.map(|shown| result(&place, record, shown, &words(&command.query)));
                 let shown = |result: &SearchResult| {
                     command.show_orphaned || result.state() == RecordState::Active
                 };
@@ -267,37 +312,51 @@ fn ranked(found: Vec<Found>) -> Vec<(Place, RecordRef)> {
     places
 }
 
-/// A result as it is shown; none when the record is gone meanwhile.
-fn result(
-    place: &Place,
+/// What a result shows of a record, and the entries that its names are among.
+struct Shown {
+    name: String,
+    client_reference: String,
+    state: RecordState,
+    entries: Vec<Entry>,
+}
+
+/// A record as it is on the day `today`; none when it is gone meanwhile.
+fn shown(
     record: RecordRef,
     images: &HashMap<Uuid, Bytes>,
-    query: &[String],
-) -> Result<Option<SearchResult>, RecordError> {
+    today: NaiveDate,
+) -> Result<Option<Shown>, RecordError> {
     let Some(image) = images.get(&record.id).cloned() else { return Ok(None) };
+    if record.kind == RecordKind::Person {
+        let person: Person = decode_on(image, today)?;
+        let (name, state) = (person_name(&person), person.state());
+        let entries = person.entries;
+        return Ok(Some(Shown { name, client_reference: String::new(), state, entries }));
+    }
+    let client: Client = decode_on(image, today)?;
+    let person = RecordRef::parse(&client.person_id);
+    let person = person.and_then(|person| images.get(&person.id).cloned());
+    let person: Option<Person> = person.map(|person| decode_on(person, today)).transpose()?;
+    let state = client.state();
+    let Client { registered_name, client_reference, mut entries, .. } = client;
+    let name = person.as_ref().map_or(registered_name, person_name);
+    entries.extend(person.into_iter().flat_map(|person| person.entries));
+    Ok(Some(Shown { name, client_reference, state, entries }))
+}
+
+/// A result as it is shown.
+fn result(place: &Place, record: RecordRef, shown: Shown, query: &[String]) -> SearchResult {
+    let Shown { name, client_reference, state, entries } = shown;
     let rank = Rank::of_number(place.rank);
-    let (name, client_reference, state, names) = if record.kind == RecordKind::Person {
-        let person: Person = decode(image)?;
-        (person_name(&person), String::new(), person.state, names_of(&person.entries))
-    } else {
-        let client: Client = decode(image)?;
-        let person = RecordRef::parse(&client.person_id);
-        let person = person.and_then(|person| images.get(&person.id).cloned());
-        let person: Option<Person> = person.map(decode).transpose()?;
-        let mut names = names_of(&client.entries);
-        names.extend(person.iter().flat_map(|person| names_of(&person.entries)));
-        let name = person.as_ref().map_or(client.registered_name, person_name);
-        (name, client.client_reference, client.state, names)
-    };
-    let matches = |name: &String| {
-        let found = words(name);
-        query.iter().all(|prefix| found.iter().any(|word| word.starts_with(prefix)))
-    };
     let matched_name = match rank {
-        Rank::OtherName => names.into_iter().find(matches).unwrap_or_default(),
+        Rank::OtherName => entries
+            .iter()
+            .filter_map(name_of)
+            .find(|name| has_words(name, query))
+            .unwrap_or_default(),
         Rank::CurrentName | Rank::Reference => String::new(),
     };
-    Ok(Some(SearchResult {
+    SearchResult {
         record_kind: record.kind.into(),
         record_id: record.text(),
         name,
@@ -309,23 +368,27 @@ fn result(
         }
         .into(),
         matched_name,
-        state,
-    }))
+        state: state.into(),
+    }
+}
+
+/// Whether each word of a query is the beginning of a word of the name.
+fn has_words(name: &str, query: &[String]) -> bool {
+    let found = words(name);
+    query.iter().all(|prefix| found.iter().any(|word| word.starts_with(prefix)))
 }
 
 fn person_name(person: &Person) -> String {
     person.name.as_ref().map(|name| PersonName::from(name).display()).unwrap_or_default()
 }
 
-/// The names on the timelines of an image.
-fn names_of(entries: &[shared::pb::records::Entry]) -> Vec<String> {
-    use shared::pb::records::entry::Value;
-    let name = |entry: &shared::pb::records::Entry| match &entry.value {
-        Some(Value::Name(name)) => Some(name.clone()),
-        Some(Value::PersonName(name)) => Some(PersonName::from(name).display()),
-        Some(Value::Address(_)) | None => None,
-    };
-    entries.iter().filter_map(name).collect()
+/// The name that an entry is.
+fn name_of(entry: &Entry) -> Option<String> {
+    match &entry.value {
+        Some(entry::Value::Name(name)) => Some(name.clone()),
+        Some(entry::Value::PersonName(name)) => Some(PersonName::from(name).display()),
+        Some(entry::Value::Address(_)) | None => None,
+    }
 }
 
 /// An entry of the audit as this caller may see it: what was there before, and

@@ -77,6 +77,35 @@ pub(crate) async fn page(
     rows.into_iter().map(from_row).collect()
 }
 
+/// What was done to the entries of a record, and its creation: the latest first, so
+/// many at most.
+pub(crate) async fn of_entries(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    record: Uuid,
+) -> Result<Vec<AuditRow>, RecordError> {
+    let query = audit::Entity::find()
+        .filter(audit::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(audit::COLUMN.record_id.eq(record))
+        .filter(audit::COLUMN.kind.is_in(KINDS_OF_ENTRIES.map(|kind| kind.stored())));
+    let query = query.order_by_desc(audit::Column::ChangeId).limit(MAX_OF_ENTRIES);
+    query.all(db).await?.into_iter().map(from_row).collect()
+}
+
+/// The changes that give dates to entries.
+const KINDS_OF_ENTRIES: [ChangeKind; 7] = [
+    ChangeKind::Created,
+    ChangeKind::EntryAdded,
+    ChangeKind::EntryScheduled,
+    ChangeKind::EntryDatesChanged,
+    ChangeKind::EntryEnded,
+    ChangeKind::EntryCancelled,
+    ChangeKind::EntryRescinded,
+];
+
+/// Changes of entries of one record that are looked through.
+const MAX_OF_ENTRIES: u64 = 1_000;
+
 /// Removes the personal data of a record from what was done to it; that it was
 /// done, when and by whom, stays.
 pub(crate) async fn redact(

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
 };
+use serde::{Deserialize, Serialize};
 use shared::{
     caller::PracticeId,
     db::Writes,
@@ -20,7 +21,7 @@ use super::{
     write_now,
 };
 use crate::{
-    domain::timeline::{Edit, Entry},
+    domain::timeline::{Cut, Edit, Entry, Side},
     error::RecordError,
 };
 
@@ -78,11 +79,12 @@ pub(crate) async fn write(
                 let entry = std::slice::from_ref(entry);
                 write_now(db, |writes| insert(writes, practice, entry, now)).await?;
             }
-            Edit::SetDates { id, period, own_to, turns_on } => {
+            Edit::SetDates { id, period, own, cuts, turns_on } => {
                 of(id)
                     .col_expr(entry::Column::ActiveFrom, Expr::value(period.from))
                     .col_expr(entry::Column::ActiveTo, Expr::value(period.to))
-                    .col_expr(entry::Column::OwnTo, Expr::value(*own_to))
+                    .col_expr(entry::Column::OwnTo, Expr::value(own.to))
+                    .col_expr(entry::Column::Cuts, Expr::value(cuts_text(*own, cuts)?))
                     .col_expr(entry::Column::TurnsOn, Expr::value(*turns_on))
                     .exec(db)
                     .await?;
@@ -131,12 +133,26 @@ pub(crate) async fn remove_of_owners(
     Ok(())
 }
 
+/// Owners, of one practice, of entries that a midnight up to `today` concerns.
+pub(crate) async fn due_in_practice(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    today: NaiveDate,
+) -> Result<Vec<Uuid>, RecordError> {
+    use sea_orm::QuerySelect as _;
+    let query = entry::Entity::find()
+        .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(entry::COLUMN.turns_on.lte(today));
+    let owners = query.select_only().column(entry::Column::OwnerId).distinct();
+    Ok(owners.into_tuple().all(db).await?)
+}
+
 fn to_row(
     practice: &PracticeId,
     entry: &Entry,
     now: DateTime<Utc>,
 ) -> Result<entry::Model, RecordError> {
-    let Entry { id, owner, timeline, value, period, own_to, turns_on } = entry;
+    let Entry { id, owner, timeline, value, period, own, cuts, turns_on } = entry;
     Ok(entry::Model {
         practice_id: practice.to_string(),
         id: *id,
@@ -146,19 +162,72 @@ fn to_row(
         active_from: period.from,
         active_to: period.to,
         created_at: now,
-        own_to: *own_to,
+        own_to: own.to,
         turns_on: *turns_on,
+        cuts: cuts_text(*own, cuts)?,
     })
 }
 
 fn from_row(row: &entry::Model) -> Result<Entry, RecordError> {
+    let period = Period::new(row.active_from, row.active_to);
+    let (own_from, cuts) = match &row.cuts {
+        Some(text) => read_cuts(text)?,
+        None => (period.from, Vec::new()),
+    };
     Ok(Entry {
         id: row.id,
         owner: row.owner_id,
         timeline: row.timeline.parse().map_err(|_| RecordError::Corrupt("a timeline's name"))?,
         value: from_json::<Value>(&row.value)?,
-        period: Period::new(row.active_from, row.active_to),
-        own_to: row.own_to,
+        period,
+        own: Period::new(own_from, row.own_to),
+        cuts,
         turns_on: row.turns_on,
     })
 }
+
+/// The cuts of an entry as they are kept, with its own start, which they may hide.
+#[derive(Serialize, Deserialize)]
+struct StoredCuts {
+    own_from: Option<NaiveDate>,
+    cuts: Vec<StoredCut>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredCut {
+    /// `start` or `end`.
+    side: String,
+    at: NaiveDate,
+    by: String,
+}
+
+/// Nothing for most entries: no other one has cut them.
+fn cuts_text(own: Period, cuts: &[Cut]) -> Result<Option<String>, RecordError> {
+    let stored = |cut: &Cut| StoredCut {
+        side: match cut.side {
+            Side::Start => START.to_owned(),
+            Side::End => END.to_owned(),
+        },
+        at: cut.at,
+        by: cut.by.to_string(),
+    };
+    let stored = StoredCuts { own_from: own.from, cuts: cuts.iter().map(stored).collect() };
+    if cuts.is_empty() { Ok(None) } else { to_json(&stored).map(Some) }
+}
+
+fn read_cuts(text: &str) -> Result<(Option<NaiveDate>, Vec<Cut>), RecordError> {
+    let StoredCuts { own_from, cuts } = from_json(text)?;
+    let wrong = || RecordError::Corrupt("a cut of an entry");
+    let read = |StoredCut { side, at, by }: StoredCut| {
+        let side = match side.as_str() {
+            START => Side::Start,
+            END => Side::End,
+            _ => return Err(wrong()),
+        };
+        Ok(Cut { side, at, by: by.parse().map_err(|_| wrong())? })
+    };
+    Ok((own_from, cuts.into_iter().map(read).collect::<Result<_, _>>()?))
+}
+
+const START: &str = "start";
+const END: &str = "end";

@@ -39,6 +39,8 @@ fn a_date_is_four_digits_two_digits_two_digits_of_a_day_that_exists() {
     }
     let problem = parse_date("31/12/2020").unwrap_err();
     assert_eq!(problem.text, "31/12/2020 is not a date: write it as 2026-03-01");
+    let problem = parse_date("0999-12-31").unwrap_err();
+    assert_eq!(problem.text, "0999-12-31 is not taken: give a year from 1000 to 9999");
 }
 
 #[test]
@@ -85,6 +87,27 @@ fn periods_that_touch_do_not_overlap() {
         assert_eq!(first.overlaps(&other), overlap, "{other:?}");
         assert_eq!(other.overlaps(&first), overlap, "{other:?}");
     }
+}
+
+#[test]
+fn an_unknown_start_collides_with_the_last_day_alone() {
+    let unknown = period("", "2015-01-01");
+    for (other, collides) in [
+        (period("2010-01-01", "2014-12-31"), false),
+        (period("2010-01-01", "2015-01-01"), true),
+        (period("2014-12-31", ""), true),
+        (period("2015-01-01", ""), false),
+        (period("", "2014-12-31"), false),
+        (period("", "2015-01-02"), false),
+        (period("", "2015-01-01"), true),
+        (period("", ""), false),
+    ] {
+        assert_eq!(unknown.collides(&other), collides, "{other:?}");
+        assert_eq!(other.collides(&unknown), collides, "{other:?}");
+    }
+    assert!(period("", "").collides(&period("2020-01-01", "")));
+    assert!(period("", "").collides(&period("", "")));
+    assert!(!period("", "").collides(&period("2020-01-01", "2021-01-01")));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use shared::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
-use super::{Decision, Edit, Entry, EntryEvent, EventKind, Outcome, Refusal, Timeline, is_too_far};
+use super::{Decision, Entry, EntryEvent, EventKind, Outcome, Refusal, Timeline, is_too_far};
 
 /// A value that holds from a day on (`RecordChange` in the table).
 ///
@@ -68,16 +68,17 @@ impl Timeline {
         let scheduled = self.scheduled();
         // Without a current entry all that began has ended: the new one begins
         // on the last end or later.
-        let period = Period::new(Some(day), scheduled.and_then(|entry| entry.period.from));
+        let until = scheduled.and_then(|entry| entry.period.from);
+        let period = Period::new(Some(day), until);
         match self.current() {
             Some(current) if current.period.from == Some(day) => {
                 return Err(Refusal::StartsSameDay(current.id));
             }
-            Some(current) if Some(day) < current.period.from => {
+            Some(current) if !self.begins_before(current, day) => {
                 return Err(Refusal::BeforeCurrent(current.id));
             }
             Some(_) => {}
-            None => match self.ids_overlapping(period) {
+            None => match self.ids_in_the_way(period) {
                 ids if ids.is_empty() => {}
                 ids => return Err(Refusal::Overlap(ids)),
             },
@@ -88,8 +89,21 @@ impl Timeline {
         if let Some(scheduled) = scheduled.filter(planned) {
             return Err(Refusal::ScheduledExists(scheduled.id));
         }
-        let entry = self.new_entry(id, value, period).closed_by_next();
+        let entry = self.new_entry(id, value, Period::new(Some(day), None));
         Ok(self.follow(entry, day, Outcome::Added, EventKind::Added))
+    }
+
+    /// Whether `current` has a day before `day`. When its start is not known, it
+    /// begins after those that have ended.
+    pub(super) fn begins_before(&self, current: &Entry, day: NaiveDate) -> bool {
+        match current.period.from {
+            Some(from) => from < day,
+            None => {
+                let others = self.entries.iter().filter(|entry| entry.id != current.id);
+                let past = others.filter(|entry| entry.place() < current.place());
+                past.filter_map(|entry| entry.period.to).all(|to| to < day)
+            }
+        }
     }
 
     fn schedule(&self, id: Uuid, value: Value, day: NaiveDate) -> Result<Decision, Refusal> {
@@ -103,13 +117,22 @@ impl Timeline {
         Ok(self.follow(entry, day, Outcome::Scheduled, EventKind::Scheduled))
     }
 
-    /// Adds `entry`, and closes the current one unless it ends before by itself.
+    /// Adds `entry`, which ends where what is scheduled begins, and closes the
+    /// current one unless it ends before by itself.
     fn follow(&self, entry: Entry, day: NaiveDate, outcome: Outcome, kind: EventKind) -> Decision {
         let closed = self.current().filter(|current| current.period.to.is_none_or(|to| day < to));
-        let event = EntryEvent::new(kind, entry.id).with(closed.map(|closed| closed.id));
-        let close = closed.map(|closed| self.close(closed, day));
+        let closed = closed.map(|closed| closed.id);
         let id = entry.id;
-        let edits = close.into_iter().chain([Edit::Insert(entry)]).collect();
-        self.decided(outcome, id, edits, vec![event])
+        let mut after = self.clone();
+        after.entries.push(entry);
+        if let Some((next, from)) = self.scheduled().and_then(|s| Some((s.id, s.period.from?))) {
+            after.cut_end(id, next, from);
+        }
+        if let Some(closed) = closed {
+            after.cut_end(closed, id, day);
+        }
+        after.settle();
+        let event = EntryEvent::new(kind, id).with(closed);
+        self.decided(outcome, id, &after, vec![event])
     }
 }

@@ -34,9 +34,10 @@ impl Edit {
                     entry.value = value.clone();
                 }
             }
-            Self::SetDates { id, period, own_to, turns_on } => {
+            Self::SetDates { id, period, own, cuts, turns_on } => {
                 for entry in entries.iter_mut().filter(|entry| entry.id == *id) {
-                    (entry.period, entry.own_to, entry.turns_on) = (*period, *own_to, *turns_on);
+                    (entry.period, entry.own, entry.turns_on) = (*period, *own, *turns_on);
+                    entry.cuts.clone_from(cuts);
                 }
             }
         }

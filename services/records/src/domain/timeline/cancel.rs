@@ -1,9 +1,9 @@
 //! A scheduled entry that will not begin.
 
-use shared::{pb::records::EntryStatus, rules::date::Period};
+use shared::pb::records::EntryStatus;
 use uuid::Uuid;
 
-use super::{Decision, Edit, EntryEvent, EventKind, Outcome, Refusal, Timeline};
+use super::{Decision, EntryEvent, EventKind, Outcome, Refusal, Timeline};
 
 /// What was planned will not happen.
 ///
@@ -22,18 +22,20 @@ impl Timeline {
         if self.status(entry) != EntryStatus::Scheduled {
             return Err(Refusal::NotScheduled(entry.id));
         }
-        let before = self.touching_before(entry);
         if self.is_first_name(entry) {
             return Err(Refusal::OnlyName(entry.id));
         }
-        let reopened = before.filter(|before| before.own_to != before.period.to);
-        let reopen = reopened.map(|before| {
-            let period = Period { to: before.own_to, ..before.period };
-            self.set_dates(before, period, before.own_to)
-        });
-        let edits = [Edit::Remove(entry.id)].into_iter().chain(reopen).collect();
-        let neighbour = reopened.map(|before| before.id);
-        let events = vec![EntryEvent::new(EventKind::Cancelled, entry.id).with(neighbour)];
-        Ok(self.decided(Outcome::Cancelled, entry.id, edits, events))
+        let after = self.without(entry);
+        let events = self.removed(EventKind::Cancelled, entry.id, &after);
+        Ok(self.decided(Outcome::Cancelled, entry.id, &after, events))
+    }
+
+    /// The events of a removal: the first entry that has other dates now goes with
+    /// it, each further one has an event of its own.
+    pub(super) fn removed(&self, kind: EventKind, id: Uuid, after: &Self) -> Vec<EntryEvent> {
+        let mut moved = self.moved(after);
+        let removed = EntryEvent::new(kind, id).with(moved.next());
+        let dates = moved.map(|id| EntryEvent::new(EventKind::DatesChanged, id));
+        [removed].into_iter().chain(dates).collect()
     }
 }

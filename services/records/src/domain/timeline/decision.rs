@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use shared::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
-use super::Entry;
+use super::{Cut, Entry};
 
 /// What is to be written and told.
 #[must_use = "nothing is written yet"]
@@ -33,9 +33,18 @@ impl Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Edit {
     Insert(Entry),
-    SetDates { id: Uuid, period: Period, own_to: Option<NaiveDate>, turns_on: Option<NaiveDate> },
+    SetDates { id: Uuid, period: Period, own: Period, cuts: Vec<Cut>, turns_on: Option<NaiveDate> },
     SetValue { id: Uuid, value: Value },
     Remove(Uuid),
+}
+
+impl Edit {
+    /// Writes the dates that `entry` has.
+    pub(super) fn dates(entry: &Entry) -> Self {
+        let Entry { id, period, own, cuts, turns_on, .. } = entry;
+        let (id, period, own, turns_on) = (*id, *period, *own, *turns_on);
+        Self::SetDates { id, period, own, cuts: cuts.clone(), turns_on }
+    }
 }
 
 /// What a command did, for its answer.

@@ -1,7 +1,6 @@
 //! The end of what a timeline says: nothing follows.
 
 use chrono::NaiveDate;
-use shared::rules::date::Period;
 use uuid::Uuid;
 
 use super::{Decision, EntryEvent, EventKind, Outcome, Refusal, Timeline};
@@ -21,7 +20,6 @@ impl Timeline {
     pub(crate) fn end(&self, command: EndEntry) -> Result<Decision, Refusal> {
         let entry = self.entry(command.id)?;
         let day = command.ended_on.unwrap_or(self.today);
-        let period = Period { to: Some(day), ..entry.period };
         if self.key.is_contiguous() {
             return Err(Refusal::NameCannotEnd);
         }
@@ -35,11 +33,15 @@ impl Timeline {
         if self.today < day {
             return Err(Refusal::EndInFuture(day));
         }
-        if !period.is_valid() {
+        if !self.begins_before(entry, day) {
             return Err(Refusal::EndsBeforeStart(entry.id));
         }
-        let edits = vec![self.set_dates(entry, period, Some(day))];
+        let mut after = self.clone();
+        if let Some(entry) = after.find_mut(entry.id) {
+            entry.own.to = Some(day);
+        }
+        after.settle();
         let events = vec![EntryEvent::new(EventKind::Ended, entry.id)];
-        Ok(self.decided(Outcome::Ended, entry.id, edits, events))
+        Ok(self.decided(Outcome::Ended, entry.id, &after, events))
     }
 }

@@ -16,8 +16,8 @@ impl Timeline {
 
     /// Moves on to the next midnight that concerns `entry`.
     fn turn(&self, entry: &Entry) -> Edit {
-        let Entry { id, period, own_to, .. } = *entry;
-        Edit::SetDates { id, period, own_to, turns_on: next_turn(period, self.today) }
+        let turns_on = next_turn(entry.period, self.today);
+        Edit::dates(&Entry { turns_on, ..entry.clone() })
     }
 
     fn turned(&self, entry: &Entry) -> impl Iterator<Item = EntryEvent> + use<> {

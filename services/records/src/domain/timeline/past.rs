@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use shared::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
-use super::{Decision, Edit, Entry, EntryEvent, EventKind, Outcome, Refusal, Timeline};
+use super::{Decision, Entry, EntryEvent, EventKind, Outcome, Refusal, Timeline, entry::Side};
 
 /// A value that held and has ended (`AddHistoricalEntry` in the table).
 ///
@@ -25,10 +25,10 @@ pub(crate) struct AddPastEntry {
 enum Effect {
     /// They have no day in common.
     Apart,
-    /// Its start was not known, and now is.
-    StartFound(Period),
-    /// Their days overlap in part.
-    Trimmed(Period),
+    /// Its start was not known, and now is: the end of the past name.
+    StartFound,
+    /// Their days overlap in part: it begins, or ends, on this day.
+    Trimmed(Side, NaiveDate),
     /// None of its days are left.
     Swallowed,
     /// It would have days both before and after.
@@ -37,8 +37,8 @@ enum Effect {
 
 impl Timeline {
     /// Adds an entry that held once. Nothing else changes, but for the unknown
-    /// start of the entry after it and, with `trim`, the days of those that it
-    /// overlaps.
+    /// start of the name after it and, with `trim`, the days of those that it
+    /// overlaps. Where gaps may be, an unknown start stays unknown.
     pub(crate) fn add_past(&self, command: AddPastEntry) -> Result<Decision, Refusal> {
         let AddPastEntry { id, value, period, trim } = command;
         self.check_value(&value)?;
@@ -49,33 +49,58 @@ impl Timeline {
         if let Some(equal) = self.entries.iter().find(equal) {
             return Ok(Decision::no_change(equal.id));
         }
-        let effect = |other| (other, Effect::of(period, to, other));
+        let effect = |other| (other, self.effect(period, to, other));
         let effects: Vec<(&Entry, Effect)> = self.entries.iter().map(effect).collect();
         check_overlaps(&effects, trim)?;
         if self.key.is_contiguous() {
             check_joins(&effects, to)?;
         }
-        let entry = self.new_entry(id, value, period);
-        let entry = if self.key.is_contiguous() { entry.closed_by_next() } else { entry };
-        let mut edits = vec![Edit::Insert(entry)];
+        let mut after = self.clone();
+        after.entries.push(self.new_entry(id, value, period));
         let mut added = EntryEvent::new(EventKind::Added, id);
         let mut trimmed = Vec::new();
         for (other, effect) in effects {
-            let period = match effect {
-                Effect::StartFound(period) => {
+            let (side, at) = match effect {
+                Effect::StartFound => {
                     added = added.with(Some(other.id));
-                    period
+                    (Side::Start, to)
                 }
-                Effect::Trimmed(period) => {
+                Effect::Trimmed(side, at) => {
                     trimmed.push(EntryEvent::new(EventKind::DatesChanged, other.id));
-                    period
+                    (side, at)
                 }
                 Effect::Apart | Effect::Swallowed | Effect::Split => continue,
             };
-            edits.push(self.set_dates(other, period, other.own_to));
+            match (side, after.find_mut(other.id)) {
+                (Side::End, _) => after.cut_end(other.id, id, at),
+                (Side::Start, Some(other)) => other.cut(side, id, at),
+                (Side::Start, None) => {}
+            }
         }
+        after.settle();
+        after.check_room(id)?;
         let events = [added].into_iter().chain(trimmed).collect();
-        Ok(self.decided(Outcome::Added, id, edits, events))
+        Ok(self.decided(Outcome::Added, id, &after, events))
+    }
+
+    /// What a past entry does to one that is there.
+    fn effect(&self, new: Period, to: NaiveDate, other: &Entry) -> Effect {
+        let Period { from, to: end } = other.period;
+        let ends_in_it = end.is_some_and(|end| end <= to);
+        if from.is_none() && !ends_in_it {
+            // An unknown start claims no days: it lets any entry in before it.
+            return if self.key.is_contiguous() { Effect::StartFound } else { Effect::Apart };
+        }
+        if !self.collide(other, new) {
+            return Effect::Apart;
+        }
+        let begins_in_it = new.from.is_none_or(|new| from.is_some_and(|from| new <= from));
+        match (begins_in_it, ends_in_it, new.from) {
+            (true, true, _) => Effect::Swallowed,
+            (true, false, _) => Effect::Trimmed(Side::Start, to),
+            (false, true, Some(from)) => Effect::Trimmed(Side::End, from),
+            (false, ..) => Effect::Split,
+        }
     }
 
     /// The end of a past entry: it has one, after its start and not after today.
@@ -89,35 +114,13 @@ impl Timeline {
     }
 }
 
-impl Effect {
-    fn of(new: Period, to: NaiveDate, other: &Entry) -> Self {
-        let period = other.period;
-        let later = Period { from: Some(to), ..period };
-        let ends_in_it = period.to.is_some_and(|end| end <= to);
-        if period.from.is_none() && !ends_in_it {
-            // An unknown start claims no days: it lets any entry in before it.
-            return Self::StartFound(later);
-        }
-        if !period.overlaps(&new) {
-            return Self::Apart;
-        }
-        // An unknown start is the earliest.
-        match (new.from <= period.from, ends_in_it) {
-            (true, true) => Self::Swallowed,
-            (true, false) => Self::Trimmed(later),
-            (false, true) => Self::Trimmed(Period { to: new.from, ..period }),
-            (false, false) => Self::Split,
-        }
-    }
-}
-
 /// Refuses overlaps; with `trim` those only that trimming cannot mend.
 fn check_overlaps(effects: &[(&Entry, Effect)], trim: bool) -> Result<(), Refusal> {
     let ids = |which: fn(Effect) -> bool| {
         let found = effects.iter().filter(|(_, effect)| which(*effect));
         found.map(|(entry, _)| entry.id).collect::<Vec<_>>()
     };
-    let overlapped = ids(|e| matches!(e, Effect::Trimmed(_) | Effect::Swallowed | Effect::Split));
+    let overlapped = ids(|e| matches!(e, Effect::Trimmed(..) | Effect::Swallowed | Effect::Split));
     let swallowed = ids(|e| matches!(e, Effect::Swallowed));
     let split = ids(|e| matches!(e, Effect::Split));
     match split.first() {
@@ -132,7 +135,8 @@ fn check_overlaps(effects: &[(&Entry, Effect)], trim: bool) -> Result<(), Refusa
 /// names that are there have no gaps, so it is the first or begins inside one.
 fn check_joins(effects: &[(&Entry, Effect)], to: NaiveDate) -> Result<(), Refusal> {
     let start = |(entry, effect): &(&Entry, Effect)| match effect {
-        Effect::StartFound(period) | Effect::Trimmed(period) => period.from,
+        Effect::StartFound => Some(to),
+        Effect::Trimmed(Side::Start, at) => Some(*at),
         _ => entry.period.from,
     };
     if effects.iter().any(|entry| start(entry) == Some(to)) {

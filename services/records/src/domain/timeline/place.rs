@@ -8,7 +8,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use super::{Entry, Refusal, is_too_far};
+use super::{Entry, Refusal, collide, is_too_far};
 
 /// What becomes of an imported entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) fn place(
     if let Some(equal) = entries.iter().find(equal) {
         return Ok(Placement::Equal(equal.id));
     }
-    let overlapping = entries.iter().filter(|entry| entry.period.overlaps(&period));
+    let overlapping = entries.iter().filter(|entry| collide(entry.period, period, today));
     let overlapping: Vec<Uuid> = overlapping.map(|entry| entry.id).collect();
     if !overlapping.is_empty() {
         return Err(Refusal::Overlap(overlapping));

@@ -68,10 +68,11 @@ pub(crate) enum Refusal {
     #[error("{} has begun: call EndEntry when it holds no longer, RescindEntry when it was never \
         true", Named(&[*.0]))]
     NotScheduled(Uuid),
-    #[error("with these dates {} would change between past, current and scheduled, which is no \
-        correction: call EndEntry, AddEntry or CancelScheduledEntry", Named(&[*.0]))]
-    StatusWouldChange(Uuid),
-    #[error("{} is past: set `correct_history` to correct the past", Named(&[*.0]))]
+    #[error("with these dates {} would change between past, current and scheduled: {}",
+        Named(&[*.0]), .1)]
+    StatusWouldChange(Uuid, Remedy),
+    #[error("{} is past: an owner or admin can correct it with `correct_history`; when it has not \
+        ended, correct `active_to`", Named(&[*.0]))]
     PastNeedsFlag(Uuid),
     #[error(
         "the value is blank: call EndEntry when nothing holds any longer, RescindEntry when \
@@ -82,6 +83,24 @@ pub(crate) enum Refusal {
     WrongValue,
     #[error("{} is not on this timeline", Named(&[*.0]))]
     UnknownEntry(Uuid),
+}
+
+/// The call that says what dates in a correction would have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Remedy {
+    #[error("when it holds no longer, call EndEntry")]
+    End,
+    #[error(
+        "when the next name holds already, call CancelScheduledEntry, then AddEntry with its day"
+    )]
+    FollowEarlier,
+    #[error("when it has begun already, call CancelScheduledEntry, then AddEntry with its day")]
+    BeginEarlier,
+    #[error(
+        "others have begun after it: when it holds again, call AddEntry; when those were never \
+        true, call RescindEntry first"
+    )]
+    HoldAgain,
 }
 
 impl Refusal {
@@ -104,7 +123,7 @@ impl Refusal {
             Self::EndInFuture(_) => ErrorReason::EndInFuture,
             Self::NotCurrent(_) => ErrorReason::NoCurrentEntry,
             Self::NotScheduled(_) => ErrorReason::NotScheduled,
-            Self::StatusWouldChange(_) => ErrorReason::EntryStatusWouldChange,
+            Self::StatusWouldChange(..) => ErrorReason::EntryStatusWouldChange,
             Self::PastNeedsFlag(_) => ErrorReason::CorrectHistoryRequired,
             Self::ValueBlank => ErrorReason::ValueBlank,
             Self::WrongValue => ErrorReason::FieldNotApplicable,
@@ -125,7 +144,7 @@ impl Refusal {
             | Self::EndsBeforeStart(id)
             | Self::NotCurrent(id)
             | Self::NotScheduled(id)
-            | Self::StatusWouldChange(id)
+            | Self::StatusWouldChange(id, _)
             | Self::PastNeedsFlag(id)
             | Self::UnknownEntry(id) => std::slice::from_ref(id),
             Self::TooFar

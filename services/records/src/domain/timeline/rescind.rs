@@ -1,10 +1,9 @@
 //! An entry that was never true.
 
-use chrono::NaiveDate;
-use shared::{pb::records::EntryStatus, rules::date::Period};
+use shared::pb::records::EntryStatus;
 use uuid::Uuid;
 
-use super::{Decision, Edit, Entry, EntryEvent, EventKind, Outcome, Refusal, Timeline};
+use super::{Decision, Entry, EventKind, Outcome, Refusal, Timeline, entry::Side};
 
 /// The entry never was true, neither value nor dates.
 ///
@@ -16,45 +15,37 @@ pub(crate) struct RescindEntry {
 }
 
 impl Timeline {
-    /// Removes an entry. The one that it closed takes its days; without one the
-    /// next name does.
+    /// Removes an entry. Those whose days it took have their own dates again, as
+    /// they had before it was added; of names the one before takes its days, and
+    /// without one the next.
     ///
     /// A scheduled entry can be rescinded like any other, as the table has it;
     /// the one before it then holds on, as when it is cancelled.
     pub(crate) fn rescind(&self, command: RescindEntry) -> Result<Decision, Refusal> {
         let entry = self.entry(command.id)?;
-        let heir = match self.touching_before(entry) {
-            Some(before) => self.take_end(before, entry),
-            None if self.key.is_contiguous() => Some(self.take_start(entry)?),
-            None => None,
+        let mut after = self.without(entry);
+        if self.is_first_name(entry) {
+            self.leave_start(entry, &mut after)?;
+        }
+        let events = self.removed(EventKind::Rescinded, entry.id, &after);
+        Ok(self.decided(Outcome::Rescinded, entry.id, &after, events))
+    }
+
+    /// A first name's successor takes its start, unless the first one was added as a
+    /// past name: then the successor was the first before, and begins as it did. A
+    /// scheduled one does not: what begins on a later day cannot have been the name
+    /// all along.
+    fn leave_start(&self, first: &Entry, after: &mut Self) -> Result<(), Refusal> {
+        let begun = |next: &&Entry| self.status(next) != EntryStatus::Scheduled;
+        let next = self.touching_after(first).filter(begun).ok_or(Refusal::OnlyName(first.id))?;
+        let Some(next) = after.find_mut(next.id).filter(|_| first.own.to.is_none()) else {
+            return Ok(());
         };
-        let (neighbour, taken) = heir.unzip();
-        let edits = [Edit::Remove(entry.id)].into_iter().chain(taken).collect();
-        let events = vec![EntryEvent::new(EventKind::Rescinded, entry.id).with(neighbour)];
-        Ok(self.decided(Outcome::Rescinded, entry.id, edits, events))
+        next.uncut_all(Side::Start);
+        next.own.from = first.period.from;
+        // It is no past name any more: it begins with the first one's days.
+        next.own.to = None;
+        after.settle();
+        Ok(())
     }
-
-    /// The one that `entry` closed takes its end, unless its own end is earlier:
-    /// it may have ended on that very day by itself.
-    fn take_end(&self, before: &Entry, entry: &Entry) -> Option<(Uuid, Edit)> {
-        let to = earlier(before.own_to, entry.period.to);
-        let own_to = earlier(before.own_to, entry.own_to);
-        let period = Period { to, ..before.period };
-        let taken = (before.id, self.set_dates(before, period, own_to));
-        (period != before.period).then_some(taken)
-    }
-
-    /// A first name's successor takes its start. A scheduled one does not: what
-    /// begins on a later day cannot have been the name all along.
-    fn take_start(&self, entry: &Entry) -> Result<(Uuid, Edit), Refusal> {
-        let begun = |after: &&Entry| self.status(after) != EntryStatus::Scheduled;
-        let after = self.touching_after(entry).filter(begun).ok_or(Refusal::OnlyName(entry.id))?;
-        let period = Period { from: entry.period.from, ..after.period };
-        Ok((after.id, self.set_dates(after, period, after.own_to)))
-    }
-}
-
-/// The earlier of two ends, either of which may not be there.
-fn earlier(one: Option<NaiveDate>, other: Option<NaiveDate>) -> Option<NaiveDate> {
-    [one, other].into_iter().flatten().min()
 }

@@ -32,7 +32,7 @@ use crate::{
     },
     error::RecordError,
     image::timestamp,
-    service::reading::decode,
+    service::reading::decode_on,
     store::{clients, images, links},
 };
 
@@ -125,10 +125,10 @@ async fn candidates(
     let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     let image = |id: &Uuid| images.get(id).cloned().ok_or(RecordError::Corrupt("no image"));
     let candidate = |client: Client| {
-        let own: pb::Client = decode(image(&client.id)?)?;
+        let own: pb::Client = decode_on(image(&client.id)?, chunk.at.today)?;
         let (name, name_key) = match client.person_id {
             Some(person) => {
-                let name = person_name(&decode::<pb::Person>(image(&person)?)?);
+                let name = person_name(&decode_on::<pb::Person>(image(&person)?, chunk.at.today)?);
                 (name.display(), name.match_key())
             }
             None => (own.registered_name.clone(), match_key(&own.registered_name)),

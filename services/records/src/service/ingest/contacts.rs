@@ -27,7 +27,7 @@ use crate::{
         record::{Client, Contact, HeldRole, Life, Person, RecordRef},
     },
     error::RecordError,
-    service::reading::decode,
+    service::reading::decode_on,
     store::{clients, contacts, images, links, persons},
 };
 
@@ -131,7 +131,7 @@ async fn places(
     let records: Vec<RecordRef> = free.iter().copied().map(RecordRef::person).collect();
     let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     for (id, image) in images {
-        places.images.insert(id, decode(image)?);
+        places.images.insert(id, decode_on(image, chunk.at.today)?);
     }
     for contact in contacts::of_persons(db, &caller.practice, &free).await? {
         places.taken.insert((contact.client_id, contact.person_id));

@@ -17,6 +17,7 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     pub own_to: Option<Date>,
     pub turns_on: Option<Date>,
+    pub cuts: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

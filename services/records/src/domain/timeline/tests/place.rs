@@ -28,6 +28,18 @@ fn an_entry_fits_a_gap_and_touches_its_neighbours() {
 }
 
 #[test]
+fn an_unknown_start_lets_in_what_ended_before() {
+    let entries = [entry(1, "A", "..")];
+    assert_eq!(placed(&entries, "B", period("2010-01-01..2015-01-01")), Ok(Placement::Added));
+    let entries = [entry(1, "A", "2010-01-01..2015-01-01")];
+    assert_eq!(placed(&entries, "B", period("..2020-01-01")), Ok(Placement::Added));
+    assert_eq!(placed(&entries, "B", period("..")), Ok(Placement::Added));
+    // What holds today did not end before.
+    let entries = [entry(1, "A", "2010-01-01..2040-01-01")];
+    assert_eq!(placed(&entries, "B", period("..")), Err(Refusal::Overlap(vec![id(1)])));
+}
+
+#[test]
 fn only_one_entry_may_be_scheduled_and_not_too_far_ahead() {
     assert_eq!(placed(&[], "A", period("2027-03-11..")), Ok(Placement::Added));
     assert_eq!(placed(&[], "A", period("2027-03-12..")), Err(Refusal::TooFar));
@@ -69,8 +81,10 @@ proptest! {
         }
         for (n, one) in entries.iter().enumerate() {
             for other in &entries[n + 1..] {
-                prop_assert!(!one.period.overlaps(&other.period));
+                prop_assert!(!one.period.collides(&other.period));
             }
         }
+        let current = |entry: &&Entry| entry.period.status(day(TODAY)) == EntryStatus::Current;
+        prop_assert!(entries.iter().filter(current).count() <= 1);
     }
 }

@@ -18,8 +18,13 @@ fn config() -> ProptestConfig {
     ProptestConfig::with_cases(CASES)
 }
 
-/// The value that held on `day`.
+/// The value that held on `day`. An entry with an unknown start began after those
+/// that ended before it.
 fn value_on(timeline: &Timeline, day: NaiveDate) -> Option<&Value> {
-    let held = timeline.entries().iter().find(|entry| entry.period.contains(day));
-    held.map(|entry| &entry.value)
+    let held = timeline.entries().iter().filter(|entry| entry.period.contains(day));
+    let latest_known_start = |entry: &&Entry| {
+        let Period { from, to } = entry.period;
+        (from, std::cmp::Reverse(to.unwrap_or(NaiveDate::MAX)))
+    };
+    held.max_by_key(latest_known_start).map(|entry| &entry.value)
 }

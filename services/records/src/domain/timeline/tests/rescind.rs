@@ -84,24 +84,67 @@ fn a_known_end_comes_back() {
 }
 
 #[test]
-fn the_end_of_the_rescinded_entry_goes_to_the_one_that_it_closed() {
+fn the_end_of_the_rescinded_entry_goes_with_it() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01..2020-01-01"]);
         let rescinded = timeline.rescind(rescind(2));
-        let rows = ["1 A 2010-01-01..2020-01-01"];
+        let rows = ["1 A 2010-01-01.."];
+        let after = done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
+        assert_eq!(after.current().unwrap().id, id(1));
+        // What comes after it is as it was.
+        let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01..2020-01-01", "3 C 2022-01-01.."];
+        let timeline = given(key, &rows);
+        let rescinded = timeline.rescind(rescind(2));
+        let rows = ["1 A 2010-01-01..2022-01-01", "3 C 2022-01-01.."];
         done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
     }
 }
 
 #[test]
-fn a_rescinded_past_name_gives_its_start_to_the_one_that_was_first_before() {
+fn what_was_ended_and_rescinded_leaves_the_one_before_open() {
+    for key in WITH_GAPS {
+        let timeline = given(key, &["1 A 2010-01-01.."]);
+        let before = timeline.clone();
+        let timeline = timeline.apply(&timeline.add(add(2, key, "B", "2020-01-01")).unwrap());
+        let timeline = timeline.apply(&timeline.end(end(2, "2024-01-01")).unwrap());
+        let timeline = timeline.apply(&timeline.rescind(rescind(2)).unwrap());
+        assert_eq!(timeline, before);
+    }
+}
+
+#[test]
+fn a_corrected_start_that_left_a_gap_is_no_end_of_the_one_before() {
+    for key in WITH_GAPS {
+        let timeline = given(key, &["1 A 2010-01-01.."]);
+        let before = timeline.clone();
+        let timeline = timeline.apply(&timeline.add(add(2, key, "B", "2020-01-01")).unwrap());
+        let timeline = timeline.apply(&timeline.correct(correct_dates(2, "2022-01-01..")).unwrap());
+        let rows = ["1 A 2010-01-01..2020-01-01 own none", "2 B 2022-01-01.."];
+        assert_eq!(shown(&timeline), rows);
+        // Something else in the gap neither closes it nor opens it.
+        let gap = timeline.clone();
+        let timeline = timeline
+            .apply(&timeline.add_past(past(3, key, "C", "2020-01-01..2021-01-01")).unwrap());
+        let without = timeline.apply(&timeline.rescind(rescind(3)).unwrap());
+        assert_eq!(without, gap);
+        let timeline = timeline.apply(&timeline.rescind(rescind(2)).unwrap());
+        assert_eq!(shown(&timeline)[0], "1 A 2010-01-01..2020-01-01");
+        let timeline = timeline.apply(&timeline.rescind(rescind(3)).unwrap());
+        assert_eq!(timeline, before);
+    }
+}
+
+#[test]
+fn a_rescinded_past_name_leaves_the_one_that_was_first_before_as_it_was() {
     for key in NAMES {
-        let timeline = given(key, &["1 A 2015-01-01.."]);
-        let added = timeline.add_past(past(2, key, "B", "2010-01-01..2015-01-01"));
-        let timeline = timeline.apply(&added.unwrap());
-        let rescinded = timeline.rescind(rescind(2));
-        let rows = ["1 A 2010-01-01.."];
-        done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
+        for from in ["", "2015-01-01"] {
+            let before = given(key, &[&format!("1 A {from}..")]);
+            let added = before.add_past(past(2, key, "B", "2010-01-01..2015-01-01"));
+            let timeline = before.apply(&added.unwrap());
+            assert_eq!(shown(&timeline)[1], "1 A 2015-01-01..");
+            let rescinded = timeline.rescind(rescind(2)).unwrap();
+            assert_eq!(timeline.apply(&rescinded), before);
+        }
     }
 }
 

@@ -74,10 +74,9 @@ pub(super) fn entries(written: &str, key: TimelineKey, rows: &[&str]) -> Vec<Ent
     let touched: Vec<bool> = touched.collect();
     for ((entry, row), touched) in entries.iter_mut().zip(rows).zip(touched) {
         match row.split_once(" own ") {
-            None if touched => entry.own_to = None,
+            None if touched => entry.own.to = None,
             None => {}
-            Some((_, "none")) => entry.own_to = None,
-            Some((_, own_to)) => entry.own_to = Some(day(own_to)),
+            Some((_, own_to)) => entry.own.to = Some(day(own_to)),
         }
     }
     entries
@@ -89,7 +88,9 @@ pub(super) fn shown(timeline: &Timeline) -> Vec<String> {
         let Period { from, to } = entry.period;
         let touches = timeline.touching_after(entry).is_some();
         let usual = if touches { None } else { to };
-        let own = match entry.own_to {
+        let own = match entry.own.to {
+            // That of a name says only that it was added as a past one.
+            _ if timeline.key.is_contiguous() => String::new(),
             own if own == usual => String::new(),
             None => " own none".to_owned(),
             Some(own) => format!(" own {own}"),

@@ -29,7 +29,7 @@ fn a_past_entry_is_corrected_with_the_flag_only() {
 }
 
 #[test]
-fn a_corrected_date_moves_the_boundary_of_the_neighbour() {
+fn a_corrected_date_pushes_the_neighbour_that_it_would_overlap() {
     let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."];
     on(every_kind(), &rows, |_, timeline| {
         for (command, boundary) in [
@@ -43,6 +43,21 @@ fn a_corrected_date_moves_the_boundary_of_the_neighbour() {
             let rows = [format!("1 A 2010-01-01..{boundary}"), format!("2 B {boundary}..")];
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
             done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+        }
+    });
+}
+
+#[test]
+fn a_corrected_date_takes_a_name_along_and_leaves_a_gap_to_an_address() {
+    let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."];
+    on(every_kind(), &rows, |key, timeline| {
+        for (n, dates, follows) in [(2, "2016-01-01..", 1), (1, "2010-01-01..2014-01-01", 2)] {
+            let corrected = timeline.correct(correct_dates(n, dates)).unwrap();
+            let moved = timeline.apply(&corrected);
+            let neighbour = |timeline: &Timeline| timeline.entry(id(follows)).unwrap().period;
+            let same = neighbour(&timeline) == neighbour(&moved);
+            assert_eq!(same, !key.is_contiguous());
+            assert_eq!(moved.entry(id(n)).unwrap().period, period(dates));
         }
     });
 }
@@ -79,12 +94,11 @@ fn a_corrected_date_cannot_pass_a_neighbour() {
 fn a_corrected_date_cannot_change_the_status() {
     let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01..2026-04-01", "3 C 2026-04-01.."];
     on(every_kind(), &rows, |_, timeline| {
-        for (n, dates) in [
-            (1, "2010-01-01..2026-03-11"),
-            (2, "2026-03-11..2026-04-01"),
-            (2, "2015-01-01..2026-03-10"),
-            (3, "2026-03-10.."),
-        ] {
+        let planned = timeline.correct(correct_dates(2, "2026-03-11..2026-04-01"));
+        refused(planned, ErrorReason::ScheduledEntryExists, &[3]);
+        for (n, dates) in
+            [(1, "2010-01-01..2026-03-11"), (2, "2015-01-01..2026-03-10"), (3, "2026-03-10..")]
+        {
             let corrected = timeline.correct(correct_dates(n, dates));
             refused(corrected, ErrorReason::EntryStatusWouldChange, &[n]);
         }

@@ -39,13 +39,22 @@ fn a_past_name_ends_where_the_next_one_begins() {
 }
 
 #[test]
-fn the_unknown_start_of_the_next_entry_becomes_the_end_of_a_past_one() {
-    on(every_kind(), &["1 A .."], |key, timeline| {
+fn the_unknown_start_of_the_next_name_becomes_the_end_of_a_past_one() {
+    on(NAMES, &["1 A .."], |key, timeline| {
         let added = timeline.add_past(past(2, key, "B", "2010-01-01..2015-01-01"));
         let after = timeline.apply(&added.clone().unwrap());
         assert_eq!(told(&added.unwrap()), ["Added 2 with 1"]);
         assert_eq!(shown(&after).last().unwrap(), "1 A 2015-01-01..");
         assert_eq!(after.entries()[0].period, period("2010-01-01..2015-01-01"));
+    });
+}
+
+#[test]
+fn the_unknown_start_of_the_next_address_stays_unknown() {
+    on(WITH_GAPS, &["1 A .."], |key, timeline| {
+        let added = timeline.add_past(past(2, key, "B", "2010-01-01..2015-01-01"));
+        let rows = ["2 B 2010-01-01..2015-01-01", "1 A .."];
+        done(&timeline, added, Outcome::Added, &rows, &["Added 2"]);
     });
 }
 
@@ -64,7 +73,7 @@ fn trimming_shortens_the_neighbours_that_overlap_in_part() {
 fn trimming_that_would_swallow_or_split_is_refused() {
     let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."];
     on(every_kind(), &rows, |key, timeline| {
-        for dates in ["2010-01-01..2015-01-01", "2009-01-01..2016-01-01", "..2016-01-01"] {
+        for dates in ["2010-01-01..2015-01-01", "2009-01-01..2016-01-01", "..2015-01-01"] {
             let added = timeline.add_past(trimming(3, key, "C", dates));
             refused(added, ErrorReason::PeriodSwallowsEntry, &[1]);
         }

@@ -1,0 +1,39 @@
+//! History: an entry knows what other entries have cut off its own dates; one whose
+//! start is not known lets others in before it; and the entries of a practice that a
+//! midnight concerns are found.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261130_14_history"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES, POSTGRES_ONLY).await
+    }
+}
+
+const TABLES: &str = "
+ALTER TABLE entry ADD COLUMN cuts text;
+CREATE INDEX entry_turns_in_practice ON entry (practice_id, turns_on) WHERE turns_on IS NOT NULL;
+";
+
+/// Of an entry with an unknown start, the days that it is known to have, as
+/// `Period::known` says them: the last one before its end, or what comes after all
+/// days.
+const POSTGRES_ONLY: &str = "
+ALTER TABLE entry DROP CONSTRAINT entry_no_overlap;
+ALTER TABLE entry ADD CONSTRAINT entry_no_overlap EXCLUDE USING gist (
+  practice_id WITH =, owner_id WITH =, timeline WITH =,
+  daterange(coalesce(active_from, active_to - 1, 'infinity'::date), active_to) WITH &&
+);
+";
