@@ -27,8 +27,11 @@ use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
 
 /// The server takes no batch with a record over this size. One of over 64 KiB fails
-/// there, alone.
+/// there, alone, as a contact of very many rows does.
 const MAX_RECORD_BYTES: usize = 1_024 * 1_024;
+
+/// A row of a file that makes a larger record is a slip in the file.
+const MAX_ROW_BYTES: usize = 64 * 1_024;
 
 /// Numbers of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,7 +153,13 @@ fn check_size(row: Row<'_>, kind: TableKind) -> anyhow::Result<()> {
         TableKind::Addresses => address(row),
         TableKind::Contacts => return Ok(()),
     };
-    encode(record).map(drop).with_context(|| row.place())
+    let size = encode(record).with_context(|| row.place())?.len();
+    ensure!(
+        size <= MAX_ROW_BYTES,
+        "{}: the row makes a record of {size} bytes, and none may have over {MAX_ROW_BYTES}",
+        row.place()
+    );
+    Ok(())
 }
 
 fn client(row: Row<'_>) -> import_record::Record {
