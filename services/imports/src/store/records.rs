@@ -325,6 +325,21 @@ pub(crate) async fn before_batch(
     rows.iter().map(past_row).collect()
 }
 
+/// The records at some places, but for those for which another stands in already.
+pub(crate) async fn at_places(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    places: Vec<RowId>,
+) -> Result<Vec<PastRow>, ImportError> {
+    let statement = "SELECT r.batch, r.row_no, r.kind, r.source_id, r.status, r.retried
+        FROM v JOIN import_record r ON r.practice_id = $1 AND r.import_id = $2
+          AND r.batch = v.batch AND r.row_no = v.row_no
+        WHERE r.status <> 'REPLACED'";
+    let rows = places.into_iter().map(sql::row_id).collect();
+    let rows = sql::query_with(db, &sql::scope(key), &["batch", "row_no"], rows, statement).await?;
+    rows.iter().map(past_row).collect()
+}
+
 /// Leaves the records in a status unprocessed.
 pub(crate) async fn give_up(
     db: &impl ConnectionTrait,

@@ -113,7 +113,7 @@ impl Job {
     }
 
     /// Its id, as callers know it.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         ids::text(IdKind::Import, self.key().id)
     }
 

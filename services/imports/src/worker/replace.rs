@@ -1,8 +1,10 @@
 //! Lets the corrected records of a round stand in for those that failed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
+use shared::pb::imports::ImportRecord;
 
 use super::{
     job::{Job, Page},
@@ -51,25 +53,60 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let Position { first, batch, row } = position;
     let rows = store::records::from_batch(db, key, RowId { batch, row }, PAGE).await?;
     let Some(last) = rows.last().map(|row| row.at) else { return Ok(Page::last(Edits::default())) };
-    let keys = rows.iter().filter(|row| !row.source_id.is_empty());
+    let mut named = named(job, &rows, first).await?;
+    let has_key = |row: &&PastRow| !row.source_id.is_empty() && !named.contains_key(&row.at);
+    let keys = rows.iter().filter(has_key);
     let keys = keys.map(|row| (row.kind, row.source_id.clone())).collect();
     let mut before: HashMap<(Kind, String), Vec<PastRow>> = HashMap::new();
     for row in store::records::before_batch(db, key, keys, first).await? {
         before.entry((row.kind, row.source_id.clone())).or_default().push(row);
     }
-    let mut edits = Edits::default();
+    let (mut edits, mut replaced) = (Edits::default(), HashSet::new());
     for row in rows {
-        let before = before.remove(&(row.kind, row.source_id.clone()));
-        judge(&mut edits, row, before);
+        let before = match named.remove(&row.at) {
+            Some(old) => old.map(|old| vec![old]),
+            None => before.remove(&(row.kind, row.source_id.clone())),
+        };
+        judge(&mut edits, &mut replaced, row, before);
     }
     Ok(Page::more(edits, &Position { first, batch: last.batch, row: last.row })?)
 }
 
-/// Judges one replacement by the records of its key that were there before.
-fn judge(edits: &mut Edits, row: PastRow, before: Option<Vec<PastRow>>) {
+/// By the place of each replacement that names the token of a record: that record,
+/// if it is one of before this round, and no other replacement has named it.
+async fn named(
+    job: &Job,
+    rows: &[PastRow],
+    first: i64,
+) -> Result<HashMap<RowId, Option<PastRow>>, WorkFault> {
+    let (db, key) = (job.imports.db.reader(), job.key());
+    let payloads = store::staged::payloads(db, key, rows.iter().map(|row| row.at)).await?;
+    let mut tokens: Vec<(RowId, Option<RowId>)> = Vec::new();
+    for (at, payload) in payloads {
+        let replaces = ImportRecord::decode(payload.as_slice()).unwrap_or_default().replaces;
+        if !replaces.is_empty() {
+            tokens.push((at, RowId::of_token(&job.name(), &replaces)));
+        }
+    }
+    tokens.sort_unstable();
+    let places = tokens.iter().filter_map(|(_, old)| *old).filter(|old| old.batch < first);
+    let old = store::records::at_places(db, key, places.collect()).await?;
+    let mut old: HashMap<RowId, PastRow> = old.into_iter().map(|old| (old.at, old)).collect();
+    let named = |(at, place): (RowId, Option<RowId>)| (at, place.and_then(|at| old.remove(&at)));
+    Ok(tokens.into_iter().map(named).collect())
+}
+
+/// Judges one replacement by the records that were there before: the one that it
+/// names, or those of its key.
+fn judge(
+    edits: &mut Edits,
+    replaced: &mut HashSet<RowId>,
+    row: PastRow,
+    before: Option<Vec<PastRow>>,
+) {
     match before {
         Some(before) if before.iter().any(|old| old.retried) => {
-            for old in before.into_iter().filter(|old| old.retried) {
+            for old in before.into_iter().filter(|old| old.retried && replaced.insert(old.at)) {
                 stand_in(edits, &old);
             }
         }
