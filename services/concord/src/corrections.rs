@@ -8,7 +8,7 @@
 mod rewritten;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::Display,
 };
 
@@ -122,7 +122,9 @@ struct Found<'r> {
     /// Whether any record is among the failures.
     known: bool,
     changes: BTreeMap<RowToken, BTreeMap<&'static str, Change>>,
-    rewritten: BTreeMap<(RowToken, &'static str), Rewritten>,
+    /// In the order of the rows; of each record each cell once.
+    rewritten: Vec<(RowToken, Rewritten)>,
+    told: HashSet<(RowToken, &'static str)>,
     unknown: BTreeSet<(String, RowToken)>,
     faults: Vec<String>,
 }
@@ -187,8 +189,10 @@ impl Found<'_> {
         }
         if !is_marked && !is_date_at_last(column, &is) {
             if let Some(what) = spreadsheet::rewriting(&was, &is) {
-                let cell = Rewritten { place: row.place(), column, was, is, what };
-                self.rewritten.entry((token.clone(), column)).or_insert(cell);
+                if self.told.insert((token.clone(), column)) {
+                    let cell = Rewritten { place: row.place(), column, was, is, what };
+                    self.rewritten.push((token.clone(), cell));
+                }
                 return;
             }
             if IDS.contains(&column) && !was.trim().is_empty() {
@@ -241,16 +245,16 @@ impl Found<'_> {
             bail!("nothing was sent, because of the corrected file:\n{}", listed(&self.faults));
         }
         // A value that somebody has given in another row of the record counts.
-        let is_kept = |(token, column): &(RowToken, &str)| {
-            changes.get(token).is_none_or(|changes| !changes.contains_key(*column))
+        let is_kept = |(token, cell): &(RowToken, Rewritten)| {
+            changes.get(token).is_none_or(|changes| !changes.contains_key(cell.column))
         };
-        self.rewritten.retain(|cell, _| is_kept(cell));
+        let rewritten = self.rewritten.into_iter().filter(is_kept).map(|(_, cell)| cell);
         let names = |names: BTreeSet<(String, RowToken)>| names.into_iter().map(|(name, _)| name);
         Ok(Corrections {
             changed,
             unknown: names(self.unknown).collect(),
             not_failed: names(not_failed).collect(),
-            rewritten: self.rewritten.into_values().collect(),
+            rewritten: rewritten.collect(),
         })
     }
 }

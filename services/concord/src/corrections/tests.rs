@@ -198,6 +198,21 @@ fn what_did_not_fail_is_left_out_and_what_is_not_there_is_named() {
 }
 
 #[test]
+fn a_warning_is_no_failure_and_its_row_may_stay_as_it_is() {
+    let row = |row, severity, phone| {
+        client(row, &[("severity", severity), ("phone", phone), ("registered_name", "a")])
+    };
+    let original = [row(1, "error", "x"), row(1, "warning", "x"), row(2, "warning", "x")];
+    assert!(found(&original, &original).unwrap().changed.is_empty());
+    // The record has failed, and is corrected in the row of its warning.
+    let corrections = found(&original, &[row(1, "warning", "020 7946 0000")]).unwrap();
+    assert_eq!(decoded(&corrections.changed[0]).phone, "020 7946 0000");
+    // It came in, but for what the warning says.
+    let corrections = found(&original, &[row(2, "warning", "020 7946 0000")]).unwrap();
+    assert_eq!((corrections.changed.len(), corrections.not_failed.len()), (0, 1));
+}
+
+#[test]
 fn the_file_of_another_import_is_refused_by_name_of_both() {
     let row = |import| vec![client(1, &[("import", import)])];
     check_import("imp_1", &rows(&row("imp_1"))).unwrap();

@@ -101,9 +101,11 @@ impl FailedRow {
         }
     }
 
-    /// Whether the record failed, and was not excluded or skipped.
+    /// Whether the row says that the record failed: that it was not excluded or
+    /// skipped, and that the row is not a warning alone.
     pub(crate) fn has_failed(&self) -> bool {
-        self.cell("status").trim().eq_ignore_ascii_case("failed")
+        let is = |column, text| self.cell(column).trim().eq_ignore_ascii_case(text);
+        is("status", "failed") && !is("severity", "warning")
     }
 
     /// The import that the file is of; empty when it does not say.
@@ -266,7 +268,7 @@ fn words(cell: &str) -> Vec<String> {
 #[cfg(test)]
 pub(crate) fn rows_of(rows: &[&[(&str, &str)]]) -> anyhow::Result<Vec<FailedRow>> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
-    let mut headings = vec!["status", "kind", TOKEN, GUARDED, CHANGED];
+    let mut headings = vec!["status", "severity", "kind", TOKEN, GUARDED, CHANGED];
     for column in kinds.into_iter().flat_map(columns) {
         if !headings.contains(column) {
             headings.push(column);
