@@ -101,7 +101,7 @@ fn digits<const N: usize>(mut number: u64) -> [u64; N] {
 fn check_letter(values: &[u64]) -> u64 {
     let sum = (1..).zip(values).map(|(place, value)| place * value).sum::<u64>() % BASE;
     let place = values.len() as u64 + 1;
-    (0..BASE).find(|check| (sum + place * check) % BASE == 0).unwrap_or_default()
+    (0..BASE).find(|check| (sum + place * check).is_multiple_of(BASE)).unwrap_or_default()
 }
 
 fn letter(value: u64) -> Option<char> {

@@ -7,10 +7,7 @@
 
 mod rewritten;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt::Display,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{bail, ensure};
 use shared::row_token::RowToken;
@@ -79,7 +76,7 @@ pub(crate) fn compare(
     let mut found = Found { import, records: records(original), ..Found::default() };
     for row in corrected {
         if let Err(fault) = found.take(row) {
-            found.fault(row.place(), fault);
+            found.fault(&row.place(), &fault);
         }
     }
     ensure!(
@@ -130,7 +127,7 @@ struct Found<'r> {
 }
 
 impl Found<'_> {
-    fn fault(&mut self, place: impl Display, fault: impl Display) {
+    fn fault(&mut self, place: &str, fault: &str) {
         self.faults.push(format!("{place}{fault}"));
     }
 
@@ -200,7 +197,7 @@ impl Found<'_> {
                     ", {column}: `{was}` has become `{is}`. If that is what you want, write \
                      `{column}` into the column `changed` of this row; if not, write `{was}` back"
                 );
-                self.fault(row.place(), fault);
+                self.fault(&row.place(), &fault);
                 return;
             }
         }
@@ -214,7 +211,7 @@ impl Found<'_> {
                     other.value,
                     other.place
                 );
-                self.fault(row.place(), fault);
+                self.fault(&row.place(), &fault);
             }
             Some(_) => {}
             None => {
@@ -237,7 +234,7 @@ impl Found<'_> {
                 Ok(replacement) => changed.extend(replacement),
                 Err(error) => {
                     let place = changes.values().next().map(|change| change.place.clone());
-                    self.fault(place.unwrap_or_default(), format_args!(": {error:#}"));
+                    self.fault(&place.unwrap_or_default(), &format!(": {error:#}"));
                 }
             }
         }

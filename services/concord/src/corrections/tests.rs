@@ -314,12 +314,13 @@ proptest! {
         };
         let original: Vec<_> = (1..).zip(&ids).map(|(n, id)| row(n, id, "a")).collect();
         let at = at.index(ids.len());
-        let corrected = row(at as i64 + 1, &id, "new");
+        let place = i64::try_from(at).unwrap() + 1;
+        let corrected = row(place, &id, "new");
         match found(&original, &[corrected]) {
             Ok(corrections) => {
                 prop_assert_eq!(corrections.changed.len(), 1);
                 let record = corrections.changed[0].record.clone();
-                prop_assert_eq!(ImportRecord::decode(record).unwrap().replaces, token(at as i64 + 1));
+                prop_assert_eq!(ImportRecord::decode(record).unwrap().replaces, token(place));
                 let sent = decoded(&corrections.changed[0]);
                 prop_assert_eq!(sent.registered_name, "new");
                 prop_assert!(sent.source_id == ids[at] || ids[at].is_empty());
