@@ -35,7 +35,7 @@ mod import {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     for (name, record) in [("client", client()), ("contact", contact()), ("address", address())] {
-        let bytes = ImportRecord { record: Some(record) }.encode_to_vec();
+        let bytes = ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec();
         assert!(parse_bytes(&bytes).outcome.is_ok(), "{name}");
         criterion.bench_function(&format!("decode and validate/{name}"), |b| {
             b.iter(|| parse_bytes(black_box(&bytes)));

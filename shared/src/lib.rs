@@ -8,8 +8,9 @@
 //! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`].
 //! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
 //!   reflection, identity and drain), [`page`] (tokens of lists), [`cells`] (lists
-//!   in the cells of a file), [`telemetry`] (log and traces), [`meter`] (numbers),
-//!   [`jobs`] (work in the background that fails), [`call_id`] (what is written for one call).
+//!   in the cells of a file), [`row_token`] (rows of a failures file), [`telemetry`]
+//!   (log and traces), [`meter`] (numbers), [`jobs`] (work in the background that
+//!   fails), [`call_id`] (what is written for one call).
 
 pub mod access;
 pub mod call_id;
@@ -23,6 +24,7 @@ pub mod jobs;
 pub mod meter;
 pub mod page;
 pub mod pb;
+pub mod row_token;
 pub mod rules;
 pub mod security;
 pub mod server;

@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_frame_carries_a_record_that_does_not_decode() {
-        let good = imports::ImportRecord { record: None }.encode_to_vec();
+        let good = imports::ImportRecord { record: None, ..Default::default() }.encode_to_vec();
         let bad = vec![0x0a, 0xff];
         let frame = BatchFrame { records: vec![good.into(), bad.clone().into()] };
         let read = BatchFrame::decode(frame.encode_to_vec().as_slice()).unwrap();

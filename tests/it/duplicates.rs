@@ -44,7 +44,7 @@ const VAT: &str = "GB980780684";
 const COMPANY: &str = "07687209";
 
 fn encoded(record: Record) -> Vec<u8> {
-    ImportRecord { record: Some(record) }.encode_to_vec()
+    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
 }
 
 /// A company, changed.

@@ -55,7 +55,7 @@ fn encoded(source_id: &str, reference: &str, name: &str) -> Vec<u8> {
         registered_name: name.into(),
         ..ImportClient::default()
     };
-    ImportRecord { record: Some(Record::Client(client)) }.encode_to_vec()
+    ImportRecord { record: Some(Record::Client(client)), ..Default::default() }.encode_to_vec()
 }
 
 fn client(source_id: &str) -> ApplyRecord {

@@ -167,7 +167,8 @@ fn chunk(targets: &Targets) -> Vec<u8> {
     });
     let parent = ApplyParent { source_id: "C7".into(), record_id: targets.client.id.clone() };
     let records = [(client, vec![]), (contact, vec![parent])].map(|(record, parents)| {
-        let record = ImportRecord { record: Some(record) }.encode_to_vec().into();
+        let record =
+            ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into();
         ApplyRecord { record, parents, ..ApplyRecord::default() }
     });
     ApplyChunkRequest { records: records.into(), ..ApplyChunkRequest::default() }.encode_to_vec()
@@ -211,7 +212,9 @@ async fn no_bytes_for_messages_break_a_connection(db: TestDb) {
 /// A whole upload of one batch.
 fn upload(targets: &Targets) -> Bytes {
     let (import_id, batch_key) = (targets.import.clone(), "b1".to_owned());
-    let record = ImportRecord { record: Some(Record::Client(import_client())) }.encode_to_vec();
+    let record =
+        ImportRecord { record: Some(Record::Client(import_client())), ..Default::default() }
+            .encode_to_vec();
     let parts = [
         Part::Header(BatchHeader { import_id, batch_key, ..BatchHeader::default() }),
         Part::Frame(BatchFrame { records: vec![record.into()] }),

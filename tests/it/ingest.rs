@@ -51,7 +51,7 @@ fn apply_record(record: Record, parents: &[(&str, &str)]) -> ApplyRecord {
         record_id: (*record_id).into(),
     };
     ApplyRecord {
-        record: ImportRecord { record: Some(record) }.encode_to_vec().into(),
+        record: ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into(),
         parents: parents.iter().map(parent).collect(),
         ..ApplyRecord::default()
     }

@@ -142,7 +142,8 @@ async fn told_of([manager, caller]: &[Caller; 2], records: &[Vec<u8>], dice: &mu
         counts: Kind::ALL.map(|kind| counts(&import, kind)).to_vec(),
         created: clients(manager).await,
     };
-    let place = |failure| Failure { batch_key: String::new(), row: 0, ..failure };
+    let place =
+        |failure| Failure { batch_key: String::new(), row: 0, row_token: String::new(), ..failure };
     let mut failures: Vec<_> =
         failures.into_iter().map(|failure| format!("{:?}", place(failure))).collect();
     failures.sort();

@@ -97,7 +97,7 @@ where
 }
 
 fn encoded(record: Record, parents: Vec<ApplyParent>) -> ApplyRecord {
-    let record = ImportRecord { record: Some(record) }.encode_to_vec().into();
+    let record = ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into();
     ApplyRecord { record, parents, ..ApplyRecord::default() }
 }
 

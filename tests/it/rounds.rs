@@ -49,7 +49,7 @@ storage_tests! {
 }
 
 fn encoded(record: Record) -> Vec<u8> {
-    ImportRecord { record: Some(record) }.encode_to_vec()
+    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
 }
 
 /// A client; without a name it fails.

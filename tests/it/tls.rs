@@ -68,7 +68,8 @@ async fn import_one(caller: &Caller) {
         registered_name: "Acme Limited".into(),
         ..ImportClient::default()
     };
-    let record = ImportRecord { record: Some(Record::Client(client)) }.encode_to_vec();
+    let record =
+        ImportRecord { record: Some(Record::Client(client)), ..Default::default() }.encode_to_vec();
     let header =
         BatchHeader { import_id: id.clone(), batch_key: "b1".into(), ..BatchHeader::default() };
     let parts = [

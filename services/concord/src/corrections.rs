@@ -1,30 +1,44 @@
 //! Which records of a failures file people have corrected: those that differ from
 //! the file as the service writes it, and not only by what a spreadsheet has done
 //! to their cells.
+//!
+//! The token of a row says which record it is of, whatever stands in its other
+//! cells. The rows of one record are put together cell by cell.
 
-mod originals;
 mod rewritten;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{bail, ensure};
+use shared::row_token::RowToken;
 
-use crate::csv_source::{FailedRow, RecordKey};
-use originals::Originals;
-use rewritten::{Compared, compared};
+use crate::{
+    csv_source::{FailedRow, Replacement},
+    spreadsheet,
+};
 pub(crate) use rewritten::{Rewritten, remarks};
+
+/// So many faults of a file are listed.
+const LISTED: usize = 100;
+
+/// The columns with which a record says which one it is, and what it hangs on. A
+/// slip in one of them makes another record of it.
+const IDS: [&str; 3] = ["source_id", "client_source_id", "owner_source_id"];
+
+/// The columns of dates.
+const DATES: [&str; 3] = ["birth_date", "active_from", "active_to"];
 
 /// What was corrected.
 #[derive(Debug, Default)]
 pub(crate) struct Corrections {
-    /// The records that were changed, one for each key, in the order of the keys.
-    pub(crate) changed: Vec<FailedRow>,
-    /// The records that are not among the failures, in the order of the keys: they
-    /// came in meanwhile, or were never there.
-    pub(crate) unknown: Vec<RecordKey>,
-    /// The records that were changed, and were excluded or skipped.
-    pub(crate) not_failed: Vec<RecordKey>,
-    /// The cells that a spreadsheet has rewritten, in the order of the keys.
+    /// The records that were changed, one for each that failed.
+    pub(crate) changed: Vec<Replacement>,
+    /// The records that are not among the failures: they came in meanwhile, or an
+    /// earlier correction has taken their place.
+    pub(crate) unknown: Vec<String>,
+    /// The records that were changed, and did not fail.
+    pub(crate) not_failed: Vec<String>,
+    /// The cells that a spreadsheet has rewritten.
     pub(crate) rewritten: Vec<Rewritten>,
 }
 
@@ -46,121 +60,229 @@ pub(crate) fn check_import(import: &str, corrected: &[FailedRow]) -> anyhow::Res
     Ok(())
 }
 
-/// Compares the corrected rows with the original ones. Rows of records that were
-/// excluded or skipped are left out.
+/// Compares the corrected rows with the original ones of an import. Rows of records
+/// that were excluded or skipped are left out.
 ///
 /// # Errors
 ///
-/// Names a record whose rows were changed in different ways, a source id that may
-/// be that of several records, and the dates of changed records that a spreadsheet
-/// has rewritten. Refuses a file of which no record is among the failures.
+/// Names all rows whose token is missing or altered, the ids that differ and are not
+/// marked as changed, and the cells of which two rows of a record have different
+/// values. Refuses a file of which no record is among the failures.
 pub(crate) fn compare(
+    import: &str,
     original: &[FailedRow],
     corrected: &[FailedRow],
 ) -> anyhow::Result<Corrections> {
-    let originals = Originals::new(original, corrected);
-    let mut found = Found::default();
+    let mut found = Found { import, records: records(original), ..Found::default() };
     for row in corrected {
-        match originals.key_of(row)? {
-            Some(key) => found.take(originals.rows(key), key, row)?,
-            None => {
-                found.unknown.insert(row.key.clone());
-            }
+        if let Err(fault) = found.take(row) {
+            found.fault(&row.place(), &fault);
         }
     }
     ensure!(
-        found.known || corrected.is_empty(),
+        found.known || corrected.is_empty() || !found.faults.is_empty(),
         "none of the records in the file is among the failures of this import"
     );
     found.corrections()
 }
 
-/// What was found so far.
-#[derive(Default)]
-struct Found {
-    /// Whether any record is among the failures.
-    known: bool,
-    changed: BTreeMap<RecordKey, FailedRow>,
-    unknown: BTreeSet<RecordKey>,
-    not_failed: BTreeSet<RecordKey>,
-    /// By record and column: a record has a row for each of its violations.
-    rewritten: BTreeMap<(RecordKey, &'static str), Rewritten>,
+/// A record that was not imported, as the service has it.
+#[derive(Debug)]
+struct Record<'r> {
+    row: &'r FailedRow,
+    has_failed: bool,
 }
 
-impl Found {
-    /// Takes a row of the record with this key, which stands in these rows of the
-    /// service's file.
-    fn take(
-        &mut self,
-        originals: &[&FailedRow],
-        key: &RecordKey,
-        row: &FailedRow,
-    ) -> anyhow::Result<()> {
-        self.known = true;
-        let Some(Compared { changed, rewritten }) = closest(originals, row)? else { return Ok(()) };
-        let has_failed = originals.iter().any(|original| original.failed);
-        if changed.is_some() && !has_failed {
-            self.not_failed.insert(key.clone());
-            return Ok(());
-        }
-        for cell in rewritten {
-            self.rewritten.entry((key.clone(), cell.column)).or_insert(cell);
-        }
-        changed.map_or(Ok(()), |row| keep(&mut self.changed, row))
+/// The records of the service's own file.
+fn records(original: &[FailedRow]) -> HashMap<RowToken, Record<'_>> {
+    let mut records: HashMap<RowToken, Record<'_>> = HashMap::new();
+    for row in original {
+        let Some(token) = row.token() else { continue };
+        let record = records.entry(token).or_insert(Record { row, has_failed: false });
+        record.has_failed |= row.has_failed();
+    }
+    records
+}
+
+/// A value that somebody has given to a cell, and where.
+#[derive(Debug)]
+struct Change {
+    value: String,
+    place: String,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Found<'r> {
+    import: &'r str,
+    records: HashMap<RowToken, Record<'r>>,
+    /// Whether any record is among the failures.
+    known: bool,
+    changes: BTreeMap<RowToken, BTreeMap<&'static str, Change>>,
+    /// In the order of the rows; of each record each cell once.
+    rewritten: Vec<(RowToken, Rewritten)>,
+    told: HashSet<(RowToken, &'static str)>,
+    unknown: BTreeSet<(String, RowToken)>,
+    faults: Vec<String>,
+}
+
+impl Found<'_> {
+    fn fault(&mut self, place: &str, fault: &str) {
+        self.faults.push(format!("{place}{fault}"));
     }
 
-    fn corrections(self) -> anyhow::Result<Corrections> {
-        let Self { known: _, changed, unknown, not_failed, rewritten } = self;
-        let lost = rewritten.iter().filter(|((key, _), cell)| {
-            // The next failures file would not have the date any more.
-            cell.is_date() && changed.contains_key(key)
-        });
-        let lost: Vec<_> = lost.map(|(_, cell)| cell).collect();
-        ensure!(
-            lost.is_empty(),
-            "a spreadsheet has rewritten dates of records that were corrected, and nothing was \
-             sent: write them as 2026-03-01, in a column that is formatted as text\n{}",
-            rewritten::listed(&lost)
-        );
+    /// Takes a row.
+    ///
+    /// # Errors
+    ///
+    /// Says why no record can be told from it.
+    fn take(&mut self, row: &FailedRow) -> Result<(), String> {
+        let Some(token) = row.token() else { return Err(without_token(row)) };
+        let Some(record) = self.records.get(&token) else {
+            if token.place_in(self.import).is_none() {
+                return Err(format!(", token: `{token}` is not a token of {}", self.import));
+            }
+            self.unknown.insert((row.name(), token));
+            return Ok(());
+        };
+        self.known = true;
+        let (original, kind) = (record.row, record.row.kind());
+        if row.kind() != kind && original.columns().is_empty() {
+            return Err(", kind: the record could not be read, and cannot be corrected here: it \
+                        needs a new import"
+                .to_owned());
+        }
+        if row.kind() != kind {
+            return Err(format!(
+                ", kind: the token is that of a row of the kind `{kind}`: were the rows of some \
+                 columns alone sorted, or moved? {ANEW}"
+            ));
+        }
+        let marked = row.marked();
+        if let Some(other) = marked.iter().find(|name| !original.columns().contains(&&***name)) {
+            return Err(format!(
+                ", changed: here stand the names of columns of the record, such as `source_id`, \
+                 and `{other}` is none"
+            ));
+        }
+        for column in original.columns() {
+            let is_marked = marked.iter().any(|name| name == column);
+            self.take_cell(&token, column, is_marked, (original, row));
+        }
+        Ok(())
+    }
+
+    /// Takes a cell of a row beside the original one.
+    fn take_cell(
+        &mut self,
+        token: &RowToken,
+        column: &'static str,
+        is_marked: bool,
+        (original, row): (&FailedRow, &FailedRow),
+    ) {
+        let (was, is) = (original.cell(column), row.cell(column));
+        if spreadsheet::is_same(&was, &is) {
+            return;
+        }
+        if !is_marked && !is_date_at_last(column, &is) {
+            if let Some(what) = spreadsheet::rewriting(&was, &is) {
+                if self.told.insert((token.clone(), column)) {
+                    let cell = Rewritten { place: row.place(), column, was, is, what };
+                    self.rewritten.push((token.clone(), cell));
+                }
+                return;
+            }
+            if IDS.contains(&column) && !was.trim().is_empty() {
+                let fault = format!(
+                    ", {column}: `{was}` has become `{is}`. If that is what you want, write \
+                     `{column}` into the column `changed` of this row; if not, write `{was}` back"
+                );
+                self.fault(&row.place(), &fault);
+                return;
+            }
+        }
+        let changes = self.changes.entry(token.clone()).or_default();
+        match changes.get(column) {
+            Some(other) if !spreadsheet::is_same(&other.value, &is) => {
+                let fault = format!(
+                    ", {column}: the rows of {} differ: `{is}` here, and `{}` in {}; correct all \
+                     of them alike, or only one",
+                    original.name(),
+                    other.value,
+                    other.place
+                );
+                self.fault(&row.place(), &fault);
+            }
+            Some(_) => {}
+            None => {
+                changes.insert(column, Change { value: is, place: row.place() });
+            }
+        }
+    }
+
+    fn corrections(mut self) -> anyhow::Result<Corrections> {
+        let (mut changed, mut not_failed) = (Vec::new(), BTreeSet::new());
+        let changes = std::mem::take(&mut self.changes);
+        for (token, changes) in &changes {
+            let Some(Record { row, has_failed }) = self.records.get(token) else { continue };
+            if !has_failed {
+                not_failed.insert((row.name(), token.clone()));
+                continue;
+            }
+            let value = |column: &str| changes.get(column).map(|change| change.value.as_str());
+            match row.with(value).replacement() {
+                Ok(replacement) => changed.extend(replacement),
+                Err(error) => {
+                    let place = changes.values().next().map(|change| change.place.clone());
+                    self.fault(&place.unwrap_or_default(), &format!(": {error:#}"));
+                }
+            }
+        }
+        if !self.faults.is_empty() {
+            bail!("nothing was sent, because of the corrected file:\n{}", listed(&self.faults));
+        }
+        // A value that somebody has given in another row of the record counts.
+        let is_kept = |(token, cell): &(RowToken, Rewritten)| {
+            changes.get(token).is_none_or(|changes| !changes.contains_key(cell.column))
+        };
+        let rewritten = self.rewritten.into_iter().filter(is_kept).map(|(_, cell)| cell);
+        let names = |names: BTreeSet<(String, RowToken)>| names.into_iter().map(|(name, _)| name);
         Ok(Corrections {
-            changed: changed.into_values().collect(),
-            unknown: unknown.into_iter().collect(),
-            not_failed: not_failed.into_iter().collect(),
-            rewritten: rewritten.into_values().collect(),
+            changed,
+            unknown: names(self.unknown).collect(),
+            not_failed: names(not_failed).collect(),
+            rewritten: rewritten.collect(),
         })
     }
 }
 
-/// The row beside the original row of its record that it is like, or was made
-/// from.
-fn closest(originals: &[&FailedRow], row: &FailedRow) -> anyhow::Result<Option<Compared>> {
-    let mut first = None;
-    let (same, other): (Vec<_>, Vec<_>) =
-        originals.iter().partition(|original| original.origin() == row.origin());
-    for original in same.into_iter().chain(other) {
-        let compared = compared(original, row)?;
-        if compared.changed.is_none() {
-            return Ok(Some(compared));
-        }
-        first = first.or(Some(compared));
+const ANEW: &str = "`concord imports failures IMPORT --file FILE` writes the file anew";
+
+fn without_token(row: &FailedRow) -> String {
+    match row.token_text().as_str() {
+        "" => format!(
+            ", token: it is missing, and nothing says which record the row is of. A new record \
+             needs a new import; a row is left out by deleting all of it. {ANEW}"
+        ),
+        text => format!(
+            ", token: `{text}` was altered, and nothing says which record the row is of. {ANEW}"
+        ),
     }
-    Ok(first)
 }
 
-fn keep(changed: &mut BTreeMap<RecordKey, FailedRow>, row: FailedRow) -> anyhow::Result<()> {
-    match changed.get(&row.key) {
-        Some(other) if other.record != row.record => bail!(
-            "the rows of {} differ: correct all of them alike, or only one ({}, and {})",
-            row.key,
-            other.place(),
-            row.place()
-        ),
-        Some(_) => {}
-        None => {
-            changed.insert(row.key.clone(), row);
-        }
+/// Whether a date is written as it must be: a correction of one that was not, and
+/// nothing that a spreadsheet has made of one that was.
+fn is_date_at_last(column: &str, is: &str) -> bool {
+    let is = is.trim();
+    DATES.contains(&column) && is.len() == 10 && is.parse::<chrono::NaiveDate>().is_ok()
+}
+
+fn listed(faults: &[String]) -> String {
+    let mut lines: Vec<_> = faults.iter().take(LISTED).map(|fault| format!("  {fault}")).collect();
+    if faults.len() > LISTED {
+        lines.push(format!("  and {} more", faults.len() - LISTED));
     }
-    Ok(())
+    lines.join("\n")
 }
 
 #[cfg(test)]

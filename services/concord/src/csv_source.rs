@@ -22,7 +22,7 @@ use shared::pb::imports::{ImportAddress, ImportClient, ImportRecord, import_reco
 
 #[cfg(test)]
 pub(crate) use corrected::rows_of;
-pub(crate) use corrected::{FailedRow, RecordKey, failed_rows};
+pub(crate) use corrected::{FailedRow, Replacement, downloaded_rows, failed_rows};
 use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
 
@@ -90,16 +90,16 @@ impl Source {
     }
 
     /// Records that were read already.
-    pub(crate) fn of_rows(rows: impl IntoIterator<Item = FailedRow>) -> Self {
+    pub(crate) fn of_replacements(replacements: Vec<Replacement>) -> Self {
         let mut counts = Counts::default();
         let mut kept = Vec::new();
-        for row in rows {
-            match row.key.kind() {
+        for Replacement { kind, record } in replacements {
+            match kind {
                 TableKind::Clients => counts.clients += 1,
                 TableKind::Contacts => counts.contacts += 1,
                 TableKind::Addresses => counts.addresses += 1,
             }
-            kept.push(row.record);
+            kept.push(record);
         }
         Self { tables: Vec::new(), kept, counts, remarks: Vec::new() }
     }
@@ -121,8 +121,8 @@ impl Source {
     ) -> anyhow::Result<()> {
         for table in &self.tables {
             match table.kind() {
-                TableKind::Clients => table.each_row(|row| take(encode(client(row))?))?,
-                TableKind::Addresses => table.each_row(|row| take(encode(address(row))?))?,
+                TableKind::Clients => table.each_row(|row| take(encode(client(row), "")?))?,
+                TableKind::Addresses => table.each_row(|row| take(encode(address(row), "")?))?,
                 TableKind::Contacts => {}
             }
         }
@@ -153,7 +153,7 @@ fn check_size(row: Row<'_>, kind: TableKind) -> anyhow::Result<()> {
         TableKind::Addresses => address(row),
         TableKind::Contacts => return Ok(()),
     };
-    let size = encode(record).with_context(|| row.place())?.len();
+    let size = encode(record, "").with_context(|| row.place())?.len();
     ensure!(
         size <= MAX_ROW_BYTES,
         "{}: the row makes a record of {size} bytes, and none may have over {MAX_ROW_BYTES}",
@@ -201,14 +201,15 @@ fn address(row: Row<'_>) -> import_record::Record {
     })
 }
 
-fn encode(record: import_record::Record) -> anyhow::Result<Bytes> {
+/// Encodes a record that stands in for the one of this token, if any.
+fn encode(record: import_record::Record, replaces: &str) -> anyhow::Result<Bytes> {
     let source_id = match &record {
         import_record::Record::Client(client) => &client.source_id,
         import_record::Record::Contact(contact) => &contact.source_id,
         import_record::Record::Address(address) => &address.source_id,
     }
     .clone();
-    let record = ImportRecord { record: Some(record) };
+    let record = ImportRecord { record: Some(record), replaces: replaces.to_owned() };
     let size = record.encoded_len();
     ensure!(
         size <= MAX_RECORD_BYTES,

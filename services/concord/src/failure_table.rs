@@ -65,5 +65,6 @@ fn failure_json(failure: &Failure) -> Value {
         "batch_key": failure.batch_key,
         "row": failure.row,
         "round": failure.round,
+        "row_token": failure.row_token,
     })
 }

@@ -8,8 +8,9 @@
 //! second. In these two columns a `;`, a `|` or a `\` that belongs to a source id
 //! or a role has a backslash before it: see [`shared::cells`].
 //!
-//! The last column names the import, so that nobody corrects one import with the
-//! file of another.
+//! Of each row, the column `token` says which record it is of, whatever a spreadsheet
+//! makes of the other cells: see [`shared::row_token`]. The last column names the
+//! import, so that nobody corrects one import with the file of another.
 
 mod columns;
 mod csv;

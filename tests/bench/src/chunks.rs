@@ -41,6 +41,6 @@ pub(crate) async fn apply(
 
 /// As a record of a chunk.
 pub(crate) fn record(client: ImportClient) -> ApplyRecord {
-    let record = ImportRecord { record: Some(Record::Client(client)) };
+    let record = ImportRecord { record: Some(Record::Client(client)), ..Default::default() };
     ApplyRecord { record: record.encode_to_vec().into(), ..ApplyRecord::default() }
 }

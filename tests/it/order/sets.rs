@@ -146,7 +146,7 @@ fn encoded(entry: &Entry, dice: &mut Dice) -> Vec<u8> {
             Record::Address(ImportAddress { source_id, line_1: name, ..import_address(entry) })
         }
     };
-    ImportRecord { record: Some(record) }.encode_to_vec()
+    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
 }
 
 fn client_type(self_assessment: bool) -> &'static str {

@@ -15,7 +15,8 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
     let mut records: Vec<Record> = rows("clients").iter().map(client).collect();
     records.extend(contacts(&rows("contacts")));
     records.extend(rows("addresses").iter().map(address));
-    let encode = |record| ImportRecord { record: Some(record) }.encode_to_vec();
+    let encode =
+        |record| ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec();
     records.into_iter().map(encode).collect()
 }
 

@@ -3,18 +3,17 @@
 //! and those that say what is wrong, which are not read.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use csv::StringRecord;
 use shared::{
     cells,
     pb::imports::{ContactClient, ImportContact, import_record::Record},
-    rules::text::normalise,
+    row_token::RowToken,
 };
 
 use super::{
@@ -25,58 +24,29 @@ use super::{
 /// The column that names the cells which an apostrophe was put before.
 const GUARDED: &str = "guarded";
 
-/// The column that names the import; files of older versions do not have it.
+/// The column that says which record a row is of.
+const TOKEN: &str = "token";
+
+/// The column in which people name those whose values they mean.
+const CHANGED: &str = "changed";
+
+/// The column that names the import.
 const IMPORT: &str = "import";
 
 /// Columns that are read when they are there.
-const OPTIONAL: [&str; 3] = [IMPORT, "batch", "row"];
+const OPTIONAL: [&str; 2] = [IMPORT, CHANGED];
 
-/// What a record is known by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RecordKey {
-    /// `client`, `contact` or `address`.
-    pub(crate) kind: &'static str,
-    /// As the service compares it.
-    pub(crate) source_id: String,
-}
-
-/// Names the record to people, `client C2`.
-impl fmt::Display for RecordKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.source_id)
-    }
-}
-
-impl RecordKey {
-    fn of(row: Row<'_>) -> anyhow::Result<Option<Self>> {
-        let source_id = normalise(&row.text("source_id"));
-        let kind = match row.text("kind").trim().to_ascii_lowercase().as_str() {
-            "client" => "client",
-            "contact" => "contact",
-            "address" => "address",
-            "" => return Ok(None),
-            other => bail!("{}: the kind is client, contact or address, not {other}", row.place()),
-        };
-        Ok((!source_id.is_empty()).then_some(Self { kind, source_id }))
-    }
-
-    pub(super) fn kind(&self) -> TableKind {
-        match self.kind {
-            "client" => TableKind::Clients,
-            "contact" => TableKind::Contacts,
-            _ => TableKind::Addresses,
-        }
-    }
+/// A record that stands in for one that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Replacement {
+    pub(super) kind: TableKind,
+    /// The record, encoded.
+    pub(crate) record: Bytes,
 }
 
 /// One row of a failures file.
 #[derive(Clone, Debug)]
 pub(crate) struct FailedRow {
-    pub(crate) key: RecordKey,
-    /// Whether the record failed, and was not excluded or skipped.
-    pub(crate) failed: bool,
-    /// The record, encoded.
-    pub(crate) record: Bytes,
     heading: Arc<Heading>,
     cells: StringRecord,
 }
@@ -89,20 +59,6 @@ struct Heading {
 }
 
 impl FailedRow {
-    /// The row, when something can stand in for its record.
-    fn of(heading: &Arc<Heading>, cells: StringRecord) -> anyhow::Result<Option<Self>> {
-        let row = Row { path: &heading.path, headings: &heading.names, cells: &cells };
-        let Some(key) = RecordKey::of(row)? else { return Ok(None) };
-        let record = match key.kind() {
-            TableKind::Clients => client(row),
-            TableKind::Addresses => address(row),
-            TableKind::Contacts => Record::Contact(contact(row)?),
-        };
-        let record = encode(record).with_context(|| row.place())?;
-        let failed = row.text("status").trim().eq_ignore_ascii_case("failed");
-        Ok(Some(Self { key, failed, record, heading: Arc::clone(heading), cells }))
-    }
-
     fn row(&self) -> Row<'_> {
         Row { path: &self.heading.path, headings: &self.heading.names, cells: &self.cells }
     }
@@ -112,59 +68,124 @@ impl FailedRow {
         self.row().place()
     }
 
+    /// What stands in a column; empty when there is no such column.
+    pub(crate) fn cell(&self, column: &str) -> String {
+        self.row().text(column)
+    }
+
+    /// `client`, `contact` or `address`; something else when the record could not be
+    /// read.
+    pub(crate) fn kind(&self) -> String {
+        self.cell("kind").trim().to_ascii_lowercase()
+    }
+
+    fn table(&self) -> Option<TableKind> {
+        match self.kind().as_str() {
+            "client" => Some(TableKind::Clients),
+            "contact" => Some(TableKind::Contacts),
+            "address" => Some(TableKind::Addresses),
+            _ => None,
+        }
+    }
+
+    /// The columns of the record; none when it could not be read.
+    pub(crate) fn columns(&self) -> &'static [&'static str] {
+        self.table().map_or(&[], columns)
+    }
+
+    /// Names the record to people, `client C2`.
+    pub(crate) fn name(&self) -> String {
+        match self.cell("source_id").trim() {
+            "" => format!("{} without a source id", self.kind()),
+            source_id => format!("{} {source_id}", self.kind()),
+        }
+    }
+
+    /// Whether the row says that the record failed: that it was not excluded or
+    /// skipped, and that the row is not a warning alone.
+    pub(crate) fn has_failed(&self) -> bool {
+        let is = |column, text| self.cell(column).trim().eq_ignore_ascii_case(text);
+        is("status", "failed") && !is("severity", "warning")
+    }
+
     /// The import that the file is of; empty when it does not say.
     pub(crate) fn import(&self) -> String {
-        self.row().text(IMPORT).trim().to_owned()
+        self.cell(IMPORT).trim().to_owned()
     }
 
-    /// Where the record was in its import: the batch and the row. Empty when the
-    /// file does not say.
-    pub(crate) fn origin(&self) -> (String, String) {
-        let text = |column| self.row().text(column).trim().to_owned();
-        (text("batch"), text("row"))
+    /// What stands in the column of the token.
+    pub(crate) fn token_text(&self) -> String {
+        self.cell(TOKEN).trim().to_owned()
     }
 
-    /// The columns of the record, and what stands in them.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
-        columns(self.key.kind()).iter().map(|column| (*column, self.row().text(column)))
+    /// The token; none when there is none, or one that was altered.
+    pub(crate) fn token(&self) -> Option<RowToken> {
+        RowToken::parse(&self.token_text())
+    }
+
+    /// The columns whose values were changed on purpose, as people named them.
+    pub(crate) fn marked(&self) -> Vec<String> {
+        let names = self.cell(CHANGED);
+        let names = names.split([';', ',', '\n']).map(|name| name.trim().to_ascii_lowercase());
+        names.filter(|name| !name.is_empty()).map(|name| name.replace(' ', "_")).collect()
     }
 
     /// The row with other values in some of its columns.
-    pub(crate) fn with(&self, values: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let cell = |(name, cell)| {
-            let value = values.iter().find(|(column, _)| column == name);
-            value.map_or(cell, |(_, value)| *value)
+    pub(crate) fn with<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Self {
+        let named = self.heading.names.iter().zip(&self.cells);
+        let cells = named.map(|(name, cell)| value(name).unwrap_or(cell)).collect();
+        Self { heading: Arc::clone(&self.heading), cells }
+    }
+
+    /// The record in the place of the one that failed; none when that one could not
+    /// be read.
+    ///
+    /// # Errors
+    ///
+    /// Says what of the row makes no record, without its place.
+    pub(crate) fn replacement(&self) -> anyhow::Result<Option<Replacement>> {
+        let Some(kind) = self.table() else { return Ok(None) };
+        let record = match kind {
+            TableKind::Clients => client(self.row()),
+            TableKind::Addresses => address(self.row()),
+            TableKind::Contacts => Record::Contact(contact(self.row())?),
         };
-        let mut cells: StringRecord =
-            self.heading.names.iter().zip(&self.cells).map(cell).collect();
-        cells.set_position(self.cells.position().cloned());
-        let row = Self::of(&self.heading, cells)?;
-        row.with_context(|| format!("{}: no source id", self.place()))
+        Ok(Some(Replacement { kind, record: encode(record, &self.token_text())? }))
     }
 }
 
 /// Reads the file; of a record with several violations there are several rows.
-/// Rows without a kind or a source id are only counted: nothing can stand in for
-/// such a record.
 ///
 /// # Errors
 ///
 /// Names the line, or the column, of what is wrong with the file.
-pub(crate) fn failed_rows(path: &Path) -> anyhow::Result<(Vec<FailedRow>, usize)> {
+pub(crate) fn failed_rows(path: &Path) -> anyhow::Result<Vec<FailedRow>> {
+    read(path, true)
+}
+
+/// Reads the file as the service wrote it, whatever the values in it look like.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub(crate) fn downloaded_rows(path: &Path) -> anyhow::Result<Vec<FailedRow>> {
+    read(path, false)
+}
+
+fn read(path: &Path, with_care: bool) -> anyhow::Result<Vec<FailedRow>> {
     let mut rows = Rows::open(path)?;
     let names = headings(rows.next()?.with_context(|| format!("{} is empty", path.display()))?);
-    rows.check(names.len())?;
+    if with_care {
+        rows.check(names.len())?;
+    }
     check_headings(path, &names)?;
     let heading = Arc::new(Heading { path: path.to_owned(), names });
-    let (mut found, mut without_key) = (Vec::new(), 0);
+    let mut found = Vec::new();
     rows.each_below(&heading.names, |row| {
-        match FailedRow::of(&heading, unguarded(row))? {
-            Some(row) => found.push(row),
-            None => without_key += 1,
-        }
+        found.push(FailedRow { heading: Arc::clone(&heading), cells: unguarded(row) });
         Ok(())
     })?;
-    Ok((found, without_key))
+    Ok(found)
 }
 
 /// All columns must be there: without one, its field would be emptied in every
@@ -173,7 +194,7 @@ fn check_headings(path: &Path, headings: &[String]) -> anyhow::Result<()> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
     let fields = kinds.into_iter().flat_map(columns);
     let mut missing = Vec::new();
-    for column in ["kind", "status", GUARDED].iter().chain(fields).chain(&OPTIONAL) {
+    for column in ["kind", "status", TOKEN, GUARDED].iter().chain(fields).chain(&OPTIONAL) {
         let places = headings.iter().filter(|heading| heading == column).count();
         ensure!(places < 2, "{}: the column `{column}` stands there twice", path.display());
         let name = format!("`{column}`");
@@ -183,7 +204,8 @@ fn check_headings(path: &Path, headings: &[String]) -> anyhow::Result<()> {
     }
     ensure!(
         missing.is_empty(),
-        "{}: a failures file has more columns: {}",
+        "{}: a failures file has more columns: {}; `concord imports failures IMPORT --file FILE` \
+         writes it anew",
         path.display(),
         missing.join(", ")
     );
@@ -224,15 +246,12 @@ fn clients(row: Row<'_>) -> anyhow::Result<Vec<ContactClient>> {
         return Ok(Vec::new());
     }
     let roles: Vec<_> = cells::parts(&roles, '|').into_iter().map(words).collect();
-    let is_older = !row.headings.iter().any(|heading| heading == IMPORT);
-    // An older file has the id of a single client as it is.
-    let single = roles.len() == 1 && (is_older || ids.trim().is_empty());
-    let ids = if single { vec![cells::unescape(&ids)] } else { words(&ids) };
+    let has_no_ids = roles.len() == 1 && ids.trim().is_empty();
+    let ids = if has_no_ids { vec![String::new()] } else { words(&ids) };
     ensure!(
         ids.len() == roles.len(),
-        "{}: {} clients, and roles of {}; roles of two clients are written as DIRECTOR|PSC, and a \
+        "{} clients, and roles of {}; roles of two clients are written as DIRECTOR|PSC, and a \
          `;` in the source id of a client as `\\;`",
-        row.place(),
         ids.len(),
         roles.len()
     );
@@ -245,21 +264,17 @@ fn words(cell: &str) -> Vec<String> {
     cells::words(cell, ';')
 }
 
-/// Rows of a failures file with these values, by column, and how many have no
-/// key; `older` is one without the column `import`.
+/// Rows of a failures file with these values, by column.
 #[cfg(test)]
-pub(crate) fn rows_of(
-    older: bool,
-    rows: &[&[(&str, &str)]],
-) -> anyhow::Result<(Vec<FailedRow>, usize)> {
+pub(crate) fn rows_of(rows: &[&[(&str, &str)]]) -> anyhow::Result<Vec<FailedRow>> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
-    let mut headings = vec!["status", "kind", "batch", "row", GUARDED];
+    let mut headings = vec!["status", "severity", "kind", TOKEN, GUARDED, CHANGED];
     for column in kinds.into_iter().flat_map(columns) {
         if !headings.contains(column) {
             headings.push(column);
         }
     }
-    headings.extend((!older).then_some(IMPORT));
+    headings.push(IMPORT);
     let mut writer =
         csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(vec![]);
     writer.write_record(&headings)?;

@@ -81,13 +81,11 @@ impl Contacts {
         let mut records = Vec::with_capacity(self.people.len() + self.without_id.len());
         for (person, places) in self.people {
             let person = ImportContact::decode(&*person)?;
-            records.push(encode(Record::Contact(ImportContact {
-                clients: clients(places),
-                ..person
-            }))?);
+            let contact = ImportContact { clients: clients(places), ..person };
+            records.push(encode(Record::Contact(contact), "")?);
         }
         for contact in self.without_id {
-            records.push(encode(Record::Contact(contact))?);
+            records.push(encode(Record::Contact(contact), "")?);
         }
         records.sort_unstable();
         Ok(records)

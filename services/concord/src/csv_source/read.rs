@@ -104,6 +104,10 @@ const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 /// How a file in UTF-16 begins.
 const UTF_16: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
 
+/// A byte order mark that was read in another code page: of Windows, of DOS, of the
+/// Macintosh; and one that stands behind another.
+const MISREAD_MARKS: [&str; 4] = ["ï»¿", "´╗┐", "Ôªø", "\u{feff}"];
+
 /// A file, once its heading was read.
 #[derive(Debug)]
 pub(super) enum Sheet {
@@ -168,7 +172,11 @@ impl Sheet {
 
 /// The names of the columns, however a spreadsheet wrote them.
 pub(super) fn headings(cells: &StringRecord) -> Vec<String> {
-    cells.iter().map(|cell| normalise_id(cell).to_ascii_lowercase()).collect()
+    let unmarked = |cell: &str| {
+        let marked = MISREAD_MARKS.iter().find_map(|mark| cell.strip_prefix(mark));
+        normalise_id(marked.unwrap_or(cell)).to_ascii_lowercase()
+    };
+    cells.iter().map(unmarked).collect()
 }
 
 /// The columns of a kind of file.

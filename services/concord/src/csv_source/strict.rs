@@ -117,16 +117,12 @@ pub(super) struct Scanner {
     width: usize,
     state: State,
     line: u64,
-    /// Whether nothing of the line was read yet.
-    is_new: bool,
-    /// Whether the byte before was a carriage return, which a line feed may belong to.
-    returned: bool,
+    /// The byte before; at the beginning, that of a line end.
+    last: u8,
     /// The line on which the value at hand was opened.
     opened: u64,
     /// Whether a line that the value touches looks like a row.
     holds_row: bool,
-    /// Whether the byte before was a separator inside of the value.
-    separated: bool,
     /// In the value at hand, on this line.
     inside: Separators,
     /// In a value that was closed on this line, and opened on an earlier one.
@@ -145,11 +141,9 @@ impl Scanner {
             width: columns.saturating_sub(1),
             state: State::Begin { blanks: false },
             line,
-            is_new: true,
-            returned: false,
+            last: b'\n',
             opened: line,
             holds_row: false,
-            separated: false,
             inside: Separators::default(),
             before: Separators::default(),
             outside: 0,
@@ -165,7 +159,8 @@ impl Scanner {
     /// The fault of a file that ends here.
     pub(super) fn end(&mut self) -> Option<Fault> {
         if self.state == State::Quoted {
-            let last = if self.is_new { self.line - 1 } else { self.line };
+            let is_new = matches!(self.last, b'\n' | b'\r');
+            let last = if is_new { self.line - 1 } else { self.line };
             return Some(Fault { last: last.max(self.opened), ..self.fault(What::NeverClosed) });
         }
         self.close();
@@ -173,14 +168,14 @@ impl Scanner {
     }
 
     fn take(&mut self, byte: u8) -> Option<Fault> {
-        let returned = std::mem::replace(&mut self.returned, byte == b'\r');
-        if byte == b'\n' && returned {
+        let last = std::mem::replace(&mut self.last, byte);
+        if byte == b'\n' && last == b'\r' {
             // The second byte of one line end.
             return None;
         }
         let is_end = byte == b'\n' || byte == b'\r';
-        self.is_new = false;
-        if std::mem::take(&mut self.separated) && byte != b' ' && !is_end {
+        let is_separated = self.state == State::Quoted && last == self.separator;
+        if is_separated && byte != b' ' && !is_end {
             self.inside.tight += 1;
         }
         let is_over = is_end || byte == self.separator;
@@ -197,7 +192,6 @@ impl Scanner {
             State::Quoted if byte == b'"' => self.state = State::Closing { blanks: false },
             State::Quoted if byte == self.separator => {
                 self.inside.all += 1;
-                self.separated = true;
             }
             State::Quoted => {}
             State::Closing { blanks: false } if byte == b'"' => self.state = State::Quoted,
@@ -245,7 +239,6 @@ impl Scanner {
         (self.inside, self.before) = (Separators::default(), Separators::default());
         self.outside = 0;
         self.line += 1;
-        self.is_new = true;
         fault
     }
 

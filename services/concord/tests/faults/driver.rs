@@ -173,7 +173,12 @@ impl Driver {
             async move { caller.imports().list_failures(request).await }
         };
         let listed = self.insist(list).await.into_inner().failures.into_iter();
-        let place = |listed| Listed { batch_key: String::new(), row: 0, ..listed };
+        let place = |listed| Listed {
+            batch_key: String::new(),
+            row: 0,
+            row_token: String::new(),
+            ..listed
+        };
         let mut failures: Vec<_> = listed.map(|one| format!("{:?}", place(one))).collect();
         failures.sort();
         Told { counters: import.counters.unwrap(), failures }

@@ -150,7 +150,9 @@ fn client(source_id: &str) -> Bytes {
         registered_name: "Acme Limited".into(),
         ..ImportClient::default()
     };
-    ImportRecord { record: Some(Record::Client(client)) }.encode_to_vec().into()
+    ImportRecord { record: Some(Record::Client(client)), ..Default::default() }
+        .encode_to_vec()
+        .into()
 }
 
 async fn what_would_inflate_is_refused_as_it_is(db: TestDb) {

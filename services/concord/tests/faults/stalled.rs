@@ -151,6 +151,8 @@ fn client() -> ApplyRecord {
         registered_name: "Acme Limited".into(),
         ..ImportClient::default()
     };
-    let record = ImportRecord { record: Some(Record::Client(client)) }.encode_to_vec().into();
+    let record = ImportRecord { record: Some(Record::Client(client)), ..Default::default() }
+        .encode_to_vec()
+        .into();
     ApplyRecord { record, ..ApplyRecord::default() }
 }

@@ -62,34 +62,36 @@ fn zeros_that_a_spreadsheet_takes_away_are_told_and_come_back() {
 }
 
 #[test]
-fn dates_that_a_spreadsheet_rewrites_are_told_before_anything_is_sent() {
+fn dates_that_a_spreadsheet_rewrites_are_told_and_stay_what_they_were() {
     let pair = pair();
-    let id = imported(&pair, &["--failures", "failures.csv"]);
     let folder = pair.folder.path();
+    clients(&pair, "clients.csv", "C1,R1,TRUST,One Trust,,\n");
+    let addresses = "source_id,owner_kind,owner_source_id,type,line_1,active_from\n\
+                     A1,client,C1,TRADING,,2021-03-01\n";
+    fs::write(folder.join("addresses.csv"), addresses).unwrap();
+    let id = failed(&pair, &["clients.csv", "addresses.csv"]);
     let british = |value: &str| {
         let day = value.parse::<NaiveDate>();
         day.map_or_else(|_| value.to_owned(), |day| day.format("%d/%m/%Y").to_string())
     };
-    let save = |name: &str, line_1: &str| {
-        edit(&folder.join("failures.csv"), &folder.join(name), |source_id, column, value| {
-            match (source_id, column) {
-                ("A193", "line_1") if !line_1.is_empty() => line_1.to_owned(),
-                (_, "active_from" | "active_to" | "birth_date") => british(value),
-                _ => value.to_owned(),
-            }
-        });
-    };
-    save("corrected.csv", "1 Quay Street");
-    let refused = run(&pair, "import", &["--retry", &id, "--corrected", "corrected.csv"]);
-    assert_eq!(refused.status, 1, "{refused:?}");
-    assert!(refused.err.contains("nothing was sent: write them as 2026-03-01"), "{refused:?}");
-    assert!(refused.err.contains("active_from: `"), "{refused:?}");
-    assert_eq!(count(&answer(&pair, "imports show", &[&id]), "round"), 1);
-    // Nothing but dates: the records are tried again as they were.
-    save("only-dates.csv", "");
-    let said = run(&pair, "import", &["--retry", &id, "--corrected", "only-dates.csv"]);
-    assert!(said.err.contains("tried again as they were"), "{said:?}");
-    assert!(said.err.contains("nothing was changed in the file"), "{said:?}");
+    edit(&folder.join("failures.csv"), &folder.join("corrected.csv"), |_, column, value| {
+        if column == "line_1" { "1 Quay Street".to_owned() } else { british(value) }
+    });
+    let said = run(&pair, "import", &["--retry", &id, "--corrected", "corrected.csv"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    let told = "line 2, active_from: `2021-03-01` has become `01/03/2021`";
+    assert!(said.err.contains(told), "{said:?}");
+    let shown = run(&pair, "show", &["ref:R1"]).out;
+    assert!(shown.contains("1 Quay Street") && shown.contains("2021-03-01"), "{shown}");
+}
+
+/// Imports files of which some records fail, and writes `failures.csv`; the import.
+fn failed(pair: &Pair, files: &[&str]) -> String {
+    let mut import = pair.command("import", "manager");
+    import.args(files).args(["--failures", "failures.csv", "--json"]);
+    let said = Said::of(&import.output().unwrap());
+    assert_eq!(said.status, 2, "{said:?}");
+    text(&said.json()[0], "import_id")
 }
 
 #[test]
@@ -107,23 +109,219 @@ fn the_file_of_another_import_is_refused() {
 #[test]
 fn a_row_of_a_record_that_did_not_fail_is_left_out_and_told() {
     let pair = pair();
-    let id = imported(&pair, &["--failures", "failures.csv"]);
     let folder = pair.folder.path();
-    // C001 was imported, and is written over a row of a record that failed.
-    edit(
-        &folder.join("failures.csv"),
-        &folder.join("corrected.csv"),
-        |source_id, column, value| match (source_id, column) {
-            ("C058", "source_id") => "C001".to_owned(),
-            ("C058", "registered_name") => "Changed Limited".to_owned(),
+    let rows = "C1,R1,TRUST,,,\nC2,R2,SELF_ASSESSMENT,Two,,\n";
+    clients(&pair, "clients.csv", rows);
+    let id = failed(&pair, &["clients.csv"]);
+    edit(&folder.join("failures.csv"), &folder.join("corrected.csv"), |id, column, value| {
+        match (id, column) {
+            ("C2", "registered_name") => "Changed Limited".to_owned(),
             _ => value.to_owned(),
-        },
-    );
+        }
+    });
     let said = run(&pair, "import", &["--retry", &id, "--corrected", "corrected.csv"]);
-    assert!(said.err.contains("(any longer): 1 records: client C001"), "{said:?}");
+    assert!(said.err.contains("they did not fail: 1 records: client C2"), "{said:?}");
     assert!(said.err.contains("nothing was changed in the file"), "{said:?}");
     let found = run(&pair, "find", &["Changed Limited"]);
     assert!(!found.out.contains("Changed Limited"), "{found:?}");
+}
+
+#[test]
+fn an_id_is_corrected_only_where_its_column_is_named() {
+    let pair = pair();
+    let id = imported(&pair, &["--failures", "failures.csv"]);
+    let folder = pair.folder.path();
+    // C001 was imported, and is written over a row of a record that failed.
+    let save = |name: &str, new_id: &str, mark: &str| {
+        edit(&folder.join("failures.csv"), &folder.join(name), |source_id, column, value| {
+            match (source_id, column) {
+                ("C058", "source_id") => new_id.to_owned(),
+                ("C058", "registered_name") => "Changed Limited".to_owned(),
+                ("C058", "changed") => mark.to_owned(),
+                _ => value.to_owned(),
+            }
+        });
+    };
+    save("typed.csv", "C001", "");
+    let refused = run(&pair, "import", &["--retry", &id, "--corrected", "typed.csv"]);
+    assert_eq!(refused.status, 1, "{refused:?}");
+    for told in
+        ["source_id: `C058` has become `C001`", "write `source_id` into the column `changed`"]
+    {
+        assert!(refused.err.contains(told), "{told}: {refused:?}");
+    }
+    assert_eq!(count(&answer(&pair, "imports show", &[&id]), "round"), 1);
+    save("meant.csv", "C901", "source_id");
+    let second = answer(&pair, "import", &["--retry", &id, "--corrected", "meant.csv"]);
+    // Its contact and its address wait for C058, which is not there any more.
+    assert_eq!(count(&second, "imported"), 350, "{second:#}");
+    let shown = run(&pair, "show", &["ext:manager/main/C901"]).out;
+    assert!(shown.contains("Changed Limited"), "{shown}");
+}
+
+#[test]
+fn a_source_id_that_becomes_that_of_another_person_stays_its_own() {
+    let pair = pair();
+    let folder = pair.folder.path();
+    clients(&pair, "clients.csv", "C1,R1,PRIVATE_LIMITED_COMPANY,Company 1 Limited,,\n");
+    let contacts = "source_id,client_source_id,roles,forename,surname,birth_date\n\
+                    1.1,C1,,Sam,Marrow,1960-01-01\n1.10,C1,,Jo,Thyme,1980-02-02\n";
+    fs::write(folder.join("contacts.csv"), contacts).unwrap();
+    let addresses = "source_id,owner_kind,owner_source_id,type,line_1\n\
+                     A1,contact,1.1,RESIDENTIAL,Marrow House\n\
+                     A2,contact,1.10,RESIDENTIAL,Thyme House\n";
+    fs::write(folder.join("addresses.csv"), addresses).unwrap();
+    let id = failed(&pair, &["clients.csv", "contacts.csv", "addresses.csv"]);
+    edit(&folder.join("failures.csv"), &folder.join("corrected.csv"), |id, column, value| {
+        match (id, column, value) {
+            (_, "source_id" | "owner_source_id", "1.10") => "1.1".to_owned(),
+            ("1.10", "roles", _) => "DIRECTOR".to_owned(),
+            _ => value.to_owned(),
+        }
+    });
+    let said = run(&pair, "import", &["--retry", &id, "--corrected", "corrected.csv", "--json"]);
+    let second = said.json().remove(0);
+    assert_eq!((count(&second, "imported"), count(&second, "failed")), (3, 2), "{said:?}");
+    for told in ["source_id: `1.10` has become `1.1`", "owner_source_id: `1.10` has become `1.1`"] {
+        assert!(said.err.contains(told), "{told}: {said:?}");
+    }
+    let left = answer(&pair, "imports failures", &[&id]);
+    let left: Vec<_> =
+        left["failures"].as_array().unwrap().iter().map(|one| text(one, "source_id")).collect();
+    assert_eq!(left, ["1.1", "A1"]);
+    let shown = run(&pair, "show", &["ref:R1"]).out;
+    assert!(shown.contains("Jo Thyme") && !shown.contains("Marrow"), "{shown}");
+}
+
+#[test]
+fn what_looks_like_a_date_and_what_is_read_in_another_code_page_stay_what_they_were() {
+    let pair = pair();
+    let folder = pair.folder.path();
+    let rows = "C1,DEC1,PRIVATE_LIMITED_COMPANY,,,\nC2,5E2,OTHER,,,\nC3,3/4,OTHER,Séamus Ó Néill,123456789,\n";
+    clients(&pair, "clients.csv", rows);
+    let id = failed(&pair, &["clients.csv"]);
+    edit(&folder.join("failures.csv"), &folder.join("corrected.csv"), |id, column, value| {
+        match (id, column, value) {
+            (_, "client_reference", "DEC1") => "01-Dec".to_owned(),
+            (_, "client_reference", "5E2") => "5.00E+02".to_owned(),
+            (_, "client_reference", "3/4") => "03-Apr".to_owned(),
+            ("C1", "registered_name", _) => "Fixed One Ltd".to_owned(),
+            ("C2", "registered_name", _) => "Fixed Two Ltd".to_owned(),
+            ("C3", "company_number", _) => String::new(),
+            // UTF-8, read as ISO 8859-1.
+            _ => value.bytes().map(char::from).collect(),
+        }
+    });
+    let said = run(&pair, "import", &["--retry", &id, "--corrected", "corrected.csv"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    for told in [
+        "client_reference: `DEC1` has become `01-Dec`",
+        "client_reference: `5E2` has become `5.00E+02`",
+        "client_reference: `3/4` has become `03-Apr`",
+        "registered_name: `Séamus Ó Néill` has become `SÃ©amus",
+        "3 corrected records",
+    ] {
+        assert!(said.err.contains(told), "{told}: {said:?}");
+    }
+    for (reference, name) in
+        [("DEC1", "Fixed One Ltd"), ("5E2", "Fixed Two Ltd"), ("3/4", "Séamus Ó Néill")]
+    {
+        let shown = run(&pair, "show", &[&format!("ref:{reference}")]).out;
+        assert!(shown.contains(name), "{reference}: {shown}");
+    }
+}
+
+#[test]
+fn rows_without_their_token_are_refused_all_at_once_and_nothing_is_sent() {
+    let pair = pair();
+    let folder = pair.folder.path();
+    clients(&pair, "clients.csv", "C1,R1,TRUST,,,\nC2,R2,TRUST,,,\nC3,R3,TRUST,,,\n");
+    let id = failed(&pair, &["clients.csv"]);
+    edit(&folder.join("failures.csv"), &folder.join("corrected.csv"), |id, column, value| {
+        match (id, column) {
+            ("C1", "token") => String::new(),
+            ("C2", "token") => value.chars().rev().collect(),
+            (_, "registered_name") => format!("{id} Limited"),
+            _ => value.to_owned(),
+        }
+    });
+    let said = run(&pair, "import", &["--retry", &id, "--corrected", "corrected.csv"]);
+    assert_eq!(said.status, 1, "{said:?}");
+    for told in ["nothing was sent", "line 2, token: it is missing", "line 3, token: `"] {
+        assert!(said.err.contains(told), "{told}: {said:?}");
+    }
+    assert!(!said.err.contains("line 4"), "{said:?}");
+    assert_eq!(count(&answer(&pair, "imports show", &[&id]), "round"), 1);
+}
+
+#[test]
+fn a_record_without_a_source_id_is_given_one_in_the_file() {
+    let pair = pair();
+    let folder = pair.folder.path();
+    clients(&pair, "clients.csv", ",R1,TRUST,One Trust,,\n,R2,TRUST,Two Trust,,\n");
+    let id = failed(&pair, &["clients.csv"]);
+    let file = fs::read(folder.join("failures.csv")).unwrap();
+    assert!(file.starts_with("\u{feff}status,".as_bytes()));
+    // Both rows are known by their places alone.
+    let number = std::cell::Cell::new(0);
+    edit(&folder.join("failures.csv"), &folder.join("corrected.csv"), |_, column, value| {
+        if column != "source_id" {
+            return value.to_owned();
+        }
+        number.set(number.get() + 1);
+        format!("C{}", number.get())
+    });
+    let second = answer(&pair, "import", &["--retry", &id, "--corrected", "corrected.csv"]);
+    assert_eq!((count(&second, "imported"), count(&second, "failed")), (2, 0), "{second:#}");
+    assert_eq!(count(&second, "received"), 2);
+    for (source_id, name) in [("C1", "One Trust"), ("C2", "Two Trust")] {
+        let shown = run(&pair, "show", &[&format!("ext:manager/main/{source_id}")]).out;
+        assert!(shown.contains(name), "{shown}");
+    }
+}
+
+#[test]
+fn the_rows_of_a_record_are_put_together() {
+    let pair = pair();
+    let folder = pair.folder.path();
+    clients(&pair, "clients.csv", "C1,R1,PRIVATE_LIMITED_COMPANY,,123456789,\n");
+    let id = failed(&pair, &["clients.csv"]);
+    // The row for each reason is corrected where its reason is.
+    let rows = fs::read_to_string(folder.join("failures.csv")).unwrap().lines().count() - 1;
+    assert_eq!(rows, 2);
+    let correct = |name: &str, corrected: &str, value: &'static str| {
+        edit(&folder.join("failures.csv"), &folder.join(name), |_, column, was| {
+            if column == corrected { value.to_owned() } else { was.to_owned() }
+        });
+    };
+    correct("one.csv", "registered_name", "One Limited");
+    correct("other.csv", "company_number", "07687209");
+    let args = ["--retry", &id, "--corrected", "one.csv", "other.csv"];
+    let second = answer(&pair, "import", &args);
+    assert_eq!((count(&second, "imported"), count(&second, "failed")), (1, 0), "{second:#}");
+    let shown = run(&pair, "show", &["ref:R1"]).out;
+    assert!(shown.contains("One Limited") && shown.contains("07687209"), "{shown}");
+}
+
+#[test]
+fn stray_quotes_are_refused_and_those_of_the_format_are_read() {
+    let pair = pair();
+    let rows = "C1,R1,OTHER,One Ltd,,\nC2,R2,OTHER,\"Big Shed Ltd,,\nC3,R3,OTHER,Three Ltd,,\n\
+                C4,R4,OTHER,\"Fourth Ltd,,\nC5,R5,OTHER,Five Ltd,,\n";
+    let file = clients(&pair, "clients.csv", rows);
+    let refused = run(&pair, "import", &[file.to_str().unwrap()]);
+    assert_eq!(refused.status, 1, "{refused:?}");
+    for told in ["line 3: a quote is opened", "line 4", "line 5: a quote is opened", "doubled"] {
+        assert!(refused.err.contains(told), "{told}: {refused:?}");
+    }
+    assert!(run(&pair, "imports list", &[]).err.contains("there are no such imports"));
+    let rows = "C1,R1,OTHER,\"\"\"A\"\" CERAMICS, LIMITED\",,\nC2,R2,OTHER,5\" Pipe Ltd,,\n";
+    let file = clients(&pair, "good.csv", rows);
+    assert_eq!(pair.import("manager", &file, &[]).status, 0);
+    for (reference, name) in [("R1", "\"A\" CERAMICS, LIMITED"), ("R2", "5\" Pipe Ltd")] {
+        let shown = run(&pair, "show", &[&format!("ref:{reference}")]).out;
+        assert!(shown.contains(name), "{shown}");
+    }
 }
 
 #[test]
@@ -134,11 +332,7 @@ fn a_contact_with_semicolons_in_its_client_ids_can_be_corrected() {
     let contacts = "source_id,client_source_id,roles,surname\n\
                     P1,C;1,TRUSTEE,\nP1,C|2,TRUSTEE;DIRECTOR,\n";
     fs::write(folder.join("contacts.csv"), contacts).unwrap();
-    let mut import = pair.command("import", "manager");
-    import.args(["clients.csv", "contacts.csv", "--failures", "failures.csv", "--json"]);
-    let said = Said::of(&import.output().unwrap());
-    assert_eq!(said.status, 2, "{said:?}");
-    let id = text(&said.json()[0], "import_id");
+    let id = failed(&pair, &["clients.csv", "contacts.csv"]);
     edit(&folder.join("failures.csv"), &folder.join("corrected.csv"), |_, column, value| {
         if column == "surname" { "Okafor".to_owned() } else { value.to_owned() }
     });

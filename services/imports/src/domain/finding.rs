@@ -79,7 +79,9 @@ impl Finding {
     /// A replacement stands in for a record that the import does not have.
     pub(crate) fn not_in_import(source_id: &str) -> Self {
         let text = match source_id {
-            "" => "A record without a source id needs a new import".to_owned(),
+            "" => "A record without a source id needs the row token of the one that it \
+                   replaces, or a new import"
+                .to_owned(),
             _ => format!("Record {source_id} is not in this import: it needs a new import"),
         };
         Self::new("source_id", ErrorReason::NotInImport, text)

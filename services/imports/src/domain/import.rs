@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::caller::PracticeId;
+use shared::{
+    caller::PracticeId,
+    row_token::{RowPlace, RowToken},
+};
 use uuid::Uuid;
 
 use crate::error::ImportError;
@@ -170,6 +173,20 @@ pub(crate) struct Receipt {
 pub(crate) struct RowId {
     pub(crate) batch: i64,
     pub(crate) row: i64,
+}
+
+impl RowId {
+    /// The token of the record, in an import, `imp_…`.
+    pub(crate) fn token(self, import: &str) -> RowToken {
+        let Self { batch, row } = self;
+        RowToken::of(import, RowPlace { batch, row })
+    }
+
+    /// The record of a token; none when it is not a token of the import.
+    pub(crate) fn of_token(import: &str, token: &str) -> Option<Self> {
+        let RowPlace { batch, row } = RowToken::parse(token)?.place_in(import)?;
+        Some(Self { batch, row })
+    }
 }
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use crate::{
 /// All columns: what is wrong, then the fields of the records, as the files of
 /// clients, contacts and addresses have them, then the import.
 #[rustfmt::skip]
-pub(super) const COLUMNS: [&str; 43] = [
+pub(super) const COLUMNS: [&str; 45] = [
     "status", "severity", "kind", "source_id", "record_name", "client_reference",
-    "field", "reason", "reason_text", "root_cause", "batch", "row", "guarded",
+    "field", "reason", "reason_text", "root_cause", "batch", "row", "token", "guarded",
+    "changed",
     "client_type", "registered_name", "trading_name",
     "company_number", "utr", "vat_number", "paye_reference", "jurisdiction",
     "title", "forename", "surname", "birth_date", "email", "phone",
@@ -48,6 +49,7 @@ impl Line {
         line.put("root_cause", &finding.root_cause);
         line.put("batch", &failure.batch_key);
         line.put("row", &failure.row.at.row.to_string());
+        line.put("token", failure.row.at.token(import).as_str());
         match &record.record {
             Some(Record::Client(client)) => line.client(client),
             Some(Record::Contact(contact)) => line.contact(contact),

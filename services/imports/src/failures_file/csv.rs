@@ -1,4 +1,6 @@
-//! Comma-separated values, in UTF-8, a line feed after each line.
+//! Comma-separated values, in UTF-8, a line feed after each line. A byte order mark
+//! comes first: without it, a spreadsheet reads the file in the code page of the
+//! system.
 //!
 //! A spreadsheet runs a cell that begins with one of a few characters. Such a
 //! cell gets an apostrophe before it, and the column `guarded` names all columns
@@ -15,6 +17,8 @@ use crate::error::ImportError;
 
 /// What a spreadsheet takes for the beginning of a formula.
 const DANGEROUS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The column that says which others are guarded.
 const GUARDED: &str = "guarded";
@@ -44,6 +48,7 @@ impl Csv {
     fn head(&mut self) -> Result<(), ImportError> {
         if !self.headed {
             self.headed = true;
+            self.written.extend_from_slice(BYTE_ORDER_MARK);
             self.record(COLUMNS.into_iter())?;
         }
         Ok(())

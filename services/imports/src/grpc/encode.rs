@@ -106,11 +106,12 @@ pub(super) fn progress(progress: &Progress) -> WatchImportResponse {
 }
 
 pub(super) fn failures(page: FailuresPage) -> ListFailuresResponse {
-    let failures = page.failures.into_iter().map(failure).collect();
-    ListFailuresResponse { failures, next_page_token: page.next_page_token }
+    let FailuresPage { import, failures, next_page_token } = page;
+    let failures = failures.into_iter().map(|one| failure(&import, one)).collect();
+    ListFailuresResponse { failures, next_page_token }
 }
 
-fn failure(failure: Failure) -> WireFailure {
+fn failure(import: &str, failure: Failure) -> WireFailure {
     let Failure { row, source_id, record_name, client_reference, batch_key } = failure;
     WireFailure {
         status: status(row.status).into(),
@@ -126,6 +127,7 @@ fn failure(failure: Failure) -> WireFailure {
         row: i32::try_from(row.at.row).unwrap_or(i32::MAX),
         round: i32::try_from(row.round).unwrap_or(i32::MAX),
         severity: severity(row.finding.severity).into(),
+        row_token: row.at.token(import).to_string(),
     }
 }
 

@@ -6,6 +6,7 @@ use prost::Message as _;
 use serde::Serialize;
 use shared::{
     caller::Caller,
+    ids::{self, IdKind},
     page,
     pb::imports::ImportRecord,
     rules::{
@@ -61,6 +62,8 @@ impl Failure {
 /// One page of the list.
 #[derive(Debug)]
 pub(crate) struct FailuresPage {
+    /// The import, `imp_…`.
+    pub(crate) import: String,
     pub(crate) failures: Vec<Failure>,
     /// Empty on the last page.
     pub(crate) next_page_token: String,
@@ -104,7 +107,7 @@ impl Imports {
             Some(last) if more => page::token(&arguments, &last),
             _ => String::new(),
         };
-        Ok(FailuresPage { failures, next_page_token })
+        Ok(FailuresPage { import: ids::text(IdKind::Import, id), failures, next_page_token })
     }
 
     pub(super) async fn check_exists(&self, key: &ImportKey) -> Result<(), ImportError> {

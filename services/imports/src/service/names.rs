@@ -136,7 +136,7 @@ mod tests {
     use crate::domain::words::Kind;
 
     fn parsed(record: import_record::Record) -> ParsedRecord {
-        parse_bytes(&ImportRecord { record: Some(record) }.encode_to_vec())
+        parse_bytes(&ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec())
     }
 
     fn client(id: &str) -> SourceKey {

@@ -329,6 +329,23 @@ pub(crate) async fn of_keys(
     rows.iter().map(past_row).collect()
 }
 
+/// The records at some places, each of which is named once or more.
+pub(crate) async fn at_places(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    places: Vec<RowId>,
+) -> Result<Vec<PastRow>, ImportError> {
+    let keys = ["batch", "row_no"];
+    let statement = format!(
+        "SELECT {} FROM {}",
+        PAST_ROW.map(|column| format!("r.{column}")).join(", "),
+        sql::joined(db.get_database_backend(), "import_record", &keys, "row_no")
+    );
+    let rows = places.into_iter().map(sql::row_id).collect();
+    let rows = sql::query_with(db, &sql::scope(key), &keys, rows, &statement).await?;
+    rows.iter().map(past_row).collect()
+}
+
 /// Leaves the records in a status unprocessed.
 pub(crate) async fn give_up(
     db: &impl ConnectionTrait,

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
+use shared::pb::imports::ImportRecord;
 
 use super::{
     job::{Job, Page},
@@ -53,26 +55,43 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
         row.round == job.round() && !matches!(row.status, Status::Replaced | Status::Skipped)
     });
     let rows: Vec<PastRow> = rows.collect();
-    let keys: HashSet<_> = rows
-        .iter()
-        .filter(|row| !row.source_id.is_empty())
-        .map(|row| (row.kind, row.source_id.clone()))
-        .collect();
-    let mut before: HashMap<(Kind, String), Vec<PastRow>> = HashMap::new();
-    for row in store::records::of_keys(db, key, keys).await? {
-        before.entry((row.kind, row.source_id.clone())).or_default().push(row);
+    let named = named(job, &rows).await?;
+    let has_key = |row: &&PastRow| !row.source_id.is_empty() && !named.contains_key(&row.at);
+    let keys = rows.iter().filter(has_key).map(|row| (row.kind, row.source_id.clone()));
+    let mut before: HashMap<RowId, PastRow> = HashMap::new();
+    let mut of_key: HashMap<(Kind, String), Vec<RowId>> = HashMap::new();
+    for row in store::records::of_keys(db, key, keys.collect()).await? {
+        of_key.entry((row.kind, row.source_id.clone())).or_default().push(row.at);
+        before.insert(row.at, row);
+    }
+    let places: Vec<RowId> = named.values().flatten().copied().collect();
+    for row in store::records::at_places(db, key, places).await? {
+        before.entry(row.at).or_insert(row);
     }
     let firsts = first_batches(&batches);
     let mut edits = Edits::default();
     for row in rows {
         let first_of_round = firsts.get(&row.at.batch).copied().unwrap_or(row.at.batch);
-        let before = before.get_mut(&(row.kind, row.source_id.clone()));
-        let before = before.map(|rows| rows.iter_mut().filter(|old| old.at.batch < first_of_round));
-        let is_again =
-            |old: &PastRow| old.round == job.round() && (old.retried || old.at.batch >= first);
-        judge(&mut edits, row, before.into_iter().flatten(), is_again);
+        let places = match named.get(&row.at) {
+            Some(place) => place.as_slice(),
+            None => of_key.get(&(row.kind, row.source_id.clone())).map_or(&[][..], Vec::as_slice),
+        };
+        let places = places.iter().filter(|old| old.batch < first_of_round);
+        judge(&mut edits, row, places, &mut before, (job.round(), first));
     }
     Ok(Page::more(edits, &Position { batch: last.batch, row: last.row })?)
+}
+
+/// The places of the records that replacements name by a token, by the place of the
+/// replacement; none for a token that names no record of the import.
+async fn named(job: &Job, rows: &[PastRow]) -> Result<HashMap<RowId, Option<RowId>>, WorkFault> {
+    let (db, key, import) = (job.imports.db.reader(), job.key(), job.name());
+    let payloads = store::staged::payloads(db, key, rows.iter().map(|row| row.at)).await?;
+    let named = payloads.into_iter().filter_map(|(at, payload)| {
+        let replaces = ImportRecord::decode(payload.as_slice()).unwrap_or_default().replaces;
+        (!replaces.is_empty()).then(|| (at, RowId::of_token(&import, &replaces)))
+    });
+    Ok(named.collect())
 }
 
 /// The first batch of the round of each batch.
@@ -86,20 +105,24 @@ fn first_batches(batches: &[(i64, i64)]) -> HashMap<i64, i64> {
     rounds.flat_map(of_round).collect()
 }
 
-/// Judges one replacement by the records of its key that were there before its round.
-/// Where it stands in for one, so do all others of its round: which of them counts is
-/// judged by their key, as in the first round.
-fn judge<'r>(
+/// Judges one replacement by the records at the places that it may stand in for: the
+/// one that it names, or those of its key, from before its round. Where it stands in
+/// for one, so do all others of its round: which of them counts is judged by their
+/// key, as in the first round.
+fn judge<'p>(
     edits: &mut Edits,
     row: PastRow,
-    before: impl Iterator<Item = &'r mut PastRow>,
-    is_again: impl Fn(&PastRow) -> bool,
+    places: impl Iterator<Item = &'p RowId>,
+    before: &mut HashMap<RowId, PastRow>,
+    (round, first): (i64, i64),
 ) {
     let (mut stands_in, mut stays, mut replaced) = (false, false, false);
-    for old in before {
+    for place in places {
+        let Some(old) = before.get_mut(place) else { continue };
+        let is_again = old.round == round && (old.retried || old.at.batch >= first);
         if old.status == Status::Replaced {
             replaced = true;
-        } else if is_again(old) {
+        } else if is_again {
             stand_in(edits, old);
             old.status = Status::Replaced;
             stands_in = true;

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use prost::Message as _;
 use shared::{
     pb::imports::{
-        DownloadFailuresRequest, FailuresFormat, ImportRecordKind, ListFailuresRequest,
-        RecordStatus,
+        DownloadFailuresRequest, FailuresFormat, ImportRecord, ImportRecordKind,
+        ListFailuresRequest, RecordStatus, RetryImportRequest,
     },
     testing::TestDb,
 };
@@ -18,6 +19,7 @@ shared::storage_tests! {
     failures_are_listed_in_pages_and_filtered,
     records_are_called_what_people_call_them,
     the_file_has_a_row_for_each_violation_and_can_be_corrected,
+    a_replacement_stands_in_for_the_row_that_it_names,
 }
 
 async fn import(owner: &mut Caller) -> String {
@@ -94,6 +96,7 @@ async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
     for (row, failure) in rows.iter().zip(&listed) {
         assert_eq!((&row["source_id"], &row["reason"]), (&failure.source_id, &failure.reason));
         assert_eq!((&row["root_cause"], &row["import"]), (&failure.root_cause, &import));
+        assert_eq!(row["token"], failure.row_token);
     }
     assert_eq!(rows[1]["registered_name"], "'=HYPERLINK(\"x\")");
     assert_eq!(rows[1]["guarded"], "record_name;registered_name");
@@ -108,11 +111,59 @@ async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
         .collect();
     assert_eq!(lines.len(), listed.len());
     assert_eq!(lines[1]["registered_name"], "=HYPERLINK(\"x\")");
+    assert_eq!(lines[1]["token"], listed[1].row_token.as_str());
+    assert_eq!(listed[1].row_token, listed[2].row_token, "two reasons, one record");
     assert_eq!((&lines[1]["row"], lines[1]["import"].as_str()), (&2.into(), Some(&*import)));
     assert!(lines[1].get("guarded").is_none() && lines[1].get("surname").is_none());
     let request = DownloadFailuresRequest { import_id: import, format: 0 };
     let mut staff = replica.caller("p1", "manager", "staff");
     let refused = staff.api.download_failures(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
+    replica.stop().await;
+}
+
+/// The record in the place of the one with this token.
+fn replacing(token: &str, record: Bytes) -> Bytes {
+    let record = ImportRecord::decode(record).unwrap();
+    ImportRecord { replaces: token.to_owned(), ..record }.encode_to_vec().into()
+}
+
+async fn a_replacement_stands_in_for_the_row_that_it_names(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let other = import(&mut owner).await;
+    let foreign = owner.failures(&other).await.remove(0).row_token;
+    let created = double.created().len();
+    let records = vec![
+        client("", |_| ()),
+        client("N1", |_| ()),
+        client("N1", |c| c.registered_name = "Another Limited".into()),
+    ];
+    let id = owner.import(&[records]).await.id;
+    let failures = owner.failures(&id).await;
+    let told: Vec<_> = failures.iter().map(|one| (&*one.source_id, &*one.reason)).collect();
+    let expected = [("", "REQUIRED_FIELD_BLANK"), ("N1", "DUPLICATE_KEY"), ("N1", "DUPLICATE_KEY")];
+    assert_eq!(told, expected);
+    let (nameless, second) = (&failures[0].row_token, &failures[2].row_token);
+    let retry = RetryImportRequest { import_id: id.clone(), replacements: true, round: 2 };
+    owner.api.retry_import(retry).await.unwrap();
+    let replacements = [
+        replacing(nameless, client("N7", |_| ())),
+        replacing(second, client("N8", |_| ())),
+        // The same once more; of another import; no token.
+        replacing(second, client("N8", |_| ())),
+        replacing(&foreign, client("N10", |_| ())),
+        replacing("1-2", client("N11", |_| ())),
+    ];
+    owner.upload(&id, "corrected", &replacements).await.unwrap();
+    owner.seal(&id, 1, replacements.len()).await.unwrap();
+    let ended = owner.ended(&id).await;
+    let counters = ended.counters.unwrap();
+    assert_eq!((counters.imported, counters.skipped, counters.failed), (3, 3, 0));
+    assert_eq!((counters.received, counters.unprocessed), (6, 0));
+    let left: Vec<_> = owner.failures(&id).await;
+    let left: Vec<_> = left.iter().map(|one| (&*one.source_id, one.status())).collect();
+    assert_eq!(left, ["N10", "N11", "N8"].map(|id| (id, RecordStatus::Skipped)));
+    assert_eq!(double.created().len(), created + 3);
     replica.stop().await;
 }

@@ -295,7 +295,7 @@ pub(crate) fn reason(status: &Status) -> String {
 }
 
 fn encode(record: Record) -> Bytes {
-    ImportRecord { record: Some(record) }.encode_to_vec().into()
+    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into()
 }
 
 /// A valid company.

@@ -168,7 +168,9 @@ async fn a_second_import_skips_what_the_first_one_brought_and_fails_alike(t: Tes
     let (again, second) = import(&mut owner, &[shuffled(&cases(), 7)]).await;
     // Only the rows differ, and with them the order of the records of one key.
     let told = |failures: &[Failure]| {
-        let place = |failure: &Failure| format!("{:?}", Failure { row: 0, ..failure.clone() });
+        let place = |failure: &Failure| {
+            format!("{:?}", Failure { row: 0, row_token: String::new(), ..failure.clone() })
+        };
         let mut told: Vec<String> = failures.iter().map(place).collect();
         told.sort();
         told

@@ -61,7 +61,7 @@ fn address() -> ImportAddress {
 }
 
 fn parsed(record: impl Into<Record>) -> ParsedRecord {
-    parse(&ImportRecord { record: Some(record.into()) })
+    parse(&ImportRecord { record: Some(record.into()), ..Default::default() })
 }
 
 macro_rules! into_record {

@@ -158,7 +158,8 @@ mod tests {
             vec![ContactClient { client_source_id: "C1".into(), roles: vec!["PSC".into()] }];
         let surname = "Smith".to_owned();
         let contact = ImportContact { surname, clients, ..ImportContact::default() };
-        let contact = ImportRecord { record: Some(Record::Contact(contact)) }.encode_to_vec();
+        let contact = ImportRecord { record: Some(Record::Contact(contact)), ..Default::default() }
+            .encode_to_vec();
         // The contact, its client with an id and a role, its surname.
         assert!(count(&contact) >= 5);
         let decoded = (0..count(&contact)).filter_map(|at| {

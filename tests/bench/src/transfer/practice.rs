@@ -109,7 +109,7 @@ impl Practice {
         } else {
             Record::Contact(self.contact(number - self.clients))
         };
-        ImportRecord { record: Some(record) }
+        ImportRecord { record: Some(record), ..Default::default() }
     }
 
     fn id(self, letter: char, number: usize) -> String {

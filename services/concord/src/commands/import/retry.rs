@@ -10,8 +10,8 @@ use crate::{
     cli::ImportOptions,
     client::Server,
     corrections::{self, Corrections},
-    csv_source::{FailedRow, RecordKey, Source, failed_rows},
-    failures, output,
+    csv_source::{FailedRow, Replacement, Source, downloaded_rows, failed_rows},
+    failures,
     progress::Progress,
     report::Report,
     rounds,
@@ -61,15 +61,7 @@ async fn read(files: Vec<PathBuf>) -> anyhow::Result<Option<Vec<FailedRow>>> {
     let rows = tokio::task::spawn_blocking(move || {
         let mut all = Vec::new();
         for file in &files {
-            let (rows, without_key) = failed_rows(file)?;
-            if without_key > 0 {
-                output::note(format_args!(
-                    "{}: {without_key} rows without a kind or a source id are left out: nothing \
-                     says which record they stand in for",
-                    file.display()
-                ));
-            }
-            all.extend(rows);
+            all.extend(failed_rows(file)?);
         }
         anyhow::Ok(all)
     });
@@ -82,23 +74,23 @@ async fn changed(
     import_id: &str,
     rows: &[FailedRow],
     progress: &Progress,
-) -> anyhow::Result<Vec<FailedRow>> {
+) -> anyhow::Result<Vec<Replacement>> {
     corrections::check_import(import_id, rows)?;
     let folder = tempfile::tempdir().context("there is no room for temporary files")?;
     let file = folder.path().join("failures.csv");
     let original = if failures::download(server, import_id, &file, progress).await? {
-        tokio::task::spawn_blocking(move || failed_rows(&file)).await??.0
+        tokio::task::spawn_blocking(move || downloaded_rows(&file)).await??
     } else {
         Vec::new()
     };
     let Corrections { changed, unknown, not_failed, rewritten } =
-        corrections::compare(&original, rows)?;
-    for remark in corrections::remarks(&rewritten) {
+        corrections::compare(import_id, &original, rows)?;
+    if let Some(remark) = corrections::remarks(&rewritten) {
         progress.note(remark);
     }
     let reason = "they are not among the failures of this import (any longer)";
     tell_left_out(progress, reason, &unknown);
-    tell_left_out(progress, "they were excluded or skipped, and did not fail", &not_failed);
+    tell_left_out(progress, "they did not fail", &not_failed);
     if changed.is_empty() {
         progress.note("nothing was changed in the file: the records are tried again as they are");
     }
@@ -106,11 +98,11 @@ async fn changed(
 }
 
 /// Names records that are not sent.
-fn tell_left_out(progress: &Progress, reason: &str, records: &[RecordKey]) {
+fn tell_left_out(progress: &Progress, reason: &str, records: &[String]) {
     if records.is_empty() {
         return;
     }
-    let names: Vec<_> = records.iter().take(NAMED).map(ToString::to_string).collect();
+    let names: Vec<_> = records.iter().take(NAMED).map(String::as_str).collect();
     let more = if records.len() > NAMED { ", …" } else { "" };
     progress.note(format_args!(
         "left out, because {reason}: {} records: {}{more}",
@@ -123,11 +115,11 @@ fn tell_left_out(progress: &Progress, reason: &str, records: &[RecordKey]) {
 async fn upload(
     server: &Server,
     import: &Import,
-    changed: Vec<FailedRow>,
+    changed: Vec<Replacement>,
     batches: Option<u32>,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let source = Source::of_rows(changed);
+    let source = Source::of_replacements(changed);
     let layout = layout(&source, batches);
     progress.expect(source.counts().all());
     let sent = transfer::transfer(server, &import.id, import.round, source, layout, progress).await;

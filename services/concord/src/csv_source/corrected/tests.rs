@@ -1,19 +1,23 @@
 use proptest::prelude::*;
 use prost::Message as _;
-use shared::pb::imports::{ImportAddress, ImportClient, ImportRecord};
+use shared::{
+    pb::imports::{ImportAddress, ImportClient, ImportRecord},
+    row_token::RowPlace,
+};
 
 use super::*;
 
-fn read(rows: &[&[(&str, &str)]]) -> anyhow::Result<(Vec<FailedRow>, usize)> {
-    rows_of(false, rows)
+fn token(row: i64) -> RowToken {
+    RowToken::of("imp_1", RowPlace { batch: 1, row })
 }
 
-fn only(row: &[(&str, &str)]) -> Record {
-    record(&read(&[row]).unwrap().0[0])
+fn only(row: &[(&str, &str)]) -> anyhow::Result<Record> {
+    record(&rows_of(&[row]).unwrap()[0])
 }
 
-fn record(row: &FailedRow) -> Record {
-    ImportRecord::decode(row.record.clone()).unwrap().record.unwrap()
+fn record(row: &FailedRow) -> anyhow::Result<Record> {
+    let record = row.replacement()?.unwrap().record;
+    Ok(ImportRecord::decode(record).unwrap().record.unwrap())
 }
 
 #[test]
@@ -26,7 +30,7 @@ fn a_guard_is_taken_away_once_and_only_where_it_was_put() {
         ("phone", "+44"),
         ("guarded", "record_name;registered_name;phone"),
     ]);
-    let Record::Client(client) = record else { panic!("{record:?}") };
+    let Record::Client(client) = record.unwrap() else { panic!("a client") };
     assert_eq!(
         [client.registered_name, client.trading_name, client.phone],
         ["'=1", "'Ndrangheta", "+44"]
@@ -37,27 +41,29 @@ fn a_guard_is_taken_away_once_and_only_where_it_was_put() {
 fn a_contact_has_all_of_its_clients() {
     let person = [("kind", "Contact"), ("source_id", "P1"), ("client_source_id", "C1;C2")];
     let record = only(&[&person[..], &[("roles", "DIRECTOR;PSC|")]].concat());
-    let Record::Contact(contact) = record else { panic!("{record:?}") };
+    let Record::Contact(contact) = record.unwrap() else { panic!("a contact") };
     let clients = contact.clients.iter().map(|at| (at.client_source_id.as_str(), at.roles.len()));
     assert_eq!(clients.collect::<Vec<_>>(), [("C1", 2), ("C2", 0)]);
-    let uneven = read(&[&[&person[..], &[("roles", "A|B|C")]].concat()]).unwrap_err();
-    assert!(uneven.to_string().contains("line 2: 2 clients, and roles of 3"), "{uneven}");
-    let forgotten = read(&[&[&person[..], &[("roles", "A")]].concat()]).unwrap_err();
+    let uneven = only(&[&person[..], &[("roles", "A|B|C")]].concat()).unwrap_err();
+    assert!(uneven.to_string().contains("2 clients, and roles of 3"), "{uneven}");
+    let forgotten = only(&[&person[..], &[("roles", "A")]].concat()).unwrap_err();
     assert!(forgotten.to_string().contains("2 clients, and roles of 1"), "{forgotten}");
 }
 
 #[test]
-fn an_older_file_has_the_id_of_a_single_client_as_it_is() {
-    let row = [
-        ("kind", "contact"),
-        ("source_id", "P1"),
-        ("client_source_id", "C;1"),
-        ("roles", "DIRECTOR"),
-    ];
-    let (rows, _) = rows_of(true, &[&row]).unwrap();
-    let Record::Contact(contact) = record(&rows[0]) else { panic!("{rows:?}") };
-    assert_eq!(contact.clients[0].client_source_id, "C;1");
-    assert_eq!(rows[0].import(), "");
+fn a_replacement_names_the_row_that_it_stands_in_for() {
+    let token = token(7).to_string();
+    let rows = rows_of(&[&[("kind", "client"), ("token", &format!(" {token} "))]]).unwrap();
+    let replacement = rows[0].replacement().unwrap().unwrap();
+    assert_eq!(ImportRecord::decode(replacement.record).unwrap().replaces, token);
+    let unreadable = rows_of(&[&[("kind", ""), ("token", &token)]]).unwrap();
+    assert!(unreadable[0].replacement().unwrap().is_none());
+}
+
+#[test]
+fn columns_are_marked_as_changed_by_their_names() {
+    let rows = rows_of(&[&[("changed", " Source_ID; client source id,phone ")]]).unwrap();
+    assert_eq!(rows[0].marked(), ["source_id", "client_source_id", "phone"]);
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -69,7 +75,7 @@ fn person() -> impl Strategy<Value = Record> {
     let place = (text(), roles)
         .prop_map(|(client_source_id, roles)| ContactClient { client_source_id, roles });
     let clients = prop::collection::vec(place, 0..4);
-    (source_id(), clients, prop::array::uniform7(text())).prop_map(|(source_id, clients, texts)| {
+    (text(), clients, prop::array::uniform7(text())).prop_map(|(source_id, clients, texts)| {
         let mut texts = texts.into_iter();
         let mut next = || texts.next().unwrap();
         Record::Contact(ImportContact {
@@ -87,7 +93,7 @@ fn person() -> impl Strategy<Value = Record> {
 }
 
 fn business() -> impl Strategy<Value = Record> {
-    (source_id(), prop::array::uniform15(text())).prop_map(|(source_id, texts)| {
+    (text(), prop::array::uniform15(text())).prop_map(|(source_id, texts)| {
         let mut texts = texts.into_iter();
         let mut next = || texts.next().unwrap();
         Record::Client(ImportClient {
@@ -112,7 +118,7 @@ fn business() -> impl Strategy<Value = Record> {
 }
 
 fn home() -> impl Strategy<Value = Record> {
-    (source_id(), prop::array::uniform12(text())).prop_map(|(source_id, texts)| {
+    (text(), prop::array::uniform12(text())).prop_map(|(source_id, texts)| {
         let mut texts = texts.into_iter();
         let mut next = || texts.next().unwrap();
         Record::Address(ImportAddress {
@@ -133,11 +139,6 @@ fn home() -> impl Strategy<Value = Record> {
     })
 }
 
-/// One that is not blank: nothing can stand in for a record without a key.
-fn source_id() -> impl Strategy<Value = String> {
-    text().prop_map(|text| if text.trim().is_empty() { format!("{text}7") } else { text })
-}
-
 proptest! {
     #[test]
     fn a_record_reads_back_from_the_file_of_the_service(
@@ -145,29 +146,20 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("failures.csv");
-        let wrap = |record: &Record| ImportRecord { record: Some(record.clone()) };
+        let wrap = |record: &Record| ImportRecord { record: Some(record.clone()), ..Default::default() };
         let file = imports::testing::failures_file("imp_1", records.iter().map(wrap));
+        let has_mark = file.starts_with("\u{feff}".as_bytes());
+        prop_assert!(has_mark);
         std::fs::write(&path, file).unwrap();
-        let (rows, without_key) = failed_rows(&path).unwrap();
-        prop_assert_eq!(without_key, 0);
-        prop_assert!(rows.iter().all(|row| row.import() == "imp_1" && row.failed));
-        let read: Vec<_> = rows.iter().map(record).collect();
+        let rows = downloaded_rows(&path).unwrap();
+        prop_assert!(rows.iter().all(|row| row.import() == "imp_1" && row.has_failed()));
+        let tokens: Vec<_> = rows.iter().map(|row| row.token().unwrap()).collect();
+        prop_assert_eq!(tokens, (1..).map(token).take(rows.len()).collect::<Vec<_>>());
+        let read: Vec<_> = rows.iter().map(|row| record(row).unwrap()).collect();
         prop_assert_eq!(read, records);
+        // Values of a few characters look like no rows of so many columns.
+        prop_assert_eq!(failed_rows(&path).unwrap().len(), rows.len());
     }
-}
-
-#[test]
-fn rows_without_a_key_are_counted() {
-    let (rows, without) = read(&[
-        &[("kind", "client"), ("status", "failed")],
-        &[("status", "failed"), ("source_id", "x")],
-        &[("kind", "client"), ("source_id", "C2"), ("status", "Failed")],
-        &[("kind", "client"), ("source_id", "C3"), ("status", "skipped")],
-    ])
-    .unwrap();
-    assert_eq!(without, 2);
-    assert_eq!(rows.iter().map(|row| row.failed).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(rows[0].key.to_string(), "client C2");
 }
 
 #[test]
@@ -176,7 +168,35 @@ fn another_file_is_refused() {
     let path = folder.path().join("clients.csv");
     std::fs::write(&path, "source_id,client_reference,client_type\nC1,R1,TRUST\n").unwrap();
     let refused = failed_rows(&path).unwrap_err().to_string();
-    assert!(refused.contains("more columns: `kind`, `status`, `guarded`"), "{refused}");
-    let kind = read(&[&[("kind", "person"), ("source_id", "P1")]]).unwrap_err();
-    assert!(kind.to_string().contains("not person"), "{kind}");
+    assert!(refused.contains("more columns: `kind`, `status`, `token`, `guarded`"), "{refused}");
+}
+
+#[test]
+fn a_file_with_the_separator_of_another_language_is_read() {
+    let heading = "token;status;kind;guarded;source_id;client_source_id;roles;changed;client_reference;\
+        client_type;registered_name;trading_name;company_number;utr;vat_number;paye_reference;title;\
+        forename;surname;birth_date;email;phone;middle_names;owner_kind;owner_source_id;type;line_1;\
+        line_2;line_3;town;county;postcode;country;active_from;active_to";
+    for separator in [";", "\t"] {
+        let row = format!("{};failed;contact;;P1;\"C1;C2\";\"A;B|C\"{}", token(1), ";".repeat(28));
+        let text = format!("{heading}\r\n{row}\r\n");
+        // Those in quotes stay.
+        let text = text.replace("C1;C2", "C1#C2").replace("A;B|C", "A#B|C").replace(';', separator);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("failures.csv");
+        std::fs::write(&path, text.replace('#', ";")).unwrap();
+        let rows = failed_rows(&path).unwrap();
+        let Record::Contact(contact) = record(&rows[0]).unwrap() else { panic!("{rows:?}") };
+        assert_eq!(contact.clients.len(), 2);
+        assert_eq!(contact.clients[0].roles, ["A", "B"]);
+    }
+}
+
+#[test]
+fn a_file_in_utf_16_is_refused_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("failures.csv");
+    std::fs::write(&path, b"\xff\xfet\0o\0k\0e\0n\0").unwrap();
+    let refused = failed_rows(&path).unwrap_err().to_string();
+    assert!(refused.contains("in UTF-16") && refused.contains("CSV UTF-8"), "{refused}");
 }

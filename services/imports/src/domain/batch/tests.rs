@@ -6,7 +6,7 @@ use super::*;
 fn client(source_id: &str) -> Bytes {
     let client = ImportClient { source_id: source_id.to_owned(), ..ImportClient::default() };
     let record = Some(import_record::Record::Client(client));
-    ImportRecord { record }.encode_to_vec().into()
+    ImportRecord { record, ..Default::default() }.encode_to_vec().into()
 }
 
 fn receive(declared: Declared, frames: Vec<Vec<Bytes>>) -> Result<Content, BatchFault> {

@@ -42,7 +42,11 @@ fn line(name: &str, reference: &str) -> Line {
         client_reference: reference.into(),
         ..ImportClient::default()
     };
-    Line::of("imp_1", &failure, &ImportRecord { record: Some(Record::Client(client)) })
+    Line::of(
+        "imp_1",
+        &failure,
+        &ImportRecord { record: Some(Record::Client(client)), ..Default::default() },
+    )
 }
 
 /// What a careful reader gets: each guarded cell without its apostrophe.
@@ -62,7 +66,7 @@ fn read(file: &[u8]) -> Vec<HashMap<String, String>> {
 #[test]
 fn a_file_without_failures_has_its_heading() {
     let file = Csv::new().take();
-    assert_eq!(file, format!("{}\n", COLUMNS.join(",")));
+    assert_eq!(file, format!("\u{feff}{}\n", COLUMNS.join(",")));
 }
 
 #[test]
@@ -78,16 +82,19 @@ fn blocked_records_are_failed_ones_and_every_field_is_there() {
     assert_eq!(rows[0]["registered_name"], "=HYPERLINK(\"x\")");
     assert_eq!((rows[0]["row"].as_str(), rows[0]["batch"].as_str()), ("7", "b-1"));
     assert_eq!(rows[0]["import"], "imp_1");
+    assert_eq!(rows[0]["token"], RowId { batch: 1, row: 7 }.token("imp_1").as_str());
 }
 
 #[test]
-fn the_heading_is_written_once() {
+fn the_mark_and_the_heading_are_written_once() {
     let mut csv = Csv::new();
     csv.write(&line("A", "")).unwrap();
     let mut file = csv.take().to_vec();
     csv.write(&line("B", "")).unwrap();
     file.extend(csv.take());
     assert_eq!(read(&file).len(), 2);
+    let text = std::str::from_utf8(&file).unwrap();
+    assert_eq!((text.starts_with('\u{feff}'), text.matches('\u{feff}').count()), (true, 1));
 }
 
 proptest! {

@@ -36,7 +36,8 @@ fn records_that_say_the_same_have_one_digest() {
 
 #[test]
 fn what_cannot_be_read_is_a_record_of_no_kind() {
-    let mut truncated = ImportRecord { record: Some(client().into()) }.encode_to_vec();
+    let mut truncated =
+        ImportRecord { record: Some(client().into()), ..Default::default() }.encode_to_vec();
     truncated.pop();
     // Groups in groups, deeper than anything is read.
     let deep = [[0x0b].repeat(30_000), [0x0c].repeat(30_000)].concat();
@@ -46,7 +47,7 @@ fn what_cannot_be_read_is_a_record_of_no_kind() {
         assert_eq!(wrong(&record), [(String::new(), "UNREADABLE_RECORD")]);
     }
     assert_ne!(parse_bytes(&truncated).digest, parse_bytes(b"").digest);
-    assert_eq!(parse(&ImportRecord { record: None }), parse_bytes(b""));
+    assert_eq!(parse(&ImportRecord { record: None, ..Default::default() }), parse_bytes(b""));
 }
 
 /// Values that are right, nearly right, or anything.
@@ -131,6 +132,7 @@ fn record() -> impl Strategy<Value = ImportRecord> {
                     active_to: next(),
                 }),
             }),
+            ..Default::default()
         }
     })
 }

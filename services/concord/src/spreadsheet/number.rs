@@ -1,0 +1,170 @@
+//! Cells that look like numbers.
+
+use std::cmp::Ordering;
+
+/// A spreadsheet keeps so many digits of a number.
+const KEPT: usize = 15;
+
+/// Of a number with decimals, it shows so many digits at least.
+const SHOWN: usize = 9;
+
+/// A spreadsheet knows no number of more digits before the point.
+const LARGEST: i64 = 308;
+
+const CURRENCIES: [char; 4] = ['£', '€', '$', '¥'];
+
+/// Whether a spreadsheet takes the text for a number.
+pub(super) fn is_number(text: &str) -> bool {
+    !Decimal::typed(text).is_empty()
+}
+
+/// `007` as `7`, `1.10` as `1.1`, `+441` as `441`, `5E2` as `500` or `5.00E+02`,
+/// `123456789012` as `1.23457E+11`, `1234567890123456` as `1234567890123450`.
+pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
+    let shown = Decimal::shown(is);
+    Decimal::typed(was).iter().any(|was| shown.iter().any(|is| is.is_shown_of(was)))
+}
+
+/// A decimal number, exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Decimal {
+    negative: bool,
+    /// From the first one to the last one that is not 0; empty for 0.
+    digits: Vec<u8>,
+    /// Where the point is: so many digits after the beginning of the first one.
+    point: i64,
+    /// How many digits were written, from the first one that is not 0.
+    written: usize,
+    has_exponent: bool,
+}
+
+impl Decimal {
+    /// The numbers that a spreadsheet may take the text for: some languages have a
+    /// comma where others have a point.
+    fn typed(text: &str) -> Vec<Self> {
+        let read = |(point, group)| Self::read(text, point, group);
+        [('.', ','), (',', '.')].into_iter().filter_map(read).collect()
+    }
+
+    /// The numbers that a spreadsheet may show as the text.
+    fn shown(text: &str) -> Vec<Self> {
+        let digits = text.trim_start_matches(['-', '(']).trim_start_matches(CURRENCIES);
+        let begins_as_shown = match digits.strip_prefix('0') {
+            Some(rest) => !rest.starts_with(|c: char| c.is_ascii_digit()),
+            None => digits.starts_with(|c: char| c.is_ascii_digit()),
+        };
+        if begins_as_shown { Self::typed(text) } else { Vec::new() }
+    }
+
+    fn read(text: &str, point: char, group: char) -> Option<Self> {
+        let (text, bracketed) = match text.strip_prefix('(').and_then(|text| text.strip_suffix(')'))
+        {
+            Some(inner) => (inner, true),
+            None => (text, false),
+        };
+        let text = text.trim_start_matches(CURRENCIES);
+        let (text, signed) = match text.strip_prefix('-') {
+            Some(rest) => (rest, true),
+            None => (text.strip_prefix('+').unwrap_or(text), false),
+        };
+        let text = text.trim_start_matches(CURRENCIES).trim_end_matches(CURRENCIES).trim();
+        let (text, percent) = match text.strip_suffix('%') {
+            Some(rest) => (rest.trim_end(), 2),
+            None => (text, 0),
+        };
+        let (mantissa, exponent) = match text.split_once(['E', 'e']) {
+            Some((mantissa, exponent)) => {
+                (mantissa, Some(i64::from(exponent.parse::<i32>().ok()?)))
+            }
+            None => (text, None),
+        };
+        let (whole, decimals) = mantissa.split_once(point).unwrap_or((mantissa, ""));
+        let whole = ungrouped(whole, group)?;
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_digits(&whole) || !is_digits(decimals) || whole.len() + decimals.len() == 0 {
+            return None;
+        }
+        let all: Vec<u8> = whole.bytes().chain(decimals.bytes()).collect();
+        let zeros = all.iter().take_while(|digit| **digit == b'0').count();
+        let written = all.len() - zeros;
+        let mut digits: Vec<u8> = all.into_iter().skip(zeros).collect();
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+        }
+        let point = i64::try_from(whole.len()).ok()? - i64::try_from(zeros).ok()?
+            + exponent.unwrap_or_default().checked_sub(percent)?;
+        let point = if digits.is_empty() { 0 } else { point };
+        let number = Self {
+            negative: (bracketed || signed) && !digits.is_empty(),
+            digits,
+            point,
+            written,
+            has_exponent: exponent.is_some(),
+        };
+        (number.point.abs() <= LARGEST).then_some(number)
+    }
+
+    fn is_equal(&self, other: &Self) -> bool {
+        (self.negative, &self.digits, self.point) == (other.negative, &other.digits, other.point)
+    }
+
+    fn has_decimals(&self) -> bool {
+        i64::try_from(self.digits.len()).is_ok_and(|digits| digits > self.point)
+    }
+
+    /// Whether a spreadsheet shows `was` as this number.
+    fn is_shown_of(&self, was: &Self) -> bool {
+        if self.is_equal(was) {
+            return true;
+        }
+        let digits = if self.has_exponent {
+            self.written.max(1)..=self.written.max(1)
+        } else if was.has_decimals() {
+            SHOWN..=KEPT
+        } else {
+            KEPT..=KEPT
+        };
+        let mut kept = digits.filter(|digits| *digits < was.digits.len());
+        kept.any(|digits| self.is_equal(&was.rounded(digits)) || self.is_equal(&was.cut(digits)))
+    }
+
+    /// With its first digits alone.
+    fn cut(&self, digits: usize) -> Self {
+        let mut cut = self.clone();
+        cut.digits.truncate(digits);
+        while cut.digits.last() == Some(&b'0') {
+            cut.digits.pop();
+        }
+        cut
+    }
+
+    /// Rounded to so many digits.
+    fn rounded(&self, digits: usize) -> Self {
+        let up = self.digits.get(digits).is_some_and(|next| next.cmp(&b'5') != Ordering::Less);
+        let mut kept: Vec<u8> = self.digits.iter().copied().take(digits).collect();
+        let mut point = self.point;
+        if up {
+            while kept.last() == Some(&b'9') {
+                kept.pop();
+            }
+            match kept.last_mut() {
+                Some(last) => *last += 1,
+                None => {
+                    kept.push(b'1');
+                    point += 1;
+                }
+            }
+        }
+        Self { digits: kept, point, ..self.clone() }.cut(digits)
+    }
+}
+
+/// Digits without the marks between groups of three.
+fn ungrouped(whole: &str, group: char) -> Option<String> {
+    let mut groups = whole.split(group);
+    let first = groups.next()?;
+    let others: Vec<&str> = groups.collect();
+    let is_grouped = others.is_empty() || (1..=3).contains(&first.len());
+    let whole = others.iter().all(|group| group.len() == 3) && is_grouped;
+    whole.then(|| [&[first], others.as_slice()].concat().concat())
+}
