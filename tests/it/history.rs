@@ -840,9 +840,9 @@ async fn a_rescinded_entry_leaves_what_was_before_it_was_added(db: TestDb) {
     let acme = two_houses(&db).await;
     let before = acme.now().await;
     let history = || acme.manager.history();
-    let rescind = |entry| async move {
+    let rescind = async |entry: shared::pb::records::Entry| {
         let request = rescission(&entry, "Another client's");
-        history().rescind_entry(request).await.unwrap();
+        acme.manager.history().rescind_entry(request).await.unwrap();
         let after = acme.now().await;
         (after.entries, after.etag)
     };

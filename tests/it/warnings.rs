@@ -34,7 +34,7 @@ storage_tests! {
 }
 
 fn encoded(record: Record) -> Vec<u8> {
-    ImportRecord { record: Some(record) }.encode_to_vec()
+    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
 }
 
 fn client(source_id: &str, change: impl FnOnce(&mut ImportClient)) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Lets the corrected records of a round stand in for those that failed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
