@@ -11,7 +11,7 @@ pub(crate) mod snapshot;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, QueryResult, Statement};
 use shared::{
     caller::{PracticeId, Product},
     pb::records::{ChangeKind, RecordKind},
@@ -177,8 +177,9 @@ pub(crate) async fn read(
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut values = vec![product.as_str().into(), after.into(), most.into()];
     values.extend(practices.iter().map(|practice| practice.as_str().into()));
-    let sql = read_sql(practices.len());
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let engine = db.get_database_backend();
+    let sql = read_sql(engine, practices.len());
+    let statement = Statement::from_sql_and_values(engine, sql, values);
     let rows = db.query_all_raw(statement).await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let ends = ends_of(first)?;
@@ -205,7 +206,7 @@ pub(crate) async fn read(
     Ok(Some(Reading { epoch, ends, after, rows: changes, upto }))
 }
 
-fn read_sql(practices: usize) -> String {
+fn read_sql(engine: DbBackend, practices: usize) -> String {
     let entries = entries_after("e.pos, e.seq, e.linked", practices, 4);
     format!(
         "SELECT f.epoch, f.head, f.floor, f.floor_change, ac.id AS change_after, \
@@ -214,23 +215,34 @@ fn read_sql(practices: usize) -> String {
          LEFT JOIN feed_change ac ON ac.seq = a.seq \
          LEFT JOIN feed_entry h ON h.product = f.product AND h.pos = f.head \
          LEFT JOIN feed_change hc ON hc.seq = h.seq \
-         LEFT JOIN ({entries} ORDER BY pos LIMIT $3) n ON 1 = 1 \
+         LEFT JOIN ({first}) n ON 1 = 1 \
          LEFT JOIN feed_change c ON c.seq = n.seq \
-         WHERE f.product = $1 ORDER BY n.pos"
+         WHERE f.product = $1 ORDER BY n.pos",
+        first = first_of(engine, entries, "$3")
     )
 }
 
-/// The entries of the product `$1` after the position `$2`: of so many practices, which
-/// are the parameters from `$first` on, or of all when there are none. One query for
-/// each practice: both engines merge them in the order of the index, as far as they
-/// are read.
-fn entries_after(columns: &str, practices: usize, first: usize) -> String {
+/// The entries of the product `$1` after the position `$2`: a query for each of so many
+/// practices, which are the parameters from `$first` on, or one for all when there are
+/// none.
+fn entries_after(columns: &str, practices: usize, first: usize) -> Vec<String> {
     let all = format!("SELECT {columns} FROM feed_entry e WHERE e.product = $1 AND e.pos > $2");
     if practices == 0 {
-        return all;
+        return vec![all];
     }
-    let of_each = (first..first + practices).map(|n| format!("{all} AND e.practice_id = ${n}"));
-    of_each.collect::<Vec<_>>().join(" UNION ALL ")
+    (first..first + practices).map(|n| format!("{all} AND e.practice_id = ${n}")).collect()
+}
+
+/// The first of some entries, merged in the order of their positions: of each query no
+/// more is read than goes into that. PostgreSQL sees only in a query of its own that the
+/// index of the practice has them in this order; SQLite sees it only without one.
+fn first_of(engine: DbBackend, entries: Vec<String>, limit: &str) -> String {
+    let ordered = |entries: String| match engine {
+        DbBackend::Postgres => format!("SELECT * FROM ({entries} ORDER BY e.pos LIMIT {limit}) e"),
+        _ => entries,
+    };
+    let each: Vec<String> = entries.into_iter().map(ordered).collect();
+    format!("{} ORDER BY pos LIMIT {limit}", each.join(" UNION ALL "))
 }
 
 pub(super) fn from_row(

@@ -1,7 +1,7 @@
 //! How far behind a subscription is.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use shared::caller::{PracticeId, Product};
 
 use crate::error::RecordError;
@@ -32,8 +32,9 @@ pub(crate) async fn lag(
 ) -> Result<Lag, RecordError> {
     let mut values = vec![product.as_str().into(), after.into()];
     values.extend(practices.iter().map(|practice| practice.as_str().into()));
-    let sql = lag_sql(practices.len());
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let engine = db.get_database_backend();
+    let sql = lag_sql(engine, practices.len());
+    let statement = Statement::from_sql_and_values(engine, sql, values);
     let row = db.query_one_raw(statement).await?;
     let row = row.ok_or(RecordError::Corrupt("a subscription without its feed"))?;
     let (head, floor): (i64, i64) = (row.try_get("", "head")?, row.try_get("", "floor")?);
@@ -46,18 +47,19 @@ pub(crate) async fn lag(
     })
 }
 
-fn lag_sql(practices: usize) -> String {
+fn lag_sql(engine: DbBackend, practices: usize) -> String {
     let oldest = super::entries_after("e.pos, e.sequenced_at", practices, 3);
+    let oldest = super::first_of(engine, oldest, "1");
     let counted = if practices == 0 {
         // The positions say it.
         "0".to_owned()
     } else {
-        let entries = super::entries_after("e.pos", practices, 3);
+        let entries = super::entries_after("e.pos", practices, 3).join(" UNION ALL ");
         format!("(SELECT COUNT(*) FROM ({entries} LIMIT {COUNTED} + 1) counted)")
     };
     format!(
         "SELECT f.head, f.floor, {counted} AS changes, \
-           (SELECT o.sequenced_at FROM ({oldest} ORDER BY pos LIMIT 1) o) AS oldest \
+           (SELECT o.sequenced_at FROM ({oldest}) o) AS oldest \
          FROM feed_product f WHERE f.product = $1"
     )
 }

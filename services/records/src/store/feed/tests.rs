@@ -29,6 +29,7 @@ storage_tests! {
     practices_take_turns,
     two_sequencers_give_no_position_twice,
     a_rollback_leaves_no_trace,
+    the_changes_of_some_practices_are_merged_in_their_order,
 }
 
 async fn database(t: &TestDb) -> Database {
@@ -151,6 +152,31 @@ async fn two_sequencers_give_no_position_twice(t: TestDb) {
     seqs.sort_unstable();
     seqs.dedup();
     assert_eq!(seqs.len(), 2_050);
+}
+
+/// On PostgreSQL; of SQLite `store::tests` says it. The tables are empty, so it is told
+/// not to read them whole, as it does not when they are large.
+async fn the_changes_of_some_practices_are_merged_in_their_order(t: TestDb) {
+    let db = database(&t).await;
+    if !t.is_postgres() {
+        return;
+    }
+    let explained = db.write(Scope::AllPractices, |tx| async move {
+        tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+            .await?;
+        let sql = format!("EXPLAIN (COSTS OFF) {}", read_sql(DbBackend::Postgres, 3));
+        let mut values: Vec<sea_orm::Value> = vec!["books".into(), 0_i64.into(), 500_i64.into()];
+        values.extend(["p1", "p2", "p3"].map(sea_orm::Value::from));
+        let explain = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        let rows = tx.query_all_raw(explain).await?;
+        let lines = rows.iter().map(|row| row.try_get_by_index::<String>(0));
+        Ok::<_, DbErr>(lines.collect::<Result<Vec<_>, _>>()?.join("\n"))
+    });
+    let plan = explained.await.unwrap();
+    assert_eq!(plan.matches("Merge Append").count(), 1, "{plan}");
+    assert_eq!(plan.matches("Index Scan using feed_entry_practice").count(), 3, "{plan}");
+    // That of the batch.
+    assert!(plan.matches("Sort  ").count() + plan.matches("Sort\n").count() <= 1, "{plan}");
 }
 
 async fn a_rollback_leaves_no_trace(t: TestDb) {
