@@ -125,7 +125,8 @@ impl Failures {
     /// the query of those whose turn it is, which they must not fill.
     pub fn waiting(&mut self, job: &'static str, now: DateTime<Utc>) -> Vec<String> {
         self.failed.retain(|_, failed| now - failed.not_before < FORGOTTEN);
-        let waiting = self.failed.iter().filter(|((of, _), failed)| *of == job && failed.waits(now));
+        let waiting =
+            self.failed.iter().filter(|((of, _), failed)| *of == job && failed.waits(now));
         waiting.filter_map(|((_, subject), _)| subject.record.clone()).collect()
     }
 }

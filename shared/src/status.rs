@@ -204,8 +204,7 @@ impl Parts {
         metadata: HashMap<String, String>,
         listed: usize,
     ) -> ErrorDetails {
-        let mut details =
-            ErrorDetails::with_error_info(reason_code(self.reason), DOMAIN, metadata);
+        let mut details = ErrorDetails::with_error_info(reason_code(self.reason), DOMAIN, metadata);
         if !self.violations.is_empty() {
             let shown = self.violations.iter().take(listed).map(field_violation);
             details.set_bad_request(shown.collect::<Vec<_>>());
@@ -340,9 +339,8 @@ mod tests {
         let left_out = 200 - listed(&many);
         assert!((40..=MAX_VIOLATIONS).contains(&listed(&many)), "{left_out}");
         assert_eq!(fact(&many, LEFT_OUT), Some(left_out.to_string()));
-        let told = format!(
-            "200 fields are not valid; see the details; {left_out} more are not listed"
-        );
+        let told =
+            format!("200 fields are not valid; see the details; {left_out} more are not listed");
         assert_eq!(many.message(), told);
     }
 

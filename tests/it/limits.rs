@@ -33,6 +33,7 @@ storage_tests! {
     messages_and_headers_have_their_limits,
     an_answer_says_which_clients_it_leaves_out,
     no_product_has_the_name_of_the_system,
+    a_practice_has_so_many_products,
 }
 
 async fn server(db: &TestDb) -> (Running, Caller) {
@@ -349,4 +350,17 @@ async fn no_product_has_the_name_of_the_system(db: TestDb) {
     // One that was connected before the name was reserved can be disconnected.
     let disconnect = DisconnectProductRequest { product: "concord".into() };
     manager.connections().disconnect_product(disconnect).await.unwrap();
+}
+
+async fn a_practice_has_so_many_products(db: TestDb) {
+    let (_server, manager) = server(&db).await;
+    let connect = async |product: String| {
+        manager.connections().connect_product(ConnectProductRequest { product }).await
+    };
+    for n in 2..100 {
+        connect(format!("product-{n}")).await.unwrap();
+    }
+    assert_refused(connect("one-more".into()).await, Code::FailedPrecondition, "LIMIT_REACHED");
+    // One that is connected is no new one.
+    connect("books".into()).await.unwrap();
 }

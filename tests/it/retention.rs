@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use shared::{
     clock::Clock,
     pb::records::{
-        ConnectProductRequest, Delivery, DisconnectProductRequest, FeedPlace, StartFrom, SubscribeRequest,
-        SubscriptionState, TraceChangeRequest,
+        ConnectProductRequest, Delivery, DisconnectProductRequest, FeedPlace, StartFrom,
+        SubscribeRequest, SubscriptionState, TraceChangeRequest,
     },
     testing::{TestDb, storage_tests},
 };
@@ -223,8 +223,11 @@ async fn a_connection_by_a_clock_that_is_behind_is_another_one(db: TestDb) {
     let books = Caller::owner(server.channel().await, "p1", "books");
     let refused = Listening::try_open(&books, named("ledger")).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
-    let anew =
-        SubscribeRequest { restart: true, start_from: StartFrom::Snapshot.into(), ..named("ledger") };
+    let anew = SubscribeRequest {
+        restart: true,
+        start_from: StartFrom::Snapshot.into(),
+        ..named("ledger")
+    };
     let mut stream = Listening::open(&books, anew).await;
     assert_eq!(stream.snapshot().await.0.len(), 4);
     drop(stream);

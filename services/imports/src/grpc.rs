@@ -4,6 +4,8 @@ mod convert;
 mod encode;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod pages;
 
 use std::pin::Pin;
 

@@ -189,8 +189,7 @@ async fn purge_some(imports: &Imports, key: &ImportKey) -> Result<bool, ImportEr
         async move {
             let import = store::imports::lock(&*tx, &key).await?;
             let due = |import: &Import| {
-                import.purged_at.is_none()
-                    && import.ended_at.is_some_and(|at| at < now - KEPT)
+                import.purged_at.is_none() && import.ended_at.is_some_and(|at| at < now - KEPT)
             };
             let Some(import) = import.filter(due) else { return Ok(false) };
             let emptied = import.removal().unwrap_or(RowId { batch: 0, row: 0 });

@@ -2,7 +2,7 @@
 
 use shared::testing::assert_documented;
 
-use super::convert::{MAX_KEYS, MAX_KEY_BYTES};
+use super::convert::{MAX_KEY_BYTES, MAX_KEYS};
 use crate::{
     config::UploadSettings,
     domain::batch::{

@@ -13,6 +13,7 @@ use sea_orm::{
 use shared::{
     db::Scope,
     ids,
+    jobs::{Failures, JobError, Subject},
     meter::{Meter, NONE, catalog},
 };
 
@@ -30,10 +31,14 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 /// committed meanwhile is sequenced together; a change that comes alone does not wait.
 const GATHER: Duration = Duration::from_millis(10);
 
+/// The work of a sequencer, in the log and in the metrics.
+const SEQUENCE_FEED: &str = "sequence_feed";
+
 /// Sequences until the feed stops.
 pub(crate) async fn run(feed: Feed, meter: Meter) {
+    let mut failures = Failures::new(&meter);
     loop {
-        if let Err(error) = sequence_all(&feed, &meter).await {
+        if let Err(error) = sequence_all(&feed, &meter, &mut failures).await {
             tracing::warn!(%error, "the feed could not be sequenced; trying again");
             tokio::select! {
                 () = feed.stop().cancelled() => return,
@@ -58,15 +63,37 @@ fn poll_time() -> Duration {
     POLL + POLL * u32::from(spread) / 5 / 256
 }
 
-/// Gives positions until nothing is pending for any product.
-async fn sequence_all(feed: &Feed, meter: &Meter) -> Result<(), RecordError> {
+/// Gives positions until nothing is pending for any product. One whose feed cannot be
+/// read or written keeps none of the others.
+async fn sequence_all(
+    feed: &Feed,
+    meter: &Meter,
+    failures: &mut Failures,
+) -> Result<(), RecordError> {
     loop {
-        let products = sequence::products_with_pending(feed.db().reader()).await?;
+        let now = feed.inner.clock.now();
+        let mut products = sequence::products_with_pending(feed.db().reader()).await?;
+        products.retain(|product| !failures.waits(SEQUENCE_FEED, &subject(product), now));
         if products.is_empty() {
             return Ok(());
         }
-        sequence(feed, meter, products).await?;
+        match sequence(feed, meter, products.clone()).await {
+            Err(error) if !JobError::is_passing(&error) => {
+                for product in products {
+                    let alone = sequence(feed, meter, vec![product.clone()]).await;
+                    if alone.as_ref().is_err_and(JobError::is_passing) {
+                        return alone;
+                    }
+                    failures.note(SEQUENCE_FEED, subject(&product), alone, now);
+                }
+            }
+            outcome => outcome?,
+        }
     }
+}
+
+fn subject(product: &str) -> Subject {
+    Subject { product: Some(product.to_owned()), ..Subject::default() }
 }
 
 /// Gives positions to one batch of each product, in one transaction: one commit for
@@ -134,3 +161,6 @@ async fn listen_once(feed: &Feed) -> Result<(), RecordError> {
         feed.inner.sequenced.send_replace(());
     }
 }
+
+#[cfg(test)]
+mod tests;

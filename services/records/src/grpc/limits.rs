@@ -11,7 +11,9 @@ use crate::{
         window::Window,
     },
     feed::opening::MAX_SUBSCRIPTIONS,
-    service::{connections::MAX_PRODUCTS, ingest::MAX_CHUNK_RECORDS, places, support::MAX_CANDIDATES},
+    service::{
+        connections::MAX_PRODUCTS, ingest::MAX_CHUNK_RECORDS, places, support::MAX_CANDIDATES,
+    },
 };
 
 fn count(limit: usize) -> u64 {

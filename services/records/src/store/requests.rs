@@ -116,8 +116,7 @@ pub(crate) async fn forget_before(
     limit: u64,
 ) -> Result<u64, RecordError> {
     let engine = db.get_database_backend();
-    let oldest =
-        chosen(engine, "request", "WHERE answered_at < $1 ORDER BY answered_at LIMIT $2");
+    let oldest = chosen(engine, "request", "WHERE answered_at < $1 ORDER BY answered_at LIMIT $2");
     let sql = format!("DELETE FROM request WHERE {oldest}");
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let values = [before.into(), limit.into()];

@@ -78,12 +78,14 @@ const DELETE_TAKEN: &str = "DELETE FROM feed_pending WHERE product = $1 \
     AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
       WHERE product = $1 AND pos > $3)";
 
+/// The signs hide the practice from the indexes of SQLite: only the new positions are
+/// looked at, and not the feed in the order of its practices.
 const ADVANCE: &str = "UPDATE feed_product SET \
     head = COALESCE((SELECT MAX(pos) FROM feed_entry WHERE product = $1), head), \
     last_practice = COALESCE( \
-      (SELECT MAX(practice_id) FROM feed_entry \
-       WHERE product = $1 AND pos > $3 AND practice_id <= $2), \
-      (SELECT MAX(practice_id) FROM feed_entry WHERE product = $1 AND pos > $3), \
+      (SELECT MAX(+practice_id) FROM feed_entry \
+       WHERE product = $1 AND pos > $3 AND +practice_id <= $2), \
+      (SELECT MAX(+practice_id) FROM feed_entry WHERE product = $1 AND pos > $3), \
       last_practice) \
     WHERE product = $1 RETURNING head";
 
