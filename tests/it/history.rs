@@ -837,12 +837,12 @@ async fn a_rescinded_entry_that_had_ended_leaves_the_one_before_open(db: TestDb)
 }
 
 async fn a_rescinded_entry_leaves_what_was_before_it_was_added(db: TestDb) {
-    let acme = two_houses(&db).await;
+    let acme = &two_houses(&db).await;
     let before = acme.now().await;
     let history = || acme.manager.history();
-    let rescind = async |entry: shared::pb::records::Entry| {
+    let rescind = |entry: shared::pb::records::Entry| async move {
         let request = rescission(&entry, "Another client's");
-        acme.manager.history().rescind_entry(request).await.unwrap();
+        history().rescind_entry(request).await.unwrap();
         let after = acme.now().await;
         (after.entries, after.etag)
     };
