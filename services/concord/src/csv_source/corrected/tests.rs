@@ -174,11 +174,11 @@ fn another_file_is_refused() {
 #[test]
 fn a_file_with_the_separator_of_another_language_is_read() {
     let heading = "token;status;kind;guarded;source_id;client_source_id;roles;changed;client_reference;\
-        client_type;registered_name;trading_name;company_number;utr;vat_number;paye_reference;title;\
+        client_type;registered_name;trading_name;company_number;utr;vat_number;paye_reference;jurisdiction;title;\
         forename;surname;birth_date;email;phone;middle_names;owner_kind;owner_source_id;type;line_1;\
         line_2;line_3;town;county;postcode;country;active_from;active_to";
     for separator in [";", "\t"] {
-        let row = format!("{};failed;contact;;P1;\"C1;C2\";\"A;B|C\"{}", token(1), ";".repeat(28));
+        let row = format!("{};failed;contact;;P1;\"C1;C2\";\"A;B|C\"{}", token(1), ";".repeat(29));
         let text = format!("{heading}\r\n{row}\r\n");
         // Those in quotes stay.
         let text = text.replace("C1;C2", "C1#C2").replace("A;B|C", "A#B|C").replace(';', separator);
