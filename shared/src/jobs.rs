@@ -61,8 +61,12 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// None so far.
-    pub fn new(meter: &Meter) -> Self {
+    /// No failures yet, of these kinds of work. Each is counted from zero, so that the
+    /// rate of its first failure is known.
+    pub fn new(meter: &Meter, jobs: &[&'static str]) -> Self {
+        for job in jobs {
+            meter.counter(&catalog::JOB_FAILURES, [*job]).increment(0);
+        }
         Self { meter: meter.clone(), failed: HashMap::new() }
     }
 
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_failure_waits_twice_as_long_each_time_up_to_an_hour() {
-        let mut failures = Failures::new(&Meter::new("records"));
+        let mut failures = Failures::new(&Meter::new("records"), &[]);
         for pause in [20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600] {
             fail(&mut failures, false, 0);
             assert_eq!(failures.waiting(JOB, at(pause - 1)), ["cli_1"], "{pause}");
@@ -189,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_passing_failure_waits_no_longer_for_being_repeated() {
-        let mut failures = Failures::new(&Meter::new("records"));
+        let mut failures = Failures::new(&Meter::new("records"), &[]);
         for _ in 0..10 {
             fail(&mut failures, true, 0);
         }
@@ -199,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_put_back_keeps_nothing_waiting() {
-        let mut failures = Failures::new(&Meter::new("records"));
+        let mut failures = Failures::new(&Meter::new("records"), &[]);
         fail(&mut failures, false, 1_000_000);
         assert!(!failures.waits(JOB, &record("cli_1"), at(0)));
         assert!(failures.waiting(JOB, at(1_200_000)).is_empty());
@@ -209,7 +213,7 @@ mod tests {
     #[test]
     fn every_failure_is_counted_by_its_kind_of_work() {
         let meter = Meter::new("records");
-        let mut failures = Failures::new(&meter);
+        let mut failures = Failures::new(&meter, &[]);
         fail(&mut failures, false, 0);
         fail(&mut failures, true, 0);
         let line = "concord_job_failures_total{service=\"records\",job=\"purge_clients\"} 2";

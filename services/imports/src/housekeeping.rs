@@ -81,7 +81,8 @@ pub(crate) struct Housekeeping {
 
 impl Housekeeping {
     pub(crate) fn new(imports: Imports) -> Self {
-        let failures = Failures::new(&imports.meter);
+        let failures =
+            Failures::new(&imports.meter, &[name(Work::Expire), name(Work::Purge), READ_IMPORTS]);
         Self { imports, failures }
     }
 

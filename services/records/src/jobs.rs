@@ -82,7 +82,9 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(records: Records, meter: &Meter) -> Self {
-        Self { records, failures: Failures::new(meter) }
+        let works = [Work::Turn, Work::PurgeClient, Work::PurgePerson].map(name);
+        let jobs = [&works[..], &[FORGET_ANSWERS, FORGET_FENCES, PURGE_FEED]].concat();
+        Self { records, failures: Failures::new(meter, &jobs) }
     }
 
     /// One round; whether there may be more to do at once.

@@ -36,7 +36,7 @@ const SEQUENCE_FEED: &str = "sequence_feed";
 
 /// Sequences until the feed stops.
 pub(crate) async fn run(feed: Feed, meter: Meter) {
-    let mut failures = Failures::new(&meter);
+    let mut failures = Failures::new(&meter, &[SEQUENCE_FEED]);
     loop {
         if let Err(error) = sequence_all(&feed, &meter, &mut failures).await {
             tracing::warn!(%error, "the feed could not be sequenced; trying again");

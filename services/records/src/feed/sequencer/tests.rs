@@ -56,7 +56,7 @@ async fn a_feed_that_cannot_be_written_stops_no_other(t: TestDb) {
     execute(&feed, &damage).await;
 
     let meter = Meter::new("records");
-    let mut failures = Failures::new(&meter);
+    let mut failures = Failures::new(&meter, &[SEQUENCE_FEED]);
     sequence_all(&feed, &meter, &mut failures).await.unwrap();
     assert_eq!((head(&feed, "ap").await, head(&feed, "books").await), (0, 1));
     let failed = "concord_job_failures_total{service=\"records\",job=\"sequence_feed\"} 1";
