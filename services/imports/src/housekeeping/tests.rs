@@ -99,6 +99,7 @@ async fn find(imports: &Imports, key: &ImportKey) -> Import {
 fn failed(imports: &Imports) -> Vec<String> {
     let text = imports.meter.text();
     let lines = text.lines().filter(|line| line.starts_with("concord_job_failures_total{"));
+    let lines = lines.filter(|line| !line.ends_with(" 0"));
     let mut failed: Vec<String> =
         lines.map(|line| line.split_once("job=\"").unwrap().1.replace("\"}", "")).collect();
     failed.sort();
