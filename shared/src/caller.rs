@@ -30,8 +30,8 @@ pub const REASON_HEADER: &str = "x-concord-reason";
 /// The account of a caller that names none.
 pub const DEFAULT_ACCOUNT: &str = "main";
 
-/// What stands in place of a product where Concord itself made a change. No product
-/// may have the name: it would be taken for the author of these changes.
+/// Replaces the product in changes that Concord itself made. No product may have the
+/// name: it would be taken for the author of these changes.
 const SYSTEM_PRODUCT: &str = "concord";
 
 /// Text that names a practice, a product or an account.
@@ -120,7 +120,7 @@ impl Product {
 /// Who made a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author<'a> {
-    /// Concord itself, as at a midnight: nobody called for it.
+    /// Concord itself, as at a midnight: no caller requested the change.
     System,
     /// An account of a product.
     Account {

@@ -142,8 +142,8 @@ impl Database {
         Probe::new(self.reader.clone(), self.sessions.clone(), self.trouble.clone())
     }
 
-    /// What keeps the database from taking writes, as far as is known: it is read-only,
-    /// or its disk is full. It may answer reads all the same.
+    /// Why the database does not take writes, as far as is known: it is read-only, or
+    /// its disk is full. It may still answer reads.
     pub fn takes_no_writes(&self) -> Option<Outage> {
         self.trouble.now()
     }
@@ -153,8 +153,8 @@ impl Database {
         self.trouble.counts()
     }
 
-    /// Changes whenever the sessions of PostgreSQL that are open are of the past, as after
-    /// a failover: whoever holds one of them for long gives it back then.
+    /// Changes whenever the open sessions of PostgreSQL become outdated, as after a
+    /// failover: long-term holders of a session then return it.
     pub fn renewals(&self) -> watch::Receiver<()> {
         self.sessions.renewals()
     }

@@ -1,8 +1,8 @@
-//! Work in the background that fails.
+//! Retry of failed background work, with exponential backoff.
 //!
-//! A record that cannot be dealt with must not keep the others from their turn. Each
-//! outcome is [noted](Failures::note) for itself: a failure is logged and counted, and
-//! what failed is left alone for a while, longer each time.
+//! A record that cannot be processed must not block the others. Each outcome is
+//! [noted](Failures::note) separately: a failure is logged and counted, and the record
+//! is retried after a delay that doubles each time.
 
 use std::{collections::HashMap, fmt};
 
@@ -10,25 +10,25 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::meter::{Meter, catalog};
 
-/// How long something is left alone after its first failure. It doubles with each
-/// further one.
+/// The delay before the retry after the first failure. It doubles with each further
+/// one.
 const FIRST: TimeDelta = TimeDelta::seconds(20);
 
-/// How long it is left alone at the most.
+/// The longest delay before a retry.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 
-/// A failure is forgotten so long after the end of its time: the work was done by
-/// somebody else, or is no longer to be done.
+/// How long after the end of its delay a failure is removed: another replica did the
+/// work, or the work is no longer needed.
 const FORGOTTEN: TimeDelta = TimeDelta::days(1);
 
-/// Why work in the background was not done.
+/// Why background work was not done.
 pub trait JobError: fmt::Display {
     /// Whether it is not the fault of what was worked on: the database cannot be
     /// reached, or other writers were in the way.
     fn is_passing(&self) -> bool;
 }
 
-/// What work is about. Nothing in it: all that there is.
+/// The subject of background work. Empty for all subjects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// The practice, when it is about one.
@@ -53,7 +53,7 @@ impl Failed {
     }
 }
 
-/// What has failed in the background of this process.
+/// The failed background work of this process.
 #[derive(Debug)]
 pub struct Failures {
     meter: Meter,
@@ -70,8 +70,8 @@ impl Failures {
         Self { meter: meter.clone(), failed: HashMap::new() }
     }
 
-    /// The outcome of the kind of work `job` on `subject`, when it is a good one. A
-    /// failure is logged, counted, and left alone for a while.
+    /// The outcome of the kind of work `job` on `subject`, when it is a success. A
+    /// failure is logged, counted, and delays the next attempt.
     pub fn note<T, E: JobError>(
         &mut self,
         job: &'static str,
@@ -100,7 +100,7 @@ impl Failures {
     ) {
         let key = (job, subject);
         let before = self.failed.get(&key).map_or(0, |failed| failed.times);
-        // What passes is no reason to wait for longer.
+        // A transient failure does not increase the delay.
         let times = if error.is_passing() { before.max(1) } else { before.saturating_add(1) };
         let pause = if error.is_passing() { FIRST } else { pause(times) };
         let (_, Subject { practice, product, record }) = &key;
@@ -125,8 +125,8 @@ impl Failures {
         self.failed.get(&(job, subject.clone())).is_some_and(|failed| failed.waits(now))
     }
 
-    /// The records that work has failed on, and that are not to be looked at yet: for
-    /// the query of those whose turn it is, which they must not fill.
+    /// The records whose work has failed and whose retry is not due yet. The query for
+    /// due records excludes them, so that they cannot fill its page.
     pub fn waiting(&mut self, job: &'static str, now: DateTime<Utc>) -> Vec<String> {
         self.failed.retain(|_, failed| now - failed.not_before < FORGOTTEN);
         let waiting =

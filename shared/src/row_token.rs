@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 const LETTERS: &[u8; 19] = b"BCDFGHJKLMNPQRSTVWX";
 const BASE: u64 = 19;
 
-/// Letters that tell imports apart.
+/// Letters that distinguish imports.
 const TAG: usize = 4;
 
 /// Letters of the place in the import.

@@ -22,9 +22,9 @@ pub const DOMAIN: &str = "concord";
 /// At most this many violations go into one status.
 pub const MAX_VIOLATIONS: usize = 50;
 
-/// Bytes of the details of a status at most. Libraries take headers of 8 KiB in all
-/// unless told otherwise, and an answer with more of them reaches the caller as another
-/// error; details travel as base64, which is a third longer.
+/// Bytes of the details of a status at most. Libraries accept headers of 8 KiB in all
+/// by default, and an answer with more of them reaches the caller as another error.
+/// Details travel as base64, which is a third longer.
 pub const MAX_DETAILS: usize = 4_500;
 
 /// Bytes of the message of a status at most, as it travels: percent-encoded.

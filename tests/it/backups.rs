@@ -190,7 +190,7 @@ async fn imports_that_are_older_than_the_records_bring_nothing_twice() {
 
     assert_eq!(imports::restored(backup.settings()).await.unwrap(), 1);
     let pair = Pair::start(&records, &backup).await;
-    // What the import itself has brought, it tells as the first time.
+    // The import reports the records that it created itself as it did the first time.
     assert_eq!(counts(&pair.finish(&import_id).await), expected());
     assert_eq!(pair.clients().await, clients, "nothing came twice");
     pair.stop().await;

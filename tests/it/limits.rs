@@ -275,7 +275,7 @@ async fn messages_and_headers_have_their_limits(db: TestDb) {
     server.stop().await;
 }
 
-/// What gRPC libraries take in one message when they are not told otherwise.
+/// Bytes that gRPC libraries accept in one message by default.
 const TAKEN: usize = 4 * 1_024 * 1_024;
 
 async fn an_answer_says_which_clients_it_leaves_out(db: TestDb) {

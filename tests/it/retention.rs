@@ -194,7 +194,7 @@ async fn connect(caller: &Caller, product: &str) {
     caller.connections().connect_product(connect).await.unwrap();
 }
 
-/// A subscription that has acknowledged what two clients have told it.
+/// A subscription that has acknowledged the changes of two clients.
 async fn acknowledged(manager: &Caller, books: &Caller) {
     create_all(manager, references(2)).await;
     let mut stream = Listening::open(books, named("ledger")).await;
@@ -231,7 +231,7 @@ async fn a_connection_by_a_clock_that_is_behind_is_another_one(db: TestDb) {
     let mut stream = Listening::open(&books, anew).await;
     assert_eq!(stream.snapshot().await.0.len(), 4);
     drop(stream);
-    // Begun anew, it is of the new connection.
+    // After the restart, it belongs to the new connection.
     Listening::open(&books, named("ledger")).await;
 }
 

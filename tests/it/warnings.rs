@@ -1,4 +1,4 @@
-//! What is wrong with a record of an import that is taken all the same.
+//! Warnings: faults of an imported record that do not fail it.
 
 use prost::Message as _;
 use shared::{
@@ -132,7 +132,7 @@ async fn an_invalid_email_or_telephone_takes_nothing_down(db: TestDb) {
     let kept = get_client(&pair.manager, "ext:manager/main/C1").await;
     assert!(kept.emails.is_empty());
     assert_eq!(kept.entries.len(), 2, "its name and its address");
-    // The file: the severity stands beside the status.
+    // In the file, the severity is beside the status.
     let request =
         DownloadFailuresRequest { import_id: ended.id.clone(), format: FailuresFormat::Csv.into() };
     let mut pieces = pair.caller.imports().download_failures(request).await.unwrap().into_inner();
@@ -153,7 +153,7 @@ async fn an_invalid_email_or_telephone_takes_nothing_down(db: TestDb) {
         vec!["imported", "warning"],
     ];
     assert_eq!(begins, expected);
-    // What was imported is known, and its warnings were told.
+    // Imported records are known, and their warnings were reported.
     let again = pair.import(CreateImportRequest::default(), &records()[..3]).await;
     let counters = again.counters.unwrap();
     assert_eq!((counters.skipped, counters.warnings), (3, 0));

@@ -2,8 +2,8 @@
 //! the file as the service writes it, and not only by what a spreadsheet has done
 //! to their cells.
 //!
-//! The token of a row says which record it is of, whatever stands in its other
-//! cells. The rows of one record are put together cell by cell.
+//! The token of a row identifies its record, whatever its other cells contain. The
+//! rows of one record are merged cell by cell.
 
 mod rewritten;
 
@@ -18,11 +18,11 @@ use crate::{
 };
 pub(crate) use rewritten::{Rewritten, remarks};
 
-/// So many faults of a file are listed.
+/// Faults of a file that are listed, at most.
 const LISTED: usize = 100;
 
-/// The columns with which a record says which one it is, and what it hangs on. A
-/// slip in one of them makes another record of it.
+/// The columns that identify a record and its parent records. A mistake in one of them
+/// turns the row into another record.
 const IDS: [&str; 3] = ["source_id", "client_source_id", "owner_source_id"];
 
 /// The columns of dates.
@@ -135,7 +135,7 @@ impl Found<'_> {
     ///
     /// # Errors
     ///
-    /// Says why no record can be told from it.
+    /// Says why the row does not identify a record.
     fn take(&mut self, row: &FailedRow) -> Result<(), String> {
         let Some(token) = row.token() else { return Err(without_token(row)) };
         let Some(record) = self.records.get(&token) else {

@@ -201,7 +201,7 @@ fn address(row: Row<'_>) -> import_record::Record {
     })
 }
 
-/// Encodes a record that stands in for the one of this token, if any.
+/// Encodes a record. It replaces the record of the token `replaces`, if not empty.
 fn encode(record: import_record::Record, replaces: &str) -> anyhow::Result<Bytes> {
     let source_id = match &record {
         import_record::Record::Client(client) => &client.source_id,

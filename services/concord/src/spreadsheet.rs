@@ -1,6 +1,6 @@
-//! What a spreadsheet makes of a cell that it takes for a number, a date or a time,
-//! or reads in another code page. A person who corrects a record in it has not asked
-//! for that.
+//! The changes that a spreadsheet makes to a cell that it interprets as a number, a
+//! date or a time, or reads in another code page. A user who corrects a record in a
+//! spreadsheet does not intend these changes.
 
 mod code_page;
 mod date;
@@ -8,7 +8,7 @@ mod number;
 
 use shared::rules::text::normalise;
 
-/// A spreadsheet keeps so many characters of a cell.
+/// Characters of a cell that a spreadsheet keeps, at most.
 const CELL: usize = 32_767;
 
 /// How spreadsheets of several languages write what is true and what is not.
@@ -17,7 +17,7 @@ const BOOLEANS: [&[&str]; 2] = [
     &["false", "falsch", "faux", "falso", "onwaar", "fałsz"],
 ];
 
-/// What stands in a cell whose formula has failed.
+/// The texts of a cell whose formula has failed.
 const ERRORS: [&str; 7] = ["#NAME?", "#VALUE!", "#REF!", "#N/A", "#NUM!", "#DIV/0!", "#NULL!"];
 
 /// What a spreadsheet puts in the place of characters that were typed, the longer

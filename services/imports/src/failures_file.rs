@@ -8,9 +8,9 @@
 //! second. In these two columns a `;`, a `|` or a `\` that belongs to a source id
 //! or a role has a backslash before it: see [`shared::cells`].
 //!
-//! Of each row, the column `token` says which record it is of, whatever a spreadsheet
-//! makes of the other cells: see [`shared::row_token`]. The last column names the
-//! import, so that nobody corrects one import with the file of another.
+//! The column `token` identifies the record of a row, whatever a spreadsheet does to
+//! the other cells: see [`shared::row_token`]. The last column names the import, so
+//! that the file of one import cannot correct another.
 
 mod columns;
 mod csv;

@@ -2,8 +2,8 @@
 //! uploaded is removed a while after the end.
 //!
 //! Every replica goes round. What is due is looked for without a lock, and looked
-//! at again under it. What cannot be done for one import leaves the others as they
-//! are; one that no worker can read is kept from the workers.
+//! at again under it. A failure for one import does not affect the others.
+//! Workers skip an import that cannot be read.
 
 use std::time::Duration;
 

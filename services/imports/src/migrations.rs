@@ -10,7 +10,7 @@ mod m20261125_04_row_security;
 mod m20261126_05_learn;
 mod m20261126_06_room;
 mod m20261130_07_worker;
-mod m20261130_09_warnings;
+mod m20261130_08_warnings;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -31,7 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_05_learn::Migration),
             Box::new(m20261126_06_room::Migration),
             Box::new(m20261130_07_worker::Migration),
-            Box::new(m20261130_09_warnings::Migration),
+            Box::new(m20261130_08_warnings::Migration),
         ]
     }
 

@@ -164,7 +164,7 @@ pub(crate) struct Outcome {
     pub(crate) duplicates: Vec<PossibleDuplicate>,
 }
 
-/// What tells the calls of an import apart.
+/// The fences that distinguish the calls of an import.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fences {
     /// That of the call: higher than those of all calls before it.

@@ -54,7 +54,7 @@ impl Feed {
         Self::paced(db, clock, stop, Pace::USUAL)
     }
 
-    /// One whose streams look around themselves as often as `pace` says.
+    /// A feed whose streams do their periodic checks at the intervals of `pace`.
     pub(crate) fn paced(db: Database, clock: Clock, stop: CancellationToken, pace: Pace) -> Self {
         let inner = Inner {
             db,

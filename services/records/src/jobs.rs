@@ -2,8 +2,8 @@
 //! removed, old answers and fences are forgotten, and old changes leave the feeds.
 //!
 //! Every replica goes round. What is due is looked for without a lock and looked
-//! at again under the record's lock, so that it happens once. What cannot be done for
-//! one record, or for one kind of work, leaves the others as they are.
+//! at again under the record's lock, so that it happens once. A failure for one record,
+//! or for one kind of work, does not affect the others.
 
 use std::time::Duration;
 

@@ -18,13 +18,13 @@ pub enum Fault {
     Conflict,
     /// A unique key, or an exclusion constraint, is violated.
     Duplicate,
-    /// The database cannot do it just now: [`outage`] says why.
+    /// The database is temporarily unable to do it: [`outage`] says why.
     Unavailable,
     /// Anything else: a fault of ours.
     Other,
 }
 
-/// Why a database cannot do something just now.
+/// Why a database is temporarily unable to do something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
     /// It cannot be reached, or has no connection to spare.
@@ -56,7 +56,7 @@ impl Outage {
         Self::RolledBack,
     ];
 
-    /// What a caller is told: the cause, and the remedy.
+    /// The message for the caller: the cause, and the remedy.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoConnection => "no connection to the database: send the call again",
@@ -122,7 +122,7 @@ pub fn fault(error: &DbErr) -> Fault {
 
 /// Why the database could not do it just now; none when that is not what `error` says.
 pub fn outage(error: &DbErr) -> Option<Outage> {
-    // Whatever else keeps us out, it is not the caller's fault.
+    // Any other connection failure is not the caller's fault either.
     let while_connecting = || match error {
         DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Some(Outage::NoConnection),
         _ => None,
@@ -144,12 +144,12 @@ pub fn outage(error: &DbErr) -> Option<Outage> {
     }
 }
 
-/// What a write is answered by a session of PostgreSQL that cannot write.
+/// The error of a write in a read-only session of PostgreSQL.
 pub(super) fn read_only() -> DbErr {
     noticed("25006", "the session is read-only")
 }
 
-/// What the writes of a transaction are answered that SQLite has rolled back by itself.
+/// The error of the writes of a transaction that SQLite has rolled back by itself.
 pub(super) fn rolled_back() -> DbErr {
     // SQLITE_ABORT_ROLLBACK.
     noticed("516", "the transaction was rolled back")

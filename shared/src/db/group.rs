@@ -9,8 +9,8 @@
 //! is kept before SQLite itself has said that it has committed ([`Witness`]).
 //!
 //! When a statement that begins, ends or undoes a transaction or a savepoint fails,
-//! nobody knows what state the connection is in. It is closed, and another one is
-//! opened for the next group.
+//! the state of the connection is unknown. It is closed, and another one is opened for
+//! the next group.
 
 use std::{
     future::Future,

@@ -86,7 +86,7 @@ impl Probe {
 }
 
 impl Connection {
-    /// Whether it can write; on SQLite only a write can tell.
+    /// Whether it can write; on SQLite only a write shows this.
     async fn ask(&mut self) -> Result<Option<bool>, sqlx::Error> {
         match self {
             Self::Postgres(connection) => sessions::writes(connection).await.map(Some),

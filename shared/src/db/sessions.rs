@@ -1,11 +1,11 @@
 //! The sessions of PostgreSQL that a pool keeps, after a failover.
 //!
-//! A primary that was demoted goes on answering reads, and refuses every write, on
-//! the sessions that were opened before; so does a session that was made read-only. A
-//! write asks its session first. When it is read-only, a session is opened beside the
-//! pool: when that one can write, the sessions of the pool are of the past, and all of
-//! them are closed instead of being given out again. When it cannot, the database
-//! itself is read-only, and its sessions are kept for reading.
+//! A demoted primary still answers reads, and refuses every write, on the sessions that
+//! were already open. A session that was made read-only does the same. A write queries
+//! its session first. When the session is read-only, a new session is opened outside
+//! the pool. If the new session can write, the sessions of the pool are outdated, and
+//! all of them are closed instead of being reused. If it cannot, the database itself is
+//! read-only, and the sessions of the pool are kept for reads.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -29,7 +29,7 @@ pub(super) struct Sessions(Arc<Inner>);
 struct Inner {
     /// Those that were opened before are closed.
     renewed: Mutex<Option<Instant>>,
-    /// Tells whoever holds one of them for long.
+    /// Notifies long-term holders of a session.
     renewals: watch::Sender<()>,
     /// One at a time asks whether new sessions can write.
     turn: tokio::sync::Mutex<()>,

@@ -1,4 +1,4 @@
-//! What keeps a database from taking writes, as far as its writers know.
+//! Why a database does not take writes, as far as its writers know.
 
 use std::{
     array,
@@ -11,8 +11,8 @@ use std::{
 
 use super::Outage;
 
-/// How long a write that failed is held against the database. Not until the next one
-/// that succeeds: one that changes nothing needs no room on a disk that is full.
+/// How long the database counts as not taking writes after a failed write. The next
+/// successful write does not end this: a write without changes succeeds on a full disk.
 const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// The failures of writes.
@@ -23,7 +23,7 @@ pub(super) struct Trouble(Arc<Inner>);
 struct Inner {
     /// Writes that failed, for each outage.
     failed: [AtomicU64; Outage::ALL.len()],
-    /// What kept the database itself from a write, and when it did so last.
+    /// Why the database itself refused a write, and when it did so last.
     last: Mutex<Option<(Outage, Instant)>>,
 }
 
@@ -59,7 +59,7 @@ impl Trouble {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
-    /// What keeps the database from writes.
+    /// Why the database does not take writes.
     pub(super) fn now(&self) -> Option<Outage> {
         let last = *self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(outage, _)| outage)

@@ -1,4 +1,4 @@
-//! What SQLite itself says of the transaction of its writer.
+//! The state of the writer's transaction, as SQLite itself reports it.
 //!
 //! The driver counts the transactions that it began, and chooses the statement that
 //! ends one by that count. After a COMMIT or a ROLLBACK that failed, the count may

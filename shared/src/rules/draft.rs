@@ -203,7 +203,8 @@ pub fn period(wrong: &mut Violations, active_from: &str, active_to: &str) -> Opt
 }
 
 /// Reads a product's own id of a record: required, at most [`MAX_SOURCE_ID`]
-/// characters, letter case kept, without what nobody sees. `label` is what people call the field.
+/// characters, letter case kept, without invisible characters. `label` is the name of
+/// the field for users.
 pub fn source_id(label: &str, text: &str) -> Result<String, Problem> {
     required_id(label, text, MAX_SOURCE_ID)
 }

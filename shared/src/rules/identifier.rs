@@ -25,7 +25,7 @@ use super::{
 };
 use crate::pb::records::ErrorReason;
 
-/// `text` in upper case, without what nobody sees and without `separators`; `None`
+/// `text` in upper case, without invisible characters and without `separators`; `None`
 /// when nothing is left.
 fn compact(label: &str, text: &str, separators: &[char]) -> Result<Option<String>, Problem> {
     check_characters(label, text)?;

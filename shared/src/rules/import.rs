@@ -188,7 +188,7 @@ fn phone(wrong: &mut Violations, warnings: &mut Violations, text: &str) -> Vec<S
     warning::or_left_out(wrong, warnings, ("phone", text), draft::phone).into_iter().collect()
 }
 
-/// Warns of damage in fields that keep nothing which nobody sees.
+/// Warns of damage in fields that keep no invisible characters.
 fn damaged<const N: usize>(warnings: &mut Violations, fields: [(&str, &str, &str); N]) {
     for (field, label, text) in fields {
         warning::damaged(warnings, field, label, text);

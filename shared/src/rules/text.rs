@@ -49,7 +49,7 @@ pub fn normalise(text: &str) -> String {
         return collapse(text.chars(), text.len());
     }
     let mut normal = composed(text);
-    // What is left may compose anew, and a joiner have other neighbours then.
+    // What is left may compose again, and a joiner may have other neighbours then.
     while normal.chars().any(is_invisible) {
         let seen = composed(&without_invisible(&normal));
         if seen == normal {
@@ -62,7 +62,7 @@ pub fn normalise(text: &str) -> String {
 
 /// The normal form of an id, a reference, a number, an e-mail address or a
 /// telephone number: as [`normalise`], and without any [`is_invisible`] character.
-/// Nobody can type those, and two ids that look the same are the same.
+/// Users do not type those, and two ids that look the same are the same.
 pub fn normalise_id(text: &str) -> String {
     if text.is_ascii() {
         return collapse(text.chars(), text.len());
@@ -76,8 +76,8 @@ pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
-/// The first character of `text` that its [normal form](normalise) leaves out and
-/// that nobody sees.
+/// The first invisible character of `text` that its [normal form](normalise) leaves
+/// out.
 pub fn removed(text: &str) -> Option<char> {
     if text.is_ascii() {
         return None;
@@ -209,7 +209,7 @@ fn is_apostrophe(c: char) -> bool {
     )
 }
 
-/// What nobody sees: the characters of the Unicode property
+/// Whether a character is invisible: has the Unicode property
 /// `Default_Ignorable_Code_Point`. Soft hyphens, byte order marks, joiners, marks
 /// of direction, variation selectors, fillers, tags.
 pub fn is_invisible(c: char) -> bool {
@@ -243,8 +243,8 @@ fn is_variation(c: char) -> bool {
     )
 }
 
-/// Stands where a program could not read what was there: the text was damaged
-/// before it came.
+/// Replaces a character that a program could not read: the text was damaged before
+/// Concord received it.
 pub const REPLACEMENT: char = '\u{fffd}';
 
 /// The form in which client references are compared: only letter case is aside.

@@ -1,6 +1,6 @@
-//! What is taken although something is wrong with it: text that was damaged
-//! before it came, characters that nobody sees, a malformed postcode; and of an
-//! import an e-mail address or a telephone number that is left out.
+//! Warnings about values that are accepted although something is wrong with them: text
+//! that was damaged before it came, invisible characters, a malformed postcode; and in
+//! an import an e-mail address or a telephone number that is left out.
 //!
 //! A warning is a [`Violation`] that refuses nothing.
 
@@ -23,8 +23,8 @@ pub fn damaged(warnings: &mut Violations, field: &str, label: &str, text: &str) 
     }
 }
 
-/// Warns of a name or a line of an address that was damaged, or that came with
-/// characters which nobody sees.
+/// Warns of a name or a line of an address that was damaged, or that contains
+/// invisible characters.
 pub fn of_text(warnings: &mut Violations, field: &str, label: &str, text: &str) {
     damaged(warnings, field, label, text);
     if let Some(c) = removed(text) {

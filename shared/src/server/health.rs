@@ -31,7 +31,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// In words, with what keeps the database from writes.
+    /// In words, with the reason why the database does not take writes.
     pub(super) fn text(self, takes_no_writes: Option<Outage>) -> String {
         let cause = takes_no_writes.and_then(Outage::of_the_database);
         match (self, cause) {

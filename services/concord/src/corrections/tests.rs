@@ -61,7 +61,7 @@ fn changed(original: &[Cells], corrected: &[Cells]) -> Vec<String> {
     names
 }
 
-/// What is told of rewritten cells, without the folder of the file, sorted.
+/// The reports on rewritten cells, without the folder of the file, sorted.
 fn told(corrections: &Corrections) -> Vec<String> {
     let text = |cell: &Rewritten| cell.to_string().split_once("failures.csv").unwrap().1.to_owned();
     let mut told: Vec<_> = corrections.rewritten.iter().map(text).collect();
@@ -302,7 +302,7 @@ fn roles_and_clients_that_do_not_fit_are_told_with_their_line() {
 }
 
 proptest! {
-    /// Whatever stands in the other cells, the token says which record it is.
+    /// The token identifies the record, whatever the other cells contain.
     #[test]
     fn a_correction_reaches_the_record_of_its_row_alone(
         ids in prop::collection::vec("[0-9.]{0,3}", 2..6),

@@ -36,7 +36,7 @@ const IMPORT: &str = "import";
 /// Columns that are read when they are there.
 const OPTIONAL: [&str; 2] = [IMPORT, CHANGED];
 
-/// A record that stands in for one that failed.
+/// A record that replaces a failed one.
 #[derive(Clone, Debug)]
 pub(crate) struct Replacement {
     pub(super) kind: TableKind,
@@ -68,7 +68,7 @@ impl FailedRow {
         self.row().place()
     }
 
-    /// What stands in a column; empty when there is no such column.
+    /// The value in a column; empty when there is no such column.
     pub(crate) fn cell(&self, column: &str) -> String {
         self.row().text(column)
     }
@@ -113,7 +113,7 @@ impl FailedRow {
         self.cell(IMPORT).trim().to_owned()
     }
 
-    /// What stands in the column of the token.
+    /// The value in the column of the token.
     pub(crate) fn token_text(&self) -> String {
         self.cell(TOKEN).trim().to_owned()
     }

@@ -21,8 +21,8 @@ pub(super) struct ContactRow {
     pub(super) roles: Vec<String>,
 }
 
-/// Reads a row. Space around a value, and what nobody sees of an id, is nothing
-/// that rows of one person should differ by.
+/// Reads a row. Removes space around values and invisible characters in ids: rows of
+/// one person must not differ by these.
 pub(super) fn contact_row(row: Row<'_>) -> ContactRow {
     let text = |column| row.text(column).trim().to_owned();
     let roles = row.text("roles");

@@ -98,14 +98,14 @@ static FORMATS: [Format; 3] = [
     },
 ];
 
-/// What may stand between values; the first is that of CSV.
+/// Separators of values; the first is that of CSV.
 const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 
 /// How a file in UTF-16 begins.
 const UTF_16: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
 
 /// A byte order mark that was read in another code page: of Windows, of DOS, of the
-/// Macintosh; and one that stands behind another.
+/// Macintosh; and one that follows another.
 const MISREAD_MARKS: [&str; 4] = ["ï»¿", "´╗┐", "Ôªø", "\u{feff}"];
 
 /// A file, once its heading was read.
@@ -297,7 +297,7 @@ impl<'p> Rows<'p> {
         Ok(Self { path, separator, reader, cells: StringRecord::new(), uncounted })
     }
 
-    /// Refuses the file when its quotes leave open where its values end.
+    /// Refuses the file when the end of a quoted value is ambiguous.
     pub(super) fn check(&self, columns: usize) -> anyhow::Result<()> {
         strict::check(self.path, self.separator, columns)
     }

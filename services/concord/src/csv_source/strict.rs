@@ -1,9 +1,9 @@
-//! Refuses a file whose quotes leave open where its values end.
+//! Refuses a file in which the end of a quoted value is ambiguous.
 //!
-//! The reader behind takes any bytes: text behind a closing quote becomes part of
-//! the value, and a quote that somebody typed at the beginning of a name opens a
-//! value that goes on to the next quote, however many rows are between them. So a
-//! file is read by the letter of RFC 4180 first.
+//! The CSV reader accepts any bytes: text after a closing quote becomes part of the
+//! value, and a quote typed at the beginning of a name opens a value that extends to
+//! the next quote, over any number of rows. So this module first checks a file strictly
+//! against RFC 4180.
 //!
 //! A quote inside of a value that does not begin with one is text, as all readers
 //! take it: `5" pipe`.
@@ -18,10 +18,10 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-/// So many faults of a file are told.
+/// Faults of a file that are reported, at most.
 const TOLD: usize = 10;
 
-/// So many lines inside of a value, or that are not in UTF-8, are named one by one.
+/// Lines inside a value, or not in UTF-8, that are listed one by one, at most.
 const NAMED: usize = 10;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -45,7 +45,7 @@ pub(super) struct Fault {
 enum What {
     /// The file ends inside of the value.
     NeverClosed,
-    /// Something stands between the closing quote and the next separator.
+    /// There is text between the closing quote and the next separator.
     TextBehind,
     /// The value holds what looks like rows.
     HoldsRows,
@@ -109,7 +109,7 @@ struct Separators {
     tight: usize,
 }
 
-/// Reads a file by the letter of RFC 4180, as far as quotes go.
+/// Reads the quotes of a file strictly as RFC 4180 defines them.
 #[derive(Debug)]
 pub(super) struct Scanner {
     separator: u8,

@@ -9,7 +9,7 @@ const EPOCHS: [(i32, u32, u32); 2] = [(1899, 12, 30), (1904, 1, 1)];
 /// The last day that is counted, in 2100.
 const LAST_SERIAL: u64 = 73_415;
 
-/// The names of the months in the languages of the people around, without accents.
+/// The names of the months in European languages, without accents.
 /// Three letters of one, and more of them, mean it.
 const MONTHS: [&[&str]; 12] = [
     &["january", "januar", "janvier", "enero", "gennaio", "januari", "styczen", "eanair", "ionawr"],

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-/// A spreadsheet keeps so many digits of a number.
+/// Digits of a number that a spreadsheet keeps, at most.
 const KEPT: usize = 15;
 
-/// Of a number with decimals, it shows so many digits at least.
+/// Digits of a number with decimals that a spreadsheet shows, at least.
 const SHOWN: usize = 9;
 
-/// A spreadsheet knows no number of more digits before the point.
+/// Digits before the point of a number in a spreadsheet, at most.
 const LARGEST: i64 = 308;
 
 const CURRENCIES: [char; 4] = ['£', '€', '$', '¥'];

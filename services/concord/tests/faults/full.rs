@@ -36,7 +36,7 @@ const WRITERS: usize = 4;
 /// Calls that are answered, or refused, before the disk changes again.
 const CALLS: usize = 40;
 
-/// Writers, and what they were told.
+/// Writers, and the answers that they received.
 #[derive(Debug)]
 struct Writers {
     answered: Arc<Mutex<BTreeSet<String>>>,
@@ -157,7 +157,7 @@ async fn check(mut replica: Replica, fill: impl Fn(&Replica), free: impl Fn(&Rep
 async fn creates_that_were_answered_outlive_files_that_may_not_grow() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("records.db");
-    // A process that ignores the signal is told of an error of writing.
+    // A process that ignores the signal gets a write error instead.
     let within = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
     let url = format!("sqlite:{}", database.display());
     let replica = Replica::start_within(&within, &url, &mut Dice::of_this_run());
@@ -187,7 +187,7 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// None where nobody may make one.
+    /// None where the user is not permitted to create one.
     fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mount = "mount -t tmpfs -o size=24m tmpfs \"$0\" && echo mounted && exec sleep 3600";

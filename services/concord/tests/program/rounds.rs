@@ -318,7 +318,7 @@ fn a_warning_is_no_failure_and_its_record_is_never_sent_again() {
         let after = ["--failures", after.to_str().unwrap(), "--json"];
         run(&pair, "import", &[&args[..], &after[..]].concat())
     };
-    // The rows of warnings that were not changed are nothing to tell of.
+    // Unchanged rows of warnings are not reported.
     let said = retry(&[], "as-it-was.csv");
     assert!(!said.err.contains("left out"), "{said:?}");
     // A changed one is of a record that is imported.

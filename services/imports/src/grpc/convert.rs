@@ -283,7 +283,7 @@ pub(super) fn batch_key(field: &str, key: &str) -> Result<String, Refusal> {
     named(field, key_of_batch(key))
 }
 
-/// A batch key is taken as it is, without what nobody sees: two that differ in
+/// The batch key as given, without invisible characters: two keys that differ in
 /// white space differ.
 fn key_of_batch(key: &str) -> Result<String, Problem> {
     const LABEL: &str = "Batch key";

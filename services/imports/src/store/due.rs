@@ -10,10 +10,10 @@ use shared::{
 use super::{entities::import, imports::from_row, sql};
 use crate::{domain::import::ImportKey, error::ImportError};
 
-/// What time does to an import.
+/// Work on an import that is due at a certain time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Nobody has finished it: no batch has come since.
+    /// The upload was not finished: no batch has arrived since.
     Expire,
     /// It ended before, and still has what was uploaded.
     Purge,

@@ -89,7 +89,7 @@ pub(crate) struct Mark {
 }
 
 /// The first of the warnings of a record, after all its errors.
-const WARNING: i64 = 3_000;
+pub(super) const WARNING: i64 = 3_000;
 
 /// One more failure of a record; its ordinal is new.
 #[derive(Clone, Debug)]

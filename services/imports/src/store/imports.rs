@@ -94,7 +94,7 @@ pub(crate) async fn seal(
     Ok(sealed)
 }
 
-/// Tells people why an import that takes batches does not go on.
+/// Sets the note that says why an import that takes batches does not continue.
 pub(crate) async fn set_note(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -135,8 +135,8 @@ pub(crate) async fn turn(db: &impl ConnectionTrait, import: &Import) -> Result<(
     change.update(db).await.map(drop)
 }
 
-/// Asks whoever works on an import to stop. One that is set aside is taken up for it
-/// at once.
+/// Requests that the worker of an import stops. A paused import is claimed at once for
+/// this.
 pub(crate) async fn request_cancel(
     db: &impl ConnectionTrait,
     key: &ImportKey,

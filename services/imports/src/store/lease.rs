@@ -227,9 +227,8 @@ pub(crate) async fn stall(
     change(db, lease, set, values).await
 }
 
-/// Ends the import in `state`, with a note. That it was asked to stop is remembered,
-/// for the call that comes again; a check that ended before it can still be
-/// cancelled.
+/// Ends the import in `state`, with a note. The request to cancel stays stored, for a
+/// retry of that call; a check that ended before the request can still be cancelled.
 pub(crate) async fn finish(
     db: &impl ConnectionTrait,
     lease: &Lease,

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::{sql, staged};
+use super::{edits::WARNING, sql, staged};
 use crate::{
     domain::{import::ImportKey, tally::Tally, words::Status},
     error::ImportError,
@@ -34,14 +34,17 @@ pub(crate) async fn read(db: &impl ConnectionTrait, key: &ImportKey) -> Result<T
     collect(db, key, text).await
 }
 
-/// Counts the records that have a warning.
+/// Counts the records that have a warning, by the first warning of each.
 pub(crate) async fn count_warned(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
-    let text = "UPDATE import_tally SET warned =
-          (SELECT count(*) FROM (SELECT DISTINCT f.batch, f.row_no FROM import_failure f
-            WHERE f.practice_id = $1 AND f.import_id = $2 AND f.severity = 'WARNING'
-            AND f.kind = import_tally.kind AND f.status = import_tally.status) AS records)
-        WHERE practice_id = $1 AND import_id = $2";
-    sql::execute(db, text, sql::scope(key)).await.map(drop)
+    let text = format!(
+        "WITH warned AS MATERIALIZED (SELECT kind, status, count(*) AS n FROM import_failure
+          WHERE practice_id = $1 AND import_id = $2 AND severity = 'WARNING'
+            AND ordinal = {WARNING} GROUP BY kind, status)
+        UPDATE import_tally SET warned = COALESCE((SELECT w.n FROM warned w
+          WHERE w.kind = import_tally.kind AND w.status = import_tally.status), 0)
+        WHERE practice_id = $1 AND import_id = $2"
+    );
+    sql::execute(db, &text, sql::scope(key)).await.map(drop)
 }
 
 /// The numbers, counted anew from the records: for the check at the end.
@@ -54,8 +57,8 @@ pub(crate) async fn count(
     collect(db, key, text).await
 }
 
-/// Counts the records anew, and keeps these numbers from now on. Records that were
-/// never read are counted as `unread`.
+/// Recounts the records, and stores these numbers from now on. Records that were never
+/// read are counted as `unread`.
 pub(crate) async fn recount(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -68,6 +71,7 @@ pub(crate) async fn recount(
     let text = "DELETE FROM import_tally WHERE practice_id = $1 AND import_id = $2";
     sql::execute(db, text, sql::scope(key)).await?;
     add(db, key, &counted).await?;
+    count_warned(db, key).await?;
     Ok(counted)
 }
 

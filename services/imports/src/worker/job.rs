@@ -94,7 +94,7 @@ pub(super) struct Job {
     answered: AtomicI64,
     /// Up to where all is written.
     at: Place,
-    /// Whether that has to be read anew.
+    /// Whether that has to be read again.
     unsure: bool,
     /// The fence that the records service has gone back to, when it has.
     lost_after: Option<i64>,
@@ -190,9 +190,9 @@ impl Job {
         }
     }
 
-    /// Sees to it that nothing is applied any more of what was sent: a chunk that is
-    /// held up somewhere, of this worker or of one before it, must not come to a
-    /// record that is told to have failed, or that another one stands in for then.
+    /// Fences off every chunk that was sent before. A delayed chunk, of this worker or
+    /// of an earlier one, must not be applied to a record that is reported as failed,
+    /// or that another record then replaces.
     pub(super) async fn fence_off(&self) -> Result<(), WorkFault> {
         let fences = self.next_fences();
         let raised = self.imports.records.raise_fence(&self.behalf, fences).await?;
@@ -251,8 +251,8 @@ impl Job {
         if self.unsure {
             self.look_again().await?;
         }
-        // Every record is read, also of an import that is cancelled: so that each
-        // can be told of. Unless that fails.
+        // Every record is read, also of a cancelled import, so that each can be
+        // reported. Unless reading fails.
         let is_read = !matches!(self.at.phase, Phase::Reset | Phase::Index);
         let may_stop = is_read || self.trouble.tries > 0;
         if may_stop && store::imports::is_cancelled(self.imports.db.reader(), self.key()).await? {
@@ -449,7 +449,7 @@ impl Job {
         Ok(())
     }
 
-    /// After a fault: waits, or ends the work; whether to go on.
+    /// After a fault: waits, or ends the work; whether to continue.
     async fn recover(&mut self, fault: &WorkFault, stop: &CancellationToken) -> bool {
         (self.unsure, self.done, self.ahead) = (true, None, None);
         if let WorkFault::RecordsLost { fence } = fault {

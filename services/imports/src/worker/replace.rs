@@ -36,9 +36,9 @@ struct Position {
     row: i64,
 }
 
-/// Finds what the next replacements stand in for. Those of an earlier round are
-/// looked at too, when they are processed again: that round may have ended before it
-/// came to them.
+/// Finds the records that the next replacements replace. Replacements of an earlier
+/// round that are processed again are included: that round may have ended before it
+/// reached them.
 pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let (db, key) = (job.imports.db.reader(), job.key());
     if job.round() == 1 {
@@ -105,10 +105,10 @@ fn first_batches(batches: &[(i64, i64)]) -> HashMap<i64, i64> {
     rounds.flat_map(of_round).collect()
 }
 
-/// Judges one replacement by the records at the places that it may stand in for: the
-/// one that it names, or those of its key, from before its round. Where it stands in
-/// for one, so do all others of its round: which of them counts is judged by their
-/// key, as in the first round.
+/// Matches one replacement with the records at the places that it may replace: the one
+/// that it names, or those with its key, from before its round. Several replacements
+/// of a round may replace one record: which of them counts is decided by their key, as
+/// in the first round.
 fn judge<'p>(
     edits: &mut Edits,
     row: PastRow,

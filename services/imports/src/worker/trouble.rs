@@ -1,6 +1,5 @@
-//! What to do when a page cannot be done: try again, longer and longer, and at
-//! last set the import aside, or end it when the error is one that nobody expects.
-//! Records are never to blame for that.
+//! What to do when a page fails: retry with a growing delay, then pause the import, or
+//! end it when the error is unexpected. Records never cause these errors.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::{
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often a page is tried again whose fault is all our own.
+/// How often a page is retried after a fault of the service itself.
 const OWN_TRIES: u32 = 4;
 
 /// Why a page was not done.
@@ -103,8 +102,8 @@ impl WorkFault {
         }
     }
 
-    /// Whether it is none of the faults that pass by themselves, or that people mend:
-    /// a fault of ours, which ends the import when it stays.
+    /// Whether the fault is internal: neither transient, nor one that users can
+    /// correct. It ends the import when it persists.
     fn is_unexpected(&self) -> bool {
         match self {
             Self::Panicked => true,
@@ -117,8 +116,8 @@ impl WorkFault {
         }
     }
 
-    /// Whether it comes from what is in the database or from the code alone, so that
-    /// waiting does not help.
+    /// Whether the cause is data in the database or the code alone, so that waiting
+    /// does not help.
     fn is_own(&self) -> bool {
         matches!(self, Self::Panicked | Self::Own(ImportError::Corrupt(_)))
     }
@@ -151,8 +150,8 @@ pub(super) enum Decision {
 pub(super) struct Trouble {
     since: Option<Instant>,
     pub(super) tries: u32,
-    /// Whether the import had been set aside before, and no page was done since: then
-    /// one fault is enough, so that it does not take a worker's time again and again.
+    /// Whether the import was paused before, and no page was done since. Then one fault
+    /// is enough to pause it again, so that it does not use a worker's time repeatedly.
     pub(super) was_stalled: bool,
 }
 
@@ -225,7 +224,7 @@ mod tests {
         assert_eq!(decide(call(Status::invalid_argument("broken"))), Decision::Fail);
         assert_eq!(decide(call(Status::unavailable("away"))), Decision::Stall);
         assert_eq!(decide(WorkFault::Moved), Decision::Stall);
-        // One that was set aside before does not wait as long again.
+        // An import that was paused before does not wait as long again.
         let mut again = Trouble::at_the_claim(true);
         let away = call(Status::unavailable("away"));
         assert_eq!(again.decide(&away, &WorkerSettings::default()), Decision::Stall);

@@ -117,7 +117,7 @@ fn reads_all(step: &str) -> bool {
 /// Statements that are for all records of an import at once, and run once in a round.
 const ONCE: [&str; 3] = [
     "DELETE FROM import_known WHERE practice_id",
-    "SELECT kind, status, count(*) AS n FROM import_record",
+    "SELECT kind, status, count(*) AS n, CAST(0 AS bigint) AS warned FROM import_record",
     "DELETE FROM import_likeness",
 ];
 

@@ -1,5 +1,5 @@
-//! Answers of the database that are lost: the page of a worker is committed, and the
-//! worker is never told. On PostgreSQL, through a proxy of the test.
+//! Lost answers of the database: the page of a worker is committed, and the worker
+//! does not get the answer. On PostgreSQL, through a proxy of the test.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Imports that cannot go on: they end, or can be ended.
+//! Imports that cannot continue: they end, or can be ended.
 
 use imports::WorkerSettings;
 use shared::{

@@ -1,4 +1,4 @@
-//! Rounds after the first: what stands in for what.
+//! Rounds after the first: which record replaces which.
 
 use bytes::Bytes;
 use shared::{

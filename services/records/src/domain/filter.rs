@@ -52,8 +52,8 @@ pub(crate) enum Verdict {
 }
 
 impl Audible<'_> {
-    /// Whether it was made by the same account of the same product. What the system
-    /// did is nobody's own.
+    /// Whether it was made by the same account of the same product. False for changes
+    /// that the system made.
     pub(crate) fn is_own(&self, hearer: Hearer<'_>) -> bool {
         match self.author {
             Author::System => false,

@@ -55,8 +55,8 @@ pub(crate) struct Subscription {
     pub(crate) connected_at: DateTime<Utc>,
     /// A stream stands until then, unless it says again that it does.
     pub(crate) active_until: Option<DateTime<Utc>>,
-    /// Since when the practice was connected under whose connection it stands, which
-    /// tells that connection from any other; none when it is for all practices.
+    /// When the practice's connection was made under which the subscription was begun.
+    /// Identifies that connection; none when the subscription is for all practices.
     pub(crate) connection_since: Option<DateTime<Utc>>,
 }
 

@@ -58,9 +58,8 @@ fn is_too_far(day: NaiveDate, today: NaiveDate) -> bool {
     today.checked_add_days(Days::new(MAX_DAYS_AHEAD)).is_some_and(|last| last < day)
 }
 
-/// Whether two periods cannot stand on one timeline that may have gaps. A start that
-/// is not known is not after today, so that the statuses of both follow from their
-/// dates.
+/// Whether two periods cannot be on one timeline that may have gaps. An unknown start
+/// is not after today, so that the statuses of both follow from their dates.
 fn collide(one: Period, other: Period, today: NaiveDate) -> bool {
     let begun = |period: Period| match period {
         Period { from: None, to } if to.is_none_or(|to| today < to) => {
@@ -168,8 +167,7 @@ impl Timeline {
         in_the_way.map(|entry| entry.id).collect()
     }
 
-    /// Whether `entry` and another one of `period` cannot stand on the timeline
-    /// together.
+    /// Whether `entry` and another one of `period` cannot be on the timeline together.
     fn collide(&self, entry: &Entry, period: Period) -> bool {
         if self.key.is_contiguous() {
             entry.collides(&period)

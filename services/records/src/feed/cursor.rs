@@ -165,9 +165,9 @@ impl Seal {
         }
     }
 
-    /// Whether a feed is still the one that a stream has heard: at the position up to
-    /// which it was sent, `change` stood. `epoch` is that of the feed now, and
-    /// `change_at` the change that stands there now.
+    /// Whether a feed is still the one that a stream has sent. `change` was at the
+    /// position up to which it was sent; `change_at` is the change at that position
+    /// now. `epoch` is the current epoch of the feed.
     pub(crate) fn check_past(
         &self,
         (epoch, ends): (Uuid, &FeedEnds),

@@ -281,8 +281,8 @@ async fn go_on(
     if place.position > standing.ends.head {
         return Err(refusal(db, listener, ErrorReason::CursorTooNew).await?);
     }
-    // Begun under an earlier connection, it has missed what happened in between. Which
-    // of the two came first, no clock has to say.
+    // A subscription of an earlier connection has missed the changes in between. The
+    // comparison needs no clock.
     let connection = connection(db, listener).await?;
     let is_torn = connection.map(|connection| connection.since) != row.connection_since;
     if place.position < standing.ends.floor - 1 || is_torn {

@@ -63,8 +63,8 @@ fn poll_time() -> Duration {
     POLL + POLL * u32::from(spread) / 5 / 256
 }
 
-/// Gives positions until nothing is pending for any product. One whose feed cannot be
-/// read or written keeps none of the others.
+/// Gives positions until nothing is pending for any product. A product whose feed
+/// cannot be read or written does not block the others.
 async fn sequence_all(
     feed: &Feed,
     meter: &Meter,

@@ -50,8 +50,8 @@ pub(super) struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     Kept,
-    /// How far it has come could not be written down: the feed has not, or not any
-    /// longer, what the stream has sent.
+    /// The progress could not be stored: the feed does not contain, or no longer
+    /// contains, what the stream has sent.
     Elsewhere,
 }
 
@@ -154,8 +154,9 @@ impl Session {
 
     /// Writes down how far the stream has come, when it is the newest; the row.
     ///
-    /// A place is written down only in the history that it is of: what was left out up
-    /// to there counts as acknowledged, and in another one it would be other changes.
+    /// A position is stored only in the history that it belongs to: the changes
+    /// filtered out up to it count as acknowledged, and another history has other
+    /// changes there.
     async fn write(
         &self,
         progress: Progress,

@@ -44,16 +44,16 @@ use crate::{
     store::feed::{FeedEnds, FeedRow, Mark, Spot, standing},
 };
 
-/// How often a stream does what is due beside sending.
+/// The intervals of a stream's periodic work beside sending.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// A stream that has nothing to say says so this often.
+    /// The interval of heartbeats of a stream that has nothing to send.
     pub(crate) heartbeat: Duration,
-    /// It looks this often whether its product is still connected, and its feed still
-    /// the one that it has sent.
+    /// The interval of the check that the product is still connected, and that the feed
+    /// is still the one that the stream has sent.
     pub(crate) check: Duration,
-    /// How long after an event it writes down how far it has come: support sees it that
-    /// late.
+    /// The delay after an event before the stream stores its progress: support sees it
+    /// that late.
     pub(crate) write: Duration,
 }
 
@@ -92,11 +92,11 @@ struct Stream {
     /// The subscription that the stream belongs to.
     session: Option<Session>,
     heartbeat: Interval,
-    /// When to look whether the product is still connected, and the feed the same.
+    /// When to check that the product is still connected, and the feed the same.
     check: Interval,
 }
 
-/// What a stream has to do beside sending.
+/// Work of a stream beside sending.
 #[derive(Clone, Copy, Debug)]
 enum Due {
     Look,
@@ -277,8 +277,8 @@ impl Stream {
                 due = self.due() => due,
                 done = &mut work => return Ok(done),
             };
-            // The work goes on meanwhile: it may hold the connection to the database
-            // that this waits for.
+            // The work continues meanwhile: it may hold the database connection that
+            // this waits for.
             let (mut done, mut seen_to) = (None, pin!(self.see_to(due)));
             loop {
                 tokio::select! {
@@ -316,9 +316,9 @@ impl Stream {
         }
     }
 
-    /// Looks whether the feed still has, at the place of the stream, what was sent up to
-    /// there, and what follows: a standby that has lost the last commits may have taken
-    /// the place of the database, or the purge may have come this far.
+    /// Checks that the feed still has, at the position of the stream, what was sent up
+    /// to there, and what follows: a standby that has lost the last commits may have
+    /// replaced the database, or the purge may have reached this position.
     async fn check_past(&mut self) -> Result<(), End> {
         let (db, product) = (self.feed.db().reader(), &self.listener.product);
         let found = standing(db, product, Spot::At(self.place.position)).await;
@@ -332,14 +332,14 @@ impl Stream {
         }
     }
 
-    /// Ends the stream: it cannot go on from its place.
+    /// Ends the stream: it cannot continue from its position.
     async fn refused(&self, reason: ErrorReason) -> End {
         let refusal = opening::refusal(self.feed.db().reader(), &self.listener, reason).await;
         End::Failed(refusal.unwrap_or_else(|error| error))
     }
 
-    /// Whether a batch begins where the stream is, in the feed that it has sent, and
-    /// steps over nothing.
+    /// Whether a batch begins at the position of the stream, in the feed that it has
+    /// sent, and has no gaps.
     fn follows(&self, batch: &Batch) -> Result<(), ErrorReason> {
         let (epoch, position, change) = (batch.epoch, self.place.position, self.change);
         // What the stream has passed already is read before its place was.
@@ -348,7 +348,7 @@ impl Stream {
         if batch.is_torn() { Err(ErrorReason::CursorTooOld) } else { Ok(()) }
     }
 
-    /// The practices that the stream tells of; empty for all.
+    /// The practices whose changes the stream sends; empty for all.
     fn practices(&self) -> Vec<PracticeId> {
         let own = self.listener.practice.clone();
         own.map_or_else(|| self.filter.practices(), |own| vec![own])
@@ -477,9 +477,9 @@ impl Stream {
         Ok(())
     }
 
-    /// What happens while the product is disconnected is in no feed: a stream must
-    /// not go on over that as if nothing were missing. Nor over what a database has
-    /// lost.
+    /// No feed contains the changes made while the product is disconnected: a stream
+    /// must not continue as if nothing were missing. The same applies to changes that a
+    /// database has lost.
     async fn check(&mut self) -> Result<(), End> {
         let connection = opening::connection(self.feed.db().reader(), &self.listener).await?;
         if connection.as_ref() != self.seal.connection() {

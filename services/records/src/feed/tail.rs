@@ -65,7 +65,7 @@ impl FeedItem {
 pub(crate) struct Batch {
     pub(crate) epoch: Uuid,
     pub(crate) ends: FeedEnds,
-    /// What stands before the first of them.
+    /// The change before the first of them.
     pub(crate) after: Mark,
     pub(crate) items: Arc<[FeedItem]>,
     /// Nothing up to here is missing in them.
@@ -188,8 +188,8 @@ async fn advance(
     let read = read(db, product, known.mark.position, &[], |_| true).await?;
     let Some(first) = read.first() else { return Ok(false) };
     if (TailPlace { epoch: first.epoch, mark: first.after }) != known || first.is_torn() {
-        // The feed is not the one that was handed out so far. It begins anew, and
-        // each subscriber compares that with what it has sent.
+        // The feed is not the one that was handed out so far. The tail restarts, and
+        // each subscriber compares the feed with what it has sent.
         tracing::warn!(%product, position = known.mark.position, "a feed has another past now");
         *place = None;
         return Ok(true);

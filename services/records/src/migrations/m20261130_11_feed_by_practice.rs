@@ -1,7 +1,8 @@
-//! Finds what a feed has of one practice, without reading what it has of all others.
+//! An index that finds the entries of one practice in a feed, without reading those of
+//! all others.
 //!
-//! While the index is made, on PostgreSQL, no positions are given: changes wait, and
-//! whoever saves does not.
+//! While PostgreSQL creates the index, no positions are given: changes wait, and saves
+//! do not.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,

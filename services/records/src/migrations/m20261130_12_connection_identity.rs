@@ -1,6 +1,6 @@
-//! Under which connection of its practice a subscription was begun. Connections are
-//! told apart by the instant at which they were made, which is compared for equality
-//! alone, as in cursors: the clocks of two replicas may differ.
+//! Under which connection of its practice a subscription was begun. The instant at
+//! which a connection was made identifies it. It is compared only for equality, as in
+//! cursors: the clocks of two replicas may differ.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -23,8 +23,8 @@ impl MigrationTrait for Migration {
 }
 
 /// `connection_since`: none for a subscription of all practices, and for one whose
-/// connection is not known, which does not go on by its name. A subscription that is
-/// there goes on as it would have gone on before.
+/// connection is not known. The latter cannot resume by its name. An existing
+/// subscription resumes under the same conditions as before the migration.
 const COLUMN: &str = "
 ALTER TABLE feed_subscription ADD COLUMN connection_since {time};
 UPDATE feed_subscription SET connection_since = (

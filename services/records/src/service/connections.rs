@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it looks whether they have ended.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Products of a practice at most: each change is told to all of them.
+/// Products of a practice at most: each change is delivered to all of them.
 pub(crate) const MAX_PRODUCTS: usize = 100;
 
 impl Records {

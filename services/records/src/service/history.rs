@@ -418,7 +418,7 @@ async fn check_etags(
     match command {
         HistoryCommand::Add { current_etag, .. } => {
             let current = timeline.current().map(image::entry_etag).unwrap_or_default();
-            // Nobody has written since it was read: only the day is another.
+            // There was no write since it was read: only the day has changed.
             let yesterday = timeline.current_yesterday().map(image::entry_etag);
             if yesterday.as_ref() == Some(current_etag) {
                 return Ok(());

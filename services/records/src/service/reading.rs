@@ -272,7 +272,7 @@ fn cut<T>(
 }
 
 /// Decodes the image of a record that has timelines, as it is on the day `today`: the
-/// job that keeps it anew after midnight may be still to come.
+/// job that updates the image after midnight may not have run yet.
 pub(crate) fn decode_on<T: prost::Message + Default + FollowsDays>(
     image: Bytes,
     today: NaiveDate,

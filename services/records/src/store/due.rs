@@ -5,7 +5,7 @@ use shared::db::{hex_of, none_of};
 
 use crate::error::RecordError;
 
-/// What time does to a record.
+/// Work on a record that is due at a certain time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// A midnight concerns an entry of it.

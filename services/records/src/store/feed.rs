@@ -151,14 +151,14 @@ pub(crate) struct Mark {
     pub(crate) change: Option<Uuid>,
 }
 
-/// What one statement sees of a product's feed after a position. Rows that a purge
-/// removed are never taken for rows that never were, and rows of another history are
-/// told from those that follow what a stream has sent.
+/// What one statement sees of a product's feed after a position. Distinguishes rows
+/// that a purge removed from rows that never existed, and rows of another history from
+/// those that follow what a stream has sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) epoch: Uuid,
     pub(crate) ends: FeedEnds,
-    /// What it reads after, with the change that stands there.
+    /// The position that it reads after, with the change at that position.
     pub(crate) after: Mark,
     pub(crate) rows: Vec<FeedRow>,
     /// Nothing up to here is missing in the rows.

@@ -75,8 +75,8 @@ fn statement(engine: DbBackend, practice: &PracticeId, part: &[&Likeness]) -> St
 }
 
 /// Whether a client whose company number is that of a likeness has it of the same
-/// register. Numbers of Companies House have a form of their own, so that only
-/// those of foreign registers, which have any form, are told from them.
+/// register. Numbers of Companies House have a form of their own, so only numbers of
+/// foreign registers, which have any form, must be distinguished from them.
 fn is_of_register(jurisdiction: &str, register: &str) -> String {
     let [other, isle_of_man] =
         [Jurisdiction::Other, Jurisdiction::IsleOfMan].map(|jurisdiction| jurisdiction.name());

@@ -11,7 +11,8 @@ use crate::{
 
 /// An e-mail address: one `@`, something before it, a domain with a dot after
 /// it, no space, and none of the signs that separate or surround addresses.
-/// Kept as it was given, without what nobody sees. More is not asked: only a letter sent proves one.
+/// Kept as it was given, without invisible characters. There are no further checks:
+/// only a sent message proves an address.
 pub fn email(text: &str) -> Result<Option<String>, Problem> {
     const LABEL: &str = "E-mail address";
     let address = plain_id(LABEL, text, MAX_EMAIL)?;

@@ -1,5 +1,5 @@
-//! How long the purge of a feed holds the writer: the time of each of its batches, in
-//! feeds of different sizes. On SQLite every save waits for it.
+//! How long the purge of a feed occupies the writer: the time of each of its batches,
+//! in feeds of different sizes. On SQLite every save waits for it.
 //!
 //! What is in the feeds has long been there when the service starts, and leaves them at
 //! once. A batch is timed by its statements: from one look whether there is something

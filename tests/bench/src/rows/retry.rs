@@ -1,5 +1,5 @@
-//! A retry of records that failed, beside the round in which they failed: neither is
-//! dearer with more of them.
+//! A retry of failed records, compared with the round in which they failed: the cost
+//! per record must not grow with the number of records.
 
 use std::time::Duration;
 

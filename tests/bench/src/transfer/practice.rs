@@ -85,8 +85,8 @@ impl Practice {
         Self { is_full: true, ..self }
     }
 
-    /// With clients that have no name: they fail, and so do all others, which hang on
-    /// them.
+    /// With clients that have no name: they fail, and so do all other records, which
+    /// are their child records.
     pub(crate) const fn failing(self) -> Self {
         Self { fails: true, ..self }
     }

@@ -75,7 +75,7 @@ impl Job {
         self.stop(State::Cancelled, note.to_owned()).await
     }
 
-    /// Ends the import because of an error that nobody expects and that stays.
+    /// Ends the import because of an unexpected error that is permanent.
     pub(super) async fn fail(&self, fault: &WorkFault) -> Result<(), WorkFault> {
         let incident = ids::new_uuid().as_simple().to_string();
         let (import, phase) = (self.name(), self.at.phase);
@@ -92,7 +92,7 @@ impl Job {
     }
 
     /// Ends the import before its time, wherever it is: what waits is left
-    /// unprocessed. The numbers are counted anew from the records.
+    /// unprocessed. The numbers are recounted from the records.
     async fn stop(&self, state: State, note: String) -> Result<(), WorkFault> {
         let now = self.imports.clock.now();
         let until = now + self.settings.lease;

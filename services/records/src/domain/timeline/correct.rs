@@ -135,7 +135,7 @@ impl Timeline {
             return Err(Refusal::NameCannotEnd);
         }
         // To end, to begin and to be planned are changes of the world: other
-        // commands tell them. That it was not so is a correction.
+        // commands record them. That it was not so is a correction.
         if period.status(self.today) != self.status(entry) && slip.is_none() {
             return Err(self.status_would_change(entry, period));
         }
@@ -201,7 +201,7 @@ impl Timeline {
             let given = if other.place() < entry.place() {
                 before = Some(other);
                 match period.from {
-                    // That nobody knows when it began says nothing of those before.
+                    // An unknown start says nothing about the entries before.
                     None if moves_start => Given::All,
                     _ => self.give_end(other, period),
                 }

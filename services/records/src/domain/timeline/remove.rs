@@ -51,8 +51,8 @@ fn take_end_back(entry: &mut Entry, later: &[Entry], gone: Uuid) {
     let first = |other: &Entry| other.period.known().from.map(|from| (from, other.id));
     let next: Option<(NaiveDate, Uuid)> = later.iter().filter_map(first).min();
     match next {
-        // One that begins nobody knows when, and holds, leaves the end as it is.
-        Some((NaiveDate::MAX, by)) => {
+        // Beside an entry with an unknown start that holds, it keeps an end.
+        Some((NaiveDate::MAX, by)) if entry.left().to.is_none() => {
             if let Some(end) = entry.period.to {
                 entry.cut(Side::End, by, end);
             }

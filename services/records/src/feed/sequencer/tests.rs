@@ -36,8 +36,8 @@ async fn a_feed_that_cannot_be_written_stops_no_other(t: TestDb) {
     db.migrate::<Migrator>().await.unwrap();
     let clock = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap());
     let feed = Feed::new(db, clock.clone(), CancellationToken::new());
-    // The first product in any order is the one that is damaged: something stands where
-    // its next change is to stand.
+    // The first product in any order is the damaged one: the position of its next
+    // change is already taken.
     let id = if t.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
     for product in ["ap", "books"] {
         execute(

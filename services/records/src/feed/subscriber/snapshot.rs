@@ -82,8 +82,8 @@ impl Stream {
         Ok(None)
     }
 
-    /// Reads the records of one kind after `walk`, a page of them, and looks whether
-    /// they are of the feed whose changes follow them.
+    /// Reads a page of the records of one kind after `walk`, and checks that they are
+    /// of the feed whose changes follow them.
     async fn read_page(&mut self, walk: &Walk) -> Result<Vec<SnapshotRow>, End> {
         let (db, listener) = (self.feed.db().clone(), Arc::clone(&self.listener));
         let Walk { practice, stage, id } = walk.clone();

@@ -21,8 +21,8 @@ pub(crate) struct Lag {
     pub(crate) floor: i64,
 }
 
-/// How many changes stand after `after` in the feed of `product`: of `practices`, or of
-/// all when it is empty. Those that are not kept any longer are counted too, when all
+/// How many changes are after `after` in the feed of `product`: of `practices`, or of
+/// all when it is empty. Changes that are no longer kept are counted too, when all
 /// practices are.
 pub(crate) async fn lag(
     db: &impl ConnectionTrait,

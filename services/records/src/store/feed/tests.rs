@@ -154,8 +154,8 @@ async fn two_sequencers_give_no_position_twice(t: TestDb) {
     assert_eq!(seqs.len(), 2_050);
 }
 
-/// On PostgreSQL; of SQLite `store::tests` says it. The tables are empty, so it is told
-/// not to read them whole, as it does not when they are large.
+/// On PostgreSQL; `store::tests` covers SQLite. The tables are empty, so a setting
+/// disables sequential scans, which PostgreSQL does not use when they are large.
 async fn the_changes_of_some_practices_are_merged_in_their_order(t: TestDb) {
     let db = database(&t).await;
     if !t.is_postgres() {

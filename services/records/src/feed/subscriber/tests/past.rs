@@ -1,5 +1,5 @@
 //! Streams that stay open while their feed becomes another one: a standby that has
-//! lost the last commits takes the place of the database.
+//! lost the last commits replaces the database.
 
 use super::{world::*, *};
 use crate::feed::opening;
@@ -15,7 +15,7 @@ storage_tests! {
     a_purge_up_to_its_place_ends_no_stream,
 }
 
-/// The tail alone tells of it.
+/// Only the tail detects it.
 const BY_TAIL: Pace = Pace { heartbeat: Duration::from_millis(20), check: NEVER, write: NEVER };
 
 /// Changes that every history has.
@@ -62,7 +62,7 @@ async fn assert_end(streams: Vec<(&'static str, Messages)>, expected: &str) {
 async fn a_stream_whose_past_was_replaced_ends(t: TestDb) {
     let feed = feed_at(t.database().await, BY_TAIL).await;
     let streams = caught_up(&feed).await;
-    // The new feed has passed the old head when somebody looks for the first time.
+    // The new feed has passed the old head at the first check.
     let replaced = [lost_after(COMMON), filled(&feed, "p2", 20), filled(&feed, "p1", 40)];
     run(&feed, replaced.concat()).await;
     assert_end(streams, "CURSOR_FOREIGN").await;

@@ -1,5 +1,5 @@
-//! A feed that is filled and lost by the statements that a test gives, and streams of
-//! all kinds that listen to it.
+//! A feed that the statements of a test fill and reset, and streams of all kinds that
+//! read it.
 
 use super::*;
 
@@ -11,8 +11,8 @@ pub(super) const NEVER: Duration = Duration::from_hours(1);
 /// One statement with its values.
 pub(super) type Sql = (String, Vec<sea_orm::Value>);
 
-/// A feed without changes, whose streams look around themselves as `pace` says. Some
-/// practices are connected.
+/// A feed without changes, whose streams do their periodic checks at the intervals of
+/// `pace`. Some practices are connected.
 pub(super) async fn feed_at(db: Database, pace: Pace) -> Feed {
     db.migrate::<Migrator>().await.unwrap();
     let feed = Feed::paced(db, Clock::fixed(time(0)), CancellationToken::new(), pace);

@@ -97,7 +97,7 @@ proptest! {
     fn a_correction_that_is_corrected_back_leaves_all_dates_as_they_were(history in histories()) {
         for (moment, _) in accepted(&history) {
             let Command::Correct(CorrectEntry { id, .. }) = moment.command else { continue };
-            // Where gaps may be, a neighbour that gave way does not come back.
+            // Where gaps are allowed, a shortened neighbour is not extended again.
             let pushed = moment.before.moved(&moment.after).any(|moved| moved != id);
             if pushed && !moment.before.key.is_contiguous() {
                 continue;

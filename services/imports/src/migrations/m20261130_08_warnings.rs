@@ -8,7 +8,7 @@ pub(super) struct Migration;
 
 impl MigrationName for Migration {
     fn name(&self) -> &'static str {
-        "m20261130_09_warnings"
+        "m20261130_08_warnings"
     }
 }
 
