@@ -57,14 +57,14 @@ async fn strings(db: &Database, sql: &str) -> BTreeSet<String> {
 /// and without a hole, and that those which the previous program does not survive
 /// say so in their names; see docs/upgrades.md.
 ///
-/// `before_the_first_release` are numbers of migrations that had nobody to survive
-/// them.
+/// `compatible` are numbers of migrations that look incompatible and are not: there was
+/// no previous program, or they allow more than before.
 ///
 /// # Panics
 ///
 /// When something is wrong with them.
 #[expect(clippy::unwrap_used, reason = "for tests only")]
-pub fn check_migrations(folder: &Path, names: &[String], before_the_first_release: &[u32]) {
+pub fn check_migrations(folder: &Path, names: &[String], compatible: &[u32]) {
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|file| file.file_stem().is_some_and(|stem| stem != "tests"));
     let mut stems: Vec<String> =
@@ -78,7 +78,7 @@ pub fn check_migrations(folder: &Path, names: &[String], before_the_first_releas
         match needs(name) {
             Some(needed) => assert!(needed < expected, "{name}: it needs a migration before it"),
             None => assert!(
-                contract.is_none() || before_the_first_release.contains(&expected),
+                contract.is_none() || compatible.contains(&expected),
                 "{name}: the previous program may not survive {contract:?}; name the migration \
                  that a program has to know, as in {name}_needs_{:02}",
                 expected - 1
