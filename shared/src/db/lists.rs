@@ -165,16 +165,12 @@ pub fn none_of<'a>(
     parameter: &str,
     values: impl Iterator<Item = &'a str>,
 ) -> (String, Value) {
-    match engine {
-        DbBackend::Postgres => {
-            let values: Vec<String> = values.map(str::to_owned).collect();
-            (format!("{text} <> ALL ({parameter}::text[])"), values.into())
-        }
-        _ => {
-            let values = serde_json::Value::from_iter(values).to_string();
-            (format!("{text} NOT IN (SELECT value FROM json_each({parameter}))"), values.into())
-        }
+    if engine == DbBackend::Postgres {
+        let values: Vec<String> = values.map(str::to_owned).collect();
+        return (format!("{text} <> ALL ({parameter}::text[])"), values.into());
     }
+    let values = values.collect::<serde_json::Value>().to_string();
+    (format!("{text} NOT IN (SELECT value FROM json_each({parameter}))"), values.into())
 }
 
 /// What PostgreSQL calls the type of a value. The tables have these types and no

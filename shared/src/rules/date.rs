@@ -25,7 +25,7 @@ pub fn parse_date(text: &str) -> Result<Option<NaiveDate>, Problem> {
         return Ok(None);
     }
     let text = match day(&given) {
-        Some(day) if has_year(&day) => return Ok(Some(day)),
+        Some(day) if has_year(day) => return Ok(Some(day)),
         Some(_) => {
             format!("{} is not taken: give a year from {FIRST_YEAR} to {LAST_YEAR}", quote(&given))
         }
@@ -48,7 +48,7 @@ fn day(text: &str) -> Option<NaiveDate> {
     text.parse::<NaiveDate>().ok()
 }
 
-fn has_year(day: &NaiveDate) -> bool {
+fn has_year(day: NaiveDate) -> bool {
     u16::try_from(day.year()).is_ok_and(|year| (FIRST_YEAR..=LAST_YEAR).contains(&year))
 }
 
