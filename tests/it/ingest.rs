@@ -256,7 +256,7 @@ async fn what_fails_is_told_in_the_words_of_the_practice(db: TestDb) {
     let told =
         format!("Client reference two is already used by Two Limited (TWO), kept by books ({two})");
     assert_eq!(outcomes[2].violations[0].text, told);
-    let today = chrono::Utc::now().date_naive();
+    let today = shared::clock::Clock::system(chrono_tz::UTC).today();
     let ahead = |days: i64| (today + chrono::TimeDelta::days(days)).to_string();
     let addresses = [
         ApplyRecord { active_to: ahead(40), ..address("A1", "1 High Street", &ahead(30), parent) },

@@ -18,6 +18,7 @@ use shared::{
 use tonic::Code;
 
 use crate::support::{
+    caller::request_id,
     pair::Pair,
     records::{assert_refused, client as get_client, company, create as create_client},
     texts::assert_for_people,
@@ -128,7 +129,9 @@ async fn an_invalid_email_or_telephone_takes_nothing_down(db: TestDb) {
     assert_eq!(of(Warning, RecordStatus::Unspecified).await.len(), 4);
     assert_eq!(of(Severity::Unspecified, Imported).await.len(), 3);
     assert!(failures[1].reason_text.ends_with("; left out: ann@"), "{:?}", failures[1]);
-    failures.iter().for_each(|failure| assert_for_people(&failure.reason_text));
+    for failure in &failures {
+        assert_for_people(&failure.reason_text);
+    }
     let kept = get_client(&pair.manager, "ext:manager/main/C1").await;
     assert!(kept.emails.is_empty());
     assert_eq!(kept.entries.len(), 2, "its name and its address");
@@ -300,7 +303,7 @@ async fn numbers_of_two_registers_are_no_duplicates(db: TestDb) {
             jurisdiction: Jurisdiction::Scotland.into(),
             ..Default::default()
         }),
-        request_id: uuid::Uuid::now_v7().to_string(),
+        request_id: request_id(),
         ..Default::default()
     };
     let updated = pair.manager.clients().update_client(update).await.unwrap().into_inner();

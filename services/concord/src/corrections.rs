@@ -222,8 +222,8 @@ impl Found<'_> {
 
     fn corrections(mut self) -> anyhow::Result<Corrections> {
         let (mut changed, mut not_failed) = (Vec::new(), BTreeSet::new());
-        let changes = std::mem::take(&mut self.changes);
-        for (token, changes) in &changes {
+        let by_token = std::mem::take(&mut self.changes);
+        for (token, changes) in &by_token {
             let Some(Record { row, has_failed }) = self.records.get(token) else { continue };
             if !has_failed {
                 not_failed.insert((row.name(), token.clone()));
@@ -243,7 +243,7 @@ impl Found<'_> {
         }
         // A value that somebody has given in another row of the record counts.
         let is_kept = |(token, cell): &(RowToken, Rewritten)| {
-            changes.get(token).is_none_or(|changes| !changes.contains_key(cell.column))
+            by_token.get(token).is_none_or(|changes| !changes.contains_key(cell.column))
         };
         let rewritten = self.rewritten.into_iter().filter(is_kept).map(|(_, cell)| cell);
         let names = |names: BTreeSet<(String, RowToken)>| names.into_iter().map(|(name, _)| name);

@@ -101,12 +101,12 @@ fn is_typographic(was: &str, is: &str) -> bool {
     let (mut was, mut is) = (was, is);
     while let Some(shown) = is.chars().next() {
         let rest = is.get(shown.len_utf8()..).unwrap_or_default();
-        let typed = TYPOGRAPHIC.iter().filter(|(sign, _)| *sign == shown);
+        let mut typed = TYPOGRAPHIC.iter().filter(|(sign, _)| *sign == shown);
         let behind = |typed: &str| {
             let head = was.get(..typed.len()).filter(|head| head.eq_ignore_ascii_case(typed))?;
             was.get(head.len()..)
         };
-        let replaced = typed.filter_map(|(_, typed)| behind(typed)).next();
+        let replaced = typed.find_map(|(_, typed)| behind(typed));
         let Some(next) = was.strip_prefix(shown).or(replaced) else { return false };
         (was, is) = (next, rest);
     }

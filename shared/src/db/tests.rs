@@ -381,7 +381,8 @@ async fn a_database_that_is_read_only_is_read_and_keeps_its_sessions(t: TestDb) 
     // Those that read are not thrown away for a write that cannot be done anyway.
     let mut after = on_each_session(&standby, PID).await;
     let mut before = sessions;
-    (before.sort(), after.sort());
+    before.sort();
+    after.sort();
     assert_eq!(before, after);
     assert!(!renewals.has_changed().unwrap());
 }

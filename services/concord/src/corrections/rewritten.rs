@@ -37,8 +37,7 @@ pub(crate) fn remarks(rewritten: &[Rewritten]) -> Option<String> {
     text += " A value that you mean counts when the column `changed` of its row names its column:";
     let cells = rewritten.iter().take(NAMED).map(|cell| format!("\n  {cell}"));
     text.extend(cells);
-    if rewritten.len() > NAMED {
-        text += &format!("\n  and {} more", rewritten.len() - NAMED);
-    }
+    let more = rewritten.len().saturating_sub(NAMED);
+    text.extend((more > 0).then(|| format!("\n  and {more} more")));
     (!rewritten.is_empty()).then_some(text)
 }

@@ -253,7 +253,7 @@ fn what_a_spreadsheet_has_changed_is_the_original_and_is_told() {
         ]
     );
     let named = [&saved[..], &[("registered_name", "Acme")]].concat();
-    let corrections = found(&[before.clone()], &[client(1, &named)]).unwrap();
+    let corrections = found(std::slice::from_ref(&before), &[client(1, &named)]).unwrap();
     let sent = decoded(&corrections.changed[0]);
     assert_eq!((&*sent.registered_name, &*sent.utr), ("Acme", "0123456789"));
     assert_eq!((&*sent.trading_name, &*sent.title), ("Séamus", "DEC1"));

@@ -71,7 +71,7 @@ impl fmt::Display for Fault {
                 "a quote is opened and closed on line {last}, and what is between looks like rows"
             )?,
             What::BlankBefore => {
-                f.write_str("blanks stand before a quote, which would then be part of the value")?
+                f.write_str("blanks stand before a quote, which would then be part of the value")?;
             }
         }
         match last.saturating_sub(*line) {
@@ -263,11 +263,12 @@ pub(super) fn check(path: &Path, separator: u8, columns: usize) -> anyhow::Resul
     let Faults { foreign, quotes } =
         read().with_context(|| format!("cannot read {}", path.display()))?;
     if let Some(first) = foreign.first() {
-        let others: String =
-            foreign.iter().skip(1).map(|line| format!(", nor is line {line}")).collect();
+        let others = foreign.iter().skip(1).map(|line| format!(", nor is line {line}"));
+        let others: Vec<String> = others.collect();
         bail!(
-            "{}, line {first}: not in UTF-8{others}; save the file as “CSV UTF-8”",
-            path.display()
+            "{}, line {first}: not in UTF-8{}; save the file as “CSV UTF-8”",
+            path.display(),
+            others.concat()
         );
     }
     let told: Vec<_> = quotes.iter().map(|fault| format!("{}, {fault}", path.display())).collect();
@@ -398,8 +399,8 @@ mod tests {
 
     #[test]
     fn every_line_with_a_fault_is_told_up_to_a_limit() {
-        let rows: String = (0..30).map(|row| format!("{row},\"a\"b,\n")).collect();
-        let told = faults(&format!("id,name,x\n{rows}"));
+        let rows: Vec<String> = (0..30).map(|row| format!("{row},\"a\"b,\n")).collect();
+        let told = faults(&format!("id,name,x\n{}", rows.concat()));
         assert_eq!(told.len(), TOLD);
         assert!(told[9].starts_with("line 11: "), "{told:?}");
     }

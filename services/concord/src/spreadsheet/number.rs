@@ -147,12 +147,11 @@ impl Decimal {
             while kept.last() == Some(&b'9') {
                 kept.pop();
             }
-            match kept.last_mut() {
-                Some(last) => *last += 1,
-                None => {
-                    kept.push(b'1');
-                    point += 1;
-                }
+            if let Some(last) = kept.last_mut() {
+                *last += 1;
+            } else {
+                kept.push(b'1');
+                point += 1;
             }
         }
         Self { digits: kept, point, ..self.clone() }.cut(digits)

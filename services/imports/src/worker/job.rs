@@ -224,9 +224,9 @@ impl Job {
         while !stop.is_cancelled() {
             let span = tracing::error_span!("page", import = self.name(), phase = %self.at.phase);
             // A panic is a fault of this import, not of the worker.
-            let step = AssertUnwindSafe(self.step().instrument(span)).catch_unwind();
+            let page = AssertUnwindSafe(self.step().instrument(span)).catch_unwind();
             let stepped = tokio::select! {
-                stepped = step => stepped.unwrap_or(Err(WorkFault::Panicked)),
+                stepped = page => stepped.unwrap_or(Err(WorkFault::Panicked)),
                 // What was being written then is not written again: it may yet be.
                 () = overdue(stop) => return self.release().await,
             };

@@ -106,12 +106,11 @@ impl WorkFault {
     /// correct. It ends the import when it persists.
     fn is_unexpected(&self) -> bool {
         match self {
-            Self::Panicked => true,
             Self::Call(fault) => matches!(fault.kind, FaultKind::Unclear | FaultKind::Poison),
             Self::Own(ImportError::Database(error)) => {
                 matches!(fault(error), Fault::Other | Fault::Duplicate)
             }
-            Self::Own(_) => true,
+            Self::Panicked | Self::Own(_) => true,
             Self::LeaseLost | Self::Moved | Self::Stale | Self::RecordsLost { .. } => false,
         }
     }

@@ -135,7 +135,8 @@ async fn no_statement_of_a_page_reads_all_records_of_its_import() {
     replica.stop().await;
     let db: Database = t.database().await;
     let (mut explained, mut wrong) = (0, Vec::new());
-    for sql in seen.lock().unwrap().clone() {
+    let seen = seen.lock().unwrap().clone();
+    for sql in seen {
         let is_ours = LARGE.iter().any(|table| sql.contains(table));
         if !is_ours || ONCE.iter().any(|once| sql.starts_with(once)) {
             continue;

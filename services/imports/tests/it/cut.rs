@@ -95,17 +95,17 @@ async fn forward(mut client: TcpStream, server: SocketAddr, commits: Commits) {
 /// Whether a transaction writes a page, of which the answer is to be lost: the first
 /// and every other of each phase.
 fn loses(transaction: &[u8], commits: &Commits) -> bool {
-    let last = |value: &[u8]| transaction.windows(value.len()).rposition(|window| window == value);
+    let find = |value: &[u8]| transaction.windows(value.len()).rposition(|window| window == value);
     // A worker at work gives the state and the phase, one after the other.
     let states = ["RESOLVING", "APPLYING"];
     let moves = |phase: &&str| {
-        states.iter().any(|state| last(&[value(state), value(phase)].concat()).is_some())
+        states.iter().any(|state| find(&[value(state), value(phase)].concat()).is_some())
     };
     if !PHASES.iter().any(moves) {
         return false;
     }
     // The phase that the page is of is the last value of its kind.
-    let found = PHASES.iter().filter_map(|phase| Some((last(&value(phase))?, *phase)));
+    let found = PHASES.iter().filter_map(|phase| Some((find(&value(phase))?, *phase)));
     let Some((_, phase)) = found.max() else { return false };
     let mut commits = commits.lock().unwrap();
     let (done, lost) = commits.entry(phase).or_default();

@@ -24,7 +24,7 @@ async fn a_contact_with_too_many_clients_fails_alone(t: TestDb) {
     let home = address("HOME", ("contact", "LARGE"), ("", ""), |_| ());
     let clients = ids[..1_000].iter().map(|id| {
         client(id, |client| {
-            client.client_reference = id[id.len() - 5..].to_owned();
+            id[id.len() - 5..].clone_into(&mut client.client_reference);
         })
     });
     let records = [vec![large, many, most, home], clients.collect()].concat();

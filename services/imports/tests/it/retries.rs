@@ -20,7 +20,7 @@ shared::storage_tests! {
 }
 
 fn named(source_id: &str, name: &str) -> Bytes {
-    client(source_id, |client| client.registered_name = name.to_owned())
+    client(source_id, |client| name.clone_into(&mut client.registered_name))
 }
 
 /// Begins a round with these batches of replacements.

@@ -170,7 +170,7 @@ impl Timeline {
     /// Whether `entry` and another one of `period` cannot be on the timeline together.
     fn collide(&self, entry: &Entry, period: Period) -> bool {
         if self.key.is_contiguous() {
-            entry.collides(&period)
+            entry.collides(period)
         } else {
             collide(entry.period, period, self.today)
         }

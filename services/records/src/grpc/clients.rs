@@ -47,7 +47,7 @@ impl ClientService for Api {
             &request.request_id,
             request.validate_only,
         );
-        let (intent, command) = parse::both(intent, command(request))?;
+        let (intent, command) = parse::both(intent, command(&request))?;
         Ok(Response::new(self.records.create_client(caller, intent, command).await?))
     }
 
@@ -161,9 +161,9 @@ fn linked_product(text: &str) -> Result<Option<String>, Refusal> {
     Ok(Some(product.to_string()))
 }
 
-fn command(request: CreateClientRequest) -> Result<ClientCommand, Violations> {
+fn command(request: &CreateClientRequest) -> Result<ClientCommand, Violations> {
     let mut wrong = Violations::new();
-    let draft = draft(&mut wrong, &request);
+    let draft = draft(&mut wrong, request);
     let individual = request.r#type == i32::from(ClientType::Individual);
     let person = person(&mut wrong, individual, request.individual.clone());
     let addresses = parse::addresses(&mut wrong, "addresses", &request.addresses);
@@ -173,7 +173,7 @@ fn command(request: CreateClientRequest) -> Result<ClientCommand, Violations> {
         person,
         addresses,
         external_id,
-        warnings: parse::warnings(warnings(&request)),
+        warnings: parse::warnings(warnings(request)),
     });
     wrong.finish(command)
 }
@@ -246,7 +246,7 @@ fn person(
             None
         }
         Some(Individual::Person(person)) => {
-            parse::person(wrong, "person", &person).map(WhichPerson::New)
+            parse::person(wrong, "person", &person).map(|person| WhichPerson::New(Box::new(person)))
         }
         Some(Individual::PersonId(name)) => Some(WhichPerson::Existing(name)),
         None if individual => {

@@ -190,9 +190,8 @@ fn command(request: CreateContactRequest) -> Result<ContactCommand, Violations> 
         wrong.add(blank("Client").at("client"));
     }
     let person = match who {
-        Some(Who::Person(person)) => {
-            parse::person(&mut wrong, "person", &person).map(WhichPerson::New)
-        }
+        Some(Who::Person(person)) => parse::person(&mut wrong, "person", &person)
+            .map(|person| WhichPerson::New(Box::new(person))),
         Some(Who::PersonId(name)) => Some(WhichPerson::Existing(name)),
         None => {
             wrong.add(blank("Person").at("person"));

@@ -320,8 +320,8 @@ async fn reads_and_searches_follow_the_day_before_the_job_has_come(t: TestDb) {
         let many = records.clients(&me, std::slice::from_ref(&id)).await.unwrap().clients;
         let entries = records.entries(&me, &id).await.unwrap();
         let summary = records.summary(&me, &id).await.unwrap();
-        assert_eq!(listed, [client.clone()]);
-        assert_eq!(many, [client.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&client));
+        assert_eq!(many, std::slice::from_ref(&client));
         assert_eq!(entries, client.entries);
         assert_eq!(summary.client.as_ref(), Some(&client));
         client
@@ -379,7 +379,7 @@ async fn an_individual_is_found_by_the_name_of_the_day(t: TestDb) {
         ..company("OKA1")
     };
     let person = PersonCommand { draft: person, addresses: Vec::new(), warnings: Vec::new() };
-    let person = Some(WhichPerson::New(person));
+    let person = Some(WhichPerson::New(Box::new(person)));
     let command = ClientCommand {
         draft,
         person,
@@ -568,9 +568,10 @@ async fn many_records_that_cannot_be_read_do_not_fill_the_round(t: TestDb) {
     let manager = caller_in("p2", "manager");
     records.unlink_client(manager, intent(), client.clone()).await.unwrap();
     // More than a round deals with, and all of them due before the good one.
-    let id = match t.is_postgres() {
-        true => "CAST('019b0000-0000-7000-8000-' || LPAD(CAST(n AS text), 12, '0') AS uuid)",
-        false => "CAST(PRINTF('%016d', n) AS blob)",
+    let id = if t.is_postgres() {
+        "CAST('019b0000-0000-7000-8000-' || LPAD(CAST(n AS text), 12, '0') AS uuid)"
+    } else {
+        "CAST(PRINTF('%016d', n) AS blob)"
     };
     let sql = format!(
         "INSERT INTO client (practice_id, id, client_type, jurisdiction, reference, \
@@ -597,10 +598,7 @@ async fn a_feed_is_purged_in_rounds_beside_other_work(t: TestDb) {
     with_client(&records).await;
     let batches = i64::from(PURGES) + 1;
     let positions = retention::BATCH * batches;
-    let id = match t.is_postgres() {
-        true => "gen_random_uuid()",
-        false => "randomblob(16)",
-    };
+    let id = if t.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
     // The feeds of two products, with the same changes.
     for sql in [
         "DELETE FROM feed_pending".to_owned(),

@@ -83,7 +83,7 @@ async fn rewrite(db: &impl ConnectionTrait) -> Result<(), DbErr> {
 fn with_number(image: &[u8], number: &str) -> Result<Vec<u8>, DbErr> {
     let client = Client::decode(image);
     let mut client = client.map_err(|_| DbErr::Custom("an image cannot be read".to_owned()))?;
-    client.identifiers.get_or_insert_default().company_number = number.to_owned();
+    number.clone_into(&mut client.identifiers.get_or_insert_default().company_number);
     Ok(client.encode_to_vec())
 }
 

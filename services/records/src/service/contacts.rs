@@ -75,7 +75,7 @@ async fn create_contact(
         WhichPerson::New(mut person) => {
             response.warnings = std::mem::take(&mut person.warnings);
             response.possible_duplicates = duplicates::of_person(script, &person.draft).await?;
-            let id = new_person(&mut new, script, person);
+            let id = new_person(&mut new, script, *person);
             own_id = Some(ids::text(IdKind::Person, id));
             id
         }

@@ -53,7 +53,7 @@ pub(crate) struct PersonCommand {
 /// Which person: a new one, or one that is there.
 #[derive(Clone, Debug)]
 pub(crate) enum WhichPerson {
-    New(PersonCommand),
+    New(Box<PersonCommand>),
     /// By its id or an alias.
     Existing(String),
 }
@@ -135,7 +135,7 @@ async fn create_client(
         Some(WhichPerson::New(mut person)) => {
             warnings.append(&mut person.warnings);
             possible_duplicates.extend(duplicates::of_person(script, &person.draft).await?);
-            Some(new_person(&mut new, script, person))
+            Some(new_person(&mut new, script, *person))
         }
         Some(WhichPerson::Existing(name)) => {
             Some(existing_person(script, "person_id", &name).await?)

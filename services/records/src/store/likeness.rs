@@ -79,7 +79,7 @@ fn statement(engine: DbBackend, practice: &PracticeId, part: &[&Likeness]) -> St
 /// foreign registers, which have any form, must be distinguished from them.
 fn is_of_register(jurisdiction: &str, register: &str) -> String {
     let [other, isle_of_man] =
-        [Jurisdiction::Other, Jurisdiction::IsleOfMan].map(|jurisdiction| jurisdiction.name());
+        [Jurisdiction::Other, Jurisdiction::IsleOfMan].map(shared::rules::terms::Term::name);
     format!(
         "CASE {register} WHEN '' THEN {jurisdiction} <> '{other}' \
          WHEN '{isle_of_man}' THEN {jurisdiction} IN ('{isle_of_man}', '') \

@@ -96,13 +96,12 @@ impl Timeline {
     /// Whether `current` has a day before `day`. When its start is not known, it
     /// begins after those that have ended.
     pub(super) fn begins_before(&self, current: &Entry, day: NaiveDate) -> bool {
-        match current.period.from {
-            Some(from) => from < day,
-            None => {
-                let others = self.entries.iter().filter(|entry| entry.id != current.id);
-                let past = others.filter(|entry| entry.place() < current.place());
-                past.filter_map(|entry| entry.period.to).all(|to| to < day)
-            }
+        if let Some(from) = current.period.from {
+            from < day
+        } else {
+            let others = self.entries.iter().filter(|entry| entry.id != current.id);
+            let past = others.filter(|entry| entry.place() < current.place());
+            past.filter_map(|entry| entry.period.to).all(|to| to < day)
         }
     }
 

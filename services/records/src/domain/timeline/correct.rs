@@ -219,7 +219,7 @@ impl Timeline {
             return Err(Refusal::Swallows(swallowed));
         }
         // Until what is scheduled begins, nothing has ended the one before.
-        let waits = |before: &&Entry| moves_start && self.is_closed_by(before, entry.id);
+        let waits = |before: &&Entry| moves_start && is_closed_by(before, entry.id);
         if let (Some(from), Some(before)) = (period.from, before.filter(waits))
             && self.today < from
         {
@@ -236,13 +236,6 @@ impl Timeline {
         after.settle();
         after.check_room(entry.id)?;
         Ok(after)
-    }
-
-    /// Whether `entry` ends only because `by` was to begin there.
-    fn is_closed_by(&self, entry: &Entry, by: Uuid) -> bool {
-        let ends =
-            |cut: &Cut| cut.side == Side::End && cut.by == by && Some(cut.at) == entry.period.to;
-        entry.cuts.iter().any(ends)
     }
 
     /// What an entry gives of its last days to one after it that has `period`.
@@ -274,6 +267,12 @@ impl Timeline {
             _ => Given::All,
         }
     }
+}
+
+/// Whether `entry` ends only because `by` was to begin there.
+fn is_closed_by(entry: &Entry, by: Uuid) -> bool {
+    let ends = |cut: &Cut| cut.side == Side::End && cut.by == by && Some(cut.at) == entry.period.to;
+    entry.cuts.iter().any(ends)
 }
 
 /// What an entry gives to another one whose dates are corrected.

@@ -75,11 +75,11 @@ impl Entry {
     /// Whether it cannot have its days beside an entry of `period` on the same
     /// timeline. Of names the earliest alone has an unknown start, which is before
     /// all days.
-    pub(super) fn collides(&self, period: &Period) -> bool {
+    pub(super) fn collides(&self, period: Period) -> bool {
         if self.timeline.is_contiguous() {
-            self.period.overlaps(period)
+            self.period.overlaps(&period)
         } else {
-            self.period.collides(period)
+            self.period.collides(&period)
         }
     }
 

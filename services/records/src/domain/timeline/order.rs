@@ -27,5 +27,5 @@ fn fits(edit: &Edit, entries: &[Entry]) -> bool {
         Edit::SetDates { id, period, .. } => (*id, *period),
         Edit::SetValue { .. } | Edit::Remove(_) => return true,
     };
-    entries.iter().all(|other| other.id == id || !other.collides(&period))
+    entries.iter().all(|other| other.id == id || !other.collides(period))
 }

@@ -128,9 +128,9 @@ async fn what_was_left_out_of_a_lost_history_is_not_acknowledged(t: TestDb) {
     until(&mut messages, HEAD).await;
     kept(&feed, "nothing", |row| row.acked.position == HEAD).await;
     // The standby knows of it what it knew some time ago.
-    let place = "UPDATE feed_subscription SET acked_pos = 2, delivered_pos = 2, seen_pos = 2";
-    let place = vec![(place.to_owned(), Vec::new())];
-    run(&feed, [lost_after(COMMON), filled(&feed, "p1", 40), place].concat()).await;
+    let earlier = "UPDATE feed_subscription SET acked_pos = 2, delivered_pos = 2, seen_pos = 2";
+    let earlier = vec![(earlier.to_owned(), Vec::new())];
+    run(&feed, [lost_after(COMMON), filled(&feed, "p1", 40), earlier].concat()).await;
     assert_end(vec![("nothing", messages)], "CURSOR_FOREIGN").await;
     let row = kept(&feed, "nothing", |row| row.active_until.is_none()).await;
     assert_eq!((row.acked.position, row.seen), (2, 2));

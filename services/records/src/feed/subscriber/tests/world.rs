@@ -4,7 +4,7 @@
 use super::*;
 
 /// How long a test waits for what has to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) const NEVER: Duration = Duration::from_hours(1);
 

@@ -11,7 +11,7 @@ fn overlap(entries: &[Entry]) -> bool {
     entries
         .iter()
         .enumerate()
-        .any(|(n, one)| entries[n + 1..].iter().any(|other| one.collides(&other.period)))
+        .any(|(n, one)| entries[n + 1..].iter().any(|other| one.collides(other.period)))
 }
 
 /// The entry that an edit of dates is about, as it was.
