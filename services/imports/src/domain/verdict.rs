@@ -13,6 +13,8 @@ pub(crate) struct KeyFacts {
     pub(crate) alike: bool,
     /// Whether the key is linked to a record already.
     pub(crate) linked: bool,
+    /// Whether another record of the import has brought that in, in an earlier round.
+    pub(crate) earlier: bool,
 }
 
 /// The verdict on one record of a key.
@@ -32,7 +34,11 @@ pub(crate) enum KeyVerdict {
 /// that no record of the key was judged before it.
 pub(crate) fn judge_key(own: Status, first: bool, key: KeyFacts) -> KeyVerdict {
     match key {
-        KeyFacts { linked: true, alike: true } if !first => KeyVerdict::Repeated,
+        // A correction that takes the key of another record is not lost in silence.
+        KeyFacts { earlier: true, alike: false, .. } if own != Status::Excluded => {
+            KeyVerdict::Contradicts
+        }
+        KeyFacts { linked: true, alike: true, .. } if !first => KeyVerdict::Repeated,
         KeyFacts { linked: true, .. } => KeyVerdict::Known,
         _ if own == Status::Excluded => KeyVerdict::Stands,
         KeyFacts { alike: true, .. } if first => KeyVerdict::Stands,
@@ -54,7 +60,7 @@ mod tests {
 
     fn judge_all(records: &[Record], linked: bool) -> Vec<(Record, KeyVerdict)> {
         let values: BTreeSet<u8> = records.iter().map(|(value, _)| *value).collect();
-        let key = KeyFacts { alike: values.len() <= 1, linked };
+        let key = KeyFacts { alike: values.len() <= 1, linked, earlier: false };
         let judge = |(at, record): (usize, &Record)| (*record, judge_key(record.1, at == 0, key));
         records.iter().enumerate().map(judge).collect()
     }
@@ -95,23 +101,32 @@ mod tests {
 
     #[test]
     fn of_equal_records_the_first_counts_and_of_different_ones_none() {
-        let (ready, key) = (Status::Ready, KeyFacts { alike: true, linked: false });
+        let (ready, key) = (Status::Ready, KeyFacts { alike: true, linked: false, earlier: false });
         assert_eq!(judge_key(ready, true, key), KeyVerdict::Stands);
         assert_eq!(judge_key(ready, false, key), KeyVerdict::Repeated);
-        let differ = KeyFacts { alike: false, linked: false };
+        let differ = KeyFacts { alike: false, linked: false, earlier: false };
         assert_eq!(judge_key(ready, true, differ), KeyVerdict::Contradicts);
     }
 
     #[test]
     fn a_known_key_is_skipped_even_when_its_record_is_wrong_or_excluded() {
-        let linked = KeyFacts { alike: true, linked: true };
+        let linked = KeyFacts { alike: true, linked: true, earlier: false };
         assert_eq!(judge_key(Status::Failed, true, linked), KeyVerdict::Known);
         assert_eq!(judge_key(Status::Excluded, true, linked), KeyVerdict::Known);
     }
 
     #[test]
+    fn a_record_with_the_key_and_other_values_of_an_imported_one_fails() {
+        let taken = KeyFacts { alike: false, linked: true, earlier: true };
+        assert_eq!(judge_key(Status::Ready, true, taken), KeyVerdict::Contradicts);
+        assert_eq!(judge_key(Status::Failed, true, taken), KeyVerdict::Contradicts);
+        let equal = KeyFacts { alike: true, ..taken };
+        assert_eq!(judge_key(Status::Ready, true, equal), KeyVerdict::Known);
+    }
+
+    #[test]
     fn excluded_records_stay_excluded_though_they_differ() {
-        let differ = KeyFacts { alike: false, linked: false };
+        let differ = KeyFacts { alike: false, linked: false, earlier: false };
         assert_eq!(judge_key(Status::Excluded, false, differ), KeyVerdict::Stands);
     }
 }

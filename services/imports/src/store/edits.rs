@@ -88,6 +88,9 @@ pub(crate) struct Mark {
     pub(crate) record_id: Option<String>,
 }
 
+/// The failure of a replacement that replaces nothing, among those of its record.
+pub(crate) const REPLACES_NOTHING: i64 = 1_003;
+
 /// The first of the warnings of a record, after all its errors.
 pub(super) const WARNING: i64 = 3_000;
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
-use super::sql;
+use super::{edits::REPLACES_NOTHING, sql};
 use crate::{
     domain::{
         import::{ImportKey, RowId},
@@ -27,6 +27,8 @@ pub(crate) struct KeyRow {
 pub(crate) struct Group {
     pub(crate) records: i64,
     pub(crate) alike: bool,
+    /// An earlier round has brought one of them in.
+    pub(crate) earlier: bool,
 }
 
 /// A client of a reference.
@@ -103,7 +105,8 @@ pub(crate) async fn keys_page(
     rows.into_iter().map(read).collect()
 }
 
-/// The keys from `first` to `last` that several records have.
+/// The keys from `first` to `last` that several records have: records of the round,
+/// and those that an earlier round has brought in.
 pub(crate) async fn groups(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -112,18 +115,27 @@ pub(crate) async fn groups(
     (first, last): (&str, &str),
 ) -> Result<HashMap<String, Group>, DbErr> {
     // Whole groups: a page may end in the middle of one, whose first records have
-    // been judged, and perhaps skipped, before.
+    // been judged, and perhaps skipped, before. A replacement that was skipped because
+    // it replaces nothing is no record of the key.
     let text = format!(
-        "SELECT source_id, count(*) AS records, count(DISTINCT digest) AS differing
-         FROM import_record WHERE practice_id = $1 AND import_id = $2 AND kind = $3
-         AND source_id >= $4 AND source_id <= $5 AND status <> 'REPLACED' AND round = {round}
-         GROUP BY source_id HAVING count(*) > 1"
+        "SELECT r.source_id, count(*) AS records, count(DISTINCT r.digest) AS differing,
+           max(CASE WHEN r.round = {round} THEN 0 ELSE 1 END) AS earlier
+         FROM import_record r WHERE r.practice_id = $1 AND r.import_id = $2 AND r.kind = $3
+         AND r.source_id >= $4 AND r.source_id <= $5 AND r.status <> 'REPLACED'
+         AND (r.round = {round} OR r.status IN ('IMPORTED', 'LINKED')
+           OR (r.status = 'SKIPPED' AND r.record_id IS NOT NULL))
+         AND (r.status <> 'SKIPPED' OR NOT EXISTS (SELECT 1 FROM import_failure f
+           WHERE f.practice_id = $1 AND f.import_id = $2 AND f.batch = r.batch
+           AND f.row_no = r.row_no AND f.ordinal = {REPLACES_NOTHING}))
+         GROUP BY r.source_id HAVING count(*) > 1"
     );
     let values = sql::scoped(key, [kind.as_str().into(), first.into(), last.into()]);
     let rows = sql::query(db, &text, values).await?;
     let read = rows.into_iter().map(|row| {
         let differing: i64 = row.try_get("", "differing")?;
-        let group = Group { records: row.try_get("", "records")?, alike: differing <= 1 };
+        let earlier: i32 = row.try_get("", "earlier")?;
+        let records = row.try_get("", "records")?;
+        let group = Group { records, alike: differing <= 1, earlier: earlier > 0 };
         Ok((row.try_get("", "source_id")?, group))
     });
     read.collect()

@@ -69,8 +69,11 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     for row in rows {
         let group = groups.get(&row.source_id).copied();
         let link = links.get(&(kind, row.source_id.clone()));
-        let facts =
-            KeyFacts { alike: group.is_none_or(|group| group.alike), linked: link.is_some() };
+        let facts = KeyFacts {
+            alike: group.is_none_or(|group| group.alike),
+            linked: link.is_some(),
+            earlier: group.is_some_and(|group| group.earlier),
+        };
         let verdict = judge_key(row.status, before != row.source_id, facts);
         before.clone_from(&row.source_id);
         let record_id = link.map(|link| link.record_id.clone());

@@ -18,16 +18,13 @@ use crate::{
     },
     store::{
         self,
-        edits::{Edits, Mark, NewFailure},
+        edits::{Edits, Mark, NewFailure, REPLACES_NOTHING},
         records::PastRow,
     },
 };
 
 /// Records of a page.
 const PAGE: u64 = 1_000;
-
-/// The failure of a replacement among those of its record.
-const ORDINAL: i64 = 1_003;
 
 /// How far the phase has come.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -56,7 +53,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     });
     let rows: Vec<PastRow> = rows.collect();
     let named = named(job, &rows).await?;
-    let has_key = |row: &&PastRow| !row.source_id.is_empty() && !named.contains_key(&row.at);
+    let has_key = |row: &&PastRow| !row.source_id.is_empty();
     let keys = rows.iter().filter(has_key).map(|row| (row.kind, row.source_id.clone()));
     let mut before: HashMap<RowId, PastRow> = HashMap::new();
     let mut of_key: HashMap<(Kind, String), Vec<RowId>> = HashMap::new();
@@ -68,16 +65,21 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     for row in store::records::at_places(db, key, places).await? {
         before.entry(row.at).or_insert(row);
     }
-    let firsts = first_batches(&batches);
+    let uploads = uploads(&batches);
     let mut edits = Edits::default();
     for row in rows {
-        let first_of_round = firsts.get(&row.at.batch).copied().unwrap_or(row.at.batch);
-        let places = match named.get(&row.at) {
-            Some(place) => place.as_slice(),
-            None => of_key.get(&(row.kind, row.source_id.clone())).map_or(&[][..], Vec::as_slice),
+        let upload = uploads.get(&row.at.batch).copied();
+        let upload = upload.unwrap_or(Upload { first: row.at.batch, round: job.round() });
+        let of_key = of_key.get(&(row.kind, row.source_id.clone()));
+        let of_key = of_key.map_or(&[][..], Vec::as_slice);
+        let named = named.get(&row.at).map(Option::as_slice);
+        let is_twin = |other: &RowId| upload.first <= other.batch && *other < row.at;
+        let candidates = Candidates {
+            places: named.unwrap_or(of_key),
+            upload,
+            is_sole: named.is_some() && !of_key.iter().any(is_twin),
         };
-        let places = places.iter().filter(|old| old.batch < first_of_round);
-        judge(&mut edits, row, places, &mut before, (job.round(), first));
+        judge(&mut edits, row, &candidates, &mut before, (job.round(), first));
     }
     Ok(Page::more(edits, &Position { batch: last.batch, row: last.row })?)
 }
@@ -94,34 +96,60 @@ async fn named(job: &Job, rows: &[PastRow]) -> Result<HashMap<RowId, Option<RowI
     Ok(named.collect())
 }
 
-/// The first batch of the round of each batch.
-fn first_batches(batches: &[(i64, i64)]) -> HashMap<i64, i64> {
+/// When a batch was uploaded.
+#[derive(Clone, Copy)]
+struct Upload {
+    /// The first batch of its round.
+    first: i64,
+    round: i64,
+}
+
+/// What a replacement may replace.
+struct Candidates<'p> {
+    /// The record that it names, or those with its key.
+    places: &'p [RowId],
+    /// Of the replacement. It replaces records of earlier rounds only.
+    upload: Upload,
+    /// It names a record, and no replacement before it in its round has its key.
+    is_sole: bool,
+}
+
+/// When the batches of retries, given with their rounds, were uploaded.
+fn uploads(batches: &[(i64, i64)]) -> HashMap<i64, Upload> {
     let rounds = batches.chunk_by(|(_, one), (_, other)| one == other);
-    let of_round = |round: &[(i64, i64)]| {
-        let first = round.first().map(|(ordinal, _)| *ordinal);
-        let batches: Vec<_> = round.iter().map(|(ordinal, _)| *ordinal).collect();
-        batches.into_iter().filter_map(move |ordinal| Some((ordinal, first?)))
+    let of_round = |batches: &[(i64, i64)]| {
+        let first = batches.first().map(|(ordinal, _)| *ordinal);
+        let upload = |(ordinal, round): &(i64, i64)| {
+            first.map(|first| (*ordinal, Upload { first, round: *round }))
+        };
+        batches.iter().filter_map(upload).collect::<Vec<_>>()
     };
     rounds.flat_map(of_round).collect()
 }
 
-/// Matches one replacement with the records at the places that it may replace: the one
-/// that it names, or those with its key, from before its round. Several replacements
-/// of a round may replace one record: which of them counts is decided by their key, as
-/// in the first round.
-fn judge<'p>(
+/// Matches one replacement with the records that it may replace. Several replacements
+/// of a round with one key may replace one record: which of them counts is decided by
+/// their key, as in the first round. A record that an earlier round has replaced, or
+/// in this round a replacement with another key, is not there to be replaced again.
+fn judge(
     edits: &mut Edits,
     row: PastRow,
-    places: impl Iterator<Item = &'p RowId>,
+    candidates: &Candidates<'_>,
     before: &mut HashMap<RowId, PastRow>,
     (round, first): (i64, i64),
 ) {
+    let Candidates { places, upload, is_sole } = candidates;
     let (mut stands_in, mut stays, mut replaced) = (false, false, false);
-    for place in places {
+    for place in places.iter().filter(|old| old.batch < upload.first) {
         let Some(old) = before.get_mut(place) else { continue };
         let is_again = old.round == round && (old.retried || old.at.batch >= first);
         if old.status == Status::Replaced {
-            replaced = true;
+            let is_by_another = *is_sole && old.round == round;
+            if old.round < upload.round || is_by_another {
+                stays = true;
+            } else {
+                replaced = true;
+            }
         } else if is_again {
             stand_in(edits, old);
             old.status = Status::Replaced;
@@ -157,5 +185,12 @@ fn skip(edits: &mut Edits, row: PastRow, finding: fn(&str) -> Finding) {
     edits.marks.push(Mark { at, status, record_id: None });
     edits.cleared.push(at);
     edits.childless.push(at);
-    edits.failures.push(NewFailure { at, ordinal: ORDINAL, kind, source_id, status, finding });
+    edits.failures.push(NewFailure {
+        at,
+        ordinal: REPLACES_NOTHING,
+        kind,
+        source_id,
+        status,
+        finding,
+    });
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use shared::{
     pb::imports::{
-        DownloadFailuresRequest, FailuresFormat, ImportRecord, ImportRecordKind,
-        ListFailuresRequest, RecordStatus, RetryImportRequest,
+        DownloadFailuresRequest, FailuresFormat, Import, ImportClient, ImportRecord,
+        ImportRecordKind, ListFailuresRequest, RecordStatus, RetryImportRequest,
     },
     testing::TestDb,
 };
@@ -20,6 +20,9 @@ shared::storage_tests! {
     records_are_called_what_people_call_them,
     the_file_has_a_row_for_each_violation_and_can_be_corrected,
     a_replacement_stands_in_for_the_row_that_it_names,
+    a_token_brings_in_one_record_at_most,
+    a_correction_with_the_id_of_an_imported_record_fails,
+    a_replacement_of_nothing_does_not_disturb_the_record_with_its_key,
 }
 
 async fn import(owner: &mut Caller) -> String {
@@ -165,5 +168,78 @@ async fn a_replacement_stands_in_for_the_row_that_it_names(t: TestDb) {
     let left: Vec<_> = left.iter().map(|one| (&*one.source_id, one.status())).collect();
     assert_eq!(left, ["N10", "N11", "N8"].map(|id| (id, RecordStatus::Skipped)));
     assert_eq!(double.created().len(), created + 3);
+    replica.stop().await;
+}
+
+/// One round with replacements.
+async fn retry(owner: &mut Caller, id: &str, round: i32, replacements: &[Bytes]) -> Import {
+    let request = RetryImportRequest { import_id: id.to_owned(), replacements: true, round };
+    owner.api.retry_import(request).await.unwrap();
+    owner.upload(id, &format!("round-{round}"), replacements).await.unwrap();
+    owner.seal(id, 1, replacements.len()).await.unwrap();
+    owner.ended(id).await
+}
+
+async fn a_token_brings_in_one_record_at_most(t: TestDb) {
+    let (replica, double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let wrong = |c: &mut ImportClient| c.registered_name.clear();
+    let id = owner.import(&[vec![client("C0", wrong), client("C1", wrong)]]).await.id;
+    let failures = owner.failures(&id).await;
+    let [first, second] = [0, 1].map(|n| failures[n].row_token.clone());
+    // Two with one token and different ids: the first of them counts.
+    let replacements = [
+        replacing(&first, client("N1", |_| ())),
+        replacing(&first, client("N2", |_| ())),
+        replacing(&second, client("N3", wrong)),
+    ];
+    let counters = retry(&mut owner, &id, 2, &replacements).await.counters.unwrap();
+    assert_eq!((counters.imported, counters.skipped, counters.failed), (1, 1, 1));
+    // Tokens that were used in an earlier round, and the one of the last replacement.
+    let last = owner.failures(&id).await;
+    let last = last.iter().find(|one| one.source_id == "N3").unwrap().row_token.clone();
+    let replacements = [
+        replacing(&first, client("N4", |_| ())),
+        replacing(&second, client("N5", |_| ())),
+        replacing(&last, client("N3", |_| ())),
+    ];
+    let counters = retry(&mut owner, &id, 3, &replacements).await.counters.unwrap();
+    assert_eq!((counters.imported, counters.skipped, counters.failed), (2, 3, 0));
+    let left = owner.failures(&id).await;
+    let left: Vec<_> = left.iter().map(|one| (&*one.source_id, &*one.reason)).collect();
+    assert_eq!(left, ["N2", "N4", "N5"].map(|id| (id, "NOT_FAILED")));
+    assert_eq!(double.created().len(), 2);
+    replica.stop().await;
+}
+
+async fn a_correction_with_the_id_of_an_imported_record_fails(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let id = owner.import(&[vec![client("101", |_| ()), client("", |_| ())]]).await.id;
+    let token = owner.failures(&id).await.remove(0).row_token;
+    let lost = client("101", |c| c.registered_name = "Lost Limited".into());
+    let counters = retry(&mut owner, &id, 2, &[replacing(&token, lost)]).await.counters.unwrap();
+    assert_eq!((counters.imported, counters.skipped, counters.failed), (1, 0, 1));
+    let failure = owner.failures(&id).await.remove(0);
+    assert_eq!(failure.reason, "DUPLICATE_KEY");
+    // With an id of its own it comes in.
+    let own = client("102", |c| c.registered_name = "Lost Limited".into());
+    let own = replacing(&failure.row_token, own);
+    let counters = retry(&mut owner, &id, 3, &[own]).await.counters.unwrap();
+    assert_eq!((counters.imported, counters.skipped, counters.failed), (2, 0, 0));
+    replica.stop().await;
+}
+
+async fn a_replacement_of_nothing_does_not_disturb_the_record_with_its_key(t: TestDb) {
+    let (replica, _double) = pair(&t).await;
+    let mut owner = replica.owner();
+    let records = vec![client("C0", |c| c.registered_name.clear()), contact("P0", &["C0"], |_| ())];
+    let id = owner.import(&[records]).await.id;
+    let replacements = [
+        client("C0", |_| ()),
+        replacing("QQQQQQQQQQQQQQ", contact("P0", &["C0"], |c| c.surname = "Other".into())),
+    ];
+    let counters = retry(&mut owner, &id, 2, &replacements).await.counters.unwrap();
+    assert_eq!((counters.imported, counters.skipped, counters.failed), (2, 1, 0));
     replica.stop().await;
 }
