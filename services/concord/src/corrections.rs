@@ -2,9 +2,10 @@
 //! the file as the service writes it, and not only by what a spreadsheet has done
 //! to their cells.
 //!
-//! The token of a row identifies its record, whatever its other cells contain. The
-//! rows of one record are merged cell by cell.
+//! The token of a row identifies its record. The columns that say where the record
+//! stands must not contradict it. The rows of one record are merged cell by cell.
 
+mod places;
 mod rewritten;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,6 +17,7 @@ use crate::{
     csv_source::{FailedRow, Replacement},
     spreadsheet,
 };
+use places::Names;
 pub(crate) use rewritten::{Rewritten, remarks};
 
 /// Faults of a file that are listed, at most.
@@ -65,15 +67,16 @@ pub(crate) fn check_import(import: &str, corrected: &[FailedRow]) -> anyhow::Res
 ///
 /// # Errors
 ///
-/// Names all rows whose token is missing or altered, the ids that differ and are not
-/// marked as changed, and the cells of which two rows of a record have different
-/// values. Refuses a file of which no record is among the failures.
+/// Names all rows whose token is missing, altered or that of another row, the ids that
+/// differ and are not marked as changed, and the cells of which two rows of a record
+/// have different values. Refuses a file of which no record is among the failures.
 pub(crate) fn compare(
     import: &str,
     original: &[FailedRow],
     corrected: &[FailedRow],
 ) -> anyhow::Result<Corrections> {
-    let mut found = Found { import, records: records(original), ..Found::default() };
+    let (records, names) = (records(original), Names::of(original));
+    let mut found = Found { import, records, names, ..Found::default() };
     for row in corrected {
         if let Err(fault) = found.take(row) {
             found.fault(&row.place(), &fault);
@@ -116,6 +119,7 @@ struct Change {
 struct Found<'r> {
     import: &'r str,
     records: HashMap<RowToken, Record<'r>>,
+    names: Names<'r>,
     /// Whether any record is among the failures.
     known: bool,
     changes: BTreeMap<RowToken, BTreeMap<&'static str, Change>>,
@@ -157,6 +161,9 @@ impl Found<'_> {
                 ", kind: the token is that of a row of the kind `{kind}`: were the rows of some \
                  columns alone sorted, or moved? {ANEW}"
             ));
+        }
+        if let Some(fault) = places::contradiction(original, row, &self.names) {
+            return Err(format!(": {fault}. {ANEW}"));
         }
         let marked = row.marked();
         if let Some(other) = marked.iter().find(|name| !original.columns().contains(&&***name)) {

@@ -39,11 +39,13 @@ const TYPOGRAPHIC: [(char, &str); 11] = [
 /// What became of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rewriting {
-    /// It was taken for a number: its zeros are gone, or its last digits.
+    /// It was taken for a number: its zeros are gone, or its last digits, or it is
+    /// written another way.
     Number,
     /// It was taken for a date or a time, and is written another way.
     Date,
-    /// Its characters were read in another code page than they were written in.
+    /// Its characters were read in another code page than they were written in, or
+    /// saved in one that lacks them.
     CodePage,
     /// Anything else that is not typed on purpose.
     Other,
@@ -52,6 +54,21 @@ pub(crate) enum Rewriting {
 /// Whether both are the same value, white space aside.
 pub(crate) fn is_same(was: &str, is: &str) -> bool {
     was == is || normalise(was) == normalise(is)
+}
+
+/// Whether both are the same number, `5` and `5.0`.
+pub(crate) fn is_same_number(was: &str, is: &str) -> bool {
+    number::is_equal(was.trim(), is.trim())
+}
+
+/// Whether a cell shows nothing of its number or date, because its column is too narrow.
+pub(crate) fn is_hidden(is: &str) -> bool {
+    is.len() > 1 && is.bytes().all(|byte| byte == b'#')
+}
+
+/// Whether a spreadsheet takes the text for a number, a date or a time.
+pub(crate) fn is_number_or_date(text: &str) -> bool {
+    number::is_number(text.trim()) || date::is_date(text.trim())
 }
 
 /// What a spreadsheet has done to a cell, when it has.
@@ -87,9 +104,7 @@ fn is_boolean(was: &str, is: &str) -> bool {
 
 /// A column that is too narrow for a number or a date shows `####`.
 fn is_too_wide(was: &str, is: &str) -> bool {
-    is.len() > 1
-        && is.bytes().all(|byte| byte == b'#')
-        && (number::is_number(was) || date::is_date(was))
+    is_hidden(is) && is_number_or_date(was)
 }
 
 fn is_cut(was: &str, is: &str) -> bool {

@@ -182,6 +182,96 @@ fn a_token_beside_the_cells_of_another_record_is_refused() {
     );
 }
 
+/// A row of the file of the service, with what says where its record stands.
+fn placed(row: i64, cells: &[(&'static str, &str)]) -> Cells {
+    let place = row.to_string();
+    client(row, &[cells, &[("batch", "b-1"), ("row", &*place)]].concat())
+}
+
+#[test]
+fn a_token_beside_the_row_or_the_batch_of_another_record_is_refused() {
+    // Ids that a spreadsheet may have made of each other.
+    let ids = ["1.1", "1.10", "100000000000", "1E+11"];
+    let row = |row, id: &str, name: &str| {
+        placed(row, &[("source_id", id), ("record_name", name), ("registered_name", name)])
+    };
+    let original: Vec<_> = (1..).zip(ids).map(|(n, id)| row(n, id, "a")).collect();
+    let moved = |at: i64, of: i64, id: &str| {
+        let (of, at) = (token(of), at.to_string());
+        client(
+            1,
+            &[
+                ("token", &*of),
+                ("row", &*at),
+                ("batch", "b-1"),
+                ("source_id", id),
+                ("registered_name", "new"),
+            ],
+        )
+    };
+    let corrected = [
+        moved(1, 2, ids[0]),
+        moved(2, 1, ids[1]),
+        moved(3, 4, ids[2]),
+        moved(4, 3, ids[3]),
+        moved(4, 4, ids[3]),
+    ];
+    let text = refused(&original, &corrected);
+    assert!(text.starts_with("nothing was sent"), "{text}");
+    for (line, row, stands) in [(2, 2, 1), (3, 1, 2), (4, 4, 3), (5, 3, 4)] {
+        let told = format!(
+            "line {line}: the token is that of another row (batch b-1, row {row}), and this row \
+             is batch b-1, row {stands}: put the token back, or write the file anew"
+        );
+        assert!(text.contains(&told), "{told}: {text}");
+    }
+    assert!(!text.contains("line 6"), "{text}");
+    // The same row of another batch.
+    let other = placed(1, &[("batch", "b-2"), ("registered_name", "new")]);
+    let text = refused(&original, &[other]);
+    assert!(text.contains("line 2: the token is that of another row (batch b-1, row 1)"), "{text}");
+}
+
+#[test]
+fn the_row_and_the_batch_may_be_missing_or_written_by_a_spreadsheet() {
+    let row =
+        |batch, row, name| client(5, &[("batch", batch), ("row", row), ("registered_name", name)]);
+    let original = [row("1.10", "5", "a")];
+    for (batch, place) in [
+        ("1.10", "5"),
+        ("1.1", "5.0"),
+        (" 1.10 ", " 5 "),
+        ("1,1", "5,00"),
+        ("01. Okt", "##"),
+        ("", ""),
+    ] {
+        assert_eq!(changed(&original, &[row(batch, place, "new")]), ["new"], "{batch} {place}");
+    }
+    for (batch, place) in [("1.2", "5"), ("1.10", "50"), ("1.10", "x"), ("", "6")] {
+        let text = refused(&original, &[row(batch, place, "new")]);
+        assert!(text.contains("line 2: the token is that of another row"), "{batch} {place}");
+    }
+}
+
+#[test]
+fn a_token_beside_the_name_of_another_record_is_refused() {
+    let row = |row, name: &str, new: &str| {
+        client(row, &[("record_name", name), ("registered_name", new), ("source_id", "1.1")])
+    };
+    let original = [row(1, "Ann", "a"), row(2, "Łukasz", "b"), row(3, "007", "c")];
+    for (number, name) in
+        [(2, "Ann"), (1, "Łukasz"), (1, "Lukasz"), (1, "?ukasz"), (1, "Å?ukasz"), (2, "7")]
+    {
+        let text = refused(&original, &[row(number, name, "new")]);
+        let told = format!("the record_name `{name}` is that of ");
+        assert!(text.contains("line 2: the token is that of another row"), "{text}");
+        assert!(text.contains(&told), "{told}: {text}");
+    }
+    for (number, name) in [(1, "Ann"), (1, "Anne"), (2, "Lukasz"), (2, ""), (3, "7"), (3, "8")] {
+        assert_eq!(changed(&original, &[row(number, name, "new")]), ["new"], "{number} {name}");
+    }
+}
+
 #[test]
 fn what_did_not_fail_is_left_out_and_what_is_not_there_is_named() {
     let skipped = |name| client(1, &[("status", "skipped"), ("registered_name", name)]);

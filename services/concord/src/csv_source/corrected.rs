@@ -268,7 +268,8 @@ fn words(cell: &str) -> Vec<String> {
 #[cfg(test)]
 pub(crate) fn rows_of(rows: &[&[(&str, &str)]]) -> anyhow::Result<Vec<FailedRow>> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
-    let mut headings = vec!["status", "severity", "kind", TOKEN, GUARDED, CHANGED];
+    let mut headings = vec!["status", "severity", "kind", "record_name", "batch", "row"];
+    headings.extend([TOKEN, GUARDED, CHANGED]);
     for column in kinds.into_iter().flat_map(columns) {
         if !headings.contains(column) {
             headings.push(column);

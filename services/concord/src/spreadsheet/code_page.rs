@@ -2,9 +2,10 @@
 //!
 //! A spreadsheet that opens a file in UTF-8 without a byte order mark takes it for
 //! one in the code page of the system: `Séamus` is `SÃ©amus` then. What a code page
-//! lacks becomes a question mark when the file is saved in it.
+//! lacks becomes a question mark when the file is saved in it, or the letter without
+//! its accent: `Łukasz` is `Lukasz` then.
 
-use shared::rules::text::normalise;
+use shared::rules::text::{fold, normalise};
 
 /// The upper halves of code pages; the lower half is ASCII.
 const CODE_PAGES: [&str; 6] = [
@@ -49,6 +50,7 @@ pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
         was.bytes().map(|byte| if byte < 128 { char::from(byte) } else { UNKNOWN }).collect();
     is_made_of(was, is)
         || is_made_of(&lossy, is)
+        || is_made_of(&plain(was), is)
         || CODE_PAGES.iter().any(|page| {
             let mut text = was.to_owned();
             for _ in 0..TIMES {
@@ -64,6 +66,26 @@ pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
                 is_made_of(&misread.collect::<String>(), is)
             })
         })
+}
+
+/// The text as it is saved in the code page of Western Europe, with the base letter in
+/// the place of a letter that the page lacks.
+fn plain(text: &str) -> String {
+    let [western, ..] = CODE_PAGES;
+    let letter = |c: char| if written(western, c).is_some() { c } else { base(c) };
+    normalise(text).chars().map(letter).collect()
+}
+
+/// `L` for `Ł`, `i` for `ı`; the character itself when it has no base letter.
+fn base(c: char) -> char {
+    let folded = fold(c.encode_utf8(&mut [0; 4]));
+    let mut letters = folded.chars();
+    match (letters.next(), letters.next()) {
+        (Some(letter), None) if !letter.is_ascii_alphabetic() => c,
+        (Some(letter), None) if c.is_uppercase() => letter.to_ascii_uppercase(),
+        (Some(letter), None) => letter,
+        _ => c,
+    }
 }
 
 /// Whether the text is the other one, but for question marks in the place of what a

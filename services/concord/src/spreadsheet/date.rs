@@ -3,6 +3,11 @@
 use chrono::{Datelike as _, Days, NaiveDate};
 use shared::rules::text::fold;
 
+use super::number;
+
+/// Seconds of a day.
+const DAY: u32 = 86_400;
+
 /// The days from which spreadsheets count.
 const EPOCHS: [(i32, u32, u32); 2] = [(1899, 12, 30), (1904, 1, 1)];
 
@@ -41,12 +46,14 @@ pub(super) fn is_date(text: &str) -> bool {
 }
 
 /// `2021-03-01` as `01/03/2021`, `3/1/21`, `1-Mar-21`, `Mar-21` or `44256`; `DEC1` as
-/// `01-Dec`, `3/4` as `03-Apr` or `04/03/2026`; `1:30` as `01:30:00`.
+/// `01-Dec`, `3/4` as `03-Apr` or `04/03/2026`; `APR31` as `Apr-31` or `01/04/1931`;
+/// `1:30` as `01:30:00` or `0.0625`.
 pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
     let days = readings(was, Text::Typed);
     let shown = || [readings(is, Text::Shown), counted(is)].concat();
     (!days.is_empty() && shown().iter().any(|is| days.iter().any(|was| was.agrees(*is))))
-        || seconds(was).is_some_and(|was| seconds(is) == Some(was))
+        || seconds(was)
+            .is_some_and(|was| seconds(is) == Some(was) || number::is_quotient(was, DAY, is))
 }
 
 /// What a text may mean as a date.
@@ -59,12 +66,10 @@ struct Reading {
 }
 
 impl Reading {
-    /// Whether both are of one day, of which each may leave out the day or the year.
+    /// Whether a spreadsheet shows this as the other one: as the same day, of which each
+    /// may leave out the day or the year.
     fn agrees(self, other: Self) -> bool {
-        let years = self
-            .year
-            .zip(other.year)
-            .map(|(one, other)| one == other || (one.min(other) < 100 && one % 100 == other % 100));
+        let years = self.year.zip(other.year).map(|(was, is)| is_year(was, is));
         let days = self.day.zip(other.day).map(|(one, other)| one == other);
         // The month alone says nothing.
         let known = years.is_some() || days.is_some();
@@ -84,6 +89,19 @@ impl Reading {
     }
 }
 
+/// Whether a spreadsheet shows the year as the other one. It may leave out the century;
+/// where none was typed, it adds one.
+fn is_year(was: u32, is: u32) -> bool {
+    let is_of_century = match was {
+        0..30 => is == 2000 + was,
+        // The settings of some systems end at 2049.
+        30..50 => [1900 + was, 2000 + was].contains(&is),
+        50..100 => is == 1900 + was,
+        _ => is == was % 100,
+    };
+    was == is || is_of_century
+}
+
 /// A part of a date.
 #[derive(Clone, Debug)]
 enum Part {
@@ -98,15 +116,17 @@ enum Part {
 /// Where a text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Text {
-    /// From a person: a small number beside a month is a day.
+    /// From a person: a number beside a month is a day, when the month has it.
     Typed,
     /// From a spreadsheet: it may be a year, too.
     Shown,
 }
 
 impl Text {
-    fn may_be_year(self, number: u32) -> bool {
-        self == Self::Shown || number > 31
+    fn may_be_year(self, number: u32, month: u32) -> bool {
+        // A year without a 29th of February; with one, the number is read as a day, too.
+        let is_day = NaiveDate::from_ymd_opt(2023, month, number).is_some();
+        self == Self::Shown || !is_day
     }
 }
 
@@ -157,7 +177,7 @@ fn readings(text: &str, from: Text) -> Vec<Reading> {
 /// A month of a year; its first day, where somebody has typed it.
 fn month_of(from: Text, year: u32, month: u32) -> Option<Reading> {
     let day = (from == Text::Typed).then_some(1);
-    from.may_be_year(year).then(|| Reading::of(Some(year), month, day)).flatten()
+    from.may_be_year(year, month).then(|| Reading::of(Some(year), month, day)).flatten()
 }
 
 /// The number of a day, as a cell shows it that is not formatted as a date.

@@ -19,10 +19,38 @@ pub(super) fn is_number(text: &str) -> bool {
 }
 
 /// `007` as `7`, `1.10` as `1.1`, `+441` as `441`, `5E2` as `500` or `5.00E+02`,
-/// `123456789012` as `1.23457E+11`, `1234567890123456` as `1234567890123450`.
+/// `123456789012` as `1.23457E+11`, `1234567890123456` as `1234567890123450`, `5-` as
+/// `-5`, `1/2` as `0.5`.
 pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
     let shown = Decimal::shown(is);
     Decimal::typed(was).iter().any(|was| shown.iter().any(|is| is.is_shown_of(was)))
+        || fraction(was).is_some_and(|(above, below)| is_quotient(above, below, is))
+}
+
+/// Whether both are one number, as exactly as they are written.
+pub(super) fn is_equal(was: &str, is: &str) -> bool {
+    let is = Decimal::typed(is);
+    Decimal::typed(was).iter().any(|was| is.iter().any(|is| is.is_equal(was)))
+}
+
+/// Whether a cell in the format of a number shows this quotient: exactly, or rounded to
+/// two decimals or more.
+pub(super) fn is_quotient(above: u32, below: u32, is: &str) -> bool {
+    let value = f64::from(above) / f64::from(below);
+    Decimal::shown(is).iter().any(|is| is.is_close_to(value))
+}
+
+/// `1/2` or `1 1/2`, unless it is a whole number.
+fn fraction(text: &str) -> Option<(u32, u32)> {
+    let number = |text: &str| {
+        let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        ((1..=4).contains(&text.len()) && is_digits).then(|| text.parse::<u32>().ok()).flatten()
+    };
+    let (whole, parts) = text.split_once(' ').unwrap_or(("0", text));
+    let (above, below) = parts.split_once('/')?;
+    let (whole, above, below) = (number(whole)?, number(above.trim())?, number(below.trim())?);
+    let is_part = above.checked_rem(below)? != 0;
+    is_part.then_some((whole * below + above, below))
 }
 
 /// A decimal number, exactly.
@@ -53,7 +81,8 @@ impl Decimal {
             Some(rest) => !rest.starts_with(|c: char| c.is_ascii_digit()),
             None => digits.starts_with(|c: char| c.is_ascii_digit()),
         };
-        if begins_as_shown { Self::typed(text) } else { Vec::new() }
+        let ends_as_shown = !text.ends_with('-');
+        if begins_as_shown && ends_as_shown { Self::typed(text) } else { Vec::new() }
     }
 
     fn read(text: &str, point: char, group: char) -> Option<Self> {
@@ -65,7 +94,11 @@ impl Decimal {
         let text = text.trim_start_matches(CURRENCIES);
         let (text, signed) = match text.strip_prefix('-') {
             Some(rest) => (rest, true),
-            None => (text.strip_prefix('+').unwrap_or(text), false),
+            None => match (text.strip_prefix('+'), text.strip_suffix('-')) {
+                (Some(rest), _) => (rest, false),
+                (None, Some(rest)) => (rest, true),
+                (None, None) => (text, false),
+            },
         };
         let text = text.trim_start_matches(CURRENCIES).trim_end_matches(CURRENCIES).trim();
         let (text, percent) = match text.strip_suffix('%') {
@@ -126,6 +159,20 @@ impl Decimal {
         };
         let mut kept = digits.filter(|digits| *digits < was.digits.len());
         kept.any(|digits| self.is_equal(&was.rounded(digits)) || self.is_equal(&was.cut(digits)))
+    }
+
+    /// Whether it is the value as far as it is written, with two decimals at least; or
+    /// exactly.
+    fn is_close_to(&self, value: f64) -> bool {
+        let power = |places: i64| i32::try_from(places).map_or(0.0, |places| 10_f64.powi(places));
+        let mut number = 0.0;
+        for (place, digit) in (1..).zip(&self.digits) {
+            number += f64::from(digit.saturating_sub(b'0')) * power(self.point - place);
+        }
+        let written =
+            i64::try_from(self.written).map_or(self.point, |written| self.point - written);
+        let close = if written <= -2 { power(written) / 2.0 } else { 0.0 };
+        !self.negative && (number - value).abs() <= close + value * 1e-12
     }
 
     /// With its first digits alone.

@@ -35,6 +35,14 @@ fn a_number_loses_its_zeros_or_its_last_digits() {
         ("50%", "0.5"),
         ("0.12345678901", "0.123456789"),
         ("1955839661.0", "1955839661"),
+        ("5-", "-5"),
+        ("1.50-", "-1.5"),
+        ("1/2", "0.5"),
+        ("1/2", "0,50"),
+        ("1/3", "0.33"),
+        ("2/3", "0.666666667"),
+        ("1 1/2", "1.5"),
+        ("13/16", "0.8125"),
     ] {
         assert_eq!(rewriting(was, is), Some(Rewriting::Number), "{was} {is}");
     }
@@ -103,8 +111,46 @@ fn what_looks_like_a_date_or_a_time_becomes_one() {
         ("1:30", "01:30:00"),
         ("1:30", "1:30 AM"),
         ("10:05:00", "10:05"),
+        ("1:30", "0.0625"),
+        ("1:30", "0,06"),
+        ("10:05", "0.420138889"),
+        ("12:00", "0.5"),
         ("1 A", "01:00:00 AM"),
         ("1 p", "13:00"),
+    ] {
+        assert_eq!(rewriting(was, is), Some(Rewriting::Date), "{was} {is}");
+    }
+}
+
+#[test]
+fn a_day_that_its_month_lacks_becomes_a_year() {
+    for (was, is) in [
+        ("APR31", "Apr-31"),
+        ("APR31", "01/04/1931"),
+        ("APR31", "4/1/31"),
+        ("APR31", "11414"),
+        ("FEB30", "Feb-30"),
+        ("FEB30", "1930-02-01"),
+        ("FEB31", "Feb-31"),
+        ("JUN31", "Jun-31"),
+        ("SEP31", "Sep-31"),
+        ("sept 31", "Sep-31"),
+        ("NOV31", "Nov-31"),
+        ("NOV31", "01/11/1931"),
+        ("31NOV", "Nov-31"),
+        ("2/30", "Feb-30"),
+        ("2/30", "01/02/1930"),
+        ("4/31", "Apr-31"),
+        ("4/31", "4/1/1931"),
+        ("FEB29", "Feb-29"),
+        ("FEB29", "01/02/2029"),
+        ("FEB29", "29-Feb"),
+        ("FEB29", "29/02/2028"),
+        ("2/29", "2029-02-01"),
+        ("APR00", "Apr-00"),
+        ("APR00", "01/04/2000"),
+        // Some systems have these years in this century.
+        ("NOV31", "01/11/2031"),
     ] {
         assert_eq!(rewriting(was, is), Some(Rewriting::Date), "{was} {is}");
     }
@@ -131,6 +177,17 @@ fn characters_are_read_in_another_code_page() {
         ("Łukasz", "Å?ukasz"),
         ("Paddy’s “Bar”", "Paddyâ€™s â€œBarâ€\u{9d}"),
         ("£5 – ok", "Â£5 â€“ ok"),
+        ("Łukasz Şahin", "Lukasz Sahin"),
+        ("Łukasz Żółć", "Lukasz Zólc"),
+        ("Erdoğan Ğ", "Erdogan G"),
+        ("Őry Űr", "Ory Ur"),
+        ("Đorđe", "Dorde"),
+        ("Yıldız İpek", "Yildiz Ipek"),
+        ("Ħamrun ħ", "Hamrun h"),
+        ("Ŧ ŧ", "T t"),
+        ("Ștefan Țîru", "Stefan Tîru"),
+        ("Łukasz Éric Юрий", "Lukasz Éric ????"),
+        ("Šimić", "Šimic"),
     ] {
         assert_eq!(rewriting(was, is), Some(Rewriting::CodePage), "{was} {is}");
     }
@@ -178,6 +235,24 @@ fn what_a_person_has_changed_is_a_change() {
         ("3/4", "4/1"),
         ("3/4", "3/5"),
         ("1:30", "1:31"),
+        ("1:30", "0.07"),
+        ("1:30", "0.1"),
+        ("1/2", "0.6"),
+        ("1/3", "0.3"),
+        ("4/2", "2"),
+        ("5-", "5"),
+        ("-5", "5-"),
+        ("APR31", "Apr-30"),
+        ("NOV31", "01/11/1932"),
+        ("NOV31", "01/12/1931"),
+        ("FEB29", "01/02/1929"),
+        ("APR30", "01/04/1930"),
+        ("NOV51", "01/11/2051"),
+        ("Łukasz", "lukasz"),
+        ("Łukasz", "Lucas"),
+        ("Łukasz É", "Lukasz E"),
+        ("Müller Ł", "Muller L"),
+        ("Šimić", "Simic"),
         ("É", "E+1"),
         ("Séamus", "Seamus"),
         ("Séamus", "Séan"),
