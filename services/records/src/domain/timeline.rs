@@ -206,21 +206,43 @@ impl Timeline {
         }
     }
 
+    /// Keeps the start of the name after the new name `added`, which another name
+    /// has cut.
+    fn keep_start_after(&mut self, added: Uuid) {
+        if !self.key.is_contiguous() {
+            return;
+        }
+        self.sort();
+        let behind = self.entries.iter_mut().skip_while(|entry| entry.id != added);
+        if let Some(next) = behind.skip(1).next()
+            && !next.is_cut(Side::Start, added)
+            && let Some(from) = next.period.from
+            && next.start_after(Some(added)) != Some(from)
+        {
+            next.cut(Side::Start, added, from);
+        }
+    }
+
     /// Makes the own dates and the cuts of each entry say why it has its period: a
     /// new record and an import say only that an entry ends where the next one
     /// begins, and a program of the version before says nothing of cuts.
     fn explain(&mut self) {
         let next = |entry: &Entry| self.touching_after(entry).map(|next| next.id);
         let next: Vec<_> = self.entries.iter().map(next).collect();
+        let mut before = None;
         for (entry, next) in self.entries.iter_mut().zip(next) {
-            entry.explain(next);
+            entry.explain(before, next);
+            before = Some(entry.id);
         }
     }
 
     /// Gives every entry the period that follows from its own dates and its cuts.
     fn settle(&mut self) {
+        self.sort();
+        let mut before = None;
         for entry in &mut self.entries {
-            entry.period = entry.left();
+            entry.period = Period { from: entry.start_after(before), ..entry.left() };
+            before = Some(entry.id);
         }
         self.sort();
         if self.key.is_contiguous() {

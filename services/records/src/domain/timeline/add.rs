@@ -130,6 +130,7 @@ impl Timeline {
         if let Some(closed) = closed {
             after.cut_end(closed, id, day);
         }
+        after.keep_start_after(id);
         after.settle();
         let event = EntryEvent::new(kind, id).with(closed);
         self.decided(outcome, id, &after, vec![event])

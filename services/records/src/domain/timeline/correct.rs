@@ -139,10 +139,10 @@ impl Timeline {
         if period.status(self.today) != self.status(entry) && slip.is_none() {
             return Err(self.status_would_change(entry, period));
         }
+        let begun = slip.is_some_and(|slip| slip.begun);
         match self.scheduled() {
-            Some(scheduled) if slip.is_some_and(|slip| slip.begun) => {
-                Err(Refusal::ScheduledExists(scheduled.id))
-            }
+            Some(scheduled) if begun => Err(Refusal::ScheduledExists(scheduled.id)),
+            None if begun && self.is_first_name(entry) => Err(Refusal::OnlyName(entry.id)),
             _ => Ok(()),
         }
     }
@@ -174,13 +174,7 @@ impl Timeline {
         if let (Some(next), true) = (self.touching_after(entry), period.to != entry.period.to) {
             let to = period.to.filter(|to| next.period.to.is_none_or(|end| *to < end));
             match (to, after.find_mut(next.id)) {
-                (Some(to), Some(next)) if next.own.from.is_some_and(|own| to <= own) => {
-                    next.begin(Some(to));
-                }
-                (Some(to), Some(next)) => {
-                    next.uncut_all(Side::Start);
-                    next.cut(Side::Start, entry.id, to);
-                }
+                (Some(to), Some(next)) => next.cut(Side::Start, entry.id, to),
                 _ => swallowed.push(next.id),
             }
         }

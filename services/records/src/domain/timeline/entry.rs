@@ -98,11 +98,20 @@ impl Entry {
         Period { from, to }
     }
 
-    /// Makes its own dates and its cuts say why it has its period; `next` begins where
-    /// it ends.
-    pub(super) fn explain(&mut self, next: Option<Uuid>) {
+    /// Where it begins behind the entry `before`. Names have no gaps, so a cut by the
+    /// name before takes precedence over the own start and over all other cuts, which
+    /// hold again when that name is removed.
+    pub(super) fn start_after(&self, before: Option<Uuid>) -> Option<NaiveDate> {
+        let by_it = |cut: &&Cut| cut.side == Side::Start && Some(cut.by) == before;
+        let cut = self.cuts.iter().find(by_it).filter(|_| self.timeline.is_contiguous());
+        cut.map_or_else(|| self.left().from, |cut| Some(cut.at))
+    }
+
+    /// Makes its own dates and its cuts say why it has its period; `before` is the entry
+    /// before, and `next` begins where it ends.
+    pub(super) fn explain(&mut self, before: Option<Uuid>, next: Option<Uuid>) {
         let Period { from, to } = self.period;
-        if self.left().from != from {
+        if self.start_after(before) != from {
             self.uncut_all(Side::Start);
             self.own.from = from;
         }

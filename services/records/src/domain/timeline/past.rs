@@ -73,10 +73,15 @@ impl Timeline {
             };
             match (side, after.find_mut(other.id)) {
                 (Side::End, _) => after.cut_end(other.id, id, at),
-                (Side::Start, Some(other)) => other.cut(side, id, at),
+                (Side::Start, Some(other)) => {
+                    other.cut(side, id, at);
+                    // It is after the new entry, also when both began on one day.
+                    other.period.from = other.period.from.max(Some(at));
+                }
                 (Side::Start, None) => {}
             }
         }
+        after.keep_start_after(id);
         after.settle();
         after.check_room(id)?;
         let events = [added].into_iter().chain(trimmed).collect();

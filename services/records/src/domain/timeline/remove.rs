@@ -35,6 +35,17 @@ fn take_start_back(entry: &mut Entry, before: &[Entry], gone: Uuid) {
         return;
     }
     entry.uncut(Side::Start, gone);
+    if entry.timeline.is_contiguous() {
+        let previous = before.last();
+        let from = entry.start_after(previous.map(|previous| previous.id));
+        if let Some(previous) = previous.filter(|previous| from <= previous.period.from)
+            && let Some(end) = previous.period.to
+        {
+            entry.cut(Side::Start, previous.id, end);
+        }
+        entry.period.from = entry.start_after(previous.map(|previous| previous.id));
+        return;
+    }
     let last = before.iter().filter_map(|other| other.period.to.map(|to| (to, other.id))).max();
     match last {
         Some((end, by)) if entry.left().from < Some(end) => entry.cut(Side::Start, by, end),

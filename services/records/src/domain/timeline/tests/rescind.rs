@@ -155,3 +155,104 @@ fn an_unknown_entry_is_not_rescinded() {
         refused(timeline.rescind(rescind(9)), ErrorReason::NotFound, &[9]);
     }
 }
+
+/// The timeline after a command that does something.
+fn after(timeline: &Timeline, decision: Result<Decision, Refusal>) -> Timeline {
+    timeline.apply(&decision.unwrap())
+}
+
+/// After each step the timeline is as the database gives it back.
+#[track_caller]
+fn rescinded_gives(timeline: &Timeline, n: u128, rows: &[&str]) -> Timeline {
+    let (loaded, _) = Timeline::on(day(TODAY), id(0), timeline.key, timeline.entries().to_vec());
+    let gives = after(&loaded, loaded.rescind(rescind(n)));
+    assert_eq!(shown(&gives), rows);
+    gives
+}
+
+#[test]
+fn trimmed_days_come_back_beside_an_entry_with_an_unknown_start() {
+    for key in WITH_GAPS {
+        let current = given(key, &["1 A .."]);
+        let before = after(&current, current.add_past(past(2, key, "V", "2020-01-01..2024-01-01")));
+        let whole = ["2 V 2020-01-01..2024-01-01", "1 A .."];
+        assert_eq!(shown(&before), whole);
+        let trimmed = |dates| after(&before, before.add_past(trimming(3, key, "X", dates)));
+        rescinded_gives(&trimmed("2022-01-01..2024-06-01"), 3, &whole);
+        let x = trimmed("2022-01-01..2024-01-01");
+        rescinded_gives(&x, 3, &whole);
+        rescinded_gives(&after(&x, x.correct(correct_value(3, key, "Y"))), 3, &whole);
+        let shorter = correct_dates(3, "2022-01-01..2023-06-01");
+        rescinded_gives(&after(&x, x.correct(shorter)), 3, &whole);
+        let scheduled = after(&x, x.add(add(4, key, "S", "2026-06-01")));
+        rescinded_gives(&after(&scheduled, scheduled.cancel(cancel(4))), 3, &whole);
+        rescinded_gives(
+            &after(&x, x.correct(correct_value(1, key, "B"))),
+            3,
+            &[whole[0], "1 B .."],
+        );
+        // Two that trim, rescinded in either order.
+        let x = trimmed("2023-01-01..2024-01-01");
+        let y = after(&x, x.add_past(trimming(4, key, "Y", "2022-01-01..2023-01-01")));
+        for (first, second) in [(3, 4), (4, 3)] {
+            let one = after(&y, y.rescind(rescind(first)));
+            rescinded_gives(&one, second, &whole);
+        }
+    }
+}
+
+#[test]
+fn a_name_whose_dates_were_corrected_leaves_all_names_as_they_were() {
+    for key in NAMES {
+        // Its end, once and back, beside names with a known and an unknown start.
+        for start in ["", "2025-12-01"] {
+            let given_name = [&*format!("1 N {start}..")];
+            let current = given(key, &given_name);
+            let v = past(2, key, "V", "2025-01-01..2025-12-01");
+            let before = after(&current, current.add_past(v));
+            let whole = ["2 V 2025-01-01..2025-12-01", "1 N 2025-12-01.."];
+            let x = trimming(3, key, "X", "2025-06-01..2025-12-01");
+            let x = after(&before, before.add_past(x));
+            let once = after(&x, x.correct(correct_dates(3, "2025-06-01..2025-11-01")));
+            assert_eq!(once.entries()[2].period, period("2025-11-01.."));
+            rescinded_gives(&once, 3, &whole);
+            let back = after(&once, once.correct(correct_dates(3, "2025-06-01..2025-12-01")));
+            rescinded_gives(&back, 3, &whole);
+        }
+        // The start of what is scheduled, by the end of the current one.
+        let rows = ["1 N 2020-01-01..2025-05-01", "2 B 2025-05-01..2026-05-01", "4 S 2026-05-01.."];
+        let before = given(key, &rows);
+        let x = after(&before, before.add(add(3, key, "X", "2026-01-01")));
+        let once = after(&x, x.correct(correct_dates(3, "2026-01-01..2026-04-01")));
+        assert_eq!(once.entries()[3].period, period("2026-04-01.."));
+        rescinded_gives(&once, 3, &rows);
+        // A start, beside a name that it had trimmed.
+        let rows = ["1 N 2020-01-01..2025-05-01", "2 B 2025-05-01.."];
+        let before = given(key, &rows);
+        let x = trimming(3, key, "X", "2025-05-01..2025-09-01");
+        let x = after(&before, before.add_past(x));
+        let later = after(&x, x.correct(correct_dates(3, "2025-06-01..2025-09-01")));
+        rescinded_gives(&later, 3, &rows);
+    }
+}
+
+#[test]
+fn a_new_name_keeps_the_start_that_a_correction_gave_to_the_next_one() {
+    for key in NAMES {
+        let before = given(key, &["1 N 2020-01-01..2026-05-01", "2 S 2026-05-01.."]);
+        let moved = after(&before, before.correct(correct_dates(1, "2020-01-01..2026-04-01")));
+        let x = after(&moved, moved.add(add(3, key, "X", "2026-02-01")));
+        let rows = ["1 N 2020-01-01..2026-02-01", "3 X 2026-02-01..2026-04-01", "2 S 2026-04-01.."];
+        assert_eq!(shown(&x), rows);
+        rescinded_gives(&x, 3, &["1 N 2020-01-01..2026-04-01", "2 S 2026-04-01.."]);
+    }
+}
+
+#[test]
+fn the_only_name_cannot_begin_on_a_later_day() {
+    for key in NAMES {
+        let timeline = given(key, &["1 A 2020-01-01.."]);
+        let later = timeline.correct(correct_dates(1, "2026-05-01.."));
+        refused(later, ErrorReason::NameRequired, &[1]);
+    }
+}
