@@ -19,7 +19,7 @@ pub(crate) fn line(event: &Event) -> Result<String, prost::DecodeError> {
     let about = about(client.as_ref(), &contacts);
     let by = event.origin.as_ref().map_or("", |origin| origin.product.as_str());
     Ok(format!(
-        "{:>8}  {}  {:<12}{:<8}  {named}{about}, by {by}",
+        "{:>8}  {}  {:<11} {:<8}  {named}{about}, by {by}",
         event.position,
         event.change_time.as_ref().map(seconds).unwrap_or_default(),
         words::<ChangeKind>(event.kind),
@@ -40,7 +40,7 @@ pub(crate) fn record_line(record: &SnapshotRecord) -> Result<String, prost::Deco
     let changed = changed.or_else(|| client.as_ref()?.update_time.as_ref());
     let changed = changed.or_else(|| person.as_ref()?.update_time.as_ref());
     Ok(format!(
-        "{:>8}  {:<20}  {:<12}{:<8}  {named}{}, version {}",
+        "{:>8}  {:<20}  {:<11} {:<8}  {named}{}, version {}",
         "–",
         changed.map(seconds).unwrap_or_default(),
         "snapshot",
