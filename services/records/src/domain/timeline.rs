@@ -213,8 +213,8 @@ impl Timeline {
             return;
         }
         self.sort();
-        let behind = self.entries.iter_mut().skip_while(|entry| entry.id != added);
-        if let Some(next) = behind.skip(1).next()
+        let mut behind = self.entries.iter_mut().skip_while(|entry| entry.id != added);
+        if let Some(next) = behind.nth(1)
             && !next.is_cut(Side::Start, added)
             && let Some(from) = next.period.from
             && next.start_after(Some(added)) != Some(from)
