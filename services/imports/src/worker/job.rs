@@ -347,7 +347,7 @@ impl Job {
             // So that it knows what the look-ups that follow will meet.
             self.imports.db.learn(migrations::LEARN).await;
         }
-        tracing::info!(import = self.name(), phase = %self.at.phase, "an import goes on");
+        tracing::info!(import = self.name(), phase = %self.at.phase, "import resumed");
     }
 
     /// Counts the verdicts of a page that was sent to the records service, once they

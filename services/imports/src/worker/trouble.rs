@@ -79,7 +79,7 @@ impl WorkFault {
         match self {
             Self::LeaseLost => "",
             Self::Moved | Self::Stale | Self::RecordsLost { .. } => {
-                "A database was set back; the import goes on from what it holds now."
+                "A database was set back; the import resumes from what it holds now."
             }
             Self::Call(fault) => match fault.kind {
                 FaultKind::Passing | FaultKind::Unclear => {
