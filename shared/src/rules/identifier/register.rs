@@ -17,7 +17,7 @@ const MAX_DIGITS: usize = 7;
 /// A company number under the law of `jurisdiction`, in the form of its register.
 ///
 /// - Companies House, and when the jurisdiction is not known: eight characters,
-///   filled up with zeros; see [`is_companies_house`].
+///   filled up with zeros; see `is_companies_house`.
 /// - Ireland (the CRO), Jersey and Guernsey: one to seven digits, without zeros
 ///   before them.
 /// - The Isle of Man: six digits and a letter, such as `012345V`. This form is read
