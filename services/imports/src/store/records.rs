@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
 use super::{edits::REPLACES_NOTHING, sql};
 use crate::{
@@ -330,15 +330,8 @@ pub(crate) async fn of_keys(
     key: &ImportKey,
     keys: HashSet<(Kind, String)>,
 ) -> Result<Vec<PastRow>, ImportError> {
-    let columns = ["kind", "source_id"];
-    let statement = format!(
-        "SELECT {} FROM {}",
-        PAST_ROW.map(|column| format!("r.{column}")).join(", "),
-        sql::joined(db.get_database_backend(), "import_record", &columns, "batch")
-    );
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
-    let rows = sql::query_with(db, &sql::scope(key), &columns, rows, &statement).await?;
-    rows.iter().map(past_row).collect()
+    looked_up(db, key, &["kind", "source_id"], "batch", rows).await
 }
 
 /// The records at some places, each of which is named once or more.
@@ -347,14 +340,25 @@ pub(crate) async fn at_places(
     key: &ImportKey,
     places: Vec<RowId>,
 ) -> Result<Vec<PastRow>, ImportError> {
-    let keys = ["batch", "row_no"];
+    let rows = places.into_iter().map(sql::row_id).collect();
+    looked_up(db, key, &["batch", "row_no"], "row_no", rows).await
+}
+
+/// The records with the values of `rows` in `columns`; `next` as [`sql::joined`] takes
+/// it.
+async fn looked_up(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    columns: &[&str],
+    next: &str,
+    rows: Vec<Vec<Value>>,
+) -> Result<Vec<PastRow>, ImportError> {
     let statement = format!(
         "SELECT {} FROM {}",
         PAST_ROW.map(|column| format!("r.{column}")).join(", "),
-        sql::joined(db.get_database_backend(), "import_record", &keys, "row_no")
+        sql::joined(db.get_database_backend(), "import_record", columns, next)
     );
-    let rows = places.into_iter().map(sql::row_id).collect();
-    let rows = sql::query_with(db, &sql::scope(key), &keys, rows, &statement).await?;
+    let rows = sql::query_with(db, &sql::scope(key), columns, rows, &statement).await?;
     rows.iter().map(past_row).collect()
 }
 
