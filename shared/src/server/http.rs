@@ -1,7 +1,7 @@
 //! The port for machines that watch a service: `/metrics`, `/livez`, `/readyz`.
 //!
-//! It tells numbers only, and is bounded: a few connections at a time, each for one
-//! question and a few seconds.
+//! It tells numbers only, and is bounded: a few connections at a time, the newest of
+//! them, each for one question and a few seconds.
 
 mod listener;
 

@@ -1,10 +1,10 @@
 //! Few connections, and short ones.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,11 +13,11 @@ use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Connections at a time; more of them wait.
+/// Connections at a time. A further one closes the oldest, so that connections that ask
+/// nothing do not keep a probe of `/livez` waiting.
 const CONNECTIONS: usize = 16;
 
 /// How long a connection may take.
@@ -27,12 +27,13 @@ const TIME: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct BoundedListener {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    /// The oldest first. Those that have ended are cancelled.
+    open: VecDeque<CancellationToken>,
 }
 
 impl BoundedListener {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) }
+        Self { listener, open: VecDeque::new() }
     }
 }
 
@@ -41,11 +42,16 @@ impl Listener for BoundedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Bounded, SocketAddr) {
-        // It is never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (connection, address) = Listener::accept(&mut self.listener).await;
-        let end = Box::pin(tokio::time::sleep(TIME));
-        (Bounded { connection, end, _place: place }, address)
+        self.open.retain(|open| !open.is_cancelled());
+        if self.open.len() >= CONNECTIONS
+            && let Some(oldest) = self.open.pop_front()
+        {
+            oldest.cancel();
+        }
+        let open = CancellationToken::new();
+        self.open.push_back(open.clone());
+        (Bounded::new(connection, open), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -53,20 +59,32 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A connection that holds a place, and breaks when its time is over.
-#[derive(Debug)]
+/// A connection that breaks when its time is over, or when it is closed for another
+/// one.
 pub(super) struct Bounded {
     connection: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
+    /// None once it has come.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _open: DropGuard,
 }
 
 impl Bounded {
-    fn check_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+    fn new(connection: TcpStream, open: CancellationToken) -> Self {
+        let closed = open.clone().cancelled_owned();
+        let end = async {
+            // Either of them is the end.
+            let _ = tokio::time::timeout(TIME, closed).await;
+        };
+        Self { connection, end: Some(Box::pin(end)), _open: open.drop_guard() }
+    }
+
+    fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let has_come = self.end.as_mut().is_none_or(|end| end.as_mut().poll(context).is_ready());
+        if !has_come {
+            return Ok(());
         }
+        self.end = None;
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -76,7 +94,7 @@ impl AsyncRead for Bounded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_time(context)?;
+        self.check_end(context)?;
         Pin::new(&mut self.connection).poll_read(context, buffer)
     }
 }
@@ -87,7 +105,7 @@ impl AsyncWrite for Bounded {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check_time(context)?;
+        self.check_end(context)?;
         Pin::new(&mut self.connection).poll_write(context, buffer)
     }
 
@@ -97,5 +115,43 @@ impl AsyncWrite for Bounded {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.connection).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Longer than anything takes that does not hang.
+    const LONG: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn request_is_answered_beside_idle_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let alive = axum::Router::new().route("/livez", axum::routing::get(|| async { "alive" }));
+        let serving = tokio::spawn(async move {
+            axum::serve(BoundedListener::new(listener), alive).await.unwrap();
+        });
+        let mut idle = Vec::new();
+        for _ in 0..40 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        // Later than the end of their time they would have made room by themselves.
+        let in_time = tokio::time::timeout(TIME / 2, async {
+            let mut probe = TcpStream::connect(address).await.unwrap();
+            let request = b"GET /livez HTTP/1.1\r\nHost: concord\r\nConnection: close\r\n\r\n";
+            probe.write_all(request).await.unwrap();
+            let mut answer = String::new();
+            probe.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        assert!(in_time.await.unwrap().ends_with("alive"));
+        let mut first = idle.swap_remove(0);
+        let closed = tokio::time::timeout(LONG, first.read(&mut [0])).await.unwrap();
+        assert!(matches!(closed, Ok(0) | Err(_)), "the oldest was closed: {closed:?}");
+        serving.abort();
     }
 }
