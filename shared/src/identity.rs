@@ -69,6 +69,22 @@ impl Credentials {
         Ok(identity)
     }
 
+    /// Whether a caller has a token of any role, where tokens are checked.
+    ///
+    /// # Errors
+    ///
+    /// `UNAUTHENTICATED` without one.
+    pub(crate) fn check_token(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<(), Refusal> {
+        match self {
+            Self::Development => Ok(()),
+            Self::Tokens(verifier) => verifier.identity(headers, extensions).map(drop),
+        }
+    }
+
     /// Takes new keys when their file changes, until `stop` is cancelled.
     pub async fn keep_current(self, stop: CancellationToken) {
         if let Self::Tokens(verifier) = self {

@@ -4,16 +4,23 @@
 //! Without keys, only a loopback address is served, and callers are believed.
 //! Everywhere else callers send signed tokens, over TLS.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, fs, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tokio_rustls::rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use crate::identity::{
-    Credentials, KeyFileError, ServiceSecret, TokenSettings, TokenVerifier, tokens,
+use crate::{
+    identity::{Credentials, KeyFileError, ServiceSecret, TokenSettings, TokenVerifier, tokens},
+    server::TrustedProxies,
 };
 
-/// How long a client may take for the handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/2, as TLS calls it.
+const ALPN_HTTP2: &[u8] = b"h2";
 
 /// The settings of one server.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +34,10 @@ pub struct SecuritySettings {
     /// Tokens may come unencrypted from other machines: something in front of the
     /// server ends TLS.
     pub behind_proxy: bool,
+    /// The proxies in front of the server.
+    pub proxies: TrustedProxies,
+    /// Whether the reflection service is left out.
+    pub no_reflection: bool,
 }
 
 /// Whose tokens are believed.
@@ -89,6 +100,9 @@ pub enum InsecureStart {
     /// A file cannot be read.
     #[error("{0} cannot be read: {1}")]
     File(String, io::Error),
+    /// The certificate, its key or the authority of the clients cannot be used.
+    #[error("TLS: {0} cannot be used: {1}")]
+    Tls(String, Box<dyn Error + Send + Sync>),
 }
 
 /// What a server needs to know to be safe.
@@ -97,7 +111,11 @@ pub struct ServerSecurity {
     /// What it believes about its callers.
     pub credentials: Credentials,
     /// How it encrypts; not at all without.
-    pub tls: Option<ServerTlsConfig>,
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The proxies in front of it.
+    pub proxies: TrustedProxies,
+    /// Whether it has the reflection service.
+    pub reflection: bool,
 }
 
 impl SecuritySettings {
@@ -118,8 +136,7 @@ impl SecuritySettings {
                 "DEVELOPMENT IDENTITY: callers on this machine are believed to be whoever they \
                  say; name the keys of tokens before there is real data"
             );
-            let tls = self.tls.as_ref().map(server_tls).transpose()?;
-            return Ok(ServerSecurity { credentials: Credentials::Development, tls });
+            return self.with_credentials(Credentials::Development);
         };
         if !is_local && self.tls.is_none() && !self.behind_proxy {
             return Err(InsecureStart::NoTls(listen));
@@ -134,16 +151,52 @@ impl SecuritySettings {
             service_secret: self.service_secret.clone(),
             with_certificate,
         })?;
+        if self.behind_proxy && self.proxies.networks.is_empty() {
+            tracing::warn!(
+                "the connections of the proxy count as those of one address: name it \
+                 (--trusted-proxy)"
+            );
+        }
+        self.with_credentials(Credentials::Tokens(Arc::new(verifier)))
+    }
+
+    fn with_credentials(&self, credentials: Credentials) -> Result<ServerSecurity, InsecureStart> {
         let tls = self.tls.as_ref().map(server_tls).transpose()?;
-        Ok(ServerSecurity { credentials: Credentials::Tokens(Arc::new(verifier)), tls })
+        let (proxies, reflection) = (self.proxies.clone(), !self.no_reflection);
+        Ok(ServerSecurity { credentials, tls, proxies, reflection })
     }
 }
 
-fn server_tls(files: &TlsFiles) -> Result<ServerTlsConfig, InsecureStart> {
-    let identity = Identity::from_pem(read(&files.certificate)?, read(&files.key)?);
-    let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIMEOUT);
-    let Some(authority) = &files.client_authority else { return Ok(tls) };
-    Ok(tls.client_ca_root(Certificate::from_pem(read(authority)?)))
+fn server_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, InsecureStart> {
+    let unusable = |file: &PathBuf, error: Box<dyn Error + Send + Sync>| {
+        InsecureStart::Tls(file.display().to_string(), error)
+    };
+    let certificates = |file: &PathBuf| {
+        let read = CertificateDer::pem_slice_iter(&read(file)?).collect::<Result<Vec<_>, _>>();
+        read.map_err(|error| unusable(file, error.into()))
+    };
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?);
+    let key = key.map_err(|error| unusable(&files.key, error.into()))?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&files.certificate, error.into()))?;
+    let builder = match &files.client_authority {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates(authority)?);
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            let verifier = verifier.map_err(|error| unusable(authority, error.into()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(certificates(&files.certificate)?, key)
+        .map_err(|error| unusable(&files.certificate, error.into()))?;
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// How a client checks a server, and shows its own certificate.

@@ -10,6 +10,7 @@
 mod admission;
 mod audit;
 mod backups;
+mod connections;
 mod contract;
 mod disconnects;
 mod duplicates;

@@ -4,10 +4,9 @@
 //! 4.2.1.6).
 
 use http::Extensions;
-use tonic::transport::server::TlsConnectInfo;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
-use crate::server::ConnectionAge;
+use crate::server::ClientCertificates;
 
 /// The name in a certificate of the imports service.
 pub const IMPORTS_SERVICE_NAME: &str = "urn:concord:service:imports";
@@ -19,10 +18,8 @@ pub fn product_name(product: &str) -> String {
 
 /// Whether the connection's certificate has the name.
 pub(super) fn has_name(extensions: &Extensions, name: &str) -> bool {
-    let connection = extensions.get::<TlsConnectInfo<ConnectionAge>>();
-    let certificates = connection.and_then(TlsConnectInfo::peer_certs).unwrap_or_default();
-    // The first is the client's own; the transport has checked it.
-    certificates.first().is_some_and(|certificate| names(certificate).iter().any(|it| it == name))
+    let certificate = ClientCertificates::own(extensions);
+    certificate.is_some_and(|certificate| names(certificate).iter().any(|it| it == name))
 }
 
 /// The URIs in a certificate; none when it cannot be read.

@@ -1,6 +1,6 @@
 //! Connections that know how old they may become.
 //!
-//! The transport asks the client of an old connection to make another one, and
+//! The server asks the client of an old connection to make another one (GOAWAY), and
 //! cuts it a while after. A stream that goes on for ever must end before that, by
 //! itself, with a last word.
 
@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Extensions;
 
+use super::connections::StreamContext;
 use crate::ids;
 
-/// How long after the age the transport cuts a connection.
+/// How long after the GOAWAY a connection is cut.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// Streams end in the first part of that, spread out, so that their clients do not
@@ -19,7 +20,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 const SPREAD: Duration = Duration::from_secs(20);
 
 /// When the streams of a connection end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionAge {
     ends_at: Option<Instant>,
 }
@@ -34,6 +35,6 @@ impl ConnectionAge {
     /// When a stream must have ended that was asked for with these extensions;
     /// none when its connection may become any age.
     pub fn ends_at(extensions: &Extensions) -> Option<Instant> {
-        extensions.get::<Self>().and_then(|age| age.ends_at)
+        extensions.get::<StreamContext>().and_then(|context| context.age.ends_at)
     }
 }

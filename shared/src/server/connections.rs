@@ -1,26 +1,44 @@
-//! Takes so many connections and no more.
+//! Accepts connections, bounds them, and serves HTTP/2 on each.
 //!
-//! One that is too many is closed at once: its client learns of it and tries
-//! another replica. Left waiting, it would learn of it when its patience ends.
+//! hyper is used directly rather than through tonic's transport, which has no clock for
+//! the handshake and the HTTP/2 preface, no graceful close of a connection without
+//! streams, and no way to reset a stream that its client does not read.
+//!
+//! A connection that is refused is closed at once: its client learns of it and tries
+//! another replica. Left waiting, it would learn of it when its deadline passes.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod opening;
+mod replay;
+mod streams;
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _, future::ready};
+use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+
+use http::{Extensions, Request, Response};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
 };
-use tonic::transport::server::Connected;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::CertificateDer},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower::{Service, ServiceExt as _};
 
-use super::{age::ConnectionAge, limits::semaphore, turned_away::TurnedAway};
+use super::{
+    age::{ConnectionAge, GRACE},
+    limits::{KEEPALIVE, Limits, MAX_HEADER_BYTES, MAX_STREAMS_OF_CONNECTION},
+    proxies::{Origin, TrustedProxies},
+    quota::{ClientNetwork, Exceeded, Quota},
+    turned_away::TurnedAway,
+};
+use opening::{Accepted, OpenError, Opened};
+pub(super) use streams::StreamDeadline;
+use streams::StreamTasks;
 
 /// How long to wait when the system lets the process open no more files. Another
 /// try at once would fail as well, and keep a core busy.
@@ -28,163 +46,246 @@ const PAUSE_WITHOUT_FILES: Duration = Duration::from_millis(100);
 /// The system's words for it: of the process, and of the machine.
 const NO_MORE_FILES: [i32; 2] = [24, 23];
 
-/// Those of the `incoming` connections that find a place, each with its first byte
-/// due in `first_byte_time`, and becoming as old as `age` at the most.
-pub(super) fn bounded(
-    incoming: impl Stream<Item = io::Result<TcpStream>>,
-    connections: u32,
-    first_byte_time: Duration,
-    age: Option<Duration>,
-) -> impl Stream<Item = io::Result<Placed>> {
-    let places = Arc::new(semaphore(connections));
-    let turned_away = TurnedAway::new("connections");
-    incoming.then(paced).try_filter_map(move |connection| {
-        let taken = Placed::new(connection, &places, first_byte_time, age);
-        if taken.is_none() {
-            turned_away.one_more();
-        }
-        ready(Ok(taken))
-    })
+/// Connections that have not ended by then are cut when a server stops.
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// How connections are opened, and what bounds them.
+#[derive(Debug)]
+pub(super) struct ConnectionSettings {
+    pub(super) limits: Limits,
+    /// How old a connection becomes before its client is asked to make another one.
+    pub(super) age: Option<Duration>,
+    pub(super) proxies: TrustedProxies,
+    /// How connections are encrypted; not at all without it.
+    pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
-async fn paced(accepted: io::Result<TcpStream>) -> io::Result<TcpStream> {
-    let error = accepted.as_ref().err().and_then(io::Error::raw_os_error);
-    if error.is_some_and(|error| NO_MORE_FILES.contains(&error)) {
+/// Serves connections until `stop` is cancelled, and then until all of them have
+/// ended or [`DRAIN_TIME`] is over.
+pub(super) async fn serve<S>(
+    listener: TcpListener,
+    settings: ConnectionSettings,
+    service: S,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let server = Arc::new(Server::new(settings, stop));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = server.stop.cancelled() => break,
+            // Removes the connections that have ended.
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(accepted) = server.admit(stream, peer.ip()) {
+                        connections.spawn(Arc::clone(&server).run(accepted, service.clone()));
+                    }
+                }
+                Err(error) => pause_without_files(&error).await,
+            },
+        }
+    }
+    // New clients are refused from here on.
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(DRAIN_TIME, drained).await.is_err() {
+        tracing::warn!("connections did not end in time and were cut");
+    }
+}
+
+async fn pause_without_files(error: &io::Error) {
+    if error.raw_os_error().is_some_and(|error| NO_MORE_FILES.contains(&error)) {
         tracing::warn!("no more files may be opened: a connection waits");
         sleep(PAUSE_WITHOUT_FILES).await;
     }
-    accepted
 }
 
-/// A connection that has a place, and knows how old it may become.
-#[derive(Debug)]
-pub(super) struct Placed {
-    connection: TcpStream,
-    /// When it is cut; none once it has said something.
-    silent_until: Option<Pin<Box<Sleep>>>,
-    age: ConnectionAge,
-    _place: OwnedSemaphorePermit,
+/// Why a connection is closed by the server.
+enum Close {
+    /// The server stops.
+    Stop,
+    /// No stream was open for a while.
+    Idle,
+    /// It has reached its age.
+    Age,
 }
 
-impl Placed {
-    fn new(
-        connection: TcpStream,
-        places: &Arc<Semaphore>,
-        first_byte_time: Duration,
-        age: Option<Duration>,
-    ) -> Option<Self> {
-        let place = Arc::clone(places).try_acquire_owned().ok()?;
-        let silent_until = Some(Box::pin(sleep(first_byte_time)));
-        Some(Self { connection, silent_until, age: ConnectionAge::of_new(age), _place: place })
-    }
+struct Server {
+    limits: Limits,
+    age: Option<Duration>,
+    proxies: TrustedProxies,
+    tls: Option<TlsAcceptor>,
+    quota: Arc<Quota>,
+    over_total: TurnedAway,
+    over_share: TurnedAway,
+    stop: CancellationToken,
 }
 
-impl Connected for Placed {
-    type ConnectInfo = ConnectionAge;
-
-    fn connect_info(&self) -> ConnectionAge {
-        self.age
-    }
-}
-
-impl AsyncRead for Placed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.connection).poll_read(context, buffer);
-        if read.is_ready() {
-            self.silent_until = None;
-        } else if let Some(silent_until) = &mut self.silent_until
-            && silent_until.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+impl Server {
+    fn new(settings: ConnectionSettings, stop: CancellationToken) -> Self {
+        let ConnectionSettings { limits, age, proxies, tls } = settings;
+        Self {
+            limits,
+            age,
+            proxies,
+            tls: tls.map(TlsAcceptor::from),
+            quota: Quota::new(limits.connections, limits.connections_per_address),
+            over_total: TurnedAway::new("connections"),
+            over_share: TurnedAway::new("connections of one address"),
+            stop,
         }
-        read
+    }
+
+    /// The connection, if there is room for it.
+    fn admit(&self, stream: TcpStream, peer: IpAddr) -> Option<Accepted> {
+        let origin = self.proxies.origin(peer);
+        let network = match origin {
+            Origin::Client(network) => Some(network),
+            Origin::Proxy | Origin::ProxyProtocol => None,
+        };
+        match self.quota.acquire(network) {
+            Ok(permit) => {
+                // Without it, an answer of two packets waits 40 ms for the second. It
+                // fails for a connection that is broken, which the next read reports.
+                let _ = stream.set_nodelay(true);
+                Some(Accepted { stream, origin, permit })
+            }
+            Err(exceeded) => {
+                self.rejected(exceeded);
+                None
+            }
+        }
+    }
+
+    fn rejected(&self, exceeded: Exceeded) {
+        match exceeded {
+            Exceeded::Total => self.over_total.one_more(),
+            Exceeded::Network => self.over_share.one_more(),
+        }
+    }
+
+    /// Serves one connection to its end.
+    async fn run<S>(self: Arc<Self>, accepted: Accepted, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let opened = tokio::select! {
+            () = self.stop.cancelled() => return,
+            opened = timeout(self.limits.opening_time, accepted.open(self.tls.as_ref())) => opened,
+        };
+        match opened {
+            Ok(Ok(opened)) => self.serve_http(opened, service).await,
+            Ok(Err(OpenError::Share(exceeded))) => self.rejected(exceeded),
+            Ok(Err(error)) => tracing::debug!(%error, "connection closed before its first stream"),
+            Err(_) => tracing::debug!("connection closed: its opening took too long"),
+        }
+    }
+
+    async fn serve_http<S>(&self, opened: Opened, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let Opened { io, network, certificates, permit: _permit } = opened;
+        let tasks = StreamTasks::default();
+        let age = ConnectionAge::of_new(self.age);
+        let context = StreamContext { age, network, certificates, ..StreamContext::default() };
+        let handler = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            let (service, context) = (service.clone(), context.clone());
+            async move {
+                // Known within the task of the stream only.
+                let deadline = StreamDeadline::current();
+                request.extensions_mut().insert(StreamContext { deadline, ..context });
+                service.oneshot(request).await
+            }
+        });
+        let mut http = http2::Builder::new(tasks.clone());
+        http.timer(TokioTimer::new())
+            .keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .max_concurrent_streams(MAX_STREAMS_OF_CONNECTION)
+            .max_header_list_size(MAX_HEADER_BYTES);
+        let mut connection = pin!(http.serve_connection(TokioIo::new(io), handler));
+        let close = tokio::select! {
+            ended = connection.as_mut() => return log_end(ended),
+            close = self.close(&tasks) => close,
+        };
+        // Sends GOAWAY, and ends when the last stream has ended.
+        connection.as_mut().graceful_shutdown();
+        let cut = async {
+            match close {
+                // The drain of the server has a time of its own.
+                Close::Stop => std::future::pending().await,
+                // A stream that began before the client had the GOAWAY may end.
+                Close::Idle => tasks.idle(GRACE).await,
+                Close::Age => sleep(GRACE).await,
+            }
+        };
+        tokio::select! {
+            ended = connection.as_mut() => log_end(ended),
+            () = cut => tracing::debug!("connection cut: it did not end after GOAWAY"),
+        }
+    }
+
+    /// Completes when the connection is to be closed.
+    async fn close(&self, tasks: &StreamTasks) -> Close {
+        let age = async {
+            match self.age {
+                Some(age) => sleep(age).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => Close::Stop,
+            () = age => Close::Age,
+            () = tasks.idle(self.limits.idle_time) => Close::Idle,
+        }
     }
 }
 
-impl AsyncWrite for Placed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.connection).poll_write(context, buffer)
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended with an error");
     }
+}
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.connection).poll_write_vectored(context, buffers)
+/// What a server knows of the connection of a request, and of its stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StreamContext {
+    pub(super) age: ConnectionAge,
+    /// Whose connection it is; unknown behind a proxy that does not name its clients.
+    pub(super) network: Option<ClientNetwork>,
+    certificates: Option<ClientCertificates>,
+    pub(super) deadline: StreamDeadline,
+}
+
+/// The certificates that the client of a connection has shown: its own first. TLS has
+/// verified them.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientCertificates(Arc<[CertificateDer<'static>]>);
+
+impl From<&[CertificateDer<'static>]> for ClientCertificates {
+    fn from(certificates: &[CertificateDer<'static>]) -> Self {
+        Self(certificates.into())
     }
+}
 
-    fn is_write_vectored(&self) -> bool {
-        self.connection.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(context)
+impl ClientCertificates {
+    /// The client's own certificate, in DER form, of the connection of a request; none
+    /// when it has shown none.
+    pub(crate) fn own(extensions: &Extensions) -> Option<&[u8]> {
+        let context = extensions.get::<StreamContext>()?;
+        context.certificates.as_ref()?.0.first().map(AsRef::as_ref)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
-    };
-    use tonic::transport::server::TcpIncoming;
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_mins(1);
-
-    async fn listen(
-        connections: u32,
-        first_byte_time: Duration,
-    ) -> (std::net::SocketAddr, impl Stream<Item = io::Result<Placed>> + Unpin) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let incoming = TcpIncoming::from(listener);
-        (address, Box::pin(bounded(incoming, connections, first_byte_time, None)))
-    }
-
-    #[tokio::test]
-    async fn a_connection_too_many_is_closed_and_one_that_ends_makes_room() {
-        let (address, mut incoming) = listen(1, LONG).await;
-        let (_client, first) =
-            tokio::join!(TcpStream::connect(address), async { incoming.next().await });
-        let mut too_many = TcpStream::connect(address).await.unwrap();
-        let accepting = tokio::spawn(async move { incoming.next().await });
-        // Closed, or reset.
-        let end = tokio::time::timeout(LONG, too_many.read(&mut [0])).await.unwrap();
-        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
-        drop(first);
-        let _third = TcpStream::connect(address).await.unwrap();
-        assert!(accepting.await.unwrap().unwrap().is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_says_nothing_is_cut() {
-        let (address, mut incoming) = listen(2, Duration::from_millis(200)).await;
-        let _silent = TcpStream::connect(address).await.unwrap();
-        let mut placed = incoming.next().await.unwrap().unwrap();
-        let error = placed.read(&mut [0]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-
-        let mut client = TcpStream::connect(address).await.unwrap();
-        let mut placed = incoming.next().await.unwrap().unwrap();
-        client.write_all(b"P").await.unwrap();
-        placed.read_exact(&mut [0]).await.unwrap();
-        let quiet = tokio::time::timeout(Duration::from_millis(500), placed.read(&mut [0])).await;
-        assert!(quiet.is_err(), "after its first byte it may be quiet");
-    }
-}
+mod tests;

@@ -16,8 +16,33 @@ pub const MAX_STREAMS_OF_CONNECTION: u32 = 256;
 /// The headers of a call together, as HTTP/2 counts them.
 pub const MAX_HEADER_BYTES: u32 = 16 * 1_024;
 
-/// How long a new connection may be silent before its first byte.
-pub const FIRST_BYTE_TIME: Duration = Duration::from_secs(10);
+/// How often a silent connection is asked whether it is alive (HTTP/2 PING), and how
+/// long its answer may take.
+pub const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// The largest message that the health and the reflection service take.
+pub const MAX_STANDARD_MESSAGE_BYTES: usize = 4 * 1_024;
+
+/// Calls of health that are open at the same time, without those of Watch.
+pub const MAX_HEALTH_CHECKS: u32 = 256;
+
+/// Streams of Watch, of health, that are open at the same time.
+pub const MAX_HEALTH_WATCHES: u32 = 1_000;
+
+/// Streams of reflection that are open at the same time.
+pub const MAX_REFLECTIONS: u32 = 16;
+
+/// One address has this part of each of the three at most.
+pub const STANDARD_SHARE: u32 = 4;
+
+/// How long the one message of a call of health may take to come.
+pub const HEALTH_MESSAGE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a stream of reflection takes requests.
+pub const REFLECTION_TIME: Duration = Duration::from_secs(30);
+
+/// How long an answer of health or reflection may wait for the caller to read it.
+pub const UNREAD_TIME: Duration = Duration::from_secs(20);
 
 /// How long a call waits for its turn at most.
 pub const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -51,6 +76,15 @@ pub struct Limits {
     pub streams_of_practice: u32,
     /// Open connections.
     pub connections: u32,
+    /// Open connections of one client address: an IPv4 address, or the /64 of an IPv6
+    /// address. Those of a trusted proxy do not count as its own.
+    pub connections_per_address: u32,
+    /// How long the opening of a connection may take: the header of the PROXY protocol,
+    /// the TLS handshake, the HTTP/2 preface and the first SETTINGS, together.
+    pub opening_time: Duration,
+    /// How long a connection may have no open stream. Then its client is asked to make
+    /// another one when it needs it (GOAWAY).
+    pub idle_time: Duration,
 }
 
 impl Default for Limits {
@@ -65,6 +99,9 @@ impl Default for Limits {
             streams_of_product: 250,
             streams_of_practice: 50,
             connections: 2_000,
+            connections_per_address: 500,
+            opening_time: Duration::from_secs(10),
+            idle_time: Duration::from_mins(5),
         }
     }
 }
@@ -81,7 +118,6 @@ mod tests {
     use crate::{
         page::{ANSWER_BYTES, MAX_PAGE_SIZE},
         rules::{date, text},
-        server::KEEPALIVE,
         status::{MAX_DETAILS, MAX_MESSAGE, MAX_VIOLATIONS},
         testing::assert_documented,
     };
@@ -103,13 +139,35 @@ mod tests {
                 ),
                 ("Time that a call waits for its turn", MAX_WAIT.as_secs()),
                 ("Uploads that are open", count(MAX_OPEN_UPLOADS)),
-                ("A new connection without its first byte", FIRST_BYTE_TIME.as_secs()),
+                (
+                    "A new connection until its first SETTINGS frame",
+                    Limits::default().opening_time.as_secs(),
+                ),
                 ("A silent connection before it is asked whether it lives", KEEPALIVE.as_secs()),
                 ("Entries of a page", MAX_PAGE_SIZE),
                 ("What an answer lists", count(ANSWER_BYTES)),
                 ("Violations in one answer", count(MAX_VIOLATIONS)),
                 ("The details of an error", count(MAX_DETAILS)),
                 ("The message of an error", count(MAX_MESSAGE)),
+            ],
+        );
+    }
+
+    #[test]
+    fn documented_limits_of_health_and_reflection_are_those_of_the_code() {
+        assert_documented(
+            "Health and reflection",
+            &[
+                ("One message", count(MAX_STANDARD_MESSAGE_BYTES)),
+                ("Open calls of Check", MAX_HEALTH_CHECKS.into()),
+                ("Open streams of Watch", MAX_HEALTH_WATCHES.into()),
+                ("Open streams of reflection", MAX_REFLECTIONS.into()),
+                (
+                    "The message of Check and of Watch, until it has come",
+                    HEALTH_MESSAGE_TIME.as_secs(),
+                ),
+                ("A stream of reflection", REFLECTION_TIME.as_secs()),
+                ("An answer that the caller does not read", UNREAD_TIME.as_secs()),
             ],
         );
     }

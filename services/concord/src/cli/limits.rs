@@ -87,6 +87,25 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u32).range(1..)
     )]
     connections: u32,
+    /// Connections of one client address; those of a trusted proxy do not count as its
+    /// own
+    #[arg(
+        long = "max-connections-per-address",
+        env = "CONCORD_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        default_value_t = Limits::default().connections_per_address,
+        value_parser = value_parser!(u32).range(1..)
+    )]
+    connections_per_address: u32,
+    /// How long a connection may have no call or stream before it is closed
+    #[arg(
+        long = "max-connection-idle-seconds",
+        env = "CONCORD_MAX_CONNECTION_IDLE_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = Limits::default().idle_time.as_secs(),
+        value_parser = value_parser!(u64).range(1..=86_400)
+    )]
+    connection_idle_seconds: u64,
 }
 
 impl From<LimitOptions> for Limits {
@@ -101,6 +120,9 @@ impl From<LimitOptions> for Limits {
             streams_of_product: options.streams_of_product,
             streams_of_practice: options.streams_of_practice,
             connections: options.connections,
+            connections_per_address: options.connections_per_address,
+            idle_time: Duration::from_secs(options.connection_idle_seconds),
+            ..Self::default()
         }
     }
 }
@@ -131,6 +153,8 @@ mod tests {
             "--max-streams-per-product=7",
             "--max-streams-per-practice=8",
             "--max-connections=9",
+            "--max-connections-per-address=10",
+            "--max-connection-idle-seconds=11",
         ];
         let expected = Limits {
             requests_per_second: 1,
@@ -142,6 +166,9 @@ mod tests {
             streams_of_product: 7,
             streams_of_practice: 8,
             connections: 9,
+            connections_per_address: 10,
+            idle_time: Duration::from_secs(11),
+            ..Limits::default()
         };
         assert_eq!(limits(&args), expected);
         assert!(Cli::try_parse_from(["concord", "serve", "--max-calls=0"]).is_err());

@@ -7,6 +7,7 @@ use clap::Args;
 use shared::{
     identity::{ServiceSecret, tokens::AUDIENCE},
     security::{ClientTls, SecuritySettings, TlsFiles, TokenOptions},
+    server::{ProxyNetwork, TrustedProxies},
 };
 
 /// Who is let in, and how connections are encrypted.
@@ -51,6 +52,23 @@ pub(crate) struct SecurityOptions {
     /// ends TLS
     #[arg(long, env = "CONCORD_BEHIND_PROXY")]
     pub(crate) behind_proxy: bool,
+    /// A proxy or load balancer in front, as an address or a network such as
+    /// 10.0.0.0/24; may be given more than once. Its connections do not count as those
+    /// of one address
+    #[arg(
+        long = "trusted-proxy",
+        env = "CONCORD_TRUSTED_PROXIES",
+        value_name = "ADDRESS",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_proxies: Vec<ProxyNetwork>,
+    /// Connections of the trusted proxies begin with a header of the PROXY protocol,
+    /// version 1 or 2: the client that it names is counted
+    #[arg(long, env = "CONCORD_PROXY_PROTOCOL", requires = "trusted_proxies")]
+    pub(crate) proxy_protocol: bool,
+    /// Leave out the reflection service
+    #[arg(long, env = "CONCORD_NO_REFLECTION")]
+    pub(crate) no_reflection: bool,
 }
 
 impl SecurityOptions {
@@ -75,7 +93,17 @@ impl SecurityOptions {
             key,
             client_authority: self.client_ca.clone(),
         });
-        Ok(SecuritySettings { tokens, service_secret, tls, behind_proxy: self.behind_proxy })
+        Ok(SecuritySettings {
+            tokens,
+            service_secret,
+            tls,
+            behind_proxy: self.behind_proxy,
+            proxies: TrustedProxies {
+                networks: self.trusted_proxies.clone(),
+                proxy_protocol: self.proxy_protocol,
+            },
+            no_reflection: self.no_reflection,
+        })
     }
 
     /// How the imports service checks the records service: and the certificate that

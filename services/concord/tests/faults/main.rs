@@ -1,6 +1,7 @@
 //! Faults that the services must survive, each made to a process or to its
 //! database: kills, a database that crashes, a subscriber that does not read,
-//! uploads that are made to do harm, more calls than can be done.
+//! uploads that are made to do harm, connections that say nothing, more calls than can
+//! be done.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +11,8 @@
 )]
 
 mod cluster;
+#[cfg(target_os = "linux")]
+mod connections;
 mod database;
 mod driver;
 #[cfg(target_os = "linux")]

@@ -40,6 +40,12 @@ impl Replica {
         Self::serve(within, &["records", "--records-db", database, "--records-listen"], dice)
     }
 
+    /// Starts one of the records service with other options.
+    pub(crate) fn start_with(options: &[&str], database: &str, dice: &mut Dice) -> Self {
+        let service = ["records", "--records-db", database];
+        Self::serve(&[], &[&service[..], options, &["--records-listen"]].concat(), dice)
+    }
+
     /// Starts one of the imports service over the records at `records`, and waits
     /// until it listens.
     pub(crate) fn imports(database: &str, records: &str, dice: &mut Dice) -> Self {
@@ -61,6 +67,10 @@ impl Replica {
     /// The number of its process.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self) -> String {

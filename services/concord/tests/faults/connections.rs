@@ -1,0 +1,65 @@
+//! Connections that say next to nothing, from one address, beside a caller from
+//! another one.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use shared::{
+    pb::records::ListConnectionsRequest,
+    testing::{TestDb, storage_tests},
+};
+use tonic::transport::Endpoint;
+
+use crate::{
+    replica::Replica,
+    support::{caller::Caller, dice::Dice},
+};
+
+storage_tests! { one_byte_connections_of_one_address_leave_other_callers_alone }
+
+/// More than one address may have, and fewer than a process may have open files.
+const CONNECTIONS: usize = 600;
+
+/// A connection that is still open after this stays for ever.
+const CLOSED: Duration = Duration::from_mins(1);
+
+/// The connections of the attack come from 127.0.0.1, and the caller from 127.0.0.2.
+async fn one_byte_connections_of_one_address_leave_other_callers_alone(db: TestDb) {
+    let options = ["--max-connections", "300", "--max-connections-per-address", "200"];
+    let replica = Replica::start_with(&options, db.url(), &mut Dice::of_this_run());
+    let address = replica.address();
+    let attack = tokio::task::spawn_blocking(move || {
+        let connect = |_| {
+            let mut connection = TcpStream::connect(address).unwrap();
+            // It may be closed already.
+            let _ = connection.write_all(b"P");
+            connection
+        };
+        (0..CONNECTIONS).map(connect).collect::<Vec<_>>()
+    });
+    let mut attack = attack.await.unwrap();
+    // A new connection for each call, or an open one would do.
+    for _ in 0..20 {
+        let endpoint = Endpoint::from_shared(replica.url()).unwrap();
+        let endpoint = endpoint.local_address(Some("127.0.0.2".parse().unwrap()));
+        let owner = Caller::owner(endpoint.connect().await.unwrap(), "p1", "manager");
+        owner.connections().list_connections(ListConnectionsRequest {}).await.unwrap();
+    }
+    let all_closed = tokio::task::spawn_blocking(move || {
+        attack.iter_mut().all(|connection| {
+            connection.set_read_timeout(Some(CLOSED)).unwrap();
+            // The end, or a reset, and no timeout.
+            match connection.read(&mut [0; 64]) {
+                Ok(length) => length == 0,
+                Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        })
+    });
+    assert!(all_closed.await.unwrap(), "each of them is closed");
+    let owner = replica.owner("p1", "manager");
+    owner.connections().list_connections(ListConnectionsRequest {}).await.unwrap();
+    assert!(replica.log().contains("connections of one address are turned away"));
+}

@@ -1,0 +1,367 @@
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use proxy_header::{ProxiedAddress, ProxyHeader};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpSocket,
+    sync::Semaphore,
+    task::JoinHandle,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+
+use super::*;
+use crate::security::{SecuritySettings, TlsFiles};
+
+/// Longer than anything takes that does not hang, and shorter than [`GRACE`].
+const LONG: Duration = Duration::from_secs(25);
+
+/// A time that a test waits for.
+const SHORT: Duration = Duration::from_millis(500);
+
+struct Serving {
+    address: SocketAddr,
+    stop: CancellationToken,
+    /// Calls that wait, which have begun.
+    begun: Arc<AtomicUsize>,
+    /// Permits to end them.
+    go_on: Arc<Semaphore>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    async fn start(set: impl FnOnce(&mut ConnectionSettings)) -> Self {
+        let mut settings = ConnectionSettings {
+            limits: Limits::default(),
+            age: None,
+            proxies: TrustedProxies::default(),
+            tls: None,
+        };
+        set(&mut settings);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let go_on = Arc::new(Semaphore::new(0));
+        let begun = Arc::<AtomicUsize>::default();
+        let calls = (Arc::clone(&begun), Arc::clone(&go_on));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (begun, held) = calls.clone();
+            async move {
+                if request.uri().path() == "/hold" {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    held.acquire().await.unwrap().forget();
+                }
+                Ok::<_, Infallible>(Response::new(Body::new("done".to_owned())))
+            }
+        });
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, settings, service, stop.clone()));
+        Self { address, stop, begun, go_on, task }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn connect_from(&self, address: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+}
+
+/// Waits, and fails if it hangs.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    timeout(LONG, work).await.expect("it does not hang")
+}
+
+/// Waits until the server closes the connection, by an end or a reset.
+async fn closed(mut connection: impl AsyncRead + Unpin) {
+    // What comes before is a GOAWAY.
+    while matches!(soon(connection.read(&mut [0; 64])).await, Ok(length) if length > 0) {}
+}
+
+/// The client's side of HTTP/2, and the end of the connection.
+async fn http2<IO>(io: IO) -> Option<(SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>)>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (client, connection) = soon(h2::client::handshake(io)).await.ok()?;
+    let client = soon(client.ready()).await.ok()?;
+    Some((client, tokio::spawn(connection)))
+}
+
+/// Whether the server answers over the connection.
+async fn answers<IO>(io: IO) -> bool
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some((mut client, _connection)) = http2(io).await else { return false };
+    get(&mut client, "/").await.is_ok()
+}
+
+async fn get(client: &mut SendRequest<Bytes>, path: &str) -> Result<Bytes, h2::Error> {
+    let request = Request::get(format!("http://concord{path}")).body(()).unwrap();
+    let (response, _) = client.send_request(request, true)?;
+    let mut body = soon(response).await?.into_body();
+    soon(body.data()).await.unwrap()
+}
+
+#[tokio::test]
+async fn connection_that_is_not_opened_in_time_is_closed() {
+    let server = Serving::start(|settings| settings.limits.opening_time = SHORT).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    // A SETTINGS frame of six bytes, of which two come.
+    let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3];
+    let mut open = Vec::new();
+    for sent in [&b""[..], b"P", preface, &[&preface[..], &settings].concat()] {
+        let mut connection = server.connect().await;
+        connection.write_all(sent).await.unwrap();
+        open.push(connection);
+    }
+    for connection in open {
+        closed(connection).await;
+    }
+    // A byte now and then does not move the end.
+    let (reader, mut writer) = server.connect().await.into_split();
+    let dribble = tokio::spawn(async move {
+        for byte in preface {
+            let _ = writer.write_all(&[*byte]).await;
+            sleep(SHORT / 2).await;
+        }
+    });
+    closed(reader).await;
+    assert!(!dribble.is_finished(), "closed before the preface was complete");
+    // What was opened may be quiet.
+    let (mut client, _connection) = http2(server.connect().await).await.unwrap();
+    sleep(SHORT * 2).await;
+    assert!(get(&mut client, "/").await.is_ok());
+}
+
+#[tokio::test]
+async fn client_that_does_not_speak_http2_is_closed() {
+    let server = Serving::start(|_| {}).await;
+    let mut connection = server.connect().await;
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: concord.example\r\n\r\n").await.unwrap();
+    closed(connection).await;
+}
+
+/// A server that encrypts, and how its clients connect.
+async fn encrypting(set: impl FnOnce(&mut ConnectionSettings)) -> (Serving, TlsConnector) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let pair = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&pair, &authority).unwrap();
+    let files = TlsFiles {
+        certificate: folder.path().join("server.pem"),
+        key: folder.path().join("key.pem"),
+        client_authority: None,
+    };
+    fs::write(&files.certificate, certificate.pem()).unwrap();
+    fs::write(&files.key, pair.serialize_pem()).unwrap();
+    let security = SecuritySettings { tls: Some(files), ..SecuritySettings::default() };
+    let tls = security.for_server("127.0.0.1:0".parse().unwrap()).unwrap().tls;
+    let server = Serving::start(|settings| {
+        settings.tls = tls;
+        set(settings);
+    })
+    .await;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (server, TlsConnector::from(Arc::new(client)))
+}
+
+async fn encrypted(server: &Serving, tls: &TlsConnector) -> TlsStream<TcpStream> {
+    let name = ServerName::try_from("localhost").unwrap();
+    soon(tls.connect(name, server.connect().await)).await.unwrap()
+}
+
+#[tokio::test]
+async fn encrypted_connection_that_is_not_opened_in_time_is_closed() {
+    let (server, tls) = encrypting(|settings| settings.limits.opening_time = SHORT * 2).await;
+    // The first bytes of a ClientHello.
+    let mut half = server.connect().await;
+    half.write_all(&[22, 3, 1, 2, 0, 1, 0, 1]).await.unwrap();
+    let silent = encrypted(&server, &tls).await;
+    let mut one_byte = encrypted(&server, &tls).await;
+    one_byte.write_all(b"P").await.unwrap();
+    one_byte.flush().await.unwrap();
+    // Others are served meanwhile.
+    assert!(answers(encrypted(&server, &tls).await).await);
+    closed(half).await;
+    closed(silent).await;
+    closed(one_byte).await;
+}
+
+#[tokio::test]
+async fn slow_handshakes_do_not_delay_other_clients() {
+    let (server, tls) = encrypting(|settings| settings.limits.opening_time = LONG * 10).await;
+    let mut slow = Vec::new();
+    for _ in 0..50 {
+        let mut connection = server.connect().await;
+        connection.write_all(&[22, 3, 1, 2, 0, 1, 0, 1]).await.unwrap();
+        slow.push(connection);
+    }
+    assert!(answers(encrypted(&server, &tls).await).await);
+}
+
+#[tokio::test]
+async fn connection_over_the_total_is_closed_and_one_that_ends_makes_room() {
+    let server = Serving::start(|settings| settings.limits.connections = 1).await;
+    let first = server.connect().await;
+    closed(server.connect().await).await;
+    drop(first);
+    soon(async { while !answers(server.connect().await).await {} }).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn address_has_a_share_of_the_connections() {
+    let server = Serving::start(|settings| settings.limits.connections_per_address = 2).await;
+    let held = [server.connect().await, server.connect().await];
+    closed(server.connect().await).await;
+    assert!(answers(server.connect_from("127.0.0.2").await).await);
+    drop(held);
+    soon(async { while !answers(server.connect().await).await {} }).await;
+}
+
+fn trust_loopback(settings: &mut ConnectionSettings, proxy_protocol: bool) {
+    let networks = vec!["127.0.0.1".parse().unwrap()];
+    settings.proxies = TrustedProxies { networks, proxy_protocol };
+    settings.limits.connections_per_address = 1;
+}
+
+#[tokio::test]
+async fn trusted_proxy_is_exempt_from_the_share() {
+    let server = Serving::start(|settings| trust_loopback(settings, false)).await;
+    let _held = [server.connect().await, server.connect().await];
+    assert!(answers(server.connect().await).await);
+}
+
+/// A header of the PROXY protocol for a client.
+fn header(client: &str, version: u8) -> Vec<u8> {
+    let client = SocketAddr::new(client.parse().unwrap(), 40_000);
+    let address = ProxiedAddress::stream(client, SocketAddr::new(client.ip(), 50_051));
+    let header = ProxyHeader::with_address(address);
+    let mut bytes = Vec::new();
+    match version {
+        1 => header.encode_v1(&mut bytes).unwrap(),
+        _ => header.encode_v2(&mut bytes).unwrap(),
+    };
+    bytes
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn proxy_protocol_names_the_client_that_is_counted() {
+    let server = Serving::start(|settings| trust_loopback(settings, true)).await;
+    let proxied = async |header: &[u8]| {
+        let mut connection = server.connect().await;
+        connection.write_all(header).await.unwrap();
+        connection
+    };
+    for (version, client) in [(1, "192.0.2.1"), (2, "192.0.2.2"), (2, "2001:db8::1")] {
+        let (_client, _held) = http2(proxied(&header(client, version)).await).await.unwrap();
+        let second = proxied(&header(client, version)).await;
+        assert!(!answers(second).await, "{client} has its share");
+    }
+    assert!(answers(proxied(&header("192.0.2.3", 2)).await).await);
+    // A connection of the proxy itself.
+    let own = ProxyHeader::with_local();
+    let mut bytes = Vec::new();
+    own.encode_v2(&mut bytes).unwrap();
+    let _held = proxied(&bytes).await;
+    assert!(answers(proxied(&bytes).await).await);
+    // Without a header, or from an address that is not trusted.
+    assert!(!answers(server.connect().await).await);
+    let mut forged = server.connect_from("127.0.0.2").await;
+    forged.write_all(&header("192.0.2.9", 2)).await.unwrap();
+    assert!(!answers(forged).await);
+}
+
+#[tokio::test]
+async fn proxy_header_has_the_clock_of_the_opening() {
+    let server = Serving::start(|settings| {
+        trust_loopback(settings, true);
+        settings.limits.opening_time = SHORT;
+    })
+    .await;
+    let mut half = server.connect().await;
+    half.write_all(b"PROXY TCP4 192.0.2.1 ").await.unwrap();
+    closed(half).await;
+}
+
+#[tokio::test]
+async fn idle_connection_gets_goaway_and_one_with_a_stream_stays() {
+    let server = Serving::start(|settings| settings.limits.idle_time = SHORT).await;
+    let (mut client, connection) = http2(server.connect().await).await.unwrap();
+    assert!(get(&mut client, "/").await.is_ok());
+    assert!(soon(connection).await.unwrap().is_ok(), "closed in order");
+
+    let (mut client, connection) = http2(server.connect().await).await.unwrap();
+    let held = tokio::spawn(async move { get(&mut client, "/hold").await });
+    sleep(SHORT * 4).await;
+    assert!(!connection.is_finished(), "a stream is open");
+    server.go_on.add_permits(1);
+    assert_eq!(held.await.unwrap().unwrap(), "done");
+    soon(connection).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn old_connection_gets_goaway_and_its_streams_end() {
+    let server = Serving::start(|settings| settings.age = Some(SHORT)).await;
+    let (mut client, connection) = http2(server.connect().await).await.unwrap();
+    let mut other = client.clone();
+    let held = tokio::spawn(async move { get(&mut client, "/hold").await });
+    soon(async {
+        while let Ok(ready) = other.ready().await {
+            other = ready;
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(!held.is_finished() && !connection.is_finished());
+    server.go_on.add_permits(1);
+    assert_eq!(held.await.unwrap().unwrap(), "done");
+    soon(connection).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn stopped_server_closes_connections_and_waits_for_streams() {
+    let server = Serving::start(|_| {}).await;
+    let (_idle, idle) = http2(server.connect().await).await.unwrap();
+    let unopened = server.connect().await;
+    let (mut client, connection) = http2(server.connect().await).await.unwrap();
+    let held = tokio::spawn(async move { get(&mut client, "/hold").await });
+    soon(async {
+        while server.begun.load(Ordering::SeqCst) == 0 {
+            sleep(SHORT / 50).await
+        }
+    })
+    .await;
+    server.stop.cancel();
+    soon(idle).await.unwrap().unwrap();
+    closed(unopened).await;
+    assert!(!server.task.is_finished() && !connection.is_finished());
+    server.go_on.add_permits(1);
+    assert_eq!(held.await.unwrap().unwrap(), "done");
+    soon(server.task).await.unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}

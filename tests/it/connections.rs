@@ -1,0 +1,100 @@
+//! Connections that a service closes by itself, and what is served without the token of
+//! an RPC: health and reflection.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use shared::{
+    pb::{
+        imports::{CreateImportRequest, ListImportsRequest},
+        records::ListConnectionsRequest,
+    },
+    testing::{TestDb, storage_tests},
+};
+use tokio::time::sleep;
+use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
+
+use crate::support::{
+    caller::Caller,
+    feed::connect_all,
+    secure::Issuer,
+    servers::{self, Running},
+};
+
+storage_tests! {
+    idle_connections_are_replaced_without_an_error,
+    reflection_needs_a_token_where_tokens_are_checked,
+    reflection_can_be_left_out,
+}
+
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Calls come just before, at and after the time at which their connection is closed,
+/// from a caller to both services and from the imports service to the records service.
+async fn idle_connections_are_replaced_without_an_error(db: TestDb) {
+    let records = servers::records_with(db.settings(), |config| {
+        config.limits.idle_time = IDLE;
+    })
+    .await;
+    connect_all(&records, "p1", &["manager"]).await;
+    let imports = servers::imports_with(db.beside("imports"), &records.url, |config| {
+        config.limits.idle_time = IDLE;
+    })
+    .await;
+    let to_records = Caller::owner(records.channel().await, "p1", "manager");
+    let to_imports = Caller::owner(imports.channel().await, "p1", "manager");
+    for round in 0..20 {
+        sleep(IDLE - Duration::from_millis(10) + Duration::from_millis(round)).await;
+        to_records.connections().list_connections(ListConnectionsRequest {}).await.unwrap();
+        // Looks the product's connection up at the records service.
+        let mut books = to_imports.clone().with("x-concord-product", "books").imports();
+        let refused = books.create_import(CreateImportRequest::default()).await;
+        assert_eq!(refused.unwrap_err().code(), Code::FailedPrecondition);
+        to_imports.imports().list_imports(ListImportsRequest::default()).await.unwrap();
+    }
+    imports.stop().await;
+    records.stop().await;
+}
+
+async fn reflected(caller: &Caller) -> Result<(), Status> {
+    let list = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..ServerReflectionRequest::default()
+    };
+    let mut client = ServerReflectionClient::new(caller.service());
+    let mut answers = client.server_reflection_info(tokio_stream::iter([list])).await?.into_inner();
+    answers.next().await.expect("an answer").map(drop)
+}
+
+async fn is_healthy(server: &Running) -> bool {
+    let mut health = HealthClient::new(server.channel().await);
+    health.check(HealthCheckRequest::default()).await.is_ok()
+}
+
+async fn reflection_needs_a_token_where_tokens_are_checked(db: TestDb) {
+    let issuer = Issuer::new();
+    let security = issuer.tokens();
+    let server = servers::records_with(db.settings(), |config| config.security = security).await;
+    let channel = server.channel().await;
+    let nobody = Caller::owner(channel.clone(), "p1", "manager");
+    assert_eq!(reflected(&nobody).await.unwrap_err().code(), Code::Unauthenticated);
+    let forged = Issuer::new().caller(&channel, &Issuer::owner("p1", "manager"));
+    assert_eq!(reflected(&forged).await.unwrap_err().code(), Code::Unauthenticated);
+    reflected(&issuer.caller(&channel, &Issuer::owner("p1", "manager"))).await.unwrap();
+    assert!(is_healthy(&server).await, "health needs no token");
+    server.stop().await;
+}
+
+async fn reflection_can_be_left_out(db: TestDb) {
+    let server =
+        servers::records_with(db.settings(), |config| config.security.no_reflection = true).await;
+    let owner = Caller::owner(server.channel().await, "p1", "manager");
+    assert_eq!(reflected(&owner).await.unwrap_err().code(), Code::Unimplemented);
+    assert!(is_healthy(&server).await);
+    server.stop().await;
+}
