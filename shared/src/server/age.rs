@@ -19,6 +19,12 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// all come back at once.
 const SPREAD: Duration = Duration::from_secs(20);
 
+/// A random part of a time, so that what is due does not come all at once.
+pub(super) fn random_part(time: Duration) -> Duration {
+    let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
+    time * u32::from(random) / 256
+}
+
 /// When the streams of a connection end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionAge {
@@ -27,9 +33,8 @@ pub struct ConnectionAge {
 
 impl ConnectionAge {
     pub(super) fn of_new(age: Option<Duration>) -> Self {
-        let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
-        let spread = |age: Duration| SPREAD.min(age / 10) * u32::from(random) / 256;
-        Self { ends_at: age.and_then(|age| Instant::now().checked_add(age + spread(age))) }
+        let end = |age: Duration| age + random_part(SPREAD.min(age / 10));
+        Self { ends_at: age.and_then(|age| Instant::now().checked_add(end(age))) }
     }
 
     /// When a stream must have ended that was asked for with these extensions;

@@ -30,7 +30,7 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
 
 use super::{
-    age::{ConnectionAge, GRACE},
+    age::{ConnectionAge, GRACE, random_part},
     limits::{KEEPALIVE, Limits, MAX_HEADER_BYTES, MAX_STREAMS_OF_CONNECTION},
     proxies::{Origin, TrustedProxies},
     quota::{ClientNetwork, Exceeded, Quota},
@@ -237,6 +237,9 @@ impl Server {
 
     /// Completes when the connection is to be closed.
     async fn close(&self, tasks: &StreamTasks) -> Close {
+        // Never at the same time after a call: a client that calls once in that time would
+        // meet the GOAWAY again and again, and some libraries then fail the call.
+        let idle_time = self.limits.idle_time + random_part(self.limits.idle_time / 10);
         let age = async {
             match self.age {
                 Some(age) => sleep(age).await,
@@ -246,7 +249,7 @@ impl Server {
         tokio::select! {
             () = self.stop.cancelled() => Close::Stop,
             () = age => Close::Age,
-            () = tasks.idle(self.limits.idle_time) => Close::Idle,
+            () = tasks.idle(idle_time) => Close::Idle,
         }
     }
 }

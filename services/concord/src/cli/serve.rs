@@ -113,3 +113,25 @@ impl SecurityOptions {
         ClientTls { authority: self.records_ca.clone(), certificate }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn proxies_are_given_as_a_list_and_the_proxy_protocol_needs_one() {
+        let serve = |more: &[&str]| Cli::try_parse_from([&["concord", "serve"], more].concat());
+        let named = ["--trusted-proxy", "10.0.0.0/24,192.0.2.7", "--proxy-protocol"];
+        let Command::Serve(options) = serve(&named).unwrap().command else {
+            panic!("another command")
+        };
+        let proxies = options.security.settings(true).unwrap().proxies;
+        let networks: Vec<_> = proxies.networks.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["10.0.0.0/24", "192.0.2.7/32"]);
+        assert!(proxies.proxy_protocol);
+        assert!(serve(&["--proxy-protocol"]).is_err());
+        assert!(serve(&["--trusted-proxy", "balancer.example"]).is_err());
+    }
+}

@@ -220,6 +220,32 @@ async fn call_without_its_message_ends_and_gives_its_permit_back() {
 }
 
 #[tokio::test]
+async fn anything_else_is_answered_at_once() {
+    let address = start(|_| {}).await;
+    let mut client = http2(address, 1_000).await;
+    for (method, uri) in [
+        ("POST", "http://concord/concord.records.v1.NoService/Get"),
+        ("POST", "http://concord/grpc.health.v1.Health/Nothing"),
+        ("POST", "http://concord/"),
+        ("GET", "http://concord/metrics"),
+        ("OPTIONS", "http://concord/*"),
+        ("CONNECT", "concord:443"),
+    ] {
+        let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        let (response, body) = client.send_request(request, false).unwrap();
+        let response = soon(response).await.unwrap();
+        let status = Status::from_header_map(response.headers());
+        assert_eq!(status.map(|it| it.code()), Some(Code::Unimplemented), "{method} {uri}");
+        // The end, or the reset of what the caller has not sent.
+        let mut answer = response.into_body();
+        while let Some(Ok(data)) = soon(answer.data()).await {
+            assert!(data.is_empty(), "{method} {uri}");
+        }
+        drop(body);
+    }
+}
+
+#[tokio::test]
 async fn reflection_stream_ends_however_often_it_asks() {
     let address = start(|bounds| bounds.times.reflection = SHORT).await;
     let requests = futures::stream::unfold((), |()| async {
