@@ -10,6 +10,7 @@ mod health;
 mod http;
 pub mod limits;
 mod observe;
+pub mod on_demand;
 mod operation;
 mod shield;
 mod support_log;
@@ -99,7 +100,8 @@ pub async fn serve(
     let ServerSecurity { credentials, tls } = security;
     let health = HealthReporter::new();
     let routes = with_standard_services(routes, health.clone(), &names)?;
-    let observe = ObserveLayer::new(operation.meter.clone());
+    let meter = operation.meter.clone();
+    let observe = ObserveLayer::new(meter.clone());
     // Also while the server drains.
     let _watched = operation.start(health, names, stop.clone()).await;
     // Not at the builder, which sets it only on connections that it accepts itself.
@@ -120,6 +122,7 @@ pub async fn serve(
     // Ends by itself when the server stops.
     tokio::spawn(credentials.clone().keep_current(stop.clone()));
     let admission = Arc::new(Admission::new(limits));
+    admission.start(&meter, stop.clone());
     let serving = server
         .layer(observe)
         .layer(DoorLayer::new(Arc::clone(&admission)))

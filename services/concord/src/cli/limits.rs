@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use shared::server::limits::Limits;
+use shared::server::limits::{Limits, MEBIBYTE};
 
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Limits of this replica")]
@@ -87,6 +87,25 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u32).range(1..)
     )]
     connections: u32,
+    /// Memory of the messages of calls that are being read, in MiB; no message is taken
+    /// that is larger
+    #[arg(
+        long = "max-message-memory-mib",
+        env = "CONCORD_MAX_MESSAGE_MEMORY_MIB",
+        value_name = "MIB",
+        default_value_t = Limits::default().message_bytes / MEBIBYTE,
+        value_parser = value_parser!(u64).range(32..=1_048_576)
+    )]
+    message_memory: u64,
+    /// Memory of the answers that callers have not read yet, in MiB
+    #[arg(
+        long = "max-answer-memory-mib",
+        env = "CONCORD_MAX_ANSWER_MEMORY_MIB",
+        value_name = "MIB",
+        default_value_t = Limits::default().answer_bytes / MEBIBYTE,
+        value_parser = value_parser!(u64).range(16..=1_048_576)
+    )]
+    answer_memory: u64,
 }
 
 impl From<LimitOptions> for Limits {
@@ -101,6 +120,9 @@ impl From<LimitOptions> for Limits {
             streams_of_product: options.streams_of_product,
             streams_of_practice: options.streams_of_practice,
             connections: options.connections,
+            message_bytes: options.message_memory * MEBIBYTE,
+            answer_bytes: options.answer_memory * MEBIBYTE,
+            ..Self::default()
         }
     }
 }
@@ -131,6 +153,8 @@ mod tests {
             "--max-streams-per-product=7",
             "--max-streams-per-practice=8",
             "--max-connections=9",
+            "--max-message-memory-mib=64",
+            "--max-answer-memory-mib=32",
         ];
         let expected = Limits {
             requests_per_second: 1,
@@ -142,6 +166,9 @@ mod tests {
             streams_of_product: 7,
             streams_of_practice: 8,
             connections: 9,
+            message_bytes: 64 * MEBIBYTE,
+            answer_bytes: 32 * MEBIBYTE,
+            ..Limits::default()
         };
         assert_eq!(limits(&args), expected);
         assert!(Cli::try_parse_from(["concord", "serve", "--max-calls=0"]).is_err());
