@@ -15,7 +15,7 @@
 //! [`door`] stands before the gate and does the least: it turns calls away that
 //! would find no place, before their credentials are checked.
 
-pub(super) mod answers;
+mod answers;
 mod deadline;
 pub(super) mod door;
 mod message;
@@ -106,7 +106,7 @@ impl Admission {
             answers: Arc::clone(&self.answers),
             tenant: tenant.clone(),
         };
-        if let Kind::Upload = kind {
+        if *kind == Kind::Upload {
             let place = self.uploads.try_take(tenant, 1).ok_or_else(too_many_uploads)?;
             admitted.upload = Some(Arc::new(place));
             return Ok((body, admitted));

@@ -12,7 +12,6 @@
 //! remains, and the status that the caller finds when it reads on.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -60,7 +59,7 @@ pub(super) struct Answers {
     bytes: Arc<Shares<Tenant>>,
     answer_time: Duration,
     stream_time: Duration,
-    watched: Mutex<VecDeque<Watched>>,
+    watched: Mutex<Vec<Watched>>,
 }
 
 /// An answer, and what had been taken of it when.
@@ -123,7 +122,7 @@ impl Answers {
 
     fn watch_one(&self, held: &Arc<Held>, time: Duration) {
         let watched = Watched { answer: Arc::downgrade(held), time, taken: 0, at: Instant::now() };
-        self.lock().push_back(watched);
+        self.lock().push(watched);
     }
 
     /// Drops what is left of answers that are not taken in time, until `stop`.
@@ -156,7 +155,7 @@ impl Answers {
     }
 
     /// Nothing panics while it is held.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Watched>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -220,7 +219,7 @@ impl Held {
     }
 
     /// The next part for the transport.
-    fn next(&self, waiting: Waiting) -> (Bytes, Option<Waiting>) {
+    fn next_part(&self, waiting: Waiting) -> (Bytes, Option<Waiting>) {
         let Waiting { mut bytes, share, is_whole } = waiting;
         if is_whole && bytes.len() <= PART {
             return (self.part(bytes, share), None);
@@ -311,15 +310,13 @@ impl http_body::Body for Answer {
         };
         if left.waiting.is_none() {
             let frame = match (left.other.take(), &mut left.body) {
-                (Some(frame), _) => frame,
-                (None, None) => return Poll::Ready(None),
-                (None, Some(body)) => match ready!(Pin::new(body).poll_frame(context)) {
-                    Some(frame) => frame,
-                    None => {
-                        left.body = None;
-                        return Poll::Ready(None);
-                    }
-                },
+                (Some(frame), _) => Some(frame),
+                (None, Some(body)) => ready!(Pin::new(body).poll_frame(context)),
+                (None, None) => None,
+            };
+            let Some(frame) = frame else {
+                left.body = None;
+                return Poll::Ready(None);
             };
             match frame.map(Frame::into_data) {
                 Ok(Ok(bytes)) => left.waiting = Some(held.wait(bytes)),
@@ -328,7 +325,7 @@ impl http_body::Body for Answer {
             }
         }
         let part = left.waiting.take().map(|waiting| {
-            let (part, rest) = held.next(waiting);
+            let (part, rest) = held.next_part(waiting);
             left.waiting = rest;
             Ok(Frame::data(part))
         });

@@ -202,7 +202,7 @@ mod tests {
     /// goes on for ever.
     fn body(parts: Vec<(u64, Vec<u8>)>, ends: bool) -> Body {
         let (mut parts, mut pause) = (parts.into_iter().peekable(), None);
-        Body::new(Parts(Box::new(move |context| {
+        Body::new(Parts(Box::new(move |context: &mut Context<'_>| {
             let Some((time, _)) = parts.peek() else {
                 return if ends { Poll::Ready(None) } else { Poll::Pending };
             };

@@ -15,7 +15,7 @@ use tower::util::BoxCloneService;
 use super::{door::DoorLayer, *};
 use crate::{
     access::ALL,
-    caller::{Account, DEFAULT_ACCOUNT, PRACTICE_HEADER, PracticeId},
+    caller::{Account, DEFAULT_ACCOUNT, PRACTICE_HEADER, PracticeId, ROLES_HEADER},
     pb,
     server::shield::ShieldLayer,
 };
@@ -92,9 +92,10 @@ impl Server {
         timeout: Option<&str>,
         body: Body,
     ) -> JoinHandle<Response<Body>> {
+        let roles = identity.roles[0].to_string();
         let practice = identity.practice.as_ref().map_or("", PracticeId::as_str).to_owned();
         let request = Request::builder().uri(path).extension(identity);
-        let mut request = request.header(PRACTICE_HEADER, practice);
+        let mut request = request.header(PRACTICE_HEADER, practice).header(ROLES_HEADER, roles);
         if let Some(timeout) = timeout {
             request = request.header("grpc-timeout", timeout);
         }

@@ -1,4 +1,4 @@
-use http::HeaderMap;
+use std::collections::VecDeque;
 
 use super::*;
 use crate::server::admission::{
