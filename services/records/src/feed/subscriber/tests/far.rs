@@ -6,6 +6,7 @@ use crate::store::feed::lag::lag;
 storage_tests! {
     a_stream_with_far_to_go_tells_how_far_it_has_come,
     a_stream_that_is_left_reads_no_further,
+    a_stream_that_is_not_read_reads_nothing,
     a_stream_that_is_taken_over_while_it_reads_ends,
     a_disconnected_practice_ends_a_stream_that_reads,
     the_place_of_a_stream_that_reads_is_written_down,
@@ -52,6 +53,24 @@ async fn a_stream_that_is_left_reads_no_further(t: TestDb) {
     kept(&feed, "left", |row| row.active_until.is_none()).await;
     let reads = reads.load(Ordering::SeqCst);
     assert!(reads < READS / 2, "{reads} of {READS}");
+    feed.stop().cancel();
+}
+
+async fn a_stream_that_is_not_read_reads_nothing(t: TestDb) {
+    let (db, reads) = counted(&t).await;
+    let feed = feed_at(db, QUIET).await;
+    fill(&feed, "p1", 3_000).await;
+    let before = reads.load(Ordering::SeqCst);
+    let mut messages = stream(&feed, everything(), None).await;
+    let mut told = Told::default();
+    for taken in 0..5 {
+        // Long enough for the next one to be read, if the stream did so.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let count = reads.load(Ordering::SeqCst) - before;
+        assert!(count < taken.max(1), "{count} reads for {taken} messages");
+        told.take(next(&mut messages).await.unwrap());
+    }
+    assert_eq!(told.events.len(), 4 * 500);
     feed.stop().cancel();
 }
 
