@@ -36,7 +36,9 @@ impl Ratio {
     pub(crate) const fn allows(self, own: u64, amount: u64, free: u64) -> bool {
         let fits = amount <= free;
         let wanted = own.saturating_add(amount).saturating_mul(self.of);
-        fits && (own == 0 || wanted <= free.saturating_mul(self.times))
+        // As if the last unit were still free, so that two of two can be taken.
+        let left = free.saturating_sub(amount).saturating_add(1);
+        fits && (own == 0 || wanted <= left.saturating_mul(self.times))
     }
 
     /// What a user who is alone can take of `limit`, one at a time.
