@@ -30,6 +30,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use http::HeaderMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
@@ -45,7 +46,7 @@ use crate::{
 };
 use answers::Answers;
 use deadline::Deadline;
-use door::{Credentials, Known};
+use door::Known;
 use message::Reading;
 use places::{COME_AGAIN, Place, Places, overloaded};
 use rate::RequestRate;
@@ -97,7 +98,12 @@ impl Admission {
 
     /// Takes what a call needs, once its message has arrived: the rest of the request,
     /// and the place.
-    async fn admit(&self, call: &Call, body: Body) -> Result<(Body, Admitted), Status> {
+    async fn admit(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Body, Admitted), Status> {
         let Call { tenant, kind, deadline, .. } = call;
         let mut admitted = Admitted {
             place: None,
@@ -112,25 +118,20 @@ impl Admission {
             return Ok((body, admitted));
         }
         if self.places.are_full_for(tenant) {
-            return Err(self.overloaded(call).into());
-        }
-        if let Kind::Stream(key) = kind {
-            admitted.stream = Some(Arc::new(self.streams.open(key.clone())?));
+            // The next ones are refused before their credentials are checked.
+            self.known.keep(headers, tenant.clone());
+            return Err(overloaded().into());
         }
         let share = self.messages.try_take(tenant, message::LEAST_BYTES);
         let share = share.ok_or_else(message::too_many)?;
         let time = (call.began, self.limits.message_time);
         let body = Reading::new(call.rpc, share, *deadline, time).read(body).await?;
+        if let Kind::Stream(key) = kind {
+            admitted.stream = Some(Arc::new(self.streams.open(key.clone())?));
+        }
         let place = self.places.wait(tenant, deadline).await?;
         admitted.place = Some(Arc::new(place));
         Ok((body, admitted))
-    }
-
-    /// The refusal of a call for whose tenant there is no room; the next ones with the
-    /// same credentials are refused before these are checked.
-    fn overloaded(&self, call: &Call) -> Refusal {
-        self.known.keep(call.credentials, call.tenant.clone());
-        overloaded()
     }
 }
 
@@ -140,7 +141,6 @@ struct Call {
     rpc: Rpc,
     tenant: Tenant,
     kind: Kind,
-    credentials: Credentials,
     began: Instant,
     deadline: Deadline,
 }
@@ -261,15 +261,14 @@ where
         let (tenant, kind) = (Tenant::of(identity), Kind::of(rpc, identity));
         let longest = (kind != Kind::Upload).then_some(self.admission.limits.call_time);
         let deadline = Deadline::of(request.headers(), longest, began);
-        let credentials = self.admission.known.credentials(request.headers());
-        let call = Call { rpc, tenant, kind, credentials, began, deadline };
+        let call = Call { rpc, tenant, kind, began, deadline };
         let admission = Arc::clone(&self.admission);
         // The one that is ready, and another one for the next call.
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let (body, admitted) = match admission.admit(&call, body).await {
+            let (body, admitted) = match admission.admit(&call, &head.headers, body).await {
                 Ok(admitted) => admitted,
                 Err(status) => return Ok(status.into_http()),
             };

@@ -46,10 +46,10 @@ pub(super) struct Known {
 
 /// A digest of the headers that say whose call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Credentials(u64);
+struct Credentials(u64);
 
 impl Known {
-    pub(super) fn credentials(&self, headers: &HeaderMap) -> Credentials {
+    fn credentials(&self, headers: &HeaderMap) -> Credentials {
         let mut hasher = self.hasher.build_hasher();
         for name in [AUTHORIZATION.as_str(), PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER] {
             headers.get(name).map(http::HeaderValue::as_bytes).hash(&mut hasher);
@@ -58,7 +58,8 @@ impl Known {
     }
 
     /// Remembers whose call was refused.
-    pub(super) fn keep(&self, credentials: Credentials, tenant: Tenant) {
+    pub(super) fn keep(&self, headers: &HeaderMap, tenant: Tenant) {
+        let credentials = self.credentials(headers);
         let mut tenants = self.lock();
         if tenants.len() >= MAX_KNOWN {
             tenants.clear();
