@@ -7,7 +7,7 @@ use std::{
 };
 
 use shared::{
-    pb::records::{CreateClientRequest, GetClientRequest, ListClientsRequest},
+    pb::records::{GetClientRequest, ListClientsRequest},
     testing::{TestDb, storage_tests},
 };
 use tokio::{
@@ -21,7 +21,7 @@ use crate::support::{
     caller::Caller,
     feed::{Listening, connect_all, from_earliest, from_snapshot},
     http2::{Call, Http2, frame, rest},
-    records::{assert_refused, company, create, trading},
+    records::{assert_refused, company, create, create_large},
     servers,
 };
 
@@ -72,7 +72,7 @@ async fn calls_whose_messages_do_not_come_hold_no_place(db: TestDb) {
     create(&manager, company("ACME", "Acme Limited")).await;
     // No message, a part of one, and one whose call does not end.
     let get = frame(&GetClientRequest { client: "ref:ACME".into() });
-    let mut attacker = Http2::connect(&server, 65_535).await;
+    let mut attacker = Http2::connect(&server.url, 65_535).await;
     let mut calls: Vec<Call> = Vec::new();
     for number in 0..192 {
         let mut call = attacker.begin(GET, "p2", "books").await;
@@ -103,21 +103,6 @@ async fn calls_whose_messages_do_not_come_hold_no_place(db: TestDb) {
 
 const MIB: u64 = 1_024 * 1_024;
 
-/// Creates clients that are large, each with many addresses.
-async fn create_large(manager: &Caller, count: usize) {
-    let line = "n".repeat(200);
-    let day = |n: u32| format!("{}-{:02}-01", 1990 + n / 12, n % 12 + 1);
-    for number in 0..count {
-        let address = |month| trading(&line, &day(month), &day(month + 1));
-        let addresses = (0..100).map(address).collect();
-        let request = CreateClientRequest {
-            addresses,
-            ..company(&format!("LARGE{number}"), "Large Limited")
-        };
-        create(manager, request).await;
-    }
-}
-
 async fn answers_that_are_not_read_are_bounded_and_dropped(db: TestDb) {
     let metrics = free_address();
     let server = servers::records_with(db.settings(), |config| {
@@ -138,7 +123,7 @@ async fn answers_that_are_not_read_are_bounded_and_dropped(db: TestDb) {
     let size = u64::try_from(prost::Message::encoded_len(&size)).unwrap();
     assert!(size > MIB / 2, "{size} bytes");
 
-    let mut attacker = Http2::connect(&server, 0).await;
+    let mut attacker = Http2::connect(&server.url, 0).await;
     let mut calls = Vec::new();
     for _ in 0..16 {
         calls.push(attacker.call(LIST, ("p1", "manager"), &page).await);
@@ -178,7 +163,7 @@ async fn a_snapshot_that_is_not_read_holds_one_message(db: TestDb) {
     create_large(&manager, 150).await;
     // A window for the handshake, and some of the first message.
     let window = 4_096;
-    let mut attacker = Http2::connect(&server, window).await;
+    let mut attacker = Http2::connect(&server.url, window).await;
     let mut calls = Vec::new();
     for _ in 0..10 {
         calls.push(attacker.call(SUBSCRIBE, ("p1", "books"), &from_snapshot()).await);

@@ -122,6 +122,9 @@ impl Admission {
             self.known.keep(headers, tenant.clone());
             return Err(overloaded().into());
         }
+        if !self.answers.has_room_for(tenant) {
+            return Err(answers::too_many().into());
+        }
         let share = self.messages.try_take(tenant, message::LEAST_BYTES);
         let share = share.ok_or_else(message::too_many)?;
         let time = (call.began, self.limits.message_time);

@@ -8,8 +8,6 @@ use h2::{
 use prost::Message;
 use tokio::net::TcpStream;
 
-use super::servers::Running;
-
 /// A connection, which gives each stream of answers this window.
 pub(crate) struct Http2 {
     send: SendRequest<Bytes>,
@@ -24,14 +22,14 @@ pub(crate) struct Call {
 }
 
 impl Http2 {
-    pub(crate) async fn connect(server: &Running, window: u32) -> Self {
-        let address = server.url.strip_prefix("http://").unwrap();
+    pub(crate) async fn connect(url: &str, window: u32) -> Self {
+        let address = url.strip_prefix("http://").unwrap();
         let connection = TcpStream::connect(address).await.unwrap();
         let mut builder = Builder::new();
         builder.initial_window_size(window).initial_connection_window_size(64 * 1_024 * 1_024);
         let (send, connection) = builder.handshake(connection).await.unwrap();
         tokio::spawn(connection);
-        Self { send, url: server.url.clone() }
+        Self { send, url: url.to_owned() }
     }
 
     /// Begins a call of the practice and the product; its message is to follow.

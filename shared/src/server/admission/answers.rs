@@ -47,6 +47,9 @@ const PART: usize = 16 * 1_024;
 /// What an answer counts beside its bytes: what the transport keeps for it.
 const BESIDE: u64 = 4 * 1_024;
 
+/// The name of the limit, for callers.
+const QUOTA: &str = "unread answers";
+
 /// How often the time of an answer is looked at, at least.
 const LOOKS: u32 = 8;
 
@@ -84,6 +87,12 @@ impl Answers {
     /// The bytes of answers that wait to be taken.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.taken()
+    }
+
+    /// Whether another answer may wait for callers of the tenant. A call that is at work
+    /// already keeps its place until there is room.
+    pub(super) fn has_room_for(&self, tenant: &Tenant) -> bool {
+        self.bytes.may_take(tenant, BESIDE)
     }
 
     /// The answer to a call, encoded, once there is room for it. One that ends without a
@@ -333,10 +342,17 @@ impl http_body::Body for Answer {
     }
 }
 
+/// The refusal of a call whose tenant does not read the answers that it has.
+pub(super) fn too_many() -> Refusal {
+    let message = "too many answers to the product in this practice wait to be read; the call \
+                   was not begun: read them first";
+    Refusal::limit_reached(QUOTA, message, COME_AGAIN)
+}
+
 /// How an answer ends that was not read in time.
 fn too_late() -> HeaderMap {
     let message = "the answer was not read in time; the rest of it was dropped";
-    let refusal = Refusal::limit_reached("unread answers", message, COME_AGAIN);
+    let refusal = Refusal::limit_reached(QUOTA, message, COME_AGAIN);
     let mut trailers = std::mem::take(Status::from(refusal).into_http::<()>().headers_mut());
     trailers.remove(CONTENT_TYPE);
     trailers
