@@ -7,7 +7,8 @@
 //!   (practice, product, account, user and roles of a call).
 //! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`].
 //! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
-//!   reflection, identity and drain), [`page`] (tokens of lists), [`cells`] (lists
+//!   reflection, identity and drain), [`shares`] (fair shares of a bounded resource),
+//!   [`page`] (tokens of lists), [`cells`] (lists
 //!   in the cells of a file), [`row_token`] (rows of a failures file), [`telemetry`]
 //!   (log and traces), [`meter`] (numbers), [`jobs`] (work in the background that
 //!   fails), [`call_id`] (what is written for one call).
@@ -28,6 +29,7 @@ pub mod row_token;
 pub mod rules;
 pub mod security;
 pub mod server;
+pub mod shares;
 pub mod status;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]

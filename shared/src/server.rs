@@ -10,6 +10,7 @@ mod health;
 mod http;
 pub mod limits;
 mod observe;
+pub mod on_demand;
 mod operation;
 mod proxies;
 mod quota;
@@ -93,12 +94,14 @@ pub async fn serve(
     let bounds = standard::Bounds::new(credentials.clone());
     let reflected = reflection.then_some(names.as_slice());
     standard::add_to(&mut routes, health.clone(), reflected, bounds)?;
-    let observe = ObserveLayer::new(operation.meter.clone());
+    let meter = operation.meter.clone();
+    let observe = ObserveLayer::new(meter.clone());
     // Also while the server drains.
     let _watched = operation.start(health, names, stop.clone()).await;
     // Ends by itself when the server stops.
     tokio::spawn(credentials.clone().keep_current(stop.clone()));
     let admission = Arc::new(Admission::new(limits));
+    admission.start(&meter, stop.clone());
     let service = ServiceBuilder::new()
         .layer(observe)
         .layer(DoorLayer::new(Arc::clone(&admission)))

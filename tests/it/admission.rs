@@ -81,27 +81,35 @@ async fn a_product_that_calls_too_often_is_told_when_to_go_on(db: TestDb) {
 
 async fn a_product_has_so_many_streams_open(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| {
-        config.limits.streams_of_product = 2;
-        config.limits.streams = 3;
+        config.limits.streams_of_product = 6;
+        config.limits.streams = 7;
     })
     .await;
-    connect_all(&server, "p1", &["manager", "books"]).await;
-    let owner = async |product| Caller::owner(server.channel().await, "p1", product);
-    let (manager, books) = (owner("manager").await, owner("books").await);
+    let owner = async |practice, product| Caller::owner(server.channel().await, practice, product);
+    let refused_for = async |caller: &Caller, wanted: &str| {
+        let refused = Listening::try_open(caller, from_earliest()).await;
+        let refused = assert_refused(refused, Code::ResourceExhausted, "LIMIT_REACHED");
+        assert_eq!(quota(&refused), wanted);
+        assert!(retry_delay(&refused) >= Duration::from_secs(1));
+    };
+    let manager = owner("p1", "manager").await.connect().await;
     let first = Listening::open(&manager, from_earliest()).await;
-    let _second = Listening::open(&manager, from_earliest()).await;
-    let third = Listening::try_open(&manager, from_earliest()).await;
-    let refused = assert_refused(third, Code::ResourceExhausted, "LIMIT_REACHED");
-    assert_eq!(quota(&refused), "streams of the product");
-    assert!(retry_delay(&refused) >= Duration::from_secs(1));
-    let _other = Listening::open(&books, from_earliest()).await;
-    let fourth = Listening::try_open(&books, from_earliest()).await;
-    let refused = assert_refused(fourth, Code::ResourceExhausted, "LIMIT_REACHED");
-    assert_eq!(quota(&refused), "streams");
+    let mut open = vec![Listening::open(&manager, from_earliest()).await];
+    refused_for(&manager, "streams of the practice in the product").await;
+    for practice in ["p2", "p3", "p4", "p5"] {
+        let other = owner(practice, "manager").await.connect().await;
+        open.push(Listening::open(&other, from_earliest()).await);
+    }
+    let last = owner("p6", "manager").await.connect().await;
+    refused_for(&last, "streams of the product").await;
+    let books = owner("p1", "books").await.connect().await;
+    open.push(Listening::open(&books, from_earliest()).await);
+    let more = owner("p2", "books").await.connect().await;
+    refused_for(&more, "streams").await;
     // A refused stream takes nothing, and one that ends makes room.
     drop(first);
     let late = Instant::now() + Duration::from_secs(10);
-    while Listening::try_open(&manager, from_earliest()).await.is_err() {
+    while Listening::try_open(&last, from_earliest()).await.is_err() {
         assert!(Instant::now() < late, "the place of the stream that ended");
         sleep(Duration::from_millis(20)).await;
     }

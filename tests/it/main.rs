@@ -32,6 +32,7 @@ mod rounds;
 mod row_security;
 mod search;
 mod security_doc;
+mod slow_callers;
 mod snapshots;
 mod subscriptions;
 mod support;

@@ -6,6 +6,7 @@ pub(crate) mod every_call;
 pub(crate) mod failure;
 pub(crate) mod feed;
 pub(crate) mod follower;
+pub(crate) mod http2;
 pub(crate) mod pair;
 pub(crate) mod proxy;
 pub(crate) mod raw;

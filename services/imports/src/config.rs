@@ -63,19 +63,29 @@ impl ImportsConfig {
     }
 }
 
-/// How long one upload may take, and be silent: it has a place among those that
-/// are in memory.
+/// How long one upload may take, and how slow it may be: it has a place among those
+/// that are in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadSettings {
-    /// How long to wait for the next message.
+    /// How long to wait for its header.
+    pub header: Duration,
+    /// The time in which [`least_bytes`](Self::least_bytes) of records must come, or the
+    /// end.
     pub idle: Duration,
+    /// How many bytes of records must come in that time.
+    pub least_bytes: u64,
     /// How long to wait for the commit: ten megabytes at 12 kB/s.
     pub whole: Duration,
 }
 
 impl Default for UploadSettings {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(30), whole: Duration::from_mins(15) }
+        Self {
+            header: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            least_bytes: 64 * 1_024,
+            whole: Duration::from_mins(15),
+        }
     }
 }
 

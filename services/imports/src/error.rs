@@ -224,10 +224,13 @@ pub(crate) fn counts_differ(differences: &[(&'static str, i64, i64)]) -> Refusal
 }
 
 /// Too many batches arrive at this moment.
-pub(crate) fn too_many_uploads(limit: usize) -> Refusal {
+pub(crate) fn too_many_uploads(limit: u64) -> Refusal {
     Refusal::limit_reached(
         "uploads",
-        format!("{limit} batches are being uploaded already; send this one again in a moment"),
+        format!(
+            "{limit} batches are being uploaded already, or the share of the product in this \
+             practice; send this one again in a moment"
+        ),
         Duration::from_secs(1),
     )
 }
@@ -262,7 +265,10 @@ fn batch_refused(fault: &BatchFault) -> Refusal {
                 .with("expected", expected)
                 .with("arrived", arrived)
         }
-        BatchFault::Incomplete | BatchFault::Idle { .. } | BatchFault::Slow { .. } => {
+        BatchFault::Incomplete
+        | BatchFault::Late { .. }
+        | BatchFault::Idle { .. }
+        | BatchFault::Slow { .. } => {
             Refusal::new(Code::Aborted, ErrorReason::BatchIncomplete, fault.to_string())
         }
         BatchFault::OutOfOrder(_) => {

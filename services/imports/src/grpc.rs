@@ -169,7 +169,7 @@ impl ImportService for ImportsApi {
     ) -> Result<Response<Self::DownloadFailuresStream>, Status> {
         let caller = self.caller(request.extensions()).await?;
         let (id, format) = convert::download(&request.into_inner())?;
-        let chunks = ReceiverStream::new(self.0.download(&caller, id, format).await?);
+        let chunks = self.0.download(&caller, id, format).await?;
         let answers = chunks.map(|data| Ok(DownloadFailuresResponse { data: data? }));
         Ok(Response::new(Box::pin(answers)))
     }

@@ -23,13 +23,14 @@ pub(crate) use list::ImportsPage;
 pub(crate) use rounds::Retry;
 pub(crate) use seal::Announced;
 use shared::{
-    caller::Caller,
+    caller::{Caller, PracticeId, Product},
     clock::Clock,
     db::Database,
     ids::{self, IdKind},
     meter::{Meter, NONE, catalog},
+    shares::{Ratio, Shares},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 pub(crate) use upload::{Header, Message, Uploaded};
 use uuid::Uuid;
@@ -47,7 +48,14 @@ use crate::{
 };
 
 /// Batches in the memory of a process at the same time, 10 MiB at most each.
-pub(crate) const MAX_UPLOADS: usize = 8;
+pub(crate) const MAX_UPLOADS: u64 = 8;
+
+/// What one product in one practice may have of them. An upload cannot be taken back, so
+/// each further uploader finds fewer.
+pub(crate) const UPLOADS_SHARE: Ratio = Ratio::EQUAL;
+
+/// Whose batches they are.
+type Uploader = (PracticeId, Product);
 
 /// What every call needs.
 #[derive(Clone, Debug)]
@@ -61,7 +69,7 @@ pub(crate) struct Imports {
     pub(crate) stop: CancellationToken,
     /// What is counted.
     pub(crate) meter: Meter,
-    uploads: Arc<Semaphore>,
+    uploads: Arc<Shares<Uploader>>,
     upload: UploadSettings,
     seen_connected: connected::SeenConnected,
 }
@@ -74,9 +82,9 @@ impl Imports {
         upload: UploadSettings,
         meter: Meter,
     ) -> Self {
-        let uploads = Arc::new(Semaphore::new(MAX_UPLOADS));
-        let places = Arc::clone(&uploads);
-        meter.at_each_reading(move |meter| show_uploads(meter, &places));
+        let uploads = Arc::new(Shares::new(MAX_UPLOADS, UPLOADS_SHARE));
+        let taken = Arc::clone(&uploads);
+        meter.at_each_reading(move |meter| show_uploads(meter, taken.taken()));
         Self {
             db,
             clock,
@@ -121,11 +129,11 @@ impl Imports {
     }
 }
 
-fn show_uploads(meter: &Meter, places: &Semaphore) {
-    let gauge = |metric, count: usize| {
+fn show_uploads(meter: &Meter, taken: u64) {
+    let gauge = |metric, count: u64| {
         meter.gauge(metric, NONE).set(u32::try_from(count).unwrap_or(u32::MAX));
     };
-    gauge(&catalog::UPLOADS, MAX_UPLOADS - places.available_permits());
+    gauge(&catalog::UPLOADS, taken);
     gauge(&catalog::UPLOADS_MAX, MAX_UPLOADS);
 }
 

@@ -18,7 +18,8 @@ use shared::{
     },
     security::{InsecureStart, ServerSecurity},
     server::{
-        self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits,
+        self, MetricsPort, MetricsPortError, Operation, ServeError, Services,
+        limits::{Limits, MAX_SERVICE_MESSAGE_BYTES},
     },
 };
 use tokio::net::TcpListener;
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// The largest message that the imports service may send: a chunk.
-pub(crate) const MAX_CHUNK_BYTES: usize = 16 * 1_024 * 1_024;
+pub(crate) const MAX_CHUNK_BYTES: usize = MAX_SERVICE_MESSAGE_BYTES;
 
 /// The services, by their full names.
 const SERVICES: [&str; 7] = [

@@ -117,6 +117,10 @@ metrics! {
     CALLS_IN_FLIGHT: Gauge, Both, "concord_calls_in_flight" ["rpc"];
     /// Answers that are being streamed at this moment.
     STREAMS_OPEN: Gauge, Both, "concord_streams_open" ["rpc"];
+    /// Bytes of the messages of calls that are being read, and of those that wait for their turn.
+    MESSAGE_BYTES: Gauge, Both, "concord_message_bytes" [];
+    /// Bytes of answers that wait until their callers take them, in streams too.
+    ANSWER_BYTES: Gauge, Both, "concord_answer_bytes" [];
     /// Whether the database answers: 1 or 0.
     DATABASE_UP: Gauge, Both, "concord_database_up" [];
     /// Whether the database takes writes, as far as is known: 0 while it is read-only, and for 30 seconds after its disk refused a write.

@@ -7,14 +7,22 @@
 //! and too many wait ([`places`]), when there are too many streams ([`streams`]).
 //! And no caller waits longer than it said ([`deadline`]).
 //!
+//! Each of these is shared fairly: one [`tenant`] leaves some to the others. A caller
+//! holds nothing by being slow: the message of a call is read before the call has a
+//! place ([`message`]), and what waits for a caller who does not read is bounded in
+//! bytes and time ([`answers`]).
+//!
 //! [`door`] stands before the gate and does the least: it turns calls away that
 //! would find no place, before their credentials are checked.
 
+mod answers;
 mod deadline;
 pub(super) mod door;
-mod places;
+mod message;
+pub(super) mod places;
 mod rate;
-mod streams;
+pub(super) mod streams;
+mod tenant;
 
 use std::{
     sync::Arc,
@@ -22,32 +30,40 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use http::HeaderMap;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::limits::{Limits, MAX_OPEN_UPLOADS};
+use super::limits::{Limits, MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE};
 use crate::{
     access::{Role, Rpc, rpc_of_path},
     caller::Identity,
+    meter::{Meter, NONE, catalog},
+    shares::{Ratio, Share, Shares},
     status::Refusal,
 };
+use answers::Answers;
 use deadline::Deadline;
-use places::Places;
+use door::Known;
+use message::Reading;
+use places::{COME_AGAIN, Place, Places, overloaded};
 use rate::RequestRate;
 use streams::{StreamKey, StreamPlace, Streams};
+use tenant::Tenant;
 
 /// What one server has room for.
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: Limits,
     rate: RequestRate,
-    places: Places,
+    places: Arc<Places>,
     streams: Arc<Streams>,
-    uploads: Arc<Semaphore>,
+    uploads: Arc<Shares<Tenant>>,
+    messages: Arc<Shares<Tenant>>,
+    answers: Arc<Answers>,
+    known: Known,
 }
 
 impl Admission {
@@ -55,29 +71,81 @@ impl Admission {
         Self {
             limits,
             rate: RequestRate::new(&limits),
-            places: Places::new(&limits),
+            places: Arc::new(Places::new(&limits)),
             streams: Arc::new(Streams::new(&limits)),
-            uploads: Arc::new(Semaphore::new(MAX_OPEN_UPLOADS)),
+            uploads: Arc::new(Shares::new(MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE)),
+            messages: Arc::new(Shares::new(limits.message_bytes, Ratio::EQUAL)),
+            answers: Arc::new(Answers::new(&limits)),
+            known: Known::default(),
         }
     }
 
-    /// Waits for the place of a call that its caller's rate allows.
-    async fn place(&self, kind: Kind, deadline: &Deadline) -> Result<Admitted, Refusal> {
-        let stream = match kind {
-            Kind::Upload => return self.upload(),
-            Kind::Stream(key) => Some(self.streams.open(key)?),
-            Kind::Call => None,
-        };
-        let place = self.places.wait(deadline).await?;
-        Ok(Admitted { place: Arc::new(place), stream: stream.map(Arc::new) })
+    /// Shows what is held for callers, and drops what they do not read, until `stop`.
+    pub(super) fn start(self: &Arc<Self>, meter: &Meter, stop: CancellationToken) {
+        let admission = Arc::clone(self);
+        meter.at_each_reading(move |meter| {
+            let show = |metric, bytes: u64| {
+                // Exact up to 2^53 bytes.
+                #[expect(clippy::cast_precision_loss, reason = "bytes of memory")]
+                meter.gauge(metric, NONE).set(bytes as f64);
+            };
+            show(&catalog::MESSAGE_BYTES, admission.messages.taken());
+            show(&catalog::ANSWER_BYTES, admission.answers.bytes());
+        });
+        let answers = Arc::clone(&self.answers);
+        tokio::spawn(async move { answers.watch(&stop).await });
     }
 
-    /// The place of an upload, which may go on for as long as its bytes come.
-    fn upload(&self) -> Result<Admitted, Refusal> {
-        let place = Arc::clone(&self.uploads).try_acquire_owned();
-        let place = place.map_err(|_| places::too_many_uploads())?;
-        Ok(Admitted { place: Arc::new(place), stream: None })
+    /// Takes what a call needs, once its message has arrived: the rest of the request,
+    /// and the place.
+    async fn admit(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Body, Admitted), Status> {
+        let Call { tenant, kind, deadline, .. } = call;
+        let mut admitted = Admitted {
+            place: None,
+            upload: None,
+            stream: None,
+            answers: Arc::clone(&self.answers),
+            tenant: tenant.clone(),
+        };
+        if *kind == Kind::Upload {
+            let place = self.uploads.try_take(tenant, 1).ok_or_else(too_many_uploads)?;
+            admitted.upload = Some(Arc::new(place));
+            return Ok((body, admitted));
+        }
+        if self.places.are_full_for(tenant) {
+            // The next ones are refused before their credentials are checked.
+            self.known.keep(headers, tenant.clone());
+            return Err(overloaded().into());
+        }
+        if !self.answers.has_room_for(tenant) {
+            return Err(answers::too_many().into());
+        }
+        let share = self.messages.try_take(tenant, message::LEAST_BYTES);
+        let share = share.ok_or_else(message::too_many)?;
+        let time = (call.began, self.limits.message_time);
+        let body = Reading::new(call.rpc, share, *deadline, time).read(body).await?;
+        if let Kind::Stream(key) = kind {
+            admitted.stream = Some(Arc::new(self.streams.open(key.clone())?));
+        }
+        let place = self.places.wait(tenant, deadline).await?;
+        admitted.place = Some(Arc::new(place));
+        Ok((body, admitted))
     }
+}
+
+/// A call that asks to be admitted.
+#[derive(Debug)]
+struct Call {
+    rpc: Rpc,
+    tenant: Tenant,
+    kind: Kind,
+    began: Instant,
+    deadline: Deadline,
 }
 
 /// What a call takes a place of.
@@ -94,7 +162,10 @@ enum Kind {
 impl Kind {
     fn of(rpc: Rpc, identity: &Identity) -> Self {
         match rpc {
-            Rpc::ChangeSubscribe => Self::Stream(StreamKey::Product(identity.product.clone())),
+            Rpc::ChangeSubscribe => {
+                let Identity { product, practice, .. } = identity;
+                Self::Stream(StreamKey::Product(product.clone(), practice.clone()))
+            }
             Rpc::ImportWatchImport | Rpc::ImportDownloadFailures => {
                 Self::Stream(StreamKey::Practice(identity.practice.clone()))
             }
@@ -109,19 +180,30 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Admitted {
     /// Gone when the call is answered.
-    place: Arc<OwnedSemaphorePermit>,
+    place: Option<Arc<Place>>,
+    /// Of an upload; gone likewise.
+    upload: Option<Arc<Share<Tenant>>>,
     /// Gone when the stream ends.
     stream: Option<Arc<StreamPlace>>,
+    answers: Arc<Answers>,
+    tenant: Tenant,
 }
 
 impl Admitted {
-    /// Gives the place of the call back. That of a stream goes on with the answer.
-    pub(super) fn answered(self, answer: http::Response<Body>) -> http::Response<Body> {
-        drop(self.place);
-        match self.stream {
-            Some(place) => answer.map(|body| streams::holding(body, place)),
-            None => answer,
+    /// Gives the place of the call back once there is room for its answer. That of a
+    /// stream goes on with the answer.
+    pub(super) async fn answered(self, answer: http::Response<Body>) -> http::Response<Body> {
+        let Self { place, upload, stream, answers, tenant } = self;
+        if http_body::Body::is_end_stream(answer.body()) {
+            return answer;
         }
+        let (head, body) = answer.into_parts();
+        let body = match stream {
+            Some(stream) => answers.of_stream(tenant, body, stream),
+            None => answers.of_call(tenant, body).await,
+        };
+        drop((place, upload));
+        http::Response::from_parts(head, body)
     }
 }
 
@@ -153,12 +235,11 @@ pub(super) struct Admitting<S> {
     admission: Arc<Admission>,
 }
 
-impl<S, R> Service<http::Request<R>> for Admitting<S>
+impl<S> Service<http::Request<Body>> for Admitting<S>
 where
-    S: Service<http::Request<R>, Response = http::Response<Body>> + Clone + Send + 'static,
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
-    R: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -168,9 +249,9 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         // Before anything else: the transport's own clock begins after it.
-        let now = Instant::now();
+        let began = Instant::now();
         let rpc = rpc_of_path(request.uri().path());
         let Some((rpc, identity)) = rpc.zip(request.extensions().get::<Identity>()) else {
             return Box::pin(self.inner.call(request));
@@ -180,24 +261,36 @@ where
         {
             return Box::pin(std::future::ready(Ok(refused(refusal))));
         }
-        let kind = Kind::of(rpc, identity);
+        let (tenant, kind) = (Tenant::of(identity), Kind::of(rpc, identity));
         let longest = (kind != Kind::Upload).then_some(self.admission.limits.call_time);
-        let deadline = Deadline::of(request.headers(), longest, now);
+        let deadline = Deadline::of(request.headers(), longest, began);
+        let call = Call { rpc, tenant, kind, began, deadline };
         let admission = Arc::clone(&self.admission);
         // The one that is ready, and another one for the next call.
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
-            match admission.place(kind, &deadline).await {
-                Ok(admitted) => request.extensions_mut().insert(admitted),
-                Err(refusal) => return Ok(refused(refusal)),
+            let (head, body) = request.into_parts();
+            let (body, admitted) = match admission.admit(&call, &head.headers, body).await {
+                Ok(admitted) => admitted,
+                Err(status) => return Ok(status.into_http()),
             };
-            match deadline.limit(inner.call(request)).await {
+            let mut request = http::Request::from_parts(head, body);
+            request.extensions_mut().insert(admitted);
+            match call.deadline.limit(inner.call(request)).await {
                 Ok(answer) => answer,
                 Err(late) => Ok(refused(late)),
             }
         })
     }
+}
+
+fn too_many_uploads() -> Refusal {
+    let message = format!(
+        "{MAX_OPEN_UPLOADS} uploads are open, or the share of the product in this practice; \
+         send this batch again in a moment"
+    );
+    Refusal::limit_reached("open uploads", message, COME_AGAIN)
 }
 
 fn refused(refusal: Refusal) -> http::Response<Body> {

@@ -3,11 +3,22 @@
 
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use crate::shares::Ratio;
 
 /// The largest message that a service takes, unless it says otherwise: the
 /// transport's own limit.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// The largest message of a service to a service.
+pub const MAX_SERVICE_MESSAGE_BYTES: usize = 16 * 1_024 * 1_024;
+
+/// How fast the message of a call must come at least once its length is known, in
+/// bytes a second.
+pub const MESSAGE_BYTES_PER_SECOND: u32 = 64 * 1_024;
+
+/// What a caller must read of an answer that waits for it, in the time of an answer or
+/// of a stream, for the time to begin anew.
+pub const LEAST_READ_BYTES: u64 = 64 * 1_024;
 
 /// Streams and calls of one connection at the same time. A client holds further
 /// ones back by itself.
@@ -50,7 +61,13 @@ pub const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Calls of `UploadBatch` that are open at the same time. Far more than are read
 /// at the same time: the rest are refused by the imports service, which says so
 /// after their first message.
-pub const MAX_OPEN_UPLOADS: usize = 64;
+pub const MAX_OPEN_UPLOADS: u64 = 64;
+
+/// What one product in one practice may have of the open uploads.
+pub const OPEN_UPLOADS_SHARE: Ratio = Ratio::new(1, 2);
+
+/// Bytes of a mebibyte, which operators count memory in.
+pub const MEBIBYTE: u64 = 1_024 * 1_024;
 
 /// The limits that an operator may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +102,16 @@ pub struct Limits {
     /// How long a connection may have no open stream. Then its client is asked to make
     /// another one when it needs it (GOAWAY).
     pub idle_time: Duration,
+    /// Bytes of the messages of calls that are being read.
+    pub message_bytes: u64,
+    /// Bytes of answers that their callers have not taken.
+    pub answer_bytes: u64,
+    /// How long the message of a call may take to come, beside what its length needs.
+    pub message_time: Duration,
+    /// How long an answer may wait for its caller to read on.
+    pub answer_time: Duration,
+    /// How long a message of a stream may.
+    pub stream_time: Duration,
 }
 
 impl Default for Limits {
@@ -102,14 +129,13 @@ impl Default for Limits {
             connections_per_address: 500,
             opening_time: Duration::from_secs(10),
             idle_time: Duration::from_mins(5),
+            message_bytes: 128 * MEBIBYTE,
+            answer_bytes: 128 * MEBIBYTE,
+            message_time: Duration::from_secs(10),
+            answer_time: Duration::from_secs(30),
+            stream_time: Duration::from_mins(5),
         }
     }
-}
-
-/// A semaphore with so many permits.
-pub(super) fn semaphore(permits: u32) -> Semaphore {
-    let permits = usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS);
-    Semaphore::new(permits.min(Semaphore::MAX_PERMITS))
 }
 
 #[cfg(test)]
@@ -118,6 +144,10 @@ mod tests {
     use crate::{
         page::{ANSWER_BYTES, MAX_PAGE_SIZE},
         rules::{date, text},
+        server::admission::{
+            places::{AT_WORK, WAITING},
+            streams::OF_PRACTICE,
+        },
         status::{MAX_DETAILS, MAX_MESSAGE, MAX_VIOLATIONS},
         testing::assert_documented,
     };
@@ -128,6 +158,7 @@ mod tests {
 
     #[test]
     fn the_documented_limits_of_a_server_are_those_of_the_code() {
+        let limits = Limits::default();
         assert_documented(
             "Of every server",
             &[
@@ -138,10 +169,23 @@ mod tests {
                     MAX_STREAMS_OF_CONNECTION.into(),
                 ),
                 ("Time that a call waits for its turn", MAX_WAIT.as_secs()),
-                ("Uploads that are open", count(MAX_OPEN_UPLOADS)),
                 (
                     "A new connection until its first SETTINGS frame",
                     Limits::default().opening_time.as_secs(),
+                ),
+                ("Calls at work of one tenant", AT_WORK.alone(limits.calls.into())),
+                ("Calls of one tenant that wait", WAITING.alone(limits.waiting_calls.into())),
+                ("The message of a call", limits.message_time.as_secs()),
+                ("An answer that its caller does not read", limits.answer_time.as_secs()),
+                ("A stream that its caller does not read", limits.stream_time.as_secs() / 60),
+                (
+                    "Streams of changes of one practice in one product",
+                    OF_PRACTICE.alone(limits.streams_of_product.into()),
+                ),
+                ("Uploads that are open", MAX_OPEN_UPLOADS),
+                (
+                    "Open uploads of one product in one practice",
+                    OPEN_UPLOADS_SHARE.alone(MAX_OPEN_UPLOADS),
                 ),
                 ("A silent connection before it is asked whether it lives", KEEPALIVE.as_secs()),
                 ("Entries of a page", MAX_PAGE_SIZE),

@@ -50,20 +50,22 @@ where
         // A call has its place for as long as it is at work, whoever waits for it.
         let admitted = request.extensions_mut().remove::<Admitted>();
         let call = self.inner.call(request);
-        let work = async move {
-            let answer = call.await?;
+        let task = tokio::spawn(async move { (call.await, admitted) }.in_current_span());
+        Box::pin(async move {
+            let (answer, admitted) = match task.await {
+                Ok((answer, admitted)) => (answer?, admitted),
+                // The log has the panic itself.
+                Err(_) => {
+                    let panicked = Refusal::internal(&"a handler panicked");
+                    return Ok(Status::from(panicked).into_http());
+                }
+            };
+            let answer = unread::explained(answer);
+            // The answer is for whoever waits for it, and nobody else holds it.
             Ok(match admitted {
-                Some(admitted) => admitted.answered(answer),
+                Some(admitted) => admitted.answered(answer).await,
                 None => answer,
             })
-        };
-        let task = tokio::spawn(work.in_current_span());
-        Box::pin(async move {
-            match task.await {
-                Ok(response) => response.map(unread::explained),
-                // The log has the panic itself.
-                Err(_) => Ok(Status::from(Refusal::internal(&"a handler panicked")).into_http()),
-            }
         })
     }
 }

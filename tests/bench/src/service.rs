@@ -132,7 +132,8 @@ pub(crate) fn records_config(database: DatabaseSettings) -> RecordsConfig {
     let mut config = RecordsConfig::new(([127, 0, 0, 1], 0).into(), database, clock);
     // What is measured is how many there can be.
     config.limits.requests_per_second = 0;
-    (config.limits.streams, config.limits.streams_of_product) = (STREAMS, STREAMS);
+    // One practice has a part of them.
+    (config.limits.streams, config.limits.streams_of_product) = (STREAMS, 4 * STREAMS);
     config
 }
 

@@ -98,6 +98,19 @@ pub(crate) fn trading(line_1: &str, active_from: &str, active_to: &str) -> NewAd
     }
 }
 
+/// Creates clients that are large, each with many addresses.
+pub(crate) async fn create_large(caller: &Caller, count: usize) {
+    let line = "n".repeat(200);
+    let day = |n: u32| format!("{}-{:02}-01", 1990 + n / 12, n % 12 + 1);
+    for number in 0..count {
+        let address = |month| trading(&line, &day(month), &day(month + 1));
+        let addresses = (0..100).map(address).collect();
+        let reference = format!("LARGE{number}");
+        let request = CreateClientRequest { addresses, ..company(&reference, "Large Limited") };
+        create(caller, request).await;
+    }
+}
+
 pub(crate) fn director() -> ContactRole {
     ContactRole { role: Role::Director.into(), ..ContactRole::default() }
 }

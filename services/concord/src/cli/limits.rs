@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use shared::server::limits::Limits;
+use shared::server::limits::{Limits, MEBIBYTE};
 
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Limits of this replica")]
@@ -106,6 +106,25 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u64).range(1..=86_400)
     )]
     connection_idle_seconds: u64,
+    /// Memory of the messages of calls that are being read, in MiB; no message is taken
+    /// that is larger
+    #[arg(
+        long = "max-message-memory-mib",
+        env = "CONCORD_MAX_MESSAGE_MEMORY_MIB",
+        value_name = "MIB",
+        default_value_t = Limits::default().message_bytes / MEBIBYTE,
+        value_parser = value_parser!(u64).range(32..=1_048_576)
+    )]
+    message_memory: u64,
+    /// Memory of the answers that callers have not read yet, in MiB
+    #[arg(
+        long = "max-answer-memory-mib",
+        env = "CONCORD_MAX_ANSWER_MEMORY_MIB",
+        value_name = "MIB",
+        default_value_t = Limits::default().answer_bytes / MEBIBYTE,
+        value_parser = value_parser!(u64).range(16..=1_048_576)
+    )]
+    answer_memory: u64,
 }
 
 impl From<LimitOptions> for Limits {
@@ -122,6 +141,8 @@ impl From<LimitOptions> for Limits {
             connections: options.connections,
             connections_per_address: options.connections_per_address,
             idle_time: Duration::from_secs(options.connection_idle_seconds),
+            message_bytes: options.message_memory * MEBIBYTE,
+            answer_bytes: options.answer_memory * MEBIBYTE,
             ..Self::default()
         }
     }
@@ -155,6 +176,8 @@ mod tests {
             "--max-connections=9",
             "--max-connections-per-address=10",
             "--max-connection-idle-seconds=11",
+            "--max-message-memory-mib=64",
+            "--max-answer-memory-mib=32",
         ];
         let expected = Limits {
             requests_per_second: 1,
@@ -168,6 +191,8 @@ mod tests {
             connections: 9,
             connections_per_address: 10,
             idle_time: Duration::from_secs(11),
+            message_bytes: 64 * MEBIBYTE,
+            answer_bytes: 32 * MEBIBYTE,
             ..Limits::default()
         };
         assert_eq!(limits(&args), expected);

@@ -9,13 +9,15 @@
 
 #![cfg(target_os = "linux")]
 
+use std::time::Duration;
+
 use prost::Message as _;
 use shared::{
     ids::new_uuid,
     pb::{
         imports::{ImportClient, ImportRecord, RecordStatus, import_record::Record},
         internal::ApplyChunkRequest,
-        records::{StartFrom, SubscribeRequest},
+        records::{ListClientsRequest, StartFrom, SubscribeRequest},
     },
     testing::{TestDb, storage_tests},
     wire::ApplyRecord,
@@ -30,10 +32,15 @@ use crate::{
         caller::Caller,
         dice::{Dice, setting},
         feed::Listening,
+        http2::Http2,
+        records::create_large,
     },
 };
 
-storage_tests! { a_subscriber_that_does_not_read_costs_bounded_memory }
+storage_tests! {
+    a_subscriber_that_does_not_read_costs_bounded_memory,
+    answers_that_nobody_reads_cost_bounded_memory,
+}
 
 /// Records that are imported while subscribers do not read, unless
 /// `CONCORD_STALLED_RECORDS` says otherwise.
@@ -45,6 +52,12 @@ const CHUNK: usize = 1_000;
 /// What a subscriber that does not read may cost: half of the 10 MiB that are
 /// promised, which leaves room for noise.
 const BUDGET_BYTES: i64 = 5 * 1_024 * 1_024;
+
+/// Pages of 3 MiB that are asked for and not read; all of them would be 720 MiB.
+const PAGES: usize = 240;
+
+/// What they may cost: the share of one product, 64 MiB, and calls at work.
+const PAGES_BYTES: i64 = 320 * 1_024 * 1_024;
 
 /// Subscribers that do not read: several, so that what they cost stands out.
 const STALLED: i64 = 5;
@@ -79,6 +92,35 @@ async fn a_subscriber_that_does_not_read_costs_bounded_memory(db: TestDb) {
         assert_eq!(stream.last - before, i64::try_from(records).unwrap(), "it missed nothing");
     }
     listener.abort();
+}
+
+async fn answers_that_nobody_reads_cost_bounded_memory(db: TestDb) {
+    let replica = Replica::start(db.url(), &mut Dice::of_this_run());
+    let manager = replica.owner("p1", "manager").connect().await;
+    let other = replica.owner("p2", "manager").connect().await;
+    create_large(&manager, 150).await;
+    let page = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+    for _ in 0..5 {
+        let read = manager.clients().list_clients(page.clone()).await.unwrap().into_inner();
+        assert!(read.encoded_len() > 2 * 1_024 * 1_024, "{}", read.encoded_len());
+    }
+    forget_peak(&replica);
+    let before = peak(&replica);
+    let mut attacker = Http2::connect(&replica.url(), 0).await;
+    let mut calls = Vec::new();
+    for _ in 0..PAGES {
+        let list = "concord.records.v1.ClientService/ListClients";
+        calls.push(attacker.call(list, ("p1", "manager"), &page).await);
+        if calls.len() % 20 == 0 {
+            // Another practice is answered meanwhile.
+            other.clients().list_clients(page.clone()).await.unwrap();
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let growth = peak(&replica) - before;
+    eprintln!("{before} bytes without them, {growth} more with {PAGES} pages unread");
+    assert!(growth < PAGES_BYTES, "{growth} bytes");
+    drop((calls, attacker));
 }
 
 /// The most memory that the replica holds while so many records are imported,

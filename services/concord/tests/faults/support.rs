@@ -10,6 +10,8 @@ pub(crate) mod failure;
 pub(crate) mod feed;
 #[path = "../../../../tests/it/support/follower.rs"]
 pub(crate) mod follower;
+#[path = "../../../../tests/it/support/http2.rs"]
+pub(crate) mod http2;
 #[path = "../../../../tests/it/support/records.rs"]
 pub(crate) mod records;
 #[path = "../../../../tests/it/support/sample.rs"]

@@ -58,9 +58,15 @@ pub(crate) enum BatchFault {
     /// The stream ended without a commit.
     #[error("the stream ended without its commit; nothing was kept: send the batch again")]
     Incomplete,
-    /// No message came for a while.
-    #[error("no message came for {seconds} seconds; nothing was kept: send the batch again")]
-    Idle { seconds: u64 },
+    /// The first message did not come.
+    #[error("no header came for {seconds} seconds; nothing was kept: send the batch again")]
+    Late { seconds: u64 },
+    /// Too little came for a while.
+    #[error(
+        "fewer than {bytes} bytes of records came in {seconds} seconds; nothing was kept: send \
+         the batch again"
+    )]
+    Idle { bytes: u64, seconds: u64 },
     /// It does not come to its end.
     #[error("the batch took over {seconds} seconds; nothing was kept: send it again in less")]
     Slow { seconds: u64 },

@@ -9,7 +9,7 @@ use crate::{
         MAX_BATCH_BYTES, MAX_BATCH_KEY, MAX_BATCH_RECORDS, MAX_FRAME_BYTES, MAX_RECORD_BYTES,
     },
     housekeeping::{IDLE, KEPT},
-    service::{MAX_LABEL, MAX_UPLOADS, create::MAX_OPEN},
+    service::{MAX_LABEL, MAX_UPLOADS, UPLOADS_SHARE, create::MAX_OPEN},
 };
 
 fn count<T: TryInto<u64>>(limit: T) -> u64 {
@@ -19,6 +19,7 @@ fn count<T: TryInto<u64>>(limit: T) -> u64 {
 #[test]
 fn the_documented_limits_are_those_of_the_code() {
     let upload = UploadSettings::default();
+    assert_eq!(upload.least_bytes, 64 * 1_024);
     assert_documented(
         "Of the imports service",
         &[
@@ -31,8 +32,10 @@ fn the_documented_limits_are_those_of_the_code() {
             ("Batch keys that an import declares", count(MAX_KEYS)),
             ("All of these keys together", count(MAX_KEY_BYTES)),
             ("Imports of a practice that were not sealed yet", MAX_OPEN),
-            ("Batches that a replica reads at the same time", count(MAX_UPLOADS)),
-            ("An upload that is silent", upload.idle.as_secs()),
+            ("Batches that a replica reads at the same time", MAX_UPLOADS),
+            ("Of these, of one product in one practice", UPLOADS_SHARE.alone(MAX_UPLOADS)),
+            ("The header of an upload", upload.header.as_secs()),
+            ("The time of the next 64 KiB of an upload", upload.idle.as_secs()),
             ("An upload from its header to its commit", upload.whole.as_secs() / 60),
             ("An import that is not sealed and gets no batch", count(IDLE.num_hours())),
             ("What was uploaded, after the import has ended", count(KEPT.num_days())),

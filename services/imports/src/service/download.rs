@@ -5,6 +5,7 @@ use bytes::Bytes;
 use shared::{
     caller::Caller,
     ids::{self, IdKind},
+    server::on_demand::{self, Demand, OnDemand},
     status::Refusal,
 };
 use tokio::sync::mpsc;
@@ -22,8 +23,8 @@ use crate::{
 /// The bytes of one message.
 const CHUNK_BYTES: usize = 256 * 1_024;
 
-/// Messages that wait for a caller who reads slowly.
-const WAITING: usize = 2;
+/// Bytes of a file that are made at once, as far as the failures before these tell.
+const READ_BYTES: usize = 1_024 * 1_024;
 
 /// The form of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +42,16 @@ impl Imports {
         caller: &Caller,
         id: Uuid,
         format: Format,
-    ) -> Result<mpsc::Receiver<Sent>, ImportError> {
+    ) -> Result<OnDemand<Sent>, ImportError> {
         let key = key(caller, id);
         self.check_exists(&key).await?;
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, demand, receiver) = on_demand::channel();
         let imports = self.clone();
         let download = async move {
+            let mut out = Out { sender: sender.clone(), demand };
             let written = match format {
-                Format::Csv => imports.write_file(&key, Csv::new(), &sender).await,
-                Format::Jsonl => imports.write_file(&key, Jsonl::new(), &sender).await,
+                Format::Csv => imports.write_file(&key, Csv::new(), &mut out).await,
+                Format::Jsonl => imports.write_file(&key, Jsonl::new(), &mut out).await,
             };
             if let Err(error) = written {
                 // A caller who has gone away needs no answer.
@@ -64,39 +66,56 @@ impl Imports {
         &self,
         key: &ImportKey,
         mut file: impl FileWriter,
-        sender: &mpsc::Sender<Sent>,
+        out: &mut Out,
     ) -> Result<(), ImportError> {
         let import = ids::text(IdKind::Import, key.id);
         let (filter, mut after) = (Filter::default(), None::<FailurePosition>);
+        let mut size = READ;
         loop {
-            let read = self.read_failures(key, &filter, after.as_ref(), READ).await?;
+            // Nothing is read for a caller who does not read.
+            if !self.is_wanted(out).await? {
+                return Ok(());
+            }
+            let read = self.read_failures(key, &filter, after.as_ref(), size).await?;
             for (failure, record) in &read {
                 file.write(&Line::of(&import, failure, record))?;
             }
             after = read.last().map(|(failure, _)| failure.row.position());
-            let last = read.len() < READ;
-            if !self.send(file.take(), sender).await? || last {
+            let last = read.len() < size;
+            let bytes = file.take();
+            size = (size * READ_BYTES / bytes.len().max(1)).clamp(1, READ);
+            if !self.send(bytes, out).await? || last {
                 return Ok(());
             }
         }
     }
 
     /// Sends some bytes; `false` when nobody takes them.
-    async fn send(
-        &self,
-        mut bytes: Bytes,
-        sender: &mpsc::Sender<Sent>,
-    ) -> Result<bool, ImportError> {
+    async fn send(&self, mut bytes: Bytes, out: &mut Out) -> Result<bool, ImportError> {
         while !bytes.is_empty() {
             let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES));
-            tokio::select! {
-                sent = sender.send(Ok(chunk)) => if sent.is_err() { return Ok(false) },
-                () = self.stop.cancelled() => {
-                    let stopping = "the service stops; download the file again";
-                    return Err(Refusal::unavailable(stopping).into());
-                }
+            if !self.is_wanted(out).await? || out.sender.send(Ok(chunk)).await.is_err() {
+                return Ok(false);
             }
         }
         Ok(true)
     }
+
+    /// Waits until the transport has taken what was sent; `false` when nobody reads any
+    /// longer.
+    async fn is_wanted(&self, out: &mut Out) -> Result<bool, ImportError> {
+        tokio::select! {
+            wanted = out.demand.wanted() => Ok(wanted.is_ok()),
+            () = self.stop.cancelled() => {
+                let stopping = "the service stops; download the file again";
+                Err(Refusal::unavailable(stopping).into())
+            }
+        }
+    }
+}
+
+/// Where the file goes.
+struct Out {
+    sender: mpsc::Sender<Sent>,
+    demand: Demand,
 }

@@ -8,12 +8,14 @@ use futures::{Stream, StreamExt as _};
 use shared::{
     caller::Caller,
     db::{Scope, WriteTx},
+    shares::Share,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{Imports, MAX_UPLOADS, check_owner, key};
+use super::{Imports, MAX_UPLOADS, Uploader, check_owner, key};
 use crate::{
+    config::UploadSettings,
     domain::{
         batch::{BatchDigest, BatchFault, Content, Declared, Intake},
         import::{Import, ImportKey, Receipt},
@@ -57,11 +59,13 @@ impl Imports {
         caller: &Caller,
         mut messages: impl Stream<Item = Result<Message, ImportError>> + Unpin,
     ) -> Result<Uploaded, ImportError> {
-        let Message::Header(header) = self.next(&mut messages).await? else {
+        let first = timeout_at(Instant::now() + self.upload.header, messages.next()).await;
+        let late = |_| BatchFault::Late { seconds: self.upload.header.as_secs() };
+        let Message::Header(header) = first.map_err(late)?.ok_or(BatchFault::Incomplete)?? else {
             return Err(BatchFault::OutOfOrder("the first one was no header").into());
         };
         let intake = Intake::new(header.declared)?;
-        let _permit = self.permit()?;
+        let _permit = self.permit(caller)?;
         let key = key(caller, header.import_id);
         self.check_open(caller, &key, &header.batch_key).await?;
         let whole = self.upload.whole;
@@ -80,26 +84,18 @@ impl Imports {
         mut intake: Intake,
         mut messages: impl Stream<Item = Result<Message, ImportError>> + Unpin,
     ) -> Result<Content, ImportError> {
+        let mut speed = Speed::new(self.upload);
         loop {
-            match self.next(&mut messages).await? {
-                Message::Frame(records) => intake.frame(&records)?,
+            match speed.next(&mut messages).await? {
+                Message::Frame(records) => {
+                    intake.frame(&records)?;
+                    speed.arrived(records.iter().map(Bytes::len).sum());
+                }
                 Message::Commit(sha256) => return Ok(intake.commit(sha256)?),
                 Message::Header(_) => {
                     return Err(BatchFault::OutOfOrder("there was a second header").into());
                 }
             }
-        }
-    }
-
-    /// The next message of the caller, who must not be silent for too long.
-    async fn next(
-        &self,
-        messages: &mut (impl Stream<Item = Result<Message, ImportError>> + Unpin),
-    ) -> Result<Message, ImportError> {
-        let idle = self.upload.idle;
-        match tokio::time::timeout(idle, messages.next()).await {
-            Ok(message) => message.ok_or(BatchFault::Incomplete)?,
-            Err(_) => Err(BatchFault::Idle { seconds: idle.as_secs() }.into()),
         }
     }
 
@@ -116,9 +112,10 @@ impl Imports {
         receipt.ok_or_else(|| batch_not_found(batch_key).into())
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, ImportError> {
-        let permit = Arc::clone(&self.uploads).try_acquire_owned();
-        permit.map_err(|_| too_many_uploads(MAX_UPLOADS).into())
+    fn permit(&self, caller: &Caller) -> Result<Share<Uploader>, ImportError> {
+        let uploader = (caller.practice.clone(), caller.product.clone());
+        let permit = self.uploads.try_take(&uploader, 1);
+        permit.ok_or_else(|| too_many_uploads(MAX_UPLOADS).into())
     }
 
     /// Refuses early what the end would refuse: before ten megabytes arrive.
@@ -168,6 +165,42 @@ impl Imports {
             }
         });
         written.await
+    }
+}
+
+/// The least speed of an upload: so many bytes in a time, or the end. A message does not
+/// renew the time, only the bytes do.
+struct Speed {
+    settings: UploadSettings,
+    until: Instant,
+    bytes: u64,
+}
+
+impl Speed {
+    fn new(settings: UploadSettings) -> Self {
+        Self { settings, until: Instant::now() + settings.idle, bytes: 0 }
+    }
+
+    /// The next message of the caller.
+    async fn next(
+        &self,
+        messages: &mut (impl Stream<Item = Result<Message, ImportError>> + Unpin),
+    ) -> Result<Message, ImportError> {
+        match timeout_at(self.until, messages.next()).await {
+            Ok(message) => message.ok_or(BatchFault::Incomplete)?,
+            Err(_) => Err(BatchFault::Idle {
+                bytes: self.settings.least_bytes,
+                seconds: self.settings.idle.as_secs(),
+            }
+            .into()),
+        }
+    }
+
+    fn arrived(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if self.bytes >= self.settings.least_bytes {
+            *self = Self::new(self.settings);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::select_all, stream};
 use imports::UploadSettings;
 use shared::{
     pb::imports::{
@@ -12,6 +12,7 @@ use shared::{
     },
     testing::TestDb,
 };
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -69,7 +70,7 @@ async fn equal_uploads_at_the_same_time_are_staged_once(t: TestDb) {
     let mut owner = replica.owner();
     let import = owner.create().await;
     let records: Vec<Bytes> = (0..50).map(|n| client(&format!("K{n}"), |_| ())).collect();
-    let uploads = (0..6).map(|_| {
+    let uploads = (0..4).map(|_| {
         let (mut caller, import, records) = (replica.owner(), import.clone(), records.clone());
         tokio::spawn(async move { caller.upload(&import, "one", &records).await.unwrap() })
     });
@@ -216,63 +217,94 @@ async fn messages_in_another_order_are_refused(t: TestDb) {
     replica.stop().await;
 }
 
+/// An upload that has sent its header, and waits.
+type Begun = (mpsc::Sender<UploadBatchRequest>, JoinHandle<Result<(), Status>>);
+
+async fn begin(caller: &Caller, import: &str, key: &str) -> Begun {
+    let (sender, receiver) = mpsc::channel(4);
+    let mut caller = caller.clone();
+    let call = tokio::spawn(async move {
+        caller.api.upload_batch(ReceiverStream::new(receiver)).await.map(drop)
+    });
+    sender.send(UploadBatchRequest { part: Some(header(import, key)) }).await.unwrap();
+    (sender, call)
+}
+
 async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
     let (replica, _double) = pair(&t).await;
-    let mut owner = replica.owner();
-    let import = owner.create().await;
-    let mut open = Vec::new();
-    for number in 0..8 {
-        let (sender, receiver) = tokio::sync::mpsc::channel(4);
-        let mut caller = replica.owner();
-        let call =
-            tokio::spawn(
-                async move { caller.api.upload_batch(ReceiverStream::new(receiver)).await },
-            );
-        let part = Some(header(&import, &format!("batch-{number}")));
-        sender.send(UploadBatchRequest { part }).await.unwrap();
-        open.push((sender, call));
+    let (mut senders, mut open) = (Vec::new(), Vec::new());
+    // A practice has as many as it leaves free, and all have eight.
+    for (practice, share) in [("p1", 4), ("p2", 2), ("p3", 1), ("p4", 1), ("p5", 0)] {
+        let mut owner = replica.caller(practice, "manager", "owner");
+        let import = owner.create().await;
+        let mut calls = Vec::new();
+        for number in 0..=share {
+            let (sender, call) = begin(&owner, &import, &format!("batch-{number}")).await;
+            senders.push(sender);
+            calls.push(call);
+        }
+        // One more than its share is refused; the others wait for their commits.
+        let (refused, _, others) = select_all(calls).await;
+        let refused = refused.unwrap().unwrap_err();
+        let told = (refused.code(), reason(&refused));
+        assert_eq!(told, (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()), "{practice}");
+        assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+        open.extend(others);
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let refused = owner.upload(&import, "ninth", &[]).await.unwrap_err();
-    let told = (refused.code(), reason(&refused));
-    assert_eq!(told, (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
-    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
-    for (sender, call) in open {
-        sender.send(UploadBatchRequest { part: Some(commit()) }).await.unwrap();
-        drop(sender);
+    assert_eq!(open.len(), 8);
+    for sender in senders {
+        // Those of the refused ones are closed.
+        let _ = sender.send(UploadBatchRequest { part: Some(commit()) }).await;
+    }
+    for call in open {
         call.await.unwrap().unwrap();
     }
-    owner.upload(&import, "ninth", &[]).await.unwrap();
+    let mut owner = replica.caller("p5", "manager", "owner");
+    let import = owner.create().await;
+    owner.upload(&import, "one", &[]).await.unwrap();
     replica.stop().await;
 }
 
 async fn an_upload_that_stalls_or_does_not_end_gives_its_place_back(t: TestDb) {
     let (_double, records) = Double::start(&["manager"]).await;
-    let (idle, whole) = (Duration::from_millis(400), Duration::from_millis(1_500));
-    let upload = UploadSettings { idle, whole };
+    let upload = UploadSettings {
+        header: Duration::from_millis(400),
+        idle: Duration::from_millis(400),
+        least_bytes: 10,
+        whole: Duration::from_millis(1_500),
+    };
     let replica = Replica::start_with(&t, records, |config| config.upload = upload).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
-    // Half of them say nothing more, half of them go on and on.
-    let uploads = (0..8).map(|number| {
-        let (mut caller, head) = (replica.owner(), header(&import, &format!("batch-{number}")));
-        let drip = stream::unfold(number, |number| async move {
-            let pause = if number % 2 == 0 { 60_000 } else { 100 };
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            Some((frame(&[]), number))
+    // One without a word, one that stops after its header, one that drips less than it
+    // must, and one that is fast enough and goes on and on.
+    let record = client("K1", |_| ());
+    let kinds = [
+        (None, 60_000, "no header came for"),
+        (Some("stops"), 60_000, "fewer than 10 bytes"),
+        (Some("drips"), 100, "fewer than 10 bytes"),
+        (Some("goes on"), 100, "the batch took over"),
+    ];
+    let uploads = kinds.map(|(key, pause, text)| {
+        let records = if key == Some("goes on") { vec![record.clone()] } else { Vec::new() };
+        let drip = stream::unfold((), move |()| {
+            let part = frame(&records);
+            async move {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                Some((part, ()))
+            }
         });
-        let parts = stream::iter([head]).chain(drip);
+        let parts = stream::iter(key.map(|key| header(&import, key))).chain(drip);
         let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
-        tokio::spawn(async move { caller.api.upload_batch(parts).await.unwrap_err() })
+        let mut caller = replica.owner();
+        (text, tokio::spawn(async move { caller.api.upload_batch(parts).await.unwrap_err() }))
     });
-    let uploads: Vec<_> = uploads.collect();
-    for (number, upload) in uploads.into_iter().enumerate() {
+    for (text, upload) in uploads {
         let refused = upload.await.unwrap();
         assert_eq!(
             (refused.code(), reason(&refused).as_str()),
             (Code::Aborted, "BATCH_INCOMPLETE")
         );
-        let text = if number % 2 == 0 { "no message came for" } else { "the batch took over" };
         assert!(refused.message().starts_with(text), "{}", refused.message());
     }
     assert_untouched(&mut owner, &import).await;

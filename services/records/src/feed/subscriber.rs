@@ -16,6 +16,7 @@ use shared::{
         Closing, ClosingReason, EchoMode, ErrorReason, Events, Handshake, Heartbeat,
         SubscribeResponse, subscribe_response::Message,
     },
+    server::on_demand::{self, Demand, Gone, OnDemand},
 };
 use tokio::{
     sync::{
@@ -68,12 +69,12 @@ impl Pace {
 /// How long a stream waits after an error of the database.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// Messages that wait for the transport. With the tail's batches, the bound on
-/// the memory of a stream whose reader is slow.
-const WAITING_MESSAGES: usize = 1;
+/// How long a stream keeps what it has read for its next message. After that it reads
+/// the tables again when the message is wanted.
+const KEEP_READ: Duration = Duration::from_secs(1);
 
 /// What is sent to the transport.
-pub(crate) type Messages = mpsc::Receiver<Result<SubscribeResponse, Status>>;
+pub(crate) type Messages = OnDemand<Result<SubscribeResponse, Status>>;
 
 /// One stream, while it lives.
 struct Stream {
@@ -81,6 +82,8 @@ struct Stream {
     listener: Arc<Listener>,
     filter: Arc<Filter>,
     out: mpsc::Sender<Result<SubscribeResponse, Status>>,
+    /// Whether the transport has taken what was sent.
+    demand: Demand,
     seal: Seal,
     /// The place up to which everything was sent or left out, and the change at
     /// its position.
@@ -138,7 +141,7 @@ pub(crate) async fn open(
     closes_at: Option<Instant>,
 ) -> Result<Messages, RecordError> {
     let Opened { seal, standing, place, session } = opening::open(feed, &listener, &asked).await?;
-    let (out, messages) = mpsc::channel(WAITING_MESSAGES);
+    let (out, demand, messages) = on_demand::channel();
     let every = |time| {
         let mut interval = tokio::time::interval(time);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,6 +154,7 @@ pub(crate) async fn open(
         listener: Arc::new(listener),
         filter: Arc::new(asked.filter),
         out,
+        demand,
         seal,
         delivered: place.position,
         place,
@@ -252,6 +256,30 @@ impl Stream {
         }
     }
 
+    /// Waits until the transport wants a message: nothing is read for a reader that does
+    /// not read.
+    async fn until_wanted(&mut self) -> Result<(), End> {
+        self.is_wanted_by(None).await.map(drop)
+    }
+
+    /// Whether the transport wants a message before what was read for it is given up.
+    async fn is_wanted_soon(&mut self) -> Result<bool, End> {
+        self.is_wanted_by(Some(Instant::now() + KEEP_READ)).await
+    }
+
+    async fn is_wanted_by(&mut self, until: Option<Instant>) -> Result<bool, End> {
+        let mut demand = self.demand.clone();
+        loop {
+            tokio::select! {
+                wanted = demand.wanted() => {
+                    return wanted.map(|()| true).map_err(|Gone| End::Gone);
+                }
+                () = at(until) => return Ok(false),
+                () = news(&mut self.session) => self.look().await?,
+            }
+        }
+    }
+
     /// Waits until an event may be sent: at most a window of them is not
     /// acknowledged.
     async fn wait_for_room(&mut self) -> Result<(), End> {
@@ -305,6 +333,8 @@ impl Stream {
         match due {
             Due::Look => self.look().await,
             Due::Check => self.check().await,
+            // What was sent before is still on its way.
+            Due::Heartbeat if !self.demand.is_wanted() => Ok(()),
             Due::Heartbeat => {
                 if self.room() > 0 {
                     return self.beat(false).await;
@@ -367,9 +397,13 @@ impl Stream {
 
     /// Reads the tables until there is nothing new, or the window is full.
     async fn catch_up(&mut self) -> Result<Sent, End> {
-        loop {
+        'reading: loop {
+            self.until_wanted().await?;
             let read = self.read();
             for batch in self.meanwhile(read).await?? {
+                if !self.is_wanted_soon().await? {
+                    continue 'reading;
+                }
                 if let Err(reason) = self.follows(&batch) {
                     return Err(self.refused(reason).await);
                 }
@@ -386,6 +420,7 @@ impl Stream {
     /// Takes what the tail hands out, until this stream has missed some.
     async fn follow(&mut self, mut batches: broadcast::Receiver<Batch>) -> Result<(), End> {
         loop {
+            self.until_wanted().await?;
             let batch = match self.meanwhile(batches.recv()).await? {
                 Ok(batch) => batch,
                 Err(RecvError::Lagged(_)) => return Ok(()),

@@ -9,7 +9,7 @@ use shared::{
         AcknowledgeRequest, AcknowledgeResponse, DeleteSubscriptionRequest,
         DeleteSubscriptionResponse, EchoMode, ErrorReason, GetSubscriptionRequest,
         GetSubscriptionResponse, ListSubscriptionsRequest, ListSubscriptionsResponse, RecordKind,
-        StartFrom, SubscribeRequest, SubscribeResponse, change_service_server::ChangeService,
+        StartFrom, SubscribeRequest, change_service_server::ChangeService,
     },
     rules::{
         Problem, Violations,
@@ -18,7 +18,6 @@ use shared::{
     server::ConnectionAge,
     status::Refusal,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Api;
@@ -27,7 +26,7 @@ use crate::{
     feed::{
         cursor::Cursor,
         opening::{Named, Start, Subscribing},
-        subscriber,
+        subscriber::{self, Messages},
     },
     service::reading::PageRequest,
 };
@@ -39,7 +38,7 @@ pub(super) const MAX_PRACTICES: usize = 100;
 
 #[tonic::async_trait]
 impl ChangeService for Api {
-    type SubscribeStream = ReceiverStream<Result<SubscribeResponse, Status>>;
+    type SubscribeStream = Messages;
 
     async fn subscribe(
         &self,
@@ -54,7 +53,7 @@ impl ChangeService for Api {
             check_roles(&listener.roles, access::rule(Rpc::ChangeAcknowledge).roles)?;
         }
         let messages = subscriber::open(&self.records.feed, listener, asked, closes_at).await?;
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(Response::new(messages))
     }
 
     async fn acknowledge(

@@ -50,6 +50,11 @@ impl Deadline {
     }
 }
 
+/// The refusal of a call whose message has not come in time.
+pub(super) fn message_late() -> Refusal {
+    exceeded("the message of the call did not arrive in time; it was not begun", "false")
+}
+
 /// The refusal of a call whose time ran out before it was begun.
 pub(super) fn not_begun() -> Refusal {
     let message = "the deadline passed while the call waited for its turn; it was not begun";

@@ -7,7 +7,7 @@ use std::{
 use http::{Request, Response};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 use tower::util::BoxCloneService;
@@ -15,7 +15,7 @@ use tower::util::BoxCloneService;
 use super::{door::DoorLayer, *};
 use crate::{
     access::ALL,
-    caller::{Account, DEFAULT_ACCOUNT},
+    caller::{Account, DEFAULT_ACCOUNT, PRACTICE_HEADER, PracticeId, ROLES_HEADER},
     pb,
     server::shield::ShieldLayer,
 };
@@ -40,7 +40,7 @@ pub(super) fn identity(practice: &str, product: &str) -> Identity {
 /// A server whose handlers wait until they are let go on.
 #[derive(Clone)]
 struct Server {
-    stack: BoxCloneService<Request<()>, Response<Body>, Infallible>,
+    stack: BoxCloneService<Request<Body>, Response<Body>, Infallible>,
     admission: Arc<Admission>,
     go_on: Arc<Semaphore>,
     begun: Arc<AtomicUsize>,
@@ -53,7 +53,7 @@ impl Server {
         let (begun, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let handler = {
             let (go_on, begun, ended) = (go_on.clone(), begun.clone(), ended.clone());
-            tower::service_fn(move |_: Request<()>| {
+            tower::service_fn(move |_: Request<Body>| {
                 let (go_on, begun, ended) = (go_on.clone(), begun.clone(), ended.clone());
                 async move {
                     begun.fetch_add(1, Ordering::SeqCst);
@@ -82,16 +82,34 @@ impl Server {
         identity: Identity,
         timeout: Option<&str>,
     ) -> JoinHandle<Response<Body>> {
-        let mut request = Request::builder().uri(path).extension(identity);
+        self.call_of(path, identity, timeout, Body::empty())
+    }
+
+    fn call_of(
+        &self,
+        path: &str,
+        identity: Identity,
+        timeout: Option<&str>,
+        body: Body,
+    ) -> JoinHandle<Response<Body>> {
+        let roles = identity.roles[0].to_string();
+        let practice = identity.practice.as_ref().map_or("", PracticeId::as_str).to_owned();
+        let request = Request::builder().uri(path).extension(identity);
+        let mut request = request.header(PRACTICE_HEADER, practice).header(ROLES_HEADER, roles);
         if let Some(timeout) = timeout {
             request = request.header("grpc-timeout", timeout);
         }
-        let answer = self.stack.clone().call(request.body(()).unwrap());
+        let answer = self.stack.clone().call(request.body(body).unwrap());
         tokio::spawn(async move { answer.await.unwrap() })
     }
 
     async fn refused(&self, path: &str) -> Status {
         status(self.call(path)).await
+    }
+
+    /// Whether calls of `p1` and `books` are refused.
+    fn is_full(&self) -> bool {
+        self.admission.places.are_full_for(&Tenant::of(&identity("p1", "books")))
     }
 
     /// Lets so many handlers go on.
@@ -148,7 +166,7 @@ async fn calls_over_the_bound_wait_and_those_over_the_queue_are_turned_away() {
     let at_work = [server.call(GET), server.call(GET)];
     server.has_begun(2).await;
     let waits = server.call(GET);
-    until(|| server.admission.places.are_full()).await;
+    until(|| server.is_full()).await;
     let refused = server.refused(GET).await;
     assert_eq!(told(&refused), is_overloaded());
     assert!(retry_delay(&refused) >= Duration::from_secs(1));
@@ -177,7 +195,7 @@ async fn a_call_that_waits_too_long_is_sent_away() {
     let began = Instant::now();
     assert_eq!(told(&server.refused(GET).await), is_overloaded());
     assert!(began.elapsed() >= crate::server::limits::MAX_WAIT);
-    assert!(!server.admission.places.are_full(), "it waits no longer");
+    assert!(!server.is_full(), "it waits no longer");
 }
 
 #[tokio::test]
@@ -190,7 +208,7 @@ async fn a_caller_who_goes_away_leaves_the_place_to_the_work() {
     assert_eq!(told(&server.refused(GET).await), is_overloaded(), "its handler is at work");
     server.let_go_on(2);
     server.has_ended(1).await;
-    until(|| !server.admission.places.are_full()).await;
+    until(|| !server.is_full()).await;
     assert!(is_answered(&server.call(GET).await.unwrap()));
 }
 
@@ -200,9 +218,9 @@ async fn a_caller_who_goes_away_while_it_waits_is_not_served() {
     let _at_work = server.call(GET);
     server.has_begun(1).await;
     let caller = server.call(GET);
-    until(|| server.admission.places.are_full()).await;
+    until(|| server.is_full()).await;
     caller.abort();
-    until(|| !server.admission.places.are_full()).await;
+    until(|| !server.is_full()).await;
     server.let_go_on(2);
     server.has_ended(1).await;
     assert_eq!(server.begun.load(Ordering::SeqCst), 1);
@@ -278,11 +296,15 @@ async fn a_practice_has_so_many_streams_about_imports() {
 #[tokio::test]
 async fn uploads_have_places_of_their_own() {
     let server = Server::new(limits(1, 0));
-    let uploads: Vec<_> = (0..MAX_OPEN_UPLOADS).map(|_| server.call(UPLOAD)).collect();
-    server.has_begun(MAX_OPEN_UPLOADS).await;
+    let share = usize::try_from(OPEN_UPLOADS_SHARE.alone(MAX_OPEN_UPLOADS)).unwrap();
+    let mut uploads: Vec<_> = (0..share).map(|_| server.call(UPLOAD)).collect();
+    server.has_begun(share).await;
     let refused = server.refused(UPLOAD).await;
     assert_eq!(told(&refused), (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
-    server.let_go_on(MAX_OPEN_UPLOADS + 1);
+    // Another practice has some left.
+    uploads.push(server.call_with(UPLOAD, identity("p2", "books"), None));
+    server.has_begun(share + 1).await;
+    server.let_go_on(share + 2);
     assert!(is_answered(&server.call(GET).await.unwrap()));
     for upload in uploads {
         assert!(is_answered(&upload.await.unwrap()));
@@ -321,4 +343,64 @@ fn every_stream_of_the_protocol_has_a_bound() {
             }
         }
     }
+}
+
+/// A body that never comes.
+struct Never;
+
+impl http_body::Body for Never {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Status>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_message_does_not_come_has_no_place() {
+    let message_time = Duration::from_millis(300);
+    let server = Server::new(Limits { message_time, ..limits(2, 0) });
+    server.let_go_on(1);
+    let silent: Vec<_> = (0..64)
+        .map(|_| server.call_of(GET, identity("p2", "ap"), None, Body::new(Never)))
+        .collect();
+    until(|| server.admission.messages.taken() > 0).await;
+    assert!(is_answered(&server.call(GET).await.unwrap()), "there is room for others");
+    for call in silent {
+        let late = status(call).await;
+        assert_eq!(told(&late), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
+        assert_eq!(late.get_error_details().error_info().unwrap().metadata["begun"], "false");
+    }
+    assert_eq!(server.begun.load(Ordering::SeqCst), 1);
+    assert_eq!(server.admission.messages.taken(), 0);
+}
+
+#[tokio::test]
+async fn one_tenant_leaves_places_to_others_and_is_refused_before_its_credentials() {
+    let server = Server::new(limits(16, 16));
+    let of_one: Vec<_> = (0..22).map(|_| server.call(GET)).collect();
+    server.has_begun(14).await;
+    until(|| server.is_full()).await;
+    assert!(server.admission.known.tenants().is_empty(), "nobody was refused yet");
+    assert_eq!(told(&server.refused(GET).await), is_overloaded());
+    assert_eq!(server.admission.known.tenants().len(), 1);
+    assert_eq!(told(&server.refused(GET).await), is_overloaded());
+    // Others, and the imports service on behalf of the same product.
+    let service = Identity { roles: vec![Role::Service], ..identity("p1", "books") };
+    let others = [server.call_with(GET, identity("p2", "books"), None)];
+    server.has_begun(15).await;
+    let service = server.call_with(GET, service, None);
+    server.has_begun(16).await;
+    server.let_go_on(24);
+    for call in of_one.into_iter().chain(others).chain([service]) {
+        assert!(is_answered(&call.await.unwrap()));
+    }
+    server.let_go_on(1);
+    until(|| !server.is_full()).await;
+    assert!(is_answered(&server.call(GET).await.unwrap()));
+    assert!(server.admission.known.tenants().is_empty());
 }

@@ -108,10 +108,13 @@ impl Stream {
                 continue;
             }
             loop {
+                self.until_wanted().await?;
                 let rows = self.read_page(&walk).await?;
                 let Some(last) = rows.last() else { break };
                 let next = Walk { id: last.id, ..walk.clone() };
-                sent += self.send_page(&walk, rows).await?;
+                let (records, upto) = self.send_page(&walk, rows).await?;
+                sent += records;
+                let next = upto.map_or(next, |id| Walk { id, ..walk.clone() });
                 self.place.walk = Some(next.clone());
                 walk = next;
             }
@@ -119,14 +122,25 @@ impl Stream {
         Ok(sent)
     }
 
-    /// Sends the records of a page in messages of bounded size; how many.
-    async fn send_page(&mut self, walk: &Walk, mut rows: Vec<SnapshotRow>) -> Result<i64, End> {
+    /// Sends the records of a page in messages of bounded size; how many, and the last
+    /// of them when the rest was given up because the reader is slow.
+    async fn send_page(
+        &mut self,
+        walk: &Walk,
+        mut rows: Vec<SnapshotRow>,
+    ) -> Result<(i64, Option<Uuid>), End> {
         if self.filter.linked_only {
             rows.retain(|row| row.linked);
         }
         let persons = self.persons_beside(walk, &rows).await?;
         let (mut sent, mut rows) = (0, rows.into_iter().peekable());
+        let mut upto = None;
         while rows.peek().is_some() {
+            if let Some(last) = upto
+                && !self.is_wanted_soon().await?
+            {
+                return Ok((sent, Some(last)));
+            }
             let (mut records, mut bytes, mut last) = (Vec::new(), 0, walk.clone());
             while let Some(row) = rows.next_if(|row| fits(bytes, row.image.len())) {
                 bytes += row.image.len();
@@ -134,12 +148,13 @@ impl Stream {
                 records.push(record(walk, row, &persons));
             }
             sent += i64::try_from(records.len()).unwrap_or(i64::MAX);
+            upto = Some(last.id);
             let place = Place { walk: Some(last), ..self.place.clone() };
             let cursor = self.cursor_at(place.clone(), self.change).encode();
             self.send(Message::SnapshotRecords(SnapshotRecords { records, cursor })).await?;
             self.place = place;
         }
-        Ok(sent)
+        Ok((sent, None))
     }
 
     /// The persons of contacts and individual clients, when persons themselves are

@@ -6,6 +6,7 @@ use crate::store::feed::lag::lag;
 storage_tests! {
     a_stream_with_far_to_go_tells_how_far_it_has_come,
     a_stream_that_is_left_reads_no_further,
+    a_stream_that_is_not_read_reads_nothing,
     a_stream_that_is_taken_over_while_it_reads_ends,
     a_disconnected_practice_ends_a_stream_that_reads,
     the_place_of_a_stream_that_reads_is_written_down,
@@ -24,11 +25,18 @@ const FAR: i64 = READS * 500;
 
 /// A database whose reads of the feed are counted.
 async fn counted(t: &TestDb) -> (Database, Arc<AtomicI64>) {
+    counted_before(t, i64::MAX).await
+}
+
+/// The same without those from a position on, as the tail makes them.
+async fn counted_before(t: &TestDb, position: i64) -> (Database, Arc<AtomicI64>) {
     let reads = Arc::new(AtomicI64::new(0));
     let count = reads.clone();
     let observer = move |statement: &Statement| {
-        let is_read =
-            statement.sql.contains("LEFT JOIN feed_entry") && statement.sql.contains("c.*");
+        let mut values = statement.values.iter().flat_map(|values| &values.0);
+        let is_read = statement.sql.contains("LEFT JOIN feed_entry")
+            && statement.sql.contains("c.*")
+            && !values.any(|value| *value == position.into());
         count.fetch_add(i64::from(is_read), Ordering::SeqCst);
     };
     (Database::connect(&t.settings().observed(observer)).await.unwrap(), reads)
@@ -52,6 +60,24 @@ async fn a_stream_that_is_left_reads_no_further(t: TestDb) {
     kept(&feed, "left", |row| row.active_until.is_none()).await;
     let reads = reads.load(Ordering::SeqCst);
     assert!(reads < READS / 2, "{reads} of {READS}");
+    feed.stop().cancel();
+}
+
+async fn a_stream_that_is_not_read_reads_nothing(t: TestDb) {
+    let (db, reads) = counted_before(&t, 3_000).await;
+    let feed = feed_at(db, QUIET).await;
+    fill(&feed, "p1", 3_000).await;
+    let before = reads.load(Ordering::SeqCst);
+    let mut messages = stream(&feed, everything(), None).await;
+    let mut told = Told::default();
+    for taken in 0..5 {
+        // Long enough for the next one to be read, if the stream did so.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let count = reads.load(Ordering::SeqCst) - before;
+        assert!(count < taken.max(1), "{count} reads for {taken} messages");
+        told.take(next(&mut messages).await.unwrap());
+    }
+    assert_eq!(told.events.len(), 4 * 500);
     feed.stop().cancel();
 }
 
@@ -86,11 +112,13 @@ async fn a_disconnected_practice_ends_a_stream_that_reads(t: TestDb) {
 async fn the_place_of_a_stream_that_reads_is_written_down(t: TestDb) {
     let feed = feed_at(t.database().await, Pace { write: SOON, ..QUIET }).await;
     fill(&feed, "p1", FAR).await;
-    let messages = stream(&feed, nothing(), Some("ledger")).await;
+    let mut messages = stream(&feed, nothing(), Some("ledger")).await;
+    // Nothing is read for a reader that does not read.
+    let reads = tokio::spawn(async move { while messages.recv().await.is_some() {} });
     let row = kept(&feed, "ledger", |row| row.seen > 0).await;
     assert!(row.seen < FAR, "only at the end");
     assert_eq!(row.acked.position, row.seen, "nothing was sent");
-    drop(messages);
+    reads.abort();
     feed.stop().cancel();
 }
 

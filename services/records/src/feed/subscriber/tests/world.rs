@@ -140,7 +140,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    fn take(&mut self, message: Message) -> i64 {
+    pub(super) fn take(&mut self, message: Message) -> i64 {
         match message {
             Message::Events(batch) => {
                 let events = batch.events.iter();

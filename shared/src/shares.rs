@@ -1,0 +1,276 @@
+//! Fair shares of a bounded resource: bytes, streams, uploads.
+//!
+//! The bound of one user depends on what is free (dynamic thresholds, Choudhury and
+//! Hahne, 1998): a user who is alone may take most of the resource, each further one
+//! lowers the bound of all, and a part stays free for those who have nothing yet. A
+//! fixed share would either waste what nobody else wants or add up to the whole.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, futures::OwnedNotified};
+
+/// How much one user may take compared with what is free: `times` / `of` of it.
+///
+/// A user who is alone gets `times / (times + of)` of the resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Ratio {
+    times: u64,
+    of: u64,
+}
+
+impl Ratio {
+    /// A user may take as much as stays free: half of the resource when alone.
+    pub const EQUAL: Self = Self::new(1, 1);
+
+    /// `times` / `of`.
+    pub const fn new(times: u64, of: u64) -> Self {
+        Self { times, of }
+    }
+
+    /// Whether a user who has `own` may take `amount` of the `free` rest. Whoever has
+    /// nothing may, as long as it fits.
+    pub(crate) const fn allows(self, own: u64, amount: u64, free: u64) -> bool {
+        let fits = amount <= free;
+        let wanted = own.saturating_add(amount).saturating_mul(self.of);
+        // As if the last unit were still free, so that two of two can be taken.
+        let left = free.saturating_sub(amount).saturating_add(1);
+        fits && (own == 0 || wanted <= left.saturating_mul(self.times))
+    }
+
+    /// What a user who is alone can take of `limit`, one at a time.
+    pub const fn alone(self, limit: u64) -> u64 {
+        let mut own = 0;
+        while self.allows(own, 1, limit.saturating_sub(own)) {
+            own += 1;
+        }
+        own
+    }
+}
+
+/// A bounded resource that is shared by users with keys.
+#[derive(Debug)]
+pub struct Shares<K> {
+    limit: u64,
+    ratio: Ratio,
+    taken: Mutex<Taken<K>>,
+    freed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Taken<K> {
+    all: u64,
+    /// Without those who have nothing.
+    of: HashMap<K, u64>,
+}
+
+impl<K: Clone + Eq + Hash> Shares<K> {
+    /// A resource of `limit` units.
+    pub fn new(limit: u64, ratio: Ratio) -> Self {
+        let taken = Mutex::new(Taken { all: 0, of: HashMap::new() });
+        Self { limit, ratio, taken, freed: Arc::default() }
+    }
+
+    /// The units in use.
+    pub fn taken(&self) -> u64 {
+        self.lock().all
+    }
+
+    /// Takes `amount` units for a user; none when there are not enough, or the user has
+    /// its share.
+    pub fn try_take(self: &Arc<Self>, key: &K, amount: u64) -> Option<Share<K>> {
+        let mut taken = self.lock();
+        self.allows(&taken, key, amount).then(|| taken.add(key, amount))?;
+        drop(taken);
+        Some(self.share(key, amount))
+    }
+
+    /// Waits until the user may take `amount` units, or all there are when that is less.
+    pub(crate) async fn take(self: &Arc<Self>, key: &K, amount: u64) -> Share<K> {
+        let amount = amount.min(self.limit);
+        loop {
+            // Before the look, or what is freed in between would be missed.
+            let freed = self.freed();
+            if let Some(share) = self.try_take(key, amount) {
+                return share;
+            }
+            freed.await;
+        }
+    }
+
+    /// Takes `amount` units also when there are not enough: for what exists already.
+    pub(crate) fn take_anyway(self: &Arc<Self>, key: &K, amount: u64) -> Share<K> {
+        self.lock().add(key, amount);
+        self.share(key, amount)
+    }
+
+    /// Whether the user may take `amount` units now.
+    pub(crate) fn may_take(&self, key: &K, amount: u64) -> bool {
+        self.allows(&self.lock(), key, amount)
+    }
+
+    /// Ends when some units are given back.
+    pub(crate) fn freed(&self) -> OwnedNotified {
+        Arc::clone(&self.freed).notified_owned()
+    }
+
+    fn allows(&self, taken: &Taken<K>, key: &K, amount: u64) -> bool {
+        let own = taken.of.get(key).copied().unwrap_or_default();
+        self.ratio.allows(own, amount, self.limit.saturating_sub(taken.all))
+    }
+
+    fn share(self: &Arc<Self>, key: &K, amount: u64) -> Share<K> {
+        Share { shares: Arc::clone(self), key: key.clone(), amount }
+    }
+
+    fn give_back(&self, key: &K, amount: u64) {
+        self.lock().remove(key, amount);
+        self.freed.notify_waiters();
+    }
+}
+
+impl<K> Shares<K> {
+    /// Nothing panics while it is held, and the numbers are right in any case.
+    fn lock(&self) -> MutexGuard<'_, Taken<K>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Taken<K> {
+    fn add(&mut self, key: &K, amount: u64) {
+        self.all += amount;
+        match self.of.get_mut(key) {
+            Some(own) => *own += amount,
+            None => drop(self.of.insert(key.clone(), amount)),
+        }
+    }
+
+    fn remove(&mut self, key: &K, amount: u64) {
+        self.all = self.all.saturating_sub(amount);
+        if let Some(own) = self.of.get_mut(key) {
+            *own = own.saturating_sub(amount);
+            if *own == 0 {
+                self.of.remove(key);
+            }
+        }
+    }
+}
+
+/// What a user has taken; given back when this is dropped.
+#[derive(Debug)]
+pub struct Share<K: Clone + Eq + Hash> {
+    shares: Arc<Shares<K>>,
+    key: K,
+    amount: u64,
+}
+
+impl<K: Clone + Eq + Hash> Share<K> {
+    /// Takes more until it is `amount`, if the user may; whether it is now.
+    pub(crate) fn grow_to(&mut self, amount: u64) -> bool {
+        let more = amount.saturating_sub(self.amount);
+        let mut taken = self.shares.lock();
+        let grows = more == 0 || self.shares.allows(&taken, &self.key, more);
+        if grows {
+            taken.add(&self.key, more);
+            drop(taken);
+            self.amount += more;
+        }
+        grows
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Share<K> {
+    fn drop(&mut self) {
+        self.shares.give_back(&self.key, self.amount);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shares(limit: u64, ratio: Ratio) -> Arc<Shares<u8>> {
+        Arc::new(Shares::new(limit, ratio))
+    }
+
+    /// Takes one at a time until no more are given.
+    fn take_all(shares: &Arc<Shares<u8>>, key: u8) -> Vec<Share<u8>> {
+        std::iter::from_fn(|| shares.try_take(&key, 1)).collect()
+    }
+
+    #[test]
+    fn a_sole_user_gets_its_part_and_leaves_the_rest() {
+        for (limit, ratio, expected) in [
+            (64, Ratio::new(7, 1), 56),
+            (256, Ratio::EQUAL, 128),
+            (8, Ratio::EQUAL, 4),
+            (250, Ratio::new(1, 2), 83),
+            (2, Ratio::new(7, 1), 2),
+            (1, Ratio::EQUAL, 1),
+            (0, Ratio::EQUAL, 0),
+        ] {
+            let shares = shares(limit, ratio);
+            let taken = take_all(&shares, 1);
+            let count = u64::try_from(taken.len()).unwrap();
+            assert_eq!((count, ratio.alone(limit)), (expected, expected), "{limit} {ratio:?}");
+            if expected < limit {
+                assert!(shares.try_take(&2, 1).is_some(), "another user gets some of {limit}");
+            }
+            drop(taken);
+            assert_eq!((shares.taken(), shares.lock().of.len()), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_what_is_given_back() {
+        let shares = shares(10, Ratio::EQUAL);
+        let held = shares.try_take(&1, 5).unwrap();
+        let waits = tokio::spawn({
+            let shares = Arc::clone(&shares);
+            async move { shares.take(&1, 4).await.amount }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(held);
+        assert_eq!(waits.await.unwrap(), 4);
+        // More than there is at all is all that there is.
+        assert_eq!(shares.take(&1, 1_000).await.amount, 10);
+    }
+
+    #[test]
+    fn a_share_grows_within_the_bound_only() {
+        let shares = shares(10, Ratio::EQUAL);
+        let mut share = shares.try_take(&1, 1).unwrap();
+        assert!(share.grow_to(5) && share.grow_to(3));
+        assert!(!share.grow_to(6));
+        assert_eq!(shares.taken(), 5);
+        let over = shares.take_anyway(&2, 20);
+        assert_eq!(shares.taken(), 25);
+        assert!(shares.try_take(&3, 1).is_none());
+        drop((share, over));
+        assert_eq!(shares.taken(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_some_take_a_newcomer_finds_something(
+            users in 1_usize..12,
+            limit in 16_u64..300,
+        ) {
+            let shares = shares(limit, Ratio::EQUAL);
+            let mut held = Vec::new();
+            for user in 0..users {
+                held.extend(take_all(&shares, u8::try_from(user).unwrap()));
+            }
+            let free = limit - shares.taken();
+            // Each takes at most as much as it leaves free.
+            let left = limit.checked_shr(u32::try_from(users).unwrap()).unwrap_or_default();
+            prop_assert!(free >= left, "{free} of {limit} are free");
+        }
+    }
+}

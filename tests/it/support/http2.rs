@@ -1,0 +1,86 @@
+//! A caller of HTTP/2 frames: one that sends and reads as slowly as a test wants.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use h2::{
+    SendStream,
+    client::{Builder, ResponseFuture, SendRequest},
+};
+use prost::Message;
+use tokio::net::TcpStream;
+
+/// A connection, which gives each stream of answers this window.
+pub(crate) struct Http2 {
+    send: SendRequest<Bytes>,
+    url: String,
+}
+
+/// A call under way.
+pub(crate) struct Call {
+    pub(crate) answer: ResponseFuture,
+    /// The message; what is dropped unfinished is reset.
+    pub(crate) message: SendStream<Bytes>,
+}
+
+impl Http2 {
+    pub(crate) async fn connect(url: &str, window: u32) -> Self {
+        let address = url.strip_prefix("http://").unwrap();
+        let connection = TcpStream::connect(address).await.unwrap();
+        let mut builder = Builder::new();
+        builder.initial_window_size(window).initial_connection_window_size(64 * 1_024 * 1_024);
+        let (send, connection) = builder.handshake(connection).await.unwrap();
+        tokio::spawn(connection);
+        Self { send, url: url.to_owned() }
+    }
+
+    /// Begins a call of the practice and the product; its message is to follow.
+    pub(crate) async fn begin(&mut self, path: &str, practice: &str, product: &str) -> Call {
+        let request = http::Request::post(format!("{}/{path}", self.url))
+            .version(http::Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("x-concord-practice", practice)
+            .header("x-concord-product", product)
+            .header("x-concord-roles", "owner");
+        self.send = self.send.clone().ready().await.unwrap();
+        let (answer, message) = self.send.send_request(request.body(()).unwrap(), false).unwrap();
+        Call { answer, message }
+    }
+
+    /// Makes a call with its message.
+    pub(crate) async fn call(
+        &mut self,
+        path: &str,
+        (practice, product): (&str, &str),
+        message: &impl Message,
+    ) -> Call {
+        let mut call = self.begin(path, practice, product).await;
+        call.message.send_data(frame(message), true).unwrap();
+        call
+    }
+}
+
+/// A message with its head, as gRPC sends it.
+pub(crate) fn frame(message: &impl Message) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame.put_u8(0);
+    frame.put_u32(message.encoded_len().try_into().unwrap());
+    message.encode(&mut frame).unwrap();
+    frame.freeze()
+}
+
+/// Reads the rest of an answer; its bytes, and the status in its trailers.
+pub(crate) async fn rest(answer: ResponseFuture) -> (usize, String) {
+    let answer = answer.await.unwrap();
+    if let Some(status) = answer.headers().get("grpc-status") {
+        return (0, status.to_str().unwrap().to_owned());
+    }
+    let mut body = answer.into_body();
+    let mut read = 0;
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        read += data.len();
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    let trailers = body.trailers().await.unwrap().unwrap();
+    (read, trailers["grpc-status"].to_str().unwrap().to_owned())
+}
