@@ -13,6 +13,7 @@ mod backups;
 mod contract;
 mod disconnects;
 mod duplicates;
+mod erasure;
 mod faults;
 mod feed;
 mod fencing;
