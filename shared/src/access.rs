@@ -149,7 +149,10 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ImportListPossibleDuplicates => READ,
         Rpc::SupportListAuditEntries => AUDIT,
         Rpc::SupportListSupportReads => OVERSEE,
-        Rpc::IngestApplyChunk | Rpc::IngestResolveLinks | Rpc::IngestKeepSupportRead => SERVICE,
+        Rpc::IngestApplyChunk
+        | Rpc::IngestResolveLinks
+        | Rpc::IngestKeepSupportRead
+        | Rpc::IngestListErasures => SERVICE,
     };
     let scope = match rpc {
         Rpc::ChangeSubscribe

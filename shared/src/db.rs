@@ -7,7 +7,9 @@
 
 mod bulk;
 mod connect;
+mod erasure;
 mod errors;
+mod fitness;
 mod group;
 mod learning;
 mod lineage;
@@ -19,6 +21,7 @@ mod scope;
 mod sessions;
 mod tables;
 mod trouble;
+mod url;
 mod usage;
 mod witness;
 mod writes;
@@ -33,7 +36,9 @@ use std::{
 
 pub use bulk::{chunk_rows, insert_all};
 pub use connect::{DatabaseSettings, Timeouts};
+use erasure::Erasure;
 pub use errors::{Fault, Outage, Plain, UniqueKey, fault, outage, plainly, violates};
+pub use fitness::Unfit;
 use group::GroupWriter;
 pub use learning::learning;
 pub use lineage::{Lineage, TablesError, needs, number};
@@ -51,6 +56,7 @@ pub use tables::Tables;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 use trouble::Trouble;
+pub use url::UrlError;
 pub use usage::PoolUse;
 pub use writes::{Writes, columns_of, values_of};
 
@@ -66,6 +72,8 @@ pub struct Database {
     /// Of PostgreSQL.
     sessions: Sessions,
     trouble: Trouble,
+    /// Of SQLite.
+    erasure: Erasure,
 }
 
 #[derive(Clone)]
@@ -118,7 +126,8 @@ impl Database {
         let sessions = Sessions::default();
         let (reader, writer) = connect::connect(settings, &sessions).await?;
         let url_kind = reader.get_database_backend();
-        Ok(Self { reader, writer, url_kind, sessions, trouble: Trouble::default() })
+        let (trouble, erasure) = (Trouble::default(), Erasure::default());
+        Ok(Self { reader, writer, url_kind, sessions, trouble, erasure })
     }
 
     /// Where to read. Never write here: SQLite refuses it, and on PostgreSQL there
@@ -204,6 +213,55 @@ impl Database {
             return Err(DbErr::Custom(message.to_owned()));
         }
         migrate::grant::<M>(self, role, tables).await
+    }
+
+    /// Checks that the server is one that a service can work on.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, with the remedy; or it cannot be asked.
+    pub async fn check_server(&self) -> Result<(), TablesError> {
+        match fitness::unfit(&self.reader).await? {
+            Some(unfit) => Err(unfit.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Rewrites an SQLite file that was written without `secure_delete`, once: its free
+    /// pages may hold what was erased. When that fails, as for lack of room, the log says
+    /// so, and the next start tries again.
+    pub async fn rewrite_once(&self) {
+        if self.url_kind != DbBackend::Sqlite {
+            return;
+        }
+        if let Err(error) = erasure::rewrite_once(&self.reader).await {
+            tracing::warn!(
+                error = %plainly(&error),
+                "the database file could not be rewritten: its free pages may hold erased data; \
+                 the next start tries again (docs/upgrades.md)"
+            );
+        }
+    }
+
+    /// Notes that personal data was erased, by a write that is committed: SQLite keeps
+    /// earlier versions of its pages in the write-ahead log until
+    /// [`finish_erasure`](Self::finish_erasure).
+    pub fn erased(&self) {
+        self.erasure.ask();
+    }
+
+    /// Waits until [`erased`](Self::erased) is called.
+    pub async fn erasure(&self) {
+        self.erasure.asked().await;
+    }
+
+    /// Removes from the write-ahead log of SQLite what was erased; whether nothing of it
+    /// is left. A reader, or a writer, may be in the way: then it is to be called again.
+    pub async fn finish_erasure(&self) -> Result<bool, DbErr> {
+        match self.writer {
+            Writer::Group(_) => self.erasure.finish(&self.reader).await,
+            Writer::Pool(_) => Ok(true),
+        }
     }
 
     /// Says in the log when row security does not hold for the role of this

@@ -5,7 +5,8 @@
 //! - Who calls: [`security`] (what an operator says), [`identity`] (how callers
 //!   prove who they are), [`access`] (which role may make which call), [`caller`]
 //!   (practice, product, account, user and roles of a call).
-//! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`].
+//! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`], [`key_digest`] (keys of
+//!   erased records).
 //! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
 //!   reflection, identity and drain), [`shares`] (fair shares of a bounded resource),
 //!   [`page`] (tokens of lists), [`cells`] (lists
@@ -22,6 +23,7 @@ pub mod db;
 pub mod identity;
 pub mod ids;
 pub mod jobs;
+pub mod key_digest;
 pub mod meter;
 pub mod page;
 pub mod pb;

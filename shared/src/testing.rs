@@ -2,12 +2,12 @@
 //! documentation says, to be compared with what the code does. And
 //! [input that nobody would send](fuzz).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 pub mod fuzz;
 pub mod tables;
 
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use tempfile::TempDir;
 
 use crate::{
@@ -130,6 +130,27 @@ impl TestDb {
         }
     }
 
+    /// Where `mark` is: the files that hold it, with what is free in them, or the columns
+    /// of PostgreSQL.
+    ///
+    /// # Panics
+    ///
+    /// When they cannot be read.
+    #[expect(clippy::unwrap_used, reason = "for tests only")]
+    pub async fn holding(&self, mark: &str) -> Vec<String> {
+        match (&self.folder, &self.schema) {
+            (Some(folder), _) => files_holding(folder.path(), mark),
+            (None, Some(schema)) => {
+                let settings = self.settings().max_connections(1);
+                let db = Database::connect(&settings).await.unwrap();
+                let found = columns_holding(&db, schema, mark).await.unwrap();
+                db.close().await.unwrap();
+                found
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// A new handle, as a replica of a service has one of its own.
     ///
     /// # Panics
@@ -139,6 +160,51 @@ impl TestDb {
     pub async fn database(&self) -> Database {
         Database::connect(&self.settings).await.unwrap()
     }
+}
+
+/// The names of the files in a folder that hold `mark` anywhere.
+///
+/// # Panics
+///
+/// When they cannot be read.
+#[expect(clippy::unwrap_used, reason = "for tests only")]
+pub fn files_holding(folder: &Path, mark: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let holds =
+            |content: Vec<u8>| content.windows(mark.len()).any(|part| part == mark.as_bytes());
+        // One that is gone meanwhile holds nothing.
+        if path.is_file() && fs::read(&path).is_ok_and(holds) {
+            found.push(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+async fn columns_holding(db: &Database, schema: &str, mark: &str) -> Result<Vec<String>, DbErr> {
+    let columns = "SELECT table_name AS t, column_name AS c, data_type AS d \
+        FROM information_schema.columns JOIN information_schema.tables \
+          USING (table_schema, table_name) \
+        WHERE table_type = 'BASE TABLE' AND table_schema = $1 \
+          AND data_type IN ('text', 'bytea', 'json', 'jsonb', 'character varying', 'ARRAY')";
+    let engine = db.engine();
+    let columns = Statement::from_sql_and_values(engine, columns, [schema.into()]);
+    let mut found = Vec::new();
+    for column in db.reader().query_all_raw(columns).await? {
+        let [table, column, kind] =
+            ["t", "c", "d"].map(|name| column.try_get::<String>("", name).unwrap_or_default());
+        let holds = match kind.as_str() {
+            "bytea" => format!("position(convert_to($1, 'UTF8') IN \"{column}\") > 0"),
+            _ => format!("position($1 IN \"{column}\"::text) > 0"),
+        };
+        let rows = format!("SELECT 1 AS n FROM \"{schema}\".\"{table}\" WHERE {holds} LIMIT 1");
+        let rows = Statement::from_sql_and_values(engine, rows, [mark.into()]);
+        if db.reader().query_one_raw(rows).await?.is_some() {
+            found.push(format!("{table}.{column}"));
+        }
+    }
+    Ok(found)
 }
 
 fn as_role(url: &str, role: &str, schema: &str) -> String {

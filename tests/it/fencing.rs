@@ -122,7 +122,8 @@ async fn a_chunk_of_a_caller_who_knows_a_later_call_than_the_database_is_not_app
     let manager = service(&server, IMPORT).await;
     let call = async |records: &[&str], fence, applied_fence| {
         let records = records.iter().map(|id| client(id)).collect();
-        let request = ApplyChunkRequest { records, fence, applied_fence, validate_only: false };
+        let request =
+            ApplyChunkRequest { records, fence, applied_fence, ..ApplyChunkRequest::default() };
         let answer = manager.ingest().apply_chunk(request).await.unwrap().into_inner();
         (answer.outcomes.len(), answer.fence_before)
     };
@@ -142,7 +143,9 @@ async fn a_check_leaves_the_fence_where_it_was(db: TestDb) {
     let manager = service(&server, IMPORT).await;
     let check = |fence| {
         let records = vec![client("C1")];
-        send(&manager, ApplyChunkRequest { records, fence, validate_only: true, applied_fence: 0 })
+        let request =
+            ApplyChunkRequest { records, fence, validate_only: true, ..Default::default() };
+        send(&manager, request)
     };
     assert_eq!(check(9).await.unwrap()[0].status(), RecordStatus::Imported);
     apply(&manager, Some("C2"), 3).await.unwrap();

@@ -24,6 +24,7 @@ storage_tests! {
     another_import_skips_what_is_linked,
     another_product_is_linked_to_the_same_records,
     a_bad_record_fails_alone,
+    a_client_with_an_equal_identifier_is_linked_whatever_its_name,
     an_address_that_overlaps_is_refused_and_an_equal_one_linked,
     what_fails_is_told_in_the_words_of_the_practice,
     equal_persons_of_one_import_stay_apart,
@@ -191,6 +192,39 @@ async fn another_product_is_linked_to_the_same_records(db: TestDb) {
     let owner = books.with("x-concord-roles", "owner");
     let contacts = owner.contacts().list_contacts(request).await.unwrap().into_inner().contacts;
     assert_eq!(contacts.len(), 1);
+}
+
+async fn a_client_with_an_equal_identifier_is_linked_whatever_its_name(db: TestDb) {
+    let server = servers::records(db.settings()).await;
+    let manager = service(&server, "manager", FIRST).await;
+    let books = service(&server, "books", SECOND).await;
+    type Set = fn(&mut ImportClient, &str);
+    let identifiers: [(&str, &str, &str, Set); 4] = [
+        ("CRN", "07687209", "07687210", |client, value| client.company_number = value.into()),
+        ("UTR", "1955839661", "1234567895", |client, value| client.utr = value.into()),
+        ("VAT", "980780684", "", |client, value| client.vat_number = value.into()),
+        ("PAYE", "123/AB456", "123/AB457", |client, value| client.paye_reference = value.into()),
+    ];
+    let with = |reference: &str, name: &str, set: Set, value: &str| {
+        let mut client = ImportClient {
+            source_id: reference.into(),
+            client_reference: reference.into(),
+            client_type: "PRIVATE_LIMITED_COMPANY".into(),
+            registered_name: name.into(),
+            ..ImportClient::default()
+        };
+        set(&mut client, value);
+        apply_record(Record::Client(client), &[])
+    };
+    for (reference, value, other, set) in identifiers {
+        let first = apply(&manager, &[with(reference, "Acme Limited", set, value)]).await;
+        assert_eq!(statuses(&first), [RecordStatus::Imported], "{first:?}");
+        let differs = apply(&books, &[with(reference, "Bolt Limited", set, other)]).await;
+        assert_eq!(reasons(&differs[0]), ["DUPLICATE_REFERENCE"], "{reference}");
+        let same = apply(&books, &[with(reference, "Bolt Limited", set, value)]).await;
+        let linked = (same[0].status(), &same[0].record_id);
+        assert_eq!(linked, (RecordStatus::Linked, &first[0].record_id), "{reference}");
+    }
 }
 
 async fn a_bad_record_fails_alone(db: TestDb) {

@@ -14,6 +14,7 @@ mod connections;
 mod contract;
 mod disconnects;
 mod duplicates;
+mod erasure;
 mod faults;
 mod feed;
 mod fencing;

@@ -70,9 +70,10 @@ fn reason(status: &Status) -> String {
 }
 
 /// Calls that name nothing of a practice: what they answer must be the caller's own.
-const NAME_NOTHING: [Rpc; 22] = [
+const NAME_NOTHING: [Rpc; 23] = [
     Rpc::SupportListSupportReads,
     Rpc::IngestKeepSupportRead,
+    Rpc::IngestListErasures,
     Rpc::ConnectionConnectProduct,
     Rpc::ConnectionDisconnectProduct,
     Rpc::ConnectionListConnections,
@@ -196,7 +197,12 @@ async fn a_product_that_is_not_connected_does_neither(db: TestDb) {
         Rpc::ConnectionListConnections,
     ];
     // With nothing to apply or to look up, nothing is asked of the practice.
-    let empty = [Rpc::IngestApplyChunk, Rpc::IngestResolveLinks, Rpc::IngestKeepSupportRead];
+    let empty = [
+        Rpc::IngestApplyChunk,
+        Rpc::IngestResolveLinks,
+        Rpc::IngestKeepSupportRead,
+        Rpc::IngestListErasures,
+    ];
     let mut answered = Vec::new();
     for call in ALL.iter().filter(|(rpc, _)| ![&exempt[..], &empty].concat().contains(rpc)) {
         let outcome = site.call("p1", "stranger", *call).await;

@@ -1,6 +1,6 @@
 //! The service as a value: it can be started twice in one test.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sea_orm::DbErr;
 use shared::{
@@ -55,6 +55,8 @@ pub struct Application {
     security: ServerSecurity,
     imports: Imports,
     worker: Worker,
+    /// How often it looks for what is to be removed.
+    housekeeping: Duration,
     metrics: Option<MetricsPort>,
     limits: Limits,
 }
@@ -72,6 +74,7 @@ impl Application {
             clock,
             upload,
             worker,
+            housekeeping_every,
             metrics_listen,
             limits,
         } = config;
@@ -83,7 +86,8 @@ impl Application {
         let metrics = MetricsPort::bind(metrics_listen).await?;
         let imports = Imports::new(db, clock, records, upload, Meter::new("imports"));
         let worker = Worker::new(imports.clone(), worker);
-        Ok(Self { listener, address, security, imports, worker, metrics, limits })
+        let housekeeping = housekeeping_every;
+        Ok(Self { listener, address, security, imports, worker, housekeeping, metrics, limits })
     }
 
     /// Where the service listens.
@@ -100,7 +104,7 @@ impl Application {
     /// finishes the calls and the chunks under way, gives its imports back, so
     /// that another replica goes on at once, and closes the database.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
-        let Self { listener, security, imports, worker, metrics, limits, .. } = self;
+        let Self { listener, security, imports, worker, housekeeping, metrics, limits, .. } = self;
         let mut routes = Routes::builder();
         routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
         let services = Services {
@@ -113,7 +117,8 @@ impl Application {
         };
         let looking = tokio::spawn(gauges::run(imports.clone()));
         let working = tokio::spawn(worker.run(imports.stop.clone()));
-        let keeping = tokio::spawn(housekeeping::run(imports.clone(), imports.stop.clone()));
+        let keeping =
+            tokio::spawn(housekeeping::run(imports.clone(), housekeeping, imports.stop.clone()));
         let stopping = {
             let (stop, imports) = (stop.clone(), imports.stop.clone());
             tokio::spawn(async move {

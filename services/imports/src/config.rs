@@ -33,6 +33,9 @@ pub struct ImportsConfig {
     pub upload: UploadSettings,
     /// How the worker works.
     pub worker: WorkerSettings,
+    /// How often it looks for what is to be removed: imports whose time has come, and
+    /// records that were erased; 20 s.
+    pub housekeeping_every: Duration,
     /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
     pub metrics_listen: Option<SocketAddr>,
     /// What the replica takes at most.
@@ -57,6 +60,7 @@ impl ImportsConfig {
             clock,
             upload: UploadSettings::default(),
             worker: WorkerSettings::default(),
+            housekeeping_every: Duration::from_secs(20),
             metrics_listen: None,
             limits: Limits::default(),
         }

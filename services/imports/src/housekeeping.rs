@@ -1,9 +1,11 @@
-//! What happens by itself: imports that nobody finishes expire, and what was
-//! uploaded is removed a while after the end.
+//! What happens by itself: imports that nobody finishes expire; what was uploaded is
+//! removed a while after the end, and at once when its record is erased.
 //!
 //! Every replica goes round. What is due is looked for without a lock, and looked
 //! at again under it. A failure for one import does not affect the others.
 //! Workers skip an import that cannot be read.
+
+mod erasing;
 
 use std::time::Duration;
 
@@ -27,8 +29,8 @@ use crate::{
     },
 };
 
-/// How often a replica goes round.
-const ROUND: Duration = Duration::from_mins(1);
+/// How soon it is tried again to finish an erasure, when a reader was in the way.
+const RETRY_ERASURE: Duration = Duration::from_secs(1);
 
 /// Imports that one round deals with, of each kind of work; the next follows at once
 /// when there were as many.
@@ -51,6 +53,8 @@ pub(crate) const IDLE: TimeDelta = TimeDelta::hours(24);
 pub(crate) const KEPT: TimeDelta = TimeDelta::days(30);
 
 const READ_IMPORTS: &str = "read_imports";
+const ERASE_RECORDS: &str = "erase_records";
+const FINISH_ERASURE: &str = "finish_erasure";
 
 /// The name of a kind of work, in the log and in the metrics.
 const fn name(work: Work) -> &'static str {
@@ -60,13 +64,18 @@ const fn name(work: Work) -> &'static str {
     }
 }
 
-/// Goes round until the service stops.
-pub(crate) async fn run(imports: Imports, stop: CancellationToken) {
+/// Goes round, once in `every`, until the service stops.
+pub(crate) async fn run(imports: Imports, every: Duration, stop: CancellationToken) {
     let mut keeping = Housekeeping::new(imports);
     while !stop.is_cancelled() {
-        let pause = if keeping.step().await { Duration::ZERO } else { ROUND };
+        let pause = match (keeping.step().await, keeping.finish_erasure().await) {
+            (true, _) => Duration::ZERO,
+            (false, true) => every,
+            (false, false) => RETRY_ERASURE,
+        };
         tokio::select! {
             () = stop.cancelled() => return,
+            () = keeping.imports.db.erasure() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -81,8 +90,9 @@ pub(crate) struct Housekeeping {
 
 impl Housekeeping {
     pub(crate) fn new(imports: Imports) -> Self {
-        let failures =
-            Failures::new(&imports.meter, &[name(Work::Expire), name(Work::Purge), READ_IMPORTS]);
+        let [expire, purge] = [Work::Expire, Work::Purge].map(name);
+        let jobs = [expire, purge, READ_IMPORTS, ERASE_RECORDS, FINISH_ERASURE];
+        let failures = Failures::new(&imports.meter, &jobs);
         Self { imports, failures }
     }
 
@@ -93,7 +103,16 @@ impl Housekeeping {
         for work in [Work::Expire, Work::Purge] {
             more |= self.deal_with(work).await;
         }
-        more
+        more | self.erase_records().await
+    }
+
+    /// Removes from the files of the database what was erased; whether nothing is left.
+    async fn finish_erasure(&mut self) -> bool {
+        let now = self.imports.clock.now();
+        let finished = self.imports.db.finish_erasure().await.map_err(ImportError::from);
+        let finished = self.failures.note(FINISH_ERASURE, Subject::default(), finished, now);
+        // A failure waits for the next round.
+        finished.unwrap_or(true)
     }
 
     /// Deals with the imports whose time has come, each for itself; whether there may
@@ -158,6 +177,7 @@ async fn deal_with_one(imports: &Imports, work: Work, due: &Due) -> Result<(), I
         Work::Purge => {
             tracing::info!(import, "the records of an import are removed");
             while !imports.stop.is_cancelled() && purge_some(imports, &key).await? {}
+            imports.db.erased();
             Ok(())
         }
     }

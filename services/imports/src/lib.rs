@@ -13,6 +13,7 @@
 mod app;
 mod config;
 mod domain;
+mod erasure;
 mod error;
 mod failures_file;
 mod gauges;

@@ -11,6 +11,7 @@ mod m20261126_05_learn;
 mod m20261126_06_room;
 mod m20261130_07_worker;
 mod m20261130_08_warnings;
+mod m20261130_09_erasure;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_06_room::Migration),
             Box::new(m20261130_07_worker::Migration),
             Box::new(m20261130_08_warnings::Migration),
+            Box::new(m20261130_09_erasure::Migration),
         ]
     }
 

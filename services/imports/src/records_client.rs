@@ -17,7 +17,8 @@ use shared::{
         imports::RecordStatus,
         internal::{
             ApplyChunkRequest, ApplyChunkResponse, ApplyDuplicate, ApplyOutcome, ApplyViolation,
-            KeepSupportReadRequest, ResolveLinksRequest, ResolvedLink, SourceKey,
+            Erasure, KeepSupportReadRequest, ListErasuresRequest, ListErasuresResponse,
+            ResolveLinksRequest, ResolvedLink, SourceKey,
             ingest_service_client::IngestServiceClient,
         },
         records::{
@@ -140,6 +141,11 @@ impl From<Status> for CallFault {
 }
 
 impl CallFault {
+    /// Whether the service is away or busy.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.kind == FaultKind::Passing
+    }
+
     /// An answer that does not fit its question.
     fn malformed(what: &str) -> Self {
         let reason = what.to_owned();
@@ -268,19 +274,25 @@ impl RecordsClient {
         Ok(links)
     }
 
-    /// Applies a chunk of records of one kind; an outcome for each, in order. From now
-    /// on no call of the import with a lower fence is carried out.
+    /// Applies a chunk of records of one kind; an outcome for each, in order. A record
+    /// that was erased after the last erasure that is known fails. From now on no call of the import with a lower fence is carried out.
     pub(crate) async fn apply(
         &self,
         behalf: &OnBehalf,
         records: Vec<ApplyRecord>,
         fences: Fences,
-        validate_only: bool,
+        (validate_only, known_erasure): (bool, i64),
     ) -> Result<Applied, CallFault> {
         let (sent, call) = (records.len(), part_of(behalf));
         tracing::debug!(records = sent, call = %call, "a chunk is sent");
         let Fences { fence, applied_fence } = fences;
-        let message = ApplyChunkRequest { records, validate_only, fence, applied_fence };
+        let message = ApplyChunkRequest {
+            records,
+            validate_only,
+            fence,
+            applied_fence,
+            known_erasure: Some(known_erasure),
+        };
         let request = self.request(behalf, &call, message);
         let answer = self.ingest().apply_chunk(request).await.map_err(CallFault::to(call))?;
         let ApplyChunkResponse { outcomes, fence_before } = answer.into_inner();
@@ -302,7 +314,27 @@ impl RecordsClient {
         behalf: &OnBehalf,
         fences: Fences,
     ) -> Result<Applied, CallFault> {
-        self.apply(behalf, Vec::new(), fences, false).await
+        self.apply(behalf, Vec::new(), fences, (false, i64::MAX)).await
+    }
+
+    /// The erasures of the practice after a position, a page of them, and the last
+    /// position.
+    pub(crate) async fn erasures(
+        &self,
+        behalf: &OnBehalf,
+        after: i64,
+    ) -> Result<(Vec<Erasure>, i64), CallFault> {
+        let call = part_of(behalf);
+        let request = self.request(behalf, &call, ListErasuresRequest { after });
+        match self.ingest().list_erasures(request).await {
+            Ok(answer) => {
+                let ListErasuresResponse { erasures, head } = answer.into_inner();
+                Ok((erasures, head))
+            }
+            // A replica of the version before: this one asks it again later.
+            Err(status) if status.code() == Code::Unimplemented => Ok((Vec::new(), after)),
+            Err(status) => Err(CallFault::to(call)(status)),
+        }
     }
 
     /// A request that says on whose behalf it is made, and which call it is.

@@ -6,7 +6,10 @@
 
 use shared::db::{Database, DatabaseSettings, Scope, TablesError};
 
-use crate::{migrations::Migrator, store::lease};
+use crate::{
+    migrations::Migrator,
+    store::{erasure, lease},
+};
 
 /// Has the imports of a database go on with new leases; how many have not ended.
 /// For a database that was restored, before the service is started.
@@ -18,7 +21,11 @@ use crate::{migrations::Migrator, store::lease};
 pub async fn restored(database: DatabaseSettings) -> Result<u64, TablesError> {
     let db = Database::connect(&database).await?;
     db.check_tables::<Migrator>().await?;
-    let freed = db.write(Scope::AllPractices, |tx| async move { lease::begin_anew(&*tx).await });
+    let freed = db.write(Scope::AllPractices, |tx| async move {
+        // Either database may have been restored: what was uploaded is looked through again.
+        erasure::forget_known(&*tx).await?;
+        lease::begin_anew(&*tx).await
+    });
     let freed = freed.await?;
     db.close().await?;
     Ok(freed)

@@ -16,6 +16,7 @@ pub(crate) mod due;
 pub(crate) mod duplicates;
 pub(crate) mod edits;
 mod entities;
+pub(crate) mod erasure;
 pub(crate) mod failures;
 pub(crate) mod gauges;
 pub(crate) mod imports;

@@ -20,6 +20,7 @@ use crate::{
     service::Records,
     store::{
         due::{self, Due, Work},
+        erasures,
         feed::retention,
         fences, requests,
     },
@@ -47,9 +48,20 @@ const KEEP_ANSWERS: chrono::TimeDelta = chrono::TimeDelta::days(7);
 /// tried again for 30 days after its end, and no call is as late as this.
 const KEEP_FENCES: chrono::TimeDelta = chrono::TimeDelta::days(60);
 
+/// How long erasures are listed for the imports service: what was uploaded is kept for
+/// 30 days after the end of an import, and is older than an erasure that concerns it.
+const KEEP_ERASURES: chrono::TimeDelta = chrono::TimeDelta::days(90);
+
+/// How soon it is tried again to finish an erasure, when a reader was in the way.
+const RETRY_ERASURE: Duration = Duration::from_secs(1);
+
 const FORGET_ANSWERS: &str = "forget_answers";
 const FORGET_FENCES: &str = "forget_fences";
+const FORGET_ERASURES: &str = "forget_erasures";
+const FINISH_ERASURE: &str = "finish_erasure";
 const PURGE_FEED: &str = "purge_feed";
+const FURTHER_JOBS: [&str; 5] =
+    [FORGET_ANSWERS, FORGET_FENCES, FORGET_ERASURES, PURGE_FEED, FINISH_ERASURE];
 
 /// The name of a kind of work, in the log and in the metrics.
 const fn name(work: Work) -> &'static str {
@@ -65,9 +77,14 @@ pub(crate) async fn run(records: Records, meter: Meter) {
     let stop = records.feed.stop().clone();
     let mut jobs = Jobs::new(records, &meter);
     loop {
-        let pause = if jobs.step().await { Duration::ZERO } else { ROUND };
+        let pause = match (jobs.step().await, jobs.finish_erasure().await) {
+            (true, _) => Duration::ZERO,
+            (false, true) => ROUND,
+            (false, false) => RETRY_ERASURE,
+        };
         tokio::select! {
             () = stop.cancelled() => return,
+            () = jobs.records.db.erasure() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -83,7 +100,7 @@ pub(crate) struct Jobs {
 impl Jobs {
     pub(crate) fn new(records: Records, meter: &Meter) -> Self {
         let works = [Work::Turn, Work::PurgeClient, Work::PurgePerson].map(name);
-        let jobs = [&works[..], &[FORGET_ANSWERS, FORGET_FENCES, PURGE_FEED]].concat();
+        let jobs = [&works[..], &FURTHER_JOBS].concat();
         Self { records, failures: Failures::new(meter, &jobs) }
     }
 
@@ -95,6 +112,7 @@ impl Jobs {
         }
         more |= self.forget(FORGET_ANSWERS).await;
         more |= self.forget(FORGET_FENCES).await;
+        more |= self.forget(FORGET_ERASURES).await;
         more | self.purge_feeds().await
     }
 
@@ -135,14 +153,25 @@ impl Jobs {
             return false;
         }
         let forget = self.records.db.write(Scope::AllPractices, move |tx| async move {
-            if job == FORGET_ANSWERS {
-                requests::forget_before(&*tx, now - KEEP_ANSWERS, FORGOTTEN).await
-            } else {
-                fences::forget_before(&*tx, now - KEEP_FENCES, FORGOTTEN).await
+            match job {
+                FORGET_ANSWERS => {
+                    requests::forget_before(&*tx, now - KEEP_ANSWERS, FORGOTTEN).await
+                }
+                FORGET_FENCES => fences::forget_before(&*tx, now - KEEP_FENCES, FORGOTTEN).await,
+                _ => erasures::forget_before(&*tx, now - KEEP_ERASURES, FORGOTTEN).await,
             }
         });
         let forgotten = self.failures.note(job, Subject::default(), forget.await, now);
         forgotten.is_some_and(|count| count >= FORGOTTEN)
+    }
+
+    /// Removes from the files of the database what was erased; whether nothing is left.
+    async fn finish_erasure(&mut self) -> bool {
+        let now = self.records.clock.now();
+        let finished = self.records.db.finish_erasure().await.map_err(RecordError::from);
+        let finished = self.failures.note(FINISH_ERASURE, Subject::default(), finished, now);
+        // A failure waits for the next round.
+        finished.unwrap_or(true)
     }
 
     /// Removes from the feeds what is older than they keep; whether there may be more.

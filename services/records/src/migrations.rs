@@ -17,6 +17,7 @@ mod m20261130_11_feed_by_practice;
 mod m20261130_12_connection_identity;
 mod m20261130_13_jurisdictions;
 mod m20261130_14_history;
+mod m20261130_15_erasure;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_12_connection_identity::Migration),
             Box::new(m20261130_13_jurisdictions::Migration),
             Box::new(m20261130_14_history::Migration),
+            Box::new(m20261130_15_erasure::Migration),
         ]
     }
 
@@ -76,6 +78,9 @@ pub(crate) const TABLES: &[&str] = &[
     "search_word",
     "import_fence",
     "support_read",
+    "former_link",
+    "erasure",
+    "erasure_head",
 ];
 
 /// The words in which the engines differ: `{uuid}`, `{time}`, `{date}`,

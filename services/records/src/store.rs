@@ -12,6 +12,7 @@ pub(crate) mod contacts;
 pub(crate) mod due;
 mod entities;
 pub(crate) mod entries;
+pub(crate) mod erasures;
 pub(crate) mod feed;
 pub(crate) mod fences;
 pub(crate) mod images;

@@ -4,11 +4,20 @@ use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, Statement,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        self, Executor as _, Postgres,
+        pool::PoolOptions,
+        postgres::PgConnectOptions,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 
 use super::{
-    Fault, Writer, fault, group::GroupWriter, scope::OUTSIDE_OF_WRITES, sessions::Sessions,
+    Fault, Writer, fault,
+    group::GroupWriter,
+    scope::OUTSIDE_OF_WRITES,
+    sessions::Sessions,
+    url::{DatabaseUrl, Named, UrlError},
     witness::Witness,
 };
 
@@ -64,7 +73,7 @@ const APPLICATION: &str = "concord";
 /// Which database, and how.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
-    url: String,
+    url: DatabaseUrl,
     schema: Option<String>,
     max_connections: u32,
     timeouts: Timeouts,
@@ -84,20 +93,23 @@ impl fmt::Debug for Observer {
 impl DatabaseSettings {
     /// A `postgres://` URL, or `sqlite:` with the path of a file.
     pub fn new(url: impl Into<String>) -> Self {
-        let url: String = url.into();
-        // Both are in use for the same.
-        let url = match url.strip_prefix("postgresql://") {
-            Some(rest) => format!("postgres://{rest}"),
-            None => url,
-        };
         Self {
-            url,
+            url: DatabaseUrl::new(url.into()),
             schema: None,
             max_connections: 10,
             timeouts: Timeouts::default(),
             service: None,
             observer: None,
         }
+    }
+
+    /// Checks that the URL can be used.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be parsed. The error does not quote it.
+    pub fn check_url(&self) -> Result<(), UrlError> {
+        self.url.parse().map(drop)
     }
 
     /// How long things may take.
@@ -149,12 +161,18 @@ pub(super) async fn connect(
             connection.set_metric_callback(move |done| observer(done.statement));
         }
     };
-    let Some(path) = settings.url.strip_prefix("sqlite:") else {
-        let mut pool = postgres(settings, sessions).await?;
-        observe(&mut pool);
-        return Ok((pool.clone(), Writer::Pool(pool)));
+    let named = settings.url.parse();
+    let named =
+        named.map_err(|error| DbErr::Custom(format!("the URL of the database: {error}")))?;
+    let path = match named {
+        Named::File(path) => path,
+        Named::Server(server) => {
+            let mut pool = postgres(settings, *server, sessions).await?;
+            observe(&mut pool);
+            return Ok((pool.clone(), Writer::Pool(pool)));
+        }
     };
-    let (path, witness) = (path.trim_start_matches("//"), Witness::default());
+    let witness = Witness::default();
     let (mut reader, mut writer) = sqlite(path, settings.timeouts.acquire, &witness).await?;
     observe(&mut reader);
     observe(&mut writer);
@@ -163,14 +181,46 @@ pub(super) async fn connect(
 
 async fn postgres(
     settings: &DatabaseSettings,
+    server: PgConnectOptions,
     sessions: &Sessions,
 ) -> Result<DatabaseConnection, DbErr> {
-    let Timeouts { acquire, statement, lock, idle_in_transaction } = settings.timeouts;
-    let mut options = common(&settings.url, acquire);
-    let session = [
+    for parameter in settings.url.without_effect() {
+        tracing::warn!(parameter, "a parameter in the URL of a database has no effect");
+    }
+    let server = server
+        .application_name(&application(settings.service))
+        // A pooler takes few parameters at the start of a connection. This one is for
+        // floating-point numbers as text, of which there are none.
+        .extra_float_digits(None);
+    let set_up: Arc<str> = session(settings).into();
+    // SeaORM does not get the URL, which it would quote in errors.
+    let mut options = common("postgres://", settings.timeouts.acquire);
+    options
+        .max_connections(settings.max_connections)
+        .min_connections(1)
+        .map_sqlx_postgres_opts(move |_| server.clone())
+        .map_sqlx_postgres_pool_opts(move |pool: PoolOptions<Postgres>| {
+            let set_up = Arc::clone(&set_up);
+            pool.after_connect(move |connection, _| {
+                let set_up = Arc::clone(&set_up);
+                Box::pin(
+                    async move { connection.execute(sqlx::AssertSqlSafe(set_up)).await.map(drop) },
+                )
+            })
+        });
+    sessions.guard(&mut options);
+    Database::connect(options).await
+}
+
+/// Statements that set up a session, sent in one round trip. They are no options for
+/// the start of the connection: a pooler refuses those, or drops them.
+fn session(settings: &DatabaseSettings) -> String {
+    let Timeouts { statement, lock, idle_in_transaction, .. } = settings.timeouts;
+    let values = [
         // The feed rests on it, whatever the server's default is: a statement sees
         // what was committed while it waited for a lock.
         ("default_transaction_isolation", "read committed".to_owned()),
+        ("statement_timeout", milliseconds(statement)),
         ("lock_timeout", milliseconds(lock)),
         ("idle_in_transaction_session_timeout", milliseconds(idle_in_transaction)),
         // Statements of ours that look costly are short all the same: compiling one
@@ -178,18 +228,12 @@ async fn postgres(
         ("jit", "off".to_owned()),
         (OUTSIDE_OF_WRITES.0, OUTSIDE_OF_WRITES.1.to_owned()),
     ];
-    options
-        .max_connections(settings.max_connections)
-        .min_connections(1)
-        .set_application_name(application(settings.service))
-        .statement_timeout(statement)
-        .map_sqlx_postgres_opts(move |options| options.options(session.clone()));
-    if let Some(schema) = &settings.schema {
+    let set = values.map(|(name, value)| format!("SET {name} = '{value}'")).join("; ");
+    match &settings.schema {
         // `public` too: the operators of the btree_gist extension live there.
-        options.set_schema_search_path(format!("{schema},public"));
+        Some(schema) => format!("{set}; SET search_path = \"{schema}\", public"),
+        None => set,
     }
-    sessions.guard(&mut options);
-    Database::connect(options).await
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -224,6 +268,9 @@ async fn sqlite(
                 // memory: not in a file that every long statement writes.
                 .pragma("temp_store", "MEMORY")
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+                // What is deleted or overwritten is overwritten with zeros in the file
+                // too, also in pages that become free: `FAST` leaves those out.
+                .pragma("secure_delete", "ON")
         },
     );
     witness.watch(&mut writing);

@@ -74,6 +74,9 @@ pub enum TablesError {
         /// Known to the database alone.
         newer: Vec<String>,
     },
+    /// The server is none that a service can work on.
+    #[error(transparent)]
+    Unfit(#[from] super::Unfit),
     /// The database cannot be reached, or refuses.
     #[error(transparent)]
     Database(#[from] sea_orm::DbErr),

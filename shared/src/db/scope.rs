@@ -12,9 +12,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement}
 use super::errors::read_only;
 use crate::caller::PracticeId;
 
-/// The setting, in its form for the start of a connection: reads need no
-/// transaction, and so no round trip to say whose rows they are about. No practice
-/// is named like it, or like [`ALL`].
+/// The setting, as it is for every new session: reads need no transaction, and so no
+/// round trip to say whose rows they are about. No practice is named like it, or
+/// like [`ALL`].
 pub(super) const OUTSIDE_OF_WRITES: (&str, &str) = ("concord.practice", "*read");
 
 /// The rows of all practices.

@@ -26,7 +26,7 @@ impl Tables {
         database: DatabaseSettings,
         role: Option<&str>,
     ) -> Result<Vec<String>, TablesError> {
-        let db = Database::connect(&database.of_service(self.service)).await?;
+        let db = self.connect(database).await?;
         let missing = db.migrate::<M>().await?;
         if let Some(role) = role {
             db.grant_to::<M>(role, self.names).await?;
@@ -46,7 +46,7 @@ impl Tables {
         database: DatabaseSettings,
         to_migrate: bool,
     ) -> Result<Database, TablesError> {
-        let db = Database::connect(&database.of_service(self.service)).await?;
+        let db = self.connect(database).await?;
         if to_migrate {
             let missing = db.migrate::<M>().await?;
             if !missing.is_empty() {
@@ -57,6 +57,13 @@ impl Tables {
             db.check_tables::<M>().await?;
         }
         db.warn_without_row_security().await?;
+        Ok(db)
+    }
+
+    async fn connect(&self, database: DatabaseSettings) -> Result<Database, TablesError> {
+        let db = Database::connect(&database.of_service(self.service)).await?;
+        db.check_server().await?;
+        db.rewrite_once().await;
         Ok(db)
     }
 }

@@ -32,13 +32,14 @@ const LAST_TRACES: Duration = Duration::from_secs(5);
 /// does not belong there.
 const OWN: [&str; 4] = ["shared", "records", "imports", "concord"];
 
-/// Traces cannot be sent.
+/// Traces cannot be sent. The URL of the collector, which may hold a secret, is quoted by
+/// the exporter's error, and not by this one.
 #[derive(Debug, thiserror::Error)]
-#[error("traces cannot be sent to {url}: {source}")]
-pub struct TracesError {
-    url: String,
-    source: ExporterBuildError,
-}
+#[error(
+    "traces cannot be sent to the collector of --otlp-endpoint (CONCORD_OTLP_ENDPOINT, \
+     OTEL_EXPORTER_OTLP_ENDPOINT): write its URL as http://127.0.0.1:4317"
+)]
+pub struct TracesError;
 
 /// The way to a collector.
 pub(super) struct Traces {
@@ -48,7 +49,7 @@ pub(super) struct Traces {
 impl Traces {
     pub(super) fn to(url: &str, service: &'static str) -> Result<Self, TracesError> {
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(url).build();
-        let exporter = exporter.map_err(|source| TracesError { url: url.to_owned(), source })?;
+        let exporter = exporter.map_err(|_: ExporterBuildError| TracesError)?;
         let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| service.to_owned());
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)

@@ -14,7 +14,10 @@ use shared::{
             RetryImportRequest, SealImportRequest, UploadBatchRequest, WatchImportRequest,
             upload_batch_request::Part,
         },
-        internal::{ApplyChunkRequest, KeepSupportReadRequest, ResolveLinksRequest, SourceKey},
+        internal::{
+            ApplyChunkRequest, KeepSupportReadRequest, ListErasuresRequest, ResolveLinksRequest,
+            SourceKey,
+        },
         records::{
             AcknowledgeRequest, AddEntryRequest, AddPastEntryRequest, AddRoleRequest, AddressType,
             BatchGetClientsRequest, CancelScheduledEntryRequest, Client, ClientFields,
@@ -291,6 +294,7 @@ impl Targets {
                 rpc: "concord.imports.v1.ImportService/ListImports".into(),
                 reason: "ticket 4711".into(),
             }),
+            Rpc::IngestListErasures => bytes(&ListErasuresRequest::default()),
             Rpc::IngestApplyChunk => bytes(&ApplyChunkRequest::default()),
             Rpc::IngestResolveLinks => {
                 bytes(&ResolveLinksRequest { keys: vec![SourceKey::default()] })

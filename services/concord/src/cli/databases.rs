@@ -1,6 +1,6 @@
 //! Where the databases are, and how long they may take.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fmt, fs, io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,7 +9,7 @@ use shared::db::{DatabaseSettings, Timeouts};
 use super::ServiceName;
 
 /// Where the databases are.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct Databases {
     /// The folder of the SQLite files
     #[arg(long, env = "CONCORD_DATA_DIR", value_name = "FOLDER", default_value = "./concord-data")]
@@ -27,17 +27,30 @@ pub(crate) struct Databases {
 impl Databases {
     /// The database that was named for a service, or its file in the data folder.
     pub(crate) fn of(&self, service: ServiceName) -> anyhow::Result<DatabaseSettings> {
-        let (url, file) = match service {
-            ServiceName::Records => (&self.records_db, "records.db"),
-            ServiceName::Imports => (&self.imports_db, "imports.db"),
+        let (url, file, option) = match service {
+            ServiceName::Records => (&self.records_db, "records.db", "records-db"),
+            ServiceName::Imports => (&self.imports_db, "imports.db", "imports-db"),
         };
         if let Some(url) = url {
-            return Ok(DatabaseSettings::new(url));
+            let settings = DatabaseSettings::new(url);
+            // Not by clap, which quotes what it refuses: it may hold a password.
+            let variable = option.to_uppercase().replace('-', "_");
+            settings
+                .check_url()
+                .with_context(|| format!("the URL in --{option} (CONCORD_{variable})"))?;
+            return Ok(settings);
         }
         let folder = &self.data_dir;
         create_private(folder)
             .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         Ok(DatabaseSettings::new(format!("sqlite:{}", folder.join(file).display())))
+    }
+}
+
+impl fmt::Debug for Databases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URLs: they may hold passwords.
+        f.debug_struct("Databases").field("data_dir", &self.data_dir).finish_non_exhaustive()
     }
 }
 

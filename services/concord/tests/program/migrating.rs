@@ -76,3 +76,32 @@ fn the_program_says_its_version() {
     let said = Said::of(&concord().current_dir(folder.path()).arg("--version").output().unwrap());
     assert_eq!(said.out.trim(), format!("concord {}", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn a_url_that_cannot_be_used_is_named_by_its_option_and_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for url in ["mysql://u:S3CRET@db/records", "postgres://u:S3CRET@db:port/records", "S3CRET"] {
+        for (command, option) in [(&["migrate"][..], "--records-db"), (SERVE, "--imports-db")] {
+            let refused = run(&[command, &[option, url]].concat(), folder.path());
+            let told = format!("{}{}", refused.out, refused.err);
+            assert_eq!(refused.status, 1, "{told}");
+            assert!(told.contains(&format!("the URL in {option} (CONCORD_")), "{told}");
+            assert!(!told.contains("S3CRET"), "{told}");
+        }
+        let mut command = concord();
+        command.args(["migrate", "records"]).env("CONCORD_RECORDS_DB", url);
+        let refused = Said::of(&command.current_dir(folder.path()).output().unwrap());
+        assert_eq!(refused.status, 1, "{}", refused.err);
+        assert!(!refused.err.contains("S3CRET"), "{}", refused.err);
+    }
+}
+
+#[test]
+fn the_url_of_a_collector_is_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = "http://u:S3CRET@collector:port/";
+    let refused = run(&[SERVE, &["--otlp-endpoint", url]].concat(), folder.path());
+    assert_eq!(refused.status, 1);
+    assert!(refused.err.contains("--otlp-endpoint"), "{}", refused.err);
+    assert!(!refused.err.contains("S3CRET"), "{}", refused.err);
+}

@@ -104,6 +104,12 @@ impl Finding {
         Self::new("active_from", ErrorReason::PeriodOverlap, text)
     }
 
+    /// The record was erased after it was uploaded.
+    pub(crate) fn erased() -> Self {
+        let text = "Record was erased after it was uploaded";
+        Self::new("", ErrorReason::RecordErased, text)
+    }
+
     /// The records service cannot take the record, and cannot say why.
     pub(crate) fn internal() -> Self {
         Self::new("", ErrorReason::Internal, "The record could not be imported: internal error")

@@ -121,7 +121,7 @@ pub(super) async fn remove(
     sql::execute(db, text, sql::scoped(key, [gone.into()])).await.map(drop)
 }
 
-async fn count_again(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+pub(super) async fn count_again(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
     let text = "UPDATE import SET possible_duplicates =
           (SELECT count(*) FROM (SELECT DISTINCT d.batch, d.row_no FROM import_duplicate d
             WHERE d.practice_id = $1 AND d.import_id = $2) AS records)

@@ -106,6 +106,12 @@ pub(crate) struct NewFailure {
 }
 
 impl NewFailure {
+    /// What is listed of a record that was erased.
+    pub(crate) fn erased(at: RowId, kind: Kind, status: Status) -> Self {
+        let (source_id, finding) = (String::new(), Finding::erased());
+        Self { at, ordinal: 0, kind, source_id, status, finding }
+    }
+
     /// The warnings of a record that has ended with `status`.
     pub(crate) fn warnings(
         warnings: Violations,
@@ -311,7 +317,7 @@ async fn set_ends(
     update_records(db, key, &["batch", "row_no", "ends_on"], ends.iter().map(row).collect()).await
 }
 
-async fn insert_failures(
+pub(super) async fn insert_failures(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     failures: &[NewFailure],

@@ -52,6 +52,8 @@ pub(crate) struct StagedRow {
     pub(crate) payload: Vec<u8>,
     /// The kind by which it is counted, when it was read in an earlier round.
     pub(crate) counted_as: Option<Kind>,
+    /// Whether it was erased: its payload says its kind alone.
+    pub(crate) erased: bool,
 }
 
 /// The records of a batch after a row, `limit` of them.
@@ -62,7 +64,7 @@ pub(crate) async fn page(
     limit: u64,
 ) -> Result<Vec<StagedRow>, ImportError> {
     let text = format!(
-        "SELECT row_no, payload, NULL AS kind FROM import_staged
+        "SELECT row_no, payload, erased, NULL AS kind FROM import_staged
          WHERE practice_id = $1 AND import_id = $2 AND batch = $3 AND row_no > $4
          ORDER BY row_no LIMIT {limit}"
     );
@@ -78,7 +80,7 @@ pub(crate) async fn page_without_verdict(
     limit: u64,
 ) -> Result<Vec<StagedRow>, ImportError> {
     let text = format!(
-        "SELECT s.row_no, s.payload, r.kind FROM import_staged s
+        "SELECT s.row_no, s.payload, s.erased, r.kind FROM import_staged s
          LEFT JOIN import_record r ON r.practice_id = s.practice_id AND r.import_id = s.import_id
            AND r.batch = s.batch AND r.row_no = s.row_no
          WHERE s.practice_id = $1 AND s.import_id = $2 AND s.batch = $3 AND s.row_no > $4
@@ -102,6 +104,7 @@ async fn read_page(
             at: RowId { batch: after.batch, row: row.try_get("", "row_no")? },
             payload: row.try_get("", "payload")?,
             counted_as: kind.map(|kind| kind.parse()).transpose()?,
+            erased: row.try_get("", "erased")?,
         })
     });
     read.collect()

@@ -67,8 +67,11 @@ async fn read(job: &Job, after: RowId) -> Result<Vec<StagedRow>, WorkFault> {
 
 /// Notes what was found of one record.
 fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
-    let StagedRow { at, payload, counted_as } = record;
+    let StagedRow { at, payload, counted_as, erased } = record;
     let at = *at;
+    if *erased {
+        return add_erased(edits, round, record);
+    }
     let parsed = parse_bytes(payload);
     let kind = words::kind_of(parsed.kind);
     let size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
@@ -110,6 +113,26 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
         reference: own_reference,
         reference_key,
         timeline,
+        round,
+    });
+}
+
+/// Notes a record that was erased: it has failed, and has no key.
+fn add_erased(edits: &mut Edits, round: i64, record: &StagedRow) {
+    let (at, kind, status) = (record.at, kind_of(&record.payload), Status::Failed);
+    edits.tally.add(record.counted_as.unwrap_or(kind), Status::Staged, -1);
+    edits.tally.add(kind, status, 1);
+    edits.failures.push(NewFailure::erased(at, kind, status));
+    edits.records.push(NewRecord {
+        at,
+        kind,
+        source_id: String::new(),
+        digest: [0; 32],
+        size_bytes: 0,
+        status,
+        reference: String::new(),
+        reference_key: None,
+        timeline: None,
         round,
     });
 }

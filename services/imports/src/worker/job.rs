@@ -2,6 +2,7 @@
 //! them.
 
 mod ending;
+mod erasing;
 mod holding;
 
 use std::{
@@ -98,6 +99,8 @@ pub(super) struct Job {
     unsure: bool,
     /// The fence that the records service has gone back to, when it has.
     lost_after: Option<i64>,
+    /// The last erasure that the import knows, once it was looked through.
+    known_erasure: Option<i64>,
     done: Option<Done>,
     ahead: Option<apply::Ahead>,
     trouble: Trouble,
@@ -116,6 +119,7 @@ impl Job {
             },
             unsure: false,
             lost_after: None,
+            known_erasure: None,
             done: None,
             ahead: None,
             trouble: Trouble::at_the_claim(lease.was_stalled),
@@ -170,9 +174,9 @@ impl Job {
 
     /// Has records applied by one call; an outcome for each, in order.
     pub(super) async fn apply(&self, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, WorkFault> {
-        let (fences, validate_only) = (self.next_fences(), self.validate_only());
-        let applied =
-            self.imports.records.apply(&self.behalf, records, fences, validate_only).await?;
+        let fences = self.next_fences();
+        let how = (self.validate_only(), self.known_erasure.unwrap_or_default());
+        let applied = self.imports.records.apply(&self.behalf, records, fences, how).await?;
         self.answered(fences, applied)
     }
 
@@ -259,6 +263,9 @@ impl Job {
             self.settle().await?;
             self.give_up().await?;
             return Ok(false);
+        }
+        if self.known_erasure.is_none() && self.at.phase >= Phase::Parents {
+            self.erase().await?;
         }
         let ahead = self.ahead.take();
         let (settled, page) = tokio::join!(self.write_done(), self.page(ahead));

@@ -7,18 +7,20 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use shared::{
     caller::{ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
     ids::{self, IdKind},
+    key_digest::KeyDigest,
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
             ApplyChunkRequest, ApplyChunkResponse, ApplyDuplicate, ApplyOutcome, ApplyViolation,
-            KeepSupportReadRequest, KeepSupportReadResponse, ResolveLinksRequest,
-            ResolveLinksResponse, ResolvedLink,
+            Erasure, KeepSupportReadRequest, KeepSupportReadResponse, ListErasuresRequest,
+            ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse, ResolvedLink,
+            erasure::Erased,
             ingest_service_server::{IngestService, IngestServiceServer},
         },
         records::{ErrorReason, connection_service_server::ConnectionServiceServer},
@@ -98,6 +100,10 @@ struct Records {
     /// source id → what its record looks like
     look_alikes: HashMap<String, ApplyDuplicate>,
     delay: Option<Duration>,
+    /// practice → its erasures
+    erasures: HashMap<String, Vec<Erasure>>,
+    /// The last erasure that each chunk knew.
+    known_erasures: Vec<i64>,
     at_once: HashMap<String, usize>,
     most_at_once: HashMap<String, usize>,
 }
@@ -197,6 +203,39 @@ impl Double {
         self.lock().look_alikes.insert(source_id.to_owned(), other);
     }
 
+    /// The record of a key of `manager` is erased now.
+    pub(crate) fn erases(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
+        let mut all = self.lock();
+        let who = [practice.into(), "manager".into(), "main".into(), String::new()];
+        let link = all.kept.links.remove(&link_key(&who, kind, source_id));
+        if let Some(link) = &link {
+            all.kept.by_content.retain(|_, id| *id != link.record_id);
+            all.kept.references.retain(|_, id| *id != link.record_id);
+            all.kept.reference_of.remove(&link.record_id);
+        }
+        let of = practice.parse().unwrap();
+        let digest = KeyDigest::of(&of, ("manager", "main"), kind, source_id);
+        let record = link.map(|link| Erased::RecordId(link.record_id));
+        let key = Erased::KeyDigest(digest.to_vec().into());
+        let erasures = all.erasures.entry(practice.to_owned()).or_default();
+        for erased in record.into_iter().chain([key]) {
+            let position = erasures.last().map_or(0, |last| last.position) + 1;
+            let erase_time = Some(SystemTime::now().into());
+            erasures.push(Erasure { position, erase_time, erased: Some(erased) });
+        }
+    }
+
+    /// The link of a key of `manager` is removed.
+    pub(crate) fn unlinks(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
+        let who = [practice.into(), "manager".into(), "main".into(), String::new()];
+        self.lock().kept.links.remove(&link_key(&who, kind, source_id));
+    }
+
+    /// The last erasure that each chunk knew, in their order.
+    pub(crate) fn known_erasures(&self) -> Vec<i64> {
+        self.lock().known_erasures.clone()
+    }
+
     /// Every chunk takes a while.
     pub(crate) fn takes(&self, delay: Duration) {
         self.lock().delay = Some(delay);
@@ -242,12 +281,15 @@ impl IngestService for Double {
     ) -> Result<Response<ApplyChunkResponse>, Status> {
         let who = who(&request)?;
         assert!(who[3].starts_with("imp_"), "a chunk is of an import");
-        let ApplyChunkRequest { records, validate_only, fence, applied_fence } =
+        let ApplyChunkRequest { records, validate_only, fence, applied_fence, known_erasure } =
             request.into_inner();
         assert!(records.len() <= 5_000);
         let fence = (!validate_only).then_some((fence, applied_fence));
         if self.lock().away {
             return Err(Status::unavailable("away"));
+        }
+        if !records.is_empty() {
+            self.lock().known_erasures.extend(known_erasure);
         }
         if records.is_empty() {
             let mut all = self.lock();
@@ -273,7 +315,8 @@ impl IngestService for Double {
                 double.1.frozen.notify_one();
                 double.1.thaw.notified().await;
             }
-            let answer = double.lock().apply(&who, fence, &records, mishap);
+            let known = known_erasure.unwrap_or(i64::MAX);
+            let answer = double.lock().apply(&who, (fence, known), &records, mishap);
             *double.lock().at_once.entry(who[0].clone()).or_default() -= 1;
             if freezes {
                 let outcomes = answer.clone().map(|answer| answer.outcomes);
@@ -286,6 +329,23 @@ impl IngestService for Double {
             return Err(Status::unavailable("away"));
         }
         applied.await.unwrap().map(Response::new)
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        let who = who(&request)?;
+        let after = request.into_inner().after;
+        let all = self.lock();
+        if all.away {
+            return Err(Status::unavailable("away"));
+        }
+        let erasures = all.erasures.get(&who[0]).cloned().unwrap_or_default();
+        let head = erasures.last().map_or(0, |last| last.position);
+        // In pages of two, so that there are several.
+        let page = erasures.into_iter().filter(|erasure| erasure.position > after).take(2);
+        Ok(Response::new(ListErasuresResponse { erasures: page.collect(), head }))
     }
 
     async fn keep_support_read(
@@ -348,7 +408,7 @@ impl Records {
     fn apply(
         &mut self,
         who: &[String; 4],
-        fence: Option<(i64, i64)>,
+        (fence, known): (Option<(i64, i64)>, i64),
         records: &[ApplyRecord],
         mishap: Option<Mishap>,
     ) -> Result<ApplyChunkResponse, Status> {
@@ -370,6 +430,9 @@ impl Records {
         let outcomes = parsed.iter().zip(records).map(|(parsed, record)| {
             let named = self.look_alikes.get(&parsed.source_id).cloned();
             let possible_duplicates = named.into_iter().collect();
+            if self.is_erased(who, parsed, known) {
+                return failed("", "RECORD_ERASED", "nothing");
+            }
             ApplyOutcome { possible_duplicates, ..self.one(who, parsed, record) }
         });
         let outcomes = outcomes.collect();
@@ -377,6 +440,15 @@ impl Records {
             Some(Mishap::AnswerLost) => Err(Status::unknown("transport error")),
             _ => Ok(ApplyChunkResponse { outcomes, ..answer }),
         }
+    }
+
+    /// Whether the key of a record was erased after the last erasure that is known.
+    fn is_erased(&self, who: &[String; 4], parsed: &ParsedRecord, known: i64) -> bool {
+        let of = who[0].parse().unwrap();
+        let digest = KeyDigest::of(&of, (&who[1], &who[2]), parsed.kind, &parsed.source_id);
+        let key = Some(Erased::KeyDigest(digest.to_vec().into()));
+        let later = self.erasures.get(&who[0]).into_iter().flatten();
+        later.filter(|erasure| erasure.position > known).any(|erasure| erasure.erased == key)
     }
 
     fn one(

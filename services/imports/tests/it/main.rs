@@ -6,6 +6,7 @@ mod cost;
 mod cut;
 mod double;
 mod endings;
+mod erasing;
 mod failures;
 mod large;
 mod retries;

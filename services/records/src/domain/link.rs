@@ -1,7 +1,10 @@
 //! Links: a product's claims on records.
 
 use chrono::{DateTime, Utc};
-use shared::caller::{Account, Product};
+use shared::{
+    caller::{Account, Product},
+    pb::imports::ImportRecordKind,
+};
 use uuid::Uuid;
 
 /// What a link names. Only links of clients and persons keep a record alive;
@@ -19,6 +22,15 @@ impl LinkKind {
             Self::Client => "CLIENT",
             Self::Person => "PERSON",
             Self::Entry => "ENTRY",
+        }
+    }
+
+    /// The kind of record that an import makes such links of.
+    pub(crate) fn imported(self) -> ImportRecordKind {
+        match self {
+            Self::Client => ImportRecordKind::Client,
+            Self::Person => ImportRecordKind::Contact,
+            Self::Entry => ImportRecordKind::Address,
         }
     }
 

@@ -5,7 +5,8 @@ use shared::{
     caller::Caller,
     pb::internal::{
         ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
-        ResolveLinksRequest, ResolveLinksResponse, ingest_service_server::IngestService,
+        ListErasuresRequest, ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse,
+        ingest_service_server::IngestService,
     },
     rules::text::check_characters,
     server::SupportRead,
@@ -37,6 +38,15 @@ impl IngestService for Api {
         storable("reason", &reason)?;
         self.records.keep_read(SupportRead { caller, rpc, reason, call }).await?;
         Ok(Response::new(KeepSupportReadResponse {}))
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let answer = self.records.list_erasures(&caller, request.into_inner().after).await?;
+        Ok(Response::new(answer))
     }
 
     async fn resolve_links(

@@ -1,5 +1,7 @@
 //! Midnights and removals, by a fixed clock, with several replicas at once.
 
+mod kept;
+
 use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{

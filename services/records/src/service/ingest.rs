@@ -21,11 +21,12 @@ use prost::Message as _;
 use sea_orm::ConnectionTrait;
 use shared::{
     caller::Caller,
+    key_digest::KeyDigest,
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
-            ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyParent, ApplyViolation,
-            ResolvedLink, SourceKey,
+            self as pb, ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyParent,
+            ApplyViolation, ListErasuresResponse, ResolvedLink, SourceKey,
         },
         records::ErrorReason,
     },
@@ -46,14 +47,20 @@ use crate::{
         moment::Moment,
     },
     error::{RecordError, stale_worker},
+    image::timestamp,
     migrations,
-    store::{fences, links},
+    store::{
+        erasures::{self, Erased, Erasure},
+        fences, links,
+    },
 };
 
 /// Records of one chunk at most.
 pub(crate) const MAX_CHUNK_RECORDS: usize = 5_000;
 /// Parents that the records of one chunk may name, all together.
 pub(crate) const MAX_CHUNK_PARENTS: usize = 20_000;
+/// Erasures of one page at most.
+const MAX_ERASURES: u64 = 5_000;
 /// Source ids of one look-up at most.
 pub(crate) const MAX_KEYS: usize = 5_000;
 
@@ -77,7 +84,8 @@ impl Records {
         caller: Caller,
         request: ApplyChunkRequest,
     ) -> Result<ApplyChunkResponse, RecordError> {
-        let ApplyChunkRequest { records, validate_only, fence, applied_fence } = request;
+        let ApplyChunkRequest { records, validate_only, fence, applied_fence, known_erasure } =
+            request;
         let import =
             caller.import.ok_or_else(|| Refusal::internal(&"a chunk that names no import"))?;
         let (kind, incoming) = check_chunk(&records)?;
@@ -96,7 +104,8 @@ impl Records {
             if incoming.is_empty() {
                 return Ok(nothing);
             }
-            let applied = apply(&script, kind, &incoming, validate_only).await;
+            let how = How { validate_only, known_erasure: known_erasure.unwrap_or(i64::MAX) };
+            let applied = apply(&script, kind, &incoming, how).await;
             let outcomes = applied.map_err(RecordError::or_raced)?;
             if validate_only {
                 // An error, so that the transaction is undone.
@@ -117,6 +126,27 @@ impl Records {
                 applied
             }
         }
+    }
+
+    /// The erasures of the practice after a position.
+    pub(crate) async fn list_erasures(
+        &self,
+        caller: &Caller,
+        after: i64,
+    ) -> Result<ListErasuresResponse, RecordError> {
+        let (db, practice) = (self.db.reader(), &caller.practice);
+        // Before them: up to there all of them are read.
+        let head = erasures::head(db, practice).await?;
+        let page = erasures::page(db, practice, after, MAX_ERASURES).await?;
+        let erasure = |erasure: Erasure| pb::Erasure {
+            position: erasure.position,
+            erase_time: Some(timestamp(erasure.erased_at)),
+            erased: Some(match erasure.what {
+                Erased::Record(record) => pb::erasure::Erased::RecordId(record.text()),
+                Erased::Key(digest) => pb::erasure::Erased::KeyDigest(digest.to_vec().into()),
+            }),
+        };
+        Ok(ListErasuresResponse { erasures: page.into_iter().map(erasure).collect(), head })
     }
 
     /// Which source ids of the caller's account are linked to a live record.
@@ -167,6 +197,14 @@ fn parse(record: &ApplyRecord) -> Incoming {
     }
 }
 
+/// How a chunk is applied.
+#[derive(Clone, Copy)]
+struct How {
+    validate_only: bool,
+    /// The last erasure that the import knows.
+    known_erasure: i64,
+}
+
 /// What a chunk's records become, and what has to be written for it.
 struct Chunk<'a> {
     caller: &'a Caller,
@@ -175,6 +213,8 @@ struct Chunk<'a> {
     /// Links of this account that were there before the chunk; see
     /// [`Chunk::look_up`].
     known: HashMap<String, Link>,
+    /// Keys that were erased after they were uploaded.
+    erased: HashSet<KeyDigest>,
     /// Source ids that the chunk has dealt with.
     seen: HashSet<String>,
     new: NewRecords,
@@ -188,15 +228,17 @@ async fn apply(
     script: &Script,
     kind: ImportRecordKind,
     incoming: &[Incoming],
-    validate_only: bool,
+    How { validate_only, known_erasure }: How,
 ) -> Result<Vec<ApplyOutcome>, RecordError> {
     let (db, caller, at) = (script.db(), &script.caller, script.at);
     let audience = script.audience().await?;
+    let link_kind = link_kind(kind);
     let mut chunk = Chunk {
         caller,
         at,
-        link_kind: link_kind(kind),
+        link_kind,
         known: HashMap::new(),
+        erased: erased(db, caller, link_kind, incoming, known_erasure).await?,
         seen: HashSet::new(),
         new: NewRecords::default(),
         outcomes: Vec::with_capacity(incoming.len()),
@@ -218,6 +260,28 @@ async fn apply(
     let look_alikes = LookAlikes { caller, persons, validate_only };
     look_alikes.name(db, incoming, &mut outcomes).await?;
     Ok(outcomes)
+}
+
+/// The keys of the records that were erased after the last erasure that the import
+/// knows.
+async fn erased(
+    db: &impl ConnectionTrait,
+    caller: &Caller,
+    kind: LinkKind,
+    incoming: &[Incoming],
+    known: i64,
+) -> Result<HashSet<KeyDigest>, RecordError> {
+    if erasures::head(db, &caller.practice).await? <= known {
+        return Ok(HashSet::new());
+    }
+    let keys: Vec<_> =
+        incoming.iter().map(|record| key_digest(caller, kind, &record.source_id)).collect();
+    erasures::keys_after(db, &caller.practice, known, &keys).await
+}
+
+fn key_digest(caller: &Caller, kind: LinkKind, source_id: &str) -> KeyDigest {
+    let Caller { practice, product, account, .. } = caller;
+    KeyDigest::of(practice, (product.as_str(), account.as_str()), kind.imported(), source_id)
 }
 
 impl Chunk<'_> {
@@ -243,6 +307,12 @@ impl Chunk<'_> {
     fn admit<'r>(&mut self, record: &'r Incoming) -> Result<&'r ImportDraft, ApplyOutcome> {
         if let Some(link) = self.known.get(&record.source_id) {
             return Err(self.known_outcome(link));
+        }
+        if !self.erased.is_empty()
+            && self.erased.contains(&key_digest(self.caller, self.link_kind, &record.source_id))
+        {
+            let text = "Record was erased after it was uploaded";
+            return Err(failed(vec![Violation::new("", ErrorReason::RecordErased, text)]));
         }
         let draft = record.draft.as_ref().map_err(|_| failed_own(record))?;
         if self.seen.insert(record.source_id.clone()) {

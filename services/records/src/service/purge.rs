@@ -21,8 +21,8 @@ use crate::{
     domain::{change::Change, record::RecordRef},
     error::RecordError,
     store::{
-        audit, changes::Audience, contacts, entries, images, links, persons, requests, search,
-        tombstones,
+        audit, changes::Audience, contacts, entries, erasures, images, links, persons, requests,
+        search, tombstones,
     },
 };
 
@@ -49,7 +49,9 @@ impl Records {
             };
             Ok(Answer { response, record: record.id })
         });
-        purged.await
+        let purged = purged.await?;
+        self.db.erased();
+        Ok(purged)
     }
 
     /// Removes a record whose purge time has come, unless a link came first:
@@ -70,7 +72,9 @@ impl Records {
             remove(&script, &audience, gone).await?;
             Ok(())
         })
-        .await
+        .await?;
+        self.db.erased();
+        Ok(())
     }
 }
 
@@ -150,6 +154,7 @@ async fn remove(
     requests::forget_records(db, practice, &ids).await?;
     audit::redact(db, practice, &ids).await?;
     tombstones::insert(db, practice, &records, script.at.now).await?;
+    erasures::add(db, practice, &records, script.at.now).await?;
     let change = |(record, version): (RecordRef, i64)| {
         Change::new(new_uuid(), record, version + 1, ChangeKind::Purged)
     };

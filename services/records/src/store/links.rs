@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     entities::link,
+    erasures,
     keys::{among, pieces},
     write_now,
 };
@@ -194,6 +195,12 @@ pub(crate) async fn remove(
 ) -> Result<u64, RecordError> {
     let mut removed = 0;
     for records in pieces(records) {
+        let query = of_account(practice, product, account).filter(among(
+            db,
+            link::Column::RecordId,
+            records.clone(),
+        ));
+        note_keys(db, practice, query).await?;
         let deleted = link::Entity::delete_many()
             .filter(link::COLUMN.practice_id.eq(practice.as_str()))
             .filter(link::COLUMN.product.eq(product.as_str()))
@@ -213,6 +220,10 @@ pub(crate) async fn remove_all(
     records: &[Uuid],
 ) -> Result<(), RecordError> {
     for records in pieces(records) {
+        let query = link::Entity::find()
+            .filter(link::COLUMN.practice_id.eq(practice.as_str()))
+            .filter(among(db, link::Column::RecordId, records.clone()));
+        note_keys(db, practice, query).await?;
         link::Entity::delete_many()
             .filter(link::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, link::Column::RecordId, records))
@@ -220,6 +231,17 @@ pub(crate) async fn remove_all(
             .await?;
     }
     Ok(())
+}
+
+/// Notes the keys of links before they are removed.
+async fn note_keys(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    query: sea_orm::Select<link::Entity>,
+) -> Result<(), RecordError> {
+    let query = query.filter(link::COLUMN.kind.ne(LinkKind::Entry.as_str()));
+    let links = query.all(db).await?.into_iter().map(from_row);
+    erasures::note_keys(db, practice, &links.collect::<Result<Vec<_>, _>>()?).await
 }
 
 fn of_account(

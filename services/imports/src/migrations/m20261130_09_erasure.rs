@@ -1,0 +1,31 @@
+//! What an import knows of erasures, and which of its records were erased.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261130_09_erasure"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES).await
+    }
+}
+
+/// - `import`: `known_erasure` is the last erasure of the practice, as the records
+///   service counts them, after which what was uploaded was looked through. The index
+///   has the imports that are to be.
+/// - `import_staged`: the payload of an erased record says its kind and nothing else.
+const TABLES: &str = "
+ALTER TABLE import ADD COLUMN known_erasure bigint NOT NULL DEFAULT 0;
+CREATE INDEX import_holding ON import (practice_id, id) WHERE purged_at IS NULL;
+ALTER TABLE import_staged ADD COLUMN erased boolean NOT NULL DEFAULT false;
+";

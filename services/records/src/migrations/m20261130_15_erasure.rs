@@ -1,0 +1,63 @@
+//! Erasures, in an order that the imports service follows, and the keys by which
+//! products knew a record.
+
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+};
+use shared::db::row_security;
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &'static str {
+        "m20261130_15_erasure"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        super::run(manager, TABLES, "").await?;
+        row_security(manager.get_connection(), SECURED).await
+    }
+}
+
+/// - `former_link`: of a link that was removed, a digest of the product's id of the
+///   record.
+/// - `erasure`: a purged record, or the digest of a key of one. `position` is dense in
+///   the practice and follows the order of the commits.
+/// - `erasure_head`: the last position. It is locked until a purge is committed.
+const TABLES: &str = "
+CREATE TABLE former_link (
+  practice_id {key} NOT NULL,
+  record_id {uuid} NOT NULL,
+  digest {bytes} NOT NULL,
+  PRIMARY KEY (practice_id, record_id, digest)
+);
+
+CREATE TABLE erasure (
+  practice_id {key} NOT NULL,
+  position bigint NOT NULL,
+  record_kind text,
+  record_id {uuid},
+  digest {bytes},
+  erased_at {time} NOT NULL,
+  PRIMARY KEY (practice_id, position)
+);
+CREATE INDEX erasure_by_time ON erasure (erased_at);
+
+CREATE TABLE erasure_head (
+  practice_id {key} NOT NULL PRIMARY KEY,
+  position bigint NOT NULL
+);
+
+INSERT INTO erasure (practice_id, position, record_kind, record_id, erased_at)
+  SELECT practice_id, ROW_NUMBER() OVER (PARTITION BY practice_id ORDER BY purged_at, record_id),
+    record_kind, record_id, purged_at
+  FROM tombstone;
+INSERT INTO erasure_head (practice_id, position)
+  SELECT practice_id, count(*) FROM erasure GROUP BY practice_id;
+";
+
+const SECURED: &[&str] = &["former_link", "erasure", "erasure_head"];

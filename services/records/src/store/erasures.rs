@@ -1,0 +1,216 @@
+//! Erasures: which records were purged, and by which keys products knew them, for the
+//! imports service, which holds what was uploaded of them.
+//!
+//! Keys are kept as digests. A key is noted when its link is removed, since a record
+//! has no links any more when it is purged.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Statement,
+};
+use shared::{
+    caller::PracticeId,
+    db::{Parameters, chosen, insert_all},
+    key_digest::KeyDigest,
+};
+use uuid::Uuid;
+
+use super::{
+    entities::{erasure, former_link},
+    keys::{among, pieces},
+    text::Stored as _,
+};
+use crate::{
+    domain::{
+        link::{Link, LinkKind},
+        record::RecordRef,
+    },
+    error::RecordError,
+};
+
+/// One erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Erasure {
+    pub(crate) position: i64,
+    pub(crate) what: Erased,
+    pub(crate) erased_at: DateTime<Utc>,
+}
+
+/// What was erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Erased {
+    /// A record.
+    Record(RecordRef),
+    /// A key of it.
+    Key(KeyDigest),
+}
+
+/// The digest of the key of a link.
+pub(crate) fn digest_of(practice: &PracticeId, link: &Link) -> KeyDigest {
+    let Link { product, account, kind, external_id, .. } = link;
+    KeyDigest::of(practice, (product.as_str(), account.as_str()), kind.imported(), external_id)
+}
+
+/// Notes the keys of links that are being removed. Those of entries are not needed:
+/// an entry is erased with its owner.
+pub(super) async fn note_keys(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    links: &[Link],
+) -> Result<(), RecordError> {
+    let sql = "INSERT INTO former_link (practice_id, record_id, digest) VALUES ($1, $2, $3) \
+               ON CONFLICT DO NOTHING";
+    for link in links.iter().filter(|link| link.kind != LinkKind::Entry) {
+        let digest = digest_of(practice, link).to_vec();
+        let values = [practice.as_str().into(), link.record_id.into(), digest.into()];
+        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+        db.execute_raw(statement).await?;
+    }
+    Ok(())
+}
+
+/// Adds the erasure of these records, with all keys that they had.
+pub(crate) async fn add(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[RecordRef],
+    now: DateTime<Utc>,
+) -> Result<(), RecordError> {
+    let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
+    let mut erased: Vec<Erased> = records.iter().copied().map(Erased::Record).collect();
+    for ids in pieces(&ids) {
+        let of_them = || among(db, former_link::Column::RecordId, ids.clone());
+        let in_practice = former_link::COLUMN.practice_id.eq(practice.as_str());
+        let keys = former_link::Entity::find().filter(in_practice.clone()).filter(of_them());
+        for row in keys.all(db).await? {
+            erased.push(Erased::Key(read_digest(&row.digest)?));
+        }
+        let keys = former_link::Entity::delete_many().filter(in_practice).filter(of_them());
+        keys.exec(db).await?;
+    }
+    let count = i64::try_from(erased.len()).unwrap_or(i64::MAX);
+    let first = reserve(db, practice, count).await?;
+    let row = |(position, erased): (i64, Erased)| {
+        let (record, digest) = match erased {
+            Erased::Record(record) => (Some(record), None),
+            Erased::Key(digest) => (None, Some(digest.to_vec())),
+        };
+        let row = erasure::Model {
+            practice_id: practice.to_string(),
+            position,
+            record_kind: record.map(|record| record.kind.stored()),
+            record_id: record.map(|record| record.id),
+            digest,
+            erased_at: now,
+        };
+        row.into_active_model()
+    };
+    Ok(insert_all(db, (first..).zip(erased).map(row).collect()).await?)
+}
+
+/// Reserves the next positions of the practice, and locks them until the end of the
+/// transaction: positions are in the order of the commits. The first of them.
+async fn reserve(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    count: i64,
+) -> Result<i64, RecordError> {
+    let sql = "INSERT INTO erasure_head (practice_id, position) VALUES ($1, $2) \
+               ON CONFLICT (practice_id) \
+               DO UPDATE SET position = erasure_head.position + excluded.position \
+               RETURNING position";
+    let values = [practice.as_str().into(), count.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let row = db.query_one_raw(statement).await?;
+    let head: i64 = row.ok_or(RecordError::Corrupt("a position"))?.try_get("", "position")?;
+    Ok(head - count + 1)
+}
+
+/// The last position of the practice; 0 when nothing was erased.
+pub(crate) async fn head(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+) -> Result<i64, RecordError> {
+    let sql = "SELECT position FROM erasure_head WHERE practice_id = $1";
+    let values = [practice.as_str().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let row = db.query_one_raw(statement).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get("", "position"))?)
+}
+
+/// The erasures of the practice after a position, `limit` of them.
+pub(crate) async fn page(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<Erasure>, RecordError> {
+    let rows = erasure::Entity::find()
+        .filter(erasure::COLUMN.practice_id.eq(practice.as_str()))
+        .filter(erasure::COLUMN.position.gt(after))
+        .order_by_asc(erasure::Column::Position)
+        .limit(limit)
+        .all(db)
+        .await?;
+    rows.into_iter().map(read).collect()
+}
+
+/// Which of some keys were erased after a position.
+pub(crate) async fn keys_after(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    after: i64,
+    keys: &[KeyDigest],
+) -> Result<HashSet<KeyDigest>, RecordError> {
+    let mut erased = HashSet::new();
+    for keys in pieces(keys) {
+        let engine = db.get_database_backend();
+        let mut parameters = Parameters::new(engine);
+        let (practice, after) = (parameters.bind(practice.as_str()), parameters.bind(after));
+        let keys = parameters.among(keys.iter().map(|key| key.to_vec().into()).collect());
+        let sql = format!(
+            "SELECT digest FROM erasure \
+             WHERE practice_id = {practice} AND position > {after} AND digest {keys}"
+        );
+        let statement = Statement::from_sql_and_values(engine, sql, parameters.into_values());
+        for row in db.query_all_raw(statement).await? {
+            erased.insert(read_digest(&row.try_get::<Vec<u8>>("", "digest")?)?);
+        }
+    }
+    Ok(erased)
+}
+
+/// Removes the oldest of the erasures before `before`, of all practices: `limit` at
+/// most; how many.
+pub(crate) async fn forget_before(
+    db: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    limit: u64,
+) -> Result<u64, RecordError> {
+    let engine = db.get_database_backend();
+    let oldest = chosen(engine, "erasure", "WHERE erased_at < $1 ORDER BY erased_at LIMIT $2");
+    let sql = format!("DELETE FROM erasure WHERE {oldest}");
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [before.into(), limit.into()];
+    let deleted = db.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
+    Ok(deleted.rows_affected())
+}
+
+fn read(row: erasure::Model) -> Result<Erasure, RecordError> {
+    let erasure::Model { position, record_kind, record_id, digest, erased_at, .. } = row;
+    let what = match (record_kind, record_id, digest) {
+        (Some(kind), Some(id), _) => {
+            Erased::Record(RecordRef { kind: shared::pb::records::RecordKind::read(&kind)?, id })
+        }
+        (_, _, Some(digest)) => Erased::Key(read_digest(&digest)?),
+        _ => return Err(RecordError::Corrupt("an erasure")),
+    };
+    Ok(Erasure { position, what, erased_at })
+}
+
+fn read_digest(bytes: &[u8]) -> Result<KeyDigest, RecordError> {
+    KeyDigest::read(bytes).ok_or(RecordError::Corrupt("a digest"))
+}

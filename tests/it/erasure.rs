@@ -1,0 +1,206 @@
+//! What is left of an erased client: nothing, in the files of the databases or in any
+//! table.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use shared::{
+    pb::{
+        imports::{
+            ContactClient, CreateImportRequest, ImportAddress, ImportClient, ImportContact,
+            ImportRecord, ImportState, import_record::Record,
+        },
+        records::{
+            CreateClientRequest, ListContactsRequest, ListEntriesRequest, NewPerson,
+            PurgeNowRequest, Timeline, UnlinkClientRequest, UnlinkPersonRequest,
+            correct_entry_request, create_client_request::Individual, list_contacts_request::Of,
+        },
+    },
+    testing::{TestDb, storage_tests},
+};
+
+use crate::support::{
+    caller::{Caller, request_id},
+    pair::Pair,
+    records::{correction, create, individual, new_person, person, person_name, trading},
+};
+
+storage_tests! {
+    nothing_of_an_erased_client_is_left_in_either_database,
+    an_upload_from_before_an_erasure_brings_nobody_back,
+}
+
+/// In each value of those who are erased. In lower case, as search words are.
+const MARKS: [&str; 5] = ["zyxmark", "Zyxmark", "AB123456C", "ab123456c", "Qwvold"];
+
+async fn start(db: &TestDb) -> Pair {
+    Pair::start_with(db, |config| config.housekeeping_every = Duration::from_millis(200)).await
+}
+
+fn encode(record: Record) -> Vec<u8> {
+    ImportRecord { record: Some(record), ..ImportRecord::default() }.encode_to_vec()
+}
+
+/// An individual, whose surname is `Zyxmark`.
+fn client(source_id: &str) -> Vec<u8> {
+    encode(Record::Client(ImportClient {
+        source_id: source_id.into(),
+        client_reference: format!("Zyxmark{source_id}"),
+        client_type: "INDIVIDUAL".into(),
+        forename: "Zyxmark".into(),
+        surname: "Zyxmark".into(),
+        email: "zyxmark@example.com".into(),
+        ..ImportClient::default()
+    }))
+}
+
+fn contact(source_id: &str, clients: &[&str]) -> Vec<u8> {
+    let place = |client: &&str| ContactClient {
+        client_source_id: (*client).into(),
+        roles: vec!["OTHER".into()],
+    };
+    encode(Record::Contact(ImportContact {
+        source_id: source_id.into(),
+        clients: clients.iter().map(place).collect(),
+        surname: "Zyxmark".into(),
+        ..ImportContact::default()
+    }))
+}
+
+fn address(source_id: &str, owner: &str, line_1: &str) -> Vec<u8> {
+    encode(Record::Address(ImportAddress {
+        source_id: source_id.into(),
+        owner_kind: "client".into(),
+        owner_source_id: owner.into(),
+        r#type: "RESIDENTIAL".into(),
+        line_1: line_1.into(),
+        ..ImportAddress::default()
+    }))
+}
+
+async fn unlink(caller: &Caller, client: &str) {
+    let request = UnlinkClientRequest {
+        client: client.into(),
+        request_id: request_id(),
+        ..UnlinkClientRequest::default()
+    };
+    caller.clients().unlink_client(request).await.unwrap();
+}
+
+async fn purge(caller: &Caller, record: &str) -> Vec<String> {
+    let request = PurgeNowRequest {
+        record: record.into(),
+        reason: "They asked for it".into(),
+        request_id: request_id(),
+    };
+    caller.support().purge_now(request).await.unwrap().into_inner().record_ids
+}
+
+async fn holding(db: &TestDb) -> Vec<String> {
+    let mut found = Vec::new();
+    for mark in MARKS {
+        found.extend(db.holding(mark).await.into_iter().map(|place| format!("{place}: {mark}")));
+    }
+    found
+}
+
+async fn assert_nothing_left(db: &TestDb) {
+    for _ in 0..300 {
+        if holding(db).await.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{:#?}", holding(db).await);
+}
+
+async fn nothing_of_an_erased_client_is_left_in_either_database(db: TestDb) {
+    let pair = start(&db).await;
+    let manager = &pair.manager;
+    // One who came by an import, and one by an ordinary save.
+    let records = [
+        client("C1"),
+        contact("P1", &["C1"]),
+        address("A1", "C1", "Zyxmark"),
+        address("A2", "C9", "Left"),
+    ];
+    let import = pair.import(CreateImportRequest::default(), &records).await;
+    assert_eq!(import.counters.unwrap().imported, 3, "{:?}", pair.failures(&import.id).await);
+    let imported = "ref:ZyxmarkC1";
+    let with_nino = NewPerson {
+        nino: "AB123456C".into(),
+        emails: vec!["zyxmark@example.com".into()],
+        ..new_person("Zyxmark", "Qwvold")
+    };
+    let saved = create(
+        manager,
+        CreateClientRequest {
+            individual: Some(Individual::Person(with_nino)),
+            addresses: vec![trading("Zyxmark", "2019-07-01", "")],
+            ..individual("ZyxmarkC2", "", "")
+        },
+    );
+    let saved = saved.await;
+    // A value from before a correction is kept by the audit.
+    let entries = ListEntriesRequest {
+        record: saved.person_id.clone(),
+        timeline: Timeline::PersonName.into(),
+        ..ListEntriesRequest::default()
+    };
+    let entries = manager.history().list_entries(entries).await.unwrap().into_inner().entries;
+    let mut corrected = correction(&entries[0], &["value"]);
+    corrected.value = Some(correct_entry_request::Value::PersonName(person_name("A", "Zyxmark")));
+    corrected.reason = "It was Qwvold by mistake".into();
+    manager.history().correct_entry(corrected).await.unwrap();
+    let stays = create(manager, individual("STAYS", "Left", "Alone")).await;
+    assert!(!holding(&db).await.is_empty());
+
+    let contacts = ListContactsRequest {
+        of: Some(Of::Client(imported.into())),
+        ..ListContactsRequest::default()
+    };
+    let contacts = manager.contacts().list_contacts(contacts).await.unwrap().into_inner().contacts;
+    let spouse = contacts[0].person_id.clone();
+    for name in [imported, "ref:ZyxmarkC2"] {
+        unlink(manager, name).await;
+    }
+    let request = UnlinkPersonRequest {
+        person: spouse,
+        request_id: request_id(),
+        ..UnlinkPersonRequest::default()
+    };
+    manager.persons().unlink_person(request).await.unwrap();
+    // With the contact, its person, and the person that the client is.
+    assert_eq!(purge(manager, imported).await.len(), 4);
+    assert_eq!(purge(manager, "ref:ZyxmarkC2").await.len(), 2);
+    assert_nothing_left(&db).await;
+    assert_eq!(person(manager, &stays.person_id).await.name.unwrap().surname, "Alone");
+
+    // The address of an unknown client had failed: a retry has it still, and nothing else.
+    let retried = pair.retry(&import.id, false).await.unwrap();
+    let retried = pair.end(&retried.id).await;
+    assert_eq!(retried.counters.unwrap().imported, 3);
+    assert_nothing_left(&db).await;
+    pair.imports.stop().await;
+    pair.records.stop().await;
+}
+
+async fn an_upload_from_before_an_erasure_brings_nobody_back(db: TestDb) {
+    let pair = start(&db).await;
+    let manager = &pair.manager;
+    pair.import(CreateImportRequest::default(), &[client("C1")]).await;
+    let waiting = pair.create(CreateImportRequest::default()).await;
+    pair.upload(&waiting, "one", &[client("C1"), address("A1", "C1", "Zyxmark")]).await;
+    unlink(manager, "ref:ZyxmarkC1").await;
+    purge(manager, "ref:ZyxmarkC1").await;
+    pair.seal(&waiting, 1, 2).await;
+    let ended = pair.end(&waiting).await;
+    assert_eq!(ended.state(), ImportState::CompletedWithFailures);
+    let failures = pair.failures(&waiting).await;
+    assert_eq!(failures.len(), 2);
+    assert!(failures.iter().all(|one| one.reason == "RECORD_ERASED"), "{failures:?}");
+    assert_eq!(pair.client_count().await, 0);
+    assert_nothing_left(&db).await;
+    pair.imports.stop().await;
+    pair.records.stop().await;
+}
