@@ -14,7 +14,7 @@ use anyhow::{bail, ensure};
 use shared::row_token::RowToken;
 
 use crate::{
-    csv_source::{FailedRow, Replacement},
+    csv_source::{FailedRow, REMEDY_OF_QUOTES, Replacement},
     spreadsheet,
 };
 use places::Names;
@@ -67,7 +67,8 @@ pub(crate) fn check_import(import: &str, corrected: &[FailedRow]) -> anyhow::Res
 ///
 /// # Errors
 ///
-/// Names all rows whose token is missing, altered or that of another row, the ids that
+/// Names all rows whose token is missing, altered or that of another row, the values that
+/// hold other rows because of a stray quote, the ids that
 /// differ and are not marked as changed, and the cells of which two rows of a record
 /// have different values. Refuses a file of which no record is among the failures.
 pub(crate) fn compare(
@@ -141,6 +142,12 @@ impl Found<'_> {
     ///
     /// Says why the row does not identify a record.
     fn take(&mut self, row: &FailedRow) -> Result<(), String> {
+        if let Some(column) = self.swallowing(row) {
+            return Err(format!(
+                ", {column}: a quote is opened in this value, and closed in a later row, which \
+                 would be read as part of the value. {REMEDY_OF_QUOTES}"
+            ));
+        }
         let Some(token) = row.token() else { return Err(without_token(row)) };
         let Some(record) = self.records.get(&token) else {
             if token.place_in(self.import).is_none() {
@@ -177,6 +184,17 @@ impl Found<'_> {
             self.take_cell(&token, column, is_marked, (original, row));
         }
         Ok(())
+    }
+
+    /// The column in which the row has other rows of the file in its value, and not because
+    /// the record itself has that value.
+    fn swallowing<'c>(&self, row: &'c FailedRow) -> Option<&'c str> {
+        let record = row.token().and_then(|token| self.records.get(&token));
+        let is_own = |column: &str, value: &str| {
+            record.is_some_and(|record| spreadsheet::is_same(&record.row.cell(column), value))
+        };
+        let mut swallowed = row.swallowed();
+        swallowed.find(|(column, value)| !is_own(column, value)).map(|(column, _)| column)
     }
 
     /// Takes a cell of a row beside the original one.

@@ -25,6 +25,7 @@ pub(crate) use corrected::rows_of;
 pub(crate) use corrected::{FailedRow, Replacement, downloaded_rows, failed_rows};
 use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
+pub(crate) use strict::REMEDY as REMEDY_OF_QUOTES;
 
 /// The server takes no batch with a record over this size. One of over 64 KiB fails
 /// there, alone, as a contact of very many rows does.

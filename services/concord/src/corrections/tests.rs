@@ -1,3 +1,5 @@
+use std::fs;
+
 use proptest::prelude::*;
 use prost::Message as _;
 use shared::{
@@ -6,7 +8,7 @@ use shared::{
 };
 
 use super::*;
-use crate::csv_source::rows_of;
+use crate::csv_source::{failed_rows, rows_of};
 
 /// The cells of a row.
 type Cells = Vec<(&'static str, String)>;
@@ -133,6 +135,77 @@ fn rows_without_their_token_are_all_refused_with_their_lines() {
     let typed = format!(" {} ", token(1).to_lowercase());
     let typed = client(1, &[("token", &typed), ("registered_name", "new")]);
     assert_eq!(changed(&original, &[typed]), ["new"]);
+}
+
+/// The rows of the service's file of clients with these names, with quotes typed into it
+/// at these places, and how many rows it has.
+fn with_quotes(names: &[String], quotes: &[prop::sample::Index]) -> Result<usize, String> {
+    let records = (1..).zip(names).map(|(row, name)| ImportRecord {
+        record: Some(WireRecord::Client(ImportClient {
+            source_id: format!("C{row}"),
+            registered_name: name.clone(),
+            ..ImportClient::default()
+        })),
+        ..ImportRecord::default()
+    });
+    let mut file = imports::testing::failures_file("imp_1", records);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("failures.csv");
+    fs::write(&path, &file).unwrap();
+    let original = failed_rows(&path).unwrap();
+    // Below the heading.
+    let begin = file.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for quote in quotes {
+        file.insert(begin + quote.index(file.len() - begin), b'"');
+    }
+    fs::write(&path, &file).unwrap();
+    let corrected = failed_rows(&path).map_err(|error| error.to_string())?;
+    compare("imp_1", &original, &corrected).map_err(|error| error.to_string())?;
+    Ok(corrected.len())
+}
+
+#[test]
+fn a_quote_that_swallows_rows_is_refused_with_its_line_and_column() {
+    let (one, other) = (token(1), token(2));
+    // A quote before the name of the first row, and one behind that of the second.
+    let value = format!("Big Ltd,,,\nfailed,error,client,{other},,,Four Ltd");
+    let joined = client(1, &[("registered_name", &value), ("trading_name", "x")]);
+    let original = [named(1, "Big Ltd"), named(2, "Four Ltd"), named(3, "c")];
+    let text = refused(&original, &[named(3, "new"), joined]);
+    let told =
+        "line 3, registered_name: a quote is opened in this value, and closed in a later row";
+    assert!(text.contains(told) && text.contains("is taken out"), "{text}");
+    // In the column of the token itself, and in one that is no part of the record.
+    let in_token = client(1, &[("token", &format!("{one},,\nfailed,{other}"))]);
+    assert!(refused(&original, &[in_token]).contains("line 2, token: a quote is opened"));
+    let in_name = client(1, &[("record_name", &format!("x,{one}\r\nfailed,client,y"))]);
+    assert!(refused(&original, &[in_name]).contains("line 2, record_name: a quote is opened"));
+}
+
+#[test]
+fn a_value_may_have_several_lines_and_a_token_may_be_noted_elsewhere() {
+    let original = [named(1, "a"), named(2, "b")];
+    let lines = "Unit 9,\n1 Quay,Leeds,West Yorkshire,LS1 1AA,UK";
+    assert_eq!(changed(&original, &[named(1, lines)]), [lines]);
+    let noted = client(1, &[("registered_name", "new"), ("root_cause", &token(2))]);
+    assert_eq!(changed(&original, &[noted]), ["new"]);
+    // A record that has such a value, as it is.
+    let own = format!("x\n{}", token(2));
+    let original = [named(1, &own), named(2, "b")];
+    assert_eq!(changed(&original, &[named(1, &own), named(2, "new")]), ["new"]);
+}
+
+proptest! {
+    /// Stray quotes of people join no rows of a corrected file.
+    #[test]
+    fn stray_quotes_swallow_no_row_of_a_corrected_file(
+        names in prop::collection::vec("[ab][ab ,\n0-9]{0,9}", 1..5),
+        quotes in prop::collection::vec(any::<prop::sample::Index>(), 1..5),
+    ) {
+        if let Ok(rows) = with_quotes(&names, &quotes) {
+            prop_assert_eq!(rows, names.len());
+        }
+    }
 }
 
 #[test]

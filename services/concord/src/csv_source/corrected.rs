@@ -19,6 +19,7 @@ use shared::{
 use super::{
     address, client, encode,
     read::{Row, Rows, TableKind, columns, headings},
+    strict::REMEDY,
 };
 
 /// The column that names the cells which an apostrophe was put before.
@@ -123,6 +124,13 @@ impl FailedRow {
         RowToken::parse(&self.token_text())
     }
 
+    /// The values that hold another row of the file, by column: the text between a quote
+    /// and one in a later row. Each row has a token, so that such a value has one in it.
+    pub(crate) fn swallowed(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.heading.names.iter().map(String::as_str).zip(&self.cells);
+        named.filter(|(_, cell)| holds_row(cell))
+    }
+
     /// The columns whose values were changed on purpose, as people named them.
     pub(crate) fn marked(&self) -> Vec<String> {
         let names = self.cell(CHANGED);
@@ -176,7 +184,13 @@ fn read(path: &Path, with_care: bool) -> anyhow::Result<Vec<FailedRow>> {
     let mut rows = Rows::open(path)?;
     let names = headings(rows.next()?.with_context(|| format!("{} is empty", path.display()))?);
     if with_care {
-        rows.check(names.len())?;
+        // Values of several lines may look like anything: their tokens tell rows.
+        rows.check(None)?;
+        ensure!(
+            !names.iter().any(|name| holds_row(name)),
+            "{}, line 1: a quote is opened in the heading and closed in a row. {REMEDY}",
+            path.display()
+        );
     }
     check_headings(path, &names)?;
     let heading = Arc::new(Heading { path: path.to_owned(), names });
@@ -186,6 +200,13 @@ fn read(path: &Path, with_care: bool) -> anyhow::Result<Vec<FailedRow>> {
         Ok(())
     })?;
     Ok(found)
+}
+
+/// Whether there is the token of a row in a text of several lines.
+fn holds_row(text: &str) -> bool {
+    let text = text.trim();
+    let mut words = text.split(|c: char| !c.is_alphanumeric());
+    text.contains(['\n', '\r']) && words.any(|word| RowToken::parse(word).is_some())
 }
 
 /// All columns must be there: without one, its field would be emptied in every

@@ -157,14 +157,14 @@ impl Sheet {
         let Some(format) = format_of(path, &headings) else {
             // A quote in the heading has swallowed the names of the columns.
             if headings.iter().any(|heading| heading.contains("source_id")) {
-                rows.check(headings.len())?;
+                rows.check(Some(headings.len()))?;
             }
             return Ok(Self::Other(format!(
                 "{}: ignored, its columns are not those of clients, contacts or addresses",
                 path.display()
             )));
         };
-        rows.check(headings.len())?;
+        rows.check(Some(headings.len()))?;
         check_headings(path, format, &headings)?;
         Ok(Self::Table(Table { path: path.to_owned(), format, headings }))
     }
@@ -297,8 +297,9 @@ impl<'p> Rows<'p> {
         Ok(Self { path, separator, reader, cells: StringRecord::new(), uncounted })
     }
 
-    /// Refuses the file when the end of a quoted value is ambiguous.
-    pub(super) fn check(&self, columns: usize) -> anyhow::Result<()> {
+    /// Refuses the file when the end of a quoted value is ambiguous; with `columns`, their
+    /// number, also when a value seems to hold other rows.
+    pub(super) fn check(&self, columns: Option<usize>) -> anyhow::Result<()> {
         strict::check(self.path, self.separator, columns)
     }
 

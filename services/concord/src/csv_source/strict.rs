@@ -26,10 +26,20 @@ const NAMED: usize = 10;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-const REMEDY: &str = "A value that begins with a quote, holds a separator, or runs over several \
+pub(crate) const REMEDY: &str = "A value that begins with a quote, holds a separator, or runs over several \
                       lines has quotes around it, and each quote inside of it is doubled: \
                       \"\"\"A\"\" Ceramics Ltd\". A spreadsheet writes it so when it saves the \
                       file as “CSV UTF-8”; a quote that was typed by mistake is taken out.";
+
+/// What to do when a value is refused that is right. Rows have separators without blanks
+/// behind them, prose does not.
+fn remedy_of_right_value(separator: u8) -> String {
+    let separator = match separator {
+        b'\t' => "tab".to_owned(),
+        separator => format!("`{}`", char::from(separator)),
+    };
+    format!(" If these lines do belong to the value, type a blank behind each {separator} in it.")
+}
 
 /// What makes the values of a file uncertain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +57,7 @@ enum What {
     NeverClosed,
     /// There is text between the closing quote and the next separator.
     TextBehind,
-    /// The value holds what looks like rows.
+    /// The value has several lines, and as many separators as a row.
     HoldsRows,
     /// The quote comes after blanks, and so would not count as one.
     BlankBefore,
@@ -101,53 +111,38 @@ enum State {
     Closing { blanks: bool },
 }
 
-/// Separators on the part of a line that a value with quotes has.
-#[derive(Clone, Copy, Debug, Default)]
-struct Separators {
-    all: usize,
-    /// Those that no blank follows, as it does in prose.
-    tight: usize,
-}
-
 /// Reads the quotes of a file strictly as RFC 4180 defines them.
 #[derive(Debug)]
 pub(super) struct Scanner {
     separator: u8,
-    /// The separators of a whole row.
-    width: usize,
+    /// The separators of a row; none when values are not searched for rows.
+    width: Option<usize>,
     state: State,
     line: u64,
     /// The byte before; at the beginning, that of a line end.
     last: u8,
     /// The line on which the value at hand was opened.
     opened: u64,
-    /// Whether a line that the value touches looks like a row.
-    holds_row: bool,
-    /// In the value at hand, on this line.
-    inside: Separators,
-    /// In a value that was closed on this line, and opened on an earlier one.
-    before: Separators,
-    /// Outside of quotes, on this line.
-    outside: usize,
-    /// Where that value was opened, and whether it holds what looks like a row.
-    closed: Option<(u64, bool)>,
+    /// The separators in the value at hand.
+    separators: usize,
+    /// Whether one of them has no blank behind it, unlike in prose.
+    is_tight: bool,
 }
 
 impl Scanner {
-    /// At the beginning of a line of a file whose rows have so many values.
-    pub(super) fn new(separator: u8, columns: usize, line: u64) -> Self {
+    /// At the beginning of a line of a file. With `columns`, the number of values of its
+    /// rows, a value is refused that seems to hold other rows.
+    pub(super) fn new(separator: u8, columns: Option<usize>, line: u64) -> Self {
         Self {
             separator,
-            width: columns.saturating_sub(1),
+            // Of rows of two values, every line with a comma would look like one.
+            width: columns.map(|columns| columns.saturating_sub(1)).filter(|width| *width > 1),
             state: State::Begin { blanks: false },
             line,
             last: b'\n',
             opened: line,
-            holds_row: false,
-            inside: Separators::default(),
-            before: Separators::default(),
-            outside: 0,
-            closed: None,
+            separators: 0,
+            is_tight: false,
         }
     }
 
@@ -157,14 +152,16 @@ impl Scanner {
     }
 
     /// The fault of a file that ends here.
-    pub(super) fn end(&mut self) -> Option<Fault> {
-        if self.state == State::Quoted {
-            let is_new = matches!(self.last, b'\n' | b'\r');
-            let last = if is_new { self.line - 1 } else { self.line };
-            return Some(Fault { last: last.max(self.opened), ..self.fault(What::NeverClosed) });
+    pub(super) fn end(&self) -> Option<Fault> {
+        match self.state {
+            State::Quoted => {
+                let is_new = matches!(self.last, b'\n' | b'\r');
+                let last = if is_new { self.line - 1 } else { self.line };
+                Some(Fault { last: last.max(self.opened), ..self.fault(What::NeverClosed) })
+            }
+            State::Closing { .. } => self.swallowed(),
+            State::Begin { .. } | State::Plain => None,
         }
-        self.close();
-        self.end_line()
     }
 
     fn take(&mut self, byte: u8) -> Option<Fault> {
@@ -174,72 +171,63 @@ impl Scanner {
             return None;
         }
         let is_end = byte == b'\n' || byte == b'\r';
-        let is_separated = self.state == State::Quoted && last == self.separator;
-        if is_separated && byte != b' ' && !is_end {
-            self.inside.tight += 1;
+        if self.state == State::Quoted && last == self.separator && byte != b' ' && !is_end {
+            self.is_tight = true;
         }
         let is_over = is_end || byte == self.separator;
-        match self.state {
+        let fault = match self.state {
             State::Begin { blanks: false } if byte == b'"' => {
                 self.state = State::Quoted;
-                (self.opened, self.holds_row) = (self.line, false);
-                self.inside = Separators::default();
+                (self.opened, self.separators, self.is_tight) = (self.line, 0, false);
+                None
             }
             State::Begin { blanks: true } if byte == b'"' => {
                 self.opened = self.line;
-                return Some(self.fault(What::BlankBefore));
+                Some(self.fault(What::BlankBefore))
             }
-            State::Quoted if byte == b'"' => self.state = State::Closing { blanks: false },
-            State::Quoted if byte == self.separator => {
-                self.inside.all += 1;
+            State::Quoted => {
+                self.separators += usize::from(byte == self.separator);
+                if byte == b'"' {
+                    self.state = State::Closing { blanks: false };
+                }
+                None
             }
-            State::Quoted => {}
-            State::Closing { blanks: false } if byte == b'"' => self.state = State::Quoted,
+            State::Closing { blanks: false } if byte == b'"' => {
+                self.state = State::Quoted;
+                None
+            }
             State::Closing { .. } if is_over => {
-                self.close();
-                self.begin(is_end);
+                self.state = State::Begin { blanks: false };
+                self.swallowed()
             }
-            State::Closing { .. } if byte == b' ' => self.state = State::Closing { blanks: true },
-            State::Closing { .. } => return Some(self.fault(What::TextBehind)),
-            State::Begin { .. } | State::Plain if is_over => self.begin(is_end),
-            State::Begin { .. } if is_blank(byte) => self.state = State::Begin { blanks: true },
-            State::Begin { .. } | State::Plain => self.state = State::Plain,
-        }
-        if is_end { self.end_line() } else { None }
-    }
-
-    /// A value has ended, when its closing quote came last.
-    fn close(&mut self) {
-        if !matches!(self.state, State::Closing { .. }) {
-            return;
-        }
-        if self.opened < self.line {
-            self.before = self.inside;
-            self.closed = Some((self.opened, self.holds_row));
-        }
-        self.inside = Separators::default();
-    }
-
-    /// The next value begins.
-    fn begin(&mut self, on_next_line: bool) {
-        self.state = State::Begin { blanks: false };
-        self.outside += usize::from(!on_next_line);
-    }
-
-    /// The line ends, inside of a value or not.
-    fn end_line(&mut self) -> Option<Fault> {
-        let touching = [self.before, self.inside];
-        let all = self.outside + touching.iter().map(|part| part.all).sum::<usize>();
-        let tight = touching.iter().any(|part| part.tight > 0);
-        // Of rows of two values, every line with a comma would look like one.
-        let is_row = self.width > 1 && all >= self.width && tight;
-        self.holds_row |= is_row;
-        let closed = self.closed.take().filter(|(_, holds_row)| *holds_row || is_row);
-        let fault = closed.map(|(line, _)| Fault { line, last: self.line, what: What::HoldsRows });
-        (self.inside, self.before) = (Separators::default(), Separators::default());
-        self.outside = 0;
-        self.line += 1;
+            State::Closing { .. } if byte == b' ' => {
+                self.state = State::Closing { blanks: true };
+                None
+            }
+            State::Closing { .. } => Some(self.fault(What::TextBehind)),
+            State::Begin { .. } | State::Plain => {
+                self.state = match self.state {
+                    _ if is_over => State::Begin { blanks: false },
+                    State::Begin { .. } if is_blank(byte) => State::Begin { blanks: true },
+                    _ => State::Plain,
+                };
+                None
+            }
+        };
+        self.line += u64::from(is_end && fault.is_none());
         fault
+    }
+
+    /// The fault of a value that has ended, when it seems to hold other rows.
+    ///
+    /// Two quotes join rows without a trace in the number of values when both stand in
+    /// the same column. The value then holds the separators behind that column of the
+    /// first row, those before it of the last row, and all of the rows between: those of
+    /// a whole row at least. One line of it may hold few of them, and a line of an
+    /// address as many as the columns before it, so that lines say nothing.
+    fn swallowed(&self) -> Option<Fault> {
+        let holds_row = self.width.is_some_and(|width| self.separators >= width) && self.is_tight;
+        (holds_row && self.opened < self.line).then(|| self.fault(What::HoldsRows))
     }
 
     fn fault(&self, what: What) -> Fault {
@@ -252,13 +240,13 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0xef | 0xbb | 0xbf)
 }
 
-/// Checks a file whose heading has so many columns, from its first byte to its
-/// last.
+/// Checks a file from its first byte to its last. With `columns`, the number of columns
+/// of its heading, values that seem to hold other rows are faults too.
 ///
 /// # Errors
 ///
 /// Names the lines with faults, up to a limit.
-pub(super) fn check(path: &Path, separator: u8, columns: usize) -> anyhow::Result<()> {
+pub(super) fn check(path: &Path, separator: u8, columns: Option<usize>) -> anyhow::Result<()> {
     let read = || Faults::of(BufReader::new(File::open(path)?), separator, columns);
     let Faults { foreign, quotes } =
         read().with_context(|| format!("cannot read {}", path.display()))?;
@@ -272,7 +260,9 @@ pub(super) fn check(path: &Path, separator: u8, columns: usize) -> anyhow::Resul
         );
     }
     let told: Vec<_> = quotes.iter().map(|fault| format!("{}, {fault}", path.display())).collect();
-    ensure!(told.is_empty(), "{}\n{REMEDY}", told.join("\n"));
+    let may_be_right = quotes.iter().any(|fault| fault.what == What::HoldsRows);
+    let more = if may_be_right { remedy_of_right_value(separator) } else { String::new() };
+    ensure!(told.is_empty(), "{}\n{REMEDY}{more}", told.join("\n"));
     Ok(())
 }
 
@@ -287,7 +277,11 @@ struct Faults {
 impl Faults {
     /// Reads a file to its end. Behind the line of a fault, the next line is taken
     /// for the beginning of a row, so that one stray quote does not hide others.
-    fn of(mut file: impl BufRead + Seek, separator: u8, columns: usize) -> io::Result<Self> {
+    fn of(
+        mut file: impl BufRead + Seek,
+        separator: u8,
+        columns: Option<usize>,
+    ) -> io::Result<Self> {
         let mut found = Self::default();
         let mut scanner = Scanner::new(separator, columns, 1);
         // The lines of the row at hand: which they are, and where each begins.
@@ -334,7 +328,7 @@ mod tests {
 
     fn faults(text: &str) -> Vec<String> {
         let columns = text.split(['\n', '\r']).next().unwrap_or_default().split(',').count();
-        let faults = Faults::of(Cursor::new(text), b',', columns).unwrap();
+        let faults = Faults::of(Cursor::new(text), b',', Some(columns)).unwrap();
         faults.quotes.iter().map(ToString::to_string).collect()
     }
 
@@ -361,10 +355,14 @@ mod tests {
             "id,ref,name,phone\n1,a,\"Big Ltd,7\n2,b,Four Ltd\",8\n",
             "id,ref,name,phone\r\n1,a,\"Big Ltd,7\r\n2,b,Four Ltd\",8",
             "id,ref,name,phone\r1,a,\"Big Ltd,7\r2,b,Four Ltd\",8\r",
+            // Beside values of several lines, so that no line is a whole row.
+            "id,ref,name,phone\n1,\"x\ny\",\"Big Ltd,7\n2,b,Four Ltd\",\"8\n9\"\n",
+            // Four quotes in two rows, in four columns.
+            "a,b,c,d,e\n1,\"2,3,4,5\n6,7,8\",\"9,0\n1,2,3\",4,5\n",
             // In the last column, where nothing of the first row is inside.
             "id,ref,name,phone\n1,a,Big Ltd,\"7\n2,b,Four Ltd,8\n3,c,x,9\"\n",
         ] {
-            assert!(faults(text)[0].starts_with("line 2: "), "{text:?}");
+            assert!(faults(text)[0].contains("what is between looks like rows"), "{text:?}");
         }
     }
 
@@ -375,6 +373,9 @@ mod tests {
             "id,kind,line,town,to\nA1,client,\"Unit 9,\nBerry, Court, of, Leeds,\nx\",Leeds,\n",
             "id,kind,line,town,to\nA1,\"a,b\",\"c,d\",e,\"Unit 9\nBerry Court\"\n",
             "id,name\n1,\"Smith,John\nBrown,Ann\"\n",
+            // As many separators on a line as there are columns before it, or behind it.
+            "id,kind,line,town,to\nA1,client,\"Unit 9\n1 Quay,Leeds,UK\",Leeds,\n",
+            "id,kind,line\nA1,client,\"Quay,Leeds\nUK\"\n",
             "id,name,x\n1,5\" pipe,Bob \"Bobby\" Smith\n",
             "id,name,x\n1,\"\"\"A\"\" CERAMICS\",\"\"\n2,\"x\" ,y\n",
             "\u{feff}\"id\",name,x\n1,2,3",
@@ -410,8 +411,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, b"id,name\n1,S\xe9amus\n2,x\n3,Ren\xe9e\n").unwrap();
-        let told = check(&path, b',', 2).unwrap_err().to_string();
+        let told = check(&path, b',', Some(2)).unwrap_err().to_string();
         assert!(told.contains("line 2: not in UTF-8, nor is line 4; save"), "{told}");
+    }
+
+    #[test]
+    fn a_value_that_is_taken_for_rows_passes_with_blanks_behind_its_separators() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let refused = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            check(&path, b',', Some(3)).err().map(|error| error.to_string())
+        };
+        let told = refused("id,kind,line\nA1,client,\"1 Quay,Leeds\nYorkshire,UK\"\n").unwrap();
+        assert!(told.contains("line 2: a quote is opened and closed on line 3"), "{told}");
+        assert!(told.contains("type a blank behind each `,` in it"), "{told}");
+        let mended = "id,kind,line\nA1,client,\"1 Quay, Leeds\nYorkshire, UK\"\n";
+        assert_eq!(refused(mended), None);
+        assert!(!refused("id,kind,line\nA1,client,\"x\"y\n").unwrap().contains("blank behind"));
     }
 
     fn cell() -> impl Strategy<Value = String> {
@@ -443,7 +460,7 @@ mod tests {
 
     /// The faults of quotes alone, whatever the values look like.
     fn by_the_letter(bytes: &[u8]) -> Vec<Fault> {
-        Faults::of(Cursor::new(bytes), b',', 0).unwrap().quotes
+        Faults::of(Cursor::new(bytes), b',', None).unwrap().quotes
     }
 
     proptest! {
@@ -472,7 +489,7 @@ mod tests {
             }
             let columns = table[0].len();
             let rows = read(&bytes);
-            let refused = !Faults::of(Cursor::new(&bytes), b',', columns).unwrap().quotes.is_empty()
+            let refused = !Faults::of(Cursor::new(&bytes), b',', Some(columns)).unwrap().quotes.is_empty()
                 || rows.iter().any(|row| row.len() != columns);
             if !refused {
                 prop_assert_eq!(rows.len(), table.len());

@@ -157,9 +157,33 @@ proptest! {
         prop_assert_eq!(tokens, (1..).map(token).take(rows.len()).collect::<Vec<_>>());
         let read: Vec<_> = rows.iter().map(|row| record(row).unwrap()).collect();
         prop_assert_eq!(read, records);
-        // Values of a few characters look like no rows of so many columns.
         prop_assert_eq!(failed_rows(&path).unwrap().len(), rows.len());
     }
+}
+
+#[test]
+fn a_value_whose_last_line_looks_like_the_beginning_of_a_row_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("failures.csv");
+    for value in ["a\n,b,c,d", "a\r\nb,c,d,e,f", "1 Quay,Leeds\n2,b,c,d,e,f,g,h,i"] {
+        let client = ImportClient { source_id: value.to_owned(), ..ImportClient::default() };
+        let record = ImportRecord { record: Some(Record::Client(client)), ..Default::default() };
+        std::fs::write(&path, imports::testing::failures_file("imp_1", [record])).unwrap();
+        assert_eq!(failed_rows(&path).unwrap()[0].cell("source_id"), value);
+    }
+}
+
+#[test]
+fn a_heading_that_a_quote_has_joined_with_a_row_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("failures.csv");
+    let file = imports::testing::failures_file("imp_1", [ImportRecord::default()]);
+    let file = String::from_utf8(file).unwrap();
+    let (heading, row) = file.split_once("import\n").unwrap();
+    let joined = format!("{heading}\"import\n{}\"\n", row.trim_end());
+    std::fs::write(&path, joined).unwrap();
+    let refused = failed_rows(&path).unwrap_err().to_string();
+    assert!(refused.contains("line 1: a quote is opened in the heading"), "{refused}");
 }
 
 #[test]
