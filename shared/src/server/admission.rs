@@ -169,7 +169,7 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
-        // Before anything else: the transport's own clock begins after it.
+        // Before anything else, so that the caller's time has no gap.
         let now = Instant::now();
         let rpc = rpc_of_path(request.uri().path());
         let Some((rpc, identity)) = rpc.zip(request.extensions().get::<Identity>()) else {
