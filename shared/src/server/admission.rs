@@ -250,7 +250,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        // Before anything else: the transport's own clock begins after it.
+        // Before anything else, so that the caller's time has no gap.
         let began = Instant::now();
         let rpc = rpc_of_path(request.uri().path());
         let Some((rpc, identity)) = rpc.zip(request.extensions().get::<Identity>()) else {

@@ -214,9 +214,15 @@ impl Server {
             .max_concurrent_streams(MAX_STREAMS_OF_CONNECTION)
             .max_header_list_size(MAX_HEADER_BYTES);
         let mut connection = pin!(http.serve_connection(TokioIo::new(io), handler));
+        // Never at the same time after a call: a client that calls once in that time would
+        // meet the GOAWAY again and again, and some libraries then fail the call.
+        let idle_time = self.limits.idle_time + random_part(self.limits.idle_time / 10);
+        let mut aged = pin!(self.aged());
         let close = tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
-            close = self.close(&tasks) => close,
+            () = self.stop.cancelled() => Close::Stop,
+            () = aged.as_mut() => Close::Age,
+            () = tasks.idle(idle_time) => Close::Idle,
         };
         // Sends GOAWAY, and ends when the last stream has ended.
         connection.as_mut().graceful_shutdown();
@@ -225,7 +231,10 @@ impl Server {
                 // The drain of the server has a time of its own.
                 Close::Stop => std::future::pending().await,
                 // A stream that began before the client had the GOAWAY may end.
-                Close::Idle => tasks.idle(GRACE).await,
+                Close::Idle => tokio::select! {
+                    () = tasks.idle(GRACE) => {}
+                    () = async { aged.await; sleep(GRACE).await } => {}
+                },
                 Close::Age => sleep(GRACE).await,
             }
         };
@@ -235,21 +244,11 @@ impl Server {
         }
     }
 
-    /// Completes when the connection is to be closed.
-    async fn close(&self, tasks: &StreamTasks) -> Close {
-        // Never at the same time after a call: a client that calls once in that time would
-        // meet the GOAWAY again and again, and some libraries then fail the call.
-        let idle_time = self.limits.idle_time + random_part(self.limits.idle_time / 10);
-        let age = async {
-            match self.age {
-                Some(age) => sleep(age).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.stop.cancelled() => Close::Stop,
-            () = age => Close::Age,
-            () = tasks.idle(idle_time) => Close::Idle,
+    /// Completes when a connection that begins now has reached its age.
+    async fn aged(&self) {
+        match self.age {
+            Some(age) => sleep(age).await,
+            None => std::future::pending().await,
         }
     }
 }

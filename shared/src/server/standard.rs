@@ -306,12 +306,11 @@ impl http_body::Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         // The transport had room for the frame before this one.
         self.unread.end();
-        let frame = match self.held_back.take() {
-            Some(rest) => Some(Ok(Frame::data(rest))),
-            None => {
-                let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-                frame.map(|frame| frame.map(|frame| self.all_but_last_byte(frame)))
-            }
+        let frame = if let Some(rest) = self.held_back.take() {
+            Some(Ok(Frame::data(rest)))
+        } else {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+            frame.map(|frame| frame.map(|frame| self.all_but_last_byte(frame)))
         };
         self.unread.begin();
         Poll::Ready(frame)

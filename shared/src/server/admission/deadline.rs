@@ -1,7 +1,7 @@
 //! When a caller must have its answer.
 //!
-//! The transport would say `CANCELLED` to a caller whose time has run out, which
-//! reads as if the caller had gone away. The clock here runs out first.
+//! The only clock of a call: the transport below has none, and leaves the header with
+//! the caller's time alone.
 
 use std::time::Duration;
 

@@ -158,7 +158,7 @@ mod tests {
     async fn anything_else_is_refused() {
         let http1 = b"GET / HTTP/1.1\r\nHost: concord.example\r\n\r\n".to_vec();
         let headers_first = [&PREFACE[..], &frame(1, b"")].concat();
-        let too_long = [&PREFACE[..], &frame(SETTINGS, &[0; MAX_FRAME + 1])].concat();
+        let too_long = [&PREFACE[..], &frame(SETTINGS, &vec![0; MAX_FRAME + 1])].concat();
         for sent in [http1, headers_first, too_long] {
             assert!(matches!(read(&sent).await, Err(OpenError::NotHttp2)), "{sent:?}");
         }

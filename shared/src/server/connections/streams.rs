@@ -165,7 +165,7 @@ mod tests {
         StreamTasks::default().execute(async move {
             let _held = held;
             told.send(StreamDeadline::current()).unwrap();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let deadline = deadline.await.unwrap();
         deadline.set(Some(Instant::now() + Duration::from_hours(1)));

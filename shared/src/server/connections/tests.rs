@@ -261,10 +261,9 @@ fn header(client: &str, version: u8) -> Vec<u8> {
     let address = ProxiedAddress::stream(client, SocketAddr::new(client.ip(), 50_051));
     let header = ProxyHeader::with_address(address);
     let mut bytes = Vec::new();
-    match version {
-        1 => header.encode_v1(&mut bytes).unwrap(),
-        _ => header.encode_v2(&mut bytes).unwrap(),
-    };
+    let encoded =
+        if version == 1 { header.encode_v1(&mut bytes) } else { header.encode_v2(&mut bytes) };
+    encoded.unwrap();
     bytes
 }
 
@@ -352,7 +351,7 @@ async fn stopped_server_closes_connections_and_waits_for_streams() {
     let held = tokio::spawn(async move { get(&mut client, "/hold").await });
     soon(async {
         while server.begun.load(Ordering::SeqCst) == 0 {
-            sleep(SHORT / 50).await
+            sleep(SHORT / 50).await;
         }
     })
     .await;
