@@ -160,7 +160,7 @@ async fn nothing_of_an_erased_client_is_left_in_either_database(db: TestDb) {
         ..ListContactsRequest::default()
     };
     let contacts = manager.contacts().list_contacts(contacts).await.unwrap().into_inner().contacts;
-    let spouse = contacts[0].person_id.clone();
+    let spouse = contacts[0].person.as_ref().unwrap().id.clone();
     for name in [imported, "ref:ZyxmarkC2"] {
         unlink(manager, name).await;
     }

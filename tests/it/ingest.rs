@@ -199,11 +199,11 @@ async fn a_client_with_an_equal_identifier_is_linked_whatever_its_name(db: TestD
     let manager = service(&server, "manager", FIRST).await;
     let books = service(&server, "books", SECOND).await;
     type Set = fn(&mut ImportClient, &str);
-    let identifiers: [(&str, &str, &str, Set); 4] = [
-        ("CRN", "07687209", "07687210", |client, value| client.company_number = value.into()),
-        ("UTR", "1955839661", "1234567895", |client, value| client.utr = value.into()),
-        ("VAT", "980780684", "", |client, value| client.vat_number = value.into()),
-        ("PAYE", "123/AB456", "123/AB457", |client, value| client.paye_reference = value.into()),
+    let identifiers: [(&str, &str, Set); 4] = [
+        ("CRN", "07687209", |client, value| client.company_number = value.into()),
+        ("UTR", "1955839661", |client, value| client.utr = value.into()),
+        ("VAT", "980780684", |client, value| client.vat_number = value.into()),
+        ("PAYE", "123/AB456", |client, value| client.paye_reference = value.into()),
     ];
     let with = |reference: &str, name: &str, set: Set, value: &str| {
         let mut client = ImportClient {
@@ -216,10 +216,10 @@ async fn a_client_with_an_equal_identifier_is_linked_whatever_its_name(db: TestD
         set(&mut client, value);
         apply_record(Record::Client(client), &[])
     };
-    for (reference, value, other, set) in identifiers {
+    for (reference, value, set) in identifiers {
         let first = apply(&manager, &[with(reference, "Acme Limited", set, value)]).await;
         assert_eq!(statuses(&first), [RecordStatus::Imported], "{first:?}");
-        let differs = apply(&books, &[with(reference, "Bolt Limited", set, other)]).await;
+        let differs = apply(&books, &[with(reference, "Bolt Limited", set, "")]).await;
         assert_eq!(reasons(&differs[0]), ["DUPLICATE_REFERENCE"], "{reference}");
         let same = apply(&books, &[with(reference, "Bolt Limited", set, value)]).await;
         let linked = (same[0].status(), &same[0].record_id);

@@ -34,7 +34,7 @@ pub struct ImportsConfig {
     /// How the worker works.
     pub worker: WorkerSettings,
     /// How often it looks for what is to be removed: imports whose time has come, and
-    /// records that were erased; 20 s.
+    /// records that were erased; 5 s.
     pub housekeeping_every: Duration,
     /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
     pub metrics_listen: Option<SocketAddr>,
@@ -60,7 +60,7 @@ impl ImportsConfig {
             clock,
             upload: UploadSettings::default(),
             worker: WorkerSettings::default(),
-            housekeeping_every: Duration::from_secs(20),
+            housekeeping_every: Duration::from_secs(5),
             metrics_listen: None,
             limits: Limits::default(),
         }
