@@ -5,6 +5,7 @@
 mod admission;
 mod age;
 mod connections;
+mod expiring;
 mod gate;
 mod health;
 mod http;

@@ -11,6 +11,7 @@ mod admission;
 mod audit;
 mod backups;
 mod contract;
+mod credentials;
 mod disconnects;
 mod duplicates;
 mod faults;
