@@ -38,7 +38,7 @@ use observe::ObserveLayer;
 pub use operation::{MetricsPort, MetricsPortError, Operation};
 use shield::ShieldLayer;
 use support_log::SupportLogLayer;
-pub use support_log::{SupportLog, SupportRead};
+pub use support_log::{MAX_RECORDS, SupportLog, SupportRead, reading};
 use tower::util::option_layer;
 
 /// Connections that have not ended by then are cut when a server stops.
