@@ -15,6 +15,7 @@ pub mod tokens;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::{Extensions, HeaderMap};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -23,9 +24,12 @@ use crate::{
     access::{Role, Rpc, Scope, rule},
     caller::{Identity, REASON_HEADER, practice_required},
     pb::records::ErrorReason,
+    rules::text::normalise,
     status::Refusal,
 };
 pub use certificate::{IMPORTS_SERVICE_NAME, product_name};
+#[cfg(test)]
+pub(crate) use headers::MAX_USER;
 pub use keys::{KeyFileError, TokenKeys};
 pub use service::{OnBehalf, ServiceSecret, ServiceSecretError};
 pub use tokens::{TokenSettings, TokenVerifier};
@@ -57,6 +61,7 @@ impl Credentials {
         extensions: &Extensions,
         rpc: Rpc,
     ) -> Result<Identity, Refusal> {
+        headers::check_single(headers)?;
         let identity = match self {
             Self::Development => development::identity(headers)?,
             Self::Tokens(verifier) => verifier.identity(headers, extensions)?,
@@ -85,6 +90,18 @@ impl Credentials {
         }
     }
 
+    /// Waits until the credential of a call that was let in is no longer accepted: its
+    /// token has expired, or the key that signed it was removed. The refusal then asks for
+    /// a new token.
+    ///
+    /// `None` for development identity, which has no end.
+    pub(crate) fn end_of(&self, headers: &HeaderMap) -> Option<BoxFuture<'static, Refusal>> {
+        match self {
+            Self::Development => None,
+            Self::Tokens(verifier) => Some(Box::pin(Arc::clone(verifier).end_of(headers)?)),
+        }
+    }
+
     /// Takes new keys when their file changes, until `stop` is cancelled.
     pub async fn keep_current(self, stop: CancellationToken) {
         if let Self::Tokens(verifier) = self {
@@ -99,9 +116,9 @@ impl Credentials {
 ///
 /// `INVALID_ARGUMENT` without.
 pub(crate) fn support_reason(headers: &HeaderMap) -> Result<String, Refusal> {
-    let reason = headers::text(headers, REASON_HEADER)?.unwrap_or_default().trim();
+    let reason = normalise(headers::text(headers, REASON_HEADER)?.unwrap_or_default());
     if (3..=200).contains(&reason.len()) {
-        return Ok(reason.to_owned());
+        return Ok(reason);
     }
     let text = format!(
         "support reads with a reason, which is kept: say why in the metadata {REASON_HEADER}, in \

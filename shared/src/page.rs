@@ -1,7 +1,15 @@
 //! Opaque tokens: of the pages of a list, and of anything else that a caller is
 //! to hand back unchanged.
+//!
+//! A token is base64: whoever sees it, in a log of URLs for instance, can read it. So it
+//! holds ids and numbers. Where the order of a list needs more, such as a name, a
+//! [`TokenKey`] encrypts it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -101,6 +109,69 @@ pub fn begin_after<T: DeserializeOwned>(
     serde_json::from_value(place).map(Some).map_err(|_| invalid())
 }
 
+/// Encrypts the tokens of a list whose positions hold personal data.
+#[derive(Debug)]
+pub struct TokenKey(LessSafeKey);
+
+impl TokenKey {
+    /// The key that each replica derives from a secret which all of them share.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` when the cipher does not take it.
+    pub fn derive(secret: &[u8]) -> Result<Self, Refusal> {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let key = hmac::sign(&secret, b"concord page tokens");
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key.as_ref());
+        Ok(Self(LessSafeKey::new(key.map_err(|error| Refusal::internal(&error))?)))
+    }
+
+    /// As [`token()`], encrypted.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` when the system has no random bytes to give.
+    pub fn token(
+        &self,
+        arguments: &impl Serialize,
+        last: &impl Serialize,
+    ) -> Result<String, Refusal> {
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(|error| Refusal::internal(&error))?;
+        let mut text = serde_json::to_vec(last).unwrap_or_default();
+        // Random nonces of 96 bits: far more tokens than one product asks for may be made
+        // before two are likely to be equal.
+        let own = Nonce::assume_unique_for_key(nonce);
+        let sealed = self.0.seal_in_place_append_tag(own, bound_to(arguments), &mut text);
+        sealed.map_err(|error| Refusal::internal(&error))?;
+        Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat()))
+    }
+
+    /// As [`begin_after`], of a token that this key has encrypted.
+    ///
+    /// # Errors
+    ///
+    /// When the token was not made by [`token`](Self::token) for the same arguments.
+    pub fn begin_after<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        arguments: &impl Serialize,
+    ) -> Result<Option<T>, Refusal> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let mut bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
+        let (nonce, sealed) = bytes.split_first_chunk_mut::<NONCE_LEN>().ok_or_else(invalid)?;
+        let own = Nonce::assume_unique_for_key(*nonce);
+        let text = self.0.open_in_place(own, bound_to(arguments), sealed).map_err(|_| invalid())?;
+        serde_json::from_slice(text).map(Some).map_err(|_| invalid())
+    }
+}
+
+fn bound_to(arguments: &impl Serialize) -> Aad<Vec<u8>> {
+    Aad::from(serde_json::to_vec(arguments).unwrap_or_default())
+}
+
 fn holds_nul(place: &Value) -> bool {
     match place {
         Value::String(text) => text.contains('\0'),
@@ -156,6 +227,30 @@ mod tests {
                 Ok(Some(place)) => assert_eq!((place.1, text), (7, own.as_str())),
                 Ok(None) => assert_eq!(text, ""),
                 Err(refusal) => assert_eq!(refusal.reason(), ErrorReason::PageTokenInvalid),
+            }
+        });
+    }
+
+    #[test]
+    fn an_encrypted_token_shows_nothing_and_reads_back_for_its_own_list_only() {
+        let key = TokenKey::derive(&[7; 32]).unwrap();
+        let (arguments, place) = (("p1", "search"), ("grace okafor".to_owned(), 7_i64));
+        let token = key.token(&arguments, &place).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        assert!(!bytes.windows(5).any(|part| part == b"grace"));
+        let read = |key: &TokenKey, token: &str, arguments: &(&str, &str)| {
+            key.begin_after::<(String, i64)>(token, arguments)
+        };
+        // Another replica derives the same key.
+        let replica = TokenKey::derive(&[7; 32]).unwrap();
+        assert_eq!(read(&replica, &token, &arguments).unwrap(), Some(place));
+        assert_eq!(read(&key, "", &arguments).unwrap(), None);
+        assert!(read(&key, &token, &("p2", "search")).is_err());
+        assert!(read(&TokenKey::derive(&[8; 32]).unwrap(), &token, &arguments).is_err());
+        Fuzz::of("page_token").and(token.clone()).hold_text(|text| {
+            if text != token && !text.is_empty() {
+                let refusal = read(&key, text, &arguments).unwrap_err();
+                assert_eq!(refusal.reason(), ErrorReason::PageTokenInvalid);
             }
         });
     }

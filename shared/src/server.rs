@@ -5,6 +5,7 @@
 mod admission;
 mod age;
 mod connections;
+mod expiring;
 mod gate;
 mod health;
 mod http;
@@ -39,7 +40,7 @@ pub use operation::{MetricsPort, MetricsPortError, Operation};
 pub use proxies::{InvalidProxyNetwork, ProxyNetwork, TrustedProxies};
 use shield::ShieldLayer;
 use support_log::SupportLogLayer;
-pub use support_log::{SupportLog, SupportRead};
+pub use support_log::{MAX_RECORDS, SupportLog, SupportRead, reading};
 use tower::{ServiceBuilder, util::option_layer};
 
 /// A server that could not start.

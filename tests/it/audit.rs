@@ -28,6 +28,7 @@ storage_tests! {
     a_summary_has_everything_on_one_page,
     a_summary_of_an_individual_and_of_a_person,
     what_is_not_changed_is_not_in_the_audit,
+    a_reason_is_one_line,
 }
 
 async fn corrected(acme: &Acme, line_1: &str, reason: &str) -> String {
@@ -255,4 +256,21 @@ async fn what_is_not_changed_is_not_in_the_audit(db: TestDb) {
     let call = async { acme.manager.clients().create_client(company("ACME", "Twice")).await };
     acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
     assert_eq!(audit(&acme.manager, "").await.len(), 1);
+}
+
+async fn a_reason_is_one_line(db: TestDb) {
+    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+    let forged = "typo\r\n2026-01-01  purged,\u{b}by\u{85}the\u{2028}owner\u{2029}\u{202e}!";
+    corrected(&acme, "New Horse", forged).await;
+    let told = audit(&acme.manager, "ref:ACME").await;
+    assert_eq!(told[0].reason, "typo 2026-01-01 purged, by the owner !");
+    let entry = acme.addresses().await.remove(0);
+    let request = CorrectEntryRequest {
+        reason: "\u{1b}[2J".into(),
+        request_id: request_id(),
+        ..correction(&entry, &["value"])
+    };
+    let refused = acme.manager.history().correct_entry(request).await;
+    assert_refused(refused, Code::InvalidArgument, "INVALID_CHARACTER");
+    acme.server.stop().await;
 }

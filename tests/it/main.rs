@@ -12,6 +12,7 @@ mod audit;
 mod backups;
 mod connections;
 mod contract;
+mod credentials;
 mod disconnects;
 mod duplicates;
 mod erasure;

@@ -37,6 +37,7 @@ storage_tests! {
     another_practice_finds_nothing,
     both_databases_answer_in_one_order,
     an_individual_stands_under_the_name_that_is_shown,
+    a_page_token_does_not_show_the_name,
 }
 
 async fn ask(caller: &Caller, request: SearchRecordsRequest) -> SearchRecordsResponse {
@@ -458,4 +459,29 @@ async fn an_individual_stands_under_the_name_that_is_shown(db: TestDb) {
     let found = ask(manager, request).await.results;
     let names: Vec<_> = found.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, ["Ann Stallworth", "Mid Stall Limited"]);
+}
+
+async fn a_page_token_does_not_show_the_name(db: TestDb) {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let acme = Acme::at(&db, &[]).await;
+    for n in 0..3 {
+        create(&acme.manager, company(&format!("Z{n}"), &format!("Zyxmark {n}"))).await;
+    }
+    let mut request = SearchRecordsRequest {
+        query: "zyx".into(),
+        page_size: 1,
+        ..SearchRecordsRequest::default()
+    };
+    let page = ask(&acme.manager, request.clone()).await;
+    let token = URL_SAFE_NO_PAD.decode(&page.next_page_token).unwrap();
+    let token = String::from_utf8_lossy(&token).to_lowercase();
+    assert!(!token.contains("zyxmark"), "{token}");
+    request.page_token = page.next_page_token;
+    let page = ask(&acme.manager, request.clone()).await;
+    assert_eq!(page.results[0].name, "Zyxmark 1");
+    // It is of no use to another product.
+    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
+    let refused = books.support().search_records(request).await;
+    assert_refused(refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    acme.server.stop().await;
 }

@@ -34,6 +34,7 @@ storage_tests! {
     the_lag_of_every_product_is_shown,
     those_who_only_look_take_nothing_over,
     a_connection_that_is_old_ends_with_a_cursor,
+    a_cursor_is_shown_to_its_own_product_and_scope_only,
 }
 
 struct Fixture {
@@ -372,4 +373,43 @@ async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
             return;
         }
     }
+}
+
+/// A place in a snapshot names a practice and a record.
+async fn a_cursor_is_shown_to_its_own_product_and_scope_only(db: TestDb) {
+    let server = server_with(&db, &["manager", "books"]).await;
+    connect_all(&server, "p2", &["manager", "books"]).await;
+    for practice in ["p1", "p2"] {
+        let manager = Caller::owner(server.channel().await, practice, "manager");
+        create_all(&manager, references(1)).await;
+    }
+    let backend = Caller::owner(server.channel().await, "p1", "books");
+    let backend = backend.without("x-concord-practice");
+    let request =
+        SubscribeRequest { start_from: StartFrom::Snapshot.into(), ..named("everything") };
+    let mut stream = Listening::open(&backend, request).await;
+    let first = stream.message().await.unwrap();
+    assert!(matches!(first, Some(Message::SnapshotRecords(_))), "{first:?}");
+    stream.acknowledge(&backend).await;
+    let of_p1 = Caller::owner(server.channel().await, "p1", "books");
+    Listening::open(&of_p1, named("ledger")).await;
+
+    let cursor = async |caller: &Caller, name: &str| {
+        let request = ListSubscriptionsRequest::default();
+        let listed = caller.changes().list_subscriptions(request).await.unwrap().into_inner();
+        let found = listed.subscriptions.into_iter().find(|one| one.name == name).unwrap();
+        assert_eq!(found.in_snapshot, name == "everything");
+        found.acknowledged_cursor
+    };
+    assert_eq!(cursor(&backend, "everything").await, stream.cursor);
+    assert!(!cursor(&backend, "ledger").await.is_empty(), "it may read all practices");
+    assert!(!cursor(&of_p1, "ledger").await.is_empty());
+    assert_eq!(cursor(&of_p1, "everything").await, "");
+    for practice in ["p1", "p2"] {
+        let manager = Caller::owner(server.channel().await, practice, "manager");
+        assert_eq!(cursor(&manager, "everything").await, "");
+    }
+    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    assert_eq!(cursor(&manager, "ledger").await, "");
+    server.stop().await;
 }

@@ -2,10 +2,11 @@
 
 use shared::{
     pb::{
-        imports::ListImportsRequest,
+        imports::{CreateImportRequest, GetImportRequest, ListImportsRequest},
         records::{
-            GetClientRequest, ListConnectionsRequest, ListSubscriptionsRequest,
-            ListSupportReadsRequest, SearchRecordsRequest, SupportRead,
+            BatchGetClientsRequest, GetClientRequest, GetRecordSummaryRequest,
+            ListConnectionsRequest, ListEntriesRequest, ListSubscriptionsRequest,
+            ListSupportReadsRequest, SearchRecordsRequest, SupportRead, TraceChangeRequest,
         },
     },
     testing::{TestDb, storage_tests},
@@ -14,7 +15,7 @@ use tonic::Code;
 
 use crate::support::{
     caller::Caller,
-    records::{Acme, assert_refused},
+    records::{Acme, assert_refused, company, create},
     servers,
 };
 
@@ -22,6 +23,7 @@ storage_tests! {
     support_says_why_it_reads_and_that_is_kept,
     what_support_reads_of_imports_is_kept_too,
     reads_are_listed_a_page_at_a_time,
+    a_read_says_which_records_were_shown,
 }
 
 async fn reads(caller: &Caller) -> Vec<SupportRead> {
@@ -84,6 +86,12 @@ async fn what_support_reads_of_imports_is_kept_too(db: TestDb) {
     let support = support.with("x-concord-reason", "ticket 4712");
     support.imports().list_imports(ListImportsRequest::default()).await.unwrap();
     assert_eq!(told(&reads(&manager).await), [("ListImports".into(), "ticket 4712".into())]);
+    let owner = Caller::owner(imports.channel().await, "p1", "manager");
+    let created = owner.imports().create_import(CreateImportRequest::default()).await.unwrap();
+    let import_id = created.into_inner().import.unwrap().id;
+    let request = GetImportRequest { import_id: import_id.clone() };
+    support.imports().get_import(request).await.unwrap();
+    assert_eq!(reads(&manager).await[0].record_ids, [import_id]);
     // What cannot be kept is not read.
     records.stop().await;
     let refused = support.imports().list_imports(ListImportsRequest::default()).await;
@@ -111,5 +119,40 @@ async fn reads_are_listed_a_page_at_a_time(db: TestDb) {
         }
     }
     assert_eq!(listed, ["ticket 4", "ticket 3", "ticket 2", "ticket 1", "ticket 0"]);
+    acme.server.stop().await;
+}
+
+async fn a_read_says_which_records_were_shown(db: TestDb) {
+    let acme = Acme::at(&db, &[]).await;
+    let id = acme.client.id.clone();
+    let other = create(&acme.manager, company("OTHER", "Acme of Bath Limited")).await.id;
+    let support = acme.manager.clone().with("x-concord-roles", "support");
+    let support = support.with("x-concord-reason", "ticket 4711");
+    let by_name = || "ref:ACME".to_owned();
+    support.clients().get_client(GetClientRequest { client: by_name() }).await.unwrap();
+    let summary = GetRecordSummaryRequest { record: by_name() };
+    support.support().get_record_summary(summary).await.unwrap();
+    let trace = TraceChangeRequest { record: by_name(), ..Default::default() };
+    support.support().trace_change(trace).await.unwrap();
+    let listed = ListEntriesRequest { record: by_name(), ..Default::default() };
+    support.history().list_entries(listed).await.unwrap();
+    for read in reads(&acme.manager).await {
+        assert_eq!(read.record_ids, [id.clone()], "{read:?}");
+    }
+    let batch = BatchGetClientsRequest { clients: vec![by_name(), "ref:OTHER".into()] };
+    support.clients().batch_get_clients(batch).await.unwrap();
+    assert_eq!(reads(&acme.manager).await[0].record_ids, [id.clone(), other.clone()]);
+    let search = SearchRecordsRequest { query: "acme".into(), ..Default::default() };
+    support.support().search_records(search).await.unwrap();
+    let mut found = reads(&acme.manager).await.remove(0).record_ids;
+    found.sort();
+    let mut both = vec![id, other];
+    both.sort();
+    assert_eq!(found, both);
+    // Of a call that is refused, it is kept that it was made.
+    let unknown = GetClientRequest { client: "ref:NOBODY".into() };
+    support.clients().get_client(unknown).await.unwrap_err();
+    let last = reads(&acme.manager).await.remove(0);
+    assert!(last.rpc.ends_with("/GetClient") && last.record_ids.is_empty(), "{last:?}");
     acme.server.stop().await;
 }

@@ -8,7 +8,8 @@ use shared::pb::imports::{Import, ImportState};
 use crate::{
     event_json::time,
     event_text::{seconds, words},
-    import_counts, output,
+    import_counts,
+    output::{self, visible},
 };
 
 /// All about one import.
@@ -53,9 +54,10 @@ pub(crate) fn json(import: &Import) -> Value {
 impl fmt::Display for ImportPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let import = &self.0;
-        writeln!(f, "{}", format!("{}  {}", import.id, import.label).trim_end())?;
+        let heading = format!("{}  {}", import.id, import.label);
+        writeln!(f, "{}", visible(heading.trim_end()))?;
         for (name, fact) in facts(import) {
-            writeln!(f, "  {name:<8}  {fact}")?;
+            writeln!(f, "  {name:<8}  {}", visible(&fact))?;
         }
         write!(f, "\n{}", import_counts::table(import))
     }

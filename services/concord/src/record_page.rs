@@ -15,6 +15,7 @@ use shared::pb::records::{
 use crate::{
     event_json::{client_json, contact_json, name, origin, person_json, time},
     event_text::{by, full_name, made_by, record_name, seconds, words},
+    output::visible,
 };
 
 /// A client or a person, with what belongs to it.
@@ -95,7 +96,7 @@ impl fmt::Display for RecordPage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let GetRecordSummaryResponse { client, person, contacts, links, changes } = &self.summary;
         let named = record_name(client.as_ref(), person.as_ref()).unwrap_or_default();
-        f.write_str(&named)?;
+        f.write_str(&visible(&named))?;
         if let Some(client) = client {
             write_client(f, client)?;
         }
@@ -114,7 +115,8 @@ impl fmt::Display for RecordPage {
 
 fn write_client(f: &mut Formatter<'_>, client: &Client) -> fmt::Result {
     let kind = words::<ClientType>(client.r#type);
-    write!(f, "\n  client      {} ({}), {kind}", client.client_reference, client.id)?;
+    let reference = visible(&client.client_reference);
+    write!(f, "\n  client      {reference} ({}), {kind}", client.id)?;
     write_state(f, client.state(), client.purge_time.as_ref())?;
     if client.jurisdiction() != Jurisdiction::Unspecified {
         write_field(f, "law of", &words::<Jurisdiction>(client.jurisdiction))?;
@@ -152,7 +154,7 @@ fn write_state(
 }
 
 fn write_field(f: &mut Formatter<'_>, label: &str, value: &str) -> fmt::Result {
-    if value.is_empty() { Ok(()) } else { write!(f, "\n  {label:<10}  {value}") }
+    if value.is_empty() { Ok(()) } else { write!(f, "\n  {label:<10}  {}", visible(value)) }
 }
 
 fn write_section(
@@ -164,7 +166,7 @@ fn write_section(
         return Ok(());
     }
     write!(f, "\n\n{title}")?;
-    lines.into_iter().try_for_each(|line| write!(f, "\n  {line}"))
+    lines.into_iter().try_for_each(|line| write!(f, "\n  {}", visible(&line)))
 }
 
 /// The entries come by timeline, each from its earliest to its latest.
@@ -189,7 +191,7 @@ fn write_timelines<'e>(
         let Entry { active_from, active_to, .. } = entry;
         let (from, to) = (day(active_from), day(active_to));
         let status = words::<EntryStatus>(entry.status);
-        write!(f, "\n  {from:<12}{to:<12}{status:<11}{}", value(entry))?;
+        write!(f, "\n  {from:<12}{to:<12}{status:<11}{}", visible(&value(entry)))?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::output::visible;
+
 /// Rows of the same number of cells; the first one holds the headings.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
@@ -16,6 +18,7 @@ impl<const N: usize> Table<N> {
     pub(crate) fn new(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Self {
         let numbers = headings.map(|heading| heading.starts_with('#'));
         let headings = headings.map(|heading| heading.trim_start_matches('#').to_owned());
+        let rows = rows.into_iter().map(|row| row.map(|cell| visible(&cell)));
         Self { rows: [headings].into_iter().chain(rows).collect(), numbers }
     }
 
@@ -48,6 +51,13 @@ impl<const N: usize> fmt::Display for Table<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_makes_no_line_of_its_own() {
+        let rows = [["a\nb", "\u{1b}[2J"], ["x", "y"]].map(|row| row.map(str::to_owned));
+        let table = Table::new(["name", "more"], rows);
+        assert_eq!(table.to_string(), "name      more\na\\u000ab  \\u001b[2J\nx         y");
+    }
 
     #[test]
     fn numbers_stand_at_the_right_and_nothing_after_the_last_cell() {

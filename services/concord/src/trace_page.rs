@@ -12,6 +12,7 @@ use shared::pb::records::{
 use crate::{
     event_json::{name, origin, time},
     event_text::{made_by, seconds, words},
+    output::visible,
     table::Table,
 };
 
@@ -42,7 +43,7 @@ impl fmt::Display for TracePage {
 }
 
 fn write_change(f: &mut Formatter<'_>, change: &ChangeTrace) -> fmt::Result {
-    f.write_str(&heading(change))?;
+    f.write_str(&visible(&heading(change)))?;
     if change.products.is_empty() {
         return write!(f, "\n  no product is to be told of it");
     }

@@ -23,6 +23,7 @@ use shared::{
         UploadBatchRequest, UploadBatchResponse, WatchImportRequest, WatchImportResponse,
         import_service_server::ImportService,
     },
+    server::reading,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Request, Response, Status, Streaming};
@@ -85,7 +86,8 @@ impl ImportService for ImportsApi {
         let id = convert::import_id("import_id", &import_id)?;
         let batch_key = convert::batch_key("batch_key", &batch_key)?;
         let receipt = self.0.batch(&caller, id, &batch_key).await?;
-        Ok(Response::new(GetBatchResponse { receipt: Some(encode::receipt(receipt)) }))
+        let receipt = Some(encode::receipt(receipt));
+        Ok(reading(GetBatchResponse { receipt }, [encode::import_id(id)]))
     }
 
     async fn commit_import(
@@ -125,7 +127,9 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let asked = convert::list(request.into_inner())?;
         let page = self.0.list(&caller, &asked.filter, asked.size, &asked.token).await?;
-        Ok(Response::new(encode::imports(page)))
+        let answer = encode::imports(page);
+        let ids: Vec<String> = answer.imports.iter().map(|import| import.id.clone()).collect();
+        Ok(reading(answer, ids))
     }
 
     async fn get_import(
@@ -134,8 +138,8 @@ impl ImportService for ImportsApi {
     ) -> Result<Response<GetImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
-        let view = self.0.get(&caller, id).await?;
-        Ok(Response::new(GetImportResponse { import: Some(encode::import(&view)) }))
+        let import = Some(encode::import(&self.0.get(&caller, id).await?));
+        Ok(reading(GetImportResponse { import }, [encode::import_id(id)]))
     }
 
     type WatchImportStream = Answers<WatchImportResponse>;
@@ -147,8 +151,9 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let progress = ReceiverStream::new(self.0.watch(&caller, id).await?);
-        let answers = progress.map(|told| Ok(encode::progress(&told?)));
-        Ok(Response::new(Box::pin(answers)))
+        let answers: Self::WatchImportStream =
+            Box::pin(progress.map(|told| Ok(encode::progress(&told?))));
+        Ok(reading(answers, [encode::import_id(id)]))
     }
 
     async fn list_failures(
@@ -158,7 +163,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let asked = convert::failures(request.into_inner())?;
         let page = self.0.failures(&caller, asked.id, &asked.filter, asked.size, &asked.token);
-        Ok(Response::new(encode::failures(page.await?)))
+        Ok(reading(encode::failures(page.await?), [encode::import_id(asked.id)]))
     }
 
     type DownloadFailuresStream = Answers<DownloadFailuresResponse>;
@@ -182,6 +187,6 @@ impl ImportService for ImportsApi {
         let asked = convert::duplicates(request.into_inner())?;
         let convert::DuplicatesAsked { id, kind, size, token } = asked;
         let page = self.0.possible_duplicates(&caller, id, kind, size, &token).await?;
-        Ok(Response::new(encode::duplicates(page)))
+        Ok(reading(encode::duplicates(page), [encode::import_id(id)]))
     }
 }

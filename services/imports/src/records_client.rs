@@ -352,10 +352,10 @@ impl RecordsClient {
         request
     }
 
-    /// Has it kept what support is about to read.
+    /// Has it kept what support reads.
     pub(crate) async fn keep_support_read(&self, read: SupportRead) -> Result<(), CallFault> {
-        let SupportRead { caller, rpc, reason, call } = read;
-        let message = KeepSupportReadRequest { rpc, reason };
+        let SupportRead { caller, rpc, record_ids, reason, call } = read;
+        let message = KeepSupportReadRequest { rpc, reason, record_ids };
         let request = self.request(&behalf_of_caller(&caller), &call, message);
         self.ingest().keep_support_read(request).await.map_err(CallFault::to(call))?;
         Ok(())

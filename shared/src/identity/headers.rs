@@ -2,18 +2,38 @@
 
 use std::str::FromStr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
-use super::unauthenticated;
+use super::{TOKEN_HEADER, unauthenticated};
 use crate::{
     caller::{IMPORT_HEADER, PRODUCT_HEADER, Product, USER_HEADER},
     ids::{self, IdKind},
+    rules::text::line,
     status::Refusal,
 };
 
-/// Bytes of a user's name at most.
-pub(super) const MAX_USER: usize = 200;
+/// Characters of a user's name at most.
+pub(crate) const MAX_USER: usize = 200;
+
+/// How the names of Concord's own metadata begin.
+const OWN_PREFIX: &str = "x-concord-";
+
+/// Checks that no metadata of the caller's identity come twice. A gateway may have added a
+/// value to that of the caller: one of the two would be checked, and the other one used.
+///
+/// # Errors
+///
+/// `UNAUTHENTICATED` with the name.
+pub(super) fn check_single(headers: &HeaderMap) -> Result<(), Refusal> {
+    let of_identity =
+        |name: &&HeaderName| name.as_str() == TOKEN_HEADER || name.as_str().starts_with(OWN_PREFIX);
+    let is_repeated = |name: &&HeaderName| headers.get_all(*name).iter().nth(1).is_some();
+    match headers.keys().filter(of_identity).find(is_repeated) {
+        Some(name) => Err(unauthenticated(format!("the metadata {name} come more than once"))),
+        None => Ok(()),
+    }
+}
 
 /// The header, when it is there.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
@@ -38,11 +58,8 @@ pub(super) fn product(headers: &HeaderMap) -> Result<Option<Product>, Refusal> {
 
 /// The user that the header names; empty without it.
 pub(super) fn user(headers: &HeaderMap) -> Result<String, Refusal> {
-    let user = text(headers, USER_HEADER)?.unwrap_or_default();
-    if user.len() > MAX_USER {
-        return Err(unauthenticated(format!("{USER_HEADER}: at most {MAX_USER} characters")));
-    }
-    Ok(user.to_owned())
+    let user = line(USER_HEADER, text(headers, USER_HEADER)?.unwrap_or_default(), MAX_USER);
+    user.map_err(|problem| unauthenticated(problem.text))
 }
 
 /// The import that the header names, when it is there.

@@ -4,15 +4,22 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
 use jsonwebtoken::{
-    Algorithm, DecodingKey,
+    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use x509_parser::{prelude::FromDer as _, public_key::RSAPublicKey};
+
+use crate::status::quoted;
+
+/// Bits of an RSA key at least (RFC 7518, 3.3).
+const MIN_RSA_BITS: usize = 2_048;
 
 /// How often to look whether the file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -31,7 +38,7 @@ pub enum KeyFileError {
     Unknown(String),
     /// It holds something that must not be there.
     #[error("the token keys {0}: {1}")]
-    Unusable(String, &'static str),
+    Unusable(String, String),
 }
 
 /// One public key.
@@ -46,12 +53,12 @@ pub(super) struct TokenKey {
 /// The keys of a file, as it is now.
 pub struct TokenKeys {
     path: PathBuf,
-    current: RwLock<Loaded>,
+    current: watch::Sender<Loaded>,
 }
 
 /// The keys, and the text that they were read from.
 #[derive(Clone)]
-struct Loaded {
+pub(super) struct Loaded {
     text: Arc<str>,
     keys: Arc<[TokenKey]>,
 }
@@ -63,10 +70,20 @@ impl std::fmt::Debug for TokenKeys {
 }
 
 impl TokenKeys {
-    /// Reads the file.
+    /// Reads the file. One without any key is taken for a mistake here.
     pub(super) fn open(path: PathBuf) -> Result<Self, KeyFileError> {
-        let current = RwLock::new(load(&path)?);
-        Ok(Self { path, current })
+        let loaded = load(&path)?;
+        if loaded.keys.is_empty() {
+            let what = "no key in it can be used: they are RSA, P-256 or Ed25519 keys for \
+                        signatures";
+            return Err(KeyFileError::Unusable(path.display().to_string(), what.to_owned()));
+        }
+        Ok(Self { path, current: watch::Sender::new(loaded) })
+    }
+
+    /// Tells of every later change of the keys.
+    pub(super) fn changes(&self) -> watch::Receiver<Loaded> {
+        self.current.subscribe()
     }
 
     /// The keys that may have signed a token of this algorithm and key id.
@@ -75,12 +92,12 @@ impl TokenKeys {
             let named = id.is_none_or(|id| key.id.as_deref().is_none_or(|own| own == id));
             key.algorithm == algorithm && named
         };
-        self.current().keys.iter().filter(fits).cloned().collect()
+        self.current.borrow().keys.iter().filter(fits).cloned().collect()
     }
 
-    /// Reads the file again whenever it has changed, until `stop` is cancelled. When
-    /// what it holds then cannot be used, the keys stay as they are, and the log says
-    /// so.
+    /// Reads the file again whenever it has changed, until `stop` is cancelled. When it
+    /// cannot be read then, the keys stay as they are, and the log says so. A set without
+    /// any key is one: no token is accepted until the file holds a key again.
     pub(super) async fn keep_current(&self, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
             self.look();
@@ -88,20 +105,21 @@ impl TokenKeys {
     }
 
     /// Takes the keys of the file, if they are others.
-    fn look(&self) {
+    pub(super) fn look(&self) {
         let path = self.path.display();
         match load(&self.path) {
-            Ok(loaded) if loaded.text == self.current().text => {}
+            Ok(loaded) if loaded.text == self.current.borrow().text => {}
             Ok(loaded) => {
-                tracing::info!(%path, keys = loaded.keys.len(), "the token keys have changed");
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+                let keys = loaded.keys.len();
+                if keys == 0 {
+                    tracing::warn!(%path, "no token key is left: every token is refused");
+                } else {
+                    tracing::info!(%path, keys, "the token keys have changed");
+                }
+                self.current.send_replace(loaded);
             }
             Err(error) => tracing::warn!(%error, "the token keys stay as they were"),
         }
-    }
-
-    fn current(&self) -> Loaded {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -112,10 +130,6 @@ fn load(path: &Path) -> Result<Loaded, KeyFileError> {
         Fault::Form => KeyFileError::Unknown(name()),
         Fault::Content(what) => KeyFileError::Unusable(name(), what),
     })?;
-    if keys.is_empty() {
-        let what = "no key in it can be used: they are RSA, P-256 or Ed25519 keys for signatures";
-        return Err(KeyFileError::Unusable(name(), what));
-    }
     Ok(Loaded { text: text.into(), keys: keys.into() })
 }
 
@@ -127,7 +141,13 @@ pub(super) fn read(text: &str) -> Result<Vec<TokenKey>, Fault> {
 /// What is wrong with a file.
 pub(super) enum Fault {
     Form,
-    Content(&'static str),
+    Content(String),
+}
+
+impl Fault {
+    fn content(what: &str) -> Self {
+        Self::Content(what.to_owned())
+    }
 }
 
 fn of_jwks(text: &str) -> Result<Vec<TokenKey>, Fault> {
@@ -138,7 +158,7 @@ fn of_jwks(text: &str) -> Result<Vec<TokenKey>, Fault> {
 /// The key, when it is for signatures of a kind that is used here.
 fn of_jwk(jwk: &Jwk) -> Result<Option<TokenKey>, Fault> {
     let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::OctetKey(_) => return Err(Fault::Content("it holds a secret key")),
+        AlgorithmParameters::OctetKey(_) => return Err(Fault::content("it holds a secret key")),
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
             Algorithm::ES256
@@ -155,7 +175,9 @@ fn of_jwk(jwk: &Jwk) -> Result<Option<TokenKey>, Fault> {
         return Ok(None);
     }
     let key = DecodingKey::from_jwk(jwk);
-    let key = key.map_err(|_| Fault::Content("a key in it cannot be read"))?;
+    let key = key.map_err(|_| Fault::content("a key in it cannot be read"))?;
+    let id = jwk.common.key_id.as_deref().unwrap_or_default();
+    check_size(&key, &format!("the RSA key with the id `{}`", quoted(id)))?;
     Ok(Some(TokenKey { id: jwk.common.key_id.clone(), algorithm, key }))
 }
 
@@ -166,7 +188,7 @@ fn name(algorithm: Algorithm) -> String {
 fn of_pem(text: &str) -> Result<Vec<TokenKey>, Fault> {
     const END: &str = "-----END ";
     if text.contains("PRIVATE KEY-----") {
-        return Err(Fault::Content("it holds a private key: only the public one belongs here"));
+        return Err(Fault::content("it holds a private key: only the public one belongs here"));
     }
     let mut keys = Vec::new();
     let mut rest = text;
@@ -177,7 +199,9 @@ fn of_pem(text: &str) -> Result<Vec<TokenKey>, Fault> {
             Some(end + line)
         });
         let (block, after) = block.split_at(end.ok_or(Fault::Form)?);
-        keys.push(of_pem_block(block.as_bytes())?);
+        let key = of_pem_block(block.as_bytes())?;
+        check_size(&key.key, &format!("key {} in it, an RSA key,", keys.len() + 1))?;
+        keys.push(key);
         rest = after;
     }
     if keys.is_empty() { Err(Fault::Form) } else { Ok(keys) }
@@ -193,7 +217,33 @@ fn of_pem_block(block: &[u8]) -> Result<TokenKey, Fault> {
     let key = kinds.into_iter().find_map(|(read, algorithm)| {
         Some(TokenKey { id: None, algorithm, key: read(block).ok()? })
     });
-    key.ok_or(Fault::Content("a key in it is none of RSA, P-256 and Ed25519"))
+    key.ok_or_else(|| Fault::content("a key in it is none of RSA, P-256 and Ed25519"))
+}
+
+/// Refuses an RSA key that is too short to be safe. `what` names the key for people.
+fn check_size(key: &DecodingKey, what: &str) -> Result<(), Fault> {
+    let modulus = match key.kind() {
+        _ if key.family() != AlgorithmFamily::Rsa => return Ok(()),
+        DecodingKeyKind::RsaModulusExponent { n, .. } => n.as_slice(),
+        DecodingKeyKind::SecretOrDer(der) => {
+            RSAPublicKey::from_der(der)
+                .map_err(|_| Fault::content("a key in it cannot be read"))?
+                .1
+                .modulus
+        }
+    };
+    let bits = bits(modulus);
+    if bits >= MIN_RSA_BITS {
+        return Ok(());
+    }
+    Err(Fault::Content(format!("{what} has {bits} bits, and at least {MIN_RSA_BITS} are needed")))
+}
+
+/// Bits of a number without the zeros before it.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let first = number.get(zeros).map_or(0, |byte| byte.leading_zeros());
+    (number.len() - zeros) * 8 - usize::try_from(first).unwrap_or_default()
 }
 
 #[cfg(test)]

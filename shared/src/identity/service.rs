@@ -8,7 +8,11 @@ use std::{fmt, fs, io, path::Path, sync::Arc};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 
-use super::tokens::{self, Claims};
+use super::{
+    headers::MAX_USER,
+    tokens::{self, Claims},
+};
+use crate::rules::text::shorten;
 
 /// The issuer of the imports service's tokens.
 pub(super) const ISSUER: &str = "concord-imports";
@@ -120,13 +124,15 @@ pub struct OnBehalf {
 impl OnBehalf {
     /// A token for one call, signed with the secret; none when it cannot be signed.
     pub fn token(&self, secret: &ServiceSecret) -> Option<String> {
+        // Imports of an older version may have a user whom no token can name any longer.
+        let user = shorten(&self.user, MAX_USER);
         let now = jsonwebtoken::get_current_timestamp();
         secret.sign(&Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.into(),
             iat: now,
             exp: now + VALID_SECONDS,
-            sub: self.user.clone(),
+            sub: user,
             practice: self.practice.clone(),
             product: self.product.clone(),
             account: Some(self.account.clone()),

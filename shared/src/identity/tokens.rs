@@ -1,6 +1,6 @@
 //! Signed tokens (RFC 7519): what one says, and whether to believe it.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, pin::pin, str::FromStr, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap};
 use jsonwebtoken::{
@@ -24,6 +24,7 @@ use crate::{
     },
     ids::{self, IdKind},
     pb::records::ErrorReason,
+    rules::text::line,
     status::Refusal,
 };
 
@@ -173,6 +174,11 @@ impl TokenVerifier {
     ) -> Result<Identity, Refusal> {
         let token = bearer(headers)?;
         let header = jsonwebtoken::decode_header(token).map_err(|_| malformed())?;
+        if header.crit.is_some() {
+            // RFC 7515, 4.1.11: the issuer wants it refused by whoever does not know them.
+            let text = "the token has critical header parameters (crit), and none is known here";
+            return Err(unauthenticated(text));
+        }
         if header.alg == Algorithm::HS256 {
             return self.service(token, extensions);
         }
@@ -193,6 +199,39 @@ impl TokenVerifier {
             check_certificate(extensions, IMPORTS_SERVICE_NAME)?;
         }
         of_service(&claims)
+    }
+
+    /// Waits until the token in the metadata, which was accepted, no longer is. `None` when
+    /// there is no token.
+    pub(super) fn end_of(
+        self: Arc<Self>,
+        headers: &HeaderMap,
+    ) -> Option<impl Future<Output = Refusal> + Send + use<>> {
+        let token = bearer(headers).ok()?.to_owned();
+        // The first second in which a call with it is refused.
+        let end = read(&token)?.exp.saturating_add(LEEWAY_SECONDS + 1);
+        let mut key_changes = self.keys.changes();
+        // They may have changed since the token was accepted.
+        key_changes.mark_changed();
+        Some(async move {
+            let left = end.saturating_sub(jsonwebtoken::get_current_timestamp());
+            let mut expiry = pin!(tokio::time::sleep(Duration::from_secs(left)));
+            loop {
+                tokio::select! {
+                    () = &mut expiry => return refused(&ErrorKind::ExpiredSignature),
+                    Ok(()) = key_changes.changed() => {
+                        if !self.accepts(&token) {
+                            return ended("the key of the token was removed: get a new token");
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    fn accepts(&self, token: &str) -> bool {
+        let header = jsonwebtoken::decode_header(token);
+        header.is_ok_and(|header| self.verify(token, &header).is_ok())
     }
 
     fn verify(&self, token: &str, header: &Header) -> Result<Claims, Refusal> {
@@ -245,10 +284,7 @@ fn malformed() -> Refusal {
 /// What is wrong with a token, in words that its holder can act on.
 fn refused(kind: &ErrorKind) -> Refusal {
     let text = match kind {
-        ErrorKind::ExpiredSignature => {
-            let text = "the token has expired: get a new one";
-            return Refusal::new(Code::Unauthenticated, ErrorReason::TokenExpired, text);
-        }
+        ErrorKind::ExpiredSignature => return ended("the token has expired: get a new one"),
         ErrorKind::ImmatureSignature => "the token is not valid yet: look at the clocks",
         ErrorKind::InvalidIssuer => "the token was issued by another issuer",
         ErrorKind::InvalidAudience => "the token is for another audience",
@@ -267,6 +303,11 @@ fn refused(kind: &ErrorKind) -> Refusal {
         _ => return malformed(),
     };
     unauthenticated(text)
+}
+
+/// The token is accepted no longer, and its holder needs a new one.
+fn ended(text: &str) -> Refusal {
+    Refusal::new(Code::Unauthenticated, ErrorReason::TokenExpired, text)
 }
 
 fn check_certificate(extensions: &Extensions, name: &str) -> Result<(), Refusal> {
@@ -304,7 +345,7 @@ fn of_service(claims: &Claims) -> Result<Identity, Refusal> {
         practice: Some(claim(&claims.practice, "practice")?),
         product: product(claims)?,
         account: account.transpose()?.unwrap_or_else(Account::main),
-        user: claims.sub.clone(),
+        user: subject(claims)?,
         roles: vec![Role::Service],
         import: import.transpose()?,
     })
@@ -346,17 +387,20 @@ fn roles(claims: &Claims) -> Result<Vec<Role>, Refusal> {
     roles.map_err(|error| unauthenticated(format!("the claim roles of the token: {error}")))
 }
 
+/// The claim `sub`, which is shown to people wherever the audit is.
+fn subject(claims: &Claims) -> Result<String, Refusal> {
+    let subject = line("the claim sub of the token", &claims.sub, MAX_USER);
+    subject.map_err(|problem| unauthenticated(problem.text))
+}
+
 /// The user of the token. A backend, whose token is for all practices, says for
 /// whom it calls.
 fn user(claims: &Claims, headers: &HeaderMap) -> Result<String, Refusal> {
-    let named = headers::user(headers)?;
-    if claims.sub.len() > MAX_USER {
-        return Err(unauthenticated(format!("the claim sub: at most {MAX_USER} characters")));
-    }
+    let (named, subject) = (headers::user(headers)?, subject(claims)?);
     match named.as_str() {
-        "" => Ok(claims.sub.clone()),
+        "" => Ok(subject),
         _ if claims.practice == ALL => Ok(named),
-        _ => within(Some(named), claims.sub.clone(), USER_HEADER),
+        _ => within(Some(named), subject, USER_HEADER),
     }
 }
 

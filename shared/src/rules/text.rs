@@ -276,11 +276,12 @@ fn is_forbidden(c: char) -> bool {
 /// Refuses text with a [`forbidden`] character. `label` is what people call the
 /// field.
 pub fn check_characters(label: &str, text: &str) -> Result<(), Problem> {
-    forbidden(text).map_or(Ok(()), |c| {
-        let code = u32::from(c);
-        let text = format!("{label} holds a character that cannot be kept: U+{code:04X}");
-        Err(Problem::new(ErrorReason::InvalidCharacter, text))
-    })
+    forbidden(text).map_or(Ok(()), |c| Err(not_kept(label, c)))
+}
+
+fn not_kept(label: &str, c: char) -> Problem {
+    let text = format!("{label} holds a character that cannot be kept: U+{:04X}", u32::from(c));
+    Problem::new(ErrorReason::InvalidCharacter, text)
 }
 
 /// The normal form of `text`, which may be empty and has at most `max`
@@ -288,6 +289,17 @@ pub fn check_characters(label: &str, text: &str) -> Result<(), Problem> {
 pub fn plain(label: &str, text: &str, max: usize) -> Result<String, Problem> {
     check_characters(label, text)?;
     within(label, normalise(text), max)
+}
+
+/// As [`plain`], for text that is no field of a message, such as a claim of a token: what
+/// the normal form would replace or leave out is refused, except for runs of blanks. Line
+/// feeds and marks of direction are among it.
+pub fn line(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+    let breaks = text.chars().find(|c| c.is_whitespace() && *c != ' ');
+    match breaks.or_else(|| removed(text)) {
+        Some(c) => Err(not_kept(label, c)),
+        None => plain(label, text, max),
+    }
 }
 
 /// As [`plain`], in the [normal form of an id](normalise_id).

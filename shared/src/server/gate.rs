@@ -1,4 +1,5 @@
-//! Lets a call in when its caller may make it.
+//! Lets a call in when its caller may make it, and ends a stream when its caller no longer
+//! may.
 
 use std::{
     sync::Arc,
@@ -9,8 +10,11 @@ use futures::future::BoxFuture;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::observe;
-use crate::{access::rpc_of_path, identity::Credentials};
+use super::{expiring, observe};
+use crate::{
+    access::{Rpc, STREAMS, rpc_of_path},
+    identity::Credentials,
+};
 
 /// Puts a [`Gate`] around a service.
 #[derive(Clone, Debug)]
@@ -40,9 +44,9 @@ pub(super) struct Gate<S> {
     credentials: Arc<Credentials>,
 }
 
-impl<S, R> Service<http::Request<R>> for Gate<S>
+impl<S> Service<http::Request<Body>> for Gate<S>
 where
-    S: Service<http::Request<R>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -54,7 +58,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let Some(rpc) = rpc_of_path(request.uri().path()) else {
             return Box::pin(self.inner.call(request));
         };
@@ -62,9 +66,40 @@ where
             Ok(identity) => {
                 observe::seen(&identity);
                 request.extensions_mut().insert(identity);
-                Box::pin(self.inner.call(request))
+                self.admitted(rpc, request)
             }
             Err(refusal) => Box::pin(std::future::ready(Ok(Status::from(refusal).into_http()))),
+        }
+    }
+}
+
+impl<S> Gate<S> {
+    /// Makes the call. Its stream, if it has one, ends with the credential: that of the
+    /// answer with a status, and that of an upload with an error before the next message.
+    /// An upload that has come to its last message is not concerned.
+    fn admitted<F, E>(
+        &mut self,
+        rpc: Rpc,
+        request: http::Request<Body>,
+    ) -> BoxFuture<'static, Result<http::Response<Body>, E>>
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = E, Future = F>,
+        F: Future<Output = Result<http::Response<Body>, E>> + Send + 'static,
+        E: Send + 'static,
+    {
+        let (answers, uploads) = (STREAMS.contains(&rpc), rpc == Rpc::ImportUploadBatch);
+        let end =
+            if answers || uploads { self.credentials.end_of(request.headers()) } else { None };
+        match end {
+            None => Box::pin(self.inner.call(request)),
+            Some(end) if uploads => {
+                let request = request.map(|body| expiring::request(body, end));
+                Box::pin(self.inner.call(request))
+            }
+            Some(end) => {
+                let answer = self.inner.call(request);
+                Box::pin(async move { Ok(answer.await?.map(|body| expiring::answer(body, end))) })
+            }
         }
     }
 }

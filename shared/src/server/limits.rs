@@ -142,11 +142,15 @@ impl Default for Limits {
 mod tests {
     use super::*;
     use crate::{
+        identity::MAX_USER,
         page::{ANSWER_BYTES, MAX_PAGE_SIZE},
         rules::{date, text},
-        server::admission::{
-            places::{AT_WORK, WAITING},
-            streams::OF_PRACTICE,
+        server::{
+            MAX_RECORDS,
+            admission::{
+                places::{AT_WORK, WAITING},
+                streams::OF_PRACTICE,
+            },
         },
         status::{MAX_DETAILS, MAX_MESSAGE, MAX_VIOLATIONS},
         testing::assert_documented,
@@ -192,6 +196,8 @@ mod tests {
                 ("What an answer lists", count(ANSWER_BYTES)),
                 ("Violations in one answer", count(MAX_VIOLATIONS)),
                 ("The details of an error", count(MAX_DETAILS)),
+                ("The user whom a token or the metadata name", count(MAX_USER)),
+                ("Records that are kept of one read by support", count(MAX_RECORDS)),
                 ("The message of an error", count(MAX_MESSAGE)),
             ],
         );

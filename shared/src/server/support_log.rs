@@ -1,4 +1,4 @@
-//! What support reads, and why: kept before it is answered.
+//! What support reads, and why: kept before the answer leaves.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tonic::{Status, body::Body};
+use tonic::{Response, Status, body::Body};
 use tower::{Layer, Service};
 
 use crate::{
@@ -25,15 +25,34 @@ pub struct SupportRead {
     pub caller: Caller,
     /// The call, such as `concord.records.v1.ClientService/GetClient`.
     pub rpc: String,
+    /// The ids of the records or imports that the answer shows, the first
+    /// [`MAX_RECORDS`] of them; none when the call was refused, or shows none.
+    pub record_ids: Vec<String>,
     /// Why, as the caller said.
     pub reason: String,
     /// The id of the call in the logs.
     pub call: CallId,
 }
 
+/// Ids that are kept of one call at most.
+pub const MAX_RECORDS: usize = 100;
+
+/// The records that an answer shows.
+#[derive(Clone, Debug)]
+struct RecordsShown(Vec<String>);
+
+/// An answer, with the ids of the records that it shows: they are kept when support has
+/// asked.
+pub fn reading<T>(answer: T, ids: impl IntoIterator<Item = String>) -> Response<T> {
+    let shown = RecordsShown(ids.into_iter().take(MAX_RECORDS).collect());
+    let mut response = Response::new(answer);
+    response.extensions_mut().insert(shown);
+    response
+}
+
 /// Where it is kept.
 pub trait SupportLog: fmt::Debug + Send + Sync {
-    /// Keeps it durably. The call is not answered when it cannot be kept.
+    /// Keeps it durably. The answer does not leave when it cannot be kept.
     fn keep(&self, read: SupportRead) -> BoxFuture<'static, Result<(), Refusal>>;
 }
 
@@ -80,10 +99,13 @@ where
         // The one that is ready; the clone may not be.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
-        let kept = self.log.keep(read);
+        let log = Arc::clone(&self.log);
         Box::pin(async move {
-            match kept.await {
-                Ok(()) => inner.call(request).await,
+            let answer = inner.call(request).await?;
+            let shown = answer.extensions().get::<RecordsShown>();
+            let record_ids = shown.map(|RecordsShown(ids)| ids.clone()).unwrap_or_default();
+            match log.keep(SupportRead { record_ids, ..read }).await {
+                Ok(()) => Ok(answer),
                 Err(refusal) => Ok(refused(refusal)),
             }
         })
@@ -94,7 +116,8 @@ fn refused(refusal: Refusal) -> http::Response<Body> {
     Status::from(refusal).into_http()
 }
 
-/// What is to be kept of the request; none when it is not made as support.
+/// What is to be kept of the request; none when it is not made as support. Its records are
+/// known with the answer.
 fn support_read<R>(request: &http::Request<R>) -> Result<Option<SupportRead>, Refusal> {
     let path = request.uri().path();
     let (Some(rpc), Some(identity)) = (rpc_of_path(path), request.extensions().get::<Identity>())
@@ -108,5 +131,6 @@ fn support_read<R>(request: &http::Request<R>) -> Result<Option<SupportRead>, Re
     // Of one practice, also where others may leave it out.
     let caller = identity.clone().in_practice()?;
     let call = request.extensions().get().cloned().unwrap_or_default();
-    Ok(Some(SupportRead { caller, rpc: path.trim_start_matches('/').to_owned(), reason, call }))
+    let rpc = path.trim_start_matches('/').to_owned();
+    Ok(Some(SupportRead { caller, rpc, record_ids: Vec::new(), reason, call }))
 }

@@ -8,7 +8,8 @@ must become what the API says: the same records, in the same versions.
     python check.py --records 127.0.0.1:50051 --server-pid FILE
 
 `--server-pid` names a file with the process id of a server that is started again
-when it ends; without it the server is left alone.
+when it ends; without it the server is left alone. `--token-records` is another
+server, which checks tokens; `--concord` and `--signing-key` make them.
 """
 
 from __future__ import annotations
@@ -104,14 +105,14 @@ def subscriber_process() -> int:
 class Books:
     """The product `books`: its store, and the process that fills it."""
 
-    def __init__(self, records: str, practice: str, folder: Path) -> None:
+    def __init__(self, records: str, practice: str, folder: Path, *options: str) -> None:
         self.store = folder / "books.sqlite"
         self._log = folder / "books.log"
         self._command = [
             sys.executable, __file__, "subscriber",
             "--records", records, "--practice", practice, "--product", "books",
             "--name", NAME, "--store", str(self.store),
-            "--silence-seconds", str(SILENCE_SECONDS),
+            "--silence-seconds", str(SILENCE_SECONDS), *options,
         ]
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -216,6 +217,68 @@ class Books:
             db.execute("UPDATE records SET version = version + 1000000, image = '{}'")
             db.execute("INSERT INTO records VALUES ('cli_ghost', 'client', '?', 1, '{}')")
         db.close()
+
+
+class Tokens:
+    """A subscriber at a server that checks tokens, with a token that expires in a
+    minute; clocks may be half a minute apart. Another token is put in its place before
+    that, as whoever renews tokens does."""
+
+    def __init__(self, records: str, concord: str, key: str, folder: Path) -> None:
+        folder.mkdir()
+        self._make = [concord, "token", "--key", key, "--roles", "owner"]
+        self._practice = f"python-{secrets.token_hex(3)}-tokens"
+        token = self._token("manager", minutes=60)
+        self._manager = Product(records, self._practice, "manager", token=token)
+        self._file = folder / "token"
+        self.books = Books(records, self._practice, folder, "--token-file", str(self._file))
+
+    def start(self) -> None:
+        self._renew()
+        for product in ("manager", "books"):
+            self._manager.connect(product)
+        self.books.start()
+        wait_for("the handshake", lambda: self.books.now.streams > 0)
+        # What the stream that stands has is the old one.
+        self._renew(minutes=60)
+
+    def finish(self) -> None:
+        """Changes go on until the first token has expired, and after it."""
+        while (now := self.books.now).tokens_expired == 0:
+            expect(self.books.runs, "the subscriber ended with its token")
+            expect(now.streams == 1, "a stream ended before its token")
+            self._manager.change_something()
+            time.sleep(0.2)
+        for _ in range(5):
+            self._manager.change_something()
+        truth = self._manager.everything()
+        wait_for(
+            "the store holds what the API says",
+            lambda: self.books.runs and self.books.held() == truth,
+        )
+        self.books.end()
+        stats = self.books.stats
+        expect(stats.tokens_expired == 1, f"{stats.tokens_expired} times a token had expired")
+        expect(stats.streams == 2, f"there were {stats.streams} streams")
+        expect(stats.duplicates == 0, "events came again")
+        print(
+            f"python      tokens: the stream ended with its token, and went on with the next "
+            f"one; {stats.events} events, no gap, no duplicate",
+            flush=True,
+        )
+
+    def _renew(self, minutes: int = 1) -> None:
+        """In one step: the file is read at any time."""
+        new = self._file.with_suffix(".new")
+        new.write_text(self._token("books", minutes), encoding="ascii")
+        new.replace(self._file)
+
+    def _token(self, product: str, minutes: int) -> str:
+        command = [
+            *self._make, "--practice", self._practice, "--product", product,
+            "--minutes", str(minutes),
+        ]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 # The check.
@@ -486,17 +549,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Tests the worked subscriber.")
     parser.add_argument("--records", default="127.0.0.1:50051", metavar="HOST:PORT")
     parser.add_argument("--server-pid", type=Path, metavar="FILE")
+    parser.add_argument("--token-records", metavar="HOST:PORT")
+    parser.add_argument("--concord", default="concord", metavar="PROGRAM")
+    parser.add_argument("--signing-key", default="", metavar="FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="concord-python.") as folder:
         check = Check(args.records, args.server_pid, Path(folder))
+        runs = [check.books]
         try:
+            # Begun first: a token takes its time to expire.
+            tokens = None
+            if args.token_records is not None:
+                key, beside = args.signing_key, Path(folder) / "tokens"
+                tokens = Tokens(args.token_records, args.concord, key, beside)
+                runs.append(tokens.books)
+                tokens.start()
             check.run()
+            if tokens is not None:
+                tokens.finish()
         except Failed as failed:
-            print(f"python      FAILED: {failed}\n{check.books.log()}", file=sys.stderr)
+            logs = "\n".join(one.log() for one in runs)
+            print(f"python      FAILED: {failed}\n{logs}", file=sys.stderr)
             return 1
         finally:
-            if check.books.runs:
-                check.books.end(signal.SIGKILL)
+            for one in runs:
+                if one.runs:
+                    one.end(signal.SIGKILL)
     return 0
 
 

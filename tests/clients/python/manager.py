@@ -47,7 +47,9 @@ PAGE = 1000
 class Product:
     """A connected product of a practice. One thread uses it at a time."""
 
-    def __init__(self, records: str, practice: str, name: str, seed: int = 0) -> None:
+    def __init__(
+        self, records: str, practice: str, name: str, seed: int = 0, token: str = ""
+    ) -> None:
         self.made: list[str] = []
         """The ids of the clients that this object made and that are there still."""
         self.last_change = ""
@@ -60,6 +62,8 @@ class Product:
             ("x-concord-product", name),
             ("x-concord-roles", "owner"),
         ]
+        if token:
+            self._metadata.append(("authorization", f"Bearer {token}"))
         options = [("grpc.max_reconnect_backoff_ms", 500)]
         channel = grpc.insecure_channel(records, options=options)
         self.connections = connections_pb2_grpc.ConnectionServiceStub(channel)

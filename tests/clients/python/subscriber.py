@@ -10,11 +10,15 @@ an SQLite file (`store.py`). What it does is told in docs/sync.md; in short:
 - Every event names the position of the one before. When that is another than the
   one that came last, something is missing: it stops, and says so.
 - A stream that is silent for 45 seconds is dead, and is begun again.
+- A stream ends with its token. The next one takes the token that is in the file then.
 
 Run it:
 
     python subscriber.py --records 127.0.0.1:50051 --practice p1 --product books \\
       --name ledger --store books.sqlite
+
+Where Concord checks tokens, add `--token-file FILE`; over a network, use
+`grpc.secure_channel` in place of `grpc.insecure_channel` then.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -94,6 +99,9 @@ class Settings:
     practice: str = ""
     """Only this practice; all of the product when it is empty."""
     account: str = "main"
+    token_file: str = ""
+    """Holds the token of the product. It is read for each stream: whoever renews the
+    token replaces the file before the old one expires."""
     max_unacknowledged: int = 0
     resume_with_cursor: bool = True
     """Without it Concord's own place is gone on from. Then events come again that
@@ -119,6 +127,8 @@ class Stats:
     waiting: bool = False
     """Whether the last heartbeat said that the stream waits."""
     dead_streams: int = 0
+    tokens_expired: int = 0
+    """How often Concord asked for a new token."""
     cursors_refused: dict[str, int] = field(default_factory=dict)
 
 
@@ -182,12 +192,7 @@ class Subscriber:
         self._settings = settings
         self._store = store
         self._changes: changes_pb2_grpc.ChangeServiceStub
-        self._metadata = [
-            ("x-concord-product", settings.product),
-            ("x-concord-account", settings.account),
-        ]
-        if settings.practice:
-            self._metadata.append(("x-concord-practice", settings.practice))
+        self._metadata: list[tuple[str, str]] = []
         self._stop = threading.Event()
         self._call: Stream | None = None
         self._failures = 0
@@ -208,6 +213,7 @@ class Subscriber:
                 # A channel of its own for each stream: over the one before a new
                 # call would take a connection that is dead.
                 target = self._settings.records
+                self._metadata = self._identity()
                 with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
                     self._changes = changes_pb2_grpc.ChangeServiceStub(channel)
                     self._listen()
@@ -216,6 +222,20 @@ class Subscriber:
             except grpc.RpcError as error:
                 if not self._stop.is_set():
                     self._recover(error)
+
+    def _identity(self) -> list[tuple[str, str]]:
+        """What says who calls, on each call of a stream and its acknowledgements."""
+        settings = self._settings
+        metadata = [
+            ("x-concord-product", settings.product),
+            ("x-concord-account", settings.account),
+        ]
+        if settings.practice:
+            metadata.append(("x-concord-practice", settings.practice))
+        if settings.token_file:
+            token = Path(settings.token_file).read_text(encoding="ascii").strip()
+            metadata.append(("authorization", f"Bearer {token}"))
+        return metadata
 
     def _listen(self) -> None:
         """One stream, from its handshake to its end."""
@@ -348,7 +368,10 @@ class Subscriber:
             return
         if reason == "SUBSCRIPTION_TAKEN_OVER":
             raise TakenOver("another instance has begun a stream of this name")
-        if code not in PASSING:
+        if reason == "TOKEN_EXPIRED" and self._settings.token_file:
+            # The file has a new token, or will have one soon.
+            self.stats.tokens_expired += 1
+        elif code not in PASSING:
             raise Stopped(f"{code.name} {reason}: {error.details()}") from error
         asked = retry_delay(error)
         pause = self._pause() if asked is None else asked + self._pause()
@@ -400,6 +423,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--practice", default="", help="only this one; all when it is left out")
     parser.add_argument("--name", required=True, help="of the subscription")
     parser.add_argument("--store", required=True, metavar="FILE")
+    parser.add_argument("--token-file", default="", metavar="FILE")
     parser.add_argument("--max-unacknowledged", type=int, default=0)
     parser.add_argument("--silence-seconds", type=float, default=SILENCE_SECONDS)
     return parser
@@ -412,6 +436,7 @@ def settings_of(args: argparse.Namespace, resume_with_cursor: bool = True) -> Se
         product=args.product,
         practice=args.practice,
         name=args.name,
+        token_file=args.token_file,
         max_unacknowledged=args.max_unacknowledged,
         silence_seconds=args.silence_seconds,
         resume_with_cursor=resume_with_cursor,

@@ -9,10 +9,11 @@
  *     node dist/check.js --records 127.0.0.1:50051 --server-pid FILE
  *
  * `--server-pid` names a file with the process id of a server that is started again
- * when it ends; without it the server is left alone.
+ * when it ends; without it the server is left alone. `--token-records` is another
+ * server, which checks tokens; `--concord` and `--signing-key` make them.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
@@ -131,13 +132,19 @@ class Books {
   private process: ChildProcess | undefined;
   private status: number | string = 0;
 
-  constructor(address: string, practices: string[], folder: string, store = 'books.json') {
+  constructor(
+    address: string,
+    practices: string[],
+    folder: string,
+    store = 'books.json',
+    ...options: string[]
+  ) {
     this.store = path.join(folder, store);
-    this.log = path.join(folder, 'books.log');
+    this.log = path.join(folder, `${store}.log`);
     this.command = [
       __filename, 'subscriber', '--records', address, '--practices', practices.join(','),
       '--product', 'books', '--name', NAME, '--store', this.store,
-      '--silence-seconds', String(SILENCE_SECONDS),
+      '--silence-seconds', String(SILENCE_SECONDS), ...options,
     ];
   }
 
@@ -194,6 +201,7 @@ class Books {
       heartbeats: a.heartbeats + b.heartbeats,
       waiting: b.waiting,
       deadStreams: a.deadStreams + b.deadStreams,
+      tokensExpired: a.tokensExpired + b.tokensExpired,
       cursorsRefused: [...a.cursorsRefused, ...b.cursorsRefused],
     };
   }
@@ -228,6 +236,84 @@ class Books {
     const [one] = Object.values(content.records);
     content.records['cli_ghost'] = { ...(one as NonNullable<typeof one>), version: 1 };
     write(this.store, content);
+  }
+}
+
+/**
+ * A subscriber at a server that checks tokens, with a token that expires in a minute;
+ * clocks may be half a minute apart. Another token is put in its place before that, as
+ * whoever renews tokens does.
+ */
+class Tokens {
+  readonly books: Books;
+  private readonly practice = `typescript-${randomBytes(3).toString('hex')}-tokens`;
+  private readonly file: string;
+  private readonly manager: Product;
+
+  constructor(
+    records: string,
+    private readonly concord: string,
+    private readonly key: string,
+    folder: string,
+  ) {
+    this.file = path.join(folder, 'token');
+    const token = this.token('manager', 60);
+    this.manager = new Product(records, this.practice, 'manager', 0, token);
+    const options = ['--practice', this.practice, '--token-file', this.file];
+    this.books = new Books(records, [], folder, 'tokens.json', ...options);
+  }
+
+  async start(): Promise<void> {
+    this.renew(1);
+    for (const product of ['manager', 'books']) {
+      await this.manager.connect(product);
+    }
+    this.books.start();
+    await waitFor('the handshake', () => this.books.now.streams > 0);
+    // What the stream that stands has is the old one.
+    this.renew(60);
+  }
+
+  /** Changes go on until the first token has expired, and after it. */
+  async finish(): Promise<void> {
+    for (let { now } = this.books; now.tokensExpired === 0; now = this.books.now) {
+      expect(this.books.runs, 'the subscriber ended with its token');
+      expect(now.streams === 1, 'a stream ended before its token');
+      await this.manager.changeSomething();
+      await sleep(200);
+    }
+    for (let change = 0; change < 5; change += 1) {
+      await this.manager.changeSomething();
+    }
+    const truth = await this.manager.everything();
+    await waitFor('the store holds what the API says', () => {
+      expect(this.books.runs, 'the subscriber has ended');
+      return difference(truth, this.books.content) === '';
+    });
+    await this.books.end();
+    const { stats } = this.books;
+    expect(stats.tokensExpired === 1, `${stats.tokensExpired} times a token had expired`);
+    expect(stats.streams === 2, `there were ${stats.streams} streams`);
+    expect(stats.duplicates === 0, 'events came again');
+    say(
+      'tokens',
+      `the stream ended with its token, and went on with the next one; ` +
+        `${stats.events} events, no gap, no duplicate`,
+    );
+  }
+
+  /** In one step: the file is read at any time. */
+  private renew(minutes: number): void {
+    fs.writeFileSync(`${this.file}.new`, this.token('books', minutes));
+    fs.renameSync(`${this.file}.new`, this.file);
+  }
+
+  private token(product: string, minutes: number): string {
+    const options = [
+      'token', '--key', this.key, '--roles', 'owner', '--practice', this.practice,
+      '--product', product, '--minutes', String(minutes),
+    ];
+    return execFileSync(this.concord, options, { encoding: 'utf8' }).trim();
   }
 }
 
@@ -562,18 +648,33 @@ async function main(): Promise<number> {
     options: {
       records: { type: 'string', default: '127.0.0.1:50051' },
       'server-pid': { type: 'string' },
+      'token-records': { type: 'string' },
+      concord: { type: 'string', default: 'concord' },
+      'signing-key': { type: 'string', default: '' },
     },
   });
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'concord-typescript.'));
   const check = await Check.begin(values.records ?? '', values['server-pid'], folder);
+  let tokens: Tokens | undefined;
   try {
+    // Begun first: a token takes its time to expire.
+    const server = values['token-records'];
+    if (server !== undefined) {
+      tokens = new Tokens(server, values.concord ?? '', values['signing-key'] ?? '', folder);
+      await tokens.start();
+    }
     await check.run();
+    await tokens?.finish();
     return 0;
   } catch (error) {
     const text = error instanceof Failed ? error.message : String((error as Error).stack);
-    console.error(`typescript  FAILED: ${text}\n${check.books.lastWords()}`);
+    const logs = `${check.books.lastWords()}\n${tokens?.books.lastWords() ?? ''}`;
+    console.error(`typescript  FAILED: ${text}\n${logs}`);
     return 1;
   } finally {
+    if (tokens?.books.runs === true) {
+      await tokens.books.end('SIGKILL');
+    }
     await check.close();
     fs.rmSync(folder, { recursive: true });
   }

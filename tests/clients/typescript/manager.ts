@@ -61,12 +61,16 @@ export class Product {
     practice: string,
     private readonly name: string,
     private readonly writer = 0,
+    token = '',
   ) {
     if (practice !== '') {
       this.metadata.set('x-concord-practice', practice);
     }
     this.metadata.set('x-concord-product', name);
     this.metadata.set('x-concord-roles', 'owner');
+    if (token !== '') {
+      this.metadata.set('authorization', `Bearer ${token}`);
+    }
     const insecure = grpc.credentials.createInsecure();
     const options = { 'grpc.max_reconnect_backoff_ms': 500 };
     this.connections = new records.ConnectionService(address, insecure, options);

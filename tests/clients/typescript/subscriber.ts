@@ -11,13 +11,18 @@
  * - Every event names the position of the one before. When that is another than the
  *   one that came last, something is missing: it stops, and says so.
  * - A stream that is silent for 45 seconds is dead, and is begun again.
+ * - A stream ends with its token. The next one takes the token that is in the file then.
  *
  * Run it:
  *
  *     node dist/subscriber.js --records 127.0.0.1:50051 --practice p1 --product books \
  *       --name ledger --store books.json
+ *
+ * Where Concord checks tokens, add `--token-file FILE`; over a network, use
+ * `grpc.credentials.createSsl` in place of `createInsecure` then.
  */
 
+import * as fs from 'node:fs';
 import { parseArgs } from 'node:util';
 
 import * as grpc from '@grpc/grpc-js';
@@ -92,6 +97,11 @@ export interface Settings {
   practice: string;
   /** Of all practices of the product only these; all when it is empty. */
   practices: string[];
+  /**
+   * Holds the token of the product; none when it is empty. It is read for each stream:
+   * whoever renews the token replaces the file before the old one expires.
+   */
+  tokenFile: string;
   maxUnacknowledged: number;
   /**
    * Without it Concord's own place is gone on from. Then events come again that were
@@ -117,6 +127,8 @@ export class Stats {
   /** Whether the last heartbeat said that the stream waits. */
   waiting = false;
   deadStreams = 0;
+  /** How often Concord asked for a new token. */
+  tokensExpired = 0;
   /** The reasons for which a cursor was refused. */
   cursorsRefused: string[] = [];
 }
@@ -125,7 +137,7 @@ export class Stats {
 export class Subscriber {
   readonly stats = new Stats();
   private client: ChangeServiceClient;
-  private readonly metadata = new grpc.Metadata();
+  private metadata = new grpc.Metadata();
   private readonly stopping = new AbortController();
   private stream: grpc.ClientReadableStream<SubscribeResponse> | undefined;
   private failures = 0;
@@ -138,11 +150,6 @@ export class Subscriber {
     private readonly store: Store,
   ) {
     this.client = this.connect();
-    this.metadata.set('x-concord-product', settings.product);
-    this.metadata.set('x-concord-account', settings.account);
-    if (settings.practice !== '') {
-      this.metadata.set('x-concord-practice', settings.practice);
-    }
   }
 
   /** May be called at any time, also by a signal. */
@@ -158,6 +165,7 @@ export class Subscriber {
         // A channel of its own for each stream: over the one before a new call would
         // take a connection that is dead.
         this.client = this.connect();
+        this.metadata = this.identity();
         await this.listen();
         // Ended by Concord, which wants it begun again.
         await sleep(this.pause(), this.stopping.signal);
@@ -174,6 +182,21 @@ export class Subscriber {
   private connect(): ChangeServiceClient {
     const credentials = grpc.credentials.createInsecure();
     return new records.ChangeService(this.settings.records, credentials, CHANNEL_OPTIONS);
+  }
+
+  /** What says who calls, on each call of a stream and its acknowledgements. */
+  private identity(): grpc.Metadata {
+    const { product, account, practice, tokenFile } = this.settings;
+    const metadata = new grpc.Metadata();
+    metadata.set('x-concord-product', product);
+    metadata.set('x-concord-account', account);
+    if (practice !== '') {
+      metadata.set('x-concord-practice', practice);
+    }
+    if (tokenFile !== '') {
+      metadata.set('authorization', `Bearer ${fs.readFileSync(tokenFile, 'ascii').trim()}`);
+    }
+    return metadata;
   }
 
   /** One stream, from its handshake to its end. */
@@ -346,6 +369,9 @@ export class Subscriber {
       this.store.forgetPlace();
     } else if (reason === 'SUBSCRIPTION_TAKEN_OVER') {
       throw new TakenOver('another instance has begun a stream of this name');
+    } else if (reason === 'TOKEN_EXPIRED' && this.settings.tokenFile !== '') {
+      // The file has a new token, or will have one soon.
+      this.stats.tokensExpired += 1;
     } else if (!PASSING.has(error.code)) {
       throw new Stopped(`${code} ${reason}: ${error.details}`);
     }
@@ -377,6 +403,7 @@ export const OPTIONS = {
   practices: { type: 'string', default: '' },
   name: { type: 'string', default: '' },
   store: { type: 'string', default: '' },
+  'token-file': { type: 'string', default: '' },
   'max-unacknowledged': { type: 'string', default: '0' },
   'silence-seconds': { type: 'string', default: String(SILENCE_SECONDS) },
 } as const;
@@ -397,6 +424,7 @@ export function settingsOf(values: Values, resumeWithCursor = true): Settings {
     name: values.name ?? '',
     practice: values.practice ?? '',
     practices: (values.practices ?? '').split(',').filter((practice) => practice !== ''),
+    tokenFile: values['token-file'] ?? '',
     maxUnacknowledged: Number(values['max-unacknowledged']),
     resumeWithCursor,
     silenceSeconds: Number(values['silence-seconds']),

@@ -293,6 +293,7 @@ impl Targets {
             Rpc::IngestKeepSupportRead => bytes(&KeepSupportReadRequest {
                 rpc: "concord.imports.v1.ImportService/ListImports".into(),
                 reason: "ticket 4711".into(),
+                record_ids: vec!["imp_1".into()],
             }),
             Rpc::IngestListErasures => bytes(&ListErasuresRequest::default()),
             Rpc::IngestApplyChunk => bytes(&ApplyChunkRequest::default()),

@@ -82,6 +82,23 @@ impl Issuer {
         self.folder.path().join(name)
     }
 
+    /// Replaces the file of keys: with other ones, a token of this issuer is no longer
+    /// accepted.
+    pub(crate) fn publish(&self, keys: &str) {
+        fs::write(self.file("keys.pem"), keys).unwrap();
+    }
+
+    /// The public key, as it is in the file at first.
+    pub(crate) fn public_key(&self) -> String {
+        KeyPair::from_pem(&self.key).unwrap().public_key_pem()
+    }
+
+    /// The token of an owner that is refused after so many seconds: clocks may be 30 apart.
+    pub(crate) fn ending_owner(practice: &str, product: &str, seconds: u64) -> Claims {
+        let owner = Self::owner(practice, product);
+        Claims { exp: owner.iat + seconds - 30, ..owner }
+    }
+
     /// What the token of an owner says.
     pub(crate) fn owner(practice: &str, product: &str) -> Claims {
         let now = u64::try_from(shared::clock::Clock::system(chrono_tz::UTC).now().timestamp());

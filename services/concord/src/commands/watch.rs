@@ -192,7 +192,7 @@ impl<'o> Watch<'o> {
         let came = lines.len();
         let most = self.left.map_or(came, |left| usize::try_from(left).unwrap_or(came));
         for line in lines.take(most) {
-            output::line(line?)?;
+            output::line(output::visible(&line?))?;
         }
         self.left = self.left.map(|left| left.saturating_sub(came as u64));
         if most < came {

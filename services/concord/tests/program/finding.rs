@@ -139,3 +139,45 @@ fn a_question_that_cannot_be_answered_is_refused_in_words() {
     assert_eq!(wrong.status, 1);
     assert!(wrong.err.contains("(INVALID_ID)"), "{wrong:?}");
 }
+
+#[test]
+fn what_older_rows_hold_is_shown_and_not_obeyed() {
+    let pair = pair();
+    let database = pair.folder.path().join("data").join("records.db");
+    tokio::runtime::Runtime::new().unwrap().block_on(forge(&database));
+    let page = run(&pair, "show", &["ref:MUL001"]);
+    assert_eq!(page.status, 0, "{page:?}");
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    assert!(!page.out.contains(obeyed), "{page:?}");
+    for part in [
+        "Used by\n  manager/main as ",
+        ", by eve\\u001b]0;OWNED\\u0007\\u001b[2J",
+        ": typo\\u000a2026-01-01 00:00:00Z  purged, manager/main, by the-owner\\u202e",
+    ] {
+        assert!(page.out.contains(part), "{part} is not in\n{}", page.out);
+    }
+    assert!(!page.out.lines().any(|line| line.starts_with("2026-01-01")), "{page:?}");
+    let traced = run(&pair, "trace", &["ref:MUL001"]);
+    assert!(traced.out.contains("by eve\\u001b]0;"), "{traced:?}");
+    // For programs it is the value that is there.
+    let page = run(&pair, "show", &["ref:MUL001", "--json"]).json().remove(0);
+    let user = page["changes"][0]["origin"]["user"].as_str().unwrap();
+    assert_eq!(user, "eve\u{1b}]0;OWNED\u{7}\u{1b}[2J");
+}
+
+/// Puts into the audit and the links what a version that took any text would have kept.
+async fn forge(database: &std::path::Path) {
+    use sea_orm::{ConnectionTrait as _, Database};
+    let db = Database::connect(format!("sqlite:{}", database.display())).await.unwrap();
+    let eve = "'eve' || char(27) || ']0;OWNED' || char(7) || char(27) || '[2J'";
+    let reason = "'typo' || char(10) || '2026-01-01 00:00:00Z  purged, manager/main, by the-owner' \
+                  || char(8238)";
+    for sql in [
+        format!("UPDATE audit SET user_id = {eve}, reason = {reason}"),
+        format!("UPDATE feed_change SET origin_user = {eve}"),
+        format!("UPDATE link SET linked_by = {eve}"),
+    ] {
+        db.execute_unprepared(&sql).await.unwrap();
+    }
+    db.close().await.unwrap();
+}

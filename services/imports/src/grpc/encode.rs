@@ -208,7 +208,7 @@ fn status(status: Status) -> RecordStatus {
     }
 }
 
-fn import_id(id: Uuid) -> String {
+pub(super) fn import_id(id: Uuid) -> String {
     ids::text(IdKind::Import, id)
 }
 

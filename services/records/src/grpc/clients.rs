@@ -5,7 +5,7 @@ use shared::{
     caller::{Caller, Product},
     page::page_size,
     pb::records::{
-        BatchGetClientsRequest, BatchGetClientsResponse, ClientType, CreateClientRequest,
+        BatchGetClientsRequest, BatchGetClientsResponse, Client, ClientType, CreateClientRequest,
         CreateClientResponse, ErrorReason, GetClientRequest, GetClientResponse, Jurisdiction,
         LinkClientRequest, LinkClientResponse, ListClientLinksRequest, ListClientLinksResponse,
         ListClientsRequest, ListClientsResponse, UnlinkClientRequest, UnlinkClientResponse,
@@ -19,6 +19,7 @@ use shared::{
         text::{blank, too_many},
         warning,
     },
+    server::reading,
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
@@ -58,7 +59,9 @@ impl ClientService for Api {
         let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().client;
         let (client, person) = self.records.client(&caller, &name).await?;
-        Ok(Response::new(GetClientResponse { client: Some(client), person }))
+        let person_id = person.as_ref().map(|person| person.id.clone());
+        let ids = [client.id.clone()].into_iter().chain(person_id);
+        Ok(reading(GetClientResponse { client: Some(client), person }, ids))
     }
 
     async fn list_clients(
@@ -74,7 +77,8 @@ impl ClientService for Api {
         };
         let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
         let (clients, next_page_token) = self.records.list_clients(&caller, which, page).await?;
-        Ok(Response::new(ListClientsResponse { clients, next_page_token }))
+        let ids = ids_of(&clients);
+        Ok(reading(ListClientsResponse { clients, next_page_token }, ids))
     }
 
     async fn batch_get_clients(
@@ -87,7 +91,9 @@ impl ClientService for Api {
             let many = too_many("Clients", names.len(), MAX_BATCH).at("clients");
             return Err(Refusal::invalid(vec![many]).into());
         }
-        Ok(Response::new(self.records.clients(&caller, &names).await?))
+        let answer = self.records.clients(&caller, &names).await?;
+        let ids = ids_of(&answer.clients);
+        Ok(reading(answer, ids))
     }
 
     async fn update_client(
@@ -143,9 +149,13 @@ impl ClientService for Api {
     ) -> Result<Response<ListClientLinksResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().client;
-        let (links, left_out) = self.records.client_links(&caller, &name).await?;
-        Ok(Response::new(ListClientLinksResponse { links, left_out }))
+        let (client, links, left_out) = self.records.client_links(&caller, &name).await?;
+        Ok(reading(ListClientLinksResponse { links, left_out }, [client.text()]))
     }
+}
+
+fn ids_of(clients: &[Client]) -> Vec<String> {
+    clients.iter().map(|client| client.id.clone()).collect()
 }
 
 /// Clients of one `BatchGetClients` at most.

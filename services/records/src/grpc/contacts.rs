@@ -17,6 +17,7 @@ use shared::{
         date::parse_date,
         text::{blank, is_blank},
     },
+    server::reading,
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
@@ -67,7 +68,9 @@ impl ContactService for Api {
             }
         };
         let (contacts, next_page_token) = self.records.list_contacts(&caller, of, page).await?;
-        Ok(Response::new(ListContactsResponse { contacts, next_page_token }))
+        let ids = contacts.iter().filter_map(|with| with.contact.as_ref());
+        let ids: Vec<String> = ids.map(|contact| contact.id.clone()).collect();
+        Ok(reading(ListContactsResponse { contacts, next_page_token }, ids))
     }
 
     async fn get_contact(
@@ -77,7 +80,9 @@ impl ContactService for Api {
         let caller = Caller::of(request.extensions())?;
         let id = request.into_inner().contact;
         let (contact, person) = self.records.contact(&caller, &id).await?;
-        Ok(Response::new(GetContactResponse { contact: Some(contact), person }))
+        let person_id = person.as_ref().map(|person| person.id.clone());
+        let ids = [contact.id.clone()].into_iter().chain(person_id);
+        Ok(reading(GetContactResponse { contact: Some(contact), person }, ids))
     }
 
     async fn update_contact(

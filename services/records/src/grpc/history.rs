@@ -19,6 +19,7 @@ use shared::{
         text::{MAX_NAME, blank, required},
         value::{Address, PersonName, Value},
     },
+    server::reading,
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
@@ -60,9 +61,9 @@ impl HistoryService for Api {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let wanted = wanted(&request).map_err(Refusal::from)?;
-        let mut entries = self.records.entries(&caller, &request.record).await?;
+        let (record, mut entries) = self.records.entries(&caller, &request.record).await?;
         entries.retain(wanted);
-        Ok(Response::new(ListEntriesResponse { entries }))
+        Ok(reading(ListEntriesResponse { entries }, [record.text()]))
     }
 
     async fn add_entry(
@@ -81,11 +82,10 @@ impl HistoryService for Api {
     ) -> Result<Response<CorrectEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let reason = request.reason.clone();
-        parse::reason_if_given(&reason)?;
+        let reason = parse::reason_if_given(&request.reason)?;
         let (intent, command) =
             parse::both(intent!(HistoryCorrectEntry, request), correct(request))?;
-        let intent = intent.because(&reason);
+        let intent = intent.because(reason);
         respond!(CorrectEntryResponse, self.records.change_history(caller, intent, command).await?)
     }
 
@@ -129,8 +129,8 @@ impl HistoryService for Api {
     ) -> Result<Response<RescindEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryRescindEntry, request)?.because(&request.reason);
-        parse::reason(&request.reason)?;
+        let intent = intent!(HistoryRescindEntry, request)?;
+        let intent = intent.because(parse::reason(&request.reason)?);
         let command = RescindEntry { id: entry_id(&request.entry)? };
         let command = HistoryCommand::Rescind(command, request.etag);
         let answer = self.records.change_history(caller, intent, command).await?;

@@ -3,18 +3,21 @@
 use shared::{
     call_id::CallId,
     caller::Caller,
-    pb::internal::{
-        ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
-        ListErasuresRequest, ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse,
-        ingest_service_server::IngestService,
+    pb::{
+        internal::{
+            ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
+            ListErasuresRequest, ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse,
+            ingest_service_server::IngestService,
+        },
+        records::ErrorReason,
     },
-    rules::text::check_characters,
-    server::SupportRead,
+    rules::text::{check_characters, too_many},
+    server::{MAX_RECORDS, SupportRead},
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{Api, parse};
 
 #[tonic::async_trait]
 impl IngestService for Api {
@@ -33,10 +36,23 @@ impl IngestService for Api {
     ) -> Result<Response<KeepSupportReadResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let call = CallId::of(request.extensions());
-        let KeepSupportReadRequest { rpc, reason } = request.into_inner();
-        storable("rpc", &rpc)?;
-        storable("reason", &reason)?;
-        self.records.keep_read(SupportRead { caller, rpc, reason, call }).await?;
+        let KeepSupportReadRequest { rpc, reason, record_ids } = request.into_inner();
+        if record_ids.len() > MAX_RECORDS {
+            let many = too_many("Records", record_ids.len(), MAX_RECORDS);
+            return Err(Refusal::invalid(vec![many.at("record_ids")]).into());
+        }
+        // The call and the ids are kept as one text, with blanks between them.
+        for (field, text) in record_ids.iter().map(|id| ("record_ids", id)).chain([("rpc", &rpc)]) {
+            storable(field, text)?;
+            if text.contains(char::is_whitespace) {
+                let what = "has white space";
+                let refusal = Refusal::invalid_field(field, ErrorReason::InvalidCharacter, what);
+                return Err(refusal.into());
+            }
+        }
+        let reason = parse::reason(&reason)?;
+        let read = SupportRead { caller, rpc, record_ids, reason, call };
+        self.records.keep_read(read).await?;
         Ok(Response::new(KeepSupportReadResponse {}))
     }
 

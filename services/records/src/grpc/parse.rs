@@ -131,16 +131,17 @@ fn period(
     Period::new(from, to).check()
 }
 
-/// Why something is done that cannot be undone: required.
-pub(super) fn reason(text: &str) -> Result<(), Refusal> {
+/// Why something is done that cannot be undone: required. In its normal form, which has no
+/// line breaks.
+pub(super) fn reason(text: &str) -> Result<String, Refusal> {
     let reason = required("Reason", text, MAX_REASON);
-    reason.map(drop).map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
+    reason.map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
 }
 
-/// Why something is done, where that may be left out.
-pub(super) fn reason_if_given(text: &str) -> Result<(), Refusal> {
+/// Why something is done, where that may be left out; likewise.
+pub(super) fn reason_if_given(text: &str) -> Result<String, Refusal> {
     let reason = plain("Reason", text, MAX_REASON);
-    reason.map(drop).map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
+    reason.map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
 }
 
 /// A product to look at; none when it is left out.

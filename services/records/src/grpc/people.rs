@@ -11,6 +11,7 @@ use shared::{
         person_service_server::PersonService,
     },
     rules::Violations,
+    server::reading,
 };
 use tonic::{Request, Response, Status};
 
@@ -43,7 +44,8 @@ impl PersonService for Api {
         let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().person;
         let person = self.records.person(&caller, &name).await?;
-        Ok(Response::new(GetPersonResponse { person: Some(person) }))
+        let id = person.id.clone();
+        Ok(reading(GetPersonResponse { person: Some(person) }, [id]))
     }
 
     async fn list_persons(
@@ -55,7 +57,8 @@ impl PersonService for Api {
         let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
         let (persons, next_page_token) =
             self.records.list_persons(&caller, request.show_orphaned, page).await?;
-        Ok(Response::new(ListPersonsResponse { persons, next_page_token }))
+        let ids: Vec<String> = persons.iter().map(|person| person.id.clone()).collect();
+        Ok(reading(ListPersonsResponse { persons, next_page_token }, ids))
     }
 
     async fn update_person(

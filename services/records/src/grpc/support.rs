@@ -10,6 +10,7 @@ use shared::{
         PurgeNowRequest, PurgeNowResponse, RecordKind, SearchRecordsRequest, SearchRecordsResponse,
         TraceChangeRequest, TraceChangeResponse, support_service_server::SupportService,
     },
+    server::reading,
     status::Refusal,
 };
 use tonic::{Request, Response, Status};
@@ -39,7 +40,9 @@ impl SupportService for Api {
         let page =
             PageRequest { size: page_size(request.page_size)?, token: request.page_token.clone() };
         let command = command(request)?;
-        Ok(Response::new(self.records.search(&caller, command, page).await?))
+        let answer = self.records.search(&caller, command, page).await?;
+        let found: Vec<String> = answer.results.iter().map(|one| one.record_id.clone()).collect();
+        Ok(reading(answer, found))
     }
 
     async fn get_record_summary(
@@ -48,7 +51,10 @@ impl SupportService for Api {
     ) -> Result<Response<GetRecordSummaryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let record = request.into_inner().record;
-        Ok(Response::new(self.records.summary(&caller, &record).await?))
+        let summary = self.records.summary(&caller, &record).await?;
+        let client = summary.client.as_ref().map(|client| client.id.clone());
+        let person = summary.person.as_ref().map(|person| person.id.clone());
+        Ok(reading(summary, client.into_iter().chain(person)))
     }
 
     async fn list_audit_entries(
@@ -59,7 +65,11 @@ impl SupportService for Api {
         let request = request.into_inner();
         let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
         let (entries, next_page_token) = self.records.audit(&caller, &request.record, page).await?;
-        Ok(Response::new(ListAuditEntriesResponse { entries, next_page_token }))
+        let mut records: Vec<String> =
+            entries.iter().map(|entry| entry.record_id.clone()).collect();
+        records.sort_unstable();
+        records.dedup();
+        Ok(reading(ListAuditEntriesResponse { entries, next_page_token }, records))
     }
 
     async fn list_support_reads(
@@ -79,7 +89,11 @@ impl SupportService for Api {
     ) -> Result<Response<TraceChangeResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let command = trace_command(request.into_inner())?;
-        Ok(Response::new(self.records.trace(&caller, command).await?))
+        let trace = self.records.trace(&caller, command).await?;
+        let mut records: Vec<String> =
+            trace.changes.iter().map(|change| change.record_id.clone()).collect();
+        records.dedup();
+        Ok(reading(trace, records))
     }
 
     async fn purge_now(
@@ -89,8 +103,7 @@ impl SupportService for Api {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let intent = Intent::parse(Rpc::SupportPurgeNow, &request, &request.request_id, false)?
-            .because(&request.reason);
-        parse::reason(&request.reason)?;
+            .because(parse::reason(&request.reason)?);
         Ok(Response::new(self.records.purge_now(caller, intent, request.record).await?))
     }
 }

@@ -320,7 +320,7 @@ async fn reads_and_searches_follow_the_day_before_the_job_has_come(t: TestDb) {
         let which = clients::PageOf { after: None, linked_product: None, show_orphaned: false };
         let (listed, _) = records.list_clients(&me, which, page()).await.unwrap();
         let many = records.clients(&me, std::slice::from_ref(&id)).await.unwrap().clients;
-        let entries = records.entries(&me, &id).await.unwrap();
+        let (_, entries) = records.entries(&me, &id).await.unwrap();
         let summary = records.summary(&me, &id).await.unwrap();
         assert_eq!(listed, std::slice::from_ref(&client));
         assert_eq!(many, std::slice::from_ref(&client));

@@ -51,7 +51,7 @@ impl Intent {
     }
 
     /// The same with a reason.
-    pub(crate) fn because(self, reason: &str) -> Self {
-        Self { reason: reason.to_owned(), ..self }
+    pub(crate) fn because(self, reason: String) -> Self {
+        Self { reason, ..self }
     }
 }

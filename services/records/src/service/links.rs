@@ -147,7 +147,7 @@ impl Records {
         &self,
         caller: &Caller,
         name: &str,
-    ) -> Result<(Vec<pb::Link>, i32), RecordError> {
+    ) -> Result<(RecordRef, Vec<pb::Link>, i32), RecordError> {
         self.check_connected(caller).await?;
         let (db, practice) = (self.db.reader(), &caller.practice);
         let id = names::client(db, practice, "client", name).await?;
@@ -155,7 +155,8 @@ impl Records {
             return Err(Refusal::not_found("client", name).into());
         }
         let mut room = Room::default();
-        Ok(listed(&links::of_record(db, practice, id).await?, &mut room))
+        let (shown, left_out) = listed(&links::of_record(db, practice, id).await?, &mut room);
+        Ok((RecordRef::client(id), shown, left_out))
     }
 }
 

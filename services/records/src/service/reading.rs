@@ -150,13 +150,13 @@ impl Records {
         decode_on(reading.image, self.clock.today())
     }
 
-    /// The entries of a client or a person, by timeline and from the earliest
-    /// on, with the statuses of today.
+    /// A client or a person, and its entries, by timeline and from the earliest on, with the
+    /// statuses of today.
     pub(crate) async fn entries(
         &self,
         caller: &Caller,
         name: &str,
-    ) -> Result<Vec<Entry>, RecordError> {
+    ) -> Result<(RecordRef, Vec<Entry>), RecordError> {
         self.check_connected(caller).await?;
         let db = self.db.reader();
         let record = names::client_or_person(db, &caller.practice, "record", name).await?;
@@ -164,12 +164,11 @@ impl Records {
         let kind = id_kind(record.kind).to_string();
         let image = image.ok_or_else(|| Refusal::not_found(&kind, name))?;
         let today = self.clock.today();
-        match record.kind {
-            shared::pb::records::RecordKind::Person => {
-                Ok(decode_on::<Person>(image, today)?.entries)
-            }
-            _ => Ok(decode_on::<Client>(image, today)?.entries),
-        }
+        let entries = match record.kind {
+            shared::pb::records::RecordKind::Person => decode_on::<Person>(image, today)?.entries,
+            _ => decode_on::<Client>(image, today)?.entries,
+        };
+        Ok((record, entries))
     }
 
     /// A page of clients, with the token of the next.

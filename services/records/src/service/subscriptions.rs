@@ -155,7 +155,8 @@ impl Records {
     }
 
     /// A subscription as a caller may see it: one of a practice sees what is behind
-    /// of that practice alone, and no other practice's name.
+    /// of that practice alone, and no other practice's name. The cursor names the practice
+    /// and the record at which a snapshot is: only those may have it who may read both.
     async fn shown(
         &self,
         viewer: &Listener,
@@ -167,18 +168,11 @@ impl Records {
         let of = practice.map_or_else(|| row.filter.practices(), |one| vec![one.clone()]);
         // Below all of them when its place was lost with a restored backup.
         let behind = lag(db, product, row.acked.position.max(0), &of).await?;
-        let at = feed::standing(db, product, Spot::At(row.acked.position)).await?;
-        let connection = match row.key.practice.clone() {
-            None => None,
-            Some(practice) => connections::connected_at(db, &practice, product)
-                .await?
-                .map(|since| Connection { practice, since }),
+        let cursor = if covers(viewer, &row) && row.acked.position >= 0 {
+            self.acknowledged_cursor(&row).await?
+        } else {
+            None
         };
-        let has_place = row.acked.position >= 0;
-        let cursor = at.filter(|_| has_place).map(|at| {
-            let seal = Seal::of(product, connection, &at);
-            seal.cursor(row.acked.clone(), row.id, at.change).encode()
-        });
         let age = behind.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
         let mut practices = row.filter.practices.clone();
         practices.retain(|one| viewer.practice.as_ref().is_none_or(|own| one == own));
@@ -206,6 +200,29 @@ impl Records {
             expire_time: behind.oldest.map(|oldest| timestamp(oldest + self.feed_retention)),
         })
     }
+
+    async fn acknowledged_cursor(&self, row: &Subscription) -> Result<Option<String>, RecordError> {
+        let (db, product) = (self.db.reader(), &row.key.product);
+        let at = feed::standing(db, product, Spot::At(row.acked.position)).await?;
+        let connection = match row.key.practice.clone() {
+            None => None,
+            Some(practice) => connections::connected_at(db, &practice, product)
+                .await?
+                .map(|since| Connection { practice, since }),
+        };
+        Ok(at.map(|at| {
+            let seal = Seal::of(product, connection, &at);
+            seal.cursor(row.acked.clone(), row.id, at.change).encode()
+        }))
+    }
+}
+
+/// Whether a subscription is of the viewer's product, and of practices that the viewer's
+/// credential is for.
+fn covers(viewer: &Listener, row: &Subscription) -> bool {
+    let practice = viewer.practice.as_ref();
+    row.key.product == viewer.product
+        && practice.is_none_or(|practice| row.key.practice.as_ref() == Some(practice))
 }
 
 /// Whether a subscription tells of a practice.

@@ -10,7 +10,7 @@ use shared::{
     access::Role,
     caller::Caller,
     ids::{self, IdKind},
-    page::{self, Room},
+    page::{self, Room, TokenKey},
     pb::records::{
         AuditEntry, Client, Entry, EntryStatus, ErrorReason, GetRecordSummaryResponse, Origin,
         Person, RecordKind, RecordState, SearchMatch, SearchRecordsResponse, SearchResult, entry,
@@ -32,11 +32,13 @@ use crate::{
         record::{RecordRef, id_kind},
         search::{MIN_QUERY, Rank, whole, words},
     },
-    error::RecordError,
+    error::{RecordError, not_connected},
     image::timestamp,
     store::{
         audit::{self, AuditRow},
-        clients, entries, images, links,
+        clients, entries,
+        feed::{self, Spot},
+        images, links,
         search::{self, Found},
     },
 };
@@ -87,15 +89,28 @@ impl Records {
             command.kind.map(i32::from),
             command.show_orphaned,
         );
-        let after: Option<Place> = page::begin_after(&request.token, &key)?;
+        let after: Option<Place> = match request.token.as_str() {
+            "" => None,
+            token => self.token_key(caller).await?.begin_after(token, &key)?,
+        };
         let (found, truncated) = self.find(caller, &command).await?;
         let mut places = ranked(found);
         if let Some(after) = after {
             places.retain(|(place, _)| *place > after);
         }
         let (results, next) = self.show(caller, &command, places, request.size).await?;
-        let next_page_token = next.map(|place| page::token(&key, &place)).unwrap_or_default();
+        let next_page_token = match next {
+            None => String::new(),
+            Some(place) => self.token_key(caller).await?.token(&key, &place)?,
+        };
         Ok(SearchRecordsResponse { results, next_page_token, truncated })
+    }
+
+    /// What encrypts the page tokens of the caller's product: they hold a name.
+    async fn token_key(&self, caller: &Caller) -> Result<TokenKey, RecordError> {
+        let feed = feed::standing(self.db.reader(), &caller.product, Spot::Newest).await?;
+        let feed = feed.ok_or_else(|| not_connected(caller.product.as_str()))?;
+        Ok(TokenKey::derive(&feed.secret)?)
     }
 
     /// The lines that match, and whether there were too many.

@@ -66,6 +66,7 @@ fn shown(row: KeptRead) -> Shown {
             import_id: String::new(),
         }),
         rpc: row.rpc,
+        record_ids: row.record_ids,
         reason: row.reason,
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct KeptRead {
     pub(crate) account: String,
     pub(crate) user: String,
     pub(crate) rpc: String,
+    pub(crate) record_ids: Vec<String>,
     pub(crate) reason: String,
 }
 
@@ -30,7 +31,9 @@ pub(crate) async fn insert(
     read_at: DateTime<Utc>,
     read: SupportRead,
 ) -> Result<(), RecordError> {
-    let SupportRead { caller, rpc, reason, call: _ } = read;
+    let SupportRead { caller, rpc, record_ids, reason, call: _ } = read;
+    // Neither has blanks.
+    let rpc = [rpc].into_iter().chain(record_ids).collect::<Vec<_>>().join(" ");
     let row = support_read::Model {
         practice_id: caller.practice.to_string(),
         read_id: id,
@@ -71,5 +74,7 @@ fn from_row(row: support_read::Model) -> KeptRead {
         rpc,
         reason,
     } = row;
-    KeptRead { id: read_id, read_at, product, account, user: user_id, rpc, reason }
+    let mut words = rpc.split(' ').map(str::to_owned);
+    let (rpc, record_ids) = (words.next().unwrap_or_default(), words.collect());
+    KeptRead { id: read_id, read_at, product, account, user: user_id, rpc, record_ids, reason }
 }

@@ -23,6 +23,10 @@ fn open(text: &str) -> (tempfile::TempDir, Result<TokenKeys, KeyFileError>) {
     (folder, TokenKeys::open(path))
 }
 
+fn held(keys: &TokenKeys) -> usize {
+    keys.current.borrow().keys.len()
+}
+
 fn refused(text: &str) -> String {
     open(text).1.unwrap_err().to_string()
 }
@@ -30,7 +34,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn a_jwks_gives_the_keys_that_sign() {
     let keys = open(JWKS).1.unwrap();
-    assert_eq!(keys.current().keys.len(), 2);
+    assert_eq!(held(&keys), 2);
     assert_eq!(keys.candidates(Algorithm::EdDSA, Some("ed")).len(), 1);
     assert_eq!(keys.candidates(Algorithm::ES256, None).len(), 1);
     assert!(keys.candidates(Algorithm::ES256, Some("ed")).is_empty());
@@ -61,6 +65,77 @@ fn what_must_not_be_in_the_file_is_refused() {
     assert!(error.contains("/nowhere/keys"), "{error}");
 }
 
+/// Of 1,024 bits.
+const SHORT_RSA: &str = "-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDh09N58kiCoYB5QBwhIEY0q7mk
+slnh6EQxZGIwK//lMRq2eSvr9n+sA3mlDYr1sO59ClkvhPL0CvysQi5SKgG+pkYp
+wtgejxb5BueEZWBA111lrZ2K/PfaDO60UBErX56peJIaLk/dc9/zobBuYB6kHnYK
+dXtiaMSZ+auT0sASiwIDAQAB
+-----END PUBLIC KEY-----
+";
+
+/// Of 2,048 bits.
+const RSA: &str = "-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwDsLVqgy24uZxyLlwYEj
+a/35K8nNpCB27gX5KoNIVPYGKbfx63dra7ki8oCrI21ccbAwtpebz1rtmXq9kTEv
+f4DbMlC3FmQvXt9ZR5wSCrvFrQXI527/YmpC8YpEztJWCw/yvsdA8AEcFQ9csjEU
+uj38EUhNC7V4OihtTsEPw3zH03JMePwX9pMaYHqJjQ/OSxlRh+w/Ky9Q09Zc10me
+5UTHCh8JqjeaRwuyonFUy4MxHBytrW8vQbQ4zPtg4SP0XKVKCZyQNVpx8A1stDNu
+Fc85wQTyiiZA0qsrhdDv6Ox9qdnxI90zNICwwj40eRGVpmb1U3J/GzUqhcjT5Dbw
+CQIDAQAB
+-----END PUBLIC KEY-----
+";
+
+/// The same key in the form of PKCS #1.
+const RSA_PKCS1: &str = "-----BEGIN RSA PUBLIC KEY-----
+MIIBCgKCAQEAwDsLVqgy24uZxyLlwYEja/35K8nNpCB27gX5KoNIVPYGKbfx63dr
+a7ki8oCrI21ccbAwtpebz1rtmXq9kTEvf4DbMlC3FmQvXt9ZR5wSCrvFrQXI527/
+YmpC8YpEztJWCw/yvsdA8AEcFQ9csjEUuj38EUhNC7V4OihtTsEPw3zH03JMePwX
+9pMaYHqJjQ/OSxlRh+w/Ky9Q09Zc10me5UTHCh8JqjeaRwuyonFUy4MxHBytrW8v
+QbQ4zPtg4SP0XKVKCZyQNVpx8A1stDNuFc85wQTyiiZA0qsrhdDv6Ox9qdnxI90z
+NICwwj40eRGVpmb1U3J/GzUqhcjT5DbwCQIDAQAB
+-----END RSA PUBLIC KEY-----
+";
+
+#[test]
+fn an_rsa_key_that_is_too_short_is_refused_by_its_name() {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    for (bytes, bits) in [(64, 512), (128, 1_024), (255, 2_040), (256, 2_048)] {
+        let modulus = URL_SAFE_NO_PAD.encode([&[0_u8; 3][..], &vec![0xab; bytes]].concat());
+        let jwks = format!(
+            r#"{{"keys": [{{"kty": "RSA", "kid": "old key", "n": "{modulus}", "e": "AQAB"}}]}}"#
+        );
+        let opened = open(&jwks).1;
+        if bits >= MIN_RSA_BITS {
+            assert_eq!(held(&opened.unwrap()), 1);
+            continue;
+        }
+        let error = opened.unwrap_err().to_string();
+        assert!(error.contains("`old key`") && error.contains(&format!("{bits} bits")), "{error}");
+    }
+    for pem in [RSA, RSA_PKCS1] {
+        assert_eq!(held(&open(pem).1.unwrap()), 1);
+    }
+    let error = refused(&[RSA, SHORT_RSA].concat());
+    assert!(error.contains("key 2 in it") && error.contains("1024 bits"), "{error}");
+}
+
+#[test]
+fn keys_that_are_all_taken_away_are_taken_away() {
+    let (folder, keys) = open(JWKS);
+    let keys = keys.unwrap();
+    for none in
+        [r#"{"keys": []}"#, r#"{"keys": [{"kty": "EC", "crv": "P-384", "x": "", "y": ""}]}"#]
+    {
+        fs::write(folder.path().join("keys"), JWKS).unwrap();
+        keys.look();
+        assert_eq!(held(&keys), 2);
+        fs::write(folder.path().join("keys"), none).unwrap();
+        keys.look();
+        assert_eq!(held(&keys), 0, "{none}");
+    }
+}
+
 #[test]
 fn a_changed_file_is_taken_and_a_broken_one_is_not() {
     let (folder, keys) = open(JWKS);
@@ -69,10 +144,10 @@ fn a_changed_file_is_taken_and_a_broken_one_is_not() {
     let pem = KeyPair::generate_for(&PKCS_ED25519).unwrap().public_key_pem();
     fs::write(&path, &pem).unwrap();
     keys.look();
-    assert_eq!(keys.current().keys.len(), 1);
+    assert_eq!(held(&keys), 1);
     fs::write(&path, "half of a").unwrap();
     keys.look();
     fs::remove_file(&path).unwrap();
     keys.look();
-    assert_eq!(&*keys.current().text, pem);
+    assert_eq!(&*keys.current.borrow().text, pem);
 }

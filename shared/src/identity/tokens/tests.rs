@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use futures::FutureExt as _;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
 use tempfile::TempDir;
 
@@ -12,9 +13,9 @@ const ISSUER: &str = "https://login.example";
 
 /// An issuer of tokens, and a server that believes it.
 struct Site {
-    _folder: TempDir,
+    folder: TempDir,
     private_key: String,
-    verifier: TokenVerifier,
+    verifier: Arc<TokenVerifier>,
     secret: ServiceSecret,
 }
 
@@ -33,7 +34,7 @@ impl Site {
             with_certificate: false,
         });
         let private_key = pair.serialize_pem();
-        Self { _folder: folder, private_key, verifier: verifier.unwrap(), secret }
+        Self { folder, private_key, verifier: Arc::new(verifier.unwrap()), secret }
     }
 
     fn new() -> Self {
@@ -42,6 +43,12 @@ impl Site {
 
     fn sign(&self, claims: &Claims) -> String {
         sign(claims, self.private_key.as_bytes()).unwrap()
+    }
+
+    /// Puts these keys in the place of those of the file.
+    fn publish(&self, keys: &str) {
+        fs::write(self.folder.path().join("keys.pem"), keys).unwrap();
+        self.verifier.keys().look();
     }
 
     fn check(&self, token: &str, more: &[(&'static str, &str)]) -> Result<Identity, Refusal> {
@@ -209,9 +216,140 @@ fn the_roles_of_a_token_are_held_against_the_table() {
     let staff = Claims { roles: vec!["staff".into()], ..claims() };
     let mut headers = HeaderMap::new();
     headers.insert(TOKEN_HEADER, format!("Bearer {}", site.sign(&staff)).parse().unwrap());
-    let credentials = crate::identity::Credentials::Tokens(std::sync::Arc::new(site.verifier));
+    let credentials = crate::identity::Credentials::Tokens(Arc::clone(&site.verifier));
     let check = |rpc| credentials.authenticate(&headers, &Extensions::new(), rpc);
     assert!(check(Rpc::ClientCreateClient).is_ok());
     let refused = check(Rpc::ImportSealImport).unwrap_err();
     assert_eq!(refused.reason(), ErrorReason::RoleNotAllowed);
+}
+
+/// Long enough for anything here.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+async fn in_time(end: impl Future<Output = Refusal>) -> ErrorReason {
+    tokio::time::timeout(PATIENCE, end).await.expect("an end in time").reason()
+}
+
+fn end_of(site: &Site, claims: &Claims) -> impl Future<Output = Refusal> + use<> {
+    let mut headers = HeaderMap::new();
+    headers.insert(TOKEN_HEADER, format!("Bearer {}", site.sign(claims)).parse().unwrap());
+    assert!(site.verifier.identity(&headers, &Extensions::new()).is_ok());
+    Arc::clone(&site.verifier).end_of(&headers).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_what_was_begun_with_it() {
+    let site = Site::new();
+    let soon = jsonwebtoken::get_current_timestamp() - LEEWAY_SECONDS + 10;
+    let end = end_of(&site, &Claims { exp: soon, ..claims() });
+    assert_eq!(in_time(end).await, ErrorReason::TokenExpired);
+    let later = end_of(&site, &claims());
+    assert!(later.now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_key_that_is_removed_ends_what_was_begun_with_its_tokens() {
+    let (site, other) = (Site::new(), Site::new());
+    let key = |site: &Site| KeyPair::from_pem(&site.private_key).unwrap().public_key_pem();
+    let mut end = Box::pin(end_of(&site, &claims()));
+    site.publish(&[key(&other), key(&site)].concat());
+    assert!(end.as_mut().now_or_never().is_none(), "another key beside it");
+    site.publish("half of a");
+    assert!(end.as_mut().now_or_never().is_none(), "a file that cannot be read");
+    site.publish(&key(&other));
+    assert_eq!(in_time(end).await, ErrorReason::TokenExpired);
+
+    site.publish(&key(&site));
+    let end = end_of(&site, &claims());
+    // Before it is looked at for the first time.
+    site.publish(r#"{"keys": []}"#);
+    assert_eq!(in_time(end).await, ErrorReason::TokenExpired);
+    assert!(site.check(&site.sign(&claims()), &[]).is_err(), "nobody is let in without keys");
+}
+
+#[test]
+fn a_sub_is_one_line_that_hides_nothing() {
+    let site = Site::new();
+    let kept = |sub: &str| {
+        let claims = Claims { sub: sub.into(), ..claims() };
+        site.check(&site.sign(&claims), &[]).map(|identity| identity.user)
+    };
+    for sub in ["auth0|6541", "Zo\u{eb} M\u{fc}ller", "\u{6771}\u{4eac}", &"\u{e9}".repeat(200)] {
+        assert_eq!(kept(sub).unwrap(), sub);
+    }
+    assert_eq!(kept("Zoe\u{308}  M ").unwrap(), "Zo\u{eb} M", "in its normal form");
+    let bad = [
+        "eve\u{1b}]0;OWNED\u{7}",
+        "a\0b",
+        "a\nb",
+        "a\tb",
+        "a\u{85}b",
+        "a\u{2028}b",
+        "a\u{2029}b",
+        "a\u{b}b",
+        "a\u{202e}b",
+        "a\u{200b}b",
+        "a\u{ffff}b",
+    ];
+    for sub in bad {
+        let refusal = kept(sub).unwrap_err();
+        let text = refusal.to_string();
+        assert_eq!(refusal.reason(), ErrorReason::Unauthenticated, "{sub:?}");
+        assert!(text.contains("claim sub") && text.contains("U+"), "{text}");
+    }
+    // Whom an import of an older version names is made a name that a token may have.
+    let behalf = OnBehalf {
+        practice: "p1".into(),
+        product: "manager".into(),
+        account: "main".into(),
+        user: format!("eve\u{1b}[2J\n{}", "x".repeat(300)),
+        import: None,
+    };
+    let user = site.check(&behalf.token(&site.secret).unwrap(), &[]).unwrap().user;
+    assert!(user.starts_with("eve[2J x") && user.chars().count() == 200, "{user}");
+}
+
+#[test]
+fn a_token_with_critical_parameters_is_refused() {
+    let site = Site::new();
+    let key = EncodingKey::from_ed_pem(site.private_key.as_bytes()).unwrap();
+    let secret = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+    for (algorithm, key) in [(Algorithm::EdDSA, key), (Algorithm::HS256, secret)] {
+        let header = Header { crit: Some(vec!["evil".into()]), ..Header::new(algorithm) };
+        let token = jsonwebtoken::encode(&header, &claims(), &key).unwrap();
+        let text = site.check(&token, &[]).unwrap_err().to_string();
+        assert!(text.contains("(crit)"), "{text}");
+    }
+}
+
+#[test]
+fn metadata_that_say_twice_who_calls_are_refused() {
+    let site = Site::new();
+    let credentials = crate::identity::Credentials::Tokens(Arc::clone(&site.verifier));
+    let all = Claims { practice: ALL.into(), ..claims() };
+    let bearer = format!("Bearer {}", site.sign(&all));
+    let once = [
+        (TOKEN_HEADER, bearer.as_str()),
+        (PRACTICE_HEADER, "p1"),
+        (PRODUCT_HEADER, "manager"),
+        (USER_HEADER, "oscar"),
+        ("x-concord-reason", "ticket 4711"),
+    ];
+    let headers = |pairs: &[(&'static str, &str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    };
+    let check = |pairs: &[(&'static str, &str)]| {
+        credentials.authenticate(&headers(pairs), &Extensions::new(), Rpc::ClientGetClient)
+    };
+    assert!(check(&once).is_ok());
+    for pair in once {
+        let refusal = check(&[&once[..], &[pair]].concat()).unwrap_err();
+        assert_eq!(refusal.reason(), ErrorReason::Unauthenticated);
+        let text = refusal.to_string();
+        assert!(text.contains(pair.0) && text.contains("more than once"), "{text}");
+    }
 }

@@ -14,6 +14,7 @@ pub struct Model {
     pub product: String,
     pub account: String,
     pub user_id: String,
+    /// The call, then the ids of the records that it showed, a blank before each.
     pub rpc: String,
     pub reason: String,
 }
