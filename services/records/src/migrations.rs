@@ -18,6 +18,7 @@ mod m20261130_12_connection_identity;
 mod m20261130_13_jurisdictions;
 mod m20261130_14_history;
 mod m20261130_15_erasure;
+mod m20261130_16_support_read_records;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_13_jurisdictions::Migration),
             Box::new(m20261130_14_history::Migration),
             Box::new(m20261130_15_erasure::Migration),
+            Box::new(m20261130_16_support_read_records::Migration),
         ]
     }
 

@@ -32,8 +32,6 @@ pub(crate) async fn insert(
     read: SupportRead,
 ) -> Result<(), RecordError> {
     let SupportRead { caller, rpc, record_ids, reason, call: _ } = read;
-    // Neither has blanks.
-    let rpc = [rpc].into_iter().chain(record_ids).collect::<Vec<_>>().join(" ");
     let row = support_read::Model {
         practice_id: caller.practice.to_string(),
         read_id: id,
@@ -42,6 +40,7 @@ pub(crate) async fn insert(
         account: caller.account.to_string(),
         user_id: caller.user,
         rpc,
+        record_ids: record_ids.join(" "),
         reason,
     };
     Ok(insert_all(db, vec![row.into_active_model()]).await?)
@@ -72,9 +71,9 @@ fn from_row(row: support_read::Model) -> KeptRead {
         account,
         user_id,
         rpc,
+        record_ids,
         reason,
     } = row;
-    let mut words = rpc.split(' ').map(str::to_owned);
-    let (rpc, record_ids) = (words.next().unwrap_or_default(), words.collect());
+    let record_ids = record_ids.split_whitespace().map(str::to_owned).collect();
     KeptRead { id: read_id, read_at, product, account, user: user_id, rpc, record_ids, reason }
 }

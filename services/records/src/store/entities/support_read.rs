@@ -14,8 +14,9 @@ pub struct Model {
     pub product: String,
     pub account: String,
     pub user_id: String,
-    /// The call, then the ids of the records that it showed, a blank before each.
     pub rpc: String,
+    /// Ids of the records that the answer showed, with a blank between two of them.
+    pub record_ids: String,
     pub reason: String,
 }
 
