@@ -77,6 +77,54 @@ impl Serving {
         socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
         socket.connect(self.address).await.unwrap()
     }
+
+    /// A client that was served. On a slow machine the times of a test may be over
+    /// before; then it is another one.
+    async fn opened(&self) -> (SendRequest<Bytes>, Connection) {
+        let opened = async {
+            loop {
+                if let Some((mut client, connection)) = http2(self.connect().await).await
+                    && get(&mut client, "/").await.is_ok()
+                {
+                    return (client, connection);
+                }
+            }
+        };
+        soon(opened).await
+    }
+
+    /// A call that waits in the server, on a connection of its own.
+    async fn held(&self) -> Held {
+        loop {
+            let (client, connection) = self.opened().await;
+            let (mut caller, begun) = (client.clone(), self.begun.load(Ordering::SeqCst));
+            let call = tokio::spawn(async move { get(&mut caller, "/hold").await });
+            while self.begun.load(Ordering::SeqCst) == begun && !call.is_finished() {
+                sleep(SHORT / 50).await;
+            }
+            if !call.is_finished() {
+                return Held { client, connection, call };
+            }
+        }
+    }
+}
+
+type Connection = JoinHandle<Result<(), h2::Error>>;
+
+struct Held {
+    client: SendRequest<Bytes>,
+    connection: Connection,
+    call: JoinHandle<Result<Bytes, h2::Error>>,
+}
+
+impl Held {
+    /// The call is answered, and then the connection is closed in order.
+    async fn ends(self, server: &Serving) {
+        assert!(!self.call.is_finished() && !self.connection.is_finished());
+        server.go_on.add_permits(1);
+        assert_eq!(self.call.await.unwrap().unwrap(), "done");
+        soon(self.connection).await.unwrap().unwrap();
+    }
 }
 
 /// Waits, and fails if it hangs.
@@ -91,7 +139,7 @@ async fn closed(mut connection: impl AsyncRead + Unpin) {
 }
 
 /// The client's side of HTTP/2, and the end of the connection.
-async fn http2<IO>(io: IO) -> Option<(SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>)>
+async fn http2<IO>(io: IO) -> Option<(SendRequest<Bytes>, Connection)>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -142,7 +190,7 @@ async fn connection_that_is_not_opened_in_time_is_closed() {
     closed(reader).await;
     assert!(!dribble.is_finished(), "closed before the preface was complete");
     // What was opened may be quiet.
-    let (mut client, _connection) = http2(server.connect().await).await.unwrap();
+    let (mut client, _connection) = server.opened().await;
     sleep(SHORT * 2).await;
     assert!(get(&mut client, "/").await.is_ok());
 }
@@ -190,7 +238,15 @@ async fn encrypting(set: impl FnOnce(&mut ConnectionSettings)) -> (Serving, TlsC
 
 async fn encrypted(server: &Serving, tls: &TlsConnector) -> TlsStream<TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
-    soon(tls.connect(name, server.connect().await)).await.unwrap()
+    let connected = async {
+        loop {
+            // Its time may be over on a slow machine.
+            if let Ok(stream) = tls.connect(name.clone(), server.connect().await).await {
+                return stream;
+            }
+        }
+    };
+    soon(connected).await
 }
 
 #[tokio::test]
@@ -204,7 +260,8 @@ async fn encrypted_connection_that_is_not_opened_in_time_is_closed() {
     one_byte.write_all(b"P").await.unwrap();
     one_byte.flush().await.unwrap();
     // Others are served meanwhile.
-    assert!(answers(encrypted(&server, &tls).await).await);
+    let others = async { while !answers(encrypted(&server, &tls).await).await {} };
+    soon(Box::pin(others)).await;
     closed(half).await;
     closed(silent).await;
     closed(one_byte).await;
@@ -310,57 +367,38 @@ async fn proxy_header_has_the_clock_of_the_opening() {
 #[tokio::test]
 async fn idle_connection_gets_goaway_and_one_with_a_stream_stays() {
     let server = Serving::start(|settings| settings.limits.idle_time = SHORT).await;
-    let (mut client, connection) = http2(server.connect().await).await.unwrap();
-    assert!(get(&mut client, "/").await.is_ok());
-    assert!(soon(connection).await.unwrap().is_ok(), "closed in order");
-
-    let (mut client, connection) = http2(server.connect().await).await.unwrap();
-    let held = tokio::spawn(async move { get(&mut client, "/hold").await });
+    let (_client, connection) = server.opened().await;
+    soon(connection).await.unwrap().expect("closed in order");
+    let held = server.held().await;
     sleep(SHORT * 4).await;
-    assert!(!connection.is_finished(), "a stream is open");
-    server.go_on.add_permits(1);
-    assert_eq!(held.await.unwrap().unwrap(), "done");
-    soon(connection).await.unwrap().unwrap();
+    held.ends(&server).await;
 }
 
 #[tokio::test]
 async fn old_connection_gets_goaway_and_its_streams_end() {
     let server = Serving::start(|settings| settings.age = Some(SHORT)).await;
-    let (mut client, connection) = http2(server.connect().await).await.unwrap();
-    let mut other = client.clone();
-    let held = tokio::spawn(async move { get(&mut client, "/hold").await });
-    soon(async {
-        while let Ok(ready) = other.ready().await {
-            other = ready;
-            sleep(Duration::from_millis(20)).await;
+    let held = server.held().await;
+    let told = async {
+        // A client with a GOAWAY begins no other stream.
+        while held.client.clone().ready().await.is_ok() {
+            sleep(SHORT / 50).await;
         }
-    })
-    .await;
-    assert!(!held.is_finished() && !connection.is_finished());
-    server.go_on.add_permits(1);
-    assert_eq!(held.await.unwrap().unwrap(), "done");
-    soon(connection).await.unwrap().unwrap();
+    };
+    soon(told).await;
+    held.ends(&server).await;
 }
 
 #[tokio::test]
 async fn stopped_server_closes_connections_and_waits_for_streams() {
     let server = Serving::start(|_| {}).await;
-    let (_idle, idle) = http2(server.connect().await).await.unwrap();
+    let (_idle, idle) = server.opened().await;
     let unopened = server.connect().await;
-    let (mut client, connection) = http2(server.connect().await).await.unwrap();
-    let held = tokio::spawn(async move { get(&mut client, "/hold").await });
-    soon(async {
-        while server.begun.load(Ordering::SeqCst) == 0 {
-            sleep(SHORT / 50).await;
-        }
-    })
-    .await;
+    let held = server.held().await;
     server.stop.cancel();
     soon(idle).await.unwrap().unwrap();
     closed(unopened).await;
-    assert!(!server.task.is_finished() && !connection.is_finished());
-    server.go_on.add_permits(1);
-    assert_eq!(held.await.unwrap().unwrap(), "done");
+    assert!(!server.task.is_finished());
+    held.ends(&server).await;
     soon(server.task).await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
