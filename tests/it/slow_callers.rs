@@ -107,7 +107,7 @@ async fn answers_that_are_not_read_are_bounded_and_dropped(db: TestDb) {
     let metrics = free_address();
     let server = servers::records_with(db.settings(), |config| {
         config.limits.answer_bytes = 4 * MIB;
-        config.limits.answer_time = Duration::from_secs(1);
+        config.limits.answer_time = Duration::from_secs(3);
         config.metrics_listen = Some(metrics);
     })
     .await;
@@ -153,7 +153,7 @@ async fn answers_that_are_not_read_are_bounded_and_dropped(db: TestDb) {
 async fn a_snapshot_that_is_not_read_holds_one_message(db: TestDb) {
     let metrics = free_address();
     let server = servers::records_with(db.settings(), |config| {
-        config.limits.stream_time = Duration::from_secs(2);
+        config.limits.stream_time = Duration::from_secs(4);
         config.metrics_listen = Some(metrics);
     })
     .await;

@@ -268,10 +268,10 @@ async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
 async fn an_upload_that_stalls_or_does_not_end_gives_its_place_back(t: TestDb) {
     let (_double, records) = Double::start(&["manager"]).await;
     let upload = UploadSettings {
-        header: Duration::from_millis(400),
-        idle: Duration::from_millis(400),
+        header: Duration::from_secs(2),
+        idle: Duration::from_secs(2),
         least_bytes: 10,
-        whole: Duration::from_millis(1_500),
+        whole: Duration::from_secs(5),
     };
     let replica = Replica::start_with(&t, records, |config| config.upload = upload).await;
     let mut owner = replica.owner();

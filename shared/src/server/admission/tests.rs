@@ -362,7 +362,7 @@ impl http_body::Body for Never {
 
 #[tokio::test]
 async fn a_call_whose_message_does_not_come_has_no_place() {
-    let message_time = Duration::from_millis(300);
+    let message_time = Duration::from_secs(2);
     let server = Server::new(Limits { message_time, ..limits(2, 0) });
     server.let_go_on(1);
     let silent: Vec<_> = (0..64)
