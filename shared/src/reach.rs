@@ -107,7 +107,13 @@ impl fmt::Display for Obstacle {
 impl Obstacle {
     /// What an error of a transport is about.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
-        chain(error).find_map(of_tls).unwrap_or_else(|| Self::Other(innermost(error)))
+        // HTTP/2 keeps no more than the text of what broke its connection.
+        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        let known = chain(error).find_map(of_tls);
+        known.unwrap_or_else(|| match innermost(error) {
+            text if text.contains(&alert.to_string()) => Self::NoClientCertificate,
+            text => Self::Other(text),
+        })
     }
 }
 
@@ -258,6 +264,10 @@ mod tests {
         assert_eq!(Obstacle::of(&io::Error::other(io(unknown))), Obstacle::UnknownAuthority);
         let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         assert_eq!(Obstacle::of(&plain), Obstacle::NoTls);
+        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        let text = io::Error::other(alert.to_string());
+        assert_eq!(Obstacle::of(&io(alert)), Obstacle::NoClientCertificate);
+        assert_eq!(Obstacle::of(&text), Obstacle::NoClientCertificate);
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(Obstacle::of(&refused), Obstacle::Other("connection refused".to_owned()));
         assert_eq!(host_name("DnsName(\"localhost\")").as_deref(), Some("localhost"));
