@@ -6,6 +6,9 @@
 //! ends; other white space at the ends of a text is not read, so that people may
 //! write `DIRECTOR; PSC`. A text without characters is written as `\-`, and a cell
 //! without characters holds no text. A backslash before anything else is itself.
+//!
+//! A cell with control characters, which act on a terminal, is written with `\u{1b}` for
+//! them by [`visible`], and read by [`raw`].
 
 /// What stands between texts; each is taken for text inside of another.
 pub const SEPARATORS: [char; 2] = [';', '|'];
@@ -64,6 +67,43 @@ pub fn words(cell: &str, separator: char) -> Vec<String> {
     parts.filter(|part| !part.is_empty()).map(unescape).collect()
 }
 
+/// Writes control characters as `\u{1b}`, and a backslash as `\\`; none of a text without
+/// control characters. Tabs and line ends stay.
+pub fn visible(text: &str) -> Option<String> {
+    let acts = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    text.contains(acts).then(|| {
+        let written = text.chars().map(|c| match c {
+            ESCAPE => "\\\\".to_owned(),
+            c if acts(c) => c.escape_unicode().to_string(),
+            c => c.to_string(),
+        });
+        written.collect()
+    })
+}
+
+/// Reads what [`visible`] has written. A backslash before anything else is itself.
+pub fn raw(cell: &str) -> String {
+    let (mut text, mut rest) = (String::with_capacity(cell.len()), cell);
+    while let Some((before, after)) = rest.split_once(ESCAPE) {
+        text.push_str(before);
+        let (c, after) = escaped_char(after).unwrap_or((ESCAPE, after));
+        text.push(c);
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The character that is written behind a backslash, and what follows it.
+fn escaped_char(text: &str) -> Option<(char, &str)> {
+    if let Some(rest) = text.strip_prefix(ESCAPE) {
+        return Some((ESCAPE, rest));
+    }
+    let (digits, rest) = text.strip_prefix("u{")?.split_once('}')?;
+    let c = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)?;
+    Some((c, rest))
+}
+
 /// The parts of a cell between separators, as they are written; one when there is
 /// no separator.
 pub fn parts(cell: &str, separator: char) -> Vec<&str> {
@@ -119,6 +159,14 @@ mod tests {
         assert_eq!(unescape("A;1|2"), "A;1|2");
     }
 
+    #[test]
+    fn control_characters_are_written_as_text() {
+        let title = visible("a\\\u{1b}]0;x\u{7}\u{9b}2J\t\r\n").unwrap();
+        assert_eq!(title, "a\\\\\\u{1b}]0;x\\u{7}\\u{9b}2J\t\r\n");
+        assert_eq!(visible("C:\\u{1b}\n"), None);
+        assert_eq!(raw(r"\x \u{zz} \u{110000} \"), r"\x \u{zz} \u{110000} \", "typed by people");
+    }
+
     fn text() -> impl Strategy<Value = String> {
         prop_oneof!["[;|\\\\ \t\\-aé\u{3000}\n]{0,6}", any::<String>()]
     }
@@ -131,6 +179,17 @@ mod tests {
             }
             for text in &texts {
                 prop_assert_eq!(&unescape(&escape(text)), text);
+            }
+        }
+
+        #[test]
+        fn what_is_made_visible_reads_back(text in "[a\\\\u{}1b\u{1b}\u{0}\u{7f}\u{85}\n]{0,8}|.*") {
+            match visible(&text) {
+                Some(cell) => {
+                    prop_assert!(cell.chars().all(|c| !c.is_control() || "\t\r\n".contains(c)));
+                    prop_assert_eq!(raw(&cell), text);
+                }
+                None => prop_assert!(text.chars().all(|c| !c.is_control() || "\t\r\n".contains(c))),
             }
         }
 
@@ -148,6 +207,7 @@ mod tests {
         fn any_cell_can_be_read(cell in any::<String>()) {
             words(&cell, ';');
             unescape(&cell);
+            raw(&cell);
         }
     }
 }

@@ -12,7 +12,8 @@
 //!   [`page`] (tokens of lists), [`cells`] (lists
 //!   in the cells of a file), [`row_token`] (rows of a failures file), [`telemetry`]
 //!   (log and traces), [`meter`] (numbers), [`jobs`] (work in the background that
-//!   fails), [`call_id`] (what is written for one call).
+//!   fails), [`call_id`] (what is written for one call), [`reach`] (why a service
+//!   cannot be reached).
 
 pub mod access;
 pub mod call_id;
@@ -27,6 +28,7 @@ pub mod key_digest;
 pub mod meter;
 pub mod page;
 pub mod pb;
+pub mod reach;
 pub mod row_token;
 pub mod rules;
 pub mod security;

@@ -7,7 +7,12 @@
 mod panics;
 mod traces;
 
-use std::fmt;
+use std::{
+    env,
+    ffi::OsStr,
+    fmt,
+    io::{self, IsTerminal as _},
+};
 
 use tracing_subscriber::{
     EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
@@ -65,7 +70,8 @@ impl Telemetry {
         let filter =
             EnvFilter::try_from_env("CONCORD_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
         let traces = otlp_endpoint.map(|url| Traces::to(&url, service)).transpose()?;
-        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let colours = has_colours(io::stderr().is_terminal(), env::var_os("NO_COLOR").as_deref());
+        let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
         let log = match format {
             LogFormat::Text => log.boxed(),
             // The span of a call holds its id; there is none inside of it.
@@ -89,7 +95,25 @@ impl Telemetry {
     }
 }
 
+/// Whether the log has colours: on a terminal, unless the variable `NO_COLOR` is set to
+/// something.
+fn has_colours(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
 /// Sends the trace of what is under way here on with a call to another service.
 pub fn send_trace(metadata: &mut tonic::metadata::MetadataMap) {
     traces::send(metadata);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_and_can_be_turned_off() {
+        assert!(has_colours(true, None) && has_colours(true, Some(OsStr::new(""))));
+        assert!(!has_colours(true, Some(OsStr::new("1"))));
+        assert!(!has_colours(false, None));
+    }
 }

@@ -1,11 +1,16 @@
 //! Search: what is found, what is not, and in which order.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use shared::{
     pb::records::{
         AddEntryRequest, ClientIdentifiers, CorrectEntryRequest, CreateClientRequest,
         CreatePersonRequest, NewName, PersonFields, RecordKind, SearchMatch, SearchRecordsRequest,
-        SearchRecordsResponse, SearchResult, Timeline, UpdatePersonRequest, add_entry_request,
-        correct_entry_request,
+        SearchRecordsResponse, SearchResult, Timeline, UnlinkClientRequest, UpdatePersonRequest,
+        add_entry_request, correct_entry_request,
     },
     testing::{TestDb, storage_tests},
 };
@@ -17,6 +22,7 @@ use crate::support::{
         Acme, assert_refused, company, correction, create, entries, individual, new_person,
         person_name, renamed,
     },
+    servers,
 };
 
 storage_tests! {
@@ -38,6 +44,7 @@ storage_tests! {
     both_databases_answer_in_one_order,
     an_individual_stands_under_the_name_that_is_shown,
     a_page_token_does_not_show_the_name,
+    small_pages_step_over_hidden_records_many_at_a_time,
 }
 
 async fn ask(caller: &Caller, request: SearchRecordsRequest) -> SearchRecordsResponse {
@@ -484,4 +491,45 @@ async fn a_page_token_does_not_show_the_name(db: TestDb) {
     let refused = books.support().search_records(request).await;
     assert_refused(refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     acme.server.stop().await;
+async fn small_pages_step_over_hidden_records_many_at_a_time(db: TestDb) {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&reads);
+    let server = servers::records(db.settings().observed(move |statement| {
+        seen.fetch_add(usize::from(statement.sql.contains("r.image")), Ordering::Relaxed);
+    }))
+    .await;
+    let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
+    let visible = [0, 70, 71, 148];
+    for n in 0..150 {
+        let client = create(&manager, company(&format!("S{n}"), &format!("Shade {n:03}"))).await;
+        if visible.contains(&n) {
+            continue;
+        }
+        let request = UnlinkClientRequest {
+            client: client.id,
+            request_id: request_id(),
+            ..UnlinkClientRequest::default()
+        };
+        manager.clients().unlink_client(request).await.unwrap();
+    }
+    let expected = visible.map(|n| format!("Shade {n:03}"));
+    assert_eq!(names(&manager, "shade").await, expected);
+    for page_size in [1, 2, 3] {
+        reads.store(0, Ordering::Relaxed);
+        let mut request =
+            SearchRecordsRequest { query: "shade".into(), page_size, ..Default::default() };
+        let mut found = Vec::new();
+        loop {
+            let page = ask(&manager, request.clone()).await;
+            assert!(page.results.len() <= usize::try_from(page_size).unwrap());
+            found.extend(page.results.into_iter().map(|result| result.name));
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{page_size}");
+        let reads = reads.load(Ordering::Relaxed);
+        assert!((1..=20).contains(&reads), "{reads} reads of images for 150 records");
+    }
 }

@@ -279,8 +279,20 @@ async fn numbers_of_two_registers_are_no_duplicates(db: TestDb) {
         let request = GetClientRequest { client: name.into() };
         pair.manager.clients().get_client(request).await
     };
+    // The aliases that it advises name one client each; Ireland has two by now.
     let refused = ask("company:123456").await;
+    let message = refused.as_ref().unwrap_err().message().to_owned();
     assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
+    for alias in ["company:JERSEY/123456", "company:OTHER/123456"] {
+        assert!(message.contains(alias) && ask(alias).await.is_ok(), "{alias}: {message}");
+    }
+    for alias in ["company:IRELAND", "company:ENGLAND_WALES"] {
+        assert!(!message.contains(alias), "{alias}: {message}");
+    }
+    let refused = ask("company:IRELAND/123456").await;
+    let message = refused.as_ref().unwrap_err().message().to_owned();
+    assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
+    assert!(!message.contains("company:"), "{message}");
     // A save: only the clients of the same register are named.
     let saved = CreateClientRequest {
         jurisdiction: Jurisdiction::Jersey.into(),

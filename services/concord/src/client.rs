@@ -1,8 +1,8 @@
 //! Connections to the services, with the caller's identity on every call.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use shared::{
     caller::{self, PracticeId},
     identity::{
@@ -17,6 +17,7 @@ use shared::{
             support_service_client::SupportServiceClient,
         },
     },
+    reach::{self, Obstacle},
 };
 use tonic::{
     Request, Status,
@@ -127,22 +128,36 @@ impl Server {
         Self::connect("imports", &options.imports, options).await
     }
 
-    async fn connect(service: &str, url: &str, options: &CallOptions) -> anyhow::Result<Self> {
+    async fn connect(service: &str, text: &str, options: &CallOptions) -> anyhow::Result<Self> {
         let identity = Identity::of(options)?;
-        let mut endpoint = Endpoint::from_shared(url.to_owned())
-            .with_context(|| format!("`{url}` is not the URL of a service"))?
+        let url = reach::service_url(text).with_context(|| format!("--{service}"))?;
+        let mut endpoint = Endpoint::from(url.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE)
             .keep_alive_while_idle(true);
         if endpoint.uri().scheme_str() == Some("https") {
-            endpoint = endpoint.tls_config(options.credential.tls().config()?)?;
+            let tls = endpoint.tls_config(options.credential.tls().config()?);
+            endpoint = tls.map_err(|error| {
+                let cause = reach::innermost(&error);
+                anyhow!("the certificates of --ca, --client-cert and --client-key: {cause}")
+            })?;
         }
-        let channel = endpoint.connect().await.with_context(|| {
-            format!("cannot reach the {service} service at {url}: does `concord serve` run?")
-        })?;
-        Ok(Self { wire: InterceptedService::new(channel, identity) })
+        let obstacle = match endpoint.connect().await {
+            // A server with TLS, and one that asks for a certificate, refuse the first
+            // call and not the connection.
+            Ok(channel) => match reach::check(&url, channel.clone(), None).await {
+                // Whatever passes: calls are sent again.
+                None | Some(Obstacle::Other(_)) => {
+                    return Ok(Self { wire: InterceptedService::new(channel, identity) });
+                }
+                Some(obstacle) => obstacle,
+            },
+            Err(error) => reach::obstacle(&url, Obstacle::of(&error)).await,
+        };
+        let ca = options.credential.ca.as_deref();
+        Err(anyhow!(explained(service, text, ca, &obstacle)))
     }
 
     pub(crate) fn connections(&self) -> ConnectionServiceClient<Wire> {
@@ -164,4 +179,29 @@ impl Server {
     pub(crate) fn import_calls(&self) -> ImportServiceClient<Wire> {
         ImportServiceClient::new(self.wire.clone())
     }
+}
+
+/// What keeps the program from a service, and what to do about it. `service` is the name
+/// of the option with its URL, too.
+fn explained(service: &str, url: &str, ca: Option<&Path>, obstacle: &Obstacle) -> String {
+    let remedy = match (obstacle, ca) {
+        (Obstacle::NoTls, _) => format!("write http:// in --{service}"),
+        (Obstacle::Tls, _) => format!("write https:// in --{service}"),
+        (Obstacle::UnknownAuthority, None) => "name the file of that authority by --ca".to_owned(),
+        (Obstacle::UnknownAuthority, Some(ca)) => {
+            format!("it is not that of the file {} (--ca)", ca.display())
+        }
+        (Obstacle::OtherName(_), _) => format!("use such a name in --{service}"),
+        (Obstacle::OutOfDate, _) => "renew it, or set the clock of this machine".to_owned(),
+        (Obstacle::NoClientCertificate, _) => {
+            "name one by --client-cert and --client-key".to_owned()
+        }
+        (Obstacle::NotGrpc | Obstacle::OtherService, _) => {
+            format!("is --{service} right?")
+        }
+        (Obstacle::Other(_), _) => {
+            format!("does `concord serve` run there, and is --{service} right?")
+        }
+    };
+    format!("cannot reach the {service} service at {url}: {obstacle}: {remedy}")
 }

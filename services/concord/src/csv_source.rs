@@ -9,6 +9,7 @@ mod corrected;
 mod group;
 mod read;
 mod strict;
+mod unknown;
 
 use std::{
     fs, io,
@@ -56,6 +57,7 @@ pub(crate) struct Source {
     kept: Vec<Bytes>,
     counts: Counts,
     remarks: Vec<String>,
+    unknown: Vec<String>,
 }
 
 impl Source {
@@ -75,8 +77,11 @@ impl Source {
         );
         let mut counts = Counts::default();
         let mut contacts = Contacts::default();
+        let mut unknown = Vec::new();
         for table in &tables {
+            let mut columns = table.unknown_columns();
             table.each_row(|row| {
+                columns.see(row);
                 match table.kind() {
                     TableKind::Clients => counts.clients += 1,
                     TableKind::Addresses => counts.addresses += 1,
@@ -84,10 +89,11 @@ impl Source {
                 }
                 check_size(row, table.kind())
             })?;
+            unknown.extend(columns.told());
         }
         let kept = contacts.into_records()?;
         counts.contacts = kept.len() as u64;
-        Ok(Self { tables, kept, counts, remarks })
+        Ok(Self { tables, kept, counts, remarks, unknown })
     }
 
     /// Records that were read already.
@@ -102,7 +108,7 @@ impl Source {
             }
             kept.push(record);
         }
-        Self { tables: Vec::new(), kept, counts, remarks: Vec::new() }
+        Self { kept, counts, tables: Vec::new(), remarks: Vec::new(), unknown: Vec::new() }
     }
 
     /// How many records there are.
@@ -113,6 +119,11 @@ impl Source {
     /// What the person at the terminal should know about the files.
     pub(crate) fn remarks(&self) -> &[String] {
         &self.remarks
+    }
+
+    /// The columns that are not read, one text for each file that has such.
+    pub(crate) fn unknown_columns(&self) -> &[String] {
+        &self.unknown
     }
 
     /// Hands out every record, encoded.
@@ -136,10 +147,7 @@ fn open_all(inputs: &[PathBuf]) -> anyhow::Result<(Vec<Table>, Vec<String>)> {
     let (mut tables, mut remarks) = (Vec::new(), Vec::new());
     for path in files(inputs)? {
         match Sheet::open(&path)? {
-            Sheet::Table(table) => {
-                remarks.extend(table.remarks());
-                tables.push(table);
-            }
+            Sheet::Table(table) => tables.push(table),
             Sheet::Other(remark) => remarks.push(remark),
         }
     }

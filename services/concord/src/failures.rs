@@ -2,15 +2,15 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io::{BufWriter, Write as _},
-    path::{Path, PathBuf},
+    io::{self, BufWriter, Write as _},
+    path::Path,
 };
 
 use anyhow::Context as _;
 use shared::pb::imports::{
     DownloadFailuresRequest, Failure, FailuresFormat, ListFailuresRequest, RecordStatus, Severity,
 };
+use tempfile::NamedTempFile;
 use tonic::Status;
 
 use crate::{client::Server, progress::Progress, refused::Refused, retry::until_answered};
@@ -28,29 +28,38 @@ pub(crate) async fn download(
     path: &Path,
     progress: &Progress,
 ) -> anyhow::Result<bool> {
-    let partial = partial(path);
-    let written = until_answered(progress, async || write_file(server, import_id, &partial).await);
+    let written = until_answered(progress, async || write_file(server, import_id, path).await);
     let (written, file) = (written.await, path.display());
     let outcome = match written.context("the failures could not be downloaded")? {
-        Written::Rows => fs::rename(&partial, path).map(|()| true),
-        Written::HeadingOnly => fs::remove_file(&partial).map(|()| false),
+        Written::Rows(partial) => put_in_place(partial, path).map(|()| true),
+        Written::HeadingOnly => Ok(false),
         Written::Failed(error) => Err(error),
     };
     outcome.with_context(|| format!("the failures file {file} could not be written"))
 }
 
-/// Where the file is written before it is whole.
-fn partial(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+/// A new file beside `path`, for its owner only: it holds people's data. Its name is
+/// random, so that nothing that is there already, a link for one, is written to. It is
+/// removed when it is dropped.
+fn partial(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    let mut new = tempfile::Builder::new();
+    new.prefix(&name).suffix(".part").tempfile_in(folder.unwrap_or(Path::new(".")))
+}
+
+/// Gives a file that is whole its name. What has this name is replaced: a link, and not
+/// what it leads to.
+fn put_in_place(partial: NamedTempFile, path: &Path) -> io::Result<()> {
+    partial.persist(path).map(drop).map_err(|error| error.error)
 }
 
 enum Written {
-    Rows,
+    Rows(NamedTempFile),
     HeadingOnly,
     /// The disk is the trouble: to call the server again does not help.
-    Failed(std::io::Error),
+    Failed(io::Error),
 }
 
 async fn write_file(server: &Server, import_id: &str, path: &Path) -> Result<Written, Status> {
@@ -59,7 +68,7 @@ async fn write_file(server: &Server, import_id: &str, path: &Path) -> Result<Wri
         format: FailuresFormat::Csv.into(),
     };
     let mut pieces = server.import_calls().download_failures(request).await?.into_inner();
-    let mut file = match create_private(path) {
+    let mut file = match partial(path) {
         Ok(file) => BufWriter::new(file),
         Err(error) => return Ok(Written::Failed(error)),
     };
@@ -74,20 +83,11 @@ async fn write_file(server: &Server, import_id: &str, path: &Path) -> Result<Wri
             return Ok(Written::Failed(error));
         }
     }
-    match file.flush() {
-        Ok(()) if rows => Ok(Written::Rows),
-        Ok(()) => Ok(Written::HeadingOnly),
-        Err(error) => Ok(Written::Failed(error)),
-    }
-}
-
-/// The file holds people's data: it is for its owner only.
-fn create_private(path: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    Ok(match file.into_inner() {
+        Ok(file) if rows => Written::Rows(file),
+        Ok(_) => Written::HeadingOnly,
+        Err(error) => Written::Failed(error.into_error()),
+    })
 }
 
 /// Violations of the import with this status and severity, `most` of them at the
@@ -184,6 +184,29 @@ fn in_words(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_made_new_for_its_owner_only_and_follows_no_link() {
+        use std::{fs, os::unix::fs::PermissionsExt as _};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("failures.csv");
+        let other = folder.path().join("other");
+        fs::write(&other, "other").unwrap();
+        for link in [&path, &folder.path().join("failures.csv.part")] {
+            std::os::unix::fs::symlink(&other, link).unwrap();
+        }
+        let mut file = partial(&path).unwrap();
+        assert_eq!(file.path().parent(), Some(folder.path()));
+        file.write_all(b"failures").unwrap();
+        put_in_place(file, &path).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "other");
+        let written = fs::symlink_metadata(&path).unwrap();
+        assert!(written.is_file());
+        assert_eq!(written.permissions().mode() & 0o777, 0o600);
+        drop(partial(&path).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "one that is dropped is gone");
+    }
 
     #[test]
     fn reasons_that_name_a_record_are_counted_together() {

@@ -77,7 +77,7 @@ async fn main() -> ExitCode {
         // Whoever read the output has seen enough, as in `concord watch | head`.
         Err(error) if is_closed_pipe(&error) => ExitCode::from(DONE),
         Err(error) => {
-            output::note(format_args!("concord: {error:#}"));
+            output::note(format_args!("concord: {}", in_one_line(&error)));
             ExitCode::from(COULD_NOT_RUN)
         }
     }
@@ -91,7 +91,36 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { COULD_NOT_RUN } else { DONE })
 }
 
+/// The error and its causes, each once: many repeat the text of their cause.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
     io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_that_are_told_already_are_left_out() {
+        let io = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = anyhow::Error::new(io).context("the database: connection refused");
+        let error = error.context("the records service could not start");
+        assert_eq!(
+            in_one_line(&error),
+            "the records service could not start: the database: connection refused"
+        );
+    }
 }

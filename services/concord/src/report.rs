@@ -96,13 +96,7 @@ impl fmt::Display for Report {
         let records = if warned == 1 { "1 record has" } else { &format!("{warned} records have") };
         write_reasons(f, &format!("{records} a warning:"), &self.warnings)?;
         if let Some(file) = &self.failures_file {
-            let ImportCounters { failed, excluded, skipped, .. } = self.counters();
-            let what = match (failed + excluded + skipped, warned) {
-                (_, 0) => "The records that were not imported are",
-                (0, _) => "The warnings are",
-                _ => "The records that were not imported, and the warnings, are",
-            };
-            write!(f, "\n\n{what} in {}", file.display())?;
+            write!(f, "\n\n{} in {}", what_is_in_file(&self.counters()), file.display())?;
         }
         let steps = self.next_steps();
         if self.failures_file.is_none() && !steps.is_empty() {
@@ -112,6 +106,16 @@ impl fmt::Display for Report {
             write!(f, "\n{aim}:\n  {command} {}", self.arguments)?;
         }
         Ok(())
+    }
+}
+
+/// What the failures file of an import has, for people.
+pub(crate) fn what_is_in_file(counters: &ImportCounters) -> &'static str {
+    let ImportCounters { failed, excluded, skipped, warnings, .. } = counters;
+    match (failed + excluded + skipped, warnings) {
+        (_, 0) => "The records that were not imported are",
+        (0, _) => "The warnings are",
+        _ => "The records that were not imported, and the warnings, are",
     }
 }
 

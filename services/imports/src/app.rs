@@ -7,6 +7,7 @@ use shared::{
     db::TablesError,
     meter::Meter,
     pb::imports::import_service_server::ImportServiceServer,
+    reach::UrlError,
     security::{InsecureStart, ServerSecurity},
     server::{
         self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits,
@@ -28,8 +29,11 @@ pub enum StartError {
     #[error(transparent)]
     Insecure(#[from] InsecureStart),
     /// The URL of the records service is none.
-    #[error("the URL of the records service: {0}")]
-    RecordsUrl(#[from] tonic::transport::Error),
+    #[error("the URL of the records service (--records): {0}")]
+    RecordsUrl(#[from] UrlError),
+    /// The certificates for the records service cannot be used.
+    #[error("the certificates for the records service (--records-ca, --tls-cert, --tls-key): {0}")]
+    RecordsTls(#[from] tonic::transport::Error),
     /// The database cannot be used.
     #[error("the database of the imports service: {0}")]
     Database(#[from] DbErr),
@@ -115,6 +119,8 @@ impl Application {
             limits,
             operation: Operation::new(imports.meter.clone(), imports.db.clone(), metrics),
         };
+        let records = imports.records.clone();
+        let checking = tokio::spawn(async move { records.check().await });
         let looking = tokio::spawn(gauges::run(imports.clone()));
         let working = tokio::spawn(worker.run(imports.stop.clone()));
         let keeping =
@@ -130,6 +136,7 @@ impl Application {
         // Also when serving broke.
         imports.stop.cancel();
         stopping.abort();
+        checking.abort();
         // They end by themselves; nothing is lost when one has panicked.
         let _ = tokio::join!(working, keeping, looking);
         imports.db.close().await?;

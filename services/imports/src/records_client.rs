@@ -3,8 +3,9 @@
 //! A fault says whether to send the call again, whether some record of it is to
 //! blame, or whether it can only be reported.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{collections::HashMap, error::Error as _, net::IpAddr, time::Duration};
 
+use http::Uri;
 use shared::{
     call_id::CallId,
     caller::{
@@ -25,6 +26,7 @@ use shared::{
             ErrorReason, ListConnectionsRequest, connection_service_client::ConnectionServiceClient,
         },
     },
+    reach::{self, Obstacle},
     rules::reason_code,
     security::{ClientTls, InsecureStart, SecuritySettings},
     server::SupportRead,
@@ -54,6 +56,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a silent connection is asked whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+/// A gRPC service that the records service alone has.
+const RECORDS_SERVICE: &str = "concord.records.v1.ClientService";
 /// The largest answer: 5,000 outcomes with some violations each.
 const MAX_ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
 
@@ -123,7 +127,10 @@ pub(crate) enum FaultKind {
 
 impl From<Status> for CallFault {
     fn from(status: Status) -> Self {
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let reason = status.get_details_error_info().map(|info| info.reason);
+        // A status that a service has sent has no source.
+        let broke = || status.source().map(|error| Obstacle::of(error).to_string());
+        let reason = reason.or_else(broke).unwrap_or_default();
         let kind = match status.code() {
             Code::Aborted if reason == reason_code(ErrorReason::StaleWorker) => FaultKind::Stale,
             Code::Unavailable
@@ -196,6 +203,7 @@ pub(crate) enum Applied {
 /// after the connection broke.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordsClient {
+    url: Uri,
     channel: Channel,
     proof: Proof,
 }
@@ -217,7 +225,8 @@ impl RecordsClient {
             (Some(_), Some(secret)) => Proof::Secret(secret.clone()),
             (Some(_), None) => return Err(InsecureStart::NoServiceSecret.into()),
         };
-        let mut endpoint = Endpoint::from_shared(url.to_owned())?
+        let service_url = reach::service_url(url)?;
+        let mut endpoint = Endpoint::from(service_url.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .tcp_nodelay(true)
@@ -231,7 +240,20 @@ impl RecordsClient {
         {
             return Err(InsecureStart::PlainRecords(url.to_owned()).into());
         }
-        Ok(Self { channel: endpoint.connect_lazy(), proof })
+        Ok(Self { url: service_url, channel: endpoint.connect_lazy(), proof })
+    }
+
+    /// Says in the log what keeps from the records service, when it is something that
+    /// does not pass: another service at the URL, or TLS at one side alone.
+    pub(crate) async fn check(&self) {
+        match reach::check(&self.url, self.channel.clone(), Some(RECORDS_SERVICE)).await {
+            None | Some(Obstacle::Other(_)) => {}
+            Some(obstacle) => tracing::error!(
+                url = %self.url,
+                %obstacle,
+                "the records service cannot be reached: correct --records or --records-ca"
+            ),
+        }
     }
 
     /// The products that are connected to the practice; asked in answer to `call`.

@@ -19,9 +19,16 @@ pub(crate) struct ImportOptions {
     /// until `concord imports commit IMPORT`
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Import files with unknown columns, without the values in these
+    #[arg(long)]
+    pub(crate) ignore_unknown_columns: bool,
     /// Try the records of this import again that failed, were blocked, or were
     /// not reached
-    #[arg(long, value_name = "IMPORT", conflicts_with_all = ["inputs", "label", "dry_run"])]
+    #[arg(
+        long,
+        value_name = "IMPORT",
+        conflicts_with_all = ["inputs", "label", "dry_run", "ignore_unknown_columns"]
+    )]
     pub(crate) retry: Option<String>,
     /// The failures file of the import, with the records corrected in it. Rows
     /// that were not changed are tried again as they are
@@ -57,7 +64,8 @@ mod tests {
         assert!(parse(&["--retry", "imp_1", "--corrected", "a.csv", "b.csv"]).is_ok());
         assert!(parse(&[]).unwrap_err().contains("FOLDER|FILE"));
         assert!(parse(&["--corrected", "a.csv"]).is_err());
-        for more in [&["folder"][..], &["--dry-run"], &["--label", "x"]] {
+        let ignore = &["--ignore-unknown-columns"][..];
+        for more in [&["folder"][..], &["--dry-run"], &["--label", "x"], ignore] {
             let args = [&["--retry", "imp_1"], more].concat();
             assert!(parse(&args).unwrap_err().contains("cannot be used with"), "{args:?}");
         }

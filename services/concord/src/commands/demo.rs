@@ -160,6 +160,7 @@ fn import_options(site: &Site, call: &CallOptions) -> ImportOptions {
         inputs: vec![site.sample.clone()],
         label: "demonstration".to_owned(),
         dry_run: false,
+        ignore_unknown_columns: false,
         retry: None,
         corrected: Vec::new(),
         batches: None,

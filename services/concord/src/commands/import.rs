@@ -32,8 +32,10 @@ pub(super) async fn run(options: ImportOptions) -> anyhow::Result<u8> {
 
 /// Imports the files, and writes the failures file when anything failed.
 pub(super) async fn import(options: ImportOptions) -> anyhow::Result<Report> {
-    let ImportOptions { inputs, label, dry_run, batches, failures, call, .. } = options;
+    let ImportOptions { inputs, label, dry_run, ignore_unknown_columns, .. } = options;
+    let ImportOptions { batches, failures, call, .. } = options;
     let source = scan(inputs).await?;
+    tell_unknown_columns(source.unknown_columns(), dry_run, ignore_unknown_columns)?;
     let server = Server::imports(&call).await?;
     let layout = layout(&source, batches);
     let progress = Progress::new(source.counts().all());
@@ -53,6 +55,25 @@ async fn scan(inputs: Vec<PathBuf>) -> anyhow::Result<Source> {
     }
     ensure!(source.counts().all() > 0, "the files have headings, and no records below them");
     Ok(source)
+}
+
+/// Says which columns are not read. What is imported without them is not imported again
+/// with them, so that it takes an option.
+fn tell_unknown_columns(unknown: &[String], dry_run: bool, ignore: bool) -> anyhow::Result<()> {
+    ensure!(
+        unknown.is_empty() || dry_run || ignore,
+        "{}\nnothing was imported: correct the headings, or say --ignore-unknown-columns to import \
+         without these columns",
+        unknown.join("\n")
+    );
+    unknown.iter().for_each(output::note);
+    if dry_run && !ignore && !unknown.is_empty() {
+        output::note(
+            "the dry run goes on without these columns, and to commit it would import without \
+             them; an import of the files needs --ignore-unknown-columns",
+        );
+    }
+    Ok(())
 }
 
 fn layout(source: &Source, batches: Option<u32>) -> Layout {

@@ -176,7 +176,10 @@ fn create_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     match options.open(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()),
+        // Half a key would stay for good: a file that is there is not written again.
+        Ok(mut file) => file.write_all(text.as_bytes()).inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        }),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             Err(io::Error::new(ErrorKind::AlreadyExists, "it is there already"))
         }

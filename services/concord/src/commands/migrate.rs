@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 
+use super::explained;
 use crate::{
     DONE,
     cli::{MigrateOptions, ServiceName},
@@ -17,7 +18,8 @@ pub(super) async fn run(options: MigrateOptions) -> anyhow::Result<u8> {
             ServiceName::Imports => imports::migrate(database, role).await,
         };
         let name = service.as_str();
-        let missing = missing.with_context(|| format!("the database of the {name} service"))?;
+        let missing = missing.with_context(|| format!("the database of the {name} service"));
+        let missing = missing.map_err(|error| explained(*service, error))?;
         let version = env!("CARGO_PKG_VERSION");
         match missing.as_slice() {
             [] => output::line(format_args!("{name}: up to date with concord {version}"))?,

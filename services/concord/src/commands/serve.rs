@@ -11,6 +11,7 @@ use shared::{
     telemetry::{LogFormat, Telemetry, TelemetrySettings},
 };
 
+use super::explained;
 use crate::{
     DONE,
     cli::{ServeOptions, ServiceName},
@@ -94,7 +95,8 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
             migrate: !options.no_migrate,
             ..RecordsConfig::new(options.records_listen, database, clock.clone())
         };
-        services.push(pair::start_records(config).await?);
+        let started = pair::start_records(config).await;
+        services.push(started.map_err(|error| explained(ServiceName::Records, error))?);
     }
     if options.service != Some(ServiceName::Records) {
         let database = options.databases.of(ServiceName::Imports)?;
@@ -110,7 +112,8 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
             migrate: !options.no_migrate,
             ..ImportsConfig::new(options.imports_listen, database, records_url, clock)
         };
-        services.push(pair::start_imports(config).await?);
+        let started = pair::start_imports(config).await;
+        services.push(started.map_err(|error| explained(ServiceName::Imports, error))?);
     }
     Ok(services)
 }

@@ -25,6 +25,9 @@ use super::{
 /// The column that names the cells which an apostrophe was put before.
 const GUARDED: &str = "guarded";
 
+/// The column that names the cells whose control characters are written as text.
+const ESCAPED: &str = "escaped";
+
 /// The column that says which record a row is of.
 const TOKEN: &str = "token";
 
@@ -182,12 +185,13 @@ pub(crate) fn downloaded_rows(path: &Path) -> anyhow::Result<Vec<FailedRow>> {
 
 fn read(path: &Path, with_care: bool) -> anyhow::Result<Vec<FailedRow>> {
     let mut rows = Rows::open(path)?;
-    let names = headings(rows.next()?.with_context(|| format!("{} is empty", path.display()))?);
+    let cells = rows.next()?.with_context(|| format!("{} is empty", path.display()))?;
+    let (names, is_joined) = (headings(cells), cells.iter().any(holds_row));
     if with_care {
         // Values of several lines may look like anything: their tokens tell rows.
         rows.check(None)?;
         ensure!(
-            !names.iter().any(|name| holds_row(name)),
+            !is_joined,
             "{}, line 1: a quote is opened in the heading and closed in a row. {REMEDY}",
             path.display()
         );
@@ -196,7 +200,7 @@ fn read(path: &Path, with_care: bool) -> anyhow::Result<Vec<FailedRow>> {
     let heading = Arc::new(Heading { path: path.to_owned(), names });
     let mut found = Vec::new();
     rows.each_below(&heading.names, |row| {
-        found.push(FailedRow { heading: Arc::clone(&heading), cells: unguarded(row) });
+        found.push(FailedRow { heading: Arc::clone(&heading), cells: as_they_were(row) });
         Ok(())
     })?;
     Ok(found)
@@ -215,7 +219,8 @@ fn check_headings(path: &Path, headings: &[String]) -> anyhow::Result<()> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
     let fields = kinds.into_iter().flat_map(columns);
     let mut missing = Vec::new();
-    for column in ["kind", "status", TOKEN, GUARDED].iter().chain(fields).chain(&OPTIONAL) {
+    for column in ["kind", "status", TOKEN, GUARDED, ESCAPED].iter().chain(fields).chain(&OPTIONAL)
+    {
         let places = headings.iter().filter(|heading| heading == column).count();
         ensure!(places < 2, "{}: the column `{column}` stands there twice", path.display());
         let name = format!("`{column}`");
@@ -233,16 +238,23 @@ fn check_headings(path: &Path, headings: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The cells, those that are guarded without their apostrophe.
-fn unguarded(row: Row<'_>) -> StringRecord {
-    let names = row.text(GUARDED);
-    let is_guarded = |heading: &str| names.split(';').any(|name| name.trim() == heading);
-    let cells = row.headings.iter().zip(row.cells).map(|(heading, cell)| {
-        if is_guarded(heading) { cell.strip_prefix('\'').unwrap_or(cell) } else { cell }
-    });
-    let mut unguarded: StringRecord = cells.collect();
-    unguarded.set_position(row.cells.position().cloned());
-    unguarded
+/// The cells as the service had them: those that are guarded without their apostrophe,
+/// and those that are escaped with their control characters.
+fn as_they_were(row: Row<'_>) -> StringRecord {
+    let (guarded, escaped) = (row.text(GUARDED), row.text(ESCAPED));
+    let is_in = |names: &str, heading: &str| names.split(';').any(|name| name.trim() == heading);
+    let mut plain = StringRecord::with_capacity(row.cells.as_slice().len(), row.cells.len());
+    for (heading, cell) in row.headings.iter().zip(row.cells) {
+        let bare = cell.strip_prefix('\'').filter(|_| is_in(&guarded, heading));
+        let cell = bare.unwrap_or(cell);
+        if is_in(&escaped, heading) {
+            plain.push_field(&cells::raw(cell));
+        } else {
+            plain.push_field(cell);
+        }
+    }
+    plain.set_position(row.cells.position().cloned());
+    plain
 }
 
 /// A person with all of its clients: `C1;C2`, and the roles at each of them,
@@ -290,7 +302,7 @@ fn words(cell: &str) -> Vec<String> {
 pub(crate) fn rows_of(rows: &[&[(&str, &str)]]) -> anyhow::Result<Vec<FailedRow>> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
     let mut headings = vec!["status", "severity", "kind", "record_name", "batch", "row"];
-    headings.extend([TOKEN, GUARDED, CHANGED]);
+    headings.extend([TOKEN, GUARDED, ESCAPED, CHANGED]);
     for column in kinds.into_iter().flat_map(columns) {
         if !headings.contains(column) {
             headings.push(column);

@@ -10,7 +10,10 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use csv::{ErrorKind, StringRecord};
 use shared::rules::text::{is_blank, normalise_id};
 
-use super::strict;
+use super::{
+    strict,
+    unknown::{UnknownColumns, with_guess},
+};
 
 /// Which records a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,11 +204,16 @@ fn format_of(path: &Path, headings: &[String]) -> Option<&'static Format> {
 }
 
 fn check_headings(path: &Path, format: &Format, headings: &[String]) -> anyhow::Result<()> {
+    let unknown: Vec<&str> = headings
+        .iter()
+        .map(String::as_str)
+        .filter(|heading| !heading.is_empty() && !format.columns.contains(heading))
+        .collect();
     let missing: Vec<_> = format
         .required
         .iter()
         .filter(|column| !headings.iter().any(|heading| heading == *column))
-        .map(|column| format!("`{column}`"))
+        .map(|column| with_guess(column, &unknown))
         .collect();
     ensure!(
         missing.is_empty(),
@@ -229,23 +237,10 @@ impl Table {
         self.format.kind
     }
 
-    /// What the person at the terminal should know about the file.
-    pub(super) fn remarks(&self) -> Option<String> {
-        let unknown: Vec<_> = self
-            .headings
-            .iter()
-            .filter(|heading| !self.format.columns.contains(&heading.as_str()))
-            .map(|heading| format!("`{heading}`"))
-            .collect();
-        if unknown.is_empty() {
-            return None;
-        }
-        Some(format!(
-            "{}: not read, because a file of {} has no such column: {}",
-            self.path.display(),
-            self.format.name,
-            unknown.join(", ")
-        ))
+    /// The columns that are not known, before any row is read.
+    pub(super) fn unknown_columns(&self) -> UnknownColumns<'_> {
+        let Format { name, columns, .. } = self.format;
+        UnknownColumns::new(&self.path, name, columns, &self.headings)
     }
 
     /// Shows every row to `take`; rows without any value are left out.

@@ -116,10 +116,23 @@ fn files_are_known_by_their_headings_and_others_are_left_alone() {
 }
 
 #[test]
-fn an_unknown_column_is_remarked_upon() {
-    let (_, remarks) =
-        records(&[("a.csv", b"source_id,client_reference,client_type,mood\nC1,R1,TRUST,good\n")]);
-    assert!(remarks[0].contains("`mood`"), "{remarks:?}");
+fn unknown_columns_are_named_and_empty_ones_without_a_heading_are_not() {
+    let file = b"source_id,client_reference,client_type,mood,tel phone,,\nC1,R1,TRUST,,,,\n";
+    let source = scan(&[("a.csv", file)]).unwrap();
+    let [told] = source.unknown_columns() else { panic!("{source:?}") };
+    assert!(
+        told.contains("a.csv: unknown columns `mood`, `tel phone` (is it `phone`?): "),
+        "{told}"
+    );
+    let file = b"source_id,client_reference,client_type,,\nC1,R1,TRUST,,\nC2,R2,TRUST,,x\n";
+    let source = scan(&[("a.csv", file)]).unwrap();
+    let [told] = source.unknown_columns() else { panic!("{source:?}") };
+    assert!(
+        told.contains("unknown column no. 5 (without a heading): files of clients have no such"),
+        "{told}"
+    );
+    let known = joined(&[CLIENTS, "C1,R1,TRUST\n"]);
+    assert!(scan(&[("a.csv", &known)]).unwrap().unknown_columns().is_empty());
 }
 
 #[test]
@@ -127,7 +140,8 @@ fn a_missing_column_is_named_with_its_file() {
     let error = refused(&[("a.csv", b"client_reference,client_type\nR1,TRUST\n")]);
     assert!(error.contains("a.csv") && error.contains("`source_id`"), "{error}");
     let misnamed = refused(&[("clients.csv", b"id,name\n1,Acme\n")]);
-    assert!(misnamed.contains("`source_id`, `client_reference`, `client_type`"), "{misnamed}");
+    let told = "`source_id` (is it `id`?), `client_reference`, `client_type`";
+    assert!(misnamed.contains(told), "{misnamed}");
 }
 
 #[test]

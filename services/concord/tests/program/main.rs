@@ -7,6 +7,7 @@ mod commands;
 mod corrections;
 mod crashes;
 mod finding;
+mod first_hour;
 mod lifecycle;
 mod migrating;
 mod practice;

@@ -15,10 +15,10 @@ use crate::{
 /// All columns: what is wrong, then the fields of the records, as the files of
 /// clients, contacts and addresses have them, then the import.
 #[rustfmt::skip]
-pub(super) const COLUMNS: [&str; 45] = [
+pub(super) const COLUMNS: [&str; 46] = [
     "status", "severity", "kind", "source_id", "record_name", "client_reference",
     "field", "reason", "reason_text", "root_cause", "batch", "row", "token", "guarded",
-    "changed",
+    "escaped", "changed",
     "client_type", "registered_name", "trading_name",
     "company_number", "utr", "vat_number", "paye_reference", "jurisdiction",
     "title", "forename", "surname", "birth_date", "email", "phone",

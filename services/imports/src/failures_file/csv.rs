@@ -6,8 +6,12 @@
 //! cell gets an apostrophe before it, and the column `guarded` names all columns
 //! of the line that got one: so it can be taken away again, once, where it was
 //! put, and nowhere else.
+//!
+//! A terminal obeys control characters. A cell with such is written as
+//! [`cells::visible`] does, and the column `escaped` names it.
 
 use bytes::Bytes;
+use shared::cells;
 
 use super::{
     FileWriter,
@@ -15,13 +19,17 @@ use super::{
 };
 use crate::error::ImportError;
 
-/// What a spreadsheet takes for the beginning of a formula.
-const DANGEROUS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// What a spreadsheet takes for the beginning of a formula; in some languages also in
+/// the wide form.
+const DANGEROUS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The column that says which others are guarded.
 const GUARDED: &str = "guarded";
+
+/// The column that says in which others control characters are escaped.
+const ESCAPED: &str = "escaped";
 
 /// Writes CSV.
 #[derive(Debug)]
@@ -58,7 +66,7 @@ impl Csv {
 impl FileWriter for Csv {
     fn write(&mut self, line: &Line) -> Result<(), ImportError> {
         self.head()?;
-        let cells = guarded(line);
+        let cells = harmless(line);
         self.record(COLUMNS.iter().map(|column| {
             let cell = cells.iter().find(|(name, _)| name == column);
             cell.map_or("", |(_, value)| value.as_str())
@@ -72,19 +80,24 @@ impl FileWriter for Csv {
     }
 }
 
-/// The cells of a line, the dangerous ones guarded, and the list of those.
-fn guarded(line: &Line) -> Vec<(&'static str, String)> {
-    let mut names: Vec<&str> = Vec::new();
+/// The cells of a line, the dangerous ones escaped and guarded, and the lists of those.
+fn harmless(line: &Line) -> Vec<(&'static str, String)> {
+    let (mut guarded, mut escaped): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut cells: Vec<(&str, String)> = Vec::new();
     for (column, value) in line.cells() {
-        if value.starts_with(DANGEROUS) {
-            names.push(column);
-            cells.push((column, format!("'{value}")));
-        } else {
-            cells.push((column, value.to_owned()));
+        let visible = cells::visible(value);
+        if visible.is_some() {
+            escaped.push(column);
         }
+        let mut value = visible.unwrap_or_else(|| value.to_owned());
+        if value.starts_with(DANGEROUS) {
+            guarded.push(column);
+            value.insert(0, '\'');
+        }
+        cells.push((column, value));
     }
-    cells.push((GUARDED, names.join(";")));
+    cells.push((GUARDED, guarded.join(";")));
+    cells.push((ESCAPED, escaped.join(";")));
     cells
 }
 

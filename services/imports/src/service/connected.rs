@@ -88,7 +88,10 @@ impl Imports {
 
 fn refused(fault: &CallFault) -> ImportError {
     match fault.kind {
-        FaultKind::Passing | FaultKind::Unclear => records_unavailable().into(),
+        FaultKind::Passing | FaultKind::Unclear => {
+            tracing::warn!(%fault, "the connected products are not known");
+            records_unavailable().into()
+        }
         FaultKind::Poison | FaultKind::Lasting | FaultKind::Stale => {
             Refusal::internal(fault).into()
         }

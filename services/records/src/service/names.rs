@@ -25,6 +25,16 @@ use crate::{
     store::{clients, links},
 };
 
+/// One jurisdiction of each register.
+const REGISTERS: [Jurisdiction; 6] = [
+    Jurisdiction::EnglandWales,
+    Jurisdiction::Ireland,
+    Jurisdiction::Jersey,
+    Jurisdiction::Guernsey,
+    Jurisdiction::IsleOfMan,
+    Jurisdiction::Other,
+];
+
 /// Whether a name is an id, and no alias that has to be looked up.
 pub(crate) fn is_id(name: &str) -> bool {
     !name.contains(':')
@@ -124,8 +134,34 @@ async fn by_company_number(
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(Refusal::not_found("client", &format!("company:{number}")).into()),
-        more => Err(ambiguous(more).into()),
+        more => {
+            let aliases = if register.is_none() {
+                aliases_of_one(db, practice, number).await?
+            } else {
+                Vec::new()
+            };
+            Err(ambiguous(more, &aliases).into())
+        }
     }
+}
+
+/// The aliases of the number with a register that name one client each.
+async fn aliases_of_one(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    number: &str,
+) -> Result<Vec<String>, RecordError> {
+    let mut aliases = Vec::new();
+    for jurisdiction in REGISTERS {
+        let alias = format!("{}/{number}", jurisdiction.name());
+        // Not every register has such numbers.
+        let Ok((numbers, register)) = registered(&alias) else { continue };
+        let found = clients::ids_by_company_number(db, practice, &numbers, register).await?;
+        if found.len() == 1 {
+            aliases.push(format!("company:{alias}"));
+        }
+    }
+    Ok(aliases)
 }
 
 /// The numbers that `company:` may mean, and their register when it is named, as in
@@ -144,14 +180,17 @@ fn registered(number: &str) -> Result<(Vec<String>, Option<Jurisdiction>), Probl
     }
 }
 
-fn ambiguous(clients: &[Uuid]) -> Refusal {
+/// Several clients have a number; `aliases` name one of them each.
+fn ambiguous(clients: &[Uuid], aliases: &[String]) -> Refusal {
     let ids = clients.iter().map(|id| RecordRef::client(*id).text()).collect::<Vec<_>>().join(", ");
+    let others: Vec<String> =
+        aliases.iter().map(|alias| format!(" or {}", quoted(alias))).collect();
     Refusal::new(
         Code::FailedPrecondition,
         ErrorReason::AmbiguousAlias,
         format!(
-            "several clients have this company number, {ids} among them; use an id, or name the \
-             register, such as company:IRELAND/123456"
+            "several clients have this company number, {ids} among them: use an id{}",
+            others.concat()
         ),
     )
     .with("ids", ids)

@@ -45,6 +45,8 @@ use crate::{
 
 /// Lines that one search looks at.
 pub(crate) const MAX_CANDIDATES: u64 = 10_000;
+/// Results that are read at once, at least, when those before were hidden.
+const LEAST_CHUNK: usize = 100;
 /// Changes of a summary.
 const SUMMARY_CHANGES: u64 = 20;
 /// Contacts of a summary.
@@ -98,7 +100,7 @@ impl Records {
         if let Some(after) = after {
             places.retain(|(place, _)| *place > after);
         }
-        let (results, next) = self.show(caller, &command, places, request.size).await?;
+        let (results, next) = self.show(caller, &command, &places, request.size).await?;
         let next_page_token = match next {
             None => String::new(),
             Some(place) => self.token_key(caller).await?.token(&key, &place)?,
@@ -173,36 +175,40 @@ impl Records {
     }
 
     /// The first `size` places as results, and the last of them when there may be
-    /// more. Images are read a page at a time: what is hidden is stepped over.
+    /// more. Images are read a page at a time: what is hidden is stepped over, in larger
+    /// steps than a small page.
     async fn show(
         &self,
         caller: &Caller,
         command: &SearchCommand,
-        places: Vec<(Place, RecordRef)>,
+        places: &[(Place, RecordRef)],
         size: u64,
     ) -> Result<(Vec<SearchResult>, Option<Place>), RecordError> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let mut results = Vec::new();
-        let mut last = None;
-        let mut rest = places.into_iter().peekable();
-        while results.len() < size && rest.peek().is_some() {
-            let chunk: Vec<_> = rest.by_ref().take(size - results.len()).collect();
+        let (mut results, mut last) = (Vec::new(), None);
+        let (mut rest, mut least) = (places, 0);
+        while results.len() < size && !rest.is_empty() {
+            let (chunk, _) = rest.split_at(rest.len().min(least.max(size - results.len())));
             let records: Vec<RecordRef> = chunk.iter().map(|(_, record)| *record).collect();
             let images = self.images_with_persons(caller, &records).await?;
             let today = self.clock.today();
             for (place, record) in chunk {
-                let shown = shown(record, &images, today)?;
+                if results.len() == size {
+                    break;
+                }
+                let shown = shown(*record, &images, today)?;
                 let result =
-                    shown.map(|shown| result(&place, record, shown, &words(&command.query)));
+                    shown.map(|shown| result(place, *record, shown, &words(&command.query)));
                 let shown = |result: &SearchResult| {
                     command.show_orphaned || result.state() == RecordState::Active
                 };
                 results.extend(result.filter(shown));
-                last = Some(place);
+                last = Some(place.clone());
+                rest = rest.split_first().map(|(_, rest)| rest).unwrap_or_default();
             }
+            least = LEAST_CHUNK;
         }
-        let more = rest.peek().is_some();
-        Ok((results, last.filter(|_| more)))
+        Ok((results, last.filter(|_| !rest.is_empty())))
     }
 
     /// The images of records, and of the persons of individual clients.

@@ -7,7 +7,7 @@ use shared::pb::imports::{RecordStatus, Severity};
 
 use crate::{
     DONE, cli::FailuresOptions, client::Server, failure_table::FailureTable, failures, output,
-    progress::Progress,
+    progress::Progress, report::what_is_in_file, rounds,
 };
 
 pub(super) async fn run(options: FailuresOptions) -> anyhow::Result<u8> {
@@ -21,12 +21,14 @@ pub(super) async fn run(options: FailuresOptions) -> anyhow::Result<u8> {
 }
 
 async fn write(server: &Server, import: &str, file: &Path, as_json: bool) -> anyhow::Result<()> {
-    let written = failures::download(server, import, file, &Progress::hidden()).await?;
+    let progress = Progress::hidden();
+    let written = failures::download(server, import, file, &progress).await?;
     if as_json {
         let file = written.then(|| file.to_string_lossy());
         output::line(json!({ "import_id": import, "failures_file": file }))?;
     } else if written {
-        output::line(format_args!("The records that were not imported are in {}", file.display()))?;
+        let counters = rounds::get(server, import, &progress).await?.counters.unwrap_or_default();
+        output::line(format_args!("{} in {}", what_is_in_file(&counters), file.display()))?;
     } else {
         output::note("there are no failures, and no file was written");
     }

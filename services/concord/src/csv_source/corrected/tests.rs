@@ -38,6 +38,23 @@ fn a_guard_is_taken_away_once_and_only_where_it_was_put() {
 }
 
 #[test]
+fn control_characters_that_are_written_as_text_are_read_as_they_were() {
+    let record = only(&[
+        ("kind", "client"),
+        ("source_id", r"C\u{1b}"),
+        ("registered_name", r"'=\u{1b}[2J\\"),
+        ("trading_name", r"\u{1b}"),
+        ("guarded", "registered_name"),
+        ("escaped", "registered_name; source_id"),
+    ]);
+    let Record::Client(client) = record.unwrap() else { panic!("a client") };
+    assert_eq!(
+        [client.source_id, client.registered_name, client.trading_name],
+        ["C\u{1b}", "=\u{1b}[2J\\", r"\u{1b}"]
+    );
+}
+
+#[test]
 fn a_contact_has_all_of_its_clients() {
     let person = [("kind", "Contact"), ("source_id", "P1"), ("client_source_id", "C1;C2")];
     let record = only(&[&person[..], &[("roles", "DIRECTOR;PSC|")]].concat());
@@ -67,7 +84,7 @@ fn columns_are_marked_as_changed_by_their_names() {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![3 => "[ab;|'=+@\\\\,\"\t\r\n 0-]{0,5}", 1 => any::<String>()]
+    prop_oneof![3 => "[ab;|'=+@\\\\,\"\t\r\n\u{1b}＝ 0-]{0,5}", 1 => any::<String>()]
 }
 
 fn person() -> impl Strategy<Value = Record> {
@@ -192,17 +209,20 @@ fn another_file_is_refused() {
     let path = folder.path().join("clients.csv");
     std::fs::write(&path, "source_id,client_reference,client_type\nC1,R1,TRUST\n").unwrap();
     let refused = failed_rows(&path).unwrap_err().to_string();
-    assert!(refused.contains("more columns: `kind`, `status`, `token`, `guarded`"), "{refused}");
+    assert!(
+        refused.contains("more columns: `kind`, `status`, `token`, `guarded`, `escaped`"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn a_file_with_the_separator_of_another_language_is_read() {
-    let heading = "token;status;kind;guarded;source_id;client_source_id;roles;changed;client_reference;\
+    let heading = "token;status;kind;guarded;escaped;source_id;client_source_id;roles;changed;client_reference;\
         client_type;registered_name;trading_name;company_number;utr;vat_number;paye_reference;jurisdiction;title;\
         forename;surname;birth_date;email;phone;middle_names;owner_kind;owner_source_id;type;line_1;\
         line_2;line_3;town;county;postcode;country;active_from;active_to";
     for separator in [";", "\t"] {
-        let row = format!("{};failed;contact;;P1;\"C1;C2\";\"A;B|C\"{}", token(1), ";".repeat(29));
+        let row = format!("{};failed;contact;;;P1;\"C1;C2\";\"A;B|C\"{}", token(1), ";".repeat(29));
         let text = format!("{heading}\r\n{row}\r\n");
         // Those in quotes stay.
         let text = text.replace("C1;C2", "C1#C2").replace("A;B|C", "A#B|C").replace(';', separator);
