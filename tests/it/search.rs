@@ -491,6 +491,8 @@ async fn a_page_token_does_not_show_the_name(db: TestDb) {
     let refused = books.support().search_records(request).await;
     assert_refused(refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     acme.server.stop().await;
+}
+
 async fn small_pages_step_over_hidden_records_many_at_a_time(db: TestDb) {
     let reads = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&reads);
