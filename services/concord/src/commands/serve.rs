@@ -82,6 +82,10 @@ fn say(options: &ServeOptions, text: &str) {
 }
 
 async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
+    // Before one of them is started.
+    for service in ServiceName::chosen(options.service) {
+        options.databases.of(*service)?;
+    }
     let clock = Clock::system(options.time_zone);
     let security = options.security.settings(options.service.is_none())?;
     let mut services = Vec::new();

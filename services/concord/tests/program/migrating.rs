@@ -99,7 +99,7 @@ fn a_url_that_cannot_be_used_is_named_by_its_option_and_not_printed() {
 #[test]
 fn the_url_of_a_collector_is_not_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let url = "http://u:S3CRET@collector:port/";
+    let url = "http://u:S3CRET@col lector/";
     let refused = run(&[SERVE, &["--otlp-endpoint", url]].concat(), folder.path());
     assert_eq!(refused.status, 1);
     assert!(refused.err.contains("--otlp-endpoint"), "{}", refused.err);

@@ -25,16 +25,12 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        let is_postgres = db.get_database_backend() == DbBackend::Postgres;
-        if is_postgres {
-            // Row security asks the owner of the tables, too.
-            db.execute_unprepared("SET concord.practice = '*'").await?;
+        if db.get_database_backend() == DbBackend::Postgres {
+            // Row security asks the owner of the tables, too. Not for the session: a RESET
+            // would take its own setting away, without which it reads nothing.
+            db.execute_unprepared("SET LOCAL concord.practice = '*'").await?;
         }
-        rewrite(db).await?;
-        if is_postgres {
-            db.execute_unprepared("RESET concord.practice").await?;
-        }
-        Ok(())
+        rewrite(db).await
     }
 }
 
