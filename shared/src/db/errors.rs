@@ -146,7 +146,10 @@ pub fn outage(error: &DbErr) -> Option<Outage> {
 
 /// Whether an error of the driver has this SQLSTATE.
 pub(super) fn has_state(error: &sqlx::Error, state: &str) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == state)
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == state)
 }
 
 /// The error of a write in a read-only session of PostgreSQL.

@@ -36,7 +36,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::limits::{Limits, MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE};
+use super::{
+    connections::{StreamContext, StreamDeadline},
+    limits::{Limits, MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE},
+};
 use crate::{
     access::{Role, Rpc, rpc_of_path},
     caller::Identity,
@@ -44,7 +47,7 @@ use crate::{
     shares::{Ratio, Share, Shares},
     status::Refusal,
 };
-use answers::Answers;
+use answers::{Answers, Reader};
 use deadline::Deadline;
 use door::Known;
 use message::Reading;
@@ -110,7 +113,7 @@ impl Admission {
             upload: None,
             stream: None,
             answers: Arc::clone(&self.answers),
-            tenant: tenant.clone(),
+            reader: Reader { tenant: tenant.clone(), deadline: call.reset.clone() },
         };
         if *kind == Kind::Upload {
             let place = self.uploads.try_take(tenant, 1).ok_or_else(too_many_uploads)?;
@@ -146,6 +149,8 @@ struct Call {
     kind: Kind,
     began: Instant,
     deadline: Deadline,
+    /// When the transport resets the stream of the call.
+    reset: StreamDeadline,
 }
 
 /// What a call takes a place of.
@@ -186,21 +191,21 @@ pub(super) struct Admitted {
     /// Gone when the stream ends.
     stream: Option<Arc<StreamPlace>>,
     answers: Arc<Answers>,
-    tenant: Tenant,
+    reader: Reader,
 }
 
 impl Admitted {
     /// Gives the place of the call back once there is room for its answer. That of a
     /// stream goes on with the answer.
     pub(super) async fn answered(self, answer: http::Response<Body>) -> http::Response<Body> {
-        let Self { place, upload, stream, answers, tenant } = self;
+        let Self { place, upload, stream, answers, reader } = self;
         if http_body::Body::is_end_stream(answer.body()) {
             return answer;
         }
         let (head, body) = answer.into_parts();
         let body = match stream {
-            Some(stream) => answers.of_stream(tenant, body, stream),
-            None => answers.of_call(tenant, body).await,
+            Some(stream) => answers.of_stream(reader, body, stream),
+            None => answers.of_call(reader, body).await,
         };
         drop((place, upload));
         http::Response::from_parts(head, body)
@@ -264,7 +269,9 @@ where
         let (tenant, kind) = (Tenant::of(identity), Kind::of(rpc, identity));
         let longest = (kind != Kind::Upload).then_some(self.admission.limits.call_time);
         let deadline = Deadline::of(request.headers(), longest, began);
-        let call = Call { rpc, tenant, kind, began, deadline };
+        let context = request.extensions().get::<StreamContext>();
+        let reset = context.map(|context| context.deadline.clone()).unwrap_or_default();
+        let call = Call { rpc, tenant, kind, began, deadline, reset };
         let admission = Arc::clone(&self.admission);
         // The one that is ready, and another one for the next call.
         let other = self.inner.clone();

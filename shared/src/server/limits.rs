@@ -20,6 +20,10 @@ pub const MESSAGE_BYTES_PER_SECOND: u32 = 64 * 1_024;
 /// of a stream, for the time to begin anew.
 pub const LEAST_READ_BYTES: u64 = 64 * 1_024;
 
+/// How long a caller may take to read why an answer ended that it did not read in time.
+/// Then the stream is reset.
+pub const RESET_AFTER: Duration = Duration::from_mins(1);
+
 /// Streams and calls of one connection at the same time. A client holds further
 /// ones back by itself.
 pub const MAX_STREAMS_OF_CONNECTION: u32 = 256;

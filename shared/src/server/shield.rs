@@ -52,15 +52,12 @@ where
         let call = self.inner.call(request);
         let task = tokio::spawn(async move { (call.await, admitted) }.in_current_span());
         Box::pin(async move {
-            let (answer, admitted) = match task.await {
-                Ok((answer, admitted)) => (answer?, admitted),
+            let Ok((answer, admitted)) = task.await else {
                 // The log has the panic itself.
-                Err(_) => {
-                    let panicked = Refusal::internal(&"a handler panicked");
-                    return Ok(Status::from(panicked).into_http());
-                }
+                let panicked = Refusal::internal(&"a handler panicked");
+                return Ok(Status::from(panicked).into_http());
             };
-            let answer = unread::explained(answer);
+            let answer = unread::explained(answer?);
             // The answer is for whoever waits for it, and nobody else holds it.
             Ok(match admitted {
                 Some(admitted) => admitted.answered(answer).await,

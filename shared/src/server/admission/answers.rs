@@ -9,7 +9,8 @@
 //! The transport does not ask a body for more while there is no window, so a body cannot
 //! notice by itself that it is not read. A [task](Answers::watch) looks at all of them,
 //! and drops what is left of those that are late. Only the part that the transport holds
-//! remains, and the status that the caller finds when it reads on.
+//! remains, and the status that the caller finds when it reads on. If it does not read on,
+//! the stream is reset, which frees both.
 
 use std::{
     future::poll_fn,
@@ -35,7 +36,10 @@ use tracing::Span;
 
 use super::{places::COME_AGAIN, streams::StreamPlace, tenant::Tenant};
 use crate::{
-    server::limits::{LEAST_READ_BYTES, Limits},
+    server::{
+        connections::StreamDeadline,
+        limits::{LEAST_READ_BYTES, Limits, RESET_AFTER},
+    },
     shares::{Ratio, Share, Shares},
     status::Refusal,
 };
@@ -97,13 +101,13 @@ impl Answers {
 
     /// The answer to a call, encoded, once there is room for it. One that ends without a
     /// message stays as it is.
-    pub(super) async fn of_call(&self, tenant: Tenant, mut body: Body) -> Body {
+    pub(super) async fn of_call(&self, reader: Reader, mut body: Body) -> Body {
         let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let Some(frame) = frame else { return Body::empty() };
         let first = match frame.map(Frame::into_data) {
             Ok(Ok(bytes)) => {
                 let amount = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                let share = self.bytes.take(&tenant, amount.saturating_add(BESIDE)).await;
+                let share = self.bytes.take(&reader.tenant, amount.saturating_add(BESIDE)).await;
                 Ok(Waiting { bytes, share, is_whole: true })
             }
             Ok(Err(trailers)) => Err(Ok(trailers)),
@@ -114,7 +118,7 @@ impl Answers {
             Err(frame) => (None, Some(frame)),
         };
         let is_large = waiting.as_ref().is_some_and(|waiting| waiting.bytes.len() > PART);
-        let held = Held::new(self, tenant, Contents { waiting, other, body: Some(body) });
+        let held = Held::new(self, reader, Contents { waiting, other, body: Some(body) });
         if is_large {
             self.watch_one(&held, self.answer_time);
         }
@@ -122,9 +126,9 @@ impl Answers {
     }
 
     /// The answer of a stream, which has its place until it ends.
-    pub(super) fn of_stream(&self, tenant: Tenant, body: Body, place: Arc<StreamPlace>) -> Body {
+    pub(super) fn of_stream(&self, reader: Reader, body: Body, place: Arc<StreamPlace>) -> Body {
         let contents = Contents { waiting: None, other: None, body: Some(body) };
-        let held = Held::new(self, tenant, contents);
+        let held = Held::new(self, reader, contents);
         self.watch_one(&held, self.stream_time);
         Body::new(Answer { held, room: None, stream: Some(place) })
     }
@@ -169,6 +173,14 @@ impl Answers {
     }
 }
 
+/// Whoever reads an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    pub(super) tenant: Tenant,
+    /// When the transport resets the stream of the answer.
+    pub(super) deadline: StreamDeadline,
+}
+
 /// How many bytes an answer has had, and how many of them the transport has sent.
 #[derive(Debug, Default)]
 struct Progress {
@@ -180,7 +192,7 @@ struct Progress {
 #[derive(Debug)]
 struct Held {
     bytes: Arc<Shares<Tenant>>,
-    tenant: Tenant,
+    reader: Reader,
     progress: Arc<Progress>,
     span: Span,
     /// None once it was late.
@@ -206,13 +218,13 @@ struct Waiting {
 }
 
 impl Held {
-    fn new(answers: &Answers, tenant: Tenant, contents: Contents) -> Arc<Self> {
+    fn new(answers: &Answers, reader: Reader, contents: Contents) -> Arc<Self> {
         let progress = Arc::<Progress>::default();
         let made = contents.waiting.as_ref().map_or(0, |waiting| waiting.bytes.len());
         progress.made.store(u64::try_from(made).unwrap_or(u64::MAX), Ordering::Relaxed);
         let bytes = Arc::clone(&answers.bytes);
         let (span, contents) = (Span::current(), Mutex::new(Some(contents)));
-        Arc::new(Self { bytes, tenant, progress, span, contents })
+        Arc::new(Self { bytes, reader, progress, span, contents })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Contents>> {
@@ -224,6 +236,7 @@ impl Held {
         if left.is_some_and(|left| left.body.is_some()) {
             let message = "an answer was not read in time: what was left of it is dropped";
             self.span.in_scope(|| tracing::info!("{message}"));
+            self.reader.deadline.set(Some(Instant::now() + RESET_AFTER));
         }
     }
 
@@ -236,7 +249,7 @@ impl Held {
         // A copy: a part would hold the memory of the whole.
         let part = Bytes::copy_from_slice(&bytes.split_to(bytes.len().min(PART)));
         let amount = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        let part = self.part(part, self.bytes.take_anyway(&self.tenant, amount));
+        let part = self.part(part, self.bytes.take_anyway(&self.reader.tenant, amount));
         let left = (!bytes.is_empty()).then_some(Waiting { bytes, share, is_whole: false });
         (part, left)
     }
@@ -249,7 +262,7 @@ impl Held {
     fn wait(&self, bytes: Bytes) -> Waiting {
         let amount = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.progress.made.fetch_add(amount, Ordering::Relaxed);
-        let share = self.bytes.take_anyway(&self.tenant, amount.saturating_add(BESIDE));
+        let share = self.bytes.take_anyway(&self.reader.tenant, amount.saturating_add(BESIDE));
         Waiting { bytes, share, is_whole: true }
     }
 }
@@ -290,7 +303,7 @@ impl Answer {
                 ready!(room.as_mut().poll(context));
             }
             let freed = self.held.bytes.freed();
-            if self.held.bytes.may_take(&self.held.tenant, 1) {
+            if self.held.bytes.may_take(&self.held.reader.tenant, 1) {
                 self.room = None;
                 return Poll::Ready(());
             }

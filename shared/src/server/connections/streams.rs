@@ -111,6 +111,11 @@ impl StreamDeadline {
         self.0.changed.notify_one();
     }
 
+    #[cfg(test)]
+    pub(in crate::server) fn at(&self) -> Option<Instant> {
+        *self.0.at.lock().unwrap()
+    }
+
     async fn passed(&self) {
         loop {
             let at = *self.0.at.lock().unwrap_or_else(PoisonError::into_inner);

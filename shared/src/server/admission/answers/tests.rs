@@ -18,6 +18,10 @@ fn tenant(practice: &str) -> Tenant {
     Tenant::of(&identity(practice, "books"))
 }
 
+fn reader(practice: &str) -> Reader {
+    Reader { tenant: tenant(practice), deadline: StreamDeadline::default() }
+}
+
 /// A body of frames, and how many of them were asked for.
 struct Frames {
     frames: VecDeque<Bytes>,
@@ -77,7 +81,7 @@ async fn an_answer_comes_in_parts_and_counts_until_the_last_is_sent() {
     let answers = answers(1_024 * 1_024);
     for size in [1, PART, PART + 1, 10 * PART] {
         let (body, _) = Frames::body(&[size]);
-        let mut body = answers.of_call(tenant("p1"), body).await;
+        let mut body = answers.of_call(reader("p1"), body).await;
         let counted = answers.bytes();
         assert!(counted >= u64::try_from(size).unwrap(), "{counted} of {size}");
         let (mut parts, mut read) = (Vec::new(), 0);
@@ -100,13 +104,13 @@ async fn an_answer_waits_for_room_and_leaves_some_to_others() {
     let answers = Arc::new(answers(1_000_000));
     let call = async |practice: &'static str| {
         let (body, _) = Frames::body(&[400_000]);
-        answers.of_call(tenant(practice), body).await
+        answers.of_call(reader(practice), body).await
     };
     let first = call("p1").await;
     let waits = {
         let answers = Arc::clone(&answers);
         let (body, _) = Frames::body(&[400_000]);
-        tokio::spawn(async move { answers.of_call(tenant("p1"), body).await })
+        tokio::spawn(async move { answers.of_call(reader("p1"), body).await })
     };
     let _other = call("p2").await;
     assert!(!waits.is_finished());
@@ -123,13 +127,16 @@ async fn what_is_not_read_in_time_is_dropped_and_the_caller_finds_out() {
         async move { answers.watch(&stop).await }
     });
     let (body, _) = Frames::body(&[3_000_000]);
-    let mut unread = answers.of_call(tenant("p1"), body).await;
+    let readers = [reader("p1"), reader("p1")];
+    let mut unread = answers.of_call(readers[0].clone(), body).await;
     let (body, _) = Frames::body(&[1_000_000, 1_000_000]);
-    let mut stream = answers.of_stream(tenant("p1"), body, place("p1"));
+    let mut stream = answers.of_stream(readers[1].clone(), body, place("p1"));
     let held = [part(&mut unread).await, part(&mut stream).await];
     assert!(answers.bytes() > 4_000_000);
     // Only what the transport holds remains.
     until(|| answers.bytes() <= 2 * 16 * 1_024).await;
+    // For those that do not read on.
+    until(|| readers.iter().all(|reader| reader.deadline.at().is_some())).await;
     drop(held);
     for body in [&mut unread, &mut stream] {
         let trailers = next(body).await.into_trailers().unwrap();
@@ -147,7 +154,7 @@ async fn what_is_not_read_in_time_is_dropped_and_the_caller_finds_out() {
 async fn whoever_reads_has_all_the_time() {
     let answers = answers(10_000_000);
     let (body, _) = Frames::body(&[20 * PART]);
-    let mut body = answers.of_call(tenant("p1"), body).await;
+    let mut body = answers.of_call(reader("p1"), body).await;
     let mut now = Instant::now();
     let mut read = 0;
     while read < 20 * PART {
@@ -165,20 +172,20 @@ async fn whoever_reads_has_all_the_time() {
 async fn a_stream_makes_nothing_while_its_tenant_has_no_room() {
     let answers = answers(400_000);
     let (body, given) = Frames::body(&[150_000, 100_000]);
-    let mut first = answers.of_stream(tenant("p1"), body, place("p1"));
+    let mut first = answers.of_stream(reader("p1"), body, place("p1"));
     let held = part(&mut first).await;
     let (body, given_second) = Frames::body(&[100_000]);
-    let mut second = answers.of_stream(tenant("p1"), body, place("p1"));
+    let mut second = answers.of_stream(reader("p1"), body, place("p1"));
     let held_second = part(&mut second).await;
     // It has its share now: what waits is for the first one to finish.
     let (body, given_third) = Frames::body(&[100_000]);
-    let mut third = answers.of_stream(tenant("p1"), body, place("p1"));
+    let mut third = answers.of_stream(reader("p1"), body, place("p1"));
     let mut waits = tokio::spawn(async move { part(&mut third).await.len() });
     tokio::task::yield_now().await;
     let counts = [&given, &given_second, &given_third].map(|given| given.load(Ordering::SeqCst));
     assert_eq!(counts, [1, 1, 0]);
     let (body, _) = Frames::body(&[10]);
-    let mut of_other = answers.of_stream(tenant("p2"), body, place("p2"));
+    let mut of_other = answers.of_stream(reader("p2"), body, place("p2"));
     assert_eq!(part(&mut of_other).await.len(), 10);
     drop((held, first));
     assert_eq!(tokio::time::timeout(LONG, &mut waits).await.unwrap().unwrap(), PART);
