@@ -94,7 +94,7 @@ async fn uploads_of_an_erased_record_leave_the_database(t: TestDb) {
     // It fails first, in an import of its own.
     let nameless = client("C1", |client| {
         client.registered_name.clear();
-        client.client_reference = MARK.to_owned();
+        MARK.clone_into(&mut client.client_reference);
     });
     let failed = owner.import(&[vec![nameless]]).await;
     assert_eq!(failed.counters.unwrap().failed, 1);
@@ -109,7 +109,7 @@ async fn uploads_of_an_erased_record_leave_the_database(t: TestDb) {
                 marked_contact("P1", &["C1"]),
                 contact("P2", &["C1"], |contact| {
                     contact.surname = String::new();
-                    contact.forename = MARK.to_owned();
+                    MARK.clone_into(&mut contact.forename);
                 }),
                 contact("P3", &["C1", "C2"], |_| {}),
             ],

@@ -186,9 +186,9 @@ impl Records {
     ) -> Result<(Vec<SearchResult>, Option<Place>), RecordError> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let (mut results, mut last) = (Vec::new(), None);
-        let (mut rest, mut least) = (places, 0);
+        let (mut rest, mut step) = (places, 0);
         while results.len() < size && !rest.is_empty() {
-            let (chunk, _) = rest.split_at(rest.len().min(least.max(size - results.len())));
+            let (chunk, _) = rest.split_at(rest.len().min(step.max(size - results.len())));
             let records: Vec<RecordRef> = chunk.iter().map(|(_, record)| *record).collect();
             let images = self.images_with_persons(caller, &records).await?;
             let today = self.clock.today();
@@ -206,7 +206,7 @@ impl Records {
                 last = Some(place.clone());
                 rest = rest.split_first().map(|(_, rest)| rest).unwrap_or_default();
             }
-            least = LEAST_CHUNK;
+            step = LEAST_CHUNK;
         }
         Ok((results, last.filter(|_| !rest.is_empty())))
     }
