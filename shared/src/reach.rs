@@ -128,9 +128,10 @@ fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn 
 
 /// An error of TLS. One that is inside of an I/O error is not its source.
 fn of_tls(error: &(dyn Error + 'static)) -> Option<Obstacle> {
-    let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let inside = inside.and_then(|inside| inside.downcast_ref::<rustls::Error>());
-    match error.downcast_ref::<rustls::Error>().or(inside)? {
+    if let Some(inside) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return of_tls(inside);
+    }
+    match error.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidMessage(_) => Some(Obstacle::NoTls),
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
             Some(Obstacle::NoClientCertificate)
