@@ -194,11 +194,13 @@ async fn another_product_is_linked_to_the_same_records(db: TestDb) {
     assert_eq!(contacts.len(), 1);
 }
 
+/// Gives a client an identifier.
+type Set = fn(&mut ImportClient, &str);
+
 async fn a_client_with_an_equal_identifier_is_linked_whatever_its_name(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let books = service(&server, "books", SECOND).await;
-    type Set = fn(&mut ImportClient, &str);
     let identifiers: [(&str, &str, Set); 4] = [
         ("CRN", "07687209", |client, value| client.company_number = value.into()),
         ("UTR", "1955839661", |client, value| client.utr = value.into()),

@@ -137,7 +137,7 @@ async fn a_read_says_which_records_were_shown(db: TestDb) {
     let listed = ListEntriesRequest { record: by_name(), ..Default::default() };
     support.history().list_entries(listed).await.unwrap();
     for read in reads(&acme.manager).await {
-        assert_eq!(read.record_ids, [id.clone()], "{read:?}");
+        assert_eq!(read.record_ids, [id.as_str()], "{read:?}");
     }
     let batch = BatchGetClientsRequest { clients: vec![by_name(), "ref:OTHER".into()] };
     support.clients().batch_get_clients(batch).await.unwrap();
