@@ -23,7 +23,10 @@ pub(super) fn is_number(text: &str) -> bool {
 /// `-5`, `1/2` as `0.5`.
 pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
     let shown = Decimal::shown(is);
-    Decimal::typed(was).iter().any(|was| shown.iter().any(|is| is.is_shown_of(was)))
+    let typed = Decimal::typed(was);
+    let stored = typed.iter().filter_map(Decimal::as_stored);
+    let mut values = typed.iter().cloned().chain(stored);
+    values.any(|was| shown.iter().any(|is| is.is_shown_of(&was)))
         || fraction(was).is_some_and(|(above, below)| is_quotient(above, below, is))
 }
 
@@ -135,6 +138,18 @@ impl Decimal {
             has_exponent: exponent.is_some(),
         };
         (number.point.abs() <= LARGEST).then_some(number)
+    }
+
+    /// The double that a spreadsheet stores for it, when that may have other digits among
+    /// those that it keeps: 36029000000000549 is stored as 36029000000000552.
+    fn as_stored(&self) -> Option<Self> {
+        if self.digits.len() <= KEPT {
+            return None;
+        }
+        let digits = std::str::from_utf8(&self.digits).ok()?;
+        let value: f64 = format!("0.{digits}E{}", self.point).parse().ok()?;
+        let stored = Self::read(&format!("{value:.24e}"), '.', ',')?;
+        Some(Self { negative: self.negative, has_exponent: false, ..stored })
     }
 
     fn is_equal(&self, other: &Self) -> bool {

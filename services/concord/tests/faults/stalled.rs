@@ -56,8 +56,9 @@ const BUDGET_BYTES: i64 = 5 * 1_024 * 1_024;
 /// Pages of 3 MiB that are asked for and not read; all of them would be 720 MiB.
 const PAGES: usize = 240;
 
-/// What they may cost: the share of one product, 64 MiB, and calls at work.
-const PAGES_BYTES: i64 = 320 * 1_024 * 1_024;
+/// What they may cost: the share of one product, 64 MiB, and the 56 calls that it may
+/// have at work, each with its page as a message and encoded.
+const PAGES_BYTES: i64 = (64 + 56 * 2 * 3) * 1_024 * 1_024;
 
 /// Subscribers that do not read: several, so that what they cost stands out.
 const STALLED: i64 = 5;
