@@ -8,6 +8,10 @@ use std::{collections::HashMap, fmt, str::FromStr, sync::LazyLock};
 
 include!(concat!(env!("OUT_DIR"), "/rpcs.rs"));
 
+/// The RPCs that a service makes every few seconds, whatever happens. The log has them
+/// at the level DEBUG when they succeed.
+pub(crate) const POLLED: &[Rpc] = &[Rpc::IngestListErasures];
+
 /// What a caller may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

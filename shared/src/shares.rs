@@ -31,6 +31,12 @@ impl Ratio {
         Self { times, of }
     }
 
+    /// The ratio of a group of users: alone it leaves half of what one user leaves.
+    #[must_use]
+    pub(crate) const fn of_group(self) -> Self {
+        Self::new(2 * self.times + self.of, self.of)
+    }
+
     /// Whether a user who has `own` may take `amount` of the `free` rest. Whoever has
     /// nothing may, as long as it fits.
     pub(crate) const fn allows(self, own: u64, amount: u64, free: u64) -> bool {
@@ -51,6 +57,14 @@ impl Ratio {
     }
 }
 
+/// A user of a shared resource, known by its key.
+pub trait Sharer: Clone + Eq + Hash {
+    /// The groups that it is one of. A group has a share too, of all that its users have.
+    fn groups(&self) -> &[Self] {
+        &[]
+    }
+}
+
 /// A bounded resource that is shared by users with keys.
 #[derive(Debug)]
 pub struct Shares<K> {
@@ -63,11 +77,11 @@ pub struct Shares<K> {
 #[derive(Debug)]
 struct Taken<K> {
     all: u64,
-    /// Without those who have nothing.
+    /// Of users and of groups, without those who have nothing.
     of: HashMap<K, u64>,
 }
 
-impl<K: Clone + Eq + Hash> Shares<K> {
+impl<K: Sharer> Shares<K> {
     /// A resource of `limit` units.
     pub fn new(limit: u64, ratio: Ratio) -> Self {
         let taken = Mutex::new(Taken { all: 0, of: HashMap::new() });
@@ -118,8 +132,12 @@ impl<K: Clone + Eq + Hash> Shares<K> {
     }
 
     fn allows(&self, taken: &Taken<K>, key: &K, amount: u64) -> bool {
-        let own = taken.of.get(key).copied().unwrap_or_default();
-        self.ratio.allows(own, amount, self.limit.saturating_sub(taken.all))
+        let free = self.limit.saturating_sub(taken.all);
+        let allows = |ratio: Ratio, key| {
+            ratio.allows(taken.of.get(key).copied().unwrap_or_default(), amount, free)
+        };
+        allows(self.ratio, key)
+            && key.groups().iter().all(|group| allows(self.ratio.of_group(), group))
     }
 
     fn share(self: &Arc<Self>, key: &K, amount: u64) -> Share<K> {
@@ -139,21 +157,25 @@ impl<K> Shares<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Taken<K> {
+impl<K: Sharer> Taken<K> {
     fn add(&mut self, key: &K, amount: u64) {
         self.all += amount;
-        match self.of.get_mut(key) {
-            Some(own) => *own += amount,
-            None => drop(self.of.insert(key.clone(), amount)),
+        for key in [key].into_iter().chain(key.groups()) {
+            match self.of.get_mut(key) {
+                Some(own) => *own += amount,
+                None => drop(self.of.insert(key.clone(), amount)),
+            }
         }
     }
 
     fn remove(&mut self, key: &K, amount: u64) {
         self.all = self.all.saturating_sub(amount);
-        if let Some(own) = self.of.get_mut(key) {
-            *own = own.saturating_sub(amount);
-            if *own == 0 {
-                self.of.remove(key);
+        for key in [key].into_iter().chain(key.groups()) {
+            if let Some(own) = self.of.get_mut(key) {
+                *own = own.saturating_sub(amount);
+                if *own == 0 {
+                    self.of.remove(key);
+                }
             }
         }
     }
@@ -161,13 +183,13 @@ impl<K: Clone + Eq + Hash> Taken<K> {
 
 /// What a user has taken; given back when this is dropped.
 #[derive(Debug)]
-pub struct Share<K: Clone + Eq + Hash> {
+pub struct Share<K: Sharer> {
     shares: Arc<Shares<K>>,
     key: K,
     amount: u64,
 }
 
-impl<K: Clone + Eq + Hash> Share<K> {
+impl<K: Sharer> Share<K> {
     /// Takes more until it is `amount`, if the user may; whether it is now.
     pub(crate) fn grow_to(&mut self, amount: u64) -> bool {
         let more = amount.saturating_sub(self.amount);
@@ -182,7 +204,7 @@ impl<K: Clone + Eq + Hash> Share<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Drop for Share<K> {
+impl<K: Sharer> Drop for Share<K> {
     fn drop(&mut self) {
         self.shares.give_back(&self.key, self.amount);
     }
@@ -193,6 +215,40 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl Sharer for u8 {}
+
+    /// A user, and the group of its letter.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Member(char, u32, Vec<Self>);
+
+    impl Member {
+        fn new(letter: char, number: u32) -> Self {
+            Self(letter, number, vec![Self(letter, 0, Vec::new())])
+        }
+    }
+
+    impl Sharer for Member {
+        fn groups(&self) -> &[Self] {
+            &self.2
+        }
+    }
+
+    #[test]
+    fn many_users_of_one_group_leave_something_to_others() {
+        for (ratio, at_most) in [(Ratio::new(7, 1), 60), (Ratio::EQUAL, 48)] {
+            let shares = Arc::new(Shares::new(64, ratio));
+            let mut held = Vec::new();
+            for number in 1..200 {
+                let member = Member::new('a', number);
+                held.extend(std::iter::from_fn(|| shares.try_take(&member, 1)));
+            }
+            assert!(shares.taken() <= at_most, "{} of 64", shares.taken());
+            assert!(shares.try_take(&Member::new('b', 1), 2).is_some());
+            drop(held);
+            assert_eq!((shares.taken(), shares.lock().of.len()), (0, 0));
+        }
+    }
 
     fn shares(limit: u64, ratio: Ratio) -> Arc<Shares<u8>> {
         Arc::new(Shares::new(limit, ratio))

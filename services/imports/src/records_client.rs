@@ -99,7 +99,7 @@ enum Proof {
 
 /// Why a call was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the records service answered {code:?} {reason} to the call {}", .call.as_ref().map(ToString::to_string).unwrap_or_default())]
+#[error("the records service answered {code:?} {reason} to the call {}{}", .call.as_ref().map(ToString::to_string).unwrap_or_default(), advice(*.code))]
 pub(crate) struct CallFault {
     pub(crate) kind: FaultKind,
     pub(crate) retry_after: Option<Duration>,
@@ -107,6 +107,14 @@ pub(crate) struct CallFault {
     reason: String,
     /// Which call it was, in the log of the records service.
     call: Option<CallId>,
+}
+
+/// What operators can look at.
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::Unauthenticated => ": is `--service-secret` the same at both services?",
+        _ => "",
+    }
 }
 
 /// What to do about a fault.

@@ -28,7 +28,7 @@ use shared::{
     db::Database,
     ids::{self, IdKind},
     meter::{Meter, NONE, catalog},
-    shares::{Ratio, Shares},
+    shares::{Ratio, Sharer, Shares},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,10 @@ pub(crate) const MAX_UPLOADS: u64 = 8;
 pub(crate) const UPLOADS_SHARE: Ratio = Ratio::EQUAL;
 
 /// Whose batches they are.
-type Uploader = (PracticeId, Product);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Uploader(PracticeId, Product);
+
+impl Sharer for Uploader {}
 
 /// What every call needs.
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, Statement,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr, RuntimeErr,
+    Statement,
     sqlx::{
-        self, Executor as _, Postgres,
+        self, Connection as _, Executor as _, PgConnection, Postgres,
         pool::PoolOptions,
         postgres::PgConnectOptions,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
@@ -193,6 +194,7 @@ async fn postgres(
         // floating-point numbers as text, of which there are none.
         .extra_float_digits(None);
     let set_up: Arc<str> = session(settings).into();
+    let direct = server.clone();
     // SeaORM does not get the URL, which it would quote in errors.
     let mut options = common("postgres://", settings.timeouts.acquire);
     options
@@ -209,7 +211,21 @@ async fn postgres(
             })
         });
     sessions.guard(&mut options);
-    Database::connect(options).await
+    match Database::connect(options).await {
+        // A pool tries until its time is over, and does not say why it failed.
+        Err(timed_out) => {
+            let time = settings.timeouts.acquire;
+            match tokio::time::timeout(time, PgConnection::connect_with(&direct)).await {
+                Ok(Err(cause)) => Err(DbErr::Conn(RuntimeErr::SqlxError(cause.into()))),
+                Ok(Ok(connection)) => {
+                    connection.close().await.ok();
+                    Err(timed_out)
+                }
+                Err(_) => Err(timed_out),
+            }
+        }
+        connected => connected,
+    }
 }
 
 /// Statements that set up a session, sent in one round trip. They are no options for

@@ -48,8 +48,11 @@ pub(super) async fn unfit(connection: &DatabaseConnection) -> Result<Option<Unfi
         return Ok(None);
     }
     match asked(connection).await {
-        // A prepared statement of another client of the pooler is in the way.
-        Err(error) if has_state(&error, "42P05") => Ok(Some(Unfit::Pooler)),
+        // A prepared statement of another client of the pooler is in the way, or the
+        // pooler takes single statements only.
+        Err(error) if ["42P05", "08P01"].iter().any(|state| has_state(&error, state)) => {
+            Ok(Some(Unfit::Pooler))
+        }
         outcome => outcome.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into()))),
     }
 }

@@ -190,6 +190,10 @@ fn of_pem(text: &str) -> Result<Vec<TokenKey>, Fault> {
     if text.contains("PRIVATE KEY-----") {
         return Err(Fault::content("it holds a private key: only the public one belongs here"));
     }
+    if text.contains("BEGIN CERTIFICATE-----") {
+        // The key of a certificate for TLS must not sign tokens.
+        return Err(Fault::content("it holds a certificate: only public keys belong here"));
+    }
     let mut keys = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("-----BEGIN ") {

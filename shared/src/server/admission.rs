@@ -31,14 +31,14 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::HeaderMap;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
     connections::{StreamContext, StreamDeadline},
-    limits::{Limits, MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE},
+    limits::{Limits, MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE, ROOM_TIME},
 };
 use crate::{
     access::{Role, Rpc, rpc_of_path},
@@ -205,7 +205,10 @@ impl Admitted {
         let (head, body) = answer.into_parts();
         let body = match stream {
             Some(stream) => answers.of_stream(reader, body, stream),
-            None => answers.of_call(reader, body).await,
+            None => match timeout(ROOM_TIME, answers.of_call(reader, body)).await {
+                Ok(body) => body,
+                Err(_) => return refused(answers::no_room()),
+            },
         };
         drop((place, upload));
         http::Response::from_parts(head, body)

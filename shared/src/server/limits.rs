@@ -20,6 +20,9 @@ pub const MESSAGE_BYTES_PER_SECOND: u32 = 64 * 1_024;
 /// of a stream, for the time to begin anew.
 pub const LEAST_READ_BYTES: u64 = 64 * 1_024;
 
+/// How long a call that is done keeps its place while there is no room for its answer.
+pub const ROOM_TIME: Duration = Duration::from_secs(1);
+
 /// How long a caller may take to read why an answer ended that it did not read in time.
 /// Then the stream is reset.
 pub const RESET_AFTER: Duration = Duration::from_mins(1);
@@ -185,6 +188,7 @@ mod tests {
                 ("Calls of one tenant that wait", WAITING.alone(limits.waiting_calls.into())),
                 ("The message of a call", limits.message_time.as_secs()),
                 ("An answer that its caller does not read", limits.answer_time.as_secs()),
+                ("A call that is done, without room for its answer", ROOM_TIME.as_secs()),
                 ("A stream that its caller does not read", limits.stream_time.as_secs() / 60),
                 (
                     "Streams of changes of one practice in one product",

@@ -113,7 +113,7 @@ impl Imports {
     }
 
     fn permit(&self, caller: &Caller) -> Result<Share<Uploader>, ImportError> {
-        let uploader = (caller.practice.clone(), caller.product.clone());
+        let uploader = Uploader(caller.practice.clone(), caller.product.clone());
         let permit = self.uploads.try_take(&uploader, 1);
         permit.ok_or_else(|| too_many_uploads(MAX_UPLOADS).into())
     }

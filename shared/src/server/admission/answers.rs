@@ -31,11 +31,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
 use super::{places::COME_AGAIN, streams::StreamPlace, tenant::Tenant};
 use crate::{
+    pb::records::ErrorReason,
     server::{
         connections::StreamDeadline,
         limits::{LEAST_READ_BYTES, Limits, RESET_AFTER},
@@ -360,6 +361,16 @@ pub(super) fn too_many() -> Refusal {
     let message = "too many answers to the product in this practice wait to be read; the call \
                    was not begun: read them first";
     Refusal::limit_reached(QUOTA, message, COME_AGAIN)
+}
+
+/// The refusal of an answer that there is no room for.
+pub(super) fn no_room() -> Refusal {
+    let message = "there is no room for the answer, because other answers to the product in this \
+                   practice wait to be read; the call is done: read them, and send it again with \
+                   the same request_id to have its answer";
+    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message)
+        .with("begun", "true")
+        .retry_after(COME_AGAIN)
 }
 
 /// How an answer ends that was not read in time.

@@ -24,7 +24,7 @@ use crate::{
     ids,
     pb::records::ErrorReason,
     server::limits::{Limits, MAX_WAIT},
-    shares::Ratio,
+    shares::{Ratio, Sharer as _},
     status::Refusal,
 };
 
@@ -52,9 +52,18 @@ struct State {
     free_waiting: u64,
     /// Those with calls at work or in the queue.
     tenants: HashMap<Tenant, Calls>,
+    /// What the tenants of each group have together.
+    groups: HashMap<Tenant, Counts>,
     /// Those with calls in the queue; the first one is next.
     turns: VecDeque<Tenant>,
     next_id: u64,
+}
+
+/// How many calls of a group there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    at_work: u64,
+    waiting: u64,
 }
 
 /// The calls of one tenant.
@@ -72,6 +81,7 @@ impl Places {
                 free: limits.calls.max(1).into(),
                 free_waiting: limits.waiting_calls.into(),
                 tenants: HashMap::new(),
+                groups: HashMap::new(),
                 turns: VecDeque::new(),
                 next_id: 0,
             }),
@@ -81,8 +91,7 @@ impl Places {
     /// Whether a call of the tenant that came now would be refused.
     pub(super) fn are_full_for(&self, tenant: &Tenant) -> bool {
         let state = self.lock();
-        let calls = state.tenants.get(tenant);
-        !state.has_place_for(calls) && !state.has_turn_for(calls)
+        !state.has_place_for(tenant) && !state.has_turn_for(tenant)
     }
 
     /// A place at work: at once, or after some time.
@@ -108,12 +117,12 @@ impl Places {
         let mut state = self.lock();
         let calls = state.tenants.get(tenant);
         // Not before those of its own that wait.
-        if calls.is_none_or(|calls| calls.waiting.is_empty()) && state.has_place_for(calls) {
+        if calls.is_none_or(|calls| calls.waiting.is_empty()) && state.has_place_for(tenant) {
             state.begin(tenant);
             drop(state);
             return Ok(Entered::AtWork(self.place(tenant)));
         }
-        if !state.has_turn_for(calls) {
+        if !state.has_turn_for(tenant) {
             return Err(overloaded());
         }
         let (granted, comes) = oneshot::channel();
@@ -134,18 +143,38 @@ impl Places {
 }
 
 impl State {
-    fn has_place_for(&self, calls: Option<&Calls>) -> bool {
-        AT_WORK.allows(calls.map_or(0, |calls| calls.at_work), 1, self.free)
+    fn has_place_for(&self, tenant: &Tenant) -> bool {
+        let own = self.tenants.get(tenant).map_or(0, |calls| calls.at_work);
+        let of_group = |group| self.groups.get(group).map_or(0, |counts| counts.at_work);
+        let groups = tenant.groups().iter();
+        AT_WORK.allows(own, 1, self.free)
+            && groups.map(of_group).all(|all| AT_WORK.of_group().allows(all, 1, self.free))
     }
 
-    fn has_turn_for(&self, calls: Option<&Calls>) -> bool {
-        let waiting = calls.map_or(0, |calls| calls.waiting.len());
-        WAITING.allows(u64::try_from(waiting).unwrap_or(u64::MAX), 1, self.free_waiting)
+    fn has_turn_for(&self, tenant: &Tenant) -> bool {
+        let own = self.tenants.get(tenant).map_or(0, |calls| calls.waiting.len());
+        let own = u64::try_from(own).unwrap_or(u64::MAX);
+        let of_group = |group| self.groups.get(group).map_or(0, |counts| counts.waiting);
+        let (mut groups, free) = (tenant.groups().iter(), self.free_waiting);
+        WAITING.allows(own, 1, free)
+            && groups.all(|group| WAITING.of_group().allows(of_group(group), 1, free))
     }
 
     fn begin(&mut self, tenant: &Tenant) {
         self.free = self.free.saturating_sub(1);
         self.tenants.entry(tenant.clone()).or_default().at_work += 1;
+        self.count(tenant, |counts| counts.at_work += 1);
+    }
+
+    /// Counts a change of a tenant for its groups.
+    fn count(&mut self, tenant: &Tenant, change: impl Fn(&mut Counts)) {
+        for group in tenant.groups() {
+            let counts = self.groups.entry(group.clone()).or_default();
+            change(counts);
+            if *counts == Counts::default() {
+                self.groups.remove(group);
+            }
+        }
     }
 
     fn queue(&mut self, tenant: &Tenant, granted: oneshot::Sender<()>) -> u64 {
@@ -156,6 +185,7 @@ impl State {
             self.turns.push_back(tenant.clone());
         }
         calls.waiting.push_back((self.next_id, granted));
+        self.count(tenant, |counts| counts.waiting += 1);
         self.next_id
     }
 
@@ -165,6 +195,7 @@ impl State {
         if let Some(calls) = self.tenants.get_mut(tenant) {
             calls.at_work = calls.at_work.saturating_sub(1);
         }
+        self.count(tenant, |counts| counts.at_work = counts.at_work.saturating_sub(1));
         self.give_turns();
         self.forget(tenant);
     }
@@ -179,6 +210,7 @@ impl State {
             }
             if let Some((_, granted)) = first {
                 self.free_waiting += 1;
+                self.count(&tenant, |counts| counts.waiting = counts.waiting.saturating_sub(1));
                 self.begin(&tenant);
                 // Whoever leaves the queue is not in it: this one still waits.
                 let _ = granted.send(());
@@ -187,7 +219,7 @@ impl State {
     }
 
     fn next_turn(&self) -> Option<usize> {
-        self.turns.iter().position(|tenant| self.has_place_for(self.tenants.get(tenant)))
+        self.turns.iter().position(|tenant| self.has_place_for(tenant))
     }
 
     /// A call does not wait any longer: it has left the queue, or, when it is not in it,
@@ -202,6 +234,7 @@ impl State {
         if calls.waiting.is_empty() {
             self.turns.retain(|other| other != tenant);
         }
+        self.count(tenant, |counts| counts.waiting = counts.waiting.saturating_sub(1));
         self.forget(tenant);
     }
 

@@ -1,31 +1,68 @@
 //! Whose call it is, where callers share what a server has.
 
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use crate::{
     access::Role,
     caller::{Identity, PracticeId, Product},
+    shares::Sharer,
 };
 
 /// A product in one practice, or in all of them; the imports service on its behalf is
 /// another tenant: an import is not held up by what its product asks for, nor the other
 /// way round.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// Its groups are all products of its practice, and its product in all practices. So
+/// neither a practice with many products, nor a product that names many practices, takes
+/// everything.
+#[derive(Clone, Debug)]
 pub(super) struct Tenant(Arc<Parts>);
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct Parts {
-    practice: Option<PracticeId>,
-    product: Product,
-    service: bool,
+    key: Key,
+    groups: Vec<Tenant>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Product { practice: Option<PracticeId>, product: Product, service: bool },
+    GroupOfPractice { practice: PracticeId, service: bool },
+    GroupOfProduct { product: Product, service: bool },
 }
 
 impl Tenant {
     pub(super) fn of(identity: &Identity) -> Self {
-        Self(Arc::new(Parts {
-            practice: identity.practice.clone(),
-            product: identity.product.clone(),
-            service: identity.roles.contains(&Role::Service),
-        }))
+        let service = identity.roles.contains(&Role::Service);
+        let (practice, product) = (identity.practice.clone(), identity.product.clone());
+        let group = |key| Self(Arc::new(Parts { key, groups: Vec::new() }));
+        let of_practice =
+            practice.clone().map(|practice| group(Key::GroupOfPractice { practice, service }));
+        let of_product = group(Key::GroupOfProduct { product: product.clone(), service });
+        let groups = of_practice.into_iter().chain([of_product]).collect();
+        Self(Arc::new(Parts { key: Key::Product { practice, product, service }, groups }))
+    }
+}
+
+impl PartialEq for Tenant {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for Tenant {}
+
+impl Hash for Tenant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl Sharer for Tenant {
+    fn groups(&self) -> &[Self] {
+        &self.0.groups
     }
 }

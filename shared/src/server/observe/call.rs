@@ -6,7 +6,7 @@ use tonic::Code;
 use tracing::Span;
 
 use crate::{
-    access::{Rpc, STREAMS},
+    access::{POLLED, Rpc, STREAMS},
     meter::{Meter, catalog},
     telemetry,
 };
@@ -58,6 +58,9 @@ impl Call {
         let (code, elapsed_us) = (code_name(code), micros(elapsed));
         self.span.in_scope(|| match (self.streams, reason) {
             (true, _) => tracing::info!(code, elapsed_us, "stream ended"),
+            (false, None) if POLLED.contains(&self.rpc) => {
+                tracing::debug!(code, elapsed_us, "call");
+            }
             (false, None) => tracing::info!(code, elapsed_us, "call"),
             (false, Some(reason)) => tracing::info!(code, reason, elapsed_us, "call"),
         });

@@ -50,6 +50,25 @@ fn a_sole_tenant_works_in_all_places_but_the_reserve() {
     let state = places.lock();
     assert_eq!((state.free, state.free_waiting), (64, 256));
     assert!(state.tenants.is_empty() && state.turns.is_empty(), "nothing is kept");
+    assert!(state.groups.is_empty());
+}
+
+#[test]
+fn neither_the_products_of_a_practice_nor_the_practices_of_a_product_take_everything() {
+    let products = |number: usize| Tenant::of(&identity("p1", &format!("product{number}")));
+    let tenants: [&dyn Fn(usize) -> Tenant; 2] = [&products, &tenant];
+    for tenant in tenants {
+        let places = places(64, 256);
+        let mut held = Vec::new();
+        for number in 1..50 {
+            held.push(fill(&places, &tenant(number)));
+        }
+        let other = Tenant::of(&identity("another", "ledger"));
+        let (at_work, waits) = fill(&places, &other);
+        assert!(!at_work.is_empty() && waits.is_some(), "another finds a place, and may wait");
+        drop((held, at_work, waits));
+        assert!(places.lock().groups.is_empty());
+    }
 }
 
 #[test]
