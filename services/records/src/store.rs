@@ -13,6 +13,7 @@ pub(crate) mod due;
 mod entities;
 pub(crate) mod entries;
 pub(crate) mod erasures;
+mod expiry;
 pub(crate) mod feed;
 pub(crate) mod fences;
 pub(crate) mod images;

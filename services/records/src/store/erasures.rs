@@ -13,13 +13,14 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::{Parameters, chosen, insert_all},
+    db::{Parameters, insert_all},
     key_digest::KeyDigest,
 };
 use uuid::Uuid;
 
 use super::{
     entities::{erasure, former_link},
+    expiry::remove_oldest,
     keys::{among, pieces},
     text::Stored as _,
 };
@@ -190,13 +191,7 @@ pub(crate) async fn forget_before(
     before: DateTime<Utc>,
     limit: u64,
 ) -> Result<u64, RecordError> {
-    let engine = db.get_database_backend();
-    let oldest = chosen(engine, "erasure", "WHERE erased_at < $1 ORDER BY erased_at LIMIT $2");
-    let sql = format!("DELETE FROM erasure WHERE {oldest}");
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = [before.into(), limit.into()];
-    let deleted = db.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
-    Ok(deleted.rows_affected())
+    remove_oldest(db, ("erasure", "erased_at"), before, limit).await
 }
 
 fn read(row: erasure::Model) -> Result<Erasure, RecordError> {

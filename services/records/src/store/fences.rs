@@ -3,9 +3,10 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, Statement};
-use shared::{caller::PracticeId, db::chosen};
+use shared::caller::PracticeId;
 use uuid::Uuid;
 
+use super::expiry::remove_oldest;
 use crate::error::RecordError;
 
 /// The fence of an import; 0 when it has none. Whatever was answered before this is
@@ -49,11 +50,5 @@ pub(crate) async fn forget_before(
     before: DateTime<Utc>,
     limit: u64,
 ) -> Result<u64, RecordError> {
-    let engine = db.get_database_backend();
-    let oldest = chosen(engine, "import_fence", "WHERE raised_at < $1 ORDER BY raised_at LIMIT $2");
-    let sql = format!("DELETE FROM import_fence WHERE {oldest}");
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = [before.into(), limit.into()];
-    let deleted = db.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
-    Ok(deleted.rows_affected())
+    remove_oldest(db, ("import_fence", "raised_at"), before, limit).await
 }

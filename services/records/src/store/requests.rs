@@ -8,12 +8,13 @@ use sea_orm::{
 };
 use shared::{
     caller::{Caller, PracticeId},
-    db::{Writes, chosen},
+    db::Writes,
 };
 use uuid::Uuid;
 
 use super::{
     entities::request,
+    expiry::remove_oldest,
     keys::{among, pieces},
 };
 use crate::error::RecordError;
@@ -115,11 +116,5 @@ pub(crate) async fn forget_before(
     before: DateTime<Utc>,
     limit: u64,
 ) -> Result<u64, RecordError> {
-    let engine = db.get_database_backend();
-    let oldest = chosen(engine, "request", "WHERE answered_at < $1 ORDER BY answered_at LIMIT $2");
-    let sql = format!("DELETE FROM request WHERE {oldest}");
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = [before.into(), limit.into()];
-    let deleted = db.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
-    Ok(deleted.rows_affected())
+    remove_oldest(db, ("request", "answered_at"), before, limit).await
 }
