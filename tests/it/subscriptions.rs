@@ -360,7 +360,8 @@ async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
         let mut again = match Listening::try_open(&books, both.clone()).await {
             Ok(again) => again,
             Err(broken) => {
-                assert_eq!(broken.message(), "transport error", "{broken:?}");
+                // A status that the server has sent has no source.
+                assert!(std::error::Error::source(&broken).is_some(), "{broken:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
