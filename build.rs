@@ -1,6 +1,6 @@
-//! Compiles `proto/` without `protoc`: protox parses, tonic-prost-build
-//! generates. Also lists every RPC as an enum, so that the table of roles in
-//! `shared/src/access.rs` does not build while one is missing from it.
+//! Compiles `proto/` without `protoc`: protox parses, tonic-prost-build generates code. Also
+//! generates an enum of all RPCs, so that the build fails if an RPC is missing in the access
+//! table in `shared/src/access.rs`.
 
 use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 
@@ -23,8 +23,8 @@ const PROTOS: &[&str] = &[
     "concord/internal/v1/ingest.proto",
 ];
 
-/// Messages that the services handle without decoding all of their parts; the
-/// structs are written by hand in `shared/src/wire.rs`.
+/// Messages that the services do not decode in full. The structs are hand-written in
+/// `shared/src/wire.rs`.
 const HAND_WRITTEN: &[(&str, &str)] = &[
     (".concord.imports.v1.BatchFrame", "crate::wire::BatchFrame"),
     (".concord.internal.v1.ApplyRecord", "crate::wire::ApplyRecord"),
@@ -47,14 +47,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The descriptors without the internal package: what reflection shows.
+/// The descriptors without the internal package, for the reflection service.
 fn public(descriptors: &FileDescriptorSet) -> FileDescriptorSet {
     let file = descriptors.file.iter().filter(|file| !file.package().contains("internal"));
     FileDescriptorSet { file: file.cloned().collect() }
 }
 
-/// `enum Rpc` with a variant for every RPC, their paths and names, and which of
-/// them answer with a stream.
+/// The source of `enum Rpc`: a variant for every RPC, its path and name, and the list of
+/// server-streaming RPCs.
 fn rpcs(descriptors: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
     let (mut variants, mut paths) = (String::new(), String::new());
     let (mut names, mut streams) = (String::new(), String::new());
@@ -77,9 +77,9 @@ fn rpcs(descriptors: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
     Ok(format!(
         "/// Every RPC of Concord, generated from `proto/`.\n\
          #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]\npub enum Rpc {{\n{variants}}}\n\
-         impl Rpc {{\n    /// Its service and method, such as `ClientService/GetClient`.\n    \
+         impl Rpc {{\n    /// Service and method, such as `ClientService/GetClient`.\n    \
          pub const fn name(self) -> &'static str {{\n        match self {{\n{names}        }}\n    }}\n}}\n\
          /// Every RPC with its path.\npub const ALL: &[(Rpc, &str)] = &[\n{paths}];\n\
-         /// The RPCs that answer with a stream.\npub const STREAMS: &[Rpc] = &[\n{streams}];\n"
+         /// The server-streaming RPCs.\npub const STREAMS: &[Rpc] = &[\n{streams}];\n"
     ))
 }

@@ -1,5 +1,5 @@
-//! Times the rules that every record of an import passes through: decoding it and
-//! judging its fields, and its digest.
+//! Benchmarks of the code that every record of an import runs: decoding, validation of the
+//! fields, and the digest.
 
 use std::hint::black_box;
 
@@ -13,13 +13,13 @@ use shared::{
     rules::import::parse_bytes,
 };
 
-// What the file of the digest names by `crate`.
+// The modules that digest.rs imports from `crate`.
 use shared::{pb, rules};
 
-/// The digest, which the rules keep to themselves, compiled from its file.
+/// The digest module, which is private, compiled from its file.
 #[path = "../src/rules/import"]
 mod import {
-    #[expect(dead_code, reason = "the bench takes the digest of what can be read alone")]
+    #[expect(dead_code, reason = "the benchmark uses the digest of decodable records only")]
     mod digest;
 
     /// The digest of a client with these fields.
@@ -46,7 +46,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A client as products have them, in the order of the fields of the protocol.
+/// A typical client, in the order of the fields of the protocol.
 const FIELDS: [(&str, &str); 10] = [
     ("source_id", "C00017"),
     ("client_reference", "HARB001"),
@@ -79,13 +79,13 @@ fn client() -> Record {
 }
 
 fn contact() -> Record {
-    let place = |client: &str| ContactClient {
+    let roles_at = |client: &str| ContactClient {
         client_source_id: client.to_owned(),
         roles: vec!["DIRECTOR".to_owned(), "SHAREHOLDER".to_owned()],
     };
     Record::Contact(ImportContact {
         source_id: "P00031".to_owned(),
-        clients: vec![place("C00017"), place("C00018")],
+        clients: vec![roles_at("C00017"), roles_at("C00018")],
         title: "Ms".to_owned(),
         forename: "Zoë".to_owned(),
         surname: "O'Brien".to_owned(),

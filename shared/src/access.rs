@@ -1,18 +1,17 @@
-//! Which roles may make which call.
+//! Access control: the roles that may call each RPC.
 //!
-//! One table for both services. The RPCs are an enum that is generated from the
-//! proto files, and [`rule`] is a `match` over it: an RPC that is not in the
-//! table does not build.
+//! One table for both services. The RPCs are an enum that is generated from the proto
+//! files, and [`rule`] is a `match` over it: the build fails for an RPC that is not in the
+//! table.
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::LazyLock};
 
 include!(concat!(env!("OUT_DIR"), "/rpcs.rs"));
 
-/// The RPCs that a service makes every few seconds, whatever happens. The log has them
-/// at the level DEBUG when they succeed.
+/// RPCs that a service polls every few seconds. Successful calls are logged at level DEBUG.
 pub(crate) const POLLED: &[Rpc] = &[Rpc::IngestListErasures];
 
-/// What a caller may be.
+/// A role of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Owns the practice.
@@ -21,16 +20,16 @@ pub enum Role {
     Admin,
     /// Works for the practice.
     Staff,
-    /// Supports the practice from outside; reads only.
+    /// Supports the practice from outside. Read-only.
     Support,
-    /// Reads, and sees what was before a correction.
+    /// Reads records, and their values before a correction.
     Auditor,
     /// The imports service itself.
     Service,
 }
 
 impl Role {
-    /// All of them, with their names.
+    /// All roles with their names.
     pub const ALL: [(Self, &'static str); 6] = [
         (Self::Owner, "owner"),
         (Self::Admin, "admin"),
@@ -48,7 +47,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// The text is not a role.
+/// The text is not the name of a role.
 #[derive(Debug, thiserror::Error)]
 #[error("not a role; use owner, admin, staff, support, auditor or service")]
 pub struct UnknownRole;
@@ -61,40 +60,40 @@ impl FromStr for Role {
     }
 }
 
-/// Which practices one call is about.
+/// The practices that a call covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One practice, which the credential or the call names.
+pub enum CallScope {
+    /// One practice, named by the credential or by the call.
     Practice,
-    /// One practice, or all practices of the product when none is named.
+    /// One practice, or all practices of the product if the call names none.
     Product,
 }
 
-/// Who may make a call.
+/// The access rule of an RPC.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// One of these roles is needed.
+    /// The caller needs one of these roles.
     pub roles: &'static [Role],
-    /// Which practices the call is about.
-    pub scope: Scope,
+    /// The practices that the call covers.
+    pub scope: CallScope,
 }
 
-/// Runs the practice.
+/// Administers the practice.
 const MANAGE: &[Role] = &[Role::Owner, Role::Admin];
-/// Runs the practice, or is the imports service on behalf of one who does.
+/// Administers the practice, or is the imports service on behalf of an administrator.
 const MANAGE_OR_SERVICE: &[Role] = &[Role::Owner, Role::Admin, Role::Service];
 /// Changes records.
 const WRITE: &[Role] = &[Role::Owner, Role::Admin, Role::Staff];
 /// Reads records.
 const READ: &[Role] = &[Role::Owner, Role::Admin, Role::Staff, Role::Support, Role::Auditor];
-/// Reads what was done.
+/// Reads the audit log.
 const AUDIT: &[Role] = &[Role::Owner, Role::Admin, Role::Support, Role::Auditor];
-/// Looks after those who support the practice.
+/// Reads the log of support access.
 const OVERSEE: &[Role] = &[Role::Owner, Role::Admin, Role::Auditor];
-/// Only the imports service.
+/// The imports service only.
 const SERVICE: &[Role] = &[Role::Service];
 
-/// Who may make the call.
+/// The access rule of the RPC.
 pub const fn rule(rpc: Rpc) -> Rule {
     let roles = match rpc {
         Rpc::ConnectionConnectProduct
@@ -163,14 +162,14 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ChangeAcknowledge
         | Rpc::ChangeGetSubscription
         | Rpc::ChangeListSubscriptions
-        | Rpc::ChangeDeleteSubscription => Scope::Product,
-        _ => Scope::Practice,
+        | Rpc::ChangeDeleteSubscription => CallScope::Product,
+        _ => CallScope::Practice,
     };
     Rule { roles, scope }
 }
 
-/// Whether a caller in these roles, which allow the call, makes it as support: it
-/// says why, and that is kept.
+/// True if the call is support access: of the caller's roles, only `support` allows it.
+/// Such a call needs a reason, which is logged.
 pub fn is_support(held: &[Role], rpc: Rpc) -> bool {
     let allowing = held.iter().filter(|role| rule(rpc).roles.contains(role));
     let mut allowing = allowing.peekable();
@@ -189,31 +188,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_finds_its_rpc() {
+    fn rpc_of_path_finds_known_paths_only() {
         let rpc = rpc_of_path("/concord.records.v1.ClientService/CreateClient");
         assert_eq!(rpc, Some(Rpc::ClientCreateClient));
         assert_eq!(rpc_of_path("/concord.records.v1.ClientService/Create"), None);
     }
 
     #[test]
-    fn only_the_imports_service_may_call_the_internal_package() {
+    fn internal_rpcs_allow_the_service_role_only() {
         for (rpc, path) in ALL.iter().filter(|(_, path)| path.contains(".internal.")) {
             assert_eq!(rule(*rpc).roles, SERVICE, "{path}");
         }
     }
 
     #[test]
-    fn whoever_has_another_role_that_allows_a_call_is_not_support() {
+    fn caller_with_another_allowing_role_is_not_support() {
         let (both, support) = ([Role::Support, Role::Staff], [Role::Support]);
         assert!(is_support(&support, Rpc::ClientGetClient));
         assert!(!is_support(&both, Rpc::ClientGetClient));
-        // Staff may not read the audit.
+        // Staff may not read the audit log.
         assert!(is_support(&both, Rpc::SupportListAuditEntries));
         assert!(!is_support(&support, Rpc::ClientCreateClient));
     }
 
     #[test]
-    fn roles_read_back() {
+    fn role_name_round_trips() {
         for (role, name) in Role::ALL {
             assert_eq!(name.parse::<Role>().unwrap(), role);
             assert_eq!(role.to_string(), name);

@@ -1,9 +1,9 @@
-//! The id of a call, which finds its lines in the logs of both services.
+//! The correlation id of a call, for the logs of both services.
 //!
-//! A caller may give one in the metadata [`CALL_ID_HEADER`]; otherwise one is made.
-//! It is in every line of the log that is written for the call, goes back with the
-//! answer, and goes on with the calls that are made for it. It is not the
-//! `request_id` of a message, which makes a repeated mutation harmless.
+//! A caller may set it in the metadata [`CALL_ID_HEADER`]; otherwise the server generates
+//! one. Every log line of the call has it. The response returns it, and calls to other
+//! services propagate it. It is not the `request_id` of a message, which is an idempotency
+//! key.
 
 use std::{fmt, sync::Arc};
 
@@ -12,10 +12,10 @@ use tonic::{Extensions, metadata::MetadataMap};
 
 use crate::ids;
 
-/// The metadata with the id of a call.
+/// Metadata key: the id of a call.
 pub const CALL_ID_HEADER: &str = "x-request-id";
 
-/// Characters of an id at most; a longer one is not taken over.
+/// Maximum number of characters of an id. A longer one is replaced.
 const MAX_LENGTH: usize = 128;
 
 /// The id of a call: letters, digits, dots, hyphens and underscores.
@@ -23,12 +23,12 @@ const MAX_LENGTH: usize = 128;
 pub struct CallId(Arc<str>);
 
 impl CallId {
-    /// A new one.
+    /// Generates an id.
     pub fn new() -> Self {
         Self(ids::new_uuid().as_simple().to_string().into())
     }
 
-    /// A new one for one of the calls that are made for `cause`, such as an import.
+    /// Generates the id of a call that is made for `cause`, such as an import.
     pub fn for_part_of(cause: &str) -> Self {
         let part = ids::new_uuid().as_simple().to_string();
         // The end of an id is its random part.
@@ -36,26 +36,26 @@ impl CallId {
         Self(format!("{cause}.{part}").into())
     }
 
-    /// The one that a caller has given, when it is well-formed, or else a new one:
-    /// what stands in logs must not be text of any form and length.
+    /// The id that the caller sent if it is well-formed, otherwise a new one. Logs must not
+    /// contain text of any form and length.
     pub fn given(headers: &HeaderMap) -> Self {
         let given = headers.get(CALL_ID_HEADER).and_then(|value| value.to_str().ok());
         given.filter(|text| is_well_formed(text)).map_or_else(Self::new, |text| Self(text.into()))
     }
 
-    /// The id of the call whose extensions these are.
+    /// The id, from the extensions of the request.
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// Sends it with a call.
+    /// Adds the id to the metadata of an outgoing call.
     pub fn send_with(&self, metadata: &mut MetadataMap) {
         if let Ok(value) = self.0.parse() {
             metadata.insert(CALL_ID_HEADER, value);
         }
     }
 
-    /// Sends it back with an answer.
+    /// Adds the id to the headers of a response.
     pub(crate) fn answer_with(&self, headers: &mut HeaderMap) {
         if let Ok(value) = HeaderValue::from_str(&self.0) {
             headers.insert(CALL_ID_HEADER, value);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_well_formed_id_is_taken_over() {
+    fn well_formed_id_is_kept() {
         let longest = "a".repeat(MAX_LENGTH);
         for text in ["1", "req-7.b_2", &longest] {
             assert_eq!(given(text), text);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn another_text_is_replaced_by_a_new_id() {
+    fn malformed_id_is_replaced() {
         let too_long = "a".repeat(MAX_LENGTH + 1);
         for text in ["", "a b", "a\"b", "a{b}", "jane@example.org", &too_long] {
             let id = given(text);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_a_cause_have_ids_of_their_own() {
+    fn calls_of_one_cause_have_different_ids() {
         let (one, other) = (CallId::for_part_of("imp_1"), CallId::for_part_of("imp_1"));
         assert_ne!(one, other);
         assert!(one.to_string().starts_with("imp_1.") && is_well_formed(&one.0));

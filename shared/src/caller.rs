@@ -1,40 +1,40 @@
-//! Who makes a call.
+//! The authenticated caller of a request.
 //!
-//! The [`identity`](crate::identity) of a request is found out before its handler
-//! runs. The handler then takes a [`Caller`] out of its request; every query needs
-//! the practice in it, so that none can be written without one.
+//! The server authenticates a request ([`identity`](crate::identity)) before its handler
+//! runs. The handler takes the [`Caller`] from the request. Every query needs its practice,
+//! which is the tenant, so that no query can be written without one.
 
 use std::{fmt, str::FromStr};
 
 use tonic::{Code, Extensions};
 use uuid::Uuid;
 
-use crate::{access::Role, pb::records::ErrorReason, status::Refusal};
+use crate::{access::Role, pb::records::ErrorReason, status::ApiError};
 
-/// The metadata with the practice of a call.
+/// Metadata key: the practice of a call.
 pub const PRACTICE_HEADER: &str = "x-concord-practice";
-/// Development identity: the product.
+/// Metadata key of development identity: the product.
 pub const PRODUCT_HEADER: &str = "x-concord-product";
-/// Development identity: the account of the product; `main` without it.
+/// Metadata key of development identity: the account of the product; default `main`.
 pub const ACCOUNT_HEADER: &str = "x-concord-account";
-/// Development identity: the user.
+/// Metadata key of development identity: the user.
 pub const USER_HEADER: &str = "x-concord-user";
-/// Development identity: roles, separated by commas; `staff` without it.
+/// Metadata key of development identity: roles, separated by commas; default `staff`.
 pub const ROLES_HEADER: &str = "x-concord-roles";
-/// Of a call by the imports service: the import that it is made for.
+/// Metadata key of a call of the imports service: the import that the call is for.
 pub const IMPORT_HEADER: &str = "x-concord-import";
 
-/// Why support makes a call.
+/// Metadata key: the reason of a support access.
 pub const REASON_HEADER: &str = "x-concord-reason";
 
-/// The account of a caller that names none.
+/// The default account.
 pub const DEFAULT_ACCOUNT: &str = "main";
 
-/// Replaces the product in changes that Concord itself made. No product may have the
-/// name: it would be taken for the author of these changes.
+/// The author of changes that Concord itself makes, in place of a product. Reserved: no
+/// product may have this name.
 const SYSTEM_PRODUCT: &str = "concord";
 
-/// Text that names a practice, a product or an account.
+/// Defines the name type of a practice, a product or an account.
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $limit:expr, $allowed:expr, $what:literal) => {
         $(#[$doc])*
@@ -71,7 +71,7 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// An accountancy practice: 1 to 64 letters, digits, dots, hyphens and
+    /// An accountancy practice, the tenant: 1 to 64 letters, digits, dots, hyphens and
     /// underscores.
     PracticeId, 64,
     |_, byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte),
@@ -95,20 +95,20 @@ name_type! {
 }
 
 impl Account {
-    /// The account of a caller that names none.
+    /// The default account.
     pub fn main() -> Self {
         Self(DEFAULT_ACCOUNT.to_owned())
     }
 }
 
 impl Product {
-    /// The product that a caller is, or that is switched on: one of another name than
-    /// Concord's own. Rows of before may have that name, and are read by `parse`.
+    /// Parses the name of a product that calls or is connected. Rejects the reserved name of
+    /// Concord. `parse` accepts it, because stored rows may have it.
     ///
     /// # Errors
     ///
-    /// What is wrong with the name, and what to do.
-    pub fn claimed(text: &str) -> Result<Self, &'static str> {
+    /// What is wrong with the name, and the remedy.
+    pub fn parse_unreserved(text: &str) -> Result<Self, &'static str> {
         if text == SYSTEM_PRODUCT {
             return Err("the name concord is reserved for the changes that Concord itself makes; \
                         choose another name for the product");
@@ -117,10 +117,10 @@ impl Product {
     }
 }
 
-/// Who made a change.
+/// The author of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author<'a> {
-    /// Concord itself, as at a midnight: no caller requested the change.
+    /// Concord itself, such as at a date rollover: no caller requested the change.
     System,
     /// An account of a product.
     Account {
@@ -132,61 +132,60 @@ pub enum Author<'a> {
 }
 
 impl<'a> Author<'a> {
-    /// The author of a change that is stored with this product and account.
+    /// The author of a change with this stored product and account.
     pub fn stored(product: &'a str, account: &'a str) -> Self {
         if product == SYSTEM_PRODUCT { Self::System } else { Self::Account { product, account } }
     }
 }
 
-/// What a credential says, before a practice is asked for.
+/// The identity of a verified credential, before a practice is required.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The practice; without one, the credential is for all practices of the
-    /// product.
+    /// The practice; `None` if the credential is for all practices of the product.
     pub practice: Option<PracticeId>,
     /// The product.
     pub product: Product,
     /// Its account.
     pub account: Account,
-    /// The user; empty when there is none.
+    /// The user; empty if there is none.
     pub user: String,
-    /// What the caller may be.
+    /// The roles of the caller.
     pub roles: Vec<Role>,
-    /// The import that a service call is made for.
+    /// The import that a call of the imports service is for.
     pub import: Option<Uuid>,
 }
 
-/// Who makes a call, for one practice.
+/// The caller of an RPC that covers one practice.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The practice: every query is about it alone.
+    /// The practice: the tenant of every query.
     pub practice: PracticeId,
     /// The product.
     pub product: Product,
     /// Its account.
     pub account: Account,
-    /// The user; empty when there is none.
+    /// The user; empty if there is none.
     pub user: String,
-    /// What the caller may be.
+    /// The roles of the caller.
     pub roles: Vec<Role>,
-    /// The import that a service call is made for.
+    /// The import that a call of the imports service is for.
     pub import: Option<Uuid>,
 }
 
 impl Caller {
-    /// Who makes the call whose extensions these are.
+    /// The caller, from the extensions of the request.
     ///
     /// # Errors
     ///
-    /// When the identity of the call was not found out, which is a fault of ours.
-    pub fn of(extensions: &Extensions) -> Result<Self, Refusal> {
+    /// `INTERNAL` if the request was not authenticated, which is a bug.
+    pub fn of(extensions: &Extensions) -> Result<Self, ApiError> {
         identity_of(extensions)?.clone().in_practice()
     }
 }
 
 impl Identity {
-    /// The caller, in the practice that is named.
-    pub(crate) fn in_practice(self) -> Result<Caller, Refusal> {
+    /// The caller, in the named practice.
+    pub(crate) fn in_practice(self) -> Result<Caller, ApiError> {
         let Self { practice, product, account, user, roles, import } = self;
         let practice = practice.ok_or_else(practice_required)?;
         Ok(Caller { practice, product, account, user, roles, import })
@@ -194,7 +193,7 @@ impl Identity {
 }
 
 impl Caller {
-    /// Concord itself: for what happens without a call, such as a midnight.
+    /// Concord itself: for changes without a call, such as a date rollover.
     pub fn system(practice: PracticeId) -> Self {
         Self {
             practice,
@@ -207,38 +206,38 @@ impl Caller {
     }
 }
 
-/// Who listens to a feed: one product, in one practice or in all of them.
+/// The caller of a feed RPC: a product, in one practice or in all of its practices.
 #[derive(Clone, Debug)]
-pub struct Listener {
-    /// The practice; all of the product's when there is none.
+pub struct Subscriber {
+    /// The practice; `None` for all practices of the product.
     pub practice: Option<PracticeId>,
     /// The product.
     pub product: Product,
     /// Its account.
     pub account: Account,
-    /// What the caller may be.
+    /// The roles of the caller.
     pub roles: Vec<Role>,
 }
 
-impl Listener {
-    /// Who makes the call whose extensions these are.
+impl Subscriber {
+    /// The caller, from the extensions of the request.
     ///
     /// # Errors
     ///
-    /// When the identity of the call was not found out, which is a fault of ours.
-    pub fn of(extensions: &Extensions) -> Result<Self, Refusal> {
+    /// `INTERNAL` if the request was not authenticated, which is a bug.
+    pub fn of(extensions: &Extensions) -> Result<Self, ApiError> {
         let Identity { practice, product, account, roles, .. } = identity_of(extensions)?.clone();
         Ok(Self { practice, product, account, roles })
     }
 }
 
-fn identity_of(extensions: &Extensions) -> Result<&Identity, Refusal> {
-    extensions.get::<Identity>().ok_or_else(|| Refusal::internal(&"a call without identity"))
+fn identity_of(extensions: &Extensions) -> Result<&Identity, ApiError> {
+    extensions.get::<Identity>().ok_or_else(|| ApiError::internal(&"a request without identity"))
 }
 
-/// The call is about one practice, and none is named.
-pub(crate) fn practice_required() -> Refusal {
-    Refusal::new(
+/// `PRACTICE_REQUIRED`: the call covers one practice, and none is named.
+pub(crate) fn practice_required() -> ApiError {
+    ApiError::new(
         Code::InvalidArgument,
         ErrorReason::PracticeRequired,
         format!("name the practice in the metadata {PRACTICE_HEADER}"),
@@ -250,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_other_forms_are_refused() {
+    fn malformed_names_are_rejected() {
         for product in ["", "Books", "1books", "bo oks", &"b".repeat(33)] {
             assert!(product.parse::<Product>().is_err(), "{product}");
         }
@@ -258,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn no_product_has_the_name_of_the_system() {
+    fn reserved_product_name_is_rejected() {
         let system = Caller::system("p1".parse().unwrap());
-        let refused = Product::claimed(system.product.as_str()).unwrap_err();
-        assert!(refused.contains("choose another name"), "{refused}");
-        assert_eq!(Product::claimed("concord-2").unwrap().as_str(), "concord-2");
-        assert!(Product::claimed("Books").is_err());
+        let error = Product::parse_unreserved(system.product.as_str()).unwrap_err();
+        assert!(error.contains("choose another name"), "{error}");
+        assert_eq!(Product::parse_unreserved("concord-2").unwrap().as_str(), "concord-2");
+        assert!(Product::parse_unreserved("Books").is_err());
         let stored = Author::stored(system.product.as_str(), system.account.as_str());
         assert_eq!(stored, Author::System);
         let account = Author::Account { product: "books", account: "main" };

@@ -1,30 +1,29 @@
 //! The database of a service: SQLite, embedded, or PostgreSQL.
 //!
-//! Reads go to [`Database::reader`]; every write is a closure that
-//! [`Database::write`] runs in a transaction of its own. The closure may run
-//! more than once, and on SQLite several of them share one flush to disk, so it
-//! must do nothing but talk to the database.
+//! Reads use [`Database::reader`]. A write is a closure that [`Database::write`] runs in a
+//! transaction. The closure must have no side effects beyond the database: it is retried
+//! after a conflict, and on SQLite several closures share one commit (group commit).
 
+mod analyze;
+mod binds;
 mod bulk;
 mod connect;
 mod erasure;
 mod errors;
-mod fitness;
-mod group;
-mod learning;
-mod lineage;
-mod lists;
+mod fillfactor;
+mod group_commit;
 mod migrate;
+mod migration_status;
 mod probe;
-mod room;
-mod scope;
+mod schema;
+mod server_check;
 mod sessions;
-mod tables;
-mod trouble;
+mod statement_batch;
+mod tenant_scope;
+mod transaction_monitor;
 mod url;
 mod usage;
-mod witness;
-mod writes;
+mod write_health;
 
 use std::{
     fmt,
@@ -34,33 +33,37 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use analyze::create_analyze_function;
+pub use binds::{
+    Binds, Column, chunks, column_names, none_of, pad_to_power_of_two, row_id_in, uuid_hex,
+};
 pub use bulk::{chunk_rows, insert_all};
 pub use connect::{DatabaseSettings, Timeouts};
 use erasure::Erasure;
-pub use errors::{Fault, Outage, Plain, UniqueKey, fault, outage, plainly, violates};
-pub use fitness::Unfit;
-use group::GroupWriter;
-pub use learning::learning;
-pub use lineage::{Lineage, TablesError, needs, number};
-pub use lists::{Column, Parameters, chosen, hex_of, names, none_of, pad, parts};
+pub use errors::{
+    DbErrorKind, Outage, Redacted, UniqueKey, error_kind, outage, redacted, violates,
+};
+pub use fillfactor::set_fillfactor;
+use group_commit::GroupWriter;
+pub use migration_status::{MigrationStatus, SchemaError, migration_number, required_migration};
 pub use probe::Probe;
-pub use room::leave_room;
-pub use scope::{Scope, row_security};
+pub use schema::Schema;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait;
+pub use server_check::UnsupportedServer;
 use sessions::Sessions;
-pub use tables::Tables;
+pub use statement_batch::{StatementBatch, columns_of, values_of};
+pub use tenant_scope::{TenantScope, enable_row_security};
 use tokio::sync::watch;
 use tracing::Instrument as _;
-use trouble::Trouble;
 pub use url::UrlError;
 pub use usage::PoolUse;
-pub use writes::{Writes, columns_of, values_of};
+use write_health::WriteHealth;
 
-/// How often a write is tried before the caller is told of the conflict.
+/// The maximum number of attempts of a write that conflicts with other writers.
 const WRITE_ATTEMPTS: u32 = 6;
 
 /// A handle to one service's database; cheap to clone.
@@ -69,18 +72,18 @@ pub struct Database {
     reader: DatabaseConnection,
     writer: Writer,
     url_kind: DbBackend,
-    /// Of PostgreSQL.
+    /// Used on PostgreSQL only.
     sessions: Sessions,
-    trouble: Trouble,
-    /// Of SQLite.
+    write_health: WriteHealth,
+    /// Used on SQLite only.
     erasure: Erasure,
 }
 
 #[derive(Clone)]
 enum Writer {
-    /// PostgreSQL: each write has a transaction of its own.
+    /// PostgreSQL: a pool; each write has a transaction of its own.
     Pool(DatabaseConnection),
-    /// SQLite: one connection, whose waiting writes share a transaction.
+    /// SQLite: one connection with group commit.
     Group(Arc<GroupWriter>),
 }
 
@@ -90,7 +93,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The transaction of a write. A clone must not outlive the closure.
+/// The transaction of a write. Clones must be dropped before the closure returns.
 #[derive(Clone, Debug)]
 pub struct WriteTx(Arc<DatabaseTransaction>);
 
@@ -102,15 +105,15 @@ impl Deref for WriteTx {
     }
 }
 
-/// What a write can fail with.
+/// An error of a write.
 pub trait WriteError: From<DbErr> + Send + 'static {
-    /// The error of the database, when it is one.
+    /// The database error, if it is one.
     fn database(&self) -> Option<&DbErr>;
 
-    /// Whether the same write may succeed when it is tried again at once:
-    /// another writer was in the way.
+    /// Returns `true` if the write conflicted with another writer, and an immediate retry may
+    /// succeed.
     fn is_conflict(&self) -> bool {
-        self.database().is_some_and(|error| fault(error) == Fault::Conflict)
+        self.database().is_some_and(|error| error_kind(error) == DbErrorKind::Conflict)
     }
 }
 
@@ -121,59 +124,59 @@ impl WriteError for DbErr {
 }
 
 impl Database {
-    /// Connects, and creates the file of an SQLite database that is not there.
+    /// Connects, and creates the file of an SQLite database if it is missing.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
         let sessions = Sessions::default();
         let (reader, writer) = connect::connect(settings, &sessions).await?;
         let url_kind = reader.get_database_backend();
-        let (trouble, erasure) = (Trouble::default(), Erasure::default());
-        Ok(Self { reader, writer, url_kind, sessions, trouble, erasure })
+        let (write_health, erasure) = (WriteHealth::default(), Erasure::default());
+        Ok(Self { reader, writer, url_kind, sessions, write_health, erasure })
     }
 
-    /// Where to read. Never write here: SQLite refuses it, and on PostgreSQL there
-    /// is no row that could be written.
+    /// The connections for reads. Writes fail on SQLite, and on PostgreSQL row-level security
+    /// hides all rows from them.
     pub fn reader(&self) -> &DatabaseConnection {
         &self.reader
     }
 
-    /// Which engine this is.
+    /// The database engine.
     pub fn engine(&self) -> DbBackend {
         self.url_kind
     }
 
-    /// Whether the database answers.
+    /// Checks that the database responds.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.reader.ping().await
     }
 
-    /// Asks whether the database answers, now and then.
+    /// A probe that checks periodically that the database responds.
     pub fn probe(&self) -> Probe {
-        Probe::new(self.reader.clone(), self.sessions.clone(), self.trouble.clone())
+        Probe::new(self.reader.clone(), self.sessions.clone(), self.write_health.clone())
     }
 
-    /// Why the database does not take writes, as far as is known: it is read-only, or
-    /// its disk is full. It may still answer reads.
-    pub fn takes_no_writes(&self) -> Option<Outage> {
-        self.trouble.now()
+    /// Why the database rejects writes, if known: it is read-only, or its disk is full. Reads
+    /// may still succeed.
+    pub fn write_outage(&self) -> Option<Outage> {
+        self.write_health.outage()
     }
 
-    /// How many writes the database could not do so far, for each cause.
+    /// The number of writes that failed because of the database, by cause.
     pub fn failed_writes(&self) -> impl Iterator<Item = (Outage, u64)> {
-        self.trouble.counts()
+        self.write_health.counts()
     }
 
-    /// Changes whenever the open sessions of PostgreSQL become outdated, as after a
-    /// failover: long-term holders of a session then return it.
+    /// Notifies when the open sessions of PostgreSQL become stale, as after a failover.
+    /// Long-term holders of a session must then return it.
     pub fn renewals(&self) -> watch::Receiver<()> {
         self.sessions.renewals()
     }
 
-    /// How many connections are in use; on SQLite, of those that read.
+    /// The usage of the connection pool; on SQLite, of the read connections.
     pub fn pool_use(&self) -> PoolUse {
         usage::pool_use(&self.reader)
     }
 
-    /// Writes that wait for the one writer of SQLite.
+    /// The number of writes queued for the single writer of SQLite.
     pub fn writes_waiting(&self) -> usize {
         match &self.writer {
             Writer::Group(group) => group.waiting(),
@@ -181,82 +184,80 @@ impl Database {
         }
     }
 
-    /// Brings the tables to the newest version; the migrations that were missing.
-    /// Any number of replicas may do so at once.
+    /// Applies the pending migrations, and returns their names. Replicas may do so
+    /// concurrently.
     ///
     /// # Errors
     ///
-    /// When the tables are newer than the program in a way that it does not
-    /// survive, or cannot be changed.
-    pub async fn migrate<M: MigratorTrait>(&self) -> Result<Vec<String>, TablesError> {
+    /// If the schema is ahead of the program and incompatible, or cannot be changed.
+    pub async fn migrate<M: MigratorTrait>(&self) -> Result<Vec<String>, SchemaError> {
         migrate::migrate::<M>(self).await
     }
 
-    /// Checks that the tables are of the newest version, or of one that is newer
-    /// than the program and that it survives.
+    /// Checks that the schema is up to date, or ahead of the program and compatible.
     ///
     /// # Errors
     ///
-    /// When they are not.
-    pub async fn check_tables<M: MigratorTrait>(&self) -> Result<(), TablesError> {
+    /// If it is not.
+    pub async fn check_schema<M: MigratorTrait>(&self) -> Result<(), SchemaError> {
         migrate::check::<M>(&self.reader).await
     }
 
-    /// Lets a role of PostgreSQL read and write `tables`, without owning them.
+    /// Grants a role of PostgreSQL the rights to read and write `tables`.
     pub async fn grant_to<M: MigratorTrait>(
         &self,
         role: &str,
         tables: &[&str],
     ) -> Result<(), DbErr> {
         if self.url_kind != DbBackend::Postgres {
-            let message = "SQLite knows no roles to grant rights to: leave --grant-to out";
+            let message = "SQLite has no roles to grant rights to: leave --grant-to out";
             return Err(DbErr::Custom(message.to_owned()));
         }
         migrate::grant::<M>(self, role, tables).await
     }
 
-    /// Checks that the server is one that a service can work on.
+    /// Checks that the server is supported.
     ///
     /// # Errors
     ///
-    /// When it is not, with the remedy; or it cannot be asked.
-    pub async fn check_server(&self) -> Result<(), TablesError> {
-        match fitness::unfit(&self.reader).await? {
-            Some(unfit) => Err(unfit.into()),
+    /// If it is not, with the remedy; or if the check fails.
+    pub async fn check_server(&self) -> Result<(), SchemaError> {
+        match server_check::check(&self.reader).await? {
+            Some(unsupported) => Err(unsupported.into()),
             None => Ok(()),
         }
     }
 
-    /// Rewrites an SQLite file that was written without `secure_delete`, once: its free
-    /// pages may hold what was erased. When that fails, as for lack of room, the log says
-    /// so, and the next start tries again.
+    /// Rewrites (VACUUM) an SQLite file that was written without `secure_delete`, once: its
+    /// free pages may hold erased data. A failure, as for lack of disk space, is logged and
+    /// retried at the next start.
     pub async fn rewrite_once(&self) {
         if self.url_kind != DbBackend::Sqlite {
             return;
         }
         if let Err(error) = erasure::rewrite_once(&self.reader).await {
             tracing::warn!(
-                error = %plainly(&error),
+                error = %redacted(&error),
                 "the database file could not be rewritten: its free pages may hold erased data; \
                  the next start tries again (docs/upgrades.md)"
             );
         }
     }
 
-    /// Notes that personal data was erased, by a write that is committed: SQLite keeps
-    /// earlier versions of its pages in the write-ahead log until
+    /// Requests the end of an erasure, after a committed write has erased personal data:
+    /// SQLite keeps earlier versions of its pages in the write-ahead log until
     /// [`finish_erasure`](Self::finish_erasure).
-    pub fn erased(&self) {
-        self.erasure.ask();
+    pub fn request_erasure(&self) {
+        self.erasure.request();
     }
 
-    /// Waits until [`erased`](Self::erased) is called.
-    pub async fn erasure(&self) {
-        self.erasure.asked().await;
+    /// Waits until [`request_erasure`](Self::request_erasure) is called.
+    pub async fn erasure_requested(&self) {
+        self.erasure.requested().await;
     }
 
-    /// Removes from the write-ahead log of SQLite what was erased; whether nothing of it
-    /// is left. A reader, or a writer, may be in the way: then it is to be called again.
+    /// Removes erased data from the write-ahead log of SQLite. Returns `false` if a reader or
+    /// a writer blocked that; the caller must retry.
     pub async fn finish_erasure(&self) -> Result<bool, DbErr> {
         match self.writer {
             Writer::Group(_) => self.erasure.finish(&self.reader).await,
@@ -264,36 +265,34 @@ impl Database {
         }
     }
 
-    /// Says in the log when row security does not hold for the role of this
-    /// database's URL.
+    /// Logs a warning if row-level security does not apply to the role of the database URL.
     pub async fn warn_without_row_security(&self) -> Result<(), DbErr> {
-        if scope::is_open(&self.reader).await? {
+        if tenant_scope::is_bypassed(&self.reader).await? {
             tracing::warn!(
                 "ROW SECURITY IS OFF: the role of the database URL is a superuser or has \
-                 BYPASSRLS, and the second fence between practices does not hold; run the service \
+                 BYPASSRLS, and row-level security does not separate practices; run the service \
                  as a plain role (docs/databases.md)"
             );
         }
         Ok(())
     }
 
-    /// Lets the database look at what was written just now, by a function that
-    /// [`learning`] made. It goes without, too, and says so in the log.
-    pub async fn learn(&self, function: &str) {
-        // Not on SQLite, whose plans ask for no such knowledge.
+    /// Updates the planner statistics, by a function that [`create_analyze_function`] has
+    /// created. A failure is logged only.
+    pub async fn analyze(&self, function: &str) {
+        // Plans of SQLite do not use statistics.
         let Writer::Pool(pool) = &self.writer else { return };
-        if let Err(error) = learning::learn(pool, function).await {
-            tracing::warn!(function, error = %plainly(&error), "nothing was learned of the tables");
+        if let Err(error) = analyze::analyze(pool, function).await {
+            tracing::warn!(function, error = %redacted(&error), "ANALYZE failed");
         }
     }
 
-    /// Runs `job` in a transaction, and commits it when the answer is `Ok`. On
-    /// PostgreSQL it sees and changes the rows of `scope`, and no others.
+    /// Runs `job` in a transaction, and commits it if the result is `Ok`. On PostgreSQL only
+    /// the rows of `scope` are visible and can be changed.
     ///
-    /// A conflict with another writer runs `job` again, a few times. The
-    /// transaction goes on when the caller's future is dropped, so that a
-    /// caller who goes away cannot leave half of it behind.
-    pub async fn write<T, E, F, Fut>(&self, scope: impl Into<Scope>, job: F) -> Result<T, E>
+    /// After a conflict with another writer `job` is retried a few times. The
+    /// transaction runs to completion when the caller's future is dropped.
+    pub async fn write<T, E, F, Fut>(&self, scope: impl Into<TenantScope>, job: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: WriteError,
@@ -311,12 +310,12 @@ impl Database {
             }
         };
         if let Some(outage) = outcome.as_ref().err().and_then(outage_of) {
-            self.trouble.failed(outage);
+            self.write_health.record_failure(outage);
         }
         outcome
     }
 
-    /// Waits for writes under way and closes all connections.
+    /// Waits for writes in progress and closes all connections.
     pub async fn close(self) -> Result<(), DbErr> {
         match self.writer {
             Writer::Pool(pool) => pool.close().await?,
@@ -326,12 +325,13 @@ impl Database {
     }
 }
 
-/// What a panic says may be a value of a record: it is left out.
+/// The error of a write that panicked. The panic message may hold a value of a record, and
+/// is not included.
 fn panicked() -> DbErr {
     DbErr::Custom("a write panicked".to_owned())
 }
 
-/// Why the database could not do a write.
+/// Why the database failed a write.
 fn outage_of(error: &impl WriteError) -> Option<Outage> {
     error.database().and_then(outage)
 }
@@ -339,7 +339,7 @@ fn outage_of(error: &impl WriteError) -> Option<Outage> {
 async fn write_with_retries<T, E, F, Fut>(
     pool: &DatabaseConnection,
     sessions: &Sessions,
-    scope: &Scope,
+    scope: &TenantScope,
     job: &F,
 ) -> Result<T, E>
 where
@@ -361,9 +361,9 @@ where
         }
         match outcome {
             Err(error) if error.is_conflict() && attempt < WRITE_ATTEMPTS => {
-                // Spread out, or the same writers meet again.
-                let spread = u64::from(attempt) * 7 + u64::from(ids_entropy() % 11);
-                tokio::time::sleep(Duration::from_millis(spread)).await;
+                // Backoff with jitter, or the same writers would conflict again.
+                let backoff = u64::from(attempt) * 7 + u64::from(ids_entropy() % 11);
+                tokio::time::sleep(Duration::from_millis(backoff)).await;
             }
             outcome => return outcome,
         }
@@ -371,19 +371,23 @@ where
     Err(DbErr::Custom("unreachable: the loop returns".to_owned()).into())
 }
 
-/// A few bits that differ between replicas: the tail of a fresh UUID.
+/// A few random bits: the tail of a new UUID.
 fn ids_entropy() -> u8 {
     crate::ids::new_uuid().as_bytes().last().copied().unwrap_or_default()
 }
 
-async fn write_once<T, E, F, Fut>(pool: &DatabaseConnection, scope: &Scope, job: &F) -> Result<T, E>
+async fn write_once<T, E, F, Fut>(
+    pool: &DatabaseConnection,
+    scope: &TenantScope,
+    job: &F,
+) -> Result<T, E>
 where
     E: WriteError,
     F: Fn(WriteTx) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
     let tx = WriteTx(Arc::new(begin(pool).await?));
-    scope.enter(&tx).await?;
+    scope.apply(&tx).await?;
     let outcome = job(tx.clone()).await;
     let tx = sole(tx)?;
     match outcome {
@@ -398,8 +402,8 @@ where
     }
 }
 
-/// Begins a write transaction. On SQLite it takes the write lock at once: a
-/// transaction that reads first and writes then would be refused.
+/// Begins a write transaction. On SQLite it takes the write lock at once (`BEGIN
+/// IMMEDIATE`), because the upgrade of a read lock would fail.
 async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -410,7 +414,7 @@ async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, D
 
 fn sole(tx: WriteTx) -> Result<DatabaseTransaction, DbErr> {
     Arc::try_unwrap(tx.0)
-        .map_err(|_| DbErr::Custom("a write kept its transaction after its end".to_owned()))
+        .map_err(|_| DbErr::Custom("a write kept its transaction after it returned".to_owned()))
 }
 
 #[cfg(test)]

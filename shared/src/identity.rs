@@ -1,8 +1,8 @@
-//! How callers prove who they are.
+//! Authentication of callers, and authorisation by role.
 //!
-//! [`Credentials`] are what a server believes: signed tokens, or headers that
-//! anyone can write, on a loopback address only. Who calls is found out before a
-//! handler runs, and held against the table of [`access`](crate::access).
+//! A server accepts signed tokens (JWT), or on a loopback address only the unsigned headers
+//! of development identity; see [`Credentials`]. A call is authenticated and checked
+//! against the roles in [`access`](crate::access) before its handler runs.
 
 mod certificate;
 mod development;
@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::{
-    access::{Role, Rpc, Scope, rule},
+    access::{CallScope, Role, Rpc, rule},
     caller::{Identity, REASON_HEADER, practice_required},
     pb::records::ErrorReason,
     rules::text::normalise,
-    status::Refusal,
+    status::ApiError,
 };
 pub use certificate::{IMPORTS_SERVICE_NAME, product_name};
 #[cfg(test)]
@@ -34,33 +34,33 @@ pub use keys::{KeyFileError, TokenKeys};
 pub use service::{OnBehalf, ServiceSecret, ServiceSecretError};
 pub use tokens::{TokenSettings, TokenVerifier};
 
-/// The metadata that holds a token: `Bearer` and the token.
+/// Metadata key: `Bearer` and the token.
 pub const TOKEN_HEADER: &str = "authorization";
 
-/// What a server believes about its callers.
+/// The kind of credentials that a server accepts.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// Headers that anyone can write; only for a loopback address.
+    /// Unsigned headers; for a loopback address only.
     Development,
     /// Signed tokens.
     Tokens(Arc<TokenVerifier>),
 }
 
 impl Credentials {
-    /// Who makes the call, if the table of roles allows it. `extensions` are those
-    /// of the request: they hold the client certificate of its connection.
+    /// Authenticates a call and checks the roles of its caller. `extensions` of the request
+    /// contain the client certificate of the connection.
     ///
     /// # Errors
     ///
-    /// `UNAUTHENTICATED` without a usable identity, `PERMISSION_DENIED` when no role
-    /// of the caller may make the call or the practice is not the caller's,
-    /// `INVALID_ARGUMENT` when a practice is needed and none is named.
+    /// `UNAUTHENTICATED` without a valid identity, `PERMISSION_DENIED` if no role of the
+    /// caller allows the call or the practice is outside of the token, `INVALID_ARGUMENT` if
+    /// the call needs a practice and names none.
     pub fn authenticate(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
         rpc: Rpc,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Identity, ApiError> {
         headers::check_single(headers)?;
         let identity = match self {
             Self::Development => development::identity(headers)?,
@@ -68,77 +68,80 @@ impl Credentials {
         };
         let rule = rule(rpc);
         check_roles(&identity.roles, rule.roles)?;
-        if rule.scope == Scope::Practice && identity.practice.is_none() {
+        if rule.scope == CallScope::Practice && identity.practice.is_none() {
             return Err(practice_required());
         }
         Ok(identity)
     }
 
-    /// Whether a caller has a token of any role, where tokens are checked.
+    /// Checks that the caller has a valid token, with any role. Development identity passes.
     ///
     /// # Errors
     ///
-    /// `UNAUTHENTICATED` without one.
+    /// `UNAUTHENTICATED` without a valid token.
     pub(crate) fn check_token(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         match self {
             Self::Development => Ok(()),
             Self::Tokens(verifier) => verifier.identity(headers, extensions).map(drop),
         }
     }
 
-    /// Waits until the credential of a call that was let in is no longer accepted: its
-    /// token has expired, or the key that signed it was removed. The refusal then asks for
-    /// a new token.
+    /// Waits until the credential of an admitted call is no longer valid: the token has
+    /// expired, or its key was removed. Returns the error for the call.
     ///
-    /// `None` for development identity, which has no end.
-    pub(crate) fn end_of(&self, headers: &HeaderMap) -> Option<BoxFuture<'static, Refusal>> {
+    /// `None` for development identity, which does not expire.
+    pub(crate) fn until_expired(
+        &self,
+        headers: &HeaderMap,
+    ) -> Option<BoxFuture<'static, ApiError>> {
         match self {
             Self::Development => None,
-            Self::Tokens(verifier) => Some(Box::pin(Arc::clone(verifier).end_of(headers)?)),
+            Self::Tokens(verifier) => Some(Box::pin(Arc::clone(verifier).until_expired(headers)?)),
         }
     }
 
-    /// Takes new keys when their file changes, until `stop` is cancelled.
-    pub async fn keep_current(self, stop: CancellationToken) {
+    /// Reloads the token keys when their file changes, until `stop` is cancelled.
+    pub async fn reload_keys(self, stop: CancellationToken) {
         if let Self::Tokens(verifier) = self {
-            verifier.keys().keep_current(stop).await;
+            verifier.keys().reload(stop).await;
         }
     }
 }
 
-/// Why support makes a call: 3 to 200 characters of the metadata.
+/// The reason of a support access: 3 to 200 characters, from the metadata.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` without.
-pub(crate) fn support_reason(headers: &HeaderMap) -> Result<String, Refusal> {
+/// `INVALID_ARGUMENT` without a reason.
+pub(crate) fn support_reason(headers: &HeaderMap) -> Result<String, ApiError> {
     let reason = normalise(headers::text(headers, REASON_HEADER)?.unwrap_or_default());
     if (3..=200).contains(&reason.len()) {
         return Ok(reason);
     }
     let text = format!(
-        "support reads with a reason, which is kept: say why in the metadata {REASON_HEADER}, in \
-         3 to 200 characters, such as the number of a ticket; name nobody in it"
+        "support access needs a reason, which is logged: send it in the metadata \
+         {REASON_HEADER}, in 3 to 200 characters, such as the number of a ticket, without \
+         names of people"
     );
     let reason = ErrorReason::ReadingReasonRequired;
-    Err(Refusal::new(Code::InvalidArgument, reason, text))
+    Err(ApiError::new(Code::InvalidArgument, reason, text))
 }
 
-/// Whether a caller in the roles `held` has one of those that are `needed`.
+/// Checks that the roles `held` by a caller include one of the roles `needed`.
 ///
 /// # Errors
 ///
-/// `PERMISSION_DENIED` with the roles that are needed.
-pub fn check_roles(held: &[Role], needed: &[Role]) -> Result<(), Refusal> {
+/// `PERMISSION_DENIED` with the needed roles.
+pub fn check_roles(held: &[Role], needed: &[Role]) -> Result<(), ApiError> {
     if held.iter().any(|role| needed.contains(role)) {
         return Ok(());
     }
     let needed = needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Err(Refusal::new(
+    Err(ApiError::new(
         Code::PermissionDenied,
         ErrorReason::RoleNotAllowed,
         format!("this call needs one of the roles {needed}"),
@@ -146,6 +149,6 @@ pub fn check_roles(held: &[Role], needed: &[Role]) -> Result<(), Refusal> {
     .with("roles", needed))
 }
 
-fn unauthenticated(message: impl Into<String>) -> Refusal {
-    Refusal::new(Code::Unauthenticated, ErrorReason::Unauthenticated, message)
+fn unauthenticated(message: impl Into<String>) -> ApiError {
+    ApiError::new(Code::Unauthenticated, ErrorReason::Unauthenticated, message)
 }

@@ -1,13 +1,13 @@
 //! Ids of records: opaque text with a prefix, ordered by the time of creation.
 //!
 //! An id is a version 7 UUID, written as its prefix and 32 hexadecimal digits:
-//! `cli_0197f3b2c4d87c1e9a4b3c2d1e0f9a8b`. The databases keep the UUID alone.
+//! `cli_0197f3b2c4d87c1e9a4b3c2d1e0f9a8b`. The databases store the UUID without the prefix.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// The kinds of thing that have an id.
+/// The kinds of objects that have an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdKind {
     /// A client, `cli_`.
@@ -27,7 +27,7 @@ pub enum IdKind {
 }
 
 impl IdKind {
-    /// The text that an id of this kind begins with.
+    /// The prefix of an id of this kind.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Client => "cli_",
@@ -41,9 +41,9 @@ impl IdKind {
     }
 }
 
-/// Makes a new UUID; later ones are greater.
+/// Generates a UUID. Later ones are greater.
 pub fn new_uuid() -> Uuid {
-    #[expect(clippy::disallowed_methods, reason = "the one place that may make one")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that generates one")]
     Uuid::now_v7()
 }
 
@@ -52,8 +52,7 @@ pub fn text(kind: IdKind, uuid: Uuid) -> String {
     format!("{}{}", kind.prefix(), uuid.as_simple())
 }
 
-/// The id in `text`, when it is one of this kind and in the form that
-/// [`text()`] writes.
+/// Parses an id of this kind in the form of [`text()`].
 pub fn parse(kind: IdKind, text: &str) -> Option<Uuid> {
     let digits = text.strip_prefix(kind.prefix())?;
     let plain = digits.len() == 32
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_reads_back_and_only_as_its_own_kind() {
+    fn id_parses_as_its_own_kind_only() {
         let uuid = new_uuid();
         let id = text(IdKind::Client, uuid);
         assert_eq!(parse(IdKind::Client, &id), Some(uuid));
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_canonical_form_is_an_id() {
+    fn non_canonical_id_is_rejected() {
         let id = text(IdKind::Client, new_uuid());
         assert_eq!(parse(IdKind::Client, &id.to_uppercase()), None);
         assert_eq!(parse(IdKind::Client, &format!("{id}0")), None);
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn later_ids_are_greater() {
+    fn ids_are_ordered_by_creation() {
         let ids: Vec<_> = (0..100).map(|_| text(IdKind::Entry, new_uuid())).collect();
         assert!(ids.is_sorted());
     }

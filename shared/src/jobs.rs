@@ -1,7 +1,7 @@
 //! Retry of failed background work, with exponential backoff.
 //!
 //! A record that cannot be processed must not block the others. Each outcome is
-//! [noted](Failures::note) separately: a failure is logged and counted, and the record
+//! [recorded](Failures::record) separately: a failure is logged and counted, and the record
 //! is retried after a delay that doubles each time.
 
 use std::{collections::HashMap, fmt};
@@ -19,23 +19,23 @@ const LONGEST: TimeDelta = TimeDelta::hours(1);
 
 /// How long after the end of its delay a failure is removed: another replica did the
 /// work, or the work is no longer needed.
-const FORGOTTEN: TimeDelta = TimeDelta::days(1);
+const RETENTION: TimeDelta = TimeDelta::days(1);
 
-/// Why background work was not done.
+/// An error of background work.
 pub trait JobError: fmt::Display {
-    /// Whether it is not the fault of what was worked on: the database cannot be
-    /// reached, or other writers were in the way.
-    fn is_passing(&self) -> bool;
+    /// Returns `true` if the record is not the cause: the database is unreachable, or a
+    /// write conflicted.
+    fn is_transient(&self) -> bool;
 }
 
 /// The subject of background work. Empty for all subjects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
-    /// The practice, when it is about one.
+    /// The practice, if any.
     pub practice: Option<String>,
-    /// The product, when it is about one.
+    /// The product, if any.
     pub product: Option<String>,
-    /// The id of the record, or of the import, when it is about one.
+    /// The id of the record, or of the import, if any.
     pub record: Option<String>,
 }
 
@@ -46,9 +46,9 @@ struct Failed {
 }
 
 impl Failed {
-    fn waits(&self, now: DateTime<Utc>) -> bool {
+    fn is_backing_off(&self, now: DateTime<Utc>) -> bool {
         let left = self.not_before - now;
-        // More than the longest time is left after the clock was put back only.
+        // More than the longest delay is left only after the clock was set back.
         left > TimeDelta::zero() && left <= LONGEST
     }
 }
@@ -61,8 +61,8 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// No failures yet, of these kinds of work. Each is counted from zero, so that the
-    /// rate of its first failure is known.
+    /// No failures. The counter of each kind of work starts at zero, so that the first
+    /// failure shows as an increase.
     pub fn new(meter: &Meter, jobs: &[&'static str]) -> Self {
         for job in jobs {
             meter.counter(&catalog::JOB_FAILURES, [*job]).increment(0);
@@ -70,9 +70,9 @@ impl Failures {
         Self { meter: meter.clone(), failed: HashMap::new() }
     }
 
-    /// The outcome of the kind of work `job` on `subject`, when it is a success. A
-    /// failure is logged, counted, and delays the next attempt.
-    pub fn note<T, E: JobError>(
+    /// Records the outcome of the kind of work `job` on `subject`, and returns the result of
+    /// a success. A failure is logged, counted, and delays the next attempt.
+    pub fn record<T, E: JobError>(
         &mut self,
         job: &'static str,
         subject: Subject,
@@ -101,12 +101,12 @@ impl Failures {
         let key = (job, subject);
         let before = self.failed.get(&key).map_or(0, |failed| failed.times);
         // A transient failure does not increase the delay.
-        let times = if error.is_passing() { before.max(1) } else { before.saturating_add(1) };
-        let pause = if error.is_passing() { FIRST } else { pause(times) };
+        let times = if error.is_transient() { before.max(1) } else { before.saturating_add(1) };
+        let delay = if error.is_transient() { FIRST } else { backoff(times) };
         let (_, Subject { practice, product, record }) = &key;
         let (practice, product) = (practice.as_deref(), product.as_deref());
-        let (record, retry_seconds) = (record.as_deref(), pause.num_seconds());
-        if error.is_passing() {
+        let (record, retry_seconds) = (record.as_deref(), delay.num_seconds());
+        if error.is_transient() {
             tracing::warn!(
                 job, practice, product, record, retry_seconds, %error, "background job failed"
             );
@@ -117,46 +117,47 @@ impl Failures {
             );
         }
         self.meter.counter(&catalog::JOB_FAILURES, [job]).increment(1);
-        self.failed.insert(key, Failed { times, not_before: now + pause });
+        self.failed.insert(key, Failed { times, not_before: now + delay });
     }
 
-    /// Whether work on `subject` has failed, and is not to be tried again yet.
-    pub fn waits(&self, job: &'static str, subject: &Subject, now: DateTime<Utc>) -> bool {
-        self.failed.get(&(job, subject.clone())).is_some_and(|failed| failed.waits(now))
+    /// Returns `true` if work on `subject` has failed and its retry is not due yet.
+    pub fn is_backing_off(&self, job: &'static str, subject: &Subject, now: DateTime<Utc>) -> bool {
+        self.failed.get(&(job, subject.clone())).is_some_and(|failed| failed.is_backing_off(now))
     }
 
     /// The records whose work has failed and whose retry is not due yet. The query for
     /// due records excludes them, so that they cannot fill its page.
-    pub fn waiting(&mut self, job: &'static str, now: DateTime<Utc>) -> Vec<String> {
-        self.failed.retain(|_, failed| now - failed.not_before < FORGOTTEN);
-        let waiting =
-            self.failed.iter().filter(|((of, _), failed)| *of == job && failed.waits(now));
+    pub fn backing_off(&mut self, job: &'static str, now: DateTime<Utc>) -> Vec<String> {
+        self.failed.retain(|_, failed| now - failed.not_before < RETENTION);
+        let failed = self.failed.iter();
+        let waiting = failed.filter(|((of, _), failed)| *of == job && failed.is_backing_off(now));
         waiting.filter_map(|((_, subject), _)| subject.record.clone()).collect()
     }
 }
 
-fn pause(times: u32) -> TimeDelta {
+/// The exponential backoff after `times` failures.
+fn backoff(times: u32) -> TimeDelta {
     let doubled = 1_i32.checked_shl(times.saturating_sub(1).min(16)).unwrap_or(i32::MAX);
-    FIRST.checked_mul(doubled).map_or(LONGEST, |pause| pause.min(LONGEST))
+    FIRST.checked_mul(doubled).map_or(LONGEST, |delay| delay.min(LONGEST))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Fault {
-        passing: bool,
+    struct TestError {
+        transient: bool,
     }
 
-    impl fmt::Display for Fault {
+    impl fmt::Display for TestError {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a fault")
+            f.write_str("an error")
         }
     }
 
-    impl JobError for Fault {
-        fn is_passing(&self) -> bool {
-            self.passing
+    impl JobError for TestError {
+        fn is_transient(&self) -> bool {
+            self.transient
         }
     }
 
@@ -174,44 +175,44 @@ mod tests {
         DateTime::from_timestamp(second, 0).unwrap()
     }
 
-    fn fail(failures: &mut Failures, passing: bool, second: i64) {
-        failures.note(JOB, record("cli_1"), Err::<(), _>(Fault { passing }), at(second));
+    fn fail(failures: &mut Failures, transient: bool, second: i64) {
+        failures.record(JOB, record("cli_1"), Err::<(), _>(TestError { transient }), at(second));
     }
 
     #[test]
-    fn a_failure_waits_twice_as_long_each_time_up_to_an_hour() {
+    fn backoff_doubles_up_to_an_hour() {
         let mut failures = Failures::new(&Meter::new("records"), &[]);
-        for pause in [20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600] {
+        for delay in [20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600] {
             fail(&mut failures, false, 0);
-            assert_eq!(failures.waiting(JOB, at(pause - 1)), ["cli_1"], "{pause}");
-            assert!(failures.waiting(JOB, at(pause)).is_empty(), "{pause}");
+            assert_eq!(failures.backing_off(JOB, at(delay - 1)), ["cli_1"], "{delay}");
+            assert!(failures.backing_off(JOB, at(delay)).is_empty(), "{delay}");
         }
-        assert!(failures.waiting("purge_persons", at(0)).is_empty());
-        failures.note(JOB, record("cli_1"), Ok::<_, Fault>(()), at(0));
-        assert!(!failures.waits(JOB, &record("cli_1"), at(0)));
+        assert!(failures.backing_off("purge_persons", at(0)).is_empty());
+        failures.record(JOB, record("cli_1"), Ok::<_, TestError>(()), at(0));
+        assert!(!failures.is_backing_off(JOB, &record("cli_1"), at(0)));
     }
 
     #[test]
-    fn a_passing_failure_waits_no_longer_for_being_repeated() {
+    fn repeated_transient_failure_keeps_first_delay() {
         let mut failures = Failures::new(&Meter::new("records"), &[]);
         for _ in 0..10 {
             fail(&mut failures, true, 0);
         }
-        assert!(failures.waits(JOB, &record("cli_1"), at(19)));
-        assert!(!failures.waits(JOB, &record("cli_1"), at(20)));
+        assert!(failures.is_backing_off(JOB, &record("cli_1"), at(19)));
+        assert!(!failures.is_backing_off(JOB, &record("cli_1"), at(20)));
     }
 
     #[test]
-    fn a_clock_that_is_put_back_keeps_nothing_waiting() {
+    fn backoff_ends_when_clock_is_set_back() {
         let mut failures = Failures::new(&Meter::new("records"), &[]);
         fail(&mut failures, false, 1_000_000);
-        assert!(!failures.waits(JOB, &record("cli_1"), at(0)));
-        assert!(failures.waiting(JOB, at(1_200_000)).is_empty());
-        assert!(failures.failed.is_empty(), "forgotten");
+        assert!(!failures.is_backing_off(JOB, &record("cli_1"), at(0)));
+        assert!(failures.backing_off(JOB, at(1_200_000)).is_empty());
+        assert!(failures.failed.is_empty(), "removed");
     }
 
     #[test]
-    fn every_failure_is_counted_by_its_kind_of_work() {
+    fn failures_are_counted_by_job() {
         let meter = Meter::new("records");
         let mut failures = Failures::new(&meter, &[]);
         fail(&mut failures, false, 0);

@@ -1,8 +1,7 @@
-//! The digest of a key: an id that a product has given to a record.
+//! The digest of a record key: the id that a product has assigned to a record.
 //!
-//! The records service keeps it in the place of the key of a record that was erased, and
-//! the imports service compares it with the keys that were uploaded. A short key can be
-//! guessed from its digest.
+//! The records service stores it in place of the key of an erased record. The imports
+//! service compares it with uploaded keys. A short key can be guessed from its digest.
 
 use std::ops::Deref;
 
@@ -10,12 +9,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{caller::PracticeId, pb::imports::ImportRecordKind};
 
-/// SHA-256 of practice, product, account, kind and id, each after its length.
+/// SHA-256 of practice, product, account, kind and id, each with a 64-bit big-endian length
+/// prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// The digest of the id that an account of a product has given to a record.
+    /// The digest of the id that an account of a product has assigned to a record.
     pub fn of(
         practice: &PracticeId,
         (product, account): (&str, &str),
@@ -31,7 +31,7 @@ impl KeyDigest {
         Self(hash.finalize().into())
     }
 
-    /// Reads the bytes of a digest; none when they are not 32.
+    /// Reads the 32 bytes of a digest; `None` for another length.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_differ_in_any_part_have_different_digests() {
+    fn digest_depends_on_every_part_of_the_key() {
         let practice: PracticeId = "p1".parse().unwrap();
         let of =
             |account: (&str, &str), kind, id: &str| KeyDigest::of(&practice, account, kind, id);

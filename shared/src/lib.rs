@@ -1,30 +1,29 @@
-//! What both services of Concord share.
+//! Code that both services of Concord share.
 //!
-//! - Protocol: [`pb`] (generated), [`wire`] (messages that are handled without
-//!   decoding all of their parts), [`status`] (errors as gRPC statuses).
-//! - Who calls: [`security`] (what an operator says), [`identity`] (how callers
-//!   prove who they are), [`access`] (which role may make which call), [`caller`]
-//!   (practice, product, account, user and roles of a call).
-//! - Rules: [`rules`] (what a valid record is), [`ids`], [`clock`], [`key_digest`] (keys of
+//! - Protocol: [`pb`] (generated), [`wire`] (messages that are not decoded in full),
+//!   [`status`] (errors as gRPC statuses).
+//! - Callers: [`security`] (settings for authentication and TLS), [`identity`]
+//!   (authentication), [`access`] (the roles that may call each RPC), [`caller`] (practice,
+//!   product, account, user and roles of a call).
+//! - Rules: [`rules`] (validation of records), [`ids`], [`clock`], [`key_digest`] (keys of
 //!   erased records).
-//! - Running: [`db`] (both databases), [`server`] (a gRPC server with health,
-//!   reflection, identity and drain), [`shares`] (fair shares of a bounded resource),
-//!   [`page`] (tokens of lists), [`cells`] (lists
-//!   in the cells of a file), [`row_token`] (rows of a failures file), [`telemetry`]
-//!   (log and traces), [`meter`] (numbers), [`jobs`] (work in the background that
-//!   fails), [`call_id`] (what is written for one call), [`reach`] (why a service
-//!   cannot be reached).
+//! - Runtime: [`db`] (PostgreSQL and SQLite), [`server`] (a gRPC server with health,
+//!   reflection, authentication, admission control and graceful shutdown), [`shares`] (fair
+//!   shares of a bounded resource), [`page`] (page tokens of keyset pagination),
+//!   [`list_cell`] (lists in one cell of a CSV file), [`row_token`] (rows of a failures
+//!   file), [`telemetry`] (logs and traces), [`meter`] (metrics), [`jobs`] (background
+//!   jobs), [`call_id`] (request ids in logs), [`reach`] (connection errors).
 
 pub mod access;
 pub mod call_id;
 pub mod caller;
-pub mod cells;
 pub mod clock;
 pub mod db;
 pub mod identity;
 pub mod ids;
 pub mod jobs;
 pub mod key_digest;
+pub mod list_cell;
 pub mod meter;
 pub mod page;
 pub mod pb;

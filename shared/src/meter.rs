@@ -1,12 +1,11 @@
-//! The numbers of a running service, for Prometheus.
+//! The metrics of a running service, for Prometheus.
 //!
-//! Each application has a [`Meter`] of its own, so that two services in one process,
-//! or in one test, do not count together. What can be counted is in [`catalog`]:
-//! nothing can be counted that is not there, and `docs/metrics.md` shows the same
-//! table.
+//! Each application has a [`Meter`] of its own, so that two services in one process or
+//! test do not share counters. The [`catalog`] lists all metrics, and `docs/metrics.md`
+//! shows it as a table.
 //!
-//! No label holds a practice, a user, a name or an id. The values of a label are a
-//! closed set; product names are bounded by [`Meter::product`].
+//! No label holds a practice, a user, a name or an id. The values of a label are a closed
+//! set; the number of product names is bounded by [`Meter::product`].
 
 pub mod catalog;
 mod gauges;
@@ -24,21 +23,21 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-/// Products that have a label of their own; the others share [`OTHER`].
+/// The maximum number of products with a label of their own; the others share [`OTHER`].
 const MAX_PRODUCTS: usize = 50;
 
 /// The label of all products beyond [`MAX_PRODUCTS`].
 const OTHER: &str = "other";
 
-/// The bounds of all histograms, in seconds.
+/// The bucket bounds of all histograms, in seconds.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 pub(crate) const METADATA: Metadata<'static> = Metadata::new("concord", Level::INFO, None);
 
-type Look = Box<dyn Fn(&Meter) + Send + Sync>;
+type ScrapeHook = Box<dyn Fn(&Meter) + Send + Sync>;
 
-/// What a service counts; cheap to clone.
+/// The metrics of a service; cheap to clone.
 #[derive(Clone)]
 pub struct Meter {
     inner: Arc<Inner>,
@@ -47,7 +46,7 @@ pub struct Meter {
 struct Inner {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    looks: Mutex<Vec<Look>>,
+    hooks: Mutex<Vec<ScrapeHook>>,
     products: Mutex<BTreeSet<String>>,
 }
 
@@ -58,26 +57,26 @@ impl fmt::Debug for Meter {
 }
 
 impl Meter {
-    /// The meter of the service of that name, which is a label of everything.
+    /// A meter of the service with this name, which is a label of all metrics.
     pub fn new(service: &'static str) -> Self {
         let builder = PrometheusBuilder::new().add_global_label("service", service);
-        // It refuses an empty list only.
+        // Fails for an empty list only.
         let builder = builder.set_buckets(&BUCKETS).unwrap_or_default();
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         for metric in catalog::ALL {
             metric.describe(&recorder);
             if metric.labels.is_empty() && metric.of.is(service) {
-                metric.begin(&recorder);
+                metric.register(&recorder);
             }
         }
-        let (looks, products) = (Mutex::default(), Mutex::default());
-        let meter = Self { inner: Arc::new(Inner { recorder, handle, looks, products }) };
+        let (hooks, products) = (Mutex::default(), Mutex::default());
+        let meter = Self { inner: Arc::new(Inner { recorder, handle, hooks, products }) };
         meter.gauge(&catalog::BUILD_INFO, [env!("CARGO_PKG_VERSION")]).set(1.0);
         meter
     }
 
-    /// A number that only rises.
+    /// A counter.
     pub fn counter<V: Into<SharedString>>(
         &self,
         metric: &'static Metric,
@@ -86,7 +85,7 @@ impl Meter {
         self.inner.recorder.register_counter(&key(metric, labels), &METADATA)
     }
 
-    /// A number that rises and falls.
+    /// A gauge.
     pub fn gauge<V: Into<SharedString>>(
         &self,
         metric: &'static Metric,
@@ -95,7 +94,7 @@ impl Meter {
         self.inner.recorder.register_gauge(&key(metric, labels), &METADATA)
     }
 
-    /// How often something took how long, in seconds.
+    /// A histogram of durations, in seconds.
     pub fn histogram<V: Into<SharedString>>(
         &self,
         metric: &'static Metric,
@@ -104,9 +103,8 @@ impl Meter {
         self.inner.recorder.register_histogram(&key(metric, labels), &METADATA)
     }
 
-    /// The label of a product: its name, or `other` beyond the first fifty. Whoever
-    /// may connect a product chooses its name, and must not fill the memory of
-    /// whoever collects the numbers.
+    /// The label of a product: its name, or `other` beyond the first fifty. Callers choose
+    /// the names of products, and must not exhaust the memory of the metrics collector.
     pub fn product(&self, product: &str) -> String {
         let mut products = self.inner.products.lock().unwrap_or_else(PoisonError::into_inner);
         if products.contains(product) {
@@ -119,23 +117,24 @@ impl Meter {
         product.to_owned()
     }
 
-    /// Calls `look` whenever the numbers are read: for what can be seen at once.
-    pub fn at_each_reading(&self, look: impl Fn(&Self) + Send + Sync + 'static) {
-        let mut looks = self.inner.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.push(Box::new(look));
+    /// Registers `hook`, which runs at each scrape and updates metrics that are cheap to
+    /// read.
+    pub fn on_scrape(&self, hook: impl Fn(&Self) + Send + Sync + 'static) {
+        let mut hooks = self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.push(Box::new(hook));
     }
 
-    /// All numbers, as Prometheus reads them.
+    /// All metrics in the text format of Prometheus.
     pub fn text(&self) -> String {
-        for look in &*self.inner.looks.lock().unwrap_or_else(PoisonError::into_inner) {
-            look(self);
+        for hook in &*self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner) {
+            hook(self);
         }
         self.inner.handle.render()
     }
 
-    /// Sums up what histograms have taken in. Otherwise they would keep every single
-    /// value until somebody reads them.
-    pub(crate) fn sum_up(&self) {
+    /// Aggregates the recorded values of histograms, which would otherwise be kept one by
+    /// one until the next scrape.
+    pub(crate) fn run_upkeep(&self) {
         self.inner.handle.run_upkeep();
     }
 }

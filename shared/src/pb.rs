@@ -8,10 +8,10 @@
     reason = "generated code"
 )]
 
-/// Every encoded descriptor, the internal ones too; for the contract test.
+/// The encoded file descriptors of all packages, for the contract test.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// The descriptors that reflection shows.
+/// The encoded file descriptors that the reflection service serves.
 pub const PUBLIC_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/public_descriptors.bin"));
 

@@ -1,8 +1,8 @@
-//! Why a service cannot be reached, in one sentence.
+//! Diagnosis of why a service cannot be reached, in one sentence.
 //!
-//! The errors of a transport are chains of four or five, of which the last has the cause,
-//! and a client without TLS that meets a server with TLS is told of a broken connection
-//! only. Here such errors become an [`Obstacle`].
+//! The errors of a transport are chains of four or five, of which the last one has the
+//! cause, and a client without TLS sees only a broken connection at a server with TLS. This
+//! module maps such errors to a [`ConnectFailure`].
 
 use std::{error::Error, fmt, io, time::Duration};
 
@@ -16,29 +16,29 @@ use tokio::{
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-/// How long a check of a service may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout of a check.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a service is asked that closes the connection without saying why: its alert
-/// may be lost when both sides write at once.
+/// The number of attempts at a service that closes the connection without a TLS alert,
+/// which is lost if both sides write at the same time.
 const ATTEMPTS: usize = 8;
 
-/// What an HTTP/2 client sends first: the preface, and empty settings.
+/// The first bytes of an HTTP/2 client: the preface, and empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// The type of a record of TLS that is an alert.
+/// The type of a TLS record that holds an alert.
 const TLS_ALERT: u8 = 21;
 
-/// The type of the frame that an HTTP/2 server sends first.
+/// The type of the first frame of an HTTP/2 server.
 const SETTINGS: u8 = 4;
 
-/// A text that is not the URL of a service.
+/// Why a text is not the URL of a service.
 #[derive(Debug, thiserror::Error)]
 pub enum UrlError {
     /// It has no scheme.
     #[error("`{0}` has no scheme: write http://{0}, or https://{0} for a service with TLS")]
     NoScheme(String),
-    /// It is something else.
+    /// It is not a URL, or of another scheme.
     #[error(
         "`{0}` is not the URL of a service, such as http://127.0.0.1:50051 or \
          https://records.example:50051"
@@ -46,7 +46,7 @@ pub enum UrlError {
     Other(String),
 }
 
-/// Reads the URL of a service: `http://` or `https://`, a host, and a port.
+/// Parses the URL of a service: `http://` or `https://`, a host, and a port.
 ///
 /// # Errors
 ///
@@ -61,30 +61,30 @@ pub fn service_url(text: &str) -> Result<Uri, UrlError> {
     }
 }
 
-/// What is between a caller and a service.
+/// Why a service cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum ConnectFailure {
     /// The URL says https, and the service does not use TLS.
     NoTls,
     /// The URL says http, and the service uses TLS.
     Tls,
-    /// The authority of the service's certificate is not known.
+    /// The certificate authority of the service is unknown.
     UnknownAuthority,
     /// The service's certificate is for other names: these.
     OtherName(Vec<String>),
     /// The service's certificate has expired, or is not valid yet.
     OutOfDate,
-    /// The service asks for a client certificate, or closes every connection without one.
+    /// The service requires a client certificate, or closes every connection without one.
     NoClientCertificate,
-    /// What answers is an HTTP server, and no gRPC service.
+    /// The server speaks HTTP, but not gRPC.
     NotGrpc,
-    /// What answers is another service.
+    /// The server is another gRPC service.
     OtherService,
-    /// Anything else, in the words of the innermost error.
+    /// Another cause: the text of the innermost error.
     Other(String),
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTls => f.write_str("it does not use TLS, and its URL says https://"),
@@ -104,10 +104,10 @@ impl fmt::Display for Obstacle {
     }
 }
 
-impl Obstacle {
-    /// What an error of a transport is about.
+impl ConnectFailure {
+    /// The cause of a transport error.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
-        // HTTP/2 keeps no more than the text of what broke its connection.
+        // HTTP/2 keeps only the text of the error that broke its connection.
         let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
         let known = chain(error).find_map(of_tls);
         known.unwrap_or_else(|| match innermost(error) {
@@ -117,7 +117,7 @@ impl Obstacle {
     }
 }
 
-/// The text of the innermost error: the others repeat it, or say less.
+/// The text of the innermost error, which is the most specific one.
 pub fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
@@ -126,96 +126,96 @@ fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn 
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
-/// An error of TLS. One that is inside of an I/O error is not its source.
-fn of_tls(error: &(dyn Error + 'static)) -> Option<Obstacle> {
+/// The cause of a TLS error. An error inside of an I/O error is not its source.
+fn of_tls(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
     if let Some(inside) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         return of_tls(inside);
     }
     match error.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidMessage(_) => Some(Obstacle::NoTls),
+        rustls::Error::InvalidMessage(_) => Some(ConnectFailure::NoTls),
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            Some(Obstacle::NoClientCertificate)
+            Some(ConnectFailure::NoClientCertificate)
         }
         rustls::Error::InvalidCertificate(error) => match error {
-            // The signature is wrong when another authority has the same name.
+            // The signature is invalid if another authority has the same name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                Some(Obstacle::UnknownAuthority)
+                Some(ConnectFailure::UnknownAuthority)
             }
             CertificateError::NotValidForNameContext { presented, .. } => {
                 let names = presented.iter().filter_map(|name| host_name(name));
-                Some(Obstacle::OtherName(names.collect()))
+                Some(ConnectFailure::OtherName(names.collect()))
             }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => Some(Obstacle::OutOfDate),
+            | CertificateError::NotValidYetContext { .. } => Some(ConnectFailure::OutOfDate),
             _ => None,
         },
         _ => None,
     }
 }
 
-/// `localhost` of `DnsName("localhost")`; none of a name that is not one of a host.
+/// `localhost` of `DnsName("localhost")`; `None` if the name is not that of a host.
 fn host_name(name: &str) -> Option<String> {
     let (kind, name) = name.split_once('(')?;
     let is_host = matches!(kind, "DnsName" | "IpAddress");
     is_host.then(|| name.trim_end_matches(')').trim_matches('"').to_owned())
 }
 
-/// What keeps from a service, when the transport says that it is `known`.
-pub async fn obstacle(url: &Uri, known: Obstacle) -> Obstacle {
-    if !matches!(known, Obstacle::Other(_)) {
+/// Refines the cause `known` from the transport by the first bytes of the server.
+pub async fn diagnose(url: &Uri, known: ConnectFailure) -> ConnectFailure {
+    if !matches!(known, ConnectFailure::Other(_)) {
         return known;
     }
-    // The transport is told of a connection that broke, and not by which bytes.
-    let answer = timeout(PATIENCE, probe(url)).await.ok().and_then(Result::ok);
+    // The transport reports a broken connection without the bytes that broke it.
+    let answer = timeout(TIMEOUT, probe(url)).await.ok().and_then(Result::ok);
     match (url.scheme_str(), answer) {
-        (Some("http"), Some(Answer::Tls)) => Obstacle::Tls,
-        (Some("http"), Some(Answer::Http1)) => Obstacle::NotGrpc,
-        (Some("https"), Some(Answer::Http1 | Answer::Http2)) => Obstacle::NoTls,
+        (Some("http"), Some(Protocol::Tls)) => ConnectFailure::Tls,
+        (Some("http"), Some(Protocol::Http1)) => ConnectFailure::NotGrpc,
+        (Some("https"), Some(Protocol::Http1 | Protocol::Http2)) => ConnectFailure::NoTls,
         _ => known,
     }
 }
 
-/// Asks a service for its health. `None` when there is nothing to say against it: also
-/// when it is busy, or does not answer such questions. With `name`, the full name of a
-/// gRPC service, an answer that it is not known there is an obstacle too.
-pub async fn check(url: &Uri, channel: Channel, name: Option<&str>) -> Option<Obstacle> {
+/// Checks that a service can be reached, by a health check. Returns `None` also if the
+/// service is overloaded or does not implement health checks. With `name`, the full name
+/// of a gRPC service, `NOT_FOUND` is a failure too.
+pub async fn check(url: &Uri, channel: Channel, name: Option<&str>) -> Option<ConnectFailure> {
     let request = HealthCheckRequest { service: name.unwrap_or_default().to_owned() };
     let mut client = HealthClient::new(channel);
     let has_tls = url.scheme_str() == Some("https");
     for _ in 0..ATTEMPTS {
-        let status = timeout(PATIENCE, client.check(request.clone())).await.ok()?.err()?;
+        let status = timeout(TIMEOUT, client.check(request.clone())).await.ok()?.err()?;
         if status.code() == Code::NotFound && name.is_some() {
-            return Some(Obstacle::OtherService);
+            return Some(ConnectFailure::OtherService);
         }
-        // A status that a service has sent has no source.
-        let known = Obstacle::of(status.source()?);
-        // Unavailable: there was no connection.
+        // A status from the service has no source.
+        let known = ConnectFailure::of(status.source()?);
+        // `UNAVAILABLE` means that there was no connection.
         let was_connected = status.code() != Code::Unavailable;
         if !(has_tls && was_connected && is_closed(&known)) {
-            return Some(obstacle(url, known).await);
+            return Some(diagnose(url, known).await);
         }
     }
-    Some(Obstacle::NoClientCertificate)
+    Some(ConnectFailure::NoClientCertificate)
 }
 
-/// Whether all that is known is that the connection was closed.
-fn is_closed(known: &Obstacle) -> bool {
-    matches!(known, Obstacle::Other(cause) if !cause.contains("alert"))
+/// Returns `true` if the only known cause is a closed connection.
+fn is_closed(known: &ConnectFailure) -> bool {
+    matches!(known, ConnectFailure::Other(cause) if !cause.contains("alert"))
 }
 
-/// What a server answers first.
+/// The protocol of a server, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum Protocol {
     Tls,
     Http1,
     Http2,
     Other,
 }
 
-/// Sends the preface of HTTP/2 without TLS, and reads the first bytes of the answer.
-async fn probe(url: &Uri) -> io::Result<Answer> {
+/// Sends the HTTP/2 preface without TLS, and reads the first bytes of the response.
+async fn probe(url: &Uri) -> io::Result<Protocol> {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let usual = if url.scheme_str() == Some("https") { 443 } else { 80 };
     let mut stream = TcpStream::connect((host, url.port_u16().unwrap_or(usual))).await?;
@@ -223,10 +223,10 @@ async fn probe(url: &Uri) -> io::Result<Answer> {
     let mut bytes = [0; 6];
     let read = stream.read(&mut bytes).await?;
     Ok(match bytes.get(..read).unwrap_or_default() {
-        [TLS_ALERT, ..] => Answer::Tls,
-        [b'H', b'T', b'T', b'P', ..] => Answer::Http1,
-        [_, _, _, SETTINGS, ..] => Answer::Http2,
-        _ => Answer::Other,
+        [TLS_ALERT, ..] => Protocol::Tls,
+        [b'H', b'T', b'T', b'P', ..] => Protocol::Http1,
+        [_, _, _, SETTINGS, ..] => Protocol::Http2,
+        _ => Protocol::Other,
     })
 }
 
@@ -237,11 +237,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_has_a_scheme_and_a_host() {
+    fn url_needs_scheme_and_host() {
         for url in ["http://127.0.0.1:50051", "https://records.example", "http://[::1]:1"] {
             assert!(service_url(url).is_ok(), "{url}");
         }
-        for (text, told) in [
+        for (text, message) in [
             ("127.0.0.1:50051", "write http://127.0.0.1:50051, or https://127.0.0.1:50051"),
             ("localhost:50051", "write http://localhost:50051"),
             ("records", "write http://records"),
@@ -251,33 +251,39 @@ mod tests {
             ("http://a b", "is not the URL of a service"),
         ] {
             let refused = service_url(text).unwrap_err().to_string();
-            assert!(refused.contains(told), "{text}: {refused}");
+            assert!(refused.contains(message), "{text}: {refused}");
         }
     }
 
     #[test]
-    fn an_error_of_tls_inside_of_others_is_found() {
+    fn nested_tls_error_is_found() {
         let io = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let signature = rustls::Error::InvalidCertificate(CertificateError::BadSignature);
-        assert_eq!(Obstacle::of(&io(signature)), Obstacle::UnknownAuthority);
-        assert_eq!(Obstacle::of(&io(unknown.clone())), Obstacle::UnknownAuthority);
-        assert_eq!(Obstacle::of(&io::Error::other(io(unknown))), Obstacle::UnknownAuthority);
+        assert_eq!(ConnectFailure::of(&io(signature)), ConnectFailure::UnknownAuthority);
+        assert_eq!(ConnectFailure::of(&io(unknown.clone())), ConnectFailure::UnknownAuthority);
+        assert_eq!(
+            ConnectFailure::of(&io::Error::other(io(unknown))),
+            ConnectFailure::UnknownAuthority
+        );
         let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        assert_eq!(Obstacle::of(&plain), Obstacle::NoTls);
+        assert_eq!(ConnectFailure::of(&plain), ConnectFailure::NoTls);
         let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
         let text = io::Error::other(alert.to_string());
-        assert_eq!(Obstacle::of(&io(alert)), Obstacle::NoClientCertificate);
-        assert_eq!(Obstacle::of(&text), Obstacle::NoClientCertificate);
+        assert_eq!(ConnectFailure::of(&io(alert)), ConnectFailure::NoClientCertificate);
+        assert_eq!(ConnectFailure::of(&text), ConnectFailure::NoClientCertificate);
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert_eq!(Obstacle::of(&refused), Obstacle::Other("connection refused".to_owned()));
+        assert_eq!(
+            ConnectFailure::of(&refused),
+            ConnectFailure::Other("connection refused".to_owned())
+        );
         assert_eq!(host_name("DnsName(\"localhost\")").as_deref(), Some("localhost"));
         assert_eq!(host_name("IpAddress(127.0.0.1)").as_deref(), Some("127.0.0.1"));
         assert_eq!(host_name("UniformResourceIdentifier(\"urn:x\")"), None);
     }
 
-    /// What is said of a server that answers with these bytes.
-    async fn answered(scheme: &str, bytes: &'static [u8]) -> Obstacle {
+    /// The diagnosis of a server that responds with these bytes.
+    async fn answered(scheme: &str, bytes: &'static [u8]) -> ConnectFailure {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://{}", listener.local_addr().unwrap()).parse().unwrap();
         let serving = tokio::spawn(async move {
@@ -285,19 +291,19 @@ mod tests {
             stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
             stream.write_all(bytes).await.unwrap();
         });
-        let known = Obstacle::Other("the connection broke".to_owned());
-        let found = obstacle(&url, known).await;
+        let known = ConnectFailure::Other("the connection broke".to_owned());
+        let found = diagnose(&url, known).await;
         serving.await.unwrap();
         found
     }
 
     #[tokio::test]
-    async fn the_first_bytes_of_a_server_say_what_it_is() {
-        assert_eq!(answered("http", b"\x15\x03\x03\0\x02\x02\x32").await, Obstacle::Tls);
-        assert_eq!(answered("http", b"HTTP/1.1 400 Bad Request").await, Obstacle::NotGrpc);
+    async fn first_bytes_of_server_identify_protocol() {
+        assert_eq!(answered("http", b"\x15\x03\x03\0\x02\x02\x32").await, ConnectFailure::Tls);
+        assert_eq!(answered("http", b"HTTP/1.1 400 Bad Request").await, ConnectFailure::NotGrpc);
         let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0";
-        assert_eq!(answered("https", settings).await, Obstacle::NoTls);
-        let broke = Obstacle::Other("the connection broke".to_owned());
+        assert_eq!(answered("https", settings).await, ConnectFailure::NoTls);
+        let broke = ConnectFailure::Other("the connection broke".to_owned());
         assert_eq!(answered("http", settings).await, broke);
         assert_eq!(answered("http", b"").await, broke);
     }

@@ -1,73 +1,72 @@
-//! The token of a row of a failures file: says which record of which import a row
-//! is of, whatever a spreadsheet does to the other cells.
+//! The token of a row of a failures file. It identifies the record and its import, even if
+//! a spreadsheet changes the other cells.
 //!
-//! It has fourteen letters and nothing else. A spreadsheet takes text with digits for
-//! numbers, dates, times, exponents and cells, and words for months and booleans; the
-//! letters are consonants, so that no word of that kind can be made of them. Letter
-//! case and blanks around the token do not matter. The last letter is a check letter:
-//! no token with one letter changed, or with two letters exchanged, is a token.
+//! A token has fourteen consonants. A spreadsheet converts text with digits to numbers,
+//! dates, times, exponents and cell references, and words to months and booleans; no token
+//! can be one of these. Letter case and surrounding blanks are ignored. The last letter is
+//! a check letter: it detects one changed letter and two exchanged letters.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// As many as a prime number: see [`check_letter`].
+/// The alphabet. Its size is a prime number; see [`check_letter`].
 const LETTERS: &[u8; 19] = b"BCDFGHJKLMNPQRSTVWX";
 const BASE: u64 = 19;
 
-/// Letters that distinguish imports.
+/// Number of letters that identify the import.
 const TAG: usize = 4;
 
-/// Letters of the place in the import.
-const PLACE: usize = 9;
+/// Number of letters of the position in the import.
+const POSITION: usize = 9;
 
-/// Bits of the row in the place: a batch has 50,000 records at most.
+/// Bits of the row in the position. A batch has at most 50,000 records.
 const ROW_BITS: u32 = 16;
 
-/// A place in an import: the batch, and the row in it.
+/// A position in an import: the batch and the row in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RowPlace {
-    /// The place of the batch in the import, from 1.
+pub struct RowPosition {
+    /// The number of the batch in the import, from 1.
     pub batch: i64,
-    /// The place of the record in the batch, from 1.
+    /// The number of the record in the batch, from 1.
     pub row: i64,
 }
 
-/// A token that is well-formed.
+/// A well-formed token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowToken(String);
 
 impl RowToken {
     /// The token of a record of an import, `imp_…`.
-    pub fn of(import: &str, place: RowPlace) -> Self {
-        let mut values = digits::<TAG>(tag(import, place)).to_vec();
-        let batch = u64::try_from(place.batch).unwrap_or_default();
-        let row = u64::try_from(place.row).unwrap_or_default() & ((1 << ROW_BITS) - 1);
-        values.extend(digits::<PLACE>(batch << ROW_BITS | row));
+    pub fn of(import: &str, position: RowPosition) -> Self {
+        let mut values = digits::<TAG>(tag(import, position)).to_vec();
+        let batch = u64::try_from(position.batch).unwrap_or_default();
+        let row = u64::try_from(position.row).unwrap_or_default() & ((1 << ROW_BITS) - 1);
+        values.extend(digits::<POSITION>(batch << ROW_BITS | row));
         values.push(check_letter(&values));
         Self(values.into_iter().filter_map(letter).collect())
     }
 
-    /// Reads a token; none when it is not one, or one of its letters was changed.
+    /// Parses a token; `None` if it is malformed or its check letter does not match.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_uppercase();
         let values: Option<Vec<u64>> = text.bytes().map(value).collect();
-        let values = values.filter(|values| values.len() == TAG + PLACE + 1)?;
+        let values = values.filter(|values| values.len() == TAG + POSITION + 1)?;
         let (check, others) = values.split_last()?;
         (*check == check_letter(others)).then_some(Self(text))
     }
 
-    /// The place of the record; none when the token is that of another import.
-    pub fn place_in(&self, import: &str) -> Option<RowPlace> {
-        let letters = self.0.bytes().skip(TAG).take(PLACE);
+    /// The position of the record; `None` if the token is of another import.
+    pub fn position_in(&self, import: &str) -> Option<RowPosition> {
+        let letters = self.0.bytes().skip(TAG).take(POSITION);
         let number = letters.filter_map(value).fold(0, |number, value| number * BASE + value);
         let batch = i64::try_from(number >> ROW_BITS).ok()?;
         let row = i64::try_from(number & ((1 << ROW_BITS) - 1)).ok()?;
-        let place = RowPlace { batch, row };
-        (Self::of(import, place) == *self).then_some(place)
+        let position = RowPosition { batch, row };
+        (Self::of(import, position) == *self).then_some(position)
     }
 
-    /// As it is written.
+    /// The text of the token.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,13 +78,13 @@ impl fmt::Display for RowToken {
     }
 }
 
-/// What differs between imports.
-fn tag(import: &str, RowPlace { batch, row }: RowPlace) -> u64 {
+/// A digest of the import and the position.
+fn tag(import: &str, RowPosition { batch, row }: RowPosition) -> u64 {
     let digest: [u8; 32] = Sha256::digest(format!("{import} {batch} {row}")).into();
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The last digits of a number.
+/// The last `N` digits of a number in base 19.
 fn digits<const N: usize>(mut number: u64) -> [u64; N] {
     let mut digits = [0; N];
     for digit in digits.iter_mut().rev() {
@@ -95,13 +94,13 @@ fn digits<const N: usize>(mut number: u64) -> [u64; N] {
     digits
 }
 
-/// The letter with which the sum of all letters, each times its place, is a multiple
-/// of the base. The base is a prime number, and greater than every place: so a letter
-/// that changes, and two letters that change places, change the sum.
+/// The letter that makes the weighted sum of all letters a multiple of the base. The weight
+/// of a letter is its position. The base is a prime number greater than every weight, so
+/// one changed letter and two exchanged letters change the sum.
 fn check_letter(values: &[u64]) -> u64 {
-    let sum = (1..).zip(values).map(|(place, value)| place * value).sum::<u64>() % BASE;
-    let place = values.len() as u64 + 1;
-    (0..BASE).find(|check| (sum + place * check).is_multiple_of(BASE)).unwrap_or_default()
+    let sum = (1..).zip(values).map(|(weight, value)| weight * value).sum::<u64>() % BASE;
+    let weight = values.len() as u64 + 1;
+    (0..BASE).find(|check| (sum + weight * check).is_multiple_of(BASE)).unwrap_or_default()
 }
 
 fn letter(value: u64) -> Option<char> {
@@ -120,38 +119,40 @@ mod tests {
 
     use super::*;
 
-    fn place() -> impl Strategy<Value = RowPlace> {
-        (1..4_000_000_i64, 1..=50_000_i64).prop_map(|(batch, row)| RowPlace { batch, row })
+    fn position() -> impl Strategy<Value = RowPosition> {
+        (1..4_000_000_i64, 1..=50_000_i64).prop_map(|(batch, row)| RowPosition { batch, row })
     }
 
     #[test]
     fn tokens_of_an_import_are_unique() {
-        let places = (1..=40).flat_map(|batch| (1..=2_000).map(move |row| RowPlace { batch, row }));
-        let tokens: HashSet<_> = places.map(|place| RowToken::of("imp_1", place)).collect();
+        let positions =
+            (1..=40).flat_map(|batch| (1..=2_000).map(move |row| RowPosition { batch, row }));
+        let tokens: HashSet<_> =
+            positions.map(|position| RowToken::of("imp_1", position)).collect();
         assert_eq!(tokens.len(), 80_000);
     }
 
     proptest! {
         #[test]
-        fn a_token_is_read_back_in_any_letter_case_and_between_blanks(place in place()) {
-            let token = RowToken::of("imp_1", place);
-            prop_assert_eq!(token.as_str().len(), TAG + PLACE + 1);
+        fn token_parses_in_any_letter_case_and_with_blanks(position in position()) {
+            let token = RowToken::of("imp_1", position);
+            prop_assert_eq!(token.as_str().len(), TAG + POSITION + 1);
             let typed = format!(" {}\t", token.as_str().to_lowercase());
             let read = RowToken::parse(&typed);
             prop_assert_eq!(read.as_ref(), Some(&token));
-            prop_assert_eq!(token.place_in("imp_1"), Some(place));
+            prop_assert_eq!(token.position_in("imp_1"), Some(position));
         }
 
         #[test]
-        fn a_token_is_letters_that_no_spreadsheet_makes_anything_of(place in place()) {
-            let token = RowToken::of("imp_1", place);
+        fn token_has_consonants_only(position in position()) {
+            let token = RowToken::of("imp_1", position);
             prop_assert!(token.as_str().bytes().all(|byte| byte.is_ascii_uppercase()));
             prop_assert!(!token.as_str().contains(['A', 'E', 'I', 'O', 'U', 'Y']));
         }
 
         #[test]
-        fn no_changed_letter_and_no_exchange_makes_another_token(place in place()) {
-            let token = RowToken::of("imp_1", place);
+        fn changed_or_exchanged_letters_are_detected(position in position()) {
+            let token = RowToken::of("imp_1", position);
             let bytes = token.as_str().as_bytes();
             for at in 0..bytes.len() {
                 for byte in 0x20..0x7f {
@@ -175,17 +176,17 @@ mod tests {
         }
 
         #[test]
-        fn a_token_is_of_one_import(place in place()) {
-            // One of 130,321 is by chance.
+        fn token_of_another_import_is_rejected(position in position()) {
+            // One of 130,321 matches by chance.
             let imports = (0..4).map(|import| format!("imp_{import}"));
-            let token = RowToken::of("imp_1", place);
-            prop_assert!(imports.filter(|import| token.place_in(import).is_some()).count() <= 2);
+            let token = RowToken::of("imp_1", position);
+            prop_assert!(imports.filter(|import| token.position_in(import).is_some()).count() <= 2);
         }
 
         #[test]
-        fn any_text_can_be_read(text in any::<String>()) {
+        fn any_text_parses_without_a_panic(text in any::<String>()) {
             if let Some(token) = RowToken::parse(&text) {
-                token.place_in("imp_1");
+                token.position_in("imp_1");
             }
         }
     }

@@ -1,8 +1,7 @@
-//! What a valid record is: the one place for the rules of fields, which both
-//! services use.
+//! Validation and normalisation of the fields of records, for both services.
 //!
-//! Everything here is pure: no clock, no database, no gRPC. Text goes in; a
-//! normalised value comes out, or every [`Violation`] there is, named by field.
+//! The module is pure: no clock, no database, no gRPC. A function takes text and returns a
+//! normalised value, or all [`FieldViolation`]s of the record.
 
 pub mod date;
 pub mod draft;
@@ -10,7 +9,7 @@ pub mod draft;
 mod fuzz;
 pub mod identifier;
 pub mod import;
-pub mod likeness;
+pub mod match_key;
 pub mod postcode;
 pub mod terms;
 pub mod text;
@@ -19,5 +18,5 @@ pub mod violation;
 pub mod warning;
 
 pub use violation::{
-    MAX_VIOLATIONS, Problem, Violation, Violations, reason_code, reason_from_code,
+    FieldViolation, FieldViolations, MAX_VIOLATIONS, ValueError, reason_code, reason_from_code,
 };

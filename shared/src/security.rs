@@ -1,8 +1,8 @@
-//! What an operator says about identity and encryption, and whether a server may
-//! start with it.
+//! Settings for authentication and TLS, and the checks that let a server start with them.
 //!
-//! Without keys, only a loopback address is served, and callers are believed.
-//! Everywhere else callers send signed tokens, over TLS.
+//! Without token keys, a server listens on a loopback address only and does not verify the
+//! identity of callers (development identity). On any other address callers send signed
+//! tokens over TLS.
 
 use std::{error::Error, fs, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -19,112 +19,112 @@ use crate::{
     server::TrustedProxies,
 };
 
-/// HTTP/2, as TLS calls it.
+/// The ALPN protocol name of HTTP/2.
 const ALPN_HTTP2: &[u8] = b"h2";
 
-/// The settings of one server.
+/// The security settings of one server.
 #[derive(Clone, Debug, Default)]
 pub struct SecuritySettings {
-    /// Which tokens it believes; development identity without.
+    /// The accepted tokens; `None` selects development identity.
     pub tokens: Option<TokenOptions>,
     /// The secret of the imports service.
     pub service_secret: Option<ServiceSecret>,
-    /// Its certificate; no encryption without.
+    /// The server certificate; `None` disables TLS.
     pub tls: Option<TlsFiles>,
-    /// Tokens may come unencrypted from other machines: something in front of the
-    /// server ends TLS.
+    /// Accepts unencrypted tokens from other machines: a proxy in front of the server
+    /// terminates TLS.
     pub behind_proxy: bool,
     /// The proxies in front of the server.
     pub proxies: TrustedProxies,
-    /// Whether the reflection service is left out.
+    /// Disables the reflection service.
     pub no_reflection: bool,
 }
 
-/// Whose tokens are believed.
+/// The accepted tokens.
 #[derive(Clone, Debug)]
 pub struct TokenOptions {
     /// The file with the issuer's public keys: a JWKS, or PEM.
     pub keys: PathBuf,
-    /// Who must have issued them.
+    /// The required issuer.
     pub issuer: String,
-    /// Whom they must be for.
+    /// The required audience.
     pub audience: String,
 }
 
 impl TokenOptions {
-    /// Tokens of an issuer for the usual audience.
+    /// Tokens of an issuer for the default audience.
     pub fn new(keys: impl Into<PathBuf>, issuer: impl Into<String>) -> Self {
         Self { keys: keys.into(), issuer: issuer.into(), audience: tokens::AUDIENCE.to_owned() }
     }
 }
 
-/// The files of a certificate, in PEM form.
+/// The files of a certificate, in PEM format.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// The server's certificate, with those between it and its authority.
+    /// The certificate chain of the server, without the root.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key: PathBuf,
-    /// The authority of client certificates. With it, each client must have one,
-    /// for the product of its token.
+    /// The authority of client certificates. If set, each client needs a certificate for the
+    /// product of its token (mTLS).
     pub client_authority: Option<PathBuf>,
 }
 
-/// A server would not be safe as it is told to be.
+/// The settings are not secure, or cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum InsecureStart {
-    /// Anyone could say to be anyone.
+    /// Callers from other machines would not be authenticated.
     #[error(
-        "refusing to listen on {0}: callers could not be told apart; name the keys of their \
+        "refusing to listen on {0}: callers would not be authenticated; set the keys of their \
          tokens (--token-keys), or listen on a loopback address such as 127.0.0.1"
     )]
     NoKeys(SocketAddr),
-    /// Tokens and records could be read on the way.
+    /// Tokens and records would be sent unencrypted.
     #[error(
-        "refusing to listen on {0} without encryption: name a certificate (--tls-cert, \
-         --tls-key), or say --behind-proxy when a proxy in front ends TLS"
+        "refusing to listen on {0} without encryption: set a certificate (--tls-cert, \
+         --tls-key), or --behind-proxy if a proxy in front terminates TLS"
     )]
     NoTls(SocketAddr),
-    /// The token of the imports service could be read on the way.
+    /// The token of the imports service would be sent unencrypted.
     #[error(
         "refusing to call the records service at {0} without encryption: use an https:// URL, \
-         or say --behind-proxy when the network between is encrypted"
+         or set --behind-proxy if the network between is encrypted"
     )]
     PlainRecords(String),
-    /// The imports service would not be let in.
-    #[error("tokens are checked (--token-keys), and the services share no --service-secret")]
+    /// The imports service could not authenticate.
+    #[error("tokens are required (--token-keys), and the services share no --service-secret")]
     NoServiceSecret,
-    /// The keys of tokens cannot be used.
+    /// The token keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
     /// A file cannot be read.
     #[error("{0} cannot be read: {1}")]
     File(String, io::Error),
-    /// The certificate, its key or the authority of the clients cannot be used.
+    /// The certificate, its key or the client authority cannot be used.
     #[error("TLS: {0} cannot be used: {1}")]
     Tls(String, Box<dyn Error + Send + Sync>),
 }
 
-/// What a server needs to know to be safe.
+/// The checked security configuration of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSecurity {
-    /// What it believes about its callers.
+    /// How callers are authenticated.
     pub credentials: Credentials,
-    /// How it encrypts; not at all without.
+    /// The TLS configuration; `None` for no encryption.
     pub tls: Option<Arc<ServerConfig>>,
-    /// The proxies in front of it.
+    /// The proxies in front of the server.
     pub proxies: TrustedProxies,
-    /// Whether it has the reflection service.
+    /// True if the reflection service is enabled.
     pub reflection: bool,
 }
 
 impl SecuritySettings {
-    /// What a server on the address needs, when it is safe. Says loudly in the log
-    /// when callers are believed.
+    /// Checks the settings for a server on the address. Logs a warning for development
+    /// identity.
     ///
     /// # Errors
     ///
-    /// When the server would not be safe, or a file cannot be read.
+    /// If the settings are not secure, or a file cannot be read.
     pub fn for_server(&self, listen: SocketAddr) -> Result<ServerSecurity, InsecureStart> {
         let is_local = listen.ip().is_loopback();
         let Some(tokens) = &self.tokens else {
@@ -133,8 +133,8 @@ impl SecuritySettings {
             }
             tracing::warn!(
                 address = %listen,
-                "DEVELOPMENT IDENTITY: callers on this machine are believed to be whoever they \
-                 say; name the keys of tokens before there is real data"
+                "DEVELOPMENT IDENTITY: the identity of callers on this machine is not verified; \
+                 set token keys (--token-keys) before storing real data"
             );
             return self.with_credentials(Credentials::Development);
         };
@@ -153,7 +153,7 @@ impl SecuritySettings {
         })?;
         if self.behind_proxy && self.proxies.networks.is_empty() {
             tracing::warn!(
-                "the connections of the proxy count as those of one address: name it \
+                "all connections of the proxy count as one address; set its address \
                  (--trusted-proxy)"
             );
         }
@@ -199,22 +199,22 @@ fn server_tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, InsecureStart> {
     Ok(Arc::new(config))
 }
 
-/// How a client checks a server, and shows its own certificate.
+/// The TLS settings of a client.
 #[derive(Clone, Debug, Default)]
 pub struct ClientTls {
-    /// The authority of the server's certificate, in PEM form; those of the system
-    /// without.
+    /// The authority of the server certificate, in PEM format; default: the authorities of
+    /// the system.
     pub authority: Option<PathBuf>,
-    /// The client's own certificate and private key, in PEM form.
+    /// The client certificate and its private key, in PEM format.
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl ClientTls {
-    /// The configuration of the transport.
+    /// The TLS configuration of the transport.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read.
+    /// If a file cannot be read.
     pub fn config(&self) -> Result<ClientTlsConfig, InsecureStart> {
         let tls = match &self.authority {
             Some(authority) => {
@@ -235,23 +235,23 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, InsecureStart> {
 mod tests {
     use super::*;
 
-    fn refused(settings: &SecuritySettings, listen: &str) -> String {
+    fn rejection(settings: &SecuritySettings, listen: &str) -> String {
         settings.for_server(listen.parse().unwrap()).unwrap_err().to_string()
     }
 
     #[test]
-    fn an_open_address_needs_keys_and_a_certificate() {
+    fn public_address_needs_token_keys_and_tls() {
         let none = SecuritySettings::default();
-        assert!(refused(&none, "0.0.0.0:50051").contains("--token-keys"));
+        assert!(rejection(&none, "0.0.0.0:50051").contains("--token-keys"));
         let tokens = Some(TokenOptions::new("keys.pem", "https://login.example"));
         let plain = SecuritySettings { tokens, ..none.clone() };
-        assert!(refused(&plain, "0.0.0.0:50051").contains("--tls-cert"));
-        // On to the keys, which are not there.
+        assert!(rejection(&plain, "0.0.0.0:50051").contains("--tls-cert"));
+        // Allowed settings fail later, on the missing key file.
         for allowed in [plain.clone(), SecuritySettings { behind_proxy: true, ..plain.clone() }]
             .iter()
             .zip(["127.0.0.1:50051", "0.0.0.0:50051"])
         {
-            assert!(refused(allowed.0, allowed.1).contains("keys.pem"));
+            assert!(rejection(allowed.0, allowed.1).contains("keys.pem"));
         }
         assert!(none.for_server("[::1]:50051".parse().unwrap()).is_ok());
     }

@@ -1,25 +1,25 @@
-//! A gRPC server with what every service of Concord has: identity, health,
-//! reflection, a log line and numbers of each call, handlers that run to their end,
-//! a port for those who watch it, and a drain.
+//! The gRPC server of both services: authentication, load shedding, admission control,
+//! health, reflection, a log line and metrics for each call, handlers that run to
+//! completion, a metrics port, and a graceful shutdown.
 
 mod admission;
 mod age;
+mod authenticate;
 mod connections;
+mod decode_error;
 mod expiring;
-mod gate;
 mod health;
 mod http;
 pub mod limits;
+mod monitoring;
 mod observe;
 pub mod on_demand;
-mod operation;
 mod proxies;
 mod quota;
-mod shield;
+mod rejection_log;
+mod run_to_completion;
 mod standard;
-mod support_log;
-mod turned_away;
-mod unread;
+mod support_access_log;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,21 +29,21 @@ use tonic::service::RoutesBuilder;
 use tonic_health::server::HealthReporter;
 
 use crate::security::ServerSecurity;
-use admission::{Admission, AdmissionLayer, door::DoorLayer};
+use admission::{Admission, AdmissionLayer, load_shed::LoadShedLayer};
 pub use age::ConnectionAge;
+use authenticate::AuthenticateLayer;
 pub(crate) use connections::ClientCertificates;
 use connections::ConnectionSettings;
-use gate::GateLayer;
 use limits::Limits;
+pub use monitoring::{MetricsPort, MetricsPortError, Monitoring};
 use observe::ObserveLayer;
-pub use operation::{MetricsPort, MetricsPortError, Operation};
 pub use proxies::{InvalidProxyNetwork, ProxyNetwork, TrustedProxies};
-use shield::ShieldLayer;
-use support_log::SupportLogLayer;
-pub use support_log::{MAX_RECORDS, SupportLog, SupportRead, reading};
+use run_to_completion::RunToCompletionLayer;
+use support_access_log::SupportAccessLogLayer;
+pub use support_access_log::{MAX_RECORDS, SupportAccess, SupportAccessLog, with_record_ids};
 use tower::{ServiceBuilder, util::option_layer};
 
-/// A server that could not start.
+/// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The reflection service could not be built from the descriptors.
@@ -55,61 +55,61 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// When the address is in use or is not of this machine.
+/// If the address is in use or does not belong to this machine.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, std::io::Error> {
     TcpListener::bind(address).await.map_err(|error| {
         std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
     })
 }
 
-/// Services, with the names under which health and reflection tell of them.
+/// The gRPC services of one server, with its settings.
 #[derive(Debug)]
 pub struct Services {
     /// The services.
     pub routes: RoutesBuilder,
-    /// Their full names, such as `concord.records.v1.ClientService`.
+    /// Their full names, such as `concord.records.v1.ClientService`, for health and
+    /// reflection.
     pub names: Vec<&'static str>,
-    /// How old a connection becomes before its client is asked to make another
-    /// one; any age without it. Its streams must end by themselves then: see
-    /// [`ConnectionAge`].
+    /// The maximum age of a connection; unlimited if absent. At this age the server sends
+    /// GOAWAY. Streams must end by themselves then: see [`ConnectionAge`].
     pub connection_age: Option<Duration>,
-    /// Where it is kept what support reads.
-    pub support_log: Option<Arc<dyn SupportLog>>,
-    /// How those who run the service see it.
-    pub operation: Operation,
-    /// What the server takes at most.
+    /// Records the reads that support makes.
+    pub support_log: Option<Arc<dyn SupportAccessLog>>,
+    /// Metrics, health and readiness.
+    pub monitoring: Monitoring,
+    /// The limits of the server.
     pub limits: Limits,
 }
 
-/// Serves `services` until `stop` is cancelled, then drains: health says
-/// `NOT_SERVING`, no new call is taken, and calls under way come to their end.
+/// Serves `services` until `stop` is cancelled, then shuts down gracefully: health
+/// reports `NOT_SERVING`, new calls are rejected, and calls in progress complete.
 pub async fn serve(
     listener: TcpListener,
     services: Services,
     security: ServerSecurity,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Services { mut routes, names, connection_age, support_log, operation, limits } = services;
+    let Services { mut routes, names, connection_age, support_log, monitoring, limits } = services;
     let ServerSecurity { credentials, tls, proxies, reflection } = security;
     let health = HealthReporter::new();
     let bounds = standard::Bounds::new(credentials.clone());
     let reflected = reflection.then_some(names.as_slice());
     standard::add_to(&mut routes, health.clone(), reflected, bounds)?;
-    let meter = operation.meter.clone();
+    let meter = monitoring.meter.clone();
     let observe = ObserveLayer::new(meter.clone());
-    // Also while the server drains.
-    let _watched = operation.start(health, names, stop.clone()).await;
-    // Ends by itself when the server stops.
-    tokio::spawn(credentials.clone().keep_current(stop.clone()));
+    // Monitoring continues while the server drains.
+    let _monitoring = monitoring.start(health, names, stop.clone()).await;
+    // The task ends when `stop` is cancelled.
+    tokio::spawn(credentials.clone().reload_keys(stop.clone()));
     let admission = Arc::new(Admission::new(limits));
     admission.start(&meter, stop.clone());
     let service = ServiceBuilder::new()
         .layer(observe)
-        .layer(DoorLayer::new(Arc::clone(&admission)))
-        .layer(GateLayer::new(credentials))
+        .layer(LoadShedLayer::new(Arc::clone(&admission)))
+        .layer(AuthenticateLayer::new(credentials))
         .layer(AdmissionLayer::new(admission))
-        .layer(option_layer(support_log.map(SupportLogLayer)))
-        .layer(ShieldLayer)
+        .layer(option_layer(support_log.map(SupportAccessLogLayer)))
+        .layer(RunToCompletionLayer)
         .service(routes.routes().prepare());
     let settings = ConnectionSettings { limits, age: connection_age, proxies, tls };
     connections::serve(listener, settings, service, stop).await;

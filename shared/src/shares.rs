@@ -1,9 +1,9 @@
-//! Fair shares of a bounded resource: bytes, streams, uploads.
+//! Fair sharing of a bounded resource: bytes, streams, uploads.
 //!
-//! The bound of one user depends on what is free (dynamic thresholds, Choudhury and
-//! Hahne, 1998): a user who is alone may take most of the resource, each further one
-//! lowers the bound of all, and a part stays free for those who have nothing yet. A
-//! fixed share would either waste what nobody else wants or add up to the whole.
+//! The limit of one user depends on the free amount (dynamic thresholds, Choudhury and
+//! Hahne, 1998): a sole user may take most of the resource, each further user lowers the
+//! limit of all, and a part stays free for new users. Fixed shares would either leave
+//! capacity unused or add up to the whole resource.
 
 use std::{
     collections::HashMap,
@@ -13,9 +13,9 @@ use std::{
 
 use tokio::sync::{Notify, futures::OwnedNotified};
 
-/// How much one user may take compared with what is free: `times` / `of` of it.
+/// The maximum amount of one user relative to the free amount: `times` / `of` of it.
 ///
-/// A user who is alone gets `times / (times + of)` of the resource.
+/// A sole user gets `times / (times + of)` of the resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio {
     times: u64,
@@ -23,7 +23,7 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// A user may take as much as stays free: half of the resource when alone.
+    /// A user may take as much as stays free; a sole user gets half of the resource.
     pub const EQUAL: Self = Self::new(1, 1);
 
     /// `times` / `of`.
@@ -31,23 +31,23 @@ impl Ratio {
         Self { times, of }
     }
 
-    /// The ratio of a group of users: alone it leaves half of what one user leaves.
+    /// The ratio of a group of users. A sole group leaves half of what a sole user leaves.
     #[must_use]
     pub(crate) const fn of_group(self) -> Self {
         Self::new(2 * self.times + self.of, self.of)
     }
 
-    /// Whether a user who has `own` may take `amount` of the `free` rest. Whoever has
-    /// nothing may, as long as it fits.
+    /// Returns `true` if a user with `own` may take `amount` of the `free` amount. A user
+    /// without a share may, as long as the amount fits.
     pub(crate) const fn allows(self, own: u64, amount: u64, free: u64) -> bool {
         let fits = amount <= free;
         let wanted = own.saturating_add(amount).saturating_mul(self.of);
-        // As if the last unit were still free, so that two of two can be taken.
+        // Counts the last unit as free, so that two of two can be taken.
         let left = free.saturating_sub(amount).saturating_add(1);
         fits && (own == 0 || wanted <= left.saturating_mul(self.times))
     }
 
-    /// What a user who is alone can take of `limit`, one at a time.
+    /// The amount that a sole user can take of `limit`, one unit at a time.
     pub const fn alone(self, limit: u64) -> u64 {
         let mut own = 0;
         while self.allows(own, 1, limit.saturating_sub(own)) {
@@ -57,34 +57,34 @@ impl Ratio {
     }
 }
 
-/// A user of a shared resource, known by its key.
+/// A user of a shared resource, identified by its key.
 pub trait Sharer: Clone + Eq + Hash {
-    /// The groups that it is one of. A group has a share too, of all that its users have.
+    /// The groups of the user. A group is limited too, by the sum of its users.
     fn groups(&self) -> &[Self] {
         &[]
     }
 }
 
-/// A bounded resource that is shared by users with keys.
+/// A bounded resource that users share by their keys.
 #[derive(Debug)]
 pub struct Shares<K> {
     limit: u64,
     ratio: Ratio,
-    taken: Mutex<Taken<K>>,
+    taken: Mutex<Amounts<K>>,
     freed: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct Taken<K> {
+struct Amounts<K> {
     all: u64,
-    /// Of users and of groups, without those who have nothing.
+    /// By user and by group. Those without a share are absent.
     of: HashMap<K, u64>,
 }
 
 impl<K: Sharer> Shares<K> {
     /// A resource of `limit` units.
     pub fn new(limit: u64, ratio: Ratio) -> Self {
-        let taken = Mutex::new(Taken { all: 0, of: HashMap::new() });
+        let taken = Mutex::new(Amounts { all: 0, of: HashMap::new() });
         Self { limit, ratio, taken, freed: Arc::default() }
     }
 
@@ -93,8 +93,8 @@ impl<K: Sharer> Shares<K> {
         self.lock().all
     }
 
-    /// Takes `amount` units for a user; none when there are not enough, or the user has
-    /// its share.
+    /// Takes `amount` units for a user; `None` if the free amount or the limit of the user
+    /// does not allow it.
     pub fn try_take(self: &Arc<Self>, key: &K, amount: u64) -> Option<Share<K>> {
         let mut taken = self.lock();
         self.allows(&taken, key, amount).then(|| taken.add(key, amount))?;
@@ -102,11 +102,11 @@ impl<K: Sharer> Shares<K> {
         Some(self.share(key, amount))
     }
 
-    /// Waits until the user may take `amount` units, or all there are when that is less.
+    /// Waits until the user may take `amount` units, capped at the size of the resource.
     pub(crate) async fn take(self: &Arc<Self>, key: &K, amount: u64) -> Share<K> {
         let amount = amount.min(self.limit);
         loop {
-            // Before the look, or what is freed in between would be missed.
+            // Registered before the attempt, so that no notification is missed.
             let freed = self.freed();
             if let Some(share) = self.try_take(key, amount) {
                 return share;
@@ -115,23 +115,23 @@ impl<K: Sharer> Shares<K> {
         }
     }
 
-    /// Takes `amount` units also when there are not enough: for what exists already.
-    pub(crate) fn take_anyway(self: &Arc<Self>, key: &K, amount: u64) -> Share<K> {
+    /// Takes `amount` units without a check, for bytes that exist already.
+    pub(crate) fn force_take(self: &Arc<Self>, key: &K, amount: u64) -> Share<K> {
         self.lock().add(key, amount);
         self.share(key, amount)
     }
 
-    /// Whether the user may take `amount` units now.
+    /// Returns `true` if the user may take `amount` units now.
     pub(crate) fn may_take(&self, key: &K, amount: u64) -> bool {
         self.allows(&self.lock(), key, amount)
     }
 
-    /// Ends when some units are given back.
+    /// Completes when units are released.
     pub(crate) fn freed(&self) -> OwnedNotified {
         Arc::clone(&self.freed).notified_owned()
     }
 
-    fn allows(&self, taken: &Taken<K>, key: &K, amount: u64) -> bool {
+    fn allows(&self, taken: &Amounts<K>, key: &K, amount: u64) -> bool {
         let free = self.limit.saturating_sub(taken.all);
         let allows = |ratio: Ratio, key| {
             ratio.allows(taken.of.get(key).copied().unwrap_or_default(), amount, free)
@@ -144,20 +144,20 @@ impl<K: Sharer> Shares<K> {
         Share { shares: Arc::clone(self), key: key.clone(), amount }
     }
 
-    fn give_back(&self, key: &K, amount: u64) {
+    fn release(&self, key: &K, amount: u64) {
         self.lock().remove(key, amount);
         self.freed.notify_waiters();
     }
 }
 
 impl<K> Shares<K> {
-    /// Nothing panics while it is held, and the numbers are right in any case.
-    fn lock(&self) -> MutexGuard<'_, Taken<K>> {
+    /// No code panics while it holds the lock, so a poisoned state is still correct.
+    fn lock(&self) -> MutexGuard<'_, Amounts<K>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Sharer> Taken<K> {
+impl<K: Sharer> Amounts<K> {
     fn add(&mut self, key: &K, amount: u64) {
         self.all += amount;
         for key in [key].into_iter().chain(key.groups()) {
@@ -181,7 +181,7 @@ impl<K: Sharer> Taken<K> {
     }
 }
 
-/// What a user has taken; given back when this is dropped.
+/// Units that a user has taken, released when this is dropped.
 #[derive(Debug)]
 pub struct Share<K: Sharer> {
     shares: Arc<Shares<K>>,
@@ -190,7 +190,7 @@ pub struct Share<K: Sharer> {
 }
 
 impl<K: Sharer> Share<K> {
-    /// Takes more until it is `amount`, if the user may; whether it is now.
+    /// Grows the share to `amount` units if the user may; returns `true` if it has them.
     pub(crate) fn grow_to(&mut self, amount: u64) -> bool {
         let more = amount.saturating_sub(self.amount);
         let mut taken = self.shares.lock();
@@ -206,7 +206,7 @@ impl<K: Sharer> Share<K> {
 
 impl<K: Sharer> Drop for Share<K> {
     fn drop(&mut self) {
-        self.shares.give_back(&self.key, self.amount);
+        self.shares.release(&self.key, self.amount);
     }
 }
 
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn many_users_of_one_group_leave_something_to_others() {
+    fn many_users_of_one_group_leave_units_to_others() {
         for (ratio, at_most) in [(Ratio::new(7, 1), 60), (Ratio::EQUAL, 48)] {
             let shares = Arc::new(Shares::new(64, ratio));
             let mut held = Vec::new();
@@ -254,13 +254,13 @@ mod tests {
         Arc::new(Shares::new(limit, ratio))
     }
 
-    /// Takes one at a time until no more are given.
+    /// Takes one unit at a time until the limit is reached.
     fn take_all(shares: &Arc<Shares<u8>>, key: u8) -> Vec<Share<u8>> {
         std::iter::from_fn(|| shares.try_take(&key, 1)).collect()
     }
 
     #[test]
-    fn a_sole_user_gets_its_part_and_leaves_the_rest() {
+    fn sole_user_gets_its_ratio_and_leaves_the_rest() {
         for (limit, ratio, expected) in [
             (64, Ratio::new(7, 1), 56),
             (256, Ratio::EQUAL, 128),
@@ -283,29 +283,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_what_is_given_back() {
+    async fn waiting_user_is_woken_by_released_units() {
         let shares = shares(10, Ratio::EQUAL);
         let held = shares.try_take(&1, 5).unwrap();
-        let waits = tokio::spawn({
+        let waiting = tokio::spawn({
             let shares = Arc::clone(&shares);
             async move { shares.take(&1, 4).await.amount }
         });
         tokio::task::yield_now().await;
-        assert!(!waits.is_finished());
+        assert!(!waiting.is_finished());
         drop(held);
-        assert_eq!(waits.await.unwrap(), 4);
-        // More than there is at all is all that there is.
+        assert_eq!(waiting.await.unwrap(), 4);
+        // An amount above the size of the resource is capped.
         assert_eq!(shares.take(&1, 1_000).await.amount, 10);
     }
 
     #[test]
-    fn a_share_grows_within_the_bound_only() {
+    fn share_grows_within_limit_only() {
         let shares = shares(10, Ratio::EQUAL);
         let mut share = shares.try_take(&1, 1).unwrap();
         assert!(share.grow_to(5) && share.grow_to(3));
         assert!(!share.grow_to(6));
         assert_eq!(shares.taken(), 5);
-        let over = shares.take_anyway(&2, 20);
+        let over = shares.force_take(&2, 20);
         assert_eq!(shares.taken(), 25);
         assert!(shares.try_take(&3, 1).is_none());
         drop((share, over));
@@ -314,7 +314,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_some_take_a_newcomer_finds_something(
+        fn new_user_always_finds_free_units(
             users in 1_usize..12,
             limit in 16_u64..300,
         ) {
@@ -324,7 +324,7 @@ mod tests {
                 held.extend(take_all(&shares, u8::try_from(user).unwrap()));
             }
             let free = limit - shares.taken();
-            // Each takes at most as much as it leaves free.
+            // Each user takes at most as much as it leaves free.
             let left = limit.checked_shr(u32::try_from(users).unwrap()).unwrap_or_default();
             prop_assert!(free >= left, "{free} of {limit} are free");
         }

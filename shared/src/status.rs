@@ -1,44 +1,47 @@
 //! Errors as gRPC statuses, with the details that a program can act on.
 //!
-//! The one place that knows `google.rpc`. A [`Refusal`] says what is wrong and
-//! how to mend it; nothing of a driver's text or of another practice is in it.
+//! The only module that uses the error model of `google.rpc`. An [`ApiError`] says what
+//! is wrong and how to fix it. It contains no text of a database driver and no data of
+//! another practice.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{
-    ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _,
+    ErrorDetails, FieldViolation as BadRequestViolation, PreconditionViolation, QuotaViolation,
+    StatusExt as _,
 };
 
 use crate::{
     ids,
     pb::records::ErrorReason,
-    rules::{Violation, Violations, reason_code},
+    rules::{FieldViolation, FieldViolations, reason_code},
 };
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "concord";
 
-/// At most this many violations go into one status.
+/// Maximum number of violations in one status.
 pub const MAX_VIOLATIONS: usize = 50;
 
-/// Bytes of the details of a status at most. Libraries accept headers of 8 KiB in all
-/// by default, and an answer with more of them reaches the caller as another error.
-/// Details travel as base64, which is a third longer.
+/// Maximum size of the details of a status, in bytes. Libraries accept 8 KiB of headers
+/// by default, and a response with more of them reaches the caller as another error.
+/// Details are sent as base64, which is a third longer.
 pub const MAX_DETAILS: usize = 4_500;
 
-/// Bytes of the message of a status at most, as it travels: percent-encoded.
+/// Maximum size of the message of a status, in bytes of its percent-encoded form.
 pub const MAX_MESSAGE: usize = 1_000;
 
-/// Bytes of one text in the details at most. A cursor, which must be whole, is shorter.
+/// Maximum size of one text in the details, in bytes. A cursor, which must not be cut, is
+/// shorter.
 const MAX_TEXT: usize = 400;
 
-/// The fact of how many violations the details do not list.
+/// The metadata key for the number of violations that the details do not list.
 const LEFT_OUT: &str = "violations_left_out";
 
-/// Why a call was not answered.
+/// An error that a service returns to its caller, with a reason and details.
 #[derive(Debug)]
-pub struct Refusal(Box<Parts>);
+pub struct ApiError(Box<Parts>);
 
 #[derive(Debug)]
 struct Parts {
@@ -46,8 +49,8 @@ struct Parts {
     reason: ErrorReason,
     message: String,
     metadata: HashMap<String, String>,
-    violations: Vec<Violation>,
-    /// How many more there were.
+    violations: Vec<FieldViolation>,
+    /// Number of violations that were counted and not kept.
     left_out: usize,
     preconditions: Vec<(String, String)>,
     resource: Option<(String, String)>,
@@ -55,8 +58,8 @@ struct Parts {
     retry_after: Option<Duration>,
 }
 
-impl Refusal {
-    /// A refusal with a message for people: what is wrong, and the remedy.
+impl ApiError {
+    /// An error with a message for people: what is wrong, and the remedy.
     pub fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             code,
@@ -72,13 +75,13 @@ impl Refusal {
         }))
     }
 
-    /// Fields of the request are not valid.
-    pub fn invalid(violations: Vec<Violation>) -> Self {
+    /// `INVALID_ARGUMENT`: fields of the request are not valid.
+    pub fn invalid(violations: Vec<FieldViolation>) -> Self {
         Self::invalid_of_more(violations, 0)
     }
 
-    /// The same, of which `left_out` were only counted.
-    fn invalid_of_more(violations: Vec<Violation>, left_out: usize) -> Self {
+    /// As [`invalid`](Self::invalid), with `left_out` more violations that are not kept.
+    fn invalid_of_more(violations: Vec<FieldViolation>, left_out: usize) -> Self {
         let message = match violations.as_slice() {
             [one] => format!("{}: {}", one.field, one.text),
             more => format!("{} fields are not valid; see the details", more.len() + left_out),
@@ -87,94 +90,94 @@ impl Refusal {
             [one] => one.reason,
             _ => ErrorReason::InvalidRequest,
         };
-        let mut refusal = Self::new(Code::InvalidArgument, reason, message);
-        (refusal.0.violations, refusal.0.left_out) = (violations, left_out);
-        refusal
+        let mut error = Self::new(Code::InvalidArgument, reason, message);
+        (error.0.violations, error.0.left_out) = (violations, left_out);
+        error
     }
 
-    /// One field of the request is not valid.
+    /// `INVALID_ARGUMENT`: one field of the request is not valid.
     pub fn invalid_field(field: &str, reason: ErrorReason, text: impl Into<String>) -> Self {
-        Self::invalid(vec![Violation::new(field, reason, text)])
+        Self::invalid(vec![FieldViolation::new(field, reason, text)])
     }
 
-    /// No such thing in the caller's practice.
+    /// `NOT_FOUND`: the practice of the caller has no such record.
     pub fn not_found(kind: &str, name: &str) -> Self {
-        let mut refusal = Self::new(
+        let mut error = Self::new(
             Code::NotFound,
             ErrorReason::NotFound,
             format!("{kind} was not found in this practice: {}", quoted(name)),
         );
-        refusal.0.resource = Some((kind.to_owned(), quoted(name)));
-        refusal
+        error.0.resource = Some((kind.to_owned(), quoted(name)));
+        error
     }
 
-    /// Other writers were in the way each time.
+    /// `ABORTED`: every attempt had a write conflict. The caller may retry.
     pub fn conflict() -> Self {
         Self::new(
             Code::Aborted,
             ErrorReason::Conflict,
-            "other writers were in the way; send the call again",
+            "write conflict with other calls; retry the call",
         )
         .retry_after(Duration::from_millis(100))
     }
 
-    /// The service cannot answer just now.
+    /// `UNAVAILABLE`: the service cannot answer now. The caller may retry.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Code::Unavailable, ErrorReason::Unavailable, message)
             .retry_after(Duration::from_secs(1))
     }
 
-    /// A limit was reached; `quota` names it.
+    /// `RESOURCE_EXHAUSTED`: a limit was reached; `quota` names it.
     pub fn limit_reached(quota: &str, message: impl Into<String>, retry_after: Duration) -> Self {
-        let mut refusal = Self::new(Code::ResourceExhausted, ErrorReason::LimitReached, message)
+        let mut error = Self::new(Code::ResourceExhausted, ErrorReason::LimitReached, message)
             .retry_after(retry_after);
-        refusal.0.quota = Some(quota.to_owned());
-        refusal
+        error.0.quota = Some(quota.to_owned());
+        error
     }
 
-    /// Something unexpected: `cause` goes to the log only, under an id that the
-    /// caller is given.
+    /// `INTERNAL`: an unexpected error. `cause` is logged under an incident id; the caller
+    /// gets the id only.
     pub fn internal(cause: &dyn fmt::Display) -> Self {
         let incident = ids::new_uuid().as_simple().to_string();
         tracing::error!(incident, cause = %cause, "internal error");
         Self::new(
             Code::Internal,
             ErrorReason::Internal,
-            format!("internal error; the log has more under {incident}"),
+            format!("internal error; see the log for the incident {incident}"),
         )
         .with("incident", incident)
     }
 
-    /// Adds a fact that a program can read.
+    /// Adds a metadata entry to the `ErrorInfo`.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
         self.0.metadata.insert(key.to_owned(), value.into());
         self
     }
 
-    /// Adds something that must be so before the call can be made.
+    /// Adds a precondition of the call that does not hold.
     #[must_use]
     pub fn precondition(mut self, subject: &str, description: impl Into<String>) -> Self {
         self.0.preconditions.push((subject.to_owned(), description.into()));
         self
     }
 
-    /// Says when to send the call again.
+    /// Sets the delay after which the caller may retry.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.0.retry_after = Some(delay);
         self
     }
 
-    /// The same refusal of fields, with those of `more` beside its own.
+    /// Adds the violations of `more`.
     #[must_use]
-    pub fn and(mut self, more: Violations) -> Self {
+    pub fn and(mut self, more: FieldViolations) -> Self {
         let left_out = self.0.left_out + more.left_out();
         self.0.violations.extend(more.into_vec());
         Self::invalid_of_more(self.0.violations, left_out)
     }
 
-    /// The reason.
+    /// The reason of the error.
     pub fn reason(&self) -> ErrorReason {
         self.0.reason
     }
@@ -189,9 +192,9 @@ impl Parts {
         let mut metadata: HashMap<String, String> =
             metadata.map(|(key, value)| (key.clone(), cut_text(value))).collect();
         if left_out > 0 {
-            let told = format!("; {left_out} more are not listed");
-            message = cut(&self.message, MAX_MESSAGE - encoded_length(&told), encoded_length);
-            message.push_str(&told);
+            let suffix = format!("; {left_out} more are not listed");
+            message = cut(&self.message, MAX_MESSAGE - encoded_length(&suffix), encoded_length);
+            message.push_str(&suffix);
             metadata.insert(LEFT_OUT.to_owned(), left_out.to_string());
         }
         let details = self.details(&message, metadata, listed);
@@ -228,29 +231,29 @@ impl Parts {
         details
     }
 
-    /// How many violations, or preconditions, there are to be listed.
+    /// Number of violations, or of preconditions, to list.
     fn listable(&self) -> usize {
         self.violations.len().max(self.preconditions.len())
     }
 }
 
-fn field_violation(violation: &Violation) -> FieldViolation {
+fn field_violation(violation: &FieldViolation) -> BadRequestViolation {
     let text = format!("{}: {}", reason_code(violation.reason), violation.text);
-    FieldViolation::new(cut_text(&violation.field), cut_text(&text))
+    BadRequestViolation::new(cut_text(&violation.field), cut_text(&text))
 }
 
-/// The text, or so much of it as fits the details.
+/// The text, cut to the limit of a text in the details.
 fn cut_text(text: &str) -> String {
     cut(text, MAX_TEXT, str::len)
 }
 
-/// So much of a text as has the length `most` at the most.
-fn cut(text: &str, most: usize, length: impl Fn(&str) -> usize) -> String {
+/// The text, cut to the length `max` as `length` measures it.
+fn cut(text: &str, max: usize, length: impl Fn(&str) -> usize) -> String {
     const CUT: &str = "...";
-    if length(text) <= most {
+    if length(text) <= max {
         return text.to_owned();
     }
-    let mut left = most - CUT.len();
+    let mut left = max - CUT.len();
     let fits = text.char_indices().take_while(|(at, character)| {
         let end = at + character.len_utf8();
         let taken = left.checked_sub(text.get(*at..end).map_or(0, &length));
@@ -261,41 +264,41 @@ fn cut(text: &str, most: usize, length: impl Fn(&str) -> usize) -> String {
     format!("{}{CUT}", text.get(..end).unwrap_or_default())
 }
 
-/// The length of a message as it travels. No character is taken to be shorter than it
-/// is: only what no library encodes counts once.
+/// An upper bound of the percent-encoded length of a message. Only characters that no
+/// library encodes count as one byte.
 fn encoded_length(text: &str) -> usize {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:;/()'".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { 1 } else { 3 }).sum()
 }
 
-/// A caller's value, cut to 80 characters and without control characters.
+/// A value of the caller, cut to 80 characters and without control characters.
 pub fn quoted(value: &str) -> String {
     value.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ApiError {}
 
-impl From<Violations> for Refusal {
-    fn from(violations: Violations) -> Self {
+impl From<FieldViolations> for ApiError {
+    fn from(violations: FieldViolations) -> Self {
         let left_out = violations.left_out();
         Self::invalid_of_more(violations.into_vec(), left_out)
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        let parts = refusal.0;
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let parts = error.0;
         let all = parts.status(parts.listable().min(MAX_VIOLATIONS));
         if all.details().len() <= MAX_DETAILS {
             return all;
         }
-        // The more are listed, the longer it is.
+        // The size grows with the number of listed violations.
         let counts: Vec<usize> = (1..=parts.listable().min(MAX_VIOLATIONS)).collect();
         let fits = |listed: &usize| parts.status(*listed).details().len() <= MAX_DETAILS;
         parts.status(counts.partition_point(fits))
@@ -306,13 +309,13 @@ impl From<Refusal> for Status {
 mod tests {
     use super::*;
 
-    /// The bytes of an answer's headers, as the settings of HTTP/2 count them.
+    /// The size of the headers of a response, as the settings of HTTP/2 count it.
     fn header_bytes(status: Status) -> usize {
-        let answer = status.into_http::<()>();
-        answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+        let response = status.into_http::<()>();
+        response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
     }
 
-    fn fact(status: &Status, name: &str) -> Option<String> {
+    fn metadata_entry(status: &Status, name: &str) -> Option<String> {
         status.get_error_details().error_info().unwrap().metadata.get(name).cloned()
     }
 
@@ -321,34 +324,34 @@ mod tests {
     }
 
     #[test]
-    fn violations_that_are_left_out_are_counted() {
-        let violation = |n: usize| Violation {
+    fn status_with_too_many_violations_counts_the_omitted_ones() {
+        let violation = |n: usize| FieldViolation {
             field: format!("addresses[{n}].address.line_1"),
             reason: ErrorReason::AddressLine1Missing,
             text: "Address Line 1 is missing".to_owned(),
         };
         let of = |count| {
-            let mut violations = Violations::new();
+            let mut violations = FieldViolations::new();
             violations.extend((0..count).map(violation));
-            Status::from(Refusal::from(violations))
+            Status::from(ApiError::from(violations))
         };
         let few = of(40);
         assert_eq!((few.code(), listed(&few)), (Code::InvalidArgument, 40));
-        assert_eq!(fact(&few, LEFT_OUT), None);
+        assert_eq!(metadata_entry(&few, LEFT_OUT), None);
         let many = of(200);
         let left_out = 200 - listed(&many);
         assert!((40..=MAX_VIOLATIONS).contains(&listed(&many)), "{left_out}");
-        assert_eq!(fact(&many, LEFT_OUT), Some(left_out.to_string()));
-        let told =
+        assert_eq!(metadata_entry(&many, LEFT_OUT), Some(left_out.to_string()));
+        let expected =
             format!("200 fields are not valid; see the details; {left_out} more are not listed");
-        assert_eq!(many.message(), told);
+        assert_eq!(many.message(), expected);
     }
 
-    /// What every refusal below has to fit, with room for the headers of the transport.
-    const MOST: usize = 8_192 - 600;
+    /// Limit for the headers of a status: 8 KiB less the headers of the transport.
+    const MAX_HEADERS: usize = 8_192 - 600;
 
     #[test]
-    fn the_worst_refusals_fit_the_headers_that_clients_take() {
+    fn largest_errors_fit_the_header_limit_of_clients() {
         let words = "the first of March 2021, as the former accountant told us on the telephone";
         let texts = [
             words.to_owned(),
@@ -360,46 +363,50 @@ mod tests {
         for text in &texts {
             let field = format!("addresses[7].{text}");
             let violation = |n: usize| {
-                Violation::new(format!("f{n}.{field}"), ErrorReason::InvalidDate, text.as_str())
+                FieldViolation::new(
+                    format!("f{n}.{field}"),
+                    ErrorReason::InvalidDate,
+                    text.as_str(),
+                )
             };
             for count in [1, 2, 50, 500] {
-                let refusals = [
-                    Refusal::invalid((0..count).map(violation).collect()),
+                let errors = [
+                    ApiError::invalid((0..count).map(violation).collect()),
                     (0..count).fold(
-                        Refusal::new(Code::FailedPrecondition, ErrorReason::CountsDiffer, text),
-                        |refusal, n| refusal.precondition(&format!("{n} {text}"), text),
+                        ApiError::new(Code::FailedPrecondition, ErrorReason::CountsDiffer, text),
+                        |error, n| error.precondition(&format!("{n} {text}"), text),
                     ),
                 ];
-                for refusal in refusals {
-                    let refusal = refusal.with("product", text).with("what", text);
-                    let status = Status::from(refusal);
+                for error in errors {
+                    let error = error.with("product", text).with("what", text);
+                    let status = Status::from(error);
                     assert!(status.details().len() <= MAX_DETAILS, "{}", status.details().len());
                     let bytes = header_bytes(status);
-                    assert!(bytes <= MOST, "{bytes} of {count} of {text:.20}");
+                    assert!(bytes <= MAX_HEADERS, "{bytes} of {count} of {text:.20}");
                 }
             }
             let others = [
-                Refusal::new(Code::OutOfRange, ErrorReason::CursorTooOld, text)
+                ApiError::new(Code::OutOfRange, ErrorReason::CursorTooOld, text)
                     .with("earliest_cursor", "c".repeat(174))
                     .with("latest_cursor", "d".repeat(174)),
-                Refusal::not_found(text, text),
-                Refusal::limit_reached(text, text, Duration::from_secs(1)),
-                Refusal::internal(text),
-                Refusal::unavailable(text),
+                ApiError::not_found(text, text),
+                ApiError::limit_reached(text, text, Duration::from_secs(1)),
+                ApiError::internal(text),
+                ApiError::unavailable(text),
             ];
-            for refusal in others {
-                let status = Status::from(refusal);
+            for error in others {
+                let status = Status::from(error);
                 if status.code() == Code::OutOfRange {
-                    assert_eq!(fact(&status, "latest_cursor").unwrap(), "d".repeat(174));
+                    assert_eq!(metadata_entry(&status, "latest_cursor").unwrap(), "d".repeat(174));
                 }
                 let bytes = header_bytes(status);
-                assert!(bytes <= MOST, "{bytes} of {text:.20}");
+                assert!(bytes <= MAX_HEADERS, "{bytes} of {text:.20}");
             }
         }
     }
 
     #[test]
-    fn what_is_cut_says_so_and_stays_text() {
+    fn cut_text_ends_with_dots_and_stays_valid_utf8() {
         assert_eq!(cut("abcdef", 6, str::len), "abcdef");
         assert_eq!(cut("abcdefg", 6, str::len), "abc...");
         assert_eq!(cut("ééééé", 8, str::len), "éé...");
@@ -407,8 +414,8 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_of_an_internal_error_stays_inside() {
-        let status = Status::from(Refusal::internal(&"relation client does not exist"));
+    fn internal_error_hides_its_cause() {
+        let status = Status::from(ApiError::internal(&"relation client does not exist"));
         assert!(!status.message().contains("relation"));
         assert_eq!(status.get_error_details().error_info().unwrap().reason, "INTERNAL");
     }

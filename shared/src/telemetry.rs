@@ -1,8 +1,8 @@
-//! The log and the traces, with ids, counts and reason codes, and never a name, a
+//! The log and the traces. They hold ids, counts and reason codes, and never a name, a
 //! reference or a value of a record.
 //!
-//! The log is one line per event on standard error. Traces go to an OpenTelemetry
-//! collector, when one is named.
+//! The log is one line per event on standard error. Traces are exported to an OpenTelemetry
+//! collector, if one is configured.
 
 mod panics;
 mod traces;
@@ -22,31 +22,31 @@ use traces::Traces;
 pub use traces::TracesError;
 pub(crate) use traces::{continue_trace, end_of_call};
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// What is told, how, and to whom.
+/// The settings of the log and the traces.
 #[derive(Clone, Debug)]
 pub struct TelemetrySettings {
-    /// What the log shows, such as `info` or `records=debug`; the variable
+    /// The filter of the log, such as `info` or `records=debug`; the variable
     /// `CONCORD_LOG` overrides it.
     pub filter: &'static str,
-    /// How the log is written.
+    /// The format of the log.
     pub format: LogFormat,
-    /// The URL of an OpenTelemetry collector that takes traces by gRPC.
+    /// The URL of an OpenTelemetry collector that receives traces by gRPC.
     pub otlp_endpoint: Option<String>,
-    /// Who tells it: the name of the service in traces.
+    /// The name of the service in traces.
     pub service: &'static str,
 }
 
-/// The log, and the traces that are still to be sent.
+/// The log, and the exporter of traces.
 #[must_use = "traces that were not sent are lost without a stop"]
 pub struct Telemetry {
     traces: Option<Traces>,
@@ -59,12 +59,12 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Starts the log, and the traces when a collector is named. A second start in
-    /// one process does nothing.
+    /// Starts the log, and the traces if a collector is configured. A second start in one
+    /// process has no effect.
     ///
     /// # Errors
     ///
-    /// When the collector's URL is none.
+    /// If the collector's URL is invalid.
     pub fn start(settings: TelemetrySettings) -> Result<Self, TracesError> {
         let TelemetrySettings { filter, format, otlp_endpoint, service } = settings;
         let filter =
@@ -74,20 +74,20 @@ impl Telemetry {
         let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
         let log = match format {
             LogFormat::Text => log.boxed(),
-            // The span of a call holds its id; there is none inside of it.
+            // Only the span of a call, which holds its id, is written: there are no nested ones.
             LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
         };
         let subscriber = tracing_subscriber::registry()
             .with(traces.as_ref().map(Traces::layer))
             .with(log.with_filter(filter));
-        // It fails only when one is there already, as in tests.
+        // Fails only if a subscriber is set already, as in tests.
         if subscriber.try_init().is_ok() {
             panics::log();
         }
         Ok(Self { traces })
     }
 
-    /// Sends the traces that are still to be sent.
+    /// Exports the pending traces.
     pub async fn stop(self) {
         if let Some(traces) = self.traces {
             traces.stop().await;
@@ -95,13 +95,13 @@ impl Telemetry {
     }
 }
 
-/// Whether the log has colours: on a terminal, unless the variable `NO_COLOR` is set to
-/// something.
+/// Returns `true` if the log has colours: on a terminal, unless the variable `NO_COLOR` is
+/// set and not empty.
 fn has_colours(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
     is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
-/// Sends the trace of what is under way here on with a call to another service.
+/// Propagates the trace of the current span to a call of another service.
 pub fn send_trace(metadata: &mut tonic::metadata::MetadataMap) {
     traces::send(metadata);
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_for_terminals_and_can_be_turned_off() {
+    fn colours_are_for_terminals_without_no_color() {
         assert!(has_colours(true, None) && has_colours(true, Some(OsStr::new(""))));
         assert!(!has_colours(true, Some(OsStr::new("1"))));
         assert!(!has_colours(false, None));

@@ -1,6 +1,5 @@
-//! Databases for tests: each test gets one of its own, on both engines. What the
-//! documentation says, to be compared with what the code does. And
-//! [input that nobody would send](fuzz).
+//! Test support: an empty database for each test, on both engines; the limits in the
+//! documentation; and [fuzzing](fuzz).
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -15,17 +14,17 @@ use crate::{
     ids,
 };
 
-/// The variable with the `postgres://` URL of a throw-away cluster.
+/// Environment variable: the `postgres://` URL of a temporary cluster.
 pub const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
-/// Whom the services of tests are on PostgreSQL: row security holds for it, as it
-/// does not for the superuser that made the cluster.
+/// The PostgreSQL role of the services in tests. Row-level security applies to it, and not
+/// to the superuser that created the cluster.
 const ROLE: &str = "concord_test";
 
-/// A role that owns nothing, and is given rights.
+/// A role that owns no objects and is granted privileges.
 const OTHER_ROLE: &str = "concord_test_user";
 
-/// Once for a cluster; tests that begin at the same time take turns.
+/// Prepares a cluster, once. The advisory lock serialises concurrent tests.
 const PREPARE: &str = "DO $$ BEGIN \
       PERFORM pg_advisory_xact_lock(2662674); \
       IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'concord_test') THEN \
@@ -35,24 +34,24 @@ const PREPARE: &str = "DO $$ BEGIN \
       CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public; \
     END $$";
 
-/// An empty database of one test. Gone with the value (SQLite) or with the
+/// An empty database of one test. It is removed with the value (SQLite) or with the
 /// cluster (PostgreSQL).
 #[derive(Debug)]
 pub struct TestDb {
     url: String,
     settings: DatabaseSettings,
-    /// Of an SQLite database; removed with the value.
+    /// The folder of an SQLite database; removed with the value.
     folder: Option<TempDir>,
-    /// Of a PostgreSQL database.
+    /// The schema of a PostgreSQL database.
     schema: Option<String>,
 }
 
 impl TestDb {
-    /// A file in a temporary folder.
+    /// An SQLite file in a temporary folder.
     ///
     /// # Panics
     ///
-    /// When there is no room for one.
+    /// If the file cannot be created.
     #[expect(clippy::unwrap_used, reason = "for tests only")]
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -60,12 +59,12 @@ impl TestDb {
         Self { settings: DatabaseSettings::new(&url), url, folder: Some(folder), schema: None }
     }
 
-    /// A schema in the cluster that `TEST_POSTGRES_URL` names, and a role that owns
-    /// it; none when it names nothing, which is an error where `CI` is set.
+    /// A schema in the cluster of `TEST_POSTGRES_URL`, and a role that owns it. `None` if the
+    /// variable is not set, which is an error if `CI` is set.
     ///
     /// # Panics
     ///
-    /// When `CI` is set and `TEST_POSTGRES_URL` is not.
+    /// If `CI` is set and `TEST_POSTGRES_URL` is not.
     #[expect(clippy::unwrap_used, reason = "for tests only")]
     pub async fn postgres() -> Option<Self> {
         let url = postgres_url()?;
@@ -81,11 +80,11 @@ impl TestDb {
         Some(Self { url, settings, folder: None, schema: Some(schema) })
     }
 
-    /// A copy of an SQLite database that nothing has open, as a backup is.
+    /// A copy of a closed SQLite database, such as a backup.
     ///
     /// # Panics
     ///
-    /// When it is no SQLite database, or there is no room.
+    /// If it is not an SQLite database, or the file cannot be written.
     #[expect(clippy::unwrap_used, reason = "for tests only")]
     pub fn copy_of(other: &Self) -> Self {
         let copy = Self::sqlite();
@@ -94,22 +93,22 @@ impl TestDb {
         copy
     }
 
-    /// Whether it is on PostgreSQL, where a service may have several replicas.
+    /// True on PostgreSQL, where a service may have several replicas.
     pub fn is_postgres(&self) -> bool {
         self.folder.is_none()
     }
 
-    /// As the program takes it on its command line.
+    /// The URL, in the form of the command line.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// How to connect to it.
+    /// The connection settings.
     pub fn settings(&self) -> DatabaseSettings {
         self.settings.clone()
     }
 
-    /// A role that owns nothing in this database, and how to connect as it; none on
+    /// A role that owns no objects in this database, and its connection settings; `None` on
     /// SQLite.
     pub fn other_role(&self) -> Option<(&'static str, DatabaseSettings)> {
         let (schema, url) = (self.schema.as_ref()?, postgres_url()?);
@@ -117,10 +116,10 @@ impl TestDb {
         Some((OTHER_ROLE, settings.max_connections(2)))
     }
 
-    /// How to connect to a database of another service of the same test: a file
-    /// beside this one on SQLite; on PostgreSQL the same one, where the tables of
-    /// both services have different names.
-    pub fn beside(&self, name: &str) -> DatabaseSettings {
+    /// The connection settings of the database of another service in the same test: another
+    /// file in the same folder on SQLite; the same schema on PostgreSQL, where the tables of
+    /// the services have different names.
+    pub fn sibling(&self, name: &str) -> DatabaseSettings {
         match &self.folder {
             Some(folder) => {
                 let file = folder.path().join(format!("{name}.db"));
@@ -130,20 +129,20 @@ impl TestDb {
         }
     }
 
-    /// Where `mark` is: the files that hold it, with what is free in them, or the columns
-    /// of PostgreSQL.
+    /// The places that contain `mark`: the SQLite files, including their free pages, or the
+    /// columns on PostgreSQL.
     ///
     /// # Panics
     ///
-    /// When they cannot be read.
+    /// If they cannot be read.
     #[expect(clippy::unwrap_used, reason = "for tests only")]
-    pub async fn holding(&self, mark: &str) -> Vec<String> {
+    pub async fn containing(&self, mark: &str) -> Vec<String> {
         match (&self.folder, &self.schema) {
-            (Some(folder), _) => files_holding(folder.path(), mark),
+            (Some(folder), _) => files_containing(folder.path(), mark),
             (None, Some(schema)) => {
                 let settings = self.settings().max_connections(1);
                 let db = Database::connect(&settings).await.unwrap();
-                let found = columns_holding(&db, schema, mark).await.unwrap();
+                let found = columns_containing(&db, schema, mark).await.unwrap();
                 db.close().await.unwrap();
                 found
             }
@@ -151,38 +150,38 @@ impl TestDb {
         }
     }
 
-    /// A new handle, as a replica of a service has one of its own.
+    /// A new handle, as each replica of a service has one.
     ///
     /// # Panics
     ///
-    /// When the database cannot be reached.
+    /// If the database cannot be reached.
     #[expect(clippy::unwrap_used, reason = "for tests only")]
     pub async fn database(&self) -> Database {
         Database::connect(&self.settings).await.unwrap()
     }
 }
 
-/// The names of the files in a folder that hold `mark` anywhere.
+/// The names of the files in a folder that contain `mark`.
 ///
 /// # Panics
 ///
-/// When they cannot be read.
+/// If they cannot be read.
 #[expect(clippy::unwrap_used, reason = "for tests only")]
-pub fn files_holding(folder: &Path, mark: &str) -> Vec<String> {
+pub fn files_containing(folder: &Path, mark: &str) -> Vec<String> {
     let mut found = Vec::new();
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        let holds =
+        let contains =
             |content: Vec<u8>| content.windows(mark.len()).any(|part| part == mark.as_bytes());
-        // One that is gone meanwhile holds nothing.
-        if path.is_file() && fs::read(&path).is_ok_and(holds) {
+        // A file may be removed concurrently.
+        if path.is_file() && fs::read(&path).is_ok_and(contains) {
             found.push(path.file_name().unwrap().to_string_lossy().into_owned());
         }
     }
     found
 }
 
-async fn columns_holding(db: &Database, schema: &str, mark: &str) -> Result<Vec<String>, DbErr> {
+async fn columns_containing(db: &Database, schema: &str, mark: &str) -> Result<Vec<String>, DbErr> {
     let columns = "SELECT table_name AS t, column_name AS c, data_type AS d \
         FROM information_schema.columns JOIN information_schema.tables \
           USING (table_schema, table_name) \
@@ -211,12 +210,11 @@ fn as_role(url: &str, role: &str, schema: &str) -> String {
     format!("{url}?options[role]={role}&options[search_path]={schema},public")
 }
 
-/// What `TEST_POSTGRES_URL` names; none, and a word about it, when it names
-/// nothing.
+/// The value of `TEST_POSTGRES_URL`. `None`, with a message on stderr, if it is not set.
 ///
 /// # Panics
 ///
-/// When `CI` is set and `TEST_POSTGRES_URL` is not.
+/// If `CI` is set and `TEST_POSTGRES_URL` is not.
 #[expect(clippy::print_stderr, reason = "for tests only")]
 pub fn postgres_url() -> Option<String> {
     let url = std::env::var(POSTGRES_URL).ok();
@@ -227,19 +225,18 @@ pub fn postgres_url() -> Option<String> {
     url
 }
 
-/// The table in a section of `docs/limits.md`: for the first cell of each row, the
-/// number that its second cell begins with, in bytes where it is a size, and the
-/// row.
+/// The table in a section of `docs/limits.md`: maps the first cell of each row to the number
+/// at the start of the second cell (sizes in bytes) and the row.
 ///
 /// # Panics
 ///
-/// When a row has no number there.
+/// If a row has no number.
 #[expect(clippy::unwrap_used, reason = "for tests only")]
 pub fn documented_limits(section: &str) -> BTreeMap<String, (u64, &'static str)> {
     let document = include_str!("../../docs/limits.md");
     let (_, rest) = document.split_once(&format!("\n## {section}\n")).unwrap();
     let section = rest.split("\n## ").next().unwrap_or_default();
-    // The first two lines are the heading and the rule below it.
+    // The first two lines are the heading and its rule.
     let rows = section.lines().filter(|line| line.starts_with("| ")).skip(2);
     rows.map(|row| {
         let mut cells = row.trim_matches('|').split('|').map(str::trim);
@@ -256,11 +253,11 @@ pub fn documented_limits(section: &str) -> BTreeMap<String, (u64, &'static str)>
     .collect()
 }
 
-/// Asserts that a section of `docs/limits.md` has these limits and no others.
+/// Asserts that a section of `docs/limits.md` lists exactly these limits.
 ///
 /// # Panics
 ///
-/// When it has others.
+/// If it does not.
 pub fn assert_documented(section: &str, limits: &[(&str, u64)]) {
     let documented = documented_limits(section);
     let documented: BTreeMap<_, _> =
@@ -268,7 +265,7 @@ pub fn assert_documented(section: &str, limits: &[(&str, u64)]) {
     assert_eq!(documented, limits.iter().copied().collect(), "docs/limits.md, {section}");
 }
 
-/// Makes two tests of each function: one on SQLite, one on PostgreSQL.
+/// Defines two tests for each function: one on SQLite, one on PostgreSQL.
 #[macro_export]
 macro_rules! storage_tests {
     ($($name:ident),+ $(,)?) => {

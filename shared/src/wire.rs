@@ -1,10 +1,9 @@
-//! Messages that the services handle without decoding all of their parts.
+//! Hand-written protobuf messages that are not decoded in full.
 //!
-//! A message field and a `bytes` field have the same form on the wire. So a
-//! record of an upload can be kept as the bytes that arrived, and one that
-//! cannot be decoded fails alone; and the stored image of a record can be sent
-//! in an event without being decoded and encoded again. `build.rs` puts these
-//! structs in the place of the generated ones.
+//! A message field and a `bytes` field have the same encoding. A record of an upload is
+//! stored as the received bytes, and only a record that cannot be decoded fails. An event
+//! contains the stored image of a record without decoding and encoding it again.
+//! `build.rs` uses these structs instead of generated ones.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{
@@ -15,13 +14,13 @@ use prost_types::Timestamp;
 
 use crate::pb::records::Origin;
 
-/// Records of a frame that are kept when it is decoded: more than a batch may
-/// have, so that it is refused. An empty record takes two bytes of a message and
-/// sixteen times as much in memory.
+/// Maximum number of records that a decoded frame keeps: one more than a batch may have, so
+/// that the batch is rejected. An empty record takes two bytes in a message and sixteen
+/// times as many in memory.
 pub const MAX_FRAME_RECORDS: usize = 50_001;
 
-/// `concord.imports.v1.BatchFrame` with its records still encoded; those beyond
-/// [`MAX_FRAME_RECORDS`] are dropped as they are decoded.
+/// `concord.imports.v1.BatchFrame` with encoded records. The decoder drops records beyond
+/// [`MAX_FRAME_RECORDS`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchFrame {
     /// Encoded [`ImportRecord`](crate::pb::imports::ImportRecord)s.
@@ -60,31 +59,30 @@ impl Message for BatchFrame {
     }
 }
 
-/// `concord.internal.v1.ApplyRecord` with its record still encoded.
+/// `concord.internal.v1.ApplyRecord` with an encoded record.
 #[derive(Clone, PartialEq, Message)]
 pub struct ApplyRecord {
     /// An encoded [`ImportRecord`](crate::pb::imports::ImportRecord).
     #[prost(bytes = "bytes", tag = "1")]
     pub record: Bytes,
-    /// The parents: of a contact its clients, of an address its owner.
+    /// The parents: the clients of a contact, the owner of an address.
     #[prost(message, repeated, tag = "2")]
     pub parents: Vec<crate::pb::internal::ApplyParent>,
-    /// Of an address: the first day, as the whole timeline gives it.
+    /// The first day of an address, derived from the whole timeline.
     #[prost(string, tag = "3")]
     pub active_from: String,
-    /// Of an address: the first day that it held no longer.
+    /// The first day after the period of an address.
     #[prost(string, tag = "4")]
     pub active_to: String,
 }
 
-/// `concord.records.v1.Event` with its images still encoded. See the proto for
-/// the meaning of the fields.
+/// `concord.records.v1.Event` with encoded images. See the proto for the fields.
 #[derive(Clone, PartialEq, Message)]
 pub struct Event {
-    /// The position in the product's feed.
+    /// The position in the feed of the product.
     #[prost(int64, tag = "1")]
     pub position: i64,
-    /// The position of the event that this stream sent before.
+    /// The position of the previous event of this stream.
     #[prost(int64, tag = "2")]
     pub previous_position: i64,
     /// The id of the change.
@@ -99,37 +97,37 @@ pub struct Event {
     /// The id of the record.
     #[prost(string, tag = "6")]
     pub record_id: String,
-    /// The version that this change gave the record.
+    /// The version of the record after this change.
     #[prost(int64, tag = "7")]
     pub record_version: i64,
-    /// What happened.
+    /// The kind of the change.
     #[prost(enumeration = "crate::pb::records::ChangeKind", tag = "8")]
     pub kind: i32,
-    /// The paths of the fields that changed.
+    /// The paths of the changed fields.
     #[prost(string, repeated, tag = "9")]
     pub changed_fields: Vec<String>,
-    /// The entry, when one was added.
+    /// The added entry, if any.
     #[prost(string, tag = "10")]
     pub entry_id: String,
-    /// Who made it.
+    /// The author of the change.
     #[prost(message, optional, tag = "11")]
     pub origin: Option<Origin>,
-    /// Whether the hearing product was linked to the record.
+    /// True if the subscribing product was linked to the record.
     #[prost(bool, tag = "12")]
     pub linked: bool,
-    /// Whether the change is the hearer's own.
+    /// True if the subscriber made the change.
     #[prost(bool, tag = "13")]
     pub own: bool,
     /// The transaction.
     #[prost(string, tag = "14")]
     pub transaction_id: String,
-    /// The place of the change in its transaction.
+    /// The index of the change in its transaction.
     #[prost(int32, tag = "15")]
     pub transaction_index: i32,
-    /// How many changes the transaction made.
+    /// The number of changes of the transaction.
     #[prost(int32, tag = "16")]
     pub transaction_count: i32,
-    /// When it was written.
+    /// The time of the change.
     #[prost(message, optional, tag = "17")]
     pub change_time: Option<Timestamp>,
     /// An encoded [`Client`](crate::pb::records::Client).
@@ -143,8 +141,7 @@ pub struct Event {
     pub contacts: Vec<Bytes>,
 }
 
-/// `concord.records.v1.SnapshotRecord` with its images still encoded. See the
-/// proto for the meaning of the fields.
+/// `concord.records.v1.SnapshotRecord` with encoded images. See the proto for the fields.
 #[derive(Clone, PartialEq, Message)]
 pub struct SnapshotRecord {
     /// The practice.
@@ -156,10 +153,10 @@ pub struct SnapshotRecord {
     /// The id of the record.
     #[prost(string, tag = "3")]
     pub record_id: String,
-    /// Its version.
+    /// The version of the record.
     #[prost(int64, tag = "4")]
     pub record_version: i64,
-    /// Whether the hearing product is linked to it.
+    /// True if the subscribing product is linked to the record.
     #[prost(bool, tag = "5")]
     pub linked: bool,
     /// An encoded [`Client`](crate::pb::records::Client).
@@ -182,7 +179,7 @@ mod tests {
     use crate::pb::{imports, records};
 
     #[test]
-    fn an_event_keeps_the_bytes_of_its_image() {
+    fn event_image_round_trips_as_bytes() {
         let client = records::Client { id: "cli_1".into(), version: 7, ..Default::default() };
         let event = Event { client: Some(client.encode_to_vec().into()), ..Event::default() };
         let read = Event::decode(event.encode_to_vec().as_slice()).unwrap();
@@ -191,13 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_keeps_no_more_records_than_are_needed_to_refuse_it() {
+    fn frame_decoder_drops_records_beyond_the_limit() {
         let frame = BatchFrame { records: vec![Bytes::new(); 2 * MAX_FRAME_RECORDS] };
         let encoded = frame.encode_to_vec();
         assert_eq!(encoded.len(), frame.encoded_len());
         let read = BatchFrame::decode(encoded.as_slice()).unwrap();
         assert_eq!(read.records.len(), MAX_FRAME_RECORDS);
-        // A later version may have more fields.
+        // Unknown fields of a later version are skipped.
         let more = [&[0x12, 0x01, 0xff, 0x18, 0x07][..], &[0x0a, 0x01, 0x2a]].concat();
         assert_eq!(
             BatchFrame::decode(more.as_slice()).unwrap().records,
@@ -206,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_carries_a_record_that_does_not_decode() {
+    fn frame_carries_an_undecodable_record() {
         let good = imports::ImportRecord { record: None, ..Default::default() }.encode_to_vec();
         let bad = vec![0x0a, 0xff];
         let frame = BatchFrame { records: vec![good.into(), bad.clone().into()] };

@@ -1,11 +1,11 @@
-//! What a replica takes at most: calls, streams, connections, time. What is over
-//! it is refused with the time to wait, and nothing of it is done.
+//! Admission control: limits of calls, streams, connections and time. A request over a
+//! limit is rejected with a retry delay and without side effects.
 
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait as _, DbErr};
 use shared::{
-    db::Scope,
+    db::TenantScope,
     pb::{
         imports::{CreateImportRequest, WatchImportRequest},
         records::GetClientRequest,
@@ -23,18 +23,18 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{
     caller::Caller,
-    feed::{Listening, connect_all, from_earliest},
+    feed::{EventStream, connect_all, from_earliest},
     records::{assert_refused, client, company, create, reason},
     servers::{self, Running},
 };
 
 storage_tests! {
-    a_product_that_calls_too_often_is_told_when_to_go_on,
-    a_product_has_so_many_streams_open,
-    a_practice_has_so_many_streams_about_its_imports,
-    a_server_with_too_much_to_do_refuses_and_stays_healthy,
-    a_call_that_takes_too_long_is_told_so_and_done_all_the_same,
-    a_server_has_so_many_connections,
+    product_over_rate_limit_gets_retry_delay,
+    streams_over_product_limit_are_refused,
+    import_streams_over_practice_limit_are_refused,
+    overloaded_server_sheds_load_and_stays_healthy,
+    call_past_deadline_fails_and_still_commits,
+    connections_over_limit_are_closed,
 }
 
 fn retry_delay(status: &Status) -> Duration {
@@ -45,7 +45,7 @@ fn quota(status: &Status) -> String {
     status.get_error_details().quota_failure().unwrap().violations[0].subject.clone()
 }
 
-async fn a_product_that_calls_too_often_is_told_when_to_go_on(db: TestDb) {
+async fn product_over_rate_limit_gets_retry_delay(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| {
         config.limits.requests_per_second = 2;
         config.limits.requests_at_once = 6;
@@ -58,28 +58,31 @@ async fn a_product_that_calls_too_often_is_told_when_to_go_on(db: TestDb) {
     let get = async |caller: &Caller| {
         caller.clients().get_client(GetClientRequest { client: "ref:ACME".into() }).await
     };
-    let (mut answered, mut told) = (0, None);
-    while told.is_none() {
+    let (mut answered, mut rejection) = (0, None);
+    while rejection.is_none() {
         match get(&manager).await {
             Ok(_) => answered += 1,
-            Err(status) => told = Some(status),
+            Err(status) => rejection = Some(status),
         }
         assert!(answered < 50, "there is a limit");
     }
-    let told = told.unwrap();
-    assert!(answered >= 4, "so many at once: {answered}");
-    assert_eq!((told.code(), reason(&told).as_str()), (Code::ResourceExhausted, "LIMIT_REACHED"));
-    assert_eq!(quota(&told), "requests");
-    let wait = retry_delay(&told);
+    let rejection = rejection.unwrap();
+    assert!(answered >= 4, "burst size: {answered}");
+    assert_eq!(
+        (rejection.code(), reason(&rejection).as_str()),
+        (Code::ResourceExhausted, "LIMIT_REACHED")
+    );
+    assert_eq!(quota(&rejection), "requests");
+    let wait = retry_delay(&rejection);
     assert!(wait > Duration::ZERO && wait <= Duration::from_millis(500), "{wait:?}");
-    // Others are not held back by it.
+    // The rate limit is per product: others are not affected.
     owner("books").await.connect().await;
     sleep(wait).await;
     get(&manager).await.unwrap();
     server.stop().await;
 }
 
-async fn a_product_has_so_many_streams_open(db: TestDb) {
+async fn streams_over_product_limit_are_refused(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| {
         config.limits.streams_of_product = 6;
         config.limits.streams = 7;
@@ -87,45 +90,45 @@ async fn a_product_has_so_many_streams_open(db: TestDb) {
     .await;
     let owner = async |practice, product| Caller::owner(server.channel().await, practice, product);
     let refused_for = async |caller: &Caller, wanted: &str| {
-        let refused = Listening::try_open(caller, from_earliest()).await;
+        let refused = EventStream::try_open(caller, from_earliest()).await;
         let refused = assert_refused(refused, Code::ResourceExhausted, "LIMIT_REACHED");
         assert_eq!(quota(&refused), wanted);
         assert!(retry_delay(&refused) >= Duration::from_secs(1));
     };
     let manager = owner("p1", "manager").await.connect().await;
-    let first = Listening::open(&manager, from_earliest()).await;
-    let mut open = vec![Listening::open(&manager, from_earliest()).await];
+    let first = EventStream::open(&manager, from_earliest()).await;
+    let mut open = vec![EventStream::open(&manager, from_earliest()).await];
     refused_for(&manager, "streams of the practice in the product").await;
     for practice in ["p2", "p3", "p4", "p5"] {
         let other = owner(practice, "manager").await.connect().await;
-        open.push(Listening::open(&other, from_earliest()).await);
+        open.push(EventStream::open(&other, from_earliest()).await);
     }
     let last = owner("p6", "manager").await.connect().await;
     refused_for(&last, "streams of the product").await;
     let books = owner("p1", "books").await.connect().await;
-    open.push(Listening::open(&books, from_earliest()).await);
+    open.push(EventStream::open(&books, from_earliest()).await);
     let more = owner("p2", "books").await.connect().await;
     refused_for(&more, "streams").await;
-    // A refused stream takes nothing, and one that ends makes room.
+    // A refused stream takes no permit. A stream that ends releases its permit.
     drop(first);
-    let late = Instant::now() + Duration::from_secs(10);
-    while Listening::try_open(&last, from_earliest()).await.is_err() {
-        assert!(Instant::now() < late, "the place of the stream that ended");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while EventStream::try_open(&last, from_earliest()).await.is_err() {
+        assert!(Instant::now() < deadline, "the permit of the ended stream");
         sleep(Duration::from_millis(20)).await;
     }
     server.stop().await;
 }
 
-async fn a_practice_has_so_many_streams_about_its_imports(db: TestDb) {
+async fn import_streams_over_practice_limit_are_refused(db: TestDb) {
     let records = servers::records(db.settings()).await;
     connect_all(&records, "p1", &["manager"]).await;
-    let imports = servers::imports_with(db.beside("imports"), &records.url, |config| {
+    let imports = servers::imports_with(db.sibling("imports"), &records.url, |config| {
         config.limits.streams_of_practice = 2;
     })
     .await;
     let manager = Caller::owner(imports.channel().await, "p1", "manager");
     let created = manager.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let import_id = created.into_inner().import.unwrap().id;
+    let import_id = created.into_inner().import_job.unwrap().id;
     let watch = async |caller: &Caller| {
         let request = WatchImportRequest { import_id: import_id.clone() };
         caller.imports().watch_import(request).await
@@ -134,33 +137,33 @@ async fn a_practice_has_so_many_streams_about_its_imports(db: TestDb) {
     let books = manager.clone().with("x-concord-product", "books");
     let refused = assert_refused(watch(&books).await, Code::ResourceExhausted, "LIMIT_REACHED");
     assert_eq!(quota(&refused), "streams of the practice");
-    // The streams of another practice are its own: what it meets is another refusal.
+    // The limit is per practice: another practice is refused for another reason.
     let other = manager.clone().with("x-concord-practice", "p2");
     assert_ne!(watch(&other).await.unwrap_err().code(), Code::ResourceExhausted);
     imports.stop().await;
     records.stop().await;
 }
 
-/// Another writer, who holds everything up until it is let go on.
-struct Holding {
-    go_on: CancellationToken,
+/// Another writer that blocks all writes until it is released.
+struct WriteBlocker {
+    release: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Holding {
-    async fn begin(db: &TestDb) -> Self {
-        let (begun, go_on) = (CancellationToken::new(), CancellationToken::new());
+impl WriteBlocker {
+    async fn start(db: &TestDb) -> Self {
+        let (begun, release) = (CancellationToken::new(), CancellationToken::new());
         let (database, postgres) = (db.database().await, db.is_postgres());
-        let (holding, until) = (begun.clone(), go_on.clone());
+        let (blocking, until) = (begun.clone(), release.clone());
         let task = tokio::spawn(async move {
-            let written = database.write(Scope::AllPractices, move |tx| {
-                let (holding, until) = (holding.clone(), until.clone());
+            let written = database.write(TenantScope::AllPractices, move |tx| {
+                let (blocking, until) = (blocking.clone(), until.clone());
                 async move {
-                    // On SQLite any write transaction does.
+                    // On SQLite any write transaction blocks all others.
                     if postgres {
                         tx.execute_unprepared("LOCK TABLE client IN ACCESS EXCLUSIVE MODE").await?;
                     }
-                    holding.cancel();
+                    blocking.cancel();
                     until.cancelled().await;
                     Ok::<_, DbErr>(())
                 }
@@ -168,11 +171,11 @@ impl Holding {
             written.await.unwrap();
         });
         begun.cancelled().await;
-        Self { go_on, task }
+        Self { release, task }
     }
 
-    async fn end(self) {
-        self.go_on.cancel();
+    async fn release(self) {
+        self.release.cancel();
         self.task.await.unwrap();
     }
 }
@@ -183,7 +186,7 @@ async fn is_healthy(channel: Channel) -> bool {
     answer.status() == tonic_health::pb::health_check_response::ServingStatus::Serving
 }
 
-async fn a_server_with_too_much_to_do_refuses_and_stays_healthy(db: TestDb) {
+async fn overloaded_server_sheds_load_and_stays_healthy(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| {
         config.limits.calls = 2;
         config.limits.waiting_calls = 2;
@@ -191,14 +194,14 @@ async fn a_server_with_too_much_to_do_refuses_and_stays_healthy(db: TestDb) {
     .await;
     connect_all(&server, "p1", &["manager"]).await;
     let server = Arc::new(server);
-    let holding = Holding::begin(&db).await;
+    let blocker = WriteBlocker::start(&db).await;
     let calls: Vec<_> = (0..8).map(|n| tokio::spawn(save(Arc::clone(&server), n))).collect();
     let mut outcomes = Vec::new();
-    // Four are refused at once; two wait for their turn in vain.
+    // Two calls run, two wait until their queue time is over, four are shed at once.
     sleep(Duration::from_secs(1)).await;
     assert!(is_healthy(server.channel().await).await);
     sleep(Duration::from_millis(1_500)).await;
-    holding.end().await;
+    blocker.release().await;
     for call in calls {
         outcomes.push(call.await.unwrap());
     }
@@ -211,10 +214,14 @@ async fn a_server_with_too_much_to_do_refuses_and_stays_healthy(db: TestDb) {
         match outcome {
             Ok(()) => assert!(got.is_ok()),
             Err(status) => {
-                let told = (status.code(), reason(&status));
-                assert_eq!(told, (Code::Unavailable, "OVERLOADED".to_owned()), "{status:?}");
+                let rejection = (status.code(), reason(&status));
+                assert_eq!(rejection, (Code::Unavailable, "OVERLOADED".to_owned()), "{status:?}");
                 assert!(retry_delay(&status) >= Duration::from_secs(1));
-                assert_eq!(got.unwrap_err().code(), Code::NotFound, "it was not begun");
+                assert_eq!(
+                    got.unwrap_err().code(),
+                    Code::NotFound,
+                    "a shed call has no side effects"
+                );
             }
         }
     }
@@ -227,30 +234,30 @@ async fn save(server: Arc<Running>, number: usize) -> Result<(), Status> {
     manager.clients().create_client(request).await.map(drop)
 }
 
-async fn a_call_that_takes_too_long_is_told_so_and_done_all_the_same(db: TestDb) {
+async fn call_past_deadline_fails_and_still_commits(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| {
         config.limits.call_time = Duration::from_millis(500);
     })
     .await;
     connect_all(&server, "p1", &["manager"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let holding = Holding::begin(&db).await;
+    let blocker = WriteBlocker::start(&db).await;
     let request = company("LATE", "Late Limited");
-    let late = manager.clients().create_client(request.clone()).await;
-    let status = assert_refused(late, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    let outcome = manager.clients().create_client(request.clone()).await;
+    let status = assert_refused(outcome, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
     let details = status.get_error_details();
     assert_eq!(details.error_info().unwrap().metadata["begun"], "true");
-    holding.end().await;
-    // Sent again, it is answered; it is done once.
-    let again = Instant::now() + Duration::from_secs(20);
+    blocker.release().await;
+    // A retry with the same request id is answered. The call was applied once.
+    let deadline = Instant::now() + Duration::from_secs(20);
     while let Err(status) = manager.clients().create_client(request.clone()).await {
-        assert!(Instant::now() < again, "{status:?}");
+        assert!(Instant::now() < deadline, "{status:?}");
     }
     assert_eq!(client(&manager, "ref:LATE").await.version, 1);
     server.stop().await;
 }
 
-async fn a_server_has_so_many_connections(db: TestDb) {
+async fn connections_over_limit_are_closed(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| config.limits.connections = 2).await;
     let first = server.channel().await;
     assert!(is_healthy(first.clone()).await);
@@ -261,9 +268,9 @@ async fn a_server_has_so_many_connections(db: TestDb) {
     let refused = HealthClient::new(third.clone()).check(request.clone()).await.unwrap_err();
     assert!(refused.get_error_details().error_info().is_none(), "it was closed: {refused:?}");
     drop(first);
-    let late = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while HealthClient::new(third.clone()).check(request.clone()).await.is_err() {
-        assert!(Instant::now() < late, "a connection that ends makes room");
+        assert!(Instant::now() < deadline, "the permit of the closed connection");
         sleep(Duration::from_millis(20)).await;
     }
     assert!(is_healthy(second).await);

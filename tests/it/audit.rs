@@ -1,4 +1,4 @@
-//! The audit: who did what, when and why; the values for auditors only.
+//! The audit: user, change, time and reason of every write. Only auditors see values.
 
 use shared::{
     pb::records::{
@@ -19,16 +19,16 @@ use crate::support::{
 };
 
 storage_tests! {
-    the_audit_says_who_did_what_and_why,
-    values_are_shown_to_auditors_only,
-    the_audit_is_listed_page_by_page,
-    the_audit_of_a_practice_is_its_own,
-    the_audit_is_not_for_all,
-    a_purge_removes_what_is_personal_and_keeps_what_was_done,
-    a_summary_has_everything_on_one_page,
-    a_summary_of_an_individual_and_of_a_person,
-    what_is_not_changed_is_not_in_the_audit,
-    a_reason_is_one_line,
+    audit_entry_has_origin_kind_and_reason,
+    audit_values_are_visible_to_auditors_only,
+    audit_is_paginated,
+    audit_is_isolated_by_practice,
+    audit_without_role_or_connection_is_refused,
+    purge_erases_personal_data_and_keeps_audit_entries,
+    client_summary_has_contacts_links_and_changes,
+    summary_of_individual_has_person,
+    no_op_and_refused_calls_are_not_audited,
+    reason_is_normalised_to_one_line,
 }
 
 async fn corrected(acme: &Acme, line_1: &str, reason: &str) -> String {
@@ -44,8 +44,8 @@ async fn corrected(acme: &Acme, line_1: &str, reason: &str) -> String {
     id
 }
 
-async fn the_audit_says_who_did_what_and_why(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn audit_entry_has_origin_kind_and_reason(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let id = corrected(&acme, "New Horse", "A typo").await;
     let staff = acme
         .manager
@@ -59,9 +59,9 @@ async fn the_audit_says_who_did_what_and_why(db: TestDb) {
         ..Default::default()
     };
     let linked = staff.clients().link_client(link.clone()).await.unwrap().into_inner();
-    let told = audit(&acme.manager, "ref:ACME").await;
-    assert_eq!(told.len(), 3);
-    let [linking, correcting, creating] = <[AuditEntry; 3]>::try_from(told).unwrap();
+    let entries = audit(&acme.manager, "ref:ACME").await;
+    assert_eq!(entries.len(), 3);
+    let [linking, correcting, creating] = <[AuditEntry; 3]>::try_from(entries).unwrap();
     assert_eq!(linking.kind(), ChangeKind::Linked);
     assert_eq!(linking.change_id, linked.change_ids[0]);
     let origin = linking.origin.unwrap();
@@ -82,8 +82,8 @@ async fn the_audit_says_who_did_what_and_why(db: TestDb) {
     assert_eq!(at, acme.client.create_time.as_ref().unwrap().seconds);
 }
 
-async fn values_are_shown_to_auditors_only(db: TestDb) {
-    let acme = Acme::at(&db, &[("Wrong House", "2019-07-01", "")]).await;
+async fn audit_values_are_visible_to_auditors_only(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("Wrong House", "2019-07-01", "")]).await;
     corrected(&acme, "Right House", "A typo").await;
     for role in ["owner", "admin", "support"] {
         let caller = acme.manager.clone().with("x-concord-roles", role);
@@ -96,17 +96,17 @@ async fn values_are_shown_to_auditors_only(db: TestDb) {
         assert!(!format!("{summary:?}").contains("Wrong House"), "{role}");
     }
     let auditor = acme.manager.clone().with("x-concord-roles", "auditor");
-    let told = audit(&auditor, "ref:ACME").await.remove(0);
-    assert!(told.before.contains("Wrong House") && !told.before.contains("Right House"));
-    assert!(told.after.contains("Right House") && !told.after.contains("Wrong House"));
+    let entry = audit(&auditor, "ref:ACME").await.remove(0);
+    assert!(entry.before.contains("Wrong House") && !entry.before.contains("Right House"));
+    assert!(entry.after.contains("Right House") && !entry.after.contains("Wrong House"));
     for entry in acme.addresses().await {
         assert!(!format!("{entry:?}").contains("Wrong House"), "not on the timeline");
     }
     assert!(!format!("{:?}", client(&auditor, "ref:ACME").await).contains("Wrong House"));
 }
 
-async fn the_audit_is_listed_page_by_page(db: TestDb) {
-    let acme = Acme::at(&db, &[("House 0", "2019-07-01", "")]).await;
+async fn audit_is_paginated(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("House 0", "2019-07-01", "")]).await;
     for n in 1..7 {
         corrected(&acme, &format!("House {n}"), &format!("Reason {n}")).await;
     }
@@ -132,8 +132,8 @@ async fn the_audit_is_listed_page_by_page(db: TestDb) {
     assert_refused(refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
 }
 
-async fn the_audit_of_a_practice_is_its_own(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn audit_is_isolated_by_practice(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
     assert_eq!(audit(&other, "").await, []);
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
@@ -142,7 +142,7 @@ async fn the_audit_of_a_practice_is_its_own(db: TestDb) {
     for record in [acme.client.id.as_str(), "ref:ACME", &ann.id, &contact.id] {
         let request = ListAuditEntriesRequest { record: record.into(), ..Default::default() };
         match other.support().list_audit_entries(request).await {
-            Ok(told) => assert_eq!(told.into_inner().entries, [], "{record}"),
+            Ok(listed) => assert_eq!(listed.into_inner().entries, [], "{record}"),
             Err(refused) => assert_eq!(refused.code(), Code::NotFound, "{record}"),
         }
         let request = GetRecordSummaryRequest { record: record.into() };
@@ -156,8 +156,8 @@ async fn the_audit_of_a_practice_is_its_own(db: TestDb) {
     }
 }
 
-async fn the_audit_is_not_for_all(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn audit_without_role_or_connection_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let staff = acme.manager.clone().with("x-concord-roles", "staff");
     let refused = staff.support().list_audit_entries(ListAuditEntriesRequest::default()).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
@@ -166,8 +166,8 @@ async fn the_audit_is_not_for_all(db: TestDb) {
     assert_refused(refused, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED");
 }
 
-async fn a_purge_removes_what_is_personal_and_keeps_what_was_done(db: TestDb) {
-    let acme = Acme::at(&db, &[("Secret House", "2019-07-01", "")]).await;
+async fn purge_erases_personal_data_and_keeps_audit_entries(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("Secret House", "2019-07-01", "")]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Secretive").await;
     corrected(&acme, "Secret Horse", "Secret reason").await;
     let entry = acme.addresses().await.remove(0);
@@ -192,27 +192,27 @@ async fn a_purge_removes_what_is_personal_and_keeps_what_was_done(db: TestDb) {
     };
     let purged = acme.manager.support().purge_now(purge).await.unwrap().into_inner();
     let auditor = acme.manager.clone().with("x-concord-roles", "auditor");
-    let told = audit(&auditor, "").await;
-    assert_eq!(told.len(), before + purged.change_ids.len());
-    let all = format!("{told:?}");
+    let entries = audit(&auditor, "").await;
+    assert_eq!(entries.len(), before + purged.change_ids.len());
+    let all = format!("{entries:?}");
     for secret in ["Secret", "Ann", "Acme Limited"] {
         assert!(!all.contains(secret), "{secret}: {all}");
     }
-    for entry in &told {
+    for entry in &entries {
         assert_eq!((entry.before.as_str(), entry.after.as_str()), ("", ""));
         assert_eq!(entry.origin.as_ref().unwrap().user, "olivia");
     }
     let (removals, others): (Vec<_>, Vec<_>) =
-        told.iter().partition(|entry| entry.kind() == ChangeKind::Purged);
+        entries.iter().partition(|entry| entry.kind() == ChangeKind::Purged);
     assert_eq!((removals.len(), others.len()), (3, before));
     assert!(removals.iter().all(|entry| entry.reason == "Asked by letter"));
     let by_id = audit(&auditor, &contact.id).await;
-    assert_eq!(by_id.len(), 2, "what was done to a record that is gone, by its id");
+    assert_eq!(by_id.len(), 2, "the audit of a purged record is listed by its id");
     assert_eq!(audit(&auditor, &acme.client.id).await[0].kind(), ChangeKind::Purged);
 }
 
-async fn a_summary_has_everything_on_one_page(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn client_summary_has_contacts_links_and_changes(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     for n in 0..25 {
         corrected(&acme, &format!("House {n}"), "").await;
@@ -225,7 +225,7 @@ async fn a_summary_has_everything_on_one_page(db: TestDb) {
     for record in ["ref:acme", &acme.client.id] {
         let request = GetRecordSummaryRequest { record: record.into() };
         let summary = support.support().get_record_summary(request).await.unwrap().into_inner();
-        assert_eq!(summary.client, Some(acme.now().await));
+        assert_eq!(summary.client, Some(acme.read().await));
         assert_eq!((summary.person, summary.contacts.len()), (None, 1));
         assert_eq!(summary.contacts[0].contact.as_ref(), Some(&contact));
         assert_eq!(summary.contacts[0].person.as_ref(), Some(&ann));
@@ -234,8 +234,8 @@ async fn a_summary_has_everything_on_one_page(db: TestDb) {
     }
 }
 
-async fn a_summary_of_an_individual_and_of_a_person(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn summary_of_individual_has_person(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
     let summary = |record: &str| {
         let request = GetRecordSummaryRequest { record: record.into() };
@@ -250,20 +250,20 @@ async fn a_summary_of_an_individual_and_of_a_person(db: TestDb) {
     assert_refused(summary("").await, Code::InvalidArgument, "INVALID_ID");
 }
 
-async fn what_is_not_changed_is_not_in_the_audit(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
-    acme.moves("New House", "").await.unwrap();
+async fn no_op_and_refused_calls_are_not_audited(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
+    acme.add_address("New House", "").await.unwrap();
     let call = async { acme.manager.clients().create_client(company("ACME", "Twice")).await };
-    acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
+    acme.assert_refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
     assert_eq!(audit(&acme.manager, "").await.len(), 1);
 }
 
-async fn a_reason_is_one_line(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn reason_is_normalised_to_one_line(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let forged = "typo\r\n2026-01-01  purged,\u{b}by\u{85}the\u{2028}owner\u{2029}\u{202e}!";
     corrected(&acme, "New Horse", forged).await;
-    let told = audit(&acme.manager, "ref:ACME").await;
-    assert_eq!(told[0].reason, "typo 2026-01-01 purged, by the owner !");
+    let entries = audit(&acme.manager, "ref:ACME").await;
+    assert_eq!(entries[0].reason, "typo 2026-01-01 purged, by the owner !");
     let entry = acme.addresses().await.remove(0);
     let request = CorrectEntryRequest {
         reason: "\u{1b}[2J".into(),

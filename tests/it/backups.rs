@@ -1,5 +1,5 @@
-//! Backups that were restored: what subscribers are told, and what becomes of
-//! imports when the two databases are not of the same moment.
+//! Restored backups: how subscribers are made to restart, and what happens to imports
+//! when the backups of the two databases are of different times.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tonic::Code;
 use crate::support::{
     caller::Caller,
     feed::{
-        Listening, acknowledge, after, create_all, named, references, server_with, subscription,
+        EventStream, acknowledge, after, create_all, named, references, server_with, subscription,
     },
     records::reason,
     sample::{self, COUNTS},
@@ -27,24 +27,24 @@ use crate::support::{
 };
 
 storage_tests! {
-    a_restored_database_tells_every_subscriber_to_begin_anew,
+    restored_database_makes_subscribers_restart,
 }
 
-async fn a_restored_database_tells_every_subscriber_to_begin_anew(db: TestDb) {
+async fn restored_database_makes_subscribers_restart(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, references(3)).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(3).await;
-    // All that there is: the place that was kept fits the restored feed exactly.
+    // Every change is acknowledged: the stored position is valid in the restored feed.
     assert_eq!(stream.acknowledge(&books).await, 3);
     let cursor = stream.cursor.clone();
     drop(stream);
     server.stop().await;
 
-    let renewed = records::restored(db.settings()).await.unwrap();
-    assert_eq!((renewed.feeds, renewed.subscriptions), (2, 1));
+    let restored = records::post_restore(db.settings()).await.unwrap();
+    assert_eq!((restored.feeds, restored.subscriptions), (2, 1));
 
     let server = servers::records(db.settings()).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
@@ -58,19 +58,19 @@ async fn a_restored_database_tells_every_subscriber_to_begin_anew(db: TestDb) {
         (both, "CURSOR_FOREIGN"),
         (named("ledger"), "CURSOR_TOO_OLD"),
     ] {
-        let refused = Listening::try_open(&books, request).await.unwrap_err();
+        let refused = EventStream::try_open(&books, request).await.unwrap_err();
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, why));
     }
     assert_eq!(
         reason(&acknowledge(&books, "ledger", &cursor).await.unwrap_err()),
         "CURSOR_FOREIGN"
     );
-    let anew = SubscribeRequest {
+    let restart = SubscribeRequest {
         restart: true,
         start_from: StartFrom::Snapshot.into(),
         ..named("ledger")
     };
-    let mut stream = Listening::open(&books, anew).await;
+    let mut stream = EventStream::open(&books, restart).await;
     assert_eq!(stream.snapshot().await.0.len(), 3);
     create_all(&manager, ["LATER".to_owned()]).await;
     assert_eq!(stream.take(1).await.len(), 1);
@@ -113,7 +113,7 @@ impl Pair {
         while let Some(message) =
             tokio::time::timeout(Duration::from_mins(1), stream.message()).await.unwrap().unwrap()
         {
-            last = message.import;
+            last = message.import_job;
         }
         let import = last.unwrap();
         assert_eq!(import.state(), ImportState::CompletedWithFailures);
@@ -121,10 +121,10 @@ impl Pair {
     }
 }
 
-/// Uploads the sample in one batch; the import, which is not sealed yet.
+/// Uploads the sample in one batch. Returns the id of the unsealed import.
 async fn upload(caller: &Caller) -> String {
     let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let import_id = created.into_inner().import.unwrap().id;
+    let import_id = created.into_inner().import_job.unwrap().id;
     let header = BatchHeader {
         import_id: import_id.clone(),
         batch_key: "all".into(),
@@ -163,21 +163,21 @@ fn expected() -> [i64; 4] {
     rest
 }
 
-/// Whatever would be imported is found to be linked already.
-fn all_there() -> [i64; 4] {
+/// The counts when every record is linked already.
+fn expected_on_reimport() -> [i64; 4] {
     let [imported, skipped, excluded, failed] = expected();
     [0, imported + skipped, excluded, failed]
 }
 
-/// The import was on its way when the backup was taken, and has ended since.
+/// The import was running when the backup was taken and has ended since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn imports_that_are_older_than_the_records_bring_nothing_twice() {
+async fn older_imports_backup_creates_no_duplicates() {
     let (records, newer) = (TestDb::sqlite(), TestDb::sqlite());
     let pair = Pair::start(&records, &newer).await;
     pair.owner(&pair.records).await.connect().await;
     let owner = pair.owner(&pair.imports).await;
     let import_id = upload(&owner).await;
-    // Without the records it gets no further than to its first question.
+    // Without the records service it stops at its first call.
     pair.records.stop().await;
     seal(&owner, &import_id).await;
     pair.imports.stop().await;
@@ -190,15 +190,15 @@ async fn imports_that_are_older_than_the_records_bring_nothing_twice() {
 
     assert_eq!(imports::restored(backup.settings()).await.unwrap(), 1);
     let pair = Pair::start(&records, &backup).await;
-    // The import reports the records that it created itself as it did the first time.
+    // The import reports the records that it has created as in its first run.
     assert_eq!(counts(&pair.finish(&import_id).await), expected());
-    assert_eq!(pair.clients().await, clients, "nothing came twice");
+    assert_eq!(pair.clients().await, clients, "no record is duplicated");
     pair.stop().await;
 }
 
-/// The imports say that everything was imported, and the records have lost it.
+/// The imports database reports records as imported that the records database has lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_that_are_older_than_the_imports_take_the_same_files_again() {
+async fn older_records_backup_accepts_same_files_again() {
     let (records, imports) = (TestDb::sqlite(), TestDb::sqlite());
     let pair = Pair::start(&records, &imports).await;
     pair.owner(&pair.records).await.connect().await;
@@ -214,8 +214,8 @@ async fn records_that_are_older_than_the_imports_take_the_same_files_again() {
         if clients.len() < 2 {
             assert_eq!(counts(&import), expected());
         } else {
-            // A third time, everything is there.
-            assert_eq!(counts(&import), all_there());
+            // In the third import every record exists.
+            assert_eq!(counts(&import), expected_on_reimport());
         }
         clients.push(pair.clients().await);
         pair.stop().await;

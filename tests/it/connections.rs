@@ -1,5 +1,5 @@
-//! Connections that a service closes by itself, and what is served without the token of
-//! an RPC: health and reflection.
+//! Connections that a service closes, and the endpoints outside of the API: health and
+//! reflection.
 
 use std::time::Duration;
 
@@ -27,22 +27,22 @@ use crate::support::{
 };
 
 storage_tests! {
-    idle_connections_are_replaced_without_an_error,
-    reflection_needs_a_token_where_tokens_are_checked,
-    reflection_can_be_left_out,
+    idle_connections_are_replaced_without_errors,
+    reflection_without_token_is_refused,
+    disabled_reflection_is_unimplemented,
 }
 
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Calls come after the time at which their connection is closed, from a caller to both
-/// services and from the imports service to the records service.
-async fn idle_connections_are_replaced_without_an_error(db: TestDb) {
+/// Each call is made after its connection was closed as idle: from a caller to both
+/// services, and from the imports service to the records service.
+async fn idle_connections_are_replaced_without_errors(db: TestDb) {
     let records = servers::records_with(db.settings(), |config| {
         config.limits.idle_time = IDLE;
     })
     .await;
     connect_all(&records, "p1", &["manager"]).await;
-    let imports = servers::imports_with(db.beside("imports"), &records.url, |config| {
+    let imports = servers::imports_with(db.sibling("imports"), &records.url, |config| {
         config.limits.idle_time = IDLE;
     })
     .await;
@@ -51,7 +51,7 @@ async fn idle_connections_are_replaced_without_an_error(db: TestDb) {
     for _ in 0..3 {
         sleep(IDLE * 10).await;
         to_records.connections().list_connections(ListConnectionsRequest {}).await.unwrap();
-        // Looks the product's connection up at the records service.
+        // The imports service asks the records service whether the product is connected.
         let mut books = to_imports.clone().with("x-concord-product", "books").imports();
         let refused = books.create_import(CreateImportRequest::default()).await;
         assert_eq!(refused.unwrap_err().code(), Code::FailedPrecondition);
@@ -76,13 +76,13 @@ async fn is_healthy(server: &Running) -> bool {
     health.check(HealthCheckRequest::default()).await.is_ok()
 }
 
-async fn reflection_needs_a_token_where_tokens_are_checked(db: TestDb) {
+async fn reflection_without_token_is_refused(db: TestDb) {
     let issuer = Issuer::new();
     let security = issuer.tokens();
     let server = servers::records_with(db.settings(), |config| config.security = security).await;
     let channel = server.channel().await;
-    let nobody = Caller::owner(channel.clone(), "p1", "manager");
-    assert_eq!(reflected(&nobody).await.unwrap_err().code(), Code::Unauthenticated);
+    let anonymous = Caller::owner(channel.clone(), "p1", "manager");
+    assert_eq!(reflected(&anonymous).await.unwrap_err().code(), Code::Unauthenticated);
     let forged = Issuer::new().caller(&channel, &Issuer::owner("p1", "manager"));
     assert_eq!(reflected(&forged).await.unwrap_err().code(), Code::Unauthenticated);
     reflected(&issuer.caller(&channel, &Issuer::owner("p1", "manager"))).await.unwrap();
@@ -90,7 +90,7 @@ async fn reflection_needs_a_token_where_tokens_are_checked(db: TestDb) {
     server.stop().await;
 }
 
-async fn reflection_can_be_left_out(db: TestDb) {
+async fn disabled_reflection_is_unimplemented(db: TestDb) {
     let server =
         servers::records_with(db.settings(), |config| config.security.no_reflection = true).await;
     let owner = Caller::owner(server.channel().await, "p1", "manager");

@@ -1,4 +1,4 @@
-//! The protocol as a contract: what is published cannot change unseen.
+//! The API contract: a change of the published descriptors fails a test.
 
 use prost::Message as _;
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
@@ -8,10 +8,10 @@ fn descriptors() -> FileDescriptorSet {
     FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).unwrap()
 }
 
-/// Every public field with its number and type, every enum value, every RPC. A
-/// line that goes, or changes, breaks a client that was generated before.
+/// Compares every field with its number and type, every enum value and every RPC with the
+/// snapshot. A line that is removed or changed breaks existing generated clients.
 #[test]
-fn numbers_and_types_are_those_that_were_published() {
+fn descriptors_match_published_contract() {
     let mut lines = Vec::new();
     for file in descriptors().file.iter().filter(|file| file.package().starts_with("concord.")) {
         for message in &file.message_type {
@@ -59,7 +59,7 @@ fn fields(scope: &str, message: &DescriptorProto, lines: &mut Vec<String>) {
 }
 
 #[test]
-fn reflection_does_not_show_the_internal_package() {
+fn reflection_hides_internal_package() {
     let public = FileDescriptorSet::decode(pb::PUBLIC_DESCRIPTOR_SET).unwrap();
     assert!(public.file.iter().all(|file| !file.package().contains("internal")));
     assert!(public.file.iter().any(|file| file.package() == "concord.imports.v1"));

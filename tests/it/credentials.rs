@@ -1,4 +1,4 @@
-//! Streams and uploads end with the credential that they were begun with.
+//! Streams and uploads end when the credential that opened them expires.
 
 use std::time::Duration;
 
@@ -19,38 +19,38 @@ use tonic::{Code, Status, transport::Channel};
 
 use crate::support::{
     caller::Caller,
-    feed::{Listening, create_all, from_earliest, named, with_own},
+    feed::{EventStream, create_all, from_earliest, named, with_own},
     records::reason,
     secure::Issuer,
     servers::{self, Running},
 };
 
 storage_tests! {
-    a_stream_of_changes_ends_with_its_token_and_goes_on_with_the_next,
-    a_stream_of_changes_ends_when_the_key_of_its_token_is_removed,
-    streams_about_an_import_and_uploads_end_with_their_token,
+    feed_stream_ends_at_token_expiry_and_resumes,
+    feed_stream_ends_when_token_key_is_removed,
+    import_streams_and_uploads_end_at_token_expiry,
 }
 
-/// How long a token lives with which something is opened: long enough on a machine that is
-/// busy, and short enough to wait for.
-const SECONDS: u64 = 20;
+/// The lifetime of a token that opens a stream: long enough for a busy machine, and short
+/// enough to wait for its end.
+const TOKEN_SECONDS: u64 = 20;
 
-/// Far more than anything here takes: a stream that goes on for ever fails the test.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The timeout for everything here. A stream that does not end fails the test.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 async fn records(db: &TestDb, issuer: &Issuer) -> Running {
     let security = issuer.tokens();
     servers::records_with(db.settings(), |config| config.security = security).await
 }
 
-/// What is opened with a token that ends soon; again when it has ended before.
-async fn with_ending_token<T>(
+/// Opens a stream with a token that expires soon. Retries if it has expired before.
+async fn with_expiring_token<T>(
     issuer: &Issuer,
     channel: &Channel,
     open: impl AsyncFn(Caller) -> Result<T, Status>,
 ) -> T {
     loop {
-        let claims = Issuer::ending_owner("p1", "manager", SECONDS);
+        let claims = Issuer::expiring_owner("p1", "manager", TOKEN_SECONDS);
         match open(issuer.caller(channel, &claims)).await {
             Ok(opened) => return opened,
             Err(status) => assert_eq!(reason(&status), "TOKEN_EXPIRED", "{status:?}"),
@@ -59,17 +59,17 @@ async fn with_ending_token<T>(
 }
 
 async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("an end in time")
+    tokio::time::timeout(TIMEOUT, work).await.expect("an end in time")
 }
 
-/// Waits until the service lets the caller in.
-async fn accepted(caller: &Caller) {
-    while Listening::try_open(caller, from_earliest()).await.is_err() {
+/// Waits until the service accepts the token of the caller.
+async fn wait_until_accepted(caller: &Caller) {
+    while EventStream::try_open(caller, from_earliest()).await.is_err() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn assert_new_token_is_asked_for(status: &Status) {
+fn assert_token_expired(status: &Status) {
     assert_eq!(
         (status.code(), reason(status).as_str()),
         (Code::Unauthenticated, "TOKEN_EXPIRED"),
@@ -77,54 +77,54 @@ fn assert_new_token_is_asked_for(status: &Status) {
     );
 }
 
-async fn a_stream_of_changes_ends_with_its_token_and_goes_on_with_the_next(db: TestDb) {
+async fn feed_stream_ends_at_token_expiry_and_resumes(db: TestDb) {
     let issuer = Issuer::new();
     let server = records(&db, &issuer).await;
     let channel = server.channel().await;
     let owner = issuer.caller(&channel, &Issuer::owner("p1", "manager")).connect().await;
     let request = with_own(named("ledger"));
-    let mut stream = with_ending_token(&issuer, &channel, async |caller| {
-        Listening::try_open(&caller, request.clone()).await
+    let mut stream = with_expiring_token(&issuer, &channel, async |caller| {
+        EventStream::try_open(&caller, request.clone()).await
     })
     .await;
     create_all(&owner, ["R1".to_owned()]).await;
-    let heard = stream.take(1).await;
-    assert_new_token_is_asked_for(&in_time(stream.end()).await);
+    let events = stream.take(1).await;
+    assert_token_expired(&in_time(stream.end()).await);
     create_all(&owner, ["R2".to_owned()]).await;
     let request = SubscribeRequest { cursor: stream.cursor.clone(), ..request };
-    let mut next = Listening::open(&owner, request).await;
+    let mut next = EventStream::open(&owner, request).await;
     let event = next.take(1).await.remove(0);
-    assert_eq!(event.previous_position, heard[0].position, "nothing is missing between them");
+    assert_eq!(event.previous_position, events[0].position, "no event is missing");
     server.stop().await;
 }
 
-async fn a_stream_of_changes_ends_when_the_key_of_its_token_is_removed(db: TestDb) {
+async fn feed_stream_ends_when_token_key_is_removed(db: TestDb) {
     let (issuer, other) = (Issuer::new(), Issuer::new());
     let server = records(&db, &issuer).await;
     let channel = server.channel().await;
     let claims = Issuer::owner("p1", "manager");
     let (old, new) = (issuer.caller(&channel, &claims), other.caller(&channel, &claims));
     let old = old.connect().await;
-    let mut stream = Listening::open(&old, with_own(from_earliest())).await;
-    // Another key beside it changes nothing.
+    let mut stream = EventStream::open(&old, with_own(from_earliest())).await;
+    // A second key does not affect tokens of the first one.
     issuer.publish(&[issuer.public_key(), other.public_key()].concat());
-    in_time(accepted(&new)).await;
+    in_time(wait_until_accepted(&new)).await;
     create_all(&new, ["R1".to_owned()]).await;
     assert_eq!(stream.take(1).await.len(), 1);
 
     issuer.publish(&other.public_key());
-    assert_new_token_is_asked_for(&in_time(stream.end()).await);
-    let refused = Listening::try_open(&old, from_earliest()).await.unwrap_err();
+    assert_token_expired(&in_time(stream.end()).await);
+    let refused = EventStream::try_open(&old, from_earliest()).await.unwrap_err();
     assert_eq!(reason(&refused), "UNAUTHENTICATED");
 
-    // A set without keys is one: nobody is let in.
-    let mut stream = Listening::open(&new, from_earliest()).await;
+    // An empty key set is valid: no token is accepted.
+    let mut stream = EventStream::open(&new, from_earliest()).await;
     issuer.publish(r#"{"keys": []}"#);
-    assert_new_token_is_asked_for(&in_time(stream.end()).await);
-    let refused = Listening::try_open(&new, from_earliest()).await.unwrap_err();
+    assert_token_expired(&in_time(stream.end()).await);
+    let refused = EventStream::try_open(&new, from_earliest()).await.unwrap_err();
     assert_eq!(reason(&refused), "UNAUTHENTICATED");
     issuer.publish(&issuer.public_key());
-    in_time(accepted(&old)).await;
+    in_time(wait_until_accepted(&old)).await;
     server.stop().await;
 }
 
@@ -145,27 +145,27 @@ fn frame() -> UploadBatchRequest {
     part(Part::Frame(BatchFrame { records: vec![b"record".to_vec().into()] }))
 }
 
-async fn streams_about_an_import_and_uploads_end_with_their_token(db: TestDb) {
+async fn import_streams_and_uploads_end_at_token_expiry(db: TestDb) {
     let issuer = Issuer::new();
     let records = records(&db, &issuer).await;
     let security = issuer.tokens();
     let set = |config: &mut imports::ImportsConfig| config.security = security;
-    let imports = servers::imports_with(db.beside("imports"), &records.url, set).await;
+    let imports = servers::imports_with(db.sibling("imports"), &records.url, set).await;
     let claims = Issuer::owner("p1", "manager");
     issuer.caller(&records.channel().await, &claims).connect().await;
     let channel = imports.channel().await;
     let owner = issuer.caller(&channel, &claims);
     let created = owner.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import.unwrap().id;
+    let id = created.into_inner().import_job.unwrap().id;
 
-    // What is committed is kept, though the caller goes on holding the stream.
+    // A committed batch is kept although the caller keeps the stream open.
     let (whole, messages) = mpsc::channel(3);
     for message in [header(&id, "whole"), frame(), part(Part::Commit(BatchCommit::default()))] {
         whole.send(message).await.unwrap();
     }
     owner.imports().upload_batch(ReceiverStream::new(messages)).await.unwrap();
 
-    let mut progress = with_ending_token(&issuer, &channel, async |caller| {
+    let mut progress = with_expiring_token(&issuer, &channel, async |caller| {
         let request = WatchImportRequest { import_id: id.clone() };
         caller.imports().watch_import(request).await.map(tonic::Response::into_inner)
     })
@@ -174,7 +174,7 @@ async fn streams_about_an_import_and_uploads_end_with_their_token(db: TestDb) {
     for message in [header(&id, "half"), frame()] {
         half.send(message).await.unwrap();
     }
-    let caller = issuer.caller(&channel, &Issuer::ending_owner("p1", "manager", SECONDS));
+    let caller = issuer.caller(&channel, &Issuer::expiring_owner("p1", "manager", TOKEN_SECONDS));
     let uploading = tokio::spawn(async move {
         caller.imports().upload_batch(ReceiverStream::new(messages)).await.map(drop)
     });
@@ -186,8 +186,8 @@ async fn streams_about_an_import_and_uploads_end_with_their_token(db: TestDb) {
             }
         }
     });
-    assert_new_token_is_asked_for(&watched.await);
-    assert_new_token_is_asked_for(&in_time(uploading).await.unwrap().unwrap_err());
+    assert_token_expired(&watched.await);
+    assert_token_expired(&in_time(uploading).await.unwrap().unwrap_err());
     for (batch_key, is_kept) in [("whole", true), ("half", false)] {
         let request = GetBatchRequest { import_id: id.clone(), batch_key: batch_key.into() };
         assert_eq!(owner.imports().get_batch(request).await.is_ok(), is_kept, "{batch_key}");

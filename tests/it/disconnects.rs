@@ -1,7 +1,7 @@
-//! Subscribers that are cut off at random moments: they miss nothing, and hear
-//! again only what they had not acknowledged.
+//! Subscribers that are disconnected at random times. They lose no event, and only
+//! unacknowledged events are redelivered.
 //!
-//! Ten times as many cuts:
+//! To run ten times as many disconnects:
 //!
 //! ```console
 //! CONCORD_CUTS=5000 cargo test --release --test it disconnects
@@ -13,56 +13,60 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     caller::Caller,
-    dice::{Dice, setting},
     failure::Failure,
     feed::connect_all,
-    follower::{Habits, follow},
-    proxy::{Cut, Proxy},
+    follower::{FollowerConfig, follow},
+    proxy::{Disconnect, Proxy},
+    rng::{SeededRng, setting},
     servers,
     writing::{Ledger, Practice, check_feed},
 };
 
-storage_tests! { subscribers_that_are_cut_off_miss_nothing }
+storage_tests! { disconnected_subscribers_lose_no_events }
 
-/// Cuts on each engine, unless `CONCORD_CUTS` says otherwise.
-const CUTS: usize = 500;
+/// Disconnects on each database, unless `CONCORD_CUTS` says otherwise.
+const DISCONNECTS: usize = 500;
 
-/// Subscribers that are cut off at the same time.
+/// Subscribers that are disconnected concurrently.
 const SUBSCRIBERS: usize = 20;
 
-/// Events that a subscriber lets be unacknowledged: the duplicates that it may
-/// hear at once.
+/// The maximum number of unacknowledged events of a subscriber, and so of redelivered
+/// events after one disconnect.
 const WINDOW: i32 = 50;
 
-/// The ends of streams that a subscriber behind a bad connection meets. A request
-/// that was on its way when its connection was cut may take the subscription over
-/// after the next one.
-const EXPECTED: &[Failure] = &[Failure::Cut, Failure::TakenOver];
+/// The failures that a subscriber behind a bad connection gets. A request that was in
+/// transit when its connection broke may take over the subscription after the next one.
+const EXPECTED: &[Failure] = &[Failure::ConnectionLost, Failure::TakenOver];
 
-async fn subscribers_that_are_cut_off_miss_nothing(db: TestDb) {
-    let mut dice = Dice::of_this_run();
+async fn disconnected_subscribers_lose_no_events(db: TestDb) {
+    let mut rng = SeededRng::from_env();
     let server = servers::records(db.settings()).await;
     connect_all(&server, "p1", &["manager", "books"]).await;
     let ledger = Ledger::default();
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let practice = Practice::new("p1", vec![manager], EXPECTED, &ledger);
     let stop = CancellationToken::new();
-    let writers: Vec<_> = (0..6).map(|_| practice.write(dice.fork(), 20, &stop)).collect();
+    let writers: Vec<_> = (0..6).map(|_| practice.write(rng.fork(), 20, &stop)).collect();
 
     let (goal, until) = watch::channel(i64::MAX);
-    let (mut followers, mut cutters) = (Vec::new(), Vec::new());
-    let cuts = setting("CONCORD_CUTS", CUTS).div_ceil(SUBSCRIBERS);
+    let (mut followers, mut disconnecters) = (Vec::new(), Vec::new());
+    let disconnects = setting("CONCORD_CUTS", DISCONNECTS).div_ceil(SUBSCRIBERS);
     for number in 0..SUBSCRIBERS {
         let proxy = Proxy::start(&server.url).await;
         let books = Caller::owner(proxy.channel(), "p1", "books");
         let name = format!("ledger-{number}");
-        let habits = Habits { name, window: WINDOW, deaths: 30, expected: EXPECTED };
-        let follower = follow(vec![books], habits, dice.fork(), until.clone());
-        cutters.push(cut(proxy, follower.streams.clone(), dice.fork(), cuts));
+        let config = FollowerConfig { name, window: WINDOW, crash_percent: 30, expected: EXPECTED };
+        let follower = follow(vec![books], config, rng.fork(), until.clone());
+        disconnecters.push(disconnect_repeatedly(
+            proxy,
+            follower.streams.clone(),
+            rng.fork(),
+            disconnects,
+        ));
         followers.push(follower);
     }
-    // The last connections stay until the end.
-    let proxies = futures::future::join_all(cutters).await;
+    // The last connections stay open until the end.
+    let proxies = futures::future::join_all(disconnecters).await;
     stop.cancel();
     for writer in writers {
         writer.await.unwrap();
@@ -70,39 +74,39 @@ async fn subscribers_that_are_cut_off_miss_nothing(db: TestDb) {
     goal.send_replace(ledger.count());
     let mut duplicates = 0;
     for follower in followers {
-        let told = follower.end().await;
-        check_feed(&told.feed, &ledger, &[&practice]).await;
-        assert!(told.streams > cuts / 2, "most cuts were of a stream that stood");
-        duplicates += told.duplicates;
+        let report = follower.end().await;
+        check_feed(&report.feed, &ledger, &[&practice]).await;
+        assert!(report.streams > disconnects / 2, "most disconnects hit an open stream");
+        duplicates += report.duplicates;
     }
-    assert!(duplicates > 0, "the cuts came where it matters");
+    assert!(duplicates > 0, "some disconnects caused redelivery");
     drop(proxies);
     eprintln!("{ledger}, {duplicates} duplicates");
     server.stop().await;
 }
 
-/// Cuts the connections of a proxy so many times: most of them when a stream
-/// stands, the others while one is being opened.
-fn cut(
+/// Breaks the connections of a proxy `disconnects` times: most of them while a stream is
+/// open, the others while one is being opened.
+fn disconnect_repeatedly(
     proxy: Proxy,
     mut streams: watch::Receiver<usize>,
-    mut dice: Dice,
-    cuts: usize,
+    mut rng: SeededRng,
+    disconnects: usize,
 ) -> JoinHandle<Proxy> {
     tokio::spawn(async move {
         let mut done = 0;
-        while done < cuts {
-            if dice.chance(80) {
+        while done < disconnects {
+            if rng.chance(80) {
                 streams.changed().await.unwrap();
             }
-            tokio::time::sleep(dice.millis(300)).await;
-            let how = match dice.below(10) {
-                0 => Cut::Silence,
-                1..5 => Cut::Close,
-                _ => Cut::Reset,
+            tokio::time::sleep(rng.millis(300)).await;
+            let how = match rng.below(10) {
+                0 => Disconnect::Blackhole,
+                1..5 => Disconnect::Close,
+                _ => Disconnect::Reset,
             };
             streams.mark_unchanged();
-            done += usize::from(proxy.cut(how));
+            done += usize::from(proxy.disconnect(how));
         }
         proxy
     })

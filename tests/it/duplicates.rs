@@ -1,4 +1,4 @@
-//! Records that look like others: named, counted, listed, and never merged.
+//! Possible duplicates: detected, counted, listed, and never merged.
 
 use prost::Message as _;
 use shared::{
@@ -29,14 +29,14 @@ use crate::support::{
 };
 
 storage_tests! {
-    records_that_look_alike_are_named_and_none_is_merged,
-    a_dry_run_names_the_same,
-    a_dry_run_in_chunks_of_one_names_the_same,
-    a_chunk_sent_again_names_the_same,
-    a_retry_neither_loses_nor_repeats_them,
-    a_dry_run_that_is_given_up_names_none,
-    they_are_listed_in_pages_to_the_practice_alone,
-    a_person_that_is_renamed_looks_like_its_new_name,
+    possible_duplicates_are_listed_and_not_merged,
+    dry_run_lists_same_duplicates,
+    dry_run_with_one_record_chunks_lists_same_duplicates,
+    resent_chunk_reports_same_duplicates,
+    retry_keeps_each_duplicate_once,
+    cancelled_dry_run_lists_no_duplicates,
+    duplicates_are_paginated_and_isolated_by_practice,
+    renamed_person_matches_by_new_name,
 }
 
 const UTR: &str = "1955839661";
@@ -47,7 +47,7 @@ fn encoded(record: Record) -> Vec<u8> {
     ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
 }
 
-/// A company, changed.
+/// A company, modified by `change`.
 fn client(source_id: &str, change: impl FnOnce(&mut ImportClient)) -> Vec<u8> {
     let mut client = ImportClient {
         source_id: source_id.into(),
@@ -60,7 +60,7 @@ fn client(source_id: &str, change: impl FnOnce(&mut ImportClient)) -> Vec<u8> {
     encoded(Record::Client(client))
 }
 
-/// Ann O'Brien as a client, born on the day.
+/// Ann O'Brien as a client with this birth date.
 fn individual(source_id: &str, birth_date: &str) -> Vec<u8> {
     client(source_id, |client| {
         client.client_type = "INDIVIDUAL".into();
@@ -73,10 +73,11 @@ fn individual(source_id: &str, birth_date: &str) -> Vec<u8> {
 
 /// Ann Ó Brien as a director of a client.
 fn director(source_id: &str, client: &str, birth_date: &str) -> Vec<u8> {
-    let place = ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
+    let contact_client =
+        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
     encoded(Record::Contact(ImportContact {
         source_id: source_id.into(),
-        clients: vec![place],
+        clients: vec![contact_client],
         title: "Dr".into(),
         forename: "ANN".into(),
         surname: "Ó’Brien".into(),
@@ -85,8 +86,8 @@ fn director(source_id: &str, client: &str, birth_date: &str) -> Vec<u8> {
     }))
 }
 
-/// Clients and contacts that look like each other, and like nothing else.
-fn look_alikes() -> Vec<Vec<u8>> {
+/// Clients and contacts that are possible duplicates of each other.
+fn duplicate_records() -> Vec<Vec<u8>> {
     vec![
         client("C1", |client| client.vat_number = VAT.into()),
         client("C2", |client| {
@@ -104,9 +105,9 @@ fn look_alikes() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What each record of [`look_alikes`] looks like, when the practice has a client
-/// with its UTR: source id, what is equal, the other's source id.
-const NAMED: [(&str, &str, &str); 5] = [
+/// The possible duplicates of [`duplicate_records`] when the practice has a client with
+/// the UTR: source id, matching field, source id of the other record.
+const EXPECTED: [(&str, &str, &str); 5] = [
     ("C2", "vat_number", "C1"),
     ("C3", "utr", "saved"),
     ("C4", "company_number", "C2"),
@@ -134,7 +135,7 @@ async fn list(pair: &Pair, id: &str) -> Vec<PossibleDuplicate> {
     listed.into_inner().possible_duplicates
 }
 
-/// Source id, what is equal, the other's source id.
+/// Source id, matching field, source id of the other record.
 fn lines(duplicates: &[PossibleDuplicate]) -> Vec<(&str, &str, &str)> {
     duplicates.iter().map(line).collect()
 }
@@ -148,14 +149,14 @@ fn counts(import: &Import) -> (i64, i64) {
     (import.counters.unwrap().imported, import.possible_duplicates)
 }
 
-async fn records_that_look_alike_are_named_and_none_is_merged(db: TestDb) {
+async fn possible_duplicates_are_listed_and_not_merged(db: TestDb) {
     let pair = Pair::start(&db).await;
     let saved = save(&pair.manager).await;
-    let ended = pair.import(CreateImportRequest::default(), &look_alikes()).await;
+    let ended = pair.import(CreateImportRequest::default(), &duplicate_records()).await;
     assert_eq!((ended.state(), counts(&ended)), (ImportState::Completed, (10, 5)));
     assert_eq!(pair.client_count().await, 6, "nothing was merged");
     let listed = list(&pair, &ended.id).await;
-    assert_eq!(lines(&listed), NAMED);
+    assert_eq!(lines(&listed), EXPECTED);
     let utr = &listed[1];
     assert_eq!(
         (utr.kind(), utr.other_kind()),
@@ -180,7 +181,7 @@ async fn records_that_look_alike_are_named_and_none_is_merged(db: TestDb) {
         (person.other_name.as_str(), person.other_client_reference.as_str()),
         ("Ann O'Brien", "REF-C5")
     );
-    // Another product's records look like all of them; its persons like the client.
+    // Records of another product match clients of the practice, and its person a person.
     drop(Caller::owner(pair.records.channel().await, "p1", "books").connect().await);
     let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
     let books = Pair { caller, manager: pair.manager.clone(), ..pair };
@@ -191,7 +192,7 @@ async fn records_that_look_alike_are_named_and_none_is_merged(db: TestDb) {
     };
     let records = [client("B1", other), director("Q1", "B1", "1980-02-29")];
     let ended = books.import(CreateImportRequest::default(), &records).await;
-    assert_eq!(counts(&ended), (2, 2), "records are counted, not what they share");
+    assert_eq!(counts(&ended), (2, 2), "counts records, not matching fields");
     let listed = list(&books, &ended.id).await;
     let expected = [("B1", "utr", ""), ("B1", "vat_number", ""), ("Q1", "name and birth_date", "")];
     assert_eq!(lines(&listed), expected);
@@ -201,23 +202,23 @@ async fn records_that_look_alike_are_named_and_none_is_merged(db: TestDb) {
     assert_eq!(listed[2].other_client_reference, "REF-C2");
 }
 
-async fn a_dry_run_names_the_same(db: TestDb) {
+async fn dry_run_lists_same_duplicates(db: TestDb) {
     dry_run_in_chunks(&db, 1_000).await;
 }
 
-/// The records service sees one record at a time, and none of those before.
-async fn a_dry_run_in_chunks_of_one_names_the_same(db: TestDb) {
+/// The records service gets one record at a time and does not see earlier ones.
+async fn dry_run_with_one_record_chunks_lists_same_duplicates(db: TestDb) {
     dry_run_in_chunks(&db, 1).await;
 }
 
 async fn dry_run_in_chunks(db: &TestDb, records: u64) {
     let pair = Pair::start_with(db, |config| config.worker.chunk_records = records).await;
     let saved = save(&pair.manager).await;
-    let checked = pair.import(dry(), &look_alikes()).await;
+    let checked = pair.import(dry(), &duplicate_records()).await;
     assert_eq!((checked.state(), counts(&checked)), (ImportState::Validated, (10, 5)));
     let listed = list(&pair, &checked.id).await;
-    assert_eq!(lines(&listed), NAMED);
-    assert!(listed.iter().all(|one| one.record_id.is_empty()), "it would get another id");
+    assert_eq!(lines(&listed), EXPECTED);
+    assert!(listed.iter().all(|one| one.record_id.is_empty()), "a dry run assigns no id");
     let others: Vec<&str> = listed.iter().map(|one| one.other_record_id.as_str()).collect();
     assert_eq!(others, ["", saved.as_str(), "", "", ""]);
     assert_eq!(pair.client_count().await, 1);
@@ -225,11 +226,11 @@ async fn dry_run_in_chunks(db: &TestDb, records: u64) {
     let applied = pair.end(&checked.id).await;
     assert_eq!((applied.state(), counts(&applied)), (ImportState::Completed, (10, 5)));
     let listed = list(&pair, &checked.id).await;
-    assert_eq!(lines(&listed), NAMED);
+    assert_eq!(lines(&listed), EXPECTED);
     assert!(listed.iter().all(|one| !one.other_record_id.is_empty()));
 }
 
-async fn a_chunk_sent_again_names_the_same(db: TestDb) {
+async fn resent_chunk_reports_same_duplicates(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let owner = Caller::owner(server.channel().await, "p1", "manager").connect().await;
     save(&owner).await;
@@ -245,54 +246,58 @@ async fn a_chunk_sent_again_names_the_same(db: TestDb) {
         let request = ApplyChunkRequest { records, validate_only, ..Default::default() };
         service.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
     };
-    let chunk = look_alikes()[..5].to_vec();
-    let named = |outcomes: &[shared::pb::internal::ApplyOutcome]| -> Vec<usize> {
+    let chunk = duplicate_records()[..5].to_vec();
+    let duplicate_counts = |outcomes: &[shared::pb::internal::ApplyOutcome]| -> Vec<usize> {
         outcomes.iter().map(|outcome| outcome.possible_duplicates.len()).collect()
     };
-    assert_eq!(named(&apply(&chunk, true).await), [0, 0, 1, 0, 0], "only what was there");
+    assert_eq!(
+        duplicate_counts(&apply(&chunk, true).await),
+        [0, 0, 1, 0, 0],
+        "existing records only"
+    );
     let first = apply(&chunk, false).await;
-    assert_eq!(named(&first), [0, 1, 1, 1, 0]);
+    assert_eq!(duplicate_counts(&first), [0, 1, 1, 1, 0]);
     assert_eq!(first[3].possible_duplicates[0].record_id, first[1].record_id);
-    // What came later does not count.
+    // Later records do not change the outcomes of earlier ones.
     let second =
         [client("C6", |client| client.vat_number = VAT.into()), individual("C7", "1975-05-05")];
     let later = apply(&second, false).await;
-    assert_eq!(named(&later), [1, 1]);
+    assert_eq!(duplicate_counts(&later), [1, 1]);
     assert_eq!(later[1].possible_duplicates[0].record_id, first[4].record_id);
     assert_eq!(apply(&chunk, false).await, first);
     assert_eq!(apply(&second, false).await, later);
 }
 
-async fn a_retry_neither_loses_nor_repeats_them(db: TestDb) {
+async fn retry_keeps_each_duplicate_once(db: TestDb) {
     let pair = Pair::start(&db).await;
     save(&pair.manager).await;
-    let mut records = look_alikes();
+    let mut records = duplicate_records();
     records[2] = client("C3", |client| {
         client.utr = UTR.into();
         client.registered_name.clear();
     });
     let first = pair.import(CreateImportRequest::default(), &records).await;
     assert_eq!((first.state(), counts(&first)), (ImportState::CompletedWithFailures, (7, 4)));
-    let others = [NAMED[0], NAMED[2], NAMED[3], NAMED[4]];
+    let others = [EXPECTED[0], EXPECTED[2], EXPECTED[3], EXPECTED[4]];
     assert_eq!(lines(&list(&pair, &first.id).await), others);
     pair.retry(&first.id, false).await.unwrap();
     let second = pair.end(&first.id).await;
     assert_eq!(counts(&second), (7, 4));
     assert_eq!(lines(&list(&pair, &first.id).await), others);
     pair.retry(&first.id, true).await.unwrap();
-    pair.upload(&first.id, "corrected", &[look_alikes()[2].clone()]).await;
+    pair.upload(&first.id, "corrected", &[duplicate_records()[2].clone()]).await;
     pair.seal(&first.id, 1, 1).await;
     let third = pair.end(&first.id).await;
     assert_eq!((third.state(), counts(&third)), (ImportState::Completed, (10, 5)));
     let listed = list(&pair, &first.id).await;
-    assert_eq!(lines(&listed), NAMED);
+    assert_eq!(lines(&listed), EXPECTED);
     assert_eq!((listed[1].batch_key.as_str(), listed[1].row), ("corrected", 1));
 }
 
-async fn a_dry_run_that_is_given_up_names_none(db: TestDb) {
+async fn cancelled_dry_run_lists_no_duplicates(db: TestDb) {
     let pair = Pair::start(&db).await;
-    let checked = pair.import(dry(), &look_alikes()).await;
-    assert_eq!(counts(&checked), (10, 4), "nobody has the UTR");
+    let checked = pair.import(dry(), &duplicate_records()).await;
+    assert_eq!(counts(&checked), (10, 4), "no client has the UTR");
     pair.cancel(&checked.id).await.unwrap();
     let cancelled = pair.end(&checked.id).await;
     assert_eq!((cancelled.state(), counts(&cancelled)), (ImportState::Cancelled, (0, 0)));
@@ -302,10 +307,10 @@ async fn a_dry_run_that_is_given_up_names_none(db: TestDb) {
     assert_eq!(list(&pair, &checked.id).await.len(), 4);
 }
 
-async fn they_are_listed_in_pages_to_the_practice_alone(db: TestDb) {
+async fn duplicates_are_paginated_and_isolated_by_practice(db: TestDb) {
     let pair = Pair::start(&db).await;
     save(&pair.manager).await;
-    let import_id = pair.import(CreateImportRequest::default(), &look_alikes()).await.id;
+    let import_id = pair.import(CreateImportRequest::default(), &duplicate_records()).await.id;
     let all = ListPossibleDuplicatesRequest { import_id, page_size: 2, ..Default::default() };
     let ask = async |caller: &Caller, request: &ListPossibleDuplicatesRequest| {
         let listed = caller.imports().list_possible_duplicates(request.clone()).await;
@@ -321,14 +326,14 @@ async fn they_are_listed_in_pages_to_the_practice_alone(db: TestDb) {
             break;
         }
     }
-    assert_eq!(lines(&listed), NAMED);
+    assert_eq!(lines(&listed), EXPECTED);
     let of = |kind: ImportRecordKind| ListPossibleDuplicatesRequest {
         kind: kind.into(),
         page_size: 3,
         ..all.clone()
     };
     let clients = ask(&pair.caller, &of(ImportRecordKind::Client)).await.unwrap();
-    assert_eq!(lines(&clients.possible_duplicates), NAMED[..3]);
+    assert_eq!(lines(&clients.possible_duplicates), EXPECTED[..3]);
     let token = clients.next_page_token;
     let next = ListPossibleDuplicatesRequest { page_token: token, ..of(ImportRecordKind::Client) };
     assert!(ask(&pair.caller, &next).await.unwrap().possible_duplicates.is_empty());
@@ -339,7 +344,7 @@ async fn they_are_listed_in_pages_to_the_practice_alone(db: TestDb) {
         "PAGE_TOKEN_INVALID",
     );
     let contacts = ask(&pair.caller, &of(ImportRecordKind::Contact)).await.unwrap();
-    assert_eq!(lines(&contacts.possible_duplicates), NAMED[3..]);
+    assert_eq!(lines(&contacts.possible_duplicates), EXPECTED[3..]);
     let refused = ask(&pair.caller, &of(ImportRecordKind::Address)).await;
     assert_refused(refused, Code::InvalidArgument, "UNKNOWN_VALUE");
     let staff = pair.caller.clone().with("x-concord-roles", "staff");
@@ -349,7 +354,7 @@ async fn they_are_listed_in_pages_to_the_practice_alone(db: TestDb) {
     assert_refused(ask(&other, &all).await, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_person_that_is_renamed_looks_like_its_new_name(db: TestDb) {
+async fn renamed_person_matches_by_new_name(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
     let born = |surname: &str| CreatePersonRequest {
@@ -361,15 +366,15 @@ async fn a_person_that_is_renamed_looks_like_its_new_name(db: TestDb) {
         manager.persons().create_person(born(surname)).await.unwrap().into_inner()
     };
     let ann = create("Smith").await.person.unwrap();
-    let like_smith = create("SMITH").await.possible_duplicates;
-    assert_eq!((like_smith.len(), &like_smith[0].record_id), (1, &ann.id));
-    assert_eq!(like_smith[0].field, "name and birth_date");
+    let smith_duplicates = create("SMITH").await.possible_duplicates;
+    assert_eq!((smith_duplicates.len(), &smith_duplicates[0].record_id), (1, &ann.id));
+    assert_eq!(smith_duplicates[0].field, "name and birth_date");
     let mut married = correction(&ann.entries[0], &["value"]);
     married.value = Some(correct_entry_request::Value::PersonName(person_name("Ann", "O'Brien")));
     manager.history().correct_entry(married).await.unwrap();
-    let like_brien = create("Ó Brien").await.possible_duplicates;
-    assert!(like_brien.is_empty(), "two words are another name");
-    let like_brien = create("OBrien").await.possible_duplicates;
-    assert_eq!((like_brien.len(), &like_brien[0].record_id), (1, &ann.id));
+    let brien_duplicates = create("Ó Brien").await.possible_duplicates;
+    assert!(brien_duplicates.is_empty(), "two words are a different name");
+    let brien_duplicates = create("OBrien").await.possible_duplicates;
+    assert_eq!((brien_duplicates.len(), &brien_duplicates[0].record_id), (1, &ann.id));
     assert_eq!(create("Smith").await.possible_duplicates.len(), 1, "the second one");
 }

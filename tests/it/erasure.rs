@@ -1,5 +1,4 @@
-//! What is left of an erased client: nothing, in the files of the databases or in any
-//! table.
+//! Erasure: a purged client leaves no data in any table or database file.
 
 use std::time::Duration;
 
@@ -26,11 +25,11 @@ use crate::support::{
 };
 
 storage_tests! {
-    nothing_of_an_erased_client_is_left_in_either_database,
-    an_upload_from_before_an_erasure_brings_nobody_back,
+    purge_leaves_no_data_in_either_database,
+    upload_before_purge_does_not_recreate_client,
 }
 
-/// In each value of those who are erased. In lower case, as search words are.
+/// Markers in the values of the erased records, also in the lower case of search words.
 const MARKS: [&str; 5] = ["zyxmark", "Zyxmark", "AB123456C", "ab123456c", "Qwvold"];
 
 async fn start(db: &TestDb) -> Pair {
@@ -55,13 +54,13 @@ fn client(source_id: &str) -> Vec<u8> {
 }
 
 fn contact(source_id: &str, clients: &[&str]) -> Vec<u8> {
-    let place = |client: &&str| ContactClient {
+    let contact_client = |client: &&str| ContactClient {
         client_source_id: (*client).into(),
         roles: vec!["OTHER".into()],
     };
     encode(Record::Contact(ImportContact {
         source_id: source_id.into(),
-        clients: clients.iter().map(place).collect(),
+        clients: clients.iter().map(contact_client).collect(),
         surname: "Zyxmark".into(),
         ..ImportContact::default()
     }))
@@ -96,28 +95,30 @@ async fn purge(caller: &Caller, record: &str) -> Vec<String> {
     caller.support().purge_now(request).await.unwrap().into_inner().record_ids
 }
 
-async fn holding(db: &TestDb) -> Vec<String> {
+async fn occurrences(db: &TestDb) -> Vec<String> {
     let mut found = Vec::new();
     for mark in MARKS {
-        found.extend(db.holding(mark).await.into_iter().map(|place| format!("{place}: {mark}")));
+        found.extend(
+            db.containing(mark).await.into_iter().map(|location| format!("{location}: {mark}")),
+        );
     }
     found
 }
 
 async fn assert_nothing_left(db: &TestDb) {
     for _ in 0..300 {
-        if holding(db).await.is_empty() {
+        if occurrences(db).await.is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    panic!("{:#?}", holding(db).await);
+    panic!("{:#?}", occurrences(db).await);
 }
 
-async fn nothing_of_an_erased_client_is_left_in_either_database(db: TestDb) {
+async fn purge_leaves_no_data_in_either_database(db: TestDb) {
     let pair = start(&db).await;
     let manager = &pair.manager;
-    // One who came by an import, and one by an ordinary save.
+    // One imported client, and one saved by a product.
     let records = [
         client("C1"),
         contact("P1", &["C1"]),
@@ -141,7 +142,7 @@ async fn nothing_of_an_erased_client_is_left_in_either_database(db: TestDb) {
         },
     );
     let saved = saved.await;
-    // A value from before a correction is kept by the audit.
+    // The audit keeps the value from before the correction.
     let entries = ListEntriesRequest {
         record: saved.person_id.clone(),
         timeline: Timeline::PersonName.into(),
@@ -153,7 +154,7 @@ async fn nothing_of_an_erased_client_is_left_in_either_database(db: TestDb) {
     corrected.reason = "It was Qwvold by mistake".into();
     manager.history().correct_entry(corrected).await.unwrap();
     let stays = create(manager, individual("STAYS", "Left", "Alone")).await;
-    assert!(!holding(&db).await.is_empty());
+    assert!(!occurrences(&db).await.is_empty());
 
     let contacts = ListContactsRequest {
         of: Some(Of::Client(imported.into())),
@@ -170,13 +171,13 @@ async fn nothing_of_an_erased_client_is_left_in_either_database(db: TestDb) {
         ..UnlinkPersonRequest::default()
     };
     manager.persons().unlink_person(request).await.unwrap();
-    // With the contact, its person, and the person that the client is.
+    // Also the contact, its person, and the person of the client.
     assert_eq!(purge(manager, imported).await.len(), 4);
     assert_eq!(purge(manager, "ref:ZyxmarkC2").await.len(), 2);
     assert_nothing_left(&db).await;
     assert_eq!(person(manager, &stays.person_id).await.name.unwrap().surname, "Alone");
 
-    // The address of an unknown client had failed: a retry has it still, and nothing else.
+    // The failed address of the unknown client is still retried, and nothing else.
     let retried = pair.retry(&import.id, false).await.unwrap();
     let retried = pair.end(&retried.id).await;
     assert_eq!(retried.counters.unwrap().imported, 3);
@@ -185,7 +186,7 @@ async fn nothing_of_an_erased_client_is_left_in_either_database(db: TestDb) {
     pair.records.stop().await;
 }
 
-async fn an_upload_from_before_an_erasure_brings_nobody_back(db: TestDb) {
+async fn upload_before_purge_does_not_recreate_client(db: TestDb) {
     let pair = start(&db).await;
     let manager = &pair.manager;
     pair.import(CreateImportRequest::default(), &[client("C1")]).await;

@@ -1,4 +1,4 @@
-//! What must not lose, double, reorder or hold up a change.
+//! Concurrency in the feed: no change is lost, duplicated, reordered or delayed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +11,7 @@ use std::{
 
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use shared::{
-    db::{Database, Scope, Timeouts},
+    db::{Database, TenantScope, Timeouts},
     ids,
     pb::records::{
         Client, ClientFields, CreateClientRequest, GetClientRequest, UpdateClientRequest,
@@ -24,51 +24,57 @@ use tonic::Code;
 
 use crate::support::{
     caller::{Caller, request_id},
-    feed::{Listening, connect_all, create_all, from_earliest, positions, references, server_with},
+    feed::{
+        EventStream, connect_all, create_all, from_earliest, positions, references, server_with,
+    },
     records::{company, create},
     servers,
 };
 
 storage_tests! {
-    a_transaction_that_stays_open_holds_nobody_up,
-    what_is_undone_leaves_no_trace_and_no_hole,
-    sequencers_of_all_replicas_make_one_feed_of_each_product,
-    a_product_that_connects_waits_for_changes_that_are_not_told_to_it,
+    open_transaction_does_not_block_feed,
+    rolled_back_changes_leave_no_position_gap,
+    concurrent_sequencers_build_one_feed_per_product,
+    connect_waits_for_transactions_in_flight,
 }
 
-/// How long the slow writer holds its transaction open.
-const HELD: Duration = Duration::from_mins(1);
+/// How long the slow writer keeps its transaction open.
+const OPEN_TIME: Duration = Duration::from_mins(1);
 
-async fn a_transaction_that_stays_open_holds_nobody_up(db: TestDb) {
+async fn open_transaction_does_not_block_feed(db: TestDb) {
     if !db.is_postgres() {
-        // One writer at a time is the nature of that engine; the service's writes
-        // share it, and each is bounded.
+        // SQLite has one writer at a time. The writes of the service take turns, and
+        // each has a time limit.
         return;
     }
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     let held = create(&manager, company("HELD", "Held Limited")).await;
-    let mut live = Listening::open(&books, from_earliest()).await;
+    let mut live = EventStream::open(&books, from_earliest()).await;
     live.take(1).await;
     let (begun, ended) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
-    let patient = Timeouts { idle_in_transaction: HELD * 2, ..Timeouts::default() };
-    let patient = Database::connect(&db.settings().timeouts(patient)).await.unwrap();
-    let slow = tokio::spawn(slow_writer(patient, held, begun.clone(), ended.clone()));
+    let timeouts = Timeouts { idle_in_transaction: OPEN_TIME * 2, ..Timeouts::default() };
+    let database = Database::connect(&db.settings().timeouts(timeouts)).await.unwrap();
+    let slow = tokio::spawn(slow_writer(database, held, begun.clone(), ended.clone()));
     begun.cancelled().await;
     create_all(&manager, references(100)).await;
-    let heard = live.take(100).await;
-    assert_eq!(positions(&heard), (2..=101).collect::<Vec<_>>());
-    assert!(!ended.load(Ordering::SeqCst), "they were heard while the transaction was open");
+    let events = live.take(100).await;
+    assert_eq!(positions(&events), (2..=101).collect::<Vec<_>>());
+    assert!(!ended.load(Ordering::SeqCst), "events are delivered while the transaction is open");
     slow.await.unwrap();
-    let late = live.take(1).await.remove(0);
-    assert_eq!((late.position, late.record_version), (102, 2), "its own change comes last");
+    let last = live.take(1).await.remove(0);
+    assert_eq!(
+        (last.position, last.record_version),
+        (102, 2),
+        "the change of the slow transaction is last"
+    );
 }
 
-/// Writes a change by hand, as a replica would, and commits a long time after.
+/// Writes a change with raw SQL, as a replica does, and commits after [`OPEN_TIME`].
 async fn slow_writer(db: Database, held: Client, begun: CancellationToken, ended: Arc<AtomicBool>) {
     let id = ids::parse(ids::IdKind::Client, &held.id).unwrap();
-    let written = db.write(Scope::AllPractices, move |tx| {
+    let written = db.write(TenantScope::AllPractices, move |tx| {
         let (begun, ended) = (begun.clone(), Arc::clone(&ended));
         async move {
             let engine = tx.get_database_backend();
@@ -88,7 +94,7 @@ async fn slow_writer(db: Database, held: Client, begun: CancellationToken, ended
                 tx.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
             }
             begun.cancel();
-            tokio::time::sleep(HELD).await;
+            tokio::time::sleep(OPEN_TIME).await;
             ended.store(true, Ordering::SeqCst);
             Ok::<_, DbErr>(())
         }
@@ -96,11 +102,11 @@ async fn slow_writer(db: Database, held: Client, begun: CancellationToken, ended
     written.await.unwrap();
 }
 
-async fn what_is_undone_leaves_no_trace_and_no_hole(db: TestDb) {
+async fn rolled_back_changes_leave_no_position_gap(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
-    let mut live = Listening::open(&books, from_earliest()).await;
+    let mut live = EventStream::open(&books, from_earliest()).await;
     let mut tasks = Vec::new();
     for n in 0..8 {
         let manager = manager.clone();
@@ -108,12 +114,12 @@ async fn what_is_undone_leaves_no_trace_and_no_hole(db: TestDb) {
             let mut made = Vec::new();
             for m in 0..15 {
                 let request = company(&format!("R{n}-{m}"), "Acme Limited");
-                // Written, numbered, and undone.
+                // Written, and rolled back.
                 let check = CreateClientRequest { validate_only: true, ..request.clone() };
                 manager.clients().create_client(check).await.unwrap();
                 let created = manager.clients().create_client(request).await.unwrap().into_inner();
                 made.extend(created.change_ids);
-                // Refused in the middle of its transaction.
+                // Refused within its transaction.
                 let twice = company(&format!("R{n}-{m}"), "Acme Limited");
                 let refused = manager.clients().create_client(twice).await.unwrap_err();
                 assert_eq!(refused.code(), Code::AlreadyExists);
@@ -125,26 +131,26 @@ async fn what_is_undone_leaves_no_trace_and_no_hole(db: TestDb) {
     for task in tasks {
         made.extend(task.await.unwrap());
     }
-    let heard = live.take(120).await;
-    assert_eq!(positions(&heard), (1..=120).collect::<Vec<_>>());
-    let mut told: Vec<String> = heard.into_iter().map(|event| event.change_id).collect();
+    let events = live.take(120).await;
+    assert_eq!(positions(&events), (1..=120).collect::<Vec<_>>());
+    let mut delivered: Vec<String> = events.into_iter().map(|event| event.change_id).collect();
     made.sort();
-    told.sort();
-    assert_eq!(told, made);
+    delivered.sort();
+    assert_eq!(delivered, made);
 }
 
-async fn sequencers_of_all_replicas_make_one_feed_of_each_product(db: TestDb) {
+async fn concurrent_sequencers_build_one_feed_per_product(db: TestDb) {
     let mut replicas = vec![server_with(&db, &["manager", "books", "ap"]).await];
     while db.is_postgres() && replicas.len() < 3 {
         replicas.push(servers::records(db.settings()).await);
     }
     connect_all(&replicas[0], "p2", &["manager", "books"]).await;
-    let mut listeners = Vec::new();
+    let mut streams = Vec::new();
     for (n, product) in ["books", "ap"].into_iter().enumerate() {
         let replica = &replicas[n % replicas.len()];
         let caller = Caller::owner(replica.channel().await, "p1", product);
         let caller = caller.without("x-concord-practice");
-        listeners.push(Listening::open(&caller, from_earliest()).await);
+        streams.push(EventStream::open(&caller, from_earliest()).await);
     }
     let mut writers = Vec::new();
     for (n, practice) in ["p1", "p2", "p1", "p2", "p1", "p2"].into_iter().enumerate() {
@@ -155,22 +161,23 @@ async fn sequencers_of_all_replicas_make_one_feed_of_each_product(db: TestDb) {
     for writer in writers {
         writer.await.unwrap();
     }
-    for (mut listener, practices) in listeners.into_iter().zip([2, 1]) {
-        let heard = listener.take(practices * (RECORDS + 3 * UPDATES)).await;
-        assert_eq!(positions(&heard), (1..=listener.last).collect::<Vec<_>>());
-        check_each_record(&heard);
+    for (mut stream, practices) in streams.into_iter().zip([2, 1]) {
+        let events = stream.take(practices * (RECORDS + 3 * UPDATES)).await;
+        assert_eq!(positions(&events), (1..=stream.last).collect::<Vec<_>>());
+        check_each_record(&events);
     }
     for replica in replicas {
         replica.stop().await;
     }
 }
 
-/// Clients of a practice that its writers change, and how often each does.
+/// The number of clients that the writers of a practice change, and of updates by each
+/// writer.
 const RECORDS: usize = 4;
 const UPDATES: usize = 20;
 
-/// Creates the clients, when it is the first of its practice, and changes them
-/// again and again while others do.
+/// Creates the clients, if it is the first writer of its practice, and updates them
+/// while other writers do the same.
 async fn update_together(manager: Caller, is_first: bool) {
     if is_first {
         create_all(&manager, references(RECORDS)).await;
@@ -183,7 +190,7 @@ async fn update_together(manager: Caller, is_first: bool) {
 async fn update(manager: &Caller, name: &str) {
     loop {
         let get = GetClientRequest { client: name.to_owned() };
-        // The first writer of the practice has not made it yet.
+        // The first writer of the practice has not created it yet.
         let Ok(found) = manager.clients().get_client(get).await else {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
@@ -211,14 +218,14 @@ fn digits_of(request_id: &str) -> u32 {
         % 10_000
 }
 
-/// The versions of each record are told in their order, each once.
+/// Checks that the versions of each record are delivered in order, each once.
 fn check_each_record(events: &[Event]) {
     let mut versions: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     let mut changes: HashMap<&str, i64> = HashMap::new();
     for event in events {
         versions.entry(&event.record_id).or_default().push(event.record_version);
         let before = changes.insert(&event.change_id, event.position);
-        assert_eq!(before, None, "told twice: {}", event.change_id);
+        assert_eq!(before, None, "delivered twice: {}", event.change_id);
     }
     for (record, versions) in versions {
         let expected: Vec<i64> = (1..=i64::try_from(versions.len()).unwrap()).collect();
@@ -226,9 +233,9 @@ fn check_each_record(events: &[Event]) {
     }
 }
 
-async fn a_product_that_connects_waits_for_changes_that_are_not_told_to_it(db: TestDb) {
+async fn connect_waits_for_transactions_in_flight(db: TestDb) {
     if !db.is_postgres() {
-        // Transactions take turns: a change began before, and has ended, or after.
+        // Transactions are serial: a change has committed before, or starts after.
         return;
     }
     let server = server_with(&db, &["manager"]).await;
@@ -237,13 +244,13 @@ async fn a_product_that_connects_waits_for_changes_that_are_not_told_to_it(db: T
     let writer = {
         let (db, begun, end) = (db.database().await, begun.clone(), end.clone());
         tokio::spawn(async move {
-            let written = db.write(Scope::AllPractices, move |tx| {
+            let written = db.write(TenantScope::AllPractices, move |tx| {
                 let (begun, end) = (begun.clone(), end.clone());
                 async move {
-                    // As every change does: who is connected?
-                    let look = "SELECT product FROM connection WHERE practice_id = 'p1'";
-                    let look = Statement::from_string(tx.get_database_backend(), look);
-                    tx.query_all_raw(look).await?;
+                    // Every change reads the connected products first.
+                    let query = "SELECT product FROM connection WHERE practice_id = 'p1'";
+                    let query = Statement::from_string(tx.get_database_backend(), query);
+                    tx.query_all_raw(query).await?;
                     begun.cancel();
                     end.cancelled().await;
                     Ok::<_, DbErr>(())
@@ -258,13 +265,16 @@ async fn a_product_that_connects_waits_for_changes_that_are_not_told_to_it(db: T
         let owner = owner.clone();
         async move { owner.connections().connect_product(request).await }
     });
-    let early = tokio::time::timeout(Duration::from_secs(2), &mut connecting).await;
-    assert!(early.is_err(), "answered while a change was under way that it is not told of");
-    // Other changes go on meanwhile, and are told to it.
+    let answer = tokio::time::timeout(Duration::from_secs(2), &mut connecting).await;
+    assert!(
+        answer.is_err(),
+        "answered while a change was in flight that is not delivered to the product"
+    );
+    // Changes that start meanwhile are delivered to the product.
     create_all(&owner, references(3)).await;
     end.cancel();
     connecting.await.unwrap().unwrap();
     writer.await.unwrap();
     let books = Caller::owner(server.channel().await, "p1", "books");
-    assert_eq!(Listening::open(&books, from_earliest()).await.take(3).await.len(), 3);
+    assert_eq!(EventStream::open(&books, from_earliest()).await.take(3).await.len(), 3);
 }

@@ -1,5 +1,5 @@
-//! Calls of an import that come late: from a worker that slept and was replaced,
-//! or out of a connection that was given up.
+//! Fencing tokens: late calls of an import are rejected, from a worker that lost its
+//! lease or on an abandoned connection.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -28,12 +28,12 @@ use crate::support::{
 };
 
 storage_tests! {
-    a_call_that_is_late_changes_nothing,
-    a_chunk_without_records_closes_the_way_for_those_before_it,
-    a_check_leaves_the_fence_where_it_was,
-    a_chunk_of_a_caller_who_knows_a_later_call_than_the_database_is_not_applied,
-    calls_at_once_land_in_the_order_of_their_fences,
-    a_late_chunk_does_not_come_to_a_record_that_was_corrected,
+    chunk_with_stale_fence_changes_nothing,
+    empty_chunk_advances_fence,
+    dry_run_chunk_does_not_advance_fence,
+    chunk_with_applied_fence_ahead_of_database_is_not_applied,
+    concurrent_chunks_apply_in_fence_order,
+    late_chunk_does_not_overwrite_corrected_record,
 }
 
 const IMPORT: &str = "imp_00000000000000000000000000000001";
@@ -67,14 +67,14 @@ async fn send(caller: &Caller, request: ApplyChunkRequest) -> Result<Vec<ApplyOu
     Ok(caller.ingest().apply_chunk(request).await?.into_inner().outcomes)
 }
 
-/// Applies one client, or nothing, with a fence.
+/// Applies one client, or an empty chunk, with a fencing token.
 async fn apply(caller: &Caller, client: Option<&str>, fence: i64) -> Result<usize, Status> {
     let records = client.map(self::client).into_iter().collect();
     let request = ApplyChunkRequest { records, fence, ..ApplyChunkRequest::default() };
     Ok(send(caller, request).await?.len())
 }
 
-fn assert_late<T: std::fmt::Debug>(outcome: Result<T, Status>) {
+fn assert_fenced<T: std::fmt::Debug>(outcome: Result<T, Status>) {
     assert_refused(outcome, Code::Aborted, "STALE_WORKER");
 }
 
@@ -86,16 +86,16 @@ async fn references(caller: &Caller) -> Vec<String> {
     listed.clients.into_iter().map(|client| client.client_reference).collect()
 }
 
-async fn a_call_that_is_late_changes_nothing(db: TestDb) {
+async fn chunk_with_stale_fence_changes_nothing(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, IMPORT).await;
     apply(&manager, Some("C1"), 7).await.unwrap();
-    assert_late(apply(&manager, Some("C2"), 6).await);
-    assert_late(apply(&manager, Some("C1"), 6).await);
+    assert_fenced(apply(&manager, Some("C2"), 6).await);
+    assert_fenced(apply(&manager, Some("C1"), 6).await);
     apply(&manager, Some("C3"), 7).await.unwrap();
     apply(&manager, Some("C4"), 8).await.unwrap();
     assert_eq!(references(&manager).await, ["REF-C1", "REF-C3", "REF-C4"]);
-    // Every import of every practice has a fence of its own.
+    // Each import of each practice has its own fence.
     let other = manager.clone().with("x-concord-import", "imp_00000000000000000000000000000002");
     apply(&other, Some("C5"), 1).await.unwrap();
     let elsewhere = manager.with("x-concord-practice", "p2").with("x-concord-roles", "owner");
@@ -103,21 +103,21 @@ async fn a_call_that_is_late_changes_nothing(db: TestDb) {
     apply(&elsewhere, Some("C6"), 1).await.unwrap();
 }
 
-async fn a_chunk_without_records_closes_the_way_for_those_before_it(db: TestDb) {
+async fn empty_chunk_advances_fence(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, IMPORT).await;
-    // Also when the product was disconnected: an import can always be ended.
+    // This also works for a disconnected product: an import can always be ended.
     let request = DisconnectProductRequest { product: "manager".into() };
     let owner = manager.clone().with("x-concord-roles", "owner");
     owner.connections().disconnect_product(request).await.unwrap();
     assert_eq!(apply(&manager, None, 9).await.unwrap(), 0);
     let owner = owner.connect().await;
-    assert_late(apply(&manager, Some("C1"), 8).await);
-    assert_late(apply(&manager, None, 8).await);
+    assert_fenced(apply(&manager, Some("C1"), 8).await);
+    assert_fenced(apply(&manager, None, 8).await);
     assert!(references(&owner).await.is_empty());
 }
 
-async fn a_chunk_of_a_caller_who_knows_a_later_call_than_the_database_is_not_applied(db: TestDb) {
+async fn chunk_with_applied_fence_ahead_of_database_is_not_applied(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, IMPORT).await;
     let call = async |records: &[&str], fence, applied_fence| {
@@ -128,7 +128,7 @@ async fn a_chunk_of_a_caller_who_knows_a_later_call_than_the_database_is_not_app
         (answer.outcomes.len(), answer.fence_before)
     };
     assert_eq!(call(&["C1"], 5, 0).await, (1, Some(0)));
-    // The call of fence 6 was answered, and is lost: as often as it is said.
+    // The effects of the answered call with fence 6 are lost. Retries get the same answer.
     for _ in 0..2 {
         assert_eq!(call(&["C2"], 7, 6).await, (0, Some(5)));
         assert_eq!(call(&[], 7, 6).await, (0, Some(5)));
@@ -138,7 +138,7 @@ async fn a_chunk_of_a_caller_who_knows_a_later_call_than_the_database_is_not_app
     assert_eq!(references(&manager).await, ["REF-C1", "REF-C2"]);
 }
 
-async fn a_check_leaves_the_fence_where_it_was(db: TestDb) {
+async fn dry_run_chunk_does_not_advance_fence(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, IMPORT).await;
     let check = |fence| {
@@ -150,11 +150,11 @@ async fn a_check_leaves_the_fence_where_it_was(db: TestDb) {
     assert_eq!(check(9).await.unwrap()[0].status(), RecordStatus::Imported);
     apply(&manager, Some("C2"), 3).await.unwrap();
     assert_eq!(check(3).await.unwrap()[0].status(), RecordStatus::Imported);
-    assert_late(check(2).await);
+    assert_fenced(check(2).await);
     assert_eq!(references(&manager).await, ["REF-C2"]);
 }
 
-async fn calls_at_once_land_in_the_order_of_their_fences(db: TestDb) {
+async fn concurrent_chunks_apply_in_fence_order(db: TestDb) {
     let mut workers = Vec::new();
     let mut replicas = Vec::new();
     for _ in 0..servers::replicas(&db) {
@@ -162,12 +162,12 @@ async fn calls_at_once_land_in_the_order_of_their_fences(db: TestDb) {
         workers.push(service(&server, IMPORT).await);
         replicas.push(server);
     }
-    // 7 and 40 have no divisor in common: every fence once, out of order.
+    // 7 and 40 are coprime: each fence occurs once, out of order.
     let calls = (0..40_usize).map(|n| n * 7 % 40).map(|fence| {
         let worker = workers[fence % workers.len()].clone();
         tokio::spawn(async move {
             let applied = apply(&worker, Some(&fence.to_string()), fence.try_into().unwrap()).await;
-            applied.map(|_| fence).map_err(|late| assert_late(Err::<(), _>(late)))
+            applied.map(|_| fence).map_err(|late| assert_fenced(Err::<(), _>(late)))
         })
     });
     let mut landed = BTreeSet::new();
@@ -177,7 +177,11 @@ async fn calls_at_once_land_in_the_order_of_their_fences(db: TestDb) {
     assert!(landed.contains(&39));
     let fences = landed.iter().map(|fence| format!("REF-{fence}")).collect::<BTreeSet<_>>();
     let created = references(&workers[0]).await;
-    assert_eq!(created.iter().cloned().collect::<BTreeSet<_>>(), fences, "what was answered");
+    assert_eq!(
+        created.iter().cloned().collect::<BTreeSet<_>>(),
+        fences,
+        "the answered chunks are applied"
+    );
     if !db.is_postgres() {
         // The ids of one process rise with time.
         let rising = landed.iter().map(|fence| format!("REF-{fence}")).collect::<Vec<_>>();
@@ -185,7 +189,7 @@ async fn calls_at_once_land_in_the_order_of_their_fences(db: TestDb) {
     }
 }
 
-/// Uploads records as one batch, and seals the import; the import at its end.
+/// Uploads records as one batch, seals the import and waits for its end.
 async fn import(caller: &Caller, id: &str, key: &str, records: &[Vec<u8>]) -> Import {
     let (import_id, batch_key) = (id.to_owned(), key.to_owned());
     let header = BatchHeader { import_id, batch_key, ..BatchHeader::default() };
@@ -203,31 +207,31 @@ async fn import(caller: &Caller, id: &str, key: &str, records: &[Vec<u8>]) -> Im
     let request = WatchImportRequest { import_id: id.into() };
     let mut stream = caller.imports().watch_import(request).await.unwrap().into_inner();
     let (mut last, wait) = (None, Duration::from_mins(1));
-    while let Some(told) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap() {
-        last = told.import;
+    while let Some(update) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap() {
+        last = update.import_job;
     }
     last.unwrap()
 }
 
-/// A chunk that was sent in the first round is held up until the record has
-/// failed, what it failed of is gone, and a correction waits for the second round.
-async fn a_late_chunk_does_not_come_to_a_record_that_was_corrected(db: TestDb) {
+/// A chunk of the first round is delayed until its record has failed, the conflict is
+/// resolved, and a correction waits for the second round.
+async fn late_chunk_does_not_overwrite_corrected_record(db: TestDb) {
     let records = servers::records(db.settings()).await;
-    let imports = servers::imports(db.beside("imports"), &records.url).await;
+    let imports = servers::imports(db.sibling("imports"), &records.url).await;
     let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
-    let in_the_way = create(&manager, company("ACME", "In The Way Limited")).await;
+    let conflicting = create(&manager, company("ACME", "In The Way Limited")).await;
     let caller = Caller::owner(imports.channel().await, "p1", "manager");
     let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import.unwrap().id;
+    let id = created.into_inner().import_job.unwrap().id;
     let ended = import(&caller, &id, "one", &[encoded("C1", "ACME", "Acme Limited")]).await;
     assert_eq!(ended.state(), ImportState::CompletedWithFailures);
 
     let fields = ClientFields { client_reference: "OTHER".into(), ..ClientFields::default() };
     let update = UpdateClientRequest {
-        client: in_the_way.id,
+        client: conflicting.id,
         fields: Some(fields),
         update_mask: Some(prost_types::FieldMask { paths: vec!["client_reference".into()] }),
-        etag: in_the_way.etag,
+        etag: conflicting.etag,
         request_id: request_id(),
         ..UpdateClientRequest::default()
     };
@@ -238,11 +242,10 @@ async fn a_late_chunk_does_not_come_to_a_record_that_was_corrected(db: TestDb) {
     let worker = service(&records, &id).await;
     let record = encoded("C1", "ACME", "Acme Limited").into();
     let chunk = vec![ApplyRecord { record, ..ApplyRecord::default() }];
-    // The first lease of an import is number 1; its second call is the one that
-    // ended the round.
+    // The first lease of an import has number 1. Its second call ended the round.
     for fence in [0, 1, 1 << 20] {
         let records = chunk.clone();
-        assert_late(
+        assert_fenced(
             send(&worker, ApplyChunkRequest { records, fence, ..Default::default() }).await,
         );
     }

@@ -1,7 +1,7 @@
-//! Whatever is sent to any call, over a real socket: it is answered or refused with
-//! a reason, and the service lives on.
+//! Fuzz tests of every RPC over real sockets. Any input is answered or refused with a
+//! reason, and the service stays available.
 //!
-//! [`shared::testing::fuzz`] says what is sent, and how to send more of it.
+//! [`shared::testing::fuzz`] describes the inputs and how to run more cases.
 
 use std::time::Duration;
 
@@ -39,17 +39,17 @@ use crate::support::{
 };
 
 storage_tests! {
-    no_message_of_any_call_breaks_it,
-    no_bytes_for_messages_break_a_connection,
-    no_name_of_a_record_breaks_a_call,
-    no_page_token_and_no_cursor_breaks_a_call,
-    what_is_wrong_with_a_request_fits_an_answer,
+    random_messages_never_cause_internal_errors,
+    malformed_frames_do_not_break_connections,
+    random_aliases_never_cause_internal_errors,
+    random_page_tokens_and_cursors_never_cause_internal_errors,
+    error_details_fit_response_headers,
 }
 
-/// No call of these tests waits for anything.
-const SOON: Duration = Duration::from_mins(1);
+/// The timeout of a call. No call of these tests blocks.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Both services, with records of the practice `p1`, made by `manager`.
+/// Both services, with records of the practice `p1` created by `manager`.
 struct Site {
     records: Running,
     imports: Running,
@@ -61,12 +61,12 @@ struct Site {
 
 impl Site {
     async fn start(db: &TestDb) -> Self {
-        // More calls a second than any caller may make.
+        // Without a rate limit.
         let records = servers::records_with(db.settings(), |config| {
             config.limits.requests_per_second = 0;
         });
         let records = records.await;
-        let imports = servers::imports_with(db.beside("imports"), &records.url, |config| {
+        let imports = servers::imports_with(db.sibling("imports"), &records.url, |config| {
             config.limits.requests_per_second = 0;
         });
         let imports = imports.await;
@@ -79,7 +79,7 @@ impl Site {
         Self { records, imports, manager, importing, targets, postgres: db.is_postgres() }
     }
 
-    /// Who may make the call, at the service that has it.
+    /// An authorised caller of the RPC, connected to its service.
     fn caller(&self, path: &str) -> Caller {
         if path.starts_with("/concord.imports.") {
             return self.importing.clone();
@@ -91,72 +91,76 @@ impl Site {
         self.manager.clone()
     }
 
-    /// A case on PostgreSQL takes longer, and what decodes is the same code.
+    /// Runs fewer cases on PostgreSQL: they take longer, and the decoding code is the same.
     fn fuzz(&self, fuzz: Fuzz, cases: u32) -> Fuzz {
         fuzz.cases(if self.postgres { cases / 4 } else { cases })
     }
 
-    /// Sends a message from a property, which is not async.
+    /// Sends a message from a property, which is not async, and checks the outcome.
     fn call(&self, path: &'static str, message: &[u8]) {
         let caller = self.caller(path);
         let call = raw::call(&caller, path, Bytes::copy_from_slice(message));
-        let outcome = block_in_place(|| Handle::current().block_on(timeout(SOON, call)));
-        check(path, &outcome.expect("the call hangs").map(drop));
+        let outcome = block_in_place(|| Handle::current().block_on(timeout(CALL_TIMEOUT, call)));
+        check(path, &outcome.expect("the call has timed out").map(drop));
     }
 
-    /// That both services are well, and do what they are for.
-    async fn is_well(&self) {
+    /// Checks that both services answer calls.
+    async fn check_available(&self) {
         for (rpc, path) in ALL {
             if matches!(rpc, Rpc::ClientListClients | Rpc::ImportListImports) {
                 let caller = self.caller(path);
-                timeout(SOON, raw::call(&caller, path, Bytes::new())).await.unwrap().unwrap();
+                timeout(CALL_TIMEOUT, raw::call(&caller, path, Bytes::new()))
+                    .await
+                    .unwrap()
+                    .unwrap();
             }
         }
     }
 
     async fn stop(self) {
-        self.is_well().await;
+        self.check_available().await;
         self.imports.stop().await;
         self.records.stop().await;
     }
 }
 
-/// Whether it was answered, or refused by a reason that is not a fault of ours.
+/// Asserts that a call was answered, or refused with a reason that is not an internal
+/// error.
 fn check(path: &str, outcome: &Result<(), Status>) {
     let Err(status) = outcome else { return };
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    let fault = matches!(status.code(), Code::Internal | Code::Unknown) || reason.is_empty();
-    assert!(!fault, "{path}: {status:?}");
-    assert_ne!(failure(status), Failure::Cut, "{path}: {status:?}");
+    let is_internal = matches!(status.code(), Code::Internal | Code::Unknown) || reason.is_empty();
+    assert!(!is_internal, "{path}: {status:?}");
+    assert_ne!(failure(status), Failure::ConnectionLost, "{path}: {status:?}");
 }
 
 fn path_of(rpc: Rpc) -> &'static str {
     ALL.iter().find(|(other, _)| *other == rpc).unwrap().1
 }
 
-async fn no_message_of_any_call_breaks_it(db: TestDb) {
+async fn random_messages_never_cause_internal_errors(db: TestDb) {
     let site = Site::start(&db).await;
     for (rpc, path) in ALL {
-        let fuzz = Fuzz::called(path.trim_start_matches('/'));
-        let fuzz = fuzz.and_spoilt(&site.targets.request(*rpc));
+        let fuzz = Fuzz::new(path.trim_start_matches('/'));
+        let fuzz = fuzz.seed_with_invalid_values(&site.targets.request(*rpc));
         let fuzz = match rpc {
-            Rpc::IngestApplyChunk => fuzz.and_spoilt(&chunk(&site.targets)),
-            Rpc::ImportListImports => fuzz.and_spoilt(&listing()),
+            Rpc::IngestApplyChunk => fuzz.seed_with_invalid_values(&chunk(&site.targets)),
+            Rpc::ImportListImports => fuzz.seed_with_invalid_values(&list_imports_request()),
             _ => fuzz,
         };
-        site.fuzz(fuzz, 100).hold(|message| site.call(path, message));
+        site.fuzz(fuzz, 100).check(|message| site.call(path, message));
     }
     site.stop().await;
 }
 
-/// The imports of a product since a day.
-fn listing() -> Vec<u8> {
+/// A request for the imports of a product since a day.
+fn list_imports_request() -> Vec<u8> {
     let created_since = Some(Timestamp { seconds: 1_700_000_000, nanos: 1 });
     let product = "manager".to_owned();
     ListImportsRequest { created_since, product, ..ListImportsRequest::default() }.encode_to_vec()
 }
 
-/// Records of an import as its worker sends them.
+/// A chunk of an import, as a worker sends it.
 fn chunk(targets: &Targets) -> Vec<u8> {
     let client = Record::Client(import_client());
     let contact = Record::Contact(ImportContact {
@@ -184,32 +188,34 @@ fn import_client() -> ImportClient {
     }
 }
 
-/// Frames are what a connection carries for messages: a flag, a length, and as many
-/// bytes.
-async fn no_bytes_for_messages_break_a_connection(db: TestDb) {
+/// A gRPC frame has a compression flag, a length, and as many bytes.
+async fn malformed_frames_do_not_break_connections(db: TestDb) {
     let site = Site::start(&db).await;
     let calls = [
         (Rpc::ClientGetClient, framed(&[site.targets.request(Rpc::ClientGetClient)])),
         (Rpc::ImportUploadBatch, upload(&site.targets)),
         (Rpc::ChangeSubscribe, framed(&[SubscribeRequest::default().encode_to_vec().into()])),
     ];
-    // Compressed, which it is not; a length that lies; one over any limit.
-    let bent = [&b"\x01\0\0\0\x04abcd"[..], b"\0\0\x3f\xff\xff\x0a\x01", b"\0\xff\xff\xff\xff\x0a"];
+    // A wrong compression flag, a wrong length, and a length over every limit.
+    let malformed =
+        [&b"\x01\0\0\0\x04abcd"[..], b"\0\0\x3f\xff\xff\x0a\x01", b"\0\xff\xff\xff\xff\x0a"];
     for (rpc, body) in &calls {
         let path = path_of(*rpc);
-        let fuzz =
-            bent.iter().fold(Fuzz::called("body").and(body.clone()), |fuzz, bent| fuzz.and(*bent));
-        site.fuzz(fuzz, 80).hold(|body| {
+        let fuzz = malformed
+            .iter()
+            .fold(Fuzz::new("body").seed(body.clone()), |fuzz, one| fuzz.seed(*one));
+        site.fuzz(fuzz, 80).check(|body| {
             let caller = site.caller(path);
             let call = raw::send(&caller, path, Bytes::copy_from_slice(body));
-            let outcome = block_in_place(|| Handle::current().block_on(timeout(SOON, call)));
-            check(path, &outcome.expect("the call hangs"));
+            let outcome =
+                block_in_place(|| Handle::current().block_on(timeout(CALL_TIMEOUT, call)));
+            check(path, &outcome.expect("the call has timed out"));
         });
     }
     site.stop().await;
 }
 
-/// A whole upload of one batch.
+/// The frames of a complete upload of one batch.
 fn upload(targets: &Targets) -> Bytes {
     let (import_id, batch_key) = (targets.import.clone(), "b1".to_owned());
     let record =
@@ -233,9 +239,9 @@ fn framed(messages: &[Bytes]) -> Bytes {
     body.freeze()
 }
 
-async fn no_name_of_a_record_breaks_a_call(db: TestDb) {
+async fn random_aliases_never_cause_internal_errors(db: TestDb) {
     let site = Site::start(&db).await;
-    site.fuzz(Fuzz::of("alias"), 300).hold_text(|name| {
+    site.fuzz(Fuzz::corpus("alias"), 300).check_text(|name| {
         let client = GetClientRequest { client: name.to_owned() };
         site.call(path_of(Rpc::ClientGetClient), &client.encode_to_vec());
         let person = GetPersonRequest { person: name.to_owned() };
@@ -248,14 +254,14 @@ async fn no_name_of_a_record_breaks_a_call(db: TestDb) {
     site.stop().await;
 }
 
-/// Page tokens can be made up, by whoever reads how they are made: then they are
-/// places of the caller's own list, or refused.
-async fn no_page_token_and_no_cursor_breaks_a_call(db: TestDb) {
+/// Page tokens are not signed. A forged one is a position in the caller's own list, or is
+/// refused.
+async fn random_page_tokens_and_cursors_never_cause_internal_errors(db: TestDb) {
     let site = Site::start(&db).await;
     let key = ("subscriptions", "manager", Some("p1"), None::<&str>);
-    let place = |name: &str| page::token(&key, &("manager", "p1", "main", name));
-    let tokens = Fuzz::of("page_token").and(place("ledger")).and(place("\0"));
-    site.fuzz(tokens, 100).hold_text(|token| {
+    let forged = |name: &str| page::token(&key, &("manager", "p1", "main", name));
+    let tokens = Fuzz::corpus("page_token").seed(forged("ledger")).seed(forged("\0"));
+    site.fuzz(tokens, 100).check_text(|token| {
         let page_token = token.to_owned();
         let clients = ListClientsRequest { page_token: page_token.clone(), ..Default::default() };
         site.call(path_of(Rpc::ClientListClients), &clients.encode_to_vec());
@@ -268,15 +274,15 @@ async fn no_page_token_and_no_cursor_breaks_a_call(db: TestDb) {
         let listed = ListSubscriptionsRequest { page_token, ..Default::default() };
         site.call(path_of(Rpc::ChangeListSubscriptions), &listed.encode_to_vec());
     });
-    site.fuzz(Fuzz::of("cursor"), 100).hold_text(|cursor| {
+    site.fuzz(Fuzz::corpus("cursor"), 100).check_text(|cursor| {
         let request = SubscribeRequest { cursor: cursor.to_owned(), ..Default::default() };
         site.call(path_of(Rpc::ChangeSubscribe), &request.encode_to_vec());
     });
     site.stop().await;
 }
 
-/// An answer whose headers are over what a client takes is a broken connection.
-async fn what_is_wrong_with_a_request_fits_an_answer(db: TestDb) {
+/// A client closes the connection if the headers of an answer exceed its limit.
+async fn error_details_fit_response_headers(db: TestDb) {
     let site = Site::start(&db).await;
     let letters = ('a'..='z').cycle().zip(0..).map(|(letter, n)| format!("{letter}{n}"));
     let mark = "\u{202e}".repeat(79);

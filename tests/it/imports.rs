@@ -1,4 +1,4 @@
-//! A practice imported end to end: both services, every replica, both databases.
+//! End-to-end imports of a practice over both services and all replicas.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use crate::support::{
     caller::Caller,
     sample::{self, COUNTS, VIOLATIONS},
     servers::{self, Running},
-    texts::assert_for_people,
+    texts::assert_user_facing,
 };
 
 storage_tests! {
-    a_practice_arrives_whole_in_any_order_over_any_replica,
-    a_second_run_skips_and_another_product_is_linked,
-    every_record_is_heard_once_in_one_order,
-    two_imports_of_one_practice_take_turns,
-    a_replica_that_stops_hands_its_import_over,
-    an_unconnected_product_or_a_staff_role_may_not_import,
+    sample_imports_fully_in_any_order_over_replicas,
+    second_import_skips_and_other_product_links,
+    imported_records_are_delivered_once_in_one_order,
+    concurrent_imports_of_practice_create_records_once,
+    stopped_replica_hands_over_import,
+    import_without_connection_or_role_is_refused,
 }
 
-/// Both services over the database of a test, each in as many replicas as the
-/// database allows; every imports replica talks to another records replica.
+/// Both services over the databases of a test, each with as many replicas as the
+/// database allows. Each imports replica calls another records replica.
 struct Services {
     records: Vec<Running>,
     imports: Vec<Running>,
@@ -44,7 +44,7 @@ impl Services {
         let (mut records, mut imports) = (Vec::new(), Vec::new());
         for _ in 0..servers::replicas(db) {
             let replica = servers::records(db.settings()).await;
-            imports.push(servers::imports(db.beside("imports"), &replica.url).await);
+            imports.push(servers::imports(db.sibling("imports"), &replica.url).await);
             records.push(replica);
         }
         Self { records, imports }
@@ -67,7 +67,7 @@ impl Services {
     }
 }
 
-/// Spreads `records` over batches of a size, shuffled by `seed`.
+/// Shuffles `records` by `seed` and splits them into batches of `size`.
 fn batches(mut records: Vec<Vec<u8>>, size: usize, seed: u64) -> Vec<Vec<Vec<u8>>> {
     let mut state = seed;
     for n in (1..records.len()).rev() {
@@ -80,7 +80,7 @@ fn batches(mut records: Vec<Vec<u8>>, size: usize, seed: u64) -> Vec<Vec<Vec<u8>
 
 async fn create(caller: &Caller) -> String {
     let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    created.into_inner().import.unwrap().id
+    created.into_inner().import_job.unwrap().id
 }
 
 async fn upload(caller: &Caller, import_id: &str, key: &str, records: &[Vec<u8>]) {
@@ -102,7 +102,7 @@ async fn upload(caller: &Caller, import_id: &str, key: &str, records: &[Vec<u8>]
     assert_eq!(counts.records, i64::try_from(records.len()).unwrap());
 }
 
-/// Uploads the sample over all replicas, and seals.
+/// Uploads the sample over all replicas and seals the import.
 async fn start(services: &Services, product: &str, size: usize, seed: u64) -> String {
     let id = create(&services.imports(0, product).await).await;
     let batches = batches(sample::records(), size, seed);
@@ -119,7 +119,7 @@ async fn start(services: &Services, product: &str, size: usize, seed: u64) -> St
     id
 }
 
-/// Watches an import to its end, at the other replica.
+/// Watches an import on the other replica until it ends.
 async fn finish(services: &Services, product: &str, import_id: &str) -> Import {
     let watcher = services.imports(1, product).await;
     let request = WatchImportRequest { import_id: import_id.into() };
@@ -128,7 +128,7 @@ async fn finish(services: &Services, product: &str, import_id: &str) -> Import {
     while let Some(message) =
         tokio::time::timeout(Duration::from_mins(1), stream.message()).await.unwrap().unwrap()
     {
-        last = message.import;
+        last = message.import_job;
     }
     let import = last.unwrap();
     assert_eq!(import.state(), ImportState::CompletedWithFailures);
@@ -140,7 +140,8 @@ async fn import(services: &Services, product: &str, size: usize, seed: u64) -> I
     finish(services, product, &id).await
 }
 
-/// Received, imported, linked, skipped, excluded, failed; nothing is left over.
+/// Received, imported, linked, skipped, excluded and failed records. Asserts that no
+/// record is unprocessed.
 fn counts(import: &Import) -> [i64; 6] {
     let counters = import.counters.unwrap();
     let ImportCounters { received, imported, linked, skipped, excluded, failed, .. } = counters;
@@ -167,7 +168,7 @@ async fn failures(services: &Services, import_id: &str) -> Vec<Failure> {
     }
 }
 
-fn told(failures: &[Failure]) -> Vec<(&str, &str, &str)> {
+fn reported(failures: &[Failure]) -> Vec<(&str, &str, &str)> {
     let kind = |failure: &Failure| match failure.kind() {
         ImportRecordKind::Client => "client",
         ImportRecordKind::Contact => "contact",
@@ -177,25 +178,25 @@ fn told(failures: &[Failure]) -> Vec<(&str, &str, &str)> {
     failures.iter().map(|f| (kind(f), f.source_id.as_str(), f.reason.as_str())).collect()
 }
 
-async fn a_practice_arrives_whole_in_any_order_over_any_replica(db: TestDb) {
+async fn sample_imports_fully_in_any_order_over_replicas(db: TestDb) {
     let services = Services::start(&db).await;
     services.connect(&["manager", "books"]).await;
     let [received, imported, skipped, excluded, failed] = COUNTS;
     let first = import(&services, "manager", 3, 7).await;
     assert_eq!(counts(&first), [received, imported, 0, skipped, excluded, failed]);
     let listed = failures(&services, &first.id).await;
-    assert_eq!(told(&listed), VIOLATIONS);
+    assert_eq!(reported(&listed), VIOLATIONS);
     let of = |source_id: &str| listed.iter().find(|f| f.source_id == source_id).unwrap();
     assert_eq!(of("A187").record_name, "Residential address of Mr Cora Wilf Oakapple");
     assert_eq!(of("A187").root_cause, "client C058: Required field is blank: Registered name");
     assert_eq!(of("A193").reason_text, "Period overlaps the one of A194");
     for failure in &listed {
-        assert_for_people(&failure.reason_text);
-        assert_for_people(&failure.root_cause);
+        assert_user_facing(&failure.reason_text);
+        assert_user_facing(&failure.root_cause);
     }
 }
 
-async fn a_second_run_skips_and_another_product_is_linked(db: TestDb) {
+async fn second_import_skips_and_other_product_links(db: TestDb) {
     let services = Services::start(&db).await;
     services.connect(&["manager", "books"]).await;
     let [received, imported, skipped, excluded, failed] = COUNTS;
@@ -203,19 +204,19 @@ async fn a_second_run_skips_and_another_product_is_linked(db: TestDb) {
     assert_eq!(counts(&first), [received, imported, 0, skipped, excluded, failed]);
     let again = import(&services, "manager", 40, 2).await;
     assert_eq!(counts(&again), [received, 0, 0, imported + skipped, excluded, failed]);
-    assert_eq!(told(&failures(&services, &again.id).await), VIOLATIONS);
+    assert_eq!(reported(&failures(&services, &again.id).await), VIOLATIONS);
     let books = import(&services, "books", 40, 3).await;
     assert_eq!(counts(&books), [received, 0, imported, skipped, excluded, failed]);
-    assert_eq!(told(&failures(&services, &books.id).await), VIOLATIONS);
+    assert_eq!(reported(&failures(&services, &books.id).await), VIOLATIONS);
 }
 
-async fn every_record_is_heard_once_in_one_order(db: TestDb) {
+async fn imported_records_are_delivered_once_in_one_order(db: TestDb) {
     let services = Services::start(&db).await;
     services.connect(&["manager", "books"]).await;
-    let early = tokio::spawn(heard(services.records(0, "books").await));
+    let early = tokio::spawn(receive_changes(services.records(0, "books").await));
     import(&services, "manager", 50, 5).await;
     let early = early.await.unwrap();
-    let late = heard(services.records(1, "books").await).await;
+    let late = receive_changes(services.records(1, "books").await).await;
     assert_eq!(early, late);
     assert_eq!(
         early.iter().map(|(position, _)| *position).collect::<Vec<_>>(),
@@ -227,22 +228,22 @@ async fn every_record_is_heard_once_in_one_order(db: TestDb) {
     assert_eq!(i64::try_from(changes.len()).unwrap(), COUNTS[1]);
 }
 
-/// The positions and ids of all changes of the sample, from the earliest on.
-async fn heard(caller: Caller) -> Vec<(i64, String)> {
+/// The positions and ids of all changes of the sample, from the earliest.
+async fn receive_changes(caller: Caller) -> Vec<(i64, String)> {
     let request =
         SubscribeRequest { start_from: StartFrom::Earliest.into(), ..SubscribeRequest::default() };
     let mut stream = caller.changes().subscribe(request).await.unwrap().into_inner();
-    let mut heard = Vec::new();
-    while i64::try_from(heard.len()).unwrap() < COUNTS[1] {
+    let mut changes = Vec::new();
+    while i64::try_from(changes.len()).unwrap() < COUNTS[1] {
         let message = tokio::time::timeout(Duration::from_mins(1), stream.message()).await;
         if let Some(Message::Events(batch)) = message.unwrap().unwrap().unwrap().message {
-            heard.extend(batch.events.into_iter().map(|event| (event.position, event.change_id)));
+            changes.extend(batch.events.into_iter().map(|event| (event.position, event.change_id)));
         }
     }
-    heard
+    changes
 }
 
-async fn two_imports_of_one_practice_take_turns(db: TestDb) {
+async fn concurrent_imports_of_practice_create_records_once(db: TestDb) {
     let services = Services::start(&db).await;
     services.connect(&["manager", "books"]).await;
     let one = start(&services, "manager", 50, 8).await;
@@ -250,11 +251,11 @@ async fn two_imports_of_one_practice_take_turns(db: TestDb) {
     let one = finish(&services, "manager", &one).await;
     let two = finish(&services, "books", &two).await;
     let (one, two) = (counts(&one), counts(&two));
-    // Whoever came first, every record was created once and linked once.
+    // In either order, each record is created once and linked once.
     assert_eq!([one[1] + two[1], one[2] + two[2]], [COUNTS[1]; 2]);
 }
 
-async fn a_replica_that_stops_hands_its_import_over(db: TestDb) {
+async fn stopped_replica_hands_over_import(db: TestDb) {
     let services = Services::start(&db).await;
     services.connect(&["manager"]).await;
     let id = start(&services, "manager", 50, 4).await;
@@ -262,17 +263,17 @@ async fn a_replica_that_stops_hands_its_import_over(db: TestDb) {
     for replica in imports {
         replica.stop().await;
     }
-    let imports = vec![servers::imports(db.beside("imports"), &records[0].url).await];
+    let imports = vec![servers::imports(db.sibling("imports"), &records[0].url).await];
     let services = Services { records, imports };
     let import = finish(&services, "manager", &id).await;
     let [received, imported, skipped, excluded, failed] = COUNTS;
     assert_eq!(counts(&import), [received, imported, 0, skipped, excluded, failed]);
     let get = GetImportRequest { import_id: id };
     let got = services.imports(0, "manager").await.imports().get_import(get).await.unwrap();
-    assert_eq!(got.into_inner().import.unwrap().counters, import.counters);
+    assert_eq!(got.into_inner().import_job.unwrap().counters, import.counters);
 }
 
-async fn an_unconnected_product_or_a_staff_role_may_not_import(db: TestDb) {
+async fn import_without_connection_or_role_is_refused(db: TestDb) {
     let services = Services::start(&db).await;
     let manager = services.imports(0, "manager").await;
     let reason =

@@ -1,4 +1,4 @@
-//! Applying chunks of an import: once, whatever is sent again.
+//! `ApplyChunk` is idempotent: resent chunks are applied once.
 
 use prost::Message as _;
 use shared::{
@@ -17,21 +17,21 @@ use shared::{
 };
 use tonic::Code;
 
-use crate::support::{caller::Caller, servers, texts::assert_for_people};
+use crate::support::{caller::Caller, servers, texts::assert_user_facing};
 
 storage_tests! {
-    a_chunk_sent_again_is_answered_as_the_first_time,
-    another_import_skips_what_is_linked,
-    another_product_is_linked_to_the_same_records,
-    a_bad_record_fails_alone,
-    a_client_with_an_equal_identifier_is_linked_whatever_its_name,
-    an_address_that_overlaps_is_refused_and_an_equal_one_linked,
-    what_fails_is_told_in_the_words_of_the_practice,
-    equal_persons_of_one_import_stay_apart,
-    a_parent_that_is_gone_fails_its_child,
-    chunks_of_two_workers_make_nothing_twice,
-    a_chunk_sent_again_while_it_is_applied_is_answered_alike,
-    only_the_imports_service_may_apply,
+    resent_chunk_gets_first_answer,
+    second_import_skips_linked_records,
+    second_product_links_to_existing_records,
+    invalid_record_fails_alone,
+    client_with_equal_identifier_links_despite_name,
+    overlapping_address_is_refused,
+    failure_texts_name_no_calls_or_bare_ids,
+    equal_persons_of_one_import_stay_separate,
+    missing_parent_fails_child,
+    concurrent_workers_create_no_duplicates,
+    concurrent_resend_of_chunk_gets_same_answer,
+    apply_without_service_role_is_refused,
 }
 
 const FIRST: &str = "imp_00000000000000000000000000000001";
@@ -70,13 +70,13 @@ fn client(source_id: &str, reference: &str, name: &str) -> ApplyRecord {
 }
 
 fn contact(source_id: &str, surname: &str, parents: &[(&str, &str)]) -> ApplyRecord {
-    let place = |(source_id, _): &(&str, &str)| ContactClient {
+    let contact_client = |(source_id, _): &(&str, &str)| ContactClient {
         client_source_id: (*source_id).into(),
         roles: vec!["DIRECTOR".into()],
     };
     let contact = ImportContact {
         source_id: source_id.into(),
-        clients: parents.iter().map(place).collect(),
+        clients: parents.iter().map(contact_client).collect(),
         forename: "Ann".into(),
         surname: surname.into(),
         birth_date: "1980-02-29".into(),
@@ -118,7 +118,7 @@ async fn client_count(caller: &Caller) -> usize {
     listed.into_inner().clients.len()
 }
 
-async fn a_chunk_sent_again_is_answered_as_the_first_time(db: TestDb) {
+async fn resent_chunk_gets_first_answer(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let chunk = [client("C1", "ONE", "One Limited"), client("C2", "TWO", "Two Limited")];
@@ -127,12 +127,12 @@ async fn a_chunk_sent_again_is_answered_as_the_first_time(db: TestDb) {
     assert_eq!(apply(&manager, &chunk).await, first);
     let parent = [("C1", first[0].record_id.as_str())];
     let contacts = [contact("P1", "Smith", &parent)];
-    let placed = apply(&manager, &contacts).await;
-    assert_eq!(apply(&manager, &contacts).await, placed);
+    let contact = apply(&manager, &contacts).await;
+    assert_eq!(apply(&manager, &contacts).await, contact);
     let addresses = [address("A1", "1 High Street", "", parent[0])];
     let added = apply(&manager, &addresses).await;
     assert_eq!(apply(&manager, &addresses).await, added);
-    assert!(added[0].record_id.starts_with("ent_") && placed[0].record_id.starts_with("per_"));
+    assert!(added[0].record_id.starts_with("ent_") && contact[0].record_id.starts_with("per_"));
     assert_eq!(client_count(&manager).await, 2);
     let request = GetClientRequest { client: "ref:ONE".into() };
     let owner = manager.with("x-concord-roles", "owner");
@@ -140,7 +140,7 @@ async fn a_chunk_sent_again_is_answered_as_the_first_time(db: TestDb) {
     assert_eq!((got.version, got.entries.len()), (2, 2), "a name and one address");
 }
 
-async fn another_import_skips_what_is_linked(db: TestDb) {
+async fn second_import_skips_linked_records(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let first = service(&server, "manager", FIRST).await;
     let done = apply(&first, &[client("C1", "ONE", "One Limited")]).await;
@@ -155,12 +155,12 @@ async fn another_import_skips_what_is_linked(db: TestDb) {
     let request = ResolveLinksRequest { keys: keys.to_vec() };
     let links = second.ingest().resolve_links(request).await.unwrap().into_inner().links;
     assert_eq!(links.len(), 1);
-    let told = (links[0].name.as_str(), links[0].client_reference.as_str());
-    assert_eq!(told, ("One Limited", "ONE"));
+    let reported = (links[0].name.as_str(), links[0].client_reference.as_str());
+    assert_eq!(reported, ("One Limited", "ONE"));
     assert_eq!(links[0].import_id, FIRST);
 }
 
-async fn another_product_is_linked_to_the_same_records(db: TestDb) {
+async fn second_product_links_to_existing_records(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let books = service(&server, "books", SECOND).await;
@@ -194,10 +194,10 @@ async fn another_product_is_linked_to_the_same_records(db: TestDb) {
     assert_eq!(contacts.len(), 1);
 }
 
-/// Gives a client an identifier.
+/// Sets an identifier of a client.
 type Set = fn(&mut ImportClient, &str);
 
-async fn a_client_with_an_equal_identifier_is_linked_whatever_its_name(db: TestDb) {
+async fn client_with_equal_identifier_links_despite_name(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let books = service(&server, "books", SECOND).await;
@@ -229,7 +229,7 @@ async fn a_client_with_an_equal_identifier_is_linked_whatever_its_name(db: TestD
     }
 }
 
-async fn a_bad_record_fails_alone(db: TestDb) {
+async fn invalid_record_fails_alone(db: TestDb) {
     use RecordStatus::{Failed, Imported};
 
     let server = servers::records(db.settings()).await;
@@ -252,7 +252,7 @@ async fn a_bad_record_fails_alone(db: TestDb) {
     assert_eq!(client_count(&manager).await, 2);
 }
 
-async fn an_address_that_overlaps_is_refused_and_an_equal_one_linked(db: TestDb) {
+async fn overlapping_address_is_refused(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let one = apply(&manager, &[client("C1", "ONE", "One Limited")]).await;
@@ -262,7 +262,7 @@ async fn an_address_that_overlaps_is_refused_and_an_equal_one_linked(db: TestDb)
         &manager,
         &[
             address("A2", "2 High Street", "2020-01-01", parent),
-            // Equal, but linked to this product under another source id.
+            // Equal to A1, which is linked to this product under another source id.
             address("A3", "1 High Street", "2019-07-01", parent),
         ],
     )
@@ -274,7 +274,7 @@ async fn an_address_that_overlaps_is_refused_and_an_equal_one_linked(db: TestDb)
     }
 }
 
-async fn what_fails_is_told_in_the_words_of_the_practice(db: TestDb) {
+async fn failure_texts_name_no_calls_or_bare_ids(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let one = apply(&manager, &[client("C1", "One", "One Limited")]).await;
@@ -284,14 +284,14 @@ async fn what_fails_is_told_in_the_words_of_the_practice(db: TestDb) {
     let again = client("B3", "two", "Two Limited");
     let outcomes = apply(&books, &[&chunk[..], &[again]].concat()).await;
     let text = &outcomes[0].violations[0].text;
-    let told = format!(
+    let expected = format!(
         "Client reference ONE is already used by One Limited (One), kept by manager ({id})"
     );
-    assert_eq!(text, &told);
+    assert_eq!(text, &expected);
     let two = &outcomes[1].record_id;
-    let told =
+    let expected =
         format!("Client reference two is already used by Two Limited (TWO), kept by books ({two})");
-    assert_eq!(outcomes[2].violations[0].text, told);
+    assert_eq!(outcomes[2].violations[0].text, expected);
     let today = shared::clock::Clock::system(chrono_tz::UTC).today();
     let ahead = |days: i64| (today + chrono::TimeDelta::days(days)).to_string();
     let addresses = [
@@ -301,14 +301,14 @@ async fn what_fails_is_told_in_the_words_of_the_practice(db: TestDb) {
         address("A4", "4 High Street", &ahead(35), parent),
     ];
     let failed = apply(&manager, &addresses).await;
-    let told: Vec<_> = failed.iter().flat_map(reasons).collect();
-    assert_eq!(told, ["EFFECTIVE_DATE_TOO_FAR", "SCHEDULED_ENTRY_EXISTS", "PERIOD_OVERLAP"]);
+    let reported: Vec<_> = failed.iter().flat_map(reasons).collect();
+    assert_eq!(reported, ["EFFECTIVE_DATE_TOO_FAR", "SCHEDULED_ENTRY_EXISTS", "PERIOD_OVERLAP"]);
     for outcome in outcomes.iter().chain(&failed) {
-        outcome.violations.iter().for_each(|violation| assert_for_people(&violation.text));
+        outcome.violations.iter().for_each(|violation| assert_user_facing(&violation.text));
     }
 }
 
-async fn equal_persons_of_one_import_stay_apart(db: TestDb) {
+async fn equal_persons_of_one_import_stay_separate(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let one = apply(&manager, &[client("C1", "ONE", "One Limited")]).await;
@@ -326,7 +326,7 @@ async fn equal_persons_of_one_import_stay_apart(db: TestDb) {
     assert_ne!(linked[0].record_id, linked[1].record_id);
 }
 
-async fn a_parent_that_is_gone_fails_its_child(db: TestDb) {
+async fn missing_parent_fails_child(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     let gone = [("C1", "cli_00000000000000000000000000000007")];
@@ -337,7 +337,7 @@ async fn a_parent_that_is_gone_fails_its_child(db: TestDb) {
     assert_eq!(reasons(&outcomes[0]), ["PARENT_NOT_FOUND"]);
 }
 
-async fn chunks_of_two_workers_make_nothing_twice(db: TestDb) {
+async fn concurrent_workers_create_no_duplicates(db: TestDb) {
     let mut replicas = Vec::new();
     let mut workers = Vec::new();
     for _ in 0..servers::replicas(&db) {
@@ -359,8 +359,8 @@ async fn chunks_of_two_workers_make_nothing_twice(db: TestDb) {
     assert!(answers.iter().all(|answer| *answer == answers[0]));
 }
 
-/// Whoever sent it first is gone, and the service still works on it.
-async fn a_chunk_sent_again_while_it_is_applied_is_answered_alike(db: TestDb) {
+/// The first sender has disconnected, and the service is still applying the chunk.
+async fn concurrent_resend_of_chunk_gets_same_answer(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     for round in 0..20 {
@@ -381,7 +381,7 @@ async fn a_chunk_sent_again_while_it_is_applied_is_answered_alike(db: TestDb) {
     }
 }
 
-/// Sends a chunk twice at once. Both are answered alike.
+/// Sends a chunk twice concurrently and asserts equal answers.
 async fn apply_at_once(caller: &Caller, chunk: Vec<ApplyRecord>) -> Vec<ApplyOutcome> {
     let (one, other) = tokio::join!(apply(caller, &chunk), apply(caller, &chunk));
     assert_eq!(one, other);
@@ -389,7 +389,7 @@ async fn apply_at_once(caller: &Caller, chunk: Vec<ApplyRecord>) -> Vec<ApplyOut
     one
 }
 
-async fn only_the_imports_service_may_apply(db: TestDb) {
+async fn apply_without_service_role_is_refused(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = service(&server, "manager", FIRST).await;
     for role in ["owner", "admin", "staff", "support", "auditor"] {

@@ -1,5 +1,5 @@
-//! Each limit of data at its boundary: what is just within it is taken, and one
-//! more is refused. `docs/limits.md` lists them.
+//! Data limits at their boundaries: a value at the limit is accepted, and a larger one is
+//! refused. `docs/limits.md` lists the limits.
 
 use prost::Message as _;
 use shared::{
@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 
 use crate::support::{
     caller::{Caller, request_id},
-    feed::{Listening, named, server_with},
+    feed::{EventStream, named, server_with},
     records::{
         assert_refused, company, create, director, house, new_person, person_name, reason, trading,
         violations,
@@ -26,14 +26,14 @@ use crate::support::{
 };
 
 storage_tests! {
-    values_at_their_limits_are_taken_and_longer_ones_refused,
-    lists_at_their_limits_are_taken_and_longer_ones_refused,
-    questions_at_their_limits_are_answered_and_larger_ones_refused,
-    a_product_has_so_many_subscriptions,
-    messages_and_headers_have_their_limits,
-    an_answer_says_which_clients_it_leaves_out,
-    no_product_has_the_name_of_the_system,
-    a_practice_has_so_many_products,
+    values_over_length_limit_are_refused,
+    lists_over_length_limit_are_refused,
+    requests_over_size_limit_are_refused,
+    subscriptions_over_product_limit_are_refused,
+    oversized_messages_and_headers_are_refused,
+    oversized_answer_lists_left_out_clients,
+    reserved_product_name_is_refused,
+    products_over_practice_limit_are_refused,
 }
 
 async fn server(db: &TestDb) -> (Running, Caller) {
@@ -42,8 +42,8 @@ async fn server(db: &TestDb) -> (Running, Caller) {
     (server, manager)
 }
 
-/// Whether a client would be created; the fields that are wrong when it is not.
-async fn wrong_fields(manager: &Caller, request: CreateClientRequest) -> Vec<(String, String)> {
+/// Creates a client as a dry run. Returns the field violations.
+async fn field_violations(manager: &Caller, request: CreateClientRequest) -> Vec<(String, String)> {
     let request = CreateClientRequest { request_id: request_id(), validate_only: true, ..request };
     match manager.clients().create_client(request).await {
         Ok(_) => Vec::new(),
@@ -54,7 +54,7 @@ async fn wrong_fields(manager: &Caller, request: CreateClientRequest) -> Vec<(St
     }
 }
 
-/// A client that is a person.
+/// A request for an individual.
 fn of_person(person: NewPerson) -> CreateClientRequest {
     let mut request = company("LIMIT", "");
     request.r#type = shared::pb::records::ClientType::Individual.into();
@@ -75,7 +75,7 @@ fn at_address(change: impl FnOnce(&mut shared::pb::records::Address)) -> CreateC
     CreateClientRequest { addresses: vec![trading], ..company("LIMIT", "Acme Limited") }
 }
 
-/// A field, its limit, and a request with a value of so many characters there.
+/// A field, its limit in characters, and a request with a given value of the field.
 type Field = (&'static str, usize, fn(String) -> CreateClientRequest);
 
 const FIELDS: &[Field] = &[
@@ -107,13 +107,13 @@ const FIELDS: &[Field] = &[
     }),
 ];
 
-async fn values_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
+async fn values_over_length_limit_are_refused(db: TestDb) {
     let (server, manager) = server(&db).await;
     for (field, limit, request) in FIELDS {
-        // A character of two bytes: characters count, not bytes.
-        let taken = wrong_fields(&manager, request("é".repeat(*limit))).await;
-        assert!(taken.is_empty(), "{field}: {taken:?}");
-        let refused = wrong_fields(&manager, request("é".repeat(limit + 1))).await;
+        // A character of two bytes: the limit is in characters, not bytes.
+        let accepted = field_violations(&manager, request("é".repeat(*limit))).await;
+        assert!(accepted.is_empty(), "{field}: {accepted:?}");
+        let refused = field_violations(&manager, request("é".repeat(limit + 1))).await;
         let [(at, why)] = refused.as_slice() else { panic!("{field}: {refused:?}") };
         assert_eq!(at, field);
         assert!(why.starts_with("VALUE_TOO_LONG") && why.contains(&limit.to_string()), "{why}");
@@ -123,16 +123,16 @@ async fn values_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
         let emails = vec!["a".repeat(length - host.len()) + host];
         CreateClientRequest { emails, ..company("LIMIT", "Acme Limited") }
     };
-    assert!(wrong_fields(&manager, email(text::MAX_EMAIL)).await.is_empty());
-    let refused = wrong_fields(&manager, email(text::MAX_EMAIL + 1)).await;
+    assert!(field_violations(&manager, email(text::MAX_EMAIL)).await.is_empty());
+    let refused = field_violations(&manager, email(text::MAX_EMAIL + 1)).await;
     assert!(refused[0].1.starts_with("VALUE_TOO_LONG"), "{refused:?}");
     server.stop().await;
 }
 
-/// A request with a list of so many.
+/// A request with a list of a given length.
 type Request<'r> = &'r dyn Fn(usize) -> CreateClientRequest;
 
-async fn lists_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
+async fn lists_over_length_limit_are_refused(db: TestDb) {
     let (server, manager) = server(&db).await;
     let base = || company("LIMIT", "Acme Limited");
     let emails = |count| {
@@ -144,7 +144,7 @@ async fn lists_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
         CreateClientRequest { phones, ..base() }
     };
     let addresses = |count| {
-        // Each of another year.
+        // Each in a different year.
         let year = |n: usize| format!("{}-01-01", 1_900 + n);
         let addresses = (0..count).map(|n| trading("House", &year(n), &year(n + 1))).collect();
         CreateClientRequest { addresses, ..base() }
@@ -155,9 +155,9 @@ async fn lists_at_their_limits_are_taken_and_longer_ones_refused(db: TestDb) {
         ("addresses", text::MAX_ADDRESSES, &addresses),
     ];
     for (field, limit, request) in lists {
-        let taken = wrong_fields(&manager, request(limit)).await;
-        assert!(taken.is_empty(), "{field}: {taken:?}");
-        let refused = wrong_fields(&manager, request(limit + 1)).await;
+        let accepted = field_violations(&manager, request(limit)).await;
+        assert!(accepted.is_empty(), "{field}: {accepted:?}");
+        let refused = field_violations(&manager, request(limit + 1)).await;
         assert_eq!(refused[0].0, field, "{refused:?}");
         assert!(refused[0].1.starts_with("VALUE_TOO_LONG"), "{refused:?}");
     }
@@ -188,7 +188,7 @@ fn assert_too_long(status: Option<Status>, field: &str) {
     assert_eq!(violations(&status)[0].0, field);
 }
 
-async fn questions_at_their_limits_are_answered_and_larger_ones_refused(db: TestDb) {
+async fn requests_over_size_limit_are_refused(db: TestDb) {
     let (server, manager) = server(&db).await;
     let acme = create(&manager, company("ACME", "Acme Limited")).await;
     let batch = async |count: usize| {
@@ -199,7 +199,7 @@ async fn questions_at_their_limits_are_answered_and_larger_ones_refused(db: Test
     assert_too_long(batch(101).await.err(), "clients");
 
     let search = async |length: usize| {
-        // One long word, which nothing begins with.
+        // One long word that matches no record.
         let query = "a".repeat(length);
         let request = SearchRecordsRequest { query, ..SearchRecordsRequest::default() };
         manager.support().search_records(request).await
@@ -217,43 +217,43 @@ async fn questions_at_their_limits_are_answered_and_larger_ones_refused(db: Test
     trace(20).await.unwrap();
     assert_refused(trace(21).await, Code::InvalidArgument, "UNKNOWN_VALUE");
 
-    // A backend, which hears all practices.
+    // A product backend, which receives the events of all practices.
     let backend = manager.clone().without("x-concord-practice");
     let filtered = async |practices: usize| {
         let practices = vec!["p1".to_owned(); practices];
-        Listening::try_open(&backend, SubscribeRequest { practices, ..Default::default() }).await
+        EventStream::try_open(&backend, SubscribeRequest { practices, ..Default::default() }).await
     };
     filtered(100).await.unwrap();
     assert_too_long(filtered(101).await.err(), "practices");
     let window = async |max_unacknowledged: i32| {
         let request = SubscribeRequest { max_unacknowledged, ..named("window") };
-        Listening::try_open(&manager, request).await
+        EventStream::try_open(&manager, request).await
     };
     window(10_000).await.unwrap();
     assert_refused(window(10_001).await, Code::InvalidArgument, "UNKNOWN_VALUE");
-    Listening::open(&manager, named(&"n".repeat(64))).await;
-    let long = Listening::try_open(&manager, named(&"n".repeat(65))).await;
+    EventStream::open(&manager, named(&"n".repeat(64))).await;
+    let long = EventStream::try_open(&manager, named(&"n".repeat(65))).await;
     assert_too_long(long.err(), "subscription");
     server.stop().await;
 }
 
-async fn a_product_has_so_many_subscriptions(db: TestDb) {
+async fn subscriptions_over_product_limit_are_refused(db: TestDb) {
     let (server, manager) = server(&db).await;
     for number in 0..100 {
-        Listening::open(&manager, named(&format!("s{number}"))).await;
+        EventStream::open(&manager, named(&format!("s{number}"))).await;
     }
-    let one_more = Listening::try_open(&manager, named("s100")).await;
+    let one_more = EventStream::try_open(&manager, named("s100")).await;
     assert_refused(one_more, Code::FailedPrecondition, "LIMIT_REACHED");
-    // One that is there already is not another one.
-    Listening::open(&manager, named("s7")).await;
+    // An existing subscription does not count as a new one.
+    EventStream::open(&manager, named("s7")).await;
     let books = Caller::owner(server.channel().await, "p1", "books");
-    Listening::open(&books, named("s100")).await;
+    EventStream::open(&books, named("s100")).await;
     server.stop().await;
 }
 
-async fn messages_and_headers_have_their_limits(db: TestDb) {
+async fn oversized_messages_and_headers_are_refused(db: TestDb) {
     let (server, manager) = server(&db).await;
-    // One that is as large as this, because of its name.
+    // A request with an encoded size of `bytes`, filled up by its name.
     let of_size = |bytes: usize| {
         let mut request = company("LARGE", &"n".repeat(bytes - 1_000));
         let missing = bytes - request.encoded_len();
@@ -271,14 +271,14 @@ async fn messages_and_headers_have_their_limits(db: TestDb) {
     create(&with_headers(limit - 1_000), company("WITHIN", "Acme Limited")).await;
     let refused = with_headers(limit).clients().create_client(company("OVER", "Acme")).await;
     refused.expect_err("too many bytes of headers");
-    create(&manager, company("AFTER", "The connection goes on Limited")).await;
+    create(&manager, company("AFTER", "After Limited")).await;
     server.stop().await;
 }
 
-/// Bytes that gRPC libraries accept in one message by default.
-const TAKEN: usize = 4 * 1_024 * 1_024;
+/// The default maximum message size of gRPC libraries, in bytes.
+const GRPC_DEFAULT_MESSAGE_BYTES: usize = 4 * 1_024 * 1_024;
 
-async fn an_answer_says_which_clients_it_leaves_out(db: TestDb) {
+async fn oversized_answer_lists_left_out_clients(db: TestDb) {
     let (server, manager) = server(&db).await;
     let line = "\u{13000}".repeat(200);
     let address = |month: u32| {
@@ -296,15 +296,15 @@ async fn an_answer_says_which_clients_it_leaves_out(db: TestDb) {
         let request = CreateClientRequest { addresses, ..company(&format!("LARGE{n}"), &name) };
         names.push(create(&manager, request).await.id);
         if n == 0 {
-            names.push("ref:NOBODY".to_owned());
+            names.push("ref:UNKNOWN".to_owned());
         }
     }
     let (mut wanted, mut answers, mut read) = (names.clone(), 0, Vec::new());
     while !wanted.is_empty() {
         let request = BatchGetClientsRequest { clients: wanted.clone() };
         let answer = manager.clients().batch_get_clients(request).await.unwrap().into_inner();
-        assert!(answer.encoded_len() < TAKEN, "{}", answer.encoded_len());
-        assert!(wanted.ends_with(&answer.left_out), "the last ones, in their order");
+        assert!(answer.encoded_len() < GRPC_DEFAULT_MESSAGE_BYTES, "{}", answer.encoded_len());
+        assert!(wanted.ends_with(&answer.left_out), "left_out is the end of the request, in order");
         read.extend(answer.clients.iter().map(|client| client.id.clone()));
         read.extend(answer.not_found);
         (wanted, answers) = (answer.left_out, answers + 1);
@@ -314,10 +314,10 @@ async fn an_answer_says_which_clients_it_leaves_out(db: TestDb) {
     names.sort();
     assert_eq!(read, names);
 
-    // What is about one client, beside many contacts, too.
+    // A summary of one client, too.
     let request = GetRecordSummaryRequest { record: "ref:LARGE0".into() };
     let summary = manager.support().get_record_summary(request).await.unwrap().into_inner();
-    assert!(summary.encoded_len() < TAKEN && summary.client.is_some());
+    assert!(summary.encoded_len() < GRPC_DEFAULT_MESSAGE_BYTES && summary.client.is_some());
     let request = ListAuditEntriesRequest { page_size: 1_000, ..Default::default() };
     let auditor = Caller::owner(server.channel().await, "p1", "manager");
     let auditor = auditor.with("x-concord-roles", "owner,auditor");
@@ -325,7 +325,7 @@ async fn an_answer_says_which_clients_it_leaves_out(db: TestDb) {
     loop {
         let request = ListAuditEntriesRequest { page_token: token, ..request.clone() };
         let page = auditor.support().list_audit_entries(request).await.unwrap().into_inner();
-        assert!(page.encoded_len() < TAKEN, "{}", page.encoded_len());
+        assert!(page.encoded_len() < GRPC_DEFAULT_MESSAGE_BYTES, "{}", page.encoded_len());
         entries += page.entries.len();
         token = page.next_page_token;
         if token.is_empty() {
@@ -335,7 +335,7 @@ async fn an_answer_says_which_clients_it_leaves_out(db: TestDb) {
     assert_eq!(entries, 12);
 }
 
-async fn no_product_has_the_name_of_the_system(db: TestDb) {
+async fn reserved_product_name_is_refused(db: TestDb) {
     let (server, manager) = server(&db).await;
     let connect = ConnectProductRequest { product: "concord".into() };
     let refused = manager.connections().connect_product(connect).await;
@@ -352,7 +352,7 @@ async fn no_product_has_the_name_of_the_system(db: TestDb) {
     manager.connections().disconnect_product(disconnect).await.unwrap();
 }
 
-async fn a_practice_has_so_many_products(db: TestDb) {
+async fn products_over_practice_limit_are_refused(db: TestDb) {
     let (_server, manager) = server(&db).await;
     let connect = async |product: String| {
         manager.connections().connect_product(ConnectProductRequest { product }).await
@@ -361,6 +361,6 @@ async fn a_practice_has_so_many_products(db: TestDb) {
         connect(format!("product-{n}")).await.unwrap();
     }
     assert_refused(connect("one-more".into()).await, Code::FailedPrecondition, "LIMIT_REACHED");
-    // One that is connected is no new one.
+    // Connecting a connected product again does not count.
     connect("books".into()).await.unwrap();
 }

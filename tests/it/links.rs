@@ -1,5 +1,5 @@
-//! Links, and the end of a record: who uses it, and what happens when nobody
-//! does.
+//! Links between products and records, and the lifecycle of records: orphaned, restored,
+//! purged.
 
 use std::time::Duration;
 
@@ -21,33 +21,33 @@ use tonic::{Code, Response, Status};
 use crate::support::{
     caller::{Caller, request_id},
     records::{
-        Acme, appoint, assert_refused, client, company, create, director, fact, individual, kinds,
-        moved, person, reason,
+        Acme, address_entry, appoint, assert_refused, client, company, create, director,
+        error_metadata, individual, kinds, person, reason,
     },
     servers,
 };
 
 storage_tests! {
-    a_linked_product_may_change_a_record,
-    a_link_is_made_once,
-    an_external_id_of_an_account_names_one_record,
-    links_do_not_change_the_etag,
-    the_last_unlink_orphans_a_client,
-    a_link_before_the_removal_restores_a_client,
-    only_an_own_link_is_removed,
-    each_account_has_a_link_of_its_own,
-    an_orphaned_client_is_not_changed,
-    the_reference_of_an_orphaned_client_names_it,
-    a_client_that_is_used_is_not_purged,
-    purging_needs_a_role_and_a_reason,
-    a_purged_client_is_gone_with_its_contacts_and_persons,
-    a_person_that_is_used_elsewhere_stays,
-    a_person_goes_with_its_last_use,
-    a_person_of_an_individual_goes_with_it,
-    every_step_is_heard_by_the_others,
-    replicas_that_make_one_link_at_once_make_it_once,
-    a_link_and_the_last_unlink_at_once_leave_no_orphan_with_a_link,
-    bad_names_and_other_practices_are_refused,
+    linked_product_may_change_record,
+    repeated_link_creates_one_link,
+    external_id_of_account_is_unique,
+    link_does_not_change_etag,
+    last_unlink_orphans_client,
+    link_before_purge_restores_client,
+    unlink_removes_own_link_only,
+    each_account_has_own_link,
+    change_of_orphaned_client_is_refused,
+    reference_of_orphaned_client_stays_taken,
+    purge_of_client_in_use_is_refused,
+    purge_needs_role_and_reason,
+    purge_removes_client_contacts_and_persons,
+    purge_keeps_person_in_use,
+    person_is_orphaned_with_last_use,
+    purge_of_individual_removes_person,
+    lifecycle_changes_are_delivered_to_other_products,
+    concurrent_links_create_one_link,
+    concurrent_link_and_last_unlink_leave_client_active,
+    invalid_names_and_other_practices_are_refused,
 }
 
 async fn books(acme: &Acme) -> Caller {
@@ -103,8 +103,8 @@ async fn purge(caller: &Caller, name: &str) -> Result<PurgeNowResponse, Status> 
 async fn links(caller: &Caller, name: &str) -> Vec<(String, String, String)> {
     let request = ListClientLinksRequest { client: name.into() };
     let links = caller.clients().list_client_links(request).await.unwrap().into_inner().links;
-    let told = |Link { product, account, external_id, .. }| (product, account, external_id);
-    links.into_iter().map(told).collect()
+    let fields = |Link { product, account, external_id, .. }| (product, account, external_id);
+    links.into_iter().map(fields).collect()
 }
 
 async fn listed(caller: &Caller, show_orphaned: bool) -> Vec<String> {
@@ -146,8 +146,8 @@ async fn is_gone(caller: &Caller, id: &str) -> bool {
     }
 }
 
-/// The first `count` events that a product hears of others.
-async fn heard(caller: &Caller, count: usize) -> Vec<Event> {
+/// Receives the first `count` events of changes by other products.
+async fn receive_events(caller: &Caller, count: usize) -> Vec<Event> {
     let request =
         SubscribeRequest { start_from: StartFrom::Earliest.into(), ..SubscribeRequest::default() };
     let mut stream = caller.changes().subscribe(request).await.unwrap().into_inner();
@@ -162,8 +162,8 @@ async fn heard(caller: &Caller, count: usize) -> Vec<Event> {
     events
 }
 
-async fn a_linked_product_may_change_a_record(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn linked_product_may_change_record(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let books = books(&acme).await;
     let linked = link(&books, "ref:acme", " B-1 ").await.unwrap();
     assert_eq!(linked.change_ids.len(), 1);
@@ -172,7 +172,7 @@ async fn a_linked_product_may_change_a_record(db: TestDb) {
     assert_eq!((made.external_id.as_str(), made.linked_by.as_str()), ("B-1", "olivia"));
     assert_eq!(client(&books, "ext:books/main/B-1").await, linked.client.unwrap());
     let etag = acme.addresses().await[0].etag.clone();
-    let request = moved("ext:books/main/B-1", "Third House", "", &etag);
+    let request = address_entry("ext:books/main/B-1", "Third House", "", &etag);
     books.history().add_entry(request).await.unwrap();
     assert_eq!(
         links(&acme.manager, "ref:acme").await,
@@ -188,8 +188,8 @@ async fn a_linked_product_may_change_a_record(db: TestDb) {
     assert_eq!(listed.len(), 1);
 }
 
-async fn a_link_is_made_once(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn repeated_link_creates_one_link(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = books(&acme).await;
     link(&books, &acme.client.id, "B-1").await.unwrap();
     for id in ["B-1", ""] {
@@ -200,12 +200,12 @@ async fn a_link_is_made_once(db: TestDb) {
     }
     let other = link(&books, &acme.client.id, "B-2").await;
     let refused = assert_refused(other, Code::AlreadyExists, "ALREADY_LINKED_AS");
-    assert_eq!(fact(&refused, "external_id"), "B-1");
+    assert_eq!(error_metadata(&refused, "external_id"), "B-1");
     assert_eq!(links(&books, &acme.client.id).await.len(), 2);
 }
 
-async fn an_external_id_of_an_account_names_one_record(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn external_id_of_account_is_unique(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = books(&acme).await;
     let other = create(&acme.manager, company("OTHER", "Other Limited")).await;
     link(&books, &acme.client.id, "B-1").await.unwrap();
@@ -218,8 +218,8 @@ async fn an_external_id_of_an_account_names_one_record(db: TestDb) {
     assert_refused(long, Code::InvalidArgument, "VALUE_TOO_LONG");
 }
 
-async fn links_do_not_change_the_etag(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn link_does_not_change_etag(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let books = books(&acme).await;
     let same = |now: &Client, version| {
         assert_eq!((&now.etag, now.version), (&acme.client.etag, version));
@@ -231,8 +231,8 @@ async fn links_do_not_change_the_etag(db: TestDb) {
     same(&link(&books, &acme.client.id, "").await.unwrap().client.unwrap(), 7);
 }
 
-async fn the_last_unlink_orphans_a_client(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn last_unlink_orphans_client(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = books(&acme).await;
     link(&books, &acme.client.id, "B-1").await.unwrap();
     let first = unlink(&acme.manager, &acme.client.id).await.unwrap();
@@ -246,15 +246,15 @@ async fn the_last_unlink_orphans_a_client(db: TestDb) {
         at,
         "2026-03-15T10:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp()
     );
-    assert_eq!(client(&books, &acme.client.id).await, orphan, "Get still shows it");
+    assert_eq!(client(&books, &acme.client.id).await, orphan, "GetClient still returns it");
     assert_eq!(listed(&books, false).await, [""; 0]);
     assert_eq!(listed(&books, true).await, ["ACME"]);
     assert_eq!((found(&books, "acme", false).await, found(&books, "acme", true).await), (0, 1));
     assert_eq!(links(&books, "ref:acme").await, []);
 }
 
-async fn a_link_before_the_removal_restores_a_client(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn link_before_purge_restores_client(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     unlink(&acme.manager, &acme.client.id).await.unwrap();
     let books = books(&acme).await;
     let restored = link(&books, &acme.client.id, "").await.unwrap();
@@ -277,18 +277,18 @@ async fn a_link_before_the_removal_restores_a_client(db: TestDb) {
     assert_refused(again, Code::FailedPrecondition, "RECORD_IN_USE");
 }
 
-async fn only_an_own_link_is_removed(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn unlink_removes_own_link_only(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = books(&acme).await;
     let call = unlink(&books, &acme.client.id);
-    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+    acme.assert_refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
     let second = acme.manager.clone().with("x-concord-account", "second");
     let call = unlink(&second, &acme.client.id);
-    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+    acme.assert_refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
 }
 
-async fn each_account_has_a_link_of_its_own(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn each_account_has_own_link(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let second = acme.manager.clone().with("x-concord-account", "second");
     link(&second, &acme.client.id, "S-1").await.unwrap();
     let rest = unlink(&acme.manager, &acme.client.id).await.unwrap().client.unwrap();
@@ -299,11 +299,11 @@ async fn each_account_has_a_link_of_its_own(db: TestDb) {
     );
 }
 
-async fn an_orphaned_client_is_not_changed(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn change_of_orphaned_client_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     unlink(&acme.manager, &acme.client.id).await.unwrap();
-    let call = acme.moves("Third House", "");
-    let refused = acme.refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
+    let call = acme.add_address("Third House", "");
+    let refused = acme.assert_refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
     assert!(refused.message().contains("link"), "{}", refused.message());
     let request = CreateContactRequest {
         client: acme.client.id.clone(),
@@ -313,37 +313,37 @@ async fn an_orphaned_client_is_not_changed(db: TestDb) {
         ..CreateContactRequest::default()
     };
     let call = async { acme.manager.contacts().create_contact(request).await };
-    acme.refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
+    acme.assert_refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
     let call = unlink(&acme.manager, &acme.client.id);
-    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+    acme.assert_refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
 }
 
-async fn the_reference_of_an_orphaned_client_names_it(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn reference_of_orphaned_client_stays_taken(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     unlink(&acme.manager, &acme.client.id).await.unwrap();
     let call = async { acme.manager.clients().create_client(company("acme", "New Acme")).await };
-    let refused = acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
-    assert_eq!(fact(&refused, "existing"), acme.client.id);
+    let refused = acme.assert_refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
+    assert_eq!(error_metadata(&refused, "existing"), acme.client.id);
     purge(&acme.manager, &acme.client.id).await.unwrap();
     create(&acme.manager, company("ACME", "New Acme")).await;
 }
 
-async fn a_client_that_is_used_is_not_purged(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn purge_of_client_in_use_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     for name in [acme.client.id.as_str(), "ref:ACME", &ann.id] {
         let call = purge(&acme.manager, name);
-        acme.refuses(call, Code::FailedPrecondition, "RECORD_IN_USE").await;
+        acme.assert_refuses(call, Code::FailedPrecondition, "RECORD_IN_USE").await;
     }
 }
 
-async fn purging_needs_a_role_and_a_reason(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn purge_needs_role_and_reason(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     unlink(&acme.manager, &acme.client.id).await.unwrap();
     for role in ["staff", "support", "auditor"] {
         let caller = acme.manager.clone().with("x-concord-roles", role);
         let call = purge(&caller, &acme.client.id);
-        acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+        acme.assert_refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
     }
     let request = PurgeNowRequest {
         record: acme.client.id.clone(),
@@ -351,14 +351,18 @@ async fn purging_needs_a_role_and_a_reason(db: TestDb) {
         request_id: request_id(),
     };
     let call = async { acme.manager.support().purge_now(request).await };
-    acme.refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
 }
 
-async fn a_purged_client_is_gone_with_its_contacts_and_persons(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn purge_removes_client_contacts_and_persons(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     unlink_person(&acme.manager, &ann.id).await.unwrap();
-    assert_eq!(person(&acme.manager, &ann.id).await.state(), RecordState::Active, "a contact");
+    assert_eq!(
+        person(&acme.manager, &ann.id).await.state(),
+        RecordState::Active,
+        "still a contact"
+    );
     unlink(&acme.manager, &acme.client.id).await.unwrap();
     let request = PurgeNowRequest {
         record: acme.client.id.clone(),
@@ -381,15 +385,15 @@ async fn a_purged_client_is_gone_with_its_contacts_and_persons(db: TestDb) {
         assert_eq!(found(&acme.manager, query, true).await, 0, "{query}");
     }
     let again = acme.manager.support().purge_now(request).await.unwrap().into_inner();
-    assert_eq!(again, purged, "the same request, the same answer");
-    let anew = purge(&acme.manager, &acme.client.id).await;
-    assert_refused(anew, Code::NotFound, "NOT_FOUND");
-    let anew = link(&acme.manager, &acme.client.id, "").await;
-    assert_refused(anew, Code::NotFound, "NOT_FOUND");
+    assert_eq!(again, purged, "the request is idempotent");
+    let new_request = purge(&acme.manager, &acme.client.id).await;
+    assert_refused(new_request, Code::NotFound, "NOT_FOUND");
+    let new_request = link(&acme.manager, &acme.client.id, "").await;
+    assert_refused(new_request, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_person_that_is_used_elsewhere_stays(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn purge_keeps_person_in_use(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let other = create(&acme.manager, company("OTHER", "Other Limited")).await;
     let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let request = CreateContactRequest {
@@ -408,12 +412,12 @@ async fn a_person_that_is_used_elsewhere_stays(db: TestDb) {
     unlink(&acme.manager, &other.id).await.unwrap();
     link_person(&acme.manager, &ann.id).await.unwrap();
     let purged = purge(&acme.manager, &other.id).await.unwrap();
-    assert_eq!(purged.record_ids.len(), 2, "the person is linked");
+    assert_eq!(purged.record_ids.len(), 2, "a linked person is not purged");
     assert_eq!(person(&acme.manager, &ann.id).await.state(), RecordState::Active);
 }
 
-async fn a_person_goes_with_its_last_use(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn person_is_orphaned_with_last_use(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     unlink_person(&acme.manager, &ann.id).await.unwrap();
     let request = RemoveContactRequest {
@@ -436,11 +440,11 @@ async fn a_person_goes_with_its_last_use(db: TestDb) {
     assert!(is_gone(&acme.manager, &ann.id).await);
 }
 
-async fn a_person_of_an_individual_goes_with_it(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn purge_of_individual_removes_person(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
     let call = purge(&acme.manager, &grace.person_id);
-    acme.refuses(call, Code::FailedPrecondition, "RECORD_IN_USE").await;
+    acme.assert_refuses(call, Code::FailedPrecondition, "RECORD_IN_USE").await;
     unlink(&acme.manager, &grace.id).await.unwrap();
     let purged = purge(&acme.manager, &grace.id).await.unwrap();
     assert_eq!(purged.record_ids, [grace.id.clone(), grace.person_id.clone()]);
@@ -448,8 +452,8 @@ async fn a_person_of_an_individual_goes_with_it(db: TestDb) {
     assert_eq!(found(&acme.manager, "okafor", true).await, 0);
 }
 
-async fn every_step_is_heard_by_the_others(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn lifecycle_changes_are_delivered_to_other_products(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = books(&acme).await;
     let other = create(&acme.manager, company("OTHER", "Other Limited")).await;
     let (_, ann) = appoint(&acme.manager, &other.id, "Ann", "Smith").await;
@@ -458,8 +462,8 @@ async fn every_step_is_heard_by_the_others(db: TestDb) {
     link(&acme.manager, &other.id, "").await.unwrap();
     unlink(&acme.manager, &other.id).await.unwrap();
     purge(&acme.manager, &other.id).await.unwrap();
-    let events = heard(&books, 12).await;
-    let told: Vec<(RecordKind, ChangeKind)> = events
+    let events = receive_events(&books, 12).await;
+    let delivered: Vec<(RecordKind, ChangeKind)> = events
         .iter()
         .map(|event| {
             let kind = RecordKind::try_from(event.record_kind).unwrap();
@@ -468,7 +472,7 @@ async fn every_step_is_heard_by_the_others(db: TestDb) {
         .collect();
     let (cli, per, con) = (RecordKind::Client, RecordKind::Person, RecordKind::Contact);
     assert_eq!(
-        told,
+        delivered,
         [
             (cli, ChangeKind::Created),
             (con, ChangeKind::Created),
@@ -486,8 +490,8 @@ async fn every_step_is_heard_by_the_others(db: TestDb) {
     );
 }
 
-async fn replicas_that_make_one_link_at_once_make_it_once(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn concurrent_links_create_one_link(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let mut callers = vec![books(&acme).await];
     let mut running = Vec::new();
     for _ in 1..servers::replicas(&db) {
@@ -513,8 +517,8 @@ async fn replicas_that_make_one_link_at_once_make_it_once(db: TestDb) {
     }
 }
 
-async fn a_link_and_the_last_unlink_at_once_leave_no_orphan_with_a_link(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn concurrent_link_and_last_unlink_leave_client_active(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let mut books = books(&acme).await;
     let mut running = Vec::new();
     if servers::replicas(&db) > 1 {
@@ -539,25 +543,26 @@ async fn a_link_and_the_last_unlink_at_once_leave_no_orphan_with_a_link(db: Test
     }
 }
 
-async fn bad_names_and_other_practices_are_refused(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "", "")]).await;
+async fn invalid_names_and_other_practices_are_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "", "")]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
     for name in [acme.client.id.as_str(), "ref:ACME", "company:07687209", "ext:manager/main/1"] {
-        acme.refuses(link(&other, name, ""), Code::NotFound, "NOT_FOUND").await;
-        acme.refuses(unlink(&other, name), Code::NotFound, "NOT_FOUND").await;
-        acme.refuses(purge(&other, name), Code::NotFound, "NOT_FOUND").await;
+        acme.assert_refuses(link(&other, name, ""), Code::NotFound, "NOT_FOUND").await;
+        acme.assert_refuses(unlink(&other, name), Code::NotFound, "NOT_FOUND").await;
+        acme.assert_refuses(purge(&other, name), Code::NotFound, "NOT_FOUND").await;
         let request = ListClientLinksRequest { client: name.into() };
         let call = other.clients().list_client_links(request).await;
         assert_refused(call, Code::NotFound, "NOT_FOUND");
     }
-    acme.refuses(link_person(&other, &ann.id), Code::NotFound, "NOT_FOUND").await;
-    acme.refuses(unlink_person(&other, &ann.id), Code::NotFound, "NOT_FOUND").await;
+    acme.assert_refuses(link_person(&other, &ann.id), Code::NotFound, "NOT_FOUND").await;
+    acme.assert_refuses(unlink_person(&other, &ann.id), Code::NotFound, "NOT_FOUND").await;
     assert!(is_gone(&other, &contact.id).await);
     for name in ["", "ACME", &ann.id, &contact.id, "cli_", "ext:manager", "ext:MANAGER/main/1"] {
-        acme.refuses(link(&acme.manager, name, ""), Code::InvalidArgument, "INVALID_ID").await;
-        acme.refuses(unlink(&acme.manager, name), Code::InvalidArgument, "INVALID_ID").await;
+        acme.assert_refuses(link(&acme.manager, name, ""), Code::InvalidArgument, "INVALID_ID")
+            .await;
+        acme.assert_refuses(unlink(&acme.manager, name), Code::InvalidArgument, "INVALID_ID").await;
     }
     let call = purge(&acme.manager, &contact.id);
-    acme.refuses(call, Code::InvalidArgument, "INVALID_ID").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "INVALID_ID").await;
 }

@@ -1,7 +1,7 @@
-//! Records of an import in random orders and batches: the same verdicts always,
-//! and those that a naive reading of the rules gives.
+//! Imports records in random orders and batches. The results are equal for every order,
+//! and equal to those of a naive implementation of the rules.
 //!
-//! More sets of records than the twelve, on each database:
+//! To run more than twelve sets of records on each database:
 //!
 //! ```console
 //! CONCORD_ORDERS=500 cargo test --release -p concord-shared --test it order
@@ -32,11 +32,11 @@ use self::{
 };
 use crate::support::{
     caller::Caller,
-    dice::{Dice, setting},
+    rng::{SeededRng, setting},
     servers,
 };
 
-storage_tests! { verdicts_do_not_depend_on_the_order_of_the_records }
+storage_tests! { import_results_do_not_depend_on_record_order }
 
 /// Sets of records on each database, unless `CONCORD_ORDERS` says otherwise.
 const SETS: usize = 12;
@@ -44,55 +44,58 @@ const SETS: usize = 12;
 /// Orders of each set.
 const ORDERS: usize = 3;
 
-/// Sets that are imported at once.
-const AT_ONCE: usize = 3;
+/// Sets that are imported concurrently.
+const CONCURRENCY: usize = 3;
 
-async fn verdicts_do_not_depend_on_the_order_of_the_records(db: TestDb) {
-    let mut dice = Dice::of_this_run();
+async fn import_results_do_not_depend_on_record_order(db: TestDb) {
+    let mut rng = SeededRng::from_env();
     let records = servers::records(db.settings()).await;
-    let imports = servers::imports_with(db.beside("imports"), &records.url, |config| {
-        config.worker.imports_at_once = AT_ONCE;
+    let imports = servers::imports_with(db.sibling("imports"), &records.url, |config| {
+        config.worker.imports_at_once = CONCURRENCY;
         // Several pages of each phase.
         config.worker.chunk_records = 5;
     });
     let imports = imports.await;
     let (records, imports) = (&records.channel().await, &imports.channel().await);
-    let check = |(set, mut dice): (usize, Dice)| async move {
-        let entries = entries(&mut dice);
+    let check = |(set, mut rng): (usize, SeededRng)| async move {
+        let entries = entries(&mut rng);
         let expected = expected(&entries);
-        let mut first: Option<Told> = None;
+        let mut first: Option<ImportReport> = None;
         for order in 0..ORDERS {
             let practice = format!("p{set}-{order}");
             let callers = [records, imports]
                 .map(|channel| Caller::owner(channel.clone(), &practice, "manager"));
-            let told = told_of(&callers, &shuffled(&entries, &mut dice), &mut dice).await;
-            assert_eq!(told.naive, expected, "{practice}: the rules say otherwise of {entries:#?}");
-            let first = first.get_or_insert_with(|| told.clone());
-            assert_eq!(told, *first, "{practice}: another order of {entries:#?}");
+            let report = run_import(&callers, &shuffled(&entries, &mut rng), &mut rng).await;
+            assert_eq!(
+                report.naive, expected,
+                "{practice}: differs from the naive rules for {entries:#?}"
+            );
+            let first = first.get_or_insert_with(|| report.clone());
+            assert_eq!(report, *first, "{practice}: another order of {entries:#?}");
         }
     };
-    let sets = (0..setting("CONCORD_ORDERS", SETS)).map(|set| (set, dice.fork()));
-    futures::stream::iter(sets.map(check)).buffer_unordered(AT_ONCE).collect::<()>().await;
+    let sets = (0..setting("CONCORD_ORDERS", SETS)).map(|set| (set, rng.fork()));
+    futures::stream::iter(sets.map(check)).buffer_unordered(CONCURRENCY).collect::<()>().await;
 }
 
-/// What the naive rules have to say of an import.
+/// The results that the naive rules predict.
 #[derive(Clone, Debug, PartialEq)]
 struct Naive {
     /// Kind, source id, status and reason of each violation, sorted.
     lines: Vec<(Kind, String, Line)>,
-    /// Imported, skipped, excluded, failed and blocked records of each kind; the
-    /// failed ones are with those that are blocked.
+    /// Imported, skipped, excluded, failed and blocked records of each kind. Failed
+    /// includes blocked.
     counts: Vec<[i64; 5]>,
     /// The references of the clients that were created, sorted.
     created: Vec<String>,
 }
 
-/// All that is told of an import, but for its id, and for where its records were.
+/// The results of an import, without its id and the positions of its records.
 #[derive(Clone, Debug, PartialEq)]
-struct Told {
+struct ImportReport {
     naive: Naive,
     counters: Vec<KindCounters>,
-    /// With every text; sorted.
+    /// With all texts, sorted.
     failures: Vec<String>,
 }
 
@@ -103,7 +106,7 @@ fn expected(entries: &[Entry]) -> Naive {
         let (status, reasons) = judge(entries, at);
         let counts = &mut counts[entry.kind as usize];
         counts[status as usize] += 1;
-        // Who counts the failed ones counts those that are blocked too.
+        // The counter of failed records includes blocked ones.
         counts[Status::Failed as usize] += i64::from(status == Status::Blocked);
         if (status, entry.kind) == (Status::Imported, Kind::Client) {
             created.push(entry.reference.clone());
@@ -116,15 +119,19 @@ fn expected(entries: &[Entry]) -> Naive {
     Naive { lines, counts, created }
 }
 
-/// Imports the records in this order, in batches of some size, some of which come
+/// Imports the records in this order, in batches of random size. Uploads some batches
 /// twice.
-async fn told_of([manager, caller]: &[Caller; 2], records: &[Vec<u8>], dice: &mut Dice) -> Told {
+async fn run_import(
+    [manager, caller]: &[Caller; 2],
+    records: &[Vec<u8>],
+    rng: &mut SeededRng,
+) -> ImportReport {
     manager.clone().connect().await;
     let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import.unwrap().id;
-    let batches: Vec<_> = records.chunks(1 + dice.below(records.len())).collect();
+    let id = created.into_inner().import_job.unwrap().id;
+    let batches: Vec<_> = records.chunks(1 + rng.below(records.len())).collect();
     for (number, batch) in batches.iter().enumerate() {
-        for _ in 0..=dice.below(2) {
+        for _ in 0..=rng.below(2) {
             upload(caller, &id, number, batch).await;
         }
     }
@@ -142,18 +149,18 @@ async fn told_of([manager, caller]: &[Caller; 2], records: &[Vec<u8>], dice: &mu
         counts: Kind::ALL.map(|kind| counts(&import, kind)).to_vec(),
         created: clients(manager).await,
     };
-    let place =
+    let without_position =
         |failure| Failure { batch_key: String::new(), row: 0, row_token: String::new(), ..failure };
     let mut failures: Vec<_> =
-        failures.into_iter().map(|failure| format!("{:?}", place(failure))).collect();
+        failures.into_iter().map(|failure| format!("{:?}", without_position(failure))).collect();
     failures.sort();
-    Told { naive, counters: import.counters_by_kind, failures }
+    ImportReport { naive, counters: import.counters_by_kind, failures }
 }
 
-fn shuffled(entries: &[Entry], dice: &mut Dice) -> Vec<Vec<u8>> {
+fn shuffled(entries: &[Entry], rng: &mut SeededRng) -> Vec<Vec<u8>> {
     let mut records: Vec<_> = entries.iter().map(|entry| entry.encoded.clone()).collect();
     for at in (1..records.len()).rev() {
-        records.swap(at, dice.below(at + 1));
+        records.swap(at, rng.below(at + 1));
     }
     records
 }
@@ -171,13 +178,13 @@ async fn upload(caller: &Caller, id: &str, number: usize, records: &[Vec<u8>]) {
     caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
 }
 
-/// The import once it has ended. Watching looks less often.
+/// Waits for the end of an import. `WatchImport` polls at a longer interval.
 async fn end(caller: &Caller, id: &str) -> Import {
     let ended = async {
         loop {
             let get = GetImportRequest { import_id: id.to_owned() };
             let got = caller.imports().get_import(get).await.unwrap().into_inner();
-            let import = got.import.unwrap();
+            let import = got.import_job.unwrap();
             if import.end_time.is_some() {
                 return import;
             }
@@ -214,7 +221,7 @@ fn lines(failures: &[Failure]) -> Vec<(Kind, String, Line)> {
     lines
 }
 
-/// One of the reasons that the naive rules know.
+/// The reason, if the naive rules have it.
 fn reason(code: &str) -> &'static str {
     naive::REASONS.into_iter().find(|reason| *reason == code).unwrap_or("ANOTHER")
 }

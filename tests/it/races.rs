@@ -1,5 +1,4 @@
-//! A practice is worked in while it is imported: the same records come through
-//! both doors at once, and none comes in twice.
+//! Races between saves and an import of the same records: each record is created once.
 
 use prost::Message as _;
 use shared::{
@@ -27,8 +26,8 @@ use crate::support::{
 };
 
 storage_tests! {
-    a_client_that_is_saved_and_imported_at_once_is_there_once,
-    a_contact_that_is_saved_and_imported_at_once_is_there_once,
+    concurrent_save_and_import_create_client_once,
+    concurrent_save_and_import_create_contact_once,
 }
 
 const IMPORT: &str = "imp_00000000000000000000000000000001";
@@ -36,20 +35,20 @@ const IMPORT: &str = "imp_00000000000000000000000000000001";
 /// Records of a chunk.
 const RECORDS: usize = 24;
 
-/// Chunks, each beside as many calls as it has records.
+/// Chunks. Each is applied concurrently with one save for each of its records.
 const ROUNDS: usize = 8;
 
-/// A replica for the products and, where there can be two, another one for the
-/// imports service.
-struct Doors {
+/// Callers of a replica for the products and, if the database allows a second replica, of
+/// another one for the imports service.
+struct Callers {
     _replicas: Vec<Running>,
     manager: Caller,
     books: Caller,
     service: Caller,
 }
 
-impl Doors {
-    async fn open(db: &TestDb) -> Self {
+impl Callers {
+    async fn start(db: &TestDb) -> Self {
         let mut replicas = Vec::new();
         for _ in 0..servers::replicas(db) {
             replicas.push(servers::records(db.settings()).await);
@@ -64,13 +63,13 @@ impl Doors {
         Self { _replicas: replicas, manager, books, service }
     }
 
-    /// Applies records; an outcome for each.
+    /// Applies records. Returns an outcome for each.
     async fn apply(&self, records: Vec<ApplyRecord>) -> Vec<ApplyOutcome> {
         let apply = || {
             let request = ApplyChunkRequest { records: records.clone(), ..Default::default() };
             async move { self.service.ingest().apply_chunk(request).await }
         };
-        insist(apply).await.unwrap().into_inner().outcomes
+        retry_until_accepted(apply).await.unwrap().into_inner().outcomes
     }
 
     /// The references of all clients, sorted.
@@ -83,14 +82,14 @@ impl Doors {
     }
 }
 
-/// Makes a call again for as long as the service asks for it.
-async fn insist<T, F>(call: impl Fn() -> F) -> Result<T, Status>
+/// Retries a call while the service asks for a retry.
+async fn retry_until_accepted<T, F>(call: impl Fn() -> F) -> Result<T, Status>
 where
     F: Future<Output = Result<T, Status>>,
 {
     loop {
         match call().await {
-            Err(status) if failure(&status) == Failure::Later => {}
+            Err(status) if failure(&status) == Failure::Retryable => {}
             answer => return answer,
         }
     }
@@ -112,27 +111,27 @@ fn incoming_client(id: &str) -> ApplyRecord {
     encoded(Record::Client(client), Vec::new())
 }
 
-/// How somebody saves a client that is also in the import.
+/// How a product saves a client that is also in the import.
 #[derive(Clone, Copy, Debug)]
 enum Saved {
-    /// By the same product, under the source id.
+    /// By the same product, with the source id as external id.
     SameIdAndReference,
-    /// By the same product, under an id of its own.
+    /// By the same product, with another external id.
     SameReference,
-    /// By the same product, under the source id, with another reference.
+    /// By the same product, with the source id as external id and another reference.
     SameId,
     /// By another product.
-    ByAnother,
+    ByOtherProduct,
 }
 
 impl Saved {
     const ALL: [Self; 4] =
-        [Self::SameIdAndReference, Self::SameReference, Self::SameId, Self::ByAnother];
+        [Self::SameIdAndReference, Self::SameReference, Self::SameId, Self::ByOtherProduct];
 
     fn request(self, id: &str) -> CreateClientRequest {
         let (same_id, same_reference) = match self {
             Self::SameIdAndReference => (true, true),
-            Self::SameReference | Self::ByAnother => (false, true),
+            Self::SameReference | Self::ByOtherProduct => (false, true),
             Self::SameId => (true, false),
         };
         let reference = if same_reference { format!("R{id}") } else { format!("Q{id}") };
@@ -141,53 +140,56 @@ impl Saved {
         CreateClientRequest { external_id, ..company(&reference, &name) }
     }
 
-    /// What becomes of the imported record that comes second.
-    fn second(self) -> (RecordStatus, &'static [&'static str]) {
+    /// The outcome of the imported record if the save was first.
+    fn outcome_if_saved_first(self) -> (RecordStatus, &'static [&'static str]) {
         match self {
             Self::SameIdAndReference | Self::SameId => (RecordStatus::Skipped, &[]),
             Self::SameReference => (RecordStatus::Failed, &["DUPLICATE_REFERENCE"]),
-            Self::ByAnother => (RecordStatus::Linked, &[]),
+            Self::ByOtherProduct => (RecordStatus::Linked, &[]),
         }
     }
 }
 
-fn told(outcome: &ApplyOutcome) -> (RecordStatus, Vec<&str>) {
+fn reported(outcome: &ApplyOutcome) -> (RecordStatus, Vec<&str>) {
     let reasons = outcome.violations.iter().map(|violation| violation.reason.as_str());
     (outcome.status(), reasons.collect())
 }
 
-async fn a_client_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) {
-    let doors = Doors::open(&db).await;
+async fn concurrent_save_and_import_create_client_once(db: TestDb) {
+    let callers = Callers::start(&db).await;
     let (mut firsts, mut expected) = ([0, 0], Vec::new());
     for round in 0..ROUNDS {
         let ids: Vec<_> = (0..RECORDS).map(|n| format!("{round}-{n}")).collect();
-        // From the end, so that some are first and some are second.
+        // In reverse order, so that some saves are first and some are second.
         let saves = (0..RECORDS).rev().map(|n| {
             let how = Saved::ALL[n % 4];
-            let caller =
-                if matches!(how, Saved::ByAnother) { &doors.books } else { &doors.manager };
+            let caller = if matches!(how, Saved::ByOtherProduct) {
+                &callers.books
+            } else {
+                &callers.manager
+            };
             let (caller, request) = (caller.clone(), how.request(&ids[n]));
-            tokio::spawn(insist(move || {
+            tokio::spawn(retry_until_accepted(move || {
                 let (caller, request) = (caller.clone(), request.clone());
                 async move { caller.clients().create_client(request).await }
             }))
         });
         let mut saves: Vec<_> = saves.collect();
         saves.reverse();
-        let outcomes = doors.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
+        let outcomes = callers.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
         for (n, (save, outcome)) in saves.into_iter().zip(&outcomes).enumerate() {
             let (how, answer) = (Saved::ALL[n % 4], save.await.unwrap());
             let first = usize::from(answer.is_ok());
             firsts[first] += 1;
             match answer {
                 Ok(_) => {
-                    let (status, reasons) = how.second();
-                    assert_eq!(told(outcome), (status, reasons.to_vec()), "{how:?}");
+                    let (status, reasons) = how.outcome_if_saved_first();
+                    assert_eq!(reported(outcome), (status, reasons.to_vec()), "{how:?}");
                 }
                 Err(refused) => {
                     assert_eq!(refused.code(), Code::AlreadyExists, "{how:?} {refused:?}");
                     assert!(reason(&refused).starts_with("DUPLICATE_"));
-                    assert_eq!(told(outcome), (RecordStatus::Imported, vec![]), "{how:?}");
+                    assert_eq!(reported(outcome), (RecordStatus::Imported, vec![]), "{how:?}");
                 }
             }
             let other = matches!(how, Saved::SameId) && first == 1;
@@ -196,11 +198,11 @@ async fn a_client_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) {
     }
     eprintln!("the import was first {} times, and second {}", firsts[0], firsts[1]);
     expected.sort();
-    assert_eq!(doors.references().await, expected);
+    assert_eq!(callers.references().await, expected);
 }
 
-/// The day of birth of everybody in a round: of those who share one, the first
-/// hundred are compared.
+/// The birth date of all persons of a round. Duplicate detection compares at most one
+/// hundred persons with the same birth date.
 fn birth_date(round: usize) -> String {
     format!("{}-01-31", 1980 + round)
 }
@@ -223,21 +225,21 @@ fn incoming_contact(round: usize, id: &str, client: &str) -> ApplyRecord {
     encoded(Record::Contact(contact), vec![parent])
 }
 
-async fn a_contact_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) {
-    let doors = Doors::open(&db).await;
+async fn concurrent_save_and_import_create_contact_once(db: TestDb) {
+    let callers = Callers::start(&db).await;
     for round in 0..ROUNDS {
         let ids: Vec<_> = (0..RECORDS).map(|n| format!("{round}-{n}")).collect();
-        let clients = doors.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
+        let clients = callers.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
         let clients: Vec<_> = clients.into_iter().map(|client| client.record_id).collect();
         for client in clients.iter().skip(1).step_by(2) {
             let (client, request_id) = (client.clone(), request_id());
             let request = LinkClientRequest { client, request_id, ..LinkClientRequest::default() };
-            doors.books.clients().link_client(request).await.unwrap();
+            callers.books.clients().link_client(request).await.unwrap();
         }
-        // By the same product under the source id, and by another one.
+        // By the same product with the source id as external id, and by another product.
         let saves = (0..RECORDS).rev().map(|n| {
             let same = n % 2 == 0;
-            let caller = if same { doors.manager.clone() } else { doors.books.clone() };
+            let caller = if same { callers.manager.clone() } else { callers.books.clone() };
             let request = CreateContactRequest {
                 client: clients[n].clone(),
                 who: Some(Who::Person(person(round, &ids[n]))),
@@ -246,7 +248,7 @@ async fn a_contact_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) 
                 request_id: request_id(),
                 ..CreateContactRequest::default()
             };
-            tokio::spawn(insist(move || {
+            tokio::spawn(retry_until_accepted(move || {
                 let (caller, request) = (caller.clone(), request.clone());
                 async move { caller.contacts().create_contact(request).await }
             }))
@@ -255,10 +257,10 @@ async fn a_contact_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) 
         saves.reverse();
         let contacts =
             ids.iter().zip(&clients).map(|(id, client)| incoming_contact(round, id, client));
-        let outcomes = doors.apply(contacts.collect()).await;
+        let outcomes = callers.apply(contacts.collect()).await;
         for (n, (save, outcome)) in saves.into_iter().zip(&outcomes).enumerate() {
             let (status, save) = (outcome.status(), save.await.unwrap());
-            let places = match (n % 2 == 0, save) {
+            let expected = match (n % 2 == 0, save) {
                 (true, Ok(_)) => {
                     assert_eq!(status, RecordStatus::Skipped);
                     1
@@ -268,7 +270,7 @@ async fn a_contact_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) 
                     assert_eq!(status, RecordStatus::Imported);
                     1
                 }
-                // Whoever creates a person that is there already is told of it.
+                // A product that creates an existing person gets it as a possible duplicate.
                 (false, Ok(created)) if status == RecordStatus::Imported => {
                     assert!(!created.into_inner().possible_duplicates.is_empty());
                     2
@@ -281,8 +283,8 @@ async fn a_contact_that_is_saved_and_imported_at_once_is_there_once(db: TestDb) 
             };
             let of = Some(Of::Client(clients[n].clone()));
             let request = ListContactsRequest { of, ..ListContactsRequest::default() };
-            let listed = doors.manager.contacts().list_contacts(request).await.unwrap();
-            assert_eq!(listed.into_inner().contacts.len(), places, "{}", ids[n]);
+            let listed = callers.manager.contacts().list_contacts(request).await.unwrap();
+            assert_eq!(listed.into_inner().contacts.len(), expected, "{}", ids[n]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Creating and reading records.
+//! Creates and reads records.
 
 use shared::{
     pb::records::{
@@ -19,19 +19,19 @@ use crate::support::{
 };
 
 storage_tests! {
-    a_client_is_created_whole_and_read_by_every_alias,
-    an_individual_comes_with_its_person,
-    all_violations_are_named_at_once,
-    a_reference_is_used_once_in_a_practice,
-    an_external_id_names_one_record,
-    a_contact_gives_a_person_a_place,
-    only_a_linked_product_adds_a_contact,
-    clients_are_listed_page_by_page,
-    another_practice_sees_nothing,
-    an_unconnected_product_is_refused,
-    addresses_of_one_type_must_not_overlap,
-    a_first_name_must_not_begin_too_far_ahead,
-    replicas_agree_on_one_reference,
+    created_client_is_readable_by_every_alias,
+    created_individual_has_person,
+    all_violations_are_reported_together,
+    reference_is_unique_within_practice,
+    external_id_is_unique_within_account,
+    contact_attaches_person_to_client,
+    contact_by_unlinked_product_is_refused,
+    clients_are_paginated,
+    clients_are_isolated_by_practice,
+    unconnected_product_is_refused,
+    overlapping_addresses_of_one_type_are_refused,
+    first_name_too_far_ahead_is_refused,
+    concurrent_creates_with_one_reference_succeed_once,
 }
 
 /// `manager`, connected to practice `p1`, on a server of its own.
@@ -75,7 +75,7 @@ fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
-async fn a_client_is_created_whole_and_read_by_every_alias(db: TestDb) {
+async fn created_client_is_readable_by_every_alias(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let mut request = company("ACME01", "Acme Limited");
     request.identifiers = Some(ClientIdentifiers {
@@ -102,15 +102,15 @@ async fn a_client_is_created_whole_and_read_by_every_alias(db: TestDb) {
         ..ListEntriesRequest::default()
     };
     let entries = manager.history().list_entries(request).await.unwrap().into_inner().entries;
-    let told = |n: usize| {
+    let reported = |n: usize| {
         let Some(Value::Address(address)) = &entries[n].value else { panic!("no address") };
         (address.line_1.as_str(), entries[n].active_to.as_str(), entries[n].status())
     };
-    assert_eq!(told(0), ("Old House", "2019-07-01", EntryStatus::Past));
-    assert_eq!(told(1), ("New House", "", EntryStatus::Current));
+    assert_eq!(reported(0), ("Old House", "2019-07-01", EntryStatus::Past));
+    assert_eq!(reported(1), ("New House", "", EntryStatus::Current));
 }
 
-async fn an_individual_comes_with_its_person(db: TestDb) {
+async fn created_individual_has_person(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let request = CreateClientRequest {
         r#type: ClientType::Individual.into(),
@@ -129,7 +129,7 @@ async fn an_individual_comes_with_its_person(db: TestDb) {
     assert_eq!(got.unwrap().into_inner().person, Some(person));
 }
 
-async fn all_violations_are_named_at_once(db: TestDb) {
+async fn all_violations_are_reported_together(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let mut request = company("", "");
     request.identifiers =
@@ -156,7 +156,7 @@ async fn all_violations_are_named_at_once(db: TestDb) {
     assert!(listed.into_inner().clients.is_empty());
 }
 
-async fn a_reference_is_used_once_in_a_practice(db: TestDb) {
+async fn reference_is_unique_within_practice(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let first = manager.clients().create_client(company("TWICE", "One")).await.unwrap();
     let refused = manager.clients().create_client(company("twice", "Other")).await.unwrap_err();
@@ -169,7 +169,7 @@ async fn a_reference_is_used_once_in_a_practice(db: TestDb) {
     assert_eq!(existing, &first.into_inner().client.unwrap().id);
 }
 
-async fn an_external_id_names_one_record(db: TestDb) {
+async fn external_id_is_unique_within_account(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let with_id = |reference| CreateClientRequest {
         external_id: "123".into(),
@@ -186,7 +186,7 @@ async fn an_external_id_names_one_record(db: TestDb) {
     other.clients().create_client(with_id("B")).await.unwrap();
 }
 
-async fn a_contact_gives_a_person_a_place(db: TestDb) {
+async fn contact_attaches_person_to_client(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     manager.clients().create_client(company("ACME01", "Acme Limited")).await.unwrap();
     let request = CreatePersonRequest {
@@ -220,7 +220,7 @@ async fn a_contact_gives_a_person_a_place(db: TestDb) {
     }
 }
 
-async fn only_a_linked_product_adds_a_contact(db: TestDb) {
+async fn contact_by_unlinked_product_is_refused(db: TestDb) {
     let (server, manager) = manager(&db).await;
     manager.clients().create_client(company("ACME01", "Acme Limited")).await.unwrap();
     let books = Caller::owner(server.channel().await, "p1", "books").connect().await;
@@ -238,7 +238,7 @@ async fn only_a_linked_product_adds_a_contact(db: TestDb) {
     );
 }
 
-async fn clients_are_listed_page_by_page(db: TestDb) {
+async fn clients_are_paginated(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     for n in 0..7 {
         manager.clients().create_client(company(&format!("R{n}"), "Acme Limited")).await.unwrap();
@@ -259,7 +259,7 @@ async fn clients_are_listed_page_by_page(db: TestDb) {
     assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
 }
 
-async fn another_practice_sees_nothing(db: TestDb) {
+async fn clients_are_isolated_by_practice(db: TestDb) {
     let (server, manager) = manager(&db).await;
     let created = manager.clients().create_client(company("ACME01", "Acme Limited")).await.unwrap();
     let id = created.into_inner().client.unwrap().id;
@@ -272,7 +272,7 @@ async fn another_practice_sees_nothing(db: TestDb) {
     other.clients().create_client(company("ACME01", "Acme Limited")).await.unwrap();
 }
 
-async fn an_unconnected_product_is_refused(db: TestDb) {
+async fn unconnected_product_is_refused(db: TestDb) {
     let (server, _manager) = manager(&db).await;
     let ap = Caller::owner(server.channel().await, "p1", "ap");
     let write = ap.clients().create_client(company("A", "Acme Limited")).await.unwrap_err();
@@ -285,7 +285,7 @@ async fn an_unconnected_product_is_refused(db: TestDb) {
     }
 }
 
-async fn addresses_of_one_type_must_not_overlap(db: TestDb) {
+async fn overlapping_addresses_of_one_type_are_refused(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let mut request = company("ACME01", "Acme Limited");
     request.addresses =
@@ -297,7 +297,7 @@ async fn addresses_of_one_type_must_not_overlap(db: TestDb) {
     );
 }
 
-async fn a_first_name_must_not_begin_too_far_ahead(db: TestDb) {
+async fn first_name_too_far_ahead_is_refused(db: TestDb) {
     let (_server, manager) = manager(&db).await;
     let mut request = company("ACME01", "Acme Limited");
     request.registered_name.as_mut().unwrap().active_from = "2027-03-03".into();
@@ -307,7 +307,7 @@ async fn a_first_name_must_not_begin_too_far_ahead(db: TestDb) {
     manager.clients().create_client(request).await.unwrap();
 }
 
-async fn replicas_agree_on_one_reference(db: TestDb) {
+async fn concurrent_creates_with_one_reference_succeed_once(db: TestDb) {
     let mut callers = Vec::new();
     let mut running = Vec::new();
     for _ in 0..servers::replicas(&db) {

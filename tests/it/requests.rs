@@ -1,4 +1,4 @@
-//! Requests that come twice, and requests that only ask.
+//! Idempotent requests and dry runs.
 
 use shared::{
     pb::records::{
@@ -15,44 +15,44 @@ use tonic::Code;
 use crate::support::{
     caller::{Caller, request_id},
     records::{
-        Acme, appoint, assert_refused, company, correction, director, end, house, kinds, moved,
-        new_person, rescission,
+        Acme, address_entry, appoint, assert_refused, company, correction, director, end, house,
+        kinds, new_person, past_address_entry, rescission,
     },
     servers,
 };
 
 storage_tests! {
-    a_request_that_comes_again_gets_its_first_answer,
-    a_refused_request_may_come_again_when_it_can_be_done,
-    a_request_id_with_another_payload_is_refused,
-    a_request_id_is_that_of_one_call,
-    a_request_is_known_again_before_its_etag_is_looked_at,
-    a_request_id_is_the_products_own,
-    a_request_that_only_asks_writes_nothing,
-    a_request_that_only_asks_is_refused_as_the_call_would_be,
-    replicas_do_a_request_that_comes_at_once_once,
-    an_answer_is_gone_with_its_record,
-    a_request_without_an_id_is_refused,
-    a_request_is_known_after_a_restart,
+    repeated_request_id_returns_first_answer,
+    refused_request_may_be_retried_with_same_id,
+    request_id_with_other_payload_is_refused,
+    request_id_of_other_rpc_is_refused,
+    repeated_request_is_recognised_before_etag_check,
+    request_id_is_scoped_to_product,
+    dry_run_writes_nothing,
+    dry_run_is_refused_like_real_call,
+    concurrent_equal_requests_apply_once,
+    stored_answer_is_removed_with_record,
+    missing_or_invalid_request_id_is_refused,
+    request_id_is_recognised_after_restart,
 }
 
-async fn a_request_that_comes_again_gets_its_first_answer(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn repeated_request_id_returns_first_answer(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let request = company("TWICE", "Twice Limited");
     let first = acme.manager.clients().create_client(request.clone()).await.unwrap().into_inner();
     let again = acme.manager.clients().create_client(request.clone()).await.unwrap().into_inner();
     assert_eq!(first, again);
-    let renamed = first.client.clone().unwrap();
+    let created = first.client.clone().unwrap();
     let link = LinkClientRequest {
-        client: renamed.id.clone(),
+        client: created.id.clone(),
         request_id: request_id(),
         ..LinkClientRequest::default()
     };
     acme.manager.clients().link_client(link).await.unwrap();
     let etag = acme.addresses().await[0].etag.clone();
-    let add = moved(&acme.client.id, "Third House", "", &etag);
+    let add = address_entry(&acme.client.id, "Third House", "", &etag);
     let first = acme.manager.history().add_entry(add.clone()).await.unwrap().into_inner();
-    acme.past(crate::support::records::once(&acme.client.id, "Old House", "", "2019-07-01"))
+    acme.add_past_entry(past_address_entry(&acme.client.id, "Old House", "", "2019-07-01"))
         .await
         .unwrap();
     for _ in 0..3 {
@@ -62,29 +62,29 @@ async fn a_request_that_comes_again_gets_its_first_answer(db: TestDb) {
     assert_eq!(acme.addresses().await.len(), 3);
 }
 
-async fn a_refused_request_may_come_again_when_it_can_be_done(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn refused_request_may_be_retried_with_same_id(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = Caller::owner(acme.server.channel().await, "p1", "books");
     let request = company("LATER", "Later Limited");
     let call = async { books.clients().create_client(request.clone()).await };
-    acme.refuses(call, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED").await;
+    acme.assert_refuses(call, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED").await;
     let books = books.connect().await;
     books.clients().create_client(request).await.unwrap();
 }
 
-async fn a_request_id_with_another_payload_is_refused(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn request_id_with_other_payload_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let request = company("ONE", "One Limited");
     acme.manager.clients().create_client(request.clone()).await.unwrap();
     let other = CreateClientRequest { client_reference: "TWO".into(), ..request.clone() };
     let call = async { acme.manager.clients().create_client(other).await };
-    acme.refuses(call, Code::InvalidArgument, "REQUEST_ID_REUSED").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "REQUEST_ID_REUSED").await;
     let missing = GetClientRequest { client: "ref:TWO".into() };
     assert_refused(acme.manager.clients().get_client(missing).await, Code::NotFound, "NOT_FOUND");
 }
 
-async fn a_request_id_is_that_of_one_call(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn request_id_of_other_rpc_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let id = request_id();
     let link = LinkClientRequest {
         client: acme.client.id.clone(),
@@ -98,11 +98,11 @@ async fn a_request_id_is_that_of_one_call(db: TestDb) {
         ..UnlinkClientRequest::default()
     };
     let call = async { acme.manager.clients().unlink_client(unlink).await };
-    acme.refuses(call, Code::InvalidArgument, "REQUEST_ID_REUSED").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "REQUEST_ID_REUSED").await;
 }
 
-async fn a_request_is_known_again_before_its_etag_is_looked_at(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn repeated_request_is_recognised_before_etag_check(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let entry = acme.addresses().await.remove(0);
     let request = CorrectEntryRequest {
         value: Some(correct_entry_request::Value::Address(house("New Horse"))),
@@ -112,23 +112,23 @@ async fn a_request_is_known_again_before_its_etag_is_looked_at(db: TestDb) {
     let first = correct(request.clone()).await.unwrap().into_inner();
     assert_eq!(correct(request.clone()).await.unwrap().into_inner(), first);
     let stale = CorrectEntryRequest { reason: "Typo".into(), ..request.clone() };
-    acme.refuses(correct(stale), Code::InvalidArgument, "REQUEST_ID_REUSED").await;
-    let anew = CorrectEntryRequest { request_id: request_id(), ..request };
-    acme.refuses(correct(anew), Code::Aborted, "ETAG_MISMATCH").await;
+    acme.assert_refuses(correct(stale), Code::InvalidArgument, "REQUEST_ID_REUSED").await;
+    let new_request = CorrectEntryRequest { request_id: request_id(), ..request };
+    acme.assert_refuses(correct(new_request), Code::Aborted, "ETAG_MISMATCH").await;
     let rescind = RescindEntryRequest { ..rescission(&acme.addresses().await[0], "Never true") };
     let rescinds = |request| async { acme.manager.history().rescind_entry(request).await };
     let first = rescinds(rescind.clone()).await.unwrap().into_inner();
-    assert_eq!(rescinds(rescind).await.unwrap().into_inner(), first, "the entry is gone");
+    assert_eq!(rescinds(rescind).await.unwrap().into_inner(), first, "the entry is removed");
 }
 
-async fn a_request_id_is_the_products_own(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn request_id_is_scoped_to_product(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
     let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
     let request = company("ONE", "One Limited");
     acme.manager.clients().create_client(request.clone()).await.unwrap();
     let call = async { books.clients().create_client(request.clone()).await };
-    acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
+    acme.assert_refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
     let made = other.clients().create_client(request.clone()).await.unwrap().into_inner();
     assert_eq!(made.change_ids.len(), 1);
     let listed = other.clients().list_clients(ListClientsRequest::default()).await.unwrap();
@@ -144,13 +144,14 @@ async fn a_request_id_is_the_products_own(db: TestDb) {
     assert_refused(linked, Code::InvalidArgument, "REQUEST_ID_REUSED");
 }
 
-async fn a_request_that_only_asks_writes_nothing(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn dry_run_writes_nothing(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
-    let before = (acme.now().await, kinds(&acme.manager, "").await);
-    let asked = CreateClientRequest { validate_only: true, ..company("ASK", "Ask Limited") };
-    let told = acme.manager.clients().create_client(asked.clone()).await.unwrap().into_inner();
-    assert_eq!(told.client.unwrap().registered_name, "Ask Limited");
+    let before = (acme.read().await, kinds(&acme.manager, "").await);
+    let dry_run = CreateClientRequest { validate_only: true, ..company("ASK", "Ask Limited") };
+    let reported =
+        acme.manager.clients().create_client(dry_run.clone()).await.unwrap().into_inner();
+    assert_eq!(reported.client.unwrap().registered_name, "Ask Limited");
     let person = CreatePersonRequest {
         person: Some(new_person("Bob", "Jones")),
         request_id: request_id(),
@@ -158,7 +159,7 @@ async fn a_request_that_only_asks_writes_nothing(db: TestDb) {
         ..CreatePersonRequest::default()
     };
     acme.manager.persons().create_person(person).await.unwrap();
-    let place = CreateContactRequest {
+    let contact_request = CreateContactRequest {
         client: acme.client.id.clone(),
         who: Some(Who::Person(new_person("Bob", "Jones"))),
         roles: vec![director()],
@@ -166,14 +167,14 @@ async fn a_request_that_only_asks_writes_nothing(db: TestDb) {
         validate_only: true,
         ..CreateContactRequest::default()
     };
-    acme.manager.contacts().create_contact(place).await.unwrap();
+    acme.manager.contacts().create_contact(contact_request).await.unwrap();
     let entry = acme.addresses().await.remove(0);
     let add = AddEntryRequest {
         validate_only: true,
-        ..moved(&acme.client.id, "Third House", "", &entry.etag)
+        ..address_entry(&acme.client.id, "Third House", "", &entry.etag)
     };
-    let told = acme.manager.history().add_entry(add.clone()).await.unwrap().into_inner();
-    assert_eq!(told.moved.len(), 1);
+    let reported = acme.manager.history().add_entry(add.clone()).await.unwrap().into_inner();
+    assert_eq!(reported.moved.len(), 1);
     let ends = EndEntryRequest { validate_only: true, ..end(&entry, "") };
     acme.manager.history().end_entry(ends).await.unwrap();
     let rescinds = RescindEntryRequest { validate_only: true, ..rescission(&entry, "Wrong") };
@@ -191,29 +192,35 @@ async fn a_request_that_only_asks_writes_nothing(db: TestDb) {
         validate_only: true,
     };
     acme.manager.contacts().remove_contact(remove).await.unwrap();
-    assert_eq!((acme.now().await, kinds(&acme.manager, "").await), before);
+    assert_eq!((acme.read().await, kinds(&acme.manager, "").await), before);
     let persons = acme.manager.persons().list_persons(ListPersonsRequest::default()).await;
     assert_eq!(persons.unwrap().into_inner().persons, [ann]);
-    let meant = CreateClientRequest { validate_only: false, ..asked };
-    let made = acme.manager.clients().create_client(meant).await.unwrap().into_inner();
-    assert_eq!(made.client.unwrap().client_reference, "ASK", "its id was not used up");
-    let meant = AddEntryRequest { validate_only: false, ..add };
-    acme.manager.history().add_entry(meant).await.unwrap();
+    let real = CreateClientRequest { validate_only: false, ..dry_run };
+    let made = acme.manager.clients().create_client(real).await.unwrap().into_inner();
+    assert_eq!(
+        made.client.unwrap().client_reference,
+        "ASK",
+        "a dry run does not use up the request id"
+    );
+    let real = AddEntryRequest { validate_only: false, ..add };
+    acme.manager.history().add_entry(real).await.unwrap();
 }
 
-async fn a_request_that_only_asks_is_refused_as_the_call_would_be(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
-    let asked = CreateClientRequest { validate_only: true, ..company("acme", "Ask Limited") };
-    let call = async { acme.manager.clients().create_client(asked).await };
-    acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
-    let add =
-        AddEntryRequest { validate_only: true, ..moved(&acme.client.id, "Third House", "", "x") };
+async fn dry_run_is_refused_like_real_call(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
+    let dry_run = CreateClientRequest { validate_only: true, ..company("acme", "Ask Limited") };
+    let call = async { acme.manager.clients().create_client(dry_run).await };
+    acme.assert_refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
+    let add = AddEntryRequest {
+        validate_only: true,
+        ..address_entry(&acme.client.id, "Third House", "", "x")
+    };
     let call = async { acme.manager.history().add_entry(add).await };
-    acme.refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
+    acme.assert_refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
 }
 
-async fn replicas_do_a_request_that_comes_at_once_once(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn concurrent_equal_requests_apply_once(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let mut callers = vec![acme.manager.clone()];
     let mut running = Vec::new();
     for _ in 1..servers::replicas(&db) {
@@ -223,7 +230,7 @@ async fn replicas_do_a_request_that_comes_at_once_once(db: TestDb) {
     }
     let create = company("ONCE", "Once Limited");
     let etag = acme.addresses().await[0].etag.clone();
-    let add = moved(&acme.client.id, "Third House", "", &etag);
+    let add = address_entry(&acme.client.id, "Third House", "", &etag);
     let calls = (0..8).map(|n| {
         let caller = callers[n % callers.len()].clone();
         let (create, add) = (create.clone(), add.clone());
@@ -237,7 +244,7 @@ async fn replicas_do_a_request_that_comes_at_once_once(db: TestDb) {
         answers.push(call.await.unwrap());
     }
     answers.dedup();
-    assert_eq!(answers.len(), 1, "all the same");
+    assert_eq!(answers.len(), 1, "all answers are equal");
     assert_eq!(acme.addresses().await.len(), 2);
     assert_eq!(kinds(&acme.manager, "").await.len(), 3);
     for server in running {
@@ -245,8 +252,8 @@ async fn replicas_do_a_request_that_comes_at_once_once(db: TestDb) {
     }
 }
 
-async fn an_answer_is_gone_with_its_record(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn stored_answer_is_removed_with_record(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let request = company("SOON", "Soon Gone Limited");
     let made = acme.manager.clients().create_client(request.clone()).await.unwrap().into_inner();
     let id = made.client.unwrap().id;
@@ -260,27 +267,27 @@ async fn an_answer_is_gone_with_its_record(db: TestDb) {
         PurgeNowRequest { record: id, reason: "Asked for".into(), request_id: request_id() };
     acme.manager.support().purge_now(purge).await.unwrap();
     let call = async { acme.manager.clients().create_client(request).await };
-    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
 }
 
-async fn a_request_without_an_id_is_refused(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn missing_or_invalid_request_id_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     for id in ["", " ", "not-a-uuid", "00000000-0000-0000-0000-000000000000", "1234"] {
         let request = CreateClientRequest { request_id: id.into(), ..company("NO", "No Limited") };
         let call = async { acme.manager.clients().create_client(request).await };
-        acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST_ID").await;
+        acme.assert_refuses(call, Code::InvalidArgument, "INVALID_REQUEST_ID").await;
         let request = UnlinkClientRequest {
             client: acme.client.id.clone(),
             request_id: id.into(),
             ..UnlinkClientRequest::default()
         };
         let call = async { acme.manager.clients().unlink_client(request).await };
-        acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST_ID").await;
+        acme.assert_refuses(call, Code::InvalidArgument, "INVALID_REQUEST_ID").await;
     }
 }
 
-async fn a_request_is_known_after_a_restart(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn request_id_is_recognised_after_restart(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let request = company("STAYS", "Stays Limited");
     let first = acme.manager.clients().create_client(request.clone()).await.unwrap().into_inner();
     acme.server.stop().await;

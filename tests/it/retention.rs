@@ -1,4 +1,4 @@
-//! What the feeds keep, and what becomes of those who were away for longer.
+//! Retention of feeds, and subscribers that were away for longer.
 
 use chrono::TimeDelta;
 use shared::{
@@ -14,49 +14,50 @@ use tonic::Code;
 use crate::support::{
     caller::Caller,
     feed::{
-        Listening, acknowledge, after, create_all, from_earliest, named, positions, references,
+        EventStream, acknowledge, after, create_all, from_earliest, named, positions, references,
         server_with, subscription,
     },
-    records::{assert_refused, fact, reason},
+    records::{assert_refused, error_metadata, reason},
     servers::{self, Running},
 };
 
 storage_tests! {
-    old_changes_leave_and_who_missed_them_is_told,
-    a_database_restored_from_a_backup_is_recognised,
-    what_happened_between_two_connections_is_not_passed_over,
-    a_connection_by_a_clock_that_is_behind_is_another_one,
-    a_connection_by_a_clock_that_is_ahead_is_no_other_one,
+    expired_changes_are_purged_and_old_cursors_refused,
+    cursor_newer_than_restored_backup_is_refused,
+    reconnected_product_must_restart_from_snapshot,
+    reconnection_with_clock_behind_expires_subscription,
+    connection_with_clock_ahead_keeps_subscription,
 }
 
-/// A replica for which it is so many days later.
+/// Starts a replica whose clock is `days` ahead.
 async fn days_later(db: &TestDb, days: i64) -> Running {
     let now = servers::clock().now() + TimeDelta::days(days);
     servers::records_with(db.settings(), |config| config.clock = Clock::fixed(now)).await
 }
 
-/// Waits until the oldest change that is kept is not the first any longer.
-async fn purged(caller: &Caller, first: i64) {
+/// Waits until the changes up to the position `first` are purged.
+async fn wait_until_purged(caller: &Caller, first: i64) {
     for _ in 0..200 {
-        let stream = Listening::open(caller, from_earliest()).await;
+        let stream = EventStream::open(caller, from_earliest()).await;
         if stream.handshake.position == first {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("the purge did not come");
+    panic!("the changes were not purged");
 }
 
-async fn old_changes_leave_and_who_missed_them_is_told(db: TestDb) {
+async fn expired_changes_are_purged_and_old_cursors_refused(db: TestDb) {
     let server = server_with(&db, &["manager", "books", "ap"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, references(5)).await;
-    let mut away = Listening::open(&books, named("away")).await;
+    let mut away = EventStream::open(&books, named("away")).await;
     away.take(5).await;
     let last = away.cursor.clone();
     let mut some =
-        Listening::open(&books, SubscribeRequest { max_unacknowledged: 2, ..named("some") }).await;
+        EventStream::open(&books, SubscribeRequest { max_unacknowledged: 2, ..named("some") })
+            .await;
     some.take(2).await;
     let second = some.cursor.clone();
     some.acknowledge(&books).await;
@@ -66,28 +67,28 @@ async fn old_changes_leave_and_who_missed_them_is_told(db: TestDb) {
     let server = days_later(&db, 31).await;
     let books = Caller::owner(server.channel().await, "p1", "books");
     let manager = Caller::owner(server.channel().await, "p1", "manager");
-    purged(&books, 5).await;
+    wait_until_purged(&books, 5).await;
     create_all(&manager, ["LATER".to_owned()]).await;
-    assert_eq!(positions(&Listening::open(&books, from_earliest()).await.take(1).await), [6]);
-    // Just before the oldest that is kept: nothing is missed.
-    let mut stream = Listening::open(&books, after(&last)).await;
+    assert_eq!(positions(&EventStream::open(&books, from_earliest()).await.take(1).await), [6]);
+    // Directly before the oldest retained change: nothing is missed.
+    let mut stream = EventStream::open(&books, after(&last)).await;
     assert_eq!(positions(&stream.take(1).await), [6]);
-    // Before that.
-    let refused = Listening::try_open(&books, after(&second)).await.unwrap_err();
+    // An older cursor.
+    let refused = EventStream::try_open(&books, after(&second)).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
     assert!(refused.message().contains("SNAPSHOT"), "{}", refused.message());
-    let earliest = fact(&refused, "earliest_cursor");
-    assert_eq!(Listening::open(&books, after(&earliest)).await.handshake.position, 5);
+    let earliest = error_metadata(&refused, "earliest_cursor");
+    assert_eq!(EventStream::open(&books, after(&earliest)).await.handshake.position, 5);
     assert_eq!(subscription(&books, "some").await.state(), SubscriptionState::Expired);
     for name in ["some", "away"] {
-        let refused = Listening::try_open(&books, named(name)).await.unwrap_err();
+        let refused = EventStream::try_open(&books, named(name)).await.unwrap_err();
         assert_eq!(reason(&refused), "CURSOR_TOO_OLD", "{name}: acknowledged 2, and 0");
     }
     let refused = acknowledge(&books, "some", &second).await;
     assert_refused(refused, Code::OutOfRange, "CURSOR_TOO_OLD");
-    let anew =
+    let restart =
         SubscribeRequest { restart: true, start_from: StartFrom::Snapshot.into(), ..named("some") };
-    assert_eq!(Listening::open(&books, anew).await.snapshot().await.0.len(), 6);
+    assert_eq!(EventStream::open(&books, restart).await.snapshot().await.0.len(), 6);
     let trace = async |record: &str| {
         let request = TraceChangeRequest { record: record.into(), ..Default::default() };
         let traced = manager.support().trace_change(request).await.unwrap().into_inner();
@@ -99,16 +100,16 @@ async fn old_changes_leave_and_who_missed_them_is_told(db: TestDb) {
     assert_eq!(missed.delivery(), Delivery::Missed);
 }
 
-async fn a_database_restored_from_a_backup_is_recognised(db: TestDb) {
+async fn cursor_newer_than_restored_backup_is_refused(db: TestDb) {
     if db.is_postgres() {
-        // The same code; a file is quickly copied.
+        // The code is the same, and an SQLite file is quick to copy.
         return;
     }
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, references(3)).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(3).await;
     let before = stream.cursor.clone();
     drop(stream);
@@ -119,7 +120,7 @@ async fn a_database_restored_from_a_backup_is_recognised(db: TestDb) {
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, ["LOST1".to_owned(), "LOST2".to_owned()]).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(5).await;
     let lost = stream.cursor.clone();
     drop(stream);
@@ -128,62 +129,66 @@ async fn a_database_restored_from_a_backup_is_recognised(db: TestDb) {
     let server = servers::records(backup.settings()).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
-    let refused = Listening::try_open(&books, after(&lost)).await.unwrap_err();
+    let refused = EventStream::try_open(&books, after(&lost)).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_NEW"));
-    // Beside a name, too: the place that the server kept would not have told.
+    // With a subscription name, too: the stored position alone would not show it.
     let both = SubscribeRequest { cursor: lost.clone(), ..named("ledger") };
-    let refused = Listening::try_open(&books, both.clone()).await.unwrap_err();
+    let refused = EventStream::try_open(&books, both.clone()).await.unwrap_err();
     assert_eq!(reason(&refused), "CURSOR_TOO_NEW");
     assert_eq!(reason(&acknowledge(&books, "ledger", &lost).await.unwrap_err()), "CURSOR_TOO_NEW");
-    // Other changes have come to those positions.
+    // Other changes take those positions.
     create_all(&manager, references(3).map(|name| format!("NEW{name}"))).await;
-    Listening::open(&books, from_earliest()).await.take(6).await;
+    EventStream::open(&books, from_earliest()).await.take(6).await;
     for request in [after(&lost), both] {
-        let refused = Listening::try_open(&books, request).await.unwrap_err();
+        let refused = EventStream::try_open(&books, request).await.unwrap_err();
         assert_eq!(
             (refused.code(), reason(&refused).as_str()),
             (Code::OutOfRange, "CURSOR_FOREIGN")
         );
     }
     assert_eq!(reason(&acknowledge(&books, "ledger", &lost).await.unwrap_err()), "CURSOR_FOREIGN");
-    let mut known = Listening::open(&books, after(&before)).await;
-    assert_eq!(positions(&known.take(3).await), [4, 5, 6], "from before the backup: it goes on");
+    let mut known = EventStream::open(&books, after(&before)).await;
+    assert_eq!(
+        positions(&known.take(3).await),
+        [4, 5, 6],
+        "a cursor from before the backup resumes"
+    );
 }
 
-async fn what_happened_between_two_connections_is_not_passed_over(db: TestDb) {
+async fn reconnected_product_must_restart_from_snapshot(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, references(2)).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(2).await;
     stream.acknowledge(&books).await;
     let disconnect = DisconnectProductRequest { product: "books".into() };
     manager.connections().disconnect_product(disconnect).await.unwrap();
     let ended = stream.end().await;
-    assert_eq!(reason(&ended), "PRODUCT_NOT_CONNECTED", "a stream that stands ends");
+    assert_eq!(reason(&ended), "PRODUCT_NOT_CONNECTED", "an open stream ends");
     create_all(&manager, ["MISSED".to_owned()]).await;
     server.stop().await;
 
     let server = days_later(&db, 1).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books").connect().await;
-    let refused = Listening::try_open(&books, after(&stream.cursor)).await.unwrap_err();
+    let refused = EventStream::try_open(&books, after(&stream.cursor)).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_FOREIGN"));
-    let refused = Listening::try_open(&books, named("ledger")).await.unwrap_err();
+    let refused = EventStream::try_open(&books, named("ledger")).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
-    let anew = SubscribeRequest {
+    let restart = SubscribeRequest {
         restart: true,
         start_from: StartFrom::Snapshot.into(),
         ..named("ledger")
     };
-    let mut stream = Listening::open(&books, anew).await;
+    let mut stream = EventStream::open(&books, restart).await;
     assert_eq!(stream.snapshot().await.0.len(), 3);
     create_all(&manager, ["LATER".to_owned()]).await;
     assert_eq!(stream.take(1).await.len(), 1);
 }
 
-/// A replica whose clock says so many minutes more than the others'.
+/// Starts a replica whose clock is `minutes` ahead of the others.
 async fn minutes_ahead(db: &TestDb, minutes: i64) -> Running {
     let now = servers::clock().now() + TimeDelta::minutes(minutes);
     servers::records_with(db.settings(), |config| config.clock = Clock::fixed(now)).await
@@ -194,22 +199,22 @@ async fn connect(caller: &Caller, product: &str) {
     caller.connections().connect_product(connect).await.unwrap();
 }
 
-/// A subscription that has acknowledged the changes of two clients.
-async fn acknowledged(manager: &Caller, books: &Caller) {
+/// Creates a subscription that has acknowledged the changes of two clients.
+async fn create_acknowledged_subscription(manager: &Caller, books: &Caller) {
     create_all(manager, references(2)).await;
-    let mut stream = Listening::open(books, named("ledger")).await;
+    let mut stream = EventStream::open(books, named("ledger")).await;
     stream.take(2).await;
     stream.acknowledge(books).await;
 }
 
-async fn a_connection_by_a_clock_that_is_behind_is_another_one(db: TestDb) {
+async fn reconnection_with_clock_behind_expires_subscription(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
-    acknowledged(&manager, &books).await;
+    create_acknowledged_subscription(&manager, &books).await;
     server.stop().await;
 
-    // The other replica makes a connection that seems older than the subscription.
+    // The other replica creates a connection that seems older than the subscription.
     let server = minutes_ahead(&db, -10).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let disconnect = DisconnectProductRequest { product: "books".into() };
@@ -221,21 +226,21 @@ async fn a_connection_by_a_clock_that_is_behind_is_another_one(db: TestDb) {
 
     let server = servers::records(db.settings()).await;
     let books = Caller::owner(server.channel().await, "p1", "books");
-    let refused = Listening::try_open(&books, named("ledger")).await.unwrap_err();
+    let refused = EventStream::try_open(&books, named("ledger")).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
-    let anew = SubscribeRequest {
+    let restart = SubscribeRequest {
         restart: true,
         start_from: StartFrom::Snapshot.into(),
         ..named("ledger")
     };
-    let mut stream = Listening::open(&books, anew).await;
+    let mut stream = EventStream::open(&books, restart).await;
     assert_eq!(stream.snapshot().await.0.len(), 4);
     drop(stream);
-    // After the restart, it belongs to the new connection.
-    Listening::open(&books, named("ledger")).await;
+    // After the restart the subscription belongs to the new connection.
+    EventStream::open(&books, named("ledger")).await;
 }
 
-async fn a_connection_by_a_clock_that_is_ahead_is_no_other_one(db: TestDb) {
+async fn connection_with_clock_ahead_keeps_subscription(db: TestDb) {
     let server = minutes_ahead(&db, 10).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     for product in ["manager", "books"] {
@@ -246,8 +251,8 @@ async fn a_connection_by_a_clock_that_is_ahead_is_no_other_one(db: TestDb) {
     let server = servers::records(db.settings()).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
-    acknowledged(&manager, &books).await;
+    create_acknowledged_subscription(&manager, &books).await;
     create_all(&manager, ["LATER".to_owned()]).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     assert_eq!(positions(&stream.take(1).await), [3]);
 }

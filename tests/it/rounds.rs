@@ -1,5 +1,5 @@
-//! Imports after their first pass: retries, corrections, dry runs, and ends before
-//! the end.
+//! Rounds of imports after the first: retries, replacements, dry runs, cancellation and
+//! expiry.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,27 +32,27 @@ use crate::support::{
 };
 
 storage_tests! {
-    what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_in,
-    a_corrected_record_stands_in_for_the_one_that_failed,
-    a_retry_without_a_change_ends_as_before,
-    a_call_whose_answer_was_lost_can_be_sent_again,
-    a_round_that_is_not_the_next_one_is_refused,
-    a_second_product_brings_the_same_practice_and_more,
-    a_dry_run_tells_the_same_and_writes_nothing,
-    an_import_is_cancelled_and_taken_up_again,
-    a_declared_import_seals_itself,
-    a_declared_import_with_other_counts_says_so,
-    imports_are_listed_the_newest_first,
-    an_import_that_nobody_finishes_expires,
-    what_was_uploaded_is_removed_after_a_month,
-    what_cannot_be_done_is_refused,
+    retry_skips_saved_records_and_imports_children,
+    replacement_record_supersedes_failed_record,
+    retry_without_change_ends_as_before,
+    repeated_calls_are_idempotent,
+    retry_with_wrong_round_is_refused,
+    second_product_links_existing_and_imports_new,
+    dry_run_reports_same_results_and_writes_nothing,
+    cancelled_import_can_be_retried,
+    declared_import_seals_automatically,
+    declared_import_with_other_counts_has_status_message,
+    imports_are_listed_newest_first,
+    unsealed_import_expires,
+    uploaded_data_is_purged_after_a_month,
+    calls_in_wrong_state_or_role_are_refused,
 }
 
 fn encoded(record: Record) -> Vec<u8> {
     ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
 }
 
-/// A client; without a name it fails.
+/// A client. It fails without a name.
 fn client(source_id: &str, name: &str) -> Vec<u8> {
     encoded(Record::Client(ImportClient {
         source_id: source_id.into(),
@@ -64,29 +64,31 @@ fn client(source_id: &str, name: &str) -> Vec<u8> {
 }
 
 fn contact(source_id: &str, client: &str) -> Vec<u8> {
-    let place = ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
+    let contact_client =
+        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
     encoded(Record::Contact(ImportContact {
         source_id: source_id.into(),
-        clients: vec![place],
+        clients: vec![contact_client],
         forename: "Grace".into(),
         surname: source_id.into(),
         ..ImportContact::default()
     }))
 }
 
-/// A contact that looks like all others of these.
-fn born_alike(source_id: &str, client: &str) -> Vec<u8> {
-    let place = ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
+/// A contact that is a possible duplicate of every other such contact.
+fn duplicate_contact(source_id: &str, client: &str) -> Vec<u8> {
+    let contact_client =
+        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
     encoded(Record::Contact(ImportContact {
         source_id: source_id.into(),
-        clients: vec![place],
+        clients: vec![contact_client],
         surname: "Twin".into(),
         birth_date: "1980-02-29".into(),
         ..ImportContact::default()
     }))
 }
 
-/// The home of a contact.
+/// The residential address of a contact.
 fn home(source_id: &str, contact: &str) -> Vec<u8> {
     encoded(Record::Address(ImportAddress {
         source_id: source_id.into(),
@@ -112,7 +114,7 @@ fn office(source_id: &str, client: &str, line_1: &str) -> Vec<u8> {
     }))
 }
 
-/// A client that is right, and one that is wrong with a contact and its home.
+/// A valid client, and an invalid one with a contact and its residential address.
 fn three_levels() -> Vec<Vec<u8>> {
     vec![client("C1", "Acme Limited"), home("A2", "P2"), contact("P2", "C2"), client("C2", "")]
 }
@@ -133,7 +135,7 @@ fn line(failure: &Failure) -> (&str, RecordStatus, &str, &str) {
 
 const ROOT: &str = "client C2: Required field is blank: Registered name";
 
-async fn what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_in(db: TestDb) {
+async fn retry_skips_saved_records_and_imports_children(db: TestDb) {
     let pair = Pair::start(&db).await;
     let records = [three_levels(), vec![office("A1", "C2", "2 Quay Street")]].concat();
     let first = pair.import(CreateImportRequest::default(), &records).await;
@@ -146,7 +148,7 @@ async fn what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_i
         ("A2", RecordStatus::Blocked, "PARENT_FAILED", ROOT),
     ];
     assert_eq!(lines(&failures), expected);
-    // The user corrects the client in the product, which saves it.
+    // The user corrects the client in the product, and the product saves it.
     let saved =
         CreateClientRequest { external_id: "C2".into(), ..company("REF-C2", "Beta Limited") };
     let saved = create_client(&pair.manager, saved).await;
@@ -166,17 +168,17 @@ async fn what_the_product_has_saved_meanwhile_is_skipped_and_its_children_come_i
     assert_eq!(person.entries.len(), 2, "a name and a home");
 }
 
-async fn a_corrected_record_stands_in_for_the_one_that_failed(db: TestDb) {
+async fn replacement_record_supersedes_failed_record(db: TestDb) {
     let pair = Pair::start(&db).await;
     let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
     let opened = pair.retry(&first.id, true).await.unwrap();
     assert_eq!((opened.state(), opened.round), (ImportState::Receiving, 2));
-    let nobody = client("", "Nobody Limited");
+    let without_id = client("", "No Id Limited");
     let replacements = [
         client("C2", "Beta Limited"),
         client("C1", "Changed Limited"),
         client("C9", "New Limited"),
-        nobody,
+        without_id,
     ];
     pair.upload(&first.id, "corrected", &replacements).await;
     pair.seal(&first.id, 1, replacements.len()).await;
@@ -185,18 +187,18 @@ async fn a_corrected_record_stands_in_for_the_one_that_failed(db: TestDb) {
     let expected = ImportCounters { received: 7, imported: 4, skipped: 3, ..Default::default() };
     assert_eq!(counters(&second), expected);
     let failures = pair.failures(&first.id).await;
-    let told: BTreeMap<&str, &str> = failures
+    let reported: BTreeMap<&str, &str> = failures
         .iter()
         .map(|failure| (failure.source_id.as_str(), failure.reason.as_str()))
         .collect();
     let expected = [("", "NOT_IN_IMPORT"), ("C1", "NOT_FAILED"), ("C9", "NOT_IN_IMPORT")];
-    assert_eq!(told, BTreeMap::from(expected));
+    assert_eq!(reported, BTreeMap::from(expected));
     assert_eq!(get_client(&pair.manager, "ref:REF-C1").await.registered_name, "Acme Limited");
     assert_eq!(get_client(&pair.manager, "ref:REF-C2").await.registered_name, "Beta Limited");
     assert_eq!(pair.client_count().await, 2);
 }
 
-async fn a_retry_without_a_change_ends_as_before(db: TestDb) {
+async fn retry_without_change_ends_as_before(db: TestDb) {
     let pair = Pair::start(&db).await;
     let first = pair.import(CreateImportRequest::default(), &sample::records()).await;
     let before = pair.failures(&first.id).await;
@@ -210,35 +212,35 @@ async fn a_retry_without_a_change_ends_as_before(db: TestDb) {
     assert_eq!(second.round, 2);
 }
 
-async fn a_call_whose_answer_was_lost_can_be_sent_again(db: TestDb) {
+async fn repeated_calls_are_idempotent(db: TestDb) {
     let pair = Pair::start(&db).await;
     let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
     assert_eq!(pair.try_seal(&first.id, 1, 4).await.unwrap().state(), first.state());
-    // A retry: while it takes batches, while it is at work, and after its end.
-    pair.begin(&first.id, true, 2).await.unwrap();
-    let again = pair.begin(&first.id, true, 2).await.unwrap();
+    // A retry: while the round receives batches, while it runs, and after its end.
+    pair.begin_round(&first.id, true, 2).await.unwrap();
+    let again = pair.begin_round(&first.id, true, 2).await.unwrap();
     assert_eq!((again.state(), again.round), (ImportState::Receiving, 2));
-    pair.upload(&first.id, "corrected", &[client("C9", "Nobody Limited")]).await;
+    pair.upload(&first.id, "corrected", &[client("C9", "Unknown Limited")]).await;
     pair.seal(&first.id, 1, 1).await;
-    pair.begin(&first.id, true, 2).await.unwrap();
+    pair.begin_round(&first.id, true, 2).await.unwrap();
     let second = pair.end(&first.id).await;
-    let again = pair.begin(&first.id, true, 2).await.unwrap();
+    let again = pair.begin_round(&first.id, true, 2).await.unwrap();
     assert_eq!((again.state(), again.round), (second.state(), 2));
     assert_eq!(counters(&again), counters(&second));
     assert_eq!(pair.try_seal(&first.id, 1, 1).await.unwrap().state(), second.state());
-    // A retry that is given up: the import is as it was, whoever hears of it.
-    pair.begin(&first.id, true, 3).await.unwrap();
+    // A cancelled retry: the import is as before, also for a repeated call.
+    pair.begin_round(&first.id, true, 3).await.unwrap();
     for _ in 0..2 {
         let closed = pair.cancel(&first.id).await.unwrap();
         assert_eq!((closed.state(), closed.round), (second.state(), 2));
     }
-    // It is begun once more, and not cancelled by the call from before.
-    pair.begin(&first.id, false, 3).await.unwrap();
+    // The round is started again. The earlier cancel call does not cancel it.
+    pair.begin_round(&first.id, false, 3).await.unwrap();
     let third = pair.end(&first.id).await;
     assert_eq!((third.state(), third.round), (ImportState::CompletedWithFailures, 3));
     let late = pair.cancel(&first.id).await;
     assert_refused(late, Code::FailedPrecondition, "IMPORT_STATE");
-    // A seal that comes after the end of what it would have sealed.
+    // A seal after the import has ended.
     let id = pair.create(CreateImportRequest::default()).await;
     pair.upload(&id, "one", &three_levels()).await;
     pair.cancel(&id).await.unwrap();
@@ -246,24 +248,24 @@ async fn a_call_whose_answer_was_lost_can_be_sent_again(db: TestDb) {
     assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
 }
 
-async fn a_round_that_is_not_the_next_one_is_refused(db: TestDb) {
+async fn retry_with_wrong_round_is_refused(db: TestDb) {
     let pair = Pair::start(&db).await;
     let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
-    let refused = pair.begin(&first.id, false, 4).await.unwrap_err();
+    let refused = pair.begin_round(&first.id, false, 4).await.unwrap_err();
     assert_eq!(refused.message(), "the import is in round 1: the next one is 2, and not 4");
     assert_refused::<Import>(Err(refused), Code::FailedPrecondition, "IMPORT_STATE");
     for round in [1, -1] {
-        let refused = pair.begin(&first.id, false, round).await.unwrap_err();
+        let refused = pair.begin_round(&first.id, false, round).await.unwrap_err();
         assert!(violations(&refused).iter().any(|(field, _)| field == "round"), "{refused:?}");
     }
     assert_eq!(pair.get(&first.id).await.round, 1);
-    // One that has no failures is not tried again, whatever round is named.
+    // An import without failures cannot be retried with any round.
     let good = pair.import(CreateImportRequest::default(), &[client("C3", "Three")]).await;
-    let refused = pair.begin(&good.id, false, 2).await;
+    let refused = pair.begin_round(&good.id, false, 2).await;
     assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
 }
 
-async fn a_second_product_brings_the_same_practice_and_more(db: TestDb) {
+async fn second_product_links_existing_and_imports_new(db: TestDb) {
     let pair = Pair::start(&db).await;
     let both = [client("C1", "Acme Limited"), contact("P1", "C1"), home("H1", "P1")];
     let own = [&both[..], &[office("A1", "C1", "1 High Street")]].concat();
@@ -272,8 +274,8 @@ async fn a_second_product_brings_the_same_practice_and_more(db: TestDb) {
     Caller::owner(pair.records.channel().await, "p1", "books").connect().await;
     let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
     let books = Pair { caller, manager: pair.manager.clone(), ..pair };
-    // The same client, contact and home; an address in the place of one that is
-    // there, and one beside it; and a client with a contact.
+    // The same client, contact and residential address; an address that overlaps an
+    // existing one, and one that does not; and a new client with a contact.
     let other = encoded(Record::Address(ImportAddress {
         source_id: "A3".into(),
         owner_kind: "CLIENT".into(),
@@ -289,11 +291,11 @@ async fn a_second_product_brings_the_same_practice_and_more(db: TestDb) {
         client("C2", "Beta Limited"),
         contact("P2", "C2"),
     ];
-    let told = books.import(CreateImportRequest::default(), &[&both[..], &more].concat()).await;
+    let ended = books.import(CreateImportRequest::default(), &[&both[..], &more].concat()).await;
     let expected =
         ImportCounters { received: 7, linked: 3, imported: 3, failed: 1, ..Default::default() };
-    let failures = books.failures(&told.id).await;
-    assert_eq!(counters(&told), expected, "{failures:#?}");
+    let failures = books.failures(&ended.id).await;
+    assert_eq!(counters(&ended), expected, "{failures:#?}");
     assert_eq!(lines(&failures), [("A2", RecordStatus::Failed, "PERIOD_OVERLAP", "")]);
     assert_eq!(books.client_count().await, 2);
     let now = get_client(&books.manager, &acme.id).await;
@@ -304,26 +306,26 @@ async fn a_second_product_brings_the_same_practice_and_more(db: TestDb) {
     assert_eq!(addresses, ["1 High Street .. current", "PO Box 7 .. current"]);
 }
 
-async fn a_dry_run_tells_the_same_and_writes_nothing(db: TestDb) {
+async fn dry_run_reports_same_results_and_writes_nothing(db: TestDb) {
     let pair = Pair::start(&db).await;
     let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
     let checked = pair.import(dry, &sample::records()).await;
     assert_eq!((checked.state(), checked.validate_only), (ImportState::Validated, true));
     assert_eq!(pair.client_count().await, 0, "nothing was written");
-    let told = |failures: &[Failure]| -> Vec<(String, String)> {
+    let reported = |failures: &[Failure]| -> Vec<(String, String)> {
         failures.iter().map(|f| (f.source_id.clone(), f.reason.clone())).collect()
     };
     let expected: Vec<(String, String)> =
         VIOLATIONS.iter().map(|(_, id, reason)| ((*id).to_owned(), (*reason).to_owned())).collect();
-    assert_eq!(told(&pair.failures(&checked.id).await), expected);
+    assert_eq!(reported(&pair.failures(&checked.id).await), expected);
     pair.commit(&checked.id).await.unwrap();
     let applied = pair.end(&checked.id).await;
     assert_eq!(applied.state(), ImportState::CompletedWithFailures);
     assert_eq!(counters(&applied), counters(&checked));
     assert_eq!(counters(&applied).imported, COUNTS[1]);
-    assert_eq!(told(&pair.failures(&checked.id).await), expected);
+    assert_eq!(reported(&pair.failures(&checked.id).await), expected);
     assert_eq!(pair.commit(&checked.id).await.unwrap().state(), applied.state(), "again");
-    // A second product's dry run finds what is there.
+    // A dry run of a second product finds the existing records.
     let books = Caller::owner(pair.records.channel().await, "p1", "books").connect().await;
     drop(books);
     let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
@@ -333,9 +335,9 @@ async fn a_dry_run_tells_the_same_and_writes_nothing(db: TestDb) {
     assert_eq!((counters(&linked).linked, counters(&linked).imported), (COUNTS[1], 0));
 }
 
-async fn an_import_is_cancelled_and_taken_up_again(db: TestDb) {
+async fn cancelled_import_can_be_retried(db: TestDb) {
     let pair = Pair::start(&db).await;
-    // Before its seal: it is over.
+    // Before the seal: the import cannot be retried.
     let id = pair.create(CreateImportRequest::default()).await;
     pair.upload(&id, "one", &three_levels()).await;
     let cancelled = pair.cancel(&id).await.unwrap();
@@ -343,7 +345,7 @@ async fn an_import_is_cancelled_and_taken_up_again(db: TestDb) {
     assert_eq!(counters(&cancelled).unprocessed, 4);
     assert_eq!(pair.cancel(&id).await.unwrap().state(), ImportState::Cancelled, "again");
     assert_refused(pair.retry(&id, false).await, Code::FailedPrecondition, "IMPORT_STATE");
-    // A dry run that is not wanted.
+    // A dry run.
     let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
     let checked = pair.import(dry, &three_levels()).await;
     pair.cancel(&checked.id).await.unwrap();
@@ -354,7 +356,7 @@ async fn an_import_is_cancelled_and_taken_up_again(db: TestDb) {
     pair.retry(&checked.id, false).await.unwrap();
     let checked = pair.end(&checked.id).await;
     assert_eq!((checked.state(), counters(&checked).imported), (ImportState::Validated, 1));
-    // Somewhere in its middle, or before, or after.
+    // While it runs.
     let id = pair.create(CreateImportRequest::default()).await;
     let records = sample::records();
     pair.upload(&id, "one", &records).await;
@@ -366,12 +368,12 @@ async fn an_import_is_cancelled_and_taken_up_again(db: TestDb) {
         received, imported, linked, skipped, excluded, failed, unprocessed, ..
     } = counters(&cancelled);
     assert_eq!(imported + linked + skipped + excluded + failed + unprocessed, received);
-    assert!(unprocessed > 0, "it was stopped");
+    assert!(unprocessed > 0, "it stopped before the end");
     pair.retry(&id, false).await.unwrap();
     let whole = pair.end(&id).await;
     assert_eq!(whole.state(), ImportState::CompletedWithFailures);
     assert_eq!(counters(&whole).imported, COUNTS[1]);
-    // A round that takes replacements: the import is as it was.
+    // A round that receives replacements: the import is as before.
     pair.retry(&id, true).await.unwrap();
     pair.upload(&id, "corrected", &three_levels()).await;
     let closed = pair.cancel(&id).await.unwrap();
@@ -379,7 +381,7 @@ async fn an_import_is_cancelled_and_taken_up_again(db: TestDb) {
     assert_eq!(counters(&closed), counters(&whole));
 }
 
-async fn a_declared_import_seals_itself(db: TestDb) {
+async fn declared_import_seals_automatically(db: TestDb) {
     let pair = Pair::start(&db).await;
     let expected = ExpectedContent {
         batch_keys: vec!["a".into(), "b".into()],
@@ -407,7 +409,7 @@ async fn a_declared_import_seals_itself(db: TestDb) {
     assert_eq!(counters(&ended).received, 4);
 }
 
-async fn a_declared_import_with_other_counts_says_so(db: TestDb) {
+async fn declared_import_with_other_counts_has_status_message(db: TestDb) {
     let pair = Pair::start(&db).await;
     let expected = ExpectedContent { batch_count: 1, record_count: 9, ..Default::default() };
     let create = CreateImportRequest { expected: Some(expected), ..Default::default() };
@@ -415,18 +417,18 @@ async fn a_declared_import_with_other_counts_says_so(db: TestDb) {
     pair.upload(&id, "a", &three_levels()).await;
     let import = pair.get(&id).await;
     assert_eq!(import.state(), ImportState::Receiving);
-    let note =
+    let status_message =
         "4 records have arrived, and 9 were declared: seal the import as it is, or cancel it";
-    assert_eq!(import.note, note);
+    assert_eq!(import.status_message, status_message);
     let refused = pair.try_upload(&id, "b", &three_levels()).await.unwrap_err();
     assert_refused::<()>(Err(refused), Code::FailedPrecondition, "BATCH_NOT_DECLARED");
-    // The same batch again is no new one.
+    // A repeated batch does not count as a new one.
     pair.upload(&id, "a", &three_levels()).await;
     pair.seal(&id, 1, 4).await;
-    assert_eq!(pair.end(&id).await.note, "");
+    assert_eq!(pair.end(&id).await.status_message, "");
 }
 
-async fn imports_are_listed_the_newest_first(db: TestDb) {
+async fn imports_are_listed_newest_first(db: TestDb) {
     let pair = Pair::start(&db).await;
     let failed = pair.import(CreateImportRequest::default(), &three_levels()).await;
     let open = pair.create(CreateImportRequest::default()).await;
@@ -459,19 +461,19 @@ async fn duplicate_count(pair: &Pair, id: &str) -> usize {
     listed.into_inner().possible_duplicates.len()
 }
 
-/// Another replica, for which it is so much later, has gone round once.
-async fn later(pair: &Pair, db: &TestDb, by: TimeDelta) -> Running {
+/// Starts another replica whose clock is `by` ahead.
+async fn start_later(pair: &Pair, db: &TestDb, by: TimeDelta) -> Running {
     let now = servers::clock().now() + by;
-    servers::imports_with(db.beside("imports"), &pair.records.url, |config| {
+    servers::imports_with(db.sibling("imports"), &pair.records.url, |config| {
         config.clock = Clock::fixed(now);
     })
     .await
 }
 
-async fn until(pair: &Pair, id: &str, is_so: impl Fn(&Import) -> bool) -> Import {
+async fn wait_until(pair: &Pair, id: &str, condition: impl Fn(&Import) -> bool) -> Import {
     for _ in 0..200 {
         let import = pair.get(id).await;
-        if is_so(&import) {
+        if condition(&import) {
             return import;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -479,27 +481,27 @@ async fn until(pair: &Pair, id: &str, is_so: impl Fn(&Import) -> bool) -> Import
     panic!("{:#?}", pair.get(id).await);
 }
 
-async fn an_import_that_nobody_finishes_expires(db: TestDb) {
+async fn unsealed_import_expires(db: TestDb) {
     let pair = Pair::start(&db).await;
     let id = pair.create(CreateImportRequest::default()).await;
     pair.upload(&id, "one", &three_levels()).await;
-    let early = later(&pair, &db, TimeDelta::hours(23)).await;
+    let early = start_later(&pair, &db, TimeDelta::hours(23)).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(pair.get(&id).await.state(), ImportState::Receiving);
     early.stop().await;
-    let late = later(&pair, &db, TimeDelta::hours(25)).await;
-    let expired = until(&pair, &id, |import| import.state() == ImportState::Expired).await;
+    let late = start_later(&pair, &db, TimeDelta::hours(25)).await;
+    let expired = wait_until(&pair, &id, |import| import.state() == ImportState::Expired).await;
     assert_eq!(counters(&expired).unprocessed, 4);
     late.stop().await;
 }
 
-async fn what_was_uploaded_is_removed_after_a_month(db: TestDb) {
+async fn uploaded_data_is_purged_after_a_month(db: TestDb) {
     let pair = Pair::start(&db).await;
     let mut records = three_levels();
-    records.extend(["P3", "P4"].map(|id| born_alike(id, "C1")));
+    records.extend(["P3", "P4"].map(|id| duplicate_contact(id, "C1")));
     let ended = pair.import(CreateImportRequest::default(), &records).await;
     assert_eq!((ended.possible_duplicates, duplicate_count(&pair, &ended.id).await), (1, 1));
-    let late = later(&pair, &db, TimeDelta::days(31)).await;
+    let late = start_later(&pair, &db, TimeDelta::days(31)).await;
     for _ in 0..200 {
         if pair.failures(&ended.id).await.is_empty() {
             break;
@@ -509,14 +511,14 @@ async fn what_was_uploaded_is_removed_after_a_month(db: TestDb) {
     assert!(pair.failures(&ended.id).await.is_empty());
     assert_eq!(duplicate_count(&pair, &ended.id).await, 0);
     let purged = pair.get(&ended.id).await;
-    assert_eq!(counters(&purged), counters(&ended), "the numbers stay");
+    assert_eq!(counters(&purged), counters(&ended), "the counters are kept");
     assert_eq!(purged.possible_duplicates, 1);
     let refused = pair.retry(&ended.id, false).await;
     assert_refused(refused, Code::FailedPrecondition, "IMPORT_STATE");
     late.stop().await;
 }
 
-async fn what_cannot_be_done_is_refused(db: TestDb) {
+async fn calls_in_wrong_state_or_role_are_refused(db: TestDb) {
     let pair = Pair::start(&db).await;
     let good = pair.import(CreateImportRequest::default(), &[client("C1", "Acme Limited")]).await;
     assert_eq!(good.state(), ImportState::Completed);

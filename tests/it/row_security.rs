@@ -1,10 +1,10 @@
-//! The second fence around a practice, on PostgreSQL: a query that forgets its
-//! practice finds and changes nothing of another.
+//! Row-level security on PostgreSQL: a statement without a filter by practice neither
+//! reads nor changes rows of another practice.
 
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 use shared::{
     caller::PracticeId,
-    db::{Database, Scope},
+    db::{Database, TenantScope},
     testing::{TestDb, storage_tests, tables},
 };
 
@@ -14,18 +14,18 @@ use crate::support::{
 };
 
 storage_tests! {
-    a_write_that_forgets_its_practice_touches_no_other,
-    a_row_cannot_be_given_to_another_practice,
-    outside_of_a_write_nothing_can_be_written,
-    what_is_not_one_practices_is_written_by_saying_so,
+    unfiltered_write_is_confined_to_practice,
+    row_cannot_move_to_another_practice,
+    reader_connection_cannot_write,
+    all_practices_scope_writes_every_practice,
 }
 
-/// A row of it is in every practice that these tests make.
-const SOME: &[&str] =
+/// Tables with rows in every practice of these tests.
+const TABLES_WITH_ROWS: &[&str] =
     &["connection", "client", "entry", "link", "feed_change", "request", "audit", "search_word"];
 
-/// A database with the same in `p1` and in `p2`; none on SQLite, which has no
-/// second fence.
+/// A database with the same rows in `p1` and in `p2`. None on SQLite, which has no
+/// row-level security.
 async fn two_practices(db: &TestDb) -> Option<Database> {
     if !db.is_postgres() {
         return None;
@@ -40,8 +40,8 @@ async fn two_practices(db: &TestDb) -> Option<Database> {
     Some(db.database().await)
 }
 
-fn p1() -> Scope {
-    Scope::from(&"p1".parse::<PracticeId>().unwrap())
+fn p1() -> TenantScope {
+    TenantScope::from(&"p1".parse::<PracticeId>().unwrap())
 }
 
 async fn count(db: &impl ConnectionTrait, table: &str, practice: &str) -> Result<i64, DbErr> {
@@ -50,8 +50,8 @@ async fn count(db: &impl ConnectionTrait, table: &str, practice: &str) -> Result
     db.query_one_raw(statement).await?.unwrap().try_get("", "n")
 }
 
-/// Runs `sql` in a write; how many rows it changed.
-async fn run(db: &Database, scope: Scope, sql: String) -> Result<u64, DbErr> {
+/// Runs `sql` in a write transaction. Returns the number of changed rows.
+async fn run(db: &Database, scope: TenantScope, sql: String) -> Result<u64, DbErr> {
     let written = db.write(scope, move |tx| {
         let sql = sql.clone();
         async move { tx.execute_unprepared(&sql).await.map(|done| done.rows_affected()) }
@@ -59,9 +59,9 @@ async fn run(db: &Database, scope: Scope, sql: String) -> Result<u64, DbErr> {
     written.await
 }
 
-async fn a_write_that_forgets_its_practice_touches_no_other(t: TestDb) {
+async fn unfiltered_write_is_confined_to_practice(t: TestDb) {
     let Some(db) = two_practices(&t).await else { return };
-    for table in SOME {
+    for table in TABLES_WITH_ROWS {
         let others = count(db.reader(), table, "p2").await.unwrap();
         assert!(others > 0, "{table} has rows of p2 to protect");
     }
@@ -87,18 +87,18 @@ async fn a_write_that_forgets_its_practice_touches_no_other(t: TestDb) {
         assert_eq!(seen.await.unwrap(), (0, 0), "{table}");
         let everything = format!("UPDATE {table} SET practice_id = practice_id");
         let updated = run(&db, p1(), everything).await.unwrap();
-        assert_eq!(i64::try_from(updated).unwrap(), own, "{table}: its own, and no others");
+        assert_eq!(i64::try_from(updated).unwrap(), own, "{table}: own rows only");
         let deleted = run(&db, p1(), format!("DELETE FROM {table}")).await.unwrap();
-        assert_eq!(i64::try_from(deleted).unwrap(), own, "{table}: its own, and no others");
+        assert_eq!(i64::try_from(deleted).unwrap(), own, "{table}: own rows only");
         assert_eq!(count(db.reader(), &table, "p2").await.unwrap(), others, "{table}");
     }
 }
 
-async fn a_row_cannot_be_given_to_another_practice(t: TestDb) {
+async fn row_cannot_move_to_another_practice(t: TestDb) {
     let Some(db) = two_practices(&t).await else { return };
-    for table in SOME {
-        let given = format!("UPDATE {table} SET practice_id = 'p2'");
-        let refused = run(&db, p1(), given).await.unwrap_err().to_string();
+    for table in TABLES_WITH_ROWS {
+        let update = format!("UPDATE {table} SET practice_id = 'p2'");
+        let refused = run(&db, p1(), update).await.unwrap_err().to_string();
         assert!(refused.contains("row-level security"), "{table}: {refused}");
     }
     let insert = "INSERT INTO tombstone (practice_id, record_id, record_kind, purged_at) \
@@ -109,7 +109,7 @@ async fn a_row_cannot_be_given_to_another_practice(t: TestDb) {
     assert_eq!(run(&db, p1(), own).await.unwrap(), 1);
 }
 
-async fn outside_of_a_write_nothing_can_be_written(t: TestDb) {
+async fn reader_connection_cannot_write(t: TestDb) {
     let Some(db) = two_practices(&t).await else { return };
     let written = |sql: &'static str| db.reader().execute_unprepared(sql);
     assert_eq!(written("UPDATE client SET version = 0").await.unwrap().rows_affected(), 0);
@@ -118,14 +118,14 @@ async fn outside_of_a_write_nothing_can_be_written(t: TestDb) {
     let refused = written(insert).await.unwrap_err().to_string();
     assert!(refused.contains("row-level security"), "{refused}");
     for practice in ["p1", "p2"] {
-        assert_eq!(count(db.reader(), "client", practice).await.unwrap(), 3, "read it may");
+        assert_eq!(count(db.reader(), "client", practice).await.unwrap(), 3, "reads are allowed");
     }
 }
 
-async fn what_is_not_one_practices_is_written_by_saying_so(t: TestDb) {
+async fn all_practices_scope_writes_every_practice(t: TestDb) {
     let Some(db) = two_practices(&t).await else { return };
     let everything = "UPDATE client SET version = version".to_owned();
-    assert_eq!(run(&db, Scope::AllPractices, everything).await.unwrap(), 6);
-    // The connection was left as it was found.
+    assert_eq!(run(&db, TenantScope::AllPractices, everything).await.unwrap(), 6);
+    // The tenant scope of the connection was reset.
     assert_eq!(run(&db, p1(), "DELETE FROM client".to_owned()).await.unwrap(), 3);
 }

@@ -1,4 +1,4 @@
-//! Search: what is found, what is not, and in which order.
+//! Search: matches, ranking and pagination.
 
 use std::sync::{
     Arc,
@@ -19,32 +19,32 @@ use tonic::Code;
 use crate::support::{
     caller::{Caller, request_id},
     records::{
-        Acme, assert_refused, company, correction, create, entries, individual, new_person,
-        person_name, renamed,
+        Acme, assert_refused, company, correction, create, entries, individual, name_entry,
+        new_person, person_name,
     },
     servers,
 };
 
 storage_tests! {
-    a_name_is_found_by_the_beginnings_of_its_words,
-    each_of_several_words_must_be_found_in_one_name,
-    letter_case_accents_and_apostrophes_do_not_matter,
-    a_former_name_is_found_and_told,
-    a_name_that_is_to_come_is_found,
-    a_corrected_name_is_found_no_longer,
-    a_reference_and_an_identifier_are_found_whole,
-    references_come_first_then_names_of_today_then_others,
-    numbers_of_persons_are_not_searched,
-    an_individual_is_found_as_client_and_as_person,
-    a_new_name_of_a_person_is_found_at_once,
-    pages_go_on_where_the_last_one_ended,
-    a_query_has_three_letters_or_digits,
-    queries_of_all_kinds_do_no_harm,
-    another_practice_finds_nothing,
-    both_databases_answer_in_one_order,
-    an_individual_stands_under_the_name_that_is_shown,
-    a_page_token_does_not_show_the_name,
-    small_pages_step_over_hidden_records_many_at_a_time,
+    names_match_by_word_prefix,
+    all_query_words_must_match_one_name,
+    case_accents_and_apostrophes_are_ignored,
+    former_name_matches_and_is_reported,
+    scheduled_name_matches,
+    corrected_name_no_longer_matches,
+    references_and_identifiers_match_exactly,
+    results_are_ranked_reference_current_other_name,
+    personal_data_is_not_searchable,
+    individual_is_found_as_client_and_person,
+    new_name_of_person_matches_immediately,
+    next_page_starts_after_previous,
+    query_under_three_characters_is_refused,
+    hostile_queries_are_harmless,
+    results_are_isolated_by_practice,
+    result_order_is_equal_on_both_databases,
+    individual_is_sorted_by_displayed_name,
+    page_token_does_not_reveal_name,
+    small_pages_skip_hidden_records_in_bulk,
 }
 
 async fn ask(caller: &Caller, request: SearchRecordsRequest) -> SearchRecordsResponse {
@@ -59,7 +59,7 @@ async fn results(caller: &Caller, query: &str) -> Vec<SearchResult> {
     answer.results
 }
 
-/// The names that are found, in their order.
+/// The names of the results, in order.
 async fn names(caller: &Caller, query: &str) -> Vec<String> {
     results(caller, query).await.into_iter().map(|result| result.name).collect()
 }
@@ -73,8 +73,8 @@ async fn add_person(caller: &Caller, forename: &str, surname: &str) -> String {
     caller.persons().create_person(request).await.unwrap().into_inner().person.unwrap().id
 }
 
-async fn a_name_is_found_by_the_beginnings_of_its_words(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn names_match_by_word_prefix(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     create(manager, company("B", "Brindle & Moss (Holdings) Limited")).await;
     for query in ["bri", "BRINDLE", "moss", "hol", "Brindle & Moss", "  mos  ", "moss-hold"] {
@@ -95,23 +95,23 @@ async fn a_name_is_found_by_the_beginnings_of_its_words(db: TestDb) {
     assert_eq!(names(manager, "tea").await, ["Copperkettle Limited"]);
 }
 
-async fn each_of_several_words_must_be_found_in_one_name(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn all_query_words_must_match_one_name(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     create(manager, company("A", "Alpha Bakery Limited")).await;
     create(manager, company("B", "Alpha Books Limited")).await;
     assert_eq!(names(manager, "alpha b").await, ["Alpha Bakery Limited", "Alpha Books Limited"]);
     assert_eq!(names(manager, "boo alp").await, ["Alpha Books Limited"]);
-    assert_eq!(names(manager, "alpha alp").await.len(), 2, "one word may stand for both");
+    assert_eq!(names(manager, "alpha alp").await.len(), 2, "one word may match both");
     assert_eq!(names(manager, "alpha zzz").await, [""; 0]);
     let books = create(manager, company("C", "Gamma Limited")).await;
     let etag = entries(manager, &books.id, Timeline::RegisteredName).await[0].etag.clone();
-    manager.history().add_entry(renamed(&books.id, "Delta Limited", "", &etag)).await.unwrap();
-    assert_eq!(names(manager, "gamma delta").await, [""; 0], "never one name");
+    manager.history().add_entry(name_entry(&books.id, "Delta Limited", "", &etag)).await.unwrap();
+    assert_eq!(names(manager, "gamma delta").await, [""; 0], "the words match different names");
 }
 
-async fn letter_case_accents_and_apostrophes_do_not_matter(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn case_accents_and_apostrophes_are_ignored(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     for (forename, surname) in
         [("Pat", "O'Brien"), ("Séan", "Ó Briain"), ("Jürgen", "Müller"), ("Søren", "Weiß")]
@@ -132,9 +132,9 @@ async fn letter_case_accents_and_apostrophes_do_not_matter(db: TestDb) {
     }
 }
 
-async fn a_former_name_is_found_and_told(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
-    acme.takes_name("Zenith Limited", "2020-01-01").await.unwrap();
+async fn former_name_matches_and_is_reported(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
+    acme.add_name("Zenith Limited", "2020-01-01").await.unwrap();
     let found = results(&acme.manager, "acme lim").await;
     assert_eq!(found.len(), 1);
     assert_eq!(
@@ -148,12 +148,12 @@ async fn a_former_name_is_found_and_told(db: TestDb) {
         (SearchMatch::CurrentName, "")
     );
     let found = results(&acme.manager, "limited").await;
-    assert_eq!((found.len(), found[0].r#match()), (1, SearchMatch::CurrentName), "its best place");
+    assert_eq!((found.len(), found[0].r#match()), (1, SearchMatch::CurrentName), "its best rank");
 }
 
-async fn a_name_that_is_to_come_is_found(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
-    let scheduled = acme.takes_name("Zenith Limited", "2026-04-01").await.unwrap().entry.unwrap();
+async fn scheduled_name_matches(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
+    let scheduled = acme.add_name("Zenith Limited", "2026-04-01").await.unwrap().entry.unwrap();
     let found = results(&acme.manager, "zenith").await;
     assert_eq!(
         (found[0].name.as_str(), found[0].r#match()),
@@ -165,8 +165,8 @@ async fn a_name_that_is_to_come_is_found(db: TestDb) {
     assert_eq!(results(&acme.manager, "zenith").await, []);
 }
 
-async fn a_corrected_name_is_found_no_longer(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn corrected_name_no_longer_matches(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let name = acme.names().await.remove(0);
     let request = CorrectEntryRequest {
         value: Some(correct_entry_request::Value::Name("Acne Limited".into())),
@@ -175,13 +175,13 @@ async fn a_corrected_name_is_found_no_longer(db: TestDb) {
     acme.manager.history().correct_entry(request).await.unwrap();
     assert_eq!(names(&acme.manager, "acne").await, ["Acne Limited"]);
     let found = results(&acme.manager, "acme limited").await;
-    assert_eq!(found, [], "its reference is ACME alone");
+    assert_eq!(found, [], "its reference is ACME only");
     let found = results(&acme.manager, "acme").await;
     assert_eq!(found[0].r#match(), SearchMatch::Reference);
 }
 
-async fn a_reference_and_an_identifier_are_found_whole(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn references_and_identifiers_match_exactly(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     let request = CreateClientRequest {
         identifiers: Some(ClientIdentifiers {
@@ -193,7 +193,7 @@ async fn a_reference_and_an_identifier_are_found_whole(db: TestDb) {
         ..company("BRI-001", "Brindle Limited")
     };
     create(manager, request).await;
-    let whole = [
+    let exact = [
         "BRI-001",
         "bri-001",
         "bri001",
@@ -207,11 +207,11 @@ async fn a_reference_and_an_identifier_are_found_whole(db: TestDb) {
         "GB980780684",
         "GB 980 7806 84",
     ];
-    for query in whole {
+    for query in exact {
         let found = results(manager, query).await;
-        let told: Vec<_> =
+        let reported: Vec<_> =
             found.iter().map(|found| (found.name.as_str(), found.r#match())).collect();
-        assert_eq!(told, [("Brindle Limited", SearchMatch::Reference)], "{query}");
+        assert_eq!(reported, [("Brindle Limited", SearchMatch::Reference)], "{query}");
         assert_eq!(found[0].client_reference, "BRI-001");
     }
     for query in ["bri-00", "0768720", "195583966", "98078068", "123/AB45", "687209"] {
@@ -219,15 +219,19 @@ async fn a_reference_and_an_identifier_are_found_whole(db: TestDb) {
     }
 }
 
-async fn references_come_first_then_names_of_today_then_others(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn results_are_ranked_reference_current_other_name(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     let former = create(manager, company("F1", "Zeta Former Limited")).await;
     create(manager, company("N2", "Zeta B Limited")).await;
     create(manager, company("N1", "zeta a Limited")).await;
     create(manager, company("ZETA", "Yonder Limited")).await;
     let etag = entries(manager, &former.id, Timeline::RegisteredName).await[0].etag.clone();
-    manager.history().add_entry(renamed(&former.id, "Aardvark Limited", "", &etag)).await.unwrap();
+    manager
+        .history()
+        .add_entry(name_entry(&former.id, "Aardvark Limited", "", &etag))
+        .await
+        .unwrap();
     assert_eq!(
         names(manager, "zeta").await,
         ["Yonder Limited", "zeta a Limited", "Zeta B Limited", "Aardvark Limited"]
@@ -244,8 +248,8 @@ async fn references_come_first_then_names_of_today_then_others(db: TestDb) {
     );
 }
 
-async fn numbers_of_persons_are_not_searched(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn personal_data_is_not_searchable(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     let mut ann = new_person("Ann", "Smith");
     ann.nino = "AB123456C".into();
@@ -273,8 +277,8 @@ async fn numbers_of_persons_are_not_searched(db: TestDb) {
     assert_eq!(names(manager, "smith").await.len(), 2);
 }
 
-async fn an_individual_is_found_as_client_and_as_person(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn individual_is_found_as_client_and_person(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
     let found = results(&acme.manager, "okafor gr").await;
     let mut ids: Vec<_> = found.iter().map(|found| found.record_id.as_str()).collect();
@@ -298,15 +302,15 @@ async fn an_individual_is_found_as_client_and_as_person(db: TestDb) {
     }
 }
 
-async fn a_new_name_of_a_person_is_found_at_once(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn new_name_of_person_matches_immediately(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     let grace = create(manager, individual("OKA1", "Grace", "Okafor")).await;
     let etag = entries(manager, &grace.person_id, Timeline::PersonName).await[0].etag.clone();
     let request = AddEntryRequest {
         timeline: Timeline::PersonName.into(),
         value: Some(add_entry_request::Value::PersonName(person_name("Grace", "Eze"))),
-        ..renamed(&grace.person_id, "", "", &etag)
+        ..name_entry(&grace.person_id, "", "", &etag)
     };
     manager.history().add_entry(request).await.unwrap();
     for (query, kind) in [("eze", SearchMatch::CurrentName), ("okafor", SearchMatch::OtherName)] {
@@ -320,19 +324,19 @@ async fn a_new_name_of_a_person_is_found_at_once(db: TestDb) {
     }
 }
 
-async fn pages_go_on_where_the_last_one_ended(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn next_page_starts_after_previous(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     for n in [4, 1, 6, 2, 5, 3, 0] {
         create(manager, company(&format!("P{n}"), &format!("Page {n} Limited"))).await;
     }
     let mut request =
         SearchRecordsRequest { query: "page".into(), page_size: 3, ..Default::default() };
-    let (mut told, mut pages) = (Vec::new(), 0);
+    let (mut reported, mut pages) = (Vec::new(), 0);
     loop {
         let page = ask(manager, request.clone()).await;
         assert!(page.results.len() <= 3);
-        told.extend(page.results.into_iter().map(|found| found.client_reference));
+        reported.extend(page.results.into_iter().map(|found| found.client_reference));
         pages += 1;
         if page.next_page_token.is_empty() {
             break;
@@ -342,7 +346,7 @@ async fn pages_go_on_where_the_last_one_ended(db: TestDb) {
             create(manager, company("P00", "Page 0 Again Limited")).await;
         }
     }
-    assert_eq!(told, ["P0", "P1", "P2", "P3", "P4", "P5", "P6"]);
+    assert_eq!(reported, ["P0", "P1", "P2", "P3", "P4", "P5", "P6"]);
     assert_eq!(pages, 3);
     request.query = "limited".into();
     let refused = manager.support().search_records(request.clone()).await;
@@ -353,8 +357,8 @@ async fn pages_go_on_where_the_last_one_ended(db: TestDb) {
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
 }
 
-async fn a_query_has_three_letters_or_digits(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn query_under_three_characters_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     for query in ["", "ac", "a c", " a-c ", "'''", "%%%", "***", "a''", "\u{301}\u{301}\u{301}"] {
         let request = SearchRecordsRequest { query: query.into(), ..Default::default() };
         let refused = acme.manager.support().search_records(request).await;
@@ -365,8 +369,8 @@ async fn a_query_has_three_letters_or_digits(db: TestDb) {
     assert_refused(refused, Code::InvalidArgument, "VALUE_TOO_LONG");
 }
 
-async fn queries_of_all_kinds_do_no_harm(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn hostile_queries_are_harmless(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let many = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
     let queries = [
         "acm%",
@@ -394,8 +398,8 @@ async fn queries_of_all_kinds_do_no_harm(db: TestDb) {
     assert_eq!(names(&acme.manager, "株式会社").await, ["株式会社アクメ"]);
 }
 
-async fn another_practice_finds_nothing(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn results_are_isolated_by_practice(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
     assert_eq!(results(&other, "acme").await, []);
     let ap = Caller::owner(acme.server.channel().await, "p1", "ap");
@@ -410,8 +414,8 @@ async fn another_practice_finds_nothing(db: TestDb) {
     assert_eq!(results(&support, "acme").await.len(), 1);
 }
 
-async fn both_databases_answer_in_one_order(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn result_order_is_equal_on_both_databases(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     let all = [
         "Order Zoë",
@@ -449,8 +453,8 @@ async fn both_databases_answer_in_one_order(db: TestDb) {
     );
 }
 
-async fn an_individual_stands_under_the_name_that_is_shown(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn individual_is_sorted_by_displayed_name(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let manager = &acme.manager;
     let request = CreateClientRequest {
         trading_name: Some(NewName { name: "Zebra Stalls".into(), active_from: String::new() }),
@@ -468,9 +472,9 @@ async fn an_individual_stands_under_the_name_that_is_shown(db: TestDb) {
     assert_eq!(names, ["Ann Stallworth", "Mid Stall Limited"]);
 }
 
-async fn a_page_token_does_not_show_the_name(db: TestDb) {
+async fn page_token_does_not_reveal_name(db: TestDb) {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    let acme = Acme::at(&db, &[]).await;
+    let acme = Acme::with_addresses(&db, &[]).await;
     for n in 0..3 {
         create(&acme.manager, company(&format!("Z{n}"), &format!("Zyxmark {n}"))).await;
     }
@@ -486,14 +490,14 @@ async fn a_page_token_does_not_show_the_name(db: TestDb) {
     request.page_token = page.next_page_token;
     let page = ask(&acme.manager, request.clone()).await;
     assert_eq!(page.results[0].name, "Zyxmark 1");
-    // It is of no use to another product.
+    // The token is invalid for another product.
     let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
     let refused = books.support().search_records(request).await;
     assert_refused(refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     acme.server.stop().await;
 }
 
-async fn small_pages_step_over_hidden_records_many_at_a_time(db: TestDb) {
+async fn small_pages_skip_hidden_records_in_bulk(db: TestDb) {
     let reads = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&reads);
     let server = servers::records(db.settings().observed(move |statement| {

@@ -1,17 +1,17 @@
-//! The table of RPCs and roles in the docs is the one that the check uses.
+//! Checks that the table of RPCs and roles in the docs matches the access rules.
 //!
-//! After a change of the table, `CONCORD_UPDATE_DOCS=1 cargo test --test it
-//! security_doc` writes it anew.
+//! After a change of the rules, `CONCORD_UPDATE_DOCS=1 cargo test --test it security_doc`
+//! updates the table.
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
-use shared::access::{ALL, Role, Scope, rule};
+use shared::access::{ALL, CallScope, Role, rule};
 
 const BEGIN: &str = "<!-- table of roles: written by tests/it/security_doc.rs -->\n";
 const END: &str = "<!-- end of the table of roles -->";
 
 #[test]
-fn the_table_of_roles_is_that_of_the_check() {
+fn documented_role_table_matches_access_rules() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/security.md");
     let doc = fs::read_to_string(&path).unwrap();
     let (before, rest) = doc.split_once(BEGIN).expect("the beginning of the table");
@@ -39,8 +39,8 @@ fn table() -> String {
             table.push_str(if rule.roles.contains(&role) { " ✓ |" } else { "  |" });
         }
         let scope = match rule.scope {
-            Scope::Practice => "one practice",
-            Scope::Product => "one practice, or all of the product's",
+            CallScope::Practice => "one practice",
+            CallScope::Product => "one practice, or all of the product's",
         };
         writeln!(table, " {scope} |").unwrap();
     }

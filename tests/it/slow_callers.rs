@@ -1,5 +1,5 @@
-//! Callers who hold what they can hold: messages that do not come, answers that are not
-//! read, streams without end. Others do not notice, and memory stays within its bound.
+//! Slow and malicious callers: missing messages, unread answers, streams that stay open.
+//! Other callers are not affected, and memory is bounded.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -19,31 +19,31 @@ use tonic::Code;
 
 use crate::support::{
     caller::Caller,
-    feed::{Listening, connect_all, from_earliest, from_snapshot},
-    http2::{Call, Http2, frame, rest},
+    feed::{EventStream, connect_all, from_earliest, from_snapshot},
+    http2::{Call, Http2, frame, read_to_end},
     records::{assert_refused, company, create, create_large},
     servers,
 };
 
 storage_tests! {
-    calls_whose_messages_do_not_come_hold_no_place,
-    answers_that_are_not_read_are_bounded_and_dropped,
-    a_snapshot_that_is_not_read_holds_one_message,
-    the_streams_of_one_practice_leave_some_to_others,
+    calls_without_message_hold_no_permit,
+    unread_answers_are_bounded_and_dropped,
+    unread_snapshot_buffers_one_message,
+    streams_of_one_practice_do_not_exhaust_others,
 }
 
 const GET: &str = "concord.records.v1.ClientService/GetClient";
 const LIST: &str = "concord.records.v1.ClientService/ListClients";
 const SUBSCRIBE: &str = "concord.records.v1.ChangeService/Subscribe";
 
-/// What hangs takes longer than this.
-const HANGS: Duration = Duration::from_mins(1);
+/// A call or condition that takes longer than this has failed.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A number of the metrics port.
+/// Reads a gauge from the metrics endpoint.
 async fn gauge(metrics: SocketAddr, name: &str) -> f64 {
     let mut connection = TcpStream::connect(metrics).await.unwrap();
     let request = b"GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
@@ -54,15 +54,15 @@ async fn gauge(metrics: SocketAddr, name: &str) -> f64 {
     line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
-    let late = Instant::now() + HANGS;
+async fn wait_until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
     while !happened().await {
-        assert!(Instant::now() < late, "{what}");
+        assert!(Instant::now() < deadline, "{what}");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn calls_whose_messages_do_not_come_hold_no_place(db: TestDb) {
+async fn calls_without_message_hold_no_permit(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| {
         config.limits.message_time = Duration::from_secs(3);
     })
@@ -70,7 +70,7 @@ async fn calls_whose_messages_do_not_come_hold_no_place(db: TestDb) {
     connect_all(&server, "p1", &["manager"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     create(&manager, company("ACME", "Acme Limited")).await;
-    // No message, a part of one, and one whose call does not end.
+    // No message, a part of a message, and a message without the end of the stream.
     let get = frame(&GetClientRequest { client: "ref:ACME".into() });
     let mut attacker = Http2::connect(&server.url, 65_535).await;
     let mut calls: Vec<Call> = Vec::new();
@@ -83,10 +83,10 @@ async fn calls_whose_messages_do_not_come_hold_no_place(db: TestDb) {
         }
         calls.push(call);
     }
-    // By the time that the last of them has come, too.
+    // Other calls are answered while these are open.
     for _ in 0..20 {
         let request = GetClientRequest { client: "ref:ACME".into() };
-        timeout(HANGS, manager.clients().get_client(request)).await.unwrap().unwrap();
+        timeout(TIMEOUT, manager.clients().get_client(request)).await.unwrap().unwrap();
         sleep(Duration::from_millis(20)).await;
     }
     let (mut held, mut answers) = (Vec::new(), Vec::new());
@@ -95,7 +95,7 @@ async fn calls_whose_messages_do_not_come_hold_no_place(db: TestDb) {
         answers.push(answer);
     }
     for answer in answers {
-        let (_, status) = timeout(HANGS, rest(answer)).await.unwrap();
+        let (_, status) = timeout(TIMEOUT, read_to_end(answer)).await.unwrap();
         assert_eq!(status, "4", "DEADLINE_EXCEEDED");
     }
     server.stop().await;
@@ -103,7 +103,7 @@ async fn calls_whose_messages_do_not_come_hold_no_place(db: TestDb) {
 
 const MIB: u64 = 1_024 * 1_024;
 
-async fn answers_that_are_not_read_are_bounded_and_dropped(db: TestDb) {
+async fn unread_answers_are_bounded_and_dropped(db: TestDb) {
     let metrics = free_address();
     let server = servers::records_with(db.settings(), |config| {
         config.limits.answer_bytes = 4 * MIB;
@@ -128,29 +128,33 @@ async fn answers_that_are_not_read_are_bounded_and_dropped(db: TestDb) {
     for _ in 0..16 {
         calls.push(attacker.call(LIST, ("p1", "manager"), &page).await);
     }
-    until("answers wait", async || gauge(metrics, "concord_answer_bytes").await > 1e6).await;
+    wait_until("answers wait", async || gauge(metrics, "concord_answer_bytes").await > 1e6).await;
     for _ in 0..20 {
         #[expect(clippy::cast_precision_loss, reason = "bytes")]
         let bound = (4 * MIB) as f64;
         let held = gauge(metrics, "concord_answer_bytes").await;
         assert!(held <= bound, "{held} bytes");
         let request = GetClientRequest { client: "ref:ACME".into() };
-        timeout(HANGS, other.clients().get_client(request)).await.unwrap().unwrap();
+        timeout(TIMEOUT, other.clients().get_client(request)).await.unwrap().unwrap();
     }
-    // All of them have had their time, and nearly nothing is left.
-    until("they are dropped", async || gauge(metrics, "concord_answer_bytes").await < 1e6).await;
-    until("no call waits", async || {
+    // All unread answers have timed out, and their memory is released.
+    wait_until("unread answers are dropped", async || {
+        gauge(metrics, "concord_answer_bytes").await < 1e6
+    })
+    .await;
+    wait_until("no call waits", async || {
         let get = GetClientRequest { client: "ref:LARGE0".into() };
         manager.clients().get_client(get).await.is_ok()
     })
     .await;
     drop(calls);
     drop(attacker);
-    until("nothing is left", async || gauge(metrics, "concord_answer_bytes").await < 1.0).await;
+    wait_until("nothing is left", async || gauge(metrics, "concord_answer_bytes").await < 1.0)
+        .await;
     server.stop().await;
 }
 
-async fn a_snapshot_that_is_not_read_holds_one_message(db: TestDb) {
+async fn unread_snapshot_buffers_one_message(db: TestDb) {
     let metrics = free_address();
     let server = servers::records_with(db.settings(), |config| {
         config.limits.stream_time = Duration::from_secs(4);
@@ -161,7 +165,7 @@ async fn a_snapshot_that_is_not_read_holds_one_message(db: TestDb) {
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     // More than three messages of 1 MiB.
     create_large(&manager, 150).await;
-    // A window for the handshake, and some of the first message.
+    // A flow-control window for the handshake and a part of the first message.
     let window = 4_096;
     let mut attacker = Http2::connect(&server.url, window).await;
     let mut calls = Vec::new();
@@ -170,26 +174,29 @@ async fn a_snapshot_that_is_not_read_holds_one_message(db: TestDb) {
     }
     #[expect(clippy::cast_precision_loss, reason = "bytes")]
     let bound = (10 * (MIB + MIB / 4)) as f64;
-    until("messages wait", async || gauge(metrics, "concord_answer_bytes").await > 1e6).await;
+    wait_until("messages wait", async || gauge(metrics, "concord_answer_bytes").await > 1e6).await;
     for _ in 0..10 {
         let held = gauge(metrics, "concord_answer_bytes").await;
         assert!(held <= bound, "{held} bytes");
         sleep(Duration::from_millis(50)).await;
     }
-    until("they are dropped", async || gauge(metrics, "concord_answer_bytes").await < 1e6).await;
-    // Who reads on finds out why it ends.
+    wait_until("unread answers are dropped", async || {
+        gauge(metrics, "concord_answer_bytes").await < 1e6
+    })
+    .await;
+    // A caller that resumes reading gets the status of the stream.
     for call in calls {
-        let (_, status) = timeout(HANGS, rest(call.answer)).await.unwrap();
+        let (_, status) = timeout(TIMEOUT, read_to_end(call.answer)).await.unwrap();
         assert_eq!(status, "8", "RESOURCE_EXHAUSTED");
     }
-    // And comes back for all of it.
+    // A new stream delivers the whole snapshot.
     let books = Caller::owner(server.channel().await, "p1", "books");
-    let mut stream = Listening::open(&books, from_snapshot()).await;
+    let mut stream = EventStream::open(&books, from_snapshot()).await;
     assert_eq!(stream.snapshot().await.0.len(), 150);
     server.stop().await;
 }
 
-async fn the_streams_of_one_practice_leave_some_to_others(db: TestDb) {
+async fn streams_of_one_practice_do_not_exhaust_others(db: TestDb) {
     let server = servers::records(db.settings()).await;
     for practice in ["p1", "p2"] {
         connect_all(&server, practice, &["books"]).await;
@@ -200,15 +207,15 @@ async fn the_streams_of_one_practice_leave_some_to_others(db: TestDb) {
     }
     let mut held = Vec::new();
     let refused = loop {
-        match Listening::try_open(&callers[0], from_earliest()).await {
+        match EventStream::try_open(&callers[0], from_earliest()).await {
             Ok(stream) => held.push(stream),
             Err(status) => break status,
         }
-        assert!(held.len() < 200, "a practice has its share");
+        assert!(held.len() < 200, "the streams of a practice are limited");
     };
     assert_refused::<()>(Err(refused), Code::ResourceExhausted, "LIMIT_REACHED");
-    Listening::open(&callers[1], from_earliest()).await;
+    EventStream::open(&callers[1], from_earliest()).await;
     let all = callers[1].clone().without("x-concord-practice");
-    Listening::open(&all, from_earliest()).await;
+    EventStream::open(&all, from_earliest()).await;
     server.stop().await;
 }

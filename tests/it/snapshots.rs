@@ -1,4 +1,4 @@
-//! Snapshots: every record as it is, then the changes.
+//! Snapshots: every record in its current state, followed by the changes.
 
 use std::collections::BTreeMap;
 
@@ -15,22 +15,22 @@ use shared::{
 use crate::support::{
     caller::Caller,
     feed::{
-        Listening, acknowledge, after, connect_all, create_all, from_snapshot, named, references,
-        sequenced, server_with, subscription, with_own,
+        EventStream, acknowledge, after, connect_all, create_all, from_snapshot, named, references,
+        server_with, subscription, wait_until_sequenced, with_own,
     },
-    records::{appoint, client, company, create, entries, individual, moved},
+    records::{address_entry, appoint, client, company, create, entries, individual},
 };
 
 storage_tests! {
-    a_snapshot_holds_every_record_once_and_the_changes_follow,
-    a_snapshot_that_breaks_off_goes_on_where_it_was,
-    a_subscription_keeps_its_place_in_a_snapshot,
-    a_snapshot_holds_what_was_asked_for,
-    a_backend_gets_all_practices_that_it_is_connected_to,
-    linked_records_bring_their_contacts_and_persons,
+    snapshot_has_every_record_once_then_changes,
+    interrupted_snapshot_resumes_from_cursor,
+    subscription_resumes_acknowledged_snapshot,
+    snapshot_applies_filters,
+    product_snapshot_has_all_connected_practices,
+    linked_only_includes_contacts_and_persons,
 }
 
-/// The ids of records with their versions; no record twice.
+/// The versions of records by id. Asserts that no record occurs twice.
 fn versions(records: &[SnapshotRecord]) -> BTreeMap<String, i64> {
     let pairs = records.iter().map(|record| (record.record_id.clone(), record.record_version));
     let versions: BTreeMap<_, _> = pairs.collect();
@@ -38,7 +38,7 @@ fn versions(records: &[SnapshotRecord]) -> BTreeMap<String, i64> {
     versions
 }
 
-async fn a_snapshot_holds_every_record_once_and_the_changes_follow(db: TestDb) {
+async fn snapshot_has_every_record_once_then_changes(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
@@ -46,18 +46,18 @@ async fn a_snapshot_holds_every_record_once_and_the_changes_follow(db: TestDb) {
     let acme = client(&manager, "ref:R5").await;
     let (contact, person) = appoint(&manager, &acme.id, "Grace", "Okafor").await;
     let grace = create(&manager, individual("IND", "Ada", "Byron")).await;
-    let moving = moved(&acme.id, "New House", "2026-03-01", "");
+    let moving = address_entry(&acme.id, "New House", "2026-03-01", "");
     manager.history().add_entry(moving).await.unwrap();
-    sequenced(&books, 603).await;
-    let mut stream = Listening::open(&books, from_snapshot()).await;
+    wait_until_sequenced(&books, 603).await;
+    let mut stream = EventStream::open(&books, from_snapshot()).await;
     assert!(stream.handshake.snapshot && !stream.handshake.snapshot_resumed);
     let (records, end) = stream.snapshot().await;
     assert_eq!(end.record_count, i64::try_from(records.len()).unwrap());
     assert_eq!(end.position, stream.handshake.position);
     assert_eq!(records.len(), 601 + 2 + 1);
-    let held = versions(&records);
-    assert_eq!((held[&acme.id], held[&contact.id], held[&person.id]), (2, 1, 1));
-    assert!(held.contains_key(&grace.id) && held.contains_key(&grace.person_id));
+    let received = versions(&records);
+    assert_eq!((received[&acme.id], received[&contact.id], received[&person.id]), (2, 1, 1));
+    assert!(received.contains_key(&grace.id) && received.contains_key(&grace.person_id));
     for record in &records {
         let images = (record.client.clone(), record.person.clone(), record.contact.clone());
         let (id, version) = match images {
@@ -75,51 +75,51 @@ async fn a_snapshot_holds_every_record_once_and_the_changes_follow(db: TestDb) {
     assert_eq!(events[0].previous_position, end.position);
 }
 
-async fn a_snapshot_that_breaks_off_goes_on_where_it_was(db: TestDb) {
+async fn interrupted_snapshot_resumes_from_cursor(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, references(600)).await;
-    sequenced(&books, 600).await;
-    let mut first = Listening::open(&books, from_snapshot()).await;
+    wait_until_sequenced(&books, 600).await;
+    let mut first = EventStream::open(&books, from_snapshot()).await;
     let Some(Message::SnapshotRecords(batch)) = first.message().await.unwrap() else {
         panic!("records")
     };
     drop(first);
-    // Meanwhile one record of each part changes, and one is new.
+    // Meanwhile one record of each part changes, and one is created.
     let changed = [&batch.records[0].record_id, "ref:R599"];
     for name in changed {
-        let moving = moved(name, "New House", "2026-03-01", "");
+        let moving = address_entry(name, "New House", "2026-03-01", "");
         manager.history().add_entry(moving).await.unwrap();
     }
     create_all(&manager, ["LATE".to_owned()]).await;
-    let mut resumed = Listening::open(&books, after(&batch.cursor)).await;
+    let mut resumed = EventStream::open(&books, after(&batch.cursor)).await;
     assert!(resumed.handshake.snapshot && resumed.handshake.snapshot_resumed);
     let (rest, end) = resumed.snapshot().await;
     let mut all = batch.records.clone();
     all.extend(rest);
-    let mut held = versions(&all);
-    assert_eq!(held.len(), 601, "the late one too: it lies ahead");
-    assert_eq!(end.position, 600, "as when the snapshot began");
+    let mut received = versions(&all);
+    assert_eq!(received.len(), 601, "also the new record, which is after the cursor");
+    assert_eq!(end.position, 600, "the position when the snapshot started");
     for event in resumed.take(3).await {
         let image = Client::decode(event.client.unwrap()).unwrap();
-        let known = held.entry(image.id).or_default();
+        let known = received.entry(image.id).or_default();
         *known = image.version.max(*known);
     }
     for name in changed {
         let now = client(&manager, name).await;
-        assert_eq!(held[&now.id], now.version);
+        assert_eq!(received[&now.id], now.version);
     }
 }
 
-async fn a_subscription_keeps_its_place_in_a_snapshot(db: TestDb) {
+async fn subscription_resumes_acknowledged_snapshot(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, references(600)).await;
-    sequenced(&books, 600).await;
+    wait_until_sequenced(&books, 600).await;
     let request = SubscribeRequest { subscription: "ledger".into(), ..from_snapshot() };
-    let mut first = Listening::open(&books, request.clone()).await;
+    let mut first = EventStream::open(&books, request.clone()).await;
     let mut seen = Vec::new();
     for _ in 0..2 {
         let Some(Message::SnapshotRecords(batch)) = first.message().await.unwrap() else {
@@ -130,26 +130,26 @@ async fn a_subscription_keeps_its_place_in_a_snapshot(db: TestDb) {
     acknowledge(&books, "ledger", &seen[0].cursor).await.unwrap();
     drop(first);
     assert!(subscription(&books, "ledger").await.in_snapshot);
-    // The first of its requests again: it goes on, it does not begin anew.
-    let mut second = Listening::open(&books, request.clone()).await;
+    // The same first request resumes the snapshot and does not restart it.
+    let mut second = EventStream::open(&books, request.clone()).await;
     assert!(second.handshake.snapshot_resumed);
     let (rest, end) = second.snapshot().await;
     let mut all = seen[0].records.clone();
     all.extend(rest);
     assert_eq!(versions(&all).len(), 600);
     assert_eq!(acknowledge(&books, "ledger", &end.cursor).await.unwrap(), 600);
-    let late = acknowledge(&books, "ledger", &seen[1].cursor).await;
-    assert_eq!(late.unwrap(), 600, "a late one moves nothing back");
+    let stale = acknowledge(&books, "ledger", &seen[1].cursor).await;
+    assert_eq!(stale.unwrap(), 600, "an older cursor does not move the position back");
     drop(second);
-    let third = Listening::open(&books, named("ledger")).await;
+    let third = EventStream::open(&books, named("ledger")).await;
     assert!(!third.handshake.snapshot);
     assert_eq!(third.handshake.position, 600);
-    let anew = SubscribeRequest { restart: true, ..request };
-    let mut fourth = Listening::open(&books, anew).await;
+    let restart = SubscribeRequest { restart: true, ..request };
+    let mut fourth = EventStream::open(&books, restart).await;
     assert_eq!(fourth.snapshot().await.0.len(), 600);
 }
 
-async fn a_snapshot_holds_what_was_asked_for(db: TestDb) {
+async fn snapshot_applies_filters(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
@@ -160,7 +160,7 @@ async fn a_snapshot_holds_what_was_asked_for(db: TestDb) {
     let of = async |kinds: &[RecordKind], linked_only: bool| {
         let record_kinds = kinds.iter().map(|kind| (*kind).into()).collect();
         let request = SubscribeRequest { record_kinds, linked_only, ..from_snapshot() };
-        Listening::open(&books, request).await.snapshot().await.0
+        EventStream::open(&books, request).await.snapshot().await.0
     };
     let ids = |records: &[SnapshotRecord]| -> Vec<String> {
         records.iter().map(|record| record.record_id.clone()).collect()
@@ -171,16 +171,16 @@ async fn a_snapshot_holds_what_was_asked_for(db: TestDb) {
     assert!(linked[0].linked);
     let contacts = of(&[RecordKind::Contact], false).await;
     assert_eq!(ids(&contacts), [contact.id]);
-    let beside = Person::decode(contacts[0].person.clone().unwrap()).unwrap();
-    assert_eq!(beside.id, person.id, "a person comes beside its contact");
+    let included = Person::decode(contacts[0].person.clone().unwrap()).unwrap();
+    assert_eq!(included.id, person.id, "a contact includes its person");
     let clients = of(&[RecordKind::Client], false).await;
     let individual = clients.iter().find(|record| record.record_id == ada.id).unwrap();
-    assert!(individual.person.is_some(), "and beside an individual");
+    assert!(individual.person.is_some(), "an individual includes its person");
     let both = of(&[RecordKind::Contact, RecordKind::Person], false).await;
     assert!(both.iter().all(|record| record.contact.is_none() || record.person.is_none()));
 }
 
-async fn a_backend_gets_all_practices_that_it_is_connected_to(db: TestDb) {
+async fn product_snapshot_has_all_connected_practices(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     for practice in ["p1-b", "p10", "p2"] {
         connect_all(&server, practice, &["manager"]).await;
@@ -194,7 +194,7 @@ async fn a_backend_gets_all_practices_that_it_is_connected_to(db: TestDb) {
     }
     let everywhere =
         Caller::owner(server.channel().await, "p1", "books").without("x-concord-practice");
-    let (records, _) = Listening::open(&everywhere, from_snapshot()).await.snapshot().await;
+    let (records, _) = EventStream::open(&everywhere, from_snapshot()).await.snapshot().await;
     let of_practices: Vec<_> =
         records.iter().map(|r| (r.practice_id.as_str(), r.record_kind())).collect();
     let (person, client) = (RecordKind::Person, RecordKind::Client);
@@ -202,11 +202,11 @@ async fn a_backend_gets_all_practices_that_it_is_connected_to(db: TestDb) {
     assert_eq!(of_practices, ["p1", "p10", "p2"].map(each).concat(), "p1-b has no books");
     let practices = vec!["p10".to_owned()];
     let narrowed = SubscribeRequest { practices, ..from_snapshot() };
-    let (records, _) = Listening::open(&everywhere, narrowed).await.snapshot().await;
+    let (records, _) = EventStream::open(&everywhere, narrowed).await.snapshot().await;
     assert_eq!(records.len(), 3);
 }
 
-async fn linked_records_bring_their_contacts_and_persons(db: TestDb) {
+async fn linked_only_includes_contacts_and_persons(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
@@ -218,14 +218,14 @@ async fn linked_records_bring_their_contacts_and_persons(db: TestDb) {
         ..Default::default()
     };
     manager.clients().link_client(link).await.unwrap();
-    sequenced(&books, 3).await;
+    wait_until_sequenced(&books, 3).await;
     let linked_only = SubscribeRequest { linked_only: true, ..from_snapshot() };
-    let mut stream = Listening::open(&books, linked_only.clone()).await;
+    let mut stream = EventStream::open(&books, linked_only.clone()).await;
     assert_eq!(stream.snapshot().await.0.len(), 1);
-    appoint(&manager, &other.id, "Not", "Heard").await;
+    appoint(&manager, &other.id, "Not", "Linked").await;
     let (contact, person) = appoint(&manager, &acme.id, "Grace", "Okafor").await;
-    let heard = stream.take(1).await;
-    assert_eq!((&heard[0].record_id, heard[0].linked), (&contact.id, true));
+    let events = stream.take(1).await;
+    assert_eq!((&events[0].record_id, events[0].linked), (&contact.id, true));
     let timeline = shared::pb::records::Timeline::PersonName;
     let etag = entries(&manager, &person.id, timeline).await.remove(0).etag;
     let name = crate::support::records::person_name("Grace", "Hopper");
@@ -233,7 +233,7 @@ async fn linked_records_bring_their_contacts_and_persons(db: TestDb) {
         timeline: timeline.into(),
         address_type: 0,
         value: Some(shared::pb::records::add_entry_request::Value::PersonName(name)),
-        ..moved(&person.id, "", "2026-03-01", &etag)
+        ..address_entry(&person.id, "", "2026-03-01", &etag)
     };
     manager.history().add_entry(renamed).await.unwrap();
     assert_eq!(stream.take(1).await[0].record_id, person.id, "a person of a linked client");
@@ -244,18 +244,18 @@ async fn linked_records_bring_their_contacts_and_persons(db: TestDb) {
         ..Default::default()
     };
     manager.contacts().remove_contact(remove).await.unwrap();
-    let heard = stream.take(1).await;
-    assert_eq!((&heard[0].record_id, heard[0].kind()), (&contact.id, ChangeKind::Purged));
+    let events = stream.take(1).await;
+    assert_eq!((&events[0].record_id, events[0].kind()), (&contact.id, ChangeKind::Purged));
     let unlink = shared::pb::records::UnlinkClientRequest {
         client: acme.id.clone(),
         request_id: crate::support::caller::request_id(),
         ..Default::default()
     };
     books.clients().unlink_client(unlink).await.unwrap();
-    let own = Listening::open(
+    let own = EventStream::open(
         &books,
         with_own(SubscribeRequest { linked_only: true, ..after(&stream.cursor) }),
     );
-    let heard = own.await.take(1).await;
-    assert_eq!(heard[0].kind(), ChangeKind::Unlinked, "the end of its own link");
+    let events = own.await.take(1).await;
+    assert_eq!(events[0].kind(), ChangeKind::Unlinked, "the end of its own link");
 }

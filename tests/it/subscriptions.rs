@@ -1,4 +1,4 @@
-//! Named subscriptions: their place, their window, who holds them.
+//! Named subscriptions: acknowledged position, window of unacknowledged events, takeover.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tonic::Code;
 use crate::support::{
     caller::{Caller, request_id},
     feed::{
-        Listening, acknowledge, after, connect_all, create_all, from_earliest, named, positions,
+        EventStream, acknowledge, after, connect_all, create_all, from_earliest, named, positions,
         references, server_with, subscription,
     },
     records::{assert_refused, reason, violations},
@@ -22,19 +22,19 @@ use crate::support::{
 };
 
 storage_tests! {
-    a_subscription_goes_on_where_it_was_acknowledged,
-    at_most_a_window_is_sent_unacknowledged,
-    a_newer_stream_ends_the_older,
-    an_acknowledgement_covers_what_was_left_out_after_it,
-    only_what_was_delivered_can_be_acknowledged,
-    a_cursor_beside_the_name_counts_as_acknowledged,
-    a_subscription_begins_anew_when_it_is_asked_to,
-    bad_requests_are_refused_and_disturb_nobody,
-    a_subscription_belongs_to_its_product_account_and_practice,
-    the_lag_of_every_product_is_shown,
-    those_who_only_look_take_nothing_over,
-    a_connection_that_is_old_ends_with_a_cursor,
-    a_cursor_is_shown_to_its_own_product_and_scope_only,
+    subscription_resumes_after_acknowledged_position,
+    unacknowledged_events_are_limited_by_window,
+    newer_stream_takes_over_subscription,
+    acknowledgement_covers_later_suppressed_changes,
+    acknowledging_undelivered_cursor_is_refused,
+    cursor_in_subscribe_counts_as_acknowledged,
+    subscription_restarts_on_request,
+    invalid_requests_are_refused_without_side_effects,
+    subscription_is_scoped_to_product_account_and_practice,
+    lag_of_every_subscription_is_listed,
+    support_role_cannot_take_over_subscription,
+    old_connection_closes_with_cursor,
+    cursor_is_visible_to_own_product_and_scope_only,
 }
 
 struct Fixture {
@@ -51,54 +51,62 @@ async fn fixture(db: &TestDb, changes: usize) -> Fixture {
     Fixture { _server: server, manager, books }
 }
 
-async fn a_subscription_goes_on_where_it_was_acknowledged(db: TestDb) {
+async fn subscription_resumes_after_acknowledged_position(db: TestDb) {
     let Fixture { manager, books, .. } = fixture(&db, 3).await;
-    let mut first = Listening::open(&books, named("ledger")).await;
+    let mut first = EventStream::open(&books, named("ledger")).await;
     assert_eq!((first.handshake.subscription.as_str(), first.handshake.position), ("ledger", 0));
     first.take(3).await;
     let two = first.cursor.clone();
     drop(first);
-    let again = Listening::open(&books, named("ledger")).await.take(3).await;
+    let again = EventStream::open(&books, named("ledger")).await.take(3).await;
     assert_eq!(positions(&again), [1, 2, 3], "nothing was acknowledged");
     assert_eq!(acknowledge(&books, "ledger", &two).await.unwrap(), 3);
     create_all(&manager, ["R9".to_owned()]).await;
-    let mut third = Listening::open(&books, named("ledger")).await;
+    let mut third = EventStream::open(&books, named("ledger")).await;
     assert_eq!(positions(&third.take(1).await), [4]);
-    assert_eq!(acknowledge(&books, "ledger", &two).await.unwrap(), 3, "an older one is no error");
+    assert_eq!(
+        acknowledge(&books, "ledger", &two).await.unwrap(),
+        3,
+        "an older cursor is no error"
+    );
     assert_eq!(third.acknowledge(&books).await, 4);
-    assert_eq!(acknowledge(&books, "ledger", &two).await.unwrap(), 4, "and moves nothing back");
+    assert_eq!(
+        acknowledge(&books, "ledger", &two).await.unwrap(),
+        4,
+        "the position does not move back"
+    );
 }
 
-async fn at_most_a_window_is_sent_unacknowledged(db: TestDb) {
+async fn unacknowledged_events_are_limited_by_window(db: TestDb) {
     let Fixture { books, .. } = fixture(&db, 7).await;
     let request = SubscribeRequest { max_unacknowledged: 3, ..named("ledger") };
-    let mut stream = Listening::open(&books, request).await;
+    let mut stream = EventStream::open(&books, request).await;
     assert_eq!(positions(&stream.take(3).await), [1, 2, 3]);
-    let beat = stream.heartbeat().await;
-    assert!(beat.waiting_for_acknowledgement);
-    assert_eq!((beat.position, beat.head_position), (3, 7));
+    let heartbeat = stream.heartbeat().await;
+    assert!(heartbeat.waiting_for_acknowledgement);
+    assert_eq!((heartbeat.position, heartbeat.head_position), (3, 7));
     stream.acknowledge(&books).await;
     assert_eq!(positions(&stream.take(3).await), [4, 5, 6]);
     stream.acknowledge(&books).await;
     assert_eq!(positions(&stream.take(1).await), [7]);
 }
 
-async fn a_newer_stream_ends_the_older(db: TestDb) {
+async fn newer_stream_takes_over_subscription(db: TestDb) {
     let mut replicas = vec![server_with(&db, &["manager", "books"]).await];
     while replicas.len() < servers::replicas(&db) {
         replicas.push(servers::records(db.settings()).await);
     }
     let one = Caller::owner(replicas[0].channel().await, "p1", "books");
     let other = Caller::owner(replicas.last().unwrap().channel().await, "p1", "books");
-    let mut older = Listening::open(&one, named("ledger")).await;
-    let mut beside = Listening::open(&one, named("another")).await;
-    let mut newer = Listening::open(&other, named("ledger")).await;
+    let mut older = EventStream::open(&one, named("ledger")).await;
+    let mut other_name = EventStream::open(&one, named("another")).await;
+    let mut newer = EventStream::open(&other, named("ledger")).await;
     let ended = older.end().await;
     assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Aborted, "SUBSCRIPTION_TAKEN_OVER"));
     let manager = Caller::owner(replicas[0].channel().await, "p1", "manager");
     create_all(&manager, references(1)).await;
     assert_eq!(newer.take(1).await.len(), 1);
-    assert_eq!(beside.take(1).await.len(), 1, "another name is not disturbed");
+    assert_eq!(other_name.take(1).await.len(), 1, "another subscription is not affected");
     let delete = DeleteSubscriptionRequest { subscription: "ledger".into() };
     one.changes().delete_subscription(delete.clone()).await.unwrap();
     let ended = newer.end().await;
@@ -106,12 +114,12 @@ async fn a_newer_stream_ends_the_older(db: TestDb) {
     assert_refused(one.changes().delete_subscription(delete).await, Code::NotFound, "NOT_FOUND");
 }
 
-async fn an_acknowledgement_covers_what_was_left_out_after_it(db: TestDb) {
+async fn acknowledgement_covers_later_suppressed_changes(db: TestDb) {
     let Fixture { manager, books, .. } = fixture(&db, 1).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(1).await;
     stream.acknowledge(&books).await;
-    // Its own changes are left out.
+    // Changes of its own product are suppressed.
     create_all(&books, ["OWN1".to_owned(), "OWN2".to_owned()]).await;
     for _ in 0..100 {
         let found = subscription(&books, "ledger").await;
@@ -124,26 +132,26 @@ async fn an_acknowledgement_covers_what_was_left_out_after_it(db: TestDb) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let _ = manager;
-    panic!("the place did not move over what was left out");
+    panic!("the position did not advance over suppressed changes");
 }
 
-async fn only_what_was_delivered_can_be_acknowledged(db: TestDb) {
+async fn acknowledging_undelivered_cursor_is_refused(db: TestDb) {
     let Fixture { books, manager, .. } = fixture(&db, 4).await;
     let window = SubscribeRequest { max_unacknowledged: 2, ..named("ledger") };
-    let mut stream = Listening::open(&books, window).await;
+    let mut stream = EventStream::open(&books, window).await;
     stream.take(2).await;
-    // The same change, told to a stream without a name, and to another one.
-    let mut nameless = Listening::open(&books, from_earliest()).await;
-    nameless.take(4).await;
-    let mut another = Listening::open(&books, named("another")).await;
+    // The same changes, delivered to an unnamed stream and to another subscription.
+    let mut unnamed = EventStream::open(&books, from_earliest()).await;
+    unnamed.take(4).await;
+    let mut another = EventStream::open(&books, named("another")).await;
     another.take(4).await;
-    for cursor in [&nameless.cursor, &another.cursor] {
+    for cursor in [&unnamed.cursor, &another.cursor] {
         let refused = acknowledge(&books, "ledger", cursor).await;
         assert_refused(refused, Code::FailedPrecondition, "CURSOR_NOT_DELIVERED");
     }
-    // Another product's, made up, and none.
+    // A cursor of another product, an invalid one, and an empty one.
     let all = SubscribeRequest { echo_mode: 3, ..from_earliest() };
-    let mut foreign = Listening::open(&manager, all).await;
+    let mut foreign = EventStream::open(&manager, all).await;
     foreign.take(4).await;
     for cursor in [foreign.cursor.as_str(), "made-up", &"A".repeat(10_000)] {
         let refused = acknowledge(&books, "ledger", cursor).await;
@@ -152,42 +160,46 @@ async fn only_what_was_delivered_can_be_acknowledged(db: TestDb) {
     let refused = acknowledge(&books, "ledger", "").await;
     assert_refused(refused, Code::InvalidArgument, "REQUIRED_FIELD_BLANK");
     assert_refused(
-        acknowledge(&books, "nobody", &stream.cursor).await,
+        acknowledge(&books, "unknown", &stream.cursor).await,
         Code::NotFound,
         "NOT_FOUND",
     );
     assert_eq!(subscription(&books, "ledger").await.acknowledged_position, 0, "nothing moved");
     assert_eq!(stream.acknowledge(&books).await, 2);
-    assert_eq!(positions(&stream.take(2).await), [3, 4], "the stream goes on");
+    assert_eq!(positions(&stream.take(2).await), [3, 4], "the stream continues");
 }
 
-async fn a_cursor_beside_the_name_counts_as_acknowledged(db: TestDb) {
+async fn cursor_in_subscribe_counts_as_acknowledged(db: TestDb) {
     let Fixture { books, .. } = fixture(&db, 4).await;
     let window = SubscribeRequest { max_unacknowledged: 2, ..named("ledger") };
-    let mut stream = Listening::open(&books, window).await;
+    let mut stream = EventStream::open(&books, window).await;
     stream.take(2).await;
     let cursor = stream.cursor.clone();
     let both = SubscribeRequest { cursor: cursor.clone(), ..named("ledger") };
-    let mut resumed = Listening::open(&books, both.clone()).await;
+    let mut resumed = EventStream::open(&books, both.clone()).await;
     assert_eq!(positions(&resumed.take(2).await), [3, 4]);
     assert_eq!(subscription(&books, "ledger").await.acknowledged_position, 2);
     resumed.acknowledge(&books).await;
-    let mut back = Listening::open(&books, both).await;
-    assert_eq!(positions(&back.take(2).await), [3, 4], "where the caller says");
-    assert_eq!(subscription(&books, "ledger").await.acknowledged_position, 4, "never back");
+    let mut back = EventStream::open(&books, both).await;
+    assert_eq!(positions(&back.take(2).await), [3, 4], "resumes after the cursor of the caller");
+    assert_eq!(
+        subscription(&books, "ledger").await.acknowledged_position,
+        4,
+        "the position does not move back"
+    );
 }
 
-async fn a_subscription_begins_anew_when_it_is_asked_to(db: TestDb) {
+async fn subscription_restarts_on_request(db: TestDb) {
     let Fixture { manager, books, .. } = fixture(&db, 3).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(3).await;
     let old = stream.cursor.clone();
     stream.acknowledge(&books).await;
-    // Not asked to: where it begins is for a new one.
-    let now = SubscribeRequest { start_from: StartFrom::Earliest.into(), ..named("ledger") };
-    assert_eq!(Listening::open(&books, now.clone()).await.handshake.position, 3);
-    let anew = SubscribeRequest { restart: true, ..now };
-    let mut stream = Listening::open(&books, anew).await;
+    // Without `restart`: `start_from` applies to new subscriptions only.
+    let earliest = SubscribeRequest { start_from: StartFrom::Earliest.into(), ..named("ledger") };
+    assert_eq!(EventStream::open(&books, earliest.clone()).await.handshake.position, 3);
+    let restart = SubscribeRequest { restart: true, ..earliest };
+    let mut stream = EventStream::open(&books, restart).await;
     assert_eq!(stream.handshake.position, 0);
     assert_eq!(positions(&stream.take(3).await), [1, 2, 3]);
     let refused = acknowledge(&books, "ledger", &old).await;
@@ -196,17 +208,17 @@ async fn a_subscription_begins_anew_when_it_is_asked_to(db: TestDb) {
     assert_eq!(positions(&stream.take(1).await), [4]);
 }
 
-async fn bad_requests_are_refused_and_disturb_nobody(db: TestDb) {
+async fn invalid_requests_are_refused_without_side_effects(db: TestDb) {
     let Fixture { _server: server, manager, books } = fixture(&db, 1).await;
     connect_all(&server, "p2", &["manager"]).await;
-    let mut live = Listening::open(&books, named("ledger")).await;
+    let mut live = EventStream::open(&books, named("ledger")).await;
     live.take(1).await;
     let refuse = async |request: SubscribeRequest| {
-        Listening::try_open(&books, request).await.expect_err("a refusal")
+        EventStream::try_open(&books, request).await.expect_err("a refusal")
     };
     let long = refuse(named(&"n".repeat(10_000))).await;
     assert_eq!((long.code(), reason(&long).as_str()), (Code::InvalidArgument, "VALUE_TOO_LONG"));
-    assert!(long.message().len() < 500, "the name is not sent back");
+    assert!(long.message().len() < 500, "the message does not repeat the name");
     for name in ["a b", "a/b", "naïve", "\u{1}"] {
         let refused = refuse(named(name)).await;
         assert_eq!(reason(&refused), "INVALID_CHARACTER", "{name}");
@@ -224,12 +236,12 @@ async fn bad_requests_are_refused_and_disturb_nobody(db: TestDb) {
     let expected =
         ["start_from", "echo_mode", "record_kinds", "practices[0]", "max_unacknowledged"];
     assert_eq!(fields, expected);
-    let nameless =
+    let unnamed =
         SubscribeRequest { restart: true, max_unacknowledged: 5, ..SubscribeRequest::default() };
-    assert_eq!(violations(&refuse(nameless).await).len(), 2);
+    assert_eq!(violations(&refuse(unnamed).await).len(), 2);
     let both = SubscribeRequest { start_from: StartFrom::Now.into(), ..after(&live.cursor) };
     assert_eq!(reason(&refuse(both).await), "FIELD_NOT_APPLICABLE");
-    // A practice of another, and one that there is not, look the same.
+    // An unconnected practice and an unknown one get the same error.
     for practice in ["p2", "p999"] {
         let other =
             SubscribeRequest { practices: vec![practice.into()], ..SubscribeRequest::default() };
@@ -237,13 +249,13 @@ async fn bad_requests_are_refused_and_disturb_nobody(db: TestDb) {
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::NotFound, "NOT_FOUND"));
     }
     create_all(&manager, ["R9".to_owned()]).await;
-    assert_eq!(live.take(1).await.len(), 1, "the stream of the name still stands");
+    assert_eq!(live.take(1).await.len(), 1, "the open stream is not affected");
 }
 
-async fn a_subscription_belongs_to_its_product_account_and_practice(db: TestDb) {
+async fn subscription_is_scoped_to_product_account_and_practice(db: TestDb) {
     let Fixture { _server: server, manager, books } = fixture(&db, 2).await;
     connect_all(&server, "p2", &["books"]).await;
-    let mut own = Listening::open(&books, named("ledger")).await;
+    let mut own = EventStream::open(&books, named("ledger")).await;
     own.take(2).await;
     own.acknowledge(&books).await;
     let elsewhere = Caller::owner(server.channel().await, "p2", "books");
@@ -258,14 +270,14 @@ async fn a_subscription_belongs_to_its_product_account_and_practice(db: TestDb) 
         assert_refused(other.changes().get_subscription(get).await, Code::NotFound, "NOT_FOUND");
         let refused = acknowledge(other, "ledger", &own.cursor).await;
         assert_refused(refused, Code::NotFound, "NOT_FOUND");
-        let stream = Listening::open(other, named("ledger")).await;
-        assert_eq!(stream.handshake.position, 0, "one of its own");
+        let stream = EventStream::open(other, named("ledger")).await;
+        assert_eq!(stream.handshake.position, 0, "a separate subscription");
     }
     create_all(&manager, ["R9".to_owned()]).await;
-    assert_eq!(positions(&own.take(1).await), [3], "it still holds its own");
+    assert_eq!(positions(&own.take(1).await), [3], "the own stream is not affected");
 }
 
-async fn the_lag_of_every_product_is_shown(db: TestDb) {
+async fn lag_of_every_subscription_is_listed(db: TestDb) {
     let Fixture { _server: server, manager, books } = fixture(&db, 5).await;
     connect_all(&server, "p2", &["manager", "books"]).await;
     let other = Caller::owner(server.channel().await, "p2", "manager");
@@ -273,13 +285,13 @@ async fn the_lag_of_every_product_is_shown(db: TestDb) {
     let everywhere = books.clone().without("x-concord-practice");
     let kinds = vec![RecordKind::Client.into()];
     let request = SubscribeRequest { record_kinds: kinds.clone(), ..named("ledger") };
-    let mut stream = Listening::open(&books, request).await;
+    let mut stream = EventStream::open(&books, request).await;
     stream.take(5).await;
-    let mut wide = Listening::open(&everywhere, named("wide")).await;
+    let mut wide = EventStream::open(&everywhere, named("wide")).await;
     wide.take(7).await;
     let wide_of_two = SubscribeRequest { practices: vec!["p2".into()], ..named("two") };
-    Listening::open(&everywhere, wide_of_two).await.take(2).await;
-    Listening::open(&manager, named("own")).await;
+    EventStream::open(&everywhere, wide_of_two).await.take(2).await;
+    EventStream::open(&manager, named("own")).await;
     let list = async |caller: &Caller, product: &str| {
         let request = ListSubscriptionsRequest { product: product.into(), ..Default::default() };
         let listed = caller.changes().list_subscriptions(request).await.unwrap().into_inner();
@@ -289,17 +301,25 @@ async fn the_lag_of_every_product_is_shown(db: TestDb) {
     let shown: Vec<_> = all.iter().map(|s| (s.product.as_str(), s.name.as_str())).collect();
     assert_eq!(shown, [("books", "wide"), ("books", "ledger"), ("manager", "own")]);
     let [wide, ledger, own] = all.as_slice() else { panic!("three") };
-    assert_eq!((wide.lag_changes, ledger.lag_changes), (5, 5), "of the viewer's practice");
+    assert_eq!(
+        (wide.lag_changes, ledger.lag_changes),
+        (5, 5),
+        "lag within the practice of the caller"
+    );
     assert_eq!((wide.practice_id.as_str(), ledger.practice_id.as_str()), ("", "p1"));
     assert_eq!(ledger.record_kinds, kinds);
-    assert!(ledger.expire_time.is_some() && !ledger.lag_changes_cut);
+    assert!(ledger.expire_time.is_some() && !ledger.lag_changes_truncated);
     assert_eq!(own.product, "manager");
     assert_eq!(list(&manager, "manager").await.len(), 1);
     assert_eq!(list(&manager, "ap").await.len(), 0, "not connected");
     let of_product = list(&everywhere, "").await;
     let lags: Vec<_> = of_product.iter().map(|s| (s.name.as_str(), s.lag_changes)).collect();
-    assert_eq!(lags, [("two", 2), ("wide", 7), ("ledger", 5)], "of what each asks for");
-    // A page at a time.
+    assert_eq!(
+        lags,
+        [("two", 2), ("wide", 7), ("ledger", 5)],
+        "lag of what each subscription requests"
+    );
+    // Paginated.
     let mut request = ListSubscriptionsRequest { page_size: 1, ..Default::default() };
     let mut names = Vec::new();
     loop {
@@ -314,26 +334,26 @@ async fn the_lag_of_every_product_is_shown(db: TestDb) {
     assert_eq!(names, ["two", "wide", "ledger"]);
 }
 
-async fn those_who_only_look_take_nothing_over(db: TestDb) {
+async fn support_role_cannot_take_over_subscription(db: TestDb) {
     let Fixture { manager, books, .. } = fixture(&db, 1).await;
-    let mut live = Listening::open(&books, named("ledger")).await;
+    let mut live = EventStream::open(&books, named("ledger")).await;
     live.take(1).await;
     let support =
         books.clone().with("x-concord-roles", "support").with("x-concord-reason", "ticket 4711");
-    let refused = Listening::try_open(&support, named("ledger")).await;
+    let refused = EventStream::try_open(&support, named("ledger")).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
     let refused = acknowledge(&support, "ledger", &live.cursor).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
     let delete = DeleteSubscriptionRequest { subscription: "ledger".into() };
     let refused = support.changes().delete_subscription(delete).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
-    assert_eq!(subscription(&support, "ledger").await.name, "ledger", "but sees it");
-    Listening::open(&support, from_earliest()).await.take(1).await;
+    assert_eq!(subscription(&support, "ledger").await.name, "ledger", "but reads it");
+    EventStream::open(&support, from_earliest()).await.take(1).await;
     create_all(&manager, ["R9".to_owned()]).await;
     assert_eq!(live.take(1).await.len(), 1);
 }
 
-async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
+async fn old_connection_closes_with_cursor(db: TestDb) {
     let server = servers::records_with(db.settings(), |config| {
         config.connection_age = Duration::from_secs(4);
     })
@@ -342,32 +362,32 @@ async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, references(1)).await;
-    let mut stream = Listening::open(&books, named("ledger")).await;
+    let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(1).await;
     let closing = loop {
         match stream.message().await.unwrap() {
             Some(Message::Closing(closing)) => break closing,
             Some(_) => {}
-            None => panic!("no last word"),
+            None => panic!("no Closing message"),
         }
     };
     assert_eq!(closing.reason, 2, "the age of the connection");
     assert_eq!(stream.message().await.unwrap(), None, "a clean end");
-    // The same channel makes another connection by itself, a moment later: a call of
-    // that moment may still meet the old one.
+    // The channel reconnects by itself after a moment. Until then a call may still use the
+    // old connection.
     let both = SubscribeRequest { cursor: closing.cursor, ..named("ledger") };
     loop {
-        let mut again = match Listening::try_open(&books, both.clone()).await {
+        let mut again = match EventStream::try_open(&books, both.clone()).await {
             Ok(again) => again,
             Err(broken) => {
-                // A status that the server has sent has no source.
+                // A status from the server has no source.
                 assert!(std::error::Error::source(&broken).is_some(), "{broken:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         assert_eq!(again.handshake.position, 1);
-        // The connection of the first calls is as old: this one is new.
+        // The connection of the first calls is as old. This one is new.
         let manager = Caller::owner(server.channel().await, "p1", "manager");
         create_all(&manager, [request_id()]).await;
         if let Some(Message::Events(_)) = again.message().await.unwrap() {
@@ -376,8 +396,8 @@ async fn a_connection_that_is_old_ends_with_a_cursor(db: TestDb) {
     }
 }
 
-/// A place in a snapshot names a practice and a record.
-async fn a_cursor_is_shown_to_its_own_product_and_scope_only(db: TestDb) {
+/// A snapshot cursor has ids of a practice and a record.
+async fn cursor_is_visible_to_own_product_and_scope_only(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     connect_all(&server, "p2", &["manager", "books"]).await;
     for practice in ["p1", "p2"] {
@@ -388,12 +408,12 @@ async fn a_cursor_is_shown_to_its_own_product_and_scope_only(db: TestDb) {
     let backend = backend.without("x-concord-practice");
     let request =
         SubscribeRequest { start_from: StartFrom::Snapshot.into(), ..named("everything") };
-    let mut stream = Listening::open(&backend, request).await;
+    let mut stream = EventStream::open(&backend, request).await;
     let first = stream.message().await.unwrap();
     assert!(matches!(first, Some(Message::SnapshotRecords(_))), "{first:?}");
     stream.acknowledge(&backend).await;
     let of_p1 = Caller::owner(server.channel().await, "p1", "books");
-    Listening::open(&of_p1, named("ledger")).await;
+    EventStream::open(&of_p1, named("ledger")).await;
 
     let cursor = async |caller: &Caller, name: &str| {
         let request = ListSubscriptionsRequest::default();

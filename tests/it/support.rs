@@ -1,7 +1,6 @@
-//! The vocabulary of the tests.
+//! Helpers that the end-to-end tests share.
 
 pub(crate) mod caller;
-pub(crate) mod dice;
 pub(crate) mod every_call;
 pub(crate) mod failure;
 pub(crate) mod feed;
@@ -11,6 +10,7 @@ pub(crate) mod pair;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod records;
+pub(crate) mod rng;
 pub(crate) mod sample;
 pub(crate) mod secure;
 pub(crate) mod servers;

@@ -1,4 +1,5 @@
-//! Support says why it reads, and that is kept: of records and of imports.
+//! Support access needs a reason, and the access log keeps every read of records and
+//! imports.
 
 use shared::{
     pb::{
@@ -20,10 +21,10 @@ use crate::support::{
 };
 
 storage_tests! {
-    support_says_why_it_reads_and_that_is_kept,
-    what_support_reads_of_imports_is_kept_too,
-    reads_are_listed_a_page_at_a_time,
-    a_read_says_which_records_were_shown,
+    support_read_needs_reason_and_is_logged,
+    support_read_of_imports_is_logged,
+    support_reads_are_paginated,
+    support_read_lists_shown_records,
 }
 
 async fn reads(caller: &Caller) -> Vec<SupportRead> {
@@ -31,14 +32,14 @@ async fn reads(caller: &Caller) -> Vec<SupportRead> {
     caller.support().list_support_reads(request).await.unwrap().into_inner().reads
 }
 
-/// The calls by their names, with their reasons.
-fn told(reads: &[SupportRead]) -> Vec<(String, String)> {
+/// The RPC names and reasons of logged reads.
+fn reported(reads: &[SupportRead]) -> Vec<(String, String)> {
     let call = |read: &'_ SupportRead| read.rpc.rsplit('/').next().unwrap_or_default().to_owned();
     reads.iter().map(|read| (call(read), read.reason.clone())).collect()
 }
 
-async fn support_says_why_it_reads_and_that_is_kept(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn support_read_needs_reason_and_is_logged(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let support = acme.manager.clone().with("x-concord-roles", "support");
     let request = || GetClientRequest { client: "ref:ACME".into() };
     let refused = support.clients().get_client(request()).await;
@@ -54,15 +55,15 @@ async fn support_says_why_it_reads_and_that_is_kept(db: TestDb) {
     support.clients().get_client(request()).await.unwrap();
     let search = SearchRecordsRequest { query: "acme".into(), ..Default::default() };
     support.support().search_records(search).await.unwrap();
-    // Whoever may read in another role is not asked.
+    // A caller with another role that may read needs no reason and is not logged.
     let staff = support.clone().with("x-concord-roles", "support,staff");
     staff.clients().get_client(request()).await.unwrap();
     let kept = reads(&acme.manager).await;
     let expected = ["SearchRecords", "GetClient"].map(|call| (call.into(), "ticket 4711".into()));
-    assert_eq!(told(&kept), expected);
+    assert_eq!(reported(&kept), expected);
     assert_eq!(kept[0].origin.as_ref().unwrap().user, "sven");
 
-    // It does not see what others of it have read, and reads of one practice only.
+    // Support may not list the access log, and reads one practice only.
     let refused = support.support().list_support_reads(ListSupportReadsRequest::default()).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
     let everywhere = support.clone().without("x-concord-practice");
@@ -75,9 +76,9 @@ async fn support_says_why_it_reads_and_that_is_kept(db: TestDb) {
     acme.server.stop().await;
 }
 
-async fn what_support_reads_of_imports_is_kept_too(db: TestDb) {
+async fn support_read_of_imports_is_logged(db: TestDb) {
     let records = servers::records(db.settings()).await;
-    let imports = servers::imports(db.beside("imports"), &records.url).await;
+    let imports = servers::imports(db.sibling("imports"), &records.url).await;
     let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
     let support =
         Caller::owner(imports.channel().await, "p1", "manager").with("x-concord-roles", "support");
@@ -85,22 +86,22 @@ async fn what_support_reads_of_imports_is_kept_too(db: TestDb) {
     assert_refused(refused, Code::InvalidArgument, "READING_REASON_REQUIRED");
     let support = support.with("x-concord-reason", "ticket 4712");
     support.imports().list_imports(ListImportsRequest::default()).await.unwrap();
-    assert_eq!(told(&reads(&manager).await), [("ListImports".into(), "ticket 4712".into())]);
+    assert_eq!(reported(&reads(&manager).await), [("ListImports".into(), "ticket 4712".into())]);
     let owner = Caller::owner(imports.channel().await, "p1", "manager");
     let created = owner.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let import_id = created.into_inner().import.unwrap().id;
+    let import_id = created.into_inner().import_job.unwrap().id;
     let request = GetImportRequest { import_id: import_id.clone() };
     support.imports().get_import(request).await.unwrap();
     assert_eq!(reads(&manager).await[0].record_ids, [import_id]);
-    // What cannot be kept is not read.
+    // A read that cannot be logged is refused.
     records.stop().await;
     let refused = support.imports().list_imports(ListImportsRequest::default()).await;
     assert_refused(refused, Code::Unavailable, "UNAVAILABLE");
     imports.stop().await;
 }
 
-async fn reads_are_listed_a_page_at_a_time(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn support_reads_are_paginated(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let support = acme.manager.clone().with("x-concord-roles", "support");
     for n in 0..5 {
         let support = support.clone().with("x-concord-reason", &format!("ticket {n}"));
@@ -122,8 +123,8 @@ async fn reads_are_listed_a_page_at_a_time(db: TestDb) {
     acme.server.stop().await;
 }
 
-async fn a_read_says_which_records_were_shown(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn support_read_lists_shown_records(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let id = acme.client.id.clone();
     let other = create(&acme.manager, company("OTHER", "Acme of Bath Limited")).await.id;
     let support = acme.manager.clone().with("x-concord-roles", "support");
@@ -149,8 +150,8 @@ async fn a_read_says_which_records_were_shown(db: TestDb) {
     let mut both = vec![id, other];
     both.sort();
     assert_eq!(found, both);
-    // Of a call that is refused, it is kept that it was made.
-    let unknown = GetClientRequest { client: "ref:NOBODY".into() };
+    // A refused call is logged without records.
+    let unknown = GetClientRequest { client: "ref:UNKNOWN".into() };
     support.clients().get_client(unknown).await.unwrap_err();
     let last = reads(&acme.manager).await.remove(0);
     assert!(last.rpc.ends_with("/GetClient") && last.record_ids.is_empty(), "{last:?}");

@@ -1,5 +1,5 @@
-//! What is of one practice is not there for another, by any call; and within a
-//! practice a product changes what it is linked to.
+//! Tenant isolation: no RPC reads or changes records of another practice. Within a
+//! practice a product changes only records that it is linked to.
 
 use bytes::Bytes;
 use shared::{
@@ -17,12 +17,12 @@ use crate::support::{
 };
 
 storage_tests! {
-    what_is_of_one_practice_is_not_found_in_another,
-    a_product_that_is_not_linked_reads_and_changes_nothing,
-    a_product_that_is_not_connected_does_neither,
+    records_of_one_practice_are_not_found_in_another,
+    unlinked_product_reads_but_cannot_write,
+    unconnected_product_cannot_read_or_write,
 }
 
-/// Both services, with records of the practice `p1`, made by `manager`.
+/// Both services, with records of the practice `p1` created by `manager`.
 struct Site {
     records: Running,
     imports: Running,
@@ -32,14 +32,14 @@ struct Site {
 impl Site {
     async fn start(db: &TestDb) -> Self {
         let records = servers::records(db.settings()).await;
-        let imports = servers::imports(db.beside("imports"), &records.url).await;
+        let imports = servers::imports(db.sibling("imports"), &records.url).await;
         let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
         let importing = Caller::owner(imports.channel().await, "p1", "manager");
         let targets = Targets::of(&manager, &importing).await;
         Self { records, imports, targets }
     }
 
-    /// An owner's call that names the records, made for a practice and a product.
+    /// Calls an RPC that names the records, as an owner in a practice and a product.
     async fn call(
         &self,
         practice: &str,
@@ -69,8 +69,9 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// Calls that name nothing of a practice: what they answer must be the caller's own.
-const NAME_NOTHING: [Rpc; 23] = [
+/// RPCs whose requests name no record: their answers must contain data of the caller's
+/// practice only.
+const WITHOUT_RECORD_NAMES: [Rpc; 23] = [
     Rpc::SupportListSupportReads,
     Rpc::IngestKeepSupportRead,
     Rpc::IngestListErasures,
@@ -96,16 +97,16 @@ const NAME_NOTHING: [Rpc; 23] = [
     Rpc::SupportTraceChange,
 ];
 
-async fn what_is_of_one_practice_is_not_found_in_another(db: TestDb) {
+async fn records_of_one_practice_are_not_found_in_another(db: TestDb) {
     let site = Site::start(&db).await;
     site.connect("p2", "manager").await;
     for call in ALL {
         let outcome = site.call("p2", "manager", *call).await;
-        if NAME_NOTHING.contains(&call.0) {
-            let heard = outcome.unwrap_or_default().unwrap_or_default();
+        if WITHOUT_RECORD_NAMES.contains(&call.0) {
+            let answer = outcome.unwrap_or_default().unwrap_or_default();
             let Targets { person, contact, change, import, .. } = &site.targets;
             for secret in [NAME, &person.id, &contact.id, change, import] {
-                assert!(!contains(&heard, secret), "{call:?} tells {secret}");
+                assert!(!contains(&answer, secret), "{call:?} reveals {secret}");
             }
         } else {
             let refused = outcome.unwrap_err();
@@ -113,23 +114,23 @@ async fn what_is_of_one_practice_is_not_found_in_another(db: TestDb) {
             assert!(!refused.message().contains(NAME), "{refused:?}");
         }
     }
-    // Nothing has changed by it, and its own practice finds all.
+    // The calls have changed nothing, and the own practice still finds every record.
     let mut unexpected = Vec::new();
     for call in ALL {
         let found = site.call("p1", "manager", *call).await;
         let refused = found.as_ref().err().map(Status::code);
         let expected = match call.0 {
-            // There is no such subscription, and no such batch.
+            // The subscription and the batch do not exist.
             Rpc::ChangeGetSubscription
             | Rpc::ChangeDeleteSubscription
             | Rpc::ChangeAcknowledge
             | Rpc::ImportGetBatch => Some(Code::NotFound),
-            // The import has not ended, and holds no batch; the client is in use.
+            // The import has not ended and has no batch. The client is in use.
             Rpc::ImportCommitImport
             | Rpc::ImportRetryImport
             | Rpc::ImportSealImport
             | Rpc::SupportPurgeNow => Some(Code::FailedPrecondition),
-            // It ends without a commit.
+            // The upload ends without a commit.
             Rpc::ImportUploadBatch => Some(Code::Aborted),
             _ => None,
         };
@@ -141,11 +142,11 @@ async fn what_is_of_one_practice_is_not_found_in_another(db: TestDb) {
     site.stop().await;
 }
 
-fn contains(heard: &[u8], secret: &str) -> bool {
-    heard.windows(secret.len()).any(|window| window == secret.as_bytes())
+fn contains(answer: &[u8], secret: &str) -> bool {
+    answer.windows(secret.len()).any(|window| window == secret.as_bytes())
 }
 
-/// Linking is how a product comes to change a record.
+/// RPCs that an unlinked product may call: they create a record or a link.
 const FOR_UNLINKED: [Rpc; 4] = [
     Rpc::ClientLinkClient,
     Rpc::PersonLinkPerson,
@@ -153,7 +154,7 @@ const FOR_UNLINKED: [Rpc; 4] = [
     Rpc::PersonCreatePerson,
 ];
 
-async fn a_product_that_is_not_linked_reads_and_changes_nothing(db: TestDb) {
+async fn unlinked_product_reads_but_cannot_write(db: TestDb) {
     let site = Site::start(&db).await;
     site.connect("p1", "books").await;
     let changes = |rpc: &Rpc| {
@@ -175,7 +176,7 @@ async fn a_product_that_is_not_linked_reads_and_changes_nothing(db: TestDb) {
         let path = ALL.iter().find(|(rpc, _)| *rpc == call).unwrap().1;
         site.call("p1", "books", (call, path)).await.unwrap();
     }
-    // The imports of a product are its own to change.
+    // Only the product of an import may change it.
     for call in ALL.iter().filter(|(_, path)| path.starts_with("/concord.imports.")) {
         let outcome = site.call("p1", "books", *call).await;
         let changes = ![Rpc::ImportCreateImport, Rpc::ImportDownloadFailures].contains(&call.0);
@@ -187,16 +188,16 @@ async fn a_product_that_is_not_linked_reads_and_changes_nothing(db: TestDb) {
     site.stop().await;
 }
 
-async fn a_product_that_is_not_connected_does_neither(db: TestDb) {
+async fn unconnected_product_cannot_read_or_write(db: TestDb) {
     let site = Site::start(&db).await;
-    // The first product of a practice connects itself, and whoever is not connected
-    // may look who is.
+    // The first product of a practice connects itself, and an unconnected product may
+    // list the connections.
     let exempt = [
         Rpc::ConnectionConnectProduct,
         Rpc::ConnectionDisconnectProduct,
         Rpc::ConnectionListConnections,
     ];
-    // With nothing to apply or to look up, nothing is asked of the practice.
+    // The requests of these RPCs are empty, so that nothing is read from the practice.
     let empty = [
         Rpc::IngestApplyChunk,
         Rpc::IngestResolveLinks,

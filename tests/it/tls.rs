@@ -1,4 +1,4 @@
-//! Encrypted connections, and certificates of clients.
+//! TLS connections and client certificates.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use crate::support::{
 };
 
 storage_tests! {
-    an_import_runs_over_encrypted_connections_with_certificates_on_all_sides,
-    a_certificate_is_for_the_product_of_the_token,
-    nobody_speaks_in_clear_to_a_service_that_encrypts,
+    import_runs_over_mutual_tls,
+    certificate_must_match_product_of_token,
+    plaintext_connection_to_tls_service_fails,
 }
 
 async fn records(db: &TestDb, issuer: &Issuer, client_certificates: bool) -> Running {
@@ -32,13 +32,13 @@ async fn records(db: &TestDb, issuer: &Issuer, client_certificates: bool) -> Run
     servers::records_with(db.settings(), |config| config.security = security).await
 }
 
-async fn an_import_runs_over_encrypted_connections_with_certificates_on_all_sides(db: TestDb) {
+async fn import_runs_over_mutual_tls(db: TestDb) {
     let issuer = Issuer::new();
     let records = records(&db, &issuer, true).await;
     let url = records.url.replace("http://127.0.0.1", "https://localhost");
     let security = issuer.tls(true);
     let to_records = issuer.client_tls(Some("urn:concord:service:imports"));
-    let imports = servers::imports_with(db.beside("imports"), &url, |config| {
+    let imports = servers::imports_with(db.sibling("imports"), &url, |config| {
         config.security = security;
         config.records_tls = to_records;
     })
@@ -60,7 +60,7 @@ async fn an_import_runs_over_encrypted_connections_with_certificates_on_all_side
 async fn import_one(caller: &Caller) {
     let mut imports = caller.imports();
     let created = imports.create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import.unwrap().id;
+    let id = created.into_inner().import_job.unwrap().id;
     let client = ImportClient {
         source_id: "C1".into(),
         client_reference: "ACME01".into(),
@@ -89,16 +89,16 @@ async fn import_one(caller: &Caller) {
     let watch = WatchImportRequest { import_id: id };
     let mut stream = imports.watch_import(watch).await.unwrap().into_inner();
     let mut last = None;
-    while let Some(told) = stream.message().await.unwrap() {
-        last = told.import;
+    while let Some(update) = stream.message().await.unwrap() {
+        last = update.import_job;
     }
     assert_eq!(last.unwrap().state(), ImportState::Completed);
 }
 
-async fn a_certificate_is_for_the_product_of_the_token(db: TestDb) {
+async fn certificate_must_match_product_of_token(db: TestDb) {
     let issuer = Issuer::new();
     let records = records(&db, &issuer, true).await;
-    // Without one there is no connection, or it ends with the first call.
+    // Without a client certificate the connection or the first call fails.
     let refused = async {
         let channel = channel(&records.url, &issuer.client_tls(None)).await.ok()?;
         let owner = issuer.caller(&channel, &Issuer::owner("p1", "manager"));
@@ -115,7 +115,7 @@ async fn a_certificate_is_for_the_product_of_the_token(db: TestDb) {
     records.stop().await;
 }
 
-async fn nobody_speaks_in_clear_to_a_service_that_encrypts(db: TestDb) {
+async fn plaintext_connection_to_tls_service_fails(db: TestDb) {
     let issuer = Issuer::new();
     let records = records(&db, &issuer, false).await;
     let plain = tonic::transport::Channel::from_shared(records.url.clone()).unwrap();
@@ -128,7 +128,7 @@ async fn nobody_speaks_in_clear_to_a_service_that_encrypts(db: TestDb) {
     assert!(call(plain).await.is_err());
     let encrypted = channel(&records.url, &issuer.client_tls(None)).await.unwrap();
     assert!(call(encrypted).await.is_ok());
-    // Of another authority: the client does not believe the service.
+    // With another certificate authority the client rejects the service.
     assert!(channel(&records.url, &Issuer::new().client_tls(None)).await.is_err());
     records.stop().await;
 }

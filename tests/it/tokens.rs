@@ -1,9 +1,8 @@
-//! Who may make which call: every RPC, with every role, and with credentials that
-//! are not good enough.
+//! Authorisation: every RPC with every role, and with invalid credentials.
 
 use bytes::Bytes;
 use shared::{
-    access::{ALL, Role, Scope, rule},
+    access::{ALL, CallScope, Role, rule},
     identity::{OnBehalf, tokens::Claims},
     testing::{TestDb, storage_tests},
 };
@@ -18,15 +17,15 @@ use crate::support::{
 };
 
 storage_tests! {
-    every_call_is_for_the_roles_of_the_table,
-    no_call_is_answered_without_a_good_token,
-    the_imports_service_calls_as_itself,
+    every_rpc_allows_only_its_roles,
+    rpc_without_valid_token_is_refused,
+    imports_service_is_limited_to_service_role,
 }
 
 const ROLES: [Role; 6] =
     [Role::Owner, Role::Admin, Role::Staff, Role::Support, Role::Auditor, Role::Service];
 
-/// Both services, checking tokens.
+/// Both services, with token checks.
 struct Site {
     issuer: Issuer,
     records: Running,
@@ -41,7 +40,7 @@ impl Site {
         let set = |config: &mut records::RecordsConfig| config.security = security.clone();
         let records = servers::records_with(db.settings(), set).await;
         let set = |config: &mut imports::ImportsConfig| config.security = security.clone();
-        let imports = servers::imports_with(db.beside("imports"), &records.url, set).await;
+        let imports = servers::imports_with(db.sibling("imports"), &records.url, set).await;
         let channels = [records.channel().await, imports.channel().await];
         Self { issuer, records, imports, channels }
     }
@@ -50,7 +49,7 @@ impl Site {
         &self.channels[usize::from(path.starts_with("/concord.imports."))]
     }
 
-    /// The holder of a token that has everything else, calling with nothing.
+    /// Sends an empty message with a token for these claims.
     async fn call(&self, path: &'static str, claims: &Claims) -> Result<(), Status> {
         let caller = self.issuer.caller(self.channel(path), claims);
         empty(caller.with("x-concord-reason", "ticket 4711"), path).await
@@ -66,7 +65,7 @@ impl Site {
     }
 }
 
-/// Sends an empty message. The answer is of no interest, only what refuses it.
+/// Sends an empty message. Returns only whether the call was refused.
 async fn empty(caller: Caller, path: &'static str) -> Result<(), Status> {
     raw::call(&caller, path, Bytes::new()).await.map(drop)
 }
@@ -79,11 +78,11 @@ fn in_role(role: Role) -> Claims {
     Claims { roles: vec![role.to_string()], ..Issuer::owner("p1", "manager") }
 }
 
-async fn every_call_is_for_the_roles_of_the_table(db: TestDb) {
+async fn every_rpc_allows_only_its_roles(db: TestDb) {
     let site = Site::start(&db).await;
     site.connect("manager").await;
     for (rpc, path) in ALL {
-        // No token of an issuer has the role of the imports service.
+        // An issuer cannot give the role of the imports service.
         for role in ROLES.into_iter().filter(|role| *role != Role::Service) {
             let outcome = site.call(path, &in_role(role)).await;
             let refused =
@@ -99,7 +98,7 @@ async fn every_call_is_for_the_roles_of_the_table(db: TestDb) {
     site.stop().await;
 }
 
-async fn no_call_is_answered_without_a_good_token(db: TestDb) {
+async fn rpc_without_valid_token_is_refused(db: TestDb) {
     let site = Site::start(&db).await;
     site.connect("manager").await;
     let owner = Issuer::owner("p1", "manager");
@@ -126,7 +125,7 @@ async fn no_call_is_answered_without_a_good_token(db: TestDb) {
             assert_eq!(refused.code(), Code::PermissionDenied, "{path} with {header}");
             assert_eq!(reason(&refused), "CREDENTIAL_SCOPE", "{path} with {header}");
         }
-        if rule(*rpc).scope == Scope::Practice && rule(*rpc).roles.contains(&Role::Owner) {
+        if rule(*rpc).scope == CallScope::Practice && rule(*rpc).roles.contains(&Role::Owner) {
             let refused = site.call(path, &all).await.unwrap_err();
             assert_eq!(reason(&refused), "PRACTICE_REQUIRED", "{path}");
         }
@@ -134,7 +133,7 @@ async fn no_call_is_answered_without_a_good_token(db: TestDb) {
     site.stop().await;
 }
 
-async fn the_imports_service_calls_as_itself(db: TestDb) {
+async fn imports_service_is_limited_to_service_role(db: TestDb) {
     let site = Site::start(&db).await;
     site.connect("manager").await;
     let behalf = OnBehalf {

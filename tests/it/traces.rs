@@ -1,4 +1,4 @@
-//! Where a change is on its way to each product.
+//! `TraceChange`: the delivery state of a change for each product.
 
 use shared::{
     pb::records::{
@@ -11,14 +11,14 @@ use tonic::{Code, Status};
 
 use crate::support::{
     caller::Caller,
-    feed::{Listening, create_all, named, server_with, with_own},
-    records::{assert_refused, client, moved},
+    feed::{EventStream, create_all, named, server_with, with_own},
+    records::{address_entry, assert_refused, client},
 };
 
 storage_tests! {
-    a_change_is_traced_to_every_product_and_subscription,
-    a_change_of_another_practice_is_not_found,
-    bad_requests_are_refused,
+    change_is_traced_to_every_product_and_subscription,
+    change_of_another_practice_is_not_found,
+    invalid_requests_are_refused,
 }
 
 async fn trace(caller: &Caller, request: TraceChangeRequest) -> Result<Vec<ChangeTrace>, Status> {
@@ -37,15 +37,15 @@ fn deliveries(trace: &ProductTrace) -> Vec<(&str, Delivery)> {
     trace.subscriptions.iter().map(|s| (s.subscription.as_str(), s.delivery())).collect()
 }
 
-/// Traces the record until `told` says that it is as it should be.
+/// Traces the record until `condition` holds.
 async fn traced_until(
     caller: &Caller,
     record: &str,
-    told: impl Fn(&ChangeTrace) -> bool,
+    condition: impl Fn(&ChangeTrace) -> bool,
 ) -> ChangeTrace {
     for _ in 0..100 {
         let trace = trace(caller, of_record(record)).await.unwrap().remove(0);
-        if told(&trace) {
+        if condition(&trace) {
             return trace;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -53,24 +53,24 @@ async fn traced_until(
     panic!("{:#?}", trace(caller, of_record(record)).await);
 }
 
-async fn a_change_is_traced_to_every_product_and_subscription(db: TestDb) {
+async fn change_is_traced_to_every_product_and_subscription(db: TestDb) {
     let server = server_with(&db, &["manager", "books"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let books = Caller::owner(server.channel().await, "p1", "books");
     create_all(&manager, ["ACME".to_owned()]).await;
-    // A product that is connected later, and one that never was.
+    // A product that is connected after the change. The product `never` is not connected.
     Caller::owner(server.channel().await, "p1", "ap").connect().await;
-    let mut ledger = Listening::open(&books, named("ledger")).await;
+    let mut ledger = EventStream::open(&books, named("ledger")).await;
     ledger.take(1).await;
     let persons =
         SubscribeRequest { record_kinds: vec![RecordKind::Person.into()], ..named("persons") };
-    Listening::open(&books, persons).await;
+    EventStream::open(&books, persons).await;
     let linked = SubscribeRequest { linked_only: true, ..named("linked") };
-    Listening::open(&books, linked).await;
+    EventStream::open(&books, linked).await;
     let later = SubscribeRequest { start_from: 2, ..named("later") };
-    Listening::open(&books, later).await;
-    Listening::open(&manager, named("own")).await;
-    let mut echo = Listening::open(&manager, with_own(named("echo"))).await;
+    EventStream::open(&books, later).await;
+    EventStream::open(&manager, named("own")).await;
+    let mut echo = EventStream::open(&manager, with_own(named("echo"))).await;
     echo.take(1).await;
     let delivered = |trace: &ChangeTrace| {
         deliveries(to(trace, "books")).contains(&("ledger", Delivery::Delivered))
@@ -81,9 +81,9 @@ async fn a_change_is_traced_to_every_product_and_subscription(db: TestDb) {
         (traced.record_version, traced.origin.as_ref().unwrap().product.as_str()),
         (1, "manager")
     );
-    let place = |product| to(&traced, product).place();
-    assert_eq!(place("ap"), FeedPlace::NotConnected);
-    assert_eq!((place("books"), to(&traced, "books").position), (FeedPlace::AtPosition, 1));
+    let feed_place = |product| to(&traced, product).place();
+    assert_eq!(feed_place("ap"), FeedPlace::NotConnected);
+    assert_eq!((feed_place("books"), to(&traced, "books").position), (FeedPlace::AtPosition, 1));
     assert!(to(&traced, "manager").linked && !to(&traced, "books").linked);
     let books_traces = deliveries(to(&traced, "books"));
     assert_eq!(
@@ -107,7 +107,7 @@ async fn a_change_is_traced_to_every_product_and_subscription(db: TestDb) {
     traced_until(&manager, "ref:ACME", acknowledged).await;
     drop(ledger);
     let acme = client(&manager, "ref:ACME").await;
-    let moving = moved(&acme.id, "New House", "2026-03-01", "");
+    let moving = address_entry(&acme.id, "New House", "2026-03-01", "");
     let moved = manager.history().add_entry(moving).await.unwrap().into_inner();
     let waiting = |trace: &ChangeTrace| {
         let books = to(trace, "books");
@@ -130,7 +130,7 @@ async fn a_change_is_traced_to_every_product_and_subscription(db: TestDb) {
     assert_eq!(traced.products[0].place(), FeedPlace::NotConnected);
 }
 
-async fn a_change_of_another_practice_is_not_found(db: TestDb) {
+async fn change_of_another_practice_is_not_found(db: TestDb) {
     let server = server_with(&db, &["manager"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let other = Caller::owner(server.channel().await, "p2", "manager").connect().await;
@@ -146,7 +146,7 @@ async fn a_change_of_another_practice_is_not_found(db: TestDb) {
     assert_refused(refused, Code::InvalidArgument, "PRACTICE_REQUIRED");
 }
 
-async fn bad_requests_are_refused(db: TestDb) {
+async fn invalid_requests_are_refused(db: TestDb) {
     let server = server_with(&db, &["manager"]).await;
     let manager = Caller::owner(server.channel().await, "p1", "manager");
     let request = TraceChangeRequest::default;

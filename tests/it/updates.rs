@@ -1,4 +1,4 @@
-//! Changing plain fields: masks, etags, and the roles of contacts.
+//! Updates of plain fields: update masks, etags, and the roles of contacts.
 
 use prost_types::FieldMask;
 use shared::{
@@ -16,32 +16,32 @@ use tonic::{Code, Response, Status};
 use crate::support::{
     caller::{Caller, request_id},
     records::{
-        Acme, appoint, assert_refused, audit, client, company, create, director, fact, kinds,
-        new_person, person, reason, violations,
+        Acme, appoint, assert_refused, audit, client, company, create, director, error_metadata,
+        kinds, new_person, person, reason, violations,
     },
     servers,
 };
 
 storage_tests! {
-    the_fields_of_the_mask_are_changed_and_no_others,
-    a_field_that_is_in_the_mask_and_empty_is_cleared,
-    a_mask_may_be_written_in_camel_case,
-    a_mask_without_fields_or_with_a_star_is_refused,
-    a_name_or_an_address_in_a_mask_needs_an_intent,
-    a_change_without_a_difference_is_none,
-    all_violations_of_an_update_are_named_at_once,
-    a_taken_reference_is_refused_with_its_owner,
-    a_changed_reference_is_the_alias,
-    the_fields_of_a_person_are_changed,
-    a_stale_etag_of_a_record_is_refused,
-    replicas_that_update_one_client_at_once_do_it_once,
-    only_a_linked_product_updates,
-    roles_come_and_end_with_their_dates,
-    a_role_is_corrected,
-    a_role_that_there_is_not_is_refused,
-    one_contact_of_a_client_is_the_first,
-    a_contact_keeps_an_etag_of_its_content,
-    a_contact_needs_a_role,
+    update_changes_masked_fields_only,
+    masked_empty_field_is_cleared,
+    mask_in_camel_case_is_accepted,
+    empty_or_wildcard_mask_is_refused,
+    mask_with_history_field_is_refused,
+    update_without_difference_is_no_op,
+    all_violations_of_update_are_reported_together,
+    taken_reference_is_refused_with_existing_id,
+    changed_reference_becomes_alias,
+    person_fields_are_updated,
+    stale_record_etag_is_refused,
+    concurrent_updates_of_client_apply_once,
+    update_by_unlinked_product_is_refused,
+    roles_are_added_and_ended_with_dates,
+    role_is_corrected,
+    unknown_role_is_refused,
+    client_has_one_primary_contact,
+    contact_etag_covers_own_content_only,
+    contact_without_role_is_refused,
     contacts_of_another_practice_are_not_found,
 }
 
@@ -49,7 +49,7 @@ fn mask(paths: &[&str]) -> FieldMask {
     FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
 }
 
-/// Every field that a client has, filled.
+/// A value for every updatable field of a client.
 fn fields() -> ClientFields {
     ClientFields {
         jurisdiction: Jurisdiction::Scotland.into(),
@@ -105,13 +105,13 @@ async fn contact(caller: &Caller, id: &str) -> Contact {
     caller.contacts().get_contact(request).await.unwrap().into_inner().contact.unwrap()
 }
 
-async fn the_fields_of_the_mask_are_changed_and_no_others(db: TestDb) {
-    let acme = Acme::at(&db, &[("New House", "2019-07-01", "")]).await;
+async fn update_changes_masked_fields_only(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
     let paths = ["emails", "identifiers.utr"];
     let updated = update(&acme.manager, &acme.client.etag, &paths, fields()).await.unwrap();
     assert_eq!(updated.change_ids.len(), 1);
     let now = updated.client.unwrap();
-    assert_eq!(now, acme.now().await);
+    assert_eq!(now, acme.read().await);
     assert_eq!(now.emails, fields().emails);
     let identifiers = now.identifiers.clone().unwrap();
     assert_eq!((identifiers.utr.as_str(), identifiers.vat_number.as_str()), ("1955839661", ""));
@@ -119,9 +119,9 @@ async fn the_fields_of_the_mask_are_changed_and_no_others(db: TestDb) {
     assert_eq!(now.entries, acme.client.entries);
     assert_eq!(now.version, 2);
     assert_ne!(now.etag, acme.client.etag);
-    let told = audit(&acme.manager, &now.id).await.remove(0);
-    assert_eq!(told.kind(), ChangeKind::Updated);
-    assert_eq!(told.changed_fields, ["emails", "identifiers.utr"]);
+    let entry = audit(&acme.manager, &now.id).await.remove(0);
+    assert_eq!(entry.kind(), ChangeKind::Updated);
+    assert_eq!(entry.changed_fields, ["emails", "identifiers.utr"]);
     let all = ["jurisdiction", "client_reference", "identifiers", "emails", "phones"];
     let updated = update(&acme.manager, &now.etag, &all, fields()).await.unwrap().client.unwrap();
     assert_eq!(updated.jurisdiction(), Jurisdiction::Scotland);
@@ -131,8 +131,8 @@ async fn the_fields_of_the_mask_are_changed_and_no_others(db: TestDb) {
     assert_eq!(identifiers.paye_reference, "123/AB456");
 }
 
-async fn a_field_that_is_in_the_mask_and_empty_is_cleared(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn masked_empty_field_is_cleared(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let all = ["identifiers", "emails", "phones", "jurisdiction"];
     let full = update(&acme.manager, &acme.client.etag, &all, fields()).await.unwrap();
     let etag = full.client.unwrap().etag;
@@ -140,10 +140,10 @@ async fn a_field_that_is_in_the_mask_and_empty_is_cleared(db: TestDb) {
     let cleared = update(&acme.manager, &etag, &all, empty.clone()).await.unwrap();
     let cleared = cleared.client.unwrap();
     assert_eq!((cleared.emails.len(), cleared.phones.len()), (0, 0));
-    assert_eq!(cleared.etag, acme.client.etag, "the same content as in the beginning");
+    assert_eq!(cleared.etag, acme.client.etag, "the same content as at first");
     assert_eq!(cleared.identifiers, acme.client.identifiers);
     let call = update(&acme.manager, &cleared.etag, &["client_reference"], empty);
-    acme.refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
     let request = UpdateClientRequest {
         client: "ref:ACME".into(),
         update_mask: Some(mask(&["emails"])),
@@ -154,8 +154,8 @@ async fn a_field_that_is_in_the_mask_and_empty_is_cleared(db: TestDb) {
     acme.manager.clients().update_client(request).await.unwrap();
 }
 
-async fn a_mask_may_be_written_in_camel_case(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn mask_in_camel_case_is_accepted(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let paths = ["clientReference", "identifiers.companyNumber", "identifiers.vat_number"];
     let updated = update(&acme.manager, &acme.client.etag, &paths, fields()).await.unwrap();
     let now = updated.client.unwrap();
@@ -165,14 +165,14 @@ async fn a_mask_may_be_written_in_camel_case(db: TestDb) {
     assert_eq!((identifiers.vat_number.as_str(), identifiers.utr.as_str()), ("980780684", ""));
 }
 
-async fn a_mask_without_fields_or_with_a_star_is_refused(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn empty_or_wildcard_mask_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let etag = &acme.client.etag;
     let unknown = ["id", "type", "personId", "state", "etag", "identifiers.", "", " ", "emails[0]"];
     let single = unknown.iter().map(std::slice::from_ref);
     for paths in [&[][..], &["*"], &["emails", "*"]].into_iter().chain(single) {
         let call = update(&acme.manager, etag, paths, fields());
-        let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+        let refused = acme.assert_refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
         assert_eq!(violations(&refused)[0].0, "update_mask", "{paths:?}");
     }
     let request = UpdateClientRequest {
@@ -183,16 +183,16 @@ async fn a_mask_without_fields_or_with_a_star_is_refused(db: TestDb) {
         ..UpdateClientRequest::default()
     };
     let call = async { acme.manager.clients().update_client(request).await };
-    acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
     let long = "x".repeat(1_000_000);
     let paths = [long.as_str()];
     let call = update(&acme.manager, etag, &paths, fields());
-    let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+    let refused = acme.assert_refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
     assert!(refused.message().len() < 300);
 }
 
-async fn a_name_or_an_address_in_a_mask_needs_an_intent(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn mask_with_history_field_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let timelines = [
         "registered_name",
         "registeredName",
@@ -204,7 +204,8 @@ async fn a_name_or_an_address_in_a_mask_needs_an_intent(db: TestDb) {
     for path in timelines {
         let paths = [path];
         let call = update(&acme.manager, &acme.client.etag, &paths, fields());
-        let refused = acme.refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
+        let refused =
+            acme.assert_refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
         let text = refused.message();
         assert!(text.contains("AddEntry") && text.contains("CorrectEntry"), "{text}");
     }
@@ -213,12 +214,12 @@ async fn a_name_or_an_address_in_a_mask_needs_an_intent(db: TestDb) {
         let paths = [path];
         let call =
             update_person(&acme.manager, &ann.id, &ann.etag, &paths, PersonFields::default());
-        acme.refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
+        acme.assert_refuses(call, Code::InvalidArgument, "HISTORY_FIELD_NEEDS_INTENT").await;
     }
 }
 
-async fn a_change_without_a_difference_is_none(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn update_without_difference_is_no_op(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let paths = ["identifiers.utr", "emails"];
     let first = update(&acme.manager, &acme.client.etag, &paths, fields()).await.unwrap();
     let before = first.client.unwrap();
@@ -229,8 +230,8 @@ async fn a_change_without_a_difference_is_none(db: TestDb) {
     assert_eq!(kinds(&acme.manager, &before.id).await.len(), 2);
 }
 
-async fn all_violations_of_an_update_are_named_at_once(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn all_violations_of_update_are_reported_together(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let wrong = ClientFields {
         jurisdiction: 99,
         client_reference: "x".repeat(65),
@@ -246,7 +247,7 @@ async fn all_violations_of_an_update_are_named_at_once(db: TestDb) {
     let paths =
         ["jurisdiction", "client_reference", "identifiers", "emails", "phones", "registered_name"];
     let call = update(&acme.manager, &acme.client.etag, &paths, wrong);
-    let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
+    let refused = acme.assert_refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
     let mut named: Vec<String> = violations(&refused).into_iter().map(|(field, _)| field).collect();
     named.sort();
     assert_eq!(
@@ -265,16 +266,16 @@ async fn all_violations_of_an_update_are_named_at_once(db: TestDb) {
     );
 }
 
-async fn a_taken_reference_is_refused_with_its_owner(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn taken_reference_is_refused_with_existing_id(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let other = create(&acme.manager, company("acme2", "Other Limited")).await;
     let call = update(&acme.manager, &acme.client.etag, &["client_reference"], fields());
-    let refused = acme.refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
-    assert_eq!(fact(&refused, "existing"), other.id);
+    let refused = acme.assert_refuses(call, Code::AlreadyExists, "DUPLICATE_REFERENCE").await;
+    assert_eq!(error_metadata(&refused, "existing"), other.id);
 }
 
-async fn a_changed_reference_is_the_alias(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn changed_reference_becomes_alias(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     update(&acme.manager, &acme.client.etag, &["client_reference"], fields()).await.unwrap();
     assert_eq!(client(&acme.manager, "ref:acme2").await.id, acme.client.id);
     let request = GetClientRequest { client: "ref:ACME".into() };
@@ -282,8 +283,8 @@ async fn a_changed_reference_is_the_alias(db: TestDb) {
     create(&acme.manager, company("ACME", "Another Limited")).await;
 }
 
-async fn the_fields_of_a_person_are_changed(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn person_fields_are_updated(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let fields = PersonFields {
         birth_date: "1975-05-05".into(),
@@ -299,34 +300,34 @@ async fn the_fields_of_a_person_are_changed(db: TestDb) {
     for day in ["1975-02-29", "5 May 1975"] {
         let fields = PersonFields { birth_date: day.into(), ..PersonFields::default() };
         let call = update_person(&acme.manager, &ann.id, &now.etag, &["birth_date"], fields);
-        acme.refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
+        acme.assert_refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
     }
     let fields = PersonFields { nino: "QQ123456C".into(), ..PersonFields::default() };
     let call = update_person(&acme.manager, &ann.id, &now.etag, &["nino"], fields);
-    acme.refuses(call, Code::InvalidArgument, "INVALID_NINO").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "INVALID_NINO").await;
     let call = update_person(&acme.manager, &ann.id, &now.etag, &["*"], PersonFields::default());
-    acme.refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
 }
 
-async fn a_stale_etag_of_a_record_is_refused(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn stale_record_etag_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let stale = acme.client.etag.clone();
     let now = update(&acme.manager, &stale, &["emails"], fields()).await.unwrap().client.unwrap();
     let call = update(&acme.manager, &stale, &["phones"], fields());
-    let refused = acme.refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
-    assert_eq!(fact(&refused, "current_etag"), now.etag);
-    assert_eq!(fact(&refused, "record_id"), now.id);
-    assert_eq!(fact(&refused, "changed_by_product"), "manager");
+    let refused = acme.assert_refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
+    assert_eq!(error_metadata(&refused, "current_etag"), now.etag);
+    assert_eq!(error_metadata(&refused, "record_id"), now.id);
+    assert_eq!(error_metadata(&refused, "changed_by_product"), "manager");
     let call = update(&acme.manager, "", &["phones"], fields());
-    acme.refuses(call, Code::InvalidArgument, "ETAG_REQUIRED").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "ETAG_REQUIRED").await;
     let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let call = update_person(&acme.manager, &ann.id, "stale", &["emails"], PersonFields::default());
-    let refused = acme.refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
-    assert_eq!(fact(&refused, "current_etag"), ann.etag);
+    let refused = acme.assert_refuses(call, Code::Aborted, "ETAG_MISMATCH").await;
+    assert_eq!(error_metadata(&refused, "current_etag"), ann.etag);
 }
 
-async fn replicas_that_update_one_client_at_once_do_it_once(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn concurrent_updates_of_client_apply_once(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let mut callers = vec![acme.manager.clone()];
     let mut running = Vec::new();
     for _ in 1..servers::replicas(&db) {
@@ -346,24 +347,24 @@ async fn replicas_that_update_one_client_at_once_do_it_once(db: TestDb) {
             Err(refused) => assert_eq!(reason(&refused), "ETAG_MISMATCH"),
         }
     }
-    assert_eq!((done, acme.now().await.version), (1, 2));
+    assert_eq!((done, acme.read().await.version), (1, 2));
     for server in running {
         server.stop().await;
     }
 }
 
-async fn only_a_linked_product_updates(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn update_by_unlinked_product_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
     let call = update(&books, &acme.client.etag, &["emails"], fields());
-    acme.refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
+    acme.assert_refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
     let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
     let call = update(&other, &acme.client.etag, &["emails"], fields());
-    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     for role in ["support", "auditor"] {
         let reader = acme.manager.clone().with("x-concord-roles", role);
         let call = update(&reader, &acme.client.etag, &["emails"], fields());
-        acme.refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
+        acme.assert_refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
     }
 }
 
@@ -376,34 +377,37 @@ fn role(role: Role, appointed_on: &str, resigned_on: &str) -> ContactRole {
     }
 }
 
-fn told(contact: &Contact) -> Vec<(i32, Role, &str, &str)> {
-    let told = |held: &'_ ContactRole| (held.number, held.role());
+fn roles(contact: &Contact) -> Vec<(i32, Role, &str, &str)> {
+    let number_and_role = |held: &'_ ContactRole| (held.number, held.role());
     contact
         .roles
         .iter()
         .map(|held| {
-            let (number, role) = told(held);
+            let (number, role) = number_and_role(held);
             (number, role, held.appointed_on.as_str(), held.resigned_on.as_str())
         })
         .collect()
 }
 
-async fn roles_come_and_end_with_their_dates(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
-    let (place, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+async fn roles_are_added_and_ended_with_dates(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
+    let (appointed, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let request = AddRoleRequest {
-        contact: place.id.clone(),
+        contact: appointed.id.clone(),
         role: Some(role(Role::Secretary, "2020-01-01", "")),
-        etag: place.etag.clone(),
+        etag: appointed.etag.clone(),
         request_id: request_id(),
         ..AddRoleRequest::default()
     };
     let added = acme.manager.contacts().add_role(request).await.unwrap().into_inner();
     assert_eq!(added.change_ids.len(), 1);
     let added = added.contact.unwrap();
-    assert_eq!(told(&added), [(1, Role::Director, "", ""), (2, Role::Secretary, "2020-01-01", "")]);
+    assert_eq!(
+        roles(&added),
+        [(1, Role::Director, "", ""), (2, Role::Secretary, "2020-01-01", "")]
+    );
     let request = EndRoleRequest {
-        contact: place.id.clone(),
+        contact: appointed.id.clone(),
         number: 2,
         etag: added.etag.clone(),
         request_id: request_id(),
@@ -411,10 +415,10 @@ async fn roles_come_and_end_with_their_dates(db: TestDb) {
     };
     let ended = acme.manager.contacts().end_role(request).await.unwrap().into_inner();
     let ended = ended.contact.unwrap();
-    assert_eq!(told(&ended)[1], (2, Role::Secretary, "2020-01-01", "2026-03-01"));
-    assert_eq!(ended, contact(&acme.manager, &place.id).await);
+    assert_eq!(roles(&ended)[1], (2, Role::Secretary, "2020-01-01", "2026-03-01"));
+    assert_eq!(ended, contact(&acme.manager, &appointed.id).await);
     let wrong = EndRoleRequest {
-        contact: place.id.clone(),
+        contact: appointed.id.clone(),
         number: 2,
         resigned_on: "2020-01-01".into(),
         etag: ended.etag.clone(),
@@ -422,17 +426,17 @@ async fn roles_come_and_end_with_their_dates(db: TestDb) {
         ..EndRoleRequest::default()
     };
     let call = async { acme.manager.contacts().end_role(wrong).await };
-    acme.refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
-    let told = audit(&acme.manager, &place.id).await;
-    assert_eq!(told.len(), 3);
-    assert_eq!(told[0].changed_fields, ["roles"]);
+    acme.assert_refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
+    let entries = audit(&acme.manager, &appointed.id).await;
+    assert_eq!(entries.len(), 3);
+    assert_eq!(entries[0].changed_fields, ["roles"]);
 }
 
-async fn a_role_is_corrected(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
-    let (place, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+async fn role_is_corrected(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
+    let (appointed, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let request = |held, number, etag: &str| UpdateRoleRequest {
-        contact: place.id.clone(),
+        contact: appointed.id.clone(),
         number,
         role: Some(held),
         etag: etag.to_owned(),
@@ -441,36 +445,36 @@ async fn a_role_is_corrected(db: TestDb) {
     };
     let held = role(Role::Psc, "2019-01-01", "2021-01-01");
     let corrected =
-        acme.manager.contacts().update_role(request(held, 1, &place.etag)).await.unwrap();
+        acme.manager.contacts().update_role(request(held, 1, &appointed.etag)).await.unwrap();
     let now = corrected.into_inner().contact.unwrap();
-    assert_eq!(told(&now), [(1, Role::Psc, "2019-01-01", "2021-01-01")]);
+    assert_eq!(roles(&now), [(1, Role::Psc, "2019-01-01", "2021-01-01")]);
     let again = acme.manager.contacts().update_role(request(held_again(), 1, &now.etag)).await;
     assert_eq!(again.unwrap().into_inner().change_ids.len(), 0);
-    let turned = role(Role::Psc, "2021-01-01", "2019-01-01");
-    let call = async { acme.manager.contacts().update_role(request(turned, 1, &now.etag)).await };
-    acme.refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
-    let never = role(Role::Psc, "2021-02-29", "");
-    let call = async { acme.manager.contacts().update_role(request(never, 1, &now.etag)).await };
-    acme.refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
+    let reversed = role(Role::Psc, "2021-01-01", "2019-01-01");
+    let call = async { acme.manager.contacts().update_role(request(reversed, 1, &now.etag)).await };
+    acme.assert_refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
+    let invalid = role(Role::Psc, "2021-02-29", "");
+    let call = async { acme.manager.contacts().update_role(request(invalid, 1, &now.etag)).await };
+    acme.assert_refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
 }
 
 fn held_again() -> ContactRole {
     role(Role::Psc, "2019-01-01", "2021-01-01")
 }
 
-async fn a_role_that_there_is_not_is_refused(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
-    let (place, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+async fn unknown_role_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
+    let (appointed, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     for number in [0, 2, -1, i32::MAX, i32::MIN] {
         let request = EndRoleRequest {
-            contact: place.id.clone(),
+            contact: appointed.id.clone(),
             number,
-            etag: place.etag.clone(),
+            etag: appointed.etag.clone(),
             request_id: request_id(),
             ..EndRoleRequest::default()
         };
         let call = async { acme.manager.contacts().end_role(request).await };
-        acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+        acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     }
     let unknown = ContactRole { role: 99, ..ContactRole::default() };
     for (held, why) in [
@@ -479,26 +483,26 @@ async fn a_role_that_there_is_not_is_refused(db: TestDb) {
         (None, "REQUIRED_FIELD_BLANK"),
     ] {
         let request = AddRoleRequest {
-            contact: place.id.clone(),
+            contact: appointed.id.clone(),
             role: held,
-            etag: place.etag.clone(),
+            etag: appointed.etag.clone(),
             request_id: request_id(),
             ..AddRoleRequest::default()
         };
         let call = async { acme.manager.contacts().add_role(request).await };
-        acme.refuses(call, Code::InvalidArgument, why).await;
+        acme.assert_refuses(call, Code::InvalidArgument, why).await;
     }
 }
 
-async fn one_contact_of_a_client_is_the_first(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn client_has_one_primary_contact(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let (ann, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let (bob, _) = appoint(&acme.manager, "ref:ACME", "Bob", "Jones").await;
-    for place in [&ann, &bob] {
+    for appointed in [&ann, &bob] {
         let request = UpdateContactRequest {
-            contact: place.id.clone(),
+            contact: appointed.id.clone(),
             is_primary: true,
-            etag: place.etag.clone(),
+            etag: appointed.etag.clone(),
             request_id: request_id(),
             ..UpdateContactRequest::default()
         };
@@ -517,40 +521,40 @@ async fn one_contact_of_a_client_is_the_first(db: TestDb) {
     };
     let cid = acme.manager.contacts().create_contact(request).await.unwrap().into_inner();
     assert!(cid.contact.unwrap().is_primary);
-    assert!(!contact(&acme.manager, &bob.id).await.is_primary, "there is one first contact");
+    assert!(!contact(&acme.manager, &bob.id).await.is_primary, "there is one primary contact");
 }
 
-async fn a_contact_keeps_an_etag_of_its_content(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
-    let (place, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+async fn contact_etag_covers_own_content_only(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
+    let (appointed, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let fields = PersonFields { emails: vec!["a@b.example".into()], ..PersonFields::default() };
     update_person(&acme.manager, &ann.id, &ann.etag, &["emails"], fields).await.unwrap();
-    assert_eq!(contact(&acme.manager, &place.id).await, place);
+    assert_eq!(contact(&acme.manager, &appointed.id).await, appointed);
     for (etag, code, why) in
         [("", Code::InvalidArgument, "ETAG_REQUIRED"), ("stale", Code::Aborted, "ETAG_MISMATCH")]
     {
         let request = UpdateContactRequest {
-            contact: place.id.clone(),
+            contact: appointed.id.clone(),
             is_primary: true,
             etag: etag.into(),
             request_id: request_id(),
             ..UpdateContactRequest::default()
         };
         let call = async { acme.manager.contacts().update_contact(request).await };
-        acme.refuses(call, code, why).await;
+        acme.assert_refuses(call, code, why).await;
         let request = RemoveContactRequest {
-            contact: place.id.clone(),
+            contact: appointed.id.clone(),
             etag: etag.into(),
             request_id: request_id(),
             ..RemoveContactRequest::default()
         };
         let call = async { acme.manager.contacts().remove_contact(request).await };
-        acme.refuses(call, code, why).await;
+        acme.assert_refuses(call, code, why).await;
     }
 }
 
-async fn a_contact_needs_a_role(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
+async fn contact_without_role_is_refused(db: TestDb) {
+    let acme = Acme::with_addresses(&db, &[]).await;
     let request = CreateContactRequest {
         client: "ref:ACME".into(),
         who: Some(Who::Person(new_person("Ann", ""))),
@@ -558,7 +562,7 @@ async fn a_contact_needs_a_role(db: TestDb) {
         ..CreateContactRequest::default()
     };
     let call = async { acme.manager.contacts().create_contact(request).await };
-    let refused = acme.refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
+    let refused = acme.assert_refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
     let texts: Vec<String> = violations(&refused).into_iter().map(|(_, text)| text).collect();
     assert_eq!(
         texts,
@@ -569,21 +573,21 @@ async fn a_contact_needs_a_role(db: TestDb) {
     );
     let request = CreateClientRequest { r#type: 99, ..company("X", "X Limited") };
     let call = async { acme.manager.clients().create_client(request).await };
-    acme.refuses(call, Code::InvalidArgument, "UNKNOWN_VALUE").await;
+    acme.assert_refuses(call, Code::InvalidArgument, "UNKNOWN_VALUE").await;
 }
 
 async fn contacts_of_another_practice_are_not_found(db: TestDb) {
-    let acme = Acme::at(&db, &[]).await;
-    let (place, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
+    let acme = Acme::with_addresses(&db, &[]).await;
+    let (appointed, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
     let request = RemoveContactRequest {
-        contact: place.id.clone(),
-        etag: place.etag.clone(),
+        contact: appointed.id.clone(),
+        etag: appointed.etag.clone(),
         request_id: request_id(),
         ..RemoveContactRequest::default()
     };
     let call = async { other.contacts().remove_contact(request).await };
-    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     let own = create(&other, company("OWN", "Own Limited")).await;
     let request = CreateContactRequest {
         client: own.id,
@@ -593,9 +597,9 @@ async fn contacts_of_another_practice_are_not_found(db: TestDb) {
         ..CreateContactRequest::default()
     };
     let call = async { other.contacts().create_contact(request).await };
-    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     let call = update_person(&other, &ann.id, &ann.etag, &["emails"], PersonFields::default());
-    acme.refuses(call, Code::NotFound, "NOT_FOUND").await;
+    acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     for id in ["", "con_", &ann.id, &acme.client.id] {
         let request = GetContactRequest { contact: id.into() };
         let call = acme.manager.contacts().get_contact(request).await;

@@ -1,4 +1,4 @@
-//! Warnings: faults of an imported record that do not fail it.
+//! Warnings: defects of an imported record that do not fail it.
 
 use prost::Message as _;
 use shared::{
@@ -21,17 +21,17 @@ use crate::support::{
     caller::request_id,
     pair::Pair,
     records::{assert_refused, client as get_client, company, create as create_client},
-    texts::assert_for_people,
+    texts::assert_user_facing,
 };
 
 storage_tests! {
-    an_invalid_email_or_telephone_takes_nothing_down,
-    what_nobody_sees_in_an_id_is_no_part_of_it,
-    errors_come_before_warnings_on_every_page,
-    a_dry_run_tells_the_warnings_and_so_does_its_commit,
-    a_retry_counts_the_warnings_anew,
-    numbers_of_two_registers_are_no_duplicates,
-    a_save_leaves_out_what_nobody_sees_and_tells,
+    invalid_email_or_phone_is_warning_only,
+    invisible_characters_in_ids_are_ignored,
+    errors_are_listed_before_warnings,
+    dry_run_and_commit_report_same_warnings,
+    retry_recounts_warnings,
+    equal_numbers_of_two_registers_are_not_duplicates,
+    save_strips_invisible_characters_and_warns,
 }
 
 fn encoded(record: Record) -> Vec<u8> {
@@ -51,10 +51,11 @@ fn client(source_id: &str, change: impl FnOnce(&mut ImportClient)) -> Vec<u8> {
 }
 
 fn contact(source_id: &str, client: &str, change: impl FnOnce(&mut ImportContact)) -> Vec<u8> {
-    let place = ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
+    let contact_client =
+        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
     let mut contact = ImportContact {
         source_id: source_id.into(),
-        clients: vec![place],
+        clients: vec![contact_client],
         surname: source_id.into(),
         ..ImportContact::default()
     };
@@ -96,7 +97,7 @@ fn line(failure: &Failure) -> (&str, RecordStatus, Severity, &str, &str) {
     (source_id, failure.status(), failure.severity(), field, reason)
 }
 
-async fn an_invalid_email_or_telephone_takes_nothing_down(db: TestDb) {
+async fn invalid_email_or_phone_is_warning_only(db: TestDb) {
     use RecordStatus::{Failed, Imported};
     use Severity::{Error, Warning};
     let pair = Pair::start(&db).await;
@@ -130,12 +131,12 @@ async fn an_invalid_email_or_telephone_takes_nothing_down(db: TestDb) {
     assert_eq!(of(Severity::Unspecified, Imported).await.len(), 3);
     assert!(failures[1].reason_text.ends_with("; left out: ann@"), "{:?}", failures[1]);
     for failure in &failures {
-        assert_for_people(&failure.reason_text);
+        assert_user_facing(&failure.reason_text);
     }
     let kept = get_client(&pair.manager, "ext:manager/main/C1").await;
     assert!(kept.emails.is_empty());
-    assert_eq!(kept.entries.len(), 2, "its name and its address");
-    // In the file, the severity is beside the status.
+    assert_eq!(kept.entries.len(), 2, "a name and an address");
+    // The failures file has the severity next to the status.
     let request =
         DownloadFailuresRequest { import_id: ended.id.clone(), format: FailuresFormat::Csv.into() };
     let mut pieces = pair.caller.imports().download_failures(request).await.unwrap().into_inner();
@@ -156,14 +157,14 @@ async fn an_invalid_email_or_telephone_takes_nothing_down(db: TestDb) {
         vec!["imported", "warning"],
     ];
     assert_eq!(begins, expected);
-    // Imported records are known, and their warnings were reported.
+    // Imported records are skipped, and their warnings are not reported again.
     let again = pair.import(CreateImportRequest::default(), &records()[..3]).await;
     let counters = again.counters.unwrap();
     assert_eq!((counters.skipped, counters.warnings), (3, 0));
     assert_eq!(again.state(), ImportState::Completed);
 }
 
-async fn what_nobody_sees_in_an_id_is_no_part_of_it(db: TestDb) {
+async fn invisible_characters_in_ids_are_ignored(db: TestDb) {
     let pair = Pair::start(&db).await;
     let records = [
         client("C1", |_| ()),
@@ -189,7 +190,7 @@ async fn what_nobody_sees_in_an_id_is_no_part_of_it(db: TestDb) {
     }
 }
 
-async fn errors_come_before_warnings_on_every_page(db: TestDb) {
+async fn errors_are_listed_before_warnings(db: TestDb) {
     let pair = Pair::start(&db).await;
     let records: Vec<_> = (0..6)
         .map(|n| {
@@ -204,11 +205,11 @@ async fn errors_come_before_warnings_on_every_page(db: TestDb) {
     let ended = pair.import(CreateImportRequest::default(), &records).await;
     let mut request =
         ListFailuresRequest { import_id: ended.id, page_size: 2, ..Default::default() };
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     loop {
         let page = pair.caller.imports().list_failures(request.clone()).await.unwrap();
         let page = page.into_inner();
-        told.extend(page.failures.iter().map(|f| (f.severity(), f.source_id.clone())));
+        reported.extend(page.failures.iter().map(|f| (f.severity(), f.source_id.clone())));
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
             break;
@@ -218,26 +219,26 @@ async fn errors_come_before_warnings_on_every_page(db: TestDb) {
         n.iter().map(|n| (severity, format!("C{n}"))).collect()
     };
     let errors = of(Severity::Error, &[0, 2, 4]);
-    assert_eq!(told, [errors, of(Severity::Warning, &[0, 1, 2, 3, 4, 5])].concat());
+    assert_eq!(reported, [errors, of(Severity::Warning, &[0, 1, 2, 3, 4, 5])].concat());
 }
 
-async fn a_dry_run_tells_the_warnings_and_so_does_its_commit(db: TestDb) {
+async fn dry_run_and_commit_report_same_warnings(db: TestDb) {
     let pair = Pair::start(&db).await;
     let dry = CreateImportRequest { validate_only: true, ..Default::default() };
     let checked = pair.import(dry, &records()).await;
     assert_eq!(checked.counters.unwrap().warnings, 4);
-    let told = pair.failures(&checked.id).await;
+    let reported = pair.failures(&checked.id).await;
     pair.commit(&checked.id).await.unwrap();
     let ended = pair.end(&checked.id).await;
     assert_eq!(ended.counters.unwrap().warnings, 4);
     let again: Vec<_> = pair.failures(&checked.id).await;
     assert_eq!(
         again.iter().map(line).collect::<Vec<_>>(),
-        told.iter().map(line).collect::<Vec<_>>()
+        reported.iter().map(line).collect::<Vec<_>>()
     );
 }
 
-async fn a_retry_counts_the_warnings_anew(db: TestDb) {
+async fn retry_recounts_warnings(db: TestDb) {
     let pair = Pair::start(&db).await;
     let ended = pair.import(CreateImportRequest::default(), &records()).await;
     pair.retry(&ended.id, true).await.unwrap();
@@ -250,7 +251,7 @@ async fn a_retry_counts_the_warnings_anew(db: TestDb) {
     assert_eq!(ended.state(), ImportState::Completed);
 }
 
-async fn numbers_of_two_registers_are_no_duplicates(db: TestDb) {
+async fn equal_numbers_of_two_registers_are_not_duplicates(db: TestDb) {
     let pair = Pair::start(&db).await;
     let registered = |source_id: &str, jurisdiction: &str| {
         client(source_id, |c| {
@@ -279,7 +280,7 @@ async fn numbers_of_two_registers_are_no_duplicates(db: TestDb) {
         let request = GetClientRequest { client: name.into() };
         pair.manager.clients().get_client(request).await
     };
-    // The aliases that it advises name one client each; Ireland has two by now.
+    // Each suggested alias names one client. Ireland has two clients with the number.
     let refused = ask("company:123456").await;
     let message = refused.as_ref().unwrap_err().message().to_owned();
     assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
@@ -293,7 +294,7 @@ async fn numbers_of_two_registers_are_no_duplicates(db: TestDb) {
     let message = refused.as_ref().unwrap_err().message().to_owned();
     assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
     assert!(!message.contains("company:"), "{message}");
-    // A save: only the clients of the same register are named.
+    // A save reports only duplicates in the same register.
     let saved = CreateClientRequest {
         jurisdiction: Jurisdiction::Jersey.into(),
         identifiers: Some(ClientIdentifiers {
@@ -305,7 +306,7 @@ async fn numbers_of_two_registers_are_no_duplicates(db: TestDb) {
     let saved = pair.manager.clients().create_client(saved).await.unwrap().into_inner();
     let alike: Vec<_> = saved.possible_duplicates.iter().map(|one| &one.record_id).collect();
     assert_eq!(alike, [&named("ext:manager/main/JE").await.id]);
-    // Moved to another register, the number takes its form.
+    // A change of the jurisdiction reformats the number.
     let client = saved.client.unwrap();
     let update = UpdateClientRequest {
         client: client.id,
@@ -322,14 +323,14 @@ async fn numbers_of_two_registers_are_no_duplicates(db: TestDb) {
     assert_eq!(updated.client.unwrap().identifiers.unwrap().company_number, "00123456");
 }
 
-async fn a_save_leaves_out_what_nobody_sees_and_tells(db: TestDb) {
+async fn save_strips_invisible_characters_and_warns(db: TestDb) {
     let pair = Pair::start(&db).await;
     let request = company("A\u{200b}1", "Acme\u{feff} Limited");
     let saved = pair.manager.clients().create_client(request).await.unwrap().into_inner();
     let client = saved.client.unwrap();
     assert_eq!((&*client.client_reference, &*client.registered_name), ("A1", "Acme Limited"));
-    let told: Vec<_> = saved.warnings.iter().map(|one| one.field.as_str()).collect();
-    assert_eq!(told, ["registered_name.name"]);
+    let reported: Vec<_> = saved.warnings.iter().map(|one| one.field.as_str()).collect();
+    assert_eq!(reported, ["registered_name.name"]);
     let blank = company("A2", "\u{200b}\u{2060}");
     let refused = pair.manager.clients().create_client(blank).await;
     assert_refused(refused, Code::InvalidArgument, "REQUIRED_FIELD_BLANK");

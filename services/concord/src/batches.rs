@@ -10,28 +10,28 @@ use shared::{
     wire::BatchFrame,
 };
 
-/// The most that the server takes in one batch.
+/// The maximum size of a batch on the server, in bytes.
 const MAX_BATCH_BYTES: usize = 10 * 1_024 * 1_024;
-/// The most records that the server takes in one batch.
+/// The maximum number of records of a batch on the server.
 const MAX_BATCH_RECORDS: usize = 50_000;
-/// How full a batch is made. Room for the protocol is left, and a batch that
-/// has to be sent again is sent again whole.
+/// The target size of a batch in bytes. Below the maximum, for the protocol overhead, and
+/// because a retry sends the whole batch again.
 const BATCH_BYTES: usize = 8 * 1_024 * 1_024;
-/// How full a frame is made: small enough that other calls on the connection
-/// are not held up by it. A record that is larger has a frame of its own.
+/// The target size of a frame in bytes: small enough not to delay other calls on the
+/// connection. A larger record has a frame of its own.
 const FRAME_BYTES: usize = 256 * 1_024;
 
-/// Where one batch ends and the next begins.
+/// How records are distributed over batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Layout {
-    /// As few batches as will do.
+    /// The fewest batches.
     Full,
-    /// So many batches, of as many records each as can be; more when the records
-    /// do not fit otherwise, fewer when there are fewer records.
+    /// This number of batches with an equal number of records; more when a batch would
+    /// exceed its limits, fewer when there are fewer records.
     Even { records: u64, batches: u32 },
 }
 
-/// Some records that are uploaded together.
+/// Records that are uploaded in one call.
 #[derive(Debug)]
 pub(crate) struct Batch {
     round: i32,
@@ -42,7 +42,7 @@ pub(crate) struct Batch {
     digest: [u8; 32],
 }
 
-/// SHA-256 over records, each after its length as eight bytes, big end first.
+/// SHA-256 over records, each with a 64-bit big-endian length prefix.
 #[derive(Clone, Debug, Default)]
 struct RecordsDigest(Sha256);
 
@@ -58,11 +58,11 @@ impl Batch {
         let mut digest = RecordsDigest::default();
         let (mut size_bytes, mut frame_bytes, mut begin) = (0, 0, 0);
         let mut frames = Vec::new();
-        for (place, record) in records.iter().enumerate() {
+        for (index, record) in records.iter().enumerate() {
             digest.add(record);
             if frame_bytes > 0 && frame_bytes + record.len() > FRAME_BYTES {
-                frames.push(begin..place);
-                (begin, frame_bytes) = (place, 0);
+                frames.push(begin..index);
+                (begin, frame_bytes) = (index, 0);
             }
             frame_bytes += record.len();
             size_bytes += record.len();
@@ -71,33 +71,32 @@ impl Batch {
         Self { round, ordinal, records, frames, size_bytes, digest: digest.0.finalize().into() }
     }
 
-    /// The name of the batch in its import. The round and the digest are parts
-    /// of it, so that a batch of another round or with other content never meets
-    /// a receipt of this one.
+    /// The idempotency key of the batch in its import. It contains the round and the
+    /// digest, so that a batch of another round or with other content has another key.
     pub(crate) fn key(&self) -> String {
         let [a, b, c, d, ..] = self.digest;
         let round = if self.round > 1 { format!("r{}-", self.round) } else { String::new() };
         format!("{round}{:04}-{a:02x}{b:02x}{c:02x}{d:02x}", self.ordinal)
     }
 
-    /// Whether the receipt is of this batch.
+    /// Whether the digest of a receipt is that of this batch.
     pub(crate) fn has_digest(&self, sha256: &[u8]) -> bool {
         self.digest == *sha256
     }
 
-    /// How many records it has.
+    /// The number of records.
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// The messages of its upload: how many there are.
+    /// The number of messages of its upload.
     pub(crate) fn message_count(&self) -> usize {
         self.frames.len() + 2
     }
 
-    /// One message of its upload: the header, the frames, the commit.
-    pub(crate) fn message(&self, import_id: &str, place: usize) -> UploadBatchRequest {
-        let part = match place.checked_sub(1) {
+    /// A message of its upload by index: the header, the frames, the commit.
+    pub(crate) fn message(&self, import_id: &str, index: usize) -> UploadBatchRequest {
+        let part = match index.checked_sub(1) {
             None => Part::Header(self.header(import_id)),
             Some(frame) => match self.frames.get(frame) {
                 Some(range) => Part::Frame(self.frame(range.clone())),
@@ -126,14 +125,14 @@ impl Batch {
     }
 }
 
-/// Fills one batch after the other.
+/// Packs records into batches, in order.
 #[derive(Debug)]
 pub(crate) struct Packer {
     layout: Layout,
     /// The round of the import that the batches are of, from 1.
     round: i32,
     ordinal: usize,
-    /// Records that were pushed, all together.
+    /// The total number of pushed records.
     pushed: u64,
     records: Vec<Bytes>,
     size_bytes: usize,
@@ -144,28 +143,28 @@ impl Packer {
         Self { layout, round, ordinal: 1, pushed: 0, records: Vec::new(), size_bytes: 0 }
     }
 
-    /// Takes a record, and gives the batch that is complete without it.
+    /// Adds a record. Returns the previous batch when the record does not fit into it.
     ///
     /// # Errors
     ///
-    /// When no batch can hold the record.
+    /// When the record exceeds the maximum size of a batch.
     pub(crate) fn push(&mut self, record: Bytes) -> anyhow::Result<Option<Batch>> {
         ensure!(
             record.len() <= MAX_BATCH_BYTES,
-            "a record of {} bytes fits into no batch",
+            "a record of {} bytes exceeds the maximum size of a batch",
             record.len()
         );
         let full = self.is_full_for(record.len());
-        let complete = if full { self.cut() } else { None };
+        let complete = if full { self.take_batch() } else { None };
         self.size_bytes += record.len();
         self.records.push(record);
         self.pushed += 1;
         Ok(complete)
     }
 
-    /// The last batch, when anything is in it.
+    /// The last batch, unless it is empty.
     pub(crate) fn finish(mut self) -> Option<Batch> {
-        self.cut()
+        self.take_batch()
     }
 
     fn is_full_for(&self, next: usize) -> bool {
@@ -183,7 +182,7 @@ impl Packer {
         }
     }
 
-    fn cut(&mut self) -> Option<Batch> {
+    fn take_batch(&mut self) -> Option<Batch> {
         if self.records.is_empty() {
             return None;
         }
@@ -194,9 +193,10 @@ impl Packer {
     }
 }
 
-/// Which of `batches` equal shares of `records` the record at `place` is in.
-fn share(place: u64, records: u64, batches: u32) -> u128 {
-    u128::from(place) * u128::from(batches.max(1)) / u128::from(records.max(1))
+/// The index of the batch for the record at `index`, with `records` distributed evenly over
+/// `batches`.
+fn share(index: u64, records: u64, batches: u32) -> u128 {
+    u128::from(index) * u128::from(batches.max(1)) / u128::from(records.max(1))
 }
 
 #[cfg(test)]
@@ -209,10 +209,10 @@ mod tests {
     fn pack(layout: Layout, sizes: &[usize]) -> Vec<Batch> {
         let mut packer = Packer::new(layout, 1);
         let mut batches = Vec::new();
-        for (place, size) in sizes.iter().enumerate() {
-            // Each record says which one it is.
+        for (index, size) in sizes.iter().enumerate() {
+            // Each record contains its index.
             let mut record = vec![0; (*size).max(8)];
-            record[..8].copy_from_slice(&(place as u64).to_be_bytes());
+            record[..8].copy_from_slice(&(index as u64).to_be_bytes());
             batches.extend(packer.push(record.into()).unwrap());
         }
         batches.extend(packer.finish());
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn frames(batch: &Batch) -> Vec<BatchFrame> {
-        let messages = (0..batch.message_count()).map(|place| batch.message("imp_1", place));
+        let messages = (0..batch.message_count()).map(|index| batch.message("imp_1", index));
         messages
             .filter_map(|message| match message.part {
                 Some(Part::Frame(frame)) => Some(frame),
@@ -233,7 +233,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn every_record_is_packed_once_within_the_limits(
+        fn each_record_is_packed_once_within_limits(
             sizes in prop::collection::vec(prop_oneof![0..2_000_usize, 0..1_048_576_usize], 0..120),
             batches in prop::option::of(1..40_u32),
         ) {
@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn small_records_are_spread_over_as_many_batches_as_asked(
+        fn even_layout_makes_the_requested_number_of_batches(
             records in 0..400_usize,
             batches in 1..400_u32,
         ) {
@@ -273,16 +273,16 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_no_more_records_than_the_server_takes() {
+    fn batch_has_at_most_the_maximum_records() {
         let packed = pack(Layout::Full, &vec![8; MAX_BATCH_RECORDS + 1]);
         assert_eq!(packed.iter().map(Batch::len).collect::<Vec<_>>(), [MAX_BATCH_RECORDS, 1]);
     }
 
     #[test]
-    fn the_digest_is_that_of_the_header_in_the_protocol() {
+    fn digest_has_big_endian_length_prefixes() {
         let records: Vec<Bytes> = vec!["one".into(), Bytes::new(), "three".into()];
         let batch = Batch::new(1, 7, records);
-        // Each after its length as eight bytes, big end first.
+        // Each record has a 64-bit big-endian length prefix.
         let bytes = b"\0\0\0\0\0\0\0\x03one\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05three";
         assert_eq!(batch.digest, <[u8; 32]>::from(Sha256::digest(bytes)));
         assert!(batch.key().starts_with("0007-"));
@@ -291,16 +291,16 @@ mod tests {
     }
 
     #[test]
-    fn the_batches_of_each_round_have_keys_of_their_own() {
+    fn batch_key_differs_by_round() {
         let key = |round| Batch::new(round, 1, vec![Bytes::from_static(b"record")]).key();
         assert_eq!(key(2), format!("r2-{}", key(1)));
     }
 
     #[test]
-    fn an_upload_is_a_header_then_frames_then_a_commit() {
+    fn upload_is_header_frames_commit() {
         let batch = Batch::new(1, 1, vec![Bytes::from_static(b"record")]);
         let parts: Vec<_> = (0..batch.message_count())
-            .map(|place| batch.message("imp_1", place).part.unwrap())
+            .map(|index| batch.message("imp_1", index).part.unwrap())
             .collect();
         let [Part::Header(header), Part::Frame(frame), Part::Commit(commit)] = parts.as_slice()
         else {

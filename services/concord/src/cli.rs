@@ -1,4 +1,4 @@
-//! The command line: commands, options, and the variables that set them.
+//! The command line: subcommands, options, and their environment variables.
 
 mod credential;
 mod databases;
@@ -35,7 +35,7 @@ pub(crate) use operation::OperationOptions;
 pub(crate) use serve::SecurityOptions;
 pub(crate) use watch::{Echo, Kind, Start, WatchOptions};
 
-/// Where the imports service is when nothing is said.
+/// The default URL of the imports service.
 const IMPORTS: &str = "http://127.0.0.1:50052";
 
 /// One client record for every product of an accountancy practice.
@@ -46,37 +46,37 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// A subcommand.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show Concord at work: both services, two products, a sample practice
+    /// Run a demonstration: both services, two products, a sample practice
     Demo(DemoOptions),
     /// Run both services, or one of them
     Serve(ServeOptions),
-    /// Bring the tables of both services, or of one, to the newest version
+    /// Migrate the database schemas of both services, or of one, to this version
     Migrate(MigrateOptions),
-    /// Tell both services, or one, that their databases were restored from backups
-    Restored(RestoredOptions),
-    /// Make keys, a secret, and certificates to begin with
+    /// Start new feed epochs and new leases after databases were restored from backups
+    #[command(alias = "restored")]
+    PostRestore(PostRestoreOptions),
+    /// Generate keys, a secret, and certificates
     Keys(KeysOptions),
-    /// Sign a token, for development or when nobody else issues them
+    /// Sign a token, for development or without a token issuer
     Token(TokenOptions),
-    /// Switch a product on for a practice
+    /// Connect a product to a practice
     Connect(ConnectOptions),
-    /// Bring a practice's clients, contacts and addresses over from CSV files
+    /// Import a practice's clients, contacts and addresses from CSV files
     Import(ImportOptions),
-    /// List imports, show one, and bring one to its end
+    /// List, show, watch, commit and cancel imports
     Imports(ImportsOptions),
-    /// Listen to the changes that a product is told of
+    /// Subscribe to the change events of a product, and print them
     Watch(WatchOptions),
-    /// List the places that the server keeps for products, and how far behind
-    /// they are
+    /// List the subscriptions of products, with their positions and their lag
     Subscriptions(SubscriptionsOptions),
-    /// Show where a change is on its way to every product
+    /// Show the delivery state of a change for every product
     Trace(TraceOptions),
     /// Find clients and persons by name, reference or identifier
     Find(FindOptions),
-    /// Show all about one client or person: history, contacts, links, changes
+    /// Show one client or person: history, contacts, links, changes
     Show(ShowOptions),
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct DemoOptions {
     /// Where the imports service listens; a free port without it
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", hide_default_value = true)]
     pub(crate) imports_listen: SocketAddr,
-    /// End when the demonstration is over, instead of staying up
+    /// Exit at the end of the demonstration, instead of keeping the services running
     #[arg(long)]
     pub(crate) exit: bool,
 }
@@ -103,7 +103,7 @@ pub(crate) enum ServiceName {
 }
 
 impl ServiceName {
-    /// The one that was chosen, or both.
+    /// The chosen service, or both.
     pub(crate) fn chosen(one: Option<Self>) -> &'static [Self] {
         match one {
             Some(Self::Records) => &[Self::Records],
@@ -127,14 +127,14 @@ pub(crate) struct MigrateOptions {
     pub(crate) service: Option<ServiceName>,
     #[command(flatten)]
     pub(crate) databases: Databases,
-    /// The role of PostgreSQL that the service runs as, when it does not own the
-    /// tables: it is given the right to read and write them
+    /// The PostgreSQL role of the service, when it does not own the tables: grants it the
+    /// right to read and write them
     #[arg(long, value_name = "ROLE")]
     pub(crate) grant_to: Option<String>,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct RestoredOptions {
+pub(crate) struct PostRestoreOptions {
     /// Only this service; both without it
     pub(crate) service: Option<ServiceName>,
     #[command(flatten)]
@@ -149,8 +149,8 @@ pub(crate) struct ServeOptions {
     pub(crate) databases: Databases,
     #[command(flatten)]
     pub(crate) database_limits: DatabaseLimits,
-    /// Leave the tables as they are, and do not start when they are not of this
-    /// version; `concord migrate` brings them up to date
+    /// Do not migrate the schemas, and do not start when they are not of this version;
+    /// `concord migrate` migrates them
     #[arg(long, env = "CONCORD_NO_MIGRATE")]
     pub(crate) no_migrate: bool,
     /// Where the records service listens
@@ -169,11 +169,11 @@ pub(crate) struct ServeOptions {
         default_value = "127.0.0.1:50052"
     )]
     pub(crate) imports_listen: SocketAddr,
-    /// Where the imports service finds the records service; where that one
-    /// listens without it
+    /// The URL of the records service for the imports service; by default the address
+    /// that the records service listens on
     #[arg(long, env = "CONCORD_RECORDS", value_name = "URL")]
     pub(crate) records: Option<String>,
-    /// The time zone that says when a day begins
+    /// The time zone in which days begin
     #[arg(
         long,
         env = "CONCORD_TIME_ZONE",
@@ -182,7 +182,7 @@ pub(crate) struct ServeOptions {
         value_parser = time_zone
     )]
     pub(crate) time_zone: Tz,
-    /// How the log is written; `CONCORD_LOG` says how much, such as info
+    /// The format of the log; `CONCORD_LOG` sets its level, such as info
     #[arg(long, env = "CONCORD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormatName,
     #[command(flatten)]
@@ -197,10 +197,10 @@ fn time_zone(name: &str) -> Result<Tz, &'static str> {
     name.parse().map_err(|_| "not a time zone; write its name, such as Europe/London")
 }
 
-/// How the log is written.
+/// A format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogFormatName {
-    /// For people
+    /// Plain text
     Text,
     /// One JSON object a line
     Json,
@@ -215,7 +215,7 @@ impl From<LogFormatName> for LogFormat {
     }
 }
 
-/// Who calls, and whom.
+/// The identity of the caller, and the URLs of the services.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CallOptions {
     /// The practice
@@ -239,11 +239,11 @@ pub(crate) struct CallOptions {
         default_value = "owner"
     )]
     pub(crate) roles: Vec<Role>,
-    /// Why support asks, such as the number of a ticket: is kept, and needed in the
-    /// role support
+    /// The reason of a support access, such as a ticket number: recorded in the access
+    /// log, and required in the role support
     #[arg(long, env = "CONCORD_REASON", value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// Where the records service is
+    /// The URL of the records service
     #[arg(
         long,
         env = "CONCORD_RECORDS",
@@ -251,7 +251,7 @@ pub(crate) struct CallOptions {
         default_value = "http://127.0.0.1:50051"
     )]
     pub(crate) records: String,
-    /// Where the imports service is
+    /// The URL of the imports service
     #[arg(
         long,
         env = "CONCORD_IMPORTS",
@@ -259,7 +259,7 @@ pub(crate) struct CallOptions {
         default_value = IMPORTS
     )]
     pub(crate) imports: String,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -267,27 +267,27 @@ pub(crate) struct CallOptions {
 }
 
 impl CallOptions {
-    /// The practice, which this command cannot do without.
+    /// The practice; an error when neither the options nor the token name one.
     pub(crate) fn practice(&self) -> anyhow::Result<PracticeId> {
-        self.named_practice()?.context("which practice? Say --practice ID, or set CONCORD_PRACTICE")
+        self.named_practice()?.context("no practice: pass --practice ID, or set CONCORD_PRACTICE")
     }
 
-    /// The practice that the options or the token name, if they do.
+    /// The practice that the options or the token name, if any.
     pub(crate) fn named_practice(&self) -> anyhow::Result<Option<PracticeId>> {
         let claims = self.credential.claims()?;
         let claimed = claims.as_ref().map(|claims| claims.practice.as_str());
         named(self.practice.as_ref(), claimed, "practice")
     }
 
-    /// The product, which this command cannot do without.
+    /// The product; an error when neither the options nor the token name one.
     pub(crate) fn product(&self) -> anyhow::Result<Product> {
         let claims = self.credential.claims()?;
         let claimed = claims.as_ref().map(|claims| claims.product.as_str());
         named(self.product.as_ref(), claimed, "product")?
-            .context("as which product? Say --product NAME, such as manager")
+            .context("no product: pass --product NAME, such as manager")
     }
 
-    /// What another command about imports needs to call in the same way.
+    /// The options that another `concord imports` command needs to call as the same caller.
     pub(crate) fn to_arguments(&self) -> String {
         let roles = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let ca = self.credential.ca.as_ref().map(|ca| ca.display().to_string());
@@ -302,14 +302,14 @@ impl CallOptions {
             ("--imports", &self.imports, IMPORTS),
             ("--ca", &ca, ""),
         ];
-        let said = options.iter().filter(|(_, value, usual)| value != usual);
-        said.map(|(name, value, _)| format!("{name} {}", quoted(value)))
+        let set = options.iter().filter(|(_, value, default)| value != default);
+        set.map(|(name, value, _)| format!("{name} {}", quoted(value)))
             .collect::<Vec<_>>()
             .join(" ")
     }
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -320,7 +320,7 @@ pub(crate) fn quoted(word: &str) -> String {
 
 #[derive(Args, Debug)]
 pub(crate) struct ConnectOptions {
-    /// The product to switch on, such as `manager` or `books`
+    /// The product to connect, such as `manager` or `books`
     #[arg(value_name = "PRODUCT")]
     pub(crate) connected: Product,
     #[command(flatten)]
@@ -338,15 +338,14 @@ pub(crate) enum NamedKind {
 
 #[derive(Args, Debug)]
 pub(crate) struct FindOptions {
-    /// Beginnings of words of a name, of today or another time, in any letter
-    /// case and without accents; or a whole client reference or identifier. At
-    /// least three letters or digits
+    /// Prefixes of words of a current or former name, case and accents ignored; or a
+    /// whole client reference or identifier. At least three letters or digits
     #[arg(required = true, value_name = "WORDS")]
     pub(crate) words: Vec<String>,
     /// Only this kind of record
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<NamedKind>,
-    /// Also records that no product uses any longer, which wait for their removal
+    /// Include orphaned records, which no product uses and which are to be purged
     #[arg(long)]
     pub(crate) all: bool,
     /// Show at most this many
@@ -380,15 +379,14 @@ pub(crate) struct SubscriptionsOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct TraceOptions {
-    /// The change, `chg_…`; or a client, person or contact whose last changes are
-    /// traced: an id, or an alias such as `ref:` and the client reference
+    /// A change, `chg_…`; or a client, person or contact, to trace its last changes: an
+    /// id, or an alias such as `ref:` and the client reference
     #[arg(value_name = "CHANGE|RECORD")]
     pub(crate) what: String,
-    /// Trace so many of a record's last changes, up to 20; only the last one when
-    /// nothing is said
+    /// The number of the record's last changes to trace, up to 20; by default 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=20))]
     pub(crate) max: Option<i32>,
-    /// Only on the way to this product
+    /// Only the delivery to this product
     #[arg(long, value_name = "PRODUCT")]
     pub(crate) to: Option<Product>,
     #[command(flatten)]
@@ -402,21 +400,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn a_product_of_another_form_is_refused_with_the_form() {
-        let refused = Cli::try_parse_from(["concord", "connect", "Manager"]).unwrap_err();
-        assert!(refused.to_string().contains("lower-case letters"));
+    fn invalid_product_name_error_names_the_format() {
+        let error = Cli::try_parse_from(["concord", "connect", "Manager"]).unwrap_err();
+        assert!(error.to_string().contains("lower-case letters"));
     }
 
     #[test]
-    fn a_command_without_its_practice_says_how_to_name_one() {
+    fn missing_practice_error_names_the_option() {
         let cli = Cli::try_parse_from(["concord", "connect", "books"]).unwrap();
         let Command::Connect(options) = cli.command else { panic!("another command") };
-        // Set where the tests run, perhaps.
+        // CONCORD_PRACTICE may be set in the environment of the tests.
         if options.call.practice.is_none() {
             let error = options.call.practice().unwrap_err().to_string();
             assert!(error.contains("--practice"), "{error}");

@@ -1,4 +1,4 @@
-//! Connections to the services, with the caller's identity on every call.
+//! Connections to the services, with the caller's identity in the metadata of every call.
 
 use std::{path::Path, time::Duration};
 
@@ -17,7 +17,7 @@ use shared::{
             support_service_client::SupportServiceClient,
         },
     },
-    reach::{self, Obstacle},
+    reach::{self, ConnectFailure},
 };
 use tonic::{
     Request, Status,
@@ -30,18 +30,18 @@ use crate::cli::CallOptions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a silent connection is asked whether it lives, and how long it may
-/// take to say so: a server whose machine is gone says nothing at all.
+/// The interval and the timeout of HTTP/2 keepalive pings. They detect a server whose
+/// machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// What says who calls: metadata, put on every call.
+/// The metadata that identifies the caller. An interceptor adds it to every call.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     metadata: Vec<(&'static str, MetadataValue<Ascii>)>,
 }
 
 impl Identity {
-    /// The identity that the options name: their token, or that of development.
+    /// The identity from the options: a token, or the headers for development.
     pub(crate) fn of(options: &CallOptions) -> anyhow::Result<Self> {
         match (options.credential.token.as_deref(), options.credential.claims()?) {
             (Some(token), Some(claims)) => Self::of_token(options, token, &claims),
@@ -49,7 +49,8 @@ impl Identity {
         }
     }
 
-    /// A token, and what it leaves to each call.
+    /// A token, and headers for what the token leaves open: the practice, the account and
+    /// the user of a token for all of them.
     fn of_token(options: &CallOptions, token: &str, claims: &Claims) -> anyhow::Result<Self> {
         options.product()?;
         let practice = options.named_practice()?;
@@ -65,9 +66,8 @@ impl Identity {
             (caller::USER_HEADER, options.user.as_deref().filter(|_| all_practices)),
             (caller::REASON_HEADER, options.reason.as_deref()),
         ])?;
-        let mut bearer: MetadataValue<Ascii> = format!("Bearer {token}")
-            .parse()
-            .context("the token holds characters that no token has")?;
+        let mut bearer: MetadataValue<Ascii> =
+            format!("Bearer {token}").parse().context("the token contains invalid characters")?;
         bearer.set_sensitive(true);
         identity.metadata.push((TOKEN_HEADER, bearer));
         Ok(identity)
@@ -108,16 +108,16 @@ impl Interceptor for Identity {
     }
 }
 
-/// What the generated clients send through.
-pub(crate) type Wire = InterceptedService<Channel, Identity>;
+/// The channel of the generated clients, which adds the identity to every call.
+pub(crate) type AuthenticatedChannel = InterceptedService<Channel, Identity>;
 
-/// A connection to one service. It connects again by itself when it is lost.
+/// A connection to one service. It reconnects when it is lost.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
-    wire: Wire,
+pub(crate) struct ServiceClient {
+    channel: AuthenticatedChannel,
 }
 
-impl Server {
+impl ServiceClient {
     /// Connects to the records service.
     pub(crate) async fn records(options: &CallOptions) -> anyhow::Result<Self> {
         Self::connect("records", &options.records, options).await
@@ -144,64 +144,66 @@ impl Server {
                 anyhow!("the certificates of --ca, --client-cert and --client-key: {cause}")
             })?;
         }
-        let obstacle = match endpoint.connect().await {
-            // A server with TLS, and one that asks for a certificate, refuse the first
-            // call and not the connection.
+        let failure = match endpoint.connect().await {
+            // A server that requires TLS or a client certificate fails the first call, and
+            // not the connection.
             Ok(channel) => match reach::check(&url, channel.clone(), None).await {
-                // Whatever passes: calls are sent again.
-                None | Some(Obstacle::Other(_)) => {
-                    return Ok(Self { wire: InterceptedService::new(channel, identity) });
+                // A transient error: calls are retried.
+                None | Some(ConnectFailure::Other(_)) => {
+                    return Ok(Self { channel: InterceptedService::new(channel, identity) });
                 }
-                Some(obstacle) => obstacle,
+                Some(failure) => failure,
             },
-            Err(error) => reach::obstacle(&url, Obstacle::of(&error)).await,
+            Err(error) => reach::diagnose(&url, ConnectFailure::of(&error)).await,
         };
         let ca = options.credential.ca.as_deref();
-        Err(anyhow!(explained(service, text, ca, &obstacle)))
+        Err(anyhow!(explained(service, text, ca, &failure)))
     }
 
-    pub(crate) fn connections(&self) -> ConnectionServiceClient<Wire> {
-        ConnectionServiceClient::new(self.wire.clone())
+    pub(crate) fn connections(&self) -> ConnectionServiceClient<AuthenticatedChannel> {
+        ConnectionServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn changes(&self) -> ChangeServiceClient<Wire> {
-        ChangeServiceClient::new(self.wire.clone())
+    pub(crate) fn changes(&self) -> ChangeServiceClient<AuthenticatedChannel> {
+        ChangeServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn clients(&self) -> ClientServiceClient<Wire> {
-        ClientServiceClient::new(self.wire.clone())
+    pub(crate) fn clients(&self) -> ClientServiceClient<AuthenticatedChannel> {
+        ClientServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn support(&self) -> SupportServiceClient<Wire> {
-        SupportServiceClient::new(self.wire.clone())
+    pub(crate) fn support(&self) -> SupportServiceClient<AuthenticatedChannel> {
+        SupportServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn import_calls(&self) -> ImportServiceClient<Wire> {
-        ImportServiceClient::new(self.wire.clone())
+    pub(crate) fn import_calls(&self) -> ImportServiceClient<AuthenticatedChannel> {
+        ImportServiceClient::new(self.channel.clone())
     }
 }
 
-/// What keeps the program from a service, and what to do about it. `service` is the name
-/// of the option with its URL, too.
-fn explained(service: &str, url: &str, ca: Option<&Path>, obstacle: &Obstacle) -> String {
-    let remedy = match (obstacle, ca) {
-        (Obstacle::NoTls, _) => format!("write http:// in --{service}"),
-        (Obstacle::Tls, _) => format!("write https:// in --{service}"),
-        (Obstacle::UnknownAuthority, None) => "name the file of that authority by --ca".to_owned(),
-        (Obstacle::UnknownAuthority, Some(ca)) => {
+/// Describes why a service cannot be reached, and the remedy. `service` is also the name of
+/// the option with its URL.
+fn explained(service: &str, url: &str, ca: Option<&Path>, failure: &ConnectFailure) -> String {
+    let remedy = match (failure, ca) {
+        (ConnectFailure::NoTls, _) => format!("write http:// in --{service}"),
+        (ConnectFailure::Tls, _) => format!("write https:// in --{service}"),
+        (ConnectFailure::UnknownAuthority, None) => {
+            "pass the file of that authority by --ca".to_owned()
+        }
+        (ConnectFailure::UnknownAuthority, Some(ca)) => {
             format!("it is not that of the file {} (--ca)", ca.display())
         }
-        (Obstacle::OtherName(_), _) => format!("use such a name in --{service}"),
-        (Obstacle::OutOfDate, _) => "renew it, or set the clock of this machine".to_owned(),
-        (Obstacle::NoClientCertificate, _) => {
-            "name one by --client-cert and --client-key".to_owned()
+        (ConnectFailure::OtherName(_), _) => format!("use one of its names in --{service}"),
+        (ConnectFailure::OutOfDate, _) => "renew it, or set the clock of this machine".to_owned(),
+        (ConnectFailure::NoClientCertificate, _) => {
+            "pass one by --client-cert and --client-key".to_owned()
         }
-        (Obstacle::NotGrpc | Obstacle::OtherService, _) => {
-            format!("is --{service} right?")
+        (ConnectFailure::NotGrpc | ConnectFailure::OtherService, _) => {
+            format!("is --{service} correct?")
         }
-        (Obstacle::Other(_), _) => {
-            format!("does `concord serve` run there, and is --{service} right?")
+        (ConnectFailure::Other(_), _) => {
+            format!("is `concord serve` running there, and is --{service} correct?")
         }
     };
-    format!("cannot reach the {service} service at {url}: {obstacle}: {remedy}")
+    format!("cannot reach the {service} service at {url}: {failure}: {remedy}")
 }

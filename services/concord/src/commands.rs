@@ -1,4 +1,4 @@
-//! One module for each command.
+//! The subcommands, one module each.
 
 mod connect;
 mod demo;
@@ -7,7 +7,7 @@ mod import;
 mod imports;
 mod keys;
 mod migrate;
-mod restored;
+mod post_restore;
 mod serve;
 mod show;
 mod subscriptions;
@@ -16,11 +16,11 @@ mod trace;
 mod watch;
 
 use anyhow::anyhow;
-use shared::db::{Outage, TablesError, outage, plainly};
+use shared::db::{Outage, SchemaError, outage, redacted};
 
 use crate::cli::{Command, ServiceName};
 
-/// Runs the command, and says how the program ends.
+/// Runs the command. Returns the exit status of the program.
 pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Demo(options) => demo::run(options).await,
@@ -28,7 +28,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Keys(options) => keys::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Migrate(options) => migrate::run(options).await,
-        Command::Restored(options) => restored::run(options).await,
+        Command::PostRestore(options) => post_restore::run(options).await,
         Command::Connect(options) => connect::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Imports(options) => imports::run(options.command).await,
@@ -40,21 +40,21 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
     }
 }
 
-/// The error of a service whose database cannot be reached, in one sentence; any other
-/// error as it is.
+/// Replaces the error of an unreachable database by one sentence. Returns any other error
+/// unchanged.
 fn explained(service: ServiceName, error: anyhow::Error) -> anyhow::Error {
     let service = service.as_str();
-    let tables = error.chain().find_map(|cause| cause.downcast_ref::<TablesError>());
+    let tables = error.chain().find_map(|cause| cause.downcast_ref::<SchemaError>());
     let cause = match tables {
-        Some(TablesError::Database(error)) if outage(error) == Some(Outage::NoConnection) => {
-            plainly(error).to_string()
+        Some(SchemaError::Database(error)) if outage(error) == Some(Outage::NoConnection) => {
+            redacted(error).to_string()
         }
         _ => return error,
     };
-    // It may hold the URL, and that a password.
+    // The cause may contain the URL, and the URL a password.
     let cause = if cause.contains("://") { String::new() } else { format!(": {cause}") };
     anyhow!(
-        "the database of the {service} service cannot be reached{cause}: does it run, and is \
-         --{service}-db right?"
+        "the database of the {service} service cannot be reached{cause}: is it running, and \
+         is --{service}-db correct?"
     )
 }

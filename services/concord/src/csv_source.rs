@@ -1,9 +1,8 @@
-//! A practice's records in CSV files.
+//! Reads a practice's records from CSV files.
 //!
-//! The files are read twice: [`Source::scan`] reads every row, so that a file
-//! that cannot be read stops the import before it begins, and [`Source::read`]
-//! hands the records out one by one. Only contacts are kept in between, because
-//! the rows of one person may stand anywhere.
+//! The files are read twice: [`Source::scan`] reads every row, so that an invalid file
+//! fails before the import starts, and [`Source::read`] iterates over the records. Only
+//! contacts are kept in memory in between, because the rows of one person may be anywhere.
 
 mod corrected;
 mod group;
@@ -28,46 +27,45 @@ use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
 pub(crate) use strict::REMEDY as REMEDY_OF_QUOTES;
 
-/// The server takes no batch with a record over this size. One of over 64 KiB fails
-/// there, alone, as a contact of very many rows does.
+/// The maximum size of a record in bytes: the server rejects a batch with a larger one. A
+/// record over 64 KiB, such as a contact with very many rows, fails there by itself.
 const MAX_RECORD_BYTES: usize = 1_024 * 1_024;
 
-/// A row of a file that makes a larger record is a slip in the file.
+/// The maximum size of the record of one row in bytes. A larger row is an error in the file.
 const MAX_ROW_BYTES: usize = 64 * 1_024;
 
-/// Numbers of records.
+/// The number of records by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct RecordCounts {
     pub(crate) clients: u64,
     pub(crate) contacts: u64,
     pub(crate) addresses: u64,
 }
 
-impl Counts {
+impl RecordCounts {
     pub(crate) fn all(self) -> u64 {
         self.clients + self.contacts + self.addresses
     }
 }
 
-/// Files that were read to their end, and can be read again.
+/// The scanned files, ready to be read again.
 #[derive(Debug)]
 pub(crate) struct Source {
     tables: Vec<Table>,
-    /// Records that are not read from the files a second time, encoded.
+    /// Encoded records that are kept in memory instead of being read again.
     kept: Vec<Bytes>,
-    counts: Counts,
+    counts: RecordCounts,
     remarks: Vec<String>,
     unknown: Vec<String>,
 }
 
 impl Source {
-    /// Reads the files, and of each folder those whose names end in `.csv`.
+    /// Scans the files, and the `.csv` files of each folder.
     ///
     /// # Errors
     ///
-    /// Names the file, and the line or the column, of the first thing that is
-    /// wrong with a file itself. What is wrong with a record is for the server
-    /// to say.
+    /// The first error of a file, with the file and its line or column. The server validates
+    /// the records.
     pub(crate) fn scan(inputs: &[PathBuf]) -> anyhow::Result<Self> {
         let (tables, remarks) = open_all(inputs)?;
         ensure!(
@@ -75,13 +73,13 @@ impl Source {
             "none of the files has the columns of clients, contacts or addresses:\n  {}",
             remarks.join("\n  ")
         );
-        let mut counts = Counts::default();
+        let mut counts = RecordCounts::default();
         let mut contacts = Contacts::default();
         let mut unknown = Vec::new();
         for table in &tables {
             let mut columns = table.unknown_columns();
             table.each_row(|row| {
-                columns.see(row);
+                columns.add_row(row);
                 match table.kind() {
                     TableKind::Clients => counts.clients += 1,
                     TableKind::Addresses => counts.addresses += 1,
@@ -89,16 +87,16 @@ impl Source {
                 }
                 check_size(row, table.kind())
             })?;
-            unknown.extend(columns.told());
+            unknown.extend(columns.message());
         }
         let kept = contacts.into_records()?;
         counts.contacts = kept.len() as u64;
         Ok(Self { tables, kept, counts, remarks, unknown })
     }
 
-    /// Records that were read already.
+    /// A source of replacement records, which are in memory.
     pub(crate) fn of_replacements(replacements: Vec<Replacement>) -> Self {
-        let mut counts = Counts::default();
+        let mut counts = RecordCounts::default();
         let mut kept = Vec::new();
         for Replacement { kind, record } in replacements {
             match kind {
@@ -111,22 +109,22 @@ impl Source {
         Self { kept, counts, tables: Vec::new(), remarks: Vec::new(), unknown: Vec::new() }
     }
 
-    /// How many records there are.
-    pub(crate) fn counts(&self) -> Counts {
+    /// The number of records by kind.
+    pub(crate) fn counts(&self) -> RecordCounts {
         self.counts
     }
 
-    /// What the person at the terminal should know about the files.
+    /// Remarks about the files for the user.
     pub(crate) fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
-    /// The columns that are not read, one text for each file that has such.
+    /// The unknown columns, which are not read: one message for each file that has some.
     pub(crate) fn unknown_columns(&self) -> &[String] {
         &self.unknown
     }
 
-    /// Hands out every record, encoded.
+    /// Passes every record, encoded, to `take`.
     pub(crate) fn read(
         &self,
         mut take: impl FnMut(Bytes) -> anyhow::Result<()>,
@@ -142,7 +140,7 @@ impl Source {
     }
 }
 
-/// The files that are of records, and what to say about all of them.
+/// Opens the files. Returns those with records, and remarks about the others.
 fn open_all(inputs: &[PathBuf]) -> anyhow::Result<(Vec<Table>, Vec<String>)> {
     let (mut tables, mut remarks) = (Vec::new(), Vec::new());
     for path in files(inputs)? {
@@ -154,19 +152,19 @@ fn open_all(inputs: &[PathBuf]) -> anyhow::Result<(Vec<Table>, Vec<String>)> {
     Ok((tables, remarks))
 }
 
-/// Refuses a row that makes a record which is too large, while its place is
-/// known.
+/// Fails for a row whose record is too large. Checked here because the file and the line are
+/// known here.
 fn check_size(row: Row<'_>, kind: TableKind) -> anyhow::Result<()> {
     let record = match kind {
         TableKind::Clients => client(row),
         TableKind::Addresses => address(row),
         TableKind::Contacts => return Ok(()),
     };
-    let size = encode(record, "").with_context(|| row.place())?.len();
+    let size = encode(record, "").with_context(|| row.location())?.len();
     ensure!(
         size <= MAX_ROW_BYTES,
-        "{}: the row makes a record of {size} bytes, and none may have over {MAX_ROW_BYTES}",
-        row.place()
+        "{}: the row makes a record of {size} bytes; the maximum is {MAX_ROW_BYTES}",
+        row.location()
     );
     Ok(())
 }
@@ -210,7 +208,7 @@ fn address(row: Row<'_>) -> import_record::Record {
     })
 }
 
-/// Encodes a record. It replaces the record of the token `replaces`, if not empty.
+/// Encodes a record. It replaces the record of the row token `replaces`, if not empty.
 fn encode(record: import_record::Record, replaces: &str) -> anyhow::Result<Bytes> {
     let source_id = match &record {
         import_record::Record::Client(client) => &client.source_id,
@@ -222,12 +220,12 @@ fn encode(record: import_record::Record, replaces: &str) -> anyhow::Result<Bytes
     let size = record.encoded_len();
     ensure!(
         size <= MAX_RECORD_BYTES,
-        "the record {source_id} has {size} bytes, and no record may have over {MAX_RECORD_BYTES}"
+        "the record {source_id} has {size} bytes; the maximum is {MAX_RECORD_BYTES}"
     );
     Ok(record.encode_to_vec().into())
 }
 
-/// The files that the inputs name, those of a folder by name.
+/// The input files; those of a folder sorted by name.
 fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for input in inputs {

@@ -1,5 +1,4 @@
-//! Imported records that look like another one: as a table for people, as an object
-//! for programs.
+//! The possible duplicates of an import, as a table or as JSON.
 
 use std::fmt;
 
@@ -24,12 +23,12 @@ const HEADINGS: [&str; 9] = [
 #[derive(Debug)]
 pub(crate) struct DuplicateTable {
     pub(crate) duplicates: Vec<PossibleDuplicate>,
-    /// Whether there are more than were asked for.
+    /// Whether there are more than the limit.
     pub(crate) more: bool,
 }
 
 impl DuplicateTable {
-    /// For programs.
+    /// As a JSON object.
     pub(crate) fn json(&self) -> Value {
         let duplicates: Vec<_> = self.duplicates.iter().map(duplicate_json).collect();
         json!({ "possible_duplicates": duplicates, "more": self.more })
@@ -44,7 +43,7 @@ impl fmt::Display for DuplicateTable {
 
 fn row(duplicate: &PossibleDuplicate) -> [String; HEADINGS.len()] {
     let other = match duplicate.other_record_id.as_str() {
-        // In a dry run it has no id yet.
+        // A record of a dry run has no id.
         "" => format!("a {} of this import", singular(duplicate.other_kind())),
         id => id.to_owned(),
     };
@@ -86,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_of_a_dry_run_is_named_by_its_kind_and_source_id() {
+    fn dry_run_duplicate_is_shown_by_kind_and_source_id() {
         let duplicate = PossibleDuplicate {
             kind: ImportRecordKind::Contact.into(),
             source_id: "P2".to_owned(),

@@ -1,5 +1,4 @@
-//! A change, or a record of a snapshot, as a JSON object, with its records
-//! decoded.
+//! Change events and snapshot records as JSON objects, with decoded records.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use prost::Message as _;
@@ -15,7 +14,7 @@ use shared::{
 
 use crate::event_text;
 
-/// All of the event, in the names of the protocol.
+/// A change event, with the field names of the protocol.
 pub(crate) fn event(event: &Event) -> Result<Value, prost::DecodeError> {
     let client = event.client.clone().map(Client::decode).transpose()?;
     let person = event.person.clone().map(Person::decode).transpose()?;
@@ -47,7 +46,7 @@ pub(crate) fn event(event: &Event) -> Result<Value, prost::DecodeError> {
     }))
 }
 
-/// All of a record of a snapshot, in the names of the protocol and of events.
+/// A snapshot record, with the field names of the protocol and of events.
 pub(crate) fn record(record: &SnapshotRecord) -> Result<Value, prost::DecodeError> {
     let client = record.client.clone().map(Client::decode).transpose()?;
     let person = record.person.clone().map(Person::decode).transpose()?;
@@ -66,7 +65,7 @@ pub(crate) fn record(record: &SnapshotRecord) -> Result<Value, prost::DecodeErro
     }))
 }
 
-/// An instant, as `2026-03-01T09:30:00.123456Z`.
+/// Formats a timestamp in RFC 3339, as `2026-03-01T09:30:00.123456Z`.
 pub(crate) fn time(time: &Timestamp) -> String {
     let nanos = u32::try_from(time.nanos).unwrap_or_default();
     DateTime::<Utc>::from_timestamp(time.seconds, nanos)
@@ -74,11 +73,11 @@ pub(crate) fn time(time: &Timestamp) -> String {
         .unwrap_or_default()
 }
 
-/// An enumeration of the protocol.
+/// An enum of the protocol.
 pub(crate) trait ProtocolName: TryFrom<i32> {
-    /// Its name in the protocol, `CHANGE_KIND_CREATED`.
+    /// The name of the value in the protocol, `CHANGE_KIND_CREATED`.
     fn protocol_name(&self) -> &'static str;
-    /// What all names begin with, `CHANGE_KIND_`.
+    /// The prefix of all names, `CHANGE_KIND_`.
     const PREFIX: &'static str;
 }
 
@@ -114,8 +113,8 @@ protocol_name! {
     shared::pb::records::Timeline, "TIMELINE_";
 }
 
-/// The value without its prefix and in lower case, `created`; one that a newer
-/// server made up, as its number.
+/// The name of a value without its prefix and in lower case, `created`; the number of a value
+/// that is not defined in this version.
 pub(crate) fn name<T: ProtocolName>(value: i32) -> String {
     T::try_from(value).map_or_else(
         |_| value.to_string(),
@@ -123,7 +122,7 @@ pub(crate) fn name<T: ProtocolName>(value: i32) -> String {
     )
 }
 
-/// Who made a change.
+/// The origin of a change.
 pub(crate) fn origin(origin: &Origin) -> Value {
     let Origin { product, account, user, import_id } = origin;
     json!({ "product": product, "account": account, "user": user, "import_id": import_id })
@@ -162,7 +161,7 @@ fn identifiers(identifiers: &ClientIdentifiers) -> Value {
     })
 }
 
-/// A person with the timelines.
+/// A person with its timelines.
 pub(crate) fn person_json(person: &Person) -> Value {
     json!({
         "id": person.id,
@@ -248,13 +247,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_in_an_event_can_be_read() {
+    fn event_json_decodes_the_record() {
         let client = Client {
             client_reference: "ACME01".to_owned(),
             registered_name: "Acme Limited".to_owned(),
             ..Client::default()
         };
-        let told = Event {
+        let change = Event {
             position: 7,
             previous_position: 4,
             record_kind: RecordKind::Client.into(),
@@ -263,7 +262,7 @@ mod tests {
             change_time: Some(Timestamp { seconds: 0, nanos: 5_000 }),
             ..Event::default()
         };
-        let read = event(&told).unwrap();
+        let read = event(&change).unwrap();
         assert_eq!(read["name"], "Acme Limited");
         assert_eq!(read["client"]["client_reference"], "ACME01");
         assert_eq!(
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_a_newer_server_is_shown_as_its_number() {
+    fn unknown_enum_value_is_shown_as_number() {
         assert_eq!(name::<ChangeKind>(999), "999");
     }
 }

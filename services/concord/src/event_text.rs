@@ -1,4 +1,4 @@
-//! A change, or a record of a snapshot, as one line for people.
+//! Change events and snapshot records as lines of text.
 
 use prost::Message as _;
 use shared::{
@@ -8,7 +8,7 @@ use shared::{
 
 use crate::event_json::{ProtocolName, name, time};
 
-/// Position, time, what happened, to what, and by whom.
+/// A change event as a line: position, time, kind, record, and product.
 pub(crate) fn line(event: &Event) -> Result<String, prost::DecodeError> {
     let client = event.client.clone().map(Client::decode).transpose()?;
     let person = event.person.clone().map(Person::decode).transpose()?;
@@ -27,15 +27,14 @@ pub(crate) fn line(event: &Event) -> Result<String, prost::DecodeError> {
     ))
 }
 
-/// A record of a snapshot, in the columns of a change: the time is that of its
-/// last change.
+/// A snapshot record in the columns of a change event. The time is that of its last change.
 pub(crate) fn record_line(record: &SnapshotRecord) -> Result<String, prost::DecodeError> {
     let client = record.client.clone().map(Client::decode).transpose()?;
     let person = record.person.clone().map(Person::decode).transpose()?;
     let contact = record.contact.clone().map(Contact::decode).transpose()?;
     let named =
         record_name(client.as_ref(), person.as_ref()).unwrap_or_else(|| record.record_id.clone());
-    // The person may be there beside the other two.
+    // A client or a contact may come with its person.
     let changed = contact.as_ref().and_then(|contact| contact.update_time.as_ref());
     let changed = changed.or_else(|| client.as_ref()?.update_time.as_ref());
     let changed = changed.or_else(|| person.as_ref()?.update_time.as_ref());
@@ -50,25 +49,25 @@ pub(crate) fn record_line(record: &SnapshotRecord) -> Result<String, prost::Deco
     ))
 }
 
-/// The name of a value in words, `private limited company`.
+/// The name of an enum value with spaces, `private limited company`.
 pub(crate) fn words<T: ProtocolName>(value: i32) -> String {
     name::<T>(value).replace('_', " ")
 }
 
-/// The product and its account, the user and the import, as far as there are any.
+/// The product and account of an origin, and the user and the import, if any.
 pub(crate) fn made_by(origin: &Origin) -> String {
     let Origin { product, account, user, import_id } = origin;
     format!("{product}/{account}{}", by(user, import_id))
 }
 
-/// The user and the import, as far as there are any.
+/// The user and the import, if any.
 pub(crate) fn by(user: &str, import_id: &str) -> String {
     let user = if user.is_empty() { String::new() } else { format!(", by {user}") };
     let import = if import_id.is_empty() { String::new() } else { format!(", in {import_id}") };
     format!("{user}{import}")
 }
 
-/// What people call the record: of an individual client the person's name.
+/// The display name of a record. For an individual client it is the name of the person.
 pub(crate) fn record_name(client: Option<&Client>, person: Option<&Person>) -> Option<String> {
     let registered = client.map(|client| client.registered_name.clone());
     let registered = registered.filter(|name| !name.is_empty());
@@ -96,7 +95,7 @@ fn about(client: Option<&Client>, contacts: &[Contact]) -> String {
     if roles.is_empty() { String::new() } else { format!(" ({})", roles.join(", ")) }
 }
 
-/// An instant to the second, `2026-03-01 09:30:00Z`.
+/// Formats a timestamp to the second, `2026-03-01 09:30:00Z`.
 pub(crate) fn seconds(instant: &prost_types::Timestamp) -> String {
     let text = time(instant);
     let whole = text.split('.').next().unwrap_or_default();
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_happened_to_what_and_by_whom() {
+    fn event_line_has_position_time_kind_record_and_product() {
         let client = Client {
             client_reference: "ACME01".to_owned(),
             registered_name: "Acme Limited".to_owned(),
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_snapshot_stands_in_the_columns_of_a_change() {
+    fn snapshot_record_line_has_the_columns_of_a_change() {
         let role = ContactRole { role: Role::Director.into(), ..ContactRole::default() };
         let update_time = Some(Timestamp { seconds: 61, nanos: 0 });
         let contact = Contact { roles: vec![role], update_time, ..Contact::default() };
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_individual_is_called_by_the_name_of_the_person() {
+    fn individual_client_has_the_name_of_its_person() {
         let name = PersonName {
             forename: "Grace".to_owned(),
             surname: "Okafor".to_owned(),

@@ -1,4 +1,4 @@
-//! What an import did not take: as a table for people, as an object for programs.
+//! The failures and warnings of an import, as a table or as JSON.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use crate::{event_json::name, event_text::words, import_counts::singular, table:
 const HEADINGS: [&str; 7] =
     ["status", "kind", "source id", "record", "reference", "field", "reason"];
 
-/// Violations, in the order of the service.
+/// The violations of an import, in the order of the service.
 #[derive(Debug)]
 pub(crate) struct FailureTable {
     pub(crate) failures: Vec<Failure>,
-    /// Whether there are more than were asked for.
+    /// Whether there are more than the limit.
     pub(crate) more: bool,
 }
 
 impl FailureTable {
-    /// For programs.
+    /// As a JSON object.
     pub(crate) fn json(&self) -> Value {
         let failures: Vec<_> = self.failures.iter().map(failure_json).collect();
         json!({ "failures": failures, "more": self.more })

@@ -1,4 +1,4 @@
-//! What was not imported: the file, and the reasons in words.
+//! The failures of an import: downloads the failures file, and summarises the reasons.
 
 use std::{
     collections::HashMap,
@@ -13,35 +13,37 @@ use shared::pb::imports::{
 use tempfile::NamedTempFile;
 use tonic::Status;
 
-use crate::{client::Server, progress::Progress, refused::Refused, retry::until_answered};
+use crate::{
+    call_error::CallError, client::ServiceClient, progress::Progress, retry::with_retries,
+};
 
 const PAGE_SIZE: i32 = 1_000;
 
-/// So many violations are read for the summary; the file has them all.
-const MOST_VIOLATIONS: usize = 50_000;
+/// The maximum number of violations that are read for the summary. The file has all of them.
+const MAX_VIOLATIONS: usize = 50_000;
 
-/// Writes the failures file of the import to `path`; nothing when it would have
-/// no rows.
+/// Downloads the failures file of the import to `path`. Returns false, and writes no file,
+/// when it would have no rows.
 pub(crate) async fn download(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     path: &Path,
     progress: &Progress,
 ) -> anyhow::Result<bool> {
-    let written = until_answered(progress, async || write_file(server, import_id, path).await);
+    let written = with_retries(progress, async || write_file(server, import_id, path).await);
     let (written, file) = (written.await, path.display());
-    let outcome = match written.context("the failures could not be downloaded")? {
-        Written::Rows(partial) => put_in_place(partial, path).map(|()| true),
+    let outcome = match written.context("cannot download the failures")? {
+        Written::Rows(temp_file) => persist(temp_file, path).map(|()| true),
         Written::HeadingOnly => Ok(false),
         Written::Failed(error) => Err(error),
     };
-    outcome.with_context(|| format!("the failures file {file} could not be written"))
+    outcome.with_context(|| format!("cannot write the failures file {file}"))
 }
 
-/// A new file beside `path`, for its owner only: it holds people's data. Its name is
-/// random, so that nothing that is there already, a link for one, is written to. It is
-/// removed when it is dropped.
-fn partial(path: &Path) -> io::Result<NamedTempFile> {
+/// Creates a temporary file in the folder of `path`, which only its owner can access: it holds
+/// personal data. Its random name prevents writing to an existing file or symbolic link. It
+/// is removed on drop.
+fn create_temp_file(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".");
@@ -49,30 +51,34 @@ fn partial(path: &Path) -> io::Result<NamedTempFile> {
     new.prefix(&name).suffix(".part").tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
-/// Gives a file that is whole its name. What has this name is replaced: a link, and not
-/// what it leads to.
-fn put_in_place(partial: NamedTempFile, path: &Path) -> io::Result<()> {
-    partial.persist(path).map(drop).map_err(|error| error.error)
+/// Renames the complete file to `path`, and replaces what is there. A symbolic link is
+/// replaced itself, and not its target.
+fn persist(temp_file: NamedTempFile, path: &Path) -> io::Result<()> {
+    temp_file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 enum Written {
     Rows(NamedTempFile),
     HeadingOnly,
-    /// The disk is the trouble: to call the server again does not help.
+    /// A local error, which is not retried.
     Failed(io::Error),
 }
 
-async fn write_file(server: &Server, import_id: &str, path: &Path) -> Result<Written, Status> {
+async fn write_file(
+    server: &ServiceClient,
+    import_id: &str,
+    path: &Path,
+) -> Result<Written, Status> {
     let request = DownloadFailuresRequest {
         import_id: import_id.to_owned(),
         format: FailuresFormat::Csv.into(),
     };
     let mut pieces = server.import_calls().download_failures(request).await?.into_inner();
-    let mut file = match partial(path) {
+    let mut file = match create_temp_file(path) {
         Ok(file) => BufWriter::new(file),
         Err(error) => return Ok(Written::Failed(error)),
     };
-    // The heading is one line, and rows are what follows it.
+    // The heading is one line; anything after it is rows.
     let (mut heading_over, mut rows) = (false, false);
     while let Some(piece) = pieces.message().await? {
         for byte in &piece.data {
@@ -90,15 +96,14 @@ async fn write_file(server: &Server, import_id: &str, path: &Path) -> Result<Wri
     })
 }
 
-/// Violations of the import with this status and severity, `most` of them at the
-/// most.
+/// The violations of the import with this status and severity, at most `max` of them.
 pub(crate) async fn list(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     (status, severity): (RecordStatus, Severity),
-    most: usize,
+    max: usize,
     progress: &Progress,
-) -> Result<Vec<Failure>, Refused> {
+) -> Result<Vec<Failure>, CallError> {
     let mut failures = Vec::new();
     let mut request = ListFailuresRequest {
         import_id: import_id.to_owned(),
@@ -108,66 +113,66 @@ pub(crate) async fn list(
         ..ListFailuresRequest::default()
     };
     loop {
-        let page = until_answered(progress, async || {
+        let page = with_retries(progress, async || {
             server.import_calls().list_failures(request.clone()).await
         });
         let page = page.await?.into_inner();
         failures.extend(page.failures);
         request.page_token = page.next_page_token;
-        if request.page_token.is_empty() || failures.len() >= most {
-            failures.truncate(most);
+        if request.page_token.is_empty() || failures.len() >= max {
+            failures.truncate(max);
             return Ok(failures);
         }
     }
 }
 
-/// Why records failed, and how many violations of each sort there are; the most
+/// The reasons of failed and blocked records, with the number of violations of each; the max
 /// frequent first.
 pub(crate) async fn reasons(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     progress: &Progress,
-) -> Result<Vec<(String, usize)>, Refused> {
+) -> Result<Vec<(String, usize)>, CallError> {
     let mut failures = Vec::new();
     for status in [RecordStatus::Failed, RecordStatus::Blocked] {
         let which = (status, Severity::Error);
-        failures.extend(list(server, import_id, which, MOST_VIOLATIONS, progress).await?);
+        failures.extend(list(server, import_id, which, MAX_VIOLATIONS, progress).await?);
     }
-    Ok(counted(&failures))
+    Ok(count_by_text(&failures))
 }
 
-/// What was wrong with records that were taken all the same, in the same way.
+/// The warnings of imported records, with the number of each; the most frequent first.
 pub(crate) async fn warnings(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     progress: &Progress,
-) -> Result<Vec<(String, usize)>, Refused> {
+) -> Result<Vec<(String, usize)>, CallError> {
     let which = (RecordStatus::Unspecified, Severity::Warning);
-    Ok(counted(&list(server, import_id, which, MOST_VIOLATIONS, progress).await?))
+    Ok(count_by_text(&list(server, import_id, which, MAX_VIOLATIONS, progress).await?))
 }
 
-/// How often each sort is there, the most frequent first.
-fn counted(failures: &[Failure]) -> Vec<(String, usize)> {
-    let mut counted: HashMap<String, usize> = HashMap::new();
+/// Counts violations by their text; the most frequent first.
+fn count_by_text(failures: &[Failure]) -> Vec<(String, usize)> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
     for failure in failures {
-        *counted.entry(in_words(failure)).or_default() += 1;
+        *counts.entry(general_text(failure)).or_default() += 1;
     }
-    let mut reasons: Vec<_> = counted.into_iter().collect();
+    let mut reasons: Vec<_> = counts.into_iter().collect();
     reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     reasons
 }
 
-/// What is wrong, without what is particular to one record.
-fn in_words(failure: &Failure) -> String {
+/// The text of a violation, without the details of one record.
+fn general_text(failure: &Failure) -> String {
     let field = &failure.field;
     let words = match failure.reason.as_str() {
         "INVALID_POSTCODE" => "Postcode does not look like one",
-        "DAMAGED_TEXT" => return format!("Text was damaged before it came: {field}"),
+        "DAMAGED_TEXT" => return format!("Text was damaged before the import: {field}"),
         "INVISIBLE_CHARACTER" => {
-            return format!("Characters that nobody sees were left out: {field}");
+            return format!("Invisible characters were removed: {field}");
         }
         "INVALID_EMAIL" | "VALUE_TOO_LONG" if failure.severity() == Severity::Warning => {
-            return format!("Value is not valid, and was left out: {field}");
+            return format!("Value is not valid, and was omitted: {field}");
         }
         "PARENT_NOT_FOUND" => "Parent record was not found",
         "PARENT_FAILED" => "Parent record was not imported",
@@ -187,7 +192,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_is_made_new_for_its_owner_only_and_follows_no_link() {
+    fn failures_file_is_private_and_replaces_symbolic_links() {
         use std::{fs, os::unix::fs::PermissionsExt as _};
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("failures.csv");
@@ -196,20 +201,24 @@ mod tests {
         for link in [&path, &folder.path().join("failures.csv.part")] {
             std::os::unix::fs::symlink(&other, link).unwrap();
         }
-        let mut file = partial(&path).unwrap();
+        let mut file = create_temp_file(&path).unwrap();
         assert_eq!(file.path().parent(), Some(folder.path()));
         file.write_all(b"failures").unwrap();
-        put_in_place(file, &path).unwrap();
+        persist(file, &path).unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "other");
         let written = fs::symlink_metadata(&path).unwrap();
         assert!(written.is_file());
         assert_eq!(written.permissions().mode() & 0o777, 0o600);
-        drop(partial(&path).unwrap());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "one that is dropped is gone");
+        drop(create_temp_file(&path).unwrap());
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            3,
+            "a dropped temporary file is removed"
+        );
     }
 
     #[test]
-    fn reasons_that_name_a_record_are_counted_together() {
+    fn reasons_are_counted_without_the_record() {
         let failure = |reason: &str, text: &str| Failure {
             reason: reason.to_owned(),
             reason_text: text.to_owned(),
@@ -217,8 +226,8 @@ mod tests {
         };
         let one = failure("PARENT_NOT_FOUND", "Parent record was not found: C00017");
         let other = failure("PARENT_NOT_FOUND", "Parent record was not found: C00018");
-        assert_eq!(in_words(&one), in_words(&other));
+        assert_eq!(general_text(&one), general_text(&other));
         let blank = failure("REQUIRED_FIELD_BLANK", "Required field is blank: Surname");
-        assert_eq!(in_words(&blank), "Required field is blank: Surname");
+        assert_eq!(general_text(&blank), "Required field is blank: Surname");
     }
 }

@@ -1,6 +1,6 @@
-//! Listens to the feed of a product, and proves that nothing is missing.
+//! Subscribes to the feed of a product, reconnects, and detects missing and duplicate events.
 
-mod chain;
+mod gap_detector;
 #[cfg(test)]
 mod tests;
 
@@ -17,192 +17,193 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
-    client::Server,
-    refused::Refused,
-    retry::{self, Patience},
+    call_error::CallError,
+    client::ServiceClient,
+    retry::{self, Backoff},
 };
-use chain::{Broken, Chain};
+use gap_detector::{GapDetector, GapError};
 
-/// A stream that says nothing for so long is dead: heartbeats come three times
-/// as often.
-const SILENCE: Duration = Duration::from_secs(45);
+/// The idle timeout of a stream: three times the heartbeat interval.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Why listening came to an end.
+/// A permanent error of a feed.
 #[derive(Debug)]
 pub(crate) enum FeedError {
-    /// The service refused.
-    Refused(Refused),
-    /// The feed does not go on after the place; of a subscription when `named`.
-    PlaceIsGone { why: Refused, named: bool },
-    /// A newer stream of the subscription has begun.
+    /// A call failed permanently.
+    Call(CallError),
+    /// The feed cannot resume after the cursor, or after the position of the subscription
+    /// when `named`.
+    CursorUnavailable { error: CallError, named: bool },
+    /// A newer stream of the subscription has taken over.
     TakenOver(String),
-    /// The chain of positions is broken: events are missing, or came twice.
-    Broken(Broken),
+    /// Events are missing or duplicated.
+    Gap(GapError),
 }
 
 impl std::error::Error for FeedError {}
 
-impl From<Broken> for FeedError {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
+impl From<GapError> for FeedError {
+    fn from(error: GapError) -> Self {
+        Self::Gap(error)
     }
 }
 
 impl fmt::Display for FeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(refused) => refused.fmt(f),
-            Self::PlaceIsGone { why, named } => {
-                let how = if *named { "--snapshot --restart" } else { "--snapshot" };
-                write!(f, "{why}\n  {how} begins anew, with every record as it is now")
+            Self::Call(error) => error.fmt(f),
+            Self::CursorUnavailable { error, named } => {
+                let options = if *named { "--snapshot --restart" } else { "--snapshot" };
+                write!(f, "{error}\n  {options} restarts from a snapshot of every record")
             }
             Self::TakenOver(name) => write!(
                 f,
-                "another stream of the subscription {name} has begun, and this one is over; a \
-                 second reader needs a name of its own"
+                "another stream of the subscription {name} has taken over, and this one ended; a \
+                 second subscriber needs a subscription of its own"
             ),
-            Self::Broken(broken) => broken.fmt(f),
+            Self::Gap(error) => error.fmt(f),
         }
     }
 }
 
-/// One product's feed. It connects again by itself, and goes on where it was.
+/// A subscription to the feed of one product. It reconnects after transient errors, and resumes
+/// from its last position.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    server: Server,
-    /// How the first stream begins.
+    server: ServiceClient,
+    /// The request of the first stream.
     request: SubscribeRequest,
-    /// Whether later streams begin where the subscription was acknowledged.
-    looks_only: bool,
-    /// After what was heard; empty before the first handshake.
+    /// Whether later streams resume from the acknowledged position of the subscription.
+    read_only: bool,
+    /// The cursor after the last received message; empty before the first handshake.
     cursor: String,
-    /// To be acknowledged before anything else is done.
-    owed: Option<String>,
+    /// A cursor to acknowledge before more messages are received.
+    pending_acknowledgement: Option<String>,
     stream: Option<Streaming<SubscribeResponse>>,
-    chain: Chain,
-    patience: Patience,
-    /// When to go on, after the connection was lost.
-    again_at: Option<Instant>,
-    /// When the stream is dead, unless something is heard; none while nobody
-    /// listens to it.
-    dead_at: Option<Instant>,
-    silence: Duration,
+    gaps: GapDetector,
+    backoff: Backoff,
+    /// The time of the next attempt after an error.
+    retry_at: Option<Instant>,
+    /// When the stream times out without a message; none while no receive is pending.
+    idle_deadline: Option<Instant>,
+    idle_timeout: Duration,
 }
 
-/// What happened in the feed.
+/// An update from the feed.
 #[derive(Debug)]
-pub(crate) enum Heard {
-    /// A stream begins.
-    Beginning(Handshake),
+pub(crate) enum FeedUpdate {
+    /// A stream was opened.
+    Connected(Handshake),
     /// Records of a snapshot.
-    Records(Vec<SnapshotRecord>),
+    SnapshotRecords(Vec<SnapshotRecord>),
     /// The snapshot is complete.
     SnapshotEnd(SnapshotEnd),
-    /// Changes that were not heard before.
+    /// New events, without duplicates.
     Events(Vec<Event>),
-    /// What was heard is acknowledged, as was asked.
+    /// The requested acknowledgement was sent.
     Acknowledged,
-    /// The stream waits until something is acknowledged.
-    Waiting,
-    /// The connection was lost, and will be made again.
-    Lost(Refused),
+    /// Flow control: the server waits for an acknowledgement.
+    AwaitingAcknowledgement,
+    /// A transient error; the feed retries.
+    Disconnected(CallError),
 }
 
 impl Feed {
-    /// A feed that begins as the request says.
-    pub(crate) fn new(server: Server, request: SubscribeRequest) -> Self {
+    /// A feed whose first stream uses this request.
+    pub(crate) fn new(server: ServiceClient, request: SubscribeRequest) -> Self {
         Self {
             server,
             request,
-            looks_only: false,
+            read_only: false,
             cursor: String::new(),
-            owed: None,
+            pending_acknowledgement: None,
             stream: None,
-            chain: Chain::default(),
-            patience: Patience::endless(),
-            again_at: None,
-            dead_at: None,
-            silence: SILENCE,
+            gaps: GapDetector::default(),
+            backoff: Backoff::unlimited(),
+            retry_at: None,
+            idle_deadline: None,
+            idle_timeout: IDLE_TIMEOUT,
         }
     }
 
-    /// A subscription's feed that leaves its place where it is. It goes on by the
-    /// name alone: to go on after a cursor would acknowledge it.
-    pub(crate) fn looking_only(self) -> Self {
-        Self { looks_only: true, ..self }
+    /// A feed that does not change the position of its subscription. It resumes by the name
+    /// alone, because resuming from a cursor acknowledges that cursor.
+    pub(crate) fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
     }
 
-    /// The cursor to go on with later; empty while there is none.
+    /// The cursor to resume from; empty before the first handshake.
     pub(crate) fn cursor(&self) -> &str {
         &self.cursor
     }
 
-    /// Whether a stream stands, and nothing waits to be acknowledged.
+    /// Whether a stream is open, and no acknowledgement is pending.
     pub(crate) fn is_connected(&self) -> bool {
-        self.stream.is_some() && !self.owes()
+        self.stream.is_some() && !self.has_pending_acknowledgement()
     }
 
-    /// Whether something is to be acknowledged, and is not yet.
-    pub(crate) fn owes(&self) -> bool {
-        self.owed.is_some()
+    /// Whether an acknowledgement was requested and is not confirmed.
+    pub(crate) fn has_pending_acknowledgement(&self) -> bool {
+        self.pending_acknowledgement.is_some()
     }
 
-    /// Acknowledges everything that was heard so far, as soon as something is
-    /// waited for; again and again while it may yet succeed.
+    /// Requests the acknowledgement of everything received so far. The next call of
+    /// [`Self::next`] sends it, with retries.
     pub(crate) fn acknowledge(&mut self) {
-        self.owed = Some(self.cursor.clone());
+        self.pending_acknowledgement = Some(self.cursor.clone());
     }
 
-    /// Waits for something to happen. The wait may be given up, and begun again:
-    /// nothing is lost by it.
-    pub(crate) async fn next(&mut self) -> Result<Heard, FeedError> {
+    /// Waits for the next update. Cancel safe: dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Result<FeedUpdate, FeedError> {
         loop {
-            if let Some(at) = self.again_at {
+            if let Some(at) = self.retry_at {
                 tokio::time::sleep_until(at).await;
-                self.again_at = None;
+                self.retry_at = None;
             }
-            if let Some(cursor) = self.owed.clone() {
+            if let Some(cursor) = self.pending_acknowledgement.clone() {
                 return self.send_acknowledgement(cursor).await;
             }
             match self.receive().await {
                 Ok(message) => {
-                    self.patience.renew();
-                    self.dead_at = None;
-                    if let Some(heard) = self.take(message)? {
-                        return Ok(heard);
+                    self.backoff.reset();
+                    self.idle_deadline = None;
+                    if let Some(update) = self.handle(message)? {
+                        return Ok(update);
                     }
                 }
                 Err(status) => {
-                    (self.stream, self.dead_at) = (None, None);
-                    return self.lost(status);
+                    (self.stream, self.idle_deadline) = (None, None);
+                    return self.disconnected(status);
                 }
             }
         }
     }
 
-    async fn send_acknowledgement(&mut self, cursor: String) -> Result<Heard, FeedError> {
+    async fn send_acknowledgement(&mut self, cursor: String) -> Result<FeedUpdate, FeedError> {
         let subscription = self.request.subscription.clone();
         let mut changes = self.server.changes();
         let call = changes.acknowledge(AcknowledgeRequest { subscription, cursor });
-        match timeout(self.silence, call).await {
+        match timeout(self.idle_timeout, call).await {
             Ok(Ok(_)) => {
-                self.owed = None;
-                self.patience.renew();
-                Ok(Heard::Acknowledged)
+                self.pending_acknowledgement = None;
+                self.backoff.reset();
+                Ok(FeedUpdate::Acknowledged)
             }
-            Ok(Err(status)) => self.lost(status),
-            Err(_) => self.lost(self.silent()),
+            Ok(Err(status)) => self.disconnected(status),
+            Err(_) => self.disconnected(self.idle_error()),
         }
     }
 
     async fn receive(&mut self) -> Result<Message, Status> {
-        let dead_at = *self.dead_at.get_or_insert_with(|| Instant::now() + self.silence);
-        let message = timeout_at(dead_at, self.message()).await;
-        message.unwrap_or_else(|_| Err(self.silent()))
+        let deadline =
+            *self.idle_deadline.get_or_insert_with(|| Instant::now() + self.idle_timeout);
+        let message = timeout_at(deadline, self.message()).await;
+        message.unwrap_or_else(|_| Err(self.idle_error()))
     }
 
-    fn silent(&self) -> Status {
-        Status::unavailable(format!("the server was silent for {} s", self.silence.as_secs()))
+    fn idle_error(&self) -> Status {
+        let seconds = self.idle_timeout.as_secs();
+        Status::unavailable(format!("no message from the server for {seconds} s"))
     }
 
     async fn message(&mut self) -> Result<Message, Status> {
@@ -215,13 +216,12 @@ impl Feed {
         message.ok_or_else(|| Status::unavailable("the server ended the stream"))
     }
 
-    /// How the next stream begins: the first one as was asked, later ones where
-    /// the one before has stopped.
+    /// The request of the next stream. Later streams resume where the previous one ended.
     fn next_request(&self) -> SubscribeRequest {
         let first = self.request.clone();
         if self.cursor.is_empty() {
             first
-        } else if self.looks_only {
+        } else if self.read_only {
             SubscribeRequest { cursor: String::new(), restart: false, ..first }
         } else {
             let start_from = StartFrom::Unspecified.into();
@@ -229,74 +229,75 @@ impl Feed {
         }
     }
 
-    fn take(&mut self, message: Message) -> Result<Option<Heard>, Broken> {
-        let heard = match message {
+    fn handle(&mut self, message: Message) -> Result<Option<FeedUpdate>, GapError> {
+        let update = match message {
             Message::Handshake(handshake) => {
-                self.begin(&handshake)?;
-                Heard::Beginning(handshake)
+                self.start(&handshake)?;
+                FeedUpdate::Connected(handshake)
             }
             Message::SnapshotRecords(page) => {
-                self.chain.records(page.records.len());
+                self.gaps.add_records(page.records.len());
                 self.cursor = page.cursor;
-                Heard::Records(page.records)
+                FeedUpdate::SnapshotRecords(page.records)
             }
             Message::SnapshotEnd(end) => {
-                self.chain.snapshot_end(end.position, end.record_count)?;
+                self.gaps.end_snapshot(end.position, end.record_count)?;
                 self.cursor.clone_from(&end.cursor);
-                Heard::SnapshotEnd(end)
+                FeedUpdate::SnapshotEnd(end)
             }
             Message::Events(events) => {
-                let new = self.chain.events(events.events)?;
-                self.chain.passed(events.position);
+                let new = self.gaps.add_events(events.events)?;
+                self.gaps.advance(events.position);
                 self.cursor = events.cursor;
-                return Ok((!new.is_empty()).then_some(Heard::Events(new)));
+                return Ok((!new.is_empty()).then_some(FeedUpdate::Events(new)));
             }
             Message::Heartbeat(heartbeat) => {
-                self.chain.passed(heartbeat.position);
+                self.gaps.advance(heartbeat.position);
                 self.cursor = heartbeat.cursor;
-                return Ok(heartbeat.waiting_for_acknowledgement.then_some(Heard::Waiting));
+                let is_waiting = heartbeat.waiting_for_acknowledgement;
+                return Ok(is_waiting.then_some(FeedUpdate::AwaitingAcknowledgement));
             }
             Message::Closing(closing) => {
-                self.chain.closing();
+                self.gaps.close();
                 self.cursor = closing.cursor;
                 self.stream = None;
                 return Ok(None);
             }
         };
-        Ok(Some(heard))
+        Ok(Some(update))
     }
 
-    fn begin(&mut self, handshake: &Handshake) -> Result<(), Broken> {
+    fn start(&mut self, handshake: &Handshake) -> Result<(), GapError> {
         let Handshake { cursor, position, head_position, .. } = handshake;
-        if self.cursor.is_empty() || self.looks_only {
-            self.chain.begin(*position, *head_position)?;
+        if self.cursor.is_empty() || self.read_only {
+            self.gaps.start(*position, *head_position)?;
         } else {
-            self.chain.go_on(*position)?;
+            self.gaps.resume(*position)?;
         }
         self.cursor.clone_from(cursor);
         Ok(())
     }
 
-    /// The stream broke, or an acknowledgement failed.
-    fn lost(&mut self, status: Status) -> Result<Heard, FeedError> {
-        let Some(pause) = self.patience.pause_after(&status) else {
-            return Err(self.over(status));
+    /// Handles an error of the stream or of an acknowledgement: schedules a retry, or fails.
+    fn disconnected(&mut self, status: Status) -> Result<FeedUpdate, FeedError> {
+        let Some(delay) = self.backoff.next_delay(&status) else {
+            return Err(self.permanent_error(status));
         };
-        self.again_at = Some(Instant::now() + pause);
-        Ok(Heard::Lost(status.into()))
+        self.retry_at = Some(Instant::now() + delay);
+        Ok(FeedUpdate::Disconnected(status.into()))
     }
 
-    fn over(&self, status: Status) -> FeedError {
+    fn permanent_error(&self, status: Status) -> FeedError {
         let name = &self.request.subscription;
         if retry::has_reason(&status, ErrorReason::SubscriptionTakenOver) {
             return FeedError::TakenOver(name.clone());
         }
-        let gone =
+        let reasons =
             [ErrorReason::CursorTooOld, ErrorReason::CursorTooNew, ErrorReason::CursorForeign];
-        let is_gone = gone.into_iter().any(|reason| retry::has_reason(&status, reason));
-        if status.code() == Code::OutOfRange && is_gone {
-            return FeedError::PlaceIsGone { why: status.into(), named: !name.is_empty() };
+        let is_unavailable = reasons.into_iter().any(|reason| retry::has_reason(&status, reason));
+        if status.code() == Code::OutOfRange && is_unavailable {
+            return FeedError::CursorUnavailable { error: status.into(), named: !name.is_empty() };
         }
-        FeedError::Refused(status.into())
+        FeedError::Call(status.into())
     }
 }

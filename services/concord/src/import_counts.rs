@@ -1,5 +1,4 @@
-//! How many records of an import ended how: as a table for people, as an object
-//! for programs.
+//! The number of records of an import by outcome, as a table or as JSON.
 
 use serde_json::{Map, Value, json};
 use shared::pb::imports::{Import, ImportCounters, ImportRecordKind, ImportState};
@@ -9,7 +8,7 @@ use crate::table::Table;
 const HEADINGS: [&str; 8] =
     ["", "#received", "#imported", "#linked", "#skipped", "#excluded", "#failed", "#unprocessed"];
 
-/// Its counters, the same by kind, and the possible duplicates.
+/// The counters of an import, its counters by kind, and its possible duplicates.
 pub(crate) fn json(import: &Import) -> Map<String, Value> {
     let by_kind = import.counters_by_kind.iter().map(|of| {
         (singular(of.kind()).to_owned(), counters(&of.counters.unwrap_or_default()).into())
@@ -47,7 +46,7 @@ fn counters(counters: &ImportCounters) -> Map<String, Value> {
     named.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect()
 }
 
-/// The counts by kind, then of all.
+/// The counters by kind, then the total.
 pub(crate) fn table(import: &Import) -> String {
     let kinds = import.counters_by_kind.iter();
     let kinds = kinds.map(|of| (plural(of.kind()), of.counters.unwrap_or_default()));
@@ -78,7 +77,7 @@ fn plural(kind: ImportRecordKind) -> &'static str {
     }
 }
 
-/// The kind of a record.
+/// The kind of a record in the singular.
 pub(crate) fn singular(kind: ImportRecordKind) -> &'static str {
     match kind {
         ImportRecordKind::Unspecified => "unreadable",
@@ -88,7 +87,7 @@ pub(crate) fn singular(kind: ImportRecordKind) -> &'static str {
     }
 }
 
-/// `COMPLETED_WITH_FAILURES` and its like, for programs.
+/// The name of a state without its prefix, such as `COMPLETED_WITH_FAILURES`.
 pub(crate) fn state_name(state: ImportState) -> &'static str {
     state.as_str_name().trim_start_matches("IMPORT_STATE_")
 }

@@ -1,4 +1,4 @@
-//! One import: as a page for people, as an object for programs.
+//! One import, as a page of text or as JSON.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use crate::{
     event_json::time,
     event_text::{seconds, words},
     import_counts,
-    output::{self, visible},
+    output::{self, escaped},
 };
 
-/// All about one import.
+/// The fields of one import.
 #[derive(Debug)]
 pub(crate) struct ImportPage(pub(crate) Import);
 
 impl ImportPage {
-    /// Writes it, for programs or for people.
+    /// Writes it to standard output, as JSON or as text.
     pub(crate) fn write(&self, as_json: bool) -> std::io::Result<()> {
         if as_json { output::line(json(&self.0)) } else { output::line(self) }
     }
 }
 
-/// An import, for programs.
+/// An import as a JSON object.
 pub(crate) fn json(import: &Import) -> Value {
     let times = [
         ("create_time", &import.create_time),
@@ -44,48 +44,48 @@ pub(crate) fn json(import: &Import) -> Value {
         ("dry_run".to_owned(), json!(import.validate_only)),
         ("cancel_requested".to_owned(), json!(import.cancel_requested)),
         ("batch_count".to_owned(), json!(import.batch_count)),
-        ("note".to_owned(), json!(import.note)),
+        ("status_message".to_owned(), json!(import.status_message)),
     ]);
     object.extend(times.map(|(name, at)| (name.to_owned(), json!(at.as_ref().map(time)))));
     object.into()
 }
 
-/// The facts, then the counts by kind.
+/// The fields, then the counters by kind.
 impl fmt::Display for ImportPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let import = &self.0;
         let heading = format!("{}  {}", import.id, import.label);
-        writeln!(f, "{}", visible(heading.trim_end()))?;
-        for (name, fact) in facts(import) {
-            writeln!(f, "  {name:<8}  {}", visible(&fact))?;
+        writeln!(f, "{}", escaped(heading.trim_end()))?;
+        for (name, value) in fields(import) {
+            writeln!(f, "  {name:<8}  {}", escaped(&value))?;
         }
         write!(f, "\n{}", import_counts::table(import))
     }
 }
 
-/// What there is to say about it.
-fn facts(import: &Import) -> Vec<(&'static str, String)> {
+/// The names and values of the fields that are set.
+fn fields(import: &Import) -> Vec<(&'static str, String)> {
     let Import { product, account, created_by, .. } = import;
     let by = if created_by.is_empty() { String::new() } else { format!(", by {created_by}") };
     let at = |time: &Option<prost_types::Timestamp>| time.as_ref().map(seconds).unwrap_or_default();
-    let facts = [
+    let fields = [
         ("product", format!("{product}/{account}{by}")),
         ("state", state(import)),
-        ("note", import.note.clone()),
+        ("note", import.status_message.clone()),
         ("batches", import.batch_count.to_string()),
-        ("alike", alike(import.possible_duplicates)),
-        ("warnings", warned(import.counters.unwrap_or_default().warnings)),
+        ("alike", duplicates(import.possible_duplicates)),
+        ("warnings", warnings(import.counters.unwrap_or_default().warnings)),
         ("opened", at(&import.create_time)),
         ("sealed", at(&import.seal_time)),
         ("ended", at(&import.end_time)),
         ("expires", at(&import.expire_time)),
         ("removed", at(&import.purge_time)),
     ];
-    facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
+    fields.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// Nothing when no record looks like another one.
-fn alike(possible_duplicates: i64) -> String {
+/// The number of possible duplicates; empty when there are none.
+fn duplicates(possible_duplicates: i64) -> String {
     match possible_duplicates {
         0 => String::new(),
         1 => "1 possible duplicate".to_owned(),
@@ -93,8 +93,8 @@ fn alike(possible_duplicates: i64) -> String {
     }
 }
 
-/// Nothing when no record has a warning.
-fn warned(records: i64) -> String {
+/// The number of records with warnings; empty when there are none.
+fn warnings(records: i64) -> String {
     match records {
         0 => String::new(),
         1 => "1 record has a warning".to_owned(),
@@ -105,9 +105,9 @@ fn warned(records: i64) -> String {
 fn state(import: &Import) -> String {
     let state = words::<ImportState>(import.state);
     let dry = if import.validate_only { ", a dry run" } else { "" };
-    let asked = import.cancel_requested && import.end_time.is_none();
-    let asked = if asked { ", asked to stop" } else { "" };
-    format!("{state}, round {}{dry}{asked}", import.round)
+    let cancelling = import.cancel_requested && import.end_time.is_none();
+    let cancelling = if cancelling { ", cancel requested" } else { "" };
+    format!("{state}, round {}{dry}{cancelling}", import.round)
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_set_is_left_out_for_people_and_null_for_programs() {
+    fn unset_fields_are_omitted_in_text_and_null_in_json() {
         let import = Import {
             id: "imp_1".to_owned(),
             product: "books".to_owned(),

@@ -1,4 +1,4 @@
-//! Several imports: as a table for people, as an object for programs.
+//! A list of imports, as a table or as JSON.
 
 use std::fmt;
 
@@ -29,12 +29,12 @@ const HEADINGS: [&str; 11] = [
 #[derive(Debug)]
 pub(crate) struct ImportTable {
     pub(crate) imports: Vec<Import>,
-    /// Whether there are more than were asked for.
+    /// Whether there are more than the limit.
     pub(crate) more: bool,
 }
 
 impl ImportTable {
-    /// For programs.
+    /// As a JSON object.
     pub(crate) fn json(&self) -> Value {
         let imports: Vec<_> = self.imports.iter().map(import_page::json).collect();
         json!({ "imports": imports, "more": self.more })

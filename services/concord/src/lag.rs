@@ -1,4 +1,4 @@
-//! Who is behind, and how far: as a table for people, as an object for programs.
+//! Subscriptions with their lag, as a table or as JSON.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ const HEADINGS: [&str; 10] = [
     "expires",
 ];
 
-/// Stands for what there is none of.
+/// The placeholder for a missing value.
 const NONE: &str = "–";
 
 /// Subscriptions with their lag.
@@ -32,7 +32,7 @@ const NONE: &str = "–";
 pub(crate) struct Subscriptions(pub(crate) Vec<Subscription>);
 
 impl Subscriptions {
-    /// For programs.
+    /// As a JSON object.
     pub(crate) fn json(&self) -> Value {
         json!({ "subscriptions": self.0.iter().map(subscription_json).collect::<Vec<_>>() })
     }
@@ -69,16 +69,16 @@ fn state(subscription: &Subscription) -> String {
 }
 
 fn changes_behind(subscription: &Subscription) -> String {
-    let more = if subscription.lag_changes_cut { "+" } else { "" };
+    let more = if subscription.lag_changes_truncated { "+" } else { "" };
     format!("{}{more}", subscription.lag_changes)
 }
 
 fn waiting_for(subscription: &Subscription) -> String {
-    if subscription.lag_changes == 0 { NONE.to_owned() } else { span(subscription.lag_seconds) }
+    if subscription.lag_changes == 0 { NONE.to_owned() } else { duration(subscription.lag_seconds) }
 }
 
-/// A time in its two largest units, `2 m 10 s`.
-fn span(seconds: i64) -> String {
+/// Formats a duration in its two largest units, `2 m 10 s`.
+fn duration(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     let (large, small) = if days > 0 {
         (format!("{days} d"), format!("{} h", hours % 24))
@@ -110,7 +110,7 @@ fn subscription_json(subscription: &Subscription) -> Value {
         "delivered_position": subscription.delivered_position,
         "head_position": subscription.head_position,
         "lag_changes": subscription.lag_changes,
-        "lag_changes_cut": subscription.lag_changes_cut,
+        "lag_changes_truncated": subscription.lag_changes_truncated,
         "lag_seconds": subscription.lag_seconds,
         "in_snapshot": subscription.in_snapshot,
         "create_time": subscription.create_time.as_ref().map(time),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_who_is_behind_and_how_far() {
+    fn table_shows_the_lag_of_each_subscription() {
         let ahead = Subscription {
             practice_id: String::new(),
             name: "warehouse".to_owned(),
@@ -163,19 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_was_cut_says_so() {
-        let cut = Subscription { lag_changes: 10_000, lag_changes_cut: true, ..behind() };
-        assert_eq!(changes_behind(&cut), "10000+");
+    fn truncated_lag_is_marked_with_plus() {
+        let truncated =
+            Subscription { lag_changes: 10_000, lag_changes_truncated: true, ..behind() };
+        assert_eq!(changes_behind(&truncated), "10000+");
     }
 
     #[test]
-    fn a_time_is_told_in_two_units() {
-        let told = [0, 59, 60, 130, 3_600, 90_061].map(span);
-        assert_eq!(told, ["0 s", "59 s", "1 m 0 s", "2 m 10 s", "1 h 0 m", "1 d 1 h"]);
+    fn duration_has_two_units() {
+        let texts = [0, 59, 60, 130, 3_600, 90_061].map(duration);
+        assert_eq!(texts, ["0 s", "59 s", "1 m 0 s", "2 m 10 s", "1 h 0 m", "1 d 1 h"]);
     }
 
     #[test]
-    fn programs_get_one_object() {
+    fn json_output_is_one_object() {
         let json = Subscriptions(vec![behind()]).json();
         let one = &json["subscriptions"][0];
         assert_eq!((&one["state"], &one["lag_seconds"]), (&json!("idle"), &json!(130)));

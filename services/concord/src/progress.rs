@@ -1,5 +1,5 @@
-//! The progress bar of an import. Nothing is drawn when standard error is not a
-//! terminal; remarks are written all the same.
+//! The progress bar of an import. It is drawn only when standard error is a terminal.
+//! Remarks are always written.
 
 use std::{
     fmt::Display,
@@ -14,25 +14,25 @@ use indicatif::{ProgressBar, ProgressStyle};
 use shared::pb::imports::{Import, ImportCounters, ImportState};
 use tonic::Status;
 
-use crate::{output, refused::Refused};
+use crate::{call_error::CallError, output};
 
 const TEMPLATE: &str = "{msg:10} {wide_bar:.green} {human_pos}/{human_len} {elapsed}";
 
-/// How far an import has come.
+/// The progress of an import.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
-    /// Whether the present trouble was told: once is enough.
-    in_trouble: AtomicBool,
-    /// What the import said last about why it waits.
-    told: Mutex<String>,
+    /// Whether the current series of failed calls was reported: it is reported once.
+    is_retrying: AtomicBool,
+    /// The status message of the import that was reported last.
+    last_message: Mutex<String>,
 }
 
 impl Progress {
-    /// Of an import of so many records.
+    /// A progress bar for this number of records.
     pub(crate) fn new(records: u64) -> Self {
         let bar = ProgressBar::new(records);
-        // The template is ours, and is right.
+        // The template is constant and valid.
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style);
         }
@@ -41,51 +41,51 @@ impl Progress {
         Self::of(bar)
     }
 
-    /// Of something that takes no time: nothing is drawn.
+    /// A hidden progress bar, for short operations.
     pub(crate) fn hidden() -> Self {
         Self::of(ProgressBar::hidden())
     }
 
     fn of(bar: ProgressBar) -> Self {
-        Self { bar, in_trouble: AtomicBool::new(false), told: Mutex::default() }
+        Self { bar, is_retrying: AtomicBool::new(false), last_message: Mutex::default() }
     }
 
-    /// So many records are to come.
-    pub(crate) fn expect(&self, records: u64) {
+    /// Sets the number of records.
+    pub(crate) fn set_total(&self, records: u64) {
         self.bar.set_length(records);
     }
 
-    /// So many more records were uploaded.
+    /// Advances the bar by uploaded records.
     pub(crate) fn uploaded(&self, records: usize) {
-        self.well();
+        self.recovered();
         self.bar.inc(records as u64);
     }
 
-    /// The import was sealed, and is now like this.
-    pub(crate) fn seen(&self, import: &Import) {
-        self.well();
+    /// Shows the state of an import that was sealed.
+    pub(crate) fn update(&self, import: &Import) {
+        self.recovered();
         let counters = import.counters.unwrap_or_default();
         self.bar.set_message(phase(import.state()));
         self.bar.set_length(u64::try_from(counters.received).unwrap_or_default());
-        self.bar.set_position(verdicts(&counters));
-        self.tell_why_it_waits(&import.note);
+        self.bar.set_position(processed(&counters));
+        self.report_status_message(&import.status_message);
     }
 
-    /// Writes the note of the import, once.
-    fn tell_why_it_waits(&self, note: &str) {
-        let told = std::mem::replace(
-            &mut *self.told.lock().unwrap_or_else(PoisonError::into_inner),
-            note.to_owned(),
+    /// Writes the status message of the import, when it has changed.
+    fn report_status_message(&self, message: &str) {
+        let last = std::mem::replace(
+            &mut *self.last_message.lock().unwrap_or_else(PoisonError::into_inner),
+            message.to_owned(),
         );
-        if !note.is_empty() && told != note {
-            self.note(note);
+        if !message.is_empty() && last != message {
+            self.note(message);
         }
     }
 
-    /// A call failed and will be made again.
-    pub(crate) fn trouble(&self, status: &Status) {
-        if !self.in_trouble.swap(true, Ordering::Relaxed) {
-            self.note(format_args!("{}; trying again", Refused(status.clone())));
+    /// Reports that a call failed and is retried; once for each series of failures.
+    pub(crate) fn retrying(&self, status: &Status) {
+        if !self.is_retrying.swap(true, Ordering::Relaxed) {
+            self.note(format_args!("{}; retrying", CallError(status.clone())));
         }
     }
 
@@ -94,9 +94,10 @@ impl Progress {
         self.bar.suspend(|| output::note(text));
     }
 
-    fn well(&self) {
-        if self.in_trouble.swap(false, Ordering::Relaxed) {
-            self.note("going on");
+    /// Reports that calls succeed again.
+    fn recovered(&self) {
+        if self.is_retrying.swap(false, Ordering::Relaxed) {
+            self.note("recovered");
         }
     }
 }
@@ -123,7 +124,7 @@ fn phase(state: ImportState) -> &'static str {
     }
 }
 
-/// How many records have their verdict.
-fn verdicts(counters: &ImportCounters) -> u64 {
+/// The number of records with an outcome.
+fn processed(counters: &ImportCounters) -> u64 {
     u64::try_from(counters.received - counters.unprocessed).unwrap_or_default()
 }

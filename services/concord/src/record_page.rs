@@ -1,4 +1,4 @@
-//! All about one record: as a page for people, as an object for programs.
+//! One record with its history, contacts, links and changes, as a page of text or as JSON.
 
 use std::{
     collections::HashMap,
@@ -15,19 +15,19 @@ use shared::pb::records::{
 use crate::{
     event_json::{client_json, contact_json, name, origin, person_json, time},
     event_text::{by, full_name, made_by, record_name, seconds, words},
-    output::visible,
+    output::escaped,
 };
 
-/// A client or a person, with what belongs to it.
+/// A client or a person, with its contacts, links and changes.
 #[derive(Debug)]
 pub(crate) struct RecordPage {
     pub(crate) summary: GetRecordSummaryResponse,
-    /// The clients that a person is a contact of, by id.
+    /// The clients of a person's contacts, by id.
     pub(crate) clients: HashMap<String, Client>,
 }
 
 impl RecordPage {
-    /// For programs.
+    /// As a JSON object.
     pub(crate) fn json(&self) -> Value {
         let GetRecordSummaryResponse { client, person, contacts, links, changes } = &self.summary;
         json!({
@@ -49,7 +49,7 @@ impl RecordPage {
         })
     }
 
-    /// Who, or where: then the roles.
+    /// A contact as a line: the person, or for a person the client; then the roles.
     fn contact_line(&self, with: &ContactWithPerson) -> String {
         let contact = with.contact.clone().unwrap_or_default();
         let (named, id) = if self.summary.client.is_some() {
@@ -81,7 +81,7 @@ impl RecordPage {
         format!("{when}  {kind}{what}, {by}{reason}")
     }
 
-    /// The timeline, as long as the entry is there; else the fields.
+    /// The timeline of the changed entry, while the entry exists; else the changed fields.
     fn changed(&self, change: &AuditEntry) -> String {
         let GetRecordSummaryResponse { client, person, .. } = &self.summary;
         let of_client = client.iter().flat_map(|client| &client.entries);
@@ -96,7 +96,7 @@ impl fmt::Display for RecordPage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let GetRecordSummaryResponse { client, person, contacts, links, changes } = &self.summary;
         let named = record_name(client.as_ref(), person.as_ref()).unwrap_or_default();
-        f.write_str(&visible(&named))?;
+        f.write_str(&escaped(&named))?;
         if let Some(client) = client {
             write_client(f, client)?;
         }
@@ -115,7 +115,7 @@ impl fmt::Display for RecordPage {
 
 fn write_client(f: &mut Formatter<'_>, client: &Client) -> fmt::Result {
     let kind = words::<ClientType>(client.r#type);
-    let reference = visible(&client.client_reference);
+    let reference = escaped(&client.client_reference);
     write!(f, "\n  client      {reference} ({}), {kind}", client.id)?;
     write_state(f, client.state(), client.purge_time.as_ref())?;
     if client.jurisdiction() != Jurisdiction::Unspecified {
@@ -140,7 +140,7 @@ fn write_person(f: &mut Formatter<'_>, person: &Person) -> fmt::Result {
     write_field(f, "telephone", &person.phones.join(", "))
 }
 
-/// Says so when the record waits for its removal.
+/// Writes the purge time of an orphaned record.
 fn write_state(
     f: &mut Formatter<'_>,
     state: RecordState,
@@ -150,11 +150,11 @@ fn write_state(
         return Ok(());
     }
     let when = purge_time.map(seconds).unwrap_or_default();
-    write!(f, "\n              no product uses it: it is removed at {when}")
+    write!(f, "\n              orphaned: no product uses it; it is purged at {when}")
 }
 
 fn write_field(f: &mut Formatter<'_>, label: &str, value: &str) -> fmt::Result {
-    if value.is_empty() { Ok(()) } else { write!(f, "\n  {label:<10}  {}", visible(value)) }
+    if value.is_empty() { Ok(()) } else { write!(f, "\n  {label:<10}  {}", escaped(value)) }
 }
 
 fn write_section(
@@ -166,10 +166,11 @@ fn write_section(
         return Ok(());
     }
     write!(f, "\n\n{title}")?;
-    lines.into_iter().try_for_each(|line| write!(f, "\n  {}", visible(&line)))
+    lines.into_iter().try_for_each(|line| write!(f, "\n  {}", escaped(&line)))
 }
 
-/// The entries come by timeline, each from its earliest to its latest.
+/// Writes the entries, which are grouped by timeline, and ordered from the earliest to the
+/// latest.
 fn write_timelines<'e>(
     f: &mut Formatter<'_>,
     entries: impl Iterator<Item = &'e Entry>,
@@ -191,12 +192,12 @@ fn write_timelines<'e>(
         let Entry { active_from, active_to, .. } = entry;
         let (from, to) = (day(active_from), day(active_to));
         let status = words::<EntryStatus>(entry.status);
-        write!(f, "\n  {from:<12}{to:<12}{status:<11}{}", visible(&value(entry)))?;
+        write!(f, "\n  {from:<12}{to:<12}{status:<11}{}", escaped(&value(entry)))?;
     }
     Ok(())
 }
 
-/// `Registered name`, `Address: trading`.
+/// The name of the timeline of an entry: `Registered name`, `Address: trading`.
 fn timeline(entry: &Entry) -> String {
     match entry.timeline() {
         Timeline::Address => format!("Address: {}", words::<AddressType>(entry.address_type)),
@@ -230,7 +231,7 @@ fn day(day: &str) -> &str {
 fn roles(contact: &Contact) -> String {
     let mut roles: Vec<_> = contact.roles.iter().map(role).collect();
     if contact.is_primary {
-        roles.insert(0, "the first to ask".to_owned());
+        roles.insert(0, "primary contact".to_owned());
     }
     roles.join(", ")
 }

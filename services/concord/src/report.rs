@@ -1,4 +1,4 @@
-//! The summary of an import, for people and for programs.
+//! The summary of an import, as text or as JSON.
 
 use std::{
     fmt,
@@ -10,26 +10,26 @@ use shared::pb::imports::{Import, ImportCounters, ImportState};
 
 use crate::{cli::quoted, import_counts};
 
-/// So many reasons are listed.
-const MOST_REASONS: usize = 12;
+/// The maximum number of listed reasons.
+const MAX_REASONS: usize = 12;
 
-/// How an import ended.
+/// The result of an import.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) import: Import,
-    /// Why records failed, the most frequent first.
+    /// The reasons of failed records with their counts, the most frequent first.
     pub(crate) reasons: Vec<(String, usize)>,
-    /// What was wrong with records that were taken all the same, likewise.
+    /// The warnings of imported records with their counts, the most frequent first.
     pub(crate) warnings: Vec<(String, usize)>,
-    /// Where the failures were written.
+    /// The failures file that was written, if any.
     pub(crate) failures_file: Option<PathBuf>,
-    /// What the next commands need to call in the same way.
+    /// The options that the next commands need to call as the same caller.
     pub(crate) arguments: String,
 }
 
 impl Report {
-    /// Whether any record failed, was blocked by one that did, or was not reached; or
-    /// the service could not end the import as it should.
+    /// Whether any record failed, was blocked by a failed one, or was not processed; or the
+    /// import failed internally.
     pub(crate) fn has_failures(&self) -> bool {
         let counters = self.counters();
         counters.failed + counters.unprocessed > 0 || self.failed_internally()
@@ -43,22 +43,22 @@ impl Report {
         self.import.counters.unwrap_or_default()
     }
 
-    /// As one JSON object.
+    /// As a JSON object.
     pub(crate) fn json(&self) -> Value {
         let mut report = import_counts::json(&self.import);
         report.insert("import_id".to_owned(), json!(self.import.id));
         report.insert("state".to_owned(), json!(import_counts::state_name(self.import.state())));
         report.insert("round".to_owned(), json!(self.import.round));
         report.insert("dry_run".to_owned(), json!(self.import.validate_only));
-        report.insert("note".to_owned(), json!(self.import.note));
+        report.insert("status_message".to_owned(), json!(self.import.status_message));
         let file = self.failures_file.as_deref().map(Path::to_string_lossy);
         report.insert("failures_file".to_owned(), json!(file));
         report.into()
     }
 
-    /// What to do next, and the command that does it.
+    /// The next steps: a purpose, and the command for it.
     fn next_steps(&self) -> Vec<(String, String)> {
-        let Import { id, seal_time, possible_duplicates: alike, .. } = &self.import;
+        let Import { id, seal_time, possible_duplicates, .. } = &self.import;
         let counters = self.counters();
         let mut steps = Vec::new();
         if self.import.state() == ImportState::Validated {
@@ -67,27 +67,27 @@ impl Report {
         if let Some(file) = self.failures_file.as_deref().filter(|_| counters.failed > 0) {
             let file = quoted(&file.to_string_lossy());
             let command = format!("concord import --retry {id} --corrected {file}");
-            steps.push(("When they are corrected there".to_owned(), command));
+            steps.push(("After correcting them in the file".to_owned(), command));
         }
         if (counters.unprocessed > 0 && seal_time.is_some()) || self.failed_internally() {
             let command = format!("concord import --retry {id}");
-            steps.push(("To go on with the others".to_owned(), command));
+            steps.push(("To continue with the others".to_owned(), command));
         }
-        if *alike > 0 {
-            let records = if *alike == 1 { "record that looks" } else { "records that look" };
-            let aim = format!("To see {alike} {records} like another one; nothing is merged");
+        if *possible_duplicates > 0 {
+            let noun = if *possible_duplicates == 1 { "duplicate" } else { "duplicates" };
+            let aim = format!("To list {possible_duplicates} possible {noun}; nothing is merged");
             steps.push((aim, format!("concord imports duplicates {id}")));
         }
         steps
     }
 }
 
-/// A table of the counts, then the reasons of the failures.
+/// Formats the heading, a table of the counters, the reasons, and the next steps.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", heading(&self.import))?;
-        if !self.import.note.is_empty() {
-            writeln!(f, "{}", self.import.note)?;
+        if !self.import.status_message.is_empty() {
+            writeln!(f, "{}", self.import.status_message)?;
         }
         f.write_str("\n")?;
         f.write_str(&import_counts::table(&self.import))?;
@@ -109,7 +109,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What the failures file of an import has, for people.
+/// Describes the content of the failures file of an import.
 pub(crate) fn what_is_in_file(counters: &ImportCounters) -> &'static str {
     let ImportCounters { failed, excluded, skipped, warnings, .. } = counters;
     match (failed + excluded + skipped, warnings) {
@@ -119,7 +119,7 @@ pub(crate) fn what_is_in_file(counters: &ImportCounters) -> &'static str {
     }
 }
 
-/// Writes the reasons below a heading; nothing when there is none.
+/// Writes the reasons below a heading; nothing when there are no reasons.
 fn write_reasons(
     f: &mut fmt::Formatter<'_>,
     heading: &str,
@@ -128,10 +128,10 @@ fn write_reasons(
     if !reasons.is_empty() {
         write!(f, "\n\n{heading}")?;
     }
-    for (reason, count) in reasons.iter().take(MOST_REASONS) {
+    for (reason, count) in reasons.iter().take(MAX_REASONS) {
         write!(f, "\n{count:>10}  {reason}")?;
     }
-    match reasons.len().saturating_sub(MOST_REASONS) {
+    match reasons.len().saturating_sub(MAX_REASONS) {
         0 => Ok(()),
         more => write!(f, "\n            and {more} more reasons"),
     }
@@ -142,15 +142,19 @@ fn heading(import: &Import) -> &'static str {
         ImportState::Completed => "The import is complete.",
         ImportState::CompletedWithFailures => "The import is complete, and some records failed.",
         ImportState::Validated => {
-            "This was a dry run: nothing was written. What would become of the records:"
+            "This was a dry run: nothing was written. The outcomes that an import would have:"
         }
         ImportState::Cancelled if import.validate_only => {
             "The dry run was cancelled, and nothing was written."
         }
-        ImportState::Cancelled => "The import was cancelled. What was applied before stays.",
-        ImportState::Expired => "The import has expired: nobody finished it. Nothing was applied.",
+        ImportState::Cancelled => {
+            "The import was cancelled. Records that were applied before stay."
+        }
+        ImportState::Expired => {
+            "The import has expired before it was completed. Nothing was applied."
+        }
         ImportState::FailedInternally => {
-            "The import was ended by an unexpected error of the service. What was applied stays."
+            "The import was ended by an internal error of the service. Applied records stay."
         }
         ImportState::Unspecified
         | ImportState::Receiving
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_one_object_with_every_counter() {
+    fn json_has_every_counter() {
         let json = report().json();
         assert_eq!(json["state"], "COMPLETED_WITH_FAILURES");
         assert_eq!(
@@ -206,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn people_get_a_table_and_the_reasons() {
+    fn text_has_a_table_and_the_reasons() {
         let text = report().to_string();
         assert!(text.contains("\n  clients        12         9       0"), "{text}");
         assert!(text.contains("         2  Address Line 1 is missing"), "{text}");
     }
 
     #[test]
-    fn the_next_command_is_told() {
+    fn text_ends_with_the_next_command() {
         let failed = report().to_string();
         let retry = "\n  concord import --retry imp_1 --corrected failures.csv --practice p1";
         assert!(failed.ends_with(retry), "{failed}");
@@ -225,20 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn records_that_look_like_others_are_counted_and_the_command_is_told() {
-        let mut alike = report();
-        alike.import.possible_duplicates = 12;
-        assert_eq!(alike.json()["possible_duplicates"], 12);
-        let text = alike.to_string();
+    fn possible_duplicates_are_counted_with_their_command() {
+        let mut report = report();
+        report.import.possible_duplicates = 12;
+        assert_eq!(report.json()["possible_duplicates"], 12);
+        let text = report.to_string();
         let command = "\n  concord imports duplicates imp_1 --practice p1";
-        assert!(text.contains("12 records that look like another one; nothing is merged:"));
+        assert!(text.contains("To list 12 possible duplicates; nothing is merged:"));
         assert!(text.ends_with(command), "{text}");
-        alike.import.possible_duplicates = 1;
-        assert!(alike.to_string().contains("To see 1 record that looks like another one"));
+        report.import.possible_duplicates = 1;
+        assert!(report.to_string().contains("To list 1 possible duplicate; "));
     }
 
     #[test]
-    fn warnings_are_told_and_are_no_failures() {
+    fn warnings_are_listed_and_are_not_failures() {
         let mut warned = report();
         let counters =
             ImportCounters { received: 9, imported: 9, warnings: 2, ..Default::default() };
@@ -248,13 +252,13 @@ mod tests {
         assert!(!warned.has_failures());
         assert_eq!(warned.json()["warnings"], 2);
         let text = warned.to_string();
-        let told = "\n\n2 records have a warning:\n         2  Postcode does not look like one";
-        assert!(text.contains(told), "{text}");
+        let expected = "\n\n2 records have a warning:\n         2  Postcode does not look like one";
+        assert!(text.contains(expected), "{text}");
         assert!(text.ends_with("\n\nThe warnings are in failures.csv"), "{text}");
     }
 
     #[test]
-    fn records_that_were_not_reached_are_no_success() {
+    fn unprocessed_records_count_as_failures() {
         let mut cancelled = report();
         let counters = ImportCounters { received: 2, unprocessed: 2, ..Default::default() };
         cancelled.import.counters = Some(counters);

@@ -1,4 +1,4 @@
-//! Which calls are sent again, and when.
+//! Retries of idempotent calls, with exponential backoff and jitter.
 
 use std::{error::Error as _, time::Duration};
 
@@ -7,106 +7,106 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{progress::Progress, refused::Refused};
+use crate::{call_error::CallError, progress::Progress};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const INITIAL_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// How long a service may be away before a command gives up: enough to start it
-/// anew, or to fail over.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long a command retries before it gives up: enough for a restart or a failover of a
+/// service.
+const MAX_ELAPSED: Duration = Duration::from_mins(2);
 
-/// How often a call has failed in a row, and since when.
+/// Exponential backoff with jitter for a series of failed calls.
 #[derive(Debug)]
-pub(crate) struct Patience {
-    limit: Option<Duration>,
-    since: Option<Instant>,
-    pause: Duration,
+pub(crate) struct Backoff {
+    max_elapsed: Option<Duration>,
+    failing_since: Option<Instant>,
+    delay: Duration,
 }
 
-impl Patience {
+impl Backoff {
     /// Gives up after two minutes without success.
     pub(crate) fn limited() -> Self {
-        Self { limit: Some(PATIENCE), since: None, pause: FIRST_PAUSE }
+        Self { max_elapsed: Some(MAX_ELAPSED), failing_since: None, delay: INITIAL_DELAY }
     }
 
     /// Never gives up.
-    pub(crate) fn endless() -> Self {
-        Self { limit: None, since: None, pause: FIRST_PAUSE }
+    pub(crate) fn unlimited() -> Self {
+        Self { max_elapsed: None, failing_since: None, delay: INITIAL_DELAY }
     }
 
-    /// Something went well.
-    pub(crate) fn renew(&mut self) {
-        self.since = None;
-        self.pause = FIRST_PAUSE;
+    /// Resets the backoff after a success.
+    pub(crate) fn reset(&mut self) {
+        self.failing_since = None;
+        self.delay = INITIAL_DELAY;
     }
 
-    /// How long to wait before the call is sent again; none when it is not to
-    /// be, because of what the status says or because it took too long.
-    pub(crate) fn pause_after(&mut self, status: &Status) -> Option<Duration> {
-        if !can_be_sent_again(status) {
+    /// The delay before the next retry; none when the status is not retryable, or the maximum
+    /// time has elapsed. Respects the retry delay of the server.
+    pub(crate) fn next_delay(&mut self, status: &Status) -> Option<Duration> {
+        if !is_retryable(status) {
             return None;
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if self.limit.is_some_and(|limit| since.elapsed() >= limit) {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if self.max_elapsed.is_some_and(|max| since.elapsed() >= max) {
             return None;
         }
-        let pause = asked_delay(status).unwrap_or_default().max(self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        Some(pause + jitter())
+        let delay = requested_delay(status).unwrap_or_default().max(self.delay);
+        self.delay = (self.delay * 2).min(MAX_DELAY);
+        Some(delay + jitter())
     }
 }
 
-/// Whether the same call may succeed a little later.
-pub(crate) fn can_be_sent_again(status: &Status) -> bool {
+/// Whether the error is transient, so that a retry may succeed.
+pub(crate) fn is_retryable(status: &Status) -> bool {
     match status.code() {
-        // By design, or two readers of one subscription would take it from each
-        // other for ever.
+        // Otherwise two subscribers of one subscription would take it over from each other
+        // forever.
         Code::Aborted if has_reason(status, ErrorReason::SubscriptionTakenOver) => false,
         Code::Unavailable | Code::Aborted | Code::Cancelled => true,
-        Code::ResourceExhausted => asked_delay(status).is_some(),
-        // A status that was made here, out of a broken connection: those from a
-        // service have no source.
+        Code::ResourceExhausted => requested_delay(status).is_some(),
+        // A status with a source is a connection error of this client. A status from a
+        // service has no source.
         _ => status.source().is_some(),
     }
 }
 
-/// Whether the service gave this reason.
+/// Whether the status has this error reason.
 pub(crate) fn has_reason(status: &Status, reason: ErrorReason) -> bool {
     status.get_details_error_info().is_some_and(|info| info.reason == reason_code(reason))
 }
 
-fn asked_delay(status: &Status) -> Option<Duration> {
+fn requested_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|info| info.retry_delay)
 }
 
-/// Spreads callers that failed together: up to a quarter of a second.
+/// A random delay up to a quarter of a second, which spreads the retries of callers that
+/// failed at the same time.
 fn jitter() -> Duration {
     let tail = shared::ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
     Duration::from_millis(u64::from(tail))
 }
 
-/// Makes a call, again and again while it may yet succeed. It must be one that
-/// does no harm when it is made twice.
-pub(crate) async fn until_answered<T>(
+/// Makes an idempotent call, and retries it with backoff while the error is retryable.
+pub(crate) async fn with_retries<T>(
     progress: &Progress,
     mut call: impl AsyncFnMut() -> Result<T, Status>,
-) -> Result<T, Refused> {
-    let mut patience = Patience::limited();
+) -> Result<T, CallError> {
+    let mut backoff = Backoff::limited();
     loop {
         let status = match call().await {
             Ok(answer) => return Ok(answer),
             Err(status) => status,
         };
-        let Some(pause) = patience.pause_after(&status) else { return Err(status.into()) };
-        progress.trouble(&status);
-        tokio::time::sleep(pause).await;
+        let Some(delay) = backoff.next_delay(&status) else { return Err(status.into()) };
+        progress.retrying(&status);
+        tokio::time::sleep(delay).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::status::Refusal;
+    use shared::status::ApiError;
     use tonic_types::ErrorDetails;
 
     use super::*;
@@ -118,50 +118,50 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_not_sent_again() {
+    fn permanent_error_is_not_retryable() {
         for status in [Status::invalid_argument(""), Status::internal(""), exhausted(None)] {
-            assert!(!can_be_sent_again(&status), "{status:?}");
+            assert!(!is_retryable(&status), "{status:?}");
         }
     }
 
     #[test]
-    fn a_stream_that_was_taken_over_is_not_taken_back() {
-        let aborted = |reason| Status::from(Refusal::new(Code::Aborted, reason, "aborted"));
-        assert!(can_be_sent_again(&aborted(ErrorReason::Conflict)));
-        assert!(!can_be_sent_again(&aborted(ErrorReason::SubscriptionTakenOver)));
+    fn subscription_takeover_is_not_retryable() {
+        let aborted = |reason| Status::from(ApiError::new(Code::Aborted, reason, "aborted"));
+        assert!(is_retryable(&aborted(ErrorReason::Conflict)));
+        assert!(!is_retryable(&aborted(ErrorReason::SubscriptionTakenOver)));
     }
 
     #[test]
-    fn a_lost_connection_is_tried_again() {
+    fn connection_error_is_retryable() {
         let lost = Status::from_error(Box::new(std::io::Error::other("connection reset")));
-        assert!(can_be_sent_again(&lost));
-        assert!(can_be_sent_again(&Status::unavailable("draining")));
+        assert!(is_retryable(&lost));
+        assert!(is_retryable(&Status::unavailable("draining")));
     }
 
     #[test]
-    fn the_delay_that_is_asked_for_is_kept() {
-        let asked = Duration::from_secs(30);
-        let mut patience = Patience::limited();
-        assert!(patience.pause_after(&exhausted(Some(asked))).unwrap() >= asked);
+    fn backoff_respects_the_retry_delay_of_the_server() {
+        let requested = Duration::from_secs(30);
+        let mut backoff = Backoff::limited();
+        assert!(backoff.next_delay(&exhausted(Some(requested))).unwrap() >= requested);
     }
 
     #[test]
-    fn patience_has_an_end_unless_it_is_endless() {
-        let away = Status::unavailable("away");
-        let mut spent = Patience { limit: Some(Duration::ZERO), ..Patience::limited() };
-        assert!(spent.pause_after(&away).is_none());
-        assert!(Patience::endless().pause_after(&away).is_some());
+    fn limited_backoff_gives_up_and_unlimited_does_not() {
+        let status = Status::unavailable("away");
+        let mut expired = Backoff { max_elapsed: Some(Duration::ZERO), ..Backoff::limited() };
+        assert!(expired.next_delay(&status).is_none());
+        assert!(Backoff::unlimited().next_delay(&status).is_some());
     }
 
     #[test]
-    fn pauses_grow_until_something_goes_well() {
-        let away = Status::unavailable("away");
-        let mut patience = Patience::endless();
+    fn delays_grow_until_reset() {
+        let status = Status::unavailable("away");
+        let mut backoff = Backoff::unlimited();
         for _ in 0..10 {
-            patience.pause_after(&away);
+            backoff.next_delay(&status);
         }
-        assert!(patience.pause_after(&away).unwrap() >= LONGEST_PAUSE);
-        patience.renew();
-        assert!(patience.pause_after(&away).unwrap() < LONGEST_PAUSE);
+        assert!(backoff.next_delay(&status).unwrap() >= MAX_DELAY);
+        backoff.reset();
+        assert!(backoff.next_delay(&status).unwrap() < MAX_DELAY);
     }
 }

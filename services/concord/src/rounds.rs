@@ -1,4 +1,4 @@
-//! Moves an import on after its end, or ends it before.
+//! Retries, commits and cancels an import.
 
 use anyhow::ensure;
 use shared::pb::imports::{
@@ -7,80 +7,78 @@ use shared::pb::imports::{
 };
 use tonic::Status;
 
-use crate::{client::Server, progress::Progress, refused::Refused, retry::until_answered};
+use crate::{
+    call_error::CallError, client::ServiceClient, progress::Progress, retry::with_retries,
+};
 
 /// Gets an import.
 pub(crate) async fn get(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     progress: &Progress,
-) -> Result<Import, Refused> {
-    let answer = until_answered(progress, async || get_once(server, import_id).await);
+) -> Result<Import, CallError> {
+    let answer = with_retries(progress, async || get_once(server, import_id).await);
     answer.await
 }
 
-async fn get_once(server: &Server, import_id: &str) -> Result<Import, Status> {
+async fn get_once(server: &ServiceClient, import_id: &str) -> Result<Import, Status> {
     let request = GetImportRequest { import_id: import_id.to_owned() };
     let answer = server.import_calls().get_import(request).await?;
-    Ok(answer.into_inner().import.unwrap_or_default())
+    Ok(answer.into_inner().import_job.unwrap_or_default())
 }
 
-/// Begins the next round of the import; with replacements, it takes batches
-/// then. One that takes them already, because an earlier retry was broken off,
-/// goes on with them.
+/// Starts the next round of the import. With replacements the round receives batches. A round
+/// that already receives batches, after an interrupted retry, is resumed.
 pub(crate) async fn retry(
-    server: &Server,
+    server: &ServiceClient,
     before: &Import,
     replacements: bool,
     progress: &Progress,
 ) -> anyhow::Result<Import> {
     if replacements && takes_replacements(before) {
-        progress.note(format_args!("going on with round {}", before.round));
+        progress.note(format_args!("resuming round {}", before.round));
         return Ok(before.clone());
     }
     let (import_id, round) = (before.id.clone(), before.round + 1);
     let request = RetryImportRequest { import_id, replacements, round };
-    let begun = until_answered(progress, async || {
-        server.import_calls().retry_import(request.clone()).await
-    });
-    let import = begun.await?.into_inner().import.unwrap_or_default();
+    let started =
+        with_retries(progress, async || server.import_calls().retry_import(request.clone()).await);
+    let import = started.await?.into_inner().import_job.unwrap_or_default();
     ensure!(
         !replacements || takes_replacements(&import),
-        "round {} of {} was begun by somebody else, without these corrections; when it has ended, \
-         the same command sends them",
+        "another caller started round {} of {} without these corrections; when it has ended, the \
+         same command sends them",
         import.round,
         import.id
     );
     Ok(import)
 }
 
-/// Whether the import takes batches in a round after the first.
+/// Whether the import receives batches in a round after the first.
 fn takes_replacements(import: &Import) -> bool {
     import.state() == ImportState::Receiving && import.round > 1
 }
 
-/// Begins to apply an import that was only checked.
+/// Starts to apply an import that was a dry run.
 pub(crate) async fn commit(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     progress: &Progress,
-) -> Result<(), Refused> {
+) -> Result<(), CallError> {
     let request = CommitImportRequest { import_id: import_id.to_owned() };
-    let committed = until_answered(progress, async || {
-        server.import_calls().commit_import(request.clone()).await
-    });
+    let committed =
+        with_retries(progress, async || server.import_calls().commit_import(request.clone()).await);
     committed.await.map(drop)
 }
 
-/// Asks an import to end.
+/// Requests the cancellation of an import.
 pub(crate) async fn cancel(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     progress: &Progress,
-) -> Result<Import, Refused> {
+) -> Result<Import, CallError> {
     let request = CancelImportRequest { import_id: import_id.to_owned() };
-    let cancelled = until_answered(progress, async || {
-        server.import_calls().cancel_import(request.clone()).await
-    });
-    Ok(cancelled.await?.into_inner().import.unwrap_or_default())
+    let cancelled =
+        with_retries(progress, async || server.import_calls().cancel_import(request.clone()).await);
+    Ok(cancelled.await?.into_inner().import_job.unwrap_or_default())
 }

@@ -8,20 +8,20 @@ mod number;
 
 use shared::rules::text::normalise;
 
-/// Characters of a cell that a spreadsheet keeps, at most.
-const CELL: usize = 32_767;
+/// The maximum length of a cell in a spreadsheet, in UTF-16 code units.
+const MAX_CELL: usize = 32_767;
 
-/// How spreadsheets of several languages write what is true and what is not.
+/// The words for true and for false in spreadsheets of several languages.
 const BOOLEANS: [&[&str]; 2] = [
     &["true", "wahr", "vrai", "vero", "verdadero", "waar", "prawda"],
     &["false", "falsch", "faux", "falso", "onwaar", "fałsz"],
 ];
 
-/// The texts of a cell whose formula has failed.
+/// The texts of a cell with a failed formula.
 const ERRORS: [&str; 7] = ["#NAME?", "#VALUE!", "#REF!", "#N/A", "#NUM!", "#DIV/0!", "#NULL!"];
 
-/// What a spreadsheet puts in the place of characters that were typed, the longer
-/// ones first.
+/// The characters that autocorrection inserts, with the typed text that each replaces, the
+/// longer ones first.
 const TYPOGRAPHIC: [(char, &str); 11] = [
     ('‘', "'"),
     ('’', "'"),
@@ -36,22 +36,21 @@ const TYPOGRAPHIC: [(char, &str); 11] = [
     ('™', "(tm)"),
 ];
 
-/// What became of a cell.
+/// How a spreadsheet converted a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Rewriting {
-    /// It was taken for a number: its zeros are gone, or its last digits, or it is
-    /// written another way.
+pub(crate) enum CellConversion {
+    /// It was interpreted as a number: its zeros or its last digits are missing, or its format
+    /// is different.
     Number,
-    /// It was taken for a date or a time, and is written another way.
+    /// It was interpreted as a date or a time, and its format is different.
     Date,
-    /// Its characters were read in another code page than they were written in, or
-    /// saved in one that lacks them.
+    /// It was decoded in the wrong code page, or saved in one that lacks its characters.
     CodePage,
-    /// Anything else that is not typed on purpose.
+    /// Any other conversion, such as autocorrection or truncation.
     Other,
 }
 
-/// Whether both are the same value, white space aside.
+/// Whether both are the same value, except for white space.
 pub(crate) fn is_same(was: &str, is: &str) -> bool {
     was == is || normalise(was) == normalise(is)
 }
@@ -61,29 +60,29 @@ pub(crate) fn is_same_number(was: &str, is: &str) -> bool {
     number::is_equal(was.trim(), is.trim())
 }
 
-/// Whether a cell shows nothing of its number or date, because its column is too narrow.
+/// Whether a cell shows `####` instead of its number or date, because its column is too narrow.
 pub(crate) fn is_hidden(is: &str) -> bool {
     is.len() > 1 && is.bytes().all(|byte| byte == b'#')
 }
 
-/// Whether a spreadsheet takes the text for a number, a date or a time.
+/// Whether a spreadsheet interprets the text as a number, a date or a time.
 pub(crate) fn is_number_or_date(text: &str) -> bool {
     number::is_number(text.trim()) || date::is_date(text.trim())
 }
 
-/// What a spreadsheet has done to a cell, when it has.
-pub(crate) fn rewriting(was: &str, is: &str) -> Option<Rewriting> {
+/// The conversion by a spreadsheet that turns `was` into `is`, if there is one.
+pub(crate) fn detect_conversion(was: &str, is: &str) -> Option<CellConversion> {
     let (was, is) = (was.trim(), is.trim());
     if is_same(was, is) || was.is_empty() || is.is_empty() {
         None
-    } else if number::is_rewritten(was, is) {
-        Some(Rewriting::Number)
-    } else if date::is_rewritten(was, is) {
-        Some(Rewriting::Date)
-    } else if code_page::is_rewritten(was, is) {
-        Some(Rewriting::CodePage)
+    } else if number::is_converted(was, is) {
+        Some(CellConversion::Number)
+    } else if date::is_converted(was, is) {
+        Some(CellConversion::Date)
+    } else if code_page::is_converted(was, is) {
+        Some(CellConversion::CodePage)
     } else {
-        is_other(was, is).then_some(Rewriting::Other)
+        is_other(was, is).then_some(CellConversion::Other)
     }
 }
 
@@ -91,7 +90,7 @@ fn is_other(was: &str, is: &str) -> bool {
     is_boolean(was, is)
         || ERRORS.contains(&is)
         || is_too_wide(was, is)
-        || is_cut(was, is)
+        || is_truncated(was, is)
         || is.strip_prefix('\'') == Some(was)
         || was.strip_prefix('\'') == Some(is)
         || is_typographic(was, is)
@@ -107,11 +106,11 @@ fn is_too_wide(was: &str, is: &str) -> bool {
     is_hidden(is) && is_number_or_date(was)
 }
 
-fn is_cut(was: &str, is: &str) -> bool {
-    is.encode_utf16().count() == CELL && was.starts_with(is)
+fn is_truncated(was: &str, is: &str) -> bool {
+    is.encode_utf16().count() == MAX_CELL && was.starts_with(is)
 }
 
-/// Whether some characters were replaced as they are while somebody types.
+/// Whether the texts differ only by autocorrected characters.
 fn is_typographic(was: &str, is: &str) -> bool {
     let (mut was, mut is) = (was, is);
     while let Some(shown) = is.chars().next() {

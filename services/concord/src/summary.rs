@@ -5,40 +5,40 @@ use std::path::{Path, PathBuf};
 use shared::pb::imports::Import;
 
 use crate::{
-    DONE, SOME_FAILED, cli::CallOptions, client::Server, failures, output, progress::Progress,
-    report::Report,
+    EXIT_OK, EXIT_RECORDS_FAILED, cli::CallOptions, client::ServiceClient, failures, output,
+    progress::Progress, report::Report,
 };
 
-/// What becomes of the failures file.
+/// The destination of the failures file.
 #[derive(Clone, Debug)]
 pub(crate) enum FailuresFile {
-    /// It is written here.
+    /// This path.
     At(PathBuf),
-    /// It is written where nothing is yet.
-    AtFreeName,
-    /// There is none.
+    /// The default name, with a number if a file of that name exists.
+    DefaultName,
+    /// No failures file.
     None,
 }
 
 impl FailuresFile {
-    /// What the option says.
+    /// The destination from the option `--failures`.
     pub(crate) fn of(option: Option<PathBuf>) -> Self {
-        option.map_or(Self::AtFreeName, Self::At)
+        option.map_or(Self::DefaultName, Self::At)
     }
 
     fn path(self, import_id: &str) -> Option<PathBuf> {
         match self {
             Self::At(path) => Some(path),
-            // An earlier one may have been corrected by now.
-            Self::AtFreeName => Some(free_name(import_id, Path::exists)),
+            // An existing file may contain corrections.
+            Self::DefaultName => Some(unused_name(import_id, Path::exists)),
             Self::None => None,
         }
     }
 }
 
-/// Summarises an import that has ended.
+/// Downloads the failures file and the reasons of an import that has ended.
 pub(crate) async fn of(
-    server: &Server,
+    server: &ServiceClient,
     import: Import,
     file: FailuresFile,
     call: &CallOptions,
@@ -49,7 +49,7 @@ pub(crate) async fn of(
     let (reasons, warnings) = (Vec::new(), Vec::new());
     let mut report = Report { import, reasons, warnings, failures_file: None, arguments };
     let import_id = &report.import.id;
-    // What is imported is imported: the summary comes whatever becomes of these.
+    // The import has ended: errors below are reported, and do not prevent the summary.
     let listed = counters.failed + counters.excluded + counters.skipped + counters.warnings > 0;
     if let Some(path) = file.path(import_id).filter(|_| listed) {
         match failures::download(server, import_id, &path, progress).await {
@@ -60,33 +60,33 @@ pub(crate) async fn of(
     if counters.failed > 0 {
         match failures::reasons(server, &report.import.id, progress).await {
             Ok(reasons) => report.reasons = reasons,
-            Err(error) => progress.note(format_args!("the reasons could not be read: {error}")),
+            Err(error) => progress.note(format_args!("cannot read the reasons: {error}")),
         }
     }
     if counters.warnings > 0 {
         match failures::warnings(server, &report.import.id, progress).await {
             Ok(warnings) => report.warnings = warnings,
-            Err(error) => progress.note(format_args!("the warnings could not be read: {error}")),
+            Err(error) => progress.note(format_args!("cannot read the warnings: {error}")),
         }
     }
     report
 }
 
-/// Shows the summary, and says how the program ends.
+/// Prints the summary. Returns the exit status of the program.
 pub(crate) fn show(report: &Report, json: bool) -> anyhow::Result<u8> {
     if json {
         output::line(report.json())?;
     } else {
         output::line(report)?;
     }
-    Ok(if report.has_failures() { SOME_FAILED } else { DONE })
+    Ok(if report.has_failures() { EXIT_RECORDS_FAILED } else { EXIT_OK })
 }
 
-/// `failures-IMPORT.csv`, or with the first number that is not taken.
-fn free_name(import_id: &str, is_taken: impl Fn(&Path) -> bool) -> PathBuf {
+/// `failures-IMPORT.csv`, or the first numbered name that does not exist.
+fn unused_name(import_id: &str, exists: impl Fn(&Path) -> bool) -> PathBuf {
     let mut name = PathBuf::from(format!("failures-{import_id}.csv"));
     let mut number = 2;
-    while is_taken(&name) {
+    while exists(&name) {
         name = format!("failures-{import_id}-{number}.csv").into();
         number += 1;
     }
@@ -98,9 +98,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_may_have_been_corrected_is_not_written_over() {
-        let taken = ["failures-imp_1.csv", "failures-imp_1-2.csv"];
-        let name = free_name("imp_1", |name| taken.iter().any(|taken| name == Path::new(taken)));
+    fn default_name_does_not_overwrite_existing_files() {
+        let existing = ["failures-imp_1.csv", "failures-imp_1-2.csv"];
+        let name =
+            unused_name("imp_1", |name| existing.iter().any(|other| name == Path::new(other)));
         assert_eq!(name, Path::new("failures-imp_1-3.csv"));
     }
 }

@@ -1,24 +1,24 @@
-//! Tables for people: columns as wide as their widest cell.
+//! Text tables with aligned columns.
 
 use std::fmt;
 
-use crate::output::visible;
+use crate::output::escaped;
 
 /// Rows of the same number of cells; the first one holds the headings.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
-    /// Which columns hold numbers.
+    /// Whether each column is right-aligned.
     numbers: [bool; N],
 }
 
 impl<const N: usize> Table<N> {
-    /// A table with these headings. Columns whose heading begins with `#` hold
-    /// numbers, which stand at the right; the `#` is not shown.
+    /// A table with these headings. A column whose heading begins with `#` has numbers, and
+    /// is right-aligned; the `#` is not shown.
     pub(crate) fn new(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Self {
         let numbers = headings.map(|heading| heading.starts_with('#'));
         let headings = headings.map(|heading| heading.trim_start_matches('#').to_owned());
-        let rows = rows.into_iter().map(|row| row.map(|cell| visible(&cell)));
+        let rows = rows.into_iter().map(|row| row.map(|cell| escaped(&cell)));
         Self { rows: [headings].into_iter().chain(rows).collect(), numbers }
     }
 
@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_makes_no_line_of_its_own() {
+    fn line_breaks_in_cells_are_escaped() {
         let rows = [["a\nb", "\u{1b}[2J"], ["x", "y"]].map(|row| row.map(str::to_owned));
         let table = Table::new(["name", "more"], rows);
         assert_eq!(table.to_string(), "name      more\na\\u000ab  \\u001b[2J\nx         y");
     }
 
     #[test]
-    fn numbers_stand_at_the_right_and_nothing_after_the_last_cell() {
+    fn numbers_are_right_aligned_without_trailing_space() {
         let rows = [["Ó Briain", "7", ""], ["x", "1234", "y"]].map(|row| row.map(str::to_owned));
         let table = Table::new(["name", "#no", "more"], rows);
         assert_eq!(table.to_string(), "name        no  more\nÓ Briain     7\nx         1234  y");

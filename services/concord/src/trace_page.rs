@@ -1,5 +1,4 @@
-//! Where changes are on their way to the products: as a page for people, as an
-//! object for programs.
+//! The delivery state of changes by product, as a page of text or as JSON.
 
 use std::fmt::{self, Formatter};
 
@@ -12,21 +11,21 @@ use shared::pb::records::{
 use crate::{
     event_json::{name, origin, time},
     event_text::{made_by, seconds, words},
-    output::visible,
+    output::escaped,
     table::Table,
 };
 
 const HEADINGS: [&str; 4] = ["product", "place", "#position", "explanation"];
 
-/// How far the subscriptions stand inside of their product.
+/// The indentation of subscriptions below their product.
 const INDENT: &str = "    ";
 
-/// Changes, the latest first, with where they are.
+/// Changes with their delivery state, the latest first.
 #[derive(Debug)]
 pub(crate) struct TracePage(pub(crate) Vec<ChangeTrace>);
 
 impl TracePage {
-    /// For programs.
+    /// As a JSON object.
     pub(crate) fn json(&self) -> Value {
         json!({ "changes": self.0.iter().map(change_json).collect::<Vec<_>>() })
     }
@@ -43,9 +42,9 @@ impl fmt::Display for TracePage {
 }
 
 fn write_change(f: &mut Formatter<'_>, change: &ChangeTrace) -> fmt::Result {
-    f.write_str(&visible(&heading(change)))?;
+    f.write_str(&escaped(&heading(change)))?;
     if change.products.is_empty() {
-        return write!(f, "\n  no product is to be told of it");
+        return write!(f, "\n  no product receives it");
     }
     let table = Table::new(HEADINGS, change.products.iter().map(product_row));
     let mut lines = table.lines();
@@ -57,7 +56,7 @@ fn write_change(f: &mut Formatter<'_>, change: &ChangeTrace) -> fmt::Result {
     Ok(())
 }
 
-/// What, of which record, by whom, and when.
+/// A change as a line: kind, record, origin, time and id.
 fn heading(change: &ChangeTrace) -> String {
     let version = match change.record_version {
         0 => String::new(),
@@ -82,9 +81,9 @@ fn product_row(trace: &ProductTrace) -> [String; HEADINGS.len()] {
 fn place(trace: &ProductTrace) -> String {
     match trace.place() {
         FeedPlace::NotConnected => "not connected".to_owned(),
-        FeedPlace::NotSequenced => "waits for its position".to_owned(),
+        FeedPlace::NotSequenced => "not sequenced".to_owned(),
         FeedPlace::AtPosition => "in the feed".to_owned(),
-        FeedPlace::NotKept => "not kept any longer".to_owned(),
+        FeedPlace::NotKept => "not kept".to_owned(),
         FeedPlace::Unspecified => words::<FeedPlace>(trace.place),
     }
 }
@@ -93,17 +92,17 @@ fn write_subscriptions(f: &mut Formatter<'_>, traces: &[SubscriptionTrace]) -> f
     if traces.is_empty() {
         return Ok(());
     }
-    let rows = traces
-        .iter()
-        .map(|trace| [called(trace), words::<Delivery>(trace.delivery), trace.explanation.clone()]);
-    // Without the headings: they are within another table.
+    let rows = traces.iter().map(|trace| {
+        [subscription_name(trace), words::<Delivery>(trace.delivery), trace.explanation.clone()]
+    });
+    // Without headings, because the rows are nested in another table.
     let table = Table::new(["", "", ""], rows);
     table.lines().skip(1).try_for_each(|line| write!(f, "\n  {INDENT}{line}"))
 }
 
-/// The name, with the account unless it is the usual one, and whether it is for
-/// all practices.
-fn called(trace: &SubscriptionTrace) -> String {
+/// The name of a subscription, with the account unless it is the default one, and whether it
+/// is for all practices.
+fn subscription_name(trace: &SubscriptionTrace) -> String {
     let account = match trace.account.as_str() {
         shared::caller::DEFAULT_ACCOUNT => String::new(),
         account => format!(" of {account}"),
@@ -178,7 +177,7 @@ mod tests {
             product: "books".to_owned(),
             place: FeedPlace::AtPosition.into(),
             position: 12,
-            explanation: "whoever reads the feed comes to it".to_owned(),
+            explanation: "subscribers receive it".to_owned(),
             subscriptions: vec![ledger, audit],
             ..ProductTrace::default()
         };
@@ -206,12 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn people_see_where_a_change_is() {
+    fn text_shows_the_delivery_state_by_product() {
         assert_eq!(
             page().to_string(),
             "entry added: client cli_1 version 2, manager/main, by sam, 1970-01-01 00:01:01Z  [chg_1]\n  \
              product  place          position  explanation\n  \
-             books    in the feed          12  whoever reads the feed comes to it\n      \
+             books    in the feed          12  subscribers receive it\n      \
              ledger                           acknowledged  sent and acknowledged\n      \
              audit of second (all practices)  before start  began after it\n  \
              payroll  not connected         –  was not connected"
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_one_object() {
+    fn json_output_is_one_object() {
         let json = page().json();
         let books = &json["changes"][0]["products"][0];
         assert_eq!(books["place"], "at_position");
@@ -227,9 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_nobody_is_told_of_says_so() {
+    fn change_without_recipients_is_reported() {
         let TracePage(mut changes) = page();
         changes[0].products.clear();
-        assert!(TracePage(changes).to_string().ends_with("no product is to be told of it"));
+        assert!(TracePage(changes).to_string().ends_with("no product receives it"));
     }
 }

@@ -1,5 +1,5 @@
-//! Brings a source over: opens an import, uploads the source in batches, and seals
-//! it. Carries on after a lost connection.
+//! Creates an import, uploads the records in batches, and seals it. Retries calls after a lost
+//! connection.
 
 use std::sync::Arc;
 
@@ -12,38 +12,36 @@ use tonic::{Code, Status};
 
 use crate::{
     batches::{Batch, Layout, Packer},
-    client::Server,
-    csv_source::{Counts, Source},
+    call_error::CallError,
+    client::ServiceClient,
+    csv_source::{RecordCounts, Source},
     progress::Progress,
-    refused::Refused,
-    retry::until_answered,
+    retry::with_retries,
 };
 
-/// Batches on their way at the same time.
+/// The number of concurrent batch uploads.
 const UPLOADS: usize = 4;
 
-/// Opens an import, and comes back with its id.
+/// Creates an import. Returns its id.
 pub(crate) async fn open(
-    server: &Server,
+    server: &ServiceClient,
     label: &str,
     validate_only: bool,
     progress: &Progress,
-) -> Result<String, Refused> {
+) -> Result<String, CallError> {
     let request = CreateImportRequest {
         label: label.to_owned(),
         validate_only,
         ..CreateImportRequest::default()
     };
-    let answer = until_answered(progress, async || {
-        server.import_calls().create_import(request.clone()).await
-    });
-    Ok(answer.await?.into_inner().import.unwrap_or_default().id)
+    let answer =
+        with_retries(progress, async || server.import_calls().create_import(request.clone()).await);
+    Ok(answer.await?.into_inner().import_job.unwrap_or_default().id)
 }
 
-/// Uploads the source into this round of an import that takes batches, and
-/// starts it.
+/// Uploads the source into this round of an import that receives batches, and seals it.
 pub(crate) async fn transfer(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     round: i32,
     source: Source,
@@ -55,25 +53,25 @@ pub(crate) async fn transfer(
     let batches = to
         .upload_all(source, layout)
         .await
-        .context("the upload did not end, and nothing of it was imported")?;
+        .context("the upload was not completed, and nothing of it was imported")?;
     to.seal(batches, counts)
         .await
         .context("the import was not started, and nothing of the upload was imported")
 }
 
-/// The round of an import that takes batches.
+/// The round of an import that receives batches.
 #[derive(Clone, Copy)]
 struct Destination<'d> {
-    server: &'d Server,
+    server: &'d ServiceClient,
     import_id: &'d str,
     round: i32,
     progress: &'d Progress,
 }
 
 impl Destination<'_> {
-    /// Uploads everything, and counts the batches.
+    /// Uploads all batches. Returns their number.
     async fn upload_all(self, source: Source, layout: Layout) -> anyhow::Result<i32> {
-        // One batch is packed while others are on their way, and no more.
+        // Backpressure: at most one packed batch waits while others are uploaded.
         let (ready, batches) = mpsc::channel(1);
         let packer = Packer::new(layout, self.round);
         let packing = tokio::task::spawn_blocking(move || pack(&source, packer, &ready));
@@ -86,13 +84,13 @@ impl Destination<'_> {
         Ok(count)
     }
 
-    /// Uploads one batch, as often as it takes. When an answer was lost, the
-    /// server is asked whether it has the batch, before all of it is sent again.
-    async fn upload(self, batch: Batch) -> Result<(), Refused> {
+    /// Uploads one batch, with retries. After a failed attempt it first checks whether the
+    /// server has the batch, to avoid sending it again.
+    async fn upload(self, batch: Batch) -> Result<(), CallError> {
         let batch = Arc::new(batch);
-        let mut again = false;
-        until_answered(self.progress, async || {
-            if std::mem::replace(&mut again, true) && self.is_staged(&batch).await? {
+        let mut is_retry = false;
+        with_retries(self.progress, async || {
+            if std::mem::replace(&mut is_retry, true) && self.is_staged(&batch).await? {
                 return Ok(());
             }
             self.send(Arc::clone(&batch)).await
@@ -105,7 +103,7 @@ impl Destination<'_> {
     async fn send(self, batch: Arc<Batch>) -> Result<(), Status> {
         let import_id = self.import_id.to_owned();
         let messages =
-            (0..batch.message_count()).map(move |place| batch.message(&import_id, place));
+            (0..batch.message_count()).map(move |index| batch.message(&import_id, index));
         self.server.import_calls().upload_batch(tokio_stream::iter(messages)).await.map(drop)
     }
 
@@ -122,7 +120,7 @@ impl Destination<'_> {
         }
     }
 
-    async fn seal(self, batch_count: i32, counts: Counts) -> anyhow::Result<()> {
+    async fn seal(self, batch_count: i32, counts: RecordCounts) -> anyhow::Result<()> {
         let request = SealImportRequest {
             import_id: self.import_id.to_owned(),
             batch_count,
@@ -131,7 +129,7 @@ impl Destination<'_> {
             contact_count: Some(i64::try_from(counts.contacts)?),
             address_count: Some(i64::try_from(counts.addresses)?),
         };
-        until_answered(self.progress, async || {
+        with_retries(self.progress, async || {
             self.server.import_calls().seal_import(request.clone()).await
         })
         .await?;
@@ -140,7 +138,7 @@ impl Destination<'_> {
 }
 
 fn pack(source: &Source, mut packer: Packer, batches: &mpsc::Sender<Batch>) -> anyhow::Result<()> {
-    let hand_over = |batch| batches.blocking_send(batch).context("the upload has failed");
-    source.read(|record| packer.push(record)?.map_or(Ok(()), hand_over))?;
-    packer.finish().map_or(Ok(()), hand_over)
+    let send = |batch| batches.blocking_send(batch).context("the upload has failed");
+    source.read(|record| packer.push(record)?.map_or(Ok(()), send))?;
+    packer.finish().map_or(Ok(()), send)
 }

@@ -1,7 +1,7 @@
-//! Times the judging of a record by its parents, which the worker does for every
+//! Benchmarks the check of a record by its parents, which the worker runs for every
 //! contact and address of an import.
 //!
-//! The rules are private to the service: they are compiled here from their files.
+//! The rules are private to the service, so the benchmark compiles their files.
 
 use std::hint::black_box;
 
@@ -10,14 +10,14 @@ use criterion::{BatchSize, Criterion};
 #[path = "../src/domain"]
 #[expect(dead_code, unused_imports, reason = "the bench needs a part of it, and no tests")]
 mod domain {
-    mod finding;
+    pub(super) mod enums;
+    mod issue;
     pub(super) mod parents;
-    pub(super) mod words;
 }
 
 use domain::{
-    parents::{Fate, Parent, judge_parents},
-    words::Kind,
+    enums::Kind,
+    parents::{Parent, ParentState, judge_parents},
 };
 
 fn main() {
@@ -37,13 +37,13 @@ fn main() {
 
 fn known(number: usize) -> Parent {
     let record_id = format!("cli_{number:032x}");
-    Parent { source_id: format!("C{number:05}"), fate: Fate::Known(record_id) }
+    Parent { source_id: format!("C{number:05}"), state: ParentState::Resolved(record_id) }
 }
 
 fn failed() -> Parent {
-    let fate = Fate::Failed {
+    let state = ParentState::Failed {
         name: "HARB001".to_owned(),
         root_cause: "client HARB001: Required field is blank: Registered name".to_owned(),
     };
-    Parent { source_id: "C00017".to_owned(), fate }
+    Parent { source_id: "C00017".to_owned(), state }
 }

@@ -1,16 +1,16 @@
-//! The service as a value: it can be started twice in one test.
+//! The service as a value, so that one test can start it twice.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sea_orm::DbErr;
 use shared::{
-    db::TablesError,
+    db::SchemaError,
     meter::Meter,
     pb::imports::import_service_server::ImportServiceServer,
     reach::UrlError,
     security::{InsecureStart, ServerSecurity},
     server::{
-        self, MetricsPort, MetricsPortError, Operation, ServeError, Services, limits::Limits,
+        self, MetricsPort, MetricsPortError, Monitoring, ServeError, Services, limits::Limits,
     },
 };
 use tokio::net::TcpListener;
@@ -22,28 +22,28 @@ use crate::{
     service::Imports, tables, worker::Worker,
 };
 
-/// The service could not start, or broke.
+/// The service did not start, or stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It would not be safe.
+    /// The configuration is insecure.
     #[error(transparent)]
     Insecure(#[from] InsecureStart),
-    /// The URL of the records service is none.
+    /// The URL of the records service is invalid.
     #[error("the URL of the records service (--records): {0}")]
     RecordsUrl(#[from] UrlError),
-    /// The certificates for the records service cannot be used.
+    /// The TLS certificates for the records service are unusable.
     #[error("the certificates for the records service (--records-ca, --tls-cert, --tls-key): {0}")]
     RecordsTls(#[from] tonic::transport::Error),
-    /// The database cannot be used.
+    /// The database is unusable.
     #[error("the database of the imports service: {0}")]
     Database(#[from] DbErr),
-    /// The tables are not those of this program.
+    /// The schema does not match this program.
     #[error("the database of the imports service: {0}")]
-    Tables(#[from] TablesError),
-    /// The address cannot be listened on.
+    Schema(#[from] SchemaError),
+    /// Binding the address failed.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
-    /// The port of the metrics cannot be opened.
+    /// Binding the metrics port failed.
     #[error(transparent)]
     Metrics(#[from] MetricsPortError),
     /// Serving failed.
@@ -51,7 +51,7 @@ pub enum StartError {
     Serve(#[from] ServeError),
 }
 
-/// The imports service: connected, migrated, and bound to its address.
+/// The imports service: connected to its migrated database and bound to its address.
 #[derive(Debug)]
 pub struct Application {
     listener: TcpListener,
@@ -59,14 +59,15 @@ pub struct Application {
     security: ServerSecurity,
     imports: Imports,
     worker: Worker,
-    /// How often it looks for what is to be removed.
+    /// Interval of the housekeeping jobs.
     housekeeping: Duration,
     metrics: Option<MetricsPort>,
     limits: Limits,
 }
 
 impl Application {
-    /// Connects to the database, sees to its tables, and binds the address. The records service need not be there yet.
+    /// Connects to the database, migrates or checks its schema, and binds the address.
+    /// The records service may be down.
     pub async fn build(config: ImportsConfig) -> Result<Self, StartError> {
         let ImportsConfig {
             listen,
@@ -94,19 +95,20 @@ impl Application {
         Ok(Self { listener, address, security, imports, worker, housekeeping, metrics, limits })
     }
 
-    /// Where the service listens.
+    /// The address that the service listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its metrics are.
+    /// The address that serves the metrics.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(MetricsPort::address)
     }
 
-    /// Serves calls and works on imports until `stop` is cancelled. Then it
-    /// finishes the calls and the chunks under way, gives its imports back, so
-    /// that another replica goes on at once, and closes the database.
+    /// Serves calls and runs the worker until `stop` is cancelled. Then it shuts down
+    /// gracefully: it finishes the calls and chunks in flight, releases the leases of
+    /// its imports, so that another replica resumes them at once, and closes the
+    /// database.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { listener, security, imports, worker, housekeeping, metrics, limits, .. } = self;
         let mut routes = Routes::builder();
@@ -117,13 +119,13 @@ impl Application {
             connection_age: None,
             support_log: Some(Arc::new(imports.clone())),
             limits,
-            operation: Operation::new(imports.meter.clone(), imports.db.clone(), metrics),
+            monitoring: Monitoring::new(imports.meter.clone(), imports.db.clone(), metrics),
         };
         let records = imports.records.clone();
-        let checking = tokio::spawn(async move { records.check().await });
-        let looking = tokio::spawn(gauges::run(imports.clone()));
-        let working = tokio::spawn(worker.run(imports.stop.clone()));
-        let keeping =
+        let connection_check = tokio::spawn(async move { records.check().await });
+        let gauges = tokio::spawn(gauges::run(imports.clone()));
+        let worker = tokio::spawn(worker.run(imports.stop.clone()));
+        let housekeeper =
             tokio::spawn(housekeeping::run(imports.clone(), housekeeping, imports.stop.clone()));
         let stopping = {
             let (stop, imports) = (stop.clone(), imports.stop.clone());
@@ -133,12 +135,12 @@ impl Application {
             })
         };
         let served = server::serve(listener, services, security, stop).await;
-        // Also when serving broke.
+        // Also when serving failed.
         imports.stop.cancel();
         stopping.abort();
-        checking.abort();
-        // They end by themselves; nothing is lost when one has panicked.
-        let _ = tokio::join!(working, keeping, looking);
+        connection_check.abort();
+        // The tasks end by themselves; a panic in one loses nothing.
+        let _ = tokio::join!(worker, housekeeper, gauges);
         imports.db.close().await?;
         Ok(served?)
     }

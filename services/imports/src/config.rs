@@ -1,4 +1,4 @@
-//! What the service is told when it starts.
+//! The configuration of the service.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,41 +9,41 @@ use shared::{
     server::limits::Limits,
 };
 
-/// Everything that the service needs to know.
+/// The configuration of the imports service.
 #[derive(Clone, Debug)]
 pub struct ImportsConfig {
-    /// Where to listen; port 0 takes a free one.
+    /// Listen address; port 0 takes a free port.
     pub listen: SocketAddr,
     /// The service's own database.
     pub database: DatabaseSettings,
-    /// Whether to bring the tables to the newest version first. Without it, tables
-    /// that are not are a reason not to start.
+    /// Whether to migrate the schema at the start. Without it, an outdated schema is an
+    /// error.
     pub migrate: bool,
-    /// Where the records service is, such as `http://127.0.0.1:50051`.
+    /// URL of the records service, such as `http://127.0.0.1:50051`.
     pub records_url: String,
-    /// How it checks the records service, and shows its own certificate, when that
-    /// URL begins with `https`.
+    /// TLS settings for the records service: how its certificate is verified, and the
+    /// client certificate. Used when the URL is `https`.
     pub records_tls: ClientTls,
-    /// How callers prove who they are, and how the connections are encrypted; and the
-    /// secret that the imports service proves itself with.
+    /// Authentication of callers, TLS of the listener, and the secret with which the
+    /// imports service authenticates to the records service.
     pub security: SecuritySettings,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// How long uploads may take.
+    /// Limits on the duration of uploads.
     pub upload: UploadSettings,
-    /// How the worker works.
+    /// Settings of the import worker.
     pub worker: WorkerSettings,
-    /// How often it looks for what is to be removed: imports whose time has come, and
-    /// records that were erased; 5 s.
+    /// Interval of the housekeeping jobs, which expire and purge imports and erase
+    /// uploads of erased records; 5 s by default.
     pub housekeeping_every: Duration,
-    /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
+    /// Listen address of `/metrics`, `/livez` and `/readyz`; `None` disables them.
     pub metrics_listen: Option<SocketAddr>,
-    /// What the replica takes at most.
+    /// Resource limits of the replica.
     pub limits: Limits,
 }
 
 impl ImportsConfig {
-    /// A configuration with the usual uploads and the usual worker.
+    /// A configuration with default settings.
     pub fn new(
         listen: SocketAddr,
         database: DatabaseSettings,
@@ -67,53 +67,52 @@ impl ImportsConfig {
     }
 }
 
-/// How long one upload may take, and how slow it may be: it has a place among those
-/// that are in memory.
+/// Limits on the duration and minimum throughput of one upload. Each upload in progress
+/// holds one of the upload permits and a batch in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadSettings {
-    /// How long to wait for its header.
-    pub header: Duration,
-    /// The time in which [`least_bytes`](Self::least_bytes) of records must come, or the
-    /// end.
-    pub idle: Duration,
-    /// How many bytes of records must come in that time.
-    pub least_bytes: u64,
-    /// How long to wait for the commit: ten megabytes at 12 kB/s.
-    pub whole: Duration,
+    /// Time limit for the first message, the header.
+    pub header_timeout: Duration,
+    /// Period in which at least [`min_bytes`](Self::min_bytes) of records must arrive;
+    /// otherwise the upload is aborted.
+    pub idle_timeout: Duration,
+    /// Minimum number of bytes of records per [`idle_timeout`](Self::idle_timeout).
+    pub min_bytes: u64,
+    /// Time limit from the header to the commit: 10 MB at 12 kB/s.
+    pub total_timeout: Duration,
 }
 
 impl Default for UploadSettings {
     fn default() -> Self {
         Self {
-            header: Duration::from_secs(10),
-            idle: Duration::from_secs(30),
-            least_bytes: 64 * 1_024,
-            whole: Duration::from_mins(15),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            min_bytes: 64 * 1_024,
+            total_timeout: Duration::from_mins(15),
         }
     }
 }
 
-/// How the worker of a replica works. The defaults are right for production;
-/// tests make the times shorter.
+/// Settings of the import worker of a replica. Tests use shorter times.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
-    /// Imports at work at the same time, each of another practice.
+    /// Maximum number of imports that run concurrently, each of another practice.
     pub imports_at_once: usize,
-    /// How long a replica that has stopped answering keeps an import from the
-    /// others.
+    /// Duration of a lease: how long an import is blocked after its replica stopped
+    /// responding.
     pub lease: Duration,
-    /// How often a worker says that it is still there: a third of the lease.
+    /// Interval of the lease renewal: a third of the lease.
     pub renew_every: Duration,
-    /// How often to look for an import that waits, when nobody says so.
+    /// Interval of polling for imports to claim, when no notification arrives.
     pub poll_every: Duration,
-    /// The first pause after the records service did not answer; it doubles up
-    /// to ten seconds.
-    pub first_pause: Duration,
-    /// How long to try again before the import is set aside as stalled.
-    pub patience: Duration,
-    /// How long a stalled import rests before a worker takes it up again.
-    pub rest: Duration,
-    /// Records in a chunk that is applied, 5,000 at most.
+    /// First backoff after the records service did not answer. Doubles up to 10 s, with
+    /// jitter.
+    pub initial_backoff: Duration,
+    /// How long a failing page is retried before the import is stalled.
+    pub stall_after: Duration,
+    /// Backoff of a stalled import: how long until a worker may claim it again.
+    pub stalled_backoff: Duration,
+    /// Maximum number of records in an applied chunk, 5,000 at most.
     pub chunk_records: u64,
 }
 
@@ -124,9 +123,9 @@ impl Default for WorkerSettings {
             lease: Duration::from_secs(30),
             renew_every: Duration::from_secs(10),
             poll_every: Duration::from_secs(1),
-            first_pause: Duration::from_millis(200),
-            patience: Duration::from_mins(2),
-            rest: Duration::from_secs(30),
+            initial_backoff: Duration::from_millis(200),
+            stall_after: Duration::from_mins(2),
+            stalled_backoff: Duration::from_secs(30),
             chunk_records: 1_000,
         }
     }

@@ -1,15 +1,14 @@
-//! The rules of an import: pure, so that they can be tried on any input.
+//! The rules of an import, as pure functions: no clock, no database, no gRPC.
 //!
-//! No clock, no database, no gRPC in here. The words that rows and messages
-//! share are in [`words`].
+//! The enums that are stored in rows and sent in messages are in [`enums`].
 
 pub(crate) mod batch;
+pub(crate) mod counters;
 pub(crate) mod duplicate;
-pub(crate) mod finding;
+pub(crate) mod enums;
 pub(crate) mod import;
+pub(crate) mod issue;
 pub(crate) mod parents;
 pub(crate) mod periods;
 pub(crate) mod progress;
-pub(crate) mod tally;
 pub(crate) mod verdict;
-pub(crate) mod words;

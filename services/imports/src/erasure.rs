@@ -1,15 +1,15 @@
-//! What was uploaded of a record that the records service has erased is erased too.
+//! Erases the uploads of records that the records service has erased.
 //!
-//! The records service lists the erasures of a practice: the records, and digests of the
-//! keys by which products knew them. An uploaded record is erased when it became one of
-//! these records, or when it has such a key and was uploaded before. So is what depends
-//! on it alone: addresses of it, and contacts that belong to no other client and became
-//! no record of their own. Every table that quotes it is included; what is left are its
-//! place and how it ended.
+//! The records service lists the erasures of a practice: the ids of the records, and
+//! the digests of the keys by which products linked to them. An uploaded record is
+//! erased if it became one of these records, or if it has such a key and was uploaded
+//! before the erasure. Records that depend on it alone are erased too: its addresses,
+//! and contacts that belong to no other client and became no record of their own. All
+//! tables that quote the record are covered; its position and its verdict remain.
 //!
-//! An import that waits, or has ended, is looked through by
-//! [`housekeeping`](crate::housekeeping); one at work by its worker, before it applies
-//! anything. For what is erased after that, the records service refuses the record.
+//! [`housekeeping`](crate::housekeeping) scans imports that wait or have ended. The
+//! worker of a running import scans it before it applies anything. The records service
+//! rejects records that are erased after that.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,11 +23,11 @@ use shared::{
 
 use crate::{
     domain::{
+        enums::{Kind, kind_of},
         import::{Import, RowId},
-        words::{Kind, kind_of},
     },
     error::ImportError,
-    records_client::{CallFault, RecordsClient},
+    records_client::{CallError, RecordsClient},
     service::Imports,
     store::{
         self,
@@ -35,44 +35,46 @@ use crate::{
     },
 };
 
-/// Records that are read together.
+/// Records read in one query.
 const PAGE: u64 = 500;
 
-/// Records that are erased in one transaction: on SQLite all other writers wait for it.
-pub(crate) const ROWS: usize = 200;
+/// Records erased in one transaction. On SQLite, it blocks all other writers.
+pub(crate) const ROWS_PER_TX: usize = 200;
 
-/// Keys of one look through an import at most; the next ones follow.
-const MAX_KEYS: usize = 50_000;
+/// Maximum number of keys in one scan of an import; further keys follow in the next
+/// scan.
+const MAX_KEYS_PER_SCAN: usize = 50_000;
 
-/// How far the clocks of the services may be apart, when old erasures are left out.
-const SKEW: TimeDelta = TimeDelta::hours(1);
+/// Maximum clock skew between the services, for skipping old erasures.
+const CLOCK_SKEW: TimeDelta = TimeDelta::hours(1);
 
 /// Erasures of a practice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Erasures {
-    /// When each record was erased.
+    /// Erasure time by record id.
     records: HashMap<String, DateTime<Utc>>,
-    /// When each key was erased.
+    /// Erasure time by key digest.
     keys: HashMap<KeyDigest, DateTime<Utc>>,
-    /// All erasures up to this position are among them.
+    /// The position up to which all erasures are included.
     pub(crate) known: i64,
-    /// Whether there are later ones.
+    /// Whether later erasures exist.
     pub(crate) more: bool,
 }
 
 impl Erasures {
-    /// The erasures after a position that may concern an import of the time `created`.
+    /// Fetches the erasures after a position that may affect an import created at
+    /// `created`.
     pub(crate) async fn fetch(
         records: &RecordsClient,
         behalf: &OnBehalf,
         after: i64,
         created: DateTime<Utc>,
-    ) -> Result<Self, CallFault> {
+    ) -> Result<Self, CallError> {
         let mut all = Self { known: after, ..Self::default() };
         loop {
             let (page, head) = records.erasures(behalf, all.known).await?;
             if head < all.known {
-                // The records service has gone back to an earlier state.
+                // The database of the records service was restored to an earlier state.
                 all = Self::default();
                 continue;
             }
@@ -82,7 +84,7 @@ impl Erasures {
                 let at = erasure.erase_time.and_then(|at| {
                     DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?)
                 });
-                let Some(at) = at.filter(|at| *at >= created - SKEW) else { continue };
+                let Some(at) = at.filter(|at| *at >= created - CLOCK_SKEW) else { continue };
                 match erasure.erased {
                     Some(Wire::RecordId(id)) => {
                         all.records.insert(id, at);
@@ -96,23 +98,23 @@ impl Erasures {
             if is_last {
                 return Ok(all);
             }
-            if all.keys.len() >= MAX_KEYS {
+            if all.keys.len() >= MAX_KEYS_PER_SCAN {
                 return Ok(Self { more: true, ..all });
             }
         }
     }
 
-    /// Whether none of them may concern an import.
+    /// Whether no erasure may affect the import.
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.keys.is_empty()
     }
 
-    /// The ids of the records.
+    /// The ids of the erased records.
     pub(crate) fn record_ids(&self) -> Vec<String> {
         self.records.keys().cloned().collect()
     }
 
-    /// The uploaded records of an import that are to be erased.
+    /// Finds the uploaded records of an import that are to be erased.
     pub(crate) async fn find(
         mut self,
         imports: &Imports,
@@ -121,7 +123,8 @@ impl Erasures {
         let (db, key) = (imports.db.reader(), &import.key);
         let uploaded = store::erasure::upload_times(db, key).await?;
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        // What depends on an erased record may come before it.
+        // A record may depend on an erased record that follows it: repeat until nothing
+        // new is found.
         loop {
             let before = found.len();
             let mut after = RowId { batch: 0, row: 0 };
@@ -134,7 +137,7 @@ impl Erasures {
                     }
                     let at = uploaded.get(&row.at.batch).copied().unwrap_or(import.created_at);
                     let parsed = parse_bytes(&row.payload);
-                    if let Some(erased_at) = self.concern(import, &row, &parsed, at) {
+                    if let Some(erased_at) = self.find_erasure_time(import, &row, &parsed, at) {
                         self.keys.insert(digest(import, &parsed), erased_at);
                         seen.insert(row.at);
                         found.push(ErasedRow {
@@ -153,8 +156,8 @@ impl Erasures {
         }
     }
 
-    /// When an uploaded record was erased, if it was.
-    fn concern(
+    /// The time at which an uploaded record was erased; `None` if it was not.
+    fn find_erasure_time(
         &self,
         import: &Import,
         row: &UploadedRow,
@@ -165,7 +168,7 @@ impl Erasures {
             let at = self.keys.get(&digest_of(import, kind, source_id)).copied();
             at.filter(|at| *at >= uploaded)
         };
-        // In a dry run it became nothing.
+        // A dry run creates no record.
         let became = row.record_id.as_ref().filter(|_| !import.validate_only);
         if let Some(record_id) = became {
             if let Some(at) = self.records.get(record_id) {
@@ -177,7 +180,8 @@ impl Erasures {
         let mut parents = parsed.parents.iter().map(|(kind, id)| erased_at(*kind, id));
         match kind_of(parsed.kind) {
             Kind::Address => parents.flatten().next(),
-            // Unless it belongs to another client, or became a person that is still there.
+            // Unless it belongs to another client, or became a person that still
+            // exists.
             Kind::Contact if became.is_none() => {
                 parents.try_fold(None, |_, erased| erased.map(Some)).flatten()
             }

@@ -1,57 +1,57 @@
-//! What a call to the imports service can fail with, and what each refusal says.
+//! The errors of the imports service, and the texts of the API errors.
 
 use std::time::Duration;
 
 use sea_orm::DbErr;
 use shared::{
-    db::{Fault, WriteError, fault, outage, plainly},
+    db::{DbErrorKind, WriteError, error_kind, outage, redacted},
     ids::{self, IdKind},
     jobs::JobError,
     pb::records::ErrorReason,
-    status::{Refusal, quoted},
+    status::{ApiError, quoted},
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::domain::{
-    batch::BatchFault,
+    batch::BatchError,
+    enums::{State, UnknownValue},
     import::Undeclared,
-    words::{State, UnknownWord},
 };
 
-/// Why a call was not answered.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
-    /// The request is refused; the caller is told why. The log is not: the caller's
-    /// values may be in it.
-    #[error("refused: {:?}", .0.reason())]
-    Refused(Box<Refusal>),
-    /// The database failed.
-    #[error("{}", plainly(.0))]
+    /// The request is rejected. Only the caller gets the details: they may contain
+    /// values of the request, which must not be logged.
+    #[error("rejected: {:?}", .0.reason())]
+    Rejected(Box<ApiError>),
+    /// A database error.
+    #[error("{}", redacted(.0))]
     Database(#[from] DbErr),
-    /// The stream of the caller broke.
-    #[error("the caller's stream broke: {}", .0.code())]
+    /// The request stream failed.
+    #[error("the request stream failed: {}", .0.code())]
     Stream(Box<Status>),
-    /// A row cannot be read: a fault of ours.
-    #[error("a row cannot be read: {0}")]
+    /// A stored row cannot be read: an internal error.
+    #[error("unreadable row: {0}")]
     Corrupt(&'static str),
 }
 
-impl From<Refusal> for ImportError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(Box::new(refusal))
+impl From<ApiError> for ImportError {
+    fn from(error: ApiError) -> Self {
+        Self::Rejected(Box::new(error))
     }
 }
 
-impl From<BatchFault> for ImportError {
-    fn from(fault: BatchFault) -> Self {
-        batch_refused(&fault).into()
+impl From<BatchError> for ImportError {
+    fn from(error: BatchError) -> Self {
+        batch_rejected(&error).into()
     }
 }
 
-impl From<UnknownWord> for ImportError {
-    fn from(_: UnknownWord) -> Self {
-        Self::Corrupt("a word that is not known")
+impl From<UnknownValue> for ImportError {
+    fn from(_: UnknownValue) -> Self {
+        Self::Corrupt("unknown value")
     }
 }
 
@@ -65,40 +65,41 @@ impl WriteError for ImportError {
 }
 
 impl JobError for ImportError {
-    fn is_passing(&self) -> bool {
+    fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Database(error) if matches!(fault(error), Fault::Unavailable | Fault::Conflict)
+            Self::Database(error)
+                if matches!(error_kind(error), DbErrorKind::Unavailable | DbErrorKind::Conflict)
         )
     }
 }
 
 impl From<ImportError> for Status {
     fn from(error: ImportError) -> Self {
-        let refusal = match error {
-            ImportError::Refused(refusal) => *refusal,
+        let api_error = match error {
+            ImportError::Rejected(error) => *error,
             ImportError::Stream(status) => return *status,
-            ImportError::Database(error) => match fault(&error) {
-                Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
-                Fault::Unavailable => {
-                    Refusal::unavailable(outage(&error).unwrap_or_default().text())
+            ImportError::Database(error) => match error_kind(&error) {
+                DbErrorKind::Conflict | DbErrorKind::Duplicate => ApiError::conflict(),
+                DbErrorKind::Unavailable => {
+                    ApiError::unavailable(outage(&error).unwrap_or_default().text())
                 }
-                Fault::Other => Refusal::internal(&plainly(&error)),
+                DbErrorKind::Other => ApiError::internal(&redacted(&error)),
             },
-            ImportError::Corrupt(_) => Refusal::internal(&error),
+            ImportError::Corrupt(_) => ApiError::internal(&error),
         };
-        refusal.into()
+        api_error.into()
     }
 }
 
 /// No such import in the caller's practice.
-pub(crate) fn import_not_found(id: Uuid) -> Refusal {
-    Refusal::not_found("import", &ids::text(IdKind::Import, id))
+pub(crate) fn import_not_found(id: Uuid) -> ApiError {
+    ApiError::not_found("import", &ids::text(IdKind::Import, id))
 }
 
 /// The product is not connected to the practice.
-pub(crate) fn not_connected(product: &str) -> Refusal {
-    Refusal::new(
+pub(crate) fn not_connected(product: &str) -> ApiError {
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::ProductNotConnected,
         format!("{product} is not connected to this practice: call ConnectProduct first"),
@@ -106,9 +107,9 @@ pub(crate) fn not_connected(product: &str) -> Refusal {
     .precondition(product, "ConnectProduct first")
 }
 
-/// The import is that of another product or account.
-pub(crate) fn other_product(product: &str, account: &str) -> Refusal {
-    Refusal::new(
+/// The import belongs to another product or account.
+pub(crate) fn other_product(product: &str, account: &str) -> ApiError {
+    ApiError::new(
         Code::PermissionDenied,
         ErrorReason::OtherProduct,
         format!("this import belongs to {product}, account {account}: only that may change it"),
@@ -117,15 +118,15 @@ pub(crate) fn other_product(product: &str, account: &str) -> Refusal {
     .with("account", account)
 }
 
-/// No such batch in the import: it was not staged.
-pub(crate) fn batch_not_found(batch_key: &str) -> Refusal {
-    Refusal::not_found("batch", batch_key)
+/// No such batch was staged in the import.
+pub(crate) fn batch_not_found(batch_key: &str) -> ApiError {
+    ApiError::not_found("batch", batch_key)
 }
 
-/// The import is not where this can be done.
-pub(crate) fn wrong_state(id: Uuid, state: State, needed: &str) -> Refusal {
+/// The state of the import does not allow the call.
+pub(crate) fn wrong_state(id: Uuid, state: State, needed: &str) -> ApiError {
     let import = ids::text(IdKind::Import, id);
-    Refusal::new(
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::ImportState,
         format!("the import is {state}; it must be {needed}"),
@@ -134,11 +135,11 @@ pub(crate) fn wrong_state(id: Uuid, state: State, needed: &str) -> Refusal {
     .precondition(&import, format!("the import must be {needed}"))
 }
 
-/// A retry of a round that is not the next one.
-pub(crate) fn wrong_round(id: Uuid, round: i64, asked: i64) -> Refusal {
+/// The requested round is not the next one.
+pub(crate) fn wrong_round(id: Uuid, round: i64, asked: i64) -> ApiError {
     let import = ids::text(IdKind::Import, id);
     let next = round + 1;
-    Refusal::new(
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::ImportState,
         format!("the import is in round {round}: the next one is {next}, and not {asked}"),
@@ -147,10 +148,10 @@ pub(crate) fn wrong_round(id: Uuid, round: i64, asked: i64) -> Refusal {
     .precondition(&import, format!("the import must be in round {}", asked - 1))
 }
 
-/// What was uploaded is not kept any longer.
-pub(crate) fn purged(id: Uuid) -> Refusal {
+/// The uploads of the import were purged.
+pub(crate) fn purged(id: Uuid) -> ApiError {
     let import = ids::text(IdKind::Import, id);
-    Refusal::new(
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::ImportState,
         "the records of this import are kept for 30 days, and were removed: create another import",
@@ -158,10 +159,10 @@ pub(crate) fn purged(id: Uuid) -> Refusal {
     .precondition(&import, "the import must have ended less than 30 days ago")
 }
 
-/// No new batch can be taken any more.
-pub(crate) fn not_receiving(id: Uuid, state: State) -> Refusal {
+/// The import accepts no new batches.
+pub(crate) fn not_receiving(id: Uuid, state: State) -> ApiError {
     let import = ids::text(IdKind::Import, id);
-    Refusal::new(
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::ImportState,
         format!(
@@ -172,9 +173,9 @@ pub(crate) fn not_receiving(id: Uuid, state: State) -> Refusal {
     .precondition(&import, "the import must be RECEIVING")
 }
 
-/// The batch key names a batch with other content.
-pub(crate) fn batch_key_reused(batch_key: &str) -> Refusal {
-    Refusal::new(
+/// The batch key was reused with different content.
+pub(crate) fn batch_key_reused(batch_key: &str) -> ApiError {
+    ApiError::new(
         Code::AlreadyExists,
         ErrorReason::BatchKeyReused,
         format!("batch {} was staged with other content: use another key", quoted(batch_key)),
@@ -182,8 +183,8 @@ pub(crate) fn batch_key_reused(batch_key: &str) -> Refusal {
     .with("batch_key", quoted(batch_key))
 }
 
-/// The import has said which batches it is to hold, and this is none of them.
-pub(crate) fn batch_not_declared(batch_key: &str, why: Undeclared) -> Refusal {
+/// The batch is not part of the declared content of the import.
+pub(crate) fn batch_not_declared(batch_key: &str, why: Undeclared) -> ApiError {
     let key = quoted(batch_key);
     let text = match why {
         Undeclared::Key => format!(
@@ -195,14 +196,14 @@ pub(crate) fn batch_not_declared(batch_key: &str, why: Undeclared) -> Refusal {
              there: batch {key} needs an import of its own, or one that declares more"
         ),
     };
-    Refusal::new(Code::FailedPrecondition, ErrorReason::BatchNotDeclared, text)
+    ApiError::new(Code::FailedPrecondition, ErrorReason::BatchNotDeclared, text)
         .with("batch_key", &key)
         .precondition("expected", "upload only the batches that were declared")
 }
 
-/// The counts of a seal are not what arrived.
-pub(crate) fn counts_differ(differences: &[(&'static str, i64, i64)]) -> Refusal {
-    let told = differences.iter().map(|(subject, expected, arrived)| {
+/// The counts of a seal differ from what arrived.
+pub(crate) fn counts_differ(differences: &[(&'static str, i64, i64)]) -> ApiError {
+    let details = differences.iter().map(|(subject, expected, arrived)| {
         let what = match *subject {
             "batch_count" => "batches",
             "client_count" => "clients",
@@ -212,20 +213,20 @@ pub(crate) fn counts_differ(differences: &[(&'static str, i64, i64)]) -> Refusal
         };
         format!("{expected} {what} were announced and {arrived} arrived")
     });
-    let told = told.collect::<Vec<_>>().join("; ");
-    let refusal = Refusal::new(
+    let details = details.collect::<Vec<_>>().join("; ");
+    let error = ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::CountsDiffer,
-        format!("what arrived is not what was announced: {told}; upload what is missing"),
+        format!("what arrived is not what was announced: {details}; upload what is missing"),
     );
-    differences.iter().fold(refusal, |refusal, (subject, expected, arrived)| {
-        refusal.precondition(subject, format!("expected {expected}, arrived {arrived}"))
+    differences.iter().fold(error, |error, (subject, expected, arrived)| {
+        error.precondition(subject, format!("expected {expected}, arrived {arrived}"))
     })
 }
 
-/// Too many batches arrive at this moment.
-pub(crate) fn too_many_uploads(limit: u64) -> Refusal {
-    Refusal::limit_reached(
+/// The limit on concurrent uploads is reached.
+pub(crate) fn too_many_uploads(limit: u64) -> ApiError {
+    ApiError::limit_reached(
         "uploads",
         format!(
             "{limit} batches are being uploaded already, or the share of the product in this \
@@ -235,9 +236,9 @@ pub(crate) fn too_many_uploads(limit: u64) -> Refusal {
     )
 }
 
-/// The practice has too many imports that were never sealed.
-pub(crate) fn too_many_open(limit: u64) -> Refusal {
-    Refusal::limit_reached(
+/// The practice has too many unsealed imports.
+pub(crate) fn too_many_open(limit: u64) -> ApiError {
+    ApiError::limit_reached(
         "open imports",
         format!(
             "the practice has {limit} imports that were not sealed yet; seal one of them first"
@@ -247,32 +248,32 @@ pub(crate) fn too_many_open(limit: u64) -> Refusal {
 }
 
 /// The records service does not answer.
-pub(crate) fn records_unavailable() -> Refusal {
-    Refusal::unavailable("the records service does not answer")
+pub(crate) fn records_unavailable() -> ApiError {
+    ApiError::unavailable("the records service does not answer")
 }
 
-fn batch_refused(fault: &BatchFault) -> Refusal {
-    let invalid = |field: &str, reason| Refusal::invalid_field(field, reason, fault.to_string());
-    match fault {
-        BatchFault::TooLarge { field, .. } => invalid(field, ErrorReason::BatchTooLarge),
-        BatchFault::TooManyRecords { field, .. } => {
+fn batch_rejected(error: &BatchError) -> ApiError {
+    let invalid = |field: &str, reason| ApiError::invalid_field(field, reason, error.to_string());
+    match error {
+        BatchError::TooLarge { field, .. } => invalid(field, ErrorReason::BatchTooLarge),
+        BatchError::TooManyRecords { field, .. } => {
             invalid(field, ErrorReason::BatchTooManyRecords)
         }
-        BatchFault::FrameTooLarge => invalid("frame.records", ErrorReason::FrameTooLarge),
-        BatchFault::Mismatch { what, expected, arrived } => {
+        BatchError::FrameTooLarge => invalid("frame.records", ErrorReason::FrameTooLarge),
+        BatchError::Mismatch { what, expected, arrived } => {
             invalid("commit", ErrorReason::BatchMismatch)
                 .with("what", *what)
                 .with("expected", expected)
                 .with("arrived", arrived)
         }
-        BatchFault::Incomplete
-        | BatchFault::Late { .. }
-        | BatchFault::Idle { .. }
-        | BatchFault::Slow { .. } => {
-            Refusal::new(Code::Aborted, ErrorReason::BatchIncomplete, fault.to_string())
+        BatchError::Incomplete
+        | BatchError::Late { .. }
+        | BatchError::Idle { .. }
+        | BatchError::Slow { .. } => {
+            ApiError::new(Code::Aborted, ErrorReason::BatchIncomplete, error.to_string())
         }
-        BatchFault::OutOfOrder(_) => {
-            Refusal::new(Code::InvalidArgument, ErrorReason::BatchOutOfOrder, fault.to_string())
+        BatchError::OutOfOrder(_) => {
+            ApiError::new(Code::InvalidArgument, ErrorReason::BatchOutOfOrder, error.to_string())
         }
     }
 }

@@ -1,11 +1,12 @@
-//! The calls: each parses, calls the [`service`](crate::service), and encodes.
+//! The RPCs of the service: each parses the request, calls the
+//! [`service`](crate::service), and encodes the response.
 
 mod convert;
 mod encode;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
-mod pages;
+mod page_size;
 
 use std::pin::Pin;
 
@@ -23,7 +24,7 @@ use shared::{
         UploadBatchRequest, UploadBatchResponse, WatchImportRequest, WatchImportResponse,
         import_service_server::ImportService,
     },
-    server::reading,
+    server::with_record_ids,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Request, Response, Status, Streaming};
@@ -35,7 +36,8 @@ use crate::service::Imports;
 pub(crate) struct ImportsApi(pub(crate) Imports);
 
 impl ImportsApi {
-    /// Who calls, of a product that is connected to the practice.
+    /// Authenticates the caller, and checks that its product is connected to the
+    /// practice.
     async fn caller(&self, extensions: &Extensions) -> Result<Caller, Status> {
         let caller = Caller::of(extensions)?;
         self.0.check_connected(&caller, CallId::of(extensions)).await?;
@@ -54,7 +56,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let wanted = convert::new_import(request.into_inner())?;
         let view = self.0.create(&caller, wanted).await?;
-        Ok(Response::new(CreateImportResponse { import: Some(encode::import(&view)) }))
+        Ok(Response::new(CreateImportResponse { import_job: Some(encode::import(&view)) }))
     }
 
     async fn upload_batch(
@@ -72,9 +74,9 @@ impl ImportService for ImportsApi {
         request: Request<SealImportRequest>,
     ) -> Result<Response<SealImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let (id, announced) = convert::announced(&request.into_inner())?;
-        let view = self.0.seal(&caller, id, announced).await?;
-        Ok(Response::new(SealImportResponse { import: Some(encode::import(&view)) }))
+        let (id, seal_counts) = convert::seal_counts(&request.into_inner())?;
+        let view = self.0.seal(&caller, id, seal_counts).await?;
+        Ok(Response::new(SealImportResponse { import_job: Some(encode::import(&view)) }))
     }
 
     async fn get_batch(
@@ -87,7 +89,7 @@ impl ImportService for ImportsApi {
         let batch_key = convert::batch_key("batch_key", &batch_key)?;
         let receipt = self.0.batch(&caller, id, &batch_key).await?;
         let receipt = Some(encode::receipt(receipt));
-        Ok(reading(GetBatchResponse { receipt }, [encode::import_id(id)]))
+        Ok(with_record_ids(GetBatchResponse { receipt }, [encode::import_id(id)]))
     }
 
     async fn commit_import(
@@ -97,7 +99,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let view = self.0.commit(&caller, id).await?;
-        Ok(Response::new(CommitImportResponse { import: Some(encode::import(&view)) }))
+        Ok(Response::new(CommitImportResponse { import_job: Some(encode::import(&view)) }))
     }
 
     async fn retry_import(
@@ -107,7 +109,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let (id, retry) = convert::retry(&request.into_inner())?;
         let view = self.0.retry(&caller, id, retry).await?;
-        Ok(Response::new(RetryImportResponse { import: Some(encode::import(&view)) }))
+        Ok(Response::new(RetryImportResponse { import_job: Some(encode::import(&view)) }))
     }
 
     async fn cancel_import(
@@ -117,7 +119,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let view = self.0.cancel(&caller, id).await?;
-        Ok(Response::new(CancelImportResponse { import: Some(encode::import(&view)) }))
+        Ok(Response::new(CancelImportResponse { import_job: Some(encode::import(&view)) }))
     }
 
     async fn list_imports(
@@ -129,7 +131,7 @@ impl ImportService for ImportsApi {
         let page = self.0.list(&caller, &asked.filter, asked.size, &asked.token).await?;
         let answer = encode::imports(page);
         let ids: Vec<String> = answer.imports.iter().map(|import| import.id.clone()).collect();
-        Ok(reading(answer, ids))
+        Ok(with_record_ids(answer, ids))
     }
 
     async fn get_import(
@@ -139,7 +141,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let import = Some(encode::import(&self.0.get(&caller, id).await?));
-        Ok(reading(GetImportResponse { import }, [encode::import_id(id)]))
+        Ok(with_record_ids(GetImportResponse { import_job: import }, [encode::import_id(id)]))
     }
 
     type WatchImportStream = Answers<WatchImportResponse>;
@@ -152,8 +154,8 @@ impl ImportService for ImportsApi {
         let id = convert::import_id("import_id", &request.into_inner().import_id)?;
         let progress = ReceiverStream::new(self.0.watch(&caller, id).await?);
         let answers: Self::WatchImportStream =
-            Box::pin(progress.map(|told| Ok(encode::progress(&told?))));
-        Ok(reading(answers, [encode::import_id(id)]))
+            Box::pin(progress.map(|update| Ok(encode::progress(&update?))));
+        Ok(with_record_ids(answers, [encode::import_id(id)]))
     }
 
     async fn list_failures(
@@ -163,7 +165,7 @@ impl ImportService for ImportsApi {
         let caller = self.caller(request.extensions()).await?;
         let asked = convert::failures(request.into_inner())?;
         let page = self.0.failures(&caller, asked.id, &asked.filter, asked.size, &asked.token);
-        Ok(reading(encode::failures(page.await?), [encode::import_id(asked.id)]))
+        Ok(with_record_ids(encode::failures(page.await?), [encode::import_id(asked.id)]))
     }
 
     type DownloadFailuresStream = Answers<DownloadFailuresResponse>;
@@ -185,8 +187,8 @@ impl ImportService for ImportsApi {
     ) -> Result<Response<ListPossibleDuplicatesResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
         let asked = convert::duplicates(request.into_inner())?;
-        let convert::DuplicatesAsked { id, kind, size, token } = asked;
+        let convert::ListDuplicatesArgs { id, kind, size, token } = asked;
         let page = self.0.possible_duplicates(&caller, id, kind, size, &token).await?;
-        Ok(reading(encode::duplicates(page), [encode::import_id(id)]))
+        Ok(with_record_ids(encode::duplicates(page), [encode::import_id(id)]))
     }
 }

@@ -1,14 +1,15 @@
-//! The imports service: moves a practice's whole database into Concord.
+//! The imports service: migrates the whole database of a practice (the tenant) into
+//! Concord.
 //!
-//! A product uploads batches of records, in any order, and seals the import.
-//! The worker then reads all of them, judges them against each other, and
-//! applies them to the records service in chunks, parents first.
+//! A product uploads batches of records, in any order, and seals the import. The worker
+//! then reads all records, checks them against each other, and applies them to the
+//! records service in chunks, parents first.
 //!
-//! - [`Application`] is the service; [`ImportsConfig`] is what it is told.
-//! - `grpc` parses, calls `service`, encodes. `service` has one function per
-//!   call; `worker` does what happens after the seal, one page at a time.
-//! - `domain` holds the rules: pure, no clock, no database, no gRPC.
-//! - `store` holds the tables; `records_client` reaches the records service.
+//! - [`Application`] is the service; [`ImportsConfig`] is its configuration.
+//! - `grpc` parses requests, calls `service`, and encodes responses. `service` has one
+//!   function per RPC; `worker` does the work after the seal, one page at a time.
+//! - `domain` has the rules: pure functions without clock, database or gRPC.
+//! - `store` accesses the tables; `records_client` calls the records service.
 
 mod app;
 mod config;

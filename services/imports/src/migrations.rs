@@ -1,7 +1,7 @@
-//! The tables of the imports service, one module per version.
+//! The migrations of the imports service, one module per version.
 //!
-//! Written as SQL, with the few words in which the engines differ left open:
-//! the migrations are the schema, and should read like one.
+//! They are written in SQL with placeholders for the types that differ between the
+//! databases, so that they read as the schema.
 
 mod m20261120_01_imports;
 mod m20261121_02_rounds;
@@ -18,7 +18,7 @@ use sea_orm_migration::{
     sea_orm::{ConnectionTrait as _, DbBackend, DbErr, DynIden, sea_query::IntoIden as _},
 };
 
-/// Brings the tables to the newest version.
+/// Migrates the schema to the newest version.
 #[derive(Debug)]
 pub(crate) struct Migrator;
 
@@ -38,15 +38,16 @@ impl MigratorTrait for Migrator {
     }
 
     fn migration_table_name() -> DynIden {
-        // A name of our own: both services may share a PostgreSQL database.
+        // A separate table: both services may share a PostgreSQL database.
         "imports_migrations".into_iden()
     }
 }
 
-/// The function by which the database learns what a worker has read.
-pub(crate) const LEARN: &str = "concord_learn_of_imports";
+/// The SQL function that updates the planner statistics (ANALYZE) of the tables that
+/// the worker filled.
+pub(crate) const ANALYZE_FUNCTION: &str = "concord_learn_of_imports";
 
-/// All tables, for those who are given rights to them.
+/// All tables that `--grant-to` covers.
 pub(crate) const TABLES: &[&str] = &[
     "import",
     "import_batch",
@@ -61,10 +62,10 @@ pub(crate) const TABLES: &[&str] = &[
     "import_likeness",
 ];
 
-/// The words in which the engines differ: `{uuid}`, `{time}`, `{date}`,
-/// `{bytes}` and `{key}`, which is text that is compared byte by byte.
-fn in_words_of(engine: DbBackend, sql: &str) -> String {
-    let words: [(&str, &str); 5] = match engine {
+/// Replaces the type placeholders: `{uuid}`, `{time}`, `{date}`, `{bytes}` and `{key}`,
+/// which is text in byte order.
+fn in_dialect(engine: DbBackend, sql: &str) -> String {
+    let types: [(&str, &str); 5] = match engine {
         DbBackend::Postgres => [
             ("{uuid}", "uuid"),
             ("{time}", "timestamptz"),
@@ -80,13 +81,13 @@ fn in_words_of(engine: DbBackend, sql: &str) -> String {
             ("{key}", "text"),
         ],
     };
-    words.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning))
+    types.iter().fold(sql.to_owned(), |sql, (name, sql_type)| sql.replace(name, sql_type))
 }
 
-/// Runs `sql`, a script of statements.
+/// Runs a script of SQL statements.
 async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    let sql = in_words_of(connection.get_database_backend(), sql);
+    let sql = in_dialect(connection.get_database_backend(), sql);
     connection.execute_unprepared(&sql).await.map(drop)
 }
 

@@ -1,7 +1,8 @@
-//! Calls to the records service, as the imports service, on behalf of an import.
+//! Client of the records service. The imports service calls it on behalf of the creator
+//! of an import.
 //!
-//! A fault says whether to send the call again, whether some record of it is to
-//! blame, or whether it can only be reported.
+//! An error says whether to retry the call, whether a record of the request is invalid,
+//! or whether the error is permanent.
 
 use std::{collections::HashMap, error::Error as _, net::IpAddr, time::Duration};
 
@@ -26,10 +27,10 @@ use shared::{
             ErrorReason, ListConnectionsRequest, connection_service_client::ConnectionServiceClient,
         },
     },
-    reach::{self, Obstacle},
+    reach::{self, ConnectFailure},
     rules::reason_code,
     security::{ClientTls, InsecureStart, SecuritySettings},
-    server::SupportRead,
+    server::SupportAccess,
     telemetry,
     wire::ApplyRecord,
 };
@@ -44,27 +45,27 @@ use crate::{
     app::StartError,
     domain::{
         duplicate::{OtherRecord, PossibleDuplicate},
-        finding::Finding,
+        enums::{Kind, Severity, Status as RecordVerdict, kind_of, wire_kind},
         import::{Import, ImportKey},
-        words::{Kind, Severity, Status as RecordVerdict, kind_of, wire_kind},
+        issue::RecordIssue,
     },
 };
 
-/// How long to wait for a connection.
+/// Timeout for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one call may take; a chunk of 5,000 records takes a second or two.
+/// Timeout of one call; a chunk of 5,000 records takes 1 to 2 s.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often a silent connection is asked whether it lives.
+/// Interval of the keepalive pings of an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// A gRPC service that the records service alone has.
+/// A gRPC service that only the records service provides.
 const RECORDS_SERVICE: &str = "concord.records.v1.ClientService";
-/// The largest answer: 5,000 outcomes with some violations each.
+/// Limit on the size of a response: 5,000 outcomes with several violations each.
 const MAX_ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
 
-/// Keys of one call of `ResolveLinks`.
+/// Maximum number of keys per call of `ResolveLinks`.
 pub(crate) const MAX_KEYS: usize = 5_000;
 
-/// On whose behalf the calls for an import are made.
+/// The identity for the calls of an import: its practice, product, account and creator.
 pub(crate) fn behalf_of(import: &Import) -> OnBehalf {
     let Import { key: ImportKey { practice, id }, product, account, created_by, .. } = import;
     OnBehalf {
@@ -76,7 +77,7 @@ pub(crate) fn behalf_of(import: &Import) -> OnBehalf {
     }
 }
 
-/// On whose behalf a call is made that is for no import, or for none yet.
+/// The identity for calls that belong to no import.
 pub(crate) fn behalf_of_caller(caller: &Caller) -> OnBehalf {
     let Caller { practice, product, account, user, .. } = caller;
     OnBehalf {
@@ -88,149 +89,152 @@ pub(crate) fn behalf_of_caller(caller: &Caller) -> OnBehalf {
     }
 }
 
-/// How the records service is told who calls.
+/// How the service authenticates to the records service.
 #[derive(Clone, Debug)]
-enum Proof {
-    /// By headers: it believes callers on this machine.
+enum Credentials {
+    /// By headers: the records service trusts callers on the same machine.
     Headers,
-    /// By tokens that are signed with the secret of both services.
+    /// By tokens signed with the secret that both services share.
     Secret(ServiceSecret),
 }
 
-/// Why a call was not answered.
+/// Why a call to the records service failed.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the records service answered {code:?} {reason} to the call {}{}", .call.as_ref().map(ToString::to_string).unwrap_or_default(), advice(*.code))]
-pub(crate) struct CallFault {
-    pub(crate) kind: FaultKind,
+#[error("the records service answered {code:?} {reason} to the call {}{}", .call.as_ref().map(ToString::to_string).unwrap_or_default(), hint(*.code))]
+pub(crate) struct CallError {
+    pub(crate) kind: CallErrorKind,
     pub(crate) retry_after: Option<Duration>,
     code: Code,
     reason: String,
-    /// Which call it was, in the log of the records service.
+    /// The id of the call, as in the log of the records service.
     call: Option<CallId>,
 }
 
-/// What operators can look at.
-fn advice(code: Code) -> &'static str {
+/// What an operator can check.
+fn hint(code: Code) -> &'static str {
     match code {
         Code::Unauthenticated => ": is `--service-secret` the same at both services?",
         _ => "",
     }
 }
 
-/// What to do about a fault.
+/// The class of an error, which determines the reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FaultKind {
-    /// The service is away or busy: send the call again, later.
-    Passing,
-    /// Something broke, in the service or on the way: send the call again; if
-    /// that does not help, a record may be to blame.
-    Unclear,
-    /// The service does not take the call as it is: a record is to blame.
-    Poison,
-    /// No repetition will help: people have to do something.
-    Lasting,
-    /// A later worker has called: the import is no longer this one's.
-    Stale,
+pub(crate) enum CallErrorKind {
+    /// The service is unavailable or overloaded: retry later, with backoff.
+    Transient,
+    /// An error in the service or on the way to it: retry; if it persists, a record of
+    /// the request may cause it.
+    Unknown,
+    /// The service rejects the request as invalid: one of its records causes it.
+    InvalidRecord,
+    /// A retry does not help: a person must act.
+    Permanent,
+    /// The fencing token is stale: a later call of the import was made, so another
+    /// worker owns it.
+    Fenced,
 }
 
-impl From<Status> for CallFault {
+impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let reason = status.get_details_error_info().map(|info| info.reason);
-        // A status that a service has sent has no source.
-        let broke = || status.source().map(|error| Obstacle::of(error).to_string());
+        // A status that the server sent has no source.
+        let broke = || status.source().map(|error| ConnectFailure::of(error).to_string());
         let reason = reason.or_else(broke).unwrap_or_default();
         let kind = match status.code() {
-            Code::Aborted if reason == reason_code(ErrorReason::StaleWorker) => FaultKind::Stale,
+            Code::Aborted if reason == reason_code(ErrorReason::StaleWorker) => {
+                CallErrorKind::Fenced
+            }
             Code::Unavailable
             | Code::ResourceExhausted
             | Code::Aborted
             | Code::DeadlineExceeded
-            | Code::Cancelled => FaultKind::Passing,
-            Code::Internal | Code::Unknown | Code::DataLoss => FaultKind::Unclear,
-            Code::InvalidArgument | Code::OutOfRange => FaultKind::Poison,
-            _ => FaultKind::Lasting,
+            | Code::Cancelled => CallErrorKind::Transient,
+            Code::Internal | Code::Unknown | Code::DataLoss => CallErrorKind::Unknown,
+            Code::InvalidArgument | Code::OutOfRange => CallErrorKind::InvalidRecord,
+            _ => CallErrorKind::Permanent,
         };
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
         Self { kind, retry_after, code: status.code(), reason, call: None }
     }
 }
 
-impl CallFault {
-    /// Whether the service is away or busy.
-    pub(crate) fn is_passing(&self) -> bool {
-        self.kind == FaultKind::Passing
+impl CallError {
+    /// Whether the service is unavailable or overloaded.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.kind == CallErrorKind::Transient
     }
 
-    /// An answer that does not fit its question.
+    /// The response does not match the request.
     fn malformed(what: &str) -> Self {
         let reason = what.to_owned();
-        let kind = FaultKind::Unclear;
+        let kind = CallErrorKind::Unknown;
         Self { kind, retry_after: None, code: Code::Internal, reason, call: None }
     }
 
-    /// An answer to that call.
-    fn to(call: CallId) -> impl FnOnce(Status) -> Self {
+    /// Adds the call id to the error.
+    fn for_call(call: CallId) -> impl FnOnce(Status) -> Self {
         move |status| Self { call: Some(call), ..Self::from(status) }
     }
 }
 
-/// How one record ended in the records service.
+/// The outcome of one record in the records service.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: RecordVerdict,
     pub(crate) record_id: Option<String>,
-    /// Why it failed.
-    pub(crate) findings: Vec<Finding>,
-    /// What it looks like, when it was imported.
+    /// The violations, if it failed.
+    pub(crate) issues: Vec<RecordIssue>,
+    /// Its possible duplicates, if it was imported.
     pub(crate) duplicates: Vec<PossibleDuplicate>,
 }
 
-/// The fences that distinguish the calls of an import.
+/// The fencing tokens of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fences {
-    /// That of the call: higher than those of all calls before it.
+    /// The fence of this call: higher than those of all earlier calls.
     pub(crate) fence: i64,
-    /// That of the last call that was answered.
+    /// The fence of the last call that was answered.
     pub(crate) applied_fence: i64,
 }
 
-/// What a chunk came to.
+/// The result of applying a chunk.
 #[derive(Clone, Debug)]
 pub(crate) enum Applied {
-    /// One for each record, in order.
+    /// One outcome per record, in order.
     Outcomes(Vec<Outcome>),
-    /// Nothing was applied: the service has lost what was applied after the call of
-    /// this fence.
+    /// Nothing was applied: the database of the records service has lost the changes
+    /// after the call with this fence.
     Lost {
-        /// The fence.
+        /// The highest fence that the records service has.
         fence: i64,
     },
 }
 
-/// Reaches the records service. Connects when it is first needed, and again
-/// after the connection broke.
+/// Client of the records service. It connects at the first call, and reconnects after a
+/// connection error.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordsClient {
     url: Uri,
     channel: Channel,
-    proof: Proof,
+    credentials: Credentials,
 }
 
 impl RecordsClient {
-    /// A client of the service at `url`. It proves itself by the secret when tokens
-    /// are checked.
+    /// Creates a client of the service at `url`. It authenticates with the shared
+    /// secret if tokens are checked.
     ///
     /// # Errors
     ///
-    /// When the URL is none, or the calls would not be safe.
+    /// If the URL is invalid, or the configuration is insecure.
     pub(crate) fn new(
         url: &str,
         tls: &ClientTls,
         security: &SecuritySettings,
     ) -> Result<Self, StartError> {
-        let proof = match (&security.tokens, &security.service_secret) {
-            (None, _) => Proof::Headers,
-            (Some(_), Some(secret)) => Proof::Secret(secret.clone()),
+        let credentials = match (&security.tokens, &security.service_secret) {
+            (None, _) => Credentials::Headers,
+            (Some(_), Some(secret)) => Credentials::Secret(secret.clone()),
             (Some(_), None) => return Err(InsecureStart::NoServiceSecret.into()),
         };
         let service_url = reach::service_url(url)?;
@@ -242,20 +246,20 @@ impl RecordsClient {
             .http2_adaptive_window(true);
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(tls.config()?)?;
-        } else if matches!(proof, Proof::Secret(_))
+        } else if matches!(credentials, Credentials::Secret(_))
             && !security.behind_proxy
             && !is_local(&endpoint)
         {
             return Err(InsecureStart::PlainRecords(url.to_owned()).into());
         }
-        Ok(Self { url: service_url, channel: endpoint.connect_lazy(), proof })
+        Ok(Self { url: service_url, channel: endpoint.connect_lazy(), credentials })
     }
 
-    /// Says in the log what keeps from the records service, when it is something that
-    /// does not pass: another service at the URL, or TLS at one side alone.
+    /// Logs an error if the records service is unreachable for a reason that does not
+    /// resolve itself: another service at the URL, or TLS on one side only.
     pub(crate) async fn check(&self) {
         match reach::check(&self.url, self.channel.clone(), Some(RECORDS_SERVICE)).await {
-            None | Some(Obstacle::Other(_)) => {}
+            None | Some(ConnectFailure::Other(_)) => {}
             Some(obstacle) => tracing::error!(
                 url = %self.url,
                 %obstacle,
@@ -264,25 +268,26 @@ impl RecordsClient {
         }
     }
 
-    /// The products that are connected to the practice; asked in answer to `call`.
+    /// The products that are connected to the practice; requested while handling
+    /// `call`.
     pub(crate) async fn connected_products(
         &self,
         behalf: &OnBehalf,
         call: CallId,
-    ) -> Result<Vec<String>, CallFault> {
+    ) -> Result<Vec<String>, CallError> {
         let mut client = ConnectionServiceClient::new(self.channel.clone());
         let request = self.request(behalf, &call, ListConnectionsRequest {});
-        let answer = client.list_connections(request).await.map_err(CallFault::to(call))?;
+        let answer = client.list_connections(request).await.map_err(CallError::for_call(call))?;
         let answer = answer.into_inner();
         Ok(answer.connections.into_iter().map(|connection| connection.product).collect())
     }
 
-    /// Which of some keys are linked; [`MAX_KEYS`] at most.
+    /// Resolves keys to links; [`MAX_KEYS`] keys at most.
     pub(crate) async fn resolve(
         &self,
         behalf: &OnBehalf,
         keys: impl IntoIterator<Item = (Kind, String)>,
-    ) -> Result<HashMap<(Kind, String), ResolvedLink>, CallFault> {
+    ) -> Result<HashMap<(Kind, String), ResolvedLink>, CallError> {
         let wire = |(kind, source_id): (Kind, String)| SourceKey {
             kind: wire_kind(kind).into(),
             source_id,
@@ -291,30 +296,33 @@ impl RecordsClient {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let call = part_of(behalf);
+        let call = new_call_id(behalf);
         let request = self.request(behalf, &call, ResolveLinksRequest { keys });
-        let answer = self.ingest().resolve_links(request).await.map_err(CallFault::to(call))?;
+        let answer =
+            self.ingest().resolve_links(request).await.map_err(CallError::for_call(call))?;
         let answer = answer.into_inner();
         let mut links = HashMap::new();
         for link in answer.links {
             let key =
-                link.key.as_ref().ok_or_else(|| CallFault::malformed("a link without key"))?;
+                link.key.as_ref().ok_or_else(|| CallError::malformed("a link without key"))?;
             links.insert((kind_of(key.kind()), key.source_id.clone()), link);
         }
         Ok(links)
     }
 
-    /// Applies a chunk of records of one kind; an outcome for each, in order. A record
-    /// that was erased after the last erasure that is known fails. From now on no call of the import with a lower fence is carried out.
+    /// Applies a chunk of records of one kind; the outcomes are in the order of the
+    /// records. The call is idempotent: a chunk that is sent again gets the same
+    /// outcomes. Records that were erased after the known erasure fail. Afterwards the
+    /// records service rejects calls of the import with a lower fence.
     pub(crate) async fn apply(
         &self,
         behalf: &OnBehalf,
         records: Vec<ApplyRecord>,
         fences: Fences,
         (validate_only, known_erasure): (bool, i64),
-    ) -> Result<Applied, CallFault> {
-        let (sent, call) = (records.len(), part_of(behalf));
-        tracing::debug!(records = sent, call = %call, "a chunk is sent");
+    ) -> Result<Applied, CallError> {
+        let (sent, call) = (records.len(), new_call_id(behalf));
+        tracing::debug!(records = sent, call = %call, "chunk sent");
         let Fences { fence, applied_fence } = fences;
         let message = ApplyChunkRequest {
             records,
@@ -324,57 +332,59 @@ impl RecordsClient {
             known_erasure: Some(known_erasure),
         };
         let request = self.request(behalf, &call, message);
-        let answer = self.ingest().apply_chunk(request).await.map_err(CallFault::to(call))?;
+        let answer = self.ingest().apply_chunk(request).await.map_err(CallError::for_call(call))?;
         let ApplyChunkResponse { outcomes, fence_before } = answer.into_inner();
         let before = fence_before.filter(|before| *before < applied_fence && !validate_only);
         if let Some(fence) = before {
             return Ok(Applied::Lost { fence });
         }
         if outcomes.len() != sent {
-            return Err(CallFault::malformed("another number of outcomes than of records"));
+            return Err(CallError::malformed(
+                "the number of outcomes differs from the number of records",
+            ));
         }
         let outcomes = outcomes.into_iter().map(outcome).collect::<Result<_, _>>()?;
         Ok(Applied::Outcomes(outcomes))
     }
 
-    /// Sees to it that no call of the import with a lower fence is carried out any
-    /// more, wherever it is on its way.
+    /// Raises the fence without applying anything, so that the records service rejects
+    /// delayed calls of the import with a lower fence.
     pub(crate) async fn raise_fence(
         &self,
         behalf: &OnBehalf,
         fences: Fences,
-    ) -> Result<Applied, CallFault> {
+    ) -> Result<Applied, CallError> {
         self.apply(behalf, Vec::new(), fences, (false, i64::MAX)).await
     }
 
-    /// The erasures of the practice after a position, a page of them, and the last
-    /// position.
+    /// One page of the erasures of the practice after a position, and the position of
+    /// the last erasure.
     pub(crate) async fn erasures(
         &self,
         behalf: &OnBehalf,
         after: i64,
-    ) -> Result<(Vec<Erasure>, i64), CallFault> {
-        let call = part_of(behalf);
+    ) -> Result<(Vec<Erasure>, i64), CallError> {
+        let call = new_call_id(behalf);
         let request = self.request(behalf, &call, ListErasuresRequest { after });
         match self.ingest().list_erasures(request).await {
             Ok(answer) => {
                 let ListErasuresResponse { erasures, head } = answer.into_inner();
                 Ok((erasures, head))
             }
-            // A replica of the version before: this one asks it again later.
+            // A replica of the previous version: a later call asks again.
             Err(status) if status.code() == Code::Unimplemented => Ok((Vec::new(), after)),
-            Err(status) => Err(CallFault::to(call)(status)),
+            Err(status) => Err(CallError::for_call(call)(status)),
         }
     }
 
-    /// A request that says on whose behalf it is made, and which call it is.
+    /// Builds a request with the identity and the call id.
     fn request<T>(&self, behalf: &OnBehalf, call: &CallId, message: T) -> Request<T> {
         let mut request = Request::new(message);
         call.send_with(request.metadata_mut());
         telemetry::send_trace(request.metadata_mut());
-        match &self.proof {
-            Proof::Headers => put_headers(request.metadata_mut(), behalf),
-            Proof::Secret(secret) => {
+        match &self.credentials {
+            Credentials::Headers => put_headers(request.metadata_mut(), behalf),
+            Credentials::Secret(secret) => {
                 let token = behalf.token(secret).unwrap_or_default();
                 put(request.metadata_mut(), TOKEN_HEADER, &format!("Bearer {token}"));
             }
@@ -382,12 +392,12 @@ impl RecordsClient {
         request
     }
 
-    /// Has it kept what support reads.
-    pub(crate) async fn keep_support_read(&self, read: SupportRead) -> Result<(), CallFault> {
-        let SupportRead { caller, rpc, record_ids, reason, call } = read;
+    /// Writes an entry to the support access log.
+    pub(crate) async fn keep_support_read(&self, read: SupportAccess) -> Result<(), CallError> {
+        let SupportAccess { caller, rpc, record_ids, reason, call } = read;
         let message = KeepSupportReadRequest { rpc, reason, record_ids };
         let request = self.request(&behalf_of_caller(&caller), &call, message);
-        self.ingest().keep_support_read(request).await.map_err(CallFault::to(call))?;
+        self.ingest().keep_support_read(request).await.map_err(CallError::for_call(call))?;
         Ok(())
     }
 
@@ -396,8 +406,8 @@ impl RecordsClient {
     }
 }
 
-/// The id of the next call for an import, which names it.
-fn part_of(behalf: &OnBehalf) -> CallId {
+/// A new call id, derived from the import.
+fn new_call_id(behalf: &OnBehalf) -> CallId {
     behalf.import.as_deref().map(CallId::for_part_of).unwrap_or_default()
 }
 
@@ -416,42 +426,43 @@ fn put_headers(metadata: &mut MetadataMap, behalf: &OnBehalf) {
     }
 }
 
-/// All values came in as metadata, or are made of such: they fit in there again.
+/// The values come from metadata, or are built from it, so they are valid metadata
+/// values.
 fn put(metadata: &mut MetadataMap, name: &'static str, value: &str) {
     if let Ok(value) = AsciiMetadataValue::try_from(value) {
         metadata.insert(name, value);
     }
 }
 
-/// Whether the service is on this machine, as far as its address says.
+/// Whether the address of the service is a loopback address.
 fn is_local(endpoint: &Endpoint) -> bool {
     let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn outcome(wire: ApplyOutcome) -> Result<Outcome, CallFault> {
+fn outcome(wire: ApplyOutcome) -> Result<Outcome, CallError> {
     let status = match wire.status() {
         RecordStatus::Imported => RecordVerdict::Imported,
         RecordStatus::Linked => RecordVerdict::Linked,
         RecordStatus::Skipped => RecordVerdict::Skipped,
         RecordStatus::Failed => RecordVerdict::Failed,
-        _ => return Err(CallFault::malformed("an outcome without a verdict")),
+        _ => return Err(CallError::malformed("an outcome without a verdict")),
     };
     let failed = status == RecordVerdict::Failed;
     if failed == wire.violations.is_empty() || failed != wire.record_id.is_empty() {
-        return Err(CallFault::malformed("an outcome that contradicts itself"));
+        return Err(CallError::malformed("an inconsistent outcome"));
     }
     let record_id = (!wire.record_id.is_empty()).then_some(wire.record_id);
-    let finding = |ApplyViolation { field, reason, text }| Finding {
+    let issue = |ApplyViolation { field, reason, text }| RecordIssue {
         field,
         reason,
         text,
         root_cause: String::new(),
         severity: Severity::Error,
     };
-    let findings = wire.violations.into_iter().map(finding).collect();
+    let issues = wire.violations.into_iter().map(issue).collect();
     let duplicates = wire.possible_duplicates.into_iter().map(duplicate).collect();
-    Ok(Outcome { status, record_id, findings, duplicates })
+    Ok(Outcome { status, record_id, issues, duplicates })
 }
 
 fn duplicate(wire: ApplyDuplicate) -> PossibleDuplicate {

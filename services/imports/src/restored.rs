@@ -1,30 +1,32 @@
-//! After a backup was restored.
+//! Post-restore step: prepares a restored database.
 //!
-//! The records service refuses calls of an import that come with a lower fence than
-//! it has seen, and it has seen those of the leases since the backup. So all leases
-//! are taken away, and the next ones have tokens that no lease has had.
+//! The records service rejects calls of an import whose fence is lower than the highest
+//! that it has seen, and after a restore it has seen fences of leases that the database
+//! no longer has. So all leases are revoked, and the lease tokens are raised above all
+//! that were ever issued.
 
-use shared::db::{Database, DatabaseSettings, Scope, TablesError};
+use shared::db::{Database, DatabaseSettings, SchemaError, TenantScope};
 
 use crate::{
     migrations::Migrator,
     store::{erasure, lease},
 };
 
-/// Has the imports of a database go on with new leases; how many have not ended.
-/// For a database that was restored, before the service is started.
+/// Revokes all leases in a restored database, so that its imports resume with new
+/// fencing tokens. Returns the number of imports that have not ended. Run it before the
+/// service starts.
 ///
 /// # Errors
 ///
-/// When the database cannot be reached or changed, or its tables are not up to
-/// date.
-pub async fn restored(database: DatabaseSettings) -> Result<u64, TablesError> {
+/// If the database is unreachable or read-only, or its schema is outdated.
+pub async fn restored(database: DatabaseSettings) -> Result<u64, SchemaError> {
     let db = Database::connect(&database).await?;
-    db.check_tables::<Migrator>().await?;
-    let freed = db.write(Scope::AllPractices, |tx| async move {
-        // Either database may have been restored: what was uploaded is looked through again.
-        erasure::forget_known(&*tx).await?;
-        lease::begin_anew(&*tx).await
+    db.check_schema::<Migrator>().await?;
+    let freed = db.write(TenantScope::AllPractices, |tx| async move {
+        // Either database may have been restored, so all uploads are scanned for
+        // erasures again.
+        erasure::reset_known_erasures(&*tx).await?;
+        lease::revoke_all(&*tx).await
     });
     let freed = freed.await?;
     db.close().await?;

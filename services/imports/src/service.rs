@@ -1,12 +1,12 @@
-//! What the calls do: one function for each.
+//! The operations of the service, one function per RPC.
 
-mod connected;
+mod connection_cache;
 pub(crate) mod create;
 mod download;
 mod duplicates;
 mod failures;
 mod list;
-mod names;
+mod resolve;
 pub(crate) mod rounds;
 mod seal;
 mod support_log;
@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 pub(crate) use create::{MAX_LABEL, NewImport};
 pub(crate) use download::Format;
-pub(crate) use duplicates::{Suggestion, SuggestionsPage};
+pub(crate) use duplicates::{DuplicateView, DuplicatesPage};
 pub(crate) use failures::{Failure, FailuresPage};
 pub(crate) use list::ImportsPage;
 pub(crate) use rounds::Retry;
-pub(crate) use seal::Announced;
+pub(crate) use seal::SealCounts;
 use shared::{
     caller::{Caller, PracticeId, Product},
     clock::Clock,
@@ -39,28 +39,29 @@ pub(crate) use watch::Progress;
 use crate::{
     config::UploadSettings,
     domain::{
+        enums::State,
         import::{Import, ImportKey, ImportView},
-        words::State,
     },
     error::{ImportError, import_not_found, other_product},
     records_client::RecordsClient,
     store,
 };
 
-/// Batches in the memory of a process at the same time, 10 MiB at most each.
+/// Limit on the concurrent uploads of a process; each buffers one batch of 10 MiB at
+/// most.
 pub(crate) const MAX_UPLOADS: u64 = 8;
 
-/// What one product in one practice may have of them. An upload cannot be taken back, so
-/// each further uploader finds fewer.
+/// The share of the upload permits that one product of one practice may hold. A running
+/// upload is not preempted, so each further uploader gets fewer permits.
 pub(crate) const UPLOADS_SHARE: Ratio = Ratio::EQUAL;
 
-/// Whose batches they are.
+/// The tenant and product of an upload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Uploader(PracticeId, Product);
 
 impl Sharer for Uploader {}
 
-/// What every call needs.
+/// The state that all RPCs share.
 #[derive(Clone, Debug)]
 pub(crate) struct Imports {
     pub(crate) db: Database,
@@ -68,13 +69,13 @@ pub(crate) struct Imports {
     pub(crate) records: RecordsClient,
     /// Wakes the worker of this replica.
     pub(crate) wake: Arc<Notify>,
-    /// Cancelled when the service stops: streams end.
+    /// Cancelled when the service shuts down, so that streams end.
     pub(crate) stop: CancellationToken,
-    /// What is counted.
+    /// The metrics.
     pub(crate) meter: Meter,
     uploads: Arc<Shares<Uploader>>,
     upload: UploadSettings,
-    seen_connected: connected::SeenConnected,
+    connection_cache: connection_cache::ConnectionCache,
 }
 
 impl Imports {
@@ -87,7 +88,7 @@ impl Imports {
     ) -> Self {
         let uploads = Arc::new(Shares::new(MAX_UPLOADS, UPLOADS_SHARE));
         let taken = Arc::clone(&uploads);
-        meter.at_each_reading(move |meter| show_uploads(meter, taken.taken()));
+        meter.on_scrape(move |meter| show_uploads(meter, taken.taken()));
         Self {
             db,
             clock,
@@ -97,23 +98,23 @@ impl Imports {
             meter,
             uploads,
             upload,
-            seen_connected: connected::SeenConnected::default(),
+            connection_cache: connection_cache::ConnectionCache::default(),
         }
     }
 
-    /// The import with its numbers.
+    /// The import with its counters.
     pub(crate) async fn get(&self, caller: &Caller, id: Uuid) -> Result<ImportView, ImportError> {
         self.view(&key(caller, id)).await
     }
 
-    /// An import that waits for another one of its practice says so.
-    async fn with_note(&self, import: Import) -> Result<Import, ImportError> {
+    /// Adds a note to a sealed import that waits for another import of its practice.
+    async fn with_waiting_note(&self, import: Import) -> Result<Import, ImportError> {
         if import.state != State::Sealed || !import.note.is_empty() {
             return Ok(import);
         }
-        let at_work = store::imports::at_work(self.db.reader(), &import.key.practice).await?;
-        let note = match at_work {
-            // A worker may have taken up this one since it was read.
+        let running = store::imports::find_running(self.db.reader(), &import.key.practice).await?;
+        let note = match running {
+            // A worker may have claimed this import since it was read.
             Some(other) if other != import.key.id => {
                 let other = ids::text(IdKind::Import, other);
                 format!("It waits for {other}: one import of a practice is at work at a time.")
@@ -126,9 +127,9 @@ impl Imports {
     async fn view(&self, key: &ImportKey) -> Result<ImportView, ImportError> {
         let import = store::imports::find(self.db.reader(), key).await?;
         let import = import.ok_or_else(|| import_not_found(key.id))?;
-        let tally = store::tally::read(self.db.reader(), key).await?;
-        let import = self.with_note(import).await?;
-        Ok(ImportView { import, tally })
+        let counters = store::counters::read(self.db.reader(), key).await?;
+        let import = self.with_waiting_note(import).await?;
+        Ok(ImportView { import, counters })
     }
 }
 
@@ -140,13 +141,13 @@ fn show_uploads(meter: &Meter, taken: u64) {
     gauge(&catalog::UPLOADS_MAX, MAX_UPLOADS);
 }
 
-/// The import of that id in the caller's practice.
+/// The key of that import in the caller's practice.
 fn key(caller: &Caller, id: Uuid) -> ImportKey {
     ImportKey { practice: caller.practice.clone(), id }
 }
 
-/// An import is read by the whole practice, and changed by its own product and
-/// account.
+/// Checks that the caller owns the import: the whole practice may read it, but only its
+/// own product and account may change it.
 fn check_owner(caller: &Caller, import: &Import) -> Result<(), ImportError> {
     let own =
         caller.product.as_str() == import.product && caller.account.as_str() == import.account;

@@ -1,30 +1,29 @@
-//! The tables of the service: kept up to date, and opened.
+//! The schema of the service: migrates it, and opens the database.
 
-use shared::db::{Database, DatabaseSettings, Tables, TablesError};
+use shared::db::{Database, DatabaseSettings, Schema, SchemaError};
 
 use crate::migrations::{Migrator, TABLES};
 
-const OWN: Tables = Tables { service: "imports", names: TABLES };
+const OWN: Schema = Schema { service: "imports", tables: TABLES };
 
-/// Brings the tables to the newest version, and lets `role` use them when it is
-/// named; the migrations that were missing.
+/// Migrates the schema to the newest version, and grants access to `role` if it is
+/// given. Returns the applied migrations.
 ///
 /// # Errors
 ///
-/// When the database cannot be reached or changed, or is newer than this program
-/// in a way that it does not survive.
+/// If the database is unreachable or read-only, or its schema is newer than this
+/// program and incompatible with it.
 pub async fn migrate(
     database: DatabaseSettings,
     role: Option<&str>,
-) -> Result<Vec<String>, TablesError> {
+) -> Result<Vec<String>, SchemaError> {
     OWN.migrate::<Migrator>(database, role).await
 }
 
-/// Connects to a database whose tables are of the newest version, or are to be
-/// brought to it first.
+/// Connects to a database; migrates its schema first, or fails if it is outdated.
 pub(crate) async fn open(
     database: DatabaseSettings,
     to_migrate: bool,
-) -> Result<Database, TablesError> {
+) -> Result<Database, SchemaError> {
     OWN.open::<Migrator>(database, to_migrate).await
 }

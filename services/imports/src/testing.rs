@@ -1,12 +1,12 @@
-//! What the tests of other crates need of this one.
+//! Helpers for the tests of other crates.
 
 use shared::pb::imports::{ImportRecord, import_record::Record};
 
 use crate::{
     domain::{
-        finding::Finding,
+        enums::{Kind, Severity, Status},
         import::RowId,
-        words::{Kind, Severity, Status},
+        issue::RecordIssue,
     },
     failures_file::{Csv, FileWriter as _, Line},
     service::Failure,
@@ -18,7 +18,7 @@ use crate::{
 pub fn failures_file(import: &str, records: impl IntoIterator<Item = ImportRecord>) -> Vec<u8> {
     let mut file = Csv::new();
     for (row, record) in (1..).zip(records) {
-        // Memory takes all there is.
+        // Writing to memory does not fail.
         let _ = file.write(&Line::of(import, &failure(row, &record), &record));
     }
     file.take().into()
@@ -31,7 +31,7 @@ fn failure(row: i64, record: &ImportRecord) -> Failure {
         Some(Record::Address(_)) => Kind::Address,
         None => Kind::Unknown,
     };
-    let finding = Finding {
+    let issue = RecordIssue {
         field: "source_id".into(),
         reason: "DUPLICATE_KEY".into(),
         text: "Source id is used by records with different values".into(),
@@ -45,7 +45,7 @@ fn failure(row: i64, record: &ImportRecord) -> Failure {
         source_id: String::new(),
         status: Status::Failed,
         round: 1,
-        finding,
+        issue,
     };
     Failure {
         row,

@@ -1,33 +1,34 @@
-//! What happens after the seal: one worker in each replica.
+//! The import worker: processes sealed imports. Each replica has one.
 //!
-//! A worker claims an import, and takes it through its phases, one page at a
-//! time. Each page ends in one transaction that changes the records, the numbers
-//! and the position together, and only while the lease is the worker's own and the
-//! import is where the page began. While one page is applied, the one before it is
-//! written and the one after it is read. So a worker that is killed loses at most two
-//! pages of work, which the next one does again: the records service answers a chunk
-//! that it has seen as it did the first time.
+//! A worker claims an import and runs its phases, one page at a time. Each page ends
+//! with one transaction that writes the records, the counters and the checkpoint
+//! together, and only if the worker holds the lease and the stored checkpoint is the
+//! one that the page started from. The worker is pipelined: while one page is applied,
+//! the previous one is written and the next one is read. A worker that is killed loses
+//! two pages of work at most, and the next worker repeats them. This is safe because
+//! applying is idempotent: the records service answers a repeated chunk as it did the
+//! first time.
 //!
-//! After every fault the worker forgets the pages that it has in memory, and reads
-//! where the import is: the transaction of a page may have been committed although
-//! its answer was lost, and a database may have gone back to an earlier state.
+//! After every error the worker discards the pages in memory and reloads the
+//! checkpoint: the transaction of a page may have been committed although its response
+//! was lost, and a database may have been restored to an earlier state.
 
 mod apply;
+mod external_parents;
 mod index;
 mod job;
 mod keys;
-mod outside;
 mod periods;
 mod references;
 mod replace;
 pub(crate) mod reset;
-mod trouble;
+mod retry_policy;
 
 use std::time::Duration;
 
 use job::Job;
 use shared::{
-    db::{Scope, fault},
+    db::{TenantScope, error_kind},
     ids,
 };
 use tokio::task::JoinSet;
@@ -40,7 +41,7 @@ use crate::{
     store::{self, lease::Lease},
 };
 
-/// The worker of a replica.
+/// The import worker of a replica.
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     imports: Imports,
@@ -52,55 +53,57 @@ impl Worker {
         Self { imports, settings }
     }
 
-    /// Works until `stop` is cancelled; then ends at the next page.
+    /// Runs until `stop` is cancelled; then drains: it finishes the current pages.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut at_work = JoinSet::new();
+        let mut jobs = JoinSet::new();
         while !stop.is_cancelled() {
-            while at_work.len() < self.settings.imports_at_once {
+            while jobs.len() < self.settings.imports_at_once {
                 let Some(lease) = self.claim().await else { break };
-                at_work.spawn(Job::new(&self, lease).run(stop.clone()));
+                jobs.spawn(Job::new(&self, lease).run(stop.clone()));
             }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.imports.wake.notified() => {}
                 () = tokio::time::sleep(jittered(self.settings.poll_every)) => {}
-                Some(ended) = at_work.join_next(), if !at_work.is_empty() => ended_well(&ended),
+                Some(result) = jobs.join_next(), if !jobs.is_empty() => log_panic(&result),
             }
         }
-        while let Some(ended) = at_work.join_next().await {
-            ended_well(&ended);
+        while let Some(result) = jobs.join_next().await {
+            log_panic(&result);
         }
     }
 
-    /// The next import to work on.
+    /// Claims the next import.
     async fn claim(&self) -> Option<Lease> {
         let now = self.imports.clock.now();
         let (id, until) = (ids::new_uuid(), now + self.settings.lease);
-        let claimed = self.imports.db.write(Scope::AllPractices, move |tx| async move {
+        let claimed = self.imports.db.write(TenantScope::AllPractices, move |tx| async move {
             store::lease::claim(&*tx, id, now, until).await
         });
         match claimed.await {
             Ok(lease) => lease,
-            Err(ImportError::Database(error)) if fault(&error) == shared::db::Fault::Duplicate => {
-                // Another replica was first with an import of the same practice.
+            Err(ImportError::Database(error))
+                if error_kind(&error) == shared::db::DbErrorKind::Duplicate =>
+            {
+                // Another replica has just claimed an import of the same practice.
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot look for imports");
+                tracing::warn!(%error, "claiming an import failed");
                 None
             }
         }
     }
 }
 
-fn ended_well(ended: &Result<(), tokio::task::JoinError>) {
-    if ended.is_err() {
-        // Its lease will end, and the import be taken up again. The log has the panic.
-        tracing::error!("work on an import broke off");
+fn log_panic(result: &Result<(), tokio::task::JoinError>) {
+    if result.is_err() {
+        // The lease expires, and the import is claimed again. The log has the panic.
+        tracing::error!("import job panicked");
     }
 }
 
-/// A little more or less, so that replicas do not all look at the same moment.
+/// Adds jitter to an interval, so that replicas do not poll at the same time.
 fn jittered(time: Duration) -> Duration {
     let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
     time.mul_f64(0.75 + f64::from(random) / 512.0)

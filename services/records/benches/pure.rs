@@ -1,8 +1,8 @@
-//! Times the pure code of the records service: the rules of timelines, the images
+//! Benchmarks of the pure code of the records service: the rules of timelines, the images
 //! of records, and cursors.
 //!
-//! All of it is private to the service: it is compiled here from its files. Of
-//! the store, which is not pure, the cursors need two structs; they stand below.
+//! The code is private to the service, so the bench compiles its files. Cursors need two
+//! structs of the store, which is not pure; they are repeated below.
 
 use std::hint::black_box;
 
@@ -36,10 +36,10 @@ mod source {
     }
 }
 
-// What those files name by `crate`.
+// The paths by which those files refer to each other.
 use source::{domain, image};
 
-/// What the cursors take from the tables.
+/// The structs of the store that cursors use.
 mod store {
     pub(crate) mod feed {
         use uuid::Uuid;
@@ -47,12 +47,12 @@ mod store {
         pub(crate) struct FeedEnds {
             pub(crate) head: i64,
             pub(crate) floor: i64,
-            #[expect(dead_code, reason = "only a refusal tells it")]
+            #[expect(dead_code, reason = "only the store reads it")]
             pub(crate) floor_change: Option<Uuid>,
         }
 
         #[derive(Clone)]
-        pub(crate) struct Standing {
+        pub(crate) struct FeedHead {
             pub(crate) epoch: Uuid,
             pub(crate) secret: Vec<u8>,
         }
@@ -60,16 +60,16 @@ mod store {
 }
 
 use domain::{
-    place::Place,
-    record::{Client, Life},
+    record::{Client, RecordMeta},
+    resume_point::ResumePoint,
     timeline::{
-        AddEntry, AddPastEntry, CorrectEntry, Decision, Entry, Refusal, Timeline, TimelineKey,
+        AddEntry, AddPastEntry, CorrectEntry, Decision, Entry, Timeline, TimelineError, TimelineKey,
     },
 };
-use source::feed::cursor::{Cursor, Seal};
-use store::feed::{FeedEnds, Standing};
+use source::feed::cursor::{Cursor, CursorSigner};
+use store::feed::{FeedEnds, FeedHead};
 
-/// Entries of a timeline: many years of one that changes often.
+/// The numbers of entries of a timeline: few, and many years with frequent changes.
 const ENTRIES: [usize; 2] = [2, 20];
 
 const ADDRESS: TimelineKey = TimelineKey::Address(AddressType::RegisteredOffice);
@@ -89,8 +89,8 @@ fn timelines(criterion: &mut Criterion, count: usize) {
     let load = || Timeline::on(year(count), owner(), ADDRESS, entries.iter().cloned()).0;
     criterion.bench_function(&format!("timeline of {count}/load"), |b| b.iter(load));
     let timeline = load();
-    // Refused ones would be fast.
-    let mut time = |name: &str, decide: &dyn Fn() -> Result<Decision, Refusal>| {
+    // A rejected decision would be fast.
+    let mut time = |name: &str, decide: &dyn Fn() -> Result<Decision, TimelineError>| {
         assert!(decide().is_ok_and(|decision| !decision.edits.is_empty()), "{name}");
         criterion.bench_function(&format!("timeline of {count}/{name}"), |b| b.iter(decide));
     };
@@ -114,14 +114,15 @@ fn images(criterion: &mut Criterion, count: usize) {
 }
 
 fn cursors(criterion: &mut Criterion) {
-    let standing = Standing { epoch: Uuid::from_u128(7), secret: vec![7; 32] };
+    let feed_head = FeedHead { epoch: Uuid::from_u128(7), secret: vec![7; 32] };
     let Ok(product) = "books".parse() else { return };
-    let seal = Seal::of(&product, None, &standing);
+    let signer = CursorSigner::of(&product, None, &feed_head);
     let change = Some(Uuid::from_u128(50));
-    let make = || seal.cursor(Place::after(black_box(12_345)), Uuid::nil(), change).encode();
-    criterion.bench_function("cursor/seal and encode", |b| b.iter(make));
+    let make =
+        || signer.cursor(ResumePoint::after(black_box(12_345)), Uuid::nil(), change).encode();
+    criterion.bench_function("cursor/sign and encode", |b| b.iter(make));
     let (text, ends) = (make(), FeedEnds { head: 20_000, floor: 1, floor_change: None });
-    let read = || Cursor::decode(black_box(&text)).map(|read| seal.check(&read, &ends, change));
+    let read = || Cursor::decode(black_box(&text)).map(|read| signer.check(&read, &ends, change));
     assert_eq!(read(), Some(Ok(())));
     criterion.bench_function("cursor/decode and check", |b| b.iter(read));
 }
@@ -130,19 +131,19 @@ fn owner() -> Uuid {
     Uuid::from_u128(2_000)
 }
 
-/// The first day of a year, counted from the beginning of the timeline.
+/// The first day of a year, counted from the start of the timeline.
 fn year(number: usize) -> NaiveDate {
     let year = i32::try_from(number).map(|number| 2000 + number);
     year.ok().and_then(|year| NaiveDate::from_ymd_opt(year, 1, 1)).unwrap_or_default()
 }
 
-/// An address for each year, the last of which still holds.
+/// An address for each year, the last of which is in effect.
 fn entries(count: usize) -> Vec<Entry> {
     let entry = |number: usize| {
         let to = (number + 1 < count).then(|| year(number + 1));
         let (id, period) = (Uuid::from_u128(number as u128), Period::new(Some(year(number)), to));
         let entry = Entry::new(id, owner(), ADDRESS, value(number), period, year(count));
-        if to.is_some() { entry.closed_by_next() } else { entry }
+        if to.is_some() { entry.with_implicit_end() } else { entry }
     };
     (0..count).map(entry).collect()
 }
@@ -170,6 +171,6 @@ fn client() -> Client {
         },
         emails: vec!["office@harbour.example".to_owned()],
         phones: vec!["020 7946 0018".to_owned()],
-        life: Life::new(Clock::fixed(chrono::DateTime::<Utc>::UNIX_EPOCH).now()),
+        meta: RecordMeta::new(Clock::fixed(chrono::DateTime::<Utc>::UNIX_EPOCH).now()),
     }
 }

@@ -1,9 +1,9 @@
-//! One replica of the service, as a value: built, run, stopped.
+//! One replica of the service: build, run, graceful shutdown.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use shared::{
-    db::TablesError,
+    db::SchemaError,
     meter::Meter,
     pb::{
         internal::ingest_service_server::IngestServiceServer,
@@ -18,7 +18,7 @@ use shared::{
     },
     security::{InsecureStart, ServerSecurity},
     server::{
-        self, MetricsPort, MetricsPortError, Operation, ServeError, Services,
+        self, MetricsPort, MetricsPortError, Monitoring, ServeError, Services,
         limits::{Limits, MAX_SERVICE_MESSAGE_BYTES},
     },
 };
@@ -32,15 +32,15 @@ use crate::{
     gauges,
     grpc::Api,
     jobs,
-    reads::Reads,
+    record_loader::RecordLoader,
+    schema,
     service::Records,
-    tables,
 };
 
-/// The largest message that the imports service may send: a chunk.
+/// Maximum size in bytes of a message of the imports service: a chunk.
 pub(crate) const MAX_CHUNK_BYTES: usize = MAX_SERVICE_MESSAGE_BYTES;
 
-/// The services, by their full names.
+/// The full names of the gRPC services.
 const SERVICES: [&str; 7] = [
     ConnectionServiceServer::<Api>::NAME,
     ClientServiceServer::<Api>::NAME,
@@ -51,13 +51,13 @@ const SERVICES: [&str; 7] = [
     SupportServiceServer::<Api>::NAME,
 ];
 
-/// A service that could not start, or broke.
+/// Why the service could not start, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It would not be safe.
+    /// The configuration is insecure.
     #[error(transparent)]
     Insecure(#[from] InsecureStart),
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
     /// The port of the metrics cannot be opened.
@@ -66,10 +66,10 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("the database of the records service: {0}")]
     Database(#[from] sea_orm::DbErr),
-    /// The tables are not those of this program.
+    /// The schema is behind, or incompatible.
     #[error("the database of the records service: {0}")]
-    Tables(#[from] TablesError),
-    /// The server broke.
+    Schema(#[from] SchemaError),
+    /// The server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -90,7 +90,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Connects to the database, sees to its tables, and binds the address.
+    /// Connects to the database, migrates or checks its schema, and binds the address.
     ///
     /// # Errors
     ///
@@ -100,16 +100,23 @@ impl Application {
             config;
         let RecordsConfig { purge_after, feed_retention, metrics_listen, limits, .. } = config;
         let security = security.for_server(listen)?;
-        let db = tables::open(database, migrate).await?;
+        let db = schema::open(database, migrate).await?;
         let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
         let metrics = MetricsPort::bind(metrics_listen).await?;
         let meter = Meter::new("records");
         let feed_stop = CancellationToken::new();
         let feed = Feed::new(db.clone(), clock.clone(), feed_stop.clone());
-        let reads = Reads::start(&db);
-        let records =
-            Records { db, reads, growth: Arc::default(), clock, feed, purge_after, feed_retention };
+        let loader = RecordLoader::start(&db);
+        let records = Records {
+            db,
+            loader,
+            analyze_schedule: Arc::default(),
+            clock,
+            feed,
+            purge_after,
+            feed_retention,
+        };
         Ok(Self {
             listener,
             address,
@@ -123,32 +130,32 @@ impl Application {
         })
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its metrics are.
+    /// The address of the metrics.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(MetricsPort::address)
     }
 
-    /// Serves until `stop` is cancelled; then streams end with a last cursor,
-    /// calls under way come to their end, and the database is closed.
+    /// Serves until `stop` is cancelled, then shuts down gracefully: streams end with a
+    /// cursor, calls in flight complete, and the database is closed.
     ///
     /// # Errors
     ///
-    /// When the server breaks.
+    /// When the server fails.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { listener, security, records, connection_age, feed_stop, .. } = self;
         let Self { meter, metrics, limits, .. } = self;
         let sequencer = tokio::spawn(sequencer::run(records.feed.clone(), meter.clone()));
-        let ears = tokio::spawn(sequencer::listen(records.feed.clone()));
+        let notifications = tokio::spawn(sequencer::listen(records.feed.clone()));
         let jobs = tokio::spawn(jobs::run(records.clone(), meter.clone()));
         let gauges = tokio::spawn(gauges::run(records.clone(), meter.clone()));
-        let operation = Operation::new(meter, records.db.clone(), metrics);
-        let services = services(&records, connection_age, limits, operation);
-        // Streams end with the feed, or the drain would wait for them.
+        let monitoring = Monitoring::new(meter, records.db.clone(), metrics);
+        let services = services(&records, connection_age, limits, monitoring);
+        // The streams must end first: the drain waits for all calls in flight.
         let drop_guard = feed_stop.clone().drop_guard();
         let streams = async {
             stop.cancelled().await;
@@ -160,8 +167,8 @@ impl Application {
             () = streams => Ok(()),
         };
         drop(drop_guard);
-        // They end by themselves; nothing is lost when one has panicked.
-        let _ = tokio::join!(sequencer, ears, jobs, gauges);
+        // The tasks end with the feed. A panic of one of them loses nothing.
+        let _ = tokio::join!(sequencer, notifications, jobs, gauges);
         records.db.close().await?;
         Ok(served?)
     }
@@ -171,7 +178,7 @@ fn services(
     records: &Records,
     connection_age: Duration,
     limits: Limits,
-    operation: Operation,
+    monitoring: Monitoring,
 ) -> Services {
     let api = Api::new(records.clone());
     let ingest = IngestServiceServer::new(api.clone())
@@ -192,7 +199,7 @@ fn services(
         names: SERVICES.to_vec(),
         connection_age: Some(connection_age),
         support_log: Some(Arc::new(records.clone())),
-        operation,
+        monitoring,
         limits,
     }
 }

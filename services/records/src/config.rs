@@ -1,4 +1,4 @@
-//! What a records service needs to know to start.
+//! The configuration of a records service.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,41 +10,41 @@ use shared::{
 /// The settings of one replica.
 #[derive(Clone, Debug)]
 pub struct RecordsConfig {
-    /// Where it listens; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Its database, which is its own.
+    /// Its database, which no other service uses.
     pub database: DatabaseSettings,
-    /// Whether to bring the tables to the newest version first. Without it, tables
-    /// that are not are a reason not to start.
+    /// True to apply the pending migrations at the start. Otherwise the service does not
+    /// start when its schema is behind.
     pub migrate: bool,
-    /// The time, and the time zone of the practices.
+    /// The clock, with the time zone of the practices.
     pub clock: Clock,
-    /// How callers prove who they are, and how the connections are encrypted.
+    /// Authentication of callers, and TLS.
     pub security: SecuritySettings,
-    /// How long an orphaned record waits for its removal.
+    /// Time between orphaning and purge of a record.
     pub purge_after: TimeDelta,
-    /// How long the feeds keep a change.
+    /// Retention of changes in the feeds.
     pub feed_retention: TimeDelta,
-    /// How old a connection becomes at the most; its streams end then with a last
-    /// cursor, so that the load spreads over the replicas.
+    /// Maximum age of a connection. Its streams then end with a cursor, and the client
+    /// reconnects, which balances the load over the replicas.
     pub connection_age: Duration,
-    /// Where `/metrics`, `/livez` and `/readyz` are; nowhere without it.
+    /// The address of `/metrics`, `/livez` and `/readyz`. Without it they are not served.
     pub metrics_listen: Option<SocketAddr>,
-    /// What the replica takes at most.
+    /// Limits of the load: concurrency, rates, message sizes.
     pub limits: Limits,
 }
 
-/// How long an orphaned record waits unless the operator says otherwise.
+/// Default of [`RecordsConfig::purge_after`].
 const PURGE_AFTER: TimeDelta = TimeDelta::days(14);
 
-/// How long the feeds keep a change unless the operator says otherwise.
+/// Default of [`RecordsConfig::feed_retention`].
 const FEED_RETENTION: TimeDelta = TimeDelta::days(30);
 
-/// How old a connection becomes unless the operator says otherwise.
+/// Default of [`RecordsConfig::connection_age`].
 const CONNECTION_AGE: Duration = Duration::from_mins(30);
 
 impl RecordsConfig {
-    /// Settings with the usual times.
+    /// A configuration with the default times and limits.
     pub fn new(listen: SocketAddr, database: DatabaseSettings, clock: Clock) -> Self {
         Self {
             listen,

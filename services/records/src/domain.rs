@@ -1,14 +1,14 @@
-//! What the records service is about: records, timelines, links, changes.
+//! The domain model: records, timelines, links, changes.
 //!
-//! Values that have passed the rules of [`shared::rules`], and the rules of
-//! timelines. No gRPC, no database and no clock in here.
+//! Contains values that passed the rules of [`shared::rules`], and the rules of
+//! timelines. Depends on no gRPC, no database and no clock.
 
 pub(crate) mod change;
 pub(crate) mod filter;
 pub(crate) mod link;
-pub(crate) mod moment;
-pub(crate) mod place;
 pub(crate) mod record;
+pub(crate) mod request_time;
+pub(crate) mod resume_point;
 pub(crate) mod search;
 pub(crate) mod subscription;
 pub(crate) mod timeline;

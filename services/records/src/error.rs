@@ -1,48 +1,48 @@
-//! What a call to the records service can fail with.
+//! Errors of the records service.
 
 use sea_orm::DbErr;
 use shared::{
-    db::{Fault, WriteError, fault, outage, plainly},
+    db::{DbErrorKind, WriteError, error_kind, outage, redacted},
     pb::records::ErrorReason,
-    rules::Violations,
-    status::Refusal,
+    rules::FieldViolations,
+    status::ApiError,
 };
 use tonic::{Code, Status};
 
 use crate::domain::record::RecordRef;
 
-/// Why a call was not answered.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
-    /// The request is refused; the caller is told why. The log is not: the caller's
-    /// values may be in it.
+    /// An error for the caller. Only its reason is logged: its text may contain values of
+    /// the caller.
     #[error("refused: {:?}", .0.reason())]
-    Refused(Refusal),
+    Api(ApiError),
     /// The database failed.
-    #[error("{}", plainly(.0))]
+    #[error("{}", redacted(.0))]
     Database(#[from] DbErr),
-    /// A unique key is used already.
-    #[error("a unique key is used already: {0:?}")]
-    Taken(Taken),
-    /// Another writer was first; tried again, its work will be seen.
-    #[error("another writer was first")]
-    Raced,
-    /// Not an error: the request was only to be checked, its transaction is
-    /// undone, and this is the answer.
-    #[error("only checked")]
-    OnlyChecked(Vec<u8>),
-    /// A row cannot be read: a fault of ours.
+    /// A unique key exists already.
+    #[error("unique violation: {0:?}")]
+    UniqueViolation(UniqueViolation),
+    /// A concurrent transaction committed first. A retry reads its result (optimistic
+    /// concurrency).
+    #[error("write conflict")]
+    WriteConflict,
+    /// Rolls back the transaction of a dry run. Holds the encoded answer.
+    #[error("dry run")]
+    DryRunRollback(Vec<u8>),
+    /// A stored row cannot be decoded: a defect.
     #[error("a row cannot be read: {0}")]
     Corrupt(&'static str),
 }
 
-/// What a unique key keeps from being there twice.
+/// The unique key that a write violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum UniqueViolation {
     /// A client reference in a practice.
     Reference,
     /// A person at a client.
-    Place,
+    Contact,
     /// An external id of an account of a product.
     ExternalId,
     /// A link of an account of a product to a record.
@@ -50,30 +50,31 @@ pub(crate) enum Taken {
 }
 
 impl RecordError {
-    /// Whether the database cannot be reached just now.
-    pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Database(error) if fault(error) == Fault::Unavailable)
+    /// True if the database is unavailable.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(error) if error_kind(error) == DbErrorKind::Unavailable)
     }
 
-    /// For a script that looks before it writes: what is taken now was not there
-    /// when it looked, and another look will find it.
-    pub(crate) fn or_raced(self) -> Self {
+    /// Turns a unique violation into a write conflict, for a command that reads before it
+    /// writes: a concurrent transaction inserted the key after the read, and a retry
+    /// reads it.
+    pub(crate) fn or_write_conflict(self) -> Self {
         match self {
-            Self::Taken(_) => Self::Raced,
+            Self::UniqueViolation(_) => Self::WriteConflict,
             other => other,
         }
     }
 }
 
-impl From<Refusal> for RecordError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<ApiError> for RecordError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
     }
 }
 
-impl From<Violations> for RecordError {
-    fn from(violations: Violations) -> Self {
-        Refusal::from(violations).into()
+impl From<FieldViolations> for RecordError {
+    fn from(violations: FieldViolations) -> Self {
+        ApiError::from(violations).into()
     }
 }
 
@@ -87,42 +88,47 @@ impl WriteError for RecordError {
 
     fn is_conflict(&self) -> bool {
         match self {
-            Self::Database(error) => fault(error) == Fault::Conflict,
-            Self::Raced => true,
-            Self::Refused(_) | Self::Taken(_) | Self::OnlyChecked(_) | Self::Corrupt(_) => false,
+            Self::Database(error) => error_kind(error) == DbErrorKind::Conflict,
+            Self::WriteConflict => true,
+            Self::Api(_)
+            | Self::UniqueViolation(_)
+            | Self::DryRunRollback(_)
+            | Self::Corrupt(_) => false,
         }
     }
 }
 
 impl RecordError {
-    /// What the caller is told.
-    pub(crate) fn into_refusal(self) -> Refusal {
+    /// The error that the caller receives.
+    pub(crate) fn into_api_error(self) -> ApiError {
         match self {
-            Self::Refused(refusal) => refusal,
-            Self::Taken(Taken::ExternalId | Taken::Link) => duplicate_external_id(),
-            Self::Raced | Self::Taken(_) => Refusal::conflict(),
-            Self::Database(error) => match fault(&error) {
-                Fault::Conflict | Fault::Duplicate => Refusal::conflict(),
-                Fault::Unavailable => {
-                    Refusal::unavailable(outage(&error).unwrap_or_default().text())
+            Self::Api(error) => error,
+            Self::UniqueViolation(UniqueViolation::ExternalId | UniqueViolation::Link) => {
+                duplicate_external_id()
+            }
+            Self::WriteConflict | Self::UniqueViolation(_) => ApiError::conflict(),
+            Self::Database(error) => match error_kind(&error) {
+                DbErrorKind::Conflict | DbErrorKind::Duplicate => ApiError::conflict(),
+                DbErrorKind::Unavailable => {
+                    ApiError::unavailable(outage(&error).unwrap_or_default().text())
                 }
-                Fault::Other => Refusal::internal(&plainly(&error)),
+                DbErrorKind::Other => ApiError::internal(&redacted(&error)),
             },
-            error @ (Self::Corrupt(_) | Self::OnlyChecked(_)) => Refusal::internal(&error),
+            error @ (Self::Corrupt(_) | Self::DryRunRollback(_)) => ApiError::internal(&error),
         }
     }
 }
 
 impl From<RecordError> for Status {
     fn from(error: RecordError) -> Self {
-        error.into_refusal().into()
+        error.into_api_error().into()
     }
 }
 
 /// The reference belongs to another client.
-pub(crate) fn duplicate_reference(existing: RecordRef) -> Refusal {
+pub(crate) fn duplicate_reference(existing: RecordRef) -> ApiError {
     let id = existing.text();
-    Refusal::new(
+    ApiError::new(
         Code::AlreadyExists,
         ErrorReason::DuplicateReference,
         format!(
@@ -133,18 +139,18 @@ pub(crate) fn duplicate_reference(existing: RecordRef) -> Refusal {
 }
 
 /// The external id belongs to another record of the product.
-pub(crate) fn duplicate_external_id() -> Refusal {
-    Refusal::new(
+pub(crate) fn duplicate_external_id() -> ApiError {
+    ApiError::new(
         Code::AlreadyExists,
         ErrorReason::DuplicateExternalId,
         "the external id already names a record of this product and account",
     )
 }
 
-/// The person has a place at the client already.
-pub(crate) fn duplicate_contact(existing: RecordRef) -> Refusal {
+/// The person is a contact of the client already.
+pub(crate) fn duplicate_contact(existing: RecordRef) -> ApiError {
     let id = existing.text();
-    Refusal::new(
+    ApiError::new(
         Code::AlreadyExists,
         ErrorReason::DuplicateContact,
         format!("the person already is a contact of the client: {id}"),
@@ -152,18 +158,18 @@ pub(crate) fn duplicate_contact(existing: RecordRef) -> Refusal {
     .with("existing", id)
 }
 
-/// A later call of the import was there already.
-pub(crate) fn stale_worker() -> Refusal {
-    Refusal::new(
+/// The fencing token of the call is older than the last one of the import.
+pub(crate) fn stale_worker() -> ApiError {
+    ApiError::new(
         Code::Aborted,
         ErrorReason::StaleWorker,
-        "a later call of this import was made meanwhile; this one was not carried out",
+        "a later call of this import was made meanwhile; this one was not applied",
     )
 }
 
 /// The caller's product is not connected to the practice.
-pub(crate) fn not_connected(product: &str) -> Refusal {
-    Refusal::new(
+pub(crate) fn not_connected(product: &str) -> ApiError {
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::ProductNotConnected,
         format!(
@@ -174,9 +180,9 @@ pub(crate) fn not_connected(product: &str) -> Refusal {
 }
 
 /// The caller's product is not linked to the record.
-pub(crate) fn not_linked(record: RecordRef) -> Refusal {
+pub(crate) fn not_linked(record: RecordRef) -> ApiError {
     let id = record.text();
-    Refusal::new(
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::NotLinked,
         format!("your product is not linked to {id}; only linked products change a record"),

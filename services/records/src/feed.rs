@@ -1,10 +1,15 @@
-//! The change feed: from pending changes to the streams of subscribers.
+//! The change feed: delivers committed changes to the streams of subscribers.
 //!
-//! [`sequencer`] gives positions after the commit, [`tail`] reads each
-//! product's new positions once for all of its subscribers, [`opening`] finds
-//! where a stream begins, [`subscriber`] is one stream, [`session`] what it has
-//! beside when it belongs to a named subscription, and [`cursor`] is what it
-//! resumes with.
+//! It is a transactional outbox: a write appends its changes to the pending rows in
+//! its own transaction, and the feed delivers them, totally ordered for each product
+//! and at least once. Positions let a subscriber deduplicate and detect gaps.
+//!
+//! - [`sequencer`] assigns positions after the commit.
+//! - [`tail`] reads the new positions of a product once for all of its subscribers.
+//! - [`opening`] resolves where a stream starts.
+//! - [`subscriber`] is one stream.
+//! - [`session`] is the state of a stream that belongs to a named subscription.
+//! - [`cursor`] is the signed position that a stream resumes after.
 
 pub(crate) mod cursor;
 #[cfg(test)]
@@ -21,14 +26,14 @@ use std::{
 };
 
 use shared::{caller::Product, clock::Clock, db::Database};
-use subscriber::Pace;
+use subscriber::StreamIntervals;
 use tail::Tail;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::subscription::SubscriptionKey;
 
-/// What the parts of the feed share in one replica.
+/// The state of the feed that one replica shares between its parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     inner: Arc<Inner>,
@@ -38,24 +43,29 @@ pub(crate) struct Feed {
 struct Inner {
     db: Database,
     clock: Clock,
-    /// A change was committed here, or another replica has sequenced some.
+    /// Wakes the sequencer after a commit at this replica.
     pending: Notify,
-    /// Positions were given, here or elsewhere.
+    /// Wakes the tails after positions were assigned, at this replica or another.
     sequenced: watch::Sender<()>,
-    /// Wakes the streams of a subscription that was changed here.
+    /// Wakes the streams of a subscription after a change at this replica.
     subscriptions: Mutex<HashMap<Arc<SubscriptionKey>, watch::Sender<()>>>,
     tails: Mutex<HashMap<Product, Weak<Tail>>>,
-    pace: Pace,
+    intervals: StreamIntervals,
     stop: CancellationToken,
 }
 
 impl Feed {
     pub(crate) fn new(db: Database, clock: Clock, stop: CancellationToken) -> Self {
-        Self::paced(db, clock, stop, Pace::USUAL)
+        Self::with_intervals(db, clock, stop, StreamIntervals::DEFAULT)
     }
 
-    /// A feed whose streams do their periodic checks at the intervals of `pace`.
-    pub(crate) fn paced(db: Database, clock: Clock, stop: CancellationToken, pace: Pace) -> Self {
+    /// A feed whose streams run their periodic tasks at `intervals`.
+    pub(crate) fn with_intervals(
+        db: Database,
+        clock: Clock,
+        stop: CancellationToken,
+        intervals: StreamIntervals,
+    ) -> Self {
         let inner = Inner {
             db,
             clock,
@@ -63,20 +73,19 @@ impl Feed {
             sequenced: watch::Sender::new(()),
             subscriptions: Mutex::new(HashMap::new()),
             tails: Mutex::new(HashMap::new()),
-            pace,
+            intervals,
             stop,
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Wakes the sequencer: a change was committed. A hint only; it looks by
-    /// itself now and then.
-    pub(crate) fn changes_were_committed(&self) {
+    /// Wakes the sequencer after a commit. Only a hint: the sequencer polls as well.
+    pub(crate) fn notify_pending(&self) {
         self.inner.pending.notify_one();
     }
 
-    /// The reader of a product's new positions, shared by its subscribers and
-    /// gone with the last of them.
+    /// The tail of a product's feed. Its subscribers share it; it stops when the last
+    /// of them drops it.
     pub(crate) fn tail(&self, product: &Product) -> Arc<Tail> {
         let mut tails = self.inner.tails.lock().unwrap_or_else(PoisonError::into_inner);
         tails.retain(|_, tail| tail.strong_count() > 0);
@@ -93,16 +102,16 @@ impl Feed {
         tail
     }
 
-    /// Tells when a subscription is changed at this replica.
-    fn subscription_changes(&self, key: &Arc<SubscriptionKey>) -> watch::Receiver<()> {
+    /// A receiver that wakes when a subscription is changed at this replica.
+    fn watch_subscription(&self, key: &Arc<SubscriptionKey>) -> watch::Receiver<()> {
         let subscriptions = self.inner.subscriptions.lock();
         let mut subscriptions = subscriptions.unwrap_or_else(PoisonError::into_inner);
         subscriptions.retain(|_, sender| sender.receiver_count() > 0);
         subscriptions.entry(Arc::clone(key)).or_default().subscribe()
     }
 
-    /// A subscription was changed: its streams look at it.
-    pub(crate) fn subscription_has_changed(&self, key: &SubscriptionKey) {
+    /// Wakes the streams of a subscription after its row was changed.
+    pub(crate) fn notify_subscription_changed(&self, key: &SubscriptionKey) {
         let subscriptions = self.inner.subscriptions.lock();
         let subscriptions = subscriptions.unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = subscriptions.get(key) {
@@ -114,8 +123,8 @@ impl Feed {
         &self.inner.db
     }
 
-    fn pace(&self) -> Pace {
-        self.inner.pace
+    fn intervals(&self) -> StreamIntervals {
+        self.inner.intervals
     }
 
     pub(crate) fn stop(&self) -> &CancellationToken {

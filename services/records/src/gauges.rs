@@ -1,5 +1,5 @@
-//! Numbers that stand in the database: looked up now and then, not whenever somebody
-//! reads the metrics.
+//! Gauges of the change feed. They are read from the database at an interval, not on each
+//! scrape of the metrics.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use shared::meter::{GaugeFamily, Meter, catalog};
 use crate::{
     error::RecordError,
     service::Records,
-    store::feed::gauges::{Standing, Subscribed, standings, subscribed},
+    store::feed::gauges::{FeedStats, SubscriptionStats, feed_stats, subscription_stats},
 };
 
-/// How often they are looked up.
-const ROUND: Duration = Duration::from_secs(10);
+/// Interval between refreshes.
+const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Looks them up until the service stops.
+/// Refreshes the gauges until the service stops.
 pub(crate) async fn run(records: Records, meter: Meter) {
     let mut gauges = Gauges::new(&meter);
     loop {
-        if let Err(error) = gauges.look(&records).await {
-            tracing::debug!(%error, "the numbers of the feeds could not be looked up");
+        if let Err(error) = gauges.refresh(&records).await {
+            tracing::debug!(%error, "refreshing the gauges of the feeds failed");
         }
         tokio::select! {
             () = records.feed.stop().cancelled() => return,
-            () = tokio::time::sleep(ROUND) => {}
+            () = tokio::time::sleep(INTERVAL) => {}
         }
     }
 }
@@ -52,38 +52,43 @@ impl Gauges {
         }
     }
 
-    async fn look(&mut self, records: &Records) -> Result<(), RecordError> {
+    async fn refresh(&mut self, records: &Records) -> Result<(), RecordError> {
         let (db, now) = (records.db.reader(), records.clock.now());
-        let feeds = standings(db).await?;
-        let subscriptions = subscribed(db, now).await?;
+        let feeds = feed_stats(db).await?;
+        let subscriptions = subscription_stats(db, now).await?;
         self.show(&feeds, &subscriptions, now);
         Ok(())
     }
 
-    fn show(&mut self, feeds: &[Standing], subscriptions: &[Subscribed], now: DateTime<Utc>) {
+    fn show(
+        &mut self,
+        feeds: &[FeedStats],
+        subscriptions: &[SubscriptionStats],
+        now: DateTime<Utc>,
+    ) {
         let meter = self.meter.clone();
-        let by_product = |value: &dyn Fn(&Standing) -> f64| {
-            let one = |feed: &Standing| (vec![meter.product(&feed.product)], value(feed));
+        let by_product = |value: &dyn Fn(&FeedStats) -> f64| {
+            let one = |feed: &FeedStats| (vec![meter.product(&feed.product)], value(feed));
             feeds.iter().map(one).collect::<Vec<_>>()
         };
         self.head.show(by_product(&|feed| number(feed.head)), f64::max);
         self.pending.show(by_product(&|feed| number(feed.pending)), sum);
-        let age = |feed: &Standing| feed.oldest.map_or(0.0, |oldest| seconds(now, oldest));
+        let age = |feed: &FeedStats| feed.oldest.map_or(0.0, |oldest| seconds(now, oldest));
         self.pending_age.show(by_product(&age), f64::max);
 
-        let by_stream = |value: &dyn Fn(&Subscribed) -> f64| {
-            let one = |of: &Subscribed| {
+        let by_stream_state = |value: &dyn Fn(&SubscriptionStats) -> f64| {
+            let one = |of: &SubscriptionStats| {
                 let stream = if of.open { "open" } else { "closed" };
                 (vec![meter.product(&of.product), stream.to_owned()], value(of))
             };
             subscriptions.iter().map(one).collect::<Vec<_>>()
         };
-        self.subscriptions.show(by_stream(&|of| number(of.count)), sum);
-        let lag = |of: &Subscribed| {
+        self.subscriptions.show(by_stream_state(&|of| number(of.count)), sum);
+        let lag = |of: &SubscriptionStats| {
             let feed = feeds.iter().find(|feed| feed.product == of.product);
             feed.map_or(0.0, |feed| number((feed.head - of.least).max(0)))
         };
-        self.lag.show(by_stream(&lag), f64::max);
+        self.lag.show(by_stream_state(&lag), f64::max);
     }
 }
 

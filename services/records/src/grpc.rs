@@ -1,4 +1,5 @@
-//! The RPCs of the records service. A handler parses, calls a script, encodes.
+//! The RPCs of the records service. A handler parses the request, runs the command or
+//! query, and encodes the answer.
 
 mod changes;
 mod clients;

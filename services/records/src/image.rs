@@ -1,8 +1,8 @@
-//! Images: each record as callers see it, timelines included, encoded.
+//! Images: the encoded message of each record, timelines included.
 //!
-//! An image is kept in the record's row and replaced in every transaction that
-//! changes the record; reads, events and snapshots send it as it is. Images
-//! hold nothing that the tables do not: they can be built again from them.
+//! An image is stored in the row of the record and replaced in every transaction that
+//! changes the record. Reads, events and snapshots send the stored image. Images can be
+//! rebuilt from the tables.
 
 use std::cmp::Reverse;
 
@@ -17,7 +17,7 @@ use shared::{
 };
 
 use crate::domain::{
-    record::{Client, Contact, Life, Person, RecordRef},
+    record::{Client, Contact, Person, RecordMeta, RecordRef},
     timeline::{Entry, TimelineKey},
 };
 
@@ -37,8 +37,8 @@ pub(crate) fn client(client: &Client, entries: &[Entry], today: NaiveDate) -> pb
         ..pb::Client::default()
     };
     image.etag = etag(&image);
-    image.follow(today);
-    let Life { state, version, created_at, updated_at, purge_at } = client.life;
+    image.set_day(today);
+    let RecordMeta { state, version, created_at, updated_at, purge_at } = client.meta;
     image.purge_time = purge_at.map(timestamp);
     image.state = state.into();
     image.version = version;
@@ -60,8 +60,8 @@ pub(crate) fn person(person: &Person, entries: &[Entry], today: NaiveDate) -> pb
         ..pb::Person::default()
     };
     image.etag = etag(&image);
-    image.follow(today);
-    let Life { state, version, created_at, updated_at, purge_at } = person.life;
+    image.set_day(today);
+    let RecordMeta { state, version, created_at, updated_at, purge_at } = person.meta;
     image.purge_time = purge_at.map(timestamp);
     image.state = state.into();
     image.version = version;
@@ -87,7 +87,7 @@ pub(crate) fn contact(contact: &Contact) -> pb::Contact {
         ..pb::Contact::default()
     };
     image.etag = etag(&image);
-    let Life { state, version, created_at, updated_at, purge_at: _ } = contact.life;
+    let RecordMeta { state, version, created_at, updated_at, purge_at: _ } = contact.meta;
     image.state = state.into();
     image.version = version;
     image.create_time = Some(timestamp(created_at));
@@ -95,30 +95,30 @@ pub(crate) fn contact(contact: &Contact) -> pb::Contact {
     image
 }
 
-/// The entries as callers see them, by timeline and from the earliest on.
+/// The entries as messages, by timeline, the earliest first.
 pub(crate) fn entries(entries: &[Entry], today: NaiveDate) -> Vec<pb::Entry> {
     let mut images = undated_entries(entries);
     set_statuses(&mut images, today);
     images
 }
 
-/// What a day makes of a record: the statuses of its entries, and the names of that
-/// day. An image that was kept on an earlier day has those of that day.
-pub(crate) trait FollowsDays {
-    /// Makes it say what holds on the day `today`.
-    fn follow(&mut self, today: NaiveDate);
+/// A record whose message depends on the day: the statuses of its entries and its current
+/// names. A stored image has those of the day on which it was stored.
+pub(crate) trait AsOfDay {
+    /// Sets the statuses and names of the day `today`.
+    fn set_day(&mut self, today: NaiveDate);
 }
 
-impl FollowsDays for pb::Client {
-    fn follow(&mut self, today: NaiveDate) {
+impl AsOfDay for pb::Client {
+    fn set_day(&mut self, today: NaiveDate) {
         set_statuses(&mut self.entries, today);
         self.registered_name = name(&self.entries, pb::Timeline::RegisteredName);
         self.trading_name = name(&self.entries, pb::Timeline::TradingName);
     }
 }
 
-impl FollowsDays for pb::Person {
-    fn follow(&mut self, today: NaiveDate) {
+impl AsOfDay for pb::Person {
+    fn set_day(&mut self, today: NaiveDate) {
         set_statuses(&mut self.entries, today);
         self.name = match current(&self.entries, pb::Timeline::PersonName) {
             Some(PbValue::PersonName(name)) => Some(name.clone()),
@@ -127,7 +127,7 @@ impl FollowsDays for pb::Person {
     }
 }
 
-/// An instant on the wire.
+/// An instant as a protobuf timestamp.
 pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
     Timestamp {
         seconds: at.timestamp(),
@@ -135,18 +135,18 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
     }
 }
 
-/// Of the content only: neither of what today makes of it, nor of its life.
+/// The etag of the content alone. It does not depend on the day nor on the metadata.
 fn etag(content: &impl Message) -> String {
     hex(&Sha256::digest(content.encode_to_vec()))
 }
 
-/// Enough of a digest to tell contents apart.
+/// The first 64 bits of a digest, as 16 hexadecimal digits.
 fn hex(digest: &[u8]) -> String {
     let start = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     format!("{start:016x}")
 }
 
-/// Of an entry's value and dates.
+/// The etag of an entry: of its id, value and dates.
 pub(crate) fn entry_etag(entry: &Entry) -> String {
     let mut digest = Sha256::new();
     digest.update(entry.id.as_bytes());
@@ -170,7 +170,7 @@ fn identifiers(identifiers: &Identifiers) -> Option<pb::ClientIdentifiers> {
 
 fn in_order(entries: &[Entry]) -> Vec<&Entry> {
     let mut ordered: Vec<&Entry> = entries.iter().collect();
-    ordered.sort_by_key(|entry| (entry.timeline, entry.place().0, Reverse(entry.id)));
+    ordered.sort_by_key(|entry| (entry.timeline, entry.sort_key().0, Reverse(entry.id)));
     ordered
 }
 
@@ -202,7 +202,7 @@ fn undated_entry(entry: &Entry) -> pb::Entry {
 }
 
 fn set_statuses(images: &mut [pb::Entry], today: NaiveDate) {
-    // As text, days of four-digit years are in the order of time.
+    // ISO dates with four-digit years sort as text.
     let today = date_text(Some(today));
     for image in images {
         let status = if today < image.active_from {
@@ -216,8 +216,8 @@ fn set_statuses(images: &mut [pb::Entry], today: NaiveDate) {
     }
 }
 
-/// The value that is current; before the first name of those that are never without
-/// one begins, that first one.
+/// The current value. On a timeline without gaps that starts in the future, the first
+/// value.
 fn current(entries: &[pb::Entry], timeline: pb::Timeline) -> Option<&PbValue> {
     let of_timeline = || entries.iter().filter(|entry| entry.timeline() == timeline);
     let current = of_timeline().find(|entry| entry.status() == EntryStatus::Current);

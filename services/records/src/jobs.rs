@@ -1,15 +1,15 @@
-//! What happens by itself: scheduled entries begin, orphaned records are
-//! removed, old answers and fences are forgotten, and old changes leave the feeds.
+//! Background jobs: activate scheduled entries, purge orphaned records, delete expired
+//! idempotency keys, fencing tokens and erasures, and purge old changes from the feeds.
 //!
-//! Every replica goes round. What is due is looked for without a lock and looked
-//! at again under the record's lock, so that it happens once. A failure for one record,
-//! or for one kind of work, does not affect the others.
+//! Every replica runs them in rounds. A job finds due work without a lock and checks it
+//! again under the record's lock, so that it is done once. A failure for one record, or of
+//! one kind of job, does not affect the others.
 
 use std::time::Duration;
 
 use shared::{
     caller::{Caller, PracticeId},
-    db::Scope,
+    db::TenantScope,
     jobs::{Failures, JobError, Subject},
     meter::Meter,
 };
@@ -19,78 +19,78 @@ use crate::{
     error::RecordError,
     service::Records,
     store::{
-        due::{self, Due, Work},
+        due::{self, DueRecord, JobKind},
         erasures,
         feed::retention,
         fences, requests,
     },
 };
 
-/// How often a replica goes round.
-const ROUND: Duration = Duration::from_secs(20);
+/// Interval between rounds.
+const ROUND_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Records that one round deals with, of each kind of work; the next follows at
-/// once when there were as many.
+/// Maximum number of records of each kind that one round processes. The next round starts
+/// immediately if it was reached.
 const BATCH: u64 = 200;
 
-/// Answers, or fences, that one round forgets, in one transaction; the next follows
-/// at once when there were as many.
-const FORGOTTEN: u64 = 2_000;
+/// Maximum number of expired rows of each table that one round deletes, in one
+/// transaction. The next round starts immediately if it was reached.
+const EXPIRY_BATCH: u64 = 2_000;
 
-/// Transactions by which one round purges the feed of a product; the next follows at
-/// once when that was not enough.
-const PURGES: u32 = 10;
+/// Maximum number of transactions in which one round purges the feed of a product. The
+/// next round starts immediately if it was reached.
+const MAX_PURGE_BATCHES: u32 = 10;
 
-/// How long the answers of requests are kept.
-const KEEP_ANSWERS: chrono::TimeDelta = chrono::TimeDelta::days(7);
+/// Retention of idempotency keys, with the stored responses of their requests.
+const RESPONSE_RETENTION: chrono::TimeDelta = chrono::TimeDelta::days(7);
 
-/// How long the fence of an import is kept after its last call: an import can be
-/// tried again for 30 days after its end, and no call is as late as this.
-const KEEP_FENCES: chrono::TimeDelta = chrono::TimeDelta::days(60);
+/// Retention of an import's fencing token after its last call. An import can be retried
+/// for 30 days after its end, so no call is later than this.
+const FENCE_RETENTION: chrono::TimeDelta = chrono::TimeDelta::days(60);
 
-/// How long erasures are listed for the imports service: what was uploaded is kept for
-/// 30 days after the end of an import, and is older than an erasure that concerns it.
-const KEEP_ERASURES: chrono::TimeDelta = chrono::TimeDelta::days(90);
+/// Retention of erasures for the imports service. Uploaded data is retained for 30 days
+/// after the end of an import, and is older than the erasures that concern it.
+const ERASURE_RETENTION: chrono::TimeDelta = chrono::TimeDelta::days(90);
 
-/// How soon it is tried again to finish an erasure, when a reader was in the way.
-const RETRY_ERASURE: Duration = Duration::from_secs(1);
+/// Delay before an erasure is finished after an open reader has blocked it.
+const ERASURE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-const FORGET_ANSWERS: &str = "forget_answers";
-const FORGET_FENCES: &str = "forget_fences";
-const FORGET_ERASURES: &str = "forget_erasures";
+const EXPIRE_RESPONSES: &str = "forget_answers";
+const EXPIRE_FENCES: &str = "forget_fences";
+const EXPIRE_ERASURES: &str = "forget_erasures";
 const FINISH_ERASURE: &str = "finish_erasure";
 const PURGE_FEED: &str = "purge_feed";
-const FURTHER_JOBS: [&str; 5] =
-    [FORGET_ANSWERS, FORGET_FENCES, FORGET_ERASURES, PURGE_FEED, FINISH_ERASURE];
+const OTHER_JOBS: [&str; 5] =
+    [EXPIRE_RESPONSES, EXPIRE_FENCES, EXPIRE_ERASURES, PURGE_FEED, FINISH_ERASURE];
 
-/// The name of a kind of work, in the log and in the metrics.
-const fn name(work: Work) -> &'static str {
-    match work {
-        Work::Turn => "turn_entries",
-        Work::PurgeClient => "purge_clients",
-        Work::PurgePerson => "purge_persons",
+/// The name of a job, in the log and in the metrics.
+const fn name(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Rollover => "turn_entries",
+        JobKind::PurgeClient => "purge_clients",
+        JobKind::PurgePerson => "purge_persons",
     }
 }
 
-/// Goes round until the service stops.
+/// Runs the jobs until the service stops.
 pub(crate) async fn run(records: Records, meter: Meter) {
     let stop = records.feed.stop().clone();
     let mut jobs = Jobs::new(records, &meter);
     loop {
-        let pause = match (jobs.step().await, jobs.finish_erasure().await) {
+        let pause = match (jobs.run_round().await, jobs.finish_erasure().await) {
             (true, _) => Duration::ZERO,
-            (false, true) => ROUND,
-            (false, false) => RETRY_ERASURE,
+            (false, true) => ROUND_INTERVAL,
+            (false, false) => ERASURE_RETRY_DELAY,
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = jobs.records.db.erasure() => {}
+            () = jobs.records.db.erasure_requested() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// The work of a replica, and what of it has failed.
+/// The jobs of a replica, with the backoff state of those that failed.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     records: Records,
@@ -99,134 +99,137 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(records: Records, meter: &Meter) -> Self {
-        let works = [Work::Turn, Work::PurgeClient, Work::PurgePerson].map(name);
-        let jobs = [&works[..], &FURTHER_JOBS].concat();
+        let kinds = [JobKind::Rollover, JobKind::PurgeClient, JobKind::PurgePerson].map(name);
+        let jobs = [&kinds[..], &OTHER_JOBS].concat();
         Self { records, failures: Failures::new(meter, &jobs) }
     }
 
-    /// One round; whether there may be more to do at once.
-    pub(crate) async fn step(&mut self) -> bool {
+    /// Runs one round. Returns true if there may be more due work.
+    pub(crate) async fn run_round(&mut self) -> bool {
         let mut more = false;
-        for work in [Work::Turn, Work::PurgeClient, Work::PurgePerson] {
-            more |= self.deal_with(work).await;
+        for kind in [JobKind::Rollover, JobKind::PurgeClient, JobKind::PurgePerson] {
+            more |= self.process_due(kind).await;
         }
-        more |= self.forget(FORGET_ANSWERS).await;
-        more |= self.forget(FORGET_FENCES).await;
-        more |= self.forget(FORGET_ERASURES).await;
+        more |= self.expire(EXPIRE_RESPONSES).await;
+        more |= self.expire(EXPIRE_FENCES).await;
+        more |= self.expire(EXPIRE_ERASURES).await;
         more | self.purge_feeds().await
     }
 
-    /// Deals with the records whose time has come, each for itself; whether there may
-    /// be more of them.
-    async fn deal_with(&mut self, work: Work) -> bool {
-        let (job, now) = (name(work), self.records.clock.now());
-        let until = match work {
-            Work::Turn => self.records.clock.today().into(),
-            Work::PurgeClient | Work::PurgePerson => now.into(),
+    /// Processes the due records of one kind, each in its own transaction. Returns true if
+    /// there may be more.
+    async fn process_due(&mut self, kind: JobKind) -> bool {
+        let (job, now) = (name(kind), self.records.clock.now());
+        let until = match kind {
+            JobKind::Rollover => self.records.clock.today().into(),
+            JobKind::PurgeClient | JobKind::PurgePerson => now.into(),
         };
-        let waiting = self.failures.waiting(job, now);
-        let found = due::due(self.records.db.reader(), work, until, &waiting, BATCH).await;
-        let Some(mut found) = self.failures.note(job, Subject::default(), found, now) else {
+        let waiting = self.failures.backing_off(job, now);
+        let found = due::due(self.records.db.reader(), kind, until, &waiting, BATCH).await;
+        let Some(mut found) = self.failures.record(job, Subject::default(), found, now) else {
             return false;
         };
         let more = u64::try_from(found.len()).unwrap_or(u64::MAX) >= BATCH;
         found.sort();
         found.dedup();
         for due in found {
-            let done = deal_with_one(&self.records, work, &due).await;
-            let unreachable = done.as_ref().is_err_and(RecordError::is_passing);
+            let done = process_one(&self.records, kind, &due).await;
+            let unreachable = done.as_ref().is_err_and(RecordError::is_transient);
             let (practice, record) = (Some(due.practice), Some(due.record));
             let subject = Subject { practice, record, product: None };
-            self.failures.note(job, subject, done, now);
+            self.failures.record(job, subject, done, now);
             if unreachable {
-                // The others would wait for the database as long as this one did.
+                // The other records would fail in the same way.
                 return false;
             }
         }
         more
     }
 
-    /// Removes the oldest of what is kept for a time; whether there may be more.
-    async fn forget(&mut self, job: &'static str) -> bool {
+    /// Deletes the oldest expired rows of one table. Returns true if there may be more.
+    async fn expire(&mut self, job: &'static str) -> bool {
         let now = self.records.clock.now();
-        if self.failures.waits(job, &Subject::default(), now) {
+        if self.failures.is_backing_off(job, &Subject::default(), now) {
             return false;
         }
-        let forget = self.records.db.write(Scope::AllPractices, move |tx| async move {
+        let delete = self.records.db.write(TenantScope::AllPractices, move |tx| async move {
             match job {
-                FORGET_ANSWERS => {
-                    requests::forget_before(&*tx, now - KEEP_ANSWERS, FORGOTTEN).await
+                EXPIRE_RESPONSES => {
+                    requests::delete_before(&*tx, now - RESPONSE_RETENTION, EXPIRY_BATCH).await
                 }
-                FORGET_FENCES => fences::forget_before(&*tx, now - KEEP_FENCES, FORGOTTEN).await,
-                _ => erasures::forget_before(&*tx, now - KEEP_ERASURES, FORGOTTEN).await,
+                EXPIRE_FENCES => {
+                    fences::delete_before(&*tx, now - FENCE_RETENTION, EXPIRY_BATCH).await
+                }
+                _ => erasures::delete_before(&*tx, now - ERASURE_RETENTION, EXPIRY_BATCH).await,
             }
         });
-        let forgotten = self.failures.note(job, Subject::default(), forget.await, now);
-        forgotten.is_some_and(|count| count >= FORGOTTEN)
+        let deleted = self.failures.record(job, Subject::default(), delete.await, now);
+        deleted.is_some_and(|count| count >= EXPIRY_BATCH)
     }
 
-    /// Removes from the files of the database what was erased; whether nothing is left.
+    /// Removes erased data from the files of the database. Returns true if nothing is left.
     async fn finish_erasure(&mut self) -> bool {
         let now = self.records.clock.now();
         let finished = self.records.db.finish_erasure().await.map_err(RecordError::from);
-        let finished = self.failures.note(FINISH_ERASURE, Subject::default(), finished, now);
-        // A failure waits for the next round.
+        let finished = self.failures.record(FINISH_ERASURE, Subject::default(), finished, now);
+        // After a failure, the next round retries.
         finished.unwrap_or(true)
     }
 
-    /// Removes from the feeds what is older than they keep; whether there may be more.
+    /// Purges the changes beyond the retention from all feeds. Returns true if there may be
+    /// more.
     async fn purge_feeds(&mut self) -> bool {
         let now = self.records.clock.now();
         let products = retention::products(self.records.db.reader()).await;
-        let products = self.failures.note(PURGE_FEED, Subject::default(), products, now);
+        let products = self.failures.record(PURGE_FEED, Subject::default(), products, now);
         let mut more = false;
         for product in products.unwrap_or_default() {
             let subject = Subject { product: Some(product.clone()), ..Subject::default() };
-            if !self.failures.waits(PURGE_FEED, &subject, now) {
+            if !self.failures.is_backing_off(PURGE_FEED, &subject, now) {
                 let purged = purge_feed(&self.records, &product).await;
-                more |= self.failures.note(PURGE_FEED, subject, purged, now).unwrap_or_default();
+                more |= self.failures.record(PURGE_FEED, subject, purged, now).unwrap_or_default();
             }
         }
         more
     }
 }
 
-async fn deal_with_one(records: &Records, work: Work, due: &Due) -> Result<(), RecordError> {
+async fn process_one(records: &Records, kind: JobKind, due: &DueRecord) -> Result<(), RecordError> {
     let practice: PracticeId =
         due.practice.parse().map_err(|_| RecordError::Corrupt("a practice"))?;
     let record = RecordRef::parse(&due.record).ok_or(RecordError::Corrupt("an id"))?;
     let system = Caller::system(practice);
-    match work {
-        Work::Turn => records.turn(system, record.id).await,
-        Work::PurgeClient | Work::PurgePerson => records.purge_due(system, record).await,
+    match kind {
+        JobKind::Rollover => records.roll_over(system, record.id).await,
+        JobKind::PurgeClient | JobKind::PurgePerson => records.purge_due(system, record).await,
     }
 }
 
-/// Removes the oldest changes from a feed, a batch at a time so that other writers
-/// have their turns; whether there may be more.
+/// Purges the oldest changes of a feed, in batches so that other writers are not blocked.
+/// Returns true if there may be more.
 async fn purge_feed(records: &Records, product: &str) -> Result<bool, RecordError> {
     let before = records.clock.now() - records.feed_retention;
-    for _ in 0..PURGES {
+    for _ in 0..MAX_PURGE_BATCHES {
         if records.feed.stop().is_cancelled()
-            || !retention::has_old(records.db.reader(), product, before).await?
+            || !retention::has_expired(records.db.reader(), product, before).await?
         {
             return Ok(false);
         }
         let purged = product.to_owned();
-        let write = records.db.write(Scope::AllPractices, move |tx| {
+        let write = records.db.write(TenantScope::AllPractices, move |tx| {
             let product = purged.clone();
             async move { retention::purge(&*tx, &product, before).await }
         });
         let count = write.await?;
-        tracing::info!(product, count, "old changes left the feed");
+        tracing::info!(product, count, "purged old changes from the feed");
     }
     Ok(true)
 }
 
 impl JobError for RecordError {
-    fn is_passing(&self) -> bool {
+    fn is_transient(&self) -> bool {
         use shared::db::WriteError as _;
-        Self::is_passing(self) || self.is_conflict()
+        Self::is_transient(self) || self.is_conflict()
     }
 }
 

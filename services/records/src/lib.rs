@@ -1,10 +1,10 @@
 //! The records service: clients, persons, contacts, their timelines, the links
 //! of products to them, and the feed of changes.
 //!
-//! [`Application`] is one replica. A call goes through three layers: `grpc`
-//! parses and encodes, `service` runs one transaction script, `store` is the
-//! only one that knows the tables. The rules are in `domain` and in
-//! [`shared::rules`], free of all three.
+//! [`Application`] is one replica. A call goes through three layers: `grpc` parses
+//! and encodes, `service` runs the command in one transaction, and `store` accesses the
+//! tables. The rules are in `domain` and in [`shared::rules`], which depend on none of
+//! the three.
 
 mod app;
 mod config;
@@ -16,13 +16,13 @@ mod grpc;
 mod image;
 mod jobs;
 mod migrations;
-mod reads;
-mod restored;
+mod post_restore;
+mod record_loader;
+mod schema;
 mod service;
 mod store;
-mod tables;
 
 pub use app::{Application, StartError};
 pub use config::RecordsConfig;
-pub use restored::{Renewed, RestoredError, restored};
-pub use tables::migrate;
+pub use post_restore::{PostRestoreError, RestartedFeeds, post_restore};
+pub use schema::migrate;

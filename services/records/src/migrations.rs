@@ -1,7 +1,7 @@
-//! The tables of the records service, one module per version.
+//! The schema migrations of the records service, one module for each version.
 //!
-//! Written as SQL, with the few words in which the engines differ left open:
-//! the migrations are the schema, and should read like one.
+//! They are written as SQL, with placeholders for the types in which the engines differ, so
+//! that they read like the schema.
 
 mod m20261120_01_records;
 mod m20261120_02_feed;
@@ -25,7 +25,7 @@ use sea_orm_migration::{
     sea_orm::{ConnectionTrait as _, DbBackend, DbErr, DynIden, sea_query::IntoIden as _},
 };
 
-/// Brings the tables to the newest version.
+/// Migrates the schema to the newest version.
 #[derive(Debug)]
 pub(crate) struct Migrator;
 
@@ -52,16 +52,16 @@ impl MigratorTrait for Migrator {
     }
 
     fn migration_table_name() -> DynIden {
-        // A name of our own: both services may share a PostgreSQL database.
+        // Not the default name: both services may share a PostgreSQL database.
         "records_migrations".into_iden()
     }
 }
 
-/// The function by which the database learns what is in the tables that imports
-/// fill.
-pub(crate) const LEARN: &str = "concord_learn_of_records";
+/// The SQL function that updates the planner statistics of the tables that imports fill
+/// (`ANALYZE`).
+pub(crate) const ANALYZE_FUNCTION: &str = "concord_learn_of_records";
 
-/// All tables, for those who are given rights to them.
+/// All tables, for the grant of rights.
 pub(crate) const TABLES: &[&str] = &[
     "connection",
     "client",
@@ -85,11 +85,11 @@ pub(crate) const TABLES: &[&str] = &[
     "erasure_head",
 ];
 
-/// The words in which the engines differ: `{uuid}`, `{time}`, `{date}`,
-/// `{bytes}`, `{random}` (32 bytes of it), `{key}` (text that is compared byte by
-/// byte) and `{identity}`.
-fn in_words_of(engine: DbBackend, sql: &str) -> String {
-    let words: [(&str, &str); 7] = match engine {
+/// Replaces the placeholders for what differs between the engines: `{uuid}`, `{time}`,
+/// `{date}`, `{bytes}`, `{random}` (32 random bytes), `{key}` (text with bytewise
+/// collation) and `{identity}`.
+fn in_dialect(engine: DbBackend, sql: &str) -> String {
+    let placeholders: [(&str, &str); 7] = match engine {
         DbBackend::Postgres => [
             ("{uuid}", "uuid"),
             ("{time}", "timestamptz"),
@@ -109,14 +109,14 @@ fn in_words_of(engine: DbBackend, sql: &str) -> String {
             ("{identity}", "integer PRIMARY KEY AUTOINCREMENT"),
         ],
     };
-    words.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning))
+    placeholders.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value))
 }
 
-/// Runs `sql`, a script of statements; then `postgres_only` on PostgreSQL.
+/// Runs the statements of `sql`, then those of `postgres_only` on PostgreSQL.
 async fn run(manager: &SchemaManager<'_>, sql: &str, postgres_only: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
     let engine = connection.get_database_backend();
-    connection.execute_unprepared(&in_words_of(engine, sql)).await?;
+    connection.execute_unprepared(&in_dialect(engine, sql)).await?;
     if engine == DbBackend::Postgres {
         connection.execute_unprepared(postgres_only).await?;
     }

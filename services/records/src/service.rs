@@ -1,50 +1,50 @@
-//! One transaction script for each command.
+//! The commands and queries of the service; each command runs in one transaction.
 //!
-//! A script is given what a caller asks for, parsed, and who asks; it reads,
-//! decides by the rules of [`domain`](crate::domain), writes the records with
-//! their images, and appends the changes last.
+//! A command gets the parsed request and its caller. It reads the records, decides by
+//! the rules of [`domain`](crate::domain), writes the records with their images, and
+//! appends the changes to the outbox last.
 
+mod access_log;
 pub(crate) mod connections;
+pub(crate) mod contact_edits;
 pub(crate) mod contacts;
 pub(crate) mod create;
 mod duplicates;
-mod findable;
 pub(crate) mod history;
 pub(crate) mod ingest;
-pub(crate) mod intent;
 pub(crate) mod links;
-pub(crate) mod names;
 mod new_records;
 mod open;
-pub(crate) mod places;
 mod purge;
 pub(crate) mod reading;
+pub(crate) mod request_context;
+pub(crate) mod resolve;
 mod save;
-mod script;
+mod search_document;
 pub(crate) mod subscriptions;
 pub(crate) mod support;
-mod support_reads;
 pub(crate) mod trace;
+mod unit_of_work;
 pub(crate) mod update;
 
 use std::sync::Arc;
 
 use shared::{clock::Clock, db::Database};
 
-use crate::{feed::Feed, reads::Reads};
-use ingest::Growth;
+use crate::{feed::Feed, record_loader::RecordLoader};
+use ingest::AnalyzeSchedule;
 
-/// What every script needs.
+/// The dependencies of all commands and queries.
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
     pub(crate) db: Database,
-    pub(crate) reads: Reads,
-    /// What imports have brought.
-    pub(crate) growth: Arc<Growth>,
+    pub(crate) loader: RecordLoader,
+    /// When imports have to refresh the planner statistics.
+    pub(crate) analyze_schedule: Arc<AnalyzeSchedule>,
     pub(crate) clock: Clock,
     pub(crate) feed: Feed,
-    /// How long an orphaned record waits for its removal.
+    /// Time between orphaning and purge of a record.
     pub(crate) purge_after: chrono::TimeDelta,
-    /// How long the feeds keep a change.
+    /// Retention of changes in the feeds.
     pub(crate) feed_retention: chrono::TimeDelta,
 }

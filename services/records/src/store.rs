@@ -1,9 +1,11 @@
-//! The tables. The only module that names SeaORM's entities: rows go in and out
-//! as the structs of [`domain`](crate::domain).
+//! The data access layer. The only module that uses SeaORM's entities: its functions take
+//! and return the structs of [`domain`](crate::domain).
 //!
-//! Every function takes the practice, and every query carries it. A function
-//! that writes takes the transaction of [`Database::write`](shared::db::Database::write).
+//! Every function takes the practice (the tenant), and every query filters by it. A
+//! function that writes takes the transaction of
+//! [`Database::write`](shared::db::Database::write).
 
+pub(crate) mod access_log;
 pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod clients;
@@ -18,45 +20,47 @@ pub(crate) mod feed;
 pub(crate) mod fences;
 pub(crate) mod images;
 mod keys;
-pub(crate) mod likeness;
 pub(crate) mod links;
+pub(crate) mod match_keys;
 pub(crate) mod persons;
 pub(crate) mod requests;
 pub(crate) mod search;
 pub(crate) mod subscriptions;
-pub(crate) mod support_reads;
-mod taken;
 mod text;
 pub(crate) mod tombstones;
 pub(crate) mod trace;
+mod unique_violation;
 
 use sea_orm::ConnectionTrait;
-use shared::db::Writes;
+use shared::db::StatementBatch;
 
 use crate::error::RecordError;
 
-/// Sends what waits to be written.
+/// Executes a batch of deferred statements.
 ///
 /// # Errors
 ///
-/// [`RecordError::Taken`] when a unique key is used already; the transaction is
-/// lost then.
-pub(crate) async fn send(writes: Writes, db: &impl ConnectionTrait) -> Result<(), RecordError> {
-    writes.run(db).await.map_err(taken::by)
+/// [`RecordError::UniqueViolation`] if a unique key is in use; the transaction is aborted
+/// then.
+pub(crate) async fn flush(
+    batch: StatementBatch,
+    db: &impl ConnectionTrait,
+) -> Result<(), RecordError> {
+    batch.run(db).await.map_err(unique_violation::classify)
 }
 
-/// Writes at once what `fill` adds.
+/// Executes the statements that `fill` adds, without deferring them.
 ///
 /// # Errors
 ///
-/// As [`send`].
+/// As [`flush`].
 pub(crate) async fn write_now(
     db: &impl ConnectionTrait,
-    fill: impl FnOnce(&mut Writes) -> Result<(), RecordError>,
+    fill: impl FnOnce(&mut StatementBatch) -> Result<(), RecordError>,
 ) -> Result<(), RecordError> {
-    let mut writes = Writes::new(db.get_database_backend());
-    fill(&mut writes)?;
-    send(writes, db).await
+    let mut batch = StatementBatch::new(db.get_database_backend());
+    fill(&mut batch)?;
+    flush(batch, db).await
 }
 
 #[cfg(test)]

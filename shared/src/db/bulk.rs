@@ -1,13 +1,14 @@
-//! Inserting many rows.
+//! Bulk inserts.
 
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DbErr};
 
-use super::Writes;
+use super::StatementBatch;
 
-/// Parameters of one statement. SQLite takes 32,766 and PostgreSQL 65,535.
+/// The maximum number of parameters of a statement. SQLite allows 32,766 and PostgreSQL
+/// 65,535.
 const MAX_PARAMETERS: usize = 30_000;
 
-/// How many rows of `columns` columns fit one statement.
+/// The maximum number of rows of `columns` columns in one statement.
 pub const fn chunk_rows(columns: usize) -> usize {
     match MAX_PARAMETERS.checked_div(columns) {
         Some(rows) => rows,
@@ -15,12 +16,12 @@ pub const fn chunk_rows(columns: usize) -> usize {
     }
 }
 
-/// Inserts all `rows`, in as few statements as the limits allow.
+/// Inserts `rows` in as few statements as the limits allow.
 pub async fn insert_all<A>(connection: &impl ConnectionTrait, rows: Vec<A>) -> Result<(), DbErr>
 where
     A: ActiveModelTrait,
 {
-    let mut writes = Writes::new(connection.get_database_backend());
-    writes.insert(rows);
-    writes.run(connection).await
+    let mut batch = StatementBatch::new(connection.get_database_backend());
+    batch.insert(rows);
+    batch.run(connection).await
 }

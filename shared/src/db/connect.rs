@@ -1,4 +1,4 @@
-//! Connections to both engines, with the settings that were found to be right.
+//! Connection pools of both engines, with their settings.
 
 use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
@@ -14,45 +14,43 @@ use sea_orm::{
 };
 
 use super::{
-    Fault, Writer, fault,
-    group::GroupWriter,
-    scope::OUTSIDE_OF_WRITES,
+    DbErrorKind, Writer, error_kind,
+    group_commit::GroupWriter,
     sessions::Sessions,
-    url::{DatabaseUrl, Named, UrlError},
-    witness::Witness,
+    tenant_scope::DEFAULT_SETTING,
+    transaction_monitor::TransactionMonitor,
+    url::{DatabaseUrl, Target, UrlError},
 };
 
-/// Readers of an SQLite database at the same time.
+/// The number of read connections of SQLite.
 const SQLITE_READERS: u32 = 4;
 
-/// Pages that the writer of an SQLite database keeps, in KiB: those that a chunk of
-/// an import changes. Were it less, they would be written and read within it.
+/// The page cache of the writer of SQLite, in KiB. It holds the pages that a chunk of an
+/// import changes; a smaller one would spill them within the transaction.
 const WRITER_CACHE: u32 = 32 * 1_024;
 
-/// Pages of 4 KiB in the write-ahead log of an SQLite database before they are written
-/// into the file: a page that changes again and again until then is written there once.
+/// The number of pages of 4 KiB in the write-ahead log of SQLite before a checkpoint, which
+/// writes a page that has changed repeatedly only once.
 const CHECKPOINT_PAGES: u32 = 4_000;
 
-/// Pages that each reader of an SQLite database keeps, in KiB.
+/// The page cache of each reader of SQLite, in KiB.
 const READER_CACHE: u32 = 8 * 1_024;
 
-/// A connection that was in use just now is not asked whether it still lives. When
-/// it does not, one call is told to come back.
+/// The idle time after which a pooled connection is tested before use. If an untested one
+/// is broken, one call fails with a retryable error.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
 
-/// How long things may take in a database. Whatever takes longer is given up, and
-/// the caller told to come back.
+/// The timeouts of a database. A call that exceeds one fails with a retryable error.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a connection to be free, or made.
+    /// Of acquiring or opening a connection.
     pub acquire: Duration,
-    /// For a statement, on PostgreSQL: a handler outlives its caller, and must end
-    /// all the same.
+    /// Of a statement, on PostgreSQL. Limits handlers that outlive their caller.
     pub statement: Duration,
-    /// For a lock that another transaction holds, on PostgreSQL.
+    /// Of waiting for a lock of another transaction, on PostgreSQL.
     pub lock: Duration,
-    /// For a transaction that does nothing, on PostgreSQL: of a replica that was
-    /// frozen, or cut off, while it held locks.
+    /// Of an idle transaction, on PostgreSQL. Releases the locks of a replica that hangs or
+    /// is partitioned.
     pub idle_in_transaction: Duration,
 }
 
@@ -67,11 +65,11 @@ impl Default for Timeouts {
     }
 }
 
-/// What connections of ours are called on PostgreSQL, before the name of their
-/// service: whom a product that is connected waits for is known by it.
+/// The prefix of `application_name` on PostgreSQL, before the name of the service. It
+/// identifies our sessions in `pg_stat_activity`.
 const APPLICATION: &str = "concord";
 
-/// Which database, and how.
+/// The settings of a database.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
     url: DatabaseUrl,
@@ -104,46 +102,45 @@ impl DatabaseSettings {
         }
     }
 
-    /// Checks that the URL can be used.
+    /// Checks that the URL can be parsed.
     ///
     /// # Errors
     ///
-    /// When it cannot be parsed. The error does not quote it.
+    /// If it cannot. The error does not quote the URL.
     pub fn check_url(&self) -> Result<(), UrlError> {
         self.url.parse().map(drop)
     }
 
-    /// How long things may take.
+    /// Sets the timeouts.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self
     }
 
-    /// The service whose connections these are: PostgreSQL lists them by its name
-    /// and version.
+    /// Sets the service, whose name and version are part of `application_name` on PostgreSQL.
     #[must_use]
     pub fn of_service(mut self, name: &'static str) -> Self {
         self.service = Some(name);
         self
     }
 
-    /// Connections to PostgreSQL at the same time; 10 unless this says otherwise.
+    /// Sets the maximum number of connections to PostgreSQL; 10 by default.
     #[must_use]
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// The PostgreSQL schema to work in, beside `public`.
+    /// Sets the PostgreSQL schema, which precedes `public` in the search path.
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
-    /// Shows every statement to `observer` after it has run. For measuring only:
-    /// the values in a statement are people's data.
+    /// Calls `observer` with each statement after its execution. For benchmarks only: the
+    /// values of a statement may be personal data.
     #[must_use]
     pub fn observed(mut self, observer: impl Fn(&Statement) + Send + Sync + 'static) -> Self {
         self.observer = Some(Observer(Arc::new(observer)));
@@ -151,8 +148,8 @@ impl DatabaseSettings {
     }
 }
 
-/// Connects for reading and for writing. On PostgreSQL `sessions` says which sessions
-/// may be used.
+/// Opens the connections for reads and for writes. On PostgreSQL `sessions` decides which
+/// pooled sessions are reused.
 pub(super) async fn connect(
     settings: &DatabaseSettings,
     sessions: &Sessions,
@@ -162,22 +159,22 @@ pub(super) async fn connect(
             connection.set_metric_callback(move |done| observer(done.statement));
         }
     };
-    let named = settings.url.parse();
-    let named =
-        named.map_err(|error| DbErr::Custom(format!("the URL of the database: {error}")))?;
-    let path = match named {
-        Named::File(path) => path,
-        Named::Server(server) => {
+    let target = settings.url.parse();
+    let target =
+        target.map_err(|error| DbErr::Custom(format!("the URL of the database: {error}")))?;
+    let path = match target {
+        Target::File(path) => path,
+        Target::Server(server) => {
             let mut pool = postgres(settings, *server, sessions).await?;
             observe(&mut pool);
             return Ok((pool.clone(), Writer::Pool(pool)));
         }
     };
-    let witness = Witness::default();
-    let (mut reader, mut writer) = sqlite(path, settings.timeouts.acquire, &witness).await?;
+    let monitor = TransactionMonitor::default();
+    let (mut reader, mut writer) = sqlite(path, settings.timeouts.acquire, &monitor).await?;
     observe(&mut reader);
     observe(&mut writer);
-    Ok((reader, Writer::Group(Arc::new(GroupWriter::start(writer, witness)))))
+    Ok((reader, Writer::Group(Arc::new(GroupWriter::start(writer, monitor)))))
 }
 
 async fn postgres(
@@ -185,17 +182,17 @@ async fn postgres(
     server: PgConnectOptions,
     sessions: &Sessions,
 ) -> Result<DatabaseConnection, DbErr> {
-    for parameter in settings.url.without_effect() {
-        tracing::warn!(parameter, "a parameter in the URL of a database has no effect");
+    for parameter in settings.url.unknown_parameters() {
+        tracing::warn!(parameter, "unknown parameter in a database URL is ignored");
     }
     let server = server
         .application_name(&application(settings.service))
-        // A pooler takes few parameters at the start of a connection. This one is for
-        // floating-point numbers as text, of which there are none.
+        // Poolers accept few startup parameters. This one is for floating-point numbers as
+        // text, which are not used.
         .extra_float_digits(None);
     let set_up: Arc<str> = session(settings).into();
     let direct = server.clone();
-    // SeaORM does not get the URL, which it would quote in errors.
+    // SeaORM does not get the URL, because it would quote it in errors.
     let mut options = common("postgres://", settings.timeouts.acquire);
     options
         .max_connections(settings.max_connections)
@@ -212,7 +209,7 @@ async fn postgres(
         });
     sessions.guard(&mut options);
     match Database::connect(options).await {
-        // A pool tries until its time is over, and does not say why it failed.
+        // A pool retries until its timeout and does not report the cause.
         Err(timed_out) => {
             let time = settings.timeouts.acquire;
             match tokio::time::timeout(time, PgConnection::connect_with(&direct)).await {
@@ -228,25 +225,25 @@ async fn postgres(
     }
 }
 
-/// Statements that set up a session, sent in one round trip. They are no options for
-/// the start of the connection: a pooler refuses those, or drops them.
+/// The statements that set up a session, sent in one round trip. Startup parameters would
+/// be rejected or dropped by poolers.
 fn session(settings: &DatabaseSettings) -> String {
     let Timeouts { statement, lock, idle_in_transaction, .. } = settings.timeouts;
     let values = [
-        // The feed rests on it, whatever the server's default is: a statement sees
-        // what was committed while it waited for a lock.
+        // Required by the feed, whatever the server's default: a statement sees the rows
+        // that were committed while it waited for a lock.
         ("default_transaction_isolation", "read committed".to_owned()),
         ("statement_timeout", milliseconds(statement)),
         ("lock_timeout", milliseconds(lock)),
         ("idle_in_transaction_session_timeout", milliseconds(idle_in_transaction)),
-        // Statements of ours that look costly are short all the same: compiling one
-        // takes half a second.
+        // JIT compilation takes half a second, and our statements with high estimated
+        // costs are short.
         ("jit", "off".to_owned()),
-        (OUTSIDE_OF_WRITES.0, OUTSIDE_OF_WRITES.1.to_owned()),
+        (DEFAULT_SETTING.0, DEFAULT_SETTING.1.to_owned()),
     ];
     let set = values.map(|(name, value)| format!("SET {name} = '{value}'")).join("; ");
     match &settings.schema {
-        // `public` too: the operators of the btree_gist extension live there.
+        // `public` holds the operators of the btree_gist extension.
         Some(schema) => format!("{set}; SET search_path = \"{schema}\", public"),
         None => set,
     }
@@ -266,7 +263,7 @@ fn application(service: Option<&str>) -> String {
 async fn sqlite(
     path: &str,
     acquire: Duration,
-    witness: &Witness,
+    monitor: &TransactionMonitor,
 ) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
     create_private(Path::new(path))
         .map_err(|error| DbErr::Custom(format!("cannot create {path}: {error}")))?;
@@ -276,22 +273,22 @@ async fn sqlite(
         |options| {
             options
                 .journal_mode(SqliteJournalMode::Wal)
-                // Full: what was answered is on disk when the power goes.
+                // Full: an acknowledged write survives a power failure.
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(5))
                 .pragma("cache_size", kibibytes(WRITER_CACHE))
-                // What a statement would undo, were it to fail half done, is kept in
-                // memory: not in a file that every long statement writes.
+                // Statement journals are kept in memory: a long statement would write them
+                // to a file.
                 .pragma("temp_store", "MEMORY")
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
-                // What is deleted or overwritten is overwritten with zeros in the file
-                // too, also in pages that become free: `FAST` leaves those out.
+                // Overwrites deleted data with zeros, also in pages that become free, which
+                // `FAST` does not.
                 .pragma("secure_delete", "ON")
         },
     );
-    witness.watch(&mut writing);
-    let writer = connect_in_turn(writing).await?;
-    // Makes the files of the write-ahead log before the first reader comes.
+    monitor.attach(&mut writing);
+    let writer = connect_with_retries(writing).await?;
+    // Creates the files of the write-ahead log before the first reader connects.
     writer.execute_unprepared("SELECT 1").await?;
     let mut reading = common(&url, acquire);
     reading
@@ -304,21 +301,21 @@ async fn sqlite(
                 .pragma("query_only", "ON")
                 .pragma("cache_size", kibibytes(READER_CACHE))
         });
-    Ok((connect_in_turn(reading).await?, writer))
+    Ok((connect_with_retries(reading).await?, writer))
 }
 
-/// A size as `cache_size` takes it: a positive one would be pages.
+/// The value of `cache_size` for a size in KiB; a positive value would be a number of pages.
 fn kibibytes(size: u32) -> String {
     format!("-{size}")
 }
 
-/// Connects to an SQLite file. While another connection makes the write-ahead
-/// log of a new file, SQLite refuses at once, whatever its busy timeout: then it
-/// is tried again, for two seconds at the most.
-async fn connect_in_turn(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+/// Connects to an SQLite file, with retries for up to two seconds. While another connection
+/// creates the write-ahead log of a new file, SQLite fails at once, whatever its busy
+/// timeout.
+async fn connect_with_retries(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     for _ in 0..40 {
         match Database::connect(options.clone()).await {
-            Err(error) if fault(&error) == Fault::Conflict => {
+            Err(error) if error_kind(&error) == DbErrorKind::Conflict => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             outcome => return outcome,
@@ -329,19 +326,19 @@ async fn connect_in_turn(options: ConnectOptions) -> Result<DatabaseConnection, 
 
 fn common(url: &str, acquire: Duration) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
-    // No statements in logs or traces: they hold people's data.
+    // No statements in logs or traces: they may hold personal data.
     options
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .acquire_timeout(acquire)
         .connect_timeout(acquire)
-        // Not before every use: it is a round trip, as much as a small read takes.
+        // Not before every use: the test is a round trip, as long as a small read.
         .test_before_acquire_if_idle_for(TESTED_AFTER);
     options
 }
 
-/// Creates the file, when it is missing, so that only its owner can read it.
-/// SQLite gives its other files the rights of this one.
+/// Creates the file if it is missing, with permissions for its owner only. SQLite gives its
+/// other files the same permissions.
 fn create_private(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());

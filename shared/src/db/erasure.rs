@@ -1,11 +1,10 @@
-//! Erased rows of SQLite: out of the free pages of the file, and out of its
-//! write-ahead log.
+//! Physical erasure of deleted rows in the files of SQLite.
 //!
-//! The connection that writes overwrites what it deletes (`secure_delete`). Two copies
-//! remain. Pages that were freed before this was so keep what they held: the file is
-//! rewritten once. And the log keeps earlier versions of pages until it is truncated:
-//! that is asked for after rows were erased, and tried until no reader is in the way.
-//! On PostgreSQL nothing is done here; VACUUM is its counterpart.
+//! The write connection overwrites deleted data (`secure_delete`). Two kinds of copies
+//! remain. Pages that were freed before `secure_delete` was set keep their data: the file is
+//! rewritten once (VACUUM). And the write-ahead log keeps earlier versions of pages until it
+//! is truncated: that is requested after rows were erased, and retried until no reader
+//! blocks it. No effect on PostgreSQL, where VACUUM does this.
 
 use std::{
     sync::{
@@ -23,43 +22,43 @@ use sea_orm::{
 };
 use tokio::sync::Notify;
 
-/// How long readers may delay a truncation of the log. Writers wait meanwhile.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long readers may delay a truncation of the log, while writers are blocked.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The `user_version` of a file whose free pages hold nothing.
+/// The `user_version` of a file whose free pages hold no data.
 const REWRITTEN: i64 = 1;
 
-/// What is still to be erased.
+/// The pending erasure of the write-ahead log.
 #[derive(Clone, Debug)]
 pub(super) struct Erasure(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Whether the log may hold what was erased.
+    /// The log may hold erased data.
     pending: AtomicBool,
-    asked: Notify,
+    requested: Notify,
 }
 
 impl Default for Erasure {
     fn default() -> Self {
-        // Of an earlier process, which may have ended before it truncated the log.
-        Self(Arc::new(Inner { pending: AtomicBool::new(true), asked: Notify::new() }))
+        // An earlier process may have ended before it truncated the log.
+        Self(Arc::new(Inner { pending: AtomicBool::new(true), requested: Notify::new() }))
     }
 }
 
 impl Erasure {
-    /// Rows were erased.
-    pub(super) fn ask(&self) {
+    /// Requests a truncation, after rows were erased.
+    pub(super) fn request(&self) {
         self.0.pending.store(true, SeqCst);
-        self.0.asked.notify_one();
+        self.0.requested.notify_one();
     }
 
-    /// Waits until rows were erased.
-    pub(super) async fn asked(&self) {
-        self.0.asked.notified().await;
+    /// Waits for a request.
+    pub(super) async fn requested(&self) {
+        self.0.requested.notified().await;
     }
 
-    /// Truncates the log, if it may hold what was erased; whether nothing is left to do.
+    /// Truncates the log if it may hold erased data. Returns `true` if nothing is pending.
     pub(super) async fn finish(&self, reader: &DatabaseConnection) -> Result<bool, DbErr> {
         if !self.0.pending.swap(false, SeqCst) {
             return Ok(true);
@@ -72,11 +71,11 @@ impl Erasure {
     }
 }
 
-/// Writes the log into the file and truncates it; `false` when a reader, or another
-/// writer, was in the way. On a connection of its own: the one that writes would wait.
+/// Checkpoints and truncates the log. Returns `false` if a reader or another writer blocks
+/// it. Uses a connection of its own, so that the write connection is not blocked.
 async fn truncate_log(reader: &DatabaseConnection) -> Result<bool, sqlx::Error> {
-    let mut connection = options(reader).busy_timeout(PATIENCE).connect().await?;
-    // Most of the work, while everybody else works on.
+    let mut connection = options(reader).busy_timeout(BUSY_TIMEOUT).connect().await?;
+    // Does most of the work without blocking readers and writers.
     sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;
     let truncated = sqlx::query_as::<_, (i64, i64, i64)>("PRAGMA wal_checkpoint(TRUNCATE)");
     let (busy, _, _) = truncated.fetch_one(&mut connection).await?;
@@ -84,9 +83,9 @@ async fn truncate_log(reader: &DatabaseConnection) -> Result<bool, sqlx::Error> 
     Ok(busy == 0)
 }
 
-/// Rewrites a file that was written without `secure_delete`, unless that was done
-/// before; whether it was rewritten now. It needs as much room as the file takes, once
-/// beside it and once in the folder of temporary files.
+/// Rewrites a file that was written without `secure_delete`, unless that was done before.
+/// Returns `true` if it was rewritten now. It needs free space of the size of the file
+/// twice: beside the file, and in the temporary folder.
 pub(super) async fn rewrite_once(reader: &DatabaseConnection) -> Result<bool, DbErr> {
     rewrite(reader).await.map_err(failed)
 }
@@ -109,15 +108,15 @@ async fn rewrite_with(connection: &mut SqliteConnection) -> Result<bool, sqlx::E
         .fetch_one(&mut *connection)
         .await?;
     if tables > 0 {
-        tracing::info!("the database file is rewritten once, so that its free pages hold nothing");
+        tracing::info!("rewriting the database file once, to erase data in its free pages");
         sqlx::query("VACUUM").execute(&mut *connection).await?;
     }
-    let noted = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {REWRITTEN}"));
-    sqlx::query(noted).execute(connection).await?;
+    let set_version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {REWRITTEN}"));
+    sqlx::query(set_version).execute(connection).await?;
     Ok(tables > 0)
 }
 
-/// Of a connection beside the pool.
+/// The options of a connection outside of the pool.
 fn options(reader: &DatabaseConnection) -> SqliteConnectOptions {
     (*reader.get_sqlite_connection_pool().connect_options()).clone()
 }

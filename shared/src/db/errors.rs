@@ -1,7 +1,6 @@
-//! What went wrong in a database, without the driver's text.
+//! Classification of database errors, and their text without data.
 //!
-//! The two engines say the same things in different ways; both ways are read
-//! here and nowhere else.
+//! This is the only module that interprets the error codes of both engines.
 
 use std::{borrow::Cow, error::Error, fmt};
 
@@ -10,79 +9,78 @@ use sea_orm::{
     sqlx::{self, error::ErrorKind},
 };
 
-/// What kind of fault an error is.
+/// The kind of a database error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Another writer was in the way: a deadlock, a serialization failure, a
-    /// busy database. The same write may succeed at once.
+pub enum DbErrorKind {
+    /// A conflict with another writer: a deadlock, a serialization failure, a busy database.
+    /// An immediate retry may succeed.
     Conflict,
     /// A unique key, or an exclusion constraint, is violated.
     Duplicate,
-    /// The database is temporarily unable to do it: [`outage`] says why.
+    /// The database is temporarily unavailable; [`outage`] returns the cause.
     Unavailable,
-    /// Anything else: a fault of ours.
+    /// Another error: a bug.
     Other,
 }
 
-/// Why a database is temporarily unable to do something.
+/// Why a database is temporarily unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
-    /// It cannot be reached, or has no connection to spare.
+    /// It cannot be reached, or has no free connection.
     #[default]
     NoConnection,
-    /// It takes no writes: a standby, or a file that may not be written.
+    /// It is read-only: a standby, or a file without write permission.
     ReadOnly,
     /// Its disk is full.
     DiskFull,
-    /// Its disk answers with errors, which some disks do when they are full.
-    DiskFails,
-    /// Another transaction did not release a lock in time.
-    Locked,
-    /// A statement took too long, or a transaction did nothing for too long.
-    Slow,
-    /// It has rolled back the transaction that the write shared with others.
+    /// Its disk returns errors, which some disks do when they are full.
+    DiskError,
+    /// A lock of another transaction was not released in time.
+    LockTimeout,
+    /// A statement took too long, or a transaction was idle for too long.
+    StatementTimeout,
+    /// It has rolled back the transaction that the write shared with other writes.
     RolledBack,
 }
 
 impl Outage {
-    /// Each of them.
+    /// All outages.
     pub const ALL: [Self; 7] = [
         Self::NoConnection,
         Self::ReadOnly,
         Self::DiskFull,
-        Self::DiskFails,
-        Self::Locked,
-        Self::Slow,
+        Self::DiskError,
+        Self::LockTimeout,
+        Self::StatementTimeout,
         Self::RolledBack,
     ];
 
-    /// The message for the caller: the cause, and the remedy.
+    /// The message for the caller, with cause and remedy.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::NoConnection => "no connection to the database: send the call again",
-            Self::ReadOnly => {
-                "the database is read-only: send the call again, until it takes writes"
-            }
+            Self::NoConnection => "no connection to the database: retry the call",
+            Self::ReadOnly => "the database is read-only: retry the call until it accepts writes",
             Self::DiskFull => {
-                "the disk of the database is full: send the call again, until there is room"
+                "the disk of the database is full: retry the call after space is freed"
             }
-            Self::DiskFails => {
-                "the disk of the database is full or fails: send the call again, until it is mended"
+            Self::DiskError => {
+                "the disk of the database is full or fails: retry the call after it is repaired"
             }
-            Self::Locked => "a lock was not released in time: send the call again",
-            Self::Slow => "a statement took too long in the database: send the call again",
-            Self::RolledBack => "the database has rolled the write back: send the call again",
+            Self::LockTimeout => "a lock was not released in time: retry the call",
+            Self::StatementTimeout => "a statement took too long in the database: retry the call",
+            Self::RolledBack => "the database has rolled the write back: retry the call",
         }
     }
 
-    /// The cause alone, for those who run the database; none when it is not the
-    /// database that takes no writes.
-    pub const fn of_the_database(self) -> Option<&'static str> {
+    /// The cause, for the operator, if the database itself rejects writes.
+    pub const fn database_cause(self) -> Option<&'static str> {
         match self {
             Self::ReadOnly => Some("the database is read-only"),
             Self::DiskFull => Some("the disk of the database is full"),
-            Self::DiskFails => Some("the disk of the database is full or fails"),
-            Self::NoConnection | Self::Locked | Self::Slow | Self::RolledBack => None,
+            Self::DiskError => Some("the disk of the database is full or fails"),
+            Self::NoConnection | Self::LockTimeout | Self::StatementTimeout | Self::RolledBack => {
+                None
+            }
         }
     }
 
@@ -92,9 +90,9 @@ impl Outage {
             Self::NoConnection => "no_connection",
             Self::ReadOnly => "read_only",
             Self::DiskFull => "disk_full",
-            Self::DiskFails => "disk_error",
-            Self::Locked => "lock_timeout",
-            Self::Slow => "statement_timeout",
+            Self::DiskError => "disk_error",
+            Self::LockTimeout => "lock_timeout",
+            Self::StatementTimeout => "statement_timeout",
             Self::RolledBack => "rolled_back",
         }
     }
@@ -109,18 +107,18 @@ pub struct UniqueKey {
     pub columns: &'static str,
 }
 
-/// What kind of fault `error` is.
-pub fn fault(error: &DbErr) -> Fault {
+/// The kind of `error`.
+pub fn error_kind(error: &DbErr) -> DbErrorKind {
     if outage(error).is_some() {
-        return Fault::Unavailable;
+        return DbErrorKind::Unavailable;
     }
     match sqlx_error(error) {
-        Some(sqlx::Error::Database(error)) => database_fault(error.as_ref()),
-        _ => Fault::Other,
+        Some(sqlx::Error::Database(error)) => database_error_kind(error.as_ref()),
+        _ => DbErrorKind::Other,
     }
 }
 
-/// Why the database could not do it just now; none when that is not what `error` says.
+/// The outage that `error` reports, if any.
 pub fn outage(error: &DbErr) -> Option<Outage> {
     // Any other connection failure is not the caller's fault either.
     let while_connecting = || match error {
@@ -129,7 +127,7 @@ pub fn outage(error: &DbErr) -> Option<Outage> {
     };
     match sqlx_error(error) {
         Some(sqlx::Error::Database(database)) => database_outage(database.as_ref()).or_else(|| {
-            let conflict = database_fault(database.as_ref()) != Fault::Other;
+            let conflict = database_error_kind(database.as_ref()) != DbErrorKind::Other;
             if conflict { None } else { while_connecting() }
         }),
         Some(
@@ -144,7 +142,7 @@ pub fn outage(error: &DbErr) -> Option<Outage> {
     }
 }
 
-/// Whether an error of the driver has this SQLSTATE.
+/// Returns `true` if an error of the driver has this SQLSTATE.
 pub(super) fn has_state(error: &sqlx::Error, state: &str) -> bool {
     error
         .as_database_error()
@@ -154,30 +152,30 @@ pub(super) fn has_state(error: &sqlx::Error, state: &str) -> bool {
 
 /// The error of a write in a read-only session of PostgreSQL.
 pub(super) fn read_only() -> DbErr {
-    noticed("25006", "the session is read-only")
+    synthetic("25006", "the session is read-only")
 }
 
-/// The error of the writes of a transaction that SQLite has rolled back by itself.
+/// The error of the writes of a transaction that SQLite itself has rolled back.
 pub(super) fn rolled_back() -> DbErr {
     // SQLITE_ABORT_ROLLBACK.
-    noticed("516", "the transaction was rolled back")
+    synthetic("516", "the transaction was rolled back")
 }
 
-fn noticed(code: &'static str, message: &'static str) -> DbErr {
-    let error = sqlx::Error::Database(Box::new(Noticed { code, message }));
+fn synthetic(code: &'static str, message: &'static str) -> DbErr {
+    let error = sqlx::Error::Database(Box::new(SyntheticError { code, message }));
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
 }
 
-/// What was noticed of a database before it answered so itself: with the code of the
-/// error that it would answer.
+/// A condition that was detected before the database reported it, with the code of the
+/// error that it would return.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-struct Noticed {
+struct SyntheticError {
     code: &'static str,
     message: &'static str,
 }
 
-impl sqlx::error::DatabaseError for Noticed {
+impl sqlx::error::DatabaseError for SyntheticError {
     fn message(&self) -> &str {
         self.message
     }
@@ -203,7 +201,7 @@ impl sqlx::error::DatabaseError for Noticed {
     }
 }
 
-/// Whether `error` says that `key` is violated.
+/// Returns `true` if `error` reports a violation of `key`.
 pub fn violates(error: &DbErr, key: &UniqueKey) -> bool {
     let Some(sqlx::Error::Database(error)) = sqlx_error(error) else { return false };
     match error.constraint() {
@@ -212,20 +210,20 @@ pub fn violates(error: &DbErr, key: &UniqueKey) -> bool {
     }
 }
 
-/// `error` in words that may stand in a log.
-pub fn plainly(error: &DbErr) -> Plain<'_> {
-    Plain(error)
+/// The text of `error` without data, for the log.
+pub fn redacted(error: &DbErr) -> Redacted<'_> {
+    Redacted(error)
 }
 
-/// An error without the values that drivers and readers quote: they are people's
-/// data. Codes, and the names of tables and columns, remain.
+/// Displays an error without the values that it quotes, which may be personal data. Codes,
+/// and the names of tables and columns, are kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain<'e>(&'e DbErr);
+pub struct Redacted<'e>(&'e DbErr);
 
-impl fmt::Display for Plain<'_> {
+impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match sqlx_error(self.0) {
-            Some(sqlx::Error::Database(error)) => write_plainly(error.as_ref(), f),
+            Some(sqlx::Error::Database(error)) => write_redacted(error.as_ref(), f),
             Some(sqlx::Error::ColumnDecode { index, .. }) => {
                 write!(f, "the column {index} cannot be read")
             }
@@ -247,7 +245,7 @@ impl fmt::Display for Plain<'_> {
     }
 }
 
-fn write_plainly(
+fn write_redacted(
     error: &dyn sqlx::error::DatabaseError,
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
@@ -256,7 +254,7 @@ fn write_plainly(
     if let Some(constraint) = error.constraint() {
         return write!(f, ", constraint {constraint}");
     }
-    // Of the classes of PostgreSQL, data exceptions and violations quote values.
+    // On PostgreSQL, messages of data exceptions and constraint violations quote values.
     let quotes = |class: &str| matches!(class, "22" | "23" | "P0" | "XX");
     let postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some();
     if postgres && code.get(..2).is_none_or(quotes) {
@@ -265,17 +263,17 @@ fn write_plainly(
     write!(f, ": {}", error.message())
 }
 
-fn database_fault(error: &dyn sqlx::error::DatabaseError) -> Fault {
+fn database_error_kind(error: &dyn sqlx::error::DatabaseError) -> DbErrorKind {
     if error.is_unique_violation() {
-        return Fault::Duplicate;
+        return DbErrorKind::Duplicate;
     }
     match Code::of(error) {
         // serialization_failure, deadlock_detected; BUSY, LOCKED.
-        Code::Postgres(code) if code == "40001" || code == "40P01" => Fault::Conflict,
-        Code::Sqlite(5 | 6) => Fault::Conflict,
+        Code::Postgres(code) if code == "40001" || code == "40P01" => DbErrorKind::Conflict,
+        Code::Sqlite(5 | 6) => DbErrorKind::Conflict,
         // exclusion_violation.
-        Code::Postgres(code) if code == "23P01" => Fault::Duplicate,
-        _ => Fault::Other,
+        Code::Postgres(code) if code == "23P01" => DbErrorKind::Duplicate,
+        _ => DbErrorKind::Other,
     }
 }
 
@@ -288,15 +286,15 @@ fn database_outage(error: &dyn sqlx::error::DatabaseError) -> Option<Outage> {
 
 fn postgres_outage(code: &str) -> Option<Outage> {
     match code {
-        // read_only_sql_transaction: of a standby, as after a failover.
+        // read_only_sql_transaction: a standby, as after a failover.
         "25006" => Some(Outage::ReadOnly),
         "53100" => Some(Outage::DiskFull),
         // lock_not_available, by lock_timeout.
-        "55P03" => Some(Outage::Locked),
+        "55P03" => Some(Outage::LockTimeout),
         // query_canceled, as by statement_timeout; idle_in_transaction_session_timeout.
-        "57014" | "25P03" => Some(Outage::Slow),
-        // The server shuts down, crashed, is starting, or ended the session; the
-        // connection broke; it has no room for another one.
+        "57014" | "25P03" => Some(Outage::StatementTimeout),
+        // The server is shutting down, has crashed, is starting, or has ended the session;
+        // the connection broke; the server has too many connections.
         _ if ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) => {
             Some(Outage::NoConnection)
         }
@@ -311,7 +309,7 @@ fn sqlite_outage(code: u32) -> Option<Outage> {
         // READONLY.
         8 => Some(Outage::ReadOnly),
         // IOERR.
-        10 => Some(Outage::DiskFails),
+        10 => Some(Outage::DiskError),
         // FULL.
         13 => Some(Outage::DiskFull),
         // CANTOPEN.
@@ -322,16 +320,16 @@ fn sqlite_outage(code: u32) -> Option<Outage> {
 
 /// The code of an error.
 enum Code {
-    /// SQLSTATE, of five characters.
+    /// A SQLSTATE of five characters.
     Postgres(String),
-    /// The kind of it; what kind of that is in the higher bytes, and left out.
+    /// A primary result code, without the bits of the extended code.
     Sqlite(u32),
 }
 
 impl Code {
     fn of(error: &dyn sqlx::error::DatabaseError) -> Self {
         let code = error.code().unwrap_or_default();
-        // The codes of SQLite are smaller numbers.
+        // The codes of SQLite are numbers of fewer digits.
         match code.parse::<u32>() {
             Ok(number) if code.len() < 5 => Self::Sqlite(number & 0xff),
             _ => Self::Postgres(code.into_owned()),

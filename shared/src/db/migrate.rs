@@ -1,46 +1,47 @@
-//! Migrations, all in one transaction and under a lock, so that replicas may
-//! start together and a migration that fails leaves nothing behind.
+//! Migrations, in one transaction under an advisory lock, so that replicas may start
+//! concurrently and a failed migration is rolled back.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
 use super::{
-    Database, Scope, WriteError,
-    lineage::{Lineage, TablesError},
+    Database, TenantScope, WriteError,
+    migration_status::{MigrationStatus, SchemaError},
 };
 
-/// The advisory lock of migrations: "concord" as a number on a telephone.
+/// The key of the advisory lock of migrations: "concord" on a telephone keypad.
 const MIGRATION_LOCK: i64 = 2_662_673;
 
-/// Another replica may be at it for long, and a big table takes its time.
-const PATIENT: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+/// Disables the timeouts: another replica may hold the lock for long, and migrations of big
+/// tables take long.
+const NO_TIMEOUTS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
                        SET LOCAL idle_in_transaction_session_timeout = 0";
 
-/// While a change of a table waits for whoever reads it, everyone else waits behind
-/// it. Behind a dump that would be long: then the migration gives way.
-const GIVES_WAY: &str = "SET LOCAL lock_timeout = '15s'";
+/// The timeout of table locks. While DDL waits for a reader, such as a dump, all other
+/// statements queue behind it; after the timeout the migration fails instead.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '15s'";
 
-/// Brings the tables to the newest version; the migrations that were missing.
-pub(super) async fn migrate<M: MigratorTrait>(db: &Database) -> Result<Vec<String>, TablesError> {
-    // Without rights to change tables, too, a program finds that all is well.
+/// Applies the pending migrations, and returns their names.
+pub(super) async fn migrate<M: MigratorTrait>(db: &Database) -> Result<Vec<String>, SchemaError> {
+    // Succeeds also without the rights to change tables, if there is nothing to do.
     if pending::<M>(db.reader()).await?.is_empty() {
         return Ok(Vec::new());
     }
-    // What is moved from column to column is everyone's.
-    let migrated = db.write(Scope::AllPractices, |tx| async move {
+    // Migrations move data of all practices.
+    let migrated = db.write(TenantScope::AllPractices, |tx| async move {
         if tx.get_database_backend() == DbBackend::Postgres {
-            take_turns(&tx).await?;
+            lock(&tx).await?;
         }
-        let missing = pending::<M>(&*tx).await?;
-        if !missing.is_empty() {
+        let pending = pending::<M>(&*tx).await?;
+        if !pending.is_empty() {
             M::up(&*tx, None).await?;
         }
-        Ok::<_, TablesError>(missing)
+        Ok::<_, SchemaError>(pending)
     });
     migrated.await
 }
 
-impl WriteError for TablesError {
+impl WriteError for SchemaError {
     fn database(&self) -> Option<&DbErr> {
         match self {
             Self::Database(error) => Some(error),
@@ -49,54 +50,59 @@ impl WriteError for TablesError {
     }
 }
 
-async fn take_turns(tx: &DatabaseTransaction) -> Result<(), DbErr> {
-    tx.execute_unprepared(PATIENT).await?;
+/// Takes the advisory lock of migrations.
+async fn lock(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    tx.execute_unprepared(NO_TIMEOUTS).await?;
     tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
-    tx.execute_unprepared(GIVES_WAY).await.map(drop)
+    tx.execute_unprepared(LOCK_TIMEOUT).await.map(drop)
 }
 
-/// Fails when the tables lack something that the program knows.
-pub(super) async fn check<M: MigratorTrait>(
-    connection: &impl ConnectionTrait,
-) -> Result<(), TablesError> {
-    match pending::<M>(connection).await? {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(TablesError::Behind(missing)),
-    }
-}
-
-/// The migrations that are missing.
+/// Checks that no migration is pending.
 ///
 /// # Errors
 ///
-/// When the database is newer than the program in a way that it does not survive.
+/// If one is, or [`pending`] fails.
+pub(super) async fn check<M: MigratorTrait>(
+    connection: &impl ConnectionTrait,
+) -> Result<(), SchemaError> {
+    match pending::<M>(connection).await? {
+        pending if pending.is_empty() => Ok(()),
+        pending => Err(SchemaError::Behind(pending)),
+    }
+}
+
+/// The pending migrations.
+///
+/// # Errors
+///
+/// If the schema is ahead of the program and incompatible, or has diverged from it.
 async fn pending<M: MigratorTrait>(
     connection: &impl ConnectionTrait,
-) -> Result<Vec<String>, TablesError> {
+) -> Result<Vec<String>, SchemaError> {
     let known: Vec<String> = M::migrations().iter().map(|one| one.name().to_owned()).collect();
     let applied = applied(connection, &M::migration_table_name().to_string()).await?;
-    let Lineage { pending, newer, unbearable } = Lineage::of(&known, &applied);
-    if !unbearable.is_empty() {
-        return Err(TablesError::TooNew(unbearable));
+    let MigrationStatus { pending, newer, incompatible } = MigrationStatus::of(&known, &applied);
+    if !incompatible.is_empty() {
+        return Err(SchemaError::TooNew(incompatible));
     }
     if !pending.is_empty() && !newer.is_empty() {
-        return Err(TablesError::Apart { pending, newer });
+        return Err(SchemaError::Diverged { pending, newer });
     }
     if !newer.is_empty() {
-        tracing::info!(migrations = newer.join(", "), "the tables are newer than this program");
+        tracing::info!(migrations = newer.join(", "), "the schema is ahead of this program");
     }
     Ok(pending)
 }
 
-/// The migrations that the database has had, in their order.
+/// The migrations applied to the database, in order.
 async fn applied(connection: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
     let engine = connection.get_database_backend();
-    let looks = match engine {
+    let exists = match engine {
         DbBackend::Postgres => "SELECT 1 AS n WHERE to_regclass($1) IS NOT NULL",
         _ => "SELECT 1 AS n FROM sqlite_master WHERE type = 'table' AND name = $1",
     };
-    let looks = Statement::from_sql_and_values(engine, looks, [table.into()]);
-    if connection.query_one_raw(looks).await?.is_none() {
+    let exists = Statement::from_sql_and_values(engine, exists, [table.into()]);
+    if connection.query_one_raw(exists).await?.is_none() {
         return Ok(Vec::new());
     }
     let names = format!("SELECT version FROM {table} ORDER BY version");
@@ -104,7 +110,8 @@ async fn applied(connection: &impl ConnectionTrait, table: &str) -> Result<Vec<S
     rows.iter().map(|row| row.try_get("", "version")).collect()
 }
 
-/// Lets `role` read and write the tables, and see which migrations they have had.
+/// Grants `role` the rights to read and write the tables, and to read the applied
+/// migrations.
 pub(super) async fn grant<M: MigratorTrait>(
     db: &Database,
     role: &str,
@@ -120,7 +127,7 @@ pub(super) async fn grant<M: MigratorTrait>(
         format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}"),
         format!("GRANT SELECT ON {migrations} TO {role}"),
     ];
-    let granted = db.write(Scope::AllPractices, move |tx| {
+    let granted = db.write(TenantScope::AllPractices, move |tx| {
         let grants = grants.clone();
         async move {
             for grant in &grants {

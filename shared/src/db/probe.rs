@@ -1,4 +1,4 @@
-//! Whether the database answers, and takes writes.
+//! A probe of the database: whether it responds, and accepts writes.
 
 use sea_orm::{
     DatabaseConnection, DbBackend, DbErr, RuntimeErr,
@@ -7,19 +7,19 @@ use sea_orm::{
 
 use super::{
     sessions::{self, Sessions},
-    trouble::Trouble,
+    write_health::WriteHealth,
 };
 
-/// Asks a database whether it answers, on a connection of its own: one of the pool
-/// may be long in coming while all of them are at work.
+/// Checks that a database responds, on a connection of its own, because the pool may be
+/// exhausted.
 #[derive(Debug)]
 pub struct Probe {
     pool: DatabaseConnection,
     sessions: Sessions,
-    trouble: Trouble,
+    write_health: WriteHealth,
     connection: Option<Connection>,
-    /// Whether it has answered before.
-    known: bool,
+    /// The database has responded before.
+    has_responded: bool,
 }
 
 #[derive(Debug)]
@@ -29,47 +29,49 @@ enum Connection {
 }
 
 impl Probe {
-    pub(super) fn new(pool: DatabaseConnection, sessions: Sessions, trouble: Trouble) -> Self {
-        Self { pool, sessions, trouble, connection: None, known: false }
+    pub(super) fn new(
+        pool: DatabaseConnection,
+        sessions: Sessions,
+        write_health: WriteHealth,
+    ) -> Self {
+        Self { pool, sessions, write_health, connection: None, has_responded: false }
     }
 
-    /// Asks once. A caller that does not wait any longer may drop the future: the
-    /// next call connects anew.
+    /// Checks once. The future may be dropped, as at a timeout: the next call reconnects.
     ///
-    /// On PostgreSQL it also asks whether the database takes writes. When sessions that
-    /// are open may be of a primary of the past, and new ones can write, those of the
-    /// pool are renewed.
+    /// On PostgreSQL it also checks whether the database accepts writes. If the open sessions
+    /// may belong to a demoted primary, and new ones can write, the pool is renewed.
     ///
     /// # Errors
     ///
-    /// When the database cannot be reached, or does not do as it should.
-    pub async fn ask(&mut self) -> Result<(), DbErr> {
-        self.ask_once().await.map_err(failed)
+    /// If the database cannot be reached, or a query fails.
+    pub async fn check(&mut self) -> Result<(), DbErr> {
+        self.check_once().await.map_err(failed)
     }
 
-    async fn ask_once(&mut self) -> Result<(), sqlx::Error> {
-        // Taken out: what has failed, or was not waited for, is not used again.
+    async fn check_once(&mut self) -> Result<(), sqlx::Error> {
+        // Taken out, so that a connection is not reused after a failure or a timeout.
         let kept = self.connection.take();
-        let mut anew = kept.is_none() && self.known;
+        let mut reconnected = kept.is_none() && self.has_responded;
         let mut connection = match kept {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let mut writes = connection.ask().await?;
-        if writes == Some(false) && !anew {
+        let mut can_write = connection.check().await?;
+        if can_write == Some(false) && !reconnected {
             // The session may be older than the state of the database.
             connection = self.connect().await?;
-            writes = connection.ask().await?;
-            anew = true;
+            can_write = connection.check().await?;
+            reconnected = true;
         }
-        if let Some(writes) = writes {
-            if writes && anew {
+        if let Some(can_write) = can_write {
+            if can_write && reconnected {
                 self.sessions.renew();
             }
-            self.trouble.is_read_only(!writes);
+            self.write_health.set_read_only(!can_write);
         }
         self.connection = Some(connection);
-        self.known = true;
+        self.has_responded = true;
         Ok(())
     }
 
@@ -86,14 +88,14 @@ impl Probe {
 }
 
 impl Connection {
-    /// Whether it can write; on SQLite only a write shows this.
-    async fn ask(&mut self) -> Result<Option<bool>, sqlx::Error> {
+    /// Whether the connection can write; `None` on SQLite, where only a write shows this.
+    async fn check(&mut self) -> Result<Option<bool>, sqlx::Error> {
         match self {
-            Self::Postgres(connection) => sessions::writes(connection).await.map(Some),
-            // A ping would not touch the file.
+            Self::Postgres(connection) => sessions::can_write(connection).await.map(Some),
+            // A ping would not read the file.
             Self::Sqlite(connection) => {
-                let asked = sqlx::query("SELECT 1 FROM sqlite_schema LIMIT 1");
-                asked.fetch_optional(connection).await.map(|_| None)
+                let query = sqlx::query("SELECT 1 FROM sqlite_schema LIMIT 1");
+                query.fetch_optional(connection).await.map(|_| None)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The writer of both engines: commits, undoes, groups, retries.
+//! Tests of writes on both engines: commit, rollback, group commit, retries.
 
 use std::sync::{
     Arc,
@@ -11,27 +11,27 @@ use super::*;
 use crate::testing::{TestDb, storage_tests};
 
 storage_tests! {
-    an_answer_is_given_after_the_commit,
-    a_write_that_fails_leaves_nothing_and_harms_no_other,
-    writes_that_fail_among_others_are_undone_alone,
-    a_panic_is_the_fault_of_one_write_alone,
-    a_dropped_caller_does_not_undo_its_write,
-    a_write_after_a_failed_commit_is_committed,
-    a_full_disk_loses_nothing_that_was_answered,
-    a_write_that_goes_on_after_its_transaction_is_lost_keeps_nothing,
-    an_error_for_the_log_quotes_no_value,
-    a_probe_tells_whether_the_database_answers,
-    sessions_that_are_read_only_are_replaced,
-    a_database_that_is_read_only_is_read_and_keeps_its_sessions,
-    a_connection_that_cannot_write_is_replaced,
-    what_takes_too_long_is_given_up,
-    who_finds_no_free_connection_is_told_to_come_back,
-    a_new_file_is_its_owners_alone,
+    write_returns_after_commit,
+    failed_write_is_rolled_back_alone,
+    failed_writes_of_group_are_rolled_back_alone,
+    panic_rolls_back_one_write_only,
+    write_of_dropped_caller_is_committed,
+    write_after_failed_commit_is_committed,
+    full_disk_loses_no_acknowledged_write,
+    statements_after_implicit_rollback_are_not_committed,
+    redacted_error_quotes_no_value,
+    probe_succeeds_while_pool_is_exhausted,
+    read_only_sessions_are_renewed,
+    read_only_database_serves_reads_and_keeps_sessions,
+    read_only_connection_is_replaced,
+    timeouts_abort_statement_transaction_and_lock,
+    exhausted_pool_is_unavailable,
+    new_file_is_private,
 }
 
 async fn table(t: &TestDb) -> Database {
     let db = t.database().await;
-    db.write(Scope::AllPractices, |tx| async move {
+    db.write(TenantScope::AllPractices, |tx| async move {
         tx.execute_unprepared("CREATE TABLE item(n BIGINT PRIMARY KEY)").await.map(drop)
     })
     .await
@@ -40,7 +40,7 @@ async fn table(t: &TestDb) -> Database {
 }
 
 async fn insert(db: &Database, n: u32) -> Result<(), DbErr> {
-    db.write(Scope::AllPractices, move |tx| async move {
+    db.write(TenantScope::AllPractices, move |tx| async move {
         tx.execute_unprepared(&format!("INSERT INTO item VALUES ({n})")).await.map(drop)
     })
     .await
@@ -52,7 +52,7 @@ async fn count(db: &Database) -> i64 {
     row.try_get("", "n").unwrap()
 }
 
-async fn an_answer_is_given_after_the_commit(t: TestDb) {
+async fn write_returns_after_commit(t: TestDb) {
     let db = table(&t).await;
     let writes = (0..200).map(|n| {
         let db = db.clone();
@@ -64,27 +64,27 @@ async fn an_answer_is_given_after_the_commit(t: TestDb) {
     assert_eq!(count(&db).await, 200);
 }
 
-async fn a_write_that_fails_leaves_nothing_and_harms_no_other(t: TestDb) {
+async fn failed_write_is_rolled_back_alone(t: TestDb) {
     let db = table(&t).await;
-    let failing = db.write(Scope::AllPractices, |tx| async move {
+    let failing = db.write(TenantScope::AllPractices, |tx| async move {
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await?;
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await.map(drop)
     });
     let (failed, kept) = tokio::join!(failing, insert(&db, 2));
-    assert_eq!(fault(&failed.unwrap_err()), Fault::Duplicate);
+    assert_eq!(error_kind(&failed.unwrap_err()), DbErrorKind::Duplicate);
     kept.unwrap();
     assert_eq!(count(&db).await, 1);
 }
 
-async fn writes_that_fail_among_others_are_undone_alone(t: TestDb) {
+async fn failed_writes_of_group_are_rolled_back_alone(t: TestDb) {
     let db = table(&t).await;
-    // Long enough that the others wait together.
-    let first = db.write(Scope::AllPractices, |tx| async move {
+    // Long enough that the other writes are queued together.
+    let first = db.write(TenantScope::AllPractices, |tx| async move {
         tokio::time::sleep(Duration::from_millis(10)).await;
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await.map(drop)
     });
     let failing = |n: u32| {
-        db.write(Scope::AllPractices, move |tx| async move {
+        db.write(TenantScope::AllPractices, move |tx| async move {
             let insert = format!("INSERT INTO item VALUES ({n})");
             tx.execute_unprepared(&insert).await?;
             tx.execute_unprepared(&insert).await.map(drop)
@@ -100,21 +100,21 @@ async fn writes_that_fail_among_others_are_undone_alone(t: TestDb) {
         insert(&db, 7)
     );
     for failed in [outcomes.1, outcomes.4, outcomes.5] {
-        assert_eq!(fault(&failed.unwrap_err()), Fault::Duplicate);
+        assert_eq!(error_kind(&failed.unwrap_err()), DbErrorKind::Duplicate);
     }
     for kept in [outcomes.0, outcomes.2, outcomes.3, outcomes.6] {
         kept.unwrap();
     }
     assert_eq!(count(&db).await, 4);
-    // What was undone can be written again.
+    // Rolled back rows can be inserted again.
     for n in [2, 5, 6] {
         insert(&db, n).await.unwrap();
     }
 }
 
-async fn a_panic_is_the_fault_of_one_write_alone(t: TestDb) {
+async fn panic_rolls_back_one_write_only(t: TestDb) {
     let db = table(&t).await;
-    let panicking = db.write(Scope::AllPractices, |tx| async move {
+    let panicking = db.write(TenantScope::AllPractices, |tx| async move {
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await?;
         assert!(tx.get_database_backend() == sea_orm::DbBackend::MySql, "on purpose");
         Ok::<_, DbErr>(())
@@ -125,13 +125,13 @@ async fn a_panic_is_the_fault_of_one_write_alone(t: TestDb) {
     assert_eq!(count(&db).await, 1);
 }
 
-async fn a_dropped_caller_does_not_undo_its_write(t: TestDb) {
+async fn write_of_dropped_caller_is_committed(t: TestDb) {
     let db = table(&t).await;
     let started = Arc::new(tokio::sync::Notify::new());
     let runs = Arc::new(AtomicU32::new(0));
     let write = {
         let (started, runs) = (Arc::clone(&started), Arc::clone(&runs));
-        db.write(Scope::AllPractices, move |tx| {
+        db.write(TenantScope::AllPractices, move |tx| {
             let (started, runs) = (Arc::clone(&started), Arc::clone(&runs));
             async move {
                 started.notify_one();
@@ -146,7 +146,7 @@ async fn a_dropped_caller_does_not_undo_its_write(t: TestDb) {
         _ = write => unreachable!("the write takes longer"),
         () = started.notified() => {}
     }
-    // The next write waits for its turn on SQLite; on PostgreSQL it does not.
+    // On SQLite the next write is queued behind it; on PostgreSQL it is not.
     insert(&db, 2).await.unwrap();
     while runs.load(Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -157,46 +157,45 @@ async fn a_dropped_caller_does_not_undo_its_write(t: TestDb) {
 }
 
 async fn run(db: &Database, sql: &'static str) -> Result<(), DbErr> {
-    db.write(
-        Scope::AllPractices,
-        move |tx| async move { tx.execute_unprepared(sql).await.map(drop) },
-    )
+    db.write(TenantScope::AllPractices, move |tx| async move {
+        tx.execute_unprepared(sql).await.map(drop)
+    })
     .await
 }
 
-/// The numbers that are there, as others see them.
-async fn there(db: &Database) -> Vec<i64> {
+/// The numbers in the table, read on another connection.
+async fn numbers(db: &Database) -> Vec<i64> {
     let statement = sea_orm::Statement::from_string(db.engine(), "SELECT n FROM item ORDER BY n");
     let rows = db.reader().query_all_raw(statement).await.unwrap();
     rows.iter().map(|row| row.try_get("", "n").unwrap()).collect()
 }
 
-async fn a_write_after_a_failed_commit_is_committed(t: TestDb) {
+async fn write_after_failed_commit_is_committed(t: TestDb) {
     if t.is_postgres() {
-        // A failed commit ends the transaction there.
+        // On PostgreSQL a failed commit ends the transaction.
         return;
     }
     let db = table(&t).await;
     run(&db, "CREATE TABLE child(n REFERENCES item DEFERRABLE INITIALLY DEFERRED)").await.unwrap();
     for n in [1, 2, 3] {
-        // SQLite rolls back by itself, so the rollback of the driver fails.
+        // SQLite has rolled back already, so the rollback of the driver fails.
         run(&db, "INSERT INTO item VALUES (0); ROLLBACK; SELECT nothing").await.unwrap_err();
         // The commit fails, and leaves the transaction open.
         run(&db, "INSERT INTO child VALUES (99)").await.unwrap_err();
         insert(&db, n).await.unwrap();
     }
-    assert_eq!(there(&db).await, [1, 2, 3]);
+    assert_eq!(numbers(&db).await, [1, 2, 3]);
     db.close().await.unwrap();
-    assert_eq!(there(&t.database().await).await, [1, 2, 3]);
+    assert_eq!(numbers(&t.database().await).await, [1, 2, 3]);
 }
 
-/// From now on the file may not grow; for the connection that says so.
+/// Simulates a full disk on its connection: the file cannot grow.
 const FULL: &str = "PRAGMA max_page_count = 1";
 
-/// More than fits the pages that there are.
+/// Needs more pages than the file has.
 const LARGE: &str = "INSERT INTO large VALUES (zeroblob(100000))";
 
-async fn a_full_disk_loses_nothing_that_was_answered(t: TestDb) {
+async fn full_disk_loses_no_acknowledged_write(t: TestDb) {
     if t.is_postgres() {
         return;
     }
@@ -204,13 +203,13 @@ async fn a_full_disk_loses_nothing_that_was_answered(t: TestDb) {
     run(&db, "CREATE TABLE large(b)").await.unwrap();
     let mut expected = Vec::new();
     for round in 0..5_u32 {
-        // Long enough that the others wait together.
-        let first = db.write(Scope::AllPractices, move |tx| async move {
+        // Long enough that the other writes are queued together.
+        let first = db.write(TenantScope::AllPractices, move |tx| async move {
             tokio::time::sleep(Duration::from_millis(10)).await;
             let insert = format!("INSERT INTO item VALUES ({})", round * 10);
             tx.execute_unprepared(&insert).await.map(drop)
         });
-        let full = db.write(Scope::AllPractices, |tx| async move {
+        let full = db.write(TenantScope::AllPractices, |tx| async move {
             tx.execute_unprepared(FULL).await?;
             tx.execute_unprepared(LARGE).await.map(drop)
         });
@@ -221,72 +220,71 @@ async fn a_full_disk_loses_nothing_that_was_answered(t: TestDb) {
         for (n, outcome) in (round * 10..).zip([first, one, two, three]) {
             match outcome {
                 Ok(()) => expected.push(i64::from(n)),
-                // They are undone with the one that finds the disk full.
+                // Rolled back with the write that found the disk full.
                 Err(error) => assert_eq!(outage(&error), Some(Outage::DiskFull), "{error}"),
             }
         }
-        // There is room again.
+        // The disk has free space again.
         insert(&db, round * 10 + 4).await.unwrap();
         expected.push(i64::from(round * 10 + 4));
     }
-    assert_eq!(there(&db).await, expected);
+    assert_eq!(numbers(&db).await, expected);
 }
 
-async fn a_write_that_goes_on_after_its_transaction_is_lost_keeps_nothing(t: TestDb) {
+async fn statements_after_implicit_rollback_are_not_committed(t: TestDb) {
     if t.is_postgres() {
         return;
     }
     let db = table(&t).await;
     run(&db, "CREATE TABLE large(b)").await.unwrap();
-    let first = db.write(Scope::AllPractices, |tx| async move {
+    let first = db.write(TenantScope::AllPractices, |tx| async move {
         tokio::time::sleep(Duration::from_millis(10)).await;
         tx.execute_unprepared("INSERT INTO item VALUES (1)").await.map(drop)
     });
     let careless = |n: u32| {
-        db.write(Scope::AllPractices, move |tx| async move {
+        db.write(TenantScope::AllPractices, move |tx| async move {
             tx.execute_unprepared(FULL).await?;
             let _ = tx.execute_unprepared(LARGE).await;
             let _ = tx.execute_unprepared(&format!("INSERT INTO item VALUES ({n})")).await;
             Ok::<_, DbErr>(())
         })
     };
-    // One among others, and one alone.
+    // One in a group, and one alone.
     let (first, lost, next) = tokio::join!(first, careless(2), insert(&db, 3));
-    assert_eq!(fault(&lost.unwrap_err()), Fault::Unavailable);
+    assert_eq!(error_kind(&lost.unwrap_err()), DbErrorKind::Unavailable);
     careless(4).await.unwrap_err();
-    let answered = [(1, first), (3, next)].into_iter().filter(|(_, outcome)| outcome.is_ok());
-    assert_eq!(there(&db).await, answered.map(|(n, _)| n).collect::<Vec<i64>>());
+    let acknowledged = [(1, first), (3, next)].into_iter().filter(|(_, outcome)| outcome.is_ok());
+    assert_eq!(numbers(&db).await, acknowledged.map(|(n, _)| n).collect::<Vec<i64>>());
     insert(&db, 5).await.unwrap();
 }
 
-async fn an_error_for_the_log_quotes_no_value(t: TestDb) {
+async fn redacted_error_quotes_no_value(t: TestDb) {
     let db = table(&t).await;
     insert(&db, 1).await.unwrap();
-    let twice = insert(&db, 1).await.unwrap_err();
+    let duplicate = insert(&db, 1).await.unwrap_err();
     let code = if t.is_postgres() { "23505" } else { "1555" };
-    assert!(plainly(&twice).to_string().starts_with(&format!("the database answered {code}")));
+    assert!(redacted(&duplicate).to_string().starts_with(&format!("the database answered {code}")));
 
-    // SQLite makes a number of any text.
+    // SQLite casts any text to a number.
     if t.is_postgres() {
         let statement = "SELECT CAST('Kestrelton' AS bigint)";
         let error = db.reader().execute_unprepared(statement).await.unwrap_err();
         assert!(error.to_string().contains("Kestrelton"), "PostgreSQL quotes it");
-        assert_eq!(plainly(&error).to_string(), "the database answered 22P02");
+        assert_eq!(redacted(&error).to_string(), "the database answered 22P02");
     }
     let statement = sea_orm::Statement::from_string(db.engine(), "SELECT 'Kestrelton' AS n");
     let row = db.reader().query_one_raw(statement).await.unwrap().unwrap();
     let error = row.try_get::<i64>("", "n").unwrap_err();
-    assert!(!plainly(&error).to_string().contains("Kestrelton"));
+    assert!(!redacted(&error).to_string().contains("Kestrelton"));
     let error = DbErr::Json("invalid type: string \"Kestrelton\"".to_owned());
-    assert_eq!(plainly(&error).to_string(), "a value cannot be read or written");
+    assert_eq!(redacted(&error).to_string(), "a value cannot be read or written");
 }
 
-async fn a_probe_tells_whether_the_database_answers(t: TestDb) {
+async fn probe_succeeds_while_pool_is_exhausted(t: TestDb) {
     let db = table(&t).await;
     let mut probe = db.probe();
-    probe.ask().await.unwrap();
-    // Also while all connections of the pool are at work, and after an answer that
-    // was not waited for.
+    probe.check().await.unwrap();
+    // Also while all connections of the pool are in use, and after a dropped check.
     let max = db.pool_use().max;
     let mut busy = Vec::new();
     for _ in 0..max {
@@ -297,12 +295,12 @@ async fn a_probe_tells_whether_the_database_answers(t: TestDb) {
         busy.push(tx);
     }
     assert_eq!(db.pool_use().in_use, max);
-    probe.ask().await.unwrap();
-    let _ = futures::FutureExt::now_or_never(probe.ask());
-    probe.ask().await.unwrap();
+    probe.check().await.unwrap();
+    let _ = futures::FutureExt::now_or_never(probe.check());
+    probe.check().await.unwrap();
 }
 
-/// Does something on each session of a pool, and gives each one's answer.
+/// Runs a query on each session of a pool, and returns the results.
 async fn on_each_session(db: &Database, sql: &str) -> Vec<String> {
     let (mut held, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..db.pool_use().max {
@@ -323,50 +321,50 @@ const READ_ONLY: &str = "SELECT set_config('default_transaction_read_only', 'on'
 const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only') AS answer";
 const PID: &str = "SELECT pg_backend_pid()::text AS answer";
 
-async fn sessions_that_are_read_only_are_replaced(t: TestDb) {
+async fn read_only_sessions_are_renewed(t: TestDb) {
     if !t.is_postgres() {
         return;
     }
     let db = table(&t).await;
     let mut renewals = db.renewals();
     for round in 0..3_u32 {
-        // As those are that a failover left with the old primary.
+        // As after a failover, for sessions of the old primary.
         on_each_session(&db, READ_ONLY).await;
-        // More writes at once than sessions.
+        // More concurrent writes than sessions.
         let writes = (0..24).map(|n| insert(&db, round * 100 + n));
         for outcome in futures::future::join_all(writes).await {
             outcome.unwrap();
         }
-        assert!(renewals.has_changed().unwrap(), "whoever holds a session is told");
+        assert!(renewals.has_changed().unwrap(), "holders of a session are notified");
         renewals.mark_unchanged();
-        // Not one of them is given out again.
+        // None of the read-only sessions is reused.
         let max = usize::try_from(db.pool_use().max).unwrap();
         assert_eq!(on_each_session(&db, IS_READ_ONLY).await, vec!["off"; max]);
     }
     assert_eq!(count(&db).await, 72);
-    assert_eq!(db.takes_no_writes(), None);
+    assert_eq!(db.write_outage(), None);
     assert!(db.failed_writes().all(|(_, count)| count == 0));
 }
 
-async fn a_database_that_is_read_only_is_read_and_keeps_its_sessions(t: TestDb) {
+async fn read_only_database_serves_reads_and_keeps_sessions(t: TestDb) {
     if !t.is_postgres() {
         return;
     }
     insert(&table(&t).await, 1).await.unwrap();
-    // As all sessions of a standby are.
+    // As all sessions of a standby.
     let url = format!("{}&options[default_transaction_read_only]=on", t.url());
     let standby = Database::connect(&DatabaseSettings::new(url).max_connections(3)).await.unwrap();
-    assert_eq!(standby.takes_no_writes(), None);
+    assert_eq!(standby.write_outage(), None);
     let (sessions, renewals) = (on_each_session(&standby, PID).await, standby.renewals());
     for _ in 0..5 {
         let refused = insert(&standby, 2).await.unwrap_err();
         assert_eq!(outage(&refused), Some(Outage::ReadOnly), "{refused}");
         assert_eq!(count(&standby).await, 1);
     }
-    assert_eq!(standby.takes_no_writes(), Some(Outage::ReadOnly));
+    assert_eq!(standby.write_outage(), Some(Outage::ReadOnly));
     let failed = standby.failed_writes().find(|(outage, _)| *outage == Outage::ReadOnly);
     assert_eq!(failed, Some((Outage::ReadOnly, 5)));
-    // The probe finds it without a write.
+    // The probe detects it without a write.
     let idle = Database::connect(&DatabaseSettings::new(format!(
         "{}&options[default_transaction_read_only]=on",
         t.url()
@@ -375,10 +373,10 @@ async fn a_database_that_is_read_only_is_read_and_keeps_its_sessions(t: TestDb) 
     .unwrap();
     let mut probe = idle.probe();
     for _ in 0..2 {
-        probe.ask().await.unwrap();
-        assert_eq!(idle.takes_no_writes(), Some(Outage::ReadOnly));
+        probe.check().await.unwrap();
+        assert_eq!(idle.write_outage(), Some(Outage::ReadOnly));
     }
-    // Those that read are not thrown away for a write that cannot be done anyway.
+    // The sessions are kept for reads, because new ones could not write either.
     let mut after = on_each_session(&standby, PID).await;
     let mut before = sessions;
     before.sort();
@@ -387,51 +385,51 @@ async fn a_database_that_is_read_only_is_read_and_keeps_its_sessions(t: TestDb) 
     assert!(!renewals.has_changed().unwrap());
 }
 
-async fn a_connection_that_cannot_write_is_replaced(t: TestDb) {
+async fn read_only_connection_is_replaced(t: TestDb) {
     if t.is_postgres() {
         return;
     }
     let db = table(&t).await;
-    // As that of a file which could not be written when it was opened.
+    // As a connection whose file was read-only when it was opened.
     let refused = run(&db, "PRAGMA query_only = ON; INSERT INTO item VALUES (1)").await;
     assert_eq!(outage(&refused.unwrap_err()), Some(Outage::ReadOnly));
-    assert_eq!(db.takes_no_writes(), Some(Outage::ReadOnly));
+    assert_eq!(db.write_outage(), Some(Outage::ReadOnly));
     insert(&db, 2).await.unwrap();
-    assert_eq!(there(&db).await, [2]);
+    assert_eq!(numbers(&db).await, [2]);
 }
 
-/// Connected with a second for everything.
-async fn impatient(t: &TestDb) -> Database {
+/// A database with timeouts of one second.
+async fn with_short_timeouts(t: &TestDb) -> Database {
     let second = Duration::from_secs(1);
     let timeouts =
         Timeouts { acquire: second, statement: second, lock: second, idle_in_transaction: second };
     Database::connect(&t.settings().timeouts(timeouts).max_connections(2)).await.unwrap()
 }
 
-async fn what_takes_too_long_is_given_up(t: TestDb) {
+async fn timeouts_abort_statement_transaction_and_lock(t: TestDb) {
     if !t.is_postgres() {
-        // One writer at a time, and no statement that sleeps.
+        // SQLite has a single writer, and no statement that sleeps.
         return;
     }
-    let (patient, db) = (table(&t).await, impatient(&t).await);
+    let (default_db, db) = (table(&t).await, with_short_timeouts(&t).await);
     let run = |sql: &'static str, pause: u64| {
-        db.write(Scope::AllPractices, move |tx| async move {
+        db.write(TenantScope::AllPractices, move |tx| async move {
             tokio::time::sleep(Duration::from_secs(pause)).await;
             tx.execute_unprepared(sql).await.map(drop)
         })
     };
     let slow = run("SELECT pg_sleep(5)", 0).await.unwrap_err();
-    assert_eq!(outage(&slow), Some(Outage::Slow), "{slow}");
+    assert_eq!(outage(&slow), Some(Outage::StatementTimeout), "{slow}");
     let idle = run("SELECT 1", 3).await.unwrap_err();
-    // The server ends the session; that it says why may not be read any more.
-    assert_eq!(fault(&idle), Fault::Unavailable, "{idle}");
+    // The server ends the session; its message may be lost.
+    assert_eq!(error_kind(&idle), DbErrorKind::Unavailable, "{idle}");
 
-    insert(&patient, 1).await.unwrap();
+    insert(&default_db, 1).await.unwrap();
     let held = Arc::new(tokio::sync::Notify::new());
     let holder = {
-        let (patient, held) = (patient.clone(), Arc::clone(&held));
+        let (default_db, held) = (default_db.clone(), Arc::clone(&held));
         tokio::spawn(async move {
-            let locked = patient.write(Scope::AllPractices, move |tx| {
+            let locked = default_db.write(TenantScope::AllPractices, move |tx| {
                 let held = Arc::clone(&held);
                 async move {
                     tx.execute_unprepared("SELECT n FROM item WHERE n = 1 FOR UPDATE").await?;
@@ -444,25 +442,25 @@ async fn what_takes_too_long_is_given_up(t: TestDb) {
         })
     };
     held.notified().await;
-    // As long as it likes, but for the lock.
+    // Without a statement timeout, so that only the lock timeout applies.
     let locked = run("SET LOCAL statement_timeout = 0; DELETE FROM item WHERE n = 1", 0).await;
     let locked = locked.unwrap_err();
-    assert_eq!(outage(&locked), Some(Outage::Locked), "{locked}");
+    assert_eq!(outage(&locked), Some(Outage::LockTimeout), "{locked}");
     holder.await.unwrap();
-    assert_eq!(count(&patient).await, 1);
+    assert_eq!(count(&default_db).await, 1);
 }
 
-async fn who_finds_no_free_connection_is_told_to_come_back(t: TestDb) {
+async fn exhausted_pool_is_unavailable(t: TestDb) {
     if !t.is_postgres() {
-        // Writes wait in a queue there.
+        // On SQLite writes are queued.
         return;
     }
-    let db = impatient(&t).await;
+    let db = with_short_timeouts(&t).await;
     let busy: Vec<_> = (0..2)
         .map(|_| {
             let db = db.clone();
             tokio::spawn(async move {
-                let write = db.write(Scope::AllPractices, |tx| async move {
+                let write = db.write(TenantScope::AllPractices, |tx| async move {
                     for _ in 0..30 {
                         tx.execute_unprepared("SELECT pg_sleep(0.1)").await?;
                     }
@@ -474,7 +472,7 @@ async fn who_finds_no_free_connection_is_told_to_come_back(t: TestDb) {
         .collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
     let waited = db.ping().await.unwrap_err();
-    assert_eq!(fault(&waited), Fault::Unavailable, "{waited}");
+    assert_eq!(error_kind(&waited), DbErrorKind::Unavailable, "{waited}");
     assert_eq!(outage(&waited), Some(Outage::NoConnection), "{waited}");
     for write in busy {
         write.await.unwrap();
@@ -482,7 +480,7 @@ async fn who_finds_no_free_connection_is_told_to_come_back(t: TestDb) {
     db.ping().await.unwrap();
 }
 
-async fn a_new_file_is_its_owners_alone(t: TestDb) {
+async fn new_file_is_private(t: TestDb) {
     use std::os::unix::fs::PermissionsExt as _;
     if t.is_postgres() {
         return;

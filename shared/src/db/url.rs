@@ -4,7 +4,7 @@ use std::fmt;
 
 use sea_orm::sqlx::{self, ConnectOptions as _, postgres::PgConnectOptions};
 
-/// Parameters of a PostgreSQL URL that have an effect. `options[…]` has one too.
+/// The supported parameters of a PostgreSQL URL, beside `options[…]`.
 const PARAMETERS: [&str; 18] = [
     "sslmode",
     "ssl-mode",
@@ -29,7 +29,7 @@ const PARAMETERS: [&str; 18] = [
 /// Why a URL cannot be used. The text does not quote the URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// It names neither PostgreSQL nor SQLite.
+    /// Its scheme is neither PostgreSQL nor SQLite.
     #[error("it must begin with postgres:// or sqlite:")]
     Scheme,
     /// It cannot be parsed.
@@ -50,11 +50,11 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// What a URL names.
-pub(super) enum Named<'u> {
+/// The target of a URL.
+pub(super) enum Target<'u> {
     /// The path of an SQLite file.
     File(&'u str),
-    /// How to connect to PostgreSQL.
+    /// The connection options of PostgreSQL.
     Server(Box<PgConnectOptions>),
 }
 
@@ -63,30 +63,30 @@ impl DatabaseUrl {
         Self(url)
     }
 
-    /// What it names.
-    pub(super) fn parse(&self) -> Result<Named<'_>, UrlError> {
+    /// Parses the URL.
+    pub(super) fn parse(&self) -> Result<Target<'_>, UrlError> {
         if let Some(path) = self.0.strip_prefix("sqlite:") {
-            return Ok(Named::File(path.trim_start_matches("//")));
+            return Ok(Target::File(path.trim_start_matches("//")));
         }
-        // Both are in use for the same.
+        // Both schemes are common.
         if !["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme)) {
             return Err(UrlError::Scheme);
         }
-        // The driver logs the parameters that it does not know, with their values.
+        // Suppresses the driver's log of unknown parameters, which quotes their values.
         let parsed =
             tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), || {
                 self.0.parse::<PgConnectOptions>()
             });
         let parsed = parsed.map_err(|_: sqlx::Error| UrlError::Form)?;
-        Ok(Named::Server(Box::new(parsed.disable_statement_logging())))
+        Ok(Target::Server(Box::new(parsed.disable_statement_logging())))
     }
 
-    /// The names of the parameters that have no effect.
-    pub(super) fn without_effect(&self) -> Vec<&str> {
+    /// The names of the unknown parameters.
+    pub(super) fn unknown_parameters(&self) -> Vec<&str> {
         let parameters = self.0.split_once('?').map_or("", |(_, parameters)| parameters);
         let names = parameters.split('&').filter_map(|parameter| parameter.split('=').next());
-        let has_effect = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
-        names.filter(|name| !name.is_empty() && !has_effect(name)).collect()
+        let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+        names.filter(|name| !name.is_empty() && !is_known(name)).collect()
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unusable_url_is_refused_without_its_text() {
+    fn invalid_url_is_rejected_without_its_text() {
         for (url, error) in [
             ("mysql://u:S3CRET@host/db", UrlError::Scheme),
             ("S3CRET", UrlError::Scheme),
@@ -109,17 +109,17 @@ mod tests {
             let parsed = DatabaseUrl::new(url.to_owned());
             let refused = parsed.parse().err().unwrap();
             assert_eq!(refused, error, "{url}");
-            let told = format!("{refused} {refused:?} {parsed:?}");
-            assert!(!told.contains("S3C"), "{told}");
+            let printed = format!("{refused} {refused:?} {parsed:?}");
+            assert!(!printed.contains("S3C"), "{printed}");
         }
         assert!(DatabaseUrl::new("postgres://u:p@host/db".to_owned()).parse().is_ok());
         assert!(DatabaseUrl::new("postgresql:///db?host=/run".to_owned()).parse().is_ok());
     }
 
     #[test]
-    fn a_misspelt_parameter_is_named_without_its_value() {
+    fn unknown_parameter_is_listed_without_value() {
         let url = "postgres://h/db?sslmod=require&options[role]=a&user=b&passwrd=S3CRET";
         let url = DatabaseUrl::new(url.to_owned());
-        assert_eq!(url.without_effect(), ["sslmod", "passwrd"]);
+        assert_eq!(url.unknown_parameters(), ["sslmod", "passwrd"]);
     }
 }

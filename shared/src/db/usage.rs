@@ -1,15 +1,15 @@
-//! How much of a database's connections is in use.
+//! The usage of a connection pool.
 
 use sea_orm::{DatabaseConnection, DbBackend, sqlx};
 
-/// The connections of a pool, at this moment.
+/// The numbers of connections of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolUse {
-    /// Connections that work.
+    /// Connections in use.
     pub in_use: u32,
-    /// Connections that wait for work.
+    /// Idle connections.
     pub idle: u32,
-    /// Connections at the most.
+    /// The maximum number of connections.
     pub max: u32,
 }
 

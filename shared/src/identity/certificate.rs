@@ -1,28 +1,27 @@
-//! The client certificate of a connection: which product, or service, it is for.
+//! Client certificates (mTLS): the products and services that a certificate is for.
 //!
-//! A certificate names them as URIs among its subject alternative names (RFC 5280,
-//! 4.2.1.6).
+//! They are URIs in the subject alternative names (RFC 5280, 4.2.1.6).
 
 use http::Extensions;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use crate::server::ClientCertificates;
 
-/// The name in a certificate of the imports service.
+/// The URI of the imports service in a certificate.
 pub const IMPORTS_SERVICE_NAME: &str = "urn:concord:service:imports";
 
-/// The name in a certificate of a product; a certificate may have several.
+/// The URI of a product in a certificate. A certificate may have several.
 pub fn product_name(product: &str) -> String {
     format!("urn:concord:product:{product}")
 }
 
-/// Whether the connection's certificate has the name.
+/// True if the client certificate of the connection has the name.
 pub(super) fn has_name(extensions: &Extensions, name: &str) -> bool {
     let certificate = ClientCertificates::own(extensions);
     certificate.is_some_and(|certificate| names(certificate).iter().any(|it| it == name))
 }
 
-/// The URIs in a certificate; none when it cannot be read.
+/// The URIs in a certificate; empty if it cannot be parsed.
 pub(super) fn names(certificate: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = parse_x509_certificate(certificate) else { return Vec::new() };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_uris_of_a_certificate_are_its_names() {
+    fn certificate_names_are_its_uris() {
         let mut params = CertificateParams::new(vec!["books.example".to_owned()]).unwrap();
         let uri = product_name("books");
         params.subject_alt_names.push(SanType::URI(uri.as_str().try_into().unwrap()));

@@ -1,4 +1,4 @@
-//! Identity by headers that anyone can write: for the developer's own machine.
+//! Development identity: unsigned headers, for the machine of the developer only.
 
 use http::HeaderMap;
 
@@ -9,18 +9,18 @@ use super::{
 use crate::{
     access::Role,
     caller::{ACCOUNT_HEADER, Account, Identity, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
-    status::Refusal,
+    status::ApiError,
 };
 
-/// Headers that a proxy adds: a request that has one did not come from this
-/// machine, and development identity is not for it.
+/// Headers that a proxy adds. A request with one of them may come from another machine, and
+/// is rejected.
 const FORWARDED_HEADERS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
-/// Who the headers say that calls.
-pub(super) fn identity(headers: &HeaderMap) -> Result<Identity, Refusal> {
+/// The identity in the headers.
+pub(super) fn identity(headers: &HeaderMap) -> Result<Identity, ApiError> {
     if let Some(header) = FORWARDED_HEADERS.into_iter().find(|name| headers.contains_key(*name)) {
         return Err(unauthenticated(format!(
-            "development identity is for callers on this machine, and the header {header} says otherwise"
+            "development identity is for callers on this machine only: remove the header {header}"
         )));
     }
     let roles = text(headers, ROLES_HEADER)?.unwrap_or("staff");
@@ -52,13 +52,13 @@ mod tests {
             .collect();
         let identity =
             Credentials::Development.authenticate(&headers, &http::Extensions::new(), rpc);
-        identity.map_err(|refusal| refusal.reason())
+        identity.map_err(|error| error.reason())
     }
 
     const STAFF: [(&str, &str); 2] = [(PRACTICE_HEADER, "p1"), (PRODUCT_HEADER, "books")];
 
     #[test]
-    fn headers_name_the_caller() {
+    fn headers_identify_the_caller() {
         let identity = check(&STAFF, Rpc::ClientGetClient).unwrap();
         assert_eq!(identity.practice.unwrap().as_str(), "p1");
         assert_eq!(identity.account.as_str(), DEFAULT_ACCOUNT);
@@ -66,29 +66,29 @@ mod tests {
     }
 
     #[test]
-    fn nobody_calls_as_the_system() {
+    fn reserved_product_is_rejected() {
         let system = [STAFF[0], (PRODUCT_HEADER, "concord")];
-        let refused = check(&system, Rpc::ClientGetClient).unwrap_err();
-        assert_eq!(refused, ErrorReason::Unauthenticated);
+        let error = check(&system, Rpc::ClientGetClient).unwrap_err();
+        assert_eq!(error, ErrorReason::Unauthenticated);
     }
 
     #[test]
-    fn a_role_that_is_not_in_the_table_is_refused() {
+    fn role_without_access_is_rejected() {
         assert_eq!(check(&STAFF, Rpc::ImportSealImport).unwrap_err(), ErrorReason::RoleNotAllowed);
     }
 
     #[test]
-    fn a_call_about_records_needs_a_practice_and_a_feed_does_not() {
+    fn record_call_needs_a_practice_and_feed_call_does_not() {
         let product = [STAFF[1]];
-        let refused = check(&product, Rpc::ClientGetClient).unwrap_err();
-        assert_eq!(refused, ErrorReason::PracticeRequired);
+        let error = check(&product, Rpc::ClientGetClient).unwrap_err();
+        assert_eq!(error, ErrorReason::PracticeRequired);
         assert!(check(&product, Rpc::ChangeSubscribe).unwrap().practice.is_none());
     }
 
     #[test]
-    fn a_forwarded_call_has_no_development_identity() {
+    fn forwarded_call_is_rejected() {
         let forwarded = [STAFF[0], STAFF[1], ("x-forwarded-for", "10.0.0.1")];
-        let refused = check(&forwarded, Rpc::ClientGetClient).unwrap_err();
-        assert_eq!(refused, ErrorReason::Unauthenticated);
+        let error = check(&forwarded, Rpc::ClientGetClient).unwrap_err();
+        assert_eq!(error, ErrorReason::Unauthenticated);
     }
 }

@@ -1,4 +1,4 @@
-//! Metadata, tokens, keys and certificates that nobody would send or configure.
+//! Fuzz tests of metadata, tokens, keys and certificates.
 
 use std::{fs, path::PathBuf};
 
@@ -15,13 +15,13 @@ use super::{
 use crate::{
     caller::{Identity, PracticeId},
     rules::text::normalise,
-    status::Refusal,
+    status::ApiError,
     testing::fuzz::Fuzz,
 };
 
 const ISSUER: &str = "https://login.example";
 
-/// A server that believes tokens of a key of its own, and two that it believes.
+/// A verifier, and two tokens that it accepts.
 struct Site {
     _folder: TempDir,
     verifier: TokenVerifier,
@@ -58,7 +58,7 @@ impl Site {
         }
     }
 
-    fn check(&self, credential: &[u8]) -> Option<Result<Identity, Refusal>> {
+    fn check(&self, credential: &[u8]) -> Option<Result<Identity, ApiError>> {
         let mut headers = HeaderMap::new();
         headers.insert(TOKEN_HEADER, HeaderValue::from_bytes(credential).ok()?);
         Some(self.verifier.identity(&headers, &Extensions::new()))
@@ -82,33 +82,34 @@ fn claims() -> Claims {
 }
 
 #[test]
-fn a_token_that_was_changed_is_not_believed() {
+fn changed_token_is_rejected() {
     let site = Site::new();
     let credential = |token: &str| format!("Bearer {token}");
     let own = [credential(&site.user), credential(&site.service)];
-    let fuzz = own.iter().fold(Fuzz::of("token").cases(1_500), |fuzz, own| fuzz.and(own.clone()));
-    fuzz.hold(|bytes| {
+    let fuzz =
+        own.iter().fold(Fuzz::corpus("token").cases(1_500), |fuzz, own| fuzz.seed(own.clone()));
+    fuzz.check(|bytes| {
         if let Some(Ok(_)) = site.check(bytes) {
-            // The scheme is in any letter case, and space around the token is none of it.
+            // The scheme is case-insensitive, and space around the token is ignored.
             let token = |text: &str| text.split_once(' ').map(|(_, it)| it.trim().to_owned());
-            let believed = token(&String::from_utf8_lossy(bytes));
-            assert!(own.iter().any(|own| token(own) == believed), "{believed:?}");
+            let accepted = token(&String::from_utf8_lossy(bytes));
+            assert!(own.iter().any(|own| token(own) == accepted), "{accepted:?}");
         }
     });
 }
 
 #[test]
-fn any_text_is_read_as_a_token_or_is_none() {
+fn any_text_reads_as_a_token_without_a_panic() {
     let site = Site::new();
-    Fuzz::of("token").and(site.user).and(site.service).hold_text(|text| {
+    Fuzz::corpus("token").seed(site.user).seed(site.service).check_text(|text| {
         tokens::read(text);
     });
 }
 
 /// Lines of `name: value`.
 #[test]
-fn metadata_name_a_caller_in_their_own_forms_only() {
-    Fuzz::of("metadata").cases(1_000).hold(|bytes| {
+fn metadata_identity_is_unchanged() {
+    Fuzz::corpus("metadata").cases(1_000).check(|bytes| {
         let mut headers = HeaderMap::new();
         for line in bytes.split(|byte| *byte == b'\n') {
             let at = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
@@ -129,12 +130,10 @@ fn metadata_name_a_caller_in_their_own_forms_only() {
     });
 }
 
-/// The file of an operator: whatever is in it, the server says so or checks tokens
-/// with it.
 #[test]
-fn a_key_file_is_used_or_refused() {
+fn any_key_file_loads_or_is_rejected() {
     let site = Site::new();
-    Fuzz::of("keys").cases(1_000).hold_text(|text| {
+    Fuzz::corpus("keys").cases(1_000).check_text(|text| {
         let Ok(keys) = keys::read(text) else { return };
         assert!(!text.contains("PRIVATE KEY-----"));
         for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
@@ -148,17 +147,17 @@ fn a_key_file_is_used_or_refused() {
 }
 
 #[test]
-fn a_private_key_signs_or_is_refused() {
+fn any_private_key_signs_or_is_rejected() {
     let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem();
     let p256 = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
-    Fuzz::of("keys").and(ed25519).and(p256).hold(|bytes| {
+    Fuzz::corpus("keys").seed(ed25519).seed(p256).check(|bytes| {
         let _ = tokens::sign(&claims(), bytes);
     });
 }
 
 #[test]
-fn a_certificate_names_what_it_says_or_nothing() {
-    Fuzz::of("certificate").cases(1_000).hold(|bytes| {
+fn any_certificate_parses_without_a_panic() {
+    Fuzz::corpus("certificate").cases(1_000).check(|bytes| {
         let names = certificate::names(bytes);
         assert!(names.iter().map(String::len).sum::<usize>() <= bytes.len());
     });

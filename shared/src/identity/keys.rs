@@ -1,5 +1,4 @@
-//! The public keys that tokens are checked with: a file, read again when it
-//! changes.
+//! The public keys that verify tokens: a file that is reloaded when it changes.
 
 use std::{
     fs, io,
@@ -18,25 +17,25 @@ use x509_parser::{prelude::FromDer as _, public_key::RSAPublicKey};
 
 use crate::status::quoted;
 
-/// Bits of an RSA key at least (RFC 7518, 3.3).
+/// Minimum size of an RSA key, in bits (RFC 7518, 3.3).
 const MIN_RSA_BITS: usize = 2_048;
 
-/// How often to look whether the file has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Interval between checks of the file.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The file holds no keys.
+/// The key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the token keys {0} cannot be read: {1}")]
     Unreadable(String, io::Error),
-    /// It is neither form.
+    /// The file has an unknown format.
     #[error(
-        "the token keys {0} are neither a JWKS nor PEM: a JWKS begins with {{\"keys\": …, and PEM \
+        "the token keys {0} are neither a JWKS nor PEM: a JWKS starts with {{\"keys\": …, and PEM \
          with -----BEGIN PUBLIC KEY-----"
     )]
     Unknown(String),
-    /// It holds something that must not be there.
+    /// The file contains an unsuitable key.
     #[error("the token keys {0}: {1}")]
     Unusable(String, String),
 }
@@ -44,19 +43,19 @@ pub enum KeyFileError {
 /// One public key.
 #[derive(Clone)]
 pub(super) struct TokenKey {
-    /// How tokens name it; those of a PEM file have no names.
+    /// The key id (`kid`); keys of a PEM file have none.
     id: Option<String>,
     algorithm: Algorithm,
     pub(super) key: DecodingKey,
 }
 
-/// The keys of a file, as it is now.
+/// The current keys of a file.
 pub struct TokenKeys {
     path: PathBuf,
     current: watch::Sender<Loaded>,
 }
 
-/// The keys, and the text that they were read from.
+/// The keys and the text of their file.
 #[derive(Clone)]
 pub(super) struct Loaded {
     text: Arc<str>,
@@ -70,18 +69,17 @@ impl std::fmt::Debug for TokenKeys {
 }
 
 impl TokenKeys {
-    /// Reads the file. One without any key is taken for a mistake here.
+    /// Loads the file. At start, a file without a usable key is an error.
     pub(super) fn open(path: PathBuf) -> Result<Self, KeyFileError> {
         let loaded = load(&path)?;
         if loaded.keys.is_empty() {
-            let what = "no key in it can be used: they are RSA, P-256 or Ed25519 keys for \
-                        signatures";
+            let what = "no key in it can be used: signature keys are RSA, P-256 or Ed25519";
             return Err(KeyFileError::Unusable(path.display().to_string(), what.to_owned()));
         }
         Ok(Self { path, current: watch::Sender::new(loaded) })
     }
 
-    /// Tells of every later change of the keys.
+    /// Notifies of every later change of the keys.
     pub(super) fn changes(&self) -> watch::Receiver<Loaded> {
         self.current.subscribe()
     }
@@ -95,30 +93,32 @@ impl TokenKeys {
         self.current.borrow().keys.iter().filter(fits).cloned().collect()
     }
 
-    /// Reads the file again whenever it has changed, until `stop` is cancelled. When it
-    /// cannot be read then, the keys stay as they are, and the log says so. A set without
-    /// any key is one: no token is accepted until the file holds a key again.
-    pub(super) async fn keep_current(&self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-            self.look();
+    /// Polls the file and reloads it when it has changed, until `stop` is cancelled. If it
+    /// cannot be read, the previous keys stay in use and a warning is logged. An empty key
+    /// set is valid: no token is accepted until the file contains a key again.
+    pub(super) async fn reload(&self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await.is_some() {
+            self.poll();
         }
     }
 
-    /// Takes the keys of the file, if they are others.
-    pub(super) fn look(&self) {
+    /// Reloads the keys if the file has changed.
+    pub(super) fn poll(&self) {
         let path = self.path.display();
         match load(&self.path) {
             Ok(loaded) if loaded.text == self.current.borrow().text => {}
             Ok(loaded) => {
                 let keys = loaded.keys.len();
                 if keys == 0 {
-                    tracing::warn!(%path, "no token key is left: every token is refused");
+                    tracing::warn!(%path, "token keys reloaded: no key left, every token is rejected");
                 } else {
-                    tracing::info!(%path, keys, "the token keys have changed");
+                    tracing::info!(%path, keys, "token keys reloaded");
                 }
                 self.current.send_replace(loaded);
             }
-            Err(error) => tracing::warn!(%error, "the token keys stay as they were"),
+            Err(error) => {
+                tracing::warn!(%error, "token key reload failed; keeping the previous keys");
+            }
         }
     }
 }
@@ -126,39 +126,41 @@ impl TokenKeys {
 fn load(path: &Path) -> Result<Loaded, KeyFileError> {
     let name = || path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| KeyFileError::Unreadable(name(), error))?;
-    let keys = read(&text).map_err(|fault| match fault {
-        Fault::Form => KeyFileError::Unknown(name()),
-        Fault::Content(what) => KeyFileError::Unusable(name(), what),
+    let keys = read(&text).map_err(|error| match error {
+        ParseError::Format => KeyFileError::Unknown(name()),
+        ParseError::Content(what) => KeyFileError::Unusable(name(), what),
     })?;
     Ok(Loaded { text: text.into(), keys: keys.into() })
 }
 
-/// The keys in the text of a file.
-pub(super) fn read(text: &str) -> Result<Vec<TokenKey>, Fault> {
+/// Parses the keys in the text of a file.
+pub(super) fn read(text: &str) -> Result<Vec<TokenKey>, ParseError> {
     if text.trim_start().starts_with('{') { of_jwks(text) } else { of_pem(text) }
 }
 
-/// What is wrong with a file.
-pub(super) enum Fault {
-    Form,
+/// The content of a key file is invalid.
+pub(super) enum ParseError {
+    Format,
     Content(String),
 }
 
-impl Fault {
+impl ParseError {
     fn content(what: &str) -> Self {
         Self::Content(what.to_owned())
     }
 }
 
-fn of_jwks(text: &str) -> Result<Vec<TokenKey>, Fault> {
-    let set: JwkSet = serde_json::from_str(text).map_err(|_| Fault::Form)?;
+fn of_jwks(text: &str) -> Result<Vec<TokenKey>, ParseError> {
+    let set: JwkSet = serde_json::from_str(text).map_err(|_| ParseError::Format)?;
     set.keys.iter().filter_map(|jwk| of_jwk(jwk).transpose()).collect()
 }
 
-/// The key, when it is for signatures of a kind that is used here.
-fn of_jwk(jwk: &Jwk) -> Result<Option<TokenKey>, Fault> {
+/// The key of a JWK; `None` if it is not a signature key of a supported algorithm.
+fn of_jwk(jwk: &Jwk) -> Result<Option<TokenKey>, ParseError> {
     let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::OctetKey(_) => return Err(Fault::content("it holds a secret key")),
+        AlgorithmParameters::OctetKey(_) => {
+            return Err(ParseError::content("it holds a secret key"));
+        }
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
             Algorithm::ES256
@@ -169,13 +171,13 @@ fn of_jwk(jwk: &Jwk) -> Result<Option<TokenKey>, Fault> {
         _ => return Ok(None),
     };
     let signs = !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
-    // An issuer of keys for several algorithms says which one each is for.
+    // An issuer with keys for several algorithms states the algorithm of each key.
     let other = jwk.common.key_algorithm.is_some_and(|named| named.to_string() != name(algorithm));
     if !signs || other {
         return Ok(None);
     }
     let key = DecodingKey::from_jwk(jwk);
-    let key = key.map_err(|_| Fault::content("a key in it cannot be read"))?;
+    let key = key.map_err(|_| ParseError::content("a key in it cannot be read"))?;
     let id = jwk.common.key_id.as_deref().unwrap_or_default();
     check_size(&key, &format!("the RSA key with the id `{}`", quoted(id)))?;
     Ok(Some(TokenKey { id: jwk.common.key_id.clone(), algorithm, key }))
@@ -185,14 +187,16 @@ fn name(algorithm: Algorithm) -> String {
     format!("{algorithm:?}")
 }
 
-fn of_pem(text: &str) -> Result<Vec<TokenKey>, Fault> {
+fn of_pem(text: &str) -> Result<Vec<TokenKey>, ParseError> {
     const END: &str = "-----END ";
     if text.contains("PRIVATE KEY-----") {
-        return Err(Fault::content("it holds a private key: only the public one belongs here"));
+        return Err(ParseError::content(
+            "it holds a private key: only the public one belongs here",
+        ));
     }
     if text.contains("BEGIN CERTIFICATE-----") {
-        // The key of a certificate for TLS must not sign tokens.
-        return Err(Fault::content("it holds a certificate: only public keys belong here"));
+        // The key of a TLS certificate must not sign tokens.
+        return Err(ParseError::content("it holds a certificate: only public keys belong here"));
     }
     let mut keys = Vec::new();
     let mut rest = text;
@@ -202,16 +206,16 @@ fn of_pem(text: &str) -> Result<Vec<TokenKey>, Fault> {
             let line = block.get(end..)?.find('\n').unwrap_or(block.len() - end);
             Some(end + line)
         });
-        let (block, after) = block.split_at(end.ok_or(Fault::Form)?);
+        let (block, after) = block.split_at(end.ok_or(ParseError::Format)?);
         let key = of_pem_block(block.as_bytes())?;
         check_size(&key.key, &format!("key {} in it, an RSA key,", keys.len() + 1))?;
         keys.push(key);
         rest = after;
     }
-    if keys.is_empty() { Err(Fault::Form) } else { Ok(keys) }
+    if keys.is_empty() { Err(ParseError::Format) } else { Ok(keys) }
 }
 
-fn of_pem_block(block: &[u8]) -> Result<TokenKey, Fault> {
+fn of_pem_block(block: &[u8]) -> Result<TokenKey, ParseError> {
     type Read = fn(&[u8]) -> Result<DecodingKey, jsonwebtoken::errors::Error>;
     let kinds: [(Read, Algorithm); 3] = [
         (DecodingKey::from_ed_pem, Algorithm::EdDSA),
@@ -221,17 +225,17 @@ fn of_pem_block(block: &[u8]) -> Result<TokenKey, Fault> {
     let key = kinds.into_iter().find_map(|(read, algorithm)| {
         Some(TokenKey { id: None, algorithm, key: read(block).ok()? })
     });
-    key.ok_or_else(|| Fault::content("a key in it is none of RSA, P-256 and Ed25519"))
+    key.ok_or_else(|| ParseError::content("a key in it is none of RSA, P-256 and Ed25519"))
 }
 
-/// Refuses an RSA key that is too short to be safe. `what` names the key for people.
-fn check_size(key: &DecodingKey, what: &str) -> Result<(), Fault> {
+/// Rejects an RSA key that is too short. `what` names the key in the message.
+fn check_size(key: &DecodingKey, what: &str) -> Result<(), ParseError> {
     let modulus = match key.kind() {
         _ if key.family() != AlgorithmFamily::Rsa => return Ok(()),
         DecodingKeyKind::RsaModulusExponent { n, .. } => n.as_slice(),
         DecodingKeyKind::SecretOrDer(der) => {
             RSAPublicKey::from_der(der)
-                .map_err(|_| Fault::content("a key in it cannot be read"))?
+                .map_err(|_| ParseError::content("a key in it cannot be read"))?
                 .1
                 .modulus
         }
@@ -240,10 +244,10 @@ fn check_size(key: &DecodingKey, what: &str) -> Result<(), Fault> {
     if bits >= MIN_RSA_BITS {
         return Ok(());
     }
-    Err(Fault::Content(format!("{what} has {bits} bits, and at least {MIN_RSA_BITS} are needed")))
+    Err(ParseError::Content(format!("{what} has {bits} bits; the minimum is {MIN_RSA_BITS}")))
 }
 
-/// Bits of a number without the zeros before it.
+/// Bits of a number without leading zeros.
 fn bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let first = number.get(zeros).map_or(0, |byte| byte.leading_zeros());

@@ -1,8 +1,7 @@
-//! The imports service towards the records service.
+//! Authentication of the imports service at the records service.
 //!
-//! Both know a secret. The imports service signs a token of its own for each call,
-//! which says on whose behalf it calls; nobody else can make one, whatever keys the
-//! issuer of the users' tokens has.
+//! The services share a secret. The imports service signs an on-behalf-of token for each
+//! call (HMAC). The issuer of the users' tokens cannot sign such a token.
 
 use std::{fmt, fs, io, path::Path, sync::Arc};
 
@@ -14,22 +13,21 @@ use super::{
 };
 use crate::rules::text::shorten;
 
-/// The issuer of the imports service's tokens.
+/// The issuer of the tokens of the imports service.
 pub(super) const ISSUER: &str = "concord-imports";
-/// Whom they are for.
+/// The audience of these tokens.
 pub(super) const AUDIENCE: &str = "concord-records";
 
-/// How long such a token may be used, in seconds: a call is sent at once.
+/// Lifetime of a token, in seconds. A call is sent immediately.
 const VALID_SECONDS: u64 = 120;
 
-/// The shortest secret, in bytes: as long as the code that it makes (RFC 7518,
-/// 3.2).
+/// Minimum size of a secret, in bytes: the size of the HMAC (RFC 7518, 3.2).
 const MIN_BYTES: usize = 32;
 
-/// The secret that both services share.
+/// The shared secret of the services.
 #[derive(Clone)]
 pub struct ServiceSecret {
-    /// The first one signs; all are believed, so that one can follow another.
+    /// The first secret signs. All are accepted, which allows rotation.
     secrets: Arc<[Vec<u8>]>,
 }
 
@@ -39,13 +37,13 @@ impl fmt::Debug for ServiceSecret {
     }
 }
 
-/// The file holds no secret.
+/// The file contains no usable secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceSecretError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the service secret {0} cannot be read: {1}")]
     Unreadable(String, io::Error),
-    /// What it holds could be guessed.
+    /// A secret is too short.
     #[error(
         "the service secret {0} is too short: a line of at least {MIN_BYTES} random characters, \
          such as `openssl rand -hex 32` prints"
@@ -54,24 +52,24 @@ pub enum ServiceSecretError {
 }
 
 impl ServiceSecret {
-    /// A secret for services in one process.
+    /// Generates a secret for services in one process.
     ///
     /// # Errors
     ///
-    /// When the system has no random bytes to give.
+    /// If the system provides no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut secret = vec![0; MIN_BYTES];
         getrandom::fill(&mut secret)?;
         Ok(Self { secrets: Arc::new([secret]) })
     }
 
-    /// The secrets in a file, one a line: the first one signs, and all are
-    /// believed. To change it: put the new one below on the records side, then
-    /// above on the imports side, then take the old one away.
+    /// Reads the secrets in a file, one per line. The first one signs; all are accepted. To
+    /// rotate: append the new secret for the records service, then prepend it for the imports
+    /// service, then remove the old one.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or a secret in it is too short.
+    /// If the file cannot be read, or a secret in it is too short.
     pub fn read(path: &Path) -> Result<Self, ServiceSecretError> {
         let name = || path.display().to_string();
         let text = fs::read_to_string(path);
@@ -84,13 +82,13 @@ impl ServiceSecret {
         Ok(Self { secrets: secrets.into() })
     }
 
-    /// A token for one call.
+    /// Signs a token.
     pub(super) fn sign(&self, claims: &Claims) -> Option<String> {
         let key = EncodingKey::from_secret(self.secrets.first()?);
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).ok()
     }
 
-    /// What a token says that one of the secrets has signed.
+    /// Verifies a token and returns its claims.
     pub(super) fn verify(&self, token: &str) -> Result<Claims, jsonwebtoken::errors::Error> {
         let mut validation = Validation::new(Algorithm::HS256);
         tokens::validate(&mut validation, ISSUER, AUDIENCE);
@@ -106,25 +104,25 @@ impl ServiceSecret {
     }
 }
 
-/// For whom the imports service calls.
+/// The caller on whose behalf the imports service calls.
 #[derive(Clone, Debug)]
 pub struct OnBehalf {
     /// The practice.
     pub practice: String,
-    /// The product whose import it is.
+    /// The product of the import.
     pub product: String,
     /// Its account.
     pub account: String,
-    /// The user who has created the import.
+    /// The user who created the import.
     pub user: String,
-    /// The import, `imp_…`; none before it is there.
+    /// The import, `imp_…`; `None` before it is created.
     pub import: Option<String>,
 }
 
 impl OnBehalf {
-    /// A token for one call, signed with the secret; none when it cannot be signed.
+    /// Signs an on-behalf-of token for one call; `None` if that fails.
     pub fn token(&self, secret: &ServiceSecret) -> Option<String> {
-        // Imports of an older version may have a user whom no token can name any longer.
+        // Imports of an older version may have a user that is not valid in a token.
         let user = shorten(&self.user, MAX_USER);
         let now = jsonwebtoken::get_current_timestamp();
         secret.sign(&Claims {
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_secret_makes_a_token() {
+    fn token_of_another_secret_is_rejected() {
         let (ours, other) = (ServiceSecret::random().unwrap(), ServiceSecret::random().unwrap());
         let token = behalf().token(&ours).unwrap();
         assert_eq!(ours.verify(&token).unwrap().product, "manager");
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_secret_follows_the_old_one_without_a_pause() {
+    fn secret_rotates_without_downtime() {
         let folder = tempfile::tempdir().unwrap();
         let read = |name: &str, text: &str| {
             let path = folder.path().join(name);

@@ -1,4 +1,4 @@
-//! Signed tokens (RFC 7519): what one says, and whether to believe it.
+//! Signed tokens (JWT, RFC 7519): claims, signing and verification.
 
 use std::{path::PathBuf, pin::pin, str::FromStr, sync::Arc, time::Duration};
 
@@ -25,33 +25,32 @@ use crate::{
     ids::{self, IdKind},
     pb::records::ErrorReason,
     rules::text::line,
-    status::Refusal,
+    status::ApiError,
 };
 
-/// The claim of a token that is for all practices of its product, or for all of its
-/// accounts: each call names one.
+/// The claim value for all practices, or all accounts, of the product. Each call names one.
 pub const ALL: &str = "*";
 
-/// Whom a token must be for, unless the operator says otherwise.
+/// The default audience.
 pub const AUDIENCE: &str = "concord";
 
-/// Bytes of a token at most: all metadata of a call must fit 16 kB.
+/// Maximum size of a token, in bytes. All metadata of a call must fit 16 kB.
 const MAX_TOKEN: usize = 8 * 1_024;
 
-/// How far the clocks of issuer and server may be apart, in seconds.
+/// Allowed clock skew between issuer and server, in seconds.
 const LEEWAY_SECONDS: u64 = 30;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who has issued it.
+    /// The issuer.
     pub iss: String,
-    /// Whom it is for.
+    /// The audience.
     pub aud: Audience,
-    /// When it was issued, in seconds since 1970.
+    /// The time of issue, in seconds since 1970.
     #[serde(default)]
     pub iat: u64,
-    /// When it expires, in seconds since 1970.
+    /// The time of expiry, in seconds since 1970.
     pub exp: u64,
     /// The user; empty for a backend.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -60,12 +59,12 @@ pub struct Claims {
     pub practice: String,
     /// The product.
     pub product: String,
-    /// Its account: `main` without it, [`ALL`] for all of them.
+    /// The account: default `main`, [`ALL`] for all accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// What its holder may be.
+    /// The roles of the holder.
     pub roles: Vec<String>,
-    /// Of a call by the imports service: the import that it is made for.
+    /// In a token of the imports service: the import that the call is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<String>,
 }
@@ -74,9 +73,9 @@ pub struct Claims {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
-    /// One.
+    /// One audience.
     One(String),
-    /// Several.
+    /// Several audiences.
     Several(Vec<String>),
 }
 
@@ -86,25 +85,25 @@ impl From<&str> for Audience {
     }
 }
 
-/// A key signs no token.
+/// A token cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// It is no private key.
+    /// The key is not a supported private key.
     #[error(
-        "not a private key in PEM form: it begins with -----BEGIN PRIVATE KEY----- and is an \
+        "not a private key in PEM format: it starts with -----BEGIN PRIVATE KEY----- and is an \
          Ed25519, a P-256 or an RSA key"
     )]
     Key,
-    /// It does not sign.
+    /// Signing failed.
     #[error("the token cannot be signed: {0}")]
     Signature(Error),
 }
 
-/// Signs a token with a private key in PEM form: Ed25519, P-256, or RSA.
+/// Signs a token with a private key in PEM format: Ed25519, P-256 or RSA.
 ///
 /// # Errors
 ///
-/// When the text is no such key.
+/// If the text is not such a key.
 pub fn sign(claims: &Claims, private_key: &[u8]) -> Result<String, SignError> {
     type Read = fn(&[u8]) -> Result<EncodingKey, Error>;
     let kinds: [(Read, Algorithm); 3] = [
@@ -118,29 +117,27 @@ pub fn sign(claims: &Claims, private_key: &[u8]) -> Result<String, SignError> {
     jsonwebtoken::encode(&Header::new(algorithm), claims, &key).map_err(SignError::Signature)
 }
 
-/// What a token says, believed as it is: for those who hold one and want to know
-/// what it is for.
+/// Reads the claims of a token without verification, for the holder of the token.
 pub fn read(token: &str) -> Option<Claims> {
     jsonwebtoken::dangerous::insecure_decode_claims(token).ok()
 }
 
-/// Which tokens a server believes.
+/// The tokens that a server accepts.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
     /// The file with the issuer's public keys: a JWKS, or PEM.
     pub keys: PathBuf,
-    /// Who must have issued them.
+    /// The required issuer.
     pub issuer: String,
-    /// Whom they must be for.
+    /// The required audience.
     pub audience: String,
-    /// The secret of the imports service, where it may call.
+    /// The shared secret, if the imports service may call.
     pub service_secret: Option<ServiceSecret>,
-    /// Whether each connection has a client certificate, which must be for the
-    /// product of the token.
+    /// Requires a client certificate for the product of the token on each connection.
     pub with_certificate: bool,
 }
 
-/// Checks tokens.
+/// Verifies tokens.
 #[derive(Debug)]
 pub struct TokenVerifier {
     keys: TokenKeys,
@@ -151,11 +148,11 @@ pub struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Reads the keys.
+    /// Creates a verifier and loads its keys.
     ///
     /// # Errors
     ///
-    /// When their file cannot be read, or holds no key that can be used.
+    /// If the key file cannot be read, or contains no usable key.
     pub fn new(settings: TokenSettings) -> Result<Self, KeyFileError> {
         let TokenSettings { keys, issuer, audience, service_secret, with_certificate } = settings;
         let keys = TokenKeys::open(keys)?;
@@ -166,17 +163,18 @@ impl TokenVerifier {
         &self.keys
     }
 
-    /// Who makes the call.
+    /// Verifies the token of a call and returns the identity.
     pub(super) fn identity(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Identity, ApiError> {
         let token = bearer(headers)?;
         let header = jsonwebtoken::decode_header(token).map_err(|_| malformed())?;
         if header.crit.is_some() {
-            // RFC 7515, 4.1.11: the issuer wants it refused by whoever does not know them.
-            let text = "the token has critical header parameters (crit), and none is known here";
+            // RFC 7515, 4.1.11: a recipient must reject critical parameters that it does not
+            // support.
+            let text = "the token has critical header parameters (crit), and none is supported";
             return Err(unauthenticated(text));
         }
         if header.alg == Algorithm::HS256 {
@@ -190,38 +188,38 @@ impl TokenVerifier {
         Ok(identity)
     }
 
-    /// The imports service, on behalf of whoever its own token names.
-    fn service(&self, token: &str, extensions: &Extensions) -> Result<Identity, Refusal> {
+    /// Verifies an on-behalf-of token of the imports service.
+    fn service(&self, token: &str, extensions: &Extensions) -> Result<Identity, ApiError> {
         let secret = self.service_secret.as_ref();
-        let secret = secret.ok_or_else(|| refused(&ErrorKind::InvalidAlgorithm))?;
-        let claims = secret.verify(token).map_err(|error| refused(error.kind()))?;
+        let secret = secret.ok_or_else(|| rejected(&ErrorKind::InvalidAlgorithm))?;
+        let claims = secret.verify(token).map_err(|error| rejected(error.kind()))?;
         if self.with_certificate {
             check_certificate(extensions, IMPORTS_SERVICE_NAME)?;
         }
         of_service(&claims)
     }
 
-    /// Waits until the token in the metadata, which was accepted, no longer is. `None` when
-    /// there is no token.
-    pub(super) fn end_of(
+    /// Waits until the accepted token in the metadata is no longer valid. `None` without a
+    /// token.
+    pub(super) fn until_expired(
         self: Arc<Self>,
         headers: &HeaderMap,
-    ) -> Option<impl Future<Output = Refusal> + Send + use<>> {
+    ) -> Option<impl Future<Output = ApiError> + Send + use<>> {
         let token = bearer(headers).ok()?.to_owned();
-        // The first second in which a call with it is refused.
-        let end = read(&token)?.exp.saturating_add(LEEWAY_SECONDS + 1);
+        // The first second in which the token is rejected.
+        let expires_at = read(&token)?.exp.saturating_add(LEEWAY_SECONDS + 1);
         let mut key_changes = self.keys.changes();
-        // They may have changed since the token was accepted.
+        // The keys may have changed since the token was accepted.
         key_changes.mark_changed();
         Some(async move {
-            let left = end.saturating_sub(jsonwebtoken::get_current_timestamp());
+            let left = expires_at.saturating_sub(jsonwebtoken::get_current_timestamp());
             let mut expiry = pin!(tokio::time::sleep(Duration::from_secs(left)));
             loop {
                 tokio::select! {
-                    () = &mut expiry => return refused(&ErrorKind::ExpiredSignature),
+                    () = &mut expiry => return rejected(&ErrorKind::ExpiredSignature),
                     Ok(()) = key_changes.changed() => {
                         if !self.accepts(&token) {
-                            return ended("the key of the token was removed: get a new token");
+                            return expired("the key of the token was removed: get a new token");
                         }
                     }
                 }
@@ -234,17 +232,17 @@ impl TokenVerifier {
         header.is_ok_and(|header| self.verify(token, &header).is_ok())
     }
 
-    fn verify(&self, token: &str, header: &Header) -> Result<Claims, Refusal> {
-        let mut outcome = refused(&ErrorKind::InvalidSignature);
+    fn verify(&self, token: &str, header: &Header) -> Result<Claims, ApiError> {
+        let mut outcome = rejected(&ErrorKind::InvalidSignature);
         for key in self.keys.candidates(header.alg, header.kid.as_deref()) {
             let mut validation = Validation::new(header.alg);
             validate(&mut validation, &self.issuer, &self.audience);
             match jsonwebtoken::decode(token, &key.key, &validation) {
                 Ok(TokenData { claims, .. }) => return Ok(claims),
                 Err(error) => match error.kind() {
-                    // Another key may have signed it.
+                    // The token may be signed with another key.
                     ErrorKind::InvalidSignature => {}
-                    kind => outcome = refused(kind),
+                    kind => outcome = rejected(kind),
                 },
             }
         }
@@ -252,7 +250,7 @@ impl TokenVerifier {
     }
 }
 
-/// Has issuer, audience and time checked.
+/// Configures the checks of issuer, audience and time.
 pub(super) fn validate(validation: &mut Validation, issuer: &str, audience: &str) {
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[audience]);
@@ -261,9 +259,11 @@ pub(super) fn validate(validation: &mut Validation, issuer: &str, audience: &str
     validation.leeway = LEEWAY_SECONDS;
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let missing = || {
-        unauthenticated(format!("send a token: the metadata {TOKEN_HEADER}, with Bearer and it"))
+        unauthenticated(format!(
+            "send a token in the metadata {TOKEN_HEADER}: Bearer and the token"
+        ))
     };
     let text = headers::text(headers, TOKEN_HEADER)?.ok_or_else(missing)?;
     let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
@@ -277,51 +277,53 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     Ok(token)
 }
 
-fn malformed() -> Refusal {
-    unauthenticated("the token is not a JWT that can be read")
+fn malformed() -> ApiError {
+    unauthenticated("the token is not a well-formed JWT")
 }
 
-/// What is wrong with a token, in words that its holder can act on.
-fn refused(kind: &ErrorKind) -> Refusal {
+/// The error for a token that does not verify.
+fn rejected(kind: &ErrorKind) -> ApiError {
     let text = match kind {
-        ErrorKind::ExpiredSignature => return ended("the token has expired: get a new one"),
-        ErrorKind::ImmatureSignature => "the token is not valid yet: look at the clocks",
+        ErrorKind::ExpiredSignature => return expired("the token has expired: get a new one"),
+        ErrorKind::ImmatureSignature => "the token is not valid yet: check the clocks",
         ErrorKind::InvalidIssuer => "the token was issued by another issuer",
         ErrorKind::InvalidAudience => "the token is for another audience",
         ErrorKind::InvalidAlgorithm => {
-            "the token is signed with an algorithm that is not used here: \
-             RS256, ES256 and EdDSA are"
+            "the token is signed with an unsupported algorithm: \
+             use RS256, ES256 or EdDSA"
         }
-        ErrorKind::InvalidSignature => "the token was signed with a key that is not known here",
+        ErrorKind::InvalidSignature => "the token was signed with an unknown key",
         ErrorKind::MissingRequiredClaim(claim) => {
-            return unauthenticated(format!("the token lacks the claim {claim}"));
+            return unauthenticated(format!("the token has no claim {claim}"));
         }
         ErrorKind::Json(_) => {
-            "the claims of the token are not those of Concord: \
-             practice, product and roles are needed"
+            "the claims of the token are invalid: \
+             practice, product and roles are required"
         }
         _ => return malformed(),
     };
     unauthenticated(text)
 }
 
-/// The token is accepted no longer, and its holder needs a new one.
-fn ended(text: &str) -> Refusal {
-    Refusal::new(Code::Unauthenticated, ErrorReason::TokenExpired, text)
+/// `TOKEN_EXPIRED`: the token is no longer valid, and the caller needs a new one.
+fn expired(text: &str) -> ApiError {
+    ApiError::new(Code::Unauthenticated, ErrorReason::TokenExpired, text)
 }
 
-fn check_certificate(extensions: &Extensions, name: &str) -> Result<(), Refusal> {
+fn check_certificate(extensions: &Extensions, name: &str) -> Result<(), ApiError> {
     if certificate::has_name(extensions, name) {
         return Ok(());
     }
-    Err(unauthenticated(format!("the client certificate is not for {name}, and the token is")))
+    Err(unauthenticated(format!("the client certificate is not for {name}, but the token is")))
 }
 
-/// Who holds a token of the issuer. What the metadata name must be within it.
-fn of_token(claims: &Claims, headers: &HeaderMap) -> Result<Identity, Refusal> {
+/// The identity of a token of the issuer. The metadata must be within its claims.
+fn of_token(claims: &Claims, headers: &HeaderMap) -> Result<Identity, ApiError> {
     let roles = roles(claims)?;
     if roles.contains(&Role::Service) {
-        return Err(unauthenticated("the role service is for the imports service's own tokens"));
+        return Err(unauthenticated(
+            "the role service is reserved for tokens of the imports service",
+        ));
     }
     let practice = scoped(headers, PRACTICE_HEADER, &claims.practice, "practice")?;
     let product = within(headers::product(headers)?, product(claims)?, PRODUCT_HEADER)?;
@@ -337,7 +339,7 @@ fn of_token(claims: &Claims, headers: &HeaderMap) -> Result<Identity, Refusal> {
     })
 }
 
-fn of_service(claims: &Claims) -> Result<Identity, Refusal> {
+fn of_service(claims: &Claims) -> Result<Identity, ApiError> {
     let import = claims.import.as_deref();
     let import = import.map(|id| ids::parse(IdKind::Import, id).ok_or_else(malformed));
     let account = claims.account.as_deref().map(|account| claim(account, "account"));
@@ -351,51 +353,50 @@ fn of_service(claims: &Claims) -> Result<Identity, Refusal> {
     })
 }
 
-/// The name that the token is for; of a token that is for all, the one that the
-/// metadata name, if they do.
+/// The name in the claim. If the claim is [`ALL`], the name in the metadata, if any.
 fn scoped<T: FromStr<Err = &'static str> + PartialEq>(
     headers: &HeaderMap,
     header: &str,
     claimed: &str,
     what: &str,
-) -> Result<Option<T>, Refusal> {
+) -> Result<Option<T>, ApiError> {
     let named = headers::parsed(headers, header)?;
     if claimed == ALL { Ok(named) } else { within(named, claim(claimed, what)?, header).map(Some) }
 }
 
-/// The claim, unless the metadata name something else.
-fn within<T: PartialEq>(named: Option<T>, claimed: T, header: &str) -> Result<T, Refusal> {
+/// The claim, if the metadata name nothing else.
+fn within<T: PartialEq>(named: Option<T>, claimed: T, header: &str) -> Result<T, ApiError> {
     if named.is_none_or(|named| named == claimed) {
         return Ok(claimed);
     }
-    let text = format!("the token is for another one than {header} names");
-    Err(Refusal::new(Code::PermissionDenied, ErrorReason::CredentialScope, text))
+    let text = format!("the token is for another value than the metadata {header}");
+    Err(ApiError::new(Code::PermissionDenied, ErrorReason::CredentialScope, text))
 }
 
-fn claim<T: FromStr<Err = &'static str>>(text: &str, what: &str) -> Result<T, Refusal> {
+fn claim<T: FromStr<Err = &'static str>>(text: &str, what: &str) -> Result<T, ApiError> {
     text.parse().map_err(|error| unauthenticated(format!("the claim {what} of the token: {error}")))
 }
 
-fn product(claims: &Claims) -> Result<Product, Refusal> {
-    let product = Product::claimed(&claims.product);
+fn product(claims: &Claims) -> Result<Product, ApiError> {
+    let product = Product::parse_unreserved(&claims.product);
     product.map_err(|error| unauthenticated(format!("the claim product of the token: {error}")))
 }
 
-fn roles(claims: &Claims) -> Result<Vec<Role>, Refusal> {
+fn roles(claims: &Claims) -> Result<Vec<Role>, ApiError> {
     let roles = claims.roles.iter().map(|role| role.parse::<Role>());
     let roles = roles.collect::<Result<Vec<_>, _>>();
     roles.map_err(|error| unauthenticated(format!("the claim roles of the token: {error}")))
 }
 
-/// The claim `sub`, which is shown to people wherever the audit is.
-fn subject(claims: &Claims) -> Result<String, Refusal> {
+/// The claim `sub`, which the audit log shows.
+fn subject(claims: &Claims) -> Result<String, ApiError> {
     let subject = line("the claim sub of the token", &claims.sub, MAX_USER);
-    subject.map_err(|problem| unauthenticated(problem.text))
+    subject.map_err(|error| unauthenticated(error.text))
 }
 
-/// The user of the token. A backend, whose token is for all practices, says for
-/// whom it calls.
-fn user(claims: &Claims, headers: &HeaderMap) -> Result<String, Refusal> {
+/// The user of the token. A backend with a token for all practices names the user in the
+/// metadata.
+fn user(claims: &Claims, headers: &HeaderMap) -> Result<String, ApiError> {
     let (named, subject) = (headers::user(headers)?, subject(claims)?);
     match named.as_str() {
         "" => Ok(subject),

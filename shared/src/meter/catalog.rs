@@ -1,4 +1,4 @@
-//! Everything that is counted, in the words of `docs/metrics.md`.
+//! The catalogue of all metrics, with the texts of `docs/metrics.md`.
 
 use std::fmt::Write as _;
 
@@ -6,14 +6,14 @@ use metrics::{Key, Recorder};
 
 use super::METADATA;
 
-/// How a number behaves.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only rises.
+    /// A number that only increases.
     Counter,
-    /// It rises and falls.
+    /// A number that can go up and down.
     Gauge,
-    /// How often something took how long.
+    /// A distribution of durations.
     Histogram,
 }
 
@@ -27,10 +27,10 @@ impl Kind {
     }
 }
 
-/// Which service counts it.
+/// The services that expose a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// Both of them.
+    /// Both services.
     Both,
     /// The records service.
     Records,
@@ -47,24 +47,24 @@ impl Of {
         }
     }
 
-    /// Whether the service of that name counts it.
+    /// Returns `true` if the service with this name exposes the metric.
     pub fn is(self, service: &str) -> bool {
         self == Self::Both || self.name() == service
     }
 }
 
-/// Something that is counted.
+/// A metric.
 #[derive(Debug)]
 pub struct Metric {
     /// Its name in Prometheus.
     pub name: &'static str,
-    /// How it behaves.
+    /// Its type.
     pub kind: Kind,
-    /// Which service counts it.
+    /// The services that expose it.
     pub of: Of,
-    /// What it is told apart by, beside `service`.
+    /// Its labels, beside `service`.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// Its description.
     pub help: &'static str,
 }
 
@@ -78,8 +78,8 @@ impl Metric {
         }
     }
 
-    /// Shows a zero from the start, so that the first rise can be seen.
-    pub(super) fn begin(&self, recorder: &impl Recorder) {
+    /// Registers the metric with zero, so that the first increase shows in rates.
+    pub(super) fn register(&self, recorder: &impl Recorder) {
         let key = Key::from_static_name(self.name);
         match self.kind {
             Kind::Counter => drop(recorder.register_counter(&key, &METADATA)),
@@ -103,7 +103,7 @@ macro_rules! metrics {
             };
         )+
 
-        /// Everything that is counted.
+        /// All metrics.
         pub static ALL: &[&Metric] = &[$(&$id),+];
     };
 }
@@ -113,36 +113,36 @@ metrics! {
     CALLS: Counter, Both, "concord_calls_total" ["rpc", "code"];
     /// How long calls took, in seconds; not of RPCs that answer with a stream.
     CALL_SECONDS: Histogram, Both, "concord_call_seconds" ["rpc"];
-    /// Calls under way, those that upload and those that answer with a stream too.
+    /// Calls in progress, including uploads and streams.
     CALLS_IN_FLIGHT: Gauge, Both, "concord_calls_in_flight" ["rpc"];
-    /// Answers that are being streamed at this moment.
+    /// Open response streams.
     STREAMS_OPEN: Gauge, Both, "concord_streams_open" ["rpc"];
-    /// Bytes of the messages of calls that are being read, and of those that wait for their turn.
+    /// Bytes of the request messages of calls that are being read or are queued.
     MESSAGE_BYTES: Gauge, Both, "concord_message_bytes" [];
-    /// Bytes of answers that wait until their callers take them, in streams too.
+    /// Bytes of responses that callers have not read yet, including streams.
     ANSWER_BYTES: Gauge, Both, "concord_answer_bytes" [];
-    /// Whether the database answers: 1 or 0.
+    /// Whether the database responds: 1 or 0.
     DATABASE_UP: Gauge, Both, "concord_database_up" [];
-    /// Whether the database takes writes, as far as is known: 0 while it is read-only, and for 30 seconds after its disk refused a write.
+    /// Whether the database accepts writes: 0 while it is read-only, and for 30 seconds after a write failed because of its disk.
     DATABASE_TAKES_WRITES: Gauge, Both, "concord_database_takes_writes" [];
-    /// Writes that the database could not do, by cause: `no_connection`, `read_only`, `disk_full`, `disk_error`, `lock_timeout`, `statement_timeout` or `rolled_back`.
+    /// Writes that failed because of the database, by cause: `no_connection`, `read_only`, `disk_full`, `disk_error`, `lock_timeout`, `statement_timeout` or `rolled_back`.
     DB_WRITES_FAILED: Counter, Both, "concord_db_writes_failed_total" ["cause"];
-    /// Connections to the database, by state: `in_use` or `idle`. On SQLite, those that read.
+    /// Connections to the database, by state: `in_use` or `idle`. On SQLite, read connections only.
     DB_CONNECTIONS: Gauge, Both, "concord_db_connections" ["state"];
-    /// Connections to the database at the most.
+    /// Maximum number of connections to the database.
     DB_CONNECTIONS_MAX: Gauge, Both, "concord_db_connections_max" [];
-    /// Writes that wait for the one writer of SQLite; always 0 on PostgreSQL.
+    /// Writes queued for the single writer of SQLite; always 0 on PostgreSQL.
     DB_WRITES_WAITING: Gauge, Both, "concord_db_writes_waiting" [];
-    /// How often work in the background could not be done for one record, by kind of work. It is tried again.
+    /// Failures of background jobs, by job. The job is retried.
     JOB_FAILURES: Counter, Both, "concord_job_failures_total" ["job"];
-    /// Always 1; the version is in the label.
+    /// Always 1; the version is a label.
     BUILD_INFO: Gauge, Both, "concord_build_info" ["version"];
 
-    /// Batches of changes that this replica has given positions to.
+    /// Batches of changes that this replica has sequenced.
     SEQUENCED_BATCHES: Counter, Records, "concord_sequenced_batches_total" ["product"];
-    /// Changes that this replica has given positions to.
+    /// Changes that this replica has sequenced.
     SEQUENCED_CHANGES: Counter, Records, "concord_sequenced_changes_total" ["product"];
-    /// How long it took to give positions to a batch of each product that had any, in seconds.
+    /// How long it took to sequence a batch of each product that had any, in seconds.
     SEQUENCE_SECONDS: Histogram, Records, "concord_sequence_seconds" [];
     /// The newest position in the feed of a product.
     FEED_HEAD: Gauge, Records, "concord_feed_head_position" ["product"];
@@ -152,31 +152,31 @@ metrics! {
     FEED_LAG: Gauge, Records, "concord_feed_lag_positions" ["product", "stream"];
     /// Committed changes that have no position yet; counted up to 10,000.
     FEED_PENDING: Gauge, Records, "concord_feed_pending_changes" ["product"];
-    /// How old the oldest of them is, in seconds; above a few, the sequencers do not keep up.
+    /// Age of the oldest committed change without a position, in seconds; above a few, the sequencers do not keep up.
     FEED_PENDING_AGE: Gauge, Records, "concord_feed_pending_age_seconds" ["product"];
 
-    /// Imports that have not ended, by state: `RECEIVING`, `SEALED` (they wait), `RESOLVING`, `APPLYING` or `STALLED`.
+    /// Imports that have not ended, by state: `RECEIVING`, `SEALED` (queued), `RESOLVING`, `APPLYING` or `STALLED`.
     IMPORTS: Gauge, Imports, "concord_imports" ["state"];
-    /// How long the import has waited that waits longest for a worker, in seconds.
+    /// Longest time that an import has waited for a worker, in seconds.
     IMPORTS_WAITING_AGE: Gauge, Imports, "concord_imports_waiting_age_seconds" [];
-    /// Rounds of imports that this replica has brought to their end, by the state that they ended in.
+    /// Rounds of imports that this replica has ended, by their final state.
     IMPORTS_ENDED: Counter, Imports, "concord_imports_ended_total" ["state"];
-    /// How often this replica has set an import aside because it could not go on.
+    /// How often this replica has stalled an import because it could not proceed.
     IMPORTS_STALLED: Counter, Imports, "concord_imports_stalled_total" [];
-    /// Records that this replica has brought to a verdict by sending them to the records service.
+    /// Records with a verdict from the records service, by this replica.
     RECORDS_APPLIED: Counter, Imports, "concord_import_records_total" ["kind", "verdict"];
-    /// How long the records service took for a chunk of records, in seconds, faults included.
+    /// How long the records service took for a chunk of records, in seconds, including errors.
     CHUNK_SECONDS: Histogram, Imports, "concord_import_chunk_seconds" [];
-    /// Batches that this replica takes in at this moment.
+    /// Batches that this replica is receiving.
     UPLOADS: Gauge, Imports, "concord_import_uploads" [];
-    /// Batches that this replica takes in at the same time at the most.
+    /// Maximum number of batches that this replica receives at the same time.
     UPLOADS_MAX: Gauge, Imports, "concord_import_uploads_max" [];
 }
 
 /// The table of `docs/metrics.md`.
 pub fn table() -> String {
     let mut table =
-        String::from("| Name | Kind | Of | Labels | What it tells |\n|---|---|---|---|---|\n");
+        String::from("| Name | Kind | Of | Labels | Description |\n|---|---|---|---|---|\n");
     for Metric { name, kind, of, labels, help } in ALL {
         let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         let (kind, of, help) = (kind.name(), of.name(), help.trim());

@@ -1,11 +1,11 @@
-//! Numbers that are looked up now and then, each time all of them.
+//! Gauges whose values are all replaced together.
 
 use std::collections::BTreeMap;
 
 use super::{Meter, Metric};
 
-/// One gauge with a value for each set of labels. What is not there any longer the
-/// next time is zero.
+/// A gauge with a value for each set of labels. A label set that is absent from the next
+/// update becomes zero.
 #[derive(Debug)]
 pub struct GaugeFamily {
     meter: Meter,
@@ -14,13 +14,13 @@ pub struct GaugeFamily {
 }
 
 impl GaugeFamily {
-    /// Nothing so far.
+    /// A gauge without values.
     pub fn new(meter: &Meter, metric: &'static Metric) -> Self {
         Self { meter: meter.clone(), metric, shown: BTreeMap::new() }
     }
 
-    /// Shows these values, and no others. Of equal labels, as products beyond the
-    /// bound have them, `join` makes one value.
+    /// Sets these values, and all others to zero. `join` merges the values of equal labels,
+    /// which products beyond the bound have.
     pub fn show(
         &mut self,
         values: impl IntoIterator<Item = (Vec<String>, f64)>,

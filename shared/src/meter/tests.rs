@@ -1,4 +1,4 @@
-//! The catalogue and the docs, and what bounds the labels.
+//! The catalogue, its documentation, and the bounds of labels.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use super::*;
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md"));
 
 #[test]
-fn the_docs_show_what_is_counted() {
+fn docs_list_all_metrics() {
     let table = catalog::table();
     assert!(DOCS.contains(&table), "docs/metrics.md needs this table:\n\n{table}");
 }
 
 #[test]
-fn the_docs_name_nothing_that_is_not_counted() {
+fn docs_name_no_unknown_metric() {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let named = DOCS.split(|c| !word(c)).filter(|word| word.starts_with("concord_"));
     for name in named.collect::<BTreeSet<_>>() {
@@ -24,7 +24,7 @@ fn the_docs_name_nothing_that_is_not_counted() {
 }
 
 #[test]
-fn names_are_unique_and_of_the_form_that_prometheus_asks_for() {
+fn names_are_unique_and_follow_prometheus_conventions() {
     let mut names = BTreeSet::new();
     for metric in catalog::ALL {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
@@ -37,7 +37,7 @@ fn names_are_unique_and_of_the_form_that_prometheus_asks_for() {
 }
 
 #[test]
-fn two_meters_do_not_count_together() {
+fn meters_do_not_share_counters() {
     let (one, other) = (Meter::new("records"), Meter::new("imports"));
     one.counter(&catalog::CALLS, ["ClientService/GetClient", "OK"]).increment(2);
     let line =
@@ -47,7 +47,7 @@ fn two_meters_do_not_count_together() {
 }
 
 #[test]
-fn products_beyond_the_bound_share_a_label() {
+fn products_beyond_bound_share_label() {
     let meter = Meter::new("records");
     let labels = |n| (0..n).map(|n| meter.product(&format!("p{n}"))).collect::<BTreeSet<_>>();
     assert_eq!(labels(1_000).len(), MAX_PRODUCTS + 1);
@@ -56,7 +56,7 @@ fn products_beyond_the_bound_share_a_label() {
 }
 
 #[test]
-fn a_value_that_is_gone_is_zero() {
+fn absent_value_becomes_zero() {
     let meter = Meter::new("records");
     let mut pending = GaugeFamily::new(&meter, &catalog::FEED_PENDING);
     let of = |product: &str, n| (vec![product.to_owned()], n);
@@ -70,9 +70,9 @@ fn a_value_that_is_gone_is_zero() {
 }
 
 #[test]
-fn what_can_be_seen_at_once_is_looked_at_with_each_reading() {
+fn scrape_hook_runs_at_each_scrape() {
     let meter = Meter::new("imports");
-    meter.at_each_reading(|meter| meter.gauge(&catalog::UPLOADS, NONE).increment(1.0));
+    meter.on_scrape(|meter| meter.gauge(&catalog::UPLOADS, NONE).increment(1.0));
     let _ = meter.text();
     assert!(meter.text().contains("concord_import_uploads{service=\"imports\"} 2"));
 }

@@ -1,24 +1,23 @@
-//! Calendar dates, and periods that include their first day and not their last.
+//! Calendar dates, and half-open periods: the start is included, the end is not.
 
 use chrono::{Datelike as _, NaiveDate};
 
 use super::{
     text::{check_characters, normalise_id, quote},
-    violation::Problem,
+    violation::ValueError,
 };
 use crate::pb::records::{EntryStatus, ErrorReason};
 
-/// The first year that a date may have.
+/// The first valid year.
 pub const FIRST_YEAR: u16 = 1_000;
 
-/// The last year that a date may have.
+/// The last valid year.
 pub const LAST_YEAR: u16 = 9_999;
 
-/// Reads a day written as `2026-03-01`, of the years [`FIRST_YEAR`] to
-/// [`LAST_YEAR`], with white space around it or not, and with invisible characters
-/// removed. Blank text is no date; anything else is `INVALID_DATE`, days that do not
-/// exist too.
-pub fn parse_date(text: &str) -> Result<Option<NaiveDate>, Problem> {
+/// Parses a date such as `2026-03-01`, in the years [`FIRST_YEAR`] to [`LAST_YEAR`]. Ignores
+/// surrounding white space and invisible characters. `None` for blank text. Any other text,
+/// including a date that does not exist, is `INVALID_DATE`.
+pub fn parse_date(text: &str) -> Result<Option<NaiveDate>, ValueError> {
     check_characters("Date", text)?;
     let given = normalise_id(text);
     if given.is_empty() {
@@ -31,11 +30,10 @@ pub fn parse_date(text: &str) -> Result<Option<NaiveDate>, Problem> {
         }
         None => format!("{} is not a date: write it as 2026-03-01", quote(&given)),
     };
-    Err(Problem::new(ErrorReason::InvalidDate, text))
+    Err(ValueError::new(ErrorReason::InvalidDate, text))
 }
 
-/// A day in its only form, which chrono alone would not insist on: it also reads
-/// `2026-3-1` and `+2026-03-01`.
+/// Parses the form `2026-03-01` only. chrono also accepts `2026-3-1` and `+2026-03-01`.
 fn day(text: &str) -> Option<NaiveDate> {
     let formed = text.len() == 10
         && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -52,28 +50,27 @@ fn has_year(day: NaiveDate) -> bool {
     u16::try_from(day.year()).is_ok_and(|year| (FIRST_YEAR..=LAST_YEAR).contains(&year))
 }
 
-/// A date as text: `2026-03-01`, or nothing when there is none.
+/// A date as text, such as `2026-03-01`; empty for `None`.
 pub fn date_text(date: Option<NaiveDate>) -> String {
     date.map(|day| day.to_string()).unwrap_or_default()
 }
 
-/// The days from `from` on, up to the day before `to`.
+/// A half-open period: the days from `from` to the day before `to`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Period {
-    /// The first day; `None` when it is not known, which counts as ever.
+    /// The first day; `None` if unknown, which means unbounded.
     pub from: Option<NaiveDate>,
-    /// The first day that it holds no longer; `None` while it has no end.
+    /// The day after the last day; `None` for an open period.
     pub to: Option<NaiveDate>,
 }
 
 impl Period {
-    /// A period, which may be an invalid one.
+    /// A period. It may be invalid.
     pub fn new(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Self {
         Self { from, to }
     }
 
-    /// Whether it has at least one day: its end, when it has one, is after its
-    /// start.
+    /// True if the period has at least one day: the end, if any, is after the start.
     pub fn is_valid(&self) -> bool {
         match (self.from, self.to) {
             (Some(from), Some(to)) => from < to,
@@ -81,11 +78,10 @@ impl Period {
         }
     }
 
-    /// `PERIOD_INVALID`, a violation of the end, unless it [is
-    /// valid](Self::is_valid).
-    pub fn check(self) -> Result<Self, Problem> {
+    /// The period if it [is valid](Self::is_valid), otherwise `PERIOD_INVALID` for the end.
+    pub fn check(self) -> Result<Self, ValueError> {
         match (self.from, self.to) {
-            (Some(from), Some(to)) if to <= from => Err(Problem::new(
+            (Some(from), Some(to)) if to <= from => Err(ValueError::new(
                 ErrorReason::PeriodInvalid,
                 format!(
                     "Period is not valid: it ends on {to}, which is not after its start, {from}"
@@ -95,7 +91,7 @@ impl Period {
         }
     }
 
-    /// Whether a day is in both. An invalid period has no days.
+    /// True if the periods have a day in common. An invalid period has no days.
     pub fn overlaps(&self, other: &Self) -> bool {
         let from = self.from.max(other.from);
         let to = match (self.to, other.to) {
@@ -105,9 +101,8 @@ impl Period {
         Self { from, to }.is_valid() && self.is_valid() && other.is_valid()
     }
 
-    /// The days that are known to be in it. When the start is not known, that is
-    /// the day before the end alone; without an end either, it is what comes after
-    /// all other days.
+    /// The days that are certainly in the period. Without a start, that is the day before
+    /// the end only. Without start and end, it is a period after all other days.
     #[must_use]
     pub fn known(&self) -> Self {
         match (self.from, self.to) {
@@ -117,18 +112,18 @@ impl Period {
         }
     }
 
-    /// Whether two addresses of one type cannot both have their period: a day is
-    /// known to be in both. A start that is not known lets any period in before it.
+    /// True if two addresses of one type cannot have these periods: a day is certainly in
+    /// both. A period with an unknown start does not collide with an earlier period.
     pub fn collides(&self, other: &Self) -> bool {
         self.known().overlaps(&other.known())
     }
 
-    /// Whether `day` is in it.
+    /// True if `day` is in the period.
     pub fn contains(&self, day: NaiveDate) -> bool {
         self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day < to)
     }
 
-    /// Where it stands, seen from `today`.
+    /// The status of the period on the date `today`.
     pub fn status(&self, today: NaiveDate) -> EntryStatus {
         if self.from.is_some_and(|from| today < from) {
             EntryStatus::Scheduled

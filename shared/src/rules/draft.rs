@@ -1,5 +1,5 @@
-//! Records whose fields are valid: what is left to judge is how they stand to
-//! other records.
+//! Validated records (drafts): all fields are valid; the relations to other records are
+//! not checked yet.
 
 use chrono::NaiveDate;
 
@@ -12,24 +12,24 @@ use super::{
         plain_id, required_id, too_many,
     },
     value::{Address, PersonName},
-    violation::{Problem, Violations},
+    violation::{FieldViolations, ValueError},
 };
 use crate::pb::records::{
     AddressType, ClientIdentifiers, ClientType, Jurisdiction, NewAddress, NewName, NewPerson,
 };
 
-/// The practice's own reference of a client.
+/// The reference that the practice assigns to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
-    /// As it is shown.
+    /// The text for display.
     pub text: String,
-    /// As it is compared: unique in a practice, letter case aside.
+    /// The key for comparison: unique in a practice, case-insensitive.
     pub key: String,
 }
 
 impl Reference {
-    /// Reads a reference: required, at most [`MAX_REFERENCE`] characters.
-    pub fn parse(text: &str) -> Result<Self, Problem> {
+    /// Parses a reference: required, at most [`MAX_REFERENCE`] characters.
+    pub fn parse(text: &str) -> Result<Self, ValueError> {
         let text = required_id("Client reference", text, MAX_REFERENCE)?;
         Ok(Self { key: text::reference_key(&text), text })
     }
@@ -40,30 +40,30 @@ impl Reference {
 pub struct DatedName {
     /// The name.
     pub name: String,
-    /// The first day; `None` when it is not known.
+    /// The first day; `None` if unknown.
     pub active_from: Option<NaiveDate>,
 }
 
 impl DatedName {
-    /// Reads a name that may be left out, with its date then. `label` is what
-    /// people call it; the violations are of the message's fields.
-    pub fn parse(name: &NewName, label: &str) -> Result<Option<Self>, Violations> {
+    /// Parses an optional name. A date without a name is a violation. `label` is the name of
+    /// the field for users; violations have the fields of the message.
+    pub fn parse(name: &NewName, label: &str) -> Result<Option<Self>, FieldViolations> {
         let NewName { name, active_from } = name;
-        let mut wrong = Violations::new();
-        let text = wrong.field("name", plain(label, name, MAX_NAME));
-        let active_from = wrong.field("active_from", parse_date(active_from)).flatten();
+        let mut violations = FieldViolations::new();
+        let text = violations.field("name", plain(label, name, MAX_NAME));
+        let active_from = violations.field("active_from", parse_date(active_from)).flatten();
         if active_from.is_some() && text.as_deref() == Some("") {
-            wrong.add(text::blank(label).at("name"));
+            violations.add(text::blank(label).at("name"));
         }
         let name = text.filter(|text| !text.is_empty());
-        wrong.finish(Some(name.map(|name| Self { name, active_from })))
+        violations.finish(Some(name.map(|name| Self { name, active_from })))
     }
 }
 
-/// The numbers that registers and tax offices know a client by, canonical.
+/// The numbers of a client at registers and tax offices, in canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identifiers {
-    /// At Companies House, or at the register of the client's jurisdiction.
+    /// The number at Companies House or at the register of the jurisdiction.
     pub company_number: Option<String>,
     /// The Unique Taxpayer Reference.
     pub utr: Option<String>,
@@ -74,45 +74,46 @@ pub struct Identifiers {
 }
 
 impl Identifiers {
-    /// Reads the numbers, each of which may be blank, of a client under the law of
-    /// `jurisdiction`.
+    /// Parses the numbers of a client in a jurisdiction. Each number may be blank.
     pub fn parse(
         identifiers: &ClientIdentifiers,
         jurisdiction: Jurisdiction,
-    ) -> Result<Self, Violations> {
+    ) -> Result<Self, FieldViolations> {
         let ClientIdentifiers { company_number, utr, vat_number, paye_reference } = identifiers;
-        let mut wrong = Violations::new();
+        let mut violations = FieldViolations::new();
         let company_number = identifier::company_number(company_number, jurisdiction);
         let identifiers = Self {
-            company_number: wrong.field("company_number", company_number).flatten(),
-            utr: wrong.field("utr", identifier::utr(utr)).flatten(),
-            vat_number: wrong.field("vat_number", identifier::vat_number(vat_number)).flatten(),
-            paye_reference: wrong
+            company_number: violations.field("company_number", company_number).flatten(),
+            utr: violations.field("utr", identifier::utr(utr)).flatten(),
+            vat_number: violations
+                .field("vat_number", identifier::vat_number(vat_number))
+                .flatten(),
+            paye_reference: violations
                 .field("paye_reference", identifier::paye_reference(paye_reference))
                 .flatten(),
         };
-        wrong.finish(Some(identifiers))
+        violations.finish(Some(identifiers))
     }
 }
 
 /// A client whose fields are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientDraft {
-    /// What it is, in law.
+    /// The legal form.
     pub client_type: ClientType,
-    /// The law that it is under; unspecified when it is not known.
+    /// The jurisdiction; unspecified if unknown.
     pub jurisdiction: Jurisdiction,
-    /// The practice's own reference.
+    /// The reference that the practice assigns.
     pub reference: Reference,
-    /// The registered name; `None` for an individual, and only then.
+    /// The registered name; `None` for an individual only.
     pub registered_name: Option<DatedName>,
-    /// The name that it trades under.
+    /// The trading name.
     pub trading_name: Option<DatedName>,
     /// The numbers of registers and tax offices.
     pub identifiers: Identifiers,
-    /// E-mail addresses, the first one first.
+    /// E-mail addresses, in the given order.
     pub emails: Vec<String>,
-    /// Telephone numbers, the first one first.
+    /// Telephone numbers, in the given order.
     pub phones: Vec<String>,
 }
 
@@ -121,36 +122,35 @@ pub struct ClientDraft {
 pub struct PersonDraft {
     /// The name.
     pub name: PersonName,
-    /// The first day of the name; `None` when it is not known.
+    /// The first day of the name; `None` if unknown.
     pub name_active_from: Option<NaiveDate>,
-    /// The day of birth. Any year: registers hold 1904, and some products a
-    /// placeholder.
+    /// The date of birth. The year is not checked: registers contain 1904, and some products
+    /// store a placeholder.
     pub birth_date: Option<NaiveDate>,
     /// The National Insurance number.
     pub nino: Option<String>,
     /// The Personal Public Service number.
     pub ppsn: Option<String>,
-    /// E-mail addresses, the first one first.
+    /// E-mail addresses, in the given order.
     pub emails: Vec<String>,
-    /// Telephone numbers, the first one first.
+    /// Telephone numbers, in the given order.
     pub phones: Vec<String>,
 }
 
 impl PersonDraft {
-    /// Reads a new person without its addresses, which are records of their own
-    /// on the way in.
-    pub fn parse(person: &NewPerson) -> Result<Self, Violations> {
-        let mut wrong = Violations::new();
+    /// Parses a new person without its addresses, which are parsed separately.
+    pub fn parse(person: &NewPerson) -> Result<Self, FieldViolations> {
+        let mut violations = FieldViolations::new();
         let name = person.name.clone().unwrap_or_default();
-        let name = wrong.part("name", PersonName::parse(&name, ""));
+        let name = violations.part("name", PersonName::parse(&name, ""));
         let name_active_from =
-            wrong.field("name_active_from", parse_date(&person.name_active_from)).flatten();
-        let birth_date = wrong.field("birth_date", parse_date(&person.birth_date)).flatten();
-        let nino = wrong.field("nino", identifier::nino(&person.nino)).flatten();
-        let ppsn = wrong.field("ppsn", identifier::ppsn(&person.ppsn)).flatten();
-        let emails = wrong.part("emails", emails(&person.emails)).unwrap_or_default();
-        let phones = wrong.part("phones", phones(&person.phones)).unwrap_or_default();
-        wrong.finish(name.map(|name| Self {
+            violations.field("name_active_from", parse_date(&person.name_active_from)).flatten();
+        let birth_date = violations.field("birth_date", parse_date(&person.birth_date)).flatten();
+        let nino = violations.field("nino", identifier::nino(&person.nino)).flatten();
+        let ppsn = violations.field("ppsn", identifier::ppsn(&person.ppsn)).flatten();
+        let emails = violations.part("emails", emails(&person.emails)).unwrap_or_default();
+        let phones = violations.part("phones", phones(&person.phones)).unwrap_or_default();
+        violations.finish(name.map(|name| Self {
             name,
             name_active_from,
             birth_date,
@@ -165,27 +165,27 @@ impl PersonDraft {
 /// An address with its type and dates, all valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressDraft {
-    /// What it is for.
+    /// The type of the address.
     pub address_type: AddressType,
     /// The address.
     pub address: Address,
-    /// When it holds.
+    /// The period of the address.
     pub period: Period,
 }
 
 impl AddressDraft {
-    /// Reads a new address: type and address are required, and it must not end
-    /// before it begins.
-    pub fn parse(address: &NewAddress) -> Result<Self, Violations> {
-        let mut wrong = Violations::new();
+    /// Parses a new address: type and address are required, and the end must be after the
+    /// start.
+    pub fn parse(address: &NewAddress) -> Result<Self, FieldViolations> {
+        let mut violations = FieldViolations::new();
         let address_type = AddressType::from_wire(address.r#type)
             .and_then(|term| term.ok_or_else(|| text::blank(AddressType::LABEL)));
-        let address_type = wrong.field("type", address_type);
+        let address_type = violations.field("type", address_type);
         let value = address.address.clone().unwrap_or_default();
-        let value = wrong.part("address", Address::parse(&value, ""));
-        let period = period(&mut wrong, &address.active_from, &address.active_to);
+        let value = violations.part("address", Address::parse(&value, ""));
+        let period = period(&mut violations, &address.active_from, &address.active_to);
         let draft = address_type.zip(value).zip(period);
-        wrong.finish(draft.map(|((address_type, address), period)| Self {
+        violations.finish(draft.map(|((address_type, address), period)| Self {
             address_type,
             address,
             period,
@@ -193,37 +193,40 @@ impl AddressDraft {
     }
 }
 
-/// Reads `active_from` and `active_to`, which may both be blank; `None` after
-/// noting what is wrong with them.
-pub fn period(wrong: &mut Violations, active_from: &str, active_to: &str) -> Option<Period> {
-    let from = wrong.field("active_from", parse_date(active_from));
-    let to = wrong.field("active_to", parse_date(active_to));
+/// Parses `active_from` and `active_to`, which may be blank. On an error, records the
+/// violations and returns `None`.
+pub fn period(
+    violations: &mut FieldViolations,
+    active_from: &str,
+    active_to: &str,
+) -> Option<Period> {
+    let from = violations.field("active_from", parse_date(active_from));
+    let to = violations.field("active_to", parse_date(active_to));
     let (from, to) = from.zip(to)?;
-    wrong.field("active_to", Period::new(from, to).check())
+    violations.field("active_to", Period::new(from, to).check())
 }
 
-/// Reads a product's own id of a record: required, at most [`MAX_SOURCE_ID`]
-/// characters, letter case kept, without invisible characters. `label` is the name of
-/// the field for users.
-pub fn source_id(label: &str, text: &str) -> Result<String, Problem> {
+/// Parses the id that a product assigns to a record: required, at most [`MAX_SOURCE_ID`]
+/// characters, case-sensitive, without invisible characters. `label` is the name of the
+/// field for users.
+pub fn source_id(label: &str, text: &str) -> Result<String, ValueError> {
     required_id(label, text, MAX_SOURCE_ID)
 }
 
-/// Reads e-mail addresses, at most [`MAX_EMAILS`]. Blank ones, and those that
-/// stand there already, are left out. The violations are of `[0]`, `[1]` and so
-/// on.
-pub fn emails(emails: &[String]) -> Result<Vec<String>, Violations> {
+/// Parses e-mail addresses, at most [`MAX_EMAILS`]. Drops blank and repeated ones.
+/// Violations have the fields `[0]`, `[1]` and so on.
+pub fn emails(emails: &[String]) -> Result<Vec<String>, FieldViolations> {
     list("E-mail addresses", emails, MAX_EMAILS, identifier::email)
 }
 
-/// Reads telephone numbers as [`emails`] reads its list: at most [`MAX_PHONES`].
-pub fn phones(phones: &[String]) -> Result<Vec<String>, Violations> {
+/// Parses telephone numbers, as [`emails`]: at most [`MAX_PHONES`].
+pub fn phones(phones: &[String]) -> Result<Vec<String>, FieldViolations> {
     list("Telephone numbers", phones, MAX_PHONES, phone)
 }
 
-/// A telephone number: any text of at most [`MAX_PHONE`] characters, since
-/// extensions and remarks are part of it.
-pub fn phone(text: &str) -> Result<Option<String>, Problem> {
+/// Parses a telephone number: any text of at most [`MAX_PHONE`] characters, because it may
+/// contain an extension and a remark.
+pub fn phone(text: &str) -> Result<Option<String>, ValueError> {
     let number = plain_id("Telephone number", text, MAX_PHONE)?;
     Ok(Some(number).filter(|number| !number.is_empty()))
 }
@@ -232,20 +235,20 @@ fn list(
     label: &str,
     texts: &[String],
     max: usize,
-    read: fn(&str) -> Result<Option<String>, Problem>,
-) -> Result<Vec<String>, Violations> {
+    read: fn(&str) -> Result<Option<String>, ValueError>,
+) -> Result<Vec<String>, FieldViolations> {
     if texts.len() > max {
         return Err(too_many(label, texts.len(), max).at("").into());
     }
-    let mut wrong = Violations::new();
+    let mut violations = FieldViolations::new();
     let mut values = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
-        match wrong.field(&format!("[{index}]"), read(text)) {
+        match violations.field(&format!("[{index}]"), read(text)) {
             Some(Some(value)) if !values.contains(&value) => values.push(value),
             _ => {}
         }
     }
-    wrong.finish(Some(values))
+    violations.finish(Some(values))
 }
 
 #[cfg(test)]

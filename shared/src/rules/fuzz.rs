@@ -1,4 +1,4 @@
-//! Text that nobody would type into any of the fields.
+//! Fuzz tests of the field parsers.
 
 use super::{
     date::{date_text, parse_date},
@@ -8,7 +8,7 @@ use super::{
     terms::Term as _,
     text::{self, MAX_QUOTED, forbidden, is_blank},
     value::{Address, PersonName},
-    violation::Problem,
+    violation::ValueError,
 };
 use crate::{
     ids::{self, IdKind},
@@ -16,39 +16,39 @@ use crate::{
     testing::fuzz::Fuzz,
 };
 
-/// What is read from text is text that reads the same, and can be kept; what is
-/// wrong with it can be shown.
-fn reads_back(read: impl Fn(&str) -> Result<Option<String>, Problem>, text: &str) {
+/// Asserts that a parsed value is storable and parses to itself, and that an error text is
+/// short and printable.
+fn check_canonical(read: impl Fn(&str) -> Result<Option<String>, ValueError>, text: &str) {
     match read(text) {
         Ok(Some(kept)) => {
             assert_eq!(forbidden(&kept), None, "{kept:?}");
             assert_eq!(read(&kept), Ok(Some(kept)));
         }
-        Ok(None) => assert!(is_blank(text), "{text:?} is something"),
-        Err(problem) => {
-            assert_eq!(forbidden(&problem.text), None, "{problem:?}");
-            assert!(problem.text.chars().count() <= MAX_QUOTED + 200, "{problem:?}");
+        Ok(None) => assert!(is_blank(text), "{text:?} is not blank"),
+        Err(error) => {
+            assert_eq!(forbidden(&error.text), None, "{error:?}");
+            assert!(error.text.chars().count() <= MAX_QUOTED + 200, "{error:?}");
         }
     }
 }
 
 #[test]
-fn whatever_stands_in_a_field_is_kept_in_a_form_that_reads_the_same() {
-    Fuzz::of("field").cases(3_000).hold_text(|text| {
+fn field_parsers_return_a_canonical_form() {
+    Fuzz::corpus("field").cases(3_000).check_text(|text| {
         for jurisdiction in
             [Jurisdiction::Unspecified, Jurisdiction::IsleOfMan, Jurisdiction::Other]
         {
-            reads_back(|text| identifier::company_number(text, jurisdiction), text);
+            check_canonical(|text| identifier::company_number(text, jurisdiction), text);
         }
-        reads_back(utr, text);
-        reads_back(vat_number, text);
-        reads_back(paye_reference, text);
-        reads_back(nino, text);
-        reads_back(ppsn, text);
-        reads_back(email, text);
-        reads_back(phone, text);
-        reads_back(country, text);
-        reads_back(|text| Ok(parse_date(text)?.map(|day| date_text(Some(day)))), text);
+        check_canonical(utr, text);
+        check_canonical(vat_number, text);
+        check_canonical(paye_reference, text);
+        check_canonical(nino, text);
+        check_canonical(ppsn, text);
+        check_canonical(email, text);
+        check_canonical(phone, text);
+        check_canonical(country, text);
+        check_canonical(|text| Ok(parse_date(text)?.map(|day| date_text(Some(day)))), text);
         for read in [Reference::parse(text).map(|it| it.text), source_id("Source id", text)] {
             assert_eq!(read.ok().as_deref().and_then(forbidden), None);
         }
@@ -56,8 +56,8 @@ fn whatever_stands_in_a_field_is_kept_in_a_form_that_reads_the_same() {
 }
 
 #[test]
-fn terms_and_ids_are_read_in_their_own_forms_only() {
-    Fuzz::of("field").hold_text(|text| {
+fn ids_parse_in_their_canonical_form_only() {
+    Fuzz::corpus("field").check_text(|text| {
         for kind in [IdKind::Client, IdKind::Person, IdKind::Entry, IdKind::Import] {
             if let Some(id) = ids::parse(kind, text) {
                 assert_eq!(ids::text(kind, id), text);
@@ -68,8 +68,8 @@ fn terms_and_ids_are_read_in_their_own_forms_only() {
 }
 
 #[test]
-fn addresses_and_names_of_any_text_are_read() {
-    Fuzz::of("field").hold_text(|text| {
+fn addresses_and_names_accept_any_text() {
+    Fuzz::corpus("field").check_text(|text| {
         let (head, tail) = text.split_at(text.floor_char_boundary(text.len() / 2));
         let address = records::Address {
             line_1: head.to_owned(),
@@ -93,8 +93,8 @@ fn addresses_and_names_of_any_text_are_read() {
 }
 
 #[test]
-fn the_forms_of_a_text_are_their_own() {
-    Fuzz::of("field").hold_text(|text| {
+fn text_normal_forms_are_idempotent() {
+    Fuzz::corpus("field").check_text(|text| {
         for form in
             [text::normalise, text::normalise_id, text::fold, text::reference_key, text::match_key]
         {

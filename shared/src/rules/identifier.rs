@@ -1,8 +1,7 @@
-//! The numbers that registers and tax offices give, e-mail addresses, and
-//! countries: each is read in the forms that people write, and kept in one.
+//! Parsers for the numbers of registers and tax offices, e-mail addresses and countries.
+//! Each accepts the forms that people write and returns one canonical form.
 //!
-//! Every function takes text as it was given: blank is `None`, a valid one its
-//! canonical form, anything else a [`Problem`] with a hint.
+//! Blank text is `None`. An invalid value is a [`ValueError`] with a hint.
 
 mod country;
 mod email;
@@ -21,22 +20,22 @@ pub use vat::vat_number;
 pub use super::postcode::postcode_warning;
 use super::{
     text::{check_characters, is_blank, is_invisible},
-    violation::Problem,
+    violation::ValueError,
 };
 use crate::pb::records::ErrorReason;
 
-/// `text` in upper case, without invisible characters and without `separators`; `None`
-/// when nothing is left.
-fn compact(label: &str, text: &str, separators: &[char]) -> Result<Option<String>, Problem> {
+/// `text` in upper case, without white space, invisible characters and `separators`; `None`
+/// for blank text.
+fn compact(label: &str, text: &str, separators: &[char]) -> Result<Option<String>, ValueError> {
     check_characters(label, text)?;
     let is_seen = |c: char| !c.is_whitespace() && !is_invisible(c);
     let kept = text.chars().filter(|c| is_seen(*c) && !separators.contains(c));
     let compact: String = kept.map(|c| c.to_ascii_uppercase()).collect();
-    // Separators alone are not blank: whoever wrote them meant something.
+    // Separators alone are an invalid value and not blank.
     Ok(Some(compact).filter(|compact| !compact.is_empty() || !is_blank(text)))
 }
 
-/// The digits of `text`; `None` when anything else is in it.
+/// The digits of `text`; `None` if it contains anything else.
 fn digits(text: &str) -> Option<Vec<u32>> {
     text.chars().map(|c| c.to_digit(10)).collect()
 }
@@ -46,9 +45,9 @@ fn weighted(digits: &[u32], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(digit, weight)| digit * weight).sum()
 }
 
-/// That a value is not valid; `hint` says what a valid one looks like.
-fn invalid(reason: ErrorReason, label: &str, hint: &str) -> Problem {
-    Problem::new(reason, format!("{label} is not valid: {hint}"))
+/// The error for an invalid value; `hint` describes a valid one.
+fn invalid(reason: ErrorReason, label: &str, hint: &str) -> ValueError {
+    ValueError::new(reason, format!("{label} is not valid: {hint}"))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The records of an import: all text, judged each by itself.
+//! Parsing of the records of an import. All fields are text; each record is validated
+//! independently.
 //!
-//! [`parse`] says what a record is, what it hangs on, and whether its own fields
-//! are right. How it stands to the other records (duplicates, missing parents,
-//! overlapping addresses) is for whoever sees them all. Fields of violations are
-//! the columns of the CSV files.
+//! [`parse`] returns the kind of a record, its parents, and the result of the field rules.
+//! Rules across records (duplicates, missing parents, overlapping addresses) are checked
+//! elsewhere. The fields of violations are the columns of the CSV files.
 
 mod address;
 mod client;
@@ -18,7 +18,7 @@ use digest::Canonical;
 use super::{
     draft::{self, AddressDraft, ClientDraft, PersonDraft},
     identifier, text,
-    violation::{Problem, Violations},
+    violation::{FieldViolations, ValueError},
     warning,
 };
 use crate::pb::{
@@ -26,79 +26,73 @@ use crate::pb::{
     records::{AddressType, ErrorReason, Role},
 };
 
-/// What is known of one record of an import.
+/// The result of parsing one record of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedRecord {
-    /// What it is; unspecified when it could not be read.
+    /// The kind; unspecified if the record could not be decoded.
     pub kind: ImportRecordKind,
-    /// The product's own id, normalised: the key of the record. Empty when it is
-    /// blank, too long, or holds a forbidden character.
+    /// The normalised id that the product assigned: the key of the record. Empty if it is
+    /// blank, too long or contains a forbidden character.
     pub source_id: String,
-    /// SHA-256 of the normalised fields. Equal records have equal digests,
-    /// whatever the order of their clients and roles, and however often one is
-    /// named.
+    /// SHA-256 of the normalised fields. The order and repetition of clients and roles do not
+    /// matter.
     pub digest: [u8; 32],
-    /// Whether it is of the client type Self-Assessment, which is not brought
-    /// over. The other fields are not judged then; but a record without a source
-    /// id has failed, and is not excluded.
+    /// True for a client of the type Self-Assessment, which is not imported. Its other fields
+    /// are not validated. A record without a source id fails and is not excluded.
     pub excluded: bool,
-    /// Of a client that is not excluded: its reference as it is compared.
+    /// The key of the reference of a client that is not excluded.
     pub reference_key: Option<String>,
-    /// What it hangs on, by source id, sorted, each once: of a contact its
-    /// clients, of an address its owner. Only those that are readable.
+    /// The parents by source id, sorted and without duplicates: the clients of a contact, the
+    /// owner of an address. Only those with valid ids.
     pub parents: Vec<(ImportRecordKind, String)>,
-    /// Of an address with a known type and readable dates, one after the other:
-    /// its place on the timeline of its owner, whatever else is wrong.
+    /// The slot of an address on the timeline of its owner. Present if type and period are
+    /// valid, even if other fields are not.
     pub address_slot: Option<AddressSlot>,
-    /// What people call it: of a client or contact its name, of an address the
-    /// label of its type.
+    /// The display name: the name of a client or contact, the label of the type of an
+    /// address.
     pub record_name: String,
-    /// Of a client: its reference, for people.
+    /// The reference of a client, for display.
     pub own_reference: String,
-    /// The record when its own fields are right, or everything that is wrong
-    /// with it, in the order of the columns.
-    pub outcome: Result<ImportDraft, Violations>,
-    /// What is taken although it looks wrong, and what is left out of the record
-    /// because it is wrong; of a record that is excluded none.
-    pub warnings: Violations,
+    /// The record if its fields are valid, otherwise all violations, in the order of the
+    /// columns.
+    pub outcome: Result<ImportDraft, FieldViolations>,
+    /// Warnings: values that are accepted with a defect, and invalid values that are left out
+    /// of the record. Empty for an excluded record.
+    pub warnings: FieldViolations,
 }
 
-/// The place of an address on the timeline of its owner and type.
+/// The slot of an address on the timeline of its owner and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AddressSlot {
-    /// What it is for.
+    /// The type of the address.
     pub address_type: AddressType,
-    /// The first day; `None` when it is not known.
+    /// The first day; `None` if unknown.
     pub active_from: Option<NaiveDate>,
-    /// The first day that it holds no longer; `None` when it was left blank.
+    /// The day after the last day; `None` if blank.
     pub active_to: Option<NaiveDate>,
 }
 
-/// A record of an import whose own fields are valid.
+/// A validated record of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "few are alive at once, and each is taken apart soon"
-)]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and each is destructured soon")]
 pub enum ImportDraft {
     /// A client.
     Client {
-        /// The client, with the e-mail address and telephone number of the
-        /// record.
+        /// The client, with the e-mail address and telephone number of the record.
         client: ClientDraft,
-        /// The person of an individual, and only of one.
+        /// The person of a client of the type individual.
         individual: Option<PersonDraft>,
     },
-    /// One person with its places.
+    /// One person with its roles at clients.
     Contact {
         /// The person.
         person: PersonDraft,
-        /// At least one, sorted by source id, each client once.
-        clients: Vec<ContactPlace>,
+        /// At least one; sorted by source id, each client once.
+        clients: Vec<ClientRoles>,
     },
     /// An address.
     Address {
-        /// What kind of record the owner is.
+        /// The kind of the owner.
         owner: OwnerKind,
         /// The source id of the owner.
         owner_source_id: String,
@@ -107,26 +101,26 @@ pub enum ImportDraft {
     },
 }
 
-/// A person's place at one client.
+/// The roles of a contact at one client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ContactPlace {
+pub struct ClientRoles {
     /// The source id of the client.
     pub client_source_id: String,
-    /// At least one, sorted, each once.
+    /// At least one; sorted, without duplicates.
     pub roles: Vec<Role>,
 }
 
-/// What an address may be of.
+/// The kind of the owner of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerKind {
-    /// Of a client; `client` in the file.
+    /// A client; `client` in the file.
     Client,
-    /// Of a contact, and then of its person; `contact` in the file.
+    /// The person of a contact; `contact` in the file.
     Contact,
 }
 
 impl OwnerKind {
-    /// The kind of record that the owner is.
+    /// The record kind of the owner.
     pub fn record_kind(self) -> ImportRecordKind {
         match self {
             Self::Client => ImportRecordKind::Client,
@@ -135,7 +129,7 @@ impl OwnerKind {
     }
 }
 
-/// Judges one record.
+/// Parses and validates one record.
 pub fn parse(record: &ImportRecord) -> ParsedRecord {
     match &record.record {
         Some(Record::Client(client)) => client::parse(client),
@@ -145,8 +139,8 @@ pub fn parse(record: &ImportRecord) -> ParsedRecord {
     }
 }
 
-/// Decodes one record and judges it. One that cannot be decoded, and one that is
-/// none of the kinds, has the violation `UNREADABLE_RECORD` of the field "".
+/// Decodes, parses and validates one record. A record that cannot be decoded or has no kind
+/// has the violation `UNREADABLE_RECORD` of the field "".
 pub fn parse_bytes(bytes: &[u8]) -> ParsedRecord {
     match ImportRecord::decode(bytes) {
         Ok(record) if record.record.is_some() => parse(&record),
@@ -155,9 +149,9 @@ pub fn parse_bytes(bytes: &[u8]) -> ParsedRecord {
 }
 
 fn unreadable(bytes: &[u8]) -> ParsedRecord {
-    let mut wrong = Violations::new();
+    let mut violations = FieldViolations::new();
     let text = "Record could not be read: it is not a client, a contact or an address";
-    wrong.push("", ErrorReason::UnreadableRecord, text);
+    violations.push("", ErrorReason::UnreadableRecord, text);
     ParsedRecord {
         kind: ImportRecordKind::Unspecified,
         source_id: String::new(),
@@ -168,45 +162,57 @@ fn unreadable(bytes: &[u8]) -> ParsedRecord {
         address_slot: None,
         record_name: String::new(),
         own_reference: String::new(),
-        outcome: Err(wrong),
-        warnings: Violations::new(),
+        outcome: Err(violations),
+        warnings: FieldViolations::new(),
     }
 }
 
-/// Reads the source id of the record itself; empty after noting what is wrong.
-fn own_source_id(wrong: &mut Violations, text: &str) -> String {
-    wrong.field("source_id", draft::source_id("Source id", text)).unwrap_or_default()
+/// Parses the source id of the record. On an error, records the violation and returns an
+/// empty id.
+fn own_source_id(violations: &mut FieldViolations, text: &str) -> String {
+    violations.field("source_id", draft::source_id("Source id", text)).unwrap_or_default()
 }
 
-/// Reads the only e-mail address of a record; one that is wrong is left out.
-fn email(wrong: &mut Violations, warnings: &mut Violations, text: &str) -> Vec<String> {
-    warning::or_left_out(wrong, warnings, ("email", text), identifier::email).into_iter().collect()
+/// Parses the e-mail address of a record. An invalid one is left out with a warning.
+fn email(
+    violations: &mut FieldViolations,
+    warnings: &mut FieldViolations,
+    text: &str,
+) -> Vec<String> {
+    warning::value_or_warning(violations, warnings, ("email", text), identifier::email)
+        .into_iter()
+        .collect()
 }
 
-/// Reads the only telephone number of a record; one that is wrong is left out.
-fn phone(wrong: &mut Violations, warnings: &mut Violations, text: &str) -> Vec<String> {
-    warning::or_left_out(wrong, warnings, ("phone", text), draft::phone).into_iter().collect()
+/// Parses the telephone number of a record. An invalid one is left out with a warning.
+fn phone(
+    violations: &mut FieldViolations,
+    warnings: &mut FieldViolations,
+    text: &str,
+) -> Vec<String> {
+    warning::value_or_warning(violations, warnings, ("phone", text), draft::phone)
+        .into_iter()
+        .collect()
 }
 
-/// Warns of damage in fields that keep no invisible characters.
-fn damaged<const N: usize>(warnings: &mut Violations, fields: [(&str, &str, &str); N]) {
+/// Warns of damaged text in fields without invisible characters.
+fn damaged<const N: usize>(warnings: &mut FieldViolations, fields: [(&str, &str, &str); N]) {
     for (field, label, text) in fields {
         warning::damaged(warnings, field, label, text);
     }
 }
 
-/// Judges a field that does not apply to the record: it may hold anything that
-/// can be kept.
-fn ignored(wrong: &mut Violations, field: &str, label: &str, value: &str) {
-    wrong.field(field, text::check_characters(label, value));
+/// Checks a field that does not apply to the record: any text that can be stored is valid.
+fn ignored(violations: &mut FieldViolations, field: &str, label: &str, value: &str) {
+    violations.field(field, text::check_characters(label, value));
 }
 
-/// The value of a field that must be given, or that it is blank.
-fn given<T>(label: &str, read: Result<Option<T>, Problem>) -> Result<T, Problem> {
+/// The value of a required field.
+fn given<T>(label: &str, read: Result<Option<T>, ValueError>) -> Result<T, ValueError> {
     read?.ok_or_else(|| text::blank(label))
 }
 
-/// The first of `names` that is not blank, fit to be shown.
+/// The first of `names` that is not blank, shortened for display.
 fn first_name<const N: usize>(names: [&str; N]) -> String {
     let shown = names.into_iter().map(|name| text::shorten(name, text::MAX_NAME));
     shown.into_iter().find(|name| !name.is_empty()).unwrap_or_default()

@@ -1,11 +1,9 @@
-//! Postcodes: a malformed one is kept, and worth a warning.
+//! Postcodes. A malformed one is stored, with a warning.
 
 use super::{text::quote, value::Address};
 
-/// What to warn of when the postcode of `address` is not of the form that its
-/// country prints: that of GB or of IE, and when the country is not known, of
-/// one of them. Spaces and letter case do not matter; other countries are not
-/// looked at.
+/// The warning for a malformed postcode: not in the form of GB or IE, or for an unknown
+/// country in neither form. Ignores spaces and letter case. Other countries are not checked.
 pub fn postcode_warning(address: &Address) -> Option<String> {
     let code: String = address.postcode.chars().filter(|c| !c.is_whitespace()).collect();
     let code = code.to_ascii_uppercase();

@@ -1,45 +1,44 @@
-//! The closed lists of the protocol as text: names for programs and files, and
-//! labels for people.
+//! Text forms of the protocol's enums: names for programs and files, labels for people.
 
 mod tables;
 
 use super::{
     text::{check_characters, normalise_id, quote},
-    violation::Problem,
+    violation::ValueError,
 };
 use crate::pb::records::ErrorReason;
 
-/// One row of a closed list.
+/// One value of an enum with its name and label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row<T> {
     /// The value.
     pub term: T,
-    /// Its name without the prefix, such as `PRIVATE_LIMITED_COMPANY`.
+    /// The name without the prefix, such as `PRIVATE_LIMITED_COMPANY`.
     pub name: &'static str,
-    /// What people call it, such as `Private limited company`.
+    /// The label, such as `Private limited company`.
     pub label: &'static str,
 }
 
-/// A value of one of the protocol's closed lists.
+/// An enum of the protocol that can be written as text.
 pub trait Term: Copy + PartialEq + TryFrom<i32> + 'static {
-    /// What people call the field that holds one.
+    /// The name of the field, for users.
     const LABEL: &'static str;
-    /// Every value but the one for "not set", in the order of the protocol.
+    /// Every value except `UNSPECIFIED`, in the order of the protocol.
     const ROWS: &'static [Row<Self>];
 
-    /// The name without its prefix; empty for "not set".
+    /// The name without the prefix; empty for `UNSPECIFIED`.
     fn name(self) -> &'static str {
         Self::ROWS.iter().find(|row| row.term == self).map_or("", |row| row.name)
     }
 
-    /// What people call it; empty for "not set".
+    /// The label; empty for `UNSPECIFIED`.
     fn label(self) -> &'static str {
         Self::ROWS.iter().find(|row| row.term == self).map_or("", |row| row.label)
     }
 
-    /// Reads a name, in any letter case, with spaces or hyphens for its
-    /// underscores. Blank text is none; an unknown one is `UNKNOWN_VALUE`.
-    fn parse(text: &str) -> Result<Option<Self>, Problem> {
+    /// Parses a name, in any letter case, with spaces or hyphens in place of underscores.
+    /// `None` for blank text. `UNKNOWN_VALUE` for an unknown name.
+    fn parse(text: &str) -> Result<Option<Self>, ValueError> {
         check_characters(Self::LABEL, text)?;
         let key = term_key(text);
         if key.is_empty() {
@@ -49,9 +48,9 @@ pub trait Term: Copy + PartialEq + TryFrom<i32> + 'static {
         row.map(|row| Some(row.term)).ok_or_else(|| unknown::<Self>(text))
     }
 
-    /// Reads the number of an enum field. 0 is none; a number that this version
-    /// does not know is `UNKNOWN_VALUE`.
-    fn from_wire(number: i32) -> Result<Option<Self>, Problem> {
+    /// Parses the number of an enum field. `None` for 0. `UNKNOWN_VALUE` for a number that
+    /// this version does not define.
+    fn from_wire(number: i32) -> Result<Option<Self>, ValueError> {
         if number == 0 {
             return Ok(None);
         }
@@ -60,28 +59,28 @@ pub trait Term: Copy + PartialEq + TryFrom<i32> + 'static {
     }
 }
 
-/// The form in which names are looked up: upper-case, one underscore for each
-/// run of spaces, hyphens and underscores.
+/// The lookup key of a name: upper case, one underscore for each run of spaces, hyphens and
+/// underscores.
 pub fn term_key(text: &str) -> String {
     let words = normalise_id(text).to_uppercase();
     let words = words.split([' ', '-', '_']).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_")
 }
 
-fn unknown<T: Term>(given: &str) -> Problem {
+fn unknown<T: Term>(given: &str) -> ValueError {
     let names = T::ROWS.iter().map(|row| row.name);
     unknown_value(T::LABEL, given, names)
 }
 
-/// `UNKNOWN_VALUE` for a field whose values are `names`.
+/// `UNKNOWN_VALUE` for a field with the values `names`.
 pub fn unknown_value<'a>(
     label: &str,
     given: &str,
     names: impl IntoIterator<Item = &'a str>,
-) -> Problem {
+) -> ValueError {
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
     let text = format!("{label} is not known: {}; use one of {names}", quote(given));
-    Problem::new(ErrorReason::UnknownValue, text)
+    ValueError::new(ErrorReason::UnknownValue, text)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Plain text: its one normal form, its form for comparing, and its limits.
+//! Normalisation, comparison keys and limits of text.
 //!
 //! Lengths are counted in characters (Unicode scalar values) of the normal form.
 
@@ -6,12 +6,12 @@ use unicode_normalization::{
     IsNormalized, UnicodeNormalization as _, char::is_combining_mark, is_nfc_quick,
 };
 
-use super::violation::Problem;
+use super::violation::ValueError;
 use crate::pb::records::ErrorReason;
 
-/// A product's own id of a record.
+/// The id that a product assigns to a record.
 pub const MAX_SOURCE_ID: usize = 200;
-/// The practice's own reference of a client.
+/// The reference that the practice assigns to a client.
 pub const MAX_REFERENCE: usize = 64;
 /// A registered or trading name.
 pub const MAX_NAME: usize = 300;
@@ -21,8 +21,8 @@ pub const MAX_TITLE: usize = 50;
 pub const MAX_NAME_PART: usize = 100;
 /// Any line of an address, its town, county and postcode.
 pub const MAX_ADDRESS_LINE: usize = 200;
-/// An e-mail address: 64 before the `@`, 255 after it (RFC 3696, erratum 1690
-/// lowers the sum to 254; what products hold already is kept).
+/// An e-mail address: 64 before the `@`, 255 after it (RFC 3696; erratum 1690 lowers the
+/// sum to 254, but products already store longer ones).
 pub const MAX_EMAIL: usize = 320;
 /// A telephone number, with room for an extension.
 pub const MAX_PHONE: usize = 40;
@@ -30,26 +30,25 @@ pub const MAX_PHONE: usize = 40;
 pub const MAX_EMAILS: usize = 20;
 /// Telephone numbers of one record.
 pub const MAX_PHONES: usize = 20;
-/// Addresses that one record is created with.
+/// Addresses in the request that creates a record.
 pub const MAX_ADDRESSES: usize = 100;
-/// Clients of one contact of an import.
+/// Clients of one contact in an import.
 pub const MAX_CONTACT_CLIENTS: usize = 1_000;
-/// Characters of a user's value that a text for people quotes.
+/// Characters of a user's value that a message quotes.
 pub const MAX_QUOTED: usize = 40;
 
-/// The normal form of text: NFC, without white space at the ends, every run of
-/// white space inside made one space, without [`is_invisible`] characters but
-/// for those that a script needs; letter case kept. Two values are the same value
-/// when their normal forms are equal.
+/// The normal form of text: NFC, trimmed, each run of white space collapsed to one space,
+/// without [`is_invisible`] characters except those that a script needs, case-sensitive.
+/// Values with equal normal forms are equal.
 ///
-/// A joiner (U+200C, U+200D) stays between two letters, and a variation selector
-/// behind a character outside of ASCII: some scripts are written with them.
+/// Some scripts need a joiner (U+200C, U+200D) between two letters, or a variation selector
+/// after a non-ASCII character.
 pub fn normalise(text: &str) -> String {
     if text.is_ascii() {
         return collapse(text.chars(), text.len());
     }
     let mut normal = composed(text);
-    // What is left may compose again, and a joiner may have other neighbours then.
+    // After the removal, characters may compose again and joiners may have other neighbours.
     while normal.chars().any(is_invisible) {
         let seen = composed(&without_invisible(&normal));
         if seen == normal {
@@ -60,9 +59,8 @@ pub fn normalise(text: &str) -> String {
     collapse(normal.chars(), normal.len())
 }
 
-/// The normal form of an id, a reference, a number, an e-mail address or a
-/// telephone number: as [`normalise`], and without any [`is_invisible`] character.
-/// Users do not type those, and two ids that look the same are the same.
+/// The normal form of an id, a reference, a number, an e-mail address or a telephone number:
+/// as [`normalise`], without any [`is_invisible`] character. Ids that look equal are equal.
 pub fn normalise_id(text: &str) -> String {
     if text.is_ascii() {
         return collapse(text.chars(), text.len());
@@ -71,13 +69,12 @@ pub fn normalise_id(text: &str) -> String {
     collapse(composed(&seen).chars(), seen.len())
 }
 
-/// Whether nothing of `text` can be seen.
+/// True if `text` has only white space and invisible characters.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
-/// The first invisible character of `text` that its [normal form](normalise) leaves
-/// out.
+/// The first invisible character of `text` that its [normal form](normalise) removes.
 pub fn removed(text: &str) -> Option<char> {
     if text.is_ascii() {
         return None;
@@ -96,12 +93,12 @@ fn composed(text: &str) -> String {
     }
 }
 
-/// `text` without the invisible characters that no script needs where they are.
+/// `text` without the invisible characters that no script needs at their position.
 fn without_invisible(text: &str) -> String {
-    let mut seen = String::with_capacity(text.len());
+    let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
-        let before = seen.chars().next_back();
+        let before = kept.chars().next_back();
         let is_kept = match c {
             _ if !is_invisible(c) => true,
             '\u{200c}' | '\u{200d}' => {
@@ -114,13 +111,13 @@ fn without_invisible(text: &str) -> String {
             _ => false,
         };
         if is_kept {
-            seen.push(c);
+            kept.push(c);
         }
     }
-    seen
+    kept
 }
 
-/// Whether a joiner may have this neighbour.
+/// True if a joiner may have this neighbour.
 fn is_letter(c: char) -> bool {
     (c.is_alphabetic() || is_combining_mark(c)) && (!is_invisible(c) || is_variation(c))
 }
@@ -142,10 +139,9 @@ fn collapse(chars: impl Iterator<Item = char>, capacity: usize) -> String {
     out
 }
 
-/// The form of text for comparing names and for searching: accents and letter
-/// case gone (`ß` is `ss`, `ø` is `o`), apostrophes dropped, all other
-/// punctuation and symbols made spaces, and those collapsed. `O’Brien`,
-/// `OBRIEN` and `Ó'Brien` are one.
+/// Folds text for the comparison of names and for search: removes accents, letter case (`ß`
+/// becomes `ss`, `ø` becomes `o`) and apostrophes; replaces other punctuation and symbols by
+/// spaces, and collapses these. `O’Brien`, `OBRIEN` and `Ó'Brien` are equal.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         collapse(text.chars().filter_map(fold_char), text.len())
@@ -158,8 +154,8 @@ pub fn fold(text: &str) -> String {
     }
 }
 
-/// A character that counts, a space for one that separates, `None` for one that
-/// does neither.
+/// The folded character: lower case, a space for a separator, `None` for a character to
+/// drop.
 fn fold_char(c: char) -> Option<char> {
     if is_apostrophe(c) || is_invisible(c) {
         None
@@ -191,8 +187,8 @@ fn push_folded(out: &mut String, c: char) {
     }
 }
 
-/// Every character that is written for an apostrophe, also the accents that
-/// stand alone and the letters that look like one.
+/// True for every character that is used as an apostrophe, including spacing accents and
+/// modifier letters.
 fn is_apostrophe(c: char) -> bool {
     matches!(
         c,
@@ -209,9 +205,9 @@ fn is_apostrophe(c: char) -> bool {
     )
 }
 
-/// Whether a character is invisible: has the Unicode property
-/// `Default_Ignorable_Code_Point`. Soft hyphens, byte order marks, joiners, marks
-/// of direction, variation selectors, fillers, tags.
+/// True for an invisible character: one with the Unicode property
+/// `Default_Ignorable_Code_Point`, such as soft hyphens, byte order marks, joiners,
+/// direction marks, variation selectors, fillers and tags.
 pub fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -235,7 +231,7 @@ pub fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Those of the invisible characters that choose the form of the one before them.
+/// True for a variation selector, which selects the form of the character before it.
 fn is_variation(c: char) -> bool {
     matches!(
         c,
@@ -243,25 +239,24 @@ fn is_variation(c: char) -> bool {
     )
 }
 
-/// Replaces a character that a program could not read: the text was damaged before
-/// Concord received it.
+/// The replacement character: a program could not decode a character, so the text was
+/// damaged before Concord received it.
 pub const REPLACEMENT: char = '\u{fffd}';
 
-/// The form in which client references are compared: only letter case is aside.
+/// The comparison key of a client reference: case-insensitive.
 pub fn reference_key(text: &str) -> String {
     normalise_id(&normalise_id(text).to_lowercase())
 }
 
-/// The form in which two names are compared: [`fold()`], or for a name without
-/// any letter or digit its [`reference_key`], so that `!!!` is not `???`.
+/// The comparison key of a name: [`fold()`], or for a name without letters and digits its
+/// [`reference_key`], so that `!!!` and `???` differ.
 pub fn match_key(name: &str) -> String {
     let folded = fold(name);
     if folded.is_empty() { reference_key(name) } else { folded }
 }
 
-/// The first character of `text` that cannot be kept: U+0000 (which not every
-/// database keeps), every other control character that is not white space, and
-/// the noncharacters of Unicode.
+/// The first character of `text` that cannot be stored: U+0000 (PostgreSQL rejects it),
+/// every other control character that is not white space, and Unicode noncharacters.
 pub fn forbidden(text: &str) -> Option<char> {
     text.chars().find(|c| is_forbidden(*c))
 }
@@ -273,87 +268,84 @@ fn is_forbidden(c: char) -> bool {
         || (0xfdd0..=0xfdef).contains(&code)
 }
 
-/// Refuses text with a [`forbidden`] character. `label` is what people call the
-/// field.
-pub fn check_characters(label: &str, text: &str) -> Result<(), Problem> {
-    forbidden(text).map_or(Ok(()), |c| Err(not_kept(label, c)))
+/// Rejects text with a [`forbidden`] character. `label` is the name of the field for users.
+pub fn check_characters(label: &str, text: &str) -> Result<(), ValueError> {
+    forbidden(text).map_or(Ok(()), |c| Err(invalid_character(label, c)))
 }
 
-fn not_kept(label: &str, c: char) -> Problem {
+fn invalid_character(label: &str, c: char) -> ValueError {
     let text = format!("{label} holds a character that cannot be kept: U+{:04X}", u32::from(c));
-    Problem::new(ErrorReason::InvalidCharacter, text)
+    ValueError::new(ErrorReason::InvalidCharacter, text)
 }
 
-/// The normal form of `text`, which may be empty and has at most `max`
-/// characters.
-pub fn plain(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+/// The normal form of `text`: at most `max` characters, may be empty.
+pub fn plain(label: &str, text: &str, max: usize) -> Result<String, ValueError> {
     check_characters(label, text)?;
     within(label, normalise(text), max)
 }
 
-/// As [`plain`], for text that is no field of a message, such as a claim of a token: what
-/// the normal form would replace or leave out is refused, except for runs of blanks. Line
-/// feeds and marks of direction are among it.
-pub fn line(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+/// As [`plain`], for text outside of messages, such as a claim of a token. Rejects
+/// characters that the normal form would replace or remove, such as line feeds and direction
+/// marks. Runs of blanks are collapsed.
+pub fn line(label: &str, text: &str, max: usize) -> Result<String, ValueError> {
     let breaks = text.chars().find(|c| c.is_whitespace() && *c != ' ');
     match breaks.or_else(|| removed(text)) {
-        Some(c) => Err(not_kept(label, c)),
+        Some(c) => Err(invalid_character(label, c)),
         None => plain(label, text, max),
     }
 }
 
 /// As [`plain`], in the [normal form of an id](normalise_id).
-pub fn plain_id(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+pub fn plain_id(label: &str, text: &str, max: usize) -> Result<String, ValueError> {
     check_characters(label, text)?;
     within(label, normalise_id(text), max)
 }
 
-/// `normal`, which has at most `max` characters.
-fn within(label: &str, normal: String, max: usize) -> Result<String, Problem> {
-    // Bytes first: no text has more characters than bytes.
+/// Checks that `normal` has at most `max` characters.
+fn within(label: &str, normal: String, max: usize) -> Result<String, ValueError> {
+    // A text has at most as many characters as bytes.
     if normal.len() > max {
         let length = normal.chars().count();
         if length > max {
             let text = format!("{label} is too long: {length} characters, at most {max}");
-            return Err(Problem::new(ErrorReason::ValueTooLong, text));
+            return Err(ValueError::new(ErrorReason::ValueTooLong, text));
         }
     }
     Ok(normal)
 }
 
-/// As [`plain`], and not blank.
-pub fn required(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+/// As [`plain`], not blank.
+pub fn required(label: &str, text: &str, max: usize) -> Result<String, ValueError> {
     given(label, plain(label, text, max)?)
 }
 
-/// As [`plain_id`], and not blank.
-pub fn required_id(label: &str, text: &str, max: usize) -> Result<String, Problem> {
+/// As [`plain_id`], not blank.
+pub fn required_id(label: &str, text: &str, max: usize) -> Result<String, ValueError> {
     given(label, plain_id(label, text, max)?)
 }
 
-fn given(label: &str, normal: String) -> Result<String, Problem> {
+fn given(label: &str, normal: String) -> Result<String, ValueError> {
     if normal.is_empty() { Err(blank(label)) } else { Ok(normal) }
 }
 
-/// That a required field is blank.
-pub fn blank(label: &str) -> Problem {
-    Problem::new(ErrorReason::RequiredFieldBlank, format!("Required field is blank: {label}"))
+/// The error for a blank required field.
+pub fn blank(label: &str) -> ValueError {
+    ValueError::new(ErrorReason::RequiredFieldBlank, format!("Required field is blank: {label}"))
 }
 
-/// That a list has more entries than it may.
-pub fn too_many(label: &str, count: usize, max: usize) -> Problem {
+/// The error for a list with too many entries.
+pub fn too_many(label: &str, count: usize, max: usize) -> ValueError {
     let text = format!("{label}: there are {count}, at most {max} are kept");
-    Problem::new(ErrorReason::ValueTooLong, text)
+    ValueError::new(ErrorReason::ValueTooLong, text)
 }
 
-/// A user's value as a text for people quotes it: its normal form without
-/// [`forbidden`] characters, at most [`MAX_QUOTED`] characters of it.
+/// Quotes a user's value for a message: [`shorten`] to [`MAX_QUOTED`] characters.
 pub fn quote(text: &str) -> String {
     shorten(text, MAX_QUOTED)
 }
 
-/// The normal form of `text` without [`forbidden`] characters, cut to `max`
-/// characters, the last of them `…` when something was cut.
+/// The normal form of `text` without [`forbidden`] characters, truncated to `max` characters.
+/// A truncated text ends with `…`.
 pub fn shorten(text: &str, max: usize) -> String {
     let kept: String = text.chars().filter(|c| !is_forbidden(*c)).collect();
     let normal = normalise(&kept);

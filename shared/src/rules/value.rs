@@ -1,5 +1,5 @@
-//! The values that a timeline keeps, normalised: a name, a person's name, an
-//! address. Two are equal when they are the same value for the history.
+//! The normalised values of timelines: a name, the name of a person, an address. Equal
+//! values are one value in the history.
 
 mod address;
 mod person_name;
@@ -15,16 +15,16 @@ use crate::pb::records::entry;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
-    /// Of a client's registered or trading name.
+    /// The registered or trading name of a client.
     Name(String),
-    /// Of a person's name.
+    /// The name of a person.
     PersonName(PersonName),
-    /// Of an address.
+    /// An address.
     Address(Address),
 }
 
 impl Value {
-    /// The value on one line, for people.
+    /// The value on one line, for display.
     pub fn display(&self) -> String {
         match self {
             Self::Name(name) => name.clone(),

@@ -1,41 +1,40 @@
-//! What is wrong with a record: field, reason, and a text for people.
+//! Violations of the field rules: field, reason, and a text for people.
 
 use crate::pb::records::ErrorReason;
 
-/// At most this many violations are kept of one record or request: the details
-/// of a status must fit into the headers of an answer, and a record with more
-/// is wrong as a whole.
+/// Maximum number of violations kept for one record or request. The details of a status
+/// must fit the headers of a response.
 pub const MAX_VIOLATIONS: usize = 50;
 
-/// What all names of [`ErrorReason`] begin with.
+/// The common prefix of the names of [`ErrorReason`].
 const PREFIX: &str = "ERROR_REASON_";
 
-/// What is wrong with a value, not yet said of which field.
+/// The violation of a rule by a value, before it is assigned to a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ValueError {
     /// The reason, for programs.
     pub reason: ErrorReason,
     /// The reason, for people; quotes at most 40 characters of the value.
     pub text: String,
 }
 
-impl Problem {
-    /// A problem with its reason and text.
+impl ValueError {
+    /// An error with its reason and text.
     pub fn new(reason: ErrorReason, text: impl Into<String>) -> Self {
         Self { reason, text: text.into() }
     }
 
-    /// The violation of this problem in `field`.
-    pub fn at(self, field: impl Into<String>) -> Violation {
-        Violation { field: field.into(), reason: self.reason, text: self.text }
+    /// The violation of `field` by this value.
+    pub fn at(self, field: impl Into<String>) -> FieldViolation {
+        FieldViolation { field: field.into(), reason: self.reason, text: self.text }
     }
 }
 
-/// One rule that one field breaks.
+/// The violation of a rule by a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The path of the field, such as `addresses[0].address.line_1`; of an
-    /// import the name of the CSV column; empty for the record as a whole.
+pub struct FieldViolation {
+    /// The path of the field, such as `addresses[0].address.line_1`; in an import the name
+    /// of the CSV column; empty for the whole record.
     pub field: String,
     /// The reason, for programs.
     pub reason: ErrorReason,
@@ -43,14 +42,13 @@ pub struct Violation {
     pub text: String,
 }
 
-impl Violation {
+impl FieldViolation {
     /// A violation of `field`.
     pub fn new(field: impl Into<String>, reason: ErrorReason, text: impl Into<String>) -> Self {
-        Problem::new(reason, text).at(field)
+        ValueError::new(reason, text).at(field)
     }
 
-    /// The same violation, seen from the message that holds this one in
-    /// `prefix`: `line_1` under `addresses[0].address`.
+    /// Prefixes the path of the field: `line_1` under `addresses[0].address`.
     #[must_use]
     pub fn under(mut self, prefix: &str) -> Self {
         self.field = path(prefix, &self.field);
@@ -58,8 +56,7 @@ impl Violation {
     }
 }
 
-/// Joins the path of a message with the path of a field in it; either may be
-/// empty.
+/// Joins the path of a message and the path of a field in it. Either may be empty.
 pub fn path(prefix: &str, field: &str) -> String {
     match (prefix.is_empty(), field.is_empty()) {
         (true, _) => field.to_owned(),
@@ -69,28 +66,28 @@ pub fn path(prefix: &str, field: &str) -> String {
     }
 }
 
-/// All violations of one record or request, in the order of its fields: at most
-/// [`MAX_VIOLATIONS`], and none twice. Those beyond them are counted.
+/// The violations of one record or request, in the order of its fields, without
+/// duplicates. Keeps at most [`MAX_VIOLATIONS`] and counts the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Violations {
-    kept: Vec<Violation>,
+pub struct FieldViolations {
+    kept: Vec<FieldViolation>,
     left_out: usize,
 }
 
-impl Violations {
-    /// None yet.
+impl FieldViolations {
+    /// An empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one of `field`.
+    /// Adds a violation of `field`.
     pub fn push(&mut self, field: impl Into<String>, reason: ErrorReason, text: impl Into<String>) {
-        self.add(Violation::new(field, reason, text));
+        self.add(FieldViolation::new(field, reason, text));
     }
 
-    /// Adds one, unless it is there already; counted only when there are
-    /// [`MAX_VIOLATIONS`].
-    pub fn add(&mut self, violation: Violation) {
+    /// Adds a violation, unless the list contains it. Beyond [`MAX_VIOLATIONS`] it is only
+    /// counted.
+    pub fn add(&mut self, violation: FieldViolation) {
         if self.kept.contains(&violation) {
             return;
         }
@@ -101,40 +98,38 @@ impl Violations {
         }
     }
 
-    /// Adds those of `more`, in their order.
+    /// Adds the violations of `more`, in their order.
     pub fn append(&mut self, more: Self) {
         self.left_out += more.left_out;
         self.extend(more);
     }
 
-    /// The value, or `None` after noting the violation.
-    pub fn check<T>(&mut self, result: Result<T, Violation>) -> Option<T> {
+    /// The value; on an error records the violation and returns `None`.
+    pub fn check<T>(&mut self, result: Result<T, FieldViolation>) -> Option<T> {
         result.map_err(|violation| self.add(violation)).ok()
     }
 
-    /// The value of `field`, or `None` after noting what is wrong with it.
-    pub fn field<T>(&mut self, field: &str, result: Result<T, Problem>) -> Option<T> {
-        result.map_err(|problem| self.add(problem.at(field))).ok()
+    /// The value of `field`; on an error records the violation and returns `None`.
+    pub fn field<T>(&mut self, field: &str, result: Result<T, ValueError>) -> Option<T> {
+        result.map_err(|error| self.add(error.at(field))).ok()
     }
 
-    /// The value of the message in `prefix`, or `None` after noting its
-    /// violations.
+    /// The value of the message in `prefix`; on an error records its violations and returns
+    /// `None`.
     pub fn part<T>(&mut self, prefix: &str, result: Result<T, Self>) -> Option<T> {
         result.map_err(|violations| self.append(violations.under(prefix))).ok()
     }
 
-    /// The same violations, each seen from the message that holds this one in
-    /// `prefix`.
+    /// Prefixes the paths of all fields.
     #[must_use]
     pub fn under(self, prefix: &str) -> Self {
         let Self { kept, left_out } = self;
         Self { kept: kept.into_iter().map(|violation| violation.under(prefix)).collect(), left_out }
     }
 
-    /// `value` when there is no violation and it is there.
+    /// `value`, if it is present and there is no violation.
     ///
-    /// A missing value goes with a violation always: whoever left it out has
-    /// noted why. Should both be missing, the record is refused all the same.
+    /// A missing value always has a violation. Without both, the record is still rejected.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Self> {
         match value {
             Some(value) if self.is_empty() => Ok(value),
@@ -142,66 +137,66 @@ impl Violations {
         }
     }
 
-    /// Whether there is none.
+    /// True if there are no violations.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// How many there are, without those that were only counted.
+    /// Number of violations kept.
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// How many more there were than are kept.
+    /// Number of violations that were counted and not kept.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// All of them, in the order of the fields.
-    pub fn iter(&self) -> std::slice::Iter<'_, Violation> {
+    /// The violations, in the order of the fields.
+    pub fn iter(&self) -> std::slice::Iter<'_, FieldViolation> {
         self.kept.iter()
     }
 
-    /// All of them, in the order of the fields.
-    pub fn into_vec(self) -> Vec<Violation> {
+    /// The violations, in the order of the fields.
+    pub fn into_vec(self) -> Vec<FieldViolation> {
         self.kept
     }
 }
 
-impl Extend<Violation> for Violations {
-    fn extend<I: IntoIterator<Item = Violation>>(&mut self, violations: I) {
+impl Extend<FieldViolation> for FieldViolations {
+    fn extend<I: IntoIterator<Item = FieldViolation>>(&mut self, violations: I) {
         for violation in violations {
             self.add(violation);
         }
     }
 }
 
-impl From<Violation> for Violations {
-    fn from(violation: Violation) -> Self {
+impl From<FieldViolation> for FieldViolations {
+    fn from(violation: FieldViolation) -> Self {
         Self { kept: vec![violation], left_out: 0 }
     }
 }
 
-impl IntoIterator for Violations {
-    type Item = Violation;
-    type IntoIter = std::vec::IntoIter<Violation>;
+impl IntoIterator for FieldViolations {
+    type Item = FieldViolation;
+    type IntoIter = std::vec::IntoIter<FieldViolation>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.kept.into_iter()
     }
 }
 
-impl<'a> IntoIterator for &'a Violations {
-    type Item = &'a Violation;
-    type IntoIter = std::slice::Iter<'a, Violation>;
+impl<'a> IntoIterator for &'a FieldViolations {
+    type Item = &'a FieldViolation;
+    type IntoIter = std::slice::Iter<'a, FieldViolation>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
 
-/// The name of a reason without its prefix, such as `INVALID_UTR`: as
-/// `google.rpc.ErrorInfo` and the failures of an import carry it.
+/// The name of a reason without its prefix, such as `INVALID_UTR`. `google.rpc.ErrorInfo`
+/// and the failures of an import use this form.
 pub fn reason_code(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix(PREFIX).unwrap_or(name)

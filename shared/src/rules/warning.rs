@@ -1,19 +1,19 @@
-//! Warnings about values that are accepted although something is wrong with them: text
-//! that was damaged before it came, invisible characters, a malformed postcode; and in
-//! an import an e-mail address or a telephone number that is left out.
+//! Warnings about values that are accepted with a defect: text that was damaged before
+//! Concord received it, invisible characters, a malformed postcode. An import also warns
+//! of an invalid e-mail address or telephone number, which it leaves out.
 //!
-//! A warning is a [`Violation`] that refuses nothing.
+//! A warning is a [`FieldViolation`] that does not reject the record.
 
 use super::{
     postcode::postcode_warning,
     text::{REPLACEMENT, quote, removed},
     value::Address,
-    violation::{Problem, Violation, Violations},
+    violation::{FieldViolation, FieldViolations, ValueError},
 };
 use crate::pb::records::{self, ErrorReason};
 
-/// Warns of text that was damaged before it came.
-pub fn damaged(warnings: &mut Violations, field: &str, label: &str, text: &str) {
+/// Warns of text that was damaged before Concord received it.
+pub fn damaged(warnings: &mut FieldViolations, field: &str, label: &str, text: &str) {
     if text.contains(REPLACEMENT) {
         let text = format!(
             "{label} was damaged before it came, a character of it is lost: {}",
@@ -23,9 +23,8 @@ pub fn damaged(warnings: &mut Violations, field: &str, label: &str, text: &str) 
     }
 }
 
-/// Warns of a name or a line of an address that was damaged, or that contains
-/// invisible characters.
-pub fn of_text(warnings: &mut Violations, field: &str, label: &str, text: &str) {
+/// Warns of a name or an address line that is damaged or contains invisible characters.
+pub fn of_text(warnings: &mut FieldViolations, field: &str, label: &str, text: &str) {
     damaged(warnings, field, label, text);
     if let Some(c) = removed(text) {
         let code = u32::from(c);
@@ -37,9 +36,9 @@ pub fn of_text(warnings: &mut Violations, field: &str, label: &str, text: &str) 
 }
 
 /// Warns of the parts of a person's name.
-pub fn of_person_name(name: &records::PersonName) -> Violations {
+pub fn of_person_name(name: &records::PersonName) -> FieldViolations {
     let records::PersonName { title, forename, middle_names, surname } = name;
-    let mut warnings = Violations::new();
+    let mut warnings = FieldViolations::new();
     of_text(&mut warnings, "title", "Title", title);
     of_text(&mut warnings, "forename", "Forename", forename);
     of_text(&mut warnings, "middle_names", "Middle names", middle_names);
@@ -47,11 +46,10 @@ pub fn of_person_name(name: &records::PersonName) -> Violations {
     warnings
 }
 
-/// Warns of the lines of an address, and of a postcode that does not look like
-/// one.
-pub fn of_address(address: &records::Address) -> Violations {
+/// Warns of the lines of an address, and of a malformed postcode.
+pub fn of_address(address: &records::Address) -> FieldViolations {
     let records::Address { line_1, line_2, line_3, town, county, postcode, country: _ } = address;
-    let mut warnings = Violations::new();
+    let mut warnings = FieldViolations::new();
     of_text(&mut warnings, "line_1", "Address Line 1", line_1);
     of_text(&mut warnings, "line_2", "Address Line 2", line_2);
     of_text(&mut warnings, "line_3", "Address Line 3", line_3);
@@ -64,24 +62,24 @@ pub fn of_address(address: &records::Address) -> Violations {
     warnings
 }
 
-/// The value of an optional field of an import, or none after warning of what is
-/// wrong with it: it is left out, and the record is taken without it. Text with a
-/// character that cannot be kept fails the record, as in every field.
-pub fn or_left_out<T>(
-    wrong: &mut Violations,
-    warnings: &mut Violations,
+/// The value of an optional field of an import. An invalid value becomes a warning and
+/// `None`: the record is imported without it. Text with a character that cannot be stored
+/// fails the record, as in every field.
+pub fn value_or_warning<T>(
+    violations: &mut FieldViolations,
+    warnings: &mut FieldViolations,
     (field, text): (&str, &str),
-    read: impl FnOnce(&str) -> Result<Option<T>, Problem>,
+    read: impl FnOnce(&str) -> Result<Option<T>, ValueError>,
 ) -> Option<T> {
     match read(text) {
         Ok(value) => value,
-        Err(problem) if problem.reason == ErrorReason::InvalidCharacter => {
-            wrong.add(problem.at(field));
+        Err(error) if error.reason == ErrorReason::InvalidCharacter => {
+            violations.add(error.at(field));
             None
         }
-        Err(problem) => {
-            let text = format!("{}; left out: {}", problem.text, quote(text));
-            warnings.add(Violation::new(field, problem.reason, text));
+        Err(error) => {
+            let text = format!("{}; left out: {}", error.text, quote(text));
+            warnings.add(FieldViolation::new(field, error.reason, text));
             None
         }
     }

@@ -1,26 +1,25 @@
-//! Admits the calls that the server has room for, and refuses the others at once,
-//! each with the time to wait.
+//! Admission control: admits the calls that the server has capacity for, and rejects the
+//! others at once with a retry delay.
 //!
-//! A server that takes more calls than it can do answers all of them late, and
-//! callers who have given up come again. So a call is refused before any work: when
-//! its product makes more of them than it may ([`rate`]), when too many are at work
-//! and too many wait ([`places`]), when there are too many streams ([`streams`]).
-//! And no caller waits longer than it said ([`deadline`]).
+//! Without it an overloaded server responds late to all calls, and callers whose deadline
+//! has passed retry. A call is rejected before any work: by the rate limit of its product
+//! ([`rate_limit`]), the concurrency limit and its queue ([`concurrency_limit`]), and the
+//! limit of open streams ([`streams`]). A call ends at the caller's deadline
+//! ([`deadline`]).
 //!
-//! Each of these is shared fairly: one [`tenant`] leaves some to the others. A caller
-//! holds nothing by being slow: the message of a call is read before the call has a
-//! place ([`message`]), and what waits for a caller who does not read is bounded in
-//! bytes and time ([`answers`]).
+//! Tenants share each limit fairly ([`tenant`]). A slow caller holds no permit: the message
+//! of a call is read before the call gets its permit ([`message`]), and the response bytes
+//! that a caller does not read are bounded in size and time ([`response_buffer`]).
 //!
-//! [`door`] stands before the gate and does the least: it turns calls away that
-//! would find no place, before their credentials are checked.
+//! [`load_shed`] runs before authentication, and rejects at the lowest cost the calls that
+//! would get neither a permit nor a place in the queue.
 
-mod answers;
+pub(super) mod concurrency_limit;
 mod deadline;
-pub(super) mod door;
+pub(super) mod load_shed;
 mod message;
-pub(super) mod places;
-mod rate;
+mod rate_limit;
+mod response_buffer;
 pub(super) mod streams;
 mod tenant;
 
@@ -38,110 +37,111 @@ use tower::{Layer, Service};
 
 use super::{
     connections::{StreamContext, StreamDeadline},
-    limits::{Limits, MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE, ROOM_TIME},
+    limits::{Limits, MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE, RESPONSE_ROOM_TIMEOUT},
 };
 use crate::{
     access::{Role, Rpc, rpc_of_path},
     caller::Identity,
     meter::{Meter, NONE, catalog},
     shares::{Ratio, Share, Shares},
-    status::Refusal,
+    status::ApiError,
 };
-use answers::{Answers, Reader};
+use concurrency_limit::{ConcurrencyLimit, Permit, RETRY_AFTER, overloaded};
 use deadline::Deadline;
-use door::Known;
-use message::Reading;
-use places::{COME_AGAIN, Place, Places, overloaded};
-use rate::RequestRate;
-use streams::{StreamKey, StreamPlace, Streams};
+use load_shed::OverloadedTenants;
+use message::MessageReader;
+use rate_limit::RateLimit;
+use response_buffer::{Reader, ResponseBuffers};
+use streams::{StreamKey, StreamPermit, Streams};
 use tenant::Tenant;
 
-/// What one server has room for.
+/// The limits of one server, and what is in use of them.
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: Limits,
-    rate: RequestRate,
-    places: Arc<Places>,
+    rate: RateLimit,
+    concurrency: Arc<ConcurrencyLimit>,
     streams: Arc<Streams>,
     uploads: Arc<Shares<Tenant>>,
     messages: Arc<Shares<Tenant>>,
-    answers: Arc<Answers>,
-    known: Known,
+    responses: Arc<ResponseBuffers>,
+    overloaded: OverloadedTenants,
 }
 
 impl Admission {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            rate: RequestRate::new(&limits),
-            places: Arc::new(Places::new(&limits)),
+            rate: RateLimit::new(&limits),
+            concurrency: Arc::new(ConcurrencyLimit::new(&limits)),
             streams: Arc::new(Streams::new(&limits)),
             uploads: Arc::new(Shares::new(MAX_OPEN_UPLOADS, OPEN_UPLOADS_SHARE)),
             messages: Arc::new(Shares::new(limits.message_bytes, Ratio::EQUAL)),
-            answers: Arc::new(Answers::new(&limits)),
-            known: Known::default(),
+            responses: Arc::new(ResponseBuffers::new(&limits)),
+            overloaded: OverloadedTenants::default(),
         }
     }
 
-    /// Shows what is held for callers, and drops what they do not read, until `stop`.
+    /// Reports the buffered bytes as metrics, and drops the responses that callers do not
+    /// read in time, until `stop`.
     pub(super) fn start(self: &Arc<Self>, meter: &Meter, stop: CancellationToken) {
         let admission = Arc::clone(self);
-        meter.at_each_reading(move |meter| {
-            let show = |metric, bytes: u64| {
+        meter.on_scrape(move |meter| {
+            let set = |metric, bytes: u64| {
                 // Exact up to 2^53 bytes.
                 #[expect(clippy::cast_precision_loss, reason = "bytes of memory")]
                 meter.gauge(metric, NONE).set(bytes as f64);
             };
-            show(&catalog::MESSAGE_BYTES, admission.messages.taken());
-            show(&catalog::ANSWER_BYTES, admission.answers.bytes());
+            set(&catalog::MESSAGE_BYTES, admission.messages.taken());
+            set(&catalog::ANSWER_BYTES, admission.responses.bytes());
         });
-        let answers = Arc::clone(&self.answers);
-        tokio::spawn(async move { answers.watch(&stop).await });
+        let responses = Arc::clone(&self.responses);
+        tokio::spawn(async move { responses.watch(&stop).await });
     }
 
-    /// Takes what a call needs, once its message has arrived: the rest of the request,
-    /// and the place.
+    /// Reads the message of a call, and acquires its permits. Returns the request body and
+    /// the permits.
     async fn admit(
         &self,
         call: &Call,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(Body, Admitted), Status> {
+    ) -> Result<(Body, CallPermits), Status> {
         let Call { tenant, kind, deadline, .. } = call;
-        let mut admitted = Admitted {
-            place: None,
+        let mut permits = CallPermits {
+            permit: None,
             upload: None,
             stream: None,
-            answers: Arc::clone(&self.answers),
+            responses: Arc::clone(&self.responses),
             reader: Reader { tenant: tenant.clone(), deadline: call.reset.clone() },
         };
         if *kind == Kind::Upload {
-            let place = self.uploads.try_take(tenant, 1).ok_or_else(too_many_uploads)?;
-            admitted.upload = Some(Arc::new(place));
-            return Ok((body, admitted));
+            let share = self.uploads.try_take(tenant, 1).ok_or_else(too_many_uploads)?;
+            permits.upload = Some(Arc::new(share));
+            return Ok((body, permits));
         }
-        if self.places.are_full_for(tenant) {
-            // The next ones are refused before their credentials are checked.
-            self.known.keep(headers, tenant.clone());
+        if self.concurrency.is_full_for(tenant) {
+            // Load shedding rejects the next ones before authentication.
+            self.overloaded.insert(headers, tenant.clone());
             return Err(overloaded().into());
         }
-        if !self.answers.has_room_for(tenant) {
-            return Err(answers::too_many().into());
+        if !self.responses.has_room_for(tenant) {
+            return Err(response_buffer::too_many().into());
         }
-        let share = self.messages.try_take(tenant, message::LEAST_BYTES);
+        let share = self.messages.try_take(tenant, message::MIN_BYTES);
         let share = share.ok_or_else(message::too_many)?;
         let time = (call.began, self.limits.message_time);
-        let body = Reading::new(call.rpc, share, *deadline, time).read(body).await?;
+        let body = MessageReader::new(call.rpc, share, *deadline, time).read(body).await?;
         if let Kind::Stream(key) = kind {
-            admitted.stream = Some(Arc::new(self.streams.open(key.clone())?));
+            permits.stream = Some(Arc::new(self.streams.open(key.clone())?));
         }
-        let place = self.places.wait(tenant, deadline).await?;
-        admitted.place = Some(Arc::new(place));
-        Ok((body, admitted))
+        let permit = self.concurrency.acquire(tenant, deadline).await?;
+        permits.permit = Some(Arc::new(permit));
+        Ok((body, permits))
     }
 }
 
-/// A call that asks to be admitted.
+/// A call before its admission.
 #[derive(Debug)]
 struct Call {
     rpc: Rpc,
@@ -153,14 +153,14 @@ struct Call {
     reset: StreamDeadline,
 }
 
-/// What a call takes a place of.
+/// The kind of a call, by its streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A question with one answer.
+    /// A unary call.
     Call,
-    /// A stream of answers: it is at work until it is open.
+    /// A server stream. It holds a permit until the stream is open.
     Stream(StreamKey),
-    /// A stream of the caller's.
+    /// A client stream.
     Upload,
 }
 
@@ -180,42 +180,44 @@ impl Kind {
     }
 }
 
-/// The places that a call has. They are the task's that does its work, and not the
-/// caller's, who may go away meanwhile.
+/// The permits of a call. The task of its handler holds them, so that they outlive a caller
+/// who cancels the call.
 #[derive(Clone, Debug)]
-pub(super) struct Admitted {
-    /// Gone when the call is answered.
-    place: Option<Arc<Place>>,
-    /// Of an upload; gone likewise.
+pub(super) struct CallPermits {
+    /// Of a unary call or a server stream, until the response is buffered.
+    permit: Option<Arc<Permit>>,
+    /// Of an upload, until the response is buffered.
     upload: Option<Arc<Share<Tenant>>>,
-    /// Gone when the stream ends.
-    stream: Option<Arc<StreamPlace>>,
-    answers: Arc<Answers>,
+    /// Of a server stream, until it ends.
+    stream: Option<Arc<StreamPermit>>,
+    responses: Arc<ResponseBuffers>,
     reader: Reader,
 }
 
-impl Admitted {
-    /// Gives the place of the call back once there is room for its answer. That of a
-    /// stream goes on with the answer.
-    pub(super) async fn answered(self, answer: http::Response<Body>) -> http::Response<Body> {
-        let Self { place, upload, stream, answers, reader } = self;
+impl CallPermits {
+    /// Releases the permit of the call when its response is buffered. The permit of a
+    /// stream is released when the stream ends.
+    pub(super) async fn release_for(self, answer: http::Response<Body>) -> http::Response<Body> {
+        let Self { permit, upload, stream, responses, reader } = self;
         if http_body::Body::is_end_stream(answer.body()) {
             return answer;
         }
         let (head, body) = answer.into_parts();
         let body = match stream {
-            Some(stream) => answers.of_stream(reader, body, stream),
-            None => match timeout(ROOM_TIME, answers.of_call(reader, body)).await {
-                Ok(body) => body,
-                Err(_) => return refused(answers::no_room()),
-            },
+            Some(stream) => responses.buffer_stream(reader, body, stream),
+            None => {
+                match timeout(RESPONSE_ROOM_TIMEOUT, responses.buffer_unary(reader, body)).await {
+                    Ok(body) => body,
+                    Err(_) => return error_response(response_buffer::no_room()),
+                }
+            }
         };
-        drop((place, upload));
+        drop((permit, upload));
         http::Response::from_parts(head, body)
     }
 }
 
-/// Puts an [`Admitting`] around a service.
+/// The layer of [`AdmissionControl`].
 #[derive(Clone, Debug)]
 pub(super) struct AdmissionLayer {
     admission: Arc<Admission>,
@@ -228,22 +230,22 @@ impl AdmissionLayer {
 }
 
 impl<S> Layer<S> for AdmissionLayer {
-    type Service = Admitting<S>;
+    type Service = AdmissionControl<S>;
 
-    fn layer(&self, inner: S) -> Admitting<S> {
-        Admitting { inner, admission: Arc::clone(&self.admission) }
+    fn layer(&self, inner: S) -> AdmissionControl<S> {
+        AdmissionControl { inner, admission: Arc::clone(&self.admission) }
     }
 }
 
-/// A service that does no more at once than it can. Health and reflection, which
-/// have no caller, are always answered.
+/// A service that admits calls within the limits of [`Admission`]. Health and reflection,
+/// which have no authenticated caller, are always admitted.
 #[derive(Clone, Debug)]
-pub(super) struct Admitting<S> {
+pub(super) struct AdmissionControl<S> {
     inner: S,
     admission: Arc<Admission>,
 }
 
-impl<S> Service<http::Request<Body>> for Admitting<S>
+impl<S> Service<http::Request<Body>> for AdmissionControl<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -258,16 +260,16 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        // Before anything else, so that the caller's time has no gap.
+        // First, so that the deadline counts from the arrival of the call.
         let began = Instant::now();
         let rpc = rpc_of_path(request.uri().path());
         let Some((rpc, identity)) = rpc.zip(request.extensions().get::<Identity>()) else {
             return Box::pin(self.inner.call(request));
         };
         if !identity.roles.contains(&Role::Service)
-            && let Err(refusal) = self.admission.rate.check(identity)
+            && let Err(error) = self.admission.rate.check(identity)
         {
-            return Box::pin(std::future::ready(Ok(refused(refusal))));
+            return Box::pin(std::future::ready(Ok(error_response(error))));
         }
         let (tenant, kind) = (Tenant::of(identity), Kind::of(rpc, identity));
         let longest = (kind != Kind::Upload).then_some(self.admission.limits.call_time);
@@ -276,35 +278,35 @@ where
         let reset = context.map(|context| context.deadline.clone()).unwrap_or_default();
         let call = Call { rpc, tenant, kind, began, deadline, reset };
         let admission = Arc::clone(&self.admission);
-        // The one that is ready, and another one for the next call.
+        // The original is ready; the clone is for the next call.
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let (body, admitted) = match admission.admit(&call, &head.headers, body).await {
+            let (body, permits) = match admission.admit(&call, &head.headers, body).await {
                 Ok(admitted) => admitted,
                 Err(status) => return Ok(status.into_http()),
             };
             let mut request = http::Request::from_parts(head, body);
-            request.extensions_mut().insert(admitted);
+            request.extensions_mut().insert(permits);
             match call.deadline.limit(inner.call(request)).await {
                 Ok(answer) => answer,
-                Err(late) => Ok(refused(late)),
+                Err(late) => Ok(error_response(late)),
             }
         })
     }
 }
 
-fn too_many_uploads() -> Refusal {
+fn too_many_uploads() -> ApiError {
     let message = format!(
         "{MAX_OPEN_UPLOADS} uploads are open, or the share of the product in this practice; \
-         send this batch again in a moment"
+         retry this batch later"
     );
-    Refusal::limit_reached("open uploads", message, COME_AGAIN)
+    ApiError::limit_reached("open uploads", message, RETRY_AFTER)
 }
 
-fn refused(refusal: Refusal) -> http::Response<Body> {
-    Status::from(refusal).into_http()
+fn error_response(error: ApiError) -> http::Response<Body> {
+    Status::from(error).into_http()
 }
 
 #[cfg(test)]

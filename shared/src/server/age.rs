@@ -1,8 +1,7 @@
-//! Connections that know how old they may become.
+//! The maximum age of a connection.
 //!
-//! The server asks the client of an old connection to make another one (GOAWAY), and
-//! cuts it a while after. A stream that goes on for ever must end before that, by
-//! itself, with a last word.
+//! At that age the server sends GOAWAY, and closes the connection after [`GRACE`]. An
+//! unbounded stream must end before that with a message that says why.
 
 use std::time::Duration;
 
@@ -12,20 +11,20 @@ use tonic::Extensions;
 use super::connections::StreamContext;
 use crate::ids;
 
-/// How long after the GOAWAY a connection is cut.
+/// The time between GOAWAY and the close of the connection.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
-/// Streams end in the first part of that, spread out, so that their clients do not
-/// all come back at once.
+/// Streams end at a random time within this part of [`GRACE`] (jitter), so that clients
+/// do not reconnect at the same time.
 const SPREAD: Duration = Duration::from_secs(20);
 
-/// A random part of a time, so that what is due does not come all at once.
+/// A random part of `time`, as jitter.
 pub(super) fn random_part(time: Duration) -> Duration {
     let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
     time * u32::from(random) / 256
 }
 
-/// When the streams of a connection end.
+/// When the streams of a connection must end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionAge {
     ends_at: Option<Instant>,
@@ -37,8 +36,8 @@ impl ConnectionAge {
         Self { ends_at: age.and_then(|age| Instant::now().checked_add(end(age))) }
     }
 
-    /// When a stream must have ended that was asked for with these extensions;
-    /// none when its connection may become any age.
+    /// When the stream of the request with these extensions must have ended; `None` if
+    /// the age of its connection is unlimited.
     pub fn ends_at(extensions: &Extensions) -> Option<Instant> {
         extensions.get::<StreamContext>().and_then(|context| context.age.ends_at)
     }

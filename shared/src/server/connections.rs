@@ -1,11 +1,11 @@
-//! Accepts connections, bounds them, and serves HTTP/2 on each.
+//! Accepts connections, limits their number, and serves HTTP/2 on each.
 //!
-//! hyper is used directly rather than through tonic's transport, which has no clock for
-//! the handshake and the HTTP/2 preface, no graceful close of a connection without
-//! streams, and no way to reset a stream that its client does not read.
+//! hyper is used directly instead of tonic's transport, which has no timeout for the
+//! handshake and the HTTP/2 preface, no graceful close of an idle connection, and no way
+//! to reset a stream that its client does not read.
 //!
-//! A connection that is refused is closed at once: its client learns of it and tries
-//! another replica. Left waiting, it would learn of it when its deadline passes.
+//! A rejected connection is closed at once, so that its client tries another replica
+//! without waiting for its deadline.
 
 mod opening;
 mod replay;
@@ -34,29 +34,29 @@ use super::{
     limits::{KEEPALIVE, Limits, MAX_HEADER_BYTES, MAX_STREAMS_OF_CONNECTION},
     proxies::{Origin, TrustedProxies},
     quota::{ClientNetwork, Exceeded, Quota},
-    turned_away::TurnedAway,
+    rejection_log::RejectionLog,
 };
 use opening::{Accepted, OpenError, Opened};
 pub(super) use streams::StreamDeadline;
 use streams::StreamTasks;
 
-/// How long to wait when the system lets the process open no more files. Another
-/// try at once would fail as well, and keep a core busy.
+/// The pause after an accept that failed because no file descriptor is free. An immediate
+/// retry would fail again, and keep a core busy.
 const PAUSE_WITHOUT_FILES: Duration = Duration::from_millis(100);
-/// The system's words for it: of the process, and of the machine.
+/// The error numbers: EMFILE (of the process) and ENFILE (of the system).
 const NO_MORE_FILES: [i32; 2] = [24, 23];
 
-/// Connections that have not ended by then are cut when a server stops.
+/// The timeout of a graceful shutdown, after which open connections are closed.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 
-/// How connections are opened, and what bounds them.
+/// The settings of connections.
 #[derive(Debug)]
 pub(super) struct ConnectionSettings {
     pub(super) limits: Limits,
-    /// How old a connection becomes before its client is asked to make another one.
+    /// The maximum age of a connection, at which the server sends GOAWAY.
     pub(super) age: Option<Duration>,
     pub(super) proxies: TrustedProxies,
-    /// How connections are encrypted; not at all without it.
+    /// The TLS settings; connections are not encrypted if absent.
     pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
@@ -89,28 +89,28 @@ pub(super) async fn serve<S>(
             },
         }
     }
-    // New clients are refused from here on.
+    // New connections are refused from here on.
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if timeout(DRAIN_TIME, drained).await.is_err() {
-        tracing::warn!("connections did not end in time and were cut");
+        tracing::warn!("graceful shutdown timed out: open connections were closed");
     }
 }
 
 async fn pause_without_files(error: &io::Error) {
     if error.raw_os_error().is_some_and(|error| NO_MORE_FILES.contains(&error)) {
-        tracing::warn!("no more files may be opened: a connection waits");
+        tracing::warn!("no file descriptor is free: accepting is paused");
         sleep(PAUSE_WITHOUT_FILES).await;
     }
 }
 
-/// Why a connection is closed by the server.
+/// Why the server closes a connection.
 enum Close {
-    /// The server stops.
+    /// The server shuts down.
     Stop,
-    /// No stream was open for a while.
+    /// No stream was open for the idle time.
     Idle,
-    /// It has reached its age.
+    /// The connection has reached its maximum age.
     Age,
 }
 
@@ -120,8 +120,8 @@ struct Server {
     proxies: TrustedProxies,
     tls: Option<TlsAcceptor>,
     quota: Arc<Quota>,
-    over_total: TurnedAway,
-    over_share: TurnedAway,
+    over_total: RejectionLog,
+    over_share: RejectionLog,
     stop: CancellationToken,
 }
 
@@ -134,13 +134,13 @@ impl Server {
             proxies,
             tls: tls.map(TlsAcceptor::from),
             quota: Quota::new(limits.connections, limits.connections_per_address),
-            over_total: TurnedAway::new("connections"),
-            over_share: TurnedAway::new("connections of one address"),
+            over_total: RejectionLog::new("connections"),
+            over_share: RejectionLog::new("connections of one address"),
             stop,
         }
     }
 
-    /// The connection, if there is room for it.
+    /// Admits the connection if the quota allows it.
     fn admit(&self, stream: TcpStream, peer: IpAddr) -> Option<Accepted> {
         let origin = self.proxies.origin(peer);
         let network = match origin {
@@ -149,8 +149,8 @@ impl Server {
         };
         match self.quota.acquire(network) {
             Ok(permit) => {
-                // Without it, an answer of two packets waits 40 ms for the second. It
-                // fails for a connection that is broken, which the next read reports.
+                // With Nagle's algorithm the second packet of a response is delayed by 40 ms.
+                // An error means a broken connection, which the next read reports.
                 let _ = stream.set_nodelay(true);
                 Some(Accepted { stream, origin, permit })
             }
@@ -163,8 +163,8 @@ impl Server {
 
     fn rejected(&self, exceeded: Exceeded) {
         match exceeded {
-            Exceeded::Total => self.over_total.one_more(),
-            Exceeded::Network => self.over_share.one_more(),
+            Exceeded::Total => self.over_total.record(),
+            Exceeded::Network => self.over_share.record(),
         }
     }
 
@@ -201,7 +201,7 @@ impl Server {
             let mut request = request.map(Body::new);
             let (service, context) = (service.clone(), context.clone());
             async move {
-                // Known within the task of the stream only.
+                // Available only within the task of the stream.
                 let deadline = StreamDeadline::current();
                 request.extensions_mut().insert(StreamContext { deadline, ..context });
                 service.oneshot(request).await
@@ -214,8 +214,8 @@ impl Server {
             .max_concurrent_streams(MAX_STREAMS_OF_CONNECTION)
             .max_header_list_size(MAX_HEADER_BYTES);
         let mut connection = pin!(http.serve_connection(TokioIo::new(io), handler));
-        // Never at the same time after a call: a client that calls once in that time would
-        // meet the GOAWAY again and again, and some libraries then fail the call.
+        // With jitter: a client that calls at exactly this interval would repeatedly get the
+        // GOAWAY, and some libraries then fail the call.
         let idle_time = self.limits.idle_time + random_part(self.limits.idle_time / 10);
         let mut aged = pin!(self.aged());
         let close = tokio::select! {
@@ -224,13 +224,13 @@ impl Server {
             () = aged.as_mut() => Close::Age,
             () = tasks.idle(idle_time) => Close::Idle,
         };
-        // Sends GOAWAY, and ends when the last stream has ended.
+        // Sends GOAWAY, and completes when the last stream has ended.
         connection.as_mut().graceful_shutdown();
         let cut = async {
             match close {
-                // The drain of the server has a time of its own.
+                // The graceful shutdown of the server has a timeout of its own.
                 Close::Stop => std::future::pending().await,
-                // A stream that began before the client had the GOAWAY may end.
+                // A stream that started before the client got the GOAWAY may complete.
                 Close::Idle => tokio::select! {
                     () = tasks.idle(GRACE) => {}
                     () = async { aged.await; sleep(GRACE).await } => {}
@@ -240,11 +240,11 @@ impl Server {
         };
         tokio::select! {
             ended = connection.as_mut() => log_end(ended),
-            () = cut => tracing::debug!("connection cut: it did not end after GOAWAY"),
+            () = cut => tracing::debug!("connection closed: it did not end after GOAWAY"),
         }
     }
 
-    /// Completes when a connection that begins now has reached its age.
+    /// Completes when a connection that starts now has reached its maximum age.
     async fn aged(&self) {
         match self.age {
             Some(age) => sleep(age).await,
@@ -259,18 +259,18 @@ fn log_end(ended: hyper::Result<()>) {
     }
 }
 
-/// What a server knows of the connection of a request, and of its stream.
+/// The context of a request: its connection and its stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StreamContext {
     pub(super) age: ConnectionAge,
-    /// Whose connection it is; unknown behind a proxy that does not name its clients.
+    /// The network of the client; unknown behind a proxy that does not name its clients.
     pub(super) network: Option<ClientNetwork>,
     certificates: Option<ClientCertificates>,
     pub(super) deadline: StreamDeadline,
 }
 
-/// The certificates that the client of a connection has shown: its own first. TLS has
-/// verified them.
+/// The certificate chain that the client has presented, its own certificate first. TLS has
+/// verified it.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientCertificates(Arc<[CertificateDer<'static>]>);
 
@@ -281,8 +281,7 @@ impl From<&[CertificateDer<'static>]> for ClientCertificates {
 }
 
 impl ClientCertificates {
-    /// The client's own certificate, in DER form, of the connection of a request; none
-    /// when it has shown none.
+    /// The client's own certificate, in DER form; `None` if the client has presented none.
     pub(crate) fn own(extensions: &Extensions) -> Option<&[u8]> {
         let context = extensions.get::<StreamContext>()?;
         context.certificates.as_ref()?.0.first().map(AsRef::as_ref)

@@ -1,4 +1,4 @@
-//! Bodies that end with the credential of their call.
+//! Request and response bodies that end when the credential of their call expires.
 
 use std::{
     pin::Pin,
@@ -11,31 +11,31 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-use crate::status::Refusal;
+use crate::status::ApiError;
 
-/// Which end of a call a body is sent from.
+/// The sender of a body.
 #[derive(Clone, Copy, Debug)]
 enum Side {
     Caller,
     Server,
 }
 
-/// A body, until `end` comes: then nothing of it is sent or read any more.
+/// A body that ends when `end` completes; the rest of it is dropped.
 struct Expiring {
-    /// None when it has ended.
+    /// `None` after the end.
     body: Option<Body>,
-    end: BoxFuture<'static, Refusal>,
+    end: BoxFuture<'static, ApiError>,
     side: Side,
 }
 
-/// What a caller sends; whoever reads it has an error when `end` comes before the last
-/// message was read.
-pub(super) fn request(body: Body, end: BoxFuture<'static, Refusal>) -> Body {
+/// A request body, whose reader gets an error if `end` completes before the last message
+/// has been read.
+pub(super) fn request(body: Body, end: BoxFuture<'static, ApiError>) -> Body {
     Body::new(Expiring { body: Some(body), end, side: Side::Caller })
 }
 
-/// An answer, which ends with the status of the refusal when `end` comes first.
-pub(super) fn answer(body: Body, end: BoxFuture<'static, Refusal>) -> Body {
+/// A response body, which ends with the status of the error if `end` completes first.
+pub(super) fn answer(body: Body, end: BoxFuture<'static, ApiError>) -> Body {
     Body::new(Expiring { body: Some(body), end, side: Side::Server })
 }
 
@@ -49,11 +49,11 @@ impl http_body::Body for Expiring {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Self { body, end, side } = &mut *self;
         let Some(open) = body else { return Poll::Ready(None) };
-        // First, or a body that always has more would never end.
-        if let Poll::Ready(refusal) = end.as_mut().poll(context) {
-            // Whoever writes the body learns of it.
+        // Polled first, because a body that is always ready would never end.
+        if let Poll::Ready(error) = end.as_mut().poll(context) {
+            // Dropping the body notifies its writer.
             *body = None;
-            let status = Status::from(refusal);
+            let status = Status::from(error);
             return Poll::Ready(Some(match side {
                 Side::Caller => Err(status),
                 Side::Server => trailers(&status).map(Frame::trailers),
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::pb::records::ErrorReason;
 
-    /// A body that has a frame whenever it is asked.
+    /// A body that is always ready with a frame.
     struct Endless;
 
     impl http_body::Body for Endless {
@@ -108,14 +108,14 @@ mod tests {
         poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
     }
 
-    fn end() -> (oneshot::Sender<()>, BoxFuture<'static, Refusal>) {
-        let (sender, comes) = oneshot::channel();
-        let refusal = |_| Refusal::new(Code::Unauthenticated, ErrorReason::TokenExpired, "over");
-        (sender, comes.map(refusal).boxed())
+    fn end() -> (oneshot::Sender<()>, BoxFuture<'static, ApiError>) {
+        let (sender, expired) = oneshot::channel();
+        let error = |_| ApiError::new(Code::Unauthenticated, ErrorReason::TokenExpired, "over");
+        (sender, expired.map(error).boxed())
     }
 
     #[tokio::test]
-    async fn an_endless_answer_ends_with_the_status_of_the_credential() {
+    async fn endless_response_ends_with_status_at_expiry() {
         let (over, end) = end();
         let mut body = answer(Body::new(Endless), end);
         for _ in 0..3 {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upload_has_an_error_in_place_of_its_next_message() {
+    async fn request_stream_yields_error_at_expiry() {
         let (over, end) = end();
         let mut body = request(Body::new(Endless), end);
         assert!(next(&mut body).await.unwrap().is_ok());
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_ends_by_itself_stays_as_it_is() {
+    async fn body_that_ends_before_expiry_is_unchanged() {
         let (_over, end) = end();
         let mut body = answer(Body::empty(), end);
         assert!(body.is_end_stream() && next(&mut body).await.is_none());

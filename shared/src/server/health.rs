@@ -1,4 +1,4 @@
-//! Whether a replica can serve: its database answers, and it is not stopping.
+//! The readiness of a replica: its database responds, and it is not draining.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,33 +7,32 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    db::{Outage, Probe, plainly},
+    db::{Outage, Probe, redacted},
     meter::{Meter, NONE, catalog},
 };
 
-/// How often the database is asked.
-const EVERY: Duration = Duration::from_secs(2);
+/// The interval between two probes of the database.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long its answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether a replica can serve.
+/// The readiness of a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
-    /// It can.
+    /// The replica serves.
     #[default]
     Ready,
-    /// Its database does not answer.
+    /// The database does not respond.
     NoDatabase,
-    /// It is stopping: it takes no new calls, and brings those under way to their
-    /// end.
+    /// The replica shuts down: it rejects new calls, and completes those in progress.
     Draining,
 }
 
 impl State {
-    /// In words, with the reason why the database does not take writes.
-    pub(super) fn text(self, takes_no_writes: Option<Outage>) -> String {
-        let cause = takes_no_writes.and_then(Outage::of_the_database);
+    /// The text of `/readyz`, with the cause why the database rejects writes.
+    pub(super) fn text(self, write_outage: Option<Outage>) -> String {
+        let cause = write_outage.and_then(Outage::database_cause);
         match (self, cause) {
             (Self::Ready, Some(cause)) => format!("{}, but writes fail: {cause}", self.word()),
             _ => self.word().to_owned(),
@@ -49,7 +48,7 @@ impl State {
     }
 }
 
-/// The [`State`] of a replica, for all who look at it.
+/// The shared [`State`] of a replica.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readiness(Arc<watch::Sender<State>>);
 
@@ -58,8 +57,8 @@ impl Readiness {
         *self.0.borrow()
     }
 
-    /// Whether the state is another one now. Whoever drains goes on to the end.
-    fn becomes(&self, state: State) -> bool {
+    /// Changes the state; `true` if it was another one. Draining is final.
+    fn transition(&self, state: State) -> bool {
         self.0.send_if_modified(|current| {
             let changes = *current != state && *current != State::Draining;
             if changes {
@@ -70,9 +69,9 @@ impl Readiness {
     }
 }
 
-/// Tells the standard health service, for each service and for all of them, whose
-/// name is empty.
-pub(super) async fn tell(health: &HealthReporter, names: &[&'static str], state: State) {
+/// Sets the status in the standard health service, for each service and for the server as
+/// a whole, whose name is empty.
+pub(super) async fn set_status(health: &HealthReporter, names: &[&'static str], state: State) {
     let status = match state {
         State::Ready => ServingStatus::Serving,
         State::NoDatabase | State::Draining => ServingStatus::NotServing,
@@ -82,7 +81,7 @@ pub(super) async fn tell(health: &HealthReporter, names: &[&'static str], state:
     }
 }
 
-/// Tells it of every change.
+/// Reports each change of the readiness to the standard health service.
 pub(super) async fn report(
     mut health: HealthReporter,
     names: Vec<&'static str>,
@@ -91,23 +90,21 @@ pub(super) async fn report(
     let mut states = readiness.0.subscribe();
     loop {
         let state = *states.borrow_and_update();
-        tell(&health, &names, state).await;
+        set_status(&health, &names, state).await;
         if state == State::Draining {
-            // Whoever watches has heard the last word: an open stream would hold up
-            // the drain.
+            // Ends the open streams of Watch, which would delay the drain.
             for name in names.iter().copied().chain([""]) {
                 health.clear_service_status(name).await;
             }
             return;
         }
-        // The sender is held here.
         if states.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Asks the database again and again until the replica drains.
+/// Probes the database at an interval until the replica drains.
 pub(super) async fn probe(
     mut probe: Probe,
     meter: Meter,
@@ -118,35 +115,35 @@ pub(super) async fn probe(
     loop {
         let answered = tokio::select! {
             () = stop.cancelled() => break,
-            answered = tokio::time::timeout(PATIENCE, probe.ask()) => answered,
+            answered = tokio::time::timeout(PROBE_TIMEOUT, probe.check()) => answered,
         };
         match answered {
             Ok(Ok(())) => {
                 up.set(1.0);
-                if readiness.becomes(State::Ready) {
-                    tracing::info!("the database answers again: this replica serves");
+                if readiness.transition(State::Ready) {
+                    tracing::info!("the database responds again: the replica is ready");
                 }
             }
             failed => {
                 up.set(0.0);
-                if readiness.becomes(State::NoDatabase) {
+                if readiness.transition(State::NoDatabase) {
                     let error = match &failed {
-                        Ok(Err(error)) => plainly(error).to_string(),
-                        _ => format!("no answer in {} s", PATIENCE.as_secs()),
+                        Ok(Err(error)) => redacted(error).to_string(),
+                        _ => format!("no answer in {} s", PROBE_TIMEOUT.as_secs()),
                     };
                     tracing::warn!(
                         error,
-                        "the database does not answer: this replica does not serve"
+                        "the database does not respond: the replica is not ready"
                     );
                 }
             }
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(PROBE_INTERVAL) => {}
         }
     }
-    readiness.becomes(State::Draining);
+    readiness.transition(State::Draining);
 }
 
 #[cfg(test)]
@@ -154,12 +151,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_drains_does_not_serve_again() {
+    fn draining_state_is_final() {
         let readiness = Readiness::default();
-        assert!(!readiness.becomes(State::Ready));
-        assert!(readiness.becomes(State::NoDatabase) && readiness.becomes(State::Ready));
-        assert!(readiness.becomes(State::Draining));
-        assert!(!readiness.becomes(State::Ready) && !readiness.becomes(State::NoDatabase));
+        assert!(!readiness.transition(State::Ready));
+        assert!(readiness.transition(State::NoDatabase) && readiness.transition(State::Ready));
+        assert!(readiness.transition(State::Draining));
+        assert!(!readiness.transition(State::Ready) && !readiness.transition(State::NoDatabase));
         assert_eq!(readiness.state(), State::Draining);
     }
 }

@@ -1,7 +1,7 @@
-//! The port for machines that watch a service: `/metrics`, `/livez`, `/readyz`.
+//! The HTTP port of monitoring: `/metrics`, `/livez`, `/readyz`.
 //!
-//! It tells numbers only, and is bounded: a few connections at a time, the newest of
-//! them, each for one question and a few seconds.
+//! It serves numbers only. The number of connections and the time of each are bounded; a
+//! connection serves one request, and a new connection replaces the oldest.
 
 mod listener;
 
@@ -17,9 +17,9 @@ use super::health::{Readiness, State};
 use crate::{db::Database, meter::Meter};
 use listener::BoundedListener;
 
-/// What the answers are taken from.
+/// The sources of the responses.
 #[derive(Clone, Debug)]
-struct Seen {
+struct Sources {
     meter: Meter,
     readiness: Readiness,
     db: Database,
@@ -27,42 +27,43 @@ struct Seen {
 
 type Answer = (StatusCode, [(HeaderName, &'static str); 2], String);
 
-/// The format of Prometheus.
+/// The text format of Prometheus.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers until it is dropped.
+/// Serves the port until the future is dropped.
 pub(super) async fn serve(listener: TcpListener, meter: Meter, readiness: Readiness, db: Database) {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .with_state(Seen { meter, readiness, db });
+        .with_state(Sources { meter, readiness, db });
     if let Err(error) = axum::serve(BoundedListener::new(listener), routes).await {
-        tracing::error!(%error, "the port of the metrics broke");
+        tracing::error!(%error, "the metrics port failed");
     }
 }
 
-async fn metrics(Of(seen): Of<Seen>) -> Answer {
-    answer(StatusCode::OK, METRICS, seen.meter.text())
+async fn metrics(Of(sources): Of<Sources>) -> Answer {
+    answer(StatusCode::OK, METRICS, sources.meter.text())
 }
 
-/// The process runs, and takes its turns. Not whether it can serve: a process that
-/// is restarted because its database is away only makes things worse.
+/// Liveness: the process responds. It does not depend on the database, because a restart
+/// does not repair an unreachable database.
 async fn livez() -> Answer {
     answer(StatusCode::OK, TEXT, "alive\n".to_owned())
 }
 
-async fn readyz(Of(seen): Of<Seen>) -> Answer {
-    let state = seen.readiness.state();
+/// Readiness: the replica can serve calls.
+async fn readyz(Of(sources): Of<Sources>) -> Answer {
+    let state = sources.readiness.state();
     let status = match state {
         State::Ready => StatusCode::OK,
         State::NoDatabase | State::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
-    answer(status, TEXT, format!("{}\n", state.text(seen.db.takes_no_writes())))
+    answer(status, TEXT, format!("{}\n", state.text(sources.db.write_outage())))
 }
 
-/// One answer a connection.
+/// A response that closes its connection.
 fn answer(status: StatusCode, kind: &'static str, text: String) -> Answer {
     (status, [(header::CONTENT_TYPE, kind), (header::CONNECTION, "close")], text)
 }

@@ -1,123 +1,120 @@
-//! What a server takes at most. All of it is per replica: two replicas take twice
-//! as much together. `docs/limits.md` is the table for callers and operators.
+//! The limits of a server. They apply to each replica: two replicas admit twice as much
+//! together. `docs/limits.md` is the table for callers and operators.
 
 use std::time::Duration;
 
 use crate::shares::Ratio;
 
-/// The largest message that a service takes, unless it says otherwise: the
-/// transport's own limit.
+/// The default maximum length of a message, which is the transport's own limit.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1_024 * 1_024;
 
-/// The largest message of a service to a service.
+/// The maximum length of a message between the services.
 pub const MAX_SERVICE_MESSAGE_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// How fast the message of a call must come at least once its length is known, in
+/// The minimum rate at which the message of a call must arrive once its length is known, in
 /// bytes a second.
 pub const MESSAGE_BYTES_PER_SECOND: u32 = 64 * 1_024;
 
-/// What a caller must read of an answer that waits for it, in the time of an answer or
-/// of a stream, for the time to begin anew.
-pub const LEAST_READ_BYTES: u64 = 64 * 1_024;
+/// The number of bytes of a response that a caller must read within the timeout of a
+/// response or of a stream to restart that timeout.
+pub const MIN_READ_BYTES: u64 = 64 * 1_024;
 
-/// How long a call that is done keeps its place while there is no room for its answer.
-pub const ROOM_TIME: Duration = Duration::from_secs(1);
+/// How long a completed call waits for room for its response, with its permit.
+pub const RESPONSE_ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a caller may take to read why an answer ended that it did not read in time.
-/// Then the stream is reset.
+/// How long a caller may take to read the status of a response that was dropped because it
+/// was not read in time. Then the stream is reset.
 pub const RESET_AFTER: Duration = Duration::from_mins(1);
 
-/// Streams and calls of one connection at the same time. A client holds further
-/// ones back by itself.
+/// The maximum number of concurrent HTTP/2 streams of a connection. A client queues
+/// further ones by itself.
 pub const MAX_STREAMS_OF_CONNECTION: u32 = 256;
 
-/// The headers of a call together, as HTTP/2 counts them.
+/// The maximum size of the headers of a call, as HTTP/2 counts them.
 pub const MAX_HEADER_BYTES: u32 = 16 * 1_024;
 
-/// How often a silent connection is asked whether it is alive (HTTP/2 PING), and how
-/// long its answer may take.
+/// The interval of keepalive (HTTP/2 PING) on a silent connection, and the timeout of its
+/// response.
 pub const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// The largest message that the health and the reflection service take.
+/// The maximum length of a message of the health and the reflection service.
 pub const MAX_STANDARD_MESSAGE_BYTES: usize = 4 * 1_024;
 
-/// Calls of health that are open at the same time, without those of Watch.
+/// The maximum number of open health calls, without those of Watch.
 pub const MAX_HEALTH_CHECKS: u32 = 256;
 
-/// Streams of Watch, of health, that are open at the same time.
+/// The maximum number of open health Watch streams.
 pub const MAX_HEALTH_WATCHES: u32 = 1_000;
 
-/// Streams of reflection that are open at the same time.
+/// The maximum number of open reflection streams.
 pub const MAX_REFLECTIONS: u32 = 16;
 
-/// One address has this part of each of the three at most.
+/// The divisor of each of the three for the maximum of one client address.
 pub const STANDARD_SHARE: u32 = 4;
 
-/// How long the one message of a call of health may take to come.
+/// The timeout of the request message of a health call.
 pub const HEALTH_MESSAGE_TIME: Duration = Duration::from_secs(10);
 
-/// How long a stream of reflection takes requests.
+/// The maximum time of a reflection stream.
 pub const REFLECTION_TIME: Duration = Duration::from_secs(30);
 
-/// How long an answer of health or reflection may wait for the caller to read it.
+/// The timeout of an unread response of health or reflection.
 pub const UNREAD_TIME: Duration = Duration::from_secs(20);
 
-/// How long a call waits for its turn at most.
+/// The maximum time of a call in the queue.
 pub const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Calls of `UploadBatch` that are open at the same time. Far more than are read
-/// at the same time: the rest are refused by the imports service, which says so
-/// after their first message.
+/// The maximum number of open `UploadBatch` calls. It is far above the number that the
+/// imports service reads at the same time: that service rejects the others after their
+/// first message.
 pub const MAX_OPEN_UPLOADS: u64 = 64;
 
-/// What one product in one practice may have of the open uploads.
+/// The share of one product in one practice in the open uploads.
 pub const OPEN_UPLOADS_SHARE: Ratio = Ratio::new(1, 2);
 
-/// Bytes of a mebibyte, which operators count memory in.
+/// The number of bytes of a mebibyte, the unit of memory options.
 pub const MEBIBYTE: u64 = 1_024 * 1_024;
 
-/// The limits that an operator may change.
+/// The limits that an operator can configure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls of one product in one practice in a second, in the long run; 0 is any
-    /// number. Calls of the imports service on behalf of an import do not count.
+    /// The rate limit of one product in one practice, in calls a second; 0 is unlimited.
+    /// Calls of the imports service on behalf of an import do not count.
     pub requests_per_second: u32,
-    /// Calls of one product in one practice that may come at once, after a quiet
-    /// time.
+    /// The burst of the rate limit: calls of one product in one practice at once.
     pub requests_at_once: u32,
-    /// Calls at work at the same time. An open stream is not at work, and an upload
-    /// has a bound of its own.
+    /// The concurrency limit: calls that run at the same time. Open streams do not count,
+    /// and uploads have a limit of their own.
     pub calls: u32,
-    /// Calls that wait for their turn.
+    /// The maximum number of calls in the queue.
     pub waiting_calls: u32,
-    /// How long a call may take before its caller is told that it is late.
+    /// The maximum time of a call, after which its caller gets `DEADLINE_EXCEEDED`.
     pub call_time: Duration,
-    /// Open streams of all callers.
+    /// The maximum number of open streams of all callers.
     pub streams: u32,
-    /// Open streams of changes of one product.
+    /// The maximum number of open streams of changes of one product.
     pub streams_of_product: u32,
-    /// Open streams about imports of one practice.
+    /// The maximum number of open streams about imports of one practice.
     pub streams_of_practice: u32,
-    /// Open connections.
+    /// The maximum number of open connections.
     pub connections: u32,
-    /// Open connections of one client address: an IPv4 address, or the /64 of an IPv6
-    /// address. Those of a trusted proxy do not count as its own.
+    /// The maximum number of open connections of one client address: an IPv4 address, or
+    /// the /64 of an IPv6 address. Connections of a trusted proxy do not count as its own.
     pub connections_per_address: u32,
-    /// How long the opening of a connection may take: the header of the PROXY protocol,
-    /// the TLS handshake, the HTTP/2 preface and the first SETTINGS, together.
+    /// The timeout of opening a connection: the header of the PROXY protocol, the TLS
+    /// handshake, the HTTP/2 preface and the first SETTINGS together.
     pub opening_time: Duration,
-    /// How long a connection may have no open stream. Then its client is asked to make
-    /// another one when it needs it (GOAWAY).
+    /// The time without an open stream after which the server sends GOAWAY.
     pub idle_time: Duration,
-    /// Bytes of the messages of calls that are being read.
+    /// The maximum number of bytes of request messages that are being read.
     pub message_bytes: u64,
-    /// Bytes of answers that their callers have not taken.
+    /// The maximum number of bytes of unread responses.
     pub answer_bytes: u64,
-    /// How long the message of a call may take to come, beside what its length needs.
+    /// The timeout of the message of a call, beside the time for its length.
     pub message_time: Duration,
-    /// How long an answer may wait for its caller to read on.
+    /// The timeout of an unread response.
     pub answer_time: Duration,
-    /// How long a message of a stream may.
+    /// The timeout of an unread message of a stream.
     pub stream_time: Duration,
 }
 
@@ -155,8 +152,8 @@ mod tests {
         server::{
             MAX_RECORDS,
             admission::{
-                places::{AT_WORK, WAITING},
-                streams::OF_PRACTICE,
+                concurrency_limit::{QUEUED_SHARE, RUNNING_SHARE},
+                streams::PRACTICE_SHARE,
             },
         },
         status::{MAX_DETAILS, MAX_MESSAGE, MAX_VIOLATIONS},
@@ -168,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_limits_of_a_server_are_those_of_the_code() {
+    fn documented_server_limits_match_code() {
         let limits = Limits::default();
         assert_documented(
             "Of every server",
@@ -179,40 +176,40 @@ mod tests {
                     "Calls and streams of one connection at the same time",
                     MAX_STREAMS_OF_CONNECTION.into(),
                 ),
-                ("Time that a call waits for its turn", MAX_WAIT.as_secs()),
+                ("Time of a call in the queue", MAX_WAIT.as_secs()),
                 (
                     "A new connection until its first SETTINGS frame",
                     Limits::default().opening_time.as_secs(),
                 ),
-                ("Calls at work of one tenant", AT_WORK.alone(limits.calls.into())),
-                ("Calls of one tenant that wait", WAITING.alone(limits.waiting_calls.into())),
+                ("Running calls of one tenant", RUNNING_SHARE.alone(limits.calls.into())),
+                ("Queued calls of one tenant", QUEUED_SHARE.alone(limits.waiting_calls.into())),
                 ("The message of a call", limits.message_time.as_secs()),
-                ("An answer that its caller does not read", limits.answer_time.as_secs()),
-                ("A call that is done, without room for its answer", ROOM_TIME.as_secs()),
-                ("A stream that its caller does not read", limits.stream_time.as_secs() / 60),
+                ("An unread response", limits.answer_time.as_secs()),
+                ("A completed call without room for its response", RESPONSE_ROOM_TIMEOUT.as_secs()),
+                ("An unread stream", limits.stream_time.as_secs() / 60),
                 (
                     "Streams of changes of one practice in one product",
-                    OF_PRACTICE.alone(limits.streams_of_product.into()),
+                    PRACTICE_SHARE.alone(limits.streams_of_product.into()),
                 ),
-                ("Uploads that are open", MAX_OPEN_UPLOADS),
+                ("Open uploads", MAX_OPEN_UPLOADS),
                 (
                     "Open uploads of one product in one practice",
                     OPEN_UPLOADS_SHARE.alone(MAX_OPEN_UPLOADS),
                 ),
-                ("A silent connection before it is asked whether it lives", KEEPALIVE.as_secs()),
+                ("A silent connection before a keepalive PING", KEEPALIVE.as_secs()),
                 ("Entries of a page", MAX_PAGE_SIZE),
                 ("What an answer lists", count(ANSWER_BYTES)),
-                ("Violations in one answer", count(MAX_VIOLATIONS)),
+                ("Field violations in one error", count(MAX_VIOLATIONS)),
                 ("The details of an error", count(MAX_DETAILS)),
                 ("The user whom a token or the metadata name", count(MAX_USER)),
-                ("Records that are kept of one read by support", count(MAX_RECORDS)),
+                ("Record ids of one read by support", count(MAX_RECORDS)),
                 ("The message of an error", count(MAX_MESSAGE)),
             ],
         );
     }
 
     #[test]
-    fn documented_limits_of_health_and_reflection_are_those_of_the_code() {
+    fn documented_health_and_reflection_limits_match_code() {
         assert_documented(
             "Health and reflection",
             &[
@@ -220,18 +217,15 @@ mod tests {
                 ("Open calls of Check", MAX_HEALTH_CHECKS.into()),
                 ("Open streams of Watch", MAX_HEALTH_WATCHES.into()),
                 ("Open streams of reflection", MAX_REFLECTIONS.into()),
-                (
-                    "The message of Check and of Watch, until it has come",
-                    HEALTH_MESSAGE_TIME.as_secs(),
-                ),
+                ("The message of Check and of Watch", HEALTH_MESSAGE_TIME.as_secs()),
                 ("A stream of reflection", REFLECTION_TIME.as_secs()),
-                ("An answer that the caller does not read", UNREAD_TIME.as_secs()),
+                ("An unread response", UNREAD_TIME.as_secs()),
             ],
         );
     }
 
     #[test]
-    fn the_documented_limits_of_a_record_are_those_of_the_code() {
+    fn documented_record_limits_match_code() {
         assert_documented(
             "Of a record",
             &[

@@ -1,11 +1,11 @@
-//! What is seen of each call from outside: one line in the log, with an id that both
-//! services share, its numbers, and its span.
+//! The observability of each call: one log line with an id that both services share, its
+//! metrics, and its span.
 //!
-//! The span of a call is at the level of errors, so that every line that is written
-//! for the call has its id, whatever the log leaves out.
+//! The span has the level ERROR, so that each log line of the call has its id at any log
+//! level.
 
 mod call;
-mod ending;
+mod observed_body;
 
 use std::task::{Context, Poll};
 
@@ -16,9 +16,9 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::{access::rpc_of_path, call_id::CallId, caller::Identity, meter::Meter, telemetry};
 use call::Call;
-use ending::Ending;
+use observed_body::ObservedBody;
 
-/// Puts an [`Observe`] around a service.
+/// The layer of [`Observe`].
 #[derive(Clone, Debug)]
 pub(super) struct ObserveLayer {
     meter: Meter,
@@ -38,8 +38,8 @@ impl<S> Layer<S> for ObserveLayer {
     }
 }
 
-/// A service whose calls are seen. Health and reflection, which are not RPCs of
-/// Concord, are not.
+/// A service that observes its calls, but for health and reflection, which are not RPCs of
+/// Concord.
 #[derive(Clone, Debug)]
 pub(super) struct Observe<S> {
     inner: S,
@@ -79,18 +79,17 @@ where
         let call = Call::begin(rpc, &self.meter, span.clone());
         let answer = span.in_scope(|| self.inner.call(request));
         let answer = async move {
-            // Dropped unfinished, the call counts as cancelled.
+            // A call that is dropped before its end counts as cancelled.
             let mut response = answer.await?;
             id.answer_with(response.headers_mut());
-            Ok(Ending::of(response, call))
+            Ok(ObservedBody::of(response, call))
         };
         Box::pin(answer.instrument(span))
     }
 }
 
-/// Adds who calls to what is seen of the call: ids and names of products, never the
-/// user.
-pub(super) fn seen(identity: &Identity) {
+/// Adds the practice and the product to the span of the call; never the user.
+pub(super) fn record_caller(identity: &Identity) {
     let span = Span::current();
     if let Some(practice) = &identity.practice {
         span.record("practice", practice.as_str());

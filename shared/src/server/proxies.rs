@@ -1,4 +1,4 @@
-//! Proxies in front of a server that pass TCP connections on.
+//! Trusted proxies in front of a server, which forward TCP connections.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -33,27 +33,27 @@ impl fmt::Display for ProxyNetwork {
 /// The proxies that an operator trusts.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
-    /// Where they are. Their connections are not counted as those of one client.
+    /// Their networks. The connections of a proxy do not count as those of one client.
     pub networks: Vec<ProxyNetwork>,
     /// Whether each of their connections begins with a header of the PROXY protocol,
     /// version 1 or 2, which names the client.
     pub proxy_protocol: bool,
 }
 
-/// Whose connection it is.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A client's own.
+    /// A client.
     Client(ClientNetwork),
-    /// A proxy's, on behalf of an unknown client.
+    /// A proxy, for an unknown client.
     Proxy,
-    /// A proxy's, which names the client by the PROXY protocol.
+    /// A proxy that names the client by the PROXY protocol.
     ProxyProtocol,
 }
 
 impl TrustedProxies {
-    /// Whose connection it is that comes from the address. The PROXY protocol is read
-    /// from trusted proxies only: anybody else could name any client.
+    /// The origin of a connection from `peer`. The PROXY protocol is read from trusted
+    /// proxies only, because any other peer could forge the client's address.
     pub(super) fn origin(&self, peer: IpAddr) -> Origin {
         let address = peer.to_canonical();
         if !self.networks.iter().any(|ProxyNetwork(network)| network.contains(&address)) {

@@ -1,5 +1,5 @@
-//! Quotas of what clients can hold without a token: so many in total, and at most a
-//! share of them for the network of one client.
+//! Quotas of resources that clients hold without a token: a total, and a maximum for the
+//! network of one client.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ impl From<IpAddr> for ClientNetwork {
     }
 }
 
-/// Which bound of a [`Quota`] is reached.
+/// The bound of a [`Quota`] that is exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exceeded {
     /// The bound for all clients.
@@ -33,7 +33,7 @@ pub(super) enum Exceeded {
     Network,
 }
 
-/// A bound on how many of something are held at the same time.
+/// A bound on the number of permits that are held at the same time.
 #[derive(Debug)]
 pub(super) struct Quota {
     total: u32,
@@ -44,7 +44,7 @@ pub(super) struct Quota {
 #[derive(Debug, Default)]
 struct Held {
     total: u32,
-    /// Without the networks that hold none.
+    /// Networks that hold no permit are absent.
     networks: HashMap<ClientNetwork, u32>,
 }
 
@@ -53,11 +53,11 @@ impl Quota {
         Arc::new(Self { total, per_network, held: Mutex::default() })
     }
 
-    /// A permit, counted for the network too if one is given.
+    /// Acquires a permit, which counts for the network too if one is given.
     ///
     /// # Errors
     ///
-    /// When the quota is exhausted, in total or for the network.
+    /// If the quota is exhausted, in total or for the network.
     pub(super) fn acquire(
         self: &Arc<Self>,
         network: Option<ClientNetwork>,
@@ -90,7 +90,7 @@ impl Held {
     }
 }
 
-/// One of a [`Quota`], given back when it is dropped.
+/// A permit of a [`Quota`], released when it is dropped.
 #[derive(Debug)]
 pub(super) struct QuotaPermit {
     quota: Arc<Quota>,
@@ -98,11 +98,11 @@ pub(super) struct QuotaPermit {
 }
 
 impl QuotaPermit {
-    /// Counts a permit for a network that became known after it was acquired.
+    /// Counts the permit for a network that became known after the acquisition.
     ///
     /// # Errors
     ///
-    /// When the network holds its share already.
+    /// If the network already holds its maximum.
     pub(super) fn charge(&mut self, network: ClientNetwork) -> Result<(), Exceeded> {
         self.quota.lock().charge(network, self.quota.per_network)?;
         self.network = Some(network);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn quota_total_and_share_are_enforced_and_given_back() {
+    fn quota_total_and_share_are_enforced_and_released() {
         let quota = Quota::new(3, 2);
         let (one, other) = (network("192.0.2.1"), network("192.0.2.2"));
         let first = quota.acquire(Some(one)).unwrap();
@@ -146,7 +146,7 @@ mod tests {
         let mut late = quota.acquire(None).unwrap();
         assert_eq!(late.charge(other), Ok(()));
         drop((unknown, late, third));
-        assert!(quota.lock().networks.is_empty(), "nothing is kept of those that are gone");
+        assert!(quota.lock().networks.is_empty(), "networks without permits are removed");
         assert_eq!(quota.lock().total, 0);
     }
 

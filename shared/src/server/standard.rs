@@ -1,10 +1,10 @@
-//! Bounds on the standard services of gRPC, health and reflection, which admission
-//! control does not count: an overloaded server still says that it serves.
+//! Limits of the standard gRPC services, health and reflection. Admission control does not
+//! count them, so that an overloaded server still reports its health.
 //!
-//! Health needs no token. So that nobody can use up the server with it, each call is
-//! bounded: its message in bytes, its time, how many are open (in total and for one
-//! client address), and how long an answer waits to be read. Reflection has the same
-//! bounds, and needs a token where tokens are checked.
+//! Health needs no token. To prevent abuse, each call is limited: the length of its
+//! message, its time, the number of open calls (in total and for one client address), and
+//! the time of an unread response. Reflection has the same limits, and needs a token where
+//! tokens are checked.
 
 use std::{
     convert::Infallible,
@@ -42,17 +42,17 @@ use super::{
         MAX_STANDARD_MESSAGE_BYTES, REFLECTION_TIME, STANDARD_SHARE, UNREAD_TIME,
     },
     quota::{Quota, QuotaPermit},
-    turned_away::TurnedAway,
+    rejection_log::RejectionLog,
 };
-use crate::{identity::Credentials, pb, status::Refusal};
+use crate::{identity::Credentials, pb, status::ApiError};
 
-/// When to try again a call that is over a quota.
+/// The retry delay of a call that exceeds a quota.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How much of an answer the transport may hold, unread, of a stream that has ended.
+/// The maximum number of unread bytes in the transport of a stream that has ended.
 const MAX_UNREAD_BYTES: usize = 1_024;
 
-/// How long calls may take, by what they wait for.
+/// The timeouts of calls.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     health_message: Duration,
@@ -70,7 +70,7 @@ impl Default for Times {
     }
 }
 
-/// What a call of a standard service is.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     HealthCheck,
@@ -97,14 +97,14 @@ impl Kind {
     }
 }
 
-/// The bounds of the standard services of one server.
+/// The limits of the standard services of one server.
 #[derive(Debug)]
 pub(super) struct Bounds {
     credentials: Credentials,
     checks: Arc<Quota>,
     watches: Arc<Quota>,
     reflections: Arc<Quota>,
-    rejections: TurnedAway,
+    rejections: RejectionLog,
     times: Times,
 }
 
@@ -116,12 +116,12 @@ impl Bounds {
             checks: quota(MAX_HEALTH_CHECKS),
             watches: quota(MAX_HEALTH_WATCHES),
             reflections: quota(MAX_REFLECTIONS),
-            rejections: TurnedAway::new("calls of health and reflection"),
+            rejections: RejectionLog::new("calls of health and reflection"),
             times: Times::default(),
         }
     }
 
-    fn admit<R>(&self, request: &Request<R>, kind: Kind) -> Result<QuotaPermit, Refusal> {
+    fn admit<R>(&self, request: &Request<R>, kind: Kind) -> Result<QuotaPermit, ApiError> {
         if kind == Kind::Reflection {
             self.credentials.check_token(request.headers(), request.extensions())?;
         }
@@ -132,13 +132,13 @@ impl Bounds {
         };
         let context = request.extensions().get::<StreamContext>();
         quota.acquire(context.and_then(|context| context.network)).map_err(|_| {
-            self.rejections.one_more();
-            let message = "too many are open at this replica, or by this address; try again later";
-            Refusal::limit_reached(kind.quota(), message, RETRY_AFTER)
+            self.rejections.record();
+            let message = "too many are open at this replica, or by this address; retry later";
+            ApiError::limit_reached(kind.quota(), message, RETRY_AFTER)
         })
     }
 
-    /// How long the messages of a call may take to come, all together.
+    /// The timeout of all request messages of a call.
     fn message_time(&self, kind: Kind) -> Duration {
         match kind {
             Kind::HealthCheck | Kind::HealthWatch => self.times.health_message,
@@ -151,7 +151,7 @@ impl Bounds {
 ///
 /// # Errors
 ///
-/// When the descriptors cannot be read.
+/// If the descriptors cannot be decoded.
 pub(super) fn add_to(
     services: &mut RoutesBuilder,
     health: HealthReporter,
@@ -167,21 +167,21 @@ pub(super) fn add_to(
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(pb::PUBLIC_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that a caller who reflects can read the details of an error.
+            // So that a caller can decode the details of an error by reflection.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
-        // The descriptors are those of both services: this server has its own.
+        // The descriptors cover both services; this server reports its own.
         let standard = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
         names.iter().copied().chain(standard).fold(builder, Builder::with_service_name)
     };
     let v1 = builder().build_v1()?.max_decoding_message_size(MAX_STANDARD_MESSAGE_BYTES);
-    // Older versions of evans and Postman ask for this one.
+    // For older versions of evans and Postman.
     let v1alpha = builder().build_v1alpha()?;
     let v1alpha = v1alpha.max_decoding_message_size(MAX_STANDARD_MESSAGE_BYTES);
     services.add_service(bounded.named_layer(v1)).add_service(bounded.named_layer(v1alpha));
     Ok(())
 }
 
-/// Puts a [`Bounded`] around a standard service.
+/// The layer of [`Bounded`].
 #[derive(Clone, Debug)]
 struct BoundedLayer(Arc<Bounds>);
 
@@ -193,7 +193,7 @@ impl<S> Layer<S> for BoundedLayer {
     }
 }
 
-/// A standard service whose calls are bounded.
+/// A standard service with limits.
 #[derive(Clone, Debug)]
 struct Bounded<S> {
     inner: S,
@@ -217,8 +217,8 @@ where
         let kind = Kind::of(request.uri().path());
         let permit = match self.bounds.admit(&request, kind) {
             Ok(permit) => permit,
-            Err(refusal) => {
-                return Box::pin(std::future::ready(Ok(Status::from(refusal).into_http())));
+            Err(error) => {
+                return Box::pin(std::future::ready(Ok(Status::from(error).into_http())));
             }
         };
         let context = request.extensions().get::<StreamContext>();
@@ -229,60 +229,66 @@ where
         let answer = self.inner.call(request.map(|body| ending_at(body, end, over)));
         Box::pin(async move {
             let answer = answer.await?;
-            let unread = Unread { deadline, time: unread_time };
+            let unread = UnreadTimer { deadline, time: unread_time };
             Ok(answer.map(|body| {
-                Body::new(Answer { body, held_back: None, unread, _permit: permit, _open: open })
+                Body::new(ResponseBody {
+                    body,
+                    held_back: None,
+                    unread,
+                    _permit: permit,
+                    _open: open,
+                })
             }))
         })
     }
 }
 
-/// The same body, which ends at an instant whether all of it has come or not, and when
-/// the answer is over.
+/// A request body that ends at the instant `end`, complete or not, and when the response
+/// is over.
 ///
-/// For a call with one message it is as if that had not been sent, and a stream of
-/// reflection ends as if its caller had asked for nothing more. No progress of the
-/// caller's moves the instant.
+/// A unary call then has no message, and a reflection stream ends as after its last
+/// request. Progress of the caller does not extend the time.
 fn ending_at(body: Body, end: Instant, over: oneshot::Receiver<()>) -> Body {
     let end = timeout_at(end, over);
     Body::new(StreamBody::new(BodyStream::new(body).take_until(end)))
 }
 
-/// The body of an answer, whose stream is reset when the client does not read it.
-struct Answer {
+/// A response body, whose stream is reset if the client does not read it in time.
+struct ResponseBody {
     body: Body,
     /// The end of the last frame, which is not sent yet.
     held_back: Option<Bytes>,
-    unread: Unread,
+    unread: UnreadTimer,
     _permit: QuotaPermit,
-    /// Ends the messages of the caller when it is dropped.
+    /// Ends the request body when it is dropped.
     _open: oneshot::Sender<()>,
 }
 
-/// How long what was sent may stay unread.
-struct Unread {
+/// The timer of unread bytes.
+struct UnreadTimer {
     deadline: StreamDeadline,
     time: Duration,
 }
 
-impl Unread {
-    /// Counts from now.
-    fn begin(&self) {
+impl UnreadTimer {
+    /// Starts the timer.
+    fn start(&self) {
         self.deadline.set(Some(Instant::now() + self.time));
     }
 
-    fn end(&self) {
+    /// Stops the timer.
+    fn stop(&self) {
         self.deadline.set(None);
     }
 }
 
-impl Answer {
-    /// The frame without its last byte, which is held back if the frame is large.
+impl ResponseBody {
+    /// Holds the last byte of a large frame back, and returns the rest.
     ///
-    /// hyper hands a whole frame to the transport as soon as the client's window has
-    /// room for one byte, and forgets a stream whose last frame it has handed over. A
-    /// byte that is held back keeps the stream, with its deadline and its permit, until
-    /// the client has taken the rest.
+    /// hyper passes a whole frame to the transport as soon as the client's window has room
+    /// for one byte, and drops a stream after its last frame. The byte that is held back
+    /// keeps the stream, with its deadline and its permit, until the client has read the
+    /// rest.
     fn all_but_last_byte(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut data) => {
@@ -296,7 +302,7 @@ impl Answer {
     }
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -305,14 +311,14 @@ impl http_body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         // The transport had room for the frame before this one.
-        self.unread.end();
+        self.unread.stop();
         let frame = if let Some(rest) = self.held_back.take() {
             Some(Ok(Frame::data(rest)))
         } else {
             let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
             frame.map(|frame| frame.map(|frame| self.all_but_last_byte(frame)))
         };
-        self.unread.begin();
+        self.unread.start();
         Poll::Ready(frame)
     }
 

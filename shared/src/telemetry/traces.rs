@@ -1,8 +1,8 @@
 //! Traces for an OpenTelemetry collector.
 //!
-//! A call's trace goes on where its caller's metadata `traceparent` says, and goes on
-//! to the other service in the same way. Spans hold the name of the RPC, the ids of
-//! call, practice and product, and the code; SQL is in none.
+//! The trace context of a call is extracted from the metadata `traceparent`, and is
+//! propagated to the other service in the same way. Spans hold the name of the RPC, the ids
+//! of call, practice and product, and the code; never SQL.
 
 use std::time::Duration;
 
@@ -25,15 +25,14 @@ use tracing::{Span, Subscriber, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
-/// How long to wait at the end for traces to be sent.
-const LAST_TRACES: Duration = Duration::from_secs(5);
+/// The timeout of exporting the last traces.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The crates whose spans and events are in traces: those of others may hold what
-/// does not belong there.
+/// The crates whose spans and events are exported. Those of other crates may hold data.
 const OWN: [&str; 4] = ["shared", "records", "imports", "concord"];
 
-/// Traces cannot be sent. The URL of the collector, which may hold a secret, is quoted by
-/// the exporter's error, and not by this one.
+/// Traces cannot be exported. This error does not quote the URL of the collector, which may
+/// hold a secret; the exporter's error does.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "traces cannot be sent to the collector of --otlp-endpoint (CONCORD_OTLP_ENDPOINT, \
@@ -41,7 +40,7 @@ const OWN: [&str; 4] = ["shared", "records", "imports", "concord"];
 )]
 pub struct TracesError;
 
-/// The way to a collector.
+/// The exporter to a collector.
 pub(super) struct Traces {
     provider: SdkTracerProvider,
 }
@@ -58,7 +57,7 @@ impl Traces {
         Ok(Self { provider })
     }
 
-    /// Takes in the spans of our own crates.
+    /// The layer that exports the spans of our own crates.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -71,25 +70,26 @@ impl Traces {
     }
 
     pub(super) async fn stop(self) {
-        // It blocks until the last traces are sent.
+        // Blocks until the last traces are exported.
         let provider = self.provider;
-        let stop = move || provider.shutdown_with_timeout(LAST_TRACES);
+        let stop = move || provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
         if !matches!(tokio::task::spawn_blocking(stop).await, Ok(Ok(()))) {
-            tracing::warn!("the last traces could not be sent");
+            tracing::warn!("exporting the last traces failed");
         }
     }
 }
 
-/// Goes on with the caller's trace, under the name of the RPC.
+/// Continues the caller's trace, under the name of the RPC.
 pub(crate) fn continue_trace(span: &Span, rpc: &'static str, headers: &HeaderMap) {
     let parent = TraceContextPropagator::new().extract(&Headers(headers));
-    // It fails where traces are not sent anywhere.
+    // Fails if traces are not exported.
     if span.set_parent(parent).is_ok() {
         span.record("otel.name", rpc).record("otel.kind", "server");
     }
 }
 
-/// Writes the code of a call into its span. A refusal is not the service's fault.
+/// Records the code of a call in its span. An error of the caller does not mark the span as
+/// failed.
 pub(crate) fn end_of_call(span: &Span, code: Code) {
     let number = i64::from(i32::from(code));
     span.set_attribute("rpc.grpc.status_code", number);
@@ -98,7 +98,7 @@ pub(crate) fn end_of_call(span: &Span, code: Code) {
     }
 }
 
-/// Sends the trace of the present span on.
+/// Injects the trace context of the current span.
 pub(super) fn send(metadata: &mut MetadataMap) {
     let context = Span::current().context();
     TraceContextPropagator::new().inject_context(&context, &mut Metadata(metadata));

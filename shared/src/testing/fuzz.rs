@@ -1,18 +1,17 @@
-//! Input that nobody would send, for the tests of everything that reads input.
+//! Mutation-based fuzzing for the tests of parsers and decoders.
 //!
-//! A [`Fuzz`] begins with the files of a corpus, `tests/corpus/<target>/`, and with
-//! what a test adds to them. It shows a property each of these as it is, then inputs
-//! made of them (bytes changed, cut, doubled, spliced; the values inside a protobuf
-//! message replaced), then raw bytes. An input under which the property panics is
-//! made as small as it can be and written to a file, whose name is told: copied into
-//! the corpus, it is tried first from then on.
+//! A [`Fuzz`] starts with the seeds: the files of a corpus, `tests/corpus/<target>/`, and
+//! the inputs that a test adds. It checks a property on each seed, then on mutated seeds
+//! (bytes changed, cut, repeated, spliced; the values in a protobuf message replaced) and
+//! on random bytes. An input that makes the property panic is shrunk and written to a file;
+//! the panic message names the file. Copy it into the corpus to check it first from then
+//! on.
 //!
-//! The cases are few, so that all of these tests together take less than a minute;
-//! `CONCORD_FUZZ_CASES=100000` makes them as many as there is time for. proptest's
-//! `PROPTEST_RNG_SEED` makes the same ones again.
+//! The default number of cases is small: all of these tests take less than a minute.
+//! `CONCORD_FUZZ_CASES=100000` increases it. `PROPTEST_RNG_SEED` of proptest repeats a run.
 
-mod harm;
 mod message;
+mod mutation;
 
 use std::{
     env, fmt, fs,
@@ -25,21 +24,21 @@ use proptest::{
     test_runner::{Config, TestError, TestRunner},
 };
 
-use harm::harmed;
+use mutation::mutated;
 
-/// The variable with a number of cases, for tests that would take fewer.
+/// Environment variable: the minimum number of cases of each test.
 pub const CASES: &str = "CONCORD_FUZZ_CASES";
 
-/// Where the corpora are.
+/// The folder of the corpora.
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
 
-/// Raw bytes of an input at most; what is made of the corpus may be longer.
+/// Maximum size of a random input, in bytes. A mutated seed may be longer.
 const MAX_RAW: usize = 400;
 
-/// Steps towards the smallest input that fails.
+/// Maximum number of shrinking steps.
 const MAX_SHRINKING: u32 = 20_000;
 
-/// An input, shown as a shell or a Rust program would write it.
+/// An input. `Debug` shows it as a byte string literal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Input(pub Vec<u8>);
 
@@ -49,7 +48,7 @@ impl fmt::Debug for Input {
     }
 }
 
-/// What to begin with, and how long to go on.
+/// A fuzz test: its seeds and number of cases.
 #[derive(Debug)]
 pub struct Fuzz {
     target: String,
@@ -58,12 +57,12 @@ pub struct Fuzz {
 }
 
 impl Fuzz {
-    /// With the files of `tests/corpus/<target>/`.
+    /// A fuzz test with the seeds of `tests/corpus/<target>/`.
     ///
     /// # Panics
     ///
-    /// When there are none.
-    pub fn of(target: &str) -> Self {
+    /// If the corpus is empty or cannot be read.
+    pub fn corpus(target: &str) -> Self {
         let folder = Path::new(CORPUS).join(target);
         let files = fs::read_dir(&folder);
         let files = files.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -78,42 +77,42 @@ impl Fuzz {
         Self { target: target.to_owned(), seeds, cases: 256 }
     }
 
-    /// With nothing but what is added; `target` is for people.
-    pub fn called(target: &str) -> Self {
+    /// A fuzz test without a corpus. `target` names it in messages.
+    pub fn new(target: &str) -> Self {
         Self { target: target.to_owned(), seeds: Vec::new(), cases: 256 }
     }
 
-    /// With another seed, which no file can hold: one with a signature or an id of
-    /// the test.
+    /// Adds a seed that no file can contain, such as one with a signature or an id of the
+    /// test.
     #[must_use]
-    pub fn and(mut self, seed: impl Into<Vec<u8>>) -> Self {
+    pub fn seed(mut self, seed: impl Into<Vec<u8>>) -> Self {
         self.seeds.push(seed.into());
         self
     }
 
-    /// With a protobuf message, and with what becomes of it when each of its values,
-    /// and each that it may have, is what a database refuses.
+    /// Adds a protobuf message as a seed, and its variants in which one present or absent
+    /// field has a value that databases reject.
     #[must_use]
-    pub fn and_spoilt(mut self, message: &[u8]) -> Self {
+    pub fn seed_with_invalid_values(mut self, message: &[u8]) -> Self {
         self.seeds.push(message.to_owned());
-        self.seeds.extend(message::spoilt(message));
+        self.seeds.extend(message::with_invalid_values(message));
         self
     }
 
-    /// With so many cases, or more when the environment asks for them.
+    /// Sets the number of cases. The environment variable [`CASES`] may increase it.
     #[must_use]
     pub fn cases(self, cases: u32) -> Self {
         Self { cases, ..self }
     }
 
-    /// Shows the property each seed, then inputs made of them and raw bytes.
+    /// Checks the property on each seed, then on mutated seeds and random bytes.
     ///
     /// # Panics
     ///
-    /// When the property does; the message names a file with the input.
-    pub fn hold(&self, property: impl Fn(&[u8])) {
+    /// If the property panics. The message names a file with the input.
+    pub fn check(&self, property: impl Fn(&[u8])) {
         for seed in &self.seeds {
-            self.tried(seed, &property);
+            self.check_seed(seed, &property);
         }
         let outcome = self.runner().run(&inputs(self.seeds.clone()), |Input(input)| {
             property(&input);
@@ -126,20 +125,19 @@ impl Fuzz {
         }
     }
 
-    /// As [`hold`](Self::hold), with the input as text: what is not UTF-8 in it is
-    /// replaced.
+    /// As [`check`](Self::check), with the input as text. Invalid UTF-8 is replaced.
     ///
     /// # Panics
     ///
-    /// When the property does.
-    pub fn hold_text(&self, property: impl Fn(&str)) {
-        self.hold(|input| property(&String::from_utf8_lossy(input)));
+    /// If the property panics.
+    pub fn check_text(&self, property: impl Fn(&str)) {
+        self.check(|input| property(&String::from_utf8_lossy(input)));
     }
 
-    /// Says which seed it was, when one fails.
-    fn tried(&self, seed: &[u8], property: &impl Fn(&[u8])) {
-        let tried = std::panic::AssertUnwindSafe(|| property(seed));
-        if std::panic::catch_unwind(tried).is_err() {
+    /// Checks one seed, and reports it if the property panics.
+    fn check_seed(&self, seed: &[u8], property: &impl Fn(&[u8])) {
+        let check = std::panic::AssertUnwindSafe(|| property(seed));
+        if std::panic::catch_unwind(check).is_err() {
             self.fail("the panic above", &Input(seed.to_owned()));
         }
     }
@@ -148,7 +146,7 @@ impl Fuzz {
         TestRunner::new(Config {
             cases: cases(self.cases),
             max_shrink_iters: MAX_SHRINKING,
-            // The corpus keeps what was found.
+            // Found inputs are kept in the corpus.
             failure_persistence: None,
             ..Config::default()
         })
@@ -160,25 +158,25 @@ impl Fuzz {
         let folder = env::temp_dir().join("concord-fuzz").join(&self.target);
         let file = folder.join(format!("{:016x}", name.finish()));
         let kept = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &input.0));
-        let place = kept.map_or_else(|error| error.to_string(), |()| file.display().to_string());
-        panic!("{}: {why}\n  input: {input:?}\n  kept in: {place}", self.target);
+        let location = kept.map_or_else(|error| error.to_string(), |()| file.display().to_string());
+        panic!("{}: {why}\n  input: {input:?}\n  kept in: {location}", self.target);
     }
 }
 
-/// These cases, or more when the environment asks for them.
-fn cases(few: u32) -> u32 {
-    let Ok(text) = env::var(CASES) else { return few };
-    let asked: u32 = text.parse().unwrap_or_else(|_| panic!("{CASES} is no number: {text}"));
-    asked.max(few)
+/// The number of cases: the larger of `default` and the environment variable.
+fn cases(default: u32) -> u32 {
+    let Ok(text) = env::var(CASES) else { return default };
+    let cases: u32 = text.parse().unwrap_or_else(|_| panic!("{CASES} is not a number: {text}"));
+    cases.max(default)
 }
 
-/// Inputs made of the seeds, and raw bytes.
+/// Mutated seeds, and random bytes.
 fn inputs(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Input> {
     let raw = prop::collection::vec(any::<u8>(), 0..MAX_RAW).prop_map(Input);
     if seeds.is_empty() {
         return raw.boxed();
     }
-    prop_oneof![7 => harmed(seeds).prop_map(Input), 1 => raw].boxed()
+    prop_oneof![7 => mutated(seeds).prop_map(Input), 1 => raw].boxed()
 }
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
-//! What must hold of the tables and the migrations of either service.
+//! Checks of the tables and migrations of a service.
 
 use std::{collections::BTreeSet, path::Path};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
-use crate::db::{Database, needs, number};
+use crate::db::{Database, migration_number, required_migration};
 
-/// What takes away, or makes impossible, what the previous version of a program
-/// does. Such a migration names the one that a program has to know.
+/// SQL that is not backward-compatible with the previous version of the program. The name
+/// of such a migration states the migration that a program needs.
 const CONTRACTS: [&str; 6] =
     ["DROP COLUMN", "DROP TABLE", "RENAME", "ALTER COLUMN", "ADD CONSTRAINT", "DISABLE ROW LEVEL"];
 
-/// The names of all tables, those of migrations apart.
+/// The names of all tables except the migrations tables.
 ///
 /// # Panics
 ///
-/// When the database does not answer.
+/// If a query fails.
 pub async fn names(db: &Database) -> BTreeSet<String> {
     let sql = match db.engine() {
         DbBackend::Postgres => {
@@ -29,12 +29,13 @@ pub async fn names(db: &Database) -> BTreeSet<String> {
     names
 }
 
-/// The tables that have a practice and, on PostgreSQL, no fence around it.
+/// On PostgreSQL, the tables with a practice (tenant) column and without the row-level
+/// security policies.
 ///
 /// # Panics
 ///
-/// When the database does not answer.
-pub async fn unsecured(db: &Database) -> BTreeSet<String> {
+/// If a query fails.
+pub async fn without_row_security(db: &Database) -> BTreeSet<String> {
     if db.engine() != DbBackend::Postgres {
         return BTreeSet::new();
     }
@@ -53,34 +54,36 @@ async fn strings(db: &Database, sql: &str) -> BTreeSet<String> {
     rows.iter().map(|row| row.try_get("", "name").unwrap()).collect()
 }
 
-/// Checks that the files in `folder` are the migrations called `names`, in order
-/// and without a hole, and that those which the previous program does not survive
-/// say so in their names; see docs/upgrades.md.
+/// Checks that the files in `folder` are the migrations `names`, in order and without gaps,
+/// and that the names of incompatible migrations state the migration that a program needs;
+/// see docs/upgrades.md.
 ///
-/// `compatible` are numbers of migrations that look incompatible and are not: there was
-/// no previous program, or they allow more than before.
+/// `compatible` lists the numbers of migrations that look incompatible and are not: there
+/// was no previous program, or they allow more than before.
 ///
 /// # Panics
 ///
-/// When something is wrong with them.
+/// If a check fails.
 #[expect(clippy::unwrap_used, reason = "for tests only")]
 pub fn check_migrations(folder: &Path, names: &[String], compatible: &[u32]) {
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|file| file.file_stem().is_some_and(|stem| stem != "tests"));
     let mut stems: Vec<String> =
         files.map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect();
-    stems.sort_by_key(|stem| number(stem));
-    assert_eq!(stems, names, "a file for each migration, listed in the order of its number");
+    stems.sort_by_key(|stem| migration_number(stem));
+    assert_eq!(stems, names, "one file for each migration, listed by number");
     for (name, expected) in names.iter().zip(1..) {
-        assert_eq!(number(name), Some(expected), "{name}: the numbers have no hole");
+        assert_eq!(migration_number(name), Some(expected), "{name}: the numbers have no gaps");
         let text = std::fs::read_to_string(folder.join(format!("{name}.rs"))).unwrap();
         let contract = text.lines().find(|line| is_contract(line));
-        match needs(name) {
-            Some(needed) => assert!(needed < expected, "{name}: it needs a migration before it"),
+        match required_migration(name) {
+            Some(needed) => {
+                assert!(needed < expected, "{name}: the needed migration is an earlier one");
+            }
             None => assert!(
                 contract.is_none() || compatible.contains(&expected),
-                "{name}: the previous program may not survive {contract:?}; name the migration \
-                 that a program has to know, as in {name}_needs_{:02}",
+                "{name}: {contract:?} may be incompatible with the previous program; name the \
+                 migration that a program needs, as in {name}_needs_{:02}",
                 expected - 1
             ),
         }
@@ -90,8 +93,8 @@ pub fn check_migrations(folder: &Path, names: &[String], compatible: &[u32]) {
 fn is_contract(line: &str) -> bool {
     let line = line.to_uppercase();
     let is_comment = line.trim_start().starts_with("//") || line.trim_start().starts_with("--");
-    // The previous program leaves a column out that it does not know.
-    let has_to_be_given =
+    // The previous program does not set a new column.
+    let is_required_column =
         line.contains("ADD COLUMN") && line.contains("NOT NULL") && !line.contains("DEFAULT");
-    !is_comment && (has_to_be_given || CONTRACTS.iter().any(|words| line.contains(words)))
+    !is_comment && (is_required_column || CONTRACTS.iter().any(|words| line.contains(words)))
 }

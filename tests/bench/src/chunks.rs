@@ -1,5 +1,5 @@
-//! Records applied in chunks, as the imports service does: the fastest way to give
-//! a practice many of them.
+//! Bulk creation of clients by `ApplyChunk`, as the imports service does. The fastest way to
+//! fill a practice.
 
 use prost::Message as _;
 use shared::{
@@ -10,21 +10,21 @@ use shared::{
     wire::ApplyRecord,
 };
 
-use crate::service::{Identity, SAVES, Wire};
+use crate::service::{Identity, WRITER, Wire};
 
-/// Records of a chunk, as the imports service sends them.
+/// Records of one chunk, as in the imports service.
 pub(crate) const CHUNK: usize = 1_000;
 
-/// The imports service, acting for an import of a practice.
+/// The identity of the imports service for an import of a practice.
 pub(crate) fn importer(practice: &'static str) -> Identity {
     Identity {
         roles: "service",
         import: Some("imp_00000000000000000000000000000001"),
-        ..Identity::owner(practice, SAVES)
+        ..Identity::owner(practice, WRITER)
     }
 }
 
-/// Applies so many new clients, a chunk after the other.
+/// Applies new clients, one chunk after the other.
 pub(crate) async fn apply(
     wire: Wire,
     clients: usize,
@@ -39,7 +39,7 @@ pub(crate) async fn apply(
     Ok(())
 }
 
-/// As a record of a chunk.
+/// Encodes a client as a record of a chunk.
 pub(crate) fn record(client: ImportClient) -> ApplyRecord {
     let record = ImportRecord { record: Some(Record::Client(client)), ..Default::default() };
     ApplyRecord { record: record.encode_to_vec().into(), ..ApplyRecord::default() }

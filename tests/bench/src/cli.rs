@@ -7,41 +7,40 @@ use clap::{Parser, ValueEnum as _};
 use crate::{
     databases::Engine,
     measure::Plan,
-    rows::{Extent, Row},
+    rows::{DatasetSize, Row},
 };
 
-/// Measures Concord beside its yardsticks: ratios, and whether they meet their
-/// targets.
+/// Benchmarks Concord against yardsticks: reports ratios, and whether they meet their
+/// targets
 #[derive(Debug, Parser)]
 #[command(name = "concord-bench", version)]
 pub(crate) struct Cli {
-    /// The rows to measure; all without it
+    /// The rows to measure (default: all)
     #[arg(value_name = "ROW")]
     rows: Vec<Row>,
-    /// Short turns: enough to see that it works, and large differences
+    /// Short turns: enough to check that it works, and to see large differences
     #[arg(long)]
     quick: bool,
-    /// How often each figure and its yardstick take turns
+    /// How often each figure and its yardstick are measured in turn
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
-    /// Only on this database; on both without it
+    /// The database to measure on (default: both)
     #[arg(long, value_name = "NAME")]
     database: Option<Engine>,
-    /// What `growth` compares, from the smallest on: each so many CLIENTS of one
-    /// practice, or as `PRACTICESxCLIENTS`
+    /// The sizes that `growth` compares, in ascending order: CLIENTS of one practice, or
+    /// `PRACTICESxCLIENTS`
     #[arg(long, value_name = "SIZE,…", value_delimiter = ',')]
-    sizes: Vec<Extent>,
+    sizes: Vec<DatasetSize>,
     /// Report in JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Be a service: what this program runs as for those that have a process of
-    /// their own
+    /// Run as a service: how the benchmark starts a service in a separate process
     #[arg(long, value_name = "JSON", hide = true)]
     pub(crate) serve: Option<String>,
 }
 
 impl Cli {
-    /// Each once, in the order of the table.
+    /// The selected rows, without duplicates, in the order of the table.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let wanted = |row: &&Row| self.rows.is_empty() || self.rows.contains(row);
         Row::value_variants().iter().filter(wanted).copied().collect()
@@ -68,20 +67,20 @@ impl Cli {
         }
     }
 
-    /// One practice that grows; then one practice, and many that are as large
-    /// together.
-    fn sizes(&self) -> Vec<Vec<Extent>> {
+    /// The sizes to compare: one practice of growing size; then one practice and many
+    /// practices of the same total size.
+    fn sizes(&self) -> Vec<Vec<DatasetSize>> {
         if !self.sizes.is_empty() {
             return vec![self.sizes.clone()];
         }
         let (sizes, one, many) = if self.quick {
-            (vec![1_000, 10_000], 1_000, Extent { practices: 50, clients: 20 })
+            (vec![1_000, 10_000], 1_000, DatasetSize { practices: 50, clients: 20 })
         } else {
-            let many = Extent { practices: 1_000, clients: 100 };
+            let many = DatasetSize { practices: 1_000, clients: 100 };
             (vec![10_000, 100_000, 1_000_000], 100_000, many)
         };
-        let sizes = sizes.into_iter().map(Extent::of_one).collect();
-        vec![sizes, vec![Extent::of_one(one), many]]
+        let sizes = sizes.into_iter().map(DatasetSize::of_one).collect();
+        vec![sizes, vec![DatasetSize::of_one(one), many]]
     }
 }
 
@@ -92,12 +91,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn everything_is_measured_unless_rows_are_named() {
+    fn all_rows_are_measured_by_default() {
         let rows = |arguments: &[&str]| Cli::try_parse_from(arguments).map(|cli| cli.rows());
         assert_eq!(rows(&["concord-bench"]).unwrap(), Row::value_variants());
         let twice = ["concord-bench", "get-client", "get-client"];

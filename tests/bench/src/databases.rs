@@ -1,4 +1,4 @@
-//! Fresh databases, on SQLite and on the throw-away PostgreSQL.
+//! Empty databases, on SQLite and on a temporary PostgreSQL server.
 
 use std::{
     fmt, fs, io,
@@ -18,16 +18,16 @@ use tempfile::TempDir;
 
 use crate::{output, postgres::Cluster};
 
-/// Where a database is: what a process of its own can be told.
+/// The location of a database. Serialisable, for a service in another process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct DatabaseLocation {
     url: String,
-    /// On PostgreSQL, where all of them share a cluster.
+    /// The schema on PostgreSQL, where all databases share a cluster.
     schema: Option<String>,
 }
 
-impl Place {
-    /// For a service to connect with.
+impl DatabaseLocation {
+    /// The connection settings of a service.
     pub(crate) fn settings(&self) -> DatabaseSettings {
         let settings = DatabaseSettings::new(&self.url);
         match &self.schema {
@@ -37,8 +37,8 @@ impl Place {
     }
 }
 
-/// Whom the services are on PostgreSQL. Row security, which costs something too,
-/// holds for it, and not for the yardsticks, which are the superuser.
+/// The PostgreSQL role of the services. Row-level security, which has a cost, applies to it.
+/// The yardsticks connect as the superuser, to which it does not apply.
 const ROLE: &str = "concord_bench";
 
 /// A database engine.
@@ -47,7 +47,7 @@ const ROLE: &str = "concord_bench";
 pub(crate) enum Engine {
     /// A file, one writer
     Sqlite,
-    /// A server, throw-away but durable
+    /// A temporary server with durable settings
     Postgres,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Engine {
     }
 }
 
-/// Where fresh databases come from. Gone, with all of them, with the value.
+/// Creates empty databases. They are removed with the value.
 #[derive(Debug)]
 pub(crate) struct Databases {
     folder: TempDir,
@@ -68,12 +68,12 @@ pub(crate) struct Databases {
 }
 
 impl Databases {
-    /// Starts what these engines need.
+    /// Prepares the engines.
     pub(crate) async fn start(engines: &[Engine]) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("concord-bench.").tempdir();
-        let folder = folder.context("no temporary folder can be made")?;
+        let folder = folder.context("cannot create a temporary folder")?;
         let cluster = if engines.contains(&Engine::Postgres) {
-            output::note("starting a throw-away PostgreSQL");
+            output::note("starting a temporary PostgreSQL server");
             let cluster = tokio::task::spawn_blocking(Cluster::start).await??;
             cluster.execute(&format!("CREATE ROLE {ROLE}")).await?;
             cluster.execute("CREATE EXTENSION btree_gist WITH SCHEMA public").await?;
@@ -84,52 +84,54 @@ impl Databases {
         Ok(Self { folder, cluster })
     }
 
-    /// A database without tables, for a service in this process. `name` may be used
-    /// once.
+    /// An empty database for a service in this process. Each `name` may be used once.
     pub(crate) async fn fresh(
         &self,
         engine: Engine,
         name: &str,
     ) -> anyhow::Result<DatabaseSettings> {
-        Ok(self.place(engine, name).await?.settings())
+        Ok(self.location(engine, name).await?.settings())
     }
 
-    /// A database without tables, for a service in whatever process. `name` may be
-    /// used once.
-    pub(crate) async fn place(&self, engine: Engine, name: &str) -> anyhow::Result<Place> {
+    /// An empty database for a service in any process. Each `name` may be used once.
+    pub(crate) async fn location(
+        &self,
+        engine: Engine,
+        name: &str,
+    ) -> anyhow::Result<DatabaseLocation> {
         match engine {
             Engine::Sqlite => {
                 let file = self.folder.path().join(format!("{name}.db"));
-                Ok(Place { url: format!("sqlite:{}", file.display()), schema: None })
+                Ok(DatabaseLocation { url: format!("sqlite:{}", file.display()), schema: None })
             }
             Engine::Postgres => {
                 let cluster = self.cluster()?;
                 cluster.execute(&format!("CREATE SCHEMA {name} AUTHORIZATION {ROLE}")).await?;
                 let url = format!("{}?options[role]={ROLE}", cluster.url());
-                Ok(Place { url, schema: Some(name.to_owned()) })
+                Ok(DatabaseLocation { url, schema: Some(name.to_owned()) })
             }
         }
     }
 
-    /// Lets the engine learn what is in its tables, as PostgreSQL's housekeeping
-    /// does within minutes. SQLite does not.
-    pub(crate) async fn settle(&self, engine: Engine) -> anyhow::Result<()> {
+    /// Updates the planner statistics, as the autovacuum of PostgreSQL does within minutes.
+    /// No effect on SQLite.
+    pub(crate) async fn analyze(&self, engine: Engine) -> anyhow::Result<()> {
         match engine {
             Engine::Sqlite => Ok(()),
             Engine::Postgres => self.cluster()?.execute("VACUUM ANALYZE").await,
         }
     }
 
-    /// Lets the engine write out what it still has to, so that it does not fall on the
-    /// turn that comes next. SQLite has done so when it was closed.
-    pub(crate) async fn calm(&self, engine: Engine) -> anyhow::Result<()> {
+    /// Writes a checkpoint, so that its cost does not affect the next turn. SQLite has written
+    /// one when it was closed.
+    pub(crate) async fn checkpoint(&self, engine: Engine) -> anyhow::Result<()> {
         match engine {
             Engine::Sqlite => Ok(()),
             Engine::Postgres => self.cluster()?.execute("CHECKPOINT").await,
         }
     }
 
-    /// How many bytes the database `name` takes, with its indexes.
+    /// The size of the database `name` with its indexes, in bytes.
     pub(crate) async fn size(&self, engine: Engine, name: &str) -> anyhow::Result<u64> {
         let (url, sql) = match engine {
             Engine::Sqlite => {
@@ -147,29 +149,28 @@ impl Databases {
         };
         let db = sea_orm::Database::connect(url).await?;
         let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-        let bytes: i64 = row.context("a database without a size")?.try_get("", "bytes")?;
+        let bytes: i64 = row.context("the database has no size")?.try_get("", "bytes")?;
         db.close().await?;
         Ok(u64::try_from(bytes)?)
     }
 
-    /// The folder of whatever is measured, on the disk of the databases.
+    /// The folder of the databases.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The URL by which anything else than the service opens the SQLite database
-    /// `name`.
+    /// The URL of the SQLite database `name`, for connections outside of the service.
     pub(crate) fn sqlite_url(&self, name: &str) -> String {
         format!("sqlite://{}", self.sqlite_file(name).display())
     }
 
-    /// Where the SQLite database `name` is.
+    /// The file of the SQLite database `name`.
     pub(crate) fn sqlite_file(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.db"))
     }
 
-    /// One connection to the database `name` for anything else than the service, as
-    /// durable as the service has them. A statement may take as long as it likes.
+    /// Opens one connection to the database `name` outside of the service, with the same
+    /// durability as in the service and without a statement timeout.
     pub(crate) async fn open(
         &self,
         engine: Engine,
@@ -192,8 +193,7 @@ impl Databases {
         Ok(Database::connect(options).await?)
     }
 
-    /// Removes the database `name`, which nobody uses any more: those of an import
-    /// are large.
+    /// Removes the unused database `name`. The databases of an import are large.
     pub(crate) async fn remove(&self, engine: Engine, name: &str) -> anyhow::Result<()> {
         match engine {
             Engine::Postgres => {
@@ -203,7 +203,7 @@ impl Databases {
                 for file in ["db", "db-wal", "db-shm"] {
                     let file = self.folder.path().join(format!("{name}.{file}"));
                     match fs::remove_file(file) {
-                        // Closed well, a database is one file.
+                        // A closed database is one file.
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                         removed => removed?,
                     }

@@ -1,4 +1,4 @@
-//! Subscribers of the feed: products that hear what another one writes.
+//! Subscribers of the feed, of another product than the writer.
 
 use std::time::{Duration, Instant};
 
@@ -9,42 +9,41 @@ use shared::pb::records::{
 };
 use tonic::Streaming;
 
-use crate::service::{self, HEARS, Identity, PRACTICE, Wire};
+use crate::service::{self, Identity, PRACTICE, SUBSCRIBER, Wire};
 
-/// How long the sequencer may take with what was written.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// Timeout for the sequencer.
+const SEQUENCING_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval between polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A stream, as its reader sees it.
+/// An open stream.
 pub(crate) type Changes = Streaming<SubscribeResponse>;
 
-/// Another product than the one that writes.
+/// A client of the feed, for another product than the writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscriber(ChangeServiceClient<Wire>);
 
 impl Subscriber {
-    /// One with a connection of its own to whatever streams at `url`, about the
-    /// practice that is measured.
+    /// Opens a connection to the server at `url`, for the measured practice.
     pub(crate) async fn connect(url: &str) -> anyhow::Result<Self> {
         Self::of(url, PRACTICE).await
     }
 
-    /// One that hears of `practice`.
+    /// Opens a connection for `practice`.
     pub(crate) async fn of(url: &str, practice: &'static str) -> anyhow::Result<Self> {
-        let wire = service::wire(url, Identity::owner(practice, HEARS)).await?;
+        let wire = service::wire(url, Identity::owner(practice, SUBSCRIBER)).await?;
         Ok(Self(ChangeServiceClient::new(wire)))
     }
 
-    /// Opens a stream.
+    /// Opens a stream at a start position.
     pub(crate) async fn subscribe(&self, start_from: StartFrom) -> anyhow::Result<Changes> {
         let request = SubscribeRequest { start_from: start_from.into(), ..Default::default() };
         self.open(request).await
     }
 
-    /// Opens a stream that goes on after a cursor.
-    pub(crate) async fn go_on(&self, cursor: &str) -> anyhow::Result<Changes> {
+    /// Opens a stream that resumes after a cursor.
+    pub(crate) async fn resume(&self, cursor: &str) -> anyhow::Result<Changes> {
         let request = SubscribeRequest { cursor: cursor.to_owned(), ..Default::default() };
         self.open(request).await
     }
@@ -53,17 +52,17 @@ impl Subscriber {
         Ok(self.0.clone().subscribe(request).await?.into_inner())
     }
 
-    /// Where the feed ends now.
+    /// The handshake of a stream at the current end of the feed.
     pub(crate) async fn now(&self) -> anyhow::Result<Handshake> {
         handshake(&mut self.subscribe(StartFrom::Now).await?).await
     }
 
-    /// Waits until the feed has so many changes, and no more are to come.
+    /// Waits until the feed has `changes` sequenced changes.
     pub(crate) async fn wait_for(&self, changes: i64) -> anyhow::Result<()> {
-        let late = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SEQUENCING_TIMEOUT;
         while self.now().await?.head_position < changes {
-            ensure!(Instant::now() < late, "{changes} changes were not sequenced");
-            tokio::time::sleep(LOOK).await;
+            ensure!(Instant::now() < deadline, "{changes} changes were not sequenced");
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -73,7 +72,7 @@ impl Subscriber {
 pub(crate) async fn handshake(changes: &mut Changes) -> anyhow::Result<Handshake> {
     match next(changes).await?.message {
         Some(Message::Handshake(handshake)) => Ok(handshake),
-        _ => anyhow::bail!("a stream that does not begin with a handshake"),
+        _ => anyhow::bail!("a stream does not begin with a handshake"),
     }
 }
 
@@ -86,7 +85,7 @@ pub(crate) async fn events(changes: &mut Changes) -> anyhow::Result<Events> {
     }
 }
 
-/// Reads so many events, or some more: the rest of their message.
+/// Reads at least `wanted` events, in whole messages.
 pub(crate) async fn read(changes: &mut Changes, wanted: usize) -> anyhow::Result<()> {
     let mut read = 0;
     while read < wanted {

@@ -1,6 +1,6 @@
-//! Load by closed loop: a number of calls in flight, each of which begins when
-//! the one before it has ended. Made for throughput; its latencies are those
-//! under full load. [`mod@fixed_rate`] is made for latencies.
+//! Closed-loop load: a constant number of calls in flight; a call starts when the one before
+//! it has ended. Measures throughput; its latencies are those under full load.
+//! [`mod@fixed_rate`] measures latencies.
 
 mod fixed_rate;
 
@@ -17,13 +17,13 @@ pub(crate) use fixed_rate::fixed_rate;
 
 use crate::measure::{Sample, new_histogram};
 
-/// One of the callers that make the load.
+/// A caller that generates load.
 pub(crate) trait Worker: Clone + Send + 'static {
-    /// Makes one call; an error ends the measurement.
+    /// Makes one call. An error aborts the measurement.
     fn call(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// Keeps all workers at work for `time`, each with one call in flight.
+/// Runs all workers for `time`, each with one call in flight.
 pub(crate) async fn closed_loop<W: Worker>(
     workers: &[W],
     time: Duration,
@@ -35,7 +35,7 @@ pub(crate) async fn closed_loop<W: Worker>(
     }
     let mut latency = new_histogram()?;
     while let Some(worked) = tasks.join_next().await {
-        latency.add(worked.context("a worker broke")??)?;
+        latency.add(worked.context("a worker panicked")??)?;
     }
     Ok(Sample::new(latency, started.elapsed()))
 }
@@ -52,7 +52,7 @@ async fn work<W: Worker>(mut worker: W, until: Instant) -> anyhow::Result<Histog
     Ok(latency)
 }
 
-/// Whole microseconds.
+/// The duration in whole microseconds.
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

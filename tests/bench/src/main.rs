@@ -1,22 +1,21 @@
-//! `concord-bench`: how fast Concord is, beside what it could be.
+//! `concord-bench`: benchmarks of Concord against yardsticks.
 //!
-//! Each row of the table is a figure of the service and a *yardstick*: the least
-//! work that could give the same answer, on the same machine, measured in the
-//! same run, turn by turn. What counts is the ratio of the two; the figures
-//! alone say more about the machine.
+//! A row of the report compares a figure of the service with a *yardstick*: the least work
+//! that could give the same response, on the same machine, measured in the same run, in
+//! alternating turns. The ratio of the two is the result; the absolute figures depend on the
+//! machine.
 //!
-//! - What is measured: [`rows`], one module each; [`sample`] is the client that
-//!   they create and read; [`chunks`] applies many at once; [`feed`] hears them.
-//! - What it is measured against: [`yardsticks`]; [`statements`] records what a
-//!   call does in the database, for a yardstick to do the same.
-//! - How: [`load`] keeps calls in flight, [`measure`] alternates, [`report`]
-//!   tells.
-//!   [`turns`] does so where a turn is as long as its work.
-//! - [`transfer`] brings a practice over, as a product does.
-//! - On what: [`service`], in this process; [`process`], in one of its own, whose
-//!   memory can be measured; [`databases`], [`postgres`].
+//! - Measurements: [`rows`], one module each. [`sample`] is the client that they create and
+//!   read; [`chunks`] creates many clients; [`feed`] subscribes to their changes.
+//! - Yardsticks: [`yardsticks`]. [`statements`] records the SQL statements of a call, which
+//!   a yardstick then executes.
+//! - Method: [`load`] generates calls, [`measure`] alternates turns of fixed length,
+//!   [`turns`] alternates turns of fixed work, [`report`] writes the results.
+//! - [`transfer`] imports a practice, as a product does.
+//! - Environment: [`service`] runs a service in this process, [`process`] in a separate
+//!   process with measurable memory; [`databases`], [`postgres`].
 //!
-//! It never fails for a figure: a target that is missed is told, and no more.
+//! A missed target is reported. It is not a failure of the program.
 
 mod chunks;
 mod cli;
@@ -48,7 +47,7 @@ use tokio::signal::{
 use cli::Cli;
 use databases::Databases;
 
-/// Both services allocate much and little: with it they take a fifth less time.
+/// The services make many small allocations; this allocator saves a fifth of their time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -57,7 +56,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = tokio::select! {
         ended = run(&cli) => ended,
-        interrupted = interrupted() => interrupted,
+        interrupt = interrupt() => interrupt,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,11 +83,11 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the wish to end: heard, so that the throw-away server goes with us.
-async fn interrupted() -> anyhow::Result<()> {
+/// Waits for SIGINT or SIGTERM, so that the temporary PostgreSQL server is stopped on exit.
+async fn interrupt() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        heard = ctrl_c() => heard?,
+        received = ctrl_c() => received?,
         _ = terminate.recv() => {}
     }
     bail!("interrupted")

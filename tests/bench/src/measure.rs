@@ -1,47 +1,47 @@
-//! Measuring a figure and its yardstick turn by turn, so that whatever else the
-//! machine does falls on both.
+//! Alternating measurement of a figure and its yardstick, so that other load on the machine
+//! affects both.
 
 use std::time::Duration;
 
 use hdrhistogram::{CreationError, Histogram};
 use serde::Serialize;
 
-use crate::{output, rows::Extent};
+use crate::{output, rows::DatasetSize};
 
-/// How much is measured.
+/// The amount of measurement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
-    /// Whether it is only to be seen that everything works, and large differences.
+    /// A quick run, which shows that everything works, and large differences.
     pub(crate) quick: bool,
-    /// How often each takes its turn.
+    /// Number of turns of each side.
     pub(crate) rounds: u32,
-    /// How long a turn is.
+    /// Duration of a turn.
     pub(crate) turn: Duration,
-    /// What comes before the first turn and is not counted.
+    /// Duration of the warm-up before the first turn.
     pub(crate) warm_up: Duration,
-    /// How many clients a practice has at the beginning.
+    /// Number of clients of a practice at the start.
     pub(crate) clients: usize,
-    /// How many records are brought over beside what is measured.
+    /// Number of records imported concurrently with a measurement.
     pub(crate) imported: usize,
-    /// What is compared with each other, from the smallest on.
-    pub(crate) sizes: Vec<Vec<Extent>>,
+    /// Lists of sizes to compare, each in ascending order.
+    pub(crate) sizes: Vec<Vec<DatasetSize>>,
 }
 
 /// Bytes of a megabyte.
 pub(crate) const MEGABYTE: f64 = 1_000_000.0;
 
-/// Latencies in microseconds, to three digits, of up to a minute.
+/// A histogram of latencies in microseconds, up to a minute, with three digits.
 pub(crate) fn new_histogram() -> Result<Histogram<u64>, CreationError> {
     Histogram::new_with_max(60_000_000, 3)
 }
 
-/// Of the microseconds in a histogram.
+/// Converts microseconds to milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a minute")]
 pub(crate) fn milliseconds(micros: u64) -> f64 {
     micros as f64 / 1_000.0
 }
 
-/// What one turn has shown.
+/// The result of one turn.
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) per_second: f64,
@@ -49,7 +49,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// Of calls with these latencies, made within `elapsed`.
+    /// The result of calls with these latencies, made within `elapsed`.
     pub(crate) fn new(latency: Histogram<u64>, elapsed: Duration) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "calls of seconds")]
         let calls = latency.len() as f64;
@@ -57,7 +57,7 @@ impl Sample {
     }
 }
 
-/// The median of some values, and how far they spread.
+/// The median, minimum and maximum of some values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -66,7 +66,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of values in any order; all zeros when there are none.
+    /// The spread of values in any order; all zeros without values.
     pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
@@ -76,7 +76,7 @@ impl Spread {
     }
 }
 
-/// All turns of one side.
+/// The results of all turns of one side.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Series {
     pub(crate) per_second: Spread,
@@ -96,16 +96,16 @@ impl Series {
     }
 }
 
-/// A figure beside its yardstick.
+/// A figure compared with its yardstick.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Compared {
     pub(crate) figure: Series,
     pub(crate) yardstick: Series,
-    /// Of the turns of each round.
+    /// The ratio of the turns of each round.
     pub(crate) ratio: Spread,
 }
 
-/// Lets `figure` and `yardstick` take turns. Each is told how long to go on.
+/// Runs `figure` and `yardstick` in alternating turns. The argument is the duration.
 pub(crate) async fn alternate(
     plan: &Plan,
     what: &str,
@@ -116,22 +116,22 @@ pub(crate) async fn alternate(
     yardstick(plan.warm_up).await?;
     let (mut figures, mut yardsticks, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
-        // The first turn changes sides: neither always has the other's aftermath.
-        let (shown, standard) = if round % 2 == 1 {
-            let shown = figure(plan.turn).await?;
-            (shown, yardstick(plan.turn).await?)
+        // The order alternates, so that neither side always runs after the other.
+        let (measured, baseline) = if round % 2 == 1 {
+            let measured = figure(plan.turn).await?;
+            (measured, yardstick(plan.turn).await?)
         } else {
-            let standard = yardstick(plan.turn).await?;
-            (figure(plan.turn).await?, standard)
+            let baseline = yardstick(plan.turn).await?;
+            (figure(plan.turn).await?, baseline)
         };
-        let ratio = shown.per_second / standard.per_second;
+        let ratio = measured.per_second / baseline.per_second;
         output::note(format_args!(
-            "{what}: round {round} of {}: {:.0}/s beside {:.0}/s, {ratio:.2}",
-            plan.rounds, shown.per_second, standard.per_second
+            "{what}: round {round} of {}: {:.0}/s, yardstick {:.0}/s, ratio {ratio:.2}",
+            plan.rounds, measured.per_second, baseline.per_second
         ));
         ratios.push(ratio);
-        figures.push(shown);
-        yardsticks.push(standard);
+        figures.push(measured);
+        yardsticks.push(baseline);
     }
     Ok(Compared {
         figure: Series::of(&figures)?,
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn spread_has_median_min_and_max() {
         let spread = |values: &[f64]| Spread::of(values.to_vec());
         assert_eq!(spread(&[3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
         assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), Spread { median: 2.5, min: 1.0, max: 4.0 });
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sides_take_turns_and_the_first_turn_changes() {
+    async fn turns_alternate_and_change_their_order() {
         let turns = std::cell::RefCell::new(String::new());
         let take = |name: char| {
             turns.borrow_mut().push(name);

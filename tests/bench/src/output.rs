@@ -1,5 +1,4 @@
-//! Where the program writes: the report to standard output, remarks for the
-//! person at the terminal to standard error.
+//! Output: the report on standard output, progress messages on standard error.
 
 use std::{
     fmt::Display,
@@ -11,7 +10,7 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-/// Writes a remark. One that cannot be written is not worth failing for.
+/// Writes a progress message. Errors are ignored.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -1,5 +1,4 @@
-//! A throw-away PostgreSQL server with the settings of a durable one: what it
-//! has confirmed is on disk.
+//! A temporary PostgreSQL server with durable settings: committed data is on disk.
 
 use std::{
     ffi::OsStr,
@@ -15,24 +14,24 @@ use sea_orm::ConnectionTrait as _;
 use shared::db::{Database, DatabaseSettings};
 use tempfile::TempDir;
 
-/// The superuser of the cluster, and its one database.
+/// The superuser and the database of the cluster.
 const SUPERUSER: &str = "concord";
 const DATABASE: &str = "postgres";
 
-/// Where Debian and its like put the programs of each version.
+/// The folder of the programs of each version on Debian.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// The server refuses to run as root; then the first of these users runs it.
+/// The server does not run as root. In that case the first existing of these users runs it.
 const SERVER_USERS: [&str; 2] = ["postgres", "nobody"];
 
-/// Who runs the server, when we are root.
+/// The user that runs the server if this process is root.
 #[derive(Clone, Copy, Debug)]
 struct ServerUser {
     user: u32,
     group: u32,
 }
 
-/// A running server. Stopped and removed with the value.
+/// A running server. It is stopped and removed with the value.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     programs: PathBuf,
@@ -42,13 +41,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it. Blocks for some seconds.
+    /// Creates and starts a cluster. Blocks for some seconds.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let programs = find_programs().context(
             "no PostgreSQL server is installed: install one, or measure with --database sqlite",
         )?;
         let folder = tempfile::Builder::new().prefix("concord-bench-pg.").tempdir();
-        let folder = folder.context("no temporary folder can be made")?;
+        let folder = folder.context("cannot create a temporary folder")?;
         let run_as = server_user()?;
         if let Some(ServerUser { user, group }) = run_as {
             chown(folder.path(), Some(user), Some(group))
@@ -69,7 +68,7 @@ impl Cluster {
 
     fn run(&self) -> anyhow::Result<()> {
         let (port, folder) = (self.port, self.folder.path());
-        // Said, though they are the defaults: the figures rest on them.
+        // Explicit, although they are the defaults, because the figures depend on them.
         let options = format!(
             "-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=on -c synchronous_commit=on \
              -c full_page_writes=on",
@@ -89,15 +88,14 @@ impl Cluster {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{DATABASE}", self.port)
     }
 
-    /// Runs a statement on a connection of its own.
+    /// Executes a statement on a new connection.
     pub(crate) async fn execute(&self, sql: &str) -> anyhow::Result<()> {
         let db = Database::connect(&DatabaseSettings::new(self.url()).max_connections(1)).await?;
         db.reader().execute_unprepared(sql).await?;
         Ok(db.close().await?)
     }
 
-    /// A client program of this PostgreSQL, told how to connect and to work in
-    /// `schema`.
+    /// A client program of this PostgreSQL version, configured for this server and `schema`.
     pub(crate) fn client(&self, program: &str, schema: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command
@@ -109,7 +107,7 @@ impl Cluster {
         command
     }
 
-    /// A program of the server, to be run by who may run it.
+    /// A server program, to be run as the user of the server.
     fn as_server(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir(self.folder.path()).stdout(Stdio::null());
@@ -128,7 +126,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let mut stop = self.as_server("pg_ctl");
         stop.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]).stderr(Stdio::null());
-        // One that does not run needs no stopping.
+        // An error means that the server does not run.
         let _ = stop.status();
     }
 }
@@ -140,7 +138,7 @@ fn find_programs() -> Option<PathBuf> {
     let newest = bins.filter(|bin| bin.join("initdb").exists()).max_by_key(|bin| version(bin));
     newest.or_else(|| {
         let path = std::env::var_os("PATH")?;
-        // A link into the folder where its companions are, as a rule.
+        // Usually a link into the folder of the programs.
         let initdb = std::env::split_paths(&path)
             .find_map(|folder| folder.join("initdb").canonicalize().ok())?;
         initdb.parent().map(Path::to_owned)
@@ -152,7 +150,7 @@ fn version(bin: &Path) -> u32 {
     version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Who is to run the server: ourselves, unless we are root.
+/// The user to run the server; `None` for the user of this process, unless it is root.
 fn server_user() -> anyhow::Result<Option<ServerUser>> {
     if id(&["-u"]) != Some(0) {
         return Ok(None);
@@ -166,8 +164,8 @@ fn server_user() -> anyhow::Result<Option<ServerUser>> {
 }
 
 fn id(arguments: &[&str]) -> Option<u32> {
-    let answer = Command::new("id").args(arguments).stderr(Stdio::null()).output().ok()?;
-    String::from_utf8(answer.stdout).ok()?.trim().parse().ok()
+    let output = Command::new("id").args(arguments).stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
 fn free_port() -> anyhow::Result<u16> {
@@ -175,7 +173,7 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Runs a program that has to succeed.
+/// Runs a program, and fails if it fails.
 pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     if status.success() { Ok(()) } else { bail!("it ended with {status}") }

@@ -1,4 +1,4 @@
-//! The report: a table for people, which is Markdown too, or JSON.
+//! The report: Markdown tables, or JSON.
 
 mod growth;
 
@@ -13,13 +13,13 @@ use crate::{
     measure::{Compared, Plan, Series, Spread, milliseconds},
 };
 
-/// What a row has shown.
+/// The result of a measurement.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Finding {
-    /// A figure beside its yardstick.
+pub(crate) enum Measurement {
+    /// A figure compared with its yardstick.
     Ratio(Line),
-    /// How long something takes, which has no yardstick.
+    /// A latency, without a yardstick.
     Time(Time),
     /// A quantity with bounds.
     Figure(Figure),
@@ -27,7 +27,7 @@ pub(crate) enum Finding {
     Growth(Growth),
 }
 
-impl Finding {
+impl Measurement {
     fn met(&self) -> bool {
         match self {
             Self::Ratio(line) => line.met(),
@@ -38,40 +38,40 @@ impl Finding {
     }
 }
 
-/// A quantity, beside its yardstick where there is one.
+/// A quantity, with an optional yardstick.
 #[derive(Clone, Debug, Serialize)]
-#[expect(clippy::struct_field_names, reason = "of the two that are compared, it is the figure")]
+#[expect(clippy::struct_field_names, reason = "the figure, as opposed to the yardstick")]
 pub(crate) struct Figure {
     pub(crate) row: &'static str,
     pub(crate) database: Engine,
-    /// What of, such as `an import of 100000 records`.
+    /// The subject, such as `an import of 100000 records`.
     pub(crate) of: String,
-    /// Such as `records/s`.
+    /// The unit, such as `records/s`.
     pub(crate) unit: &'static str,
     pub(crate) figure: Spread,
-    pub(crate) yardstick: Option<Standard>,
-    /// What it is to reach; nothing where it is only told.
+    pub(crate) yardstick: Option<YardstickResult>,
+    /// The targets; empty if the figure is only reported.
     pub(crate) targets: Vec<Target>,
 }
 
-/// What a quantity is measured beside.
+/// The result of the yardstick of a quantity.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Standard {
+pub(crate) struct YardstickResult {
     pub(crate) name: &'static str,
     pub(crate) figure: Spread,
-    /// Of the turns of each round: the quantity, in parts of the yardstick's.
+    /// The ratio of the quantity to the yardstick, of the turns of each round.
     pub(crate) ratio: Spread,
 }
 
-/// What a quantity is to reach.
+/// A target of a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
-    /// The ratio to the yardstick, this or more.
+    /// Minimum ratio to the yardstick.
     Ratio(f64),
-    /// The quantity, this or more.
+    /// Minimum quantity.
     AtLeast(f64),
-    /// The quantity, this or less.
+    /// Maximum quantity.
     AtMost(f64),
 }
 
@@ -79,45 +79,46 @@ impl Figure {
     fn meets(&self, target: Target) -> bool {
         let ratio = self.yardstick.as_ref().map(|yardstick| yardstick.ratio.median);
         match target {
-            Target::Ratio(least) => ratio.is_some_and(|ratio| ratio >= least),
-            Target::AtLeast(least) => self.figure.median >= least,
-            Target::AtMost(most) => self.figure.median <= most,
+            Target::Ratio(min) => ratio.is_some_and(|ratio| ratio >= min),
+            Target::AtLeast(min) => self.figure.median >= min,
+            Target::AtMost(max) => self.figure.median <= max,
         }
     }
 
-    fn told(&self, target: Target) -> String {
+    fn describe(&self, target: Target) -> String {
         let met = if self.meets(target) { "met" } else { "not met" };
         match target {
-            Target::Ratio(least) => format!("ratio ≥ {least}: {met}"),
-            Target::AtLeast(least) => format!("≥ {least}: {met}"),
-            Target::AtMost(most) => format!("≤ {most}: {met}"),
+            Target::Ratio(min) => format!("ratio ≥ {min}: {met}"),
+            Target::AtLeast(min) => format!("≥ {min}: {met}"),
+            Target::AtMost(max) => format!("≤ {max}: {met}"),
         }
     }
 
     fn cells(&self) -> [String; 7] {
-        let targets: Vec<String> = self.targets.iter().map(|target| self.told(*target)).collect();
-        let standard = self.yardstick.as_ref().map(|standard| {
-            let Standard { name, figure, ratio } = standard;
+        let targets: Vec<String> =
+            self.targets.iter().map(|target| self.describe(*target)).collect();
+        let yardstick = self.yardstick.as_ref().map(|yardstick| {
+            let YardstickResult { name, figure, ratio } = yardstick;
             (format!("{name}: {}", spread(*figure)), in_parts(*ratio))
         });
-        let (standard, ratio) = standard.unwrap_or_default();
+        let (yardstick, ratio) = yardstick.unwrap_or_default();
         [
             self.row.to_owned(),
             self.database.to_string(),
             self.of.clone(),
             format!("{} {}", spread(self.figure), self.unit),
-            standard,
+            yardstick,
             ratio,
             targets.join("; "),
         ]
     }
 }
 
-/// Whole numbers, but for small ones.
+/// Median and range: whole numbers, or two digits below 10.
 fn spread(Spread { median, min, max }: Spread) -> String {
     let digits = if median < 10.0 { 2 } else { 0 };
     let one = |value: f64| format!("{value:.digits$}");
-    // One measurement has no spread.
+    // A single value has no range.
     let (median, min, max) = (one(median), one(min), one(max));
     if min == max { median } else { format!("{median} ({min}–{max})") }
 }
@@ -126,24 +127,24 @@ fn in_parts(Spread { median, min, max }: Spread) -> String {
     format!("{median:.2} ({min:.2}–{max:.2})")
 }
 
-/// How long something takes.
+/// A latency.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Time {
     pub(crate) row: &'static str,
     pub(crate) database: Engine,
-    /// What else was going on.
+    /// The load during the measurement.
     pub(crate) beside: String,
-    /// How many times were taken.
+    /// Number of samples.
     pub(crate) count: u64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
-    /// What the 99th percentile is not to exceed; nothing where it is only told.
+    /// Maximum of the 99th percentile; `None` if the latency is only reported.
     pub(crate) target_ms: Option<f64>,
 }
 
 impl Time {
-    /// Of latencies in microseconds.
+    /// The summary of latencies in microseconds.
     pub(crate) fn of(
         row: &'static str,
         database: Engine,
@@ -187,12 +188,12 @@ pub(crate) struct Line {
     pub(crate) row: &'static str,
     pub(crate) database: Engine,
     pub(crate) in_flight: usize,
-    /// Statements of one call, beside BEGIN and COMMIT.
+    /// Statements of one call, without BEGIN and COMMIT.
     pub(crate) statements: usize,
     pub(crate) yardstick_name: &'static str,
     #[serde(flatten)]
     pub(crate) compared: Compared,
-    /// What the ratio is to reach.
+    /// Minimum ratio.
     pub(crate) target: f64,
 }
 
@@ -248,16 +249,16 @@ const TIME_HEADINGS: [&str; 7] =
 const FIGURE_HEADINGS: [&str; 7] =
     ["Row", "Database", "Of", "Figure", "Yardstick", "Ratio", "Target"];
 
-/// Tables: medians, with the least and the greatest in brackets; and times.
-pub(crate) fn table(findings: &[Finding]) -> String {
+/// The report as tables: medians with minimum and maximum in brackets.
+pub(crate) fn table(measurements: &[Measurement]) -> String {
     let (mut ratios, mut times, mut figures) = (Vec::new(), Vec::new(), Vec::new());
     let mut growths = Vec::new();
-    for finding in findings {
-        match finding {
-            Finding::Ratio(line) => ratios.push(line.cells()),
-            Finding::Time(time) => times.push(time.cells()),
-            Finding::Figure(figure) => figures.push(figure.cells()),
-            Finding::Growth(growth) => growths.push(growth),
+    for measurement in measurements {
+        match measurement {
+            Measurement::Ratio(line) => ratios.push(line.cells()),
+            Measurement::Time(time) => times.push(time.cells()),
+            Measurement::Figure(figure) => figures.push(figure.cells()),
+            Measurement::Growth(growth) => growths.push(growth),
         }
     }
     let tables = [
@@ -269,13 +270,13 @@ pub(crate) fn table(findings: &[Finding]) -> String {
     tables.collect::<Vec<_>>().join("\n\n")
 }
 
-/// A table whose columns are aligned; none without rows.
+/// A table with aligned columns; `None` without rows.
 fn aligned<const N: usize>(headings: [&str; N], lines: Vec<[String; N]>) -> Option<String> {
     let lines = lines.into_iter().map(Vec::from).collect();
     markdown(headings.map(ToOwned::to_owned).into(), lines)
 }
 
-/// The same, of as many columns as there are headings.
+/// A Markdown table with aligned columns; `None` without rows.
 fn markdown(headings: Vec<String>, lines: Vec<Vec<String>>) -> Option<String> {
     if lines.is_empty() {
         return None;
@@ -300,8 +301,8 @@ fn markdown(headings: Vec<String>, lines: Vec<Vec<String>>) -> Option<String> {
     Some(text.join("\n"))
 }
 
-/// All that is known, for a program.
-pub(crate) fn json(plan: &Plan, lines: &[Finding]) -> anyhow::Result<String> {
+/// The report as JSON.
+pub(crate) fn json(plan: &Plan, lines: &[Measurement]) -> anyhow::Result<String> {
     let mut rows = Vec::with_capacity(lines.len());
     for line in lines {
         let mut row = serde_json::to_value(line)?;
@@ -319,10 +320,10 @@ pub(crate) fn json(plan: &Plan, lines: &[Finding]) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    fn line(ratio: f64) -> Finding {
+    fn line(ratio: f64) -> Measurement {
         let spread = |median| Spread { median, min: median - 0.1, max: median + 0.1 };
         let series = Series { per_second: spread(1_000.0), p50_ms: 1.5, p99_ms: 3.25 };
-        Finding::Ratio(Line {
+        Measurement::Ratio(Line {
             row: "get-client",
             database: Engine::Sqlite,
             in_flight: 16,
@@ -334,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_whether_its_target_is_met() {
+    fn line_reports_whether_its_target_is_met() {
         assert!(table(&[line(0.5)]).contains("≥ 0.5: met"));
         assert!(table(&[line(0.49)]).contains("≥ 0.5: not met"));
         assert!(table(&[line(0.5)]).contains("0.50 (0.40–0.60)"));
     }
 
     #[test]
-    fn the_columns_of_a_table_are_aligned() {
+    fn table_columns_are_aligned() {
         let table = table(&[line(0.5), line(12.5)]);
         let widths: Vec<usize> = table.lines().map(|line| line.chars().count()).collect();
         assert_eq!(widths.len(), 4);
@@ -349,10 +350,10 @@ mod tests {
     }
 
     #[test]
-    fn times_have_a_table_of_their_own() {
+    fn times_have_a_separate_table() {
         let time = |target_ms| {
-            Finding::Time(Time {
-                row: "hear",
+            Measurement::Time(Time {
+                row: "delivery",
                 database: Engine::Sqlite,
                 beside: "nothing".to_owned(),
                 count: 1_000,
@@ -365,11 +366,11 @@ mod tests {
         let both = table(&[line(0.5), time(Some(50.0))]);
         assert_eq!(both.split("\n\n").count(), 2);
         assert!(both.contains("p99 ≤ 50: not met"), "{both}");
-        assert!(!table(&[time(None)]).contains("met"), "one without a target is only told");
+        assert!(!table(&[time(None)]).contains("met"), "no target, no verdict");
     }
 
     #[test]
-    fn a_quantity_says_which_of_its_targets_it_meets() {
+    fn figure_reports_which_targets_are_met() {
         let spread = |median| Spread { median, min: median, max: median };
         let figure = Figure {
             row: "import",
@@ -377,20 +378,20 @@ mod tests {
             of: "100000 records".to_owned(),
             unit: "records/s",
             figure: spread(12_000.0),
-            yardstick: Some(Standard {
+            yardstick: Some(YardstickResult {
                 name: "COPY",
                 figure: spread(48_000.0),
                 ratio: spread(0.25),
             }),
             targets: vec![Target::Ratio(0.3), Target::AtLeast(10_000.0), Target::AtMost(1.0)],
         };
-        let table = table(&[Finding::Figure(figure)]);
+        let table = table(&[Measurement::Figure(figure)]);
         assert!(table.contains("ratio ≥ 0.3: not met; ≥ 10000: met; ≤ 1: not met"), "{table}");
         assert!(table.contains("| 12000 records/s | COPY: 48000 | 0.25 (0.25–0.25) |"), "{table}");
     }
 
     #[test]
-    fn json_has_the_figures_flat() {
+    fn json_flattens_the_figures() {
         let plan = Plan { rounds: 3, turn: std::time::Duration::from_secs(1), ..Plan::default() };
         let report: serde_json::Value =
             serde_json::from_str(&json(&plan, &[line(0.6)]).unwrap()).unwrap();

@@ -1,10 +1,10 @@
-//! What is measured, one module for each row of the table.
+//! The measurements: one module for each row of the report.
 
 mod catch_up;
 mod create_client;
+mod delivery;
 mod get_client;
 mod growth;
-mod hear;
 mod import;
 mod import_memory;
 mod latency;
@@ -15,63 +15,63 @@ mod streams;
 
 use clap::ValueEnum;
 
-pub(crate) use self::growth::Extent;
+pub(crate) use self::growth::DatasetSize;
 
 use crate::{
     databases::{Databases, Engine},
     measure::Plan,
-    report::{Figure, Finding},
+    report::{Figure, Measurement},
 };
 
-/// A row of the table.
+/// A row of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
-    /// Reading a client by its id, beside a bare server that answers from memory
+    /// `GetClient` by id, against a bare server that responds from memory
     GetClient,
-    /// Creating a client, beside its statements alone
+    /// `CreateClient`, against its statements alone
     CreateClient,
-    /// From the commit of a change to its subscriber, also while another practice
-    /// is brought over
-    Hear,
-    /// Importing a practice, from the seal to the end, beside its rows alone
+    /// Event delivery: from the commit of a change to its subscriber, also during an
+    /// import of another practice
+    Delivery,
+    /// An import, from the seal to the end, against its rows alone
     Import,
-    /// Trying records again that failed, beside the round in which they did
+    /// The retry of failed records, against the round in which they failed
     Retry,
-    /// Uploading batches, beside their rows alone
+    /// The upload of batches, against their rows alone
     Stage,
-    /// The memory that an import takes
+    /// The memory of an import
     ImportMemory,
-    /// Whether costs grow with the number of clients, and of practices
+    /// The growth of costs with the number of clients and practices
     Growth,
-    /// One stream that begins at the earliest position, beside a bare server that
-    /// streams from memory
+    /// One stream from the earliest position, against a bare server that streams from
+    /// memory
     CatchUp,
     /// The memory of many open streams
     Streams,
-    /// Reading and creating at a fixed rate
+    /// `GetClient` and `CreateClient` at a fixed rate
     Latency,
-    /// How long the purge of a feed holds the writer
+    /// How long the purge of a feed blocks the writer
     Retention,
 }
 
 impl Row {
-    /// Measures it on one engine.
+    /// Measures the row on one engine.
     pub(crate) async fn measure(
         self,
         plan: &Plan,
         databases: &Databases,
         engine: Engine,
-    ) -> anyhow::Result<Vec<Finding>> {
+    ) -> anyhow::Result<Vec<Measurement>> {
         let ratios = match self {
             Self::GetClient => get_client::measure(plan, databases, engine).await?,
             Self::CreateClient => create_client::measure(plan, databases, engine).await?,
             Self::Growth => {
                 let growths = growth::measure(plan, databases, engine).await?;
-                return Ok(growths.into_iter().map(Finding::Growth).collect());
+                return Ok(growths.into_iter().map(Measurement::Growth).collect());
             }
-            Self::Hear => {
-                let times = hear::measure(plan, databases, engine).await?;
-                return Ok(times.into_iter().map(Finding::Time).collect());
+            Self::Delivery => {
+                let times = delivery::measure(plan, databases, engine).await?;
+                return Ok(times.into_iter().map(Measurement::Time).collect());
             }
             Self::Import => return Ok(figures(import::measure(plan, databases, engine).await?)),
             Self::Retry => return Ok(figures(retry::measure(plan, databases, engine).await?)),
@@ -83,17 +83,17 @@ impl Row {
             Self::Streams => return Ok(figures(streams::measure(plan, databases, engine).await?)),
             Self::Latency => {
                 let times = latency::measure(plan, databases, engine).await?;
-                return Ok(times.into_iter().map(Finding::Time).collect());
+                return Ok(times.into_iter().map(Measurement::Time).collect());
             }
             Self::Retention => {
                 let times = retention::measure(plan, databases, engine).await?;
-                return Ok(times.into_iter().map(Finding::Time).collect());
+                return Ok(times.into_iter().map(Measurement::Time).collect());
             }
         };
-        Ok(ratios.into_iter().map(Finding::Ratio).collect())
+        Ok(ratios.into_iter().map(Measurement::Ratio).collect())
     }
 }
 
-fn figures(figures: Vec<Figure>) -> Vec<Finding> {
-    figures.into_iter().map(Finding::Figure).collect()
+fn figures(figures: Vec<Figure>) -> Vec<Measurement> {
+    figures.into_iter().map(Measurement::Figure).collect()
 }

@@ -1,6 +1,6 @@
-//! The client that is created and read: a company with its registered office, as
-//! most clients of a practice are. All of what no two clients share comes from
-//! one UUID and one number, so that a yardstick can make its own.
+//! The sample client: a company with its registered office, as most clients of a practice
+//! are. All unique values are derived from one UUID and one number, so that a yardstick can
+//! generate them.
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -15,20 +15,20 @@ use uuid::Uuid;
 
 use crate::service::{Clients, Service};
 
-/// How many are created at once when a practice is filled.
-const AT_ONCE: usize = 16;
+/// Concurrent calls when a practice is filled.
+const CONCURRENCY: usize = 16;
 
-/// What is new in a client.
+/// The unique values of a client.
 #[derive(Clone, Debug)]
-pub(crate) struct Novelty {
-    /// In its reference, its name, its external id, and the request's id.
+pub(crate) struct UniqueValues {
+    /// Used in the reference, the name, the external id and the request id.
     pub(crate) id: Uuid,
-    /// Its company number: eight digits.
+    /// The company number: eight digits.
     pub(crate) digits: String,
 }
 
-impl Novelty {
-    /// Of one more client. The digits are as good as never the same again.
+impl UniqueValues {
+    /// Generates the values of a client. A collision of the digits is improbable.
     pub(crate) fn next() -> Self {
         let id = new_uuid();
         let (_, random) = id.as_u64_pair();
@@ -36,9 +36,9 @@ impl Novelty {
     }
 }
 
-/// The call that creates it.
-pub(crate) fn request(novelty: &Novelty) -> CreateClientRequest {
-    let id = novelty.id.as_simple();
+/// The request that creates the client.
+pub(crate) fn request(unique: &UniqueValues) -> CreateClientRequest {
+    let id = unique.id.as_simple();
     CreateClientRequest {
         r#type: ClientType::PrivateLimitedCompany.into(),
         jurisdiction: Jurisdiction::EnglandWales.into(),
@@ -48,7 +48,7 @@ pub(crate) fn request(novelty: &Novelty) -> CreateClientRequest {
             active_from: "2019-04-01".to_owned(),
         }),
         identifiers: Some(ClientIdentifiers {
-            company_number: novelty.digits.clone(),
+            company_number: unique.digits.clone(),
             ..ClientIdentifiers::default()
         }),
         emails: vec!["office@harbour.example".to_owned()],
@@ -66,23 +66,23 @@ pub(crate) fn request(novelty: &Novelty) -> CreateClientRequest {
             ..NewAddress::default()
         }],
         external_id: id.to_string(),
-        request_id: novelty.id.to_string(),
+        request_id: unique.id.to_string(),
         ..CreateClientRequest::default()
     }
 }
 
-/// Gives the practice so many clients; tells their ids.
+/// Creates `count` clients and returns their ids.
 pub(crate) async fn fill(service: &Service, count: usize) -> anyhow::Result<Vec<String>> {
     fill_through(&service.clients().await?, count).await
 }
 
-/// The same, of a service in whatever process.
+/// As [`fill`], through connections to a service in any process.
 pub(crate) async fn fill_through(clients: &[Clients], count: usize) -> anyhow::Result<Vec<String>> {
     let clients = clients.iter().cycle().take(count).cloned();
-    stream::iter(clients.map(create)).buffer_unordered(AT_ONCE).try_collect().await
+    stream::iter(clients.map(create)).buffer_unordered(CONCURRENCY).try_collect().await
 }
 
 async fn create(mut clients: Clients) -> anyhow::Result<String> {
-    let created = clients.create_client(request(&Novelty::next())).await?.into_inner();
-    Ok(created.client.context("an answer without its client")?.id)
+    let created = clients.create_client(request(&UniqueValues::next())).await?.into_inner();
+    Ok(created.client.context("a response has no client")?.id)
 }

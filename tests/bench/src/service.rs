@@ -21,34 +21,35 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// The practice whose records are measured.
+/// The measured practice.
 pub(crate) const PRACTICE: &str = "bench";
 
-/// The product that calls, and one that hears.
-pub(crate) const SAVES: &str = "manager";
-pub(crate) const HEARS: &str = "books";
+/// The product that writes.
+pub(crate) const WRITER: &str = "manager";
+/// A product that subscribes.
+pub(crate) const SUBSCRIBER: &str = "books";
 
-/// The products that are switched on.
-pub(crate) const PRODUCTS: [&str; 2] = [SAVES, HEARS];
+/// The connected products.
+pub(crate) const PRODUCTS: [&str; 2] = [WRITER, SUBSCRIBER];
 
-/// Over how many connections calls are spread.
+/// Number of connections for the calls.
 const CONNECTIONS: usize = 4;
 
-/// Open streams at most: more than are measured.
+/// Limit of open streams: more than are measured.
 const STREAMS: u32 = 2_000;
 
-/// Who calls; put on every call.
+/// The identity of the caller, added to every call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
     pub(crate) practice: &'static str,
     pub(crate) product: &'static str,
     pub(crate) roles: &'static str,
-    /// The import that a call of the imports service is made for.
+    /// The import that a call of the imports service is for.
     pub(crate) import: Option<&'static str>,
 }
 
 impl Identity {
-    /// The practice of a product that asks for all of its practices.
+    /// The practice of a call for all practices of the product.
     pub(crate) const ALL: &str = "";
 
     /// An owner of a practice, in a product.
@@ -74,10 +75,10 @@ impl Interceptor for Identity {
     }
 }
 
-/// What calls are sent through.
+/// An authenticated connection.
 pub(crate) type Wire = InterceptedService<Channel, Identity>;
 
-/// What makes the calls of the measured RPCs.
+/// A client of the measured RPCs.
 pub(crate) type Clients = ClientServiceClient<Wire>;
 
 /// A running service.
@@ -89,7 +90,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts it with products switched on.
+    /// Starts a service and connects the products.
     pub(crate) async fn start(database: DatabaseSettings) -> anyhow::Result<Self> {
         let service = records::Application::build(records_config(database)).await?;
         let (url, stop) = (format!("http://{}", service.address()), CancellationToken::new());
@@ -99,52 +100,52 @@ impl Service {
         Ok(service)
     }
 
-    /// Switches the products on for a practice.
+    /// Connects the products of a practice.
     pub(crate) async fn connect_products(&self, practice: &'static str) -> anyhow::Result<()> {
         connect_products(&self.url, practice, &PRODUCTS).await
     }
 
-    /// Where it listens.
+    /// The URL of the service.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// A connection to it.
+    /// Opens a connection.
     pub(crate) async fn wire(&self, identity: Identity) -> anyhow::Result<Wire> {
         wire(&self.url, identity).await
     }
 
-    /// Connections to it.
+    /// Opens several connections.
     pub(crate) async fn clients(&self) -> anyhow::Result<Vec<Clients>> {
         clients(&self.url).await
     }
 
-    /// Drains and stops it.
+    /// Stops the service gracefully.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        Ok(self.task.await.context("the service broke")??)
+        Ok(self.task.await.context("the service panicked")??)
     }
 }
 
-/// The settings of a records service that is measured.
+/// The settings of a measured records service.
 pub(crate) fn records_config(database: DatabaseSettings) -> RecordsConfig {
     let clock = Clock::system(Tz::Europe__London);
     let mut config = RecordsConfig::new(([127, 0, 0, 1], 0).into(), database, clock);
-    // What is measured is how many there can be.
+    // No rate limit: the benchmark measures the maximum.
     config.limits.requests_per_second = 0;
-    // One practice has a part of them.
+    // A practice gets a share of the streams of a product.
     (config.limits.streams, config.limits.streams_of_product) = (STREAMS, 4 * STREAMS);
     config
 }
 
-/// Switches products on for a practice.
+/// Connects products of a practice.
 pub(crate) async fn connect_products(
     url: &str,
     practice: &'static str,
     products: &[&str],
 ) -> anyhow::Result<()> {
     let mut connections =
-        ConnectionServiceClient::new(wire(url, Identity::owner(practice, SAVES)).await?);
+        ConnectionServiceClient::new(wire(url, Identity::owner(practice, WRITER)).await?);
     for product in products {
         let request = ConnectProductRequest { product: (*product).to_owned() };
         connections.connect_product(request).await?;
@@ -152,23 +153,23 @@ pub(crate) async fn connect_products(
     Ok(())
 }
 
-/// A connection to the service at `url`.
+/// Opens an authenticated connection to the service at `url`.
 pub(crate) async fn wire(url: &str, identity: Identity) -> anyhow::Result<Wire> {
     Ok(InterceptedService::new(channel(url).await?, identity))
 }
 
-/// Connections to whatever answers at `url`.
+/// Opens several connections to the server at `url`.
 pub(crate) async fn clients(url: &str) -> anyhow::Result<Vec<Clients>> {
     let mut clients = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        let identity = Identity::owner(PRACTICE, SAVES);
+        let identity = Identity::owner(PRACTICE, WRITER);
         let wire = InterceptedService::new(channel(url).await?, identity);
         clients.push(ClientServiceClient::new(wire));
     }
     Ok(clients)
 }
 
-/// A connection to whatever answers at `url`.
+/// Opens a connection to the server at `url`.
 pub(crate) async fn channel(url: &str) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
     endpoint.connect().await.with_context(|| format!("cannot connect to {url}"))

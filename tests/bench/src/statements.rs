@@ -1,6 +1,5 @@
-//! What a call does in the database, statement by statement: recorded from the
-//! service itself, so that a yardstick does the same, today and after the next
-//! change.
+//! Recording of the SQL statements of a call in the running service, so that a yardstick
+//! executes the same statements, also after later changes of the service.
 
 mod template;
 
@@ -13,27 +12,26 @@ use anyhow::bail;
 use sea_orm::Statement;
 use shared::db::DatabaseSettings;
 
-pub(crate) use template::{Open, Piece, Step, Template};
+pub(crate) use template::{Step, Template, TemplateValue, TextPart};
 
-/// With this the sequencer wakes up, after the commit: what comes from here on
-/// is no longer of the call.
+/// The first statement of the sequencer after the commit. It and later statements are not
+/// part of the call.
 const SEQUENCER: &str = "SELECT f.product FROM feed_product f";
 
-/// How long the work in the background has to end before a call is recorded.
+/// Pause before a recording, in which background work ends.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// How often a call is recorded before two recordings have to be alike.
+/// Maximum number of recordings until two are equal.
 const ATTEMPTS: usize = 10;
 
-/// Hears every statement of a service that was started with
-/// [`hear`](Recorder::hear).
+/// Records the statements of a service that was started with [`observe`](Recorder::observe).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder {
-    /// None while nothing is recorded.
-    heard: Arc<Mutex<Option<Vec<Statement>>>>,
+    /// `None` while not recording.
+    recorded: Arc<Mutex<Option<Vec<Statement>>>>,
 }
 
-/// A call that was recorded, and what it was made with.
+/// The recording of a call.
 #[derive(Debug)]
 pub(crate) struct Recording<T> {
     pub(crate) statements: Vec<Statement>,
@@ -41,26 +39,27 @@ pub(crate) struct Recording<T> {
 }
 
 impl Recorder {
-    /// The settings of a service that is to be heard.
-    pub(crate) fn hear(&self, database: DatabaseSettings) -> DatabaseSettings {
-        let heard = Arc::clone(&self.heard);
+    /// The settings of a service whose statements are recorded.
+    pub(crate) fn observe(&self, database: DatabaseSettings) -> DatabaseSettings {
+        let recorded = Arc::clone(&self.recorded);
         database.observed(move |statement| {
-            if let Some(heard) = &mut *heard.lock().unwrap_or_else(PoisonError::into_inner) {
-                heard.push(statement.clone());
+            if let Some(statements) = &mut *recorded.lock().unwrap_or_else(PoisonError::into_inner)
+            {
+                statements.push(statement.clone());
             }
         })
     }
 
     fn begin(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
     fn end(&self) -> Vec<Statement> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
-    /// Records two calls that run the same statements: with nothing of the work
-    /// in the background among them.
+    /// Records two calls with the same statements, which excludes statements of background
+    /// work.
     pub(crate) async fn record<T>(
         &self,
         mut call: impl AsyncFnMut() -> anyhow::Result<T>,
@@ -75,7 +74,7 @@ impl Recorder {
             statements.truncate(end.unwrap_or(statements.len()));
             let recording = Recording { statements, made_with };
             match last {
-                Some(last) if alike(&last.statements, &recording.statements) => {
+                Some(last) if same_sql(&last.statements, &recording.statements) => {
                     return Ok([last, recording]);
                 }
                 _ => last = Some(recording),
@@ -85,6 +84,6 @@ impl Recorder {
     }
 }
 
-fn alike(one: &[Statement], other: &[Statement]) -> bool {
+fn same_sql(one: &[Statement], other: &[Statement]) -> bool {
     !one.is_empty() && one.iter().map(|s| &s.sql).eq(other.iter().map(|s| &s.sql))
 }

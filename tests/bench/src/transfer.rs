@@ -1,6 +1,5 @@
-//! A practice that is brought over: its records, made as they are needed; the
-//! upload, as a product does it; and the two services, each in a process of its
-//! own.
+//! The import of a practice: generated records; the upload, as a product does it; and the
+//! two services, each in a separate process.
 
 mod batches;
 mod follow;

@@ -1,14 +1,14 @@
-//! Turns that are as long as their work: of a quantity, and of its yardstick.
+//! Alternating turns of fixed work: of a quantity and its yardstick.
 
 use std::{fmt, time::Duration};
 
 use crate::{
     measure::Spread,
     output,
-    report::{Figure, Standard},
+    report::{Figure, YardstickResult},
 };
 
-/// What the turns have shown, in amounts a second.
+/// The results of the turns, in amounts per second.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     figures: Vec<f64>,
@@ -16,10 +16,10 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// Lets `figure` and `yardstick` take turns of the same `amount`; each is told the
-    /// round, and says how long it took. `first` is the turn of the figure that was
-    /// before all others, for it has made what the yardstick does.
-    pub(crate) async fn take(
+    /// Runs `figure` and `yardstick` in alternating turns of the same `amount`. The argument
+    /// is the round; the result is the duration. `first` is the first turn of the figure,
+    /// which ran before because it creates the data of the yardstick.
+    pub(crate) async fn run(
         what: impl fmt::Display,
         rounds: u32,
         amount: f64,
@@ -29,32 +29,35 @@ impl Turns {
     ) -> anyhow::Result<Self> {
         let mut turns = Self::default();
         for round in 1..=rounds {
-            // The first turn changes sides: neither always has the other's aftermath.
-            let (shown, standard) = if round == 1 {
+            // The order alternates, so that neither side always runs after the other.
+            let (measured, baseline) = if round == 1 {
                 (first, yardstick(round).await?)
             } else if round.is_multiple_of(2) {
-                let standard = yardstick(round).await?;
-                (figure(round).await?, standard)
+                let baseline = yardstick(round).await?;
+                (figure(round).await?, baseline)
             } else {
                 (figure(round).await?, yardstick(round).await?)
             };
-            let (shown, standard) = (amount / shown.as_secs_f64(), amount / standard.as_secs_f64());
-            let ratio = shown / standard;
+            let measured = amount / measured.as_secs_f64();
+            let baseline = amount / baseline.as_secs_f64();
+            let ratio = measured / baseline;
             output::note(format_args!(
-                "{what}: round {round} of {rounds}: {shown:.0}/s beside {standard:.0}/s, {ratio:.2}"
+                "{what}: round {round} of {rounds}: {measured:.0}/s, yardstick {baseline:.0}/s, ratio \
+                 {ratio:.2}"
             ));
-            turns.figures.push(shown);
-            turns.yardsticks.push(standard);
+            turns.figures.push(measured);
+            turns.yardsticks.push(baseline);
         }
         Ok(turns)
     }
 
-    /// Puts what they have shown into a line of the report.
-    pub(crate) fn tell(self, yardstick: &'static str, line: Figure) -> Figure {
+    /// Adds the results to a line of the report.
+    pub(crate) fn into_figure(self, yardstick: &'static str, line: Figure) -> Figure {
         let pairs = self.figures.iter().zip(&self.yardsticks);
-        let ratio = Spread::of(pairs.map(|(figure, standard)| figure / standard).collect());
-        let standard = Standard { name: yardstick, figure: Spread::of(self.yardsticks), ratio };
-        Figure { figure: Spread::of(self.figures), yardstick: Some(standard), ..line }
+        let ratio = Spread::of(pairs.map(|(figure, baseline)| figure / baseline).collect());
+        let result =
+            YardstickResult { name: yardstick, figure: Spread::of(self.yardsticks), ratio };
+        Figure { figure: Spread::of(self.figures), yardstick: Some(result), ..line }
     }
 }
 
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_turn_is_the_figures_and_then_they_change() {
+    async fn turns_alternate_after_the_first_of_the_figure() {
         let order = std::cell::RefCell::new(String::new());
         let turn = |name: char, seconds| {
             order.borrow_mut().push(name);
@@ -71,7 +74,7 @@ mod tests {
         };
         let first = Duration::from_secs(10);
         let turns =
-            Turns::take("", 3, 40.0, first, async |_| turn('f', 20), async |_| turn('y', 5)).await;
+            Turns::run("", 3, 40.0, first, async |_| turn('f', 20), async |_| turn('y', 5)).await;
         let turns = turns.unwrap();
         assert_eq!(order.into_inner(), "yyffy");
         assert_eq!((turns.figures, turns.yardsticks), (vec![4.0, 2.0, 2.0], vec![8.0; 3]));

@@ -1,4 +1,4 @@
-//! The least work that could give the same answer.
+//! Yardsticks: the least work that could give the same response.
 
 pub(crate) mod bare;
 pub(crate) mod commits;

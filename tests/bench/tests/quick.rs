@@ -1,14 +1,14 @@
-//! The bench runs: every row, with one short turn. What it measures here is nothing.
+//! Smoke test: every row of the benchmark runs with one short turn. The figures are ignored.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
 use std::{collections::BTreeSet, process::Command};
 
-/// Every row but `growth`, which is given sizes of its own.
+/// Every row except `growth`, which needs its own sizes.
 const ROWS: [&str; 10] = [
     "get-client",
     "create-client",
-    "hear",
+    "delivery",
     "import",
     "retry",
     "stage",
@@ -18,18 +18,18 @@ const ROWS: [&str; 10] = [
     "latency",
 ];
 
-/// What it reports, read by a program.
+/// The JSON report.
 fn report(rows: &[&str], more: &[&str]) -> serde_json::Value {
     let mut bench = Command::new(env!("CARGO_BIN_EXE_concord-bench"));
     bench.args(["--quick", "--json", "--rounds", "1"]).args(more).args(rows);
     if std::env::var_os("TEST_POSTGRES_URL").is_none() {
-        // As with all tests: where no PostgreSQL is named, none may be installed.
+        // Without the variable, PostgreSQL may not be installed.
         bench.args(["--database", "sqlite"]);
     }
     let output = bench.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {said}", output.status);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"))
 }
 
 fn rows_of(report: &serde_json::Value) -> BTreeSet<&str> {

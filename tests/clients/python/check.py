@@ -1,15 +1,15 @@
-"""Puts the worked subscriber to the test against a running server.
+"""Tests the example subscriber against a running server.
 
 `manager` changes the records of a practice. `books` keeps a copy of them with the
-worked subscriber, in a process of its own, over a proxy that resets connections.
+example subscriber, in a process of its own, over a proxy that resets connections.
 The process is killed, the server is stopped and killed, and each time the copy
-must become what the API says: the same records, in the same versions.
+must become equal to the API: the same records in the same versions.
 
     python check.py --records 127.0.0.1:50051 --server-pid FILE
 
-`--server-pid` names a file with the process id of a server that is started again
-when it ends; without it the server is left alone. `--token-records` is another
-server, which checks tokens; `--concord` and `--signing-key` make them.
+`--server-pid` is a file with the process id of a server that is restarted when it
+ends; without it the server is not stopped. `--token-records` is another server,
+which checks tokens; `--concord` and `--signing-key` issue them.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ KILLED = 9
 SILENCE_SECONDS = 20.0
 
 
-class Failed(Exception):
-    """The check has found something wrong."""
+class CheckFailed(Exception):
+    """An expectation of the check failed."""
 
 
-def expect(holds: bool, what: str) -> None:
-    if not holds:
-        raise Failed(what)
+def expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise CheckFailed(what)
 
 
-def wait_for(what: str, holds: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(what: str, condition: Callable[[], bool], seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
-    while not holds():
-        expect(time.monotonic() < until, f"waited {seconds:.0f} s in vain: {what}")
+    while not condition():
+        expect(time.monotonic() < until, f"timeout after {seconds:.0f} s: {what}")
         time.sleep(0.02)
 
 
 # The subscriber, in a process of its own.
 
 
-class Watched(Subscriber):
-    """Tells on standard output what it has seen, and dies when it is told to."""
+class InstrumentedSubscriber(Subscriber):
+    """Prints its counters to standard output, and exits at a configured point."""
 
     def __init__(self, args: argparse.Namespace, store: Store) -> None:
         super().__init__(settings_of(args, resume_with_cursor=not args.by_name), store)
@@ -73,8 +73,8 @@ class Watched(Subscriber):
         self._acknowledges = 0
 
     def acknowledge(self, cursor: str) -> None:
-        # Here the batch is committed, and not acknowledged.
-        self._tell()
+        # At this point the batch is committed and not acknowledged.
+        self._report_stats()
         self._acknowledges += 1
         if self._acknowledges == self._die_at:
             os._exit(KILLED)
@@ -83,13 +83,13 @@ class Watched(Subscriber):
 
     def _on_handshake(self, *args) -> None:  # type: ignore[no-untyped-def]
         super()._on_handshake(*args)
-        self._tell()
+        self._report_stats()
 
     def _on_heartbeat(self, heartbeat: changes_pb2.Heartbeat) -> None:
         super()._on_heartbeat(heartbeat)
-        self._tell()
+        self._report_stats()
 
-    def _tell(self) -> None:
+    def _report_stats(self) -> None:
         print(json.dumps(asdict(self.stats)), flush=True)
 
 
@@ -99,7 +99,7 @@ def subscriber_process() -> int:
     parser.add_argument("--withhold", action="store_true")
     parser.add_argument("--die-at-acknowledge", type=int, default=0)
     args = parser.parse_args(sys.argv[2:])
-    return run_until_stopped(Watched(args, Store(args.store)))
+    return run_until_stopped(InstrumentedSubscriber(args, Store(args.store)))
 
 
 class Books:
@@ -136,20 +136,20 @@ class Books:
             )
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        """Ends the process by a signal, of which it must end, and of nothing else."""
+        """Ends the process by a signal, and checks that the signal ended it."""
         assert self._process is not None
         self._process.send_signal(number)
         status = self.ended()
         expected = 0 if number == signal.SIGTERM else -number
-        expect(status == expected, f"the process ended with {status}, and not of the signal")
+        expect(status == expected, f"the process ended with {status}, expected {expected}")
 
     def ended(self, seconds: float = 30.0) -> int:
-        """Waits for the end of the process. Gives its exit status."""
+        """Waits for the end of the process, and returns its exit status."""
         assert self._process is not None and self._reader is not None
         try:
             status = self._process.wait(seconds)
         except subprocess.TimeoutExpired as late:
-            raise Failed("the process was to end, and went on") from late
+            raise CheckFailed("the process did not end") from late
         self._reader.join()
         self._before, self._now = self.stats, Stats()
         return status
@@ -160,12 +160,12 @@ class Books:
 
     @property
     def now(self) -> Stats:
-        """What the running process has seen."""
+        """The counters of the running process."""
         return self._now
 
     @property
     def stats(self) -> Stats:
-        """What all processes have seen together."""
+        """The sums of the counters of all processes."""
         total = Stats()
         for part in (self._before, self._now):
             for name, value in asdict(part).items():
@@ -177,7 +177,7 @@ class Books:
         return total
 
     def log(self) -> str:
-        """The last that the processes had to say."""
+        """The end of the log of the processes."""
         lines = self._log.read_text(encoding="utf-8").splitlines() if self._log.exists() else []
         return "\n".join(lines[-40:])
 
@@ -186,7 +186,7 @@ class Books:
         for line in process.stdout:
             self._now = Stats(**json.loads(line))
 
-    # The store, read beside the process.
+    # The store, read concurrently with the process.
 
     def query(self, sql: str) -> list[tuple]:  # type: ignore[type-arg]
         if not self.store.exists():
@@ -195,34 +195,34 @@ class Books:
         try:
             return db.execute(sql).fetchall()
         except sqlite3.OperationalError:
-            # The process is about to make the tables.
+            # The process has not created the tables yet.
             return []
         finally:
             db.close()
 
-    def held(self) -> dict[str, tuple[int, str]]:
+    def stored(self) -> dict[str, tuple[int, str]]:
         rows = self.query("SELECT id, version, image FROM records")
         return {row[0]: (row[1], row[2]) for row in rows}
 
-    def in_snapshot_with(self) -> int:
-        """How many records of a running snapshot are here."""
-        rows = self.query("SELECT (SELECT COUNT(*) FROM seen) FROM place WHERE in_snapshot")
+    def snapshot_records_received(self) -> int:
+        """The number of stored records of a running snapshot."""
+        rows = self.query("SELECT (SELECT COUNT(*) FROM seen) FROM resume_point WHERE in_snapshot")
         return int(rows[0][0]) if rows else 0
 
-    def spoil(self, cursor: str) -> None:
-        """Makes the store one that was fed by another database: the cursor is of no
-        use, versions are ahead, a record is there that never was."""
+    def corrupt(self, cursor: str) -> None:
+        """Makes the store look like the copy of another database: the cursor is
+        invalid, versions are ahead, and an unknown record exists."""
         with sqlite3.connect(self.store) as db:
-            db.execute("UPDATE place SET cursor = ?", (cursor,))
+            db.execute("UPDATE resume_point SET cursor = ?", (cursor,))
             db.execute("UPDATE records SET version = version + 1000000, image = '{}'")
             db.execute("INSERT INTO records VALUES ('cli_ghost', 'client', '?', 1, '{}')")
         db.close()
 
 
 class Tokens:
-    """A subscriber at a server that checks tokens, with a token that expires in a
-    minute; clocks may be half a minute apart. Another token is put in its place before
-    that, as whoever renews tokens does."""
+    """A subscriber of a server that checks tokens, with a token that expires in a
+    minute; the server allows 30 seconds of clock skew. The token file is replaced
+    before that, as by a process that renews tokens."""
 
     def __init__(self, records: str, concord: str, key: str, folder: Path) -> None:
         folder.mkdir()
@@ -239,36 +239,36 @@ class Tokens:
             self._manager.connect(product)
         self.books.start()
         wait_for("the handshake", lambda: self.books.now.streams > 0)
-        # What the stream that stands has is the old one.
+        # The open stream still has the old token.
         self._renew(minutes=60)
 
     def finish(self) -> None:
-        """Changes go on until the first token has expired, and after it."""
+        """Makes changes until the first token has expired, and after it."""
         while (now := self.books.now).tokens_expired == 0:
             expect(self.books.runs, "the subscriber ended with its token")
             expect(now.streams == 1, "a stream ended before its token")
-            self._manager.change_something()
+            self._manager.make_random_change()
             time.sleep(0.2)
         for _ in range(5):
-            self._manager.change_something()
-        truth = self._manager.everything()
+            self._manager.make_random_change()
+        truth = self._manager.all_records()
         wait_for(
-            "the store holds what the API says",
-            lambda: self.books.runs and self.books.held() == truth,
+            "the store equals the API",
+            lambda: self.books.runs and self.books.stored() == truth,
         )
         self.books.end()
         stats = self.books.stats
-        expect(stats.tokens_expired == 1, f"{stats.tokens_expired} times a token had expired")
-        expect(stats.streams == 2, f"there were {stats.streams} streams")
-        expect(stats.duplicates == 0, "events came again")
+        expect(stats.tokens_expired == 1, f"{stats.tokens_expired} tokens expired, expected 1")
+        expect(stats.streams == 2, f"there were {stats.streams} streams, expected 2")
+        expect(stats.duplicates == 0, "events were delivered twice")
         print(
-            f"python      tokens: the stream ended with its token, and went on with the next "
-            f"one; {stats.events} events, no gap, no duplicate",
+            f"python      tokens: the stream ended with its token and resumed with the next one; "
+            f"{stats.events} events, no gap, no duplicate",
             flush=True,
         )
 
     def _renew(self, minutes: int = 1) -> None:
-        """In one step: the file is read at any time."""
+        """Replaces the token file atomically: it may be read at any time."""
         new = self._file.with_suffix(".new")
         new.write_text(self._token("books", minutes), encoding="ascii")
         new.replace(self._file)
@@ -285,7 +285,7 @@ class Tokens:
 
 
 class Check:
-    """One practice, from its first record on."""
+    """The check of one practice, from its first record."""
 
     def __init__(self, records: str, server_pid: Path | None, folder: Path) -> None:
         self._records = records
@@ -294,7 +294,7 @@ class Check:
         practice, other = f"python-{run}", f"python-{run}-other"
         self._managers = [Product(records, practice, "manager", n) for n in range(WRITERS)]
         self._manager = self._managers[0]
-        # Changes of another practice stand between those of this one in the feed.
+        # Changes of another practice are between those of this one in the feed.
         self._noise = Product(records, other, "manager")
         self._own = Product(records, practice, "books")
         for product in (self._manager, self._noise):
@@ -315,62 +315,62 @@ class Check:
         self.support()
 
     def snapshot(self) -> None:
-        """A snapshot that is interrupted by resets and by the end of the process."""
-        self._in_parallel(lambda one: one.create_whole(), CLIENTS // WRITERS)
+        """A snapshot is interrupted by resets and by a kill, and is resumed."""
+        self._in_parallel(lambda one: one.create_client_with_contact(), CLIENTS // WRITERS)
         self._proxy.throttle(400_000)
         self.books.start("--die-at-acknowledge", "1")
-        expect(self.books.ended(60) == KILLED, "the process was to die in the snapshot")
+        expect(self.books.ended(60) == KILLED, "the process did not die in the snapshot")
         self.books.start()
         resets = 0
         while resets < 2:
-            before = self.books.in_snapshot_with()
+            before = self.books.snapshot_records_received()
             wait_for(
                 "records of the snapshot",
-                lambda: self.books.in_snapshot_with() > before
+                lambda: self.books.snapshot_records_received() > before
                 or self.books.now.snapshots_ended > 0,
             )
             if self.books.now.snapshots_ended:
                 break
             resets += self._proxy.reset_all()
         self._proxy.throttle(0)
-        self._becomes_equal()
+        self._wait_until_equal()
         stats = self.books.stats
-        expect(resets > 0, "the snapshot was over before a connection was reset")
-        expect(stats.snapshots_begun == 1, "a snapshot began anew that could be resumed")
-        expect(stats.snapshots_resumed >= 2, "the snapshot was to be resumed")
-        self._say(
+        expect(resets > 0, "the snapshot ended before a connection was reset")
+        expect(stats.snapshots_started == 1, "a snapshot restarted instead of being resumed")
+        expect(stats.snapshots_resumed >= 2, "the snapshot was not resumed")
+        self._print_result(
             "snapshot",
             f"{stats.snapshot_records} records, {resets} connections reset and one process "
-            f"killed in its middle, resumed {stats.snapshots_resumed} times, begun once",
+            f"killed during it, resumed {stats.snapshots_resumed} times, started once",
         )
 
     def changes(self) -> None:
-        """Changes while connections are reset, and the process dies between apply and
-        acknowledge."""
+        """Changes while connections are reset, and while the process dies between commit
+        and acknowledgement."""
         before, resets = self.books.stats, self._proxy.resets
         stop = threading.Event()
         with ThreadPoolExecutor() as pool:
-            work = [pool.submit(self._reset_now_and_then, stop)]
+            work = [pool.submit(self._reset_periodically, stop)]
             for product in (*self._managers, self._noise):
                 work.append(pool.submit(self._change_until, product, stop))
             try:
-                # Its own changes come to it too.
+                # The subscriber receives its own changes too.
                 for _ in range(10):
-                    self._own.create_whole()
+                    self._own.create_client_with_contact()
                 for _ in range(2):
                     self.books.end(signal.SIGKILL)
                     self.books.start("--die-at-acknowledge", "2")
-                    expect(self.books.ended() == KILLED, "the process was to die")
+                    expect(self.books.ended() == KILLED, "the process did not die")
                     self.books.start()
                     time.sleep(1.5)
             finally:
                 stop.set()
         for one in work:
             one.result()
-        self._becomes_equal()
+        self._wait_until_equal()
         stats = self.books.stats
-        expect(stats.duplicates == 0, "events came again after the cursor that was given")
-        self._say(
+        expect(stats.duplicates == 0, "events before the given cursor were delivered again")
+        self._print_result(
             "changes",
             f"{stats.events - before.events} events, "
             f"{self._proxy.resets - resets} connections reset, "
@@ -378,93 +378,96 @@ class Check:
         )
 
     def window(self) -> None:
-        """Nothing is acknowledged: the stream waits. The process is killed, and the
-        server's place alone is gone on from: what was not acknowledged comes again."""
+        """Nothing is acknowledged: the stream waits. The process is killed and resumes
+        by name only: unacknowledged events are delivered again."""
         self.books.end()
         window = ("--max-unacknowledged", str(WINDOW))
         self.books.start("--withhold", *window)
-        self._in_parallel(lambda one: one.create_whole(), 2 * WINDOW // WRITERS)
-        wait_for("a heartbeat that says it waits", lambda: self.books.now.waiting)
+        self._in_parallel(lambda one: one.create_client_with_contact(), 2 * WINDOW // WRITERS)
+        wait_for("a heartbeat with waiting_for_acknowledgement", lambda: self.books.now.waiting)
         sent = self.books.now.events
-        expect(0 < sent <= WINDOW, f"{sent} events came in a window of {WINDOW}")
+        expect(0 < sent <= WINDOW, f"{sent} events were sent with a window of {WINDOW}")
         self.books.end(signal.SIGKILL)
         self.books.start("--by-name", *window)
-        self._becomes_equal()
+        self._wait_until_equal()
         again = self.books.now.duplicates
-        expect(again == sent, f"{sent} events were not acknowledged, {again} came again")
+        expect(again == sent, f"{sent} events were unacknowledged, {again} were redelivered")
         self.books.end()
         self.books.start()
-        self._is_connected()
-        self._say(
-            "acknowledging",
-            f"the stream waited after {sent} events (window {WINDOW}); killed then and "
-            f"resumed by its name, {again} came again and were recognised",
+        self._wait_until_connected()
+        self._print_result(
+            "flow control",
+            f"the stream waited after {sent} events (window {WINDOW}); after a kill and a "
+            f"resume by name, {again} were redelivered and deduplicated",
         )
 
     def server_restarts(self, pid_file: Path) -> None:
-        """The server is stopped, and started again, and killed, and started again."""
+        """The server is stopped and restarted, then killed and restarted."""
         before = self.books.stats
         for number in (signal.SIGTERM, signal.SIGKILL):
             with ThreadPoolExecutor(1) as pool:
                 writing = pool.submit(
-                    self._in_parallel, lambda one: one.change_something(), 40 // WRITERS
+                    self._in_parallel, lambda one: one.make_random_change(), 40 // WRITERS
                 )
                 end_server(pid_file, number)
             writing.result()
-            self._becomes_equal()
+            self._wait_until_equal()
         stats = self.books.stats
         expect(stats.closings > before.closings, "no closing message at the shutdown")
-        self._say(
+        self._print_result(
             "server",
             f"stopped once with a closing message, killed once, "
             f"{stats.events - before.events} events, no gap, no duplicate",
         )
 
     def silence(self) -> None:
-        """The connection is dead, and nobody has said so."""
+        """A connection is dead without being closed."""
         self._proxy.freeze_all()
-        self._in_parallel(lambda one: one.change_something(), 2)
+        self._in_parallel(lambda one: one.make_random_change(), 2)
         started = time.monotonic()
-        self._becomes_equal()
+        self._wait_until_equal()
         seconds = time.monotonic() - started
-        self._say("silence", f"a dead connection was replaced in {seconds:.0f} s")
+        self._print_result("silence", f"a dead connection was replaced in {seconds:.0f} s")
 
     def takeover(self) -> None:
-        """A second instance begins: the first one leaves."""
+        """A second instance opens the subscription: the first one exits."""
         second = self.books.start_second()
         try:
             status = self.books.ended(60)
             expect(status == 3, f"taken over, the first instance ended with {status}")
-            self._in_parallel(lambda one: one.change_something(), 5)
-            self._becomes_equal(lambda: second.poll() is None)
+            self._in_parallel(lambda one: one.make_random_change(), 5)
+            self._wait_until_equal(lambda: second.poll() is None)
         finally:
             second.terminate()
             second.wait(30)
         self.books.start()
-        self._is_connected()
-        self._say("takeover", "the older instance ended by itself, the newer one went on")
+        self._wait_until_connected()
+        self._print_result("takeover", "the older instance exited, the newer one continued")
 
     def foreign_cursor(self) -> None:
-        """A cursor that this feed does not know: all is read anew."""
+        """A cursor of another feed is rejected: the subscriber takes a snapshot."""
         self.books.end()
         before = self.books.stats
-        self.books.spoil(self._manager.cursor_of_now())
+        self.books.corrupt(self._manager.current_cursor())
         self.books.start()
-        self._becomes_equal()
+        self._wait_until_equal()
         stats = self.books.stats
-        refused = stats.cursors_refused
-        expect(refused.get("CURSOR_FOREIGN") == 1, f"the refusals were {refused}")
-        expect(stats.records_gone > before.records_gone, "what was not in the snapshot stayed")
-        self._say(
+        rejected = stats.cursors_rejected
+        expect(rejected.get("CURSOR_FOREIGN") == 1, f"rejected cursors: {rejected}")
+        expect(
+            stats.records_deleted > before.records_deleted,
+            "records that were not in the snapshot were not deleted",
+        )
+        self._print_result(
             "another database",
-            f"cursor refused, {stats.snapshot_records - before.snapshot_records} records of a "
+            f"cursor rejected, {stats.snapshot_records - before.snapshot_records} records of a "
             "fresh snapshot replaced newer versions and removed what was not in it",
         )
 
     def support(self) -> None:
-        """What support sees of it."""
-        self._in_parallel(lambda one: one.change_something(), 5)
-        self._becomes_equal()
+        """Support traces the last change and reads the lag."""
+        self._in_parallel(lambda one: one.make_random_change(), 5)
+        self._wait_until_equal()
         change = self._manager.last_change
 
         def acknowledged() -> bool:
@@ -478,8 +481,8 @@ class Check:
         expect(state == changes_pb2.SUBSCRIPTION_STATE_ACTIVE, f"the state is {state}")
         self.books.end()
         total = self.books.stats
-        self._say(
-            "in all",
+        self._print_result(
+            "total",
             f"{total.events} events, {total.snapshot_records} snapshot records, "
             f"{total.streams} streams, {self._proxy.resets} connections reset, "
             f"{total.duplicates} duplicates, lag 0, last change acknowledged",
@@ -487,31 +490,31 @@ class Check:
 
     # Helpers.
 
-    def _is_connected(self) -> None:
-        """Waits until the process that was just started has a stream."""
+    def _wait_until_connected(self) -> None:
+        """Waits until the process that was just started has opened a stream."""
         wait_for("the handshake", lambda: self.books.now.streams > 0)
 
-    def _becomes_equal(self, runs: Callable[[], bool] | None = None) -> None:
-        """Waits until the store holds what the API says, and no more."""
-        truth = self._manager.everything()
+    def _wait_until_equal(self, runs: Callable[[], bool] | None = None) -> None:
+        """Waits until the store is equal to the API."""
+        truth = self._manager.all_records()
         runs = runs or (lambda: self.books.runs)
 
         def equal() -> bool:
             expect(runs(), "the subscriber has ended")
-            return not self.books.in_snapshot_with() and self.books.held() == truth
+            return not self.books.snapshot_records_received() and self.books.stored() == truth
 
         try:
-            wait_for("the store holds what the API says", equal)
-        except Failed as failed:
-            raise Failed(f"{failed}: {difference(truth, self.books.held())}") from failed
+            wait_for("the store equals the API", equal)
+        except CheckFailed as failed:
+            raise CheckFailed(f"{failed}: {difference(truth, self.books.stored())}") from failed
 
-    def _reset_now_and_then(self, stop: threading.Event) -> None:
+    def _reset_periodically(self, stop: threading.Event) -> None:
         while not stop.wait(0.25):
             self._proxy.reset_all()
 
     def _change_until(self, product: Product, stop: threading.Event) -> None:
         while not stop.wait(0.01):
-            product.change_something()
+            product.make_random_change()
 
     def _in_parallel(self, work: Callable[[Product], None], times: int) -> None:
         def all_of(product: Product) -> None:
@@ -521,24 +524,24 @@ class Check:
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(all_of, self._managers))
 
-    def _say(self, name: str, text: str) -> None:
+    def _print_result(self, name: str, text: str) -> None:
         print(f"python      {name}: {text}", flush=True)
 
 
 def end_server(pid_file: Path, number: int) -> None:
-    """Ends the server by a signal, and waits for the next one."""
+    """Ends the server by a signal, and waits for its restart."""
     old = pid_file.read_text(encoding="utf-8")
     os.kill(int(old), number)
     wait_for("the server", lambda: pid_file.read_text(encoding="utf-8") != old)
 
 
-def difference(truth: dict[str, tuple[int, str]], held: dict[str, tuple[int, str]]) -> str:
-    """In numbers, and one of each kind by its id."""
-    missing = [key for key in truth if key not in held]
-    beyond = [key for key in held if key not in truth]
-    other = [key for key in truth if key in held and truth[key] != held[key]]
+def difference(truth: dict[str, tuple[int, str]], stored: dict[str, tuple[int, str]]) -> str:
+    """The number of differing records by kind, with one id of each."""
+    missing = [key for key in truth if key not in stored]
+    beyond = [key for key in stored if key not in truth]
+    other = [key for key in truth if key in stored and truth[key] != stored[key]]
     parts: Sequence[tuple[str, list[str]]] = (
-        ("missing", missing), ("too many", beyond), ("different", other)
+        ("missing", missing), ("unexpected", beyond), ("different", other)
     )
     return ", ".join(f"{len(keys)} {name} {keys[:1]}" for name, keys in parts)
 
@@ -546,7 +549,7 @@ def difference(truth: dict[str, tuple[int, str]], held: dict[str, tuple[int, str
 def main() -> int:
     if sys.argv[1:2] == ["subscriber"]:
         return subscriber_process()
-    parser = argparse.ArgumentParser(description="Tests the worked subscriber.")
+    parser = argparse.ArgumentParser(description="Tests the example subscriber.")
     parser.add_argument("--records", default="127.0.0.1:50051", metavar="HOST:PORT")
     parser.add_argument("--server-pid", type=Path, metavar="FILE")
     parser.add_argument("--token-records", metavar="HOST:PORT")
@@ -557,7 +560,7 @@ def main() -> int:
         check = Check(args.records, args.server_pid, Path(folder))
         runs = [check.books]
         try:
-            # Begun first: a token takes its time to expire.
+            # Started first, because the token needs time to expire.
             tokens = None
             if args.token_records is not None:
                 key, beside = args.signing_key, Path(folder) / "tokens"
@@ -567,7 +570,7 @@ def main() -> int:
             check.run()
             if tokens is not None:
                 tokens.finish()
-        except Failed as failed:
+        except CheckFailed as failed:
             logs = "\n".join(one.log() for one in runs)
             print(f"python      FAILED: {failed}\n{logs}", file=sys.stderr)
             return 1

@@ -1,4 +1,4 @@
-"""The product that changes records while the subscriber listens, for the test."""
+"""The product that changes records while the subscriber runs, for the test."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from concord.records.v1 import (
 from store import Image, as_json
 
 # The server is stopped and killed in this test. A call whose answer was lost is
-# sent again with the same request id, and does its work once.
-AGAIN = {
+# retried with the same idempotency key (`request_id`), and takes effect once.
+RETRYABLE_CODES = {
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -40,18 +40,18 @@ AGAIN = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.UNKNOWN,
 }
-PATIENCE_SECONDS = 60.0
+RETRY_TIMEOUT_SECONDS = 60.0
 PAGE = 1000
 
 
 class Product:
-    """A connected product of a practice. One thread uses it at a time."""
+    """A connected product of a practice. Not thread-safe."""
 
     def __init__(
         self, records: str, practice: str, name: str, seed: int = 0, token: str = ""
     ) -> None:
         self.made: list[str] = []
-        """The ids of the clients that this object made and that are there still."""
+        """The ids of the existing clients that this object created."""
         self.last_change = ""
         self._practice = practice
         self._random = random.Random(f"{practice} {name} {seed}")
@@ -75,16 +75,16 @@ class Product:
         self.feed = changes_pb2_grpc.ChangeServiceStub(channel)
 
     def call(self, method: Callable[..., Any], request: Message) -> Any:
-        """Calls, and calls again while the server is away."""
+        """Calls a method, and retries while the server is unavailable."""
         if "request_id" in request.DESCRIPTOR.fields_by_name:
             setattr(request, "request_id", str(uuid.uuid4()))
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + RETRY_TIMEOUT_SECONDS
         while True:
             try:
                 answer = method(request, metadata=self._metadata, timeout=20)
                 break
             except grpc.RpcError as error:
-                if error.code() not in AGAIN or time.monotonic() > until:
+                if error.code() not in RETRYABLE_CODES or time.monotonic() > until:
                     raise
                 time.sleep(0.1)
         if "change_ids" in answer.DESCRIPTOR.fields_by_name and answer.change_ids:
@@ -124,23 +124,23 @@ class Product:
         )
         return str(answer.contact.id)
 
-    def create_whole(self) -> None:
+    def create_client_with_contact(self) -> None:
         """A client with a person: three records."""
         self.create_contact(self.create_client())
 
-    def change_something(self) -> None:
-        """One change, or a few that belong together, of a record of its own."""
+    def make_random_change(self) -> None:
+        """Makes one change, or a few related ones, of a record that this object created."""
         if len(self.made) < 5:
-            self.create_whole()
+            self.create_client_with_contact()
             return
         ways: list[tuple[int, Callable[[str], None]]] = [
             (6, self._update),
             (6, self._rename),
-            (2, self._contact_comes),
-            (2, self._contact_goes),
+            (2, self._add_contact),
+            (2, self._remove_contact),
             (2, self._unlink),
             (1, self._purge),
-            (2, lambda _: self.create_whole()),
+            (2, lambda _: self.create_client_with_contact()),
         ]
         [(_, way)] = self._random.choices(ways, [weight for weight, _ in ways])
         way(self._random.choice(self.made))
@@ -149,19 +149,19 @@ class Product:
         self.call(self.clients.LinkClient, clients_pb2.LinkClientRequest(client=client))
 
     def _update(self, client: str) -> None:
-        held = self._get(client)
+        stored = self._get(client)
         self.call(
             self.clients.UpdateClient,
             clients_pb2.UpdateClientRequest(
                 client=client,
                 fields=clients_pb2.ClientFields(emails=[self._email()]),
                 update_mask=FieldMask(paths=["emails"]),
-                etag=held.etag,
+                etag=stored.etag,
             ),
         )
 
     def _rename(self, client: str) -> None:
-        """A new trading name, or a correction of the one that is there."""
+        """Adds a trading name, or corrects the existing one."""
         name = f"Trading {self._random.getrandbits(40)}"
         line = history_pb2.TIMELINE_TRADING_NAME
         entries = [entry for entry in self._get(client).entries if entry.timeline == line]
@@ -176,10 +176,10 @@ class Product:
             ),
         )
 
-    def _contact_comes(self, client: str) -> None:
+    def _add_contact(self, client: str) -> None:
         self.create_contact(client)
 
-    def _contact_goes(self, client: str) -> None:
+    def _remove_contact(self, client: str) -> None:
         contacts = self.contacts_of(client)
         if contacts:
             self.call(
@@ -188,7 +188,7 @@ class Product:
             )
 
     def _unlink(self, client: str) -> None:
-        """Orphaned, and mostly restored."""
+        """Orphans a client, and usually restores it."""
         self.call(self.clients.UnlinkClient, clients_pb2.UnlinkClientRequest(client=client))
         if self._random.random() < 0.7:
             self._link(client)
@@ -209,14 +209,14 @@ class Product:
     def _email(self) -> str:
         return f"mail-{self._random.getrandbits(40)}@example.org"
 
-    # What is there.
+    # Reads.
 
     def contacts_of(self, client: str) -> list[contacts_pb2.Contact]:
         request = contacts_pb2.ListContactsRequest(client=client, page_size=PAGE)
         return [both.contact for both in self.call(self.contacts.ListContacts, request).contacts]
 
-    def everything(self) -> dict[str, tuple[int, str]]:
-        """Every record of the practice as the API gives it: its version and itself."""
+    def all_records(self) -> dict[str, tuple[int, str]]:
+        """Every record of the practice by the API: its version and its JSON."""
         clients = self._pages(
             self.clients.ListClients,
             clients_pb2.ListClientsRequest(page_size=PAGE, show_orphaned=True),
@@ -237,13 +237,13 @@ class Product:
         return answer.subscription
 
     def trace(self, change: str, product: str) -> support_pb2.ProductTrace:
-        """Where a change is on its way to a product."""
+        """The trace of the delivery of a change to a product."""
         request = support_pb2.TraceChangeRequest(change=change, product=product)
         answer: support_pb2.TraceChangeResponse = self.call(self.support.TraceChange, request)
         return answer.changes[0].products[0]
 
-    def cursor_of_now(self) -> str:
-        """A good cursor of this product's own feed."""
+    def current_cursor(self) -> str:
+        """A valid cursor of this product's own feed."""
         request = changes_pb2.SubscribeRequest(start_from=changes_pb2.START_FROM_NOW)
         stream = self.feed.Subscribe(request, metadata=self._metadata)
         try:

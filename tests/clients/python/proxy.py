@@ -1,4 +1,4 @@
-"""A small TCP proxy that treats connections badly, for the test."""
+"""A small TCP proxy that injects faults into connections, for the test."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 CHUNK = 4096
-# With a linger of zero seconds a socket that is closed sends a reset, as a router
-# does that has forgotten the connection: nothing that is under way arrives.
-LINGER_NOT = struct.pack("ii", 1, 0)
+# With a linger of zero seconds a closed socket sends a reset, like a router that has
+# lost the state of the connection: data in flight is dropped.
+NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Pair:
@@ -29,12 +29,12 @@ class Pair:
         for writer in self._writers:
             raw: socket.socket | None = writer.get_extra_info("socket")
             if raw is not None and raw.fileno() >= 0:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             writer.transport.abort()
 
 
 class Proxy:
-    """Passes bytes on to a target, until it is told otherwise."""
+    """Forwards connections to a target, and injects faults on request."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -49,20 +49,20 @@ class Proxy:
 
     @property
     def resets(self) -> int:
-        """How many connections were reset."""
+        """The number of connections that were reset."""
         return self._resets
 
     def reset_all(self) -> int:
-        """Resets every connection that stands. Says how many those were."""
+        """Resets every open connection, and returns their number."""
         return self._on_loop(self._for_all(Pair.reset))
 
     def freeze_all(self) -> int:
-        """From now on nothing passes on the connections that stand, and neither side
-        is told. New ones are not concerned."""
+        """Stops forwarding on all open connections without closing them, and returns
+        their number. New connections are not affected."""
         return self._on_loop(self._for_all(lambda pair: pair.flowing.clear()))
 
     def throttle(self, bytes_per_second: int) -> None:
-        """Slows down what comes from the target; 0 ends it."""
+        """Limits the rate of the data from the target; 0 removes the limit."""
         self._bytes_per_second = bytes_per_second
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
@@ -113,5 +113,5 @@ class Proxy:
                 sink.write(data)
                 await sink.drain()
         except OSError:
-            # One side is gone; the other one is closed with it.
+            # One side has closed; the caller closes the other one.
             return

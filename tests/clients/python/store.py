@@ -1,8 +1,8 @@
-"""The product's own store: what it holds of Concord, in one SQLite file.
+"""The product's own store: a copy of Concord's records in one SQLite file.
 
-The place in the feed lies beside the records and is written in the same
-transaction. So whatever happens to the process, the place says exactly what the
-records hold, and nothing is applied twice or left out.
+The resume point in the feed is stored with the records and is written in the same
+transaction. So after a crash the resume point matches the records exactly, and no
+change is applied twice or missed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS records(
   version INTEGER NOT NULL,
   image TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS place(
+CREATE TABLE IF NOT EXISTS resume_point(
   only INTEGER PRIMARY KEY CHECK (only = 1),
   cursor TEXT NOT NULL,
   position INTEGER NOT NULL,
@@ -37,134 +37,134 @@ CREATE TABLE IF NOT EXISTS seen(id TEXT PRIMARY KEY) WITHOUT ROWID;
 
 
 @dataclass(frozen=True)
-class Place:
-    """How far the store has come."""
+class ResumePoint:
+    """The point in the feed up to which the store has applied changes."""
 
     cursor: str
-    """What to go on after; empty before the first record of a snapshot."""
+    """The cursor to resume after; empty before the first record of a snapshot."""
     position: int
-    """Everything up to here is applied. The cursor may stand further on, after what
-    the filters left out."""
+    """Everything up to this position is applied. The cursor may be after it, behind
+    changes that the filters excluded."""
     in_snapshot: bool
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What a batch of events did to the store."""
+    """The result of applying a batch of events."""
 
     events: int
-    """Those that were new."""
+    """Number of new events."""
     duplicates: int
-    """Those that had been applied before."""
+    """Number of events that had already been applied."""
 
 
 class Store:
-    """Applies what the feed says. One thread uses it at a time."""
+    """Applies messages of the feed. Not thread-safe."""
 
     def __init__(self, path: str) -> None:
-        # Transactions are begun by hand, so that each one is there to be seen.
+        # Transactions are explicit, so that each one is visible in the code.
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode = WAL")
-        # The place is acknowledged after the commit, so the commit must last.
+        # The cursor is acknowledged after the commit, so the commit must be durable.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(TABLES)
 
     def close(self) -> None:
         self._db.close()
 
-    def place(self) -> Place | None:
-        """Where the feed goes on; none when nothing was heard yet."""
-        row = self._db.execute("SELECT cursor, position, in_snapshot FROM place").fetchone()
-        return None if row is None else Place(row[0], row[1], bool(row[2]))
+    def resume_point(self) -> ResumePoint | None:
+        """The point to resume from; None when nothing was received yet."""
+        row = self._db.execute("SELECT cursor, position, in_snapshot FROM resume_point").fetchone()
+        return None if row is None else ResumePoint(row[0], row[1], bool(row[2]))
 
-    def forget_place(self) -> None:
-        """The place is of no use any longer: everything is to be read anew. The
+    def clear_resume_point(self) -> None:
+        """Deletes the resume point, so that the next stream takes a snapshot. The
         records stay until the new snapshot has replaced them."""
         with self._transaction():
-            self._db.execute("DELETE FROM place")
+            self._db.execute("DELETE FROM resume_point")
 
     def begin_snapshot(self) -> None:
-        """A fresh snapshot comes. There is nothing to go on after before its first
-        records are here."""
+        """Starts a new snapshot. There is no cursor to resume after until its first
+        records are stored."""
         with self._transaction():
             self._db.execute("DELETE FROM seen")
-            self._set_place(Place(cursor="", position=0, in_snapshot=True))
+            self._set_resume_point(ResumePoint(cursor="", position=0, in_snapshot=True))
 
     def apply_snapshot(
         self, records: Sequence[changes_pb2.SnapshotRecord], cursor: str
     ) -> None:
-        """A snapshot replaces what is held, whatever its version: after Concord was
-        restored from a backup its versions may be lower than those held."""
+        """Stores records of a snapshot, regardless of their version: after a restore of
+        Concord from a backup its versions may be lower than the stored ones."""
         with self._transaction():
-            place = self.place()
-            replacing = place is not None and place.in_snapshot
+            point = self.resume_point()
+            replacing = point is not None and point.in_snapshot
             for record in records:
                 for image in _images_of_record(record):
                     if not replacing:
-                        # The end of this snapshot is here already, and only its
-                        # acknowledgement was lost: what is held may be newer.
-                        self._keep_if_newer(record.practice_id, image)
+                        # The end of this snapshot is already stored, and only its
+                        # acknowledgement was lost: the stored record may be newer.
+                        self._upsert_if_newer(record.practice_id, image)
                         continue
-                    self._keep(record.practice_id, image)
+                    self._upsert(record.practice_id, image)
                     self._db.execute("INSERT OR IGNORE INTO seen VALUES (?)", (image.id,))
-            if place is not None and replacing:
-                self._set_place(Place(cursor, place.position, in_snapshot=True))
+            if point is not None and replacing:
+                self._set_resume_point(ResumePoint(cursor, point.position, in_snapshot=True))
 
     def end_snapshot(self, end: changes_pb2.SnapshotEnd) -> int:
-        """What was not in the snapshot is gone. Says how many records that were."""
+        """Deletes the records that were not in the snapshot, and returns their number."""
         with self._transaction():
-            place = self.place()
-            if place is None or not place.in_snapshot:
+            point = self.resume_point()
+            if point is None or not point.in_snapshot:
                 return 0
-            gone = self._db.execute(
+            deleted = self._db.execute(
                 "DELETE FROM records WHERE id NOT IN (SELECT id FROM seen)"
             ).rowcount
             self._db.execute("DELETE FROM seen")
-            self._set_place(Place(end.cursor, end.position, in_snapshot=False))
-            return gone
+            self._set_resume_point(ResumePoint(end.cursor, end.position, in_snapshot=False))
+            return deleted
 
     def apply_events(self, events: Sequence[changes_pb2.Event], cursor: str) -> Applied:
-        """Applies the events that are new, and moves the place with them."""
+        """Applies new events, and advances the resume point in the same transaction."""
         with self._transaction():
-            place = self.place()
-            known = 0 if place is None else place.position
+            point = self.resume_point()
+            known = 0 if point is None else point.position
             fresh = [event for event in events if event.position > known]
             for event in fresh:
                 self._apply(event)
             if fresh:
-                self._set_place(Place(cursor, fresh[-1].position, in_snapshot=False))
+                self._set_resume_point(ResumePoint(cursor, fresh[-1].position, in_snapshot=False))
         return Applied(len(fresh), len(events) - len(fresh))
 
-    def move_on(self, cursor: str, position: int) -> None:
-        """Everything up to the cursor was left out by the filters. A reader that
-        hears little must move on all the same, or its cursor grows too old."""
+    def advance(self, cursor: str, position: int) -> None:
+        """Advances the resume point past changes that the filters excluded. Otherwise
+        the cursor of a subscriber that receives few events becomes too old."""
         with self._transaction():
-            place = self.place()
-            if place is not None and not place.in_snapshot and position > place.position:
-                self._set_place(Place(cursor, position, in_snapshot=False))
+            point = self.resume_point()
+            if point is not None and not point.in_snapshot and position > point.position:
+                self._set_resume_point(ResumePoint(cursor, position, in_snapshot=False))
 
     def _apply(self, event: changes_pb2.Event) -> None:
         for image in _images_of_event(event):
-            self._keep_if_newer(event.practice_id, image)
+            self._upsert_if_newer(event.practice_id, image)
         if event.kind == changes_pb2.CHANGE_KIND_PURGED:
             self._db.execute("DELETE FROM records WHERE id = ?", (event.record_id,))
 
-    def _keep_if_newer(self, practice: str, image: Image) -> None:
-        # An image is the record as it was when the event was sent, which may be
-        # newer than the change. Its own version says what it is.
+    def _upsert_if_newer(self, practice: str, image: Image) -> None:
+        # An image is the record at the time when the event was sent, which may be
+        # newer than the change. So compare the version of the image.
         row = self._db.execute("SELECT version FROM records WHERE id = ?", (image.id,)).fetchone()
         if row is None or row[0] < image.version:
-            self._keep(practice, image)
+            self._upsert(practice, image)
 
-    def _keep(self, practice: str, image: Image) -> None:
+    def _upsert(self, practice: str, image: Image) -> None:
         kind = image.DESCRIPTOR.name.lower()
         values = (image.id, kind, practice, image.version, as_json(image))
         self._db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", values)
 
-    def _set_place(self, place: Place) -> None:
+    def _set_resume_point(self, point: ResumePoint) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO place VALUES (1, ?, ?, ?)",
-            (place.cursor, place.position, place.in_snapshot),
+            "INSERT OR REPLACE INTO resume_point VALUES (1, ?, ?, ?)",
+            (point.cursor, point.position, point.in_snapshot),
         )
 
     @contextmanager

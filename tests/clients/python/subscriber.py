@@ -1,16 +1,16 @@
-"""A subscriber that stays in step with Concord: a worked example.
+"""A subscriber that keeps a synchronized copy of Concord's records: an example.
 
-It keeps a copy of the records of a practice, or of all practices of a product, in
-an SQLite file (`store.py`). What it does is told in docs/sync.md; in short:
+It stores the records of a practice, or of all practices of a product, in an SQLite
+file (`store.py`). docs/sync.md explains it; in short:
 
 - Each message is applied in one local transaction, together with its cursor.
   After the commit it is acknowledged.
-- It begins with a snapshot, and goes on after its own cursor, also in the middle
-  of a snapshot. Concord's place is beside it, so that support can see the lag.
-- Every event names the position of the one before. When that is another than the
-  one that came last, something is missing: it stops, and says so.
-- A stream that is silent for 45 seconds is dead, and is begun again.
-- A stream ends with its token. The next one takes the token that is in the file then.
+- It starts with a snapshot, and resumes after its own cursor, also in the middle
+  of a snapshot. Concord stores the acknowledged position too, which shows the lag.
+- Every event has the position of the previous one. When that is not the position
+  that was received last, an event is missing: the subscriber stops with an error.
+- A stream that is silent for 45 seconds is dead, and is reopened.
+- A stream ends with its token. The next one uses the token that is in the file then.
 
 Run it:
 
@@ -42,27 +42,27 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from concord.records.v1 import changes_pb2, changes_pb2_grpc
-from store import Place, Store
+from store import ResumePoint, Store
 
 log = logging.getLogger("subscriber")
 
-# Concord sends a heartbeat every 15 seconds. Three of them missing is no chance.
+# Concord sends a heartbeat every 15 seconds. A stream without three is dead.
 SILENCE_SECONDS = 45.0
 ACKNOWLEDGE_SECONDS = 10.0
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 30.0
+INITIAL_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 30.0
 
 CHANNEL_OPTIONS = [
-    # A connection whose other end has gone without a word is found out.
+    # Detects a connection whose peer has gone without closing it.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # The channels of a process share their connections unless they are told not to.
+    # By default the channels of a process share their connections.
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
-# Waiting does not mend other statuses than these: the request, the role or the
-# connection of the product is wrong.
-PASSING = {
+# Retryable statuses. With any other status a retry does not help: the request, the
+# role or the connection of the product is wrong.
+TRANSIENT_CODES = {
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -74,22 +74,22 @@ PASSING = {
 
 
 class Stopped(Exception):
-    """The subscriber cannot go on by itself."""
+    """The subscriber cannot continue without intervention."""
 
 
 class Gap(Stopped):
-    """Something is missing between two messages. It never happens unless there is
-    a fault: a human being should look at it."""
+    """An event is missing between two messages. It is a defect that needs to be
+    investigated."""
 
 
 class TakenOver(Stopped):
-    """Another instance has begun a stream of the same name. To fight for it would
-    end its stream, and so on without an end."""
+    """Another instance has opened a stream of the same name. Reopening it would end
+    the other stream, and the two instances would loop."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Who listens to what."""
+    """The identity of the subscriber, and its subscription."""
 
     records: str
     """Host and port of the records service."""
@@ -100,40 +100,40 @@ class Settings:
     """Only this practice; all of the product when it is empty."""
     account: str = "main"
     token_file: str = ""
-    """Holds the token of the product. It is read for each stream: whoever renews the
-    token replaces the file before the old one expires."""
+    """The file with the token of the product. It is read for each stream: replace it
+    before the old token expires."""
     max_unacknowledged: int = 0
     resume_with_cursor: bool = True
-    """Without it Concord's own place is gone on from. Then events come again that
-    were applied and not acknowledged, and a backup of Concord that was restored is
-    not noticed. It is there for the tests."""
+    """If false, the stream resumes after the position that Concord stores. Then events
+    that were applied and not acknowledged are delivered again, and a restored backup
+    of Concord is not detected. For the tests."""
     silence_seconds: float = SILENCE_SECONDS
 
 
 @dataclass
 class Stats:
-    """What a subscriber has seen since it was started."""
+    """Counters of a subscriber since its start."""
 
     streams: int = 0
     closings: int = 0
     events: int = 0
     duplicates: int = 0
     snapshot_records: int = 0
-    snapshots_begun: int = 0
+    snapshots_started: int = 0
     snapshots_resumed: int = 0
     snapshots_ended: int = 0
-    records_gone: int = 0
+    records_deleted: int = 0
     heartbeats: int = 0
     waiting: bool = False
-    """Whether the last heartbeat said that the stream waits."""
+    """True if the stream waited for an acknowledgement at the last heartbeat."""
     dead_streams: int = 0
     tokens_expired: int = 0
-    """How often Concord asked for a new token."""
-    cursors_refused: dict[str, int] = field(default_factory=dict)
+    """How often the token of a stream expired."""
+    cursors_rejected: dict[str, int] = field(default_factory=dict)
 
 
 class Stream(Protocol):
-    """What is used of a call that answers with a stream."""
+    """The used part of the interface of a streaming call."""
 
     def __next__(self) -> changes_pb2.SubscribeResponse: ...
 
@@ -141,14 +141,14 @@ class Stream(Protocol):
 
 
 class Watchdog:
-    """Cancels a call from which nothing comes for too long."""
+    """Cancels a call that receives no message for too long."""
 
     def __init__(self, call: Stream, seconds: float) -> None:
         self._call = call
         self._seconds = seconds
         self._waiting_since: float | None = None
-        self._over = threading.Event()
-        self.has_bitten = False
+        self._done = threading.Event()
+        self.has_fired = False
 
     def __enter__(self) -> Watchdog:
         threading.Thread(target=self._watch, daemon=True).start()
@@ -160,11 +160,11 @@ class Watchdog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._done.set()
         self._call.cancel()
 
     def messages(self) -> Iterator[changes_pb2.SubscribeResponse]:
-        """The messages of the call. The time in which one is applied is not silence."""
+        """The messages of the call. The time to apply a message does not count."""
         while True:
             self._waiting_since = time.monotonic()
             try:
@@ -176,16 +176,16 @@ class Watchdog:
             yield message
 
     def _watch(self) -> None:
-        while not self._over.wait(0.5):
+        while not self._done.wait(0.5):
             since = self._waiting_since
             if since is not None and time.monotonic() - since > self._seconds:
-                self.has_bitten = True
+                self.has_fired = True
                 self._call.cancel()
                 return
 
 
 class Subscriber:
-    """Keeps a store in step with Concord until it is stopped."""
+    """Keeps a store synchronized with Concord until it is stopped."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.stats = Stats()
@@ -196,35 +196,35 @@ class Subscriber:
         self._stop = threading.Event()
         self._call: Stream | None = None
         self._failures = 0
-        # The position that the next event must name as the one before it.
+        # The expected `previous_position` of the next event.
         self._last = 0
         self._acknowledged = ""
 
     def stop(self) -> None:
-        """May be called from anywhere, also from a signal handler."""
+        """Stops the subscriber. May be called from any thread or signal handler."""
         self._stop.set()
         if self._call is not None:
             self._call.cancel()
 
     def run(self) -> None:
-        """Listens until `stop`, or until it cannot go on by itself."""
+        """Runs until `stop`, or until it cannot continue without intervention."""
         while not self._stop.is_set():
             try:
-                # A channel of its own for each stream: over the one before a new
-                # call would take a connection that is dead.
+                # A new channel for each stream: on the previous channel a call
+                # could use a dead connection.
                 target = self._settings.records
                 self._metadata = self._identity()
                 with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
                     self._changes = changes_pb2_grpc.ChangeServiceStub(channel)
                     self._listen()
-                # Ended by Concord, which wants it begun again.
-                self._stop.wait(self._pause())
+                # Concord has ended the stream: reconnect.
+                self._stop.wait(self._next_backoff())
             except grpc.RpcError as error:
                 if not self._stop.is_set():
                     self._recover(error)
 
     def _identity(self) -> list[tuple[str, str]]:
-        """What says who calls, on each call of a stream and its acknowledgements."""
+        """The identity metadata of a stream and of its acknowledgements."""
         settings = self._settings
         metadata = [
             ("x-concord-product", settings.product),
@@ -238,40 +238,41 @@ class Subscriber:
         return metadata
 
     def _listen(self) -> None:
-        """One stream, from its handshake to its end."""
-        place = self._store.place()
+        """Reads one stream from its handshake to its end."""
+        point = self._store.resume_point()
         self._acknowledged = ""
-        self._call = self._changes.Subscribe(self._request(place), metadata=self._metadata)
+        self._call = self._changes.Subscribe(self._request(point), metadata=self._metadata)
         self.stats.streams += 1
         with Watchdog(self._call, self._settings.silence_seconds) as watchdog:
             try:
                 for message in watchdog.messages():
-                    self._handle(message, place)
+                    self._handle(message, point)
             finally:
-                if watchdog.has_bitten:
+                if watchdog.has_fired:
                     self.stats.dead_streams += 1
-                    log.warning("nothing was heard for too long: the stream is dead")
+                    seconds = self._settings.silence_seconds
+                    log.warning("no message for %.0f s: the stream is dead", seconds)
 
-    def _request(self, place: Place | None) -> changes_pb2.SubscribeRequest:
+    def _request(self, point: ResumePoint | None) -> changes_pb2.SubscribeRequest:
         request = changes_pb2.SubscribeRequest(
             subscription=self._settings.name,
             max_unacknowledged=self._settings.max_unacknowledged,
-            # A copy holds everything, also what this product changed itself.
+            # The copy includes the changes that this product made itself.
             echo_mode=changes_pb2.ECHO_MODE_INCLUDE,
         )
-        if place is None or not place.cursor:
-            # Concord may know a place of this name, when the store was lost. With
-            # an empty store it is of no use, so it is begun anew.
+        if point is None or not point.cursor:
+            # Concord may store a position for this name although the store was lost.
+            # With an empty store that position is useless: restart.
             request.start_from = changes_pb2.START_FROM_SNAPSHOT
             request.restart = True
         elif self._settings.resume_with_cursor:
-            request.cursor = place.cursor
+            request.cursor = point.cursor
         return request
 
-    def _handle(self, message: changes_pb2.SubscribeResponse, place: Place | None) -> None:
+    def _handle(self, message: changes_pb2.SubscribeResponse, point: ResumePoint | None) -> None:
         match message.WhichOneof("message"):
             case "handshake":
-                self._on_handshake(message.handshake, place)
+                self._on_handshake(message.handshake, point)
             case "snapshot_records":
                 self._on_snapshot_records(message.snapshot_records)
             case "snapshot_end":
@@ -285,10 +286,10 @@ class Subscriber:
                 reason = changes_pb2.ClosingReason.Name(message.closing.reason)
                 log.info("the stream ends: %s", reason)
             case _:
-                # A newer Concord may send what is not known here.
-                log.debug("a message of another kind")
+                # A newer version of Concord may send unknown messages.
+                log.debug("unknown message ignored")
 
-    def _on_handshake(self, handshake: changes_pb2.Handshake, place: Place | None) -> None:
+    def _on_handshake(self, handshake: changes_pb2.Handshake, point: ResumePoint | None) -> None:
         log.info(
             "connected at position %d of %d%s",
             handshake.position,
@@ -299,55 +300,55 @@ class Subscriber:
         if handshake.snapshot_resumed:
             self.stats.snapshots_resumed += 1
         elif handshake.snapshot:
-            self.stats.snapshots_begun += 1
+            self.stats.snapshots_started += 1
             self._store.begin_snapshot()
-        elif place is not None and place.in_snapshot:
-            raise Gap("the stream begins after a snapshot whose end is not held")
+        elif point is not None and point.in_snapshot:
+            raise Gap("the stream starts after a snapshot whose end is not stored")
 
     def _on_snapshot_records(self, message: changes_pb2.SnapshotRecords) -> None:
         self._store.apply_snapshot(message.records, message.cursor)
         self.stats.snapshot_records += len(message.records)
-        self._dealt_with(message.cursor)
+        self._acknowledge_once(message.cursor)
 
     def _on_snapshot_end(self, end: changes_pb2.SnapshotEnd) -> None:
-        self.stats.records_gone += self._store.end_snapshot(end)
+        self.stats.records_deleted += self._store.end_snapshot(end)
         self.stats.snapshots_ended += 1
         self._last = end.position
         log.info("the snapshot is complete, at position %d", end.position)
-        self._dealt_with(end.cursor)
+        self._acknowledge_once(end.cursor)
 
     def _on_events(self, message: changes_pb2.Events) -> None:
         for event in message.events:
             if event.previous_position != self._last:
                 raise Gap(
-                    f"position {event.position} comes after {event.previous_position}, "
-                    f"and {self._last} was heard last"
+                    f"the event at {event.position} follows {event.previous_position}, "
+                    f"but the last received position is {self._last}"
                 )
             self._last = event.position
         applied = self._store.apply_events(message.events, message.cursor)
         self.stats.events += applied.events
         self.stats.duplicates += applied.duplicates
-        self._dealt_with(message.cursor)
+        self._acknowledge_once(message.cursor)
 
     def _on_heartbeat(self, heartbeat: changes_pb2.Heartbeat) -> None:
         self.stats.heartbeats += 1
         self.stats.waiting = heartbeat.waiting_for_acknowledgement
-        place = self._store.place()
-        if place is None or place.in_snapshot:
+        point = self._store.resume_point()
+        if point is None or point.in_snapshot:
             return
-        self._store.move_on(heartbeat.cursor, heartbeat.position)
-        self._dealt_with(heartbeat.cursor)
+        self._store.advance(heartbeat.cursor, heartbeat.position)
+        self._acknowledge_once(heartbeat.cursor)
 
-    def _dealt_with(self, cursor: str) -> None:
-        """What came up to the cursor is committed. Only now may Concord forget it."""
+    def _acknowledge_once(self, cursor: str) -> None:
+        """Acknowledges a cursor whose changes are committed, unless it was the last."""
         self._failures = 0
         if cursor != self._acknowledged:
             self.acknowledge(cursor)
             self._acknowledged = cursor
 
     def acknowledge(self, cursor: str) -> None:
-        """Tells Concord. When that fails the stream is begun again: the place is in
-        the store, so nothing is lost."""
+        """Acknowledges a cursor. After an error the stream is reopened: the resume point
+        is in the store, so nothing is lost."""
         request = changes_pb2.AcknowledgeRequest(
             subscription=self._settings.name, cursor=cursor
         )
@@ -356,34 +357,34 @@ class Subscriber:
         )
 
     def _recover(self, error: grpc.RpcError) -> None:
-        """Waits as long as the status asks, or gives up."""
+        """Waits before the next attempt, or raises `Stopped` if a retry does not help."""
         code, reason = error.code(), reason_of(error)
         if code == grpc.StatusCode.OUT_OF_RANGE:
-            # Too old, or of a database that is not there any longer. The next
-            # stream begins with a snapshot.
-            log.warning("the cursor is of no use any longer: %s", reason)
-            self.stats.cursors_refused[reason] = self.stats.cursors_refused.get(reason, 0) + 1
-            self._store.forget_place()
-            self._stop.wait(self._pause())
+            # The cursor is too old, or of a database that was replaced. The next
+            # stream starts with a snapshot.
+            log.warning("cursor rejected: %s", reason)
+            self.stats.cursors_rejected[reason] = self.stats.cursors_rejected.get(reason, 0) + 1
+            self._store.clear_resume_point()
+            self._stop.wait(self._next_backoff())
             return
         if reason == "SUBSCRIPTION_TAKEN_OVER":
-            raise TakenOver("another instance has begun a stream of this name")
+            raise TakenOver("another instance has opened a stream of this name")
         if reason == "TOKEN_EXPIRED" and self._settings.token_file:
             # The file has a new token, or will have one soon.
             self.stats.tokens_expired += 1
-        elif code not in PASSING:
+        elif code not in TRANSIENT_CODES:
             raise Stopped(f"{code.name} {reason}: {error.details()}") from error
         asked = retry_delay(error)
-        pause = self._pause() if asked is None else asked + self._pause()
-        log.warning("%s %s; again in %.1f s", code.name, reason, pause)
-        self._stop.wait(pause)
+        delay = self._next_backoff() if asked is None else asked + self._next_backoff()
+        log.warning("%s %s; retrying in %.1f s", code.name, reason, delay)
+        self._stop.wait(delay)
 
-    def _pause(self) -> float:
-        """Longer each time, and by chance, so that a thousand subscribers do not
-        come back in the same moment."""
-        longest = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
+    def _next_backoff(self) -> float:
+        """Exponential backoff with jitter, so that many subscribers do not reconnect at
+        the same moment."""
+        limit = min(INITIAL_BACKOFF_SECONDS * 2**self._failures, MAX_BACKOFF_SECONDS)
         self._failures = min(self._failures + 1, 20)
-        return random.uniform(longest / 2, longest)
+        return random.uniform(limit / 2, limit)
 
 
 def reason_of(error: grpc.RpcError) -> str:
@@ -393,7 +394,7 @@ def reason_of(error: grpc.RpcError) -> str:
 
 
 def retry_delay(error: grpc.RpcError) -> float | None:
-    """How many seconds to wait, when the status says so."""
+    """The delay in the `RetryInfo` of a status, in seconds."""
     info = error_details_pb2.RetryInfo()
     if not _detail(error, info):
         return None
@@ -409,7 +410,7 @@ def _detail(
     try:
         status = rpc_status.from_call(error)
     except ValueError:
-        # The details are of another status: something between has rewritten it.
+        # The details belong to another status: an intermediary has rewritten it.
         return False
     details = [] if status is None else status.details
     return any(detail.Is(into.DESCRIPTOR) and detail.Unpack(into) for detail in details)
@@ -417,11 +418,11 @@ def _detail(
 
 def arguments() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = argparse.ArgumentParser(description="Keeps a copy of Concord's records.")
+    parser = argparse.ArgumentParser(description="Keeps a synchronized copy of Concord's records.")
     parser.add_argument("--records", default="127.0.0.1:50051", metavar="HOST:PORT")
     parser.add_argument("--product", required=True)
-    parser.add_argument("--practice", default="", help="only this one; all when it is left out")
-    parser.add_argument("--name", required=True, help="of the subscription")
+    parser.add_argument("--practice", default="", help="default: all practices of the product")
+    parser.add_argument("--name", required=True, help="name of the subscription")
     parser.add_argument("--store", required=True, metavar="FILE")
     parser.add_argument("--token-file", default="", metavar="FILE")
     parser.add_argument("--max-unacknowledged", type=int, default=0)
@@ -444,8 +445,8 @@ def settings_of(args: argparse.Namespace, resume_with_cursor: bool = True) -> Se
 
 
 def run_until_stopped(subscriber: Subscriber) -> int:
-    """Runs it; SIGTERM and SIGINT end it cleanly. Gives the exit status: 0 stopped,
-    1 refused, 3 taken over by another instance, 4 something is missing."""
+    """Runs it; SIGTERM and SIGINT stop it gracefully. Returns the exit status: 0
+    stopped, 1 rejected, 3 taken over by another instance, 4 an event is missing."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: subscriber.stop())

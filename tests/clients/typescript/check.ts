@@ -1,16 +1,16 @@
 /**
- * Puts the worked subscriber to the test against a running server.
+ * Tests the example subscriber against a running server.
  *
  * `manager` changes the records of two practices. `books` keeps a copy of them with
- * the worked subscriber, in a process of its own, over a proxy that resets
+ * the example subscriber, in a process of its own, over a proxy that resets
  * connections. The process is killed, the server is stopped and killed, and each time
- * the copy must become what the API says: the same records, in the same versions.
+ * the copy must become equal to the API: the same records in the same versions.
  *
  *     node dist/check.js --records 127.0.0.1:50051 --server-pid FILE
  *
- * `--server-pid` names a file with the process id of a server that is started again
- * when it ends; without it the server is left alone. `--token-records` is another
- * server, which checks tokens; `--concord` and `--signing-key` make them.
+ * `--server-pid` is a file with the process id of a server that is restarted when it
+ * ends; without it the server is not stopped. `--token-records` is another server,
+ * which checks tokens; `--concord` and `--signing-key` issue them.
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
@@ -25,7 +25,7 @@ import { isDeepStrictEqual, parseArgs } from 'node:util';
 import { type Handshake, type Heartbeat, sleep } from './contract';
 import { Product } from './manager';
 import { Proxy } from './proxy';
-import { type Content, type Image, type Place, Store, read, write } from './store';
+import { type Content, type Image, type ResumePoint, Store, read, write } from './store';
 import { OPTIONS, Stats, Subscriber, runUntilStopped, settingsOf } from './subscriber';
 
 const NAME = 'ledger-ts';
@@ -35,71 +35,71 @@ const WINDOW = 50;
 const KILLED = 9;
 const SILENCE_SECONDS = 20;
 
-/** The check has found something wrong. */
-class Failed extends Error {}
+/** An expectation of the check failed. */
+class CheckFailed extends Error {}
 
-function expect(holds: boolean, what: string): void {
-  if (!holds) {
-    throw new Failed(what);
+function expect(condition: boolean, what: string): void {
+  if (!condition) {
+    throw new CheckFailed(what);
   }
 }
 
 async function waitFor(
   what: string,
-  holds: () => boolean | Promise<boolean>,
+  condition: () => boolean | Promise<boolean>,
   seconds = 60,
 ): Promise<void> {
   const until = Date.now() + seconds * 1000;
-  while (!(await holds())) {
-    expect(Date.now() < until, `waited ${seconds} s in vain: ${what}`);
+  while (!(await condition())) {
+    expect(Date.now() < until, `timeout after ${seconds} s: ${what}`);
     await sleep(20);
   }
 }
 
 // The subscriber, in a process of its own.
 
-interface Orders {
+interface TestBehavior {
   byName: boolean;
   withhold: boolean;
   dieAtAcknowledge: number;
 }
 
-/** Tells on standard output what it has seen, and dies when it is told to. */
-class Watched extends Subscriber {
+/** Prints its counters to standard output, and exits at a configured point. */
+class InstrumentedSubscriber extends Subscriber {
   private acknowledges = 0;
 
   constructor(
     settings: ReturnType<typeof settingsOf>,
     store: Store,
-    private readonly orders: Orders,
+    private readonly behavior: TestBehavior,
   ) {
     super(settings, store);
   }
 
   protected override async acknowledge(cursor: string): Promise<void> {
-    // Here the batch is in the store, and not acknowledged.
-    this.tell();
+    // At this point the batch is stored and not acknowledged.
+    this.reportStats();
     this.acknowledges += 1;
-    if (this.acknowledges === this.orders.dieAtAcknowledge) {
+    if (this.acknowledges === this.behavior.dieAtAcknowledge) {
       process.exit(KILLED);
     }
-    if (!this.orders.withhold) {
+    if (!this.behavior.withhold) {
       await super.acknowledge(cursor);
     }
   }
 
-  protected override onHandshake(handshake: Handshake, place: Place | null): void {
-    super.onHandshake(handshake, place);
-    this.tell();
+  protected override onHandshake(handshake: Handshake, resumePoint: ResumePoint | null): void {
+    super.onHandshake(handshake, resumePoint);
+    this.reportStats();
   }
 
   protected override async onHeartbeat(heartbeat: Heartbeat): Promise<void> {
     await super.onHeartbeat(heartbeat);
-    this.tell();
+    this.reportStats();
   }
 
-  private tell(): void {
-    // In one step: the process may be killed after it.
+  private reportStats(): void {
+    // Written synchronously: the process may be killed after it.
     fs.writeSync(1, `${JSON.stringify(this.stats)}\n`);
   }
 }
@@ -112,19 +112,20 @@ async function subscriberProcess(args: string[]): Promise<number> {
     'die-at-acknowledge': { type: 'string', default: '0' },
   } as const;
   const { values } = parseArgs({ args, options });
-  const orders = {
+  const behavior = {
     byName: values['by-name'] === true,
     withhold: values.withhold === true,
     dieAtAcknowledge: Number(values['die-at-acknowledge']),
   };
-  const settings = settingsOf(values, !orders.byName);
-  return runUntilStopped(new Watched(settings, new Store(values.store ?? ''), orders));
+  const settings = settingsOf(values, !behavior.byName);
+  const store = new Store(values.store ?? '');
+  return runUntilStopped(new InstrumentedSubscriber(settings, store, behavior));
 }
 
 /** The product `books`: its store, and the process that fills it. */
 class Books {
   readonly store: string;
-  /** What the running process has seen. */
+  /** The counters of the running process. */
   now = new Stats();
   private before = new Stats();
   private readonly log: string;
@@ -167,15 +168,15 @@ class Books {
     });
   }
 
-  /** Ends the process by a signal, of which it must end, and of nothing else. */
+  /** Ends the process by a signal, and checks that the signal ended it. */
   async end(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     this.process?.kill(signal);
     const status = await this.ended();
     const expected = signal === 'SIGTERM' ? 0 : signal;
-    expect(status === expected, `the process ended with ${status}, and not of the signal`);
+    expect(status === expected, `the process ended with ${status}, expected ${expected}`);
   }
 
-  /** Waits for the end of the process. Gives its exit status, or the signal that ended it. */
+  /** Waits for the end of the process. Returns its exit status, or the signal that ended it. */
   async ended(seconds = 30): Promise<number | string> {
     await waitFor('the end of the process', () => !this.runs, seconds);
     return this.status;
@@ -185,7 +186,7 @@ class Books {
     return this.process !== undefined;
   }
 
-  /** What all processes have seen together. */
+  /** The sums of the counters of all processes. */
   get stats(): Stats {
     const [a, b] = [this.before, this.now];
     return {
@@ -194,20 +195,20 @@ class Books {
       events: a.events + b.events,
       duplicates: a.duplicates + b.duplicates,
       snapshotRecords: a.snapshotRecords + b.snapshotRecords,
-      snapshotsBegun: a.snapshotsBegun + b.snapshotsBegun,
+      snapshotsStarted: a.snapshotsStarted + b.snapshotsStarted,
       snapshotsResumed: a.snapshotsResumed + b.snapshotsResumed,
       snapshotsEnded: a.snapshotsEnded + b.snapshotsEnded,
-      recordsGone: a.recordsGone + b.recordsGone,
+      recordsDeleted: a.recordsDeleted + b.recordsDeleted,
       heartbeats: a.heartbeats + b.heartbeats,
       waiting: b.waiting,
       deadStreams: a.deadStreams + b.deadStreams,
       tokensExpired: a.tokensExpired + b.tokensExpired,
-      cursorsRefused: [...a.cursorsRefused, ...b.cursorsRefused],
+      cursorsRejected: [...a.cursorsRejected, ...b.cursorsRejected],
     };
   }
 
-  /** The last that the processes had to say. */
-  lastWords(): string {
+  /** The end of the log of the processes. */
+  logTail(): string {
     const text = fs.existsSync(this.log) ? fs.readFileSync(this.log, 'utf8') : '';
     return text.split('\n').slice(-40).join('\n');
   }
@@ -216,22 +217,22 @@ class Books {
     return read(this.store);
   }
 
-  /** How many records of a running snapshot are here. */
-  get inSnapshotWith(): number {
-    const { place, seen } = this.content;
-    return place?.inSnapshot === true ? seen.length : 0;
+  /** The number of stored records of a running snapshot. */
+  get snapshotRecordsReceived(): number {
+    const { resumePoint, seen } = this.content;
+    return resumePoint?.inSnapshot === true ? seen.length : 0;
   }
 
   /**
-   * Makes the store one that was fed by another database: the cursor is of no use,
-   * versions are ahead, a record is there that never was.
+   * Makes the store look like the copy of another database: the cursor is invalid,
+   * versions are ahead, and an unknown record exists.
    */
-  spoil(cursor: string): void {
+  corrupt(cursor: string): void {
     const content = this.content;
-    expect(content.place !== null, 'the store has no place');
-    content.place = { ...(content.place as Place), cursor };
-    for (const held of Object.values(content.records)) {
-      held.version += 1_000_000;
+    expect(content.resumePoint !== null, 'the store has no resume point');
+    content.resumePoint = { ...(content.resumePoint as ResumePoint), cursor };
+    for (const stored of Object.values(content.records)) {
+      stored.version += 1_000_000;
     }
     const [one] = Object.values(content.records);
     content.records['cli_ghost'] = { ...(one as NonNullable<typeof one>), version: 1 };
@@ -240,9 +241,9 @@ class Books {
 }
 
 /**
- * A subscriber at a server that checks tokens, with a token that expires in a minute;
- * clocks may be half a minute apart. Another token is put in its place before that, as
- * whoever renews tokens does.
+ * A subscriber of a server that checks tokens, with a token that expires in a minute;
+ * the server allows 30 seconds of clock skew. The token file is replaced before that,
+ * as by a process that renews tokens.
  */
 class Tokens {
   readonly books: Books;
@@ -270,39 +271,39 @@ class Tokens {
     }
     this.books.start();
     await waitFor('the handshake', () => this.books.now.streams > 0);
-    // What the stream that stands has is the old one.
+    // The open stream still has the old token.
     this.renew(60);
   }
 
-  /** Changes go on until the first token has expired, and after it. */
+  /** Makes changes until the first token has expired, and after it. */
   async finish(): Promise<void> {
     for (let { now } = this.books; now.tokensExpired === 0; now = this.books.now) {
       expect(this.books.runs, 'the subscriber ended with its token');
       expect(now.streams === 1, 'a stream ended before its token');
-      await this.manager.changeSomething();
+      await this.manager.makeRandomChange();
       await sleep(200);
     }
     for (let change = 0; change < 5; change += 1) {
-      await this.manager.changeSomething();
+      await this.manager.makeRandomChange();
     }
-    const truth = await this.manager.everything();
-    await waitFor('the store holds what the API says', () => {
+    const truth = await this.manager.allRecords();
+    await waitFor('the store equals the API', () => {
       expect(this.books.runs, 'the subscriber has ended');
       return difference(truth, this.books.content) === '';
     });
     await this.books.end();
     const { stats } = this.books;
-    expect(stats.tokensExpired === 1, `${stats.tokensExpired} times a token had expired`);
-    expect(stats.streams === 2, `there were ${stats.streams} streams`);
-    expect(stats.duplicates === 0, 'events came again');
-    say(
+    expect(stats.tokensExpired === 1, `${stats.tokensExpired} tokens expired, expected 1`);
+    expect(stats.streams === 2, `there were ${stats.streams} streams, expected 2`);
+    expect(stats.duplicates === 0, 'events were delivered twice');
+    printResult(
       'tokens',
-      `the stream ended with its token, and went on with the next one; ` +
+      `the stream ended with its token and resumed with the next one; ` +
         `${stats.events} events, no gap, no duplicate`,
     );
   }
 
-  /** In one step: the file is read at any time. */
+  /** Replaces the token file atomically: it may be read at any time. */
   private renew(minutes: number): void {
     fs.writeFileSync(`${this.file}.new`, this.token('books', minutes));
     fs.renameSync(`${this.file}.new`, this.file);
@@ -319,7 +320,7 @@ class Tokens {
 
 // The check.
 
-/** Two practices, from their first records on. */
+/** The check of two practices, from their first records. */
 class Check {
   readonly books: Books;
   private readonly managers: Product[];
@@ -337,7 +338,7 @@ class Check {
       const practice = practices[writer % practices.length] ?? '';
       return new Product(records, practice, 'manager', writer);
     });
-    // It names no practice: its subscription is one for all of the product.
+    // Without a practice its subscription covers all practices of the product.
     this.own = new Product(records, '', 'books');
     this.books = new Books(address, practices, folder);
   }
@@ -379,38 +380,38 @@ class Check {
     this.proxy.close();
   }
 
-  /** A snapshot that is interrupted by resets and by the end of the process. */
+  /** A snapshot is interrupted by resets and by a kill, and is resumed. */
   private async snapshot(): Promise<void> {
-    await this.inParallel((one) => one.createWhole(), CLIENTS / WRITERS);
+    await this.inParallel((one) => one.createClientWithContact(), CLIENTS / WRITERS);
     this.proxy.bytesPerSecond = 400_000;
     this.books.start('--die-at-acknowledge', '1');
-    expect((await this.books.ended(60)) === KILLED, 'the process was to die in the snapshot');
+    expect((await this.books.ended(60)) === KILLED, 'the process did not die in the snapshot');
     this.books.start();
     let resets = 0;
     while (resets < 2 && this.books.now.snapshotsEnded === 0) {
-      const before = this.books.inSnapshotWith;
+      const before = this.books.snapshotRecordsReceived;
       await waitFor(
         'records of the snapshot',
-        () => this.books.inSnapshotWith > before || this.books.now.snapshotsEnded > 0,
+        () => this.books.snapshotRecordsReceived > before || this.books.now.snapshotsEnded > 0,
       );
       resets += this.books.now.snapshotsEnded > 0 ? 0 : this.proxy.resetAll();
     }
     this.proxy.bytesPerSecond = 0;
-    await this.becomesEqual();
+    await this.waitUntilEqual();
     const stats = this.books.stats;
-    expect(resets > 0, 'the snapshot was over before a connection was reset');
-    expect(stats.snapshotsBegun === 1, 'a snapshot began anew that could be resumed');
-    expect(stats.snapshotsResumed >= 2, 'the snapshot was to be resumed');
-    say(
+    expect(resets > 0, 'the snapshot ended before a connection was reset');
+    expect(stats.snapshotsStarted === 1, 'a snapshot restarted instead of being resumed');
+    expect(stats.snapshotsResumed >= 2, 'the snapshot was not resumed');
+    printResult(
       'snapshot',
       `${stats.snapshotRecords} records, ${resets} connections reset and one process killed ` +
-        `in its middle, resumed ${stats.snapshotsResumed} times, begun once`,
+        `during it, resumed ${stats.snapshotsResumed} times, started once`,
     );
   }
 
   /**
-   * Changes while connections are reset, and the process dies between apply and
-   * acknowledge.
+   * Changes while connections are reset, and while the process dies between commit and
+   * acknowledgement.
    */
   private async changes(): Promise<void> {
     const [before, resetsBefore] = [this.books.stats, this.proxy.resets];
@@ -423,7 +424,7 @@ class Check {
     })();
     const writing = this.managers.map(async (one) => {
       while (!over) {
-        await one.changeSomething();
+        await one.makeRandomChange();
         await sleep(10);
       }
     });
@@ -431,7 +432,7 @@ class Check {
       for (let round = 0; round < 2; round += 1) {
         await this.books.end('SIGKILL');
         this.books.start('--die-at-acknowledge', '2');
-        expect((await this.books.ended()) === KILLED, 'the process was to die');
+        expect((await this.books.ended()) === KILLED, 'the process did not die');
         this.books.start();
         await sleep(1500);
       }
@@ -439,10 +440,10 @@ class Check {
       over = true;
       await Promise.all([chaos, ...writing]);
     }
-    await this.becomesEqual();
+    await this.waitUntilEqual();
     const stats = this.books.stats;
-    expect(stats.duplicates === 0, 'events came again after the cursor that was given');
-    say(
+    expect(stats.duplicates === 0, 'events before the given cursor were delivered again');
+    printResult(
       'changes',
       `${stats.events - before.events} events, ` +
         `${this.proxy.resets - resetsBefore} connections reset, ` +
@@ -451,66 +452,67 @@ class Check {
   }
 
   /**
-   * Nothing is acknowledged: the stream waits. The process is killed, and the server's
-   * place alone is gone on from: what was not acknowledged comes again.
+   * Nothing is acknowledged: the stream waits. The process is killed and resumes by
+   * name only: unacknowledged events are delivered again.
    */
   private async window(): Promise<void> {
     await this.books.end();
     const window = ['--max-unacknowledged', String(WINDOW)];
     this.books.start('--withhold', ...window);
-    await this.inParallel((one) => one.createWhole(), (2 * WINDOW) / WRITERS);
-    await waitFor('a heartbeat that says it waits', () => this.books.now.waiting);
+    await this.inParallel((one) => one.createClientWithContact(), (2 * WINDOW) / WRITERS);
+    await waitFor('a heartbeat with waitingForAcknowledgement', () => this.books.now.waiting);
     const sent = this.books.now.events;
-    expect(sent > 0 && sent <= WINDOW, `${sent} events came in a window of ${WINDOW}`);
+    expect(sent > 0 && sent <= WINDOW, `${sent} events were sent with a window of ${WINDOW}`);
     await this.books.end('SIGKILL');
     this.books.start('--by-name', ...window);
-    await this.becomesEqual();
+    await this.waitUntilEqual();
     const again = this.books.now.duplicates;
-    expect(again === sent, `${sent} events were not acknowledged, ${again} came again`);
+    expect(again === sent, `${sent} events were unacknowledged, ${again} were redelivered`);
     await this.books.end();
     this.books.start();
     await waitFor('the handshake', () => this.books.now.streams > 0);
-    say(
-      'acknowledging',
-      `the stream waited after ${sent} events (window ${WINDOW}); killed then and resumed ` +
-        `by its name, ${again} came again and were recognised`,
+    printResult(
+      'flow control',
+      `the stream waited after ${sent} events (window ${WINDOW}); after a kill and a ` +
+        `resume by name, ${again} were redelivered and deduplicated`,
     );
   }
 
-  /** The server is stopped, and started again, and killed, and started again. */
+  /** The server is stopped and restarted, then killed and restarted. */
   private async serverRestarts(pidFile: string): Promise<void> {
     const before = this.books.stats;
     const pid = (): string => fs.readFileSync(pidFile, 'utf8').trim();
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-      const writing = this.inParallel((one) => one.changeSomething(), 40 / WRITERS);
+      const writing = this.inParallel((one) => one.makeRandomChange(), 40 / WRITERS);
       const old = pid();
       process.kill(Number(old), signal);
       await waitFor('the server', () => pid() !== '' && pid() !== old);
       await writing;
-      await this.becomesEqual();
+      await this.waitUntilEqual();
     }
     const stats = this.books.stats;
     expect(stats.closings > before.closings, 'no closing message at the shutdown');
-    say(
+    printResult(
       'server',
       `stopped once with a closing message, killed once, ` +
         `${stats.events - before.events} events, no gap, no duplicate`,
     );
   }
 
-  /** The connection is dead, and nobody has said so. */
+  /** A connection is dead without being closed. */
   private async silence(): Promise<void> {
     this.proxy.freezeAll();
-    await this.inParallel((one) => one.changeSomething(), 2);
+    await this.inParallel((one) => one.makeRandomChange(), 2);
     const started = Date.now();
-    await this.becomesEqual();
+    await this.waitUntilEqual();
     const seconds = Math.round((Date.now() - started) / 1000);
-    say('silence', `a dead connection was replaced in ${seconds} s`);
+    printResult('silence', `a dead connection was replaced in ${seconds} s`);
   }
 
   /**
-   * A second instance, with a store of its own, begins: the first one leaves. Later it
-   * goes on after its own cursor, though Concord's place is the other one's.
+   * A second instance, with a store of its own, opens the subscription: the first one
+   * exits. Later it resumes after its own cursor, and not after the position that
+   * Concord stores, which is that of the second instance.
    */
   private async takeover(): Promise<void> {
     const second = new Books(this.address, this.practices, this.folder, 'second.json');
@@ -518,46 +520,49 @@ class Check {
     try {
       const status = await this.books.ended(60);
       expect(status === 3, `taken over, the first instance ended with ${status}`);
-      await this.inParallel((one) => one.changeSomething(), 5);
-      await this.becomesEqual(second);
+      await this.inParallel((one) => one.makeRandomChange(), 5);
+      await this.waitUntilEqual(second);
     } finally {
       await second.end();
     }
     const before = this.books.stats;
     this.books.start();
-    await this.becomesEqual();
+    await this.waitUntilEqual();
     const events = this.books.stats.events - before.events;
-    expect(events > 0, 'what the other instance had acknowledged did not come');
-    say(
+    expect(events > 0, 'events that the other instance had acknowledged were not delivered');
+    printResult(
       'takeover',
-      `the older instance ended by itself; later it went on after its own cursor, with the ` +
+      `the older instance exited; later it resumed after its own cursor, with the ` +
         `${events} events that the other one had acknowledged`,
     );
   }
 
-  /** A cursor that this feed does not know: all is read anew. */
+  /** A cursor of another feed is rejected: the subscriber takes a snapshot. */
   private async foreignCursor(): Promise<void> {
     await this.books.end();
     const before = this.books.stats;
     const [manager] = this.managers;
-    this.books.spoil((await manager?.cursorOfNow()) ?? '');
+    this.books.corrupt((await manager?.currentCursor()) ?? '');
     this.books.start();
-    await this.becomesEqual();
+    await this.waitUntilEqual();
     const stats = this.books.stats;
-    const refused = stats.cursorsRefused.join();
-    expect(refused === 'CURSOR_FOREIGN', `the refusals were ${refused}`);
-    expect(stats.recordsGone > before.recordsGone, 'what was not in the snapshot stayed');
-    say(
+    const rejected = stats.cursorsRejected.join();
+    expect(rejected === 'CURSOR_FOREIGN', `rejected cursors: ${rejected}`);
+    expect(
+      stats.recordsDeleted > before.recordsDeleted,
+      'records that were not in the snapshot were not deleted',
+    );
+    printResult(
       'another database',
-      `cursor refused, ${stats.snapshotRecords - before.snapshotRecords} records of a fresh ` +
+      `cursor rejected, ${stats.snapshotRecords - before.snapshotRecords} records of a fresh ` +
         'snapshot replaced newer versions and removed what was not in it',
     );
   }
 
-  /** What support sees of it. */
+  /** Support traces the last change and reads the lag. */
   private async support(): Promise<void> {
-    await this.inParallel((one) => one.changeSomething(), 5);
-    await this.becomesEqual();
+    await this.inParallel((one) => one.makeRandomChange(), 5);
+    await this.waitUntilEqual();
     const [manager] = this.managers;
     await waitFor('the last change is acknowledged', async () => {
       const trace = await manager?.trace(manager.lastChange, 'books');
@@ -569,31 +574,31 @@ class Check {
     expect(state === 'SUBSCRIPTION_STATE_ACTIVE', `the state is ${state}`);
     await this.books.end();
     const total = this.books.stats;
-    say(
-      'in all',
+    printResult(
+      'total',
       `${total.events} events, ${total.snapshotRecords} snapshot records, ` +
         `${total.streams} streams, ${this.proxy.resets} connections reset, ` +
         `${total.duplicates} duplicates, lag 0, last change acknowledged`,
     );
   }
 
-  /** Waits until the store holds what the API says, and no more. */
-  private async becomesEqual(books = this.books): Promise<void> {
+  /** Waits until the store is equal to the API. */
+  private async waitUntilEqual(books = this.books): Promise<void> {
     const truth = new Map<string, Image>();
     for (const manager of this.managers.slice(0, this.practices.length)) {
-      for (const [id, image] of await manager.everything()) {
+      for (const [id, image] of await manager.allRecords()) {
         truth.set(id, image);
       }
     }
     let found = '';
     try {
-      await waitFor('the store holds what the API says', () => {
+      await waitFor('the store equals the API', () => {
         expect(books.runs, 'the subscriber has ended');
         found = difference(truth, books.content);
         return found === '';
       });
     } catch (error) {
-      throw error instanceof Failed ? new Failed(`${error.message}: ${found}`) : error;
+      throw error instanceof CheckFailed ? new CheckFailed(`${error.message}: ${found}`) : error;
     }
   }
 
@@ -611,23 +616,23 @@ class Check {
   }
 }
 
-/** In numbers, and one of each kind by its id; empty when there is none. */
-function difference(truth: Map<string, Image>, { place, records }: Content): string {
-  if (place === null || place.inSnapshot) {
+/** The number of differing records by kind, with one id of each; empty when equal. */
+function difference(truth: Map<string, Image>, { resumePoint, records }: Content): string {
+  if (resumePoint === null || resumePoint.inSnapshot) {
     return 'the snapshot is not complete';
   }
   const ids = [...truth.keys()];
   const missing = ids.filter((id) => !(id in records));
   const beyond = Object.keys(records).filter((id) => !truth.has(id));
   const other = ids.filter((id) => {
-    const held = records[id];
+    const stored = records[id];
     const same =
-      held?.version === truth.get(id)?.version && isDeepStrictEqual(held?.image, truth.get(id));
-    return held !== undefined && !same;
+      stored?.version === truth.get(id)?.version && isDeepStrictEqual(stored?.image, truth.get(id));
+    return stored !== undefined && !same;
   });
   const parts: [string, string[]][] = [
     ['missing', missing],
-    ['too many', beyond],
+    ['unexpected', beyond],
     ['different', other],
   ];
   return parts
@@ -636,7 +641,7 @@ function difference(truth: Map<string, Image>, { place, records }: Content): str
     .join('; ');
 }
 
-function say(name: string, text: string): void {
+function printResult(name: string, text: string): void {
   console.log(`typescript  ${name}: ${text}`);
 }
 
@@ -657,7 +662,7 @@ async function main(): Promise<number> {
   const check = await Check.begin(values.records ?? '', values['server-pid'], folder);
   let tokens: Tokens | undefined;
   try {
-    // Begun first: a token takes its time to expire.
+    // Started first, because the token needs time to expire.
     const server = values['token-records'];
     if (server !== undefined) {
       tokens = new Tokens(server, values.concord ?? '', values['signing-key'] ?? '', folder);
@@ -667,8 +672,8 @@ async function main(): Promise<number> {
     await tokens?.finish();
     return 0;
   } catch (error) {
-    const text = error instanceof Failed ? error.message : String((error as Error).stack);
-    const logs = `${check.books.lastWords()}\n${tokens?.books.lastWords() ?? ''}`;
+    const text = error instanceof CheckFailed ? error.message : String((error as Error).stack);
+    const logs = `${check.books.logTail()}\n${tokens?.books.logTail() ?? ''}`;
     console.error(`typescript  FAILED: ${text}\n${logs}`);
     return 1;
   } finally {

@@ -29,7 +29,7 @@ export type { SubscribeRequest } from './generated/concord/records/v1/SubscribeR
 export type { SubscribeResponse__Output as SubscribeResponse } from './generated/concord/records/v1/SubscribeResponse';
 export type { Subscription__Output as Subscription } from './generated/concord/records/v1/Subscription';
 
-// The same place from the sources and from where they are compiled to.
+// The same directory from the sources and from the compiled files.
 const HERE = path.basename(__dirname) === 'dist' ? path.dirname(__dirname) : __dirname;
 const PROTO = path.resolve(HERE, '../../../proto');
 
@@ -58,11 +58,11 @@ export const records = loaded.concord.records.v1;
 
 const details = loaded.google.rpc;
 
-/** What the details of a status say, beside its code and its text. */
+/** The details of a status, besides its code and its message. */
 export interface StatusDetails {
   /** Such as `CURSOR_TOO_OLD`; empty when the status has none. */
   reason: string;
-  /** How long to wait, when the status says so. */
+  /** The delay in the `RetryInfo` of the status. */
   retryMillis: number | undefined;
 }
 
@@ -85,7 +85,7 @@ export function detailsOf(error: grpc.ServiceError): StatusDetails {
   return found;
 }
 
-/** Whether something that was thrown is the status of a call. */
+/** True if a thrown value is the status of a call. */
 export function isStatus(error: unknown): error is grpc.ServiceError {
   return error instanceof Error && typeof (error as { code?: unknown }).code === 'number';
 }
@@ -103,7 +103,7 @@ export function answer<A>(start: (callback: grpc.requestCallback<A>) => void): P
   });
 }
 
-/** Waits; a signal ends the wait early. */
+/** Waits; the signal ends the wait early. */
 export function sleep(millis: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) {

@@ -1,4 +1,4 @@
-/** The product that changes records while the subscriber listens, for the test. */
+/** The product that changes records while the subscriber runs, for the test. */
 
 import { randomUUID } from 'node:crypto';
 
@@ -17,9 +17,9 @@ import {
 } from './contract';
 import type { Image } from './store';
 
-// The server is stopped and killed in this test. A call whose answer was lost is sent
-// again with the same request id, and does its work once.
-const AGAIN = new Set([
+// The server is stopped and killed in this test. A call whose answer was lost is
+// retried with the same idempotency key (`requestId`), and takes effect once.
+const RETRYABLE_CODES = new Set([
   grpc.status.ABORTED,
   grpc.status.CANCELLED,
   grpc.status.DEADLINE_EXCEEDED,
@@ -27,14 +27,14 @@ const AGAIN = new Set([
   grpc.status.UNAVAILABLE,
   grpc.status.UNKNOWN,
 ]);
-const PATIENCE_MILLIS = 60_000;
+const RETRY_TIMEOUT_MILLIS = 60_000;
 const PAGE = 1000;
 
-/** The last of the forms of a generated method: TypeScript looks at that one alone. */
+/** The last overload of a generated method, the only one that TypeScript infers. */
 type Method<Q, A> = (request: Q, callback: grpc.requestCallback<A>) => grpc.ClientUnaryCall;
 
-/** The form that is called. */
-type WholeMethod<Q, A> = (
+/** The overload that is called. */
+type FullMethod<Q, A> = (
   request: Q,
   metadata: grpc.Metadata,
   options: grpc.CallOptions,
@@ -43,7 +43,7 @@ type WholeMethod<Q, A> = (
 
 /** A connected product of a practice. It makes one call at a time. */
 export class Product {
-  /** The ids of the clients that this object made and that are there still. */
+  /** The ids of the existing clients that this object created. */
   readonly made: string[] = [];
   lastChange = '';
   private number = 0;
@@ -112,16 +112,16 @@ export class Product {
   }
 
   /** A client with a person: three records. */
-  async createWhole(): Promise<void> {
+  async createClientWithContact(): Promise<void> {
     await this.createContact(await this.createClient());
   }
 
-  /** One change, or a few that belong together, of a record of its own. */
-  async changeSomething(): Promise<void> {
+  /** Makes one change, or a few related ones, of a record that this object created. */
+  async makeRandomChange(): Promise<void> {
     const client = this.made[Math.floor(Math.random() * this.made.length)];
     const dice = Math.random();
     if (client === undefined || this.made.length < 5 || dice < 0.1) {
-      await this.createWhole();
+      await this.createClientWithContact();
     } else if (dice < 0.4) {
       await this.update(client);
     } else if (dice < 0.7) {
@@ -131,7 +131,7 @@ export class Product {
     } else if (dice < 0.9) {
       await this.removeContact(client);
     } else {
-      await this.letGo(client);
+      await this.unlink(client);
     }
   }
 
@@ -145,7 +145,7 @@ export class Product {
     });
   }
 
-  /** A new trading name, or a correction of the one that is there. */
+  /** Adds a trading name, or corrects the existing one. */
   private async rename(client: string): Promise<void> {
     const name = `Trading ${Math.random()}`;
     const timeline = 'TIMELINE_TRADING_NAME';
@@ -174,8 +174,8 @@ export class Product {
     }
   }
 
-  /** Orphaned; then restored, or left alone, or removed at once. */
-  private async letGo(client: string): Promise<void> {
+  /** Orphans a client; then restores it, leaves it, or purges it. */
+  private async unlink(client: string): Promise<void> {
     await this.change(this.clients, this.clients.unlinkClient, { client });
     const dice = Math.random();
     if (dice < 0.5) {
@@ -191,10 +191,10 @@ export class Product {
     }
   }
 
-  // What is there.
+  // Reads.
 
-  /** Every record of the practice as the API gives it, by its id. */
-  async everything(): Promise<Map<string, Image>> {
+  /** Every record of the practice by the API, by its id. */
+  async allRecords(): Promise<Map<string, Image>> {
     const clients = await this.listClients();
     const all: Image[] = [...clients, ...(await this.listPersons())];
     for (const client of clients) {
@@ -212,15 +212,15 @@ export class Product {
     return found.subscription;
   }
 
-  /** Where a change is on its way to a product. */
+  /** The trace of the delivery of a change to a product. */
   async trace(change: string, product: string): Promise<ProductTrace | undefined> {
     const { support } = this;
     const traced = await this.call(support, support.traceChange, { change, product });
     return traced.changes[0]?.products[0];
   }
 
-  /** A good cursor of this product's own feed. */
-  async cursorOfNow(): Promise<string> {
+  /** A valid cursor of this product's own feed. */
+  async currentCursor(): Promise<string> {
     const stream = this.feed.subscribe({ startFrom: 'START_FROM_NOW' }, this.metadata);
     stream.on('error', () => undefined);
     for await (const message of stream) {
@@ -279,22 +279,22 @@ export class Product {
     return answered;
   }
 
-  /** Calls, and calls again while the server is away. */
+  /** Calls a method, and retries while the server is unavailable. */
   private async call<Q, A>(
     service: grpc.Client,
     method: Method<Q, A>,
     request: Q,
   ): Promise<A> {
-    const whole = (method as unknown as WholeMethod<Q, A>).bind(service);
-    const until = Date.now() + PATIENCE_MILLIS;
+    const bound = (method as unknown as FullMethod<Q, A>).bind(service);
+    const until = Date.now() + RETRY_TIMEOUT_MILLIS;
     for (;;) {
       try {
         const options = { deadline: Date.now() + 20_000 };
         return await answer<A>((callback) => {
-          whole(request, this.metadata, options, callback);
+          bound(request, this.metadata, options, callback);
         });
       } catch (error) {
-        if (!isStatus(error) || !AGAIN.has(error.code) || Date.now() > until) {
+        if (!isStatus(error) || !RETRYABLE_CODES.has(error.code) || Date.now() > until) {
           throw error;
         }
         await sleep(100);

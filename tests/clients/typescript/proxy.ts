@@ -1,4 +1,4 @@
-/** A small TCP proxy that treats connections badly, for the test. */
+/** A small TCP proxy that injects faults into connections, for the test. */
 
 import * as net from 'node:net';
 
@@ -8,11 +8,11 @@ interface Pair {
   frozen: boolean;
 }
 
-/** Passes bytes on to a target, until it is told otherwise. */
+/** Forwards connections to a target, and injects faults on request. */
 export class Proxy {
-  /** How many connections were reset. */
+  /** The number of connections that were reset. */
   resets = 0;
-  /** What comes from the target is slowed down to this; 0 is not at all. */
+  /** The limit of the rate of the data from the target; 0 is no limit. */
   bytesPerSecond = 0;
   private readonly pairs = new Set<Pair>();
   private readonly server = net.createServer((near) => this.serve(near));
@@ -25,15 +25,15 @@ export class Proxy {
     this.port = Number(target.slice(colon + 1));
   }
 
-  /** Begins. Gives the address to connect to. */
+  /** Starts listening, and returns the address to connect to. */
   async listen(): Promise<string> {
     await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
     return `127.0.0.1:${(this.server.address() as net.AddressInfo).port}`;
   }
 
   /**
-   * Resets every connection that stands, as a router does that has forgotten them:
-   * nothing that is under way arrives. Says how many those were.
+   * Resets every open connection, like a router that has lost their state: data in
+   * flight is dropped. Returns their number.
    */
   resetAll(): number {
     const pairs = [...this.pairs];
@@ -45,8 +45,8 @@ export class Proxy {
   }
 
   /**
-   * From now on nothing passes on the connections that stand, and neither side is
-   * told. New ones are not concerned.
+   * Stops forwarding on all open connections without closing them. New connections are
+   * not affected.
    */
   freezeAll(): void {
     for (const pair of this.pairs) {
@@ -67,7 +67,7 @@ export class Proxy {
     this.pairs.add(pair);
     for (const socket of [near, far]) {
       socket.setNoDelay();
-      // One side is gone; the other one is closed with it.
+      // One side has closed: close the other one.
       socket.on('error', () => this.reset(pair));
       socket.on('close', () => this.reset(pair));
     }
@@ -82,7 +82,7 @@ export class Proxy {
     bytes: Buffer,
     bytesPerSecond: number,
   ): void {
-    const goOn = (): void => {
+    const resumeReading = (): void => {
       if (!pair.frozen) {
         from.resume();
       }
@@ -90,10 +90,10 @@ export class Proxy {
     const full = !to.write(bytes);
     if (bytesPerSecond > 0) {
       from.pause();
-      setTimeout(goOn, (bytes.length / bytesPerSecond) * 1000);
+      setTimeout(resumeReading, (bytes.length / bytesPerSecond) * 1000);
     } else if (full) {
       from.pause();
-      to.once('drain', goOn);
+      to.once('drain', resumeReading);
     }
   }
 

@@ -1,11 +1,10 @@
 /**
- * The product's own store: what it holds of Concord, in one JSON file.
+ * The product's own store: a copy of Concord's records in one JSON file.
  *
- * The place in the feed lies beside the records and is written with them: the whole
- * file is written anew under another name and takes the old one's place in one step.
- * So whatever happens to the process, the place says exactly what the records hold,
- * and nothing is applied twice or left out. A product has a database for this, and
- * does the same in one transaction.
+ * The resume point in the feed is stored with the records: the complete file is written
+ * under another name and replaces the old one atomically. So after a crash the resume
+ * point matches the records exactly, and no change is applied twice or missed. A
+ * product uses a database for this, and does the same in one transaction.
  */
 
 import * as fs from 'node:fs';
@@ -13,194 +12,194 @@ import * as path from 'node:path';
 
 import type { Client, Contact, Event, Person, SnapshotEnd, SnapshotRecord } from './contract';
 
-/** A record as it is at a version. */
+/** The image of a record. */
 export type Image = Client | Person | Contact;
 
-/** A record that is held. */
-export interface Held {
+/** A stored record. */
+export interface StoredRecord {
   kind: 'client' | 'person' | 'contact';
   practice: string;
   version: number;
   image: Image;
 }
 
-/** How far the store has come. */
-export interface Place {
-  /** What to go on after; empty before the first record of a snapshot. */
+/** The point in the feed up to which the store has applied changes. */
+export interface ResumePoint {
+  /** The cursor to resume after; empty before the first record of a snapshot. */
   cursor: string;
   /**
-   * Everything up to here is applied. The cursor may stand further on, after what the
-   * filters left out.
+   * Everything up to this position is applied. The cursor may be after it, behind
+   * changes that the filters excluded.
    */
   position: number;
   inSnapshot: boolean;
 }
 
-/** What the file holds. */
+/** The content of the file. */
 export interface Content {
-  place: Place | null;
-  records: Record<string, Held>;
-  /** The records of the running snapshot that have come. */
+  resumePoint: ResumePoint | null;
+  records: Record<string, StoredRecord>;
+  /** The ids of the received records of the running snapshot. */
   seen: string[];
 }
 
-/** What a batch of events did to the store. */
+/** The result of applying a batch of events. */
 export interface Applied {
-  /** Those that were new. */
+  /** Number of new events. */
   events: number;
-  /** Those that had been applied before. */
+  /** Number of events that had already been applied. */
   duplicates: number;
 }
 
 interface Named {
-  kind: Held['kind'];
+  kind: StoredRecord['kind'];
   image: Image;
 }
 
-/** Applies what the feed says. One process has it open at a time. */
+/** Applies messages of the feed. Only one process may open a store. */
 export class Store {
-  private place_: Place | null;
-  private readonly records: Map<string, Held>;
+  private resumePoint_: ResumePoint | null;
+  private readonly records: Map<string, StoredRecord>;
   private readonly seen: Set<string>;
 
   constructor(private readonly file: string) {
     const content = read(file);
-    this.place_ = content.place;
+    this.resumePoint_ = content.resumePoint;
     this.records = new Map(Object.entries(content.records));
     this.seen = new Set(content.seen);
   }
 
-  /** Where the feed goes on; null when nothing was heard yet. */
-  get place(): Place | null {
-    return this.place_;
+  /** The point to resume from; null when nothing was received yet. */
+  get resumePoint(): ResumePoint | null {
+    return this.resumePoint_;
   }
 
   /**
-   * The place is of no use any longer: everything is to be read anew. The records
+   * Deletes the resume point, so that the next stream takes a snapshot. The records
    * stay until the new snapshot has replaced them.
    */
-  forgetPlace(): void {
-    this.place_ = null;
+  clearResumePoint(): void {
+    this.resumePoint_ = null;
     this.commit();
   }
 
   /**
-   * A fresh snapshot comes. There is nothing to go on after before its first records
-   * are here.
+   * Starts a new snapshot. There is no cursor to resume after until its first records
+   * are stored.
    */
   beginSnapshot(): void {
     this.seen.clear();
-    this.place_ = { cursor: '', position: 0, inSnapshot: true };
+    this.resumePoint_ = { cursor: '', position: 0, inSnapshot: true };
     this.commit();
   }
 
   /**
-   * A snapshot replaces what is held, whatever its version: after Concord was
-   * restored from a backup its versions may be lower than those held.
+   * Stores records of a snapshot, regardless of their version: after a restore of
+   * Concord from a backup its versions may be lower than the stored ones.
    */
   applySnapshot(records: SnapshotRecord[], cursor: string): void {
-    const place = this.place_;
-    const replacing = place?.inSnapshot === true;
+    const resumePoint = this.resumePoint_;
+    const replacing = resumePoint?.inSnapshot === true;
     for (const record of records) {
       for (const named of imagesOfRecord(record)) {
         if (replacing) {
-          this.keep(record.practiceId, named);
+          this.upsert(record.practiceId, named);
           this.seen.add(named.image.id);
         } else {
-          // The end of this snapshot is here already, and only its acknowledgement
-          // was lost: what is held may be newer.
-          this.keepIfNewer(record.practiceId, named);
+          // The end of this snapshot is already stored, and only its acknowledgement
+          // was lost: the stored record may be newer.
+          this.upsertIfNewer(record.practiceId, named);
         }
       }
     }
     if (replacing) {
-      this.place_ = { ...place, cursor };
+      this.resumePoint_ = { ...resumePoint, cursor };
     }
     this.commit();
   }
 
-  /** What was not in the snapshot is gone. Says how many records that were. */
+  /** Deletes the records that were not in the snapshot, and returns their number. */
   endSnapshot(end: SnapshotEnd): number {
-    if (this.place_?.inSnapshot !== true) {
+    if (this.resumePoint_?.inSnapshot !== true) {
       return 0;
     }
-    const gone = [...this.records.keys()].filter((id) => !this.seen.has(id));
-    for (const id of gone) {
+    const deleted = [...this.records.keys()].filter((id) => !this.seen.has(id));
+    for (const id of deleted) {
       this.records.delete(id);
     }
     this.seen.clear();
-    this.place_ = { cursor: end.cursor, position: end.position, inSnapshot: false };
+    this.resumePoint_ = { cursor: end.cursor, position: end.position, inSnapshot: false };
     this.commit();
-    return gone.length;
+    return deleted.length;
   }
 
-  /** Applies the events that are new, and moves the place with them. */
+  /** Applies new events, and advances the resume point in the same write. */
   applyEvents(events: Event[], cursor: string): Applied {
-    const known = this.place_?.position ?? 0;
+    const known = this.resumePoint_?.position ?? 0;
     const fresh = events.filter((event) => event.position > known);
     for (const event of fresh) {
       this.apply(event);
     }
     const last = fresh.at(-1);
     if (last !== undefined) {
-      this.place_ = { cursor, position: last.position, inSnapshot: false };
+      this.resumePoint_ = { cursor, position: last.position, inSnapshot: false };
       this.commit();
     }
     return { events: fresh.length, duplicates: events.length - fresh.length };
   }
 
   /**
-   * Everything up to the cursor was left out by the filters. A reader that hears
-   * little must move on all the same, or its cursor grows too old.
+   * Advances the resume point past changes that the filters excluded. Otherwise the
+   * cursor of a subscriber that receives few events becomes too old.
    */
-  moveOn(cursor: string, position: number): void {
-    const place = this.place_;
-    if (place !== null && !place.inSnapshot && position > place.position) {
-      this.place_ = { cursor, position, inSnapshot: false };
+  advance(cursor: string, position: number): void {
+    const resumePoint = this.resumePoint_;
+    if (resumePoint !== null && !resumePoint.inSnapshot && position > resumePoint.position) {
+      this.resumePoint_ = { cursor, position, inSnapshot: false };
       this.commit();
     }
   }
 
   private apply(event: Event): void {
     for (const named of imagesOfEvent(event)) {
-      this.keepIfNewer(event.practiceId, named);
+      this.upsertIfNewer(event.practiceId, named);
     }
     if (event.kind === 'CHANGE_KIND_PURGED') {
       this.records.delete(event.recordId);
     }
   }
 
-  private keepIfNewer(practice: string, named: Named): void {
-    // An image is the record as it was when the event was sent, which may be newer
-    // than the change. Its own version says what it is.
-    const held = this.records.get(named.image.id);
-    if (held === undefined || held.version < named.image.version) {
-      this.keep(practice, named);
+  private upsertIfNewer(practice: string, named: Named): void {
+    // An image is the record at the time when the event was sent, which may be newer
+    // than the change. So compare the version of the image.
+    const stored = this.records.get(named.image.id);
+    if (stored === undefined || stored.version < named.image.version) {
+      this.upsert(practice, named);
     }
   }
 
-  private keep(practice: string, { kind, image }: Named): void {
+  private upsert(practice: string, { kind, image }: Named): void {
     this.records.set(image.id, { kind, practice, version: image.version, image });
   }
 
   private commit(): void {
     write(this.file, {
-      place: this.place_,
+      resumePoint: this.resumePoint_,
       records: Object.fromEntries(this.records),
       seen: [...this.seen],
     });
   }
 }
 
-/** What a store's file holds; nothing when there is no file. */
+/** The content of a store's file; an empty store when there is no file. */
 export function read(file: string): Content {
   if (!fs.existsSync(file)) {
-    return { place: null, records: {}, seen: [] };
+    return { resumePoint: null, records: {}, seen: [] };
   }
   return JSON.parse(fs.readFileSync(file, 'utf8')) as Content;
 }
 
-/** Replaces a store's file in one step that lasts. */
+/** Replaces a store's file atomically and durably. */
 export function write(file: string, content: Content): void {
   const next = `${file}.next`;
   fs.writeFileSync(next, JSON.stringify(content));

@@ -1,17 +1,17 @@
 /**
- * A subscriber that stays in step with Concord: a worked example.
+ * A subscriber that keeps a synchronized copy of Concord's records: an example.
  *
- * It keeps a copy of the records of a practice, or of all practices of a product, in
- * a file (`store.ts`). What it does is told in docs/sync.md; in short:
+ * It stores the records of a practice, or of all practices of a product, in a file
+ * (`store.ts`). docs/sync.md explains it; in short:
  *
- * - Each message is applied to the store in one step, together with its cursor. After
+ * - Each message is applied to the store atomically, together with its cursor. After
  *   that it is acknowledged.
- * - It begins with a snapshot, and goes on after its own cursor, also in the middle of
- *   a snapshot. Concord's place is beside it, so that support can see the lag.
- * - Every event names the position of the one before. When that is another than the
- *   one that came last, something is missing: it stops, and says so.
- * - A stream that is silent for 45 seconds is dead, and is begun again.
- * - A stream ends with its token. The next one takes the token that is in the file then.
+ * - It starts with a snapshot, and resumes after its own cursor, also in the middle of
+ *   a snapshot. Concord stores the acknowledged position too, which shows the lag.
+ * - Every event has the position of the previous one. When that is not the position
+ *   that was received last, an event is missing: the subscriber stops with an error.
+ * - A stream that is silent for 45 seconds is dead, and is reopened.
+ * - A stream ends with its token. The next one uses the token that is in the file then.
  *
  * Run it:
  *
@@ -42,25 +42,25 @@ import {
   records,
   sleep,
 } from './contract';
-import { type Place, Store } from './store';
+import { type ResumePoint, Store } from './store';
 
-// Concord sends a heartbeat every 15 seconds. Three of them missing is no chance.
+// Concord sends a heartbeat every 15 seconds. A stream without three is dead.
 const SILENCE_SECONDS = 45;
 const ACKNOWLEDGE_MILLIS = 10_000;
-const FIRST_PAUSE_MILLIS = 100;
-const LONGEST_PAUSE_MILLIS = 30_000;
+const INITIAL_BACKOFF_MILLIS = 100;
+const MAX_BACKOFF_MILLIS = 30_000;
 
 const CHANNEL_OPTIONS: grpc.ChannelOptions = {
-  // A connection whose other end has gone without a word is found out.
+  // Detects a connection whose peer has gone without closing it.
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,
-  // The channels of a process share their connections unless they are told not to.
+  // By default the channels of a process share their connections.
   'grpc.use_local_subchannel_pool': 1,
 };
 
-// Waiting does not mend other statuses than these: the request, the role or the
-// connection of the product is wrong.
-const PASSING = new Set([
+// Retryable statuses. With any other status a retry does not help: the request, the
+// role or the connection of the product is wrong.
+const TRANSIENT_CODES = new Set([
   grpc.status.ABORTED,
   grpc.status.CANCELLED,
   grpc.status.DEADLINE_EXCEEDED,
@@ -70,22 +70,22 @@ const PASSING = new Set([
   grpc.status.UNKNOWN,
 ]);
 
-/** The subscriber cannot go on by itself. */
+/** The subscriber cannot continue without intervention. */
 export class Stopped extends Error {}
 
 /**
- * Something is missing between two messages. It never happens unless there is a
- * fault: a human being should look at it.
+ * An event is missing between two messages. It is a defect that needs to be
+ * investigated.
  */
 export class Gap extends Stopped {}
 
 /**
- * Another instance has begun a stream of the same name. To fight for it would end its
- * stream, and so on without an end.
+ * Another instance has opened a stream of the same name. Reopening it would end the
+ * other stream, and the two instances would loop.
  */
 export class TakenOver extends Stopped {}
 
-/** Who listens to what. */
+/** The identity of the subscriber, and its subscription. */
 export interface Settings {
   /** Host and port of the records service. */
   records: string;
@@ -98,42 +98,42 @@ export interface Settings {
   /** Of all practices of the product only these; all when it is empty. */
   practices: string[];
   /**
-   * Holds the token of the product; none when it is empty. It is read for each stream:
-   * whoever renews the token replaces the file before the old one expires.
+   * The file with the token of the product; none when it is empty. It is read for each
+   * stream: replace it before the old token expires.
    */
   tokenFile: string;
   maxUnacknowledged: number;
   /**
-   * Without it Concord's own place is gone on from. Then events come again that were
-   * applied and not acknowledged, and a backup of Concord that was restored is not
-   * noticed. It is there for the tests.
+   * If false, the stream resumes after the position that Concord stores. Then events
+   * that were applied and not acknowledged are delivered again, and a restored backup
+   * of Concord is not detected. For the tests.
    */
   resumeWithCursor: boolean;
   silenceSeconds: number;
 }
 
-/** What a subscriber has seen since it was started. */
+/** Counters of a subscriber since its start. */
 export class Stats {
   streams = 0;
   closings = 0;
   events = 0;
   duplicates = 0;
   snapshotRecords = 0;
-  snapshotsBegun = 0;
+  snapshotsStarted = 0;
   snapshotsResumed = 0;
   snapshotsEnded = 0;
-  recordsGone = 0;
+  recordsDeleted = 0;
   heartbeats = 0;
-  /** Whether the last heartbeat said that the stream waits. */
+  /** True if the stream waited for an acknowledgement at the last heartbeat. */
   waiting = false;
   deadStreams = 0;
-  /** How often Concord asked for a new token. */
+  /** How often the token of a stream expired. */
   tokensExpired = 0;
-  /** The reasons for which a cursor was refused. */
-  cursorsRefused: string[] = [];
+  /** The reasons for which cursors were rejected. */
+  cursorsRejected: string[] = [];
 }
 
-/** Keeps a store in step with Concord until it is stopped. */
+/** Keeps a store synchronized with Concord until it is stopped. */
 export class Subscriber {
   readonly stats = new Stats();
   private client: ChangeServiceClient;
@@ -141,7 +141,7 @@ export class Subscriber {
   private readonly stopping = new AbortController();
   private stream: grpc.ClientReadableStream<SubscribeResponse> | undefined;
   private failures = 0;
-  /** The position that the next event must name as the one before it. */
+  /** The expected `previousPosition` of the next event. */
   private last = 0;
   private acknowledged = '';
 
@@ -152,23 +152,23 @@ export class Subscriber {
     this.client = this.connect();
   }
 
-  /** May be called at any time, also by a signal. */
+  /** Stops the subscriber. May be called at any time, also by a signal handler. */
   stop(): void {
     this.stopping.abort();
     this.stream?.cancel();
   }
 
-  /** Listens until `stop`, or until it cannot go on by itself. */
+  /** Runs until `stop`, or until it cannot continue without intervention. */
   async run(): Promise<void> {
     while (!this.stopping.signal.aborted) {
       try {
-        // A channel of its own for each stream: over the one before a new call would
-        // take a connection that is dead.
+        // A new channel for each stream: on the previous channel a call could use a
+        // dead connection.
         this.client = this.connect();
         this.metadata = this.identity();
         await this.listen();
-        // Ended by Concord, which wants it begun again.
-        await sleep(this.pause(), this.stopping.signal);
+        // Concord has ended the stream: reconnect.
+        await sleep(this.nextBackoff(), this.stopping.signal);
       } catch (error) {
         if (!this.stopping.signal.aborted) {
           await this.recover(error);
@@ -184,7 +184,7 @@ export class Subscriber {
     return new records.ChangeService(this.settings.records, credentials, CHANNEL_OPTIONS);
   }
 
-  /** What says who calls, on each call of a stream and its acknowledgements. */
+  /** The identity metadata of a stream and of its acknowledgements. */
   private identity(): grpc.Metadata {
     const { product, account, practice, tokenFile } = this.settings;
     const metadata = new grpc.Metadata();
@@ -199,18 +199,18 @@ export class Subscriber {
     return metadata;
   }
 
-  /** One stream, from its handshake to its end. */
+  /** Reads one stream from its handshake to its end. */
   private async listen(): Promise<void> {
-    const place = this.store.place;
+    const resumePoint = this.store.resumePoint;
     this.acknowledged = '';
-    const stream = this.client.subscribe(this.request(place), this.metadata);
-    // The loop below hears of an error too; this is for one that comes after it.
+    const stream = this.client.subscribe(this.request(resumePoint), this.metadata);
+    // The loop below receives errors too; this handles an error after its end.
     stream.on('error', () => undefined);
     this.stream = stream;
     this.stats.streams += 1;
     try {
       for await (const message of this.messages(stream)) {
-        await this.handle(message, place);
+        await this.handle(message, resumePoint);
       }
     } finally {
       stream.cancel();
@@ -218,8 +218,8 @@ export class Subscriber {
   }
 
   /**
-   * The messages of a stream, which is cancelled when none comes for too long. The
-   * time in which one is applied is not silence.
+   * The messages of a stream, which is cancelled when no message arrives for too long.
+   * The time to apply a message does not count.
    */
   private async *messages(
     stream: grpc.ClientReadableStream<SubscribeResponse>,
@@ -228,7 +228,7 @@ export class Subscriber {
     for (;;) {
       const timer = setTimeout(() => {
         this.stats.deadStreams += 1;
-        log('nothing was heard for too long: the stream is dead');
+        log(`no message for ${this.settings.silenceSeconds} s: the stream is dead`);
         stream.cancel();
       }, this.settings.silenceSeconds * 1000);
       try {
@@ -244,25 +244,25 @@ export class Subscriber {
     }
   }
 
-  private request(place: Place | null): SubscribeRequest {
+  private request(resumePoint: ResumePoint | null): SubscribeRequest {
     const request: SubscribeRequest = {
       subscription: this.settings.name,
       maxUnacknowledged: this.settings.maxUnacknowledged,
       practices: this.settings.practices,
-      // A copy holds everything, also what this product changed itself.
+      // The copy includes the changes that this product made itself.
       echoMode: 'ECHO_MODE_INCLUDE',
     };
-    if (place === null || place.cursor === '') {
-      // Concord may know a place of this name, when the store was lost. With an empty
-      // store it is of no use, so it is begun anew.
+    if (resumePoint === null || resumePoint.cursor === '') {
+      // Concord may store a position for this name although the store was lost. With an
+      // empty store that position is useless: restart.
       return { ...request, startFrom: 'START_FROM_SNAPSHOT', restart: true };
     }
-    return this.settings.resumeWithCursor ? { ...request, cursor: place.cursor } : request;
+    return this.settings.resumeWithCursor ? { ...request, cursor: resumePoint.cursor } : request;
   }
 
-  private async handle(message: SubscribeResponse, place: Place | null): Promise<void> {
+  private async handle(message: SubscribeResponse, resumePoint: ResumePoint | null): Promise<void> {
     if (message.handshake) {
-      this.onHandshake(message.handshake, place);
+      this.onHandshake(message.handshake, resumePoint);
     } else if (message.snapshotRecords) {
       await this.onSnapshotRecords(message.snapshotRecords);
     } else if (message.snapshotEnd) {
@@ -275,10 +275,10 @@ export class Subscriber {
       this.stats.closings += 1;
       log(`the stream ends: ${message.closing.reason}`);
     }
-    // A newer Concord may send what is not known here: it is passed over.
+    // A newer version of Concord may send unknown messages: they are ignored.
   }
 
-  protected onHandshake(handshake: Handshake, place: Place | null): void {
+  protected onHandshake(handshake: Handshake, resumePoint: ResumePoint | null): void {
     const { position, headPosition } = handshake;
     const how = handshake.snapshot ? ', with a snapshot' : '';
     log(`connected at position ${position} of ${headPosition}${how}`);
@@ -286,33 +286,33 @@ export class Subscriber {
     if (handshake.snapshotResumed) {
       this.stats.snapshotsResumed += 1;
     } else if (handshake.snapshot) {
-      this.stats.snapshotsBegun += 1;
+      this.stats.snapshotsStarted += 1;
       this.store.beginSnapshot();
-    } else if (place?.inSnapshot === true) {
-      throw new Gap('the stream begins after a snapshot whose end is not held');
+    } else if (resumePoint?.inSnapshot === true) {
+      throw new Gap('the stream starts after a snapshot whose end is not stored');
     }
   }
 
   private async onSnapshotRecords(message: SnapshotRecords): Promise<void> {
     this.store.applySnapshot(message.records, message.cursor);
     this.stats.snapshotRecords += message.records.length;
-    await this.dealtWith(message.cursor);
+    await this.acknowledgeOnce(message.cursor);
   }
 
   private async onSnapshotEnd(end: SnapshotEnd): Promise<void> {
-    this.stats.recordsGone += this.store.endSnapshot(end);
+    this.stats.recordsDeleted += this.store.endSnapshot(end);
     this.stats.snapshotsEnded += 1;
     this.last = end.position;
     log(`the snapshot is complete, at position ${end.position}`);
-    await this.dealtWith(end.cursor);
+    await this.acknowledgeOnce(end.cursor);
   }
 
   private async onEvents(message: Events): Promise<void> {
     for (const { position, previousPosition } of message.events) {
       if (previousPosition !== this.last) {
         throw new Gap(
-          `position ${position} comes after ${previousPosition}, ` +
-            `and ${this.last} was heard last`,
+          `the event at ${position} follows ${previousPosition}, ` +
+            `but the last received position is ${this.last}`,
         );
       }
       this.last = position;
@@ -320,21 +320,21 @@ export class Subscriber {
     const applied = this.store.applyEvents(message.events, message.cursor);
     this.stats.events += applied.events;
     this.stats.duplicates += applied.duplicates;
-    await this.dealtWith(message.cursor);
+    await this.acknowledgeOnce(message.cursor);
   }
 
   protected async onHeartbeat(heartbeat: Heartbeat): Promise<void> {
     this.stats.heartbeats += 1;
     this.stats.waiting = heartbeat.waitingForAcknowledgement;
-    if (this.store.place === null || this.store.place.inSnapshot) {
+    if (this.store.resumePoint === null || this.store.resumePoint.inSnapshot) {
       return;
     }
-    this.store.moveOn(heartbeat.cursor, heartbeat.position);
-    await this.dealtWith(heartbeat.cursor);
+    this.store.advance(heartbeat.cursor, heartbeat.position);
+    await this.acknowledgeOnce(heartbeat.cursor);
   }
 
-  /** What came up to the cursor is in the store. Only now may Concord forget it. */
-  private async dealtWith(cursor: string): Promise<void> {
+  /** Acknowledges a cursor whose changes are stored, unless it was the last. */
+  private async acknowledgeOnce(cursor: string): Promise<void> {
     this.failures = 0;
     if (cursor !== this.acknowledged) {
       await this.acknowledge(cursor);
@@ -343,8 +343,8 @@ export class Subscriber {
   }
 
   /**
-   * Tells Concord. When that fails the stream is begun again: the place is in the
-   * store, so nothing is lost.
+   * Acknowledges a cursor. After an error the stream is reopened: the resume point is
+   * in the store, so nothing is lost.
    */
   protected async acknowledge(cursor: string): Promise<void> {
     const request = { subscription: this.settings.name, cursor };
@@ -354,7 +354,7 @@ export class Subscriber {
     });
   }
 
-  /** Waits as long as the status asks, or gives up. */
+  /** Waits before the next attempt, or throws `Stopped` if a retry does not help. */
   private async recover(error: unknown): Promise<void> {
     if (!isStatus(error)) {
       throw error;
@@ -362,32 +362,32 @@ export class Subscriber {
     const code = grpc.status[error.code];
     const { reason, retryMillis } = detailsOf(error);
     if (error.code === grpc.status.OUT_OF_RANGE) {
-      // Too old, or of a database that is not there any longer. The next stream begins
+      // The cursor is too old, or of a database that was replaced. The next stream starts
       // with a snapshot.
-      log(`the cursor is of no use any longer: ${reason}`);
-      this.stats.cursorsRefused.push(reason);
-      this.store.forgetPlace();
+      log(`cursor rejected: ${reason}`);
+      this.stats.cursorsRejected.push(reason);
+      this.store.clearResumePoint();
     } else if (reason === 'SUBSCRIPTION_TAKEN_OVER') {
-      throw new TakenOver('another instance has begun a stream of this name');
+      throw new TakenOver('another instance has opened a stream of this name');
     } else if (reason === 'TOKEN_EXPIRED' && this.settings.tokenFile !== '') {
       // The file has a new token, or will have one soon.
       this.stats.tokensExpired += 1;
-    } else if (!PASSING.has(error.code)) {
+    } else if (!TRANSIENT_CODES.has(error.code)) {
       throw new Stopped(`${code} ${reason}: ${error.details}`);
     }
-    const pause = (retryMillis ?? 0) + this.pause();
-    log(`${code} ${reason}; again in ${Math.round(pause)} ms`);
-    await sleep(pause, this.stopping.signal);
+    const delay = (retryMillis ?? 0) + this.nextBackoff();
+    log(`${code} ${reason}; retrying in ${Math.round(delay)} ms`);
+    await sleep(delay, this.stopping.signal);
   }
 
   /**
-   * Longer each time, and by chance, so that a thousand subscribers do not come back
-   * in the same moment.
+   * Exponential backoff with jitter, so that many subscribers do not reconnect at the
+   * same moment.
    */
-  private pause(): number {
-    const longest = Math.min(FIRST_PAUSE_MILLIS * 2 ** this.failures, LONGEST_PAUSE_MILLIS);
+  private nextBackoff(): number {
+    const limit = Math.min(INITIAL_BACKOFF_MILLIS * 2 ** this.failures, MAX_BACKOFF_MILLIS);
     this.failures = Math.min(this.failures + 1, 20);
-    return longest * (0.5 + Math.random() / 2);
+    return limit * (0.5 + Math.random() / 2);
   }
 }
 
@@ -432,8 +432,8 @@ export function settingsOf(values: Values, resumeWithCursor = true): Settings {
 }
 
 /**
- * Runs it; SIGTERM and SIGINT end it cleanly. Gives the exit status: 0 stopped, 1
- * refused, 3 taken over by another instance, 4 something is missing.
+ * Runs it; SIGTERM and SIGINT stop it gracefully. Returns the exit status: 0 stopped,
+ * 1 rejected, 3 taken over by another instance, 4 an event is missing.
  */
 export async function runUntilStopped(subscriber: Subscriber): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -1,9 +1,8 @@
-//! The rules of an import, read naively: each record is judged by looking at all
-//! the others, again and again.
+//! A naive implementation of the import rules: it compares each record with all others.
 
 use super::sets::Entry;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Client,
@@ -15,7 +14,7 @@ impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Client, Self::Contact, Self::Address];
 }
 
-/// How a record ends.
+/// The final status of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Status {
     Imported,
@@ -47,7 +46,7 @@ pub(super) const REASONS: [&str; 9] = [
     NO_LINE,
     EXCLUDED,
     REPEATED,
-    CONTRADICTS,
+    CONFLICTING,
     SHARED_REFERENCE,
     OVERLAP,
     PARENT_MISSING,
@@ -58,7 +57,7 @@ const BLANK: &str = "REQUIRED_FIELD_BLANK";
 const NO_LINE: &str = "ADDRESS_LINE_1_MISSING";
 const EXCLUDED: &str = "CLIENT_TYPE_EXCLUDED";
 const REPEATED: &str = "DUPLICATE_IN_IMPORT";
-const CONTRADICTS: &str = "DUPLICATE_KEY";
+const CONFLICTING: &str = "DUPLICATE_KEY";
 const SHARED_REFERENCE: &str = "DUPLICATE_REFERENCE";
 const OVERLAP: &str = "PERIOD_OVERLAP";
 const PARENT_MISSING: &str = "PARENT_NOT_FOUND";
@@ -70,16 +69,16 @@ pub(super) fn judge(all: &[Entry], at: usize) -> (Status, Vec<&'static str>) {
     if own.self_assessment {
         return (Status::Excluded, vec![EXCLUDED]);
     }
-    let alike = |other: &Entry| Entry { encoded: Vec::new(), ..other.clone() } == stripped(own);
-    let contradicted = same_key(all, own).any(|(_, other)| !alike(other));
-    if !contradicted && same_key(all, own).any(|(other, _)| other < at) {
+    let is_equal = |other: &Entry| Entry { encoded: Vec::new(), ..other.clone() } == stripped(own);
+    let conflicts = same_key(all, own).any(|(_, other)| !is_equal(other));
+    if !conflicts && same_key(all, own).any(|(other, _)| other < at) {
         return (Status::Skipped, vec![REPEATED]);
     }
     let mut reasons = Vec::new();
     if own.name.is_empty() {
         reasons.push(if own.kind == Kind::Address { NO_LINE } else { BLANK });
     }
-    reasons.extend(contradicted.then_some(CONTRADICTS));
+    reasons.extend(conflicts.then_some(CONFLICTING));
     reasons.extend(shares_reference(all, own).then_some(SHARED_REFERENCE));
     reasons.extend(overlaps(all, own).then_some(OVERLAP));
     if reasons.is_empty() { by_parents(all, own) } else { (Status::Failed, reasons) }
@@ -94,7 +93,7 @@ fn same_key<'a>(all: &'a [Entry], own: &'a Entry) -> impl Iterator<Item = (usize
     all.iter().enumerate().filter(move |(_, entry)| same(entry))
 }
 
-/// Whether another client has its reference; excluded ones do not count.
+/// Returns true if another client has the same reference. Excluded clients do not count.
 fn shares_reference(all: &[Entry], own: &Entry) -> bool {
     let clash = |other: &Entry| {
         other.kind == Kind::Client
@@ -105,8 +104,8 @@ fn shares_reference(all: &[Entry], own: &Entry) -> bool {
     own.kind == Kind::Client && all.iter().any(clash)
 }
 
-/// Whether another address of its owner and type overlaps it. Years: a blank
-/// start is before all, a blank end where the next one starts.
+/// Returns true if it overlaps another address of its owner and type. A blank start is
+/// before all years; a blank end is the start of the next address.
 fn overlaps(all: &[Entry], own: &Entry) -> bool {
     let row = |one: &Entry| one.kind == Kind::Address && timeline(one) == timeline(own);
     let rows: Vec<&Entry> = all.iter().filter(|one| row(one)).collect();
@@ -123,16 +122,17 @@ fn overlaps(all: &[Entry], own: &Entry) -> bool {
 }
 
 fn timeline(address: &Entry) -> (&[(Kind, String)], &str) {
-    (&address.parents, &address.place)
+    (&address.parents, &address.address_type)
 }
 
-/// By what became of each parent: one violation for each that was not imported.
+/// The result by the statuses of the parents: one violation for each parent that is not
+/// imported.
 fn by_parents(all: &[Entry], own: &Entry) -> (Status, Vec<&'static str>) {
     let (mut reasons, mut known, mut excluded) = (Vec::new(), false, false);
     for (kind, source_id) in &own.parents {
         let is = |entry: &Entry| entry.kind == *kind && entry.source_id == *source_id;
-        let places = all.iter().enumerate().filter(|(_, entry)| is(entry));
-        let ends: Vec<Status> = places.map(|(place, _)| judge(all, place).0).collect();
+        let matching = all.iter().enumerate().filter(|(_, entry)| is(entry));
+        let ends: Vec<Status> = matching.map(|(at, _)| judge(all, at).0).collect();
         if ends.contains(&Status::Imported) {
             known = true;
         } else if ends.contains(&Status::Failed) || ends.contains(&Status::Blocked) {

@@ -1,5 +1,4 @@
-//! Random records that get in each other's way: few source ids, few references,
-//! few years.
+//! Generates random records that conflict: with few source ids, references and years.
 
 use prost::Message as _;
 use shared::pb::imports::{
@@ -7,48 +6,48 @@ use shared::pb::imports::{
 };
 
 use super::naive::Kind;
-use crate::support::dice::Dice;
+use crate::support::rng::SeededRng;
 
-/// A record, as far as the rules look at it.
+/// The parts of a record that the rules read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) source_id: String,
-    /// The name; of an address the first line.
+    /// The name, or the first line of an address.
     pub(super) name: String,
-    /// Of a client.
+    /// The reference of a client.
     pub(super) reference: String,
-    /// Of a client.
+    /// Whether a client has the excluded type.
     pub(super) self_assessment: bool,
-    /// The clients of a contact, the owner of an address; in order, each once.
+    /// The clients of a contact, or the owner of an address: sorted and unique.
     pub(super) parents: Vec<(Kind, String)>,
     /// The type of an address.
-    pub(super) place: String,
+    pub(super) address_type: String,
     /// The years of an address.
     pub(super) from: Option<i32>,
     pub(super) to: Option<i32>,
-    /// As it is sent.
+    /// The encoded record.
     pub(super) encoded: Vec<u8>,
 }
 
-/// Up to fifty records.
-pub(super) fn entries(dice: &mut Dice) -> Vec<Entry> {
+/// Generates up to fifty records.
+pub(super) fn entries(rng: &mut SeededRng) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for _ in 0..5 + dice.below(12) {
-        entries.push(client(dice));
+    for _ in 0..5 + rng.below(12) {
+        entries.push(client(rng));
     }
-    for _ in 0..3 + dice.below(10) {
-        entries.push(contact(dice));
+    for _ in 0..3 + rng.below(10) {
+        entries.push(contact(rng));
     }
-    for _ in 0..5 + dice.below(15) {
-        entries.push(address(dice));
+    for _ in 0..5 + rng.below(15) {
+        entries.push(address(rng));
     }
-    for _ in 0..dice.below(8) {
-        let again = dice.pick(&entries).clone();
+    for _ in 0..rng.below(8) {
+        let again = rng.pick(&entries).clone();
         entries.push(again);
     }
     for entry in &mut entries {
-        entry.encoded = encoded(entry, dice);
+        entry.encoded = encoded(entry, rng);
     }
     entries
 }
@@ -61,70 +60,70 @@ fn entry(kind: Kind, source_id: String, name: &str) -> Entry {
         reference: String::new(),
         self_assessment: false,
         parents: Vec::new(),
-        place: String::new(),
+        address_type: String::new(),
         from: None,
         to: None,
         encoded: Vec::new(),
     }
 }
 
-fn client(dice: &mut Dice) -> Entry {
-    let number = dice.below(20);
-    let shared = if dice.chance(20) { dice.below(20) } else { number };
-    let letter = if dice.chance(20) { "r" } else { "R" };
+fn client(rng: &mut SeededRng) -> Entry {
+    let number = rng.below(20);
+    let shared = if rng.chance(20) { rng.below(20) } else { number };
+    let letter = if rng.chance(20) { "r" } else { "R" };
     Entry {
         reference: format!("{letter}{shared}"),
-        self_assessment: dice.chance(15),
-        ..entry(Kind::Client, format!("C{number}"), name(dice, "Acme Limited"))
+        self_assessment: rng.chance(15),
+        ..entry(Kind::Client, format!("C{number}"), name(rng, "Acme Limited"))
     }
 }
 
-fn contact(dice: &mut Dice) -> Entry {
-    let mut parents: Vec<_> = (0..=dice.below(3)).map(|_| client_key(dice)).collect();
+fn contact(rng: &mut SeededRng) -> Entry {
+    let mut parents: Vec<_> = (0..=rng.below(3)).map(|_| client_key(rng)).collect();
     parents.sort();
     parents.dedup();
-    let number = dice.below(16);
-    Entry { parents, ..entry(Kind::Contact, format!("P{number}"), name(dice, "Hopper")) }
+    let number = rng.below(16);
+    Entry { parents, ..entry(Kind::Contact, format!("P{number}"), name(rng, "Hopper")) }
 }
 
-fn address(dice: &mut Dice) -> Entry {
-    let of_client = dice.chance(60);
+fn address(rng: &mut SeededRng) -> Entry {
+    let of_client = rng.chance(60);
     let owner =
-        if of_client { client_key(dice) } else { (Kind::Contact, format!("P{}", dice.below(16))) };
-    let place = if of_client { *dice.pick(&["TRADING", "POSTAL"]) } else { "RESIDENTIAL" };
-    let from = dice.chance(75).then(|| 2_000 + year(dice));
-    let to = dice.chance(30).then(|| from.unwrap_or(2_000) + 1 + year(dice));
-    let number = dice.below(30);
+        if of_client { client_key(rng) } else { (Kind::Contact, format!("P{}", rng.below(16))) };
+    let address_type = if of_client { *rng.pick(&["TRADING", "POSTAL"]) } else { "RESIDENTIAL" };
+    let from = rng.chance(75).then(|| 2_000 + year(rng));
+    let to = rng.chance(30).then(|| from.unwrap_or(2_000) + 1 + year(rng));
+    let number = rng.below(30);
     Entry {
         parents: vec![owner],
-        place: place.to_owned(),
+        address_type: address_type.to_owned(),
         from,
         to,
-        ..entry(Kind::Address, format!("A{number}"), name(dice, "1 Quay Street"))
+        ..entry(Kind::Address, format!("A{number}"), name(rng, "1 Quay Street"))
     }
 }
 
-/// A client that may be there.
-fn client_key(dice: &mut Dice) -> (Kind, String) {
-    (Kind::Client, format!("C{}", dice.below(20)))
+/// The key of a client that may exist.
+fn client_key(rng: &mut SeededRng) -> (Kind, String) {
+    (Kind::Client, format!("C{}", rng.below(20)))
 }
 
-fn year(dice: &mut Dice) -> i32 {
-    i32::try_from(dice.below(10)).unwrap()
+fn year(rng: &mut SeededRng) -> i32 {
+    i32::try_from(rng.below(10)).unwrap()
 }
 
-/// A name: mostly the usual one, so that records of one key may be equal.
-fn name<'a>(dice: &mut Dice, usual: &'a str) -> &'a str {
-    match dice.below(20) {
+/// A name, mostly the usual one, so that records with one key may be equal.
+fn name<'a>(rng: &mut SeededRng, usual: &'a str) -> &'a str {
+    match rng.below(20) {
         0 => "",
         1 => "Another",
         _ => usual,
     }
 }
 
-/// The record, perhaps with blanks that make no difference.
-fn encoded(entry: &Entry, dice: &mut Dice) -> Vec<u8> {
-    let blank = if dice.chance(20) { " " } else { "" };
+/// Encodes the record, at random with blanks that the rules ignore.
+fn encoded(entry: &Entry, rng: &mut SeededRng) -> Vec<u8> {
+    let blank = if rng.chance(20) { " " } else { "" };
     let (source_id, name) =
         (format!("{}{blank}", entry.source_id), format!("{}{blank}", entry.name));
     let record = match entry.kind {
@@ -163,7 +162,7 @@ fn import_address(entry: &Entry) -> ImportAddress {
     ImportAddress {
         owner_kind: if *kind == Kind::Client { "client" } else { "contact" }.to_owned(),
         owner_source_id: owner.clone(),
-        r#type: entry.place.clone(),
+        r#type: entry.address_type.clone(),
         active_from: day(entry.from),
         active_to: day(entry.to),
         ..ImportAddress::default()

@@ -1,4 +1,4 @@
-//! Callers: a connection with an identity.
+//! API callers: a connection with credentials.
 
 use shared::{
     identity::tokens,
@@ -23,12 +23,12 @@ use tonic::{
     transport::Channel,
 };
 
-/// A request id of its own for each call.
+/// A new request id (idempotency key).
 pub(crate) fn request_id() -> String {
     shared::ids::new_uuid().to_string()
 }
 
-/// Puts headers on every call.
+/// An interceptor that sets headers on every call.
 #[derive(Clone, Debug)]
 pub(crate) struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
 
@@ -41,10 +41,10 @@ impl Interceptor for Headers {
     }
 }
 
-/// What the generated clients send through.
+/// The transport of the generated clients.
 pub(crate) type Service = InterceptedService<Channel, Headers>;
 
-/// Who calls, over which connection.
+/// A caller: its connection and the headers that identify it.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     channel: Channel,
@@ -61,7 +61,7 @@ impl Caller {
             .with("x-concord-roles", "owner")
     }
 
-    /// Whoever holds a token.
+    /// A caller with a bearer token.
     pub(crate) fn bearer(channel: Channel, token: &str) -> Self {
         let headers = Headers(Vec::new());
         Self { channel, headers }.with("authorization", &format!("Bearer {token}"))
@@ -98,7 +98,7 @@ impl Caller {
         named.or_else(|| Some(claimed()?.product)).unwrap()
     }
 
-    /// What the generated clients send through.
+    /// The transport of the generated clients.
     pub(crate) fn service(&self) -> Service {
         InterceptedService::new(self.channel.clone(), self.headers.clone())
     }

@@ -1,5 +1,5 @@
-//! A request of every RPC that names records of a practice, and would be answered
-//! to whoever may make it. Whatever can be only checked is only checked.
+//! A valid request for every RPC, which names records of a practice. An authorised
+//! caller gets an answer. Requests that support `validate_only` are dry runs.
 
 use bytes::Bytes;
 use prost::Message;
@@ -40,33 +40,33 @@ use shared::{
 use super::{
     caller::{Caller, request_id},
     records::{
-        appoint, cancel, company, correction, create, director, end, entries, house, moved,
-        new_person, once, renamed, rescission, trading,
+        address_entry, appoint, cancel, company, correction, create, director, end, entries, house,
+        name_entry, new_person, past_address_entry, rescission, trading,
     },
 };
 
-/// Records of a practice, which requests name.
+/// The records of a practice that requests name.
 pub(crate) struct Targets {
     pub(crate) client: Client,
     pub(crate) contact: Contact,
     pub(crate) person: Person,
-    /// The trading address of today.
+    /// The current trading address.
     address: Entry,
-    /// One that begins next month.
+    /// A trading address that starts next month.
     scheduled: Entry,
-    /// Another address, which none follows.
+    /// The current postal address, without a successor.
     office: Entry,
     pub(crate) change: String,
     pub(crate) import: String,
 }
 
-/// A name that nothing else has.
+/// A name that no other record has.
 pub(crate) const NAME: &str = "Quagmire Holdings Limited";
-/// The name of a subscription, which no test makes.
+/// The name of a subscription that no test creates.
 const SUBSCRIPTION: &str = "ledger";
 
 impl Targets {
-    /// Made by the caller's product, in its practice.
+    /// Creates them in the practice of the callers.
     pub(crate) async fn of(records: &Caller, imports: &Caller) -> Self {
         let office = NewAddress {
             r#type: AddressType::Postal.into(),
@@ -79,7 +79,7 @@ impl Targets {
         let addresses = entries(records, &client.id, Timeline::Address).await;
         let of_type = |kind| addresses.iter().find(|entry| entry.address_type() == kind).unwrap();
         let (address, office) = (of_type(AddressType::Trading), of_type(AddressType::Postal));
-        let next = moved(&client.id, "2 Quag Lane", "2026-04-01", &address.etag);
+        let next = address_entry(&client.id, "2 Quag Lane", "2026-04-01", &address.etag);
         let added = records.history().add_entry(next).await.unwrap().into_inner();
         let import = imports.imports().create_import(CreateImportRequest::default()).await;
         let now = entries(records, &client.id, Timeline::Address).await;
@@ -93,11 +93,11 @@ impl Targets {
             scheduled: is(&scheduled),
             office: is(&office.id),
             change: added.change_ids[0].clone(),
-            import: import.unwrap().into_inner().import.unwrap().id,
+            import: import.unwrap().into_inner().import_job.unwrap().id,
         }
     }
 
-    /// The request of the RPC that names them.
+    /// The request for an RPC.
     pub(crate) fn request(&self, rpc: Rpc) -> Bytes {
         let message = self.of_records(rpc).or_else(|| self.of_imports(rpc));
         message.unwrap_or_else(|| self.of_support(rpc)).into()
@@ -219,11 +219,12 @@ impl Targets {
                 ..ListEntriesRequest::default()
             }),
             Rpc::HistoryAddEntry => {
-                let request = renamed(&client, "Quag Limited", "2026-02-01", &self.name_etag());
+                let request = name_entry(&client, "Quag Limited", "2026-02-01", &self.name_etag());
                 bytes(&AddEntryRequest { validate_only, ..request })
             }
             Rpc::HistoryAddPastEntry => {
-                let request = once(&client, "0 Quag Lane", "2012-01-01", "2013-01-01");
+                let request =
+                    past_address_entry(&client, "0 Quag Lane", "2012-01-01", "2013-01-01");
                 bytes(&AddPastEntryRequest { validate_only, etag, ..request })
             }
             Rpc::HistoryCorrectEntry => {
@@ -300,7 +301,7 @@ impl Targets {
             Rpc::IngestResolveLinks => {
                 bytes(&ResolveLinksRequest { keys: vec![SourceKey::default()] })
             }
-            other => panic!("no request of {other:?}: write one"),
+            other => panic!("no request for {other:?}: add one"),
         }
     }
 

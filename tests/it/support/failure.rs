@@ -1,4 +1,4 @@
-//! What a call that failed means for a caller who wants it done.
+//! Classifies failed calls for a client that retries.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -6,30 +6,32 @@ use tonic_types::StatusExt as _;
 /// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The connection broke, or there was none: the service said nothing.
-    Cut,
-    /// The service asks for the call again.
-    Later,
-    /// A newer stream has taken the subscription.
+    /// The connection broke or could not be made. There is no answer of the service.
+    ConnectionLost,
+    /// The service asks the client to retry, with `RetryInfo`.
+    Retryable,
+    /// A newer stream has taken over the subscription.
     TakenOver,
-    /// The service will not do it.
-    Refused,
+    /// The service rejects the call. A retry does not help.
+    Rejected,
 }
 
-/// Reads a status. What the service itself says always has an `ErrorInfo`.
+/// Classifies a status. Every status that the service itself sends has an `ErrorInfo`.
 pub(crate) fn failure(status: &Status) -> Failure {
     let details = status.get_error_details();
     let Some(info) = details.error_info() else {
         return match status.code() {
-            Code::Unavailable | Code::Unknown | Code::Cancelled => Failure::Cut,
+            Code::Unavailable | Code::Unknown | Code::Cancelled => Failure::ConnectionLost,
             // A transport that breaks in the middle of a message.
-            Code::Internal if status.message().contains("h2 protocol error") => Failure::Cut,
-            _ => Failure::Refused,
+            Code::Internal if status.message().contains("h2 protocol error") => {
+                Failure::ConnectionLost
+            }
+            _ => Failure::Rejected,
         };
     };
     match status.code() {
-        Code::Unavailable | Code::Aborted if details.retry_info().is_some() => Failure::Later,
+        Code::Unavailable | Code::Aborted if details.retry_info().is_some() => Failure::Retryable,
         Code::Aborted if info.reason == "SUBSCRIPTION_TAKEN_OVER" => Failure::TakenOver,
-        _ => Failure::Refused,
+        _ => Failure::Rejected,
     }
 }

@@ -1,4 +1,4 @@
-//! Listening to feeds.
+//! Reads change feeds and checks them.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::{
     servers::{self, Running},
 };
 
-/// A server with products connected to the practice `p1`.
+/// Starts a server with these products connected to the practice `p1`.
 pub(crate) async fn server_with(db: &TestDb, products: &[&str]) -> Running {
     let server = servers::records(db.settings()).await;
     connect_all(&server, "p1", products).await;
@@ -38,9 +38,9 @@ pub(crate) async fn create_all(caller: &Caller, references: impl IntoIterator<It
     }
 }
 
-/// Waits until this many changes have their positions in the caller's feed.
-pub(crate) async fn sequenced(caller: &Caller, count: i64) {
-    let mut stream = Listening::open(caller, with_own(from_earliest())).await;
+/// Waits until `count` changes have positions in the caller's feed.
+pub(crate) async fn wait_until_sequenced(caller: &Caller, count: i64) {
+    let mut stream = EventStream::open(caller, with_own(from_earliest())).await;
     while stream.last < count {
         stream.events().await;
     }
@@ -63,13 +63,13 @@ pub(crate) fn after(cursor: &str) -> SubscribeRequest {
     SubscribeRequest { cursor: cursor.to_owned(), ..SubscribeRequest::default() }
 }
 
-/// A stream of a subscription, which begins with the earliest change when it is
-/// new.
+/// A request for a named subscription. A new subscription starts from the earliest
+/// change.
 pub(crate) fn named(name: &str) -> SubscribeRequest {
     SubscribeRequest { subscription: name.to_owned(), ..SubscribeRequest::default() }
 }
 
-/// The same with the listener's own changes.
+/// The same request, with the subscriber's own changes included.
 pub(crate) fn with_own(request: SubscribeRequest) -> SubscribeRequest {
     SubscribeRequest { echo_mode: EchoMode::Include.into(), ..request }
 }
@@ -84,18 +84,19 @@ pub(crate) async fn subscription(caller: &Caller, name: &str) -> Subscription {
     caller.changes().get_subscription(request).await.unwrap().into_inner().subscription.unwrap()
 }
 
-/// A stream that is checked while it is read: each event must name the one before.
+/// An open subscribe stream. Checks that `previous_position` of each event is the
+/// position of the event before it.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub(crate) struct EventStream {
     stream: Streaming<SubscribeResponse>,
     pub(crate) handshake: Handshake,
-    /// The cursor that was sent last.
+    /// The last cursor received.
     pub(crate) cursor: String,
-    /// The position of the last event, or of the beginning.
+    /// The position of the last event, or the start position.
     pub(crate) last: i64,
 }
 
-impl Listening {
+impl EventStream {
     pub(crate) async fn open(caller: &Caller, request: SubscribeRequest) -> Self {
         Self::try_open(caller, request).await.unwrap()
     }
@@ -118,7 +119,7 @@ impl Listening {
         match &message {
             Some(Message::Events(batch)) => {
                 for event in &batch.events {
-                    assert_eq!(event.previous_position, self.last, "a chain");
+                    assert_eq!(event.previous_position, self.last, "unbroken chain of positions");
                     assert!(event.position > self.last);
                     self.last = event.position;
                 }
@@ -129,7 +130,7 @@ impl Listening {
                 self.cursor.clone_from(&end.cursor);
                 self.last = end.position;
             }
-            Some(Message::Heartbeat(beat)) => self.cursor.clone_from(&beat.cursor),
+            Some(Message::Heartbeat(heartbeat)) => self.cursor.clone_from(&heartbeat.cursor),
             Some(Message::Closing(closing)) => self.cursor.clone_from(&closing.cursor),
             Some(Message::Handshake(_)) => panic!("a second handshake"),
             None => {}
@@ -137,7 +138,7 @@ impl Listening {
         Ok(message)
     }
 
-    /// The next events, at least one.
+    /// Receives the next batch of events, at least one event.
     pub(crate) async fn events(&mut self) -> Vec<Event> {
         loop {
             match self.message().await.unwrap() {
@@ -148,7 +149,7 @@ impl Listening {
         }
     }
 
-    /// The next `count` events, and not more.
+    /// Receives exactly `count` events.
     pub(crate) async fn take(&mut self, count: usize) -> Vec<Event> {
         let mut events = Vec::new();
         while events.len() < count {
@@ -158,15 +159,15 @@ impl Listening {
         events
     }
 
-    /// The next heartbeat; there must be no event before it.
+    /// Receives the next heartbeat. Fails if an event precedes it.
     pub(crate) async fn heartbeat(&mut self) -> Heartbeat {
         match self.message().await.unwrap() {
-            Some(Message::Heartbeat(beat)) => beat,
+            Some(Message::Heartbeat(heartbeat)) => heartbeat,
             other => panic!("no heartbeat: {other:?}"),
         }
     }
 
-    /// The rest of a snapshot.
+    /// Receives the rest of a snapshot.
     pub(crate) async fn snapshot(&mut self) -> (Vec<SnapshotRecord>, SnapshotEnd) {
         let mut records = Vec::new();
         loop {
@@ -179,7 +180,7 @@ impl Listening {
         }
     }
 
-    /// The status that the stream ends with, after whatever it still sends.
+    /// Reads to the end of the stream and returns its status.
     pub(crate) async fn end(&mut self) -> Status {
         loop {
             match self.message().await {
@@ -190,7 +191,7 @@ impl Listening {
         }
     }
 
-    /// Acknowledges the cursor that was sent last.
+    /// Acknowledges the last cursor received.
     pub(crate) async fn acknowledge(&self, caller: &Caller) -> i64 {
         acknowledge(caller, &self.handshake.subscription, &self.cursor).await.unwrap()
     }

@@ -1,6 +1,6 @@
-//! A subscriber as `docs/sync.md` tells one to be: it stores what it hears, and
-//! acknowledges what it has stored. Whatever cuts it off, it checks that nothing
-//! is missing, and that only what it had not acknowledged comes again.
+//! A subscriber that works as `docs/sync.md` describes: it stores the events that it
+//! receives and acknowledges the stored ones. Across disconnects it checks that no
+//! event is missing and that only unacknowledged events are redelivered.
 
 use std::time::{Duration, Instant};
 
@@ -13,20 +13,20 @@ use tonic::{Status, Streaming};
 
 use super::{
     caller::Caller,
-    dice::Dice,
     failure::{Failure, failure},
     feed::{acknowledge, named},
+    rng::SeededRng,
 };
 
-/// A stream that is silent for so long, heartbeats too, hangs.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// A stream without any message for this long, heartbeats included, has stalled.
+const STALL_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How often a follower that hears nothing looks whether there is more to do.
-const LOOK: Duration = Duration::from_millis(200);
+/// How long a follower waits for a message before it checks its goal again.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A change that was heard.
+/// An event that a subscriber received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct ReceivedEvent {
     pub(crate) position: i64,
     pub(crate) change: String,
     pub(crate) practice: String,
@@ -34,7 +34,7 @@ pub(crate) struct Heard {
     pub(crate) version: i64,
 }
 
-impl From<Event> for Heard {
+impl From<Event> for ReceivedEvent {
     fn from(event: Event) -> Self {
         Self {
             position: event.position,
@@ -46,69 +46,69 @@ impl From<Event> for Heard {
     }
 }
 
-/// How a follower lives.
+/// The behaviour of a follower.
 #[derive(Clone, Debug)]
-pub(crate) struct Habits {
+pub(crate) struct FollowerConfig {
     /// The name of its subscription.
     pub(crate) name: String,
-    /// Events that it lets be unacknowledged.
+    /// The maximum number of unacknowledged events.
     pub(crate) window: i32,
-    /// Of a hundred streams that end, those with which its process dies: it knows
-    /// afterwards only what it has stored.
-    pub(crate) deaths: usize,
-    /// The ends of its streams that it lives with.
+    /// The percentage of stream ends at which its process crashes. After a crash it
+    /// has only its stored state.
+    pub(crate) crash_percent: usize,
+    /// The failures of streams that it tolerates.
     pub(crate) expected: &'static [Failure],
 }
 
-/// What became of a follower.
+/// The result of a follower.
 #[derive(Debug)]
-pub(crate) struct Told {
-    /// The feed, as it was heard.
-    pub(crate) feed: Vec<Heard>,
-    /// Streams that it has opened.
+pub(crate) struct FollowerReport {
+    /// The events, in the order received.
+    pub(crate) feed: Vec<ReceivedEvent>,
+    /// The number of streams that it opened.
     pub(crate) streams: usize,
-    /// Events that it heard again after it had stored them.
+    /// The number of events that were redelivered.
     pub(crate) duplicates: usize,
 }
 
-/// A place up to which all is stored.
+/// A position up to which every event is stored.
 #[derive(Clone, Debug, Default)]
-struct Place {
+struct Checkpoint {
     position: i64,
     cursor: String,
 }
 
-/// A subscriber of a feed that it hears whole: no filter, and no change of its
-/// own.
+/// A subscriber that receives its whole feed: without a filter, and without changes of
+/// its own product.
 #[derive(Debug)]
 struct Follower {
-    habits: Habits,
-    dice: Dice,
-    /// What it has heard: the change at position `n` is the `n`th.
-    log: Vec<Heard>,
-    /// What outlives it.
-    stored: Place,
-    /// The greatest position whose acknowledgement it has asked for, and the
-    /// greatest whose acknowledgement was answered.
-    asked: i64,
+    config: FollowerConfig,
+    rng: SeededRng,
+    /// The events received: the event at position `n` is the `n`th.
+    log: Vec<ReceivedEvent>,
+    /// The state that survives a crash.
+    stored: Checkpoint,
+    /// The greatest position that it has sent an acknowledgement for, and the greatest
+    /// whose acknowledgement was answered.
+    requested: i64,
     acknowledged: i64,
     streams: watch::Sender<usize>,
     duplicates: usize,
 }
 
-/// A follower at work.
+/// A running follower.
 #[derive(Debug)]
-pub(crate) struct Following {
-    task: JoinHandle<Told>,
-    /// Streams that it has opened so far.
+pub(crate) struct FollowerHandle {
+    task: JoinHandle<FollowerReport>,
+    /// The number of streams opened so far.
     pub(crate) streams: watch::Receiver<usize>,
 }
 
-impl Following {
-    /// What became of it, once it has heard as much as it was to hear.
-    pub(crate) async fn end(self) -> Told {
-        let told = tokio::time::timeout(Duration::from_mins(1), self.task).await;
-        told.expect("a subscriber hears everything in time").unwrap()
+impl FollowerHandle {
+    /// Waits until it has received every event up to its goal, and returns its report.
+    pub(crate) async fn end(self) -> FollowerReport {
+        let report = tokio::time::timeout(Duration::from_mins(1), self.task).await;
+        report.expect("the subscriber receives everything in time").unwrap()
     }
 }
 
@@ -120,67 +120,68 @@ struct Stream {
     duplicates: usize,
 }
 
-/// Follows the feed, over any of these connections, until it has heard as many
-/// changes as `goal` says.
+/// Follows the feed over any of these connections until it has received `goal`
+/// changes.
 pub(crate) fn follow(
     replicas: Vec<Caller>,
-    habits: Habits,
-    dice: Dice,
+    config: FollowerConfig,
+    rng: SeededRng,
     goal: watch::Receiver<i64>,
-) -> Following {
+) -> FollowerHandle {
     let (streams, opened) = watch::channel(0);
     let mut follower = Follower {
-        habits,
-        dice,
+        config,
+        rng,
         log: Vec::new(),
-        stored: Place::default(),
-        asked: 0,
+        stored: Checkpoint::default(),
+        requested: 0,
         acknowledged: 0,
         streams,
         duplicates: 0,
     };
     let task = tokio::spawn(async move {
-        while !follower.has_heard(*goal.borrow()) {
-            let replica = follower.dice.pick(&replicas).clone();
-            let status = match follower.listen(&replica, &goal).await {
+        while !follower.has_received(*goal.borrow()) {
+            let replica = follower.rng.pick(&replicas).clone();
+            let status = match follower.run_stream(&replica, &goal).await {
                 Ok(()) => continue,
                 Err(status) => status,
             };
-            let expected = &follower.habits.expected;
-            assert!(expected.contains(&failure(&status)), "{}: {status:?}", follower.habits.name);
-            if follower.dice.chance(follower.habits.deaths) {
-                follower.die();
+            let expected = &follower.config.expected;
+            assert!(expected.contains(&failure(&status)), "{}: {status:?}", follower.config.name);
+            if follower.rng.chance(follower.config.crash_percent) {
+                follower.crash();
             }
-            let pause = follower.dice.millis(100);
+            let pause = follower.rng.millis(100);
             tokio::time::sleep(pause).await;
         }
         let streams = *follower.streams.borrow();
-        Told { feed: follower.log, streams, duplicates: follower.duplicates }
+        FollowerReport { feed: follower.log, streams, duplicates: follower.duplicates }
     });
-    Following { task, streams: opened }
+    FollowerHandle { task, streams: opened }
 }
 
 impl Follower {
-    fn heard(&self) -> i64 {
+    fn received(&self) -> i64 {
         i64::try_from(self.log.len()).unwrap()
     }
 
-    fn has_heard(&self, goal: i64) -> bool {
-        assert!(self.heard() <= goal, "more changes than were written");
-        self.heard() == goal
+    fn has_received(&self, goal: i64) -> bool {
+        assert!(self.received() <= goal, "more changes than were written");
+        self.received() == goal
     }
 
-    /// Listens to one stream until it ends.
-    async fn listen(
+    /// Reads one stream until it ends.
+    async fn run_stream(
         &mut self,
         replica: &Caller,
         goal: &watch::Receiver<i64>,
     ) -> Result<(), Status> {
         let mut stream = self.open(replica).await?;
         let mut silent_since = Instant::now();
-        while !self.has_heard(*goal.borrow()) {
-            let Ok(message) = tokio::time::timeout(LOOK, stream.messages.message()).await else {
-                assert!(silent_since.elapsed() < PATIENCE, "{} hangs", self.habits.name);
+        while !self.has_received(*goal.borrow()) {
+            let Ok(message) = tokio::time::timeout(POLL_INTERVAL, stream.messages.message()).await
+            else {
+                assert!(silent_since.elapsed() < STALL_TIMEOUT, "{} has stalled", self.config.name);
                 self.acknowledge(replica, self.stored.clone()).await?;
                 continue;
             };
@@ -188,7 +189,7 @@ impl Follower {
             match message?.and_then(|message| message.message) {
                 Some(Message::Events(batch)) => {
                     for event in batch.events {
-                        self.hear(&mut stream, event);
+                        self.receive(&mut stream, event);
                     }
                     self.store_and_acknowledge(replica, stream.last, batch.cursor).await?;
                 }
@@ -201,7 +202,7 @@ impl Follower {
     }
 
     async fn open(&mut self, replica: &Caller) -> Result<Stream, Status> {
-        let Habits { name, window, .. } = &self.habits;
+        let FollowerConfig { name, window, .. } = &self.config;
         let request = SubscribeRequest { max_unacknowledged: *window, ..named(name) };
         let mut messages = replica.changes().subscribe(request).await?.into_inner();
         let Some(first) = messages.message().await? else {
@@ -210,75 +211,79 @@ impl Follower {
         let Some(Message::Handshake(Handshake { position, .. })) = first.message else {
             panic!("no handshake: {first:?}")
         };
-        // What was acknowledged does not come again. The answer to an
-        // acknowledgement may have been lost.
-        let known = self.acknowledged..=self.asked;
-        assert!(known.contains(&position), "it goes on after {position}, and not in {known:?}");
+        // Acknowledged events are not redelivered. The answer to an acknowledgement may
+        // have been lost.
+        let expected = self.acknowledged..=self.requested;
+        assert!(expected.contains(&position), "it resumes after {position}, not in {expected:?}");
         self.streams.send_modify(|streams| *streams += 1);
         Ok(Stream { messages, last: position, duplicates: 0 })
     }
 
-    /// Takes an event: the next one, or one that is known already.
-    fn hear(&mut self, stream: &mut Stream, event: Event) {
-        let name = &self.habits.name;
-        assert_eq!(event.previous_position, stream.last, "{name}: a chain");
-        assert_eq!(event.position, stream.last + 1, "{name}: it hears everything");
+    /// Records an event, or checks one that was received before.
+    fn receive(&mut self, stream: &mut Stream, event: Event) {
+        let name = &self.config.name;
+        assert_eq!(event.previous_position, stream.last, "{name}: unbroken chain of positions");
+        assert_eq!(event.position, stream.last + 1, "{name}: no position is missing");
         stream.last = event.position;
-        let heard = Heard::from(event);
-        if heard.position > self.heard() {
-            self.log.push(heard);
+        let event = ReceivedEvent::from(event);
+        if event.position > self.received() {
+            self.log.push(event);
             return;
         }
-        let before = &self.log[usize::try_from(heard.position).unwrap() - 1];
-        assert_eq!(*before, heard, "{name}: the same change at the same position");
+        let before = &self.log[usize::try_from(event.position).unwrap() - 1];
+        assert_eq!(*before, event, "{name}: the same change at the same position");
         stream.duplicates += 1;
         self.duplicates += 1;
-        let window = usize::try_from(self.habits.window).unwrap();
-        assert!(stream.duplicates <= window, "{name}: more duplicates than the window has");
+        let window = usize::try_from(self.config.window).unwrap();
+        assert!(stream.duplicates <= window, "{name}: more duplicates than the window allows");
     }
 
-    /// Stores what was heard, and acknowledges what is stored: each now and then,
-    /// so that acknowledgements come late, and for sure when the window is full.
+    /// Stores the received events and acknowledges the stored ones. Does each at random,
+    /// so that acknowledgements are late, and always when the window is full.
     async fn store_and_acknowledge(
         &mut self,
         replica: &Caller,
         last: i64,
         cursor: String,
     ) -> Result<(), Status> {
-        let full = last - self.acknowledged >= i64::from(self.habits.window);
+        let full = last - self.acknowledged >= i64::from(self.config.window);
         let before = self.stored.clone();
-        if last > self.stored.position && (full || self.dice.chance(70)) {
-            self.stored = Place { position: last, cursor };
+        if last > self.stored.position && (full || self.rng.chance(70)) {
+            self.stored = Checkpoint { position: last, cursor };
         }
         if full {
             self.acknowledge(replica, self.stored.clone()).await
-        } else if self.dice.chance(40) {
-            let late = self.dice.chance(30);
+        } else if self.rng.chance(40) {
+            let late = self.rng.chance(30);
             self.acknowledge(replica, if late { before } else { self.stored.clone() }).await
         } else {
             Ok(())
         }
     }
 
-    async fn acknowledge(&mut self, replica: &Caller, place: Place) -> Result<(), Status> {
-        if place.position <= self.acknowledged {
+    async fn acknowledge(
+        &mut self,
+        replica: &Caller,
+        checkpoint: Checkpoint,
+    ) -> Result<(), Status> {
+        if checkpoint.position <= self.acknowledged {
             return Ok(());
         }
-        self.asked = self.asked.max(place.position);
-        match acknowledge(replica, &self.habits.name, &place.cursor).await {
+        self.requested = self.requested.max(checkpoint.position);
+        match acknowledge(replica, &self.config.name, &checkpoint.cursor).await {
             Ok(position) => {
-                assert!((place.position..=self.asked).contains(&position));
+                assert!((checkpoint.position..=self.requested).contains(&position));
                 self.acknowledged = position;
                 Ok(())
             }
-            // It is asked for again, with a later place.
-            Err(status) if failure(&status) == Failure::Later => Ok(()),
+            // A later checkpoint is acknowledged instead.
+            Err(status) if failure(&status) == Failure::Retryable => Ok(()),
             Err(status) => Err(status),
         }
     }
 
-    /// Its process ends: what it had not stored is forgotten.
-    fn die(&mut self) {
+    /// Simulates a crash: discards the events that are not stored.
+    fn crash(&mut self) {
         self.log.truncate(usize::try_from(self.stored.position).unwrap());
     }
 }

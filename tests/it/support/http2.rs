@@ -1,4 +1,5 @@
-//! A caller of HTTP/2 frames: one that sends and reads as slowly as a test wants.
+//! An HTTP/2 client with control over flow control: tests send and read as slowly as
+//! they need.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::{
@@ -8,16 +9,16 @@ use h2::{
 use prost::Message;
 use tokio::net::TcpStream;
 
-/// A connection, which gives each stream of answers this window.
+/// A connection with a given flow-control window for each stream.
 pub(crate) struct Http2 {
     send: SendRequest<Bytes>,
     url: String,
 }
 
-/// A call under way.
+/// A call in progress.
 pub(crate) struct Call {
     pub(crate) answer: ResponseFuture,
-    /// The message; what is dropped unfinished is reset.
+    /// The request body. Dropping it before its end resets the stream.
     pub(crate) message: SendStream<Bytes>,
 }
 
@@ -32,7 +33,7 @@ impl Http2 {
         Self { send, url: url.to_owned() }
     }
 
-    /// Begins a call of the practice and the product; its message is to follow.
+    /// Starts a call of a product for a practice, without its message.
     pub(crate) async fn begin(&mut self, path: &str, practice: &str, product: &str) -> Call {
         let request = http::Request::post(format!("{}/{path}", self.url))
             .version(http::Version::HTTP_2)
@@ -59,7 +60,7 @@ impl Http2 {
     }
 }
 
-/// A message with its head, as gRPC sends it.
+/// A message with its gRPC frame header.
 pub(crate) fn frame(message: &impl Message) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(0);
@@ -68,8 +69,9 @@ pub(crate) fn frame(message: &impl Message) -> Bytes {
     frame.freeze()
 }
 
-/// Reads the rest of an answer; its bytes, and the status in its trailers.
-pub(crate) async fn rest(answer: ResponseFuture) -> (usize, String) {
+/// Reads an answer to its end. Returns its size in bytes and the status of its
+/// trailers.
+pub(crate) async fn read_to_end(answer: ResponseFuture) -> (usize, String) {
     let answer = answer.await.unwrap();
     if let Some(status) = answer.headers().get("grpc-status") {
         return (0, status.to_str().unwrap().to_owned());

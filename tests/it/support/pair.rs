@@ -1,4 +1,4 @@
-//! Both services, and the calls of an import from its opening to its end.
+//! Both services, with helpers for every call of an import.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::{
     servers::{self, Running},
 };
 
-/// Both services over the database of a test.
+/// Both services over the databases of a test.
 pub(crate) struct Pair {
     pub(crate) records: Running,
     pub(crate) imports: Running,
@@ -31,27 +31,27 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Starts both.
+    /// Starts both services.
     pub(crate) async fn start(db: &TestDb) -> Self {
         Self::start_with(db, |_| {}).await
     }
 
-    /// Starts both, the imports service with other settings.
+    /// Starts both services, the imports service with other settings.
     pub(crate) async fn start_with(
         db: &TestDb,
         set: impl FnOnce(&mut imports::ImportsConfig),
     ) -> Self {
         let records = servers::records(db.settings()).await;
-        let imports = servers::imports_with(db.beside("imports"), &records.url, set).await;
+        let imports = servers::imports_with(db.sibling("imports"), &records.url, set).await;
         let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
         let caller = Caller::owner(imports.channel().await, "p1", "manager");
         Self { records, imports, manager, caller }
     }
 
-    /// Opens an import.
+    /// Creates an import and returns its id.
     pub(crate) async fn create(&self, request: CreateImportRequest) -> String {
         let created = self.caller.imports().create_import(request).await.unwrap();
-        created.into_inner().import.unwrap().id
+        created.into_inner().import_job.unwrap().id
     }
 
     /// Uploads a batch.
@@ -59,7 +59,7 @@ impl Pair {
         self.try_upload(id, key, records).await.unwrap();
     }
 
-    /// Uploads a batch, if it is taken.
+    /// Uploads a batch and returns the outcome.
     pub(crate) async fn try_upload(
         &self,
         id: &str,
@@ -84,7 +84,7 @@ impl Pair {
         self.try_seal(id, batches, records).await.unwrap();
     }
 
-    /// Seals an import, if it may be.
+    /// Seals an import and returns the outcome.
     pub(crate) async fn try_seal(
         &self,
         id: &str,
@@ -97,10 +97,10 @@ impl Pair {
             record_count: i64::try_from(records).unwrap(),
             ..SealImportRequest::default()
         };
-        Ok(self.caller.imports().seal_import(request).await?.into_inner().import.unwrap())
+        Ok(self.caller.imports().seal_import(request).await?.into_inner().import_job.unwrap())
     }
 
-    /// Imports records in one batch; the import at its end.
+    /// Imports records in one batch and waits for the end.
     pub(crate) async fn import(&self, request: CreateImportRequest, records: &[Vec<u8>]) -> Import {
         let id = self.create(request).await;
         self.upload(&id, "one", records).await;
@@ -108,61 +108,62 @@ impl Pair {
         self.end(&id).await
     }
 
-    /// Watches an import to its end.
+    /// Watches an import until it ends.
     pub(crate) async fn end(&self, id: &str) -> Import {
         let request = WatchImportRequest { import_id: id.into() };
         let watched = self.caller.imports().watch_import(request).await.unwrap();
         let (mut stream, mut last) = (watched.into_inner(), None);
         let wait = Duration::from_mins(1);
-        while let Some(told) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap()
+        while let Some(update) =
+            tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap()
         {
-            last = told.import;
+            last = update.import_job;
         }
         last.unwrap()
     }
 
-    /// Begins the next round.
+    /// Starts the next round.
     pub(crate) async fn retry(&self, id: &str, replacements: bool) -> Result<Import, Status> {
-        self.begin(id, replacements, 0).await
+        self.begin_round(id, replacements, 0).await
     }
 
-    /// Begins this round.
-    pub(crate) async fn begin(
+    /// Starts the round with this number.
+    pub(crate) async fn begin_round(
         &self,
         id: &str,
         replacements: bool,
         round: i32,
     ) -> Result<Import, Status> {
         let request = RetryImportRequest { import_id: id.into(), replacements, round };
-        Ok(self.caller.imports().retry_import(request).await?.into_inner().import.unwrap())
+        Ok(self.caller.imports().retry_import(request).await?.into_inner().import_job.unwrap())
     }
 
-    /// Applies an import that was only checked.
+    /// Commits an import after its dry run.
     pub(crate) async fn commit(&self, id: &str) -> Result<Import, Status> {
         let request = CommitImportRequest { import_id: id.into() };
-        Ok(self.caller.imports().commit_import(request).await?.into_inner().import.unwrap())
+        Ok(self.caller.imports().commit_import(request).await?.into_inner().import_job.unwrap())
     }
 
-    /// Ends an import before its time.
+    /// Cancels an import.
     pub(crate) async fn cancel(&self, id: &str) -> Result<Import, Status> {
         let request = CancelImportRequest { import_id: id.into() };
-        Ok(self.caller.imports().cancel_import(request).await?.into_inner().import.unwrap())
+        Ok(self.caller.imports().cancel_import(request).await?.into_inner().import_job.unwrap())
     }
 
-    /// The import.
+    /// Reads the import.
     pub(crate) async fn get(&self, id: &str) -> Import {
         let request = GetImportRequest { import_id: id.into() };
-        self.caller.imports().get_import(request).await.unwrap().into_inner().import.unwrap()
+        self.caller.imports().get_import(request).await.unwrap().into_inner().import_job.unwrap()
     }
 
-    /// Its failures.
+    /// Lists its failures.
     pub(crate) async fn failures(&self, id: &str) -> Vec<Failure> {
         let request =
             ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
         self.caller.imports().list_failures(request).await.unwrap().into_inner().failures
     }
 
-    /// How many clients the practice has.
+    /// The number of clients of the practice.
     pub(crate) async fn client_count(&self) -> usize {
         let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
         self.manager.clients().list_clients(request).await.unwrap().into_inner().clients.len()

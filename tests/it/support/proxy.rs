@@ -1,4 +1,4 @@
-//! A connection that can be cut: it goes through a proxy of the test.
+//! A TCP proxy that can break its connections.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,51 +9,49 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-/// How a connection is cut.
+/// How a connection is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// As when a process is killed: both sides are told at once, and what is under
-    /// way is lost.
+pub(crate) enum Disconnect {
+    /// Sends RST to both sides, as when a process is killed. Data in transit is lost.
     Reset,
-    /// As when it ends well: both sides hear the end of the other.
+    /// Sends FIN to both sides, as on a clean close.
     Close,
-    /// As when a cable is pulled: neither side is told anything.
-    Silence,
+    /// Stops forwarding without notice, as when a cable is pulled.
+    Blackhole,
 }
 
-/// How often a client asks whether its connection lives, and how long it waits
-/// for the answer.
+/// The interval of HTTP/2 keepalive pings, and the timeout for their answers.
 const KEEPALIVE: Duration = Duration::from_millis(500);
 
-/// How long the ends of a silenced connection are held: longer than it takes the
-/// client to notice.
-const SILENCE: Duration = Duration::from_secs(4);
+/// How long the sockets of a black-holed connection are kept open: longer than the
+/// client takes to detect it by keepalive.
+const BLACKHOLE_TIME: Duration = Duration::from_secs(4);
 
-/// Connections to one server.
+/// A proxy in front of one server.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
-    orders: broadcast::Sender<Cut>,
+    commands: broadcast::Sender<Disconnect>,
 }
 
 impl Proxy {
-    /// In front of the server at `url`; ends with the test.
+    /// Starts a proxy in front of the server at `url`. It ends with the test.
     pub(crate) async fn start(url: &str) -> Self {
         let server: SocketAddr = url.strip_prefix("http://").unwrap().parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (orders, _) = broadcast::channel(1);
-        let given = orders.clone();
+        let (commands, _) = broadcast::channel(1);
+        let receivers = commands.clone();
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(forward(client, server, given.subscribe()));
+                tokio::spawn(forward(client, server, receivers.subscribe()));
             }
         });
-        Self { address, orders }
+        Self { address, commands }
     }
 
-    /// A connection through it, which is made anew whenever it is found broken.
+    /// A channel through the proxy. It reconnects when its connection breaks.
     pub(crate) fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address))
             .unwrap()
@@ -63,30 +61,34 @@ impl Proxy {
             .connect_lazy()
     }
 
-    /// Cuts the connection; whether there was one.
-    pub(crate) fn cut(&self, cut: Cut) -> bool {
-        self.orders.send(cut).is_ok()
+    /// Breaks the open connections. Returns whether there was one.
+    pub(crate) fn disconnect(&self, how: Disconnect) -> bool {
+        self.commands.send(how).is_ok()
     }
 }
 
-async fn forward(mut client: TcpStream, server: SocketAddr, mut orders: broadcast::Receiver<Cut>) {
+async fn forward(
+    mut client: TcpStream,
+    server: SocketAddr,
+    mut commands: broadcast::Receiver<Disconnect>,
+) {
     let mut server = TcpStream::connect(server).await.unwrap();
-    let order = tokio::select! {
-        // Either side ended by itself.
+    let command = tokio::select! {
+        // Either side has closed the connection.
         _ = copy_bidirectional(&mut client, &mut server) => return,
-        order = orders.recv() => order,
+        command = commands.recv() => command,
     };
-    drop(orders);
-    match order {
-        Ok(Cut::Reset) => {
+    drop(commands);
+    match command {
+        Ok(Disconnect::Reset) => {
             client.set_zero_linger().unwrap();
             server.set_zero_linger().unwrap();
         }
-        Ok(Cut::Close) => {
-            // The other side may have gone already.
+        Ok(Disconnect::Close) => {
+            // The other side may have closed already.
             let _ = tokio::join!(client.shutdown(), server.shutdown());
         }
-        Ok(Cut::Silence) => tokio::time::sleep(SILENCE).await,
+        Ok(Disconnect::Blackhole) => tokio::time::sleep(BLACKHOLE_TIME).await,
         Err(_) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Calls of any RPC, by its path, without its types.
+//! Calls any RPC by its path, with undecoded messages.
 
 use std::{future::poll_fn, pin::pin};
 
@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 
 use super::caller::Caller;
 
-/// Messages as they are on the wire.
+/// A codec that passes messages through undecoded.
 #[derive(Clone, Copy, Debug, Default)]
 struct Raw;
 
@@ -53,8 +53,8 @@ impl Decoder for Raw {
     }
 }
 
-/// Sends one message to the RPC, of whatever kind it is, and waits for the first
-/// answer; none when the stream of answers is empty.
+/// Sends one message to an RPC, unary or streaming, and waits for the first answer.
+/// Returns none if the answer stream is empty.
 pub(crate) async fn call(
     caller: &Caller,
     path: &'static str,
@@ -67,15 +67,15 @@ pub(crate) async fn call(
     client.streaming(request, path, Raw).await?.into_inner().message().await
 }
 
-/// Sends these bytes as the body of a call, whatever they are, and waits for its
-/// status, or for the first that is answered.
+/// Sends arbitrary bytes as the body of a call, and waits for its status or for the
+/// first bytes of the answer.
 pub(crate) async fn send(caller: &Caller, path: &str, body: Bytes) -> Result<(), Status> {
     let request = http::Request::post(path).header("content-type", "application/grpc");
     let body = tonic::body::Body::new(axum::body::Body::from(body));
     let request = request.header("te", "trailers").body(body).unwrap();
-    let cut = |what: &str| Status::unknown(format!("no answer: {what}"));
+    let broken = |what: &str| Status::unknown(format!("no answer: {what}"));
     let answer =
-        caller.service().oneshot(request).await.map_err(|error| cut(&error.to_string()))?;
+        caller.service().oneshot(request).await.map_err(|error| broken(&error.to_string()))?;
     let (head, body) = answer.into_parts();
     if let Some(status) = Status::from_header_map(&head.headers) {
         return result(status);
@@ -84,12 +84,12 @@ pub(crate) async fn send(caller: &Caller, path: &str, body: Bytes) -> Result<(),
     match poll_fn(|context| body.as_mut().poll_frame(context)).await {
         Some(Ok(frame)) => match frame.into_trailers() {
             Ok(trailers) => {
-                result(Status::from_header_map(&trailers).unwrap_or_else(|| cut("no status")))
+                result(Status::from_header_map(&trailers).unwrap_or_else(|| broken("no status")))
             }
             Err(_) => Ok(()),
         },
-        Some(Err(error)) => Err(cut(&error.to_string())),
-        None => Err(cut("the body ended")),
+        Some(Err(error)) => Err(broken(&error.to_string())),
+        None => Err(broken("the body ended")),
     }
 }
 

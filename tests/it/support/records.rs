@@ -1,4 +1,4 @@
-//! Records to work with, and calls that many tests make.
+//! Records for tests, builders of requests, and calls that many tests make.
 
 use std::pin::Pin;
 
@@ -23,23 +23,24 @@ use super::{
     servers::{self, Running},
 };
 
-/// The reason of a refusal.
+/// The reason of an error.
 pub(crate) fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
-/// A fact that comes with a refusal.
-pub(crate) fn fact(status: &Status, name: &str) -> String {
+/// A metadata value of an error.
+pub(crate) fn error_metadata(status: &Status, name: &str) -> String {
     let details = status.get_error_details();
     details.error_info().and_then(|info| info.metadata.get(name).cloned()).unwrap_or_default()
 }
 
-/// The paths and reasons of all violations of a refusal.
+/// The fields and descriptions of all field violations of an error.
 pub(crate) fn violations(status: &Status) -> Vec<(String, String)> {
     let details = status.get_error_details();
     let violations = details.bad_request().map(|bad| bad.field_violations.clone());
-    let told = |violation: tonic_types::FieldViolation| (violation.field, violation.description);
-    violations.unwrap_or_default().into_iter().map(told).collect()
+    let reported =
+        |violation: tonic_types::FieldViolation| (violation.field, violation.description);
+    violations.unwrap_or_default().into_iter().map(reported).collect()
 }
 
 #[track_caller]
@@ -64,7 +65,7 @@ pub(crate) fn company(reference: &str, name: &str) -> CreateClientRequest {
     }
 }
 
-/// An individual whose person is new.
+/// An individual with a new person.
 pub(crate) fn individual(reference: &str, forename: &str, surname: &str) -> CreateClientRequest {
     CreateClientRequest {
         r#type: ClientType::Individual.into(),
@@ -87,7 +88,7 @@ pub(crate) fn house(line_1: &str) -> Address {
     Address { line_1: line_1.into(), country: "GB".into(), ..Address::default() }
 }
 
-/// Where a business trades.
+/// A trading address.
 pub(crate) fn trading(line_1: &str, active_from: &str, active_to: &str) -> NewAddress {
     NewAddress {
         r#type: AddressType::Trading.into(),
@@ -98,7 +99,7 @@ pub(crate) fn trading(line_1: &str, active_from: &str, active_to: &str) -> NewAd
     }
 }
 
-/// Creates clients that are large, each with many addresses.
+/// Creates large clients, each with 100 addresses.
 pub(crate) async fn create_large(caller: &Caller, count: usize) {
     let line = "n".repeat(200);
     let day = |n: u32| format!("{}-{:02}-01", 1990 + n / 12, n % 12 + 1);
@@ -115,8 +116,8 @@ pub(crate) fn director() -> ContactRole {
     ContactRole { role: Role::Director.into(), ..ContactRole::default() }
 }
 
-/// The world has changed: a business trades elsewhere.
-pub(crate) fn moved(record: &str, line_1: &str, on: &str, etag: &str) -> AddEntryRequest {
+/// A request that adds a trading address from a day on.
+pub(crate) fn address_entry(record: &str, line_1: &str, on: &str, etag: &str) -> AddEntryRequest {
     AddEntryRequest {
         record: record.into(),
         timeline: Timeline::Address.into(),
@@ -129,18 +130,23 @@ pub(crate) fn moved(record: &str, line_1: &str, on: &str, etag: &str) -> AddEntr
     }
 }
 
-/// The world has changed: a company has another name.
-pub(crate) fn renamed(record: &str, name: &str, on: &str, etag: &str) -> AddEntryRequest {
+/// A request that adds a registered name from a day on.
+pub(crate) fn name_entry(record: &str, name: &str, on: &str, etag: &str) -> AddEntryRequest {
     AddEntryRequest {
         timeline: Timeline::RegisteredName.into(),
         address_type: AddressType::Unspecified.into(),
         value: Some(add_entry_request::Value::Name(name.into())),
-        ..moved(record, "", on, etag)
+        ..address_entry(record, "", on, etag)
     }
 }
 
-/// A business once traded there.
-pub(crate) fn once(record: &str, line_1: &str, from: &str, to: &str) -> AddPastEntryRequest {
+/// A request that adds a past trading address.
+pub(crate) fn past_address_entry(
+    record: &str,
+    line_1: &str,
+    from: &str,
+    to: &str,
+) -> AddPastEntryRequest {
     AddPastEntryRequest {
         record: record.into(),
         timeline: Timeline::Address.into(),
@@ -153,7 +159,7 @@ pub(crate) fn once(record: &str, line_1: &str, from: &str, to: &str) -> AddPastE
     }
 }
 
-/// A correction of `fields`, with the values still to be set.
+/// A request that corrects `fields`. The caller sets the values.
 pub(crate) fn correction(entry: &Entry, fields: &[&str]) -> CorrectEntryRequest {
     CorrectEntryRequest {
         entry: entry.id.clone(),
@@ -237,7 +243,7 @@ pub(crate) async fn create(caller: &Caller, request: CreateClientRequest) -> Cli
     caller.clients().create_client(request).await.unwrap().into_inner().client.unwrap()
 }
 
-/// A new person, who is a director of `client`.
+/// Creates a person as a director of `client`.
 pub(crate) async fn appoint(
     caller: &Caller,
     client: &str,
@@ -256,14 +262,14 @@ pub(crate) async fn appoint(
     (contact.unwrap(), person.unwrap())
 }
 
-/// What was done to a record, or in the practice, the latest first.
+/// The audit entries of a record, or of the practice, newest first.
 pub(crate) async fn audit(caller: &Caller, record: &str) -> Vec<AuditEntry> {
     let request =
         ListAuditEntriesRequest { record: record.into(), ..ListAuditEntriesRequest::default() };
     caller.support().list_audit_entries(request).await.unwrap().into_inner().entries
 }
 
-/// What was done, as its kinds, the first first.
+/// The kinds of the audit entries, oldest first.
 pub(crate) async fn kinds(caller: &Caller, record: &str) -> Vec<ChangeKind> {
     audit(caller, record).await.iter().rev().map(AuditEntry::kind).collect()
 }
@@ -276,8 +282,8 @@ pub(crate) struct Acme {
 }
 
 impl Acme {
-    /// With these trading addresses.
-    pub(crate) async fn at(db: &TestDb, addresses: &[(&str, &str, &str)]) -> Self {
+    /// Creates the client with these trading addresses.
+    pub(crate) async fn with_addresses(db: &TestDb, addresses: &[(&str, &str, &str)]) -> Self {
         let server = servers::records(db.settings()).await;
         let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
         let addresses = addresses.iter().map(|(line, from, to)| trading(line, from, to)).collect();
@@ -294,39 +300,40 @@ impl Acme {
         entries(&self.manager, &self.client.id, Timeline::RegisteredName).await
     }
 
-    pub(crate) async fn now(&self) -> Client {
+    pub(crate) async fn read(&self) -> Client {
         client(&self.manager, &self.client.id).await
     }
 
-    /// Moves to `line_1` on the day `on`, having read where it is today.
-    pub(crate) async fn moves(&self, line_1: &str, on: &str) -> Result<AddEntryResponse, Status> {
-        let etag = current_etag(&self.addresses().await);
-        let request = moved(&self.client.id, line_1, on, &etag);
-        self.manager.history().add_entry(request).await.map(tonic::Response::into_inner)
-    }
-
-    /// Is called `name` from the day `on`.
-    pub(crate) async fn takes_name(
+    /// Adds the trading address `line_1` from the day `on`, with the etag of the current
+    /// one.
+    pub(crate) async fn add_address(
         &self,
-        name: &str,
+        line_1: &str,
         on: &str,
     ) -> Result<AddEntryResponse, Status> {
-        let etag = current_etag(&self.names().await);
-        let request = renamed(&self.client.id, name, on, &etag);
+        let etag = current_etag(&self.addresses().await);
+        let request = address_entry(&self.client.id, line_1, on, &etag);
         self.manager.history().add_entry(request).await.map(tonic::Response::into_inner)
     }
 
-    /// A past entry, with the etag of the record as it is.
-    pub(crate) async fn past(
+    /// Adds the registered name `name` from the day `on`.
+    pub(crate) async fn add_name(&self, name: &str, on: &str) -> Result<AddEntryResponse, Status> {
+        let etag = current_etag(&self.names().await);
+        let request = name_entry(&self.client.id, name, on, &etag);
+        self.manager.history().add_entry(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Adds a past entry, with the current etag of the record.
+    pub(crate) async fn add_past_entry(
         &self,
         request: AddPastEntryRequest,
     ) -> Result<AddPastEntryResponse, Status> {
-        let request = AddPastEntryRequest { etag: self.now().await.etag, ..request };
+        let request = AddPastEntryRequest { etag: self.read().await.etag, ..request };
         self.manager.history().add_past_entry(request).await.map(tonic::Response::into_inner)
     }
 
-    /// Checks that a call is refused, and that it left everything as it was.
-    pub(crate) fn refuses<'a, T: std::fmt::Debug + 'a>(
+    /// Asserts that a call is refused and changes nothing.
+    pub(crate) fn assert_refuses<'a, T: std::fmt::Debug + 'a>(
         &'a self,
         call: impl Future<Output = Result<T, Status>> + 'a,
         code: Code,
@@ -334,15 +341,15 @@ impl Acme {
     ) -> Pin<Box<dyn Future<Output = Status> + 'a>> {
         let call = Box::pin(call);
         Box::pin(async move {
-            let before = (self.now().await, kinds(&self.manager, "").await);
+            let before = (self.read().await, kinds(&self.manager, "").await);
             let status = assert_refused(call.await, code, why);
-            assert_eq!((self.now().await, kinds(&self.manager, "").await), before, "{why}");
+            assert_eq!((self.read().await, kinds(&self.manager, "").await), before, "{why}");
             status
         })
     }
 }
 
-/// The etag of the entry that holds today; empty without one.
+/// The etag of the current entry, or an empty text.
 pub(crate) fn current_etag(entries: &[Entry]) -> String {
     let current = entries.iter().find(|entry| entry.status() == EntryStatus::Current);
     current.map(|entry| entry.etag.clone()).unwrap_or_default()

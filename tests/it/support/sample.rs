@@ -1,5 +1,5 @@
-//! The sample practice that the project carries, as records of an import, and
-//! what has to become of them, worked out by hand.
+//! The sample practice of the project as import records, with the expected results,
+//! which were worked out by hand.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -50,7 +50,7 @@ pub(crate) const VIOLATIONS: [(&str, &str, &str); 22] = [
 ];
 
 fn rows(name: &str) -> Vec<Row> {
-    // Of the project: a member's tests read it too.
+    // Walk up to the root of the project: tests of other packages include this file.
     let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let mut folders = folders.map(|folder| folder.join("services/concord/sample"));
     let folder = folders.find(|folder| folder.is_dir()).unwrap();
@@ -80,7 +80,7 @@ fn client(row: &Row) -> Record {
     })
 }
 
-/// One record for each source id, with its rows as the places of the person.
+/// One record for each source id. Its rows are the clients of the contact.
 fn contacts(rows: &[Row]) -> Vec<Record> {
     let mut contacts: BTreeMap<String, ImportContact> = BTreeMap::new();
     for row in rows {

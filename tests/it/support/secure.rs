@@ -1,4 +1,4 @@
-//! Services that check tokens and encrypt, and callers that hold what they need.
+//! Security settings for services with tokens and TLS, and credentials for callers.
 
 use std::{fs, path::PathBuf};
 
@@ -20,7 +20,7 @@ use super::caller::Caller;
 
 const ISSUER: &str = "https://login.example";
 
-/// Who issues tokens and certificates.
+/// An issuer of tokens and certificates.
 pub(crate) struct Issuer {
     folder: TempDir,
     key: String,
@@ -41,7 +41,7 @@ impl Issuer {
         Self { folder, key: pair.serialize_pem(), secret, authority }
     }
 
-    /// Settings of a service that checks tokens, without encryption.
+    /// Settings of a service that checks tokens, without TLS.
     pub(crate) fn tokens(&self) -> SecuritySettings {
         SecuritySettings {
             tokens: Some(TokenOptions::new(self.file("keys.pem"), ISSUER)),
@@ -50,7 +50,7 @@ impl Issuer {
         }
     }
 
-    /// The same with encryption, and with certificates of clients if they are wanted.
+    /// The same settings with TLS and, optionally, client certificates.
     pub(crate) fn tls(&self, client_certificates: bool) -> SecuritySettings {
         let (certificate, key) =
             self.certificate("server", "localhost", "urn:concord:service:imports");
@@ -59,7 +59,7 @@ impl Issuer {
         SecuritySettings { tls, ..self.tokens() }
     }
 
-    /// What a client of ours needs to know; with a certificate that holds the name.
+    /// The TLS settings of a client, optionally with a certificate for `name`.
     pub(crate) fn client_tls(&self, name: Option<&str>) -> ClientTls {
         let certificate = name.map(|name| self.certificate("client", "client.example", name));
         ClientTls { authority: Some(self.file("ca.pem")), certificate }
@@ -82,24 +82,25 @@ impl Issuer {
         self.folder.path().join(name)
     }
 
-    /// Replaces the file of keys: with other ones, a token of this issuer is no longer
-    /// accepted.
+    /// Replaces the file of public keys. Without the key of this issuer, its tokens are
+    /// no longer accepted.
     pub(crate) fn publish(&self, keys: &str) {
         fs::write(self.file("keys.pem"), keys).unwrap();
     }
 
-    /// The public key, as it is in the file at first.
+    /// The public key, as first written to the file.
     pub(crate) fn public_key(&self) -> String {
         KeyPair::from_pem(&self.key).unwrap().public_key_pem()
     }
 
-    /// The token of an owner that is refused after so many seconds: clocks may be 30 apart.
-    pub(crate) fn ending_owner(practice: &str, product: &str, seconds: u64) -> Claims {
+    /// Claims of an owner whose token is refused after `seconds`. The services allow 30
+    /// seconds of clock skew.
+    pub(crate) fn expiring_owner(practice: &str, product: &str, seconds: u64) -> Claims {
         let owner = Self::owner(practice, product);
         Claims { exp: owner.iat + seconds - 30, ..owner }
     }
 
-    /// What the token of an owner says.
+    /// The claims of an owner.
     pub(crate) fn owner(practice: &str, product: &str) -> Claims {
         let now = u64::try_from(shared::clock::Clock::system(chrono_tz::UTC).now().timestamp());
         let now = now.unwrap();
@@ -117,20 +118,20 @@ impl Issuer {
         }
     }
 
-    /// Who holds such a token.
+    /// A caller with a token for these claims.
     pub(crate) fn caller(&self, channel: &Channel, claims: &Claims) -> Caller {
         let token = sign(claims, self.key.as_bytes()).unwrap();
         Caller::bearer(channel.clone(), &token)
     }
 
-    /// The imports service itself.
+    /// The imports service as a caller.
     pub(crate) fn service(&self, channel: &Channel, behalf: &shared::identity::OnBehalf) -> Caller {
         let token = behalf.token(&self.secret).unwrap();
         Caller::bearer(channel.clone(), &token)
     }
 }
 
-/// A connection to a service that encrypts, by the name in its certificate.
+/// Opens a TLS connection to a service by the host name in its certificate.
 pub(crate) async fn channel(
     url: &str,
     tls: &ClientTls,

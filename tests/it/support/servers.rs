@@ -7,13 +7,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-/// The instant at which the services of a test believe to be.
+/// The fixed clock of the services under test.
 pub(crate) fn clock() -> Clock {
     Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap())
 }
 
-/// A running replica; stopped, and waited for, by [`Running::stop`], or cut off
-/// with the test.
+/// A running replica. [`Running::stop`] shuts it down gracefully; otherwise it is
+/// aborted when the test ends.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) url: String,
@@ -22,13 +22,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// A connection to it.
+    /// Opens a connection to it.
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(self.url.clone()).unwrap();
         endpoint.connect_timeout(Duration::from_secs(5)).connect().await.unwrap()
     }
 
-    /// Drains and stops it.
+    /// Drains it and waits until it has stopped.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(30), self.task).await.unwrap().unwrap();
@@ -76,7 +76,7 @@ pub(crate) async fn imports_with(
     Running { url, stop, task: tokio::spawn(async move { run.await.unwrap() }) }
 }
 
-/// How many replicas a test can have: one process owns an SQLite database.
+/// The number of replicas that a test can start. One process owns an SQLite database.
 pub(crate) fn replicas(db: &TestDb) -> usize {
     if db.is_postgres() { 2 } else { 1 }
 }

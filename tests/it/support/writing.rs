@@ -1,5 +1,5 @@
-//! Writers that go on through faults: each write is sent again, with its own
-//! request id, until it is answered.
+//! Writers that retry through failures. Each write is idempotent: it is retried with its
+//! request id until it is answered.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,34 +21,34 @@ use tonic::{Code, Response, Status};
 
 use super::{
     caller::{Caller, request_id},
-    dice::Dice,
     failure::{Failure, failure},
-    follower::Heard,
-    records::{company, reason, renamed},
+    follower::ReceivedEvent,
+    records::{company, name_entry, reason},
+    rng::SeededRng,
 };
 
-/// A call that was not answered by then, never is.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// A call without an answer after this time is taken as lost.
+const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Records of a practice that are written to at the same time: so few that
-/// writers meet.
+/// Records of a practice that are written to at the same time. They are few, so that
+/// writers conflict.
 const RECORDS: usize = 4;
 
-/// Of a hundred writes, those that make a new record.
+/// The percentage of writes that create a record.
 const CREATIONS: usize = 25;
 
-/// A change whose write was answered.
+/// A change whose write was acknowledged by the service.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledged {
     pub(crate) change: String,
     practice: String,
     record: String,
-    /// When its request was sent, and when it was answered: ticks of one clock.
+    /// When the request was sent and when it was answered, in ticks of a logical clock.
     sent: u64,
     answered: u64,
 }
 
-/// Everything that was answered, to all writers.
+/// All acknowledged changes of all writers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     entries: Arc<Mutex<Vec<Acknowledged>>>,
@@ -65,7 +65,7 @@ impl Ledger {
         self.entries.lock().unwrap().clone()
     }
 
-    /// How many changes were answered so far.
+    /// The number of changes acknowledged so far.
     pub(crate) fn count(&self) -> i64 {
         i64::try_from(self.entries.lock().unwrap().len()).unwrap()
     }
@@ -74,16 +74,16 @@ impl Ledger {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let retries = self.retries.load(Ordering::SeqCst);
-        write!(f, "{} changes, {retries} calls sent again", self.count())
+        write!(f, "{} changes, {retries} retried calls", self.count())
     }
 }
 
-/// A practice that is written to, through any replica.
+/// A practice that writers change through any replica.
 #[derive(Clone, Debug)]
 pub(crate) struct Practice {
     name: String,
     replicas: Vec<Caller>,
-    /// The faults that its callers live with.
+    /// The failures that its writers tolerate.
     expected: &'static [Failure],
     /// The newest records.
     records: Arc<Mutex<Vec<String>>>,
@@ -101,25 +101,25 @@ impl Practice {
         Self { name, replicas, expected, records: Arc::default(), ledger }
     }
 
-    /// Writes until `stop`, with a pause of at most so many milliseconds between
-    /// writes; what was begun is brought to its end.
+    /// Writes until `stop` is cancelled, with a pause of at most `pause` milliseconds
+    /// between writes. Completes a write that has started.
     pub(crate) fn write(
         &self,
-        dice: Dice,
+        rng: SeededRng,
         pause: usize,
         stop: &CancellationToken,
     ) -> JoinHandle<()> {
-        let mut writer = Writer { practice: self.clone(), dice };
+        let mut writer = Writer { practice: self.clone(), rng };
         let stop = stop.clone();
         tokio::spawn(async move {
             while !stop.is_cancelled() {
                 writer.write().await;
-                tokio::time::sleep(writer.dice.millis(pause)).await;
+                tokio::time::sleep(writer.rng.millis(pause)).await;
             }
         })
     }
 
-    /// The version of a record.
+    /// Reads the version of a record.
     pub(crate) async fn version(&self, record: &str) -> i64 {
         let request = GetClientRequest { client: record.to_owned() };
         let got = self.replicas[0].clients().get_client(request).await;
@@ -131,18 +131,18 @@ impl Practice {
 #[derive(Debug)]
 struct Writer {
     practice: Practice,
-    dice: Dice,
+    rng: SeededRng,
 }
 
 impl Writer {
     async fn write(&mut self) {
         let records = self.practice.records.lock().unwrap().clone();
-        if records.is_empty() || self.dice.chance(CREATIONS) {
+        if records.is_empty() || self.rng.chance(CREATIONS) {
             self.create().await;
         } else {
-            let record = self.dice.pick(&records).clone();
+            let record = self.rng.pick(&records).clone();
             let read = self.read(&record).await;
-            if self.dice.chance(50) { self.update(&read).await } else { self.rename(&read).await }
+            if self.rng.chance(50) { self.update(&read).await } else { self.rename(&read).await }
         }
     }
 
@@ -154,7 +154,7 @@ impl Writer {
         });
         let created = created.await.unwrap();
         let record = created.client.unwrap().id;
-        self.acknowledged(&record, created.change_ids, sent);
+        self.record_acknowledged(&record, created.change_ids, sent);
         let mut records = self.practice.records.lock().unwrap();
         records.push(record);
         if records.len() > RECORDS {
@@ -171,7 +171,7 @@ impl Writer {
     }
 
     async fn update(&mut self, client: &Client) {
-        let phone = format!("020 7946 {:04}", self.dice.below(10_000));
+        let phone = format!("020 7946 {:04}", self.rng.below(10_000));
         let mask = prost_types::FieldMask { paths: vec!["phones".to_owned()] };
         let request = UpdateClientRequest {
             client: client.id.clone(),
@@ -186,28 +186,27 @@ impl Writer {
             caller.clients().update_client(request).await
         });
         if let Some(updated) = unless_stale(updated.await) {
-            self.acknowledged(&client.id, updated.change_ids, sent);
+            self.record_acknowledged(&client.id, updated.change_ids, sent);
         }
     }
 
-    /// Gives a company another name from the day after the one on which its
-    /// present name began.
+    /// Adds a name that starts the day after the current name of the company started.
     async fn rename(&mut self, client: &Client) {
         let current = current_name(client);
-        let began: NaiveDate = current.active_from.parse().unwrap();
-        let day = began.succ_opt().unwrap().to_string();
-        let name = format!("Acme {} Limited", self.dice.below(1_000_000));
-        let request = renamed(&client.id, &name, &day, &current.etag);
+        let started: NaiveDate = current.active_from.parse().unwrap();
+        let day = started.succ_opt().unwrap().to_string();
+        let name = format!("Acme {} Limited", self.rng.below(1_000_000));
+        let request = name_entry(&client.id, &name, &day, &current.etag);
         let sent = self.practice.ledger.tick();
         let added = self.call(request, |caller, request| async move {
             caller.history().add_entry(request).await
         });
         if let Some(added) = unless_stale(added.await) {
-            self.acknowledged(&client.id, added.change_ids, sent);
+            self.record_acknowledged(&client.id, added.change_ids, sent);
         }
     }
 
-    fn acknowledged(&self, record: &str, changes: Vec<String>, sent: u64) {
+    fn record_acknowledged(&self, record: &str, changes: Vec<String>, sent: u64) {
         let Practice { name, ledger, .. } = &self.practice;
         let answered = ledger.tick();
         let entry = |change| Acknowledged {
@@ -220,33 +219,33 @@ impl Writer {
         ledger.entries.lock().unwrap().extend(changes.into_iter().map(entry));
     }
 
-    /// Calls one replica after another until there is an answer.
+    /// Calls random replicas until one answers.
     async fn call<R, T, F, Fut>(&mut self, request: R, call: F) -> Result<T, Status>
     where
         R: Clone,
         F: Fn(Caller, R) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let late = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RETRY_TIMEOUT;
         loop {
-            let replica = self.dice.pick(&self.practice.replicas).clone();
+            let replica = self.rng.pick(&self.practice.replicas).clone();
             let status = match call(replica, request.clone()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => status,
             };
             let failure = failure(&status);
-            if failure == Failure::Refused {
+            if failure == Failure::Rejected {
                 return Err(status);
             }
             assert!(self.practice.expected.contains(&failure), "{status:?}");
-            assert!(Instant::now() < late, "a write was never answered: {status:?}");
+            assert!(Instant::now() < deadline, "a write was never answered: {status:?}");
             self.practice.ledger.retries.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(self.dice.millis(40)).await;
+            tokio::time::sleep(self.rng.millis(40)).await;
         }
     }
 }
 
-/// The answer; none when another writer was faster.
+/// Returns the answer, or none if another writer was first (`ETAG_MISMATCH`).
 fn unless_stale<T>(outcome: Result<T, Status>) -> Option<T> {
     match outcome {
         Ok(answer) => Some(answer),
@@ -265,22 +264,25 @@ fn current_name(client: &Client) -> &Entry {
     client.entries.iter().find(is_current).unwrap()
 }
 
-/// What a feed must be after the writers have ended: everything that was answered
-/// stands in it exactly once, and nothing else; positions are dense, the versions
-/// of each record too; and what was answered before another write of the record
-/// was sent stands before it.
-pub(crate) async fn check_feed(feed: &[Heard], ledger: &Ledger, practices: &[&Practice]) {
+/// Checks a feed after the writers have ended:
+///
+/// - It has every acknowledged change exactly once, and no other change.
+/// - Positions are dense, and so are the versions of each record.
+/// - A change that was answered before another write of its record was sent precedes
+///   that write.
+pub(crate) async fn check_feed(feed: &[ReceivedEvent], ledger: &Ledger, practices: &[&Practice]) {
     let entries = ledger.entries();
     let answered: HashMap<&str, &Acknowledged> =
         entries.iter().map(|entry| (entry.change.as_str(), entry)).collect();
-    assert_eq!(answered.len(), entries.len(), "a change is answered once");
-    let heard: HashSet<&str> = feed.iter().map(|heard| heard.change.as_str()).collect();
-    assert_eq!(heard.len(), feed.len(), "a change stands in the feed once");
-    let lost: Vec<_> = entries.iter().filter(|e| !heard.contains(e.change.as_str())).collect();
-    assert!(lost.is_empty(), "answered, and not in the feed: {lost:#?}");
-    let made_up: Vec<_> = feed.iter().filter(|h| !answered.contains_key(&*h.change)).collect();
-    assert!(made_up.is_empty(), "in the feed, and never answered: {made_up:#?}");
-    assert!(feed.iter().map(|heard| heard.position).eq(1..=ledger.count()), "dense");
+    assert_eq!(answered.len(), entries.len(), "each change is acknowledged once");
+    let delivered: HashSet<&str> = feed.iter().map(|event| event.change.as_str()).collect();
+    assert_eq!(delivered.len(), feed.len(), "each change is in the feed once");
+    let lost: Vec<_> = entries.iter().filter(|e| !delivered.contains(e.change.as_str())).collect();
+    assert!(lost.is_empty(), "acknowledged, but not in the feed: {lost:#?}");
+    let unexpected: Vec<_> =
+        feed.iter().filter(|event| !answered.contains_key(&*event.change)).collect();
+    assert!(unexpected.is_empty(), "in the feed, but never acknowledged: {unexpected:#?}");
+    assert!(feed.iter().map(|event| event.position).eq(1..=ledger.count()), "dense positions");
     for (record, changes) in by_record(feed) {
         let practice = practices.iter().find(|p| p.name == changes[0].practice).unwrap();
         let versions = changes.iter().map(|change| change.version);
@@ -289,20 +291,20 @@ pub(crate) async fn check_feed(feed: &[Heard], ledger: &Ledger, practices: &[&Pr
     }
 }
 
-fn by_record(feed: &[Heard]) -> HashMap<&str, Vec<&Heard>> {
-    feed.iter().fold(HashMap::new(), |mut records, heard| {
-        records.entry(heard.record.as_str()).or_default().push(heard);
+fn by_record(feed: &[ReceivedEvent]) -> HashMap<&str, Vec<&ReceivedEvent>> {
+    feed.iter().fold(HashMap::new(), |mut records, event| {
+        records.entry(event.record.as_str()).or_default().push(event);
         records
     })
 }
 
-/// A change that was answered before another one of its record was sent stands
-/// before it.
-fn check_real_time(changes: &[&Heard], answered: &HashMap<&str, &Acknowledged>) {
+/// Checks that a change that was answered before another one of its record was sent
+/// precedes it in the feed.
+fn check_real_time(changes: &[&ReceivedEvent], answered: &HashMap<&str, &Acknowledged>) {
     let mut newest_sent = 0;
-    for heard in changes {
-        let entry = answered[heard.change.as_str()];
-        assert_eq!((&entry.record, &entry.practice), (&heard.record, &heard.practice));
+    for event in changes {
+        let entry = answered[event.change.as_str()];
+        assert_eq!((&entry.record, &entry.practice), (&event.record, &event.practice));
         assert!(entry.answered > newest_sent, "out of order: {entry:?} in {changes:#?}");
         newest_sent = newest_sent.max(entry.sent);
     }

@@ -1,4 +1,4 @@
-//! The options that prove who calls, and those that check who answers.
+//! The options that authenticate the caller and the services.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ use shared::{
     security::ClientTls,
 };
 
-/// A token, and the certificates of the connection.
+/// The token of the caller, and the TLS certificates.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CredentialOptions {
-    /// The token to call with; it says practice, product, account, user and roles,
-    /// and those options are not needed then
+    /// The token to call with; it names practice, product, account, user and roles, so
+    /// that those options are not needed
     #[arg(long, env = "CONCORD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// The authority of the services' certificates, in PEM form; those of the system
-    /// without it
+    /// The certificate authority of the services' certificates, as PEM; by default those
+    /// of the system
     #[arg(long, env = "CONCORD_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// The certificate to show to services that ask for one
+    /// The client certificate, for services that require one
     #[arg(long, env = "CONCORD_CLIENT_CERT", value_name = "FILE", requires = "client_key")]
     pub(crate) client_cert: Option<PathBuf>,
     /// The private key of that certificate
@@ -29,22 +29,25 @@ pub(crate) struct CredentialOptions {
 }
 
 impl CredentialOptions {
-    /// What the token says; none when there is no token.
+    /// The claims of the token; none without a token.
     pub(crate) fn claims(&self) -> anyhow::Result<Option<Claims>> {
         let Some(token) = &self.token else { return Ok(None) };
         let claims = tokens::read(token).context("the token is not a JWT with Concord's claims")?;
         Ok(Some(claims))
     }
 
-    /// How the transport checks the services.
+    /// The TLS settings of the connection to a service.
     pub(crate) fn tls(&self) -> ClientTls {
         let certificate = self.client_cert.clone().zip(self.client_key.clone());
         ClientTls { authority: self.ca.clone(), certificate }
     }
 }
 
-/// The name in the option, or the one that the token is for. `what` is the name of
-/// the option.
+/// The name in the option, or the one in the token. `what` is the name of the option.
+///
+/// # Errors
+///
+/// When the option and the token name different ones.
 pub(super) fn named<T>(
     option: Option<&T>,
     claimed: Option<&str>,

@@ -1,4 +1,4 @@
-//! Where the databases are, and how long they may take.
+//! The database URLs, the connection pool size and the database timeouts.
 
 use std::{fmt, fs, io, path::PathBuf, time::Duration};
 
@@ -8,10 +8,10 @@ use shared::db::{DatabaseSettings, Timeouts};
 
 use super::ServiceName;
 
-/// Where the databases are.
+/// The databases of the services.
 #[derive(Args)]
 pub(crate) struct Databases {
-    /// The folder of the SQLite files
+    /// The folder for the SQLite files
     #[arg(long, env = "CONCORD_DATA_DIR", value_name = "FOLDER", default_value = "./concord-data")]
     data_dir: PathBuf,
     /// The database of the records service, `postgres://…` or `sqlite:FILE`;
@@ -33,7 +33,8 @@ impl Databases {
         };
         if let Some(url) = url {
             let settings = DatabaseSettings::new(url);
-            // Not by clap, which quotes what it refuses: it may hold a password.
+            // Checked here and not by clap: clap quotes an invalid value, and the URL may
+            // contain a password.
             let variable = option.to_uppercase().replace('-', "_");
             settings
                 .check_url()
@@ -49,12 +50,12 @@ impl Databases {
 
 impl fmt::Debug for Databases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URLs: they may hold passwords.
+        // Omits the URLs: they may contain passwords.
         f.debug_struct("Databases").field("data_dir", &self.data_dir).finish_non_exhaustive()
     }
 }
 
-/// The folder holds people's data: it is for its owner only.
+/// Creates a folder that only its owner can access: it holds personal data.
 fn create_private(folder: &PathBuf) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -63,10 +64,10 @@ fn create_private(folder: &PathBuf) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// How many connections to PostgreSQL each service has, and how long they may take.
+/// The pool size and the timeouts of each service on PostgreSQL.
 #[derive(Args, Debug)]
 pub(crate) struct DatabaseLimits {
-    /// Connections of each service to PostgreSQL at the same time
+    /// Maximum connections of each service to PostgreSQL (pool size)
     #[arg(
         long = "db-connections",
         env = "CONCORD_DB_CONNECTIONS",
@@ -75,7 +76,7 @@ pub(crate) struct DatabaseLimits {
         value_parser = clap::value_parser!(u32).range(2..=1_000)
     )]
     db_connections: u32,
-    /// How long a call waits for one of them to be free
+    /// How long a call waits for a free connection
     #[arg(
         long = "db-acquire-timeout",
         env = "CONCORD_DB_ACQUIRE_TIMEOUT",
@@ -102,7 +103,7 @@ pub(crate) struct DatabaseLimits {
         value_parser = seconds
     )]
     lock_timeout: Duration,
-    /// How long a transaction on PostgreSQL may do nothing
+    /// How long a transaction on PostgreSQL may be idle
     #[arg(
         long = "db-idle-timeout",
         env = "CONCORD_DB_IDLE_TIMEOUT",
@@ -114,7 +115,7 @@ pub(crate) struct DatabaseLimits {
 }
 
 impl DatabaseLimits {
-    /// The same database, with these limits.
+    /// Applies these limits to a database.
     pub(crate) fn on(&self, database: DatabaseSettings) -> DatabaseSettings {
         database.max_connections(self.db_connections).timeouts(Timeouts {
             acquire: self.acquire_timeout,
@@ -125,7 +126,7 @@ impl DatabaseLimits {
     }
 }
 
-/// At least one: PostgreSQL takes none for no limit at all.
+/// Parses a timeout. At least one second: to PostgreSQL, 0 means no limit.
 fn seconds(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),

@@ -8,38 +8,36 @@ use super::CallOptions;
 
 #[derive(Args, Debug)]
 pub(crate) struct ImportOptions {
-    /// CSV files of clients, contacts and addresses, known by their headings;
-    /// of a folder, all that are such files
+    /// CSV files of clients, contacts and addresses, recognised by their headings;
+    /// for a folder, all such files in it
     #[arg(required_unless_present = "retry", value_name = "FOLDER|FILE")]
     pub(crate) inputs: Vec<PathBuf>,
-    /// What to call the import
+    /// A label for the import
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) label: String,
-    /// Only check the records, with the same failures file; nothing is written
-    /// until `concord imports commit IMPORT`
+    /// Only validate the records, and write the failures file; `concord imports commit
+    /// IMPORT` then applies them
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Import files with unknown columns, without the values in these
+    /// Import files with unknown columns, and ignore the values in those columns
     #[arg(long)]
     pub(crate) ignore_unknown_columns: bool,
-    /// Try the records of this import again that failed, were blocked, or were
-    /// not reached
+    /// Retry the records of this import that failed, were blocked, or were not processed
     #[arg(
         long,
         value_name = "IMPORT",
         conflicts_with_all = ["inputs", "label", "dry_run", "ignore_unknown_columns"]
     )]
     pub(crate) retry: Option<String>,
-    /// The failures file of the import, with the records corrected in it. Rows
-    /// that were not changed are tried again as they are
+    /// The failures file of the import, with corrected records. Unchanged rows are
+    /// retried as they are
     #[arg(long, value_name = "FILE", requires = "retry", num_args = 1..)]
     pub(crate) corrected: Vec<PathBuf>,
     /// Spread the records evenly over this many batches
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batches: Option<u32>,
-    /// Where to write the records that were not imported;
-    /// failures-IMPORT.csv without it, or, when that is there already,
-    /// failures-IMPORT-2.csv and so on
+    /// The file for the records that were not imported; by default failures-IMPORT.csv,
+    /// or, when it exists, failures-IMPORT-2.csv and so on
     #[arg(long, value_name = "FILE")]
     pub(crate) failures: Option<PathBuf>,
     #[command(flatten)]
@@ -58,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_has_files_or_is_a_retry() {
+    fn import_requires_files_or_retry() {
         assert!(parse(&["folder", "--dry-run", "--label", "x"]).is_ok());
         assert!(parse(&["--retry", "imp_1"]).is_ok());
         assert!(parse(&["--retry", "imp_1", "--corrected", "a.csv", "b.csv"]).is_ok());

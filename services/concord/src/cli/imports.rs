@@ -12,28 +12,28 @@ pub(crate) struct ImportsOptions {
     pub(crate) command: ImportsCommand,
 }
 
-/// What to do with imports.
+/// A subcommand of `concord imports`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImportsCommand {
     /// List the imports of the practice, the newest first
     List(ListOptions),
-    /// Show one import: its state, its counts by kind, its times
+    /// Show one import: state, counts by kind, times
     Show(OneImport),
-    /// List the records that an import did not take, or write them to a file
+    /// List the records that were not imported, or write them to a file
     Failures(FailuresOptions),
-    /// List the imported records that look like another one; nothing is merged
+    /// List imported records that may be duplicates; nothing is merged
     Duplicates(DuplicatesOptions),
-    /// Watch an import to its end
+    /// Watch an import until it ends
     Watch(OneImport),
-    /// Apply an import that was only checked, and watch it to its end
+    /// Apply a dry run, and watch it until it ends
     Commit(CommitOptions),
-    /// End an import before its time: what was applied stays
+    /// Cancel an import: records that were applied stay
     Cancel(OneImport),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ListOptions {
-    /// Only those with records that failed and can be tried again
+    /// Only imports with failed records that can be retried
     #[arg(long)]
     pub(crate) failed: bool,
     /// Show at most this many
@@ -62,8 +62,7 @@ pub(crate) struct FailuresOptions {
     /// The import, `imp_…`
     #[arg(value_name = "IMPORT")]
     pub(crate) import: String,
-    /// Write all of them to this CSV file, with the fields of the records, to be
-    /// corrected in it
+    /// Write all failures to this CSV file, with the fields of the records, for correction
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Show at most this many
@@ -98,12 +97,11 @@ pub(crate) struct DuplicatesOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct CommitOptions {
-    /// The import, `imp_…`; a dry run that has ended
+    /// The import, `imp_…`: a dry run that has ended
     #[arg(value_name = "IMPORT")]
     pub(crate) import: String,
-    /// Where to write the records that were not imported;
-    /// failures-IMPORT.csv without it, or, when that is there already,
-    /// failures-IMPORT-2.csv and so on
+    /// The file for the records that were not imported; by default failures-IMPORT.csv,
+    /// or, when it exists, failures-IMPORT-2.csv and so on
     #[arg(long, value_name = "FILE")]
     pub(crate) failures: Option<PathBuf>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The options of the commands that make keys, and tokens of them.
+//! The options of `concord keys` and `concord token`.
 
 use std::path::PathBuf;
 
@@ -9,29 +9,29 @@ use shared::{
     identity::tokens::AUDIENCE,
 };
 
-/// The issuer of tokens that are made by hand.
+/// The default issuer of tokens that `concord token` signs.
 const ISSUER: &str = "concord-token";
 
 #[derive(Args, Debug)]
 pub(crate) struct KeysOptions {
-    /// The folder to write them to. Files that are there already stay as they are
+    /// The folder to write the files to. Existing files are not changed
     #[arg(value_name = "FOLDER")]
     pub(crate) folder: PathBuf,
-    /// A name or an address of the services: makes their certificate, and an
-    /// authority for it
+    /// A host name or an address of the services: generates their certificate, and a
+    /// certificate authority for it
     #[arg(long = "host", value_name = "NAME")]
     pub(crate) hosts: Vec<String>,
-    /// A product that is to show a certificate: makes one for it
+    /// A product: generates a client certificate for it
     #[arg(long = "client", value_name = "PRODUCT", requires = "hosts")]
     pub(crate) clients: Vec<Product>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct TokenOptions {
-    /// The private key to sign with, in PEM form: Ed25519, P-256 or RSA
+    /// The private key to sign with, as PEM: Ed25519, P-256 or RSA
     #[arg(long, env = "CONCORD_SIGNING_KEY", value_name = "FILE")]
     pub(crate) key: PathBuf,
-    /// The practice; `*` for all of the product's
+    /// The practice; `*` for all practices of the product
     #[arg(long, env = "CONCORD_PRACTICE", value_name = "ID")]
     pub(crate) practice: String,
     /// The product
@@ -40,10 +40,10 @@ pub(crate) struct TokenOptions {
     /// Which of the product's accounts; `*` for all of them
     #[arg(long, value_name = "NAME", default_value = DEFAULT_ACCOUNT)]
     pub(crate) account: String,
-    /// The user; nobody for a backend
+    /// The user; empty for a backend
     #[arg(long, value_name = "NAME", default_value = "")]
     pub(crate) user: String,
-    /// What the holder may be
+    /// The roles that the holder may act in
     #[arg(
         long,
         visible_alias = "role",
@@ -52,7 +52,7 @@ pub(crate) struct TokenOptions {
         default_value = "staff"
     )]
     pub(crate) roles: Vec<Role>,
-    /// How long it is valid, in minutes
+    /// The validity in minutes
     #[arg(
         long,
         value_name = "N",
@@ -60,10 +60,10 @@ pub(crate) struct TokenOptions {
         value_parser = clap::value_parser!(u32).range(1..=525_600)
     )]
     pub(crate) minutes: u32,
-    /// Who issues it
+    /// The issuer: the claim iss
     #[arg(long, env = "CONCORD_TOKEN_ISSUER", value_name = "NAME", default_value = ISSUER)]
     pub(crate) issuer: String,
-    /// Whom it is for
+    /// The audience: the claim aud
     #[arg(long, env = "CONCORD_TOKEN_AUDIENCE", value_name = "NAME", default_value = AUDIENCE)]
     pub(crate) audience: String,
 }

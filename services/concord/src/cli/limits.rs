@@ -1,5 +1,4 @@
-//! The limits of a replica, as an operator sets them. `docs/limits.md` has all of
-//! them.
+//! The options for the limits of a replica. `docs/limits.md` lists all limits.
 
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use shared::server::limits::{Limits, MEBIBYTE};
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Limits of this replica")]
 pub(crate) struct LimitOptions {
-    /// Calls of one product in one practice in a second, in the long run; 0 takes
-    /// any number
+    /// Rate limit of one product in one practice, in calls a second; 0 for no limit
     #[arg(
         long = "max-requests-per-second",
         env = "CONCORD_MAX_REQUESTS_PER_SECOND",
@@ -18,7 +16,7 @@ pub(crate) struct LimitOptions {
         default_value_t = Limits::default().requests_per_second
     )]
     requests_per_second: u32,
-    /// Calls of one product in one practice that may come at once
+    /// Burst of that rate limit: calls of one product in one practice at once
     #[arg(
         long = "max-requests-at-once",
         env = "CONCORD_MAX_REQUESTS_AT_ONCE",
@@ -27,7 +25,7 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u32).range(1..)
     )]
     requests_at_once: u32,
-    /// Calls at work at the same time
+    /// Concurrent calls
     #[arg(
         long = "max-calls",
         env = "CONCORD_MAX_CALLS",
@@ -36,7 +34,7 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u32).range(1..)
     )]
     calls: u32,
-    /// Calls that wait for their turn when so many are at work
+    /// Calls that may queue when that many calls are in progress
     #[arg(
         long = "max-waiting-calls",
         env = "CONCORD_MAX_WAITING_CALLS",
@@ -44,7 +42,7 @@ pub(crate) struct LimitOptions {
         default_value_t = Limits::default().waiting_calls
     )]
     waiting_calls: u32,
-    /// How long a call may take
+    /// The timeout of a call
     #[arg(
         long = "max-call-seconds",
         env = "CONCORD_MAX_CALL_SECONDS",
@@ -53,7 +51,7 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u64).range(1..=3_600)
     )]
     call_seconds: u64,
-    /// Streams that are open at the same time
+    /// Concurrent streams
     #[arg(
         long = "max-streams",
         env = "CONCORD_MAX_STREAMS",
@@ -61,7 +59,7 @@ pub(crate) struct LimitOptions {
         default_value_t = Limits::default().streams
     )]
     streams: u32,
-    /// Streams of changes of one product
+    /// Concurrent change streams of one product
     #[arg(
         long = "max-streams-per-product",
         env = "CONCORD_MAX_STREAMS_PER_PRODUCT",
@@ -69,7 +67,7 @@ pub(crate) struct LimitOptions {
         default_value_t = Limits::default().streams_of_product
     )]
     streams_of_product: u32,
-    /// Streams about the imports of one practice
+    /// Concurrent import streams of one practice
     #[arg(
         long = "max-streams-per-practice",
         env = "CONCORD_MAX_STREAMS_PER_PRACTICE",
@@ -77,8 +75,7 @@ pub(crate) struct LimitOptions {
         default_value_t = Limits::default().streams_of_practice
     )]
     streams_of_practice: u32,
-    /// Connections that are open at the same time; the process must be allowed
-    /// that many open files and some more
+    /// Concurrent connections; the process needs a limit of open files above this number
     #[arg(
         long = "max-connections",
         env = "CONCORD_MAX_CONNECTIONS",
@@ -87,8 +84,8 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u32).range(1..)
     )]
     connections: u32,
-    /// Connections of one client address; those of a trusted proxy do not count as its
-    /// own
+    /// Concurrent connections of one client address; connections of trusted proxies are
+    /// exempt
     #[arg(
         long = "max-connections-per-address",
         env = "CONCORD_MAX_CONNECTIONS_PER_ADDRESS",
@@ -97,7 +94,7 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u32).range(1..)
     )]
     connections_per_address: u32,
-    /// How long a connection may have no call or stream before it is closed
+    /// Idle timeout of a connection: how long it may have no call or stream
     #[arg(
         long = "max-connection-idle-seconds",
         env = "CONCORD_MAX_CONNECTION_IDLE_SECONDS",
@@ -106,8 +103,7 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u64).range(1..=86_400)
     )]
     connection_idle_seconds: u64,
-    /// Memory of the messages of calls that are being read, in MiB; no message is taken
-    /// that is larger
+    /// Memory for request messages that are being read, in MiB; also the largest message
     #[arg(
         long = "max-message-memory-mib",
         env = "CONCORD_MAX_MESSAGE_MEMORY_MIB",
@@ -116,7 +112,7 @@ pub(crate) struct LimitOptions {
         value_parser = value_parser!(u64).range(32..=1_048_576)
     )]
     message_memory: u64,
-    /// Memory of the answers that callers have not read yet, in MiB
+    /// Memory for responses that callers have not read yet, in MiB
     #[arg(
         long = "max-answer-memory-mib",
         env = "CONCORD_MAX_ANSWER_MEMORY_MIB",
@@ -200,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_documented_with_its_variable_and_default() {
+    fn every_limit_option_is_documented() {
         let documented = documented_limits("Set by options");
         let mut cli = Cli::command();
         let serve = cli.find_subcommand_mut("serve").unwrap();

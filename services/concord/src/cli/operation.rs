@@ -1,4 +1,4 @@
-//! How those who run the services see them.
+//! The options for metrics, health checks and traces.
 
 use std::{net::SocketAddr, str::FromStr};
 
@@ -6,8 +6,7 @@ use clap::Args;
 
 #[derive(Args, Debug)]
 pub(crate) struct OperationOptions {
-    /// Where the records service serves /metrics, /livez and /readyz; `off` for
-    /// nowhere
+    /// The address for /metrics, /livez and /readyz of the records service; `off` for none
     #[arg(
         long,
         env = "CONCORD_RECORDS_METRICS_LISTEN",
@@ -15,8 +14,7 @@ pub(crate) struct OperationOptions {
         default_value = "127.0.0.1:9464"
     )]
     pub(crate) records_metrics_listen: MetricsAddress,
-    /// Where the imports service serves /metrics, /livez and /readyz; `off` for
-    /// nowhere
+    /// The address for /metrics, /livez and /readyz of the imports service; `off` for none
     #[arg(
         long,
         env = "CONCORD_IMPORTS_METRICS_LISTEN",
@@ -24,20 +22,18 @@ pub(crate) struct OperationOptions {
         default_value = "127.0.0.1:9465"
     )]
     pub(crate) imports_metrics_listen: MetricsAddress,
-    /// Where traces are sent: an OpenTelemetry collector that takes them by gRPC,
-    /// such as `http://127.0.0.1:4317`; nowhere without it.
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` is heeded too
+    /// The OTLP/gRPC endpoint of an OpenTelemetry collector for traces, such as
+    /// `http://127.0.0.1:4317`; by default that in `OTEL_EXPORTER_OTLP_ENDPOINT`, or none
     #[arg(long, env = "CONCORD_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
 }
 
-/// The variables in which OpenTelemetry names a collector itself, the first of them
-/// first.
+/// The environment variables of OpenTelemetry for the collector, in order of precedence.
 const OTLP_VARIABLES: [&str; 2] =
     ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 impl OperationOptions {
-    /// Where traces are sent.
+    /// The OTLP endpoint for traces, if any.
     pub(crate) fn otlp_endpoint(&self) -> Option<String> {
         let named = || OTLP_VARIABLES.into_iter().find_map(|name| std::env::var(name).ok());
         self.otlp_endpoint.clone().or_else(named).filter(|url| !url.is_empty())

@@ -1,4 +1,4 @@
-//! The options of `concord serve` that make it safe.
+//! The security options of `concord serve`.
 
 use std::path::PathBuf;
 
@@ -10,18 +10,18 @@ use shared::{
     server::{ProxyNetwork, TrustedProxies},
 };
 
-/// Who is let in, and how connections are encrypted.
+/// Authentication, TLS and trusted proxies.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SecurityOptions {
-    /// The public keys of whoever issues the callers' tokens: a JWKS, or PEM. Read
-    /// again when the file changes. Without it only callers on this machine are
-    /// let in, and believed
+    /// The public keys of the token issuer, as JWKS or PEM; reloaded when the file
+    /// changes. Without it only callers on this machine are accepted, and not
+    /// authenticated
     #[arg(long, env = "CONCORD_TOKEN_KEYS", value_name = "FILE", requires = "token_issuer")]
     pub(crate) token_keys: Option<PathBuf>,
-    /// Who must have issued the tokens: their claim iss
+    /// The required issuer of tokens: their claim iss
     #[arg(long, env = "CONCORD_TOKEN_ISSUER", value_name = "NAME", requires = "token_keys")]
     pub(crate) token_issuer: Option<String>,
-    /// Whom the tokens must be for: their claim aud
+    /// The required audience of tokens: their claim aud
     #[arg(
         long,
         env = "CONCORD_TOKEN_AUDIENCE",
@@ -30,31 +30,29 @@ pub(crate) struct SecurityOptions {
     )]
     pub(crate) token_audience: String,
     /// The secret that both services share: a file with a line of at least 32 random
-    /// characters. When both run in one process they make one up
+    /// characters. Generated when both services run in one process
     #[arg(long, env = "CONCORD_SERVICE_SECRET", value_name = "FILE")]
     pub(crate) service_secret: Option<PathBuf>,
-    /// The certificate of the services, in PEM form, with those between it and its
-    /// authority
+    /// The certificate chain of the services, as PEM
     #[arg(long, env = "CONCORD_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The private key of that certificate
     #[arg(long, env = "CONCORD_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// The authority of client certificates. With it every caller must have one, for
-    /// the product of its token
+    /// The certificate authority of client certificates. With it every caller needs a
+    /// client certificate for the product of its token
     #[arg(long, env = "CONCORD_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     pub(crate) client_ca: Option<PathBuf>,
-    /// The authority of the certificate of the records service, when the imports
-    /// service calls it by https; those of the system without it
+    /// The certificate authority of the records service, when the imports service calls
+    /// it by https; by default those of the system
     #[arg(long, env = "CONCORD_RECORDS_CA", value_name = "FILE")]
     pub(crate) records_ca: Option<PathBuf>,
-    /// Serve without encryption on addresses that others reach: a proxy in front
-    /// ends TLS
+    /// Serve without TLS on non-loopback addresses: a proxy in front terminates TLS
     #[arg(long, env = "CONCORD_BEHIND_PROXY")]
     pub(crate) behind_proxy: bool,
     /// A proxy or load balancer in front, as an address or a network such as
-    /// 10.0.0.0/24; may be given more than once. Its connections do not count as those
-    /// of one address
+    /// 10.0.0.0/24; may be given more than once. Exempt from the limit of connections of
+    /// one address
     #[arg(
         long = "trusted-proxy",
         env = "CONCORD_TRUSTED_PROXIES",
@@ -62,18 +60,18 @@ pub(crate) struct SecurityOptions {
         value_delimiter = ','
     )]
     pub(crate) trusted_proxies: Vec<ProxyNetwork>,
-    /// Connections of the trusted proxies begin with a header of the PROXY protocol,
-    /// version 1 or 2: the client that it names is counted
+    /// Read the header of the PROXY protocol, version 1 or 2, on connections of trusted
+    /// proxies: limits apply to the client address in it
     #[arg(long, env = "CONCORD_PROXY_PROTOCOL", requires = "trusted_proxies")]
     pub(crate) proxy_protocol: bool,
-    /// Leave out the reflection service
+    /// Disable the gRPC reflection service
     #[arg(long, env = "CONCORD_NO_REFLECTION")]
     pub(crate) no_reflection: bool,
 }
 
 impl SecurityOptions {
-    /// The settings of a service. `in_one_process` says that the other one runs
-    /// beside it, and is given the same settings.
+    /// The security settings of a service. `in_one_process` is true when both services run
+    /// in this process with the same settings.
     pub(crate) fn settings(&self, in_one_process: bool) -> anyhow::Result<SecuritySettings> {
         let tokens = self.token_keys.clone().zip(self.token_issuer.clone());
         let tokens = tokens.map(|(keys, issuer)| TokenOptions {
@@ -106,8 +104,8 @@ impl SecurityOptions {
         })
     }
 
-    /// How the imports service checks the records service: and the certificate that
-    /// it shows, which is its own.
+    /// The TLS settings of the imports service as a client of the records service. Its
+    /// client certificate is its server certificate.
     pub(crate) fn records_tls(&self) -> ClientTls {
         let certificate = self.tls_cert.clone().zip(self.tls_key.clone());
         ClientTls { authority: self.records_ca.clone(), certificate }
@@ -121,7 +119,7 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     #[test]
-    fn proxies_are_given_as_a_list_and_the_proxy_protocol_needs_one() {
+    fn proxy_protocol_requires_trusted_proxies() {
         let serve = |more: &[&str]| Cli::try_parse_from([&["concord", "serve"], more].concat());
         let named = ["--trusted-proxy", "10.0.0.0/24,192.0.2.7", "--proxy-protocol"];
         let Command::Serve(options) = serve(&named).unwrap().command else {

@@ -6,28 +6,28 @@ use shared::caller::PracticeId;
 
 use super::CallOptions;
 
-/// The longest name of a subscription.
+/// The maximum length of the name of a subscription.
 const MAX_NAME: usize = 64;
 
-/// Where to begin listening.
+/// The start position of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Start {
-    /// With the oldest change that is kept
+    /// The oldest retained change
     Earliest,
-    /// With the next change
+    /// The next change
     Now,
-    /// With every record as it is now, then the changes
+    /// A snapshot of every record, then the changes
     Snapshot,
 }
 
-/// What to do with the changes that the listening product made itself.
+/// How changes of the subscribing product itself are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Echo {
-    /// Leave them out
+    /// Omit them
     Suppress,
-    /// Show them without their records
+    /// Send them without their records
     Mark,
-    /// Show them as all others
+    /// Send them as all other changes
     Include,
 }
 
@@ -38,28 +38,27 @@ pub(crate) enum Kind {
     Client,
     /// Human beings
     Person,
-    /// The places of persons at clients
+    /// The roles of persons at clients
     Contact,
 }
 
-/// A place that the server keeps.
+/// A named subscription, whose position the server stores.
 #[derive(Args, Debug)]
 pub(crate) struct SubscriptionOptions {
-    /// Listen as this subscription of the product and account: the server keeps
-    /// its place, and a later watch goes on there. One stream at a time: a newer
-    /// one ends the older
+    /// Use this subscription of the product and account: the server stores its position,
+    /// and a later watch resumes from it. A subscription has one stream: a newer stream
+    /// ends the older one
     #[arg(long, value_name = "NAME", value_parser = subscription_name)]
     pub(crate) name: Option<String>,
-    /// Acknowledge what was shown, batch by batch: the place of the subscription
-    /// moves on. Without it a watch only looks, and the next one shows the same
+    /// Acknowledge printed changes, batch by batch, which advances the position of the
+    /// subscription. Without it the next watch prints the same changes again
     #[arg(long, requires = "name")]
     pub(crate) ack: bool,
-    /// Begin the subscription anew, though it has a place
+    /// Restart the subscription, and discard its position
     #[arg(long, requires = "name")]
     pub(crate) restart: bool,
-    /// Changes of the subscription that the server sends without an
-    /// acknowledgement, up to 10000; 1000 when nothing is said, or as many as
-    /// `--count` says with `--ack`
+    /// The flow control window: the number of unacknowledged changes that the server
+    /// sends, up to 10000; by default 1000, or with `--ack` the number in `--count`
     #[arg(
         long,
         value_name = "N",
@@ -73,35 +72,33 @@ pub(crate) struct SubscriptionOptions {
 pub(crate) struct WatchOptions {
     #[command(flatten)]
     pub(crate) subscription: SubscriptionOptions,
-    /// Where to begin: `now` when nothing is said. A new subscription begins with
-    /// `earliest` when nothing is said; one that has a place goes on there,
-    /// whatever is said
+    /// The start position; by default `now`, or `earliest` for a new subscription. An
+    /// existing subscription resumes from its position, and ignores this option
     #[arg(long, value_name = "WHERE")]
     pub(crate) from: Option<Start>,
     /// Short for `--from snapshot`
     #[arg(long, conflicts_with = "from")]
     pub(crate) snapshot: bool,
-    /// Go on after this cursor, which an earlier watch printed. With a name,
-    /// everything up to it counts as acknowledged
+    /// Resume after this cursor, which an earlier watch printed. With a name, this
+    /// acknowledges everything up to the cursor
     #[arg(long, value_name = "CURSOR", conflicts_with_all = ["from", "snapshot", "restart"])]
     pub(crate) cursor: Option<String>,
-    /// What to do with the product's own changes
+    /// How the product's own changes are delivered
     #[arg(long, value_name = "WHAT", default_value = "suppress")]
     pub(crate) echo: Echo,
     /// Only these kinds of record
     #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
     pub(crate) kinds: Vec<Kind>,
-    /// Only records that the product is linked to
+    /// Only records that are linked to the product
     #[arg(long)]
     pub(crate) linked_only: bool,
-    /// Only these practices, of all that the product is connected to: for a watch
-    /// without --practice
+    /// Only these of the practices that the product is connected to; not with --practice
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub(crate) only_practices: Vec<PracticeId>,
-    /// End after this many changes and records of a snapshot
+    /// Exit after this many changes and snapshot records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// End when nothing has come for so long
+    /// Exit when nothing was received for this long
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) until_idle: Option<u64>,
     #[command(flatten)]
@@ -109,14 +106,13 @@ pub(crate) struct WatchOptions {
 }
 
 impl WatchOptions {
-    /// What the form of the options alone does not tell.
+    /// Checks constraints that clap cannot check.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        // The practice may come from a variable, of which the person who wrote the
-        // command did not think.
+        // The practice may be set by the environment variable, unnoticed by the user.
         ensure!(
             self.only_practices.is_empty() || self.call.practice.is_none(),
-            "--only-practices is for a watch that hears all practices of the product: leave \
-             --practice away, and unset CONCORD_PRACTICE"
+            "--only-practices is for a watch of all practices of the product: omit \
+             --practice, and unset CONCORD_PRACTICE"
         );
         Ok(())
     }
@@ -148,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_subscriptions_asks_for_a_name() {
+    fn subscription_options_require_a_name() {
         for args in [&["--ack"][..], &["--restart"], &["--window", "5"]] {
             assert!(parse(args).unwrap_err().contains("--name <NAME>"), "{args:?}");
             let named = [args, &["--name", "ledger"]].concat();
@@ -157,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_another_form_is_refused_with_the_form() {
+    fn invalid_subscription_name_error_names_the_format() {
         let long = "x".repeat(65);
         for name in ["", "a b", "a/b", "é", &long] {
             assert!(parse(&["--name", name]).unwrap_err().contains("1 to 64"), "{name}");
@@ -166,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_begins_in_one_place() {
+    fn start_options_are_mutually_exclusive() {
         for args in [
             &["--snapshot", "--from", "now"][..],
             &["--cursor", "c", "--snapshot"],
@@ -179,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn one_practice_cannot_be_narrowed_to_others() {
+    fn only_practices_conflicts_with_practice() {
         let narrowed = parse(&["--practice", "p1", "--only-practices", "p2,p3"]).unwrap();
         assert!(narrowed.check().unwrap_err().to_string().contains("CONCORD_PRACTICE"));
     }

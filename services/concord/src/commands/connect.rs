@@ -1,21 +1,21 @@
-//! `concord connect`: switches a product on for a practice.
+//! `concord connect`: connects a product to a practice.
 
 use serde_json::json;
 use shared::pb::records::{ConnectProductRequest, Connection};
 
 use crate::{
-    DONE,
+    EXIT_OK,
+    call_error::CallError,
     cli::{CallOptions, ConnectOptions},
-    client::Server,
+    client::ServiceClient,
     event_json::time,
     output,
-    refused::Refused,
 };
 
 pub(super) async fn run(options: ConnectOptions) -> anyhow::Result<u8> {
     let ConnectOptions { connected, mut call } = options;
     if call.credential.token.is_none() {
-        // A product may connect itself: someone must be the first.
+        // A product may connect itself: the first product of a practice has to.
         call.product.get_or_insert_with(|| connected.clone());
     }
     let practice = call.practice()?;
@@ -34,13 +34,13 @@ pub(super) async fn run(options: ConnectOptions) -> anyhow::Result<u8> {
             connection.product
         ))?;
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 /// Connects the product to the practice of the options.
 pub(super) async fn connect(call: &CallOptions, product: &str) -> anyhow::Result<Connection> {
-    let server = Server::records(call).await?;
+    let server = ServiceClient::records(call).await?;
     let request = ConnectProductRequest { product: product.to_owned() };
-    let answer = server.connections().connect_product(request).await.map_err(Refused)?;
+    let answer = server.connections().connect_product(request).await.map_err(CallError)?;
     Ok(answer.into_inner().connection.unwrap_or_default())
 }

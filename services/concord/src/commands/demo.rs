@@ -1,8 +1,9 @@
-//! `concord demo`: the whole of Concord in one run, on a sample practice.
+//! `concord demo`: runs both services, imports a sample practice as one product, and
+//! prints the change events that another product receives.
 
-mod audience;
 mod next_steps;
 mod sample;
+mod subscriber;
 
 use std::{
     net::SocketAddr,
@@ -23,24 +24,24 @@ use shared::{
 
 use super::{connect::connect, import::import};
 use crate::{
-    DONE,
+    EXIT_OK,
     cli::{CallOptions, CredentialOptions, DemoOptions, ImportOptions},
-    client::Server,
+    client::ServiceClient,
     failures, output,
-    pair::{self, Running},
     progress::Progress,
-    stop,
+    services::{self, RunningService},
+    shutdown,
 };
-use audience::Audience;
 use next_steps::NextSteps;
+use subscriber::Subscriber;
 
 const PRACTICE: &str = "demo";
 /// The product whose records are imported.
 const IMPORTING: &str = "manager";
-/// The product that hears of it.
-const HEARING: &str = "books";
+/// The product that subscribes to the changes.
+const SUBSCRIBING: &str = "books";
 
-/// So many failures are shown.
+/// Maximum number of failures that are printed for each status.
 const FAILURES_SHOWN: usize = 20;
 
 pub(super) async fn run(options: DemoOptions) -> anyhow::Result<u8> {
@@ -50,52 +51,52 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<u8> {
         otlp_endpoint: None,
         service: "concord",
     })?;
-    let asked_to_stop = tokio::spawn(stop::asked());
-    let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+    let shutdown_requested = tokio::spawn(shutdown::requested());
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let mut services = start(&options, folder.path()).await?;
-    let site = Site::of(&services, folder.path())?;
+    let setup = DemoSetup::of(&services, folder.path())?;
     let shown = tokio::select! {
-        shown = show(&site) => shown,
-        ended = pair::any_ended(&mut services) => ended,
+        shown = show(&setup) => shown,
+        ended = services::any_ended(&mut services) => ended,
     };
     if shown.is_ok() && !options.exit {
-        output::line("\nBoth services stay up until you press Ctrl-C.")?;
+        output::line("\nBoth services run until you press Ctrl-C.")?;
         tokio::select! {
-            asked = asked_to_stop => asked??,
-            ended = pair::any_ended(&mut services) => ended?,
+            requested = shutdown_requested => requested??,
+            ended = services::any_ended(&mut services) => ended?,
         }
     }
-    shown.and(pair::stop(services).await)?;
+    shown.and(services::stop(services).await)?;
     telemetry.stop().await;
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 /// Starts both services on SQLite files in the folder.
-async fn start(options: &DemoOptions, folder: &Path) -> anyhow::Result<Vec<Running>> {
+async fn start(options: &DemoOptions, folder: &Path) -> anyhow::Result<Vec<RunningService>> {
     let clock = Clock::system(Tz::Europe__London);
     let database = |file| DatabaseSettings::new(format!("sqlite:{}", folder.join(file).display()));
     let config = RecordsConfig::new(options.records_listen, database("records.db"), clock.clone());
-    let records = pair::start_records(config).await?;
+    let records = services::start_records(config).await?;
     let (listen, database) = (options.imports_listen, database("imports.db"));
     let config = ImportsConfig::new(listen, database, records.url(), clock);
-    let imports = pair::start_imports(config).await?;
+    let imports = services::start_imports(config).await?;
     Ok(vec![records, imports])
 }
 
-/// Where everything is.
+/// The addresses and files of a demonstration.
 #[derive(Debug)]
-struct Site {
+struct DemoSetup {
     records: SocketAddr,
     imports: SocketAddr,
     /// The files of the sample practice.
     sample: PathBuf,
-    /// Where the failures are written.
+    /// The failures file to write.
     failures: PathBuf,
 }
 
-impl Site {
-    fn of(services: &[Running], folder: &Path) -> anyhow::Result<Self> {
-        let [records, imports] = services else { bail!("two services, not more, not less") };
+impl DemoSetup {
+    fn of(services: &[RunningService], folder: &Path) -> anyhow::Result<Self> {
+        let [records, imports] = services else { bail!("expected exactly two services") };
         Ok(Self {
             records: records.address(),
             imports: imports.address(),
@@ -105,32 +106,32 @@ impl Site {
     }
 }
 
-/// Shows all there is to see.
-async fn show(site: &Site) -> anyhow::Result<()> {
-    let (manager, books) = (caller(IMPORTING, site)?, caller(HEARING, site)?);
+/// Runs the steps of the demonstration, and prints the result of each.
+async fn show(setup: &DemoSetup) -> anyhow::Result<()> {
+    let (manager, books) = (caller(IMPORTING, setup)?, caller(SUBSCRIBING, setup)?);
     title("Both services run, on SQLite files in a temporary folder")?;
     output::line(format_args!("  records  {}\n  imports  {}", manager.records, manager.imports))?;
 
     title("Two products are connected to the practice `demo`: manager and books")?;
-    for product in [IMPORTING, HEARING] {
+    for product in [IMPORTING, SUBSCRIBING] {
         let connection = connect(&manager, product).await?;
         output::line(format_args!("  {}", connection.product))?;
     }
-    let audience = Audience::begin(Server::records(&books).await?).await?;
+    let subscriber = Subscriber::start(ServiceClient::records(&books).await?).await?;
 
-    title("manager brings its records over: clients, contacts and addresses")?;
-    sample::write(&site.sample).context("the sample cannot be written")?;
-    let report = import(import_options(site, &manager)).await?;
+    title("manager imports its records: clients, contacts and addresses")?;
+    sample::write(&setup.sample).context("cannot write the sample")?;
+    let report = import(import_options(setup, &manager)).await?;
     output::line(&report)?;
 
     title("What failed, and why")?;
     show_failures(&manager, &report.import).await?;
 
-    title("What books has heard meanwhile")?;
-    output::line(audience.end(&report.import).await?)?;
+    title("The change events that books received")?;
+    output::line(subscriber.finish(&report.import).await?)?;
 
     title("What to try next, in another terminal")?;
-    output::line(NextSteps(site))?;
+    output::line(NextSteps(setup))?;
     Ok(())
 }
 
@@ -138,8 +139,8 @@ fn title(text: &str) -> std::io::Result<()> {
     output::line(format_args!("\n== {text}\n"))
 }
 
-/// A product of the practice, as an owner.
-fn caller(product: &str, site: &Site) -> anyhow::Result<CallOptions> {
+/// The call options of a product of the practice, in the role owner.
+fn caller(product: &str, setup: &DemoSetup) -> anyhow::Result<CallOptions> {
     let name = |text: &str| anyhow::anyhow!("`{text}` is not a name");
     Ok(CallOptions {
         practice: Some(PRACTICE.parse().map_err(|_| name(PRACTICE))?),
@@ -148,30 +149,30 @@ fn caller(product: &str, site: &Site) -> anyhow::Result<CallOptions> {
         user: None,
         roles: vec![Role::Owner],
         reason: None,
-        records: pair::url(site.records),
-        imports: pair::url(site.imports),
+        records: services::url(setup.records),
+        imports: services::url(setup.imports),
         json: false,
         credential: CredentialOptions::default(),
     })
 }
 
-fn import_options(site: &Site, call: &CallOptions) -> ImportOptions {
+fn import_options(setup: &DemoSetup, call: &CallOptions) -> ImportOptions {
     ImportOptions {
-        inputs: vec![site.sample.clone()],
+        inputs: vec![setup.sample.clone()],
         label: "demonstration".to_owned(),
         dry_run: false,
         ignore_unknown_columns: false,
         retry: None,
         corrected: Vec::new(),
         batches: None,
-        failures: Some(site.failures.clone()),
+        failures: Some(setup.failures.clone()),
         call: call.clone(),
     }
 }
 
-/// Shows what failed, and what failed because of it.
+/// Prints the records that failed, and those that were blocked by a failed record.
 async fn show_failures(call: &CallOptions, import: &Import) -> anyhow::Result<()> {
-    let (server, progress) = (Server::imports(call).await?, Progress::hidden());
+    let (server, progress) = (ServiceClient::imports(call).await?, Progress::hidden());
     for status in [RecordStatus::Failed, RecordStatus::Blocked] {
         let failures = failures::list(
             &server,

@@ -3,51 +3,52 @@
 use shared::pb::records::{RecordKind, SearchRecordsRequest};
 
 use crate::{
-    DONE,
+    EXIT_OK,
+    call_error::CallError,
     cli::{FindOptions, NamedKind},
-    client::Server,
-    found::Found,
+    client::ServiceClient,
     output,
-    refused::Refused,
+    search_results::SearchResults,
 };
 
-/// The most that the service gives in one page.
-const LARGEST_PAGE: usize = 1_000;
+/// The maximum page size of the service.
+const MAX_PAGE_SIZE: usize = 1_000;
 
 pub(super) async fn run(options: FindOptions) -> anyhow::Result<u8> {
     options.call.practice()?;
-    let found = find(&options).await?;
+    let results = find(&options).await?;
     if options.call.json {
-        output::line(found.json())?;
+        output::line(results.json())?;
     } else {
-        if !found.results.is_empty() {
-            output::line(&found)?;
+        if !results.results.is_empty() {
+            output::line(&results)?;
         }
-        for remark in found.remarks() {
+        for remark in results.remarks() {
             output::note(remark);
         }
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
-/// Asks for one page after the other, until it is enough.
-async fn find(options: &FindOptions) -> anyhow::Result<Found> {
-    let server = Server::records(&options.call).await?;
+/// Requests pages until the limit is reached, or there are no more.
+async fn find(options: &FindOptions) -> anyhow::Result<SearchResults> {
+    let server = ServiceClient::records(&options.call).await?;
     let limit = usize::try_from(options.limit)?;
     let mut request = request(options);
-    let mut found = Found::default();
+    let mut results = SearchResults::default();
     loop {
-        let left = limit - found.results.len();
-        request.page_size = i32::try_from(left.min(LARGEST_PAGE))?;
-        let answer = server.support().search_records(request.clone()).await.map_err(Refused)?;
+        let left = limit - results.results.len();
+        request.page_size = i32::try_from(left.min(MAX_PAGE_SIZE))?;
+        let answer = server.support().search_records(request.clone()).await.map_err(CallError)?;
         let page = answer.into_inner();
-        found.results.extend(page.results);
-        found.truncated |= page.truncated;
-        found.more = !page.next_page_token.is_empty();
-        if !found.more || found.results.len() >= limit {
-            return Ok(found);
+        results.results.extend(page.results);
+        results.truncated |= page.truncated;
+        results.more = !page.next_page_token.is_empty();
+        if !results.more || results.results.len() >= limit {
+            return Ok(results);
         }
-        // Tokens are bound to the other fields, not to the size of a page.
+        // A page token is valid for the other fields of its request only; the page size may
+        // change.
         request.page_token = page.next_page_token;
     }
 }

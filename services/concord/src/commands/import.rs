@@ -1,5 +1,4 @@
-//! `concord import`: brings a practice over from CSV files, and tries again what
-//! failed.
+//! `concord import`: imports a practice from CSV files, or retries failed records.
 
 mod retry;
 
@@ -10,13 +9,13 @@ use anyhow::{Context as _, ensure};
 use crate::{
     batches::Layout,
     cli::ImportOptions,
-    client::Server,
+    client::ServiceClient,
     csv_source::Source,
-    output,
+    import_watch, output,
     progress::Progress,
     report::Report,
     summary::{self, FailuresFile},
-    transfer, watching,
+    transfer,
 };
 
 pub(super) async fn run(options: ImportOptions) -> anyhow::Result<u8> {
@@ -30,21 +29,21 @@ pub(super) async fn run(options: ImportOptions) -> anyhow::Result<u8> {
     summary::show(&report, json)
 }
 
-/// Imports the files, and writes the failures file when anything failed.
+/// Imports the files, and writes the failures file when there are failures.
 pub(super) async fn import(options: ImportOptions) -> anyhow::Result<Report> {
     let ImportOptions { inputs, label, dry_run, ignore_unknown_columns, .. } = options;
     let ImportOptions { batches, failures, call, .. } = options;
     let source = scan(inputs).await?;
-    tell_unknown_columns(source.unknown_columns(), dry_run, ignore_unknown_columns)?;
-    let server = Server::imports(&call).await?;
+    check_unknown_columns(source.unknown_columns(), dry_run, ignore_unknown_columns)?;
+    let server = ServiceClient::imports(&call).await?;
     let layout = layout(&source, batches);
     let progress = Progress::new(source.counts().all());
     let opened = transfer::open(&server, &label, dry_run, &progress).await;
-    let import_id = opened.context("the import was not opened")?;
+    let import_id = opened.context("the import was not created")?;
     let what = if dry_run { "dry run" } else { "import" };
     progress.note(format_args!("{what} {import_id}: {} records", source.counts().all()));
     transfer::transfer(&server, &import_id, 1, source, layout, &progress).await?;
-    let ended = watching::to_its_end(&server, &import_id, &progress).await?;
+    let ended = import_watch::watch_to_end(&server, &import_id, &progress).await?;
     Ok(summary::of(&server, ended, FailuresFile::of(failures), &call, &progress).await)
 }
 
@@ -57,20 +56,20 @@ async fn scan(inputs: Vec<PathBuf>) -> anyhow::Result<Source> {
     Ok(source)
 }
 
-/// Says which columns are not read. What is imported without them is not imported again
-/// with them, so that it takes an option.
-fn tell_unknown_columns(unknown: &[String], dry_run: bool, ignore: bool) -> anyhow::Result<()> {
+/// Reports the columns that are not read. A real import needs an option to ignore them: a
+/// later import skips the records that exist, so that the values stay lost.
+fn check_unknown_columns(unknown: &[String], dry_run: bool, ignore: bool) -> anyhow::Result<()> {
     ensure!(
         unknown.is_empty() || dry_run || ignore,
-        "{}\nnothing was imported: correct the headings, or say --ignore-unknown-columns to import \
-         without these columns",
+        "{}\nnothing was imported: correct the headings, or pass --ignore-unknown-columns to \
+         import without these columns",
         unknown.join("\n")
     );
     unknown.iter().for_each(output::note);
     if dry_run && !ignore && !unknown.is_empty() {
         output::note(
-            "the dry run goes on without these columns, and to commit it would import without \
-             them; an import of the files needs --ignore-unknown-columns",
+            "the dry run ignores these columns, and committing it imports without them; an \
+             import of the files needs --ignore-unknown-columns",
         );
     }
     Ok(())

@@ -1,19 +1,18 @@
-//! `concord imports`: lists imports, shows one, and brings one to its end.
+//! `concord imports`: lists, shows, watches, commits and cancels imports.
 
 mod duplicates;
 mod failures;
 mod list;
 
 use crate::{
-    DONE,
+    EXIT_OK,
     cli::{CommitOptions, ImportsCommand, OneImport},
-    client::Server,
+    client::ServiceClient,
     import_page::ImportPage,
-    output,
+    import_watch, output,
     progress::Progress,
     rounds,
     summary::{self, FailuresFile},
-    watching,
 };
 
 pub(super) async fn run(command: ImportsCommand) -> anyhow::Result<u8> {
@@ -30,17 +29,17 @@ pub(super) async fn run(command: ImportsCommand) -> anyhow::Result<u8> {
 
 async fn show(options: OneImport) -> anyhow::Result<u8> {
     let OneImport { import, call } = options;
-    let server = Server::imports(&call).await?;
+    let server = ServiceClient::imports(&call).await?;
     let page = ImportPage(rounds::get(&server, &import, &Progress::hidden()).await?);
     page.write(call.json)?;
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 async fn watch(options: OneImport) -> anyhow::Result<u8> {
     let OneImport { import, call } = options;
-    let server = Server::imports(&call).await?;
+    let server = ServiceClient::imports(&call).await?;
     let progress = Progress::new(0);
-    let ended = watching::to_its_end(&server, &import, &progress).await?;
+    let ended = import_watch::watch_to_end(&server, &import, &progress).await?;
     let report = summary::of(&server, ended, FailuresFile::None, &call, &progress).await;
     drop(progress);
     summary::show(&report, call.json)
@@ -48,26 +47,26 @@ async fn watch(options: OneImport) -> anyhow::Result<u8> {
 
 async fn commit(options: CommitOptions) -> anyhow::Result<u8> {
     let CommitOptions { import, failures, call } = options;
-    let server = Server::imports(&call).await?;
+    let server = ServiceClient::imports(&call).await?;
     let progress = Progress::new(0);
     rounds::commit(&server, &import, &progress).await?;
-    let ended = watching::to_its_end(&server, &import, &progress).await?;
+    let ended = import_watch::watch_to_end(&server, &import, &progress).await?;
     let file = FailuresFile::of(failures);
     let report = summary::of(&server, ended, file, &call, &progress).await;
     drop(progress);
     summary::show(&report, call.json)
 }
 
-/// Asks the import to end, and waits until it has.
+/// Requests the cancellation of the import, and waits for its end.
 async fn cancel(options: OneImport) -> anyhow::Result<u8> {
     let OneImport { import, call } = options;
-    let server = Server::imports(&call).await?;
+    let server = ServiceClient::imports(&call).await?;
     let progress = Progress::hidden();
-    let asked = rounds::cancel(&server, &import, &progress).await?;
-    if asked.cancel_requested && !asked.validate_only && asked.end_time.is_none() {
-        output::note("it stops after the records at hand");
+    let updated = rounds::cancel(&server, &import, &progress).await?;
+    if updated.cancel_requested && !updated.validate_only && updated.end_time.is_none() {
+        output::note("the import stops after the chunk that is being applied");
     }
-    let ended = watching::to_its_end(&server, &import, &progress).await?;
+    let ended = import_watch::watch_to_end(&server, &import, &progress).await?;
     ImportPage(ended).write(call.json)?;
-    Ok(DONE)
+    Ok(EXIT_OK)
 }

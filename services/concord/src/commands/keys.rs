@@ -1,4 +1,4 @@
-//! `concord keys`: keys, secrets and certificates to begin with.
+//! `concord keys`: generates keys, a secret and certificates for a first deployment.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,29 +16,32 @@ use shared::{
     identity::{IMPORTS_SERVICE_NAME, product_name},
 };
 
-use crate::{DONE, cli::KeysOptions, output};
+use crate::{EXIT_OK, cli::KeysOptions, output};
 
-/// Bytes of the services' secret.
+/// The length of the services' secret in bytes.
 const SECRET_BYTES: usize = 32;
 
-/// Days that a certificate is valid: a year, so that its renewal is not forgotten
-/// how to do.
+/// The validity of a certificate in days. One year, so that renewal is practised.
 const VALID_DAYS: i64 = 365;
 
 pub(super) fn run(options: &KeysOptions) -> anyhow::Result<u8> {
     let folder = Folder { path: &options.folder };
     folder.create()?;
-    if folder.is_free("token-signing-key.pem")? {
+    if folder.is_missing("token-signing-key.pem")? {
         let pair = KeyPair::generate_for(&PKCS_ED25519)?;
-        folder.keep_secret(
+        folder.write_secret(
             "token-signing-key.pem",
             "signs tokens: concord token --key",
             &pair.serialize_pem(),
         )?;
-        folder.keep("token-keys.pem", "checks them: --token-keys", &pair.public_key_pem())?;
+        folder.write_public(
+            "token-keys.pem",
+            "checks them: --token-keys",
+            &pair.public_key_pem(),
+        )?;
     }
-    if folder.is_free("service-secret")? {
-        folder.keep_secret(
+    if folder.is_missing("service-secret")? {
+        folder.write_secret(
             "service-secret",
             "is shared by both services: --service-secret",
             &secret()?,
@@ -47,7 +50,7 @@ pub(super) fn run(options: &KeysOptions) -> anyhow::Result<u8> {
     if !options.hosts.is_empty() {
         certificates(&folder, options)?;
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 fn secret() -> anyhow::Result<String> {
@@ -57,17 +60,17 @@ fn secret() -> anyhow::Result<String> {
     Ok(digits.collect::<String>() + "\n")
 }
 
-/// An authority, whose own key is thrown away when all is signed; the services'
-/// certificate; and one for each product.
+/// Generates a certificate authority, the services' certificate, and a client certificate
+/// for each product. The key of the authority is discarded after signing.
 fn certificates(folder: &Folder<'_>, options: &KeysOptions) -> anyhow::Result<()> {
     let names = options.clients.iter().map(|product| format!("{product}.pem"));
     for name in ["ca.pem".to_owned(), "server.pem".to_owned()].into_iter().chain(names) {
-        if !folder.is_free(&name)? {
+        if !folder.is_missing(&name)? {
             return Ok(());
         }
     }
-    let authority = CertifiedIssuer::self_signed(of_authority(), KeyPair::generate()?)?;
-    folder.keep(
+    let authority = CertifiedIssuer::self_signed(authority_params(), KeyPair::generate()?)?;
+    folder.write_public(
         "ca.pem",
         "checks the certificates: --ca, --client-ca, --records-ca",
         &authority.pem(),
@@ -76,20 +79,20 @@ fn certificates(folder: &Folder<'_>, options: &KeysOptions) -> anyhow::Result<()
     server.subject_alt_names.push(SanType::URI(IMPORTS_SERVICE_NAME.try_into()?));
     let (use_as_server, use_as_client) =
         (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
-    // The imports service shows it to the records service.
+    // Also the client certificate of the imports service for the records service.
     server.extended_key_usages = vec![use_as_server, use_as_client.clone()];
-    keep_pair(folder, "server", "the services: --tls-cert, --tls-key", server, &authority)?;
+    write_pair(folder, "server", "the services: --tls-cert, --tls-key", server, &authority)?;
     for product in &options.clients {
         let mut client = CertificateParams::new(Vec::<String>::new())?;
         client.subject_alt_names = vec![uri(product)?];
         client.extended_key_usages = vec![use_as_client.clone()];
         let what = format!("{product}: --client-cert, --client-key");
-        keep_pair(folder, product.as_str(), &what, client, &authority)?;
+        write_pair(folder, product.as_str(), &what, client, &authority)?;
     }
     Ok(())
 }
 
-fn of_authority() -> CertificateParams {
+fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "Concord's own authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -108,8 +111,8 @@ fn valid(mut params: CertificateParams) -> CertificateParams {
     params
 }
 
-/// Keeps a certificate that the authority signs, and its key.
-fn keep_pair(
+/// Writes a certificate that the authority signs, and its key.
+fn write_pair(
     folder: &Folder<'_>,
     name: &str,
     what: &str,
@@ -119,15 +122,15 @@ fn keep_pair(
     params.distinguished_name.push(DnType::CommonName, name);
     let pair = KeyPair::generate()?;
     let certificate = valid(params).signed_by(&pair, authority)?;
-    folder.keep(
+    folder.write_public(
         &format!("{name}.pem"),
         &format!("the certificate of {what}"),
         &certificate.pem(),
     )?;
-    folder.keep_secret(&format!("{name}-key.pem"), "its private key", &pair.serialize_pem())
+    folder.write_secret(&format!("{name}-key.pem"), "its private key", &pair.serialize_pem())
 }
 
-/// Where the files are kept.
+/// The output folder.
 struct Folder<'a> {
     path: &'a Path,
 }
@@ -136,34 +139,33 @@ impl Folder<'_> {
     fn create(&self) -> anyhow::Result<()> {
         let path = self.path;
         fs::create_dir_all(path)
-            .with_context(|| format!("the folder {} cannot be made", path.display()))
+            .with_context(|| format!("cannot create the folder {}", path.display()))
     }
 
-    /// Whether there is no such file. One that is there stays: somebody may depend
-    /// on it.
-    fn is_free(&self, name: &str) -> anyhow::Result<bool> {
+    /// Whether there is no such file. An existing file is never overwritten: it may be in use.
+    fn is_missing(&self, name: &str) -> anyhow::Result<bool> {
         let path = self.path.join(name);
         let exists = path.try_exists().with_context(|| format!("{}", path.display()))?;
         if exists {
-            output::note(format_args!("{} is there already, and stays as it is", path.display()));
+            output::note(format_args!("{} exists already, and is not changed", path.display()));
         }
         Ok(!exists)
     }
 
-    /// Writes a file that anyone may read.
-    fn keep(&self, name: &str, what: &str, text: &str) -> anyhow::Result<()> {
+    /// Writes a file that every user may read.
+    fn write_public(&self, name: &str, what: &str, text: &str) -> anyhow::Result<()> {
         self.write(name, what, text, 0o644)
     }
 
     /// Writes a file that only its owner may read.
-    fn keep_secret(&self, name: &str, what: &str, text: &str) -> anyhow::Result<()> {
+    fn write_secret(&self, name: &str, what: &str, text: &str) -> anyhow::Result<()> {
         self.write(name, what, text, 0o600)
     }
 
     fn write(&self, name: &str, what: &str, text: &str, mode: u32) -> anyhow::Result<()> {
         let path = self.path.join(name);
         create_new(&path, text, mode)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+            .with_context(|| format!("cannot write {}", path.display()))?;
         output::line(format_args!("{}  {what}", path.display()))?;
         Ok(())
     }
@@ -176,12 +178,12 @@ fn create_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     match options.open(path) {
-        // Half a key would stay for good: a file that is there is not written again.
+        // Removes a partial file: an existing file is never overwritten.
         Ok(mut file) => file.write_all(text.as_bytes()).inspect_err(|_| {
             let _ = fs::remove_file(path);
         }),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Err(io::Error::new(ErrorKind::AlreadyExists, "it is there already"))
+            Err(io::Error::new(ErrorKind::AlreadyExists, "it exists already"))
         }
         Err(error) => Err(error),
     }

@@ -1,10 +1,10 @@
-//! `concord migrate`: brings the tables of the services to the newest version.
+//! `concord migrate`: migrates the database schemas of the services to this version.
 
 use anyhow::Context as _;
 
 use super::explained;
 use crate::{
-    DONE,
+    EXIT_OK,
     cli::{MigrateOptions, ServiceName},
     output,
 };
@@ -13,24 +13,24 @@ pub(super) async fn run(options: MigrateOptions) -> anyhow::Result<u8> {
     for service in ServiceName::chosen(options.service) {
         let database = options.databases.of(*service)?;
         let role = options.grant_to.as_deref();
-        let missing = match service {
+        let applied = match service {
             ServiceName::Records => records::migrate(database, role).await,
             ServiceName::Imports => imports::migrate(database, role).await,
         };
         let name = service.as_str();
-        let missing = missing.with_context(|| format!("the database of the {name} service"));
-        let missing = missing.map_err(|error| explained(*service, error))?;
+        let applied = applied.with_context(|| format!("the database of the {name} service"));
+        let applied = applied.map_err(|error| explained(*service, error))?;
         let version = env!("CARGO_PKG_VERSION");
-        match missing.as_slice() {
+        match applied.as_slice() {
             [] => output::line(format_args!("{name}: up to date with concord {version}"))?,
-            missing => output::line(format_args!(
+            applied => output::line(format_args!(
                 "{name}: brought up to date with concord {version}: {}",
-                missing.join(", ")
+                applied.join(", ")
             ))?,
         }
         if let Some(role) = role {
             output::line(format_args!("{name}: {role} may read and write the tables"))?;
         }
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }

@@ -1,5 +1,4 @@
-//! `concord serve`: runs both services, or one of them, until it is asked to
-//! end.
+//! `concord serve`: runs both services, or one of them, until a shutdown signal.
 
 use std::net::SocketAddr;
 
@@ -13,14 +12,14 @@ use shared::{
 
 use super::explained;
 use crate::{
-    DONE,
+    EXIT_OK,
     cli::{ServeOptions, ServiceName},
     output,
-    pair::{self, Running},
-    stop,
+    services::{self, RunningService},
+    shutdown,
 };
 
-/// What the log shows unless `CONCORD_LOG` says otherwise.
+/// The default filter of the log; `CONCORD_LOG` overrides it.
 const LOG_FILTER: &str = "info";
 
 pub(super) async fn run(options: ServeOptions) -> anyhow::Result<u8> {
@@ -28,27 +27,27 @@ pub(super) async fn run(options: ServeOptions) -> anyhow::Result<u8> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "concord");
     let served = serve(&options).await;
     telemetry.stop().await;
-    served.map(|()| DONE)
+    served.map(|()| EXIT_OK)
 }
 
 async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
-    // Before anything is started, so that no signal is missed.
-    let asked_to_stop = tokio::spawn(stop::asked());
+    // Before the services start, so that no signal is missed.
+    let shutdown_requested = tokio::spawn(shutdown::requested());
     let mut services = start(options).await?;
     for service in &services {
         announce(options, service);
         output::line(format_args!("{} listening on {}", service.name(), service.address()))?;
     }
     let ended = tokio::select! {
-        asked = asked_to_stop => {
-            say(options, "ending: calls under way are brought to their end");
-            asked?.context("signals cannot be heard")
+        requested = shutdown_requested => {
+            report(options, "shutting down: draining calls in flight");
+            requested?.context("cannot listen for signals")
         }
-        ended = pair::any_ended(&mut services) => {
-            ended.and_then(|()| Err(anyhow::anyhow!("a service ended by itself")))
+        ended = services::any_ended(&mut services) => {
+            ended.and_then(|()| Err(anyhow::anyhow!("a service stopped unexpectedly")))
         }
     };
-    ended.and(pair::stop(services).await)
+    ended.and(services::stop(services).await)
 }
 
 fn telemetry(options: &ServeOptions) -> TelemetrySettings {
@@ -64,25 +63,25 @@ fn telemetry(options: &ServeOptions) -> TelemetrySettings {
     }
 }
 
-/// Says where a service is.
-fn announce(options: &ServeOptions, service: &Running) {
-    say(options, &format!("{} listens on {}", service.name(), service.url()));
+/// Reports the addresses of a service.
+fn announce(options: &ServeOptions, service: &RunningService) {
+    report(options, &format!("{} listens on {}", service.name(), service.url()));
     if let Some(address) = service.metrics_address() {
         let url = url("http", address);
-        say(options, &format!("{} serves {url}/metrics, /livez and /readyz", service.name()));
+        report(options, &format!("{} serves {url}/metrics, /livez and /readyz", service.name()));
     }
 }
 
-/// Says something to whoever runs the program. Among lines of JSON it is one.
-fn say(options: &ServeOptions, text: &str) {
+/// Writes a message for the operator: to standard error, or to the log in JSON format.
+fn report(options: &ServeOptions, text: &str) {
     match LogFormat::from(options.log_format) {
         LogFormat::Text => output::note(text),
         LogFormat::Json => tracing::info!("{text}"),
     }
 }
 
-async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
-    // Before one of them is started.
+async fn start(options: &ServeOptions) -> anyhow::Result<Vec<RunningService>> {
+    // Checks both database URLs before either service starts.
     for service in ServiceName::chosen(options.service) {
         options.databases.of(*service)?;
     }
@@ -99,15 +98,16 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
             migrate: !options.no_migrate,
             ..RecordsConfig::new(options.records_listen, database, clock.clone())
         };
-        let started = pair::start_records(config).await;
+        let started = services::start_records(config).await;
         services.push(started.map_err(|error| explained(ServiceName::Records, error))?);
     }
     if options.service != Some(ServiceName::Records) {
         let database = options.databases.of(ServiceName::Imports)?;
         let database = options.database_limits.on(database);
-        let beside = services.first().map_or(options.records_listen, Running::address);
+        let records_address =
+            services.first().map_or(options.records_listen, RunningService::address);
         let scheme = if security.tls.is_some() { "https" } else { "http" };
-        let records_url = options.records.clone().unwrap_or_else(|| url(scheme, beside));
+        let records_url = options.records.clone().unwrap_or_else(|| url(scheme, records_address));
         let config = ImportsConfig {
             security,
             limits: options.limits.into(),
@@ -116,14 +116,14 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<Running>> {
             migrate: !options.no_migrate,
             ..ImportsConfig::new(options.imports_listen, database, records_url, clock)
         };
-        let started = pair::start_imports(config).await;
+        let started = services::start_imports(config).await;
         services.push(started.map_err(|error| explained(ServiceName::Imports, error))?);
     }
     Ok(services)
 }
 
-/// Where a service on this machine is reached that listens on the address. A
-/// certificate is for a name rather than for an address.
+/// The URL of a service on this machine, from its listen address. With TLS it has the name
+/// `localhost`: certificates are for a name rather than for an address.
 fn url(scheme: &str, listen: SocketAddr) -> String {
     match (scheme, listen.ip()) {
         ("https", ip) if ip.is_loopback() || ip.is_unspecified() => {

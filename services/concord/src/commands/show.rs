@@ -1,4 +1,4 @@
-//! `concord show`: all about one client or person.
+//! `concord show`: shows one client or person, with history, contacts, links and changes.
 
 use std::collections::HashMap;
 
@@ -7,17 +7,19 @@ use shared::pb::records::{
 };
 
 use crate::{
-    DONE, cli::ShowOptions, client::Server, output, record_page::RecordPage, refused::Refused,
+    EXIT_OK, call_error::CallError, cli::ShowOptions, client::ServiceClient, output,
+    record_page::RecordPage,
 };
 
 pub(super) async fn run(options: ShowOptions) -> anyhow::Result<u8> {
     let ShowOptions { record, call } = options;
     call.practice()?;
-    let server = Server::records(&call).await?;
+    let server = ServiceClient::records(&call).await?;
     let request = GetRecordSummaryRequest { record };
-    let answer = server.support().get_record_summary(request).await.map_err(Refused)?;
+    let answer = server.support().get_record_summary(request).await.map_err(CallError)?;
     let summary = answer.into_inner();
-    // Those of a client are at that client; a person's are at others.
+    // Contacts of a client belong to that client. Contacts of a person belong to other
+    // clients, which are loaded for their names.
     let elsewhere = if summary.client.is_none() { summary.contacts.as_slice() } else { &[] };
     let clients = clients_of(&server, elsewhere).await?;
     let page = RecordPage { summary, clients };
@@ -26,18 +28,18 @@ pub(super) async fn run(options: ShowOptions) -> anyhow::Result<u8> {
     } else {
         output::line(&page)?;
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 /// The clients of contacts, by id.
 async fn clients_of(
-    server: &Server,
+    server: &ServiceClient,
     contacts: &[ContactWithPerson],
-) -> Result<HashMap<String, Client>, Refused> {
+) -> Result<HashMap<String, Client>, CallError> {
     let ids = contacts.iter().filter_map(|with| with.contact.as_ref());
     let mut clients: Vec<_> = ids.map(|contact| contact.client_id.clone()).collect();
     let mut found = HashMap::new();
-    // One answer may not hold them all.
+    // A response may omit clients because of its size limit; `left_out` lists them.
     while !clients.is_empty() {
         let answer = server.clients().batch_get_clients(BatchGetClientsRequest { clients }).await?;
         let answer = answer.into_inner();

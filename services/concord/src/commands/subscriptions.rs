@@ -1,31 +1,34 @@
-//! `concord subscriptions`: the places that the server keeps, and who is behind.
+//! `concord subscriptions`: lists subscriptions with their positions and their lag.
 
 use shared::pb::records::{ListSubscriptionsRequest, Subscription};
 
 use crate::{
-    DONE, cli::SubscriptionsOptions, client::Server, lag::Subscriptions, output, refused::Refused,
+    EXIT_OK, call_error::CallError, cli::SubscriptionsOptions, client::ServiceClient,
+    lag::Subscriptions, output,
 };
 
-/// The most that the service gives in one page.
-const LARGEST_PAGE: i32 = 1_000;
+/// The maximum page size of the service.
+const MAX_PAGE_SIZE: i32 = 1_000;
 
 pub(super) async fn run(options: SubscriptionsOptions) -> anyhow::Result<u8> {
-    let server = Server::records(&options.call).await?;
+    let server = ServiceClient::records(&options.call).await?;
     let subscriptions = Subscriptions(list(&server).await?);
     if options.call.json {
         output::line(subscriptions.json())?;
     } else if subscriptions.0.is_empty() {
-        output::note("there are no subscriptions; `concord watch --name NAME` begins one");
+        output::note("there are no subscriptions; `concord watch --name NAME` creates one");
     } else {
         output::line(&subscriptions)?;
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
-/// Asks for one page after the other.
-async fn list(server: &Server) -> Result<Vec<Subscription>, Refused> {
-    let mut request =
-        ListSubscriptionsRequest { page_size: LARGEST_PAGE, ..ListSubscriptionsRequest::default() };
+/// Requests all pages.
+async fn list(server: &ServiceClient) -> Result<Vec<Subscription>, CallError> {
+    let mut request = ListSubscriptionsRequest {
+        page_size: MAX_PAGE_SIZE,
+        ..ListSubscriptionsRequest::default()
+    };
     let mut subscriptions = Vec::new();
     loop {
         let page = server.changes().list_subscriptions(request.clone()).await?.into_inner();

@@ -1,5 +1,4 @@
-//! `concord token`: signs a token, for development and for operators without an
-//! issuer of their own.
+//! `concord token`: signs a JWT, for development and for operators without a token issuer.
 
 use std::{fs, time::SystemTime};
 
@@ -9,14 +8,14 @@ use shared::{
     identity::tokens::{self, ALL, Claims},
 };
 
-use crate::{DONE, cli::TokenOptions, output};
+use crate::{EXIT_OK, cli::TokenOptions, output};
 
 pub(super) fn run(options: &TokenOptions) -> anyhow::Result<u8> {
     let path = options.key.display();
-    let key = fs::read(&options.key).with_context(|| format!("{path} cannot be read"))?;
+    let key = fs::read(&options.key).with_context(|| format!("cannot read {path}"))?;
     let token = tokens::sign(&claims(options)?, &key).with_context(|| format!("{path}"))?;
     output::line(token)?;
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 fn claims(options: &TokenOptions) -> anyhow::Result<Claims> {
@@ -24,14 +23,14 @@ fn claims(options: &TokenOptions) -> anyhow::Result<Claims> {
     if practice != ALL {
         practice.parse::<PracticeId>().map_err(anyhow::Error::msg)?;
     }
-    Product::claimed(product.as_str()).map_err(anyhow::Error::msg)?;
+    Product::parse_unreserved(product.as_str()).map_err(anyhow::Error::msg)?;
     if account != ALL {
         account.parse::<Account>().map_err(anyhow::Error::msg)?;
     }
     let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
     ensure!(
         !roles.iter().any(|role| role == "service"),
-        "the role service is for the imports service, which signs with the secret of the services"
+        "the role service is for the imports service, which signs with the shared service secret"
     );
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     Ok(Claims {

@@ -1,34 +1,35 @@
-//! `concord trace`: where a change is on its way to every product.
+//! `concord trace`: shows the delivery state of a change for every product.
 
 use shared::pb::records::TraceChangeRequest;
 
 use crate::{
-    DONE, cli::TraceOptions, client::Server, output, refused::Refused, trace_page::TracePage,
+    EXIT_OK, call_error::CallError, cli::TraceOptions, client::ServiceClient, output,
+    trace_page::TracePage,
 };
 
-/// What the ids of changes begin with.
-const CHANGE: &str = "chg_";
+/// The prefix of change ids.
+const CHANGE_PREFIX: &str = "chg_";
 
 pub(super) async fn run(options: TraceOptions) -> anyhow::Result<u8> {
     options.call.practice()?;
     let request = request(&options)?;
-    let server = Server::records(&options.call).await?;
-    let answer = server.support().trace_change(request).await.map_err(Refused)?;
+    let server = ServiceClient::records(&options.call).await?;
+    let answer = server.support().trace_change(request).await.map_err(CallError)?;
     let page = TracePage(answer.into_inner().changes);
     if options.call.json {
         output::line(page.json())?;
     } else if page.0.is_empty() {
-        output::note("no change of the record is known any longer");
+        output::note("no change of the record is retained");
     } else {
         output::line(&page)?;
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 fn request(options: &TraceOptions) -> anyhow::Result<TraceChangeRequest> {
     let TraceOptions { what, max, to, .. } = options;
     let product = to.as_ref().map(ToString::to_string).unwrap_or_default();
-    if !what.starts_with(CHANGE) {
+    if !what.starts_with(CHANGE_PREFIX) {
         let (record, max_changes) = (what.clone(), max.unwrap_or_default());
         return Ok(TraceChangeRequest { record, max_changes, product, ..Default::default() });
     }
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_known_by_its_id_and_all_else_is_a_record() {
+    fn change_id_prefix_selects_a_change_and_other_ids_a_record() {
         let change = traced(&["chg_1", "--to", "books"]).unwrap();
         assert_eq!((change.change.as_str(), change.record.as_str()), ("chg_1", ""));
         assert_eq!(change.product, "books");

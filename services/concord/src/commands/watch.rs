@@ -1,4 +1,4 @@
-//! `concord watch`: listens to the changes that a product is told of.
+//! `concord watch`: subscribes to the change events of a product, and prints them.
 
 mod end;
 mod request;
@@ -15,125 +15,138 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
-    DONE,
+    EXIT_OK,
     cli::WatchOptions,
-    client::Server,
+    client::ServiceClient,
     event_json, event_text,
-    feed::{Feed, Heard},
-    output, stop,
+    feed::{Feed, FeedUpdate},
+    output, shutdown,
 };
-use end::End;
+use end::WatchEnd;
 
 pub(super) async fn run(options: WatchOptions) -> anyhow::Result<u8> {
     options.check()?;
-    let server = Server::records(&options.call).await?;
+    let server = ServiceClient::records(&options.call).await?;
     let mut feed = Feed::new(server, request::of(&options));
     if options.subscription.name.is_some() && !options.subscription.ack {
-        feed = feed.looking_only();
+        feed = feed.read_only();
     }
-    let ended = Watch::new(&options).listen(&mut feed).await;
+    let ended = Watch::new(&options).run(&mut feed).await;
     let note = match &options.subscription.name {
-        None => end::by_cursor(ended.as_ref().ok(), feed.cursor()),
-        Some(name) => {
-            ended.as_ref().ok().map(|end| end::by_name(end, name, options.subscription.ack))
-        }
+        None => end::resume_hint(ended.as_ref().ok(), feed.cursor()),
+        Some(name) => ended
+            .as_ref()
+            .ok()
+            .map(|end| end::subscription_hint(end, name, options.subscription.ack)),
     };
     note.into_iter().for_each(output::note);
-    ended.map(|_| DONE)
+    ended.map(|_| EXIT_OK)
 }
 
-/// A watch that is under way.
+/// The state of a running watch.
 #[derive(Debug)]
 struct Watch<'o> {
     options: &'o WatchOptions,
-    /// How much more is to be shown; without an end when there is none.
-    left: Option<u64>,
-    /// Whether the present trouble was told: once is enough.
-    in_trouble: bool,
-    /// Whether a stream has begun.
-    has_begun: bool,
-    /// Whether it was told that the stream waits.
+    /// The number of items still to print; none for no limit.
+    remaining: Option<u64>,
+    /// Whether the current disconnection was reported: it is reported once.
+    is_disconnected: bool,
+    /// Whether a stream was ever connected.
+    has_connected: bool,
+    /// Whether it was reported that the stream awaits an acknowledgement.
     is_waiting: bool,
     snapshot: Snapshot,
 }
 
-/// What of a snapshot was shown.
+/// The progress of a snapshot.
 #[derive(Debug, Default)]
 struct Snapshot {
     records: usize,
-    /// Whether it goes on with one that an earlier watch began.
-    is_rest: bool,
+    /// Whether it resumes a snapshot of an earlier watch.
+    is_resumed: bool,
 }
 
 impl<'o> Watch<'o> {
     fn new(options: &'o WatchOptions) -> Self {
         Self {
             options,
-            left: options.count,
-            in_trouble: false,
-            has_begun: false,
+            remaining: options.count,
+            is_disconnected: false,
+            has_connected: false,
             is_waiting: false,
             snapshot: Snapshot::default(),
         }
     }
 
-    /// Listens until it was enough, or until someone ends it.
-    async fn listen(&mut self, feed: &mut Feed) -> anyhow::Result<End> {
+    /// Prints updates of the feed until `--count`, `--until-idle` or a shutdown signal.
+    async fn run(&mut self, feed: &mut Feed) -> anyhow::Result<WatchEnd> {
         let idle = self.options.until_idle.map(Duration::from_secs);
         let mut idle_at = idle.map(|idle| Instant::now() + idle);
-        let mut asked_to_stop = std::pin::pin!(stop::asked());
+        let mut shutdown_requested = std::pin::pin!(shutdown::requested());
         loop {
             let before = feed.cursor().to_owned();
-            let heard = tokio::select! {
-                heard = feed.next() => heard?,
+            let update = tokio::select! {
+                update = feed.next() => update?,
                 () = sleep_until(idle_at) => {
-                    ensure!(feed.is_connected(), "the connection was lost, and did not come back in time");
-                    return Ok(End::Here);
+                    ensure!(
+                        feed.is_connected(),
+                        "the connection was lost, and was not restored in time"
+                    );
+                    return Ok(WatchEnd::Complete);
                 }
-                stop = &mut asked_to_stop => {
-                    stop.context("no signals")?;
-                    return Ok(if feed.owes() { End::Unacknowledged } else { End::Here });
+                requested = &mut shutdown_requested => {
+                    requested.context("cannot listen for signals")?;
+                    let is_pending = feed.has_pending_acknowledgement();
+                    return Ok(if is_pending {
+                        WatchEnd::Unacknowledged
+                    } else {
+                        WatchEnd::Complete
+                    });
                 }
             };
-            if matches!(heard, Heard::Events(_) | Heard::Records(_) | Heard::SnapshotEnd(_)) {
+            if matches!(
+                update,
+                FeedUpdate::Events(_) | FeedUpdate::SnapshotRecords(_) | FeedUpdate::SnapshotEnd(_)
+            ) {
                 idle_at = idle.map(|idle| Instant::now() + idle);
             }
-            if let Some(end) = self.take(heard, before, feed)? {
+            if let Some(end) = self.handle(update, before, feed)? {
                 return Ok(end);
             }
         }
     }
 
-    /// Shows what was heard; where the watch ends, when it was enough.
-    fn take(
+    /// Prints an update. Returns how the watch ends, when `--count` is reached. `before` is
+    /// the cursor before the update.
+    fn handle(
         &mut self,
-        heard: Heard,
+        update: FeedUpdate,
         before: String,
         feed: &mut Feed,
-    ) -> anyhow::Result<Option<End>> {
+    ) -> anyhow::Result<Option<WatchEnd>> {
         let json = self.options.call.json;
-        match heard {
-            Heard::Beginning(handshake) => self.beginning(&handshake),
-            Heard::Lost(why) => {
-                if !std::mem::replace(&mut self.in_trouble, true) {
-                    output::note(format_args!("{why}; trying again"));
+        match update {
+            FeedUpdate::Connected(handshake) => self.connected(&handshake),
+            FeedUpdate::Disconnected(error) => {
+                if !std::mem::replace(&mut self.is_disconnected, true) {
+                    output::note(format_args!("{error}; retrying"));
                 }
             }
-            Heard::Waiting => self.waiting(),
-            Heard::Acknowledged => {
-                self.in_trouble = false;
-                return Ok((self.left == Some(0)).then_some(End::Here));
+            FeedUpdate::AwaitingAcknowledgement => self.waiting(),
+            FeedUpdate::Acknowledged => {
+                self.is_disconnected = false;
+                return Ok((self.remaining == Some(0)).then_some(WatchEnd::Complete));
             }
-            Heard::SnapshotEnd(end) => {
+            FeedUpdate::SnapshotEnd(end) => {
                 self.snapshot_end(&end)?;
                 self.acknowledge(feed)?;
             }
-            Heard::Records(records) => {
+            FeedUpdate::SnapshotRecords(records) => {
                 self.snapshot.records += records.len();
                 let lines = records.iter().map(|record| record_line(record, json));
                 return self.show(lines, before, feed);
             }
-            Heard::Events(events) => {
+            FeedUpdate::Events(events) => {
                 self.is_waiting = false;
                 let lines = events.iter().map(|event| event_line(event, json));
                 return self.show(lines, before, feed);
@@ -142,31 +155,31 @@ impl<'o> Watch<'o> {
         Ok(None)
     }
 
-    /// A connection that was renewed is not worth a word, unless records come
-    /// again.
-    fn beginning(&mut self, handshake: &Handshake) {
-        let was_in_trouble = std::mem::replace(&mut self.in_trouble, false);
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
+    /// Reports the start of a stream. A planned reconnection is not reported, unless the
+    /// snapshot restarts.
+    fn connected(&mut self, handshake: &Handshake) {
+        let was_disconnected = std::mem::replace(&mut self.is_disconnected, false);
+        let is_first = !std::mem::replace(&mut self.has_connected, true);
         let (snapshot, resumed) = (handshake.snapshot, handshake.snapshot_resumed);
         if snapshot && (is_first || !resumed) {
-            self.snapshot = Snapshot { records: 0, is_rest: resumed };
+            self.snapshot = Snapshot { records: 0, is_resumed: resumed };
         }
         let note = match (snapshot, resumed) {
-            (true, false) => "a snapshot begins: every record as it is now".to_owned(),
-            _ if !is_first && !was_in_trouble => return,
-            (true, true) => "the snapshot goes on where it was".to_owned(),
+            (true, false) => "a snapshot starts: every current record".to_owned(),
+            _ if !is_first && !was_disconnected => return,
+            (true, true) => "the snapshot resumes from its last position".to_owned(),
             (false, _) => format!("listening after position {}", handshake.position),
         };
         output::note(note);
     }
 
     fn snapshot_end(&mut self, end: &SnapshotEnd) -> io::Result<()> {
-        let (Snapshot { records, is_rest }, position) = (&self.snapshot, end.position);
+        let (Snapshot { records, is_resumed }, position) = (&self.snapshot, end.position);
         if self.options.call.json {
             let end = json!({ "position": position, "record_count": records });
             output::line(json!({ "snapshot_end": end }))?;
         }
-        let rest = if *is_rest { ", beside those of an earlier watch" } else { "" };
+        let rest = if *is_resumed { ", in addition to those of an earlier watch" } else { "" };
         output::note(format_args!(
             "snapshot complete: {records} records{rest}, listening after position {position}"
         ));
@@ -176,33 +189,36 @@ impl<'o> Watch<'o> {
     fn waiting(&mut self) {
         if !self.options.subscription.ack && !std::mem::replace(&mut self.is_waiting, true) {
             output::note(
-                "the stream waits until what was shown is acknowledged; with --ack, watch does so",
+                "the stream waits for an acknowledgement of the printed changes; --ack sends it",
             );
         }
     }
 
-    /// Shows as many lines as are wanted, and acknowledges them when they are all
-    /// of those that came together.
+    /// Prints lines up to the remaining count, and acknowledges the batch when all of it
+    /// was printed.
     fn show(
         &mut self,
         lines: impl ExactSizeIterator<Item = Result<String, DecodeError>>,
         before: String,
         feed: &mut Feed,
-    ) -> anyhow::Result<Option<End>> {
-        let came = lines.len();
-        let most = self.left.map_or(came, |left| usize::try_from(left).unwrap_or(came));
-        for line in lines.take(most) {
-            output::line(output::visible(&line?))?;
+    ) -> anyhow::Result<Option<WatchEnd>> {
+        let received = lines.len();
+        let limit = self
+            .remaining
+            .map_or(received, |remaining| usize::try_from(remaining).unwrap_or(received));
+        for line in lines.take(limit) {
+            output::line(output::escaped(&line?))?;
         }
-        self.left = self.left.map(|left| left.saturating_sub(came as u64));
-        if most < came {
-            return Ok(Some(End::Amid { before }));
+        self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(received as u64));
+        if limit < received {
+            return Ok(Some(WatchEnd::MidBatch { before }));
         }
         self.acknowledge(feed)?;
-        Ok((self.left == Some(0) && !feed.owes()).then_some(End::Here))
+        let is_done = self.remaining == Some(0) && !feed.has_pending_acknowledgement();
+        Ok(is_done.then_some(WatchEnd::Complete))
     }
 
-    /// What was shown counts as dealt with once it has left the program.
+    /// Flushes the output, and then acknowledges everything printed so far.
     fn acknowledge(&self, feed: &mut Feed) -> io::Result<()> {
         output::flush()?;
         if self.options.subscription.ack {
@@ -220,7 +236,7 @@ fn event_line(event: &Event, json: bool) -> Result<String, DecodeError> {
     }
 }
 
-/// In JSON in an object of its own, so that it is not taken for a change.
+/// In JSON a snapshot record is wrapped in an object, to distinguish it from a change.
 fn record_line(record: &SnapshotRecord, json: bool) -> Result<String, DecodeError> {
     if json {
         event_json::record(record).map(|record| json!({ "snapshot_record": record }).to_string())

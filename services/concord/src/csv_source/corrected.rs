@@ -1,6 +1,5 @@
-//! Reads a failures file: the records in it, as the service wrote them or as
-//! people corrected them. Its columns are those of all kinds of record together,
-//! and those that say what is wrong, which are not read.
+//! Reads a failures file, original or corrected. It has the columns of all kinds of record, and
+//! columns that describe the failure, which are not read.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use csv::StringRecord;
 use shared::{
-    cells,
+    list_cell,
     pb::imports::{ContactClient, ImportContact, import_record::Record},
     row_token::RowToken,
 };
@@ -22,22 +21,22 @@ use super::{
     strict::REMEDY,
 };
 
-/// The column that names the cells which an apostrophe was put before.
+/// The column that names the cells with an apostrophe prefix, against formula injection.
 const GUARDED: &str = "guarded";
 
-/// The column that names the cells whose control characters are written as text.
+/// The column that names the cells with escaped control characters.
 const ESCAPED: &str = "escaped";
 
-/// The column that says which record a row is of.
+/// The column with the token that identifies the record of a row.
 const TOKEN: &str = "token";
 
-/// The column in which people name those whose values they mean.
+/// The column in which users name columns whose values they changed on purpose.
 const CHANGED: &str = "changed";
 
-/// The column that names the import.
+/// The column with the import id.
 const IMPORT: &str = "import";
 
-/// Columns that are read when they are there.
+/// The optional columns.
 const OPTIONAL: [&str; 2] = [IMPORT, CHANGED];
 
 /// A record that replaces a failed one.
@@ -55,7 +54,7 @@ pub(crate) struct FailedRow {
     cells: StringRecord,
 }
 
-/// What all rows of a file share.
+/// The path and the headings, which all rows of a file share.
 #[derive(Debug)]
 struct Heading {
     path: PathBuf,
@@ -67,9 +66,9 @@ impl FailedRow {
         Row { path: &self.heading.path, headings: &self.heading.names, cells: &self.cells }
     }
 
-    /// The file and the line, for people.
-    pub(crate) fn place(&self) -> String {
-        self.row().place()
+    /// The file and the line.
+    pub(crate) fn location(&self) -> String {
+        self.row().location()
     }
 
     /// The value in a column; empty when there is no such column.
@@ -77,8 +76,7 @@ impl FailedRow {
         self.row().text(column)
     }
 
-    /// `client`, `contact` or `address`; something else when the record could not be
-    /// read.
+    /// `client`, `contact` or `address`; another value when the record could not be read.
     pub(crate) fn kind(&self) -> String {
         self.cell("kind").trim().to_ascii_lowercase()
     }
@@ -97,7 +95,7 @@ impl FailedRow {
         self.table().map_or(&[], columns)
     }
 
-    /// Names the record to people, `client C2`.
+    /// The display name of the record, `client C2`.
     pub(crate) fn name(&self) -> String {
         match self.cell("source_id").trim() {
             "" => format!("{} without a source id", self.kind()),
@@ -105,14 +103,14 @@ impl FailedRow {
         }
     }
 
-    /// Whether the row says that the record failed: that it was not excluded or
-    /// skipped, and that the row is not a warning alone.
+    /// Whether the row is a failure: the record was not excluded or skipped, and the row is not
+    /// a warning.
     pub(crate) fn has_failed(&self) -> bool {
         let is = |column, text| self.cell(column).trim().eq_ignore_ascii_case(text);
         is("status", "failed") && !is("severity", "warning")
     }
 
-    /// The import that the file is of; empty when it does not say.
+    /// The import of the file; empty when the column is missing.
     pub(crate) fn import(&self) -> String {
         self.cell(IMPORT).trim().to_owned()
     }
@@ -122,19 +120,19 @@ impl FailedRow {
         self.cell(TOKEN).trim().to_owned()
     }
 
-    /// The token; none when there is none, or one that was altered.
+    /// The token; none when it is missing or altered.
     pub(crate) fn token(&self) -> Option<RowToken> {
         RowToken::parse(&self.token_text())
     }
 
-    /// The values that hold another row of the file, by column: the text between a quote
-    /// and one in a later row. Each row has a token, so that such a value has one in it.
-    pub(crate) fn swallowed(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The values that contain another row of the file, by column: text from a stray quote to
+    /// a quote in a later row. They are detected by the token of that row.
+    pub(crate) fn values_with_rows(&self) -> impl Iterator<Item = (&str, &str)> {
         let named = self.heading.names.iter().map(String::as_str).zip(&self.cells);
-        named.filter(|(_, cell)| holds_row(cell))
+        named.filter(|(_, cell)| contains_row(cell))
     }
 
-    /// The columns whose values were changed on purpose, as people named them.
+    /// The columns that are marked as changed on purpose.
     pub(crate) fn marked(&self) -> Vec<String> {
         let names = self.cell(CHANGED);
         let names = names.split([';', ',', '\n']).map(|name| name.trim().to_ascii_lowercase());
@@ -148,12 +146,11 @@ impl FailedRow {
         Self { heading: Arc::clone(&self.heading), cells }
     }
 
-    /// The record in the place of the one that failed; none when that one could not
-    /// be read.
+    /// The replacement of the failed record; none when the failed record could not be read.
     ///
     /// # Errors
     ///
-    /// Says what of the row makes no record, without its place.
+    /// When the row is not a valid record. The error does not contain the location.
     pub(crate) fn replacement(&self) -> anyhow::Result<Option<Replacement>> {
         let Some(kind) = self.table() else { return Ok(None) };
         let record = match kind {
@@ -165,16 +162,17 @@ impl FailedRow {
     }
 }
 
-/// Reads the file; of a record with several violations there are several rows.
+/// Reads a corrected failures file, with strict checks. A record with several violations has
+/// several rows.
 ///
 /// # Errors
 ///
-/// Names the line, or the column, of what is wrong with the file.
+/// When the file is invalid, with the line or the column.
 pub(crate) fn failed_rows(path: &Path) -> anyhow::Result<Vec<FailedRow>> {
     read(path, true)
 }
 
-/// Reads the file as the service wrote it, whatever the values in it look like.
+/// Reads an original failures file of the service, without strict checks.
 ///
 /// # Errors
 ///
@@ -183,12 +181,13 @@ pub(crate) fn downloaded_rows(path: &Path) -> anyhow::Result<Vec<FailedRow>> {
     read(path, false)
 }
 
-fn read(path: &Path, with_care: bool) -> anyhow::Result<Vec<FailedRow>> {
+fn read(path: &Path, strict: bool) -> anyhow::Result<Vec<FailedRow>> {
     let mut rows = Rows::open(path)?;
     let cells = rows.next()?.with_context(|| format!("{} is empty", path.display()))?;
-    let (names, is_joined) = (headings(cells), cells.iter().any(holds_row));
-    if with_care {
-        // Values of several lines may look like anything: their tokens tell rows.
+    let (names, is_joined) = (headings(cells), cells.iter().any(contains_row));
+    if strict {
+        // Values with several lines may look like rows, so that rows are detected by their
+        // tokens.
         rows.check(None)?;
         ensure!(
             !is_joined,
@@ -198,49 +197,48 @@ fn read(path: &Path, with_care: bool) -> anyhow::Result<Vec<FailedRow>> {
     }
     check_headings(path, &names)?;
     let heading = Arc::new(Heading { path: path.to_owned(), names });
-    let mut found = Vec::new();
+    let mut failed = Vec::new();
     rows.each_below(&heading.names, |row| {
-        found.push(FailedRow { heading: Arc::clone(&heading), cells: as_they_were(row) });
+        failed.push(FailedRow { heading: Arc::clone(&heading), cells: unescaped(row) });
         Ok(())
     })?;
-    Ok(found)
+    Ok(failed)
 }
 
-/// Whether there is the token of a row in a text of several lines.
-fn holds_row(text: &str) -> bool {
+/// Whether a text with several lines contains a row token.
+fn contains_row(text: &str) -> bool {
     let text = text.trim();
     let mut words = text.split(|c: char| !c.is_alphanumeric());
     text.contains(['\n', '\r']) && words.any(|word| RowToken::parse(word).is_some())
 }
 
-/// All columns must be there: without one, its field would be emptied in every
-/// record.
+/// Checks that all columns exist: a missing one would clear its field in every record.
 fn check_headings(path: &Path, headings: &[String]) -> anyhow::Result<()> {
     let kinds = [TableKind::Clients, TableKind::Contacts, TableKind::Addresses];
     let fields = kinds.into_iter().flat_map(columns);
     let mut missing = Vec::new();
     for column in ["kind", "status", TOKEN, GUARDED, ESCAPED].iter().chain(fields).chain(&OPTIONAL)
     {
-        let places = headings.iter().filter(|heading| heading == column).count();
-        ensure!(places < 2, "{}: the column `{column}` stands there twice", path.display());
+        let count = headings.iter().filter(|heading| heading == column).count();
+        ensure!(count < 2, "{}: duplicate column `{column}`", path.display());
         let name = format!("`{column}`");
-        if places == 0 && !OPTIONAL.contains(column) && !missing.contains(&name) {
+        if count == 0 && !OPTIONAL.contains(column) && !missing.contains(&name) {
             missing.push(name);
         }
     }
     ensure!(
         missing.is_empty(),
-        "{}: a failures file has more columns: {}; `concord imports failures IMPORT --file FILE` \
-         writes it anew",
+        "{}: columns of a failures file are missing: {}; `concord imports failures IMPORT \
+         --file FILE` writes the file again",
         path.display(),
         missing.join(", ")
     );
     Ok(())
 }
 
-/// The cells as the service had them: those that are guarded without their apostrophe,
-/// and those that are escaped with their control characters.
-fn as_they_were(row: Row<'_>) -> StringRecord {
+/// Reverses the escaping of the service: removes the apostrophe of guarded cells, and restores
+/// the control characters of escaped cells.
+fn unescaped(row: Row<'_>) -> StringRecord {
     let (guarded, escaped) = (row.text(GUARDED), row.text(ESCAPED));
     let is_in = |names: &str, heading: &str| names.split(';').any(|name| name.trim() == heading);
     let mut plain = StringRecord::with_capacity(row.cells.as_slice().len(), row.cells.len());
@@ -248,7 +246,7 @@ fn as_they_were(row: Row<'_>) -> StringRecord {
         let bare = cell.strip_prefix('\'').filter(|_| is_in(&guarded, heading));
         let cell = bare.unwrap_or(cell);
         if is_in(&escaped, heading) {
-            plain.push_field(&cells::raw(cell));
+            plain.push_field(&list_cell::unescape_control(cell));
         } else {
             plain.push_field(cell);
         }
@@ -257,7 +255,7 @@ fn as_they_were(row: Row<'_>) -> StringRecord {
     plain
 }
 
-/// A person with all of its clients: `C1;C2`, and the roles at each of them,
+/// Reads a contact: a person, its clients, `C1;C2`, and the roles at each client,
 /// `DIRECTOR;PSC|PARTNER`.
 fn contact(row: Row<'_>) -> anyhow::Result<ImportContact> {
     Ok(ImportContact {
@@ -278,7 +276,7 @@ fn clients(row: Row<'_>) -> anyhow::Result<Vec<ContactClient>> {
     if ids.trim().is_empty() && roles.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let roles: Vec<_> = cells::parts(&roles, '|').into_iter().map(words).collect();
+    let roles: Vec<_> = list_cell::split_raw(&roles, '|').into_iter().map(words).collect();
     let has_no_ids = roles.len() == 1 && ids.trim().is_empty();
     let ids = if has_no_ids { vec![String::new()] } else { words(&ids) };
     ensure!(
@@ -288,13 +286,14 @@ fn clients(row: Row<'_>) -> anyhow::Result<Vec<ContactClient>> {
         ids.len(),
         roles.len()
     );
-    let places = ids.into_iter().zip(roles);
-    let places = places.map(|(client_source_id, roles)| ContactClient { client_source_id, roles });
-    Ok(places.collect())
+    let clients = ids.into_iter().zip(roles);
+    let clients =
+        clients.map(|(client_source_id, roles)| ContactClient { client_source_id, roles });
+    Ok(clients.collect())
 }
 
 fn words(cell: &str) -> Vec<String> {
-    cells::words(cell, ';')
+    list_cell::split(cell, ';')
 }
 
 /// Rows of a failures file with these values, by column.

@@ -1,4 +1,4 @@
-//! Files that no spreadsheet writes.
+//! Fuzz tests of the file readers.
 
 use prost::Message as _;
 use shared::{pb::imports::ImportRecord, testing::fuzz::Fuzz};
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{read::Sheet, *};
 
-/// A file that is written anew for each input.
+/// A folder with one file, which is overwritten for each input.
 struct Folder(TempDir);
 
 impl Folder {
@@ -22,9 +22,9 @@ impl Folder {
 }
 
 #[test]
-fn a_file_is_read_to_its_end_or_refused() {
+fn file_is_read_completely_or_rejected() {
     let folder = Folder::new();
-    Fuzz::of("csv").cases(1_000).hold(|bytes| {
+    Fuzz::corpus("csv").cases(1_000).check(|bytes| {
         let path = folder.with(bytes);
         let Ok(source) = Source::scan(&[path]) else { return };
         let mut records = 0;
@@ -40,9 +40,9 @@ fn a_file_is_read_to_its_end_or_refused() {
     });
 }
 
-/// Nothing in a file can make the reader stop before its end, or count wrong.
+/// No content makes the reader stop early or miscount rows.
 #[test]
-fn a_row_that_is_put_behind_a_file_is_one_more() {
+fn appended_row_is_counted() {
     let folder = Folder::new();
     let rows = |path: &Path| {
         let Ok(Sheet::Table(table)) = Sheet::open(path) else { return None };
@@ -53,7 +53,7 @@ fn a_row_that_is_put_behind_a_file_is_one_more() {
         });
         read.ok().map(|()| (rows, width)).filter(|(rows, _)| *rows > 0)
     };
-    Fuzz::of("csv").cases(1_000).hold(|bytes| {
+    Fuzz::corpus("csv").cases(1_000).check(|bytes| {
         let Some((before, width)) = rows(&folder.with(bytes)) else { return };
         let row = format!("\n{}", vec!["x"; width].join(","));
         let after = rows(&folder.with(&[bytes, row.as_bytes()].concat()));
@@ -62,9 +62,9 @@ fn a_row_that_is_put_behind_a_file_is_one_more() {
 }
 
 #[test]
-fn a_failures_file_is_read_to_its_end_or_refused() {
+fn failures_file_is_read_completely_or_rejected() {
     let folder = Folder::new();
-    Fuzz::of("failures_file").cases(1_000).hold(|bytes| {
+    Fuzz::corpus("failures_file").cases(1_000).check(|bytes| {
         let Ok(rows) = failed_rows(&folder.with(bytes)) else { return };
         for row in rows {
             let Ok(Some(replacement)) = row.replacement() else { continue };

@@ -1,5 +1,5 @@
-//! Makes contacts of rows: a file has one row for each client of a person, and
-//! an import one record for the person, with its clients.
+//! Groups contact rows by person: a file has one row for each client of a person, and an import
+//! has one record for the person with all clients.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use shared::{
 
 use super::{encode, read::Row};
 
-/// What one row says: a person, and one place of it.
+/// One row: a person, and its roles at one client.
 #[derive(Clone, Debug)]
 pub(super) struct ContactRow {
     /// The person; without clients.
@@ -21,8 +21,8 @@ pub(super) struct ContactRow {
     pub(super) roles: Vec<String>,
 }
 
-/// Reads a row. Removes space around values and invisible characters in ids: rows of
-/// one person must not differ by these.
+/// Reads a row. Trims values and removes invisible characters in ids, so that rows of one
+/// person do not differ by these.
 pub(super) fn contact_row(row: Row<'_>) -> ContactRow {
     let text = |column| row.text(column).trim().to_owned();
     let roles = row.text("roles");
@@ -44,21 +44,21 @@ pub(super) fn contact_row(row: Row<'_>) -> ContactRow {
     }
 }
 
-/// Rows, put together by person.
+/// Contact rows, grouped by person.
 ///
-/// Rows of one source id with other fields of the person stay apart: which of
-/// them is right is for the practice to say, and the server fails them all.
+/// Rows with one source id and different fields of the person stay separate. The server fails
+/// them all, because only the practice can decide which is right.
 #[derive(Debug, Default)]
 pub(super) struct Contacts {
-    /// By the encoded person: it takes a fraction of the memory.
-    people: HashMap<Box<[u8]>, Vec<Place>>,
-    /// Nothing says that two rows without a source id are of one person.
+    /// By the encoded person, which takes a fraction of the memory of the decoded one.
+    people: HashMap<Box<[u8]>, Vec<ClientRoles>>,
+    /// Rows without a source id, which cannot be grouped.
     without_id: Vec<ImportContact>,
 }
 
-/// A client and the roles of a person there.
+/// A client, and the roles of a person at it.
 #[derive(Debug)]
-struct Place {
+struct ClientRoles {
     client_source_id: Box<str>,
     roles: Box<[String]>,
 }
@@ -71,17 +71,17 @@ impl Contacts {
             self.without_id.push(ImportContact { clients, ..person });
             return;
         }
-        let places = self.people.entry(person.encode_to_vec().into()).or_default();
-        places.push(Place { client_source_id: client_source_id.into(), roles: roles.into() });
+        let clients = self.people.entry(person.encode_to_vec().into()).or_default();
+        clients
+            .push(ClientRoles { client_source_id: client_source_id.into(), roles: roles.into() });
     }
 
-    /// The records, the same and in the same order whatever the order of the
-    /// rows was.
+    /// The records. They and their order do not depend on the order of the rows.
     pub(super) fn into_records(self) -> anyhow::Result<Vec<Bytes>> {
         let mut records = Vec::with_capacity(self.people.len() + self.without_id.len());
-        for (person, places) in self.people {
+        for (person, client_roles) in self.people {
             let person = ImportContact::decode(&*person)?;
-            let contact = ImportContact { clients: clients(places), ..person };
+            let contact = ImportContact { clients: clients(client_roles), ..person };
             records.push(encode(Record::Contact(contact), "")?);
         }
         for contact in self.without_id {
@@ -92,11 +92,11 @@ impl Contacts {
     }
 }
 
-/// Each client once, with all of the roles there; both sorted.
-fn clients(places: Vec<Place>) -> Vec<ContactClient> {
+/// Merges the roles by client; sorts clients and roles.
+fn clients(client_roles: Vec<ClientRoles>) -> Vec<ContactClient> {
     let mut roles: BTreeMap<Box<str>, BTreeSet<String>> = BTreeMap::new();
-    for place in places {
-        roles.entry(place.client_source_id).or_default().extend(place.roles);
+    for one in client_roles {
+        roles.entry(one.client_source_id).or_default().extend(one.roles);
     }
     let clients = roles.into_iter().map(|(client_source_id, roles)| ContactClient {
         client_source_id: client_source_id.into(),

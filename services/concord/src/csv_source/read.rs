@@ -1,4 +1,4 @@
-//! Reads one CSV file: which kind it is, by its heading, and its rows.
+//! Reads one CSV file: detects its kind by its headings, and iterates over its rows.
 
 use std::{
     fs::File,
@@ -12,10 +12,10 @@ use shared::rules::text::{is_blank, normalise_id};
 
 use super::{
     strict,
-    unknown::{UnknownColumns, with_guess},
+    unknown::{UnknownColumns, with_suggestion},
 };
 
-/// Which records a file has.
+/// The kind of records in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TableKind {
     Clients,
@@ -29,10 +29,10 @@ struct Format {
     kind: TableKind,
     name: &'static str,
     columns: &'static [&'static str],
-    /// Without one of these every row would fail.
+    /// Required columns: without one of them every row would fail.
     required: &'static [&'static str],
-    /// No other kind has these.
-    telling: [&'static str; 2],
+    /// Columns that no other kind has.
+    distinctive: [&'static str; 2],
 }
 
 static FORMATS: [Format; 3] = [
@@ -58,7 +58,7 @@ static FORMATS: [Format; 3] = [
             "phone",
         ],
         required: &["source_id", "client_reference", "client_type"],
-        telling: ["client_reference", "client_type"],
+        distinctive: ["client_reference", "client_type"],
     },
     Format {
         kind: TableKind::Contacts,
@@ -76,7 +76,7 @@ static FORMATS: [Format; 3] = [
             "phone",
         ],
         required: &["source_id", "client_source_id", "roles", "surname"],
-        telling: ["client_source_id", "roles"],
+        distinctive: ["client_source_id", "roles"],
     },
     Format {
         kind: TableKind::Addresses,
@@ -97,26 +97,26 @@ static FORMATS: [Format; 3] = [
             "active_to",
         ],
         required: &["source_id", "owner_kind", "owner_source_id", "type", "line_1"],
-        telling: ["owner_kind", "owner_source_id"],
+        distinctive: ["owner_kind", "owner_source_id"],
     },
 ];
 
-/// Separators of values; the first is that of CSV.
+/// The supported separators; the first is the default.
 const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 
-/// How a file in UTF-16 begins.
+/// The byte order marks of UTF-16.
 const UTF_16: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
 
-/// A byte order mark that was read in another code page: of Windows, of DOS, of the
-/// Macintosh; and one that follows another.
+/// A UTF-8 byte order mark that was decoded in the code page of Windows, DOS or Macintosh; and
+/// a repeated byte order mark.
 const MISREAD_MARKS: [&str; 4] = ["ï»¿", "´╗┐", "Ôªø", "\u{feff}"];
 
-/// A file, once its heading was read.
+/// A file with its headings read.
 #[derive(Debug)]
 pub(super) enum Sheet {
-    /// One of records.
+    /// A file of records.
     Table(Table),
-    /// Another one, and what to say about it.
+    /// Another file, and a remark about it.
     Other(String),
 }
 
@@ -139,18 +139,18 @@ pub(super) struct Row<'r> {
 impl Row<'_> {
     /// The value under the heading; empty when there is no such column.
     pub(super) fn text(self, column: &str) -> String {
-        let place = self.headings.iter().position(|heading| heading == column);
-        place.and_then(|place| self.cells.get(place)).unwrap_or_default().to_owned()
+        let index = self.headings.iter().position(|heading| heading == column);
+        index.and_then(|index| self.cells.get(index)).unwrap_or_default().to_owned()
     }
 
-    /// Where it stands, for people: the file and the line.
-    pub(super) fn place(self) -> String {
+    /// The location of the row: the file and the line.
+    pub(super) fn location(self) -> String {
         format!("{}, line {}", self.path.display(), line(self.cells))
     }
 }
 
 impl Sheet {
-    /// Reads the heading of the file.
+    /// Opens a file, and reads its headings.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let mut rows = Rows::open(path)?;
         let Some(cells) = rows.next()? else {
@@ -158,7 +158,7 @@ impl Sheet {
         };
         let headings = headings(cells);
         let Some(format) = format_of(path, &headings) else {
-            // A quote in the heading has swallowed the names of the columns.
+            // A stray quote in the heading may have merged the column names.
             if headings.iter().any(|heading| heading.contains("source_id")) {
                 rows.check(Some(headings.len()))?;
             }
@@ -173,7 +173,7 @@ impl Sheet {
     }
 }
 
-/// The names of the columns, however a spreadsheet wrote them.
+/// The normalised column names: without byte order marks, in lower case.
 pub(super) fn headings(cells: &StringRecord) -> Vec<String> {
     let unmarked = |cell: &str| {
         let marked = MISREAD_MARKS.iter().find_map(|mark| cell.strip_prefix(mark));
@@ -187,12 +187,12 @@ pub(super) fn columns(kind: TableKind) -> &'static [&'static str] {
     FORMATS.iter().find(|format| format.kind == kind).map_or(&[], |format| format.columns)
 }
 
-/// The kind of a file with these headings. A file that is called `clients.csv`
-/// is meant to be one, whatever its headings are.
+/// The format of a file with these headings. Without distinctive columns, the name of the file
+/// decides, such as `clients.csv`.
 fn format_of(path: &Path, headings: &[String]) -> Option<&'static Format> {
     let has = |column: &&str| headings.iter().any(|heading| heading == column);
-    let some: Vec<_> = FORMATS.iter().filter(|format| format.telling.iter().any(has)).collect();
-    let all: Vec<_> = FORMATS.iter().filter(|format| format.telling.iter().all(has)).collect();
+    let some: Vec<_> = FORMATS.iter().filter(|format| format.distinctive.iter().any(has)).collect();
+    let all: Vec<_> = FORMATS.iter().filter(|format| format.distinctive.iter().all(has)).collect();
     match (some.as_slice(), all.as_slice()) {
         ([one], _) | (_, [one]) => Some(one),
         ([], _) => {
@@ -213,7 +213,7 @@ fn check_headings(path: &Path, format: &Format, headings: &[String]) -> anyhow::
         .required
         .iter()
         .filter(|column| !headings.iter().any(|heading| heading == *column))
-        .map(|column| with_guess(column, &unknown))
+        .map(|column| with_suggestion(column, &unknown))
         .collect();
     ensure!(
         missing.is_empty(),
@@ -222,52 +222,52 @@ fn check_headings(path: &Path, format: &Format, headings: &[String]) -> anyhow::
         format.name,
         missing.join(", ")
     );
-    for (place, heading) in headings.iter().enumerate() {
-        let twice = headings.iter().take(place).any(|earlier| earlier == heading);
-        if twice && format.columns.contains(&heading.as_str()) {
-            bail!("{}: the column `{heading}` stands there twice", path.display());
+    for (index, heading) in headings.iter().enumerate() {
+        let is_duplicate = headings.iter().take(index).any(|earlier| earlier == heading);
+        if is_duplicate && format.columns.contains(&heading.as_str()) {
+            bail!("{}: duplicate column `{heading}`", path.display());
         }
     }
     Ok(())
 }
 
 impl Table {
-    /// Which records these are.
+    /// The kind of its records.
     pub(super) fn kind(&self) -> TableKind {
         self.format.kind
     }
 
-    /// The columns that are not known, before any row is read.
+    /// The unknown columns. Rows are added to it as they are read.
     pub(super) fn unknown_columns(&self) -> UnknownColumns<'_> {
         let Format { name, columns, .. } = self.format;
         UnknownColumns::new(&self.path, name, columns, &self.headings)
     }
 
-    /// Shows every row to `take`; rows without any value are left out.
+    /// Passes every row to `take`. Skips rows without values.
     ///
     /// # Errors
     ///
-    /// Names the file and the line of a row that cannot be read.
+    /// When a row cannot be read, with the file and the line.
     pub(super) fn each_row(
         &self,
         take: impl FnMut(Row<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut rows = Rows::open(&self.path)?;
-        // The heading.
+        // Skips the headings.
         rows.next()?;
         rows.each_below(&self.headings, take)
     }
 }
 
-/// The rows of a file, the heading among them.
+/// The rows of a file, including the headings.
 pub(super) struct Rows<'p> {
     path: &'p Path,
     separator: u8,
     reader: csv::Reader<BufReader<File>>,
     cells: StringRecord,
-    /// What the reader counts too few: of a line that ends with two characters,
-    /// it takes the second one for the beginning of the next line.
-    uncounted: u64,
+    /// Correction of the line numbers of the reader, which attributes the second character of
+    /// a CRLF line end to the next line.
+    line_offset: u64,
 }
 
 impl<'p> Rows<'p> {
@@ -281,25 +281,24 @@ impl<'p> Rows<'p> {
             path.display()
         );
         let first_line = begin.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let uncounted = u64::from(first_line.ends_with(b"\r"));
+        let line_offset = u64::from(first_line.ends_with(b"\r"));
         let separator = separator(first_line);
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .delimiter(separator)
-            // Lengths are checked in `each_row`, with a better message.
+            // `each_below` checks the number of values, with a better error.
             .flexible(true)
             .from_reader(file);
-        Ok(Self { path, separator, reader, cells: StringRecord::new(), uncounted })
+        Ok(Self { path, separator, reader, cells: StringRecord::new(), line_offset })
     }
 
-    /// Refuses the file when the end of a quoted value is ambiguous; with `columns`, their
-    /// number, also when a value seems to hold other rows.
+    /// Rejects the file when the end of a quoted value is ambiguous. With `columns`, the number
+    /// of columns, also rejects values that seem to contain other rows.
     pub(super) fn check(&self, columns: Option<usize>) -> anyhow::Result<()> {
         strict::check(self.path, self.separator, columns)
     }
 
-    /// Shows every row below the heading to `take`; rows without any value are
-    /// left out.
+    /// Passes every row below the headings to `take`. Skips rows without values.
     pub(super) fn each_below(
         &mut self,
         headings: &[String],
@@ -307,7 +306,7 @@ impl<'p> Rows<'p> {
     ) -> anyhow::Result<()> {
         let path = self.path;
         while let Some(cells) = self.next()? {
-            // Spreadsheets leave such rows behind at the end.
+            // Spreadsheets write such rows at the end of a file.
             if cells.iter().all(is_blank) {
                 continue;
             }
@@ -315,7 +314,7 @@ impl<'p> Rows<'p> {
             ensure!(
                 cells.len() == headings.len(),
                 "{}: {} values, and the heading has {}",
-                row.place(),
+                row.location(),
                 cells.len(),
                 headings.len()
             );
@@ -341,9 +340,9 @@ impl<'p> Rows<'p> {
         }
     }
 
-    /// The line at a position that the reader tells.
+    /// The line of a position of the reader.
     fn line_of(&self, position: &csv::Position) -> u64 {
-        position.line() + if position.record() > 0 { self.uncounted } else { 0 }
+        position.line() + if position.record() > 0 { self.line_offset } else { 0 }
     }
 
     fn explained(&self, error: csv::Error) -> anyhow::Error {
@@ -358,8 +357,8 @@ impl<'p> Rows<'p> {
     }
 }
 
-/// The separator with which the heading has the most names of columns: a spreadsheet
-/// takes that of its language.
+/// Detects the separator by which the headings have the most known columns. Spreadsheets use the
+/// separator of their locale.
 fn separator(heading: &[u8]) -> u8 {
     let is_known = |cell: &&[u8]| {
         let cell = String::from_utf8_lossy(cell).to_ascii_lowercase();
@@ -371,7 +370,7 @@ fn separator(heading: &[u8]) -> u8 {
     best.reduce(|best, next| if next.0 > best.0 { next } else { best }).map_or(b',', |best| best.1)
 }
 
-/// The line that a row begins on, from 1.
+/// The first line of a row, from 1.
 fn line(cells: &StringRecord) -> u64 {
     cells.position().map_or(1, csv::Position::line)
 }

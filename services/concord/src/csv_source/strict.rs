@@ -1,4 +1,4 @@
-//! Refuses a file in which the end of a quoted value is ambiguous.
+//! Rejects files in which the end of a quoted value is ambiguous.
 //!
 //! The CSV reader accepts any bytes: text after a closing quote becomes part of the
 //! value, and a quote typed at the beginning of a name opens a value that extends to
@@ -18,75 +18,75 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-/// Faults of a file that are reported, at most.
-const TOLD: usize = 10;
+/// The maximum number of reported errors of a file.
+const MAX_REPORTED: usize = 10;
 
-/// Lines inside a value, or not in UTF-8, that are listed one by one, at most.
-const NAMED: usize = 10;
+/// The maximum number of listed lines inside a value, or not in UTF-8.
+const MAX_LISTED: usize = 10;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-pub(crate) const REMEDY: &str = "A value that begins with a quote, holds a separator, or runs over several \
-                      lines has quotes around it, and each quote inside of it is doubled: \
+pub(crate) const REMEDY: &str = "A value that begins with a quote, contains a separator, or has several \
+                      lines needs quotes around it, and each quote inside of it is doubled: \
                       \"\"\"A\"\" Ceramics Ltd\". A spreadsheet writes it so when it saves the \
-                      file as “CSV UTF-8”; a quote that was typed by mistake is taken out.";
+                      file as “CSV UTF-8”. Remove a quote that was typed by mistake.";
 
-/// What to do when a value is refused that is right. Rows have separators without blanks
-/// behind them, prose does not.
-fn remedy_of_right_value(separator: u8) -> String {
+/// The remedy for a valid value that is rejected. In rows there is no blank after a separator,
+/// unlike in prose.
+fn remedy_for_valid_value(separator: u8) -> String {
     let separator = match separator {
         b'\t' => "tab".to_owned(),
         separator => format!("`{}`", char::from(separator)),
     };
-    format!(" If these lines do belong to the value, type a blank behind each {separator} in it.")
+    format!(" If these lines belong to the value, type a blank after each {separator} in it.")
 }
 
-/// What makes the values of a file uncertain.
+/// An error of a quoted value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct QuoteError {
     /// The line of the quote, from 1.
     line: u64,
-    /// The last line that the value would reach.
+    /// The last line of the value.
     last: u64,
-    what: What,
+    kind: QuoteErrorKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+enum QuoteErrorKind {
     /// The file ends inside of the value.
     NeverClosed,
     /// There is text between the closing quote and the next separator.
-    TextBehind,
-    /// The value has several lines, and as many separators as a row.
-    HoldsRows,
-    /// The quote comes after blanks, and so would not count as one.
+    TextAfter,
+    /// The value has several lines, and at least as many separators as a row.
+    ContainsRows,
+    /// There are blanks before the quote, so that it is not an opening quote.
     BlankBefore,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for QuoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, last, what } = self;
+        let Self { line, last, kind } = self;
         write!(f, "line {line}: ")?;
-        match what {
-            What::NeverClosed => f.write_str("a quote is opened and never closed")?,
-            What::TextBehind if line == last => {
-                f.write_str("a quote is opened, and text stands behind the quote that closes it")?;
+        match kind {
+            QuoteErrorKind::NeverClosed => f.write_str("a quote is opened and never closed")?,
+            QuoteErrorKind::TextAfter if line == last => {
+                f.write_str("a quote is opened, and there is text after its closing quote")?;
             }
-            What::TextBehind => write!(
+            QuoteErrorKind::TextAfter => write!(
                 f,
-                "a quote is opened, and text stands behind the quote that closes it on line {last}"
+                "a quote is opened, and there is text after its closing quote on line {last}"
             )?,
-            What::HoldsRows => write!(
+            QuoteErrorKind::ContainsRows => write!(
                 f,
-                "a quote is opened and closed on line {last}, and what is between looks like rows"
+                "a quote is opened and closed on line {last}, and the text between looks like rows"
             )?,
-            What::BlankBefore => {
-                f.write_str("blanks stand before a quote, which would then be part of the value")?;
+            QuoteErrorKind::BlankBefore => {
+                f.write_str("there are blanks before a quote, which makes it part of the value")?;
             }
         }
         match last.saturating_sub(*line) {
             0 => Ok(()),
-            more if more <= NAMED as u64 => {
+            more if more <= MAX_LISTED as u64 => {
                 let lines: Vec<_> = (line + 1..=*last).map(|line| format!("line {line}")).collect();
                 write!(f, "; {} would be read as part of this value", lines.join(", "))
             }
@@ -97,45 +97,45 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Where the scanner is in a row.
+/// The state of the scanner within a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// At the beginning of a value; blanks may have come already.
+    /// At the beginning of a value, perhaps after blanks.
     Begin { blanks: bool },
-    /// In a value without quotes around it.
+    /// In an unquoted value.
     Plain,
-    /// In a value with quotes around it.
+    /// In a quoted value.
     Quoted,
-    /// Behind a quote inside of such a value: it closes the value, unless another
-    /// one follows at once.
+    /// After a quote in a quoted value. It closes the value, unless another quote follows
+    /// directly.
     Closing { blanks: bool },
 }
 
-/// Reads the quotes of a file strictly as RFC 4180 defines them.
+/// A scanner of quotes, strictly as RFC 4180 defines them.
 #[derive(Debug)]
 pub(super) struct Scanner {
     separator: u8,
-    /// The separators of a row; none when values are not searched for rows.
+    /// The number of separators of a row; none when values are not searched for rows.
     width: Option<usize>,
     state: State,
     line: u64,
-    /// The byte before; at the beginning, that of a line end.
+    /// The previous byte; a line end at the beginning.
     last: u8,
-    /// The line on which the value at hand was opened.
+    /// The line of the opening quote of the current value.
     opened: u64,
-    /// The separators in the value at hand.
+    /// The number of separators in the current value.
     separators: usize,
-    /// Whether one of them has no blank behind it, unlike in prose.
+    /// Whether one of them has no blank after it, unlike in prose.
     is_tight: bool,
 }
 
 impl Scanner {
-    /// At the beginning of a line of a file. With `columns`, the number of values of its
-    /// rows, a value is refused that seems to hold other rows.
+    /// A scanner at the beginning of a line. With `columns`, the number of columns, it also
+    /// rejects values that seem to contain other rows.
     pub(super) fn new(separator: u8, columns: Option<usize>, line: u64) -> Self {
         Self {
             separator,
-            // Of rows of two values, every line with a comma would look like one.
+            // With two columns, every line with a comma would look like a row.
             width: columns.map(|columns| columns.saturating_sub(1)).filter(|width| *width > 1),
             state: State::Begin { blanks: false },
             line,
@@ -146,28 +146,31 @@ impl Scanner {
         }
     }
 
-    /// Reads on; the first fault.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<Fault> {
+    /// Scans bytes. Returns the first error.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<QuoteError> {
         bytes.iter().find_map(|byte| self.take(*byte))
     }
 
-    /// The fault of a file that ends here.
-    pub(super) fn end(&self) -> Option<Fault> {
+    /// The error of a file that ends here, if any.
+    pub(super) fn end(&self) -> Option<QuoteError> {
         match self.state {
             State::Quoted => {
                 let is_new = matches!(self.last, b'\n' | b'\r');
                 let last = if is_new { self.line - 1 } else { self.line };
-                Some(Fault { last: last.max(self.opened), ..self.fault(What::NeverClosed) })
+                Some(QuoteError {
+                    last: last.max(self.opened),
+                    ..self.error(QuoteErrorKind::NeverClosed)
+                })
             }
-            State::Closing { .. } => self.swallowed(),
+            State::Closing { .. } => self.check_rows(),
             State::Begin { .. } | State::Plain => None,
         }
     }
 
-    fn take(&mut self, byte: u8) -> Option<Fault> {
+    fn take(&mut self, byte: u8) -> Option<QuoteError> {
         let last = std::mem::replace(&mut self.last, byte);
         if byte == b'\n' && last == b'\r' {
-            // The second byte of one line end.
+            // The second byte of a CRLF line end.
             return None;
         }
         let is_end = byte == b'\n' || byte == b'\r';
@@ -175,7 +178,7 @@ impl Scanner {
             self.is_tight = true;
         }
         let is_over = is_end || byte == self.separator;
-        let fault = match self.state {
+        let error = match self.state {
             State::Begin { blanks: false } if byte == b'"' => {
                 self.state = State::Quoted;
                 (self.opened, self.separators, self.is_tight) = (self.line, 0, false);
@@ -183,7 +186,7 @@ impl Scanner {
             }
             State::Begin { blanks: true } if byte == b'"' => {
                 self.opened = self.line;
-                Some(self.fault(What::BlankBefore))
+                Some(self.error(QuoteErrorKind::BlankBefore))
             }
             State::Quoted => {
                 self.separators += usize::from(byte == self.separator);
@@ -198,13 +201,13 @@ impl Scanner {
             }
             State::Closing { .. } if is_over => {
                 self.state = State::Begin { blanks: false };
-                self.swallowed()
+                self.check_rows()
             }
             State::Closing { .. } if byte == b' ' => {
                 self.state = State::Closing { blanks: true };
                 None
             }
-            State::Closing { .. } => Some(self.fault(What::TextBehind)),
+            State::Closing { .. } => Some(self.error(QuoteErrorKind::TextAfter)),
             State::Begin { .. } | State::Plain => {
                 self.state = match self.state {
                     _ if is_over => State::Begin { blanks: false },
@@ -214,44 +217,45 @@ impl Scanner {
                 None
             }
         };
-        self.line += u64::from(is_end && fault.is_none());
-        fault
+        self.line += u64::from(is_end && error.is_none());
+        error
     }
 
-    /// The fault of a value that has ended, when it seems to hold other rows.
+    /// The error of a value that has ended, when it seems to contain other rows.
     ///
-    /// Two quotes join rows without a trace in the number of values when both stand in
-    /// the same column. The value then holds the separators behind that column of the
-    /// first row, those before it of the last row, and all of the rows between: those of
-    /// a whole row at least. One line of it may hold few of them, and a line of an
-    /// address as many as the columns before it, so that lines say nothing.
-    fn swallowed(&self) -> Option<Fault> {
-        let holds_row = self.width.is_some_and(|width| self.separators >= width) && self.is_tight;
-        (holds_row && self.opened < self.line).then(|| self.fault(What::HoldsRows))
+    /// Two stray quotes in one column merge rows without changing the number of values. The
+    /// value then contains the separators after that column of the first row, those before it
+    /// of the last row, and all separators of the rows between: at least those of one row. A
+    /// single line of it may contain few separators, and a line of an address as many as the
+    /// columns before it, so that lines cannot be checked one by one.
+    fn check_rows(&self) -> Option<QuoteError> {
+        let contains_row =
+            self.width.is_some_and(|width| self.separators >= width) && self.is_tight;
+        (contains_row && self.opened < self.line).then(|| self.error(QuoteErrorKind::ContainsRows))
     }
 
-    fn fault(&self, what: What) -> Fault {
-        Fault { line: self.opened, last: self.line, what }
+    fn error(&self, kind: QuoteErrorKind) -> QuoteError {
+        QuoteError { line: self.opened, last: self.line, kind }
     }
 }
 
-/// A blank, or a byte of a byte order mark, which joined files have in between.
+/// Whether the byte is a blank, or part of a byte order mark, which concatenated files contain.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0xef | 0xbb | 0xbf)
 }
 
-/// Checks a file from its first byte to its last. With `columns`, the number of columns
-/// of its heading, values that seem to hold other rows are faults too.
+/// Checks a whole file. With `columns`, the number of columns, also rejects values that seem to
+/// contain other rows.
 ///
 /// # Errors
 ///
-/// Names the lines with faults, up to a limit.
+/// Lists the lines with errors, up to a limit.
 pub(super) fn check(path: &Path, separator: u8, columns: Option<usize>) -> anyhow::Result<()> {
-    let read = || Faults::of(BufReader::new(File::open(path)?), separator, columns);
-    let Faults { foreign, quotes } =
+    let read = || FileErrors::of(BufReader::new(File::open(path)?), separator, columns);
+    let FileErrors { not_utf_8, quotes } =
         read().with_context(|| format!("cannot read {}", path.display()))?;
-    if let Some(first) = foreign.first() {
-        let others = foreign.iter().skip(1).map(|line| format!(", nor is line {line}"));
+    if let Some(first) = not_utf_8.first() {
+        let others = not_utf_8.iter().skip(1).map(|line| format!(", nor is line {line}"));
         let others: Vec<String> = others.collect();
         bail!(
             "{}, line {first}: not in UTF-8{}; save the file as “CSV UTF-8”",
@@ -259,24 +263,25 @@ pub(super) fn check(path: &Path, separator: u8, columns: Option<usize>) -> anyho
             others.concat()
         );
     }
-    let told: Vec<_> = quotes.iter().map(|fault| format!("{}, {fault}", path.display())).collect();
-    let may_be_right = quotes.iter().any(|fault| fault.what == What::HoldsRows);
-    let more = if may_be_right { remedy_of_right_value(separator) } else { String::new() };
-    ensure!(told.is_empty(), "{}\n{REMEDY}{more}", told.join("\n"));
+    let errors: Vec<_> =
+        quotes.iter().map(|error| format!("{}, {error}", path.display())).collect();
+    let may_be_valid = quotes.iter().any(|error| error.kind == QuoteErrorKind::ContainsRows);
+    let more = if may_be_valid { remedy_for_valid_value(separator) } else { String::new() };
+    ensure!(errors.is_empty(), "{}\n{REMEDY}{more}", errors.join("\n"));
     Ok(())
 }
 
-/// What was found in a file, up to a limit.
+/// The errors of a file, up to a limit.
 #[derive(Debug, Default)]
-struct Faults {
+struct FileErrors {
     /// Lines that are not in UTF-8.
-    foreign: BTreeSet<u64>,
-    quotes: Vec<Fault>,
+    not_utf_8: BTreeSet<u64>,
+    quotes: Vec<QuoteError>,
 }
 
-impl Faults {
-    /// Reads a file to its end. Behind the line of a fault, the next line is taken
-    /// for the beginning of a row, so that one stray quote does not hide others.
+impl FileErrors {
+    /// Scans a whole file. After an error it continues at the next line as the beginning of a
+    /// row, so that one stray quote does not hide others.
     fn of(
         mut file: impl BufRead + Seek,
         separator: u8,
@@ -284,35 +289,35 @@ impl Faults {
     ) -> io::Result<Self> {
         let mut found = Self::default();
         let mut scanner = Scanner::new(separator, columns, 1);
-        // The lines of the row at hand: which they are, and where each begins.
+        // The lines of the current row, with their offsets.
         let mut begins: Vec<(u64, u64)> = Vec::new();
-        let (mut place, mut bytes) = (0, Vec::new());
-        while found.quotes.len() < TOLD {
+        let (mut offset, mut bytes) = (0, Vec::new());
+        while found.quotes.len() < MAX_REPORTED {
             let line = scanner.line;
             if scanner.state != State::Quoted {
                 begins.clear();
             }
-            begins.push((line, place));
+            begins.push((line, offset));
             bytes.clear();
             let read = file.read_until(b'\n', &mut bytes)?;
-            place += read as u64;
-            if found.foreign.len() < NAMED && std::str::from_utf8(&bytes).is_err() {
-                found.foreign.insert(line);
+            offset += read as u64;
+            if found.not_utf_8.len() < MAX_LISTED && std::str::from_utf8(&bytes).is_err() {
+                found.not_utf_8.insert(line);
             }
             let text = bytes.strip_prefix(BYTE_ORDER_MARK).filter(|_| line == 1);
             let text = text.unwrap_or(&bytes);
-            let fault = if read == 0 { scanner.end() } else { scanner.read(text) };
-            let Some(fault) = fault else {
+            let error = if read == 0 { scanner.end() } else { scanner.read(text) };
+            let Some(error) = error else {
                 if read == 0 {
                     break;
                 }
                 continue;
             };
-            let next = begins.iter().copied().find(|(line, _)| *line > fault.line);
-            let (line, begin) = next.unwrap_or((line + 1, place));
-            place = file.seek(SeekFrom::Start(begin))?;
+            let next = begins.iter().copied().find(|(line, _)| *line > error.line);
+            let (line, begin) = next.unwrap_or((line + 1, offset));
+            offset = file.seek(SeekFrom::Start(begin))?;
             scanner = Scanner::new(separator, columns, line);
-            found.quotes.push(fault);
+            found.quotes.push(error);
         }
         Ok(found)
     }
@@ -326,109 +331,113 @@ mod tests {
 
     use super::*;
 
-    fn faults(text: &str) -> Vec<String> {
+    fn errors(text: &str) -> Vec<String> {
         let columns = text.split(['\n', '\r']).next().unwrap_or_default().split(',').count();
-        let faults = Faults::of(Cursor::new(text), b',', Some(columns)).unwrap();
-        faults.quotes.iter().map(ToString::to_string).collect()
+        let errors = FileErrors::of(Cursor::new(text), b',', Some(columns)).unwrap();
+        errors.quotes.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn a_quote_that_swallows_rows_is_told_with_its_line_and_theirs() {
+    fn stray_quote_error_lists_the_merged_lines() {
         let text = "id,ref,name,phone\n1,a,\"Big Shed Ltd,\n2,b,Four Ltd,\n3,c,\"Fifth Ltd,\n";
         assert_eq!(
-            faults(text),
+            errors(text),
             [
-                "line 2: a quote is opened, and text stands behind the quote that closes it on \
-                 line 4; line 3, line 4 would be read as part of this value",
+                "line 2: a quote is opened, and there is text after its closing quote on line 4; \
+                 line 3, line 4 would be read as part of this value",
                 "line 4: a quote is opened and never closed",
             ]
         );
         let whole = "id,ref,name,phone\n1,a,\"Big Shed Ltd,\n2,b,Four Ltd,\n3,c,Fifth Ltd\",\n";
-        let told = faults(whole);
-        assert!(told.len() == 1 && told[0].starts_with("line 2: a quote is opened"), "{told:?}");
-        assert!(told[0].contains("closed on line 4, and what is between looks like rows"));
+        let reported = errors(whole);
+        assert!(
+            reported.len() == 1 && reported[0].starts_with("line 2: a quote is opened"),
+            "{reported:?}"
+        );
+        assert!(reported[0].contains("closed on line 4, and the text between looks like rows"));
     }
 
     #[test]
-    fn the_rows_of_two_lines_that_a_quote_has_joined_are_refused() {
+    fn rows_merged_by_a_quote_are_rejected() {
         for text in [
             "id,ref,name,phone\n1,a,\"Big Ltd,7\n2,b,Four Ltd\",8\n",
             "id,ref,name,phone\r\n1,a,\"Big Ltd,7\r\n2,b,Four Ltd\",8",
             "id,ref,name,phone\r1,a,\"Big Ltd,7\r2,b,Four Ltd\",8\r",
-            // Beside values of several lines, so that no line is a whole row.
+            // With multiline values, so that no line is a whole row.
             "id,ref,name,phone\n1,\"x\ny\",\"Big Ltd,7\n2,b,Four Ltd\",\"8\n9\"\n",
             // Four quotes in two rows, in four columns.
             "a,b,c,d,e\n1,\"2,3,4,5\n6,7,8\",\"9,0\n1,2,3\",4,5\n",
-            // In the last column, where nothing of the first row is inside.
+            // In the last column, which contains nothing of the first row.
             "id,ref,name,phone\n1,a,Big Ltd,\"7\n2,b,Four Ltd,8\n3,c,x,9\"\n",
         ] {
-            assert!(faults(text)[0].contains("what is between looks like rows"), "{text:?}");
+            assert!(errors(text)[0].contains("the text between looks like rows"), "{text:?}");
         }
     }
 
     #[test]
-    fn values_over_several_lines_are_taken_when_they_are_no_rows() {
+    fn multiline_values_that_are_not_rows_are_accepted() {
         for text in [
             "id,kind,line,town,to\nA1,client,\"Unit 9\nBerry Court\",Leeds,\n",
             "id,kind,line,town,to\nA1,client,\"Unit 9,\nBerry, Court, of, Leeds,\nx\",Leeds,\n",
             "id,kind,line,town,to\nA1,\"a,b\",\"c,d\",e,\"Unit 9\nBerry Court\"\n",
             "id,name\n1,\"Smith,John\nBrown,Ann\"\n",
-            // As many separators on a line as there are columns before it, or behind it.
+            // As many separators on a line as there are columns before or after it.
             "id,kind,line,town,to\nA1,client,\"Unit 9\n1 Quay,Leeds,UK\",Leeds,\n",
             "id,kind,line\nA1,client,\"Quay,Leeds\nUK\"\n",
             "id,name,x\n1,5\" pipe,Bob \"Bobby\" Smith\n",
             "id,name,x\n1,\"\"\"A\"\" CERAMICS\",\"\"\n2,\"x\" ,y\n",
             "\u{feff}\"id\",name,x\n1,2,3",
         ] {
-            assert_eq!(faults(text), Vec::<String>::new(), "{text:?}");
+            assert_eq!(errors(text), Vec::<String>::new(), "{text:?}");
         }
     }
 
     #[test]
-    fn a_quote_that_is_ambiguous_on_its_own_line_is_refused() {
-        for (row, told) in [
-            ("1,\"Big\" Shed,x", "line 2: a quote is opened, and text stands behind the quote"),
-            ("1,\"Big \"Shed\" Ltd\",x", "line 2: a quote is opened, and text stands behind"),
-            ("1, \"Big, Shed\",x", "line 2: blanks stand before a quote"),
-            ("1,\u{feff}\"Big\",x", "line 2: blanks stand before a quote"),
+    fn ambiguous_quote_on_one_line_is_rejected() {
+        for (row, expected) in [
+            ("1,\"Big\" Shed,x", "line 2: a quote is opened, and there is text after"),
+            ("1,\"Big \"Shed\" Ltd\",x", "line 2: a quote is opened, and there is text after"),
+            ("1, \"Big, Shed\",x", "line 2: there are blanks before a quote"),
+            ("1,\u{feff}\"Big\",x", "line 2: there are blanks before a quote"),
             ("1,Big,\"", "line 2: a quote is opened and never closed"),
         ] {
-            let told_of = faults(&format!("id,name,x\n{row}\n"));
-            assert!(told_of.len() == 1 && told_of[0].starts_with(told), "{row}: {told_of:?}");
+            let actual = errors(&format!("id,name,x\n{row}\n"));
+            assert!(actual.len() == 1 && actual[0].starts_with(expected), "{row}: {actual:?}");
         }
     }
 
     #[test]
-    fn every_line_with_a_fault_is_told_up_to_a_limit() {
+    fn errors_are_reported_up_to_a_limit() {
         let rows: Vec<String> = (0..30).map(|row| format!("{row},\"a\"b,\n")).collect();
-        let told = faults(&format!("id,name,x\n{}", rows.concat()));
-        assert_eq!(told.len(), TOLD);
-        assert!(told[9].starts_with("line 11: "), "{told:?}");
+        let reported = errors(&format!("id,name,x\n{}", rows.concat()));
+        assert_eq!(reported.len(), MAX_REPORTED);
+        assert!(reported[9].starts_with("line 11: "), "{reported:?}");
     }
 
     #[test]
-    fn lines_that_are_not_in_utf_8_are_all_told() {
+    fn all_lines_not_in_utf_8_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, b"id,name\n1,S\xe9amus\n2,x\n3,Ren\xe9e\n").unwrap();
-        let told = check(&path, b',', Some(2)).unwrap_err().to_string();
-        assert!(told.contains("line 2: not in UTF-8, nor is line 4; save"), "{told}");
+        let reported = check(&path, b',', Some(2)).unwrap_err().to_string();
+        assert!(reported.contains("line 2: not in UTF-8, nor is line 4; save"), "{reported}");
     }
 
     #[test]
-    fn a_value_that_is_taken_for_rows_passes_with_blanks_behind_its_separators() {
+    fn value_like_rows_passes_with_blanks_after_separators() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
-        let refused = |text: &str| {
+        let rejection = |text: &str| {
             std::fs::write(&path, text).unwrap();
             check(&path, b',', Some(3)).err().map(|error| error.to_string())
         };
-        let told = refused("id,kind,line\nA1,client,\"1 Quay,Leeds\nYorkshire,UK\"\n").unwrap();
-        assert!(told.contains("line 2: a quote is opened and closed on line 3"), "{told}");
-        assert!(told.contains("type a blank behind each `,` in it"), "{told}");
+        let reported =
+            rejection("id,kind,line\nA1,client,\"1 Quay,Leeds\nYorkshire,UK\"\n").unwrap();
+        assert!(reported.contains("line 2: a quote is opened and closed on line 3"), "{reported}");
+        assert!(reported.contains("type a blank after each `,` in it"), "{reported}");
         let mended = "id,kind,line\nA1,client,\"1 Quay, Leeds\nYorkshire, UK\"\n";
-        assert_eq!(refused(mended), None);
-        assert!(!refused("id,kind,line\nA1,client,\"x\"y\n").unwrap().contains("blank behind"));
+        assert_eq!(rejection(mended), None);
+        assert!(!rejection("id,kind,line\nA1,client,\"x\"y\n").unwrap().contains("blank after"));
     }
 
     fn cell() -> impl Strategy<Value = String> {
@@ -458,26 +467,25 @@ mod tests {
         reader.records().map(|row| cells(row.unwrap())).collect()
     }
 
-    /// The faults of quotes alone, whatever the values look like.
-    fn by_the_letter(bytes: &[u8]) -> Vec<Fault> {
-        Faults::of(Cursor::new(bytes), b',', None).unwrap().quotes
+    /// The errors of quotes, without the search for rows.
+    fn quote_errors(bytes: &[u8]) -> Vec<QuoteError> {
+        FileErrors::of(Cursor::new(bytes), b',', None).unwrap().quotes
     }
 
     proptest! {
         #[test]
-        fn what_a_writer_writes_is_taken_and_read_back(table in table(), always in any::<bool>()) {
+        fn written_file_is_accepted_and_reads_back(table in table(), always in any::<bool>()) {
             let bytes = written(&table, always);
-            // The reader takes it for the mark of the file.
+            // The reader would strip it as the byte order mark of the file.
             prop_assume!(!table[0][0].starts_with('\u{feff}'));
-            prop_assert_eq!(by_the_letter(&bytes), []);
+            prop_assert_eq!(quote_errors(&bytes), []);
             prop_assert_eq!(read(&bytes), table);
         }
 
-        /// Of a file with plain values, one stray quote changes one value by that
-        /// quote, or the file is refused: by the reader too, for a row of another
-        /// length.
+        /// In a file with plain values, a stray quote changes only its own value, or the file
+        /// is rejected: by the scanner, or by the reader because of the length of a row.
         #[test]
-        fn a_stray_quote_changes_no_other_value(
+        fn stray_quote_changes_no_other_value(
             table in (3_usize..6).prop_flat_map(|columns| {
                 prop::collection::vec(prop::collection::vec("[ab][ab 0-9]{0,4}", columns), 1..8)
             }),
@@ -489,9 +497,10 @@ mod tests {
             }
             let columns = table[0].len();
             let rows = read(&bytes);
-            let refused = !Faults::of(Cursor::new(&bytes), b',', Some(columns)).unwrap().quotes.is_empty()
+            let errors = FileErrors::of(Cursor::new(&bytes), b',', Some(columns)).unwrap();
+            let is_rejected = !errors.quotes.is_empty()
                 || rows.iter().any(|row| row.len() != columns);
-            if !refused {
+            if !is_rejected {
                 prop_assert_eq!(rows.len(), table.len());
                 for (read, was) in rows.iter().flatten().zip(table.iter().flatten()) {
                     prop_assert_eq!(&read.replace('"', ""), was);

@@ -1,4 +1,4 @@
-//! Files as people have them, in a temporary folder.
+//! Tests with files in a temporary folder.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn scan(files: &[(&str, &[u8])]) -> anyhow::Result<Source> {
     Source::scan(&[folder(files).path().to_owned()])
 }
 
-/// The records of files, and what is remarked about them.
+/// The records of files, and the remarks about them.
 fn records(files: &[(&str, &[u8])]) -> (Vec<import_record::Record>, Vec<String>) {
     let folder = folder(files);
     let source = Source::scan(&[folder.path().to_owned()]).unwrap();
@@ -50,8 +50,8 @@ fn contacts(files: &[(&str, &[u8])]) -> Vec<ImportContact> {
     contacts
 }
 
-/// What is wrong with the files.
-fn refused(files: &[(&str, &[u8])]) -> String {
+/// The error of the files.
+fn scan_error(files: &[(&str, &[u8])]) -> String {
     format!("{:#}", scan(files).unwrap_err())
 }
 
@@ -60,7 +60,7 @@ fn joined(parts: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn every_column_arrives_in_its_field() {
+fn columns_map_to_fields() {
     let header = "source_id,client_reference,client_type,registered_name,trading_name,\
                   company_number,utr,vat_number,paye_reference,title,forename,surname,\
                   birth_date,email,phone,jurisdiction";
@@ -77,7 +77,7 @@ fn every_column_arrives_in_its_field() {
 }
 
 #[test]
-fn a_contact_with_very_many_clients_is_sent_and_left_to_the_service_to_judge() {
+fn contact_with_very_many_clients_is_sent() {
     let rows = (0..5_000).map(|n| format!("P1,CLIENT-{n:030},DIRECTOR,Moss\n"));
     let rows = rows.collect::<String>();
     let contacts = contacts(&[("contacts.csv", &joined(&[CONTACTS, &rows]))]);
@@ -86,7 +86,7 @@ fn a_contact_with_very_many_clients_is_sent_and_left_to_the_service_to_judge() {
 }
 
 #[test]
-fn byte_order_marks_line_ends_and_moved_columns_do_not_matter() {
+fn byte_order_marks_line_ends_and_column_order_are_ignored() {
     let plain = joined(&[CLIENTS, "C1,R1,TRUST\nC2,R2,CHARITY\n"]);
     let other = "\u{feff}Client_Type , client_reference,source_id\r\nTRUST,R1,C1\r\nCHARITY,R2,C2";
     let quoted =
@@ -101,7 +101,7 @@ fn byte_order_marks_line_ends_and_moved_columns_do_not_matter() {
 }
 
 #[test]
-fn files_are_known_by_their_headings_and_others_are_left_alone() {
+fn files_are_recognised_by_headings_and_others_are_ignored() {
     let clients = joined(&[CLIENTS, "C1,R1,TRUST\n"]);
     let addresses = joined(&[ADDRESSES, "A1,client,C1,TRADING,1 High Street\n"]);
     let (records, remarks) = records(&[
@@ -116,80 +116,80 @@ fn files_are_known_by_their_headings_and_others_are_left_alone() {
 }
 
 #[test]
-fn unknown_columns_are_named_and_empty_ones_without_a_heading_are_not() {
+fn unknown_columns_are_reported_except_empty_ones() {
     let file = b"source_id,client_reference,client_type,mood,tel phone,,\nC1,R1,TRUST,,,,\n";
     let source = scan(&[("a.csv", file)]).unwrap();
-    let [told] = source.unknown_columns() else { panic!("{source:?}") };
+    let [message] = source.unknown_columns() else { panic!("{source:?}") };
     assert!(
-        told.contains("a.csv: unknown columns `mood`, `tel phone` (is it `phone`?): "),
-        "{told}"
+        message.contains("a.csv: unknown columns `mood`, `tel phone` (is it `phone`?): "),
+        "{message}"
     );
     let file = b"source_id,client_reference,client_type,,\nC1,R1,TRUST,,\nC2,R2,TRUST,,x\n";
     let source = scan(&[("a.csv", file)]).unwrap();
-    let [told] = source.unknown_columns() else { panic!("{source:?}") };
+    let [message] = source.unknown_columns() else { panic!("{source:?}") };
     assert!(
-        told.contains("unknown column no. 5 (without a heading): files of clients have no such"),
-        "{told}"
+        message.contains("unknown column no. 5 (without a heading): files of clients have no such"),
+        "{message}"
     );
     let known = joined(&[CLIENTS, "C1,R1,TRUST\n"]);
     assert!(scan(&[("a.csv", &known)]).unwrap().unknown_columns().is_empty());
 }
 
 #[test]
-fn a_missing_column_is_named_with_its_file() {
-    let error = refused(&[("a.csv", b"client_reference,client_type\nR1,TRUST\n")]);
+fn missing_column_error_has_the_file() {
+    let error = scan_error(&[("a.csv", b"client_reference,client_type\nR1,TRUST\n")]);
     assert!(error.contains("a.csv") && error.contains("`source_id`"), "{error}");
-    let misnamed = refused(&[("clients.csv", b"id,name\n1,Acme\n")]);
-    let told = "`source_id` (is it `id`?), `client_reference`, `client_type`";
-    assert!(misnamed.contains(told), "{misnamed}");
+    let misnamed = scan_error(&[("clients.csv", b"id,name\n1,Acme\n")]);
+    let message = "`source_id` (is it `id`?), `client_reference`, `client_type`";
+    assert!(misnamed.contains(message), "{misnamed}");
 }
 
 #[test]
-fn a_column_that_stands_there_twice_is_refused() {
+fn duplicate_column_is_rejected() {
     let error =
-        refused(&[("a.csv", b"source_id,client_reference,client_type,source_id\n1,2,3,4\n")]);
-    assert!(error.contains("`source_id` stands there twice"), "{error}");
+        scan_error(&[("a.csv", b"source_id,client_reference,client_type,source_id\n1,2,3,4\n")]);
+    assert!(error.contains("duplicate column `source_id`"), "{error}");
 }
 
 #[test]
-fn a_broken_row_is_named_by_file_and_line() {
-    let short = refused(&[("a.csv", &joined(&[CLIENTS, "C1,R1,TRUST\nC2,R2\n"]))]);
+fn row_error_has_file_and_line() {
+    let short = scan_error(&[("a.csv", &joined(&[CLIENTS, "C1,R1,TRUST\nC2,R2\n"]))]);
     assert!(short.contains("a.csv, line 3: 2 values, and the heading has 3"), "{short}");
     let heading = CLIENTS.trim_end();
-    let carriage = refused(&[("a.csv", &joined(&[heading, "\r\nC1,R1,TRUST\r\nC2,R2\r\n"]))]);
+    let carriage = scan_error(&[("a.csv", &joined(&[heading, "\r\nC1,R1,TRUST\r\nC2,R2\r\n"]))]);
     assert!(carriage.contains("a.csv, line 3: 2 values"), "{carriage}");
 }
 
 #[test]
-fn a_quote_that_is_never_closed_does_not_swallow_rows() {
-    // In the last column, where the number of values stays right.
-    let open = refused(&[("a.csv", &joined(&[CLIENTS, "C1,R1,\"TRUST\nC2,R2,TRUST\n"]))]);
+fn unclosed_quote_is_rejected() {
+    // In the last column, where the number of values stays correct.
+    let open = scan_error(&[("a.csv", &joined(&[CLIENTS, "C1,R1,\"TRUST\nC2,R2,TRUST\n"]))]);
     assert!(open.contains("a.csv, line 2: a quote is opened"), "{open}");
 }
 
 #[test]
-fn a_file_that_is_not_utf_8_is_refused_with_the_remedy() {
-    let error = refused(&[("a.csv", &[CLIENTS.as_bytes(), b"C1,\xe9,TRUST\n"].concat())]);
+fn file_not_in_utf_8_is_rejected() {
+    let error = scan_error(&[("a.csv", &[CLIENTS.as_bytes(), b"C1,\xe9,TRUST\n"].concat())]);
     assert!(error.contains("a.csv, line 2: not in UTF-8"), "{error}");
 }
 
 #[test]
-fn a_row_that_makes_too_large_a_record_is_named() {
+fn too_large_record_error_has_the_line() {
     let long = "x".repeat(70_000);
-    let error = refused(&[("a.csv", &joined(&[CLIENTS, "C1,", &long, ",TRUST\n"]))]);
+    let error = scan_error(&[("a.csv", &joined(&[CLIENTS, "C1,", &long, ",TRUST\n"]))]);
     assert!(error.contains("a.csv, line 2"), "{error}");
 }
 
 #[test]
-fn a_folder_without_records_is_refused() {
-    assert!(refused(&[]).contains("there are no .csv files"));
-    assert!(refused(&[("x.csv", b"a,b\n1,2\n")]).contains("none of the files"));
+fn folder_without_records_is_rejected() {
+    assert!(scan_error(&[]).contains("there are no .csv files"));
+    assert!(scan_error(&[("x.csv", b"a,b\n1,2\n")]).contains("none of the files"));
     let missing = Source::scan(&["/nowhere/at-all.csv".into()]).unwrap_err();
     assert!(format!("{missing:#}").contains("cannot read /nowhere/at-all.csv"));
 }
 
 #[test]
-fn values_keep_quotes_line_ends_and_zeros() {
+fn values_keep_quotes_line_ends_and_nul() {
     let file =
         joined(&[ADDRESSES, "A1,client,C1,TRADING,\"1 \"\"High\"\" Street\nFlat 2\0\"\n,,,,\n"]);
     let (records, _) = records(&[("a.csv", &file)]);
@@ -200,24 +200,24 @@ fn values_keep_quotes_line_ends_and_zeros() {
 }
 
 #[test]
-fn a_person_at_two_clients_is_one_contact_across_files() {
+fn person_at_two_clients_is_one_contact_across_files() {
     let one = joined(&[CONTACTS, "P1,C2,SHAREHOLDER; DIRECTOR,Okafor\nP2,C1,,Brook\n"]);
     let two = joined(&[CONTACTS, "P1,C1,DIRECTOR,Okafor\nP1,C1,DIRECTOR,Okafor\n"]);
     let contacts = contacts(&[("one.csv", &one), ("two.csv", &two)]);
-    let place = |client: &str, roles: &[&str]| ContactClient {
+    let client = |client: &str, roles: &[&str]| ContactClient {
         client_source_id: client.to_owned(),
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
     };
     assert_eq!(contacts.len(), 2);
     assert_eq!(
         contacts[0].clients,
-        [place("C1", &["DIRECTOR"]), place("C2", &["DIRECTOR", "SHAREHOLDER"])]
+        [client("C1", &["DIRECTOR"]), client("C2", &["DIRECTOR", "SHAREHOLDER"])]
     );
-    assert_eq!(contacts[1].clients, [place("C1", &[])]);
+    assert_eq!(contacts[1].clients, [client("C1", &[])]);
 }
 
 #[test]
-fn rows_that_differ_in_the_person_or_have_no_id_stay_apart() {
+fn rows_with_different_persons_or_without_id_are_not_grouped() {
     let file = joined(&[
         CONTACTS,
         "P1,C1,DIRECTOR,Okafor\nP1,C2,DIRECTOR,Oakford\n,C1,DIRECTOR,X\n,C1,DIRECTOR,X\n",
@@ -252,7 +252,7 @@ fn grouped(rows: &[ContactRow]) -> Vec<ImportContact> {
 
 proptest! {
     #[test]
-    fn contacts_do_not_depend_on_the_order_of_rows(
+    fn contacts_do_not_depend_on_row_order(
         (rows, shuffled) in prop::collection::vec(row(), 0..40)
             .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle()))
     ) {
@@ -260,21 +260,21 @@ proptest! {
     }
 
     #[test]
-    fn every_place_of_every_row_is_in_one_contact(rows in prop::collection::vec(row(), 0..40)) {
+    fn each_client_of_each_row_is_in_one_contact(rows in prop::collection::vec(row(), 0..40)) {
         let contacts = grouped(&rows);
-        let mut places: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
+        let mut clients_of: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
         for contact in &contacts {
             for client in &contact.clients {
                 let key = (contact.source_id.clone(), contact.surname.clone(), client.client_source_id.clone());
-                let earlier = places.insert(key, client.roles.clone());
-                // Only rows without an id may repeat one.
+                let earlier = clients_of.insert(key, client.roles.clone());
+                // Only rows without an id may repeat a client.
                 prop_assert!(earlier.is_none() || contact.source_id.is_empty());
             }
         }
         for row in rows.iter().filter(|row| !row.person.source_id.is_empty()) {
             let person = &row.person;
             let key = (person.source_id.clone(), person.surname.clone(), row.client_source_id.clone());
-            let roles = places.get(&key);
+            let roles = clients_of.get(&key);
             prop_assert!(roles.is_some_and(|roles| row.roles.iter().all(|role| roles.contains(role))));
         }
     }

@@ -1,4 +1,4 @@
-//! The columns of a file that files of its kind do not have.
+//! Detects unknown columns, and suggests known ones.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -6,52 +6,52 @@ use shared::rules::text::is_blank;
 
 use super::read::Row;
 
-/// How alike two names are, from 0 to 1, when one may be meant by the other.
-const ALIKE: f64 = 0.85;
+/// The minimum similarity, from 0 to 1, of a suggested name.
+const MIN_SIMILARITY: f64 = 0.85;
 
-/// The columns of a file that are not known.
+/// The unknown columns of a file.
 #[derive(Debug)]
 pub(super) struct UnknownColumns<'t> {
     path: &'t Path,
     kind: &'static str,
     known: &'static [&'static str],
     headings: &'t [String],
-    /// The places of columns without a heading that have values. A spreadsheet leaves
-    /// empty ones behind.
-    nameless: BTreeSet<usize>,
+    /// The indexes of columns without a heading that have values. Spreadsheets also write empty
+    /// ones, which are ignored.
+    unnamed: BTreeSet<usize>,
 }
 
 impl<'t> UnknownColumns<'t> {
-    /// Of a file with these headings, before its rows are read. `kind` is what is in such
-    /// files, which have the columns `known`.
+    /// The unknown columns of a file with these headings, before its rows are added. Files of
+    /// the `kind` have the columns `known`.
     pub(super) fn new(
         path: &'t Path,
         kind: &'static str,
         known: &'static [&'static str],
         headings: &'t [String],
     ) -> Self {
-        Self { path, kind, known, headings, nameless: BTreeSet::new() }
+        Self { path, kind, known, headings, unnamed: BTreeSet::new() }
     }
 
-    /// Looks at a row.
-    pub(super) fn see(&mut self, row: Row<'_>) {
+    /// Adds a row, for its columns without a heading.
+    pub(super) fn add_row(&mut self, row: Row<'_>) {
         let cells = self.headings.iter().zip(row.cells).enumerate();
-        let nameless = cells.filter(|(_, (name, cell))| name.is_empty() && !is_blank(cell));
-        self.nameless.extend(nameless.map(|(place, _)| place));
+        let unnamed = cells.filter(|(_, (name, cell))| name.is_empty() && !is_blank(cell));
+        self.unnamed.extend(unnamed.map(|(index, _)| index));
     }
 
-    /// What to say about them; none when all columns are known.
-    pub(super) fn told(&self) -> Option<String> {
+    /// The message about them; none when all columns are known.
+    pub(super) fn message(&self) -> Option<String> {
         let has = |column: &&&str| self.headings.iter().any(|heading| heading == **column);
         let missing: Vec<&str> = self.known.iter().filter(|known| !has(known)).copied().collect();
         let unknown = self
             .headings
             .iter()
             .filter(|heading| !heading.is_empty() && !self.known.contains(&heading.as_str()));
-        let named = unknown.map(|heading| with_guess(heading, &missing));
-        let nameless =
-            self.nameless.iter().map(|place| format!("no. {} (without a heading)", place + 1));
-        let all: Vec<String> = named.chain(nameless).collect();
+        let named = unknown.map(|heading| with_suggestion(heading, &missing));
+        let unnamed =
+            self.unnamed.iter().map(|index| format!("no. {} (without a heading)", index + 1));
+        let all: Vec<String> = named.chain(unnamed).collect();
         let (columns, its) = if all.len() == 1 { ("column", "its") } else { ("columns", "their") };
         (!all.is_empty()).then(|| {
             format!(
@@ -65,31 +65,30 @@ impl<'t> UnknownColumns<'t> {
     }
 }
 
-/// The name of a column, and the one of some others that may be meant.
-pub(super) fn with_guess(name: &str, others: &[&str]) -> String {
+/// The name of a column, with the most similar of the other names as a suggestion.
+pub(super) fn with_suggestion(name: &str, others: &[&str]) -> String {
     match nearest(name, others) {
         Some(other) => format!("`{name}` (is it `{other}`?)"),
         None => format!("`{name}`"),
     }
 }
 
-/// The name that is most like this one: one of which it is a part, or which is part of
-/// it, too.
+/// The most similar name. A name that contains the other one counts as similar.
 fn nearest<'o>(name: &str, others: &[&'o str]) -> Option<&'o str> {
     let key = |name: &str| -> String {
         name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
     };
     let name = key(name);
-    let likeness = |other: &str| {
+    let similarity = |other: &str| {
         let is_part = is_within(&name, other) || is_within(other, &name);
-        let likeness = strsim::jaro_winkler(&name, other);
-        (is_part || likeness >= ALIKE).then_some(likeness)
+        let similarity = strsim::jaro_winkler(&name, other);
+        (is_part || similarity >= MIN_SIMILARITY).then_some(similarity)
     };
-    let alike = others.iter().filter_map(|other| Some((likeness(&key(other))?, *other)));
-    alike.max_by(|one, next| one.0.total_cmp(&next.0)).map(|best| best.1)
+    let similar = others.iter().filter_map(|other| Some((similarity(&key(other))?, *other)));
+    similar.max_by(|one, next| one.0.total_cmp(&next.0)).map(|best| best.1)
 }
 
-/// Whether a name is part of another: a short one as one of its words.
+/// Whether a name is part of another one; a name of up to three letters as a whole word of it.
 fn is_within(part: &str, whole: &str) -> bool {
     if part.len() > 3 { whole.contains(part) } else { whole.split('_').any(|word| word == part) }
 }
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_guessed_and_no_other() {
+    fn most_similar_name_is_suggested() {
         let clients = ["source_id", "client_reference", "registered_name", "vat_number", "phone"];
         let addresses = ["line_1", "line_2", "postcode", "active_from"];
         for (name, guess) in [

@@ -1,4 +1,4 @@
-//! The feed against a server that says what it is told to say.
+//! Tests of the feed against a fake server with scripted messages.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use shared::{
         self, AcknowledgeResponse, Closing, ClosingReason, Events, Heartbeat, SnapshotRecords,
         change_service_server::{ChangeService, ChangeServiceServer},
     },
-    status::Refusal,
+    status::ApiError,
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response};
@@ -20,37 +20,37 @@ use tonic::{Request, Response};
 use super::*;
 use crate::cli::{Cli, Command};
 
-/// The messages of one stream, and the status it ends with; none hangs for ever.
+/// The messages of one stream, and its final status; without one the stream stays open.
 type Script = (Vec<Message>, Option<Status>);
 
-/// A server that plays one script after the other.
+/// A fake server with one script for each stream.
 #[derive(Clone, Debug, Default)]
-struct Stage(Arc<Mutex<Played>>);
+struct FakeServer(Arc<Mutex<FakeState>>);
 
 #[derive(Debug, Default)]
-struct Played {
+struct FakeState {
     scripts: VecDeque<Script>,
-    /// Answers of Acknowledge that are no success.
-    troubles: VecDeque<Status>,
-    asked: Vec<SubscribeRequest>,
+    /// Errors of the next calls of Acknowledge.
+    acknowledge_errors: VecDeque<Status>,
+    requests: Vec<SubscribeRequest>,
     acknowledged: Vec<String>,
 }
 
 fn unimplemented<T>() -> Result<Response<T>, Status> {
-    Err(Status::unimplemented("not of this play"))
+    Err(Status::unimplemented("not part of this test"))
 }
 
 #[tonic::async_trait]
-impl ChangeService for Stage {
+impl ChangeService for FakeServer {
     type SubscribeStream = BoxStream<'static, Result<SubscribeResponse, Status>>;
 
     async fn subscribe(
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let mut played = self.0.lock().unwrap();
-        played.asked.push(request.into_inner());
-        let (messages, end) = played.scripts.pop_front().unwrap_or_default();
+        let mut state = self.0.lock().unwrap();
+        state.requests.push(request.into_inner());
+        let (messages, end) = state.scripts.pop_front().unwrap_or_default();
         let messages = messages.into_iter().map(|message| Ok(message_of(message)));
         let messages = futures::stream::iter(messages);
         let rest = match end {
@@ -64,11 +64,11 @@ impl ChangeService for Stage {
         &self,
         request: Request<AcknowledgeRequest>,
     ) -> Result<Response<AcknowledgeResponse>, Status> {
-        let mut played = self.0.lock().unwrap();
-        if let Some(trouble) = played.troubles.pop_front() {
-            return Err(trouble);
+        let mut state = self.0.lock().unwrap();
+        if let Some(error) = state.acknowledge_errors.pop_front() {
+            return Err(error);
         }
-        played.acknowledged.push(request.into_inner().cursor);
+        state.acknowledged.push(request.into_inner().cursor);
         Ok(Response::new(AcknowledgeResponse::default()))
     }
 
@@ -98,15 +98,15 @@ fn message_of(message: Message) -> SubscribeResponse {
     SubscribeResponse { message: Some(message) }
 }
 
-/// A feed of the subscription `ledger` at a server with these scripts.
-async fn feed(scripts: impl IntoIterator<Item = Script>) -> (Feed, Stage) {
-    let stage = Stage::default();
-    stage.0.lock().unwrap().scripts.extend(scripts);
+/// A feed of the subscription `ledger` on a fake server with these scripts.
+async fn feed(scripts: impl IntoIterator<Item = Script>) -> (Feed, FakeServer) {
+    let server = FakeServer::default();
+    server.0.lock().unwrap().scripts.extend(scripts);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = ChangeServiceServer::new(stage.clone());
-    let server = tonic::transport::Server::builder().add_service(service);
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let service = ChangeServiceServer::new(server.clone());
+    let router = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     let args = ["concord", "watch", "--product", "books", "--records", &url];
     let Command::Watch(options) = Cli::parse_from(args).command else { panic!("another command") };
     let request = SubscribeRequest {
@@ -115,7 +115,7 @@ async fn feed(scripts: impl IntoIterator<Item = Script>) -> (Feed, Stage) {
         restart: true,
         ..SubscribeRequest::default()
     };
-    (Feed::new(Server::records(&options.call).await.unwrap(), request), stage)
+    (Feed::new(ServiceClient::records(&options.call).await.unwrap(), request), server)
 }
 
 fn handshake(position: i64) -> Message {
@@ -130,124 +130,131 @@ fn events(from: i64, to: i64) -> Message {
     Message::Events(Events { events, cursor: format!("at {to}"), position: to })
 }
 
-fn lost() -> Status {
+fn unavailable() -> Status {
     Status::unavailable("draining")
 }
 
-/// The positions of the next events; trouble and beginnings are passed over.
-async fn heard(feed: &mut Feed) -> Vec<i64> {
+/// The positions of the next events. Other updates are skipped.
+async fn next_positions(feed: &mut Feed) -> Vec<i64> {
     loop {
-        if let Heard::Events(events) = feed.next().await.unwrap() {
+        if let FeedUpdate::Events(events) = feed.next().await.unwrap() {
             return events.iter().map(|event| event.position).collect();
         }
     }
 }
 
 #[tokio::test]
-async fn a_feed_goes_on_after_what_was_heard() {
-    let first = (vec![handshake(0), events(0, 2)], Some(lost()));
-    let (mut feed, stage) = feed([first, (vec![handshake(2), events(2, 3)], None)]).await;
-    assert_eq!(heard(&mut feed).await, [1, 2]);
-    assert_eq!(heard(&mut feed).await, [3]);
-    let asked = stage.0.lock().unwrap().asked.clone();
-    assert_eq!((asked[0].start_from(), asked[0].restart), (StartFrom::Earliest, true));
-    assert_eq!((asked[1].start_from(), asked[1].restart), (StartFrom::Unspecified, false));
-    assert_eq!((asked[1].cursor.as_str(), asked[1].subscription.as_str()), ("at 2", "ledger"));
+async fn feed_resumes_after_the_last_received_event() {
+    let first = (vec![handshake(0), events(0, 2)], Some(unavailable()));
+    let (mut feed, server) = feed([first, (vec![handshake(2), events(2, 3)], None)]).await;
+    assert_eq!(next_positions(&mut feed).await, [1, 2]);
+    assert_eq!(next_positions(&mut feed).await, [3]);
+    let requests = server.0.lock().unwrap().requests.clone();
+    assert_eq!((requests[0].start_from(), requests[0].restart), (StartFrom::Earliest, true));
+    assert_eq!((requests[1].start_from(), requests[1].restart), (StartFrom::Unspecified, false));
+    assert_eq!(
+        (requests[1].cursor.as_str(), requests[1].subscription.as_str()),
+        ("at 2", "ledger")
+    );
 }
 
 #[tokio::test]
-async fn a_feed_that_only_looks_never_gives_a_cursor_and_hears_nothing_twice() {
-    let first = (vec![handshake(0), events(0, 2)], Some(lost()));
-    let (feed, stage) = feed([first, (vec![handshake(0), events(0, 2), events(2, 3)], None)]).await;
-    let mut feed = feed.looking_only();
-    assert_eq!(heard(&mut feed).await, [1, 2]);
-    assert_eq!(heard(&mut feed).await, [3]);
-    let asked = stage.0.lock().unwrap().asked.clone();
-    assert_eq!((asked[1].cursor.as_str(), asked[1].restart), ("", false));
+async fn read_only_feed_resumes_without_cursor_and_duplicates() {
+    let first = (vec![handshake(0), events(0, 2)], Some(unavailable()));
+    let (feed, server) =
+        feed([first, (vec![handshake(0), events(0, 2), events(2, 3)], None)]).await;
+    let mut feed = feed.read_only();
+    assert_eq!(next_positions(&mut feed).await, [1, 2]);
+    assert_eq!(next_positions(&mut feed).await, [3]);
+    let requests = server.0.lock().unwrap().requests.clone();
+    assert_eq!((requests[1].cursor.as_str(), requests[1].restart), ("", false));
 }
 
 #[tokio::test]
-async fn what_was_heard_is_acknowledged_before_more_is_heard() {
+async fn acknowledgement_is_sent_before_more_is_received() {
     let script = (vec![handshake(0), events(0, 2), events(2, 3)], None);
-    let (mut feed, stage) = feed([script]).await;
-    stage.0.lock().unwrap().troubles.push_back(Refusal::conflict().into());
-    assert_eq!(heard(&mut feed).await, [1, 2]);
+    let (mut feed, server) = feed([script]).await;
+    server.0.lock().unwrap().acknowledge_errors.push_back(ApiError::conflict().into());
+    assert_eq!(next_positions(&mut feed).await, [1, 2]);
     feed.acknowledge();
-    assert!(matches!(feed.next().await.unwrap(), Heard::Lost(_)), "other writers in the way");
-    assert!(feed.owes() && !feed.is_connected());
-    assert!(matches!(feed.next().await.unwrap(), Heard::Acknowledged));
-    assert_eq!(stage.0.lock().unwrap().acknowledged, ["at 2"]);
-    assert_eq!(heard(&mut feed).await, [3]);
+    assert!(matches!(feed.next().await.unwrap(), FeedUpdate::Disconnected(_)), "write conflict");
+    assert!(feed.has_pending_acknowledgement() && !feed.is_connected());
+    assert!(matches!(feed.next().await.unwrap(), FeedUpdate::Acknowledged));
+    assert_eq!(server.0.lock().unwrap().acknowledged, ["at 2"]);
+    assert_eq!(next_positions(&mut feed).await, [3]);
 }
 
 #[tokio::test]
-async fn an_acknowledgement_that_is_refused_ends_the_feed() {
-    let (mut feed, stage) = feed([(vec![handshake(0), events(0, 2)], None)]).await;
-    let refused =
-        Refusal::new(Code::InvalidArgument, ErrorReason::CursorNotDelivered, "not delivered");
-    stage.0.lock().unwrap().troubles.push_back(refused.into());
-    assert_eq!(heard(&mut feed).await, [1, 2]);
+async fn rejected_acknowledgement_ends_the_feed() {
+    let (mut feed, server) = feed([(vec![handshake(0), events(0, 2)], None)]).await;
+    let error =
+        ApiError::new(Code::InvalidArgument, ErrorReason::CursorNotDelivered, "not delivered");
+    server.0.lock().unwrap().acknowledge_errors.push_back(error.into());
+    assert_eq!(next_positions(&mut feed).await, [1, 2]);
     feed.acknowledge();
     let error = feed.next().await.unwrap_err().to_string();
     assert!(error.contains("CURSOR_NOT_DELIVERED"), "{error}");
 }
 
 #[tokio::test]
-async fn a_feed_that_was_taken_over_does_not_take_it_back() {
-    let taken = Refusal::new(Code::Aborted, ErrorReason::SubscriptionTakenOver, "taken over");
-    let (mut feed, stage) = feed([(vec![handshake(0)], Some(taken.into()))]).await;
-    assert!(matches!(feed.next().await.unwrap(), Heard::Beginning(_)));
+async fn taken_over_feed_does_not_reconnect() {
+    let taken = ApiError::new(Code::Aborted, ErrorReason::SubscriptionTakenOver, "taken over");
+    let (mut feed, server) = feed([(vec![handshake(0)], Some(taken.into()))]).await;
+    assert!(matches!(feed.next().await.unwrap(), FeedUpdate::Connected(_)));
     let error = feed.next().await.unwrap_err().to_string();
-    assert!(error.starts_with("another stream of the subscription ledger has begun"), "{error}");
-    assert_eq!(stage.0.lock().unwrap().asked.len(), 1);
+    assert!(
+        error.starts_with("another stream of the subscription ledger has taken over"),
+        "{error}"
+    );
+    assert_eq!(server.0.lock().unwrap().requests.len(), 1);
 }
 
 #[tokio::test]
-async fn a_place_that_is_gone_says_how_to_begin_anew() {
-    let gone = Refusal::new(Code::OutOfRange, ErrorReason::CursorTooOld, "not kept");
+async fn unavailable_cursor_error_names_the_restart_options() {
+    let gone = ApiError::new(Code::OutOfRange, ErrorReason::CursorTooOld, "not kept");
     let (mut feed, _) = feed([(vec![], Some(gone.into()))]).await;
     let error = feed.next().await.unwrap_err().to_string();
-    assert!(error.contains("--snapshot --restart begins anew"), "{error}");
+    assert!(error.contains("--snapshot --restart restarts from a snapshot"), "{error}");
 }
 
 #[tokio::test]
-async fn a_snapshot_that_breaks_off_is_resumed_and_changes_follow_it() {
+async fn interrupted_snapshot_is_resumed_and_changes_follow() {
     let page = |records, cursor: &str| {
         let records = vec![SnapshotRecord::default(); records];
         Message::SnapshotRecords(SnapshotRecords { records, cursor: cursor.to_owned() })
     };
     let end = SnapshotEnd { cursor: "end".to_owned(), position: 4, record_count: 1 };
     let rest = vec![handshake(4), page(1, "second"), Message::SnapshotEnd(end), events(4, 5)];
-    let (mut feed, stage) =
-        feed([(vec![handshake(4), page(2, "first")], Some(lost())), (rest, None)]).await;
+    let (mut feed, server) =
+        feed([(vec![handshake(4), page(2, "first")], Some(unavailable())), (rest, None)]).await;
     let mut records = 0;
     loop {
         match feed.next().await.unwrap() {
-            Heard::Records(page) => records += page.len(),
-            Heard::SnapshotEnd(end) => break assert_eq!(end.position, 4),
-            Heard::Beginning(_) | Heard::Lost(_) => {}
+            FeedUpdate::SnapshotRecords(page) => records += page.len(),
+            FeedUpdate::SnapshotEnd(end) => break assert_eq!(end.position, 4),
+            FeedUpdate::Connected(_) | FeedUpdate::Disconnected(_) => {}
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(records, 3);
     assert_eq!(feed.cursor(), "end");
-    assert_eq!(heard(&mut feed).await, [5]);
-    assert_eq!(stage.0.lock().unwrap().asked[1].cursor, "first");
+    assert_eq!(next_positions(&mut feed).await, [5]);
+    assert_eq!(server.0.lock().unwrap().requests[1].cursor, "first");
 }
 
 #[tokio::test]
-async fn a_connection_that_is_renewed_is_no_trouble() {
+async fn planned_reconnection_is_not_a_disconnection() {
     let reason = ClosingReason::ConnectionAge.into();
     let closing = Message::Closing(Closing { reason, cursor: "at 4".to_owned() });
     let first = (vec![handshake(0), events(0, 2), closing], None);
     let (mut feed, _) = feed([first, (vec![handshake(4), events(4, 5)], None)]).await;
-    assert_eq!(heard(&mut feed).await, [1, 2]);
-    assert!(matches!(feed.next().await.unwrap(), Heard::Beginning(_)));
-    assert_eq!(heard(&mut feed).await, [5]);
+    assert_eq!(next_positions(&mut feed).await, [1, 2]);
+    assert!(matches!(feed.next().await.unwrap(), FeedUpdate::Connected(_)));
+    assert_eq!(next_positions(&mut feed).await, [5]);
 }
 
 #[tokio::test]
-async fn a_stream_that_says_nothing_is_given_up() {
+async fn idle_stream_is_reconnected() {
     let waiting = Heartbeat {
         cursor: "at 2".to_owned(),
         position: 2,
@@ -256,15 +263,15 @@ async fn a_stream_that_says_nothing_is_given_up() {
     };
     let first = (vec![handshake(0), events(0, 2), Message::Heartbeat(waiting)], None);
     let (mut feed, _) = feed([first, (vec![handshake(2), events(2, 3)], None)]).await;
-    feed.silence = Duration::from_millis(300);
-    assert_eq!(heard(&mut feed).await, [1, 2]);
-    assert!(matches!(feed.next().await.unwrap(), Heard::Waiting));
-    // A wait that is given up does not make the stream any livelier.
+    feed.idle_timeout = Duration::from_millis(300);
+    assert_eq!(next_positions(&mut feed).await, [1, 2]);
+    assert!(matches!(feed.next().await.unwrap(), FeedUpdate::AwaitingAcknowledgement));
+    // A cancelled wait does not reset the idle timeout.
     for _ in 0..3 {
         let wait = timeout(Duration::from_millis(100), feed.next()).await;
-        if let Ok(heard) = wait {
-            assert!(matches!(heard.unwrap(), Heard::Lost(_)));
+        if let Ok(update) = wait {
+            assert!(matches!(update.unwrap(), FeedUpdate::Disconnected(_)));
         }
     }
-    assert_eq!(heard(&mut feed).await, [3]);
+    assert_eq!(next_positions(&mut feed).await, [3]);
 }

@@ -1,13 +1,13 @@
-//! Cells whose characters were read in another code page than they were written in.
+//! Detects cells that were decoded or encoded in the wrong code page (mojibake).
 //!
-//! A spreadsheet that opens a file in UTF-8 without a byte order mark takes it for
-//! one in the code page of the system: `Séamus` is `SÃ©amus` then. What a code page
-//! lacks becomes a question mark when the file is saved in it, or the letter without
-//! its accent: `Łukasz` is `Lukasz` then.
+//! A spreadsheet decodes a UTF-8 file without a byte order mark in the code page of the
+//! system: `Séamus` becomes `SÃ©amus`. When it saves the file, it replaces a character that
+//! the code page lacks by a question mark, or by the letter without its accent: `Łukasz`
+//! becomes `Lukasz`.
 
 use shared::rules::text::{fold, normalise};
 
-/// The upper halves of code pages; the lower half is ASCII.
+/// The upper halves of the code pages; the lower half is ASCII.
 const CODE_PAGES: [&str; 6] = [
     // Windows, Western Europe.
     "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ\
@@ -35,48 +35,50 @@ const CODE_PAGES: [&str; 6] = [
      └┴┬├─┼ãÃ╚╔╩╦╠═╬¤ðÐÊËÈıÍÎÏ┘┌█▄¦Ì▀ÓßÔÒõÕµþÞÚÛÙýÝ¯´\u{ad}±‗¾¶§÷¸°¨·¹³²■\u{a0}",
 ];
 
-/// Read wrongly so often in a row.
-const TIMES: usize = 3;
+/// The maximum number of repeated wrong decodings.
+const MAX_REPEATS: usize = 3;
 
-/// A character that could not be read.
-const UNKNOWN: char = '\u{fffd}';
+/// The replacement character of an undecodable byte.
+const REPLACEMENT: char = '\u{fffd}';
 
-/// Whether the text is the other one in another code page.
-pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
+/// Whether `is` is the text `was` in the wrong code page.
+pub(super) fn is_converted(was: &str, is: &str) -> bool {
     if was.is_ascii() {
         return false;
     }
     let lossy: String =
-        was.bytes().map(|byte| if byte < 128 { char::from(byte) } else { UNKNOWN }).collect();
+        was.bytes().map(|byte| if byte < 128 { char::from(byte) } else { REPLACEMENT }).collect();
     is_made_of(was, is)
         || is_made_of(&lossy, is)
         || is_made_of(&plain(was), is)
         || CODE_PAGES.iter().any(|page| {
             let mut text = was.to_owned();
-            for _ in 0..TIMES {
-                text = text.bytes().map(|byte| read(page, byte)).collect();
+            for _ in 0..MAX_REPEATS {
+                text = text.bytes().map(|byte| decode(page, byte)).collect();
                 if is_made_of(&text, is) {
                     return true;
                 }
             }
             let mut others = CODE_PAGES.iter().filter(|other| *other != page);
             others.any(|other| {
-                let misread =
-                    was.chars().map(|c| written(page, c).map_or(UNKNOWN, |byte| read(other, byte)));
+                let misread = was
+                    .chars()
+                    .map(|c| encode(page, c).map_or(REPLACEMENT, |byte| decode(other, byte)));
                 is_made_of(&misread.collect::<String>(), is)
             })
         })
 }
 
-/// The text as it is saved in the code page of Western Europe, with the base letter in
-/// the place of a letter that the page lacks.
+/// The text as saved in the Western European code page, with base letters instead of letters
+/// that the page lacks.
 fn plain(text: &str) -> String {
     let [western, ..] = CODE_PAGES;
-    let letter = |c: char| if written(western, c).is_some() { c } else { base(c) };
+    let letter = |c: char| if encode(western, c).is_some() { c } else { base(c) };
     normalise(text).chars().map(letter).collect()
 }
 
-/// `L` for `Ł`, `i` for `ı`; the character itself when it has no base letter.
+/// The base letter of a character, `L` for `Ł`, `i` for `ı`; the character itself when it has
+/// none.
 fn base(c: char) -> char {
     let folded = fold(c.encode_utf8(&mut [0; 4]));
     let mut letters = folded.chars();
@@ -88,15 +90,15 @@ fn base(c: char) -> char {
     }
 }
 
-/// Whether the text is the other one, but for question marks in the place of what a
-/// code page lacks, for white space, and for characters that are not seen.
+/// Whether the texts are equal, except for question marks instead of characters that a code
+/// page lacks, white space, and invisible characters.
 fn is_made_of(text: &str, is: &str) -> bool {
     let (text, is) = (normalise(text), normalise(is));
     let mut is = is.chars().peekable();
     for was in text.chars() {
-        let is_lost = |is: char| ['?', UNKNOWN].contains(&is) && !was.is_ascii();
+        let is_lost = |is: char| ['?', REPLACEMENT].contains(&is) && !was.is_ascii();
         let found = is.next_if(|is| *is == was || is_lost(*is)).is_some();
-        // Some tools take them away.
+        // Some tools remove these characters.
         if !found && !was.is_control() && was != '\u{ad}' {
             return false;
         }
@@ -104,16 +106,16 @@ fn is_made_of(text: &str, is: &str) -> bool {
     is.next().is_none()
 }
 
-/// The character of a byte.
-fn read(page: &str, byte: u8) -> char {
+/// Decodes a byte.
+fn decode(page: &str, byte: u8) -> char {
     match byte.checked_sub(128) {
         None => char::from(byte),
-        Some(upper) => page.chars().nth(usize::from(upper)).unwrap_or(UNKNOWN),
+        Some(upper) => page.chars().nth(usize::from(upper)).unwrap_or(REPLACEMENT),
     }
 }
 
-/// The byte of a character.
-fn written(page: &str, c: char) -> Option<u8> {
+/// Encodes a character; none when the page lacks it.
+fn encode(page: &str, c: char) -> Option<u8> {
     if c.is_ascii() {
         return u8::try_from(u32::from(c)).ok();
     }
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_page_has_an_upper_half() {
+    fn code_pages_have_128_upper_characters() {
         for page in CODE_PAGES {
             assert_eq!(page.chars().count(), 128, "{page}");
         }

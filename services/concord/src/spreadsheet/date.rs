@@ -1,21 +1,21 @@
-//! Cells that look like dates or times.
+//! Detects cells that a spreadsheet converted to a date or a time.
 
 use chrono::{Datelike as _, Days, NaiveDate};
 use shared::rules::text::fold;
 
 use super::number;
 
-/// Seconds of a day.
+/// The seconds of a day.
 const DAY: u32 = 86_400;
 
-/// The days from which spreadsheets count.
+/// The epochs of serial dates in spreadsheets.
 const EPOCHS: [(i32, u32, u32); 2] = [(1899, 12, 30), (1904, 1, 1)];
 
-/// The last day that is counted, in 2100.
+/// The last supported serial date, in 2100.
 const LAST_SERIAL: u64 = 73_415;
 
-/// The names of the months in European languages, without accents.
-/// Three letters of one, and more of them, mean it.
+/// The names of the months in European languages, without accents. A prefix of three or more
+/// letters is an abbreviation.
 const MONTHS: [&[&str]; 12] = [
     &["january", "januar", "janvier", "enero", "gennaio", "januari", "styczen", "eanair", "ionawr"],
     &["february", "februar", "fevrier", "febrero", "febbraio", "luty", "feabhra", "chwefror"],
@@ -40,45 +40,47 @@ const MONTHS: [&[&str]; 12] = [
     ],
 ];
 
-/// Whether a spreadsheet takes the text for a date or a time.
+/// Whether a spreadsheet interprets the text as a date or a time.
 pub(super) fn is_date(text: &str) -> bool {
-    !readings(text, Text::Typed).is_empty() || seconds(text).is_some()
+    !interpretations(text, Source::Typed).is_empty() || seconds(text).is_some()
 }
 
+/// Whether `is` is a converted form of `was`.
+///
 /// `2021-03-01` as `01/03/2021`, `3/1/21`, `1-Mar-21`, `Mar-21` or `44256`; `DEC1` as
 /// `01-Dec`, `3/4` as `03-Apr` or `04/03/2026`; `APR31` as `Apr-31` or `01/04/1931`;
 /// `1:30` as `01:30:00` or `0.0625`.
-pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
-    let days = readings(was, Text::Typed);
-    let shown = || [readings(is, Text::Shown), counted(is)].concat();
-    (!days.is_empty() && shown().iter().any(|is| days.iter().any(|was| was.agrees(*is))))
+pub(super) fn is_converted(was: &str, is: &str) -> bool {
+    let days = interpretations(was, Source::Typed);
+    let shown = || [interpretations(is, Source::Shown), serial_dates(is)].concat();
+    (!days.is_empty() && shown().iter().any(|is| days.iter().any(|was| was.matches(*is))))
         || seconds(was)
             .is_some_and(|was| seconds(is) == Some(was) || number::is_quotient(was, DAY, is))
 }
 
-/// What a text may mean as a date.
+/// A possible interpretation of a text as a date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reading {
-    /// Below 100 when the century is not written.
+struct Interpretation {
+    /// Below 100 when the text has no century.
     year: Option<u32>,
     month: u32,
     day: Option<u32>,
 }
 
-impl Reading {
-    /// Whether a spreadsheet shows this as the other one: as the same day, of which each
-    /// may leave out the day or the year.
-    fn agrees(self, other: Self) -> bool {
-        let years = self.year.zip(other.year).map(|(was, is)| is_year(was, is));
+impl Interpretation {
+    /// Whether a spreadsheet displays this date as the other one: both are the same day, and
+    /// either may omit the day or the year.
+    fn matches(self, other: Self) -> bool {
+        let years = self.year.zip(other.year).map(|(was, is)| is_displayed_year(was, is));
         let days = self.day.zip(other.day).map(|(one, other)| one == other);
-        // The month alone says nothing.
+        // An equal month alone is not enough.
         let known = years.is_some() || days.is_some();
         known && self.month == other.month && years != Some(false) && days != Some(false)
     }
 
-    /// The day, when the calendar has it.
+    /// The interpretation; none when it is not a valid date.
     fn of(year: Option<u32>, month: u32, day: Option<u32>) -> Option<Self> {
-        // A year with a 29th of February, when none is written.
+        // A leap year when the text has no year.
         let full = match year {
             None => 2024,
             Some(short) if short < 100 => 2000 + short,
@@ -89,12 +91,12 @@ impl Reading {
     }
 }
 
-/// Whether a spreadsheet shows the year as the other one. It may leave out the century;
-/// where none was typed, it adds one.
-fn is_year(was: u32, is: u32) -> bool {
+/// Whether a spreadsheet displays the year as the other one. It may omit the century, or add one
+/// to a year of two digits.
+fn is_displayed_year(was: u32, is: u32) -> bool {
     let is_of_century = match was {
         0..30 => is == 2000 + was,
-        // The settings of some systems end at 2049.
+        // Some systems are set to centuries up to 2049.
         30..50 => [1900 + was, 2000 + was].contains(&is),
         50..100 => is == 1900 + was,
         _ => is == was % 100,
@@ -113,25 +115,25 @@ enum Part {
     Month(Vec<u32>),
 }
 
-/// Where a text comes from.
+/// The source of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Text {
-    /// From a person: a number beside a month is a day, when the month has it.
+enum Source {
+    /// Typed by a user: a number next to a month is a day, when the month has this day.
     Typed,
-    /// From a spreadsheet: it may be a year, too.
+    /// Displayed by a spreadsheet: the number may also be a year.
     Shown,
 }
 
-impl Text {
+impl Source {
     fn may_be_year(self, number: u32, month: u32) -> bool {
-        // A year without a 29th of February; with one, the number is read as a day, too.
+        // In a common year: 29 after February may be a year, and is also read as a day.
         let is_day = NaiveDate::from_ymd_opt(2023, month, number).is_some();
         self == Self::Shown || !is_day
     }
 }
 
-/// All that a text may mean as a date.
-fn readings(text: &str, from: Text) -> Vec<Reading> {
+/// All possible interpretations of a text as a date.
+fn interpretations(text: &str, from: Source) -> Vec<Interpretation> {
     let parts = parts(without_time(text)).unwrap_or_default();
     let mut found = Vec::new();
     match parts.as_slice() {
@@ -140,24 +142,24 @@ fn readings(text: &str, from: Text) -> Vec<Reading> {
             Part::Number { value: b, .. },
             Part::Number { value: c, .. },
         ] => {
-            found.push(Reading::of(Some(*a), *b, Some(*c)));
+            found.push(Interpretation::of(Some(*a), *b, Some(*c)));
             if *digits < 3 {
-                found.push(Reading::of(Some(*c), *b, Some(*a)));
-                found.push(Reading::of(Some(*c), *a, Some(*b)));
+                found.push(Interpretation::of(Some(*c), *b, Some(*a)));
+                found.push(Interpretation::of(Some(*c), *a, Some(*b)));
             }
         }
         [Part::Number { value: a, .. }, Part::Month(months), Part::Number { value: b, .. }] => {
             for month in months {
-                found.push(Reading::of(Some(*b), *month, Some(*a)));
-                found.push(Reading::of(Some(*a), *month, Some(*b)));
+                found.push(Interpretation::of(Some(*b), *month, Some(*a)));
+                found.push(Interpretation::of(Some(*a), *month, Some(*b)));
             }
         }
         [Part::Month(months), Part::Number { value: a, .. }, Part::Number { value: b, .. }] => {
-            found.extend(months.iter().map(|month| Reading::of(Some(*b), *month, Some(*a))));
+            found.extend(months.iter().map(|month| Interpretation::of(Some(*b), *month, Some(*a))));
         }
         [Part::Number { value: a, .. }, Part::Number { value: b, .. }] => {
-            found.push(Reading::of(None, *b, Some(*a)));
-            found.push(Reading::of(None, *a, Some(*b)));
+            found.push(Interpretation::of(None, *b, Some(*a)));
+            found.push(Interpretation::of(None, *a, Some(*b)));
             for (year, month) in [(*a, *b), (*b, *a)] {
                 found.push(month_of(from, year, month));
             }
@@ -165,7 +167,7 @@ fn readings(text: &str, from: Text) -> Vec<Reading> {
         [Part::Month(months), Part::Number { value, .. }]
         | [Part::Number { value, .. }, Part::Month(months)] => {
             for month in months {
-                found.push(Reading::of(None, *month, Some(*value)));
+                found.push(Interpretation::of(None, *month, Some(*value)));
                 found.push(month_of(from, *value, *month));
             }
         }
@@ -174,30 +176,30 @@ fn readings(text: &str, from: Text) -> Vec<Reading> {
     found.into_iter().flatten().collect()
 }
 
-/// A month of a year; its first day, where somebody has typed it.
-fn month_of(from: Text, year: u32, month: u32) -> Option<Reading> {
-    let day = (from == Text::Typed).then_some(1);
-    from.may_be_year(year, month).then(|| Reading::of(Some(year), month, day)).flatten()
+/// A month of a year. A spreadsheet adds the first day to a typed month.
+fn month_of(from: Source, year: u32, month: u32) -> Option<Interpretation> {
+    let day = (from == Source::Typed).then_some(1);
+    from.may_be_year(year, month).then(|| Interpretation::of(Some(year), month, day)).flatten()
 }
 
-/// The number of a day, as a cell shows it that is not formatted as a date.
-fn counted(text: &str) -> Vec<Reading> {
+/// The interpretations of a serial date, which a cell without date format displays.
+fn serial_dates(text: &str) -> Vec<Interpretation> {
     let serial: Option<u64> = text.parse().ok().filter(|serial| (1..=LAST_SERIAL).contains(serial));
     let day = |(year, month, day)| {
         let day =
             NaiveDate::from_ymd_opt(year, month, day)?.checked_add_days(Days::new(serial?))?;
-        Reading::of(Some(day.year().unsigned_abs()), day.month(), Some(day.day()))
+        Interpretation::of(Some(day.year().unsigned_abs()), day.month(), Some(day.day()))
     };
     EPOCHS.into_iter().filter_map(day).collect()
 }
 
-/// The text without a time of midnight, which comes with some dates, or another.
+/// The text without a time of day, which some formats add to a date.
 fn without_time(text: &str) -> &str {
     let split = text.rsplit_once([' ', 'T']);
     split.filter(|(_, time)| seconds(time).is_some()).map_or(text, |(day, _)| day)
 }
 
-/// The numbers and the months of a text that is made of two or three of them.
+/// Splits a text into two or three numbers and months.
 fn parts(text: &str) -> Option<Vec<Part>> {
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some(first) = rest.chars().next() {
@@ -212,7 +214,7 @@ fn parts(text: &str) -> Option<Vec<Part>> {
         } else {
             Part::Month(Some(months(part)).filter(|months| !months.is_empty())?)
         });
-        // A dot behind a short name, a comma behind the day, blanks around a sign.
+        // A dot after an abbreviation, a comma after the day, blanks around a separator.
         let signs = behind.trim_start_matches([' ', '.', ',', '/', '-']);
         let between = behind.len() - signs.len();
         (between <= 3 && parts.len() <= 3).then_some(())?;
@@ -230,7 +232,7 @@ fn months(word: &str) -> Vec<u32> {
     numbered.filter(|(_, names)| is_it(names)).map(|(month, _)| month).collect()
 }
 
-/// A time of day, `1:30`, `01:30:00` or `1 PM`, in seconds.
+/// Parses a time of day, `1:30`, `01:30:00` or `1 PM`, in seconds.
 fn seconds(text: &str) -> Option<u32> {
     let text = text.trim().to_ascii_lowercase();
     let (clock, half) = match text.strip_suffix("am").or_else(|| text.strip_suffix(" a")) {

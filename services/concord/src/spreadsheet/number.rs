@@ -1,49 +1,51 @@
-//! Cells that look like numbers.
+//! Detects cells that a spreadsheet converted to a number.
 
 use std::cmp::Ordering;
 
-/// Digits of a number that a spreadsheet keeps, at most.
-const KEPT: usize = 15;
+/// The maximum number of significant digits in a spreadsheet.
+const MAX_DIGITS: usize = 15;
 
-/// Digits of a number with decimals that a spreadsheet shows, at least.
-const SHOWN: usize = 9;
+/// The minimum number of displayed digits of a number with decimals.
+const MIN_SHOWN_DIGITS: usize = 9;
 
-/// Digits before the point of a number in a spreadsheet, at most.
-const LARGEST: i64 = 308;
+/// The maximum number of digits before the decimal point.
+const MAX_EXPONENT: i64 = 308;
 
 const CURRENCIES: [char; 4] = ['£', '€', '$', '¥'];
 
-/// Whether a spreadsheet takes the text for a number.
+/// Whether a spreadsheet interprets the text as a number.
 pub(super) fn is_number(text: &str) -> bool {
     !Decimal::typed(text).is_empty()
 }
 
+/// Whether `is` is a converted form of `was`.
+///
 /// `007` as `7`, `1.10` as `1.1`, `+441` as `441`, `5E2` as `500` or `5.00E+02`,
 /// `123456789012` as `1.23457E+11`, `1234567890123456` as `1234567890123450`, `5-` as
 /// `-5`, `1/2` as `0.5`.
-pub(super) fn is_rewritten(was: &str, is: &str) -> bool {
+pub(super) fn is_converted(was: &str, is: &str) -> bool {
     let shown = Decimal::shown(is);
     let typed = Decimal::typed(was);
     let stored = typed.iter().filter_map(Decimal::as_stored);
     let mut values = typed.iter().cloned().chain(stored);
-    values.any(|was| shown.iter().any(|is| is.is_shown_of(&was)))
+    values.any(|was| shown.iter().any(|is| is.is_display_of(&was)))
         || fraction(was).is_some_and(|(above, below)| is_quotient(above, below, is))
 }
 
-/// Whether both are one number, as exactly as they are written.
+/// Whether both are exactly the same number.
 pub(super) fn is_equal(was: &str, is: &str) -> bool {
     let is = Decimal::typed(is);
     Decimal::typed(was).iter().any(|was| is.iter().any(|is| is.is_equal(was)))
 }
 
-/// Whether a cell in the format of a number shows this quotient: exactly, or rounded to
-/// two decimals or more.
+/// Whether a cell in number format displays this quotient: exactly, or rounded to at least two
+/// decimals.
 pub(super) fn is_quotient(above: u32, below: u32, is: &str) -> bool {
     let value = f64::from(above) / f64::from(below);
     Decimal::shown(is).iter().any(|is| is.is_close_to(value))
 }
 
-/// `1/2` or `1 1/2`, unless it is a whole number.
+/// Parses a fraction, `1/2` or `1 1/2`; none for a whole number.
 fn fraction(text: &str) -> Option<(u32, u32)> {
     let number = |text: &str| {
         let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -56,28 +58,28 @@ fn fraction(text: &str) -> Option<(u32, u32)> {
     is_part.then_some((whole * below + above, below))
 }
 
-/// A decimal number, exactly.
+/// An exact decimal number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Decimal {
     negative: bool,
-    /// From the first one to the last one that is not 0; empty for 0.
+    /// The digits without leading and trailing zeros; empty for 0.
     digits: Vec<u8>,
-    /// Where the point is: so many digits after the beginning of the first one.
+    /// The position of the decimal point, in digits from the first digit.
     point: i64,
-    /// How many digits were written, from the first one that is not 0.
+    /// The number of written digits without leading zeros.
     written: usize,
     has_exponent: bool,
 }
 
 impl Decimal {
-    /// The numbers that a spreadsheet may take the text for: some languages have a
-    /// comma where others have a point.
+    /// The numbers that a spreadsheet may read from the text, with a decimal point or a decimal
+    /// comma.
     fn typed(text: &str) -> Vec<Self> {
         let read = |(point, group)| Self::read(text, point, group);
         [('.', ','), (',', '.')].into_iter().filter_map(read).collect()
     }
 
-    /// The numbers that a spreadsheet may show as the text.
+    /// The numbers that a spreadsheet may display as the text.
     fn shown(text: &str) -> Vec<Self> {
         let digits = text.trim_start_matches(['-', '(']).trim_start_matches(CURRENCIES);
         let begins_as_shown = match digits.strip_prefix('0') {
@@ -137,13 +139,13 @@ impl Decimal {
             written,
             has_exponent: exponent.is_some(),
         };
-        (number.point.abs() <= LARGEST).then_some(number)
+        (number.point.abs() <= MAX_EXPONENT).then_some(number)
     }
 
-    /// The double that a spreadsheet stores for it, when that may have other digits among
-    /// those that it keeps: 36029000000000549 is stored as 36029000000000552.
+    /// The double that a spreadsheet stores, when its significant digits may differ:
+    /// 36029000000000549 is stored as 36029000000000552.
     fn as_stored(&self) -> Option<Self> {
-        if self.digits.len() <= KEPT {
+        if self.digits.len() <= MAX_DIGITS {
             return None;
         }
         let digits = std::str::from_utf8(&self.digits).ok()?;
@@ -160,29 +162,31 @@ impl Decimal {
         i64::try_from(self.digits.len()).is_ok_and(|digits| digits > self.point)
     }
 
-    /// Whether a spreadsheet shows `was` as this number.
-    fn is_shown_of(&self, was: &Self) -> bool {
+    /// Whether a spreadsheet displays `was` as this number.
+    fn is_display_of(&self, was: &Self) -> bool {
         if self.is_equal(was) {
             return true;
         }
         let digits = if self.has_exponent {
             self.written.max(1)..=self.written.max(1)
         } else if was.has_decimals() {
-            SHOWN..=KEPT
+            MIN_SHOWN_DIGITS..=MAX_DIGITS
         } else {
-            KEPT..=KEPT
+            MAX_DIGITS..=MAX_DIGITS
         };
-        let mut kept = digits.filter(|digits| *digits < was.digits.len());
-        kept.any(|digits| self.is_equal(&was.rounded(digits)) || self.is_equal(&was.cut(digits)))
+        let mut lengths = digits.filter(|digits| *digits < was.digits.len());
+        lengths.any(|digits| {
+            self.is_equal(&was.rounded(digits)) || self.is_equal(&was.truncated(digits))
+        })
     }
 
-    /// Whether it is the value as far as it is written, with two decimals at least; or
-    /// exactly.
+    /// Whether it equals the value, either exactly, or rounded to its written decimals, at least
+    /// two.
     fn is_close_to(&self, value: f64) -> bool {
         let power = |places: i64| i32::try_from(places).map_or(0.0, |places| 10_f64.powi(places));
         let mut number = 0.0;
-        for (place, digit) in (1..).zip(&self.digits) {
-            number += f64::from(digit.saturating_sub(b'0')) * power(self.point - place);
+        for (index, digit) in (1..).zip(&self.digits) {
+            number += f64::from(digit.saturating_sub(b'0')) * power(self.point - index);
         }
         let written =
             i64::try_from(self.written).map_or(self.point, |written| self.point - written);
@@ -190,17 +194,17 @@ impl Decimal {
         !self.negative && (number - value).abs() <= close + value * 1e-12
     }
 
-    /// With its first digits alone.
-    fn cut(&self, digits: usize) -> Self {
-        let mut cut = self.clone();
-        cut.digits.truncate(digits);
-        while cut.digits.last() == Some(&b'0') {
-            cut.digits.pop();
+    /// Truncates to this number of digits.
+    fn truncated(&self, digits: usize) -> Self {
+        let mut truncated = self.clone();
+        truncated.digits.truncate(digits);
+        while truncated.digits.last() == Some(&b'0') {
+            truncated.digits.pop();
         }
-        cut
+        truncated
     }
 
-    /// Rounded to so many digits.
+    /// Rounds to this number of digits.
     fn rounded(&self, digits: usize) -> Self {
         let up = self.digits.get(digits).is_some_and(|next| next.cmp(&b'5') != Ordering::Less);
         let mut kept: Vec<u8> = self.digits.iter().copied().take(digits).collect();
@@ -216,11 +220,11 @@ impl Decimal {
                 point += 1;
             }
         }
-        Self { digits: kept, point, ..self.clone() }.cut(digits)
+        Self { digits: kept, point, ..self.clone() }.truncated(digits)
     }
 }
 
-/// Digits without the marks between groups of three.
+/// Removes the separators between groups of three digits.
 fn ungrouped(whole: &str, group: char) -> Option<String> {
     let mut groups = whole.split(group);
     let first = groups.next()?;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn a_number_loses_its_zeros_or_its_last_digits() {
+fn converted_numbers_are_detected() {
     for (was, is) in [
         ("0123456789", "123456789"),
         ("007", "7"),
@@ -46,12 +46,12 @@ fn a_number_loses_its_zeros_or_its_last_digits() {
         ("1 1/2", "1.5"),
         ("13/16", "0.8125"),
     ] {
-        assert_eq!(rewriting(was, is), Some(Rewriting::Number), "{was} {is}");
+        assert_eq!(detect_conversion(was, is), Some(CellConversion::Number), "{was} {is}");
     }
 }
 
 #[test]
-fn a_date_is_written_another_way() {
+fn reformatted_dates_are_detected() {
     for is in [
         "01/03/2021",
         "03/01/2021",
@@ -76,13 +76,14 @@ fn a_date_is_written_another_way() {
         "42794",
         "########",
     ] {
-        let expected = if is.starts_with('#') { Rewriting::Other } else { Rewriting::Date };
-        assert_eq!(rewriting("2021-03-01", is), Some(expected), "{is}");
+        let expected =
+            if is.starts_with('#') { CellConversion::Other } else { CellConversion::Date };
+        assert_eq!(detect_conversion("2021-03-01", is), Some(expected), "{is}");
     }
 }
 
 #[test]
-fn what_looks_like_a_date_or_a_time_becomes_one() {
+fn text_converted_to_date_or_time_is_detected() {
     for (was, is) in [
         ("DEC1", "01-Dec"),
         ("DEC1", "1-Dec"),
@@ -120,12 +121,12 @@ fn what_looks_like_a_date_or_a_time_becomes_one() {
         ("1 A", "01:00:00 AM"),
         ("1 p", "13:00"),
     ] {
-        assert_eq!(rewriting(was, is), Some(Rewriting::Date), "{was} {is}");
+        assert_eq!(detect_conversion(was, is), Some(CellConversion::Date), "{was} {is}");
     }
 }
 
 #[test]
-fn a_day_that_its_month_lacks_becomes_a_year() {
+fn impossible_day_converted_to_year_is_detected() {
     for (was, is) in [
         ("APR31", "Apr-31"),
         ("APR31", "01/04/1931"),
@@ -154,12 +155,12 @@ fn a_day_that_its_month_lacks_becomes_a_year() {
         // Some systems have these years in this century.
         ("NOV31", "01/11/2031"),
     ] {
-        assert_eq!(rewriting(was, is), Some(Rewriting::Date), "{was} {is}");
+        assert_eq!(detect_conversion(was, is), Some(CellConversion::Date), "{was} {is}");
     }
 }
 
 #[test]
-fn characters_are_read_in_another_code_page() {
+fn wrong_code_pages_are_detected() {
     for (was, is) in [
         ("Séamus", "SÃ©amus"),
         ("Séamus", "SÃƒÂ©amus"),
@@ -191,12 +192,12 @@ fn characters_are_read_in_another_code_page() {
         ("Łukasz Éric Юрий", "Lukasz Éric ????"),
         ("Šimić", "Šimic"),
     ] {
-        assert_eq!(rewriting(was, is), Some(Rewriting::CodePage), "{was} {is}");
+        assert_eq!(detect_conversion(was, is), Some(CellConversion::CodePage), "{was} {is}");
     }
 }
 
 #[test]
-fn other_things_that_nobody_types_are_known() {
+fn other_conversions_are_detected() {
     for (was, is) in [
         ("true", "TRUE"),
         ("False", "FALSCH"),
@@ -208,14 +209,14 @@ fn other_things_that_nobody_types_are_known() {
         ("a -- b (c)", "a – b ©"),
         ("a - b", "a – b"),
     ] {
-        assert_eq!(rewriting(was, is), Some(Rewriting::Other), "{was} {is}");
+        assert_eq!(detect_conversion(was, is), Some(CellConversion::Other), "{was} {is}");
     }
     let long = "x".repeat(40_000);
-    assert_eq!(rewriting(&long, &long[..CELL]), Some(Rewriting::Other));
+    assert_eq!(detect_conversion(&long, &long[..MAX_CELL]), Some(CellConversion::Other));
 }
 
 #[test]
-fn what_a_person_has_changed_is_a_change() {
+fn user_changes_are_not_conversions() {
     for (was, is) in [
         ("0123456789", "123456788"),
         ("0123456789", "0123456789"),
@@ -264,35 +265,35 @@ fn what_a_person_has_changed_is_a_change() {
         ("C1", "C2"),
         ("May", "Maya"),
     ] {
-        assert_eq!(rewriting(was, is), None, "{was} {is}");
+        assert_eq!(detect_conversion(was, is), None, "{was} {is}");
     }
 }
 
 #[test]
-fn white_space_alone_is_no_change() {
+fn white_space_is_ignored() {
     for (was, is) in [("a  b", "a b"), ("a\r\nb", "a\nb"), (" a", "a "), ("a\u{a0}b", "a b")] {
-        assert!(is_same(was, is) && rewriting(was, is).is_none(), "{was:?} {is:?}");
+        assert!(is_same(was, is) && detect_conversion(was, is).is_none(), "{was:?} {is:?}");
     }
 }
 
-/// What a spreadsheet shows of a cell that it has read, in one of its moods; the cell
-/// as it is when it is text. It knows nothing of the code that is tested.
-fn saved(cell: &str, mood: u8) -> String {
+/// A model of a spreadsheet, independent of the tested code: what it saves for a cell. `variant`
+/// selects its locale and formats.
+fn saved(cell: &str, variant: u8) -> String {
     let cell = cell.trim();
     if let Ok(number) = cell.parse::<f64>()
         && number.is_finite()
         && !cell.contains(|c: char| c.is_alphabetic() && !c.eq_ignore_ascii_case(&'e'))
     {
-        return shown_number(number, mood);
+        return shown_number(number, variant);
     }
-    if let Some(day) = typed_day(cell, mood) {
+    if let Some(day) = typed_day(cell, variant) {
         let form = ["%d-%b", "%d/%m/%Y", "%m/%d/%y", "%-d-%b-%y", "%d.%m.%Y", "%Y-%m-%d"];
-        return day.format(form[usize::from(mood) % form.len()]).to_string();
+        return day.format(form[usize::from(variant) % form.len()]).to_string();
     }
     if ["true", "false"].contains(&&*cell.to_lowercase()) {
         return cell.to_uppercase();
     }
-    if cell.is_ascii() || mood.is_multiple_of(2) {
+    if cell.is_ascii() || variant.is_multiple_of(2) {
         return cell.to_owned();
     }
     // Windows-1252, where it is ISO 8859-1.
@@ -301,19 +302,19 @@ fn saved(cell: &str, mood: u8) -> String {
         .collect()
 }
 
-fn shown_number(number: f64, mood: u8) -> String {
-    if number.abs() >= 1e11 && mood.is_multiple_of(2) {
+fn shown_number(number: f64, variant: u8) -> String {
+    if number.abs() >= 1e11 && variant.is_multiple_of(2) {
         let text = format!("{number:.5e}");
         let (mantissa, exponent) = text.split_once('e').unwrap();
         return format!("{mantissa}E+{exponent:0>2}");
     }
-    // Fifteen digits, and zeros behind them.
+    // Fifteen digits, followed by zeros.
     let text = format!("{number:.14e}");
     text.parse::<f64>().unwrap().to_string()
 }
 
-/// The day that is meant by two or three parts, in the order of one language.
-fn typed_day(cell: &str, mood: u8) -> Option<NaiveDate> {
+/// Parses two or three parts as a date, in the order of one locale.
+fn typed_day(cell: &str, variant: u8) -> Option<NaiveDate> {
     let months =
         ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
     let upper = cell.to_uppercase();
@@ -325,7 +326,7 @@ fn typed_day(cell: &str, mood: u8) -> Option<NaiveDate> {
         .split(['/', '-', '.'])
         .map(|part| part.parse().ok().filter(|_| !part.starts_with('+')))
         .collect();
-    let american = mood.is_multiple_of(3);
+    let american = variant.is_multiple_of(3);
     match parts?.as_slice() {
         [year, month, day] if *year > 31 => {
             NaiveDate::from_ymd_opt(i32::try_from(*year).ok()?, *month, *day)
@@ -357,18 +358,18 @@ fn cell() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    /// What a spreadsheet does to any cell is known for it: never a silent change.
+    /// Every conversion by the model is detected.
     #[test]
-    fn whatever_a_spreadsheet_makes_of_a_cell_is_told(was in cell(), mood in any::<u8>()) {
-        let is = saved(&was, mood);
+    fn model_conversions_are_detected(was in cell(), variant in any::<u8>()) {
+        let is = saved(&was, variant);
         prop_assert!(
-            is_same(&was, &is) || rewriting(&was, &is).is_some(),
-            "{was:?} has become {is:?}"
+            is_same(&was, &is) || detect_conversion(&was, &is).is_some(),
+            "{was:?} was changed to {is:?}"
         );
     }
 
     #[test]
-    fn any_cells_can_be_compared(was in any::<String>(), is in any::<String>()) {
-        rewriting(&was, &is);
+    fn comparison_of_any_cells_does_not_panic(was in any::<String>(), is in any::<String>()) {
+        detect_conversion(&was, &is);
     }
 }

@@ -1,5 +1,5 @@
-//! Connections that say next to nothing, from one address, beside a caller from
-//! another one.
+//! Limit of connections by address: many idle connections from one address do not affect a
+//! caller from another address.
 
 use std::{
     io::{Read as _, Write as _},
@@ -15,21 +15,21 @@ use tonic::transport::Endpoint;
 
 use crate::{
     replica::Replica,
-    support::{caller::Caller, dice::Dice},
+    support::{caller::Caller, rng::SeededRng},
 };
 
-storage_tests! { one_byte_connections_of_one_address_leave_other_callers_alone }
+storage_tests! { connections_of_one_address_do_not_affect_other_callers }
 
-/// More than one address may have, and fewer than a process may have open files.
+/// Above the limit of one address, and below the limit of open files.
 const CONNECTIONS: usize = 600;
 
-/// A connection that is still open after this stays for ever.
-const CLOSED: Duration = Duration::from_mins(1);
+/// The timeout for closing the connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The connections of the attack come from 127.0.0.1, and the caller from 127.0.0.2.
-async fn one_byte_connections_of_one_address_leave_other_callers_alone(db: TestDb) {
+async fn connections_of_one_address_do_not_affect_other_callers(db: TestDb) {
     let options = ["--max-connections", "300", "--max-connections-per-address", "200"];
-    let replica = Replica::start_with(&options, db.url(), &mut Dice::of_this_run());
+    let replica = Replica::start_with(&options, db.url(), &mut SeededRng::from_env());
     let address = replica.address();
     let attack = tokio::task::spawn_blocking(move || {
         let connect = |_| {
@@ -41,7 +41,7 @@ async fn one_byte_connections_of_one_address_leave_other_callers_alone(db: TestD
         (0..CONNECTIONS).map(connect).collect::<Vec<_>>()
     });
     let mut attack = attack.await.unwrap();
-    // A new connection for each call, or an open one would do.
+    // A new connection for each call.
     for _ in 0..20 {
         let endpoint = Endpoint::from_shared(replica.url()).unwrap();
         let endpoint = endpoint.local_address(Some("127.0.0.2".parse().unwrap()));
@@ -50,16 +50,16 @@ async fn one_byte_connections_of_one_address_leave_other_callers_alone(db: TestD
     }
     let all_closed = tokio::task::spawn_blocking(move || {
         attack.iter_mut().all(|connection| {
-            connection.set_read_timeout(Some(CLOSED)).unwrap();
-            // The end, or a reset, and no timeout.
+            connection.set_read_timeout(Some(CLOSE_TIMEOUT)).unwrap();
+            // End of stream or a reset, and not a timeout.
             match connection.read(&mut [0; 64]) {
                 Ok(length) => length == 0,
                 Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
             }
         })
     });
-    assert!(all_closed.await.unwrap(), "each of them is closed");
+    assert!(all_closed.await.unwrap(), "every connection is closed");
     let owner = replica.owner("p1", "manager");
     owner.connections().list_connections(ListConnectionsRequest {}).await.unwrap();
-    assert!(replica.log().contains("connections of one address are turned away"));
+    assert!(replica.log().contains("connections of one address rejected"));
 }

@@ -1,8 +1,7 @@
-//! A PostgreSQL that crashes and comes back, under writers and open streams: no
-//! replica has to be started again, the streams go on, and whatever was answered
-//! is in the feed.
+//! PostgreSQL crashes and recovers under writers and open streams: replicas need no restart,
+//! streams stay open, and every acknowledged write is in the feed.
 //!
-//! More crashes than the three:
+//! To run more than three crashes:
 //!
 //! ```console
 //! CONCORD_CRASHES=50 cargo test --release -p concord --test faults database
@@ -15,61 +14,60 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::Cluster,
     kills::{callers, practices, whole_feed},
+    postgres_server::PostgresServer,
     replica::Replica,
     support::{
-        dice::{Dice, setting},
         failure::Failure,
-        follower::{Habits, follow},
+        follower::{FollowerConfig, follow},
+        rng::{SeededRng, setting},
         writing::{Ledger, check_feed},
     },
 };
 
-/// Crashes, unless `CONCORD_CRASHES` says otherwise.
+/// The default number of crashes; `CONCORD_CRASHES` overrides it.
 const CRASHES: usize = 3;
 
-/// How long the database is away the first time: longer than a call waits for it.
-const LONG: Duration = Duration::from_secs(11);
+/// The first outage: longer than a call waits for the database.
+const LONG_OUTAGE: Duration = Duration::from_secs(11);
 
-/// How long it is away at the most the other times.
-const SHORT_MS: usize = 1_500;
+/// The maximum of the other outages.
+const MAX_OUTAGE_MS: usize = 1_500;
 
-/// Writers without an answer for this long after its return hang.
+/// The timeout for successful writes after the recovery.
 const RECOVERY: Duration = Duration::from_mins(1);
 
-/// All that callers meet when the database is away: the replicas stay up, and ask
-/// for the call again.
-const EXPECTED: &[Failure] = &[Failure::Later];
+/// The errors of callers during an outage: replicas stay up, and ask for a retry.
+const EXPECTED: &[Failure] = &[Failure::Retryable];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_crashes_and_comes_back_loses_nothing() {
+async fn database_crash_loses_no_acknowledged_write() {
     if postgres_url().is_none() {
         return;
     }
-    let mut dice = Dice::of_this_run();
-    let cluster = Cluster::start();
-    let mut replicas: Vec<_> = (0..2).map(|_| Replica::start(cluster.url(), &mut dice)).collect();
+    let mut rng = SeededRng::from_env();
+    let postgres = PostgresServer::start();
+    let mut replicas: Vec<_> = (0..2).map(|_| Replica::start(postgres.url(), &mut rng)).collect();
     let ledger = Ledger::default();
     let practices = practices(&replicas, EXPECTED, &ledger).await;
     let stop = CancellationToken::new();
     let writers = practices.iter().flat_map(|practice| [practice; 2]);
-    let writers: Vec<_> = writers.map(|practice| practice.write(dice.fork(), 20, &stop)).collect();
+    let writers: Vec<_> = writers.map(|practice| practice.write(rng.fork(), 20, &stop)).collect();
     let (goal, until) = watch::channel(i64::MAX);
     let books = callers(&replicas, "books", None);
     let followers = books.into_iter().enumerate().map(|(number, books)| {
         let name = format!("ledger-{number}");
-        let habits = Habits { name, window: 200, deaths: 0, expected: EXPECTED };
-        follow(vec![books], habits, dice.fork(), until.clone())
+        let config = FollowerConfig { name, window: 200, crash_percent: 0, expected: EXPECTED };
+        follow(vec![books], config, rng.fork(), until.clone())
     });
     let followers: Vec<_> = followers.collect();
 
     for crash in 0..setting("CONCORD_CRASHES", CRASHES) {
-        tokio::time::sleep(Duration::from_secs(1) + dice.millis(1_000)).await;
-        cluster.crash();
-        let away = if crash == 0 { LONG } else { dice.millis(SHORT_MS) };
-        tokio::time::sleep(away).await;
-        cluster.start_again();
+        tokio::time::sleep(Duration::from_secs(1) + rng.millis(1_000)).await;
+        postgres.crash();
+        let outage = if crash == 0 { LONG_OUTAGE } else { rng.millis(MAX_OUTAGE_MS) };
+        tokio::time::sleep(outage).await;
+        postgres.restart();
         wait_for_writes(&ledger).await;
     }
     stop.cancel();
@@ -80,9 +78,9 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     check_feed(&feed, &ledger, &practices.iter().collect::<Vec<_>>()).await;
     goal.send_replace(ledger.count());
     for follower in followers {
-        let told = follower.end().await;
-        assert_eq!(told.feed, feed, "the subscriber heard what the feed holds");
-        assert_eq!((told.streams, told.duplicates), (1, 0), "its stream has outlasted the crashes");
+        let report = follower.end().await;
+        assert_eq!(report.feed, feed, "the subscriber received the whole feed");
+        assert_eq!((report.streams, report.duplicates), (1, 0), "the stream survived the crashes");
     }
     eprintln!("{ledger}");
     for replica in &mut replicas {
@@ -92,7 +90,7 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     }
 }
 
-/// Writers are answered again.
+/// Waits until writes succeed again.
 async fn wait_for_writes(ledger: &Ledger) {
     let before = ledger.count();
     let answered = async {
@@ -100,5 +98,5 @@ async fn wait_for_writes(ledger: &Ledger) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(RECOVERY, answered).await.expect("writes are answered again");
+    tokio::time::timeout(RECOVERY, answered).await.expect("writes succeed again");
 }

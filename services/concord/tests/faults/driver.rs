@@ -1,4 +1,4 @@
-//! One who imports the sample, and sends every call again until it is answered.
+//! A driver that imports the sample, and retries every call until it is accepted.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use tonic::Status;
 
 use crate::support::{
     caller::Caller,
-    dice::Dice,
     failure::{Failure, failure},
+    rng::SeededRng,
     sample,
 };
 
-/// Records of a batch: the sample makes some thirty of them.
+/// Records of a batch: the sample makes about thirty batches.
 const BATCH: usize = 12;
 
-/// How long one step of an import may take, with all the faults in it.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// The timeout of one step of an import, including the injected faults.
+const STEP_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// What somebody does who imports, one after the other.
+/// The steps of an import, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Upload,
@@ -35,37 +35,36 @@ pub(crate) enum Step {
     Retry,
 }
 
-/// What is told of an import at the end of a round.
+/// The result of a round of an import.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct RoundResult {
     pub(crate) counters: ImportCounters,
-    /// The failures, without where the records were in their batches; sorted.
+    /// The failures without their batch and row, sorted.
     failures: Vec<String>,
 }
 
-/// Who imports.
+/// Imports the sample over several replicas.
 pub(crate) struct Driver {
     replicas: Vec<Caller>,
-    /// All that it may meet.
+    /// The errors that are expected and retried.
     expected: &'static [Failure],
     step: watch::Sender<Step>,
-    dice: Dice,
+    rng: SeededRng,
 }
 
 impl Driver {
-    /// One who calls these replicas in turn, and what it does.
+    /// A driver that calls these replicas in turn, and a receiver of its current step.
     pub(crate) fn new(
         replicas: Vec<Caller>,
         expected: &'static [Failure],
-        dice: Dice,
+        rng: SeededRng,
     ) -> (Self, watch::Receiver<Step>) {
         let (step, steps) = watch::channel(Step::Upload);
-        (Self { replicas, expected, step, dice }, steps)
+        (Self { replicas, expected, step, rng }, steps)
     }
 
-    /// Imports the sample; then has what failed tried again. What is told after
-    /// each.
-    pub(crate) async fn run(mut self) -> [Told; 2] {
+    /// Imports the sample, then retries failed records. Returns the result of each round.
+    pub(crate) async fn run(mut self) -> [RoundResult; 2] {
         let batches = self.batches();
         let id = self.create().await;
         for (number, batch) in batches.iter().enumerate() {
@@ -80,21 +79,21 @@ impl Driver {
         [first, self.end(&id).await]
     }
 
-    /// The sample in some order.
+    /// The batches of the sample, with its records in random order.
     fn batches(&mut self) -> Vec<Vec<Vec<u8>>> {
         let mut records = sample::records();
         for at in (1..records.len()).rev() {
-            records.swap(at, self.dice.below(at + 1));
+            records.swap(at, self.rng.below(at + 1));
         }
         records.chunks(BATCH).map(<[_]>::to_vec).collect()
     }
 
-    /// Calls one replica after the other until it is done.
-    async fn insist<T, F>(&self, call: impl Fn(Caller) -> F) -> T
+    /// Makes a call, and retries it on the replicas in turn until it is accepted.
+    async fn retry_until_accepted<T, F>(&self, call: impl Fn(Caller) -> F) -> T
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let again = async {
+        let attempts = async {
             for replica in self.replicas.iter().cycle() {
                 match call(replica.clone()).await {
                     Ok(answer) => return answer,
@@ -104,16 +103,16 @@ impl Driver {
                     }
                 }
             }
-            unreachable!("there is a replica")
+            unreachable!("there is at least one replica")
         };
-        tokio::time::timeout(PATIENCE, again).await.expect("an answer in time")
+        tokio::time::timeout(STEP_TIMEOUT, attempts).await.expect("a response in time")
     }
 
     async fn create(&self) -> String {
         let create = |caller: Caller| async move {
             caller.imports().create_import(CreateImportRequest::default()).await
         };
-        self.insist(create).await.into_inner().import.unwrap().id
+        self.retry_until_accepted(create).await.into_inner().import_job.unwrap().id
     }
 
     async fn upload(&self, id: &str, number: usize, records: &[Vec<u8>]) {
@@ -133,7 +132,7 @@ impl Driver {
             let parts = futures::stream::iter(parts.clone());
             async move { caller.imports().upload_batch(parts).await }
         };
-        self.insist(upload).await;
+        self.retry_until_accepted(upload).await;
     }
 
     async fn seal(&self, id: &str, batches: &[Vec<Vec<u8>>]) {
@@ -147,10 +146,10 @@ impl Driver {
             let request = request.clone();
             async move { caller.imports().seal_import(request).await }
         };
-        self.insist(seal).await;
+        self.retry_until_accepted(seal).await;
     }
 
-    /// Begins the second round, once, however often the call comes.
+    /// Starts the second round. The call is idempotent by the round number.
     async fn retry(&self, id: &str) {
         let request =
             RetryImportRequest { import_id: id.to_owned(), replacements: false, round: 2 };
@@ -158,13 +157,13 @@ impl Driver {
             let request = request.clone();
             async move { caller.imports().retry_import(request).await }
         };
-        let begun = self.insist(retry).await.into_inner().import.unwrap();
-        assert_eq!(begun.round, 2);
+        let started = self.retry_until_accepted(retry).await.into_inner().import_job.unwrap();
+        assert_eq!(started.round, 2);
     }
 
-    /// Watches to the end of the round.
-    async fn end(&self, id: &str) -> Told {
-        let import = self.insist(|caller| watch_to_the_end(caller, id)).await;
+    /// Waits for the end of the round.
+    async fn end(&self, id: &str) -> RoundResult {
+        let import = self.retry_until_accepted(|caller| watch_to_the_end(caller, id)).await;
         assert_eq!(import.state(), ImportState::CompletedWithFailures);
         let request =
             ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
@@ -172,16 +171,16 @@ impl Driver {
             let request = request.clone();
             async move { caller.imports().list_failures(request).await }
         };
-        let listed = self.insist(list).await.into_inner().failures.into_iter();
-        let place = |listed| Listed {
+        let listed = self.retry_until_accepted(list).await.into_inner().failures.into_iter();
+        let without_row = |listed| Listed {
             batch_key: String::new(),
             row: 0,
             row_token: String::new(),
             ..listed
         };
-        let mut failures: Vec<_> = listed.map(|one| format!("{:?}", place(one))).collect();
+        let mut failures: Vec<_> = listed.map(|one| format!("{:?}", without_row(one))).collect();
         failures.sort();
-        Told { counters: import.counters.unwrap(), failures }
+        RoundResult { counters: import.counters.unwrap(), failures }
     }
 }
 
@@ -189,8 +188,8 @@ async fn watch_to_the_end(caller: Caller, id: &str) -> Result<Import, Status> {
     let request = WatchImportRequest { import_id: id.to_owned() };
     let mut stream = caller.imports().watch_import(request).await?.into_inner();
     let mut last = None;
-    while let Some(told) = stream.message().await? {
-        last = told.import;
+    while let Some(message) = stream.message().await? {
+        last = message.import_job;
     }
-    last.ok_or_else(|| Status::unavailable("the stream said nothing"))
+    last.ok_or_else(|| Status::unavailable("the stream sent no message"))
 }

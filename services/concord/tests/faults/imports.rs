@@ -1,7 +1,7 @@
-//! Both services killed, one of them or both, or put to sleep, at every point of
-//! an import: every record ends as it does without, and none comes twice.
+//! Processes of both services are killed or paused at every point of an import: the result is
+//! the same as without faults, and no record is duplicated.
 //!
-//! A thousand times, 500 on each engine, takes a while:
+//! To run a thousand kills, 500 on each engine:
 //!
 //! ```console
 //! CONCORD_IMPORT_KILLS=500 cargo test --release -p concord --test faults imports
@@ -12,95 +12,94 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::testing::{TestDb, storage_tests};
 
 use crate::{
+    deployment::Deployment,
     points::{Point, Points},
     replica::Replica,
-    site::Site,
     support::{
-        dice::{Dice, setting},
         failure::Failure,
+        rng::{SeededRng, setting},
     },
 };
 
-storage_tests! { an_import_outlives_the_processes_that_run_it }
+storage_tests! { import_survives_killed_and_paused_processes }
 
-/// Kills on each engine, unless `CONCORD_IMPORT_KILLS` says otherwise.
+/// The default number of kills on each engine; `CONCORD_IMPORT_KILLS` overrides it.
 const KILLS: usize = 60;
 
-/// The longest time from the moment at which an import is seen to be at a point to
-/// the kill.
-const PAUSE_MS: usize = 20;
+/// The maximum delay between the detection of a point and the kill.
+const MAX_DELAY_MS: usize = 20;
 
-/// How long a worker sleeps at the most.
-const SLEEP_MS: usize = 600;
+/// The maximum time that a worker is paused.
+const MAX_PAUSE_MS: usize = 600;
 
-/// All that a caller meets: the service says nothing, or asks for the call again.
-const EXPECTED: &[Failure] = &[Failure::Cut, Failure::Later];
+/// The errors of callers: a lost connection, or a request to retry.
+const EXPECTED: &[Failure] = &[Failure::ConnectionLost, Failure::Retryable];
 
-/// The practice that is imported without a kill.
-const CALM: &str = "calm";
+/// The practice that is imported without faults.
+const REFERENCE: &str = "reference";
 
-async fn an_import_outlives_the_processes_that_run_it(db: TestDb) {
-    let mut dice = Dice::of_this_run();
-    // One process owns an SQLite file; `beside` names that of the imports.
+async fn import_survives_killed_and_paused_processes(db: TestDb) {
+    let mut rng = SeededRng::from_env();
+    // An SQLite file has one process; `imports_url` is the database of the imports.
     let count = if db.is_postgres() { 2 } else { 1 };
-    let beside = db.url().replace("test.db", "imports.db");
-    let mut site = Site::start([db.url(), &beside], count, &mut dice);
+    let imports_url = db.url().replace("test.db", "imports.db");
+    let mut deployment = Deployment::start([db.url(), &imports_url], count, &mut rng);
     let points = Points::of(&db).await;
-    let (driver, _) = site.driver(CALM, EXPECTED, &mut dice).await;
+    let (driver, _) = deployment.driver(REFERENCE, EXPECTED, &mut rng).await;
     let expected = driver.run().await;
-    let clients = site.clients(CALM).await;
+    let clients = deployment.clients(REFERENCE).await;
 
     let (wanted, mut kills) = (setting("CONCORD_IMPORT_KILLS", KILLS), BTreeMap::new());
-    let mut practices = BTreeSet::from([CALM.to_owned()]);
+    let mut practices = BTreeSet::from([REFERENCE.to_owned()]);
     while kills.values().sum::<usize>() < wanted {
         let practice = format!("p{}", practices.len());
-        let (driver, mut steps) = site.driver(&practice, EXPECTED, &mut dice).await;
+        let (driver, mut steps) = deployment.driver(&practice, EXPECTED, &mut rng).await;
         let driver = tokio::spawn(driver.run());
-        // At every point once or twice, unless it is passed too soon.
-        let plan = Point::ALL.map(|point| vec![point; 1 + dice.below(2)]).concat();
+        // Each point once or twice, unless it passes too fast.
+        let plan = Point::ALL.map(|point| vec![point; 1 + rng.below(2)]).concat();
         for point in plan.into_iter().take(wanted - kills.values().sum::<usize>()) {
             if points.reached(point, &practice, &mut steps).await {
-                tokio::time::sleep(dice.millis(PAUSE_MS)).await;
-                hurt(&mut site, &points, &mut dice).await;
+                tokio::time::sleep(rng.millis(MAX_DELAY_MS)).await;
+                inject_fault(&mut deployment, &points, &mut rng).await;
                 *kills.entry(point).or_default() += 1;
             }
         }
-        site.all().for_each(Replica::wait_until_it_listens);
-        assert_eq!(driver.await.unwrap(), expected, "as without kills");
-        assert_eq!(site.clients(&practice).await, clients, "each client once");
+        deployment.all().for_each(Replica::wait_until_listening);
+        assert_eq!(driver.await.unwrap(), expected, "the same as without kills");
+        assert_eq!(deployment.clients(&practice).await, clients, "no duplicate client");
         practices.insert(practice);
     }
     eprintln!("{} imports, kills: {kills:?}", practices.len() - 1);
-    assert!(wanted < KILLS || kills.len() == Point::ALL.len(), "at every point: {kills:?}");
-    site.check_feed(&practices, expected[0].counters.imported).await;
-    site.check_logs();
+    assert!(wanted < KILLS || kills.len() == Point::ALL.len(), "a kill at every point: {kills:?}");
+    deployment.check_feed(&practices, expected[0].counters.imported).await;
+    deployment.check_logs();
 }
 
-/// Kills one of the services, or both, and starts what was killed again; or has a
-/// worker sleep, where another one can take its place.
-async fn hurt(site: &mut Site, points: &Points, dice: &mut Dice) {
-    let replicas = site.imports.len();
-    let (which, at) = (dice.below(if replicas > 1 { 4 } else { 3 }), dice.below(replicas));
+/// Kills one or both services, and restarts them; or, with several workers, pauses one until its
+/// lease has expired, so that another worker takes over.
+async fn inject_fault(deployment: &mut Deployment, points: &Points, rng: &mut SeededRng) {
+    let replicas = deployment.imports.len();
+    let (which, at) = (rng.below(if replicas > 1 { 4 } else { 3 }), rng.below(replicas));
     if which == 3 {
-        site.imports[at].freeze();
-        let sleep = dice.millis(SLEEP_MS);
+        deployment.imports[at].pause();
+        let pause = rng.millis(MAX_PAUSE_MS);
         let ((), ended) = tokio::join!(
-            tokio::time::sleep(sleep),
-            tokio::time::timeout(sleep, points.end_leases()),
+            tokio::time::sleep(pause),
+            tokio::time::timeout(pause, points.expire_leases()),
         );
-        site.imports[at].thaw();
+        deployment.imports[at].resume();
         if ended.is_err() {
-            // The sleeper held the import's row.
-            points.end_leases().await;
+            // The paused worker held the lock of the import's row.
+            points.expire_leases().await;
         }
         return;
     }
     if which != 0 {
-        site.imports[at].kill();
-        points.end_leases().await;
+        deployment.imports[at].kill();
+        points.expire_leases().await;
     }
     if which != 1 {
-        site.records[0].kill();
+        deployment.records[0].kill();
     }
-    site.all().for_each(Replica::revive);
+    deployment.all().for_each(Replica::restart_if_ended);
 }

@@ -1,7 +1,7 @@
-//! Replicas that are killed at random moments, under load: whatever was answered
-//! is in the feed once, in order, and a subscriber hears all of it.
+//! Replicas are killed at random moments under load: every acknowledged write is in the feed
+//! once and in order, and a subscriber receives all of it.
 //!
-//! A thousand kills, 500 on each engine, take a while:
+//! To run a thousand kills, 500 on each engine:
 //!
 //! ```console
 //! CONCORD_KILLS=500 cargo test --release -p concord --test faults kills
@@ -17,53 +17,58 @@ use crate::{
     replica::Replica,
     support::{
         caller::Caller,
-        dice::{Dice, setting},
         failure::Failure,
-        feed::{Listening, from_earliest},
-        follower::{Habits, Heard, follow},
+        feed::{EventStream, from_earliest},
+        follower::{FollowerConfig, ReceivedEvent, follow},
+        rng::{SeededRng, setting},
         writing::{Ledger, Practice, check_feed},
     },
 };
 
-storage_tests! { what_was_answered_outlives_its_replica }
+storage_tests! { killed_replica_loses_no_acknowledged_write }
 
-/// Kills on each engine, unless `CONCORD_KILLS` says otherwise.
+/// The default number of kills on each engine; `CONCORD_KILLS` overrides it.
 const KILLS: usize = 25;
 
-/// The longest time between two kills.
-const PAUSE_MS: usize = 300;
+/// The maximum time between two kills.
+const MAX_INTERVAL_MS: usize = 300;
 
 /// Writers of each practice.
 const WRITERS: usize = 3;
 
-/// How long it takes at the most until every change has its position.
-const SETTLED: Duration = Duration::from_secs(10);
+/// The timeout until every change has its position.
+const SEQUENCING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What callers of replicas that are killed live with. A replica that is
-/// killed while it takes a subscription over may do so after the next one.
-const EXPECTED: &[Failure] = &[Failure::Cut, Failure::Later, Failure::TakenOver];
+/// The errors of callers of killed replicas. A replica that is killed while it takes over a
+/// subscription may do so after the next one.
+const EXPECTED: &[Failure] = &[Failure::ConnectionLost, Failure::Retryable, Failure::TakenOver];
 
-async fn what_was_answered_outlives_its_replica(db: TestDb) {
-    let mut dice = Dice::of_this_run();
-    // One process owns an SQLite file.
+async fn killed_replica_loses_no_acknowledged_write(db: TestDb) {
+    let mut rng = SeededRng::from_env();
+    // An SQLite file has one process.
     let count = if db.is_postgres() { 3 } else { 1 };
-    let mut replicas: Vec<_> = (0..count).map(|_| Replica::start(db.url(), &mut dice)).collect();
+    let mut replicas: Vec<_> = (0..count).map(|_| Replica::start(db.url(), &mut rng)).collect();
     let ledger = Ledger::default();
     let practices = practices(&replicas, EXPECTED, &ledger).await;
     let stop = CancellationToken::new();
     let writers = practices.iter().flat_map(|practice| [practice; WRITERS]);
-    let writers: Vec<_> = writers.map(|practice| practice.write(dice.fork(), 20, &stop)).collect();
+    let writers: Vec<_> = writers.map(|practice| practice.write(rng.fork(), 20, &stop)).collect();
     let (goal, until) = watch::channel(i64::MAX);
-    let habits = Habits { name: "ledger".to_owned(), window: 200, deaths: 0, expected: EXPECTED };
-    let follower = follow(callers(&replicas, "books", None), habits, dice.fork(), until);
+    let config = FollowerConfig {
+        name: "ledger".to_owned(),
+        window: 200,
+        crash_percent: 0,
+        expected: EXPECTED,
+    };
+    let follower = follow(callers(&replicas, "books", None), config, rng.fork(), until);
 
     for _ in 0..setting("CONCORD_KILLS", KILLS) {
-        tokio::time::sleep(dice.millis(PAUSE_MS)).await;
-        let killed = dice.below(count);
-        replicas[killed].kill_and_start();
-        replicas.iter_mut().for_each(Replica::revive);
+        tokio::time::sleep(rng.millis(MAX_INTERVAL_MS)).await;
+        let killed = rng.below(count);
+        replicas[killed].kill_and_restart();
+        replicas.iter_mut().for_each(Replica::restart_if_ended);
     }
-    replicas.iter_mut().for_each(Replica::wait_until_it_listens);
+    replicas.iter_mut().for_each(Replica::wait_until_listening);
     stop.cancel();
     for writer in writers {
         writer.await.unwrap();
@@ -71,15 +76,15 @@ async fn what_was_answered_outlives_its_replica(db: TestDb) {
     let feed = whole_feed(&callers(&replicas, "books", None)[0], ledger.count()).await;
     check_feed(&feed, &ledger, &practices.iter().collect::<Vec<_>>()).await;
     goal.send_replace(ledger.count());
-    let told = follower.end().await;
-    eprintln!("{ledger}, {} streams, {} duplicates", told.streams, told.duplicates);
-    assert_eq!(told.feed, feed, "the subscriber heard what the feed holds");
+    let report = follower.end().await;
+    eprintln!("{ledger}, {} streams, {} duplicates", report.streams, report.duplicates);
+    assert_eq!(report.feed, feed, "the subscriber received the whole feed");
     for replica in &replicas {
         assert!(!replica.log().contains("panicked"), "{}", replica.log());
     }
 }
 
-/// A product of a practice, or of all, at each replica.
+/// A caller for each replica: a product in one practice, or in all.
 pub(crate) fn callers(replicas: &[Replica], product: &str, practice: Option<&str>) -> Vec<Caller> {
     let caller = |replica: &Replica| match practice {
         Some(practice) => replica.owner(practice, product),
@@ -105,21 +110,20 @@ pub(crate) async fn practices(
     practices
 }
 
-/// The whole feed, once it holds at least so many changes, or does not for so long
-/// that it never will.
-pub(crate) async fn whole_feed(books: &Caller, count: i64) -> Vec<Heard> {
-    let late = Instant::now() + SETTLED;
+/// The whole feed, once it has at least `count` changes, or after a timeout.
+pub(crate) async fn whole_feed(books: &Caller, count: i64) -> Vec<ReceivedEvent> {
+    let deadline = Instant::now() + SEQUENCING_TIMEOUT;
     let (mut stream, head) = loop {
-        let stream = Listening::open(books, from_earliest()).await;
+        let stream = EventStream::open(books, from_earliest()).await;
         let head = stream.handshake.head_position;
-        if head >= count || Instant::now() > late {
+        if head >= count || Instant::now() > deadline {
             break (stream, head);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let mut feed = Vec::new();
     while stream.last < head {
-        feed.extend(stream.events().await.into_iter().map(Heard::from));
+        feed.extend(stream.events().await.into_iter().map(ReceivedEvent::from));
     }
     feed
 }

@@ -1,7 +1,5 @@
-//! Faults that the services must survive, each made to a process or to its
-//! database: kills, a database that crashes, a subscriber that does not read,
-//! uploads that are made to do harm, connections that say nothing, more calls than can
-//! be done.
+//! Fault injection tests: killed processes, database crashes, full disks, stalled subscribers,
+//! hostile uploads, idle connections, and overload.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,14 +8,14 @@
     reason = "a test may fail by a panic"
 )]
 
-mod cluster;
 #[cfg(target_os = "linux")]
 mod connections;
 mod database;
+mod deployment;
 mod driver;
 #[cfg(target_os = "linux")]
-mod full;
-mod harm;
+mod full_disk;
+mod hostile_uploads;
 mod imports;
 mod kills;
 #[cfg(target_os = "linux")]
@@ -25,10 +23,10 @@ mod memory;
 mod outage;
 mod overload;
 mod points;
+mod postgres_server;
 #[path = "../support/process.rs"]
 mod process;
 mod replica;
-mod site;
 mod stalled;
 #[expect(dead_code, reason = "the vocabulary of tests/it, of which this is a part")]
 mod support;

@@ -1,10 +1,10 @@
-//! The memory of a process, as Linux counts it.
+//! The peak memory of a process, from `/proc`.
 
 use std::fs;
 
 use crate::replica::Replica;
 
-/// The most memory that the process has held since its peak was forgotten.
+/// The peak resident memory of the process in bytes, since the last reset.
 pub(crate) fn peak(replica: &Replica) -> i64 {
     let status = fs::read_to_string(format!("/proc/{}/status", replica.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -12,7 +12,7 @@ pub(crate) fn peak(replica: &Replica) -> i64 {
     kilobytes * 1_024
 }
 
-/// From now on the peak is what the process holds now.
-pub(crate) fn forget_peak(replica: &Replica) {
+/// Resets the peak to the current resident memory.
+pub(crate) fn reset_peak(replica: &Replica) {
     fs::write(format!("/proc/{}/clear_refs", replica.id()), "5").unwrap();
 }

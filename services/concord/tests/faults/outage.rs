@@ -1,8 +1,7 @@
-//! A PostgreSQL that crashes and comes back under an import, with the databases of
-//! both services in it: no process has to be started again, and every record ends
-//! as it does without a crash.
+//! PostgreSQL, with the databases of both services, crashes and recovers during an import: no
+//! process needs a restart, and the result is the same as without a crash.
 //!
-//! More crashes than the three, which are one in each step:
+//! To run more than three crashes, one in each step:
 //!
 //! ```console
 //! CONCORD_IMPORT_CRASHES=50 cargo test --release -p concord --test faults outage
@@ -13,68 +12,67 @@ use std::collections::BTreeSet;
 use shared::testing::postgres_url;
 
 use crate::{
-    cluster::Cluster,
+    deployment::Deployment,
     driver::Step,
-    site::Site,
+    postgres_server::PostgresServer,
     support::{
-        dice::{Dice, setting},
         failure::Failure,
+        rng::{SeededRng, setting},
     },
 };
 
-/// Crashes, unless `CONCORD_IMPORT_CRASHES` says otherwise.
+/// The default number of crashes; `CONCORD_IMPORT_CRASHES` overrides it.
 const CRASHES: usize = 3;
 
-/// The longest time from the beginning of a step to its crash.
-const PAUSE_MS: usize = 150;
+/// The maximum delay from the start of a step to its crash.
+const MAX_DELAY_MS: usize = 150;
 
-/// How long the database is away at the most.
-const AWAY_MS: usize = 1_500;
+/// The maximum duration of an outage.
+const MAX_OUTAGE_MS: usize = 1_500;
 
-/// All that callers meet when the database is away: the replicas stay up, and ask
-/// for the call again.
-const EXPECTED: &[Failure] = &[Failure::Later];
+/// The errors of callers during an outage: replicas stay up, and ask for a retry.
+const EXPECTED: &[Failure] = &[Failure::Retryable];
 
-/// The practice that is imported without a crash.
-const CALM: &str = "calm";
+/// The practice that is imported without faults.
+const REFERENCE: &str = "reference";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_import_outlives_crashes_of_its_database() {
+async fn import_survives_database_crashes() {
     if postgres_url().is_none() {
         return;
     }
-    let mut dice = Dice::of_this_run();
-    let cluster = Cluster::start();
-    let mut site = Site::start([cluster.url(); 2], 2, &mut dice);
-    let (driver, _) = site.driver(CALM, EXPECTED, &mut dice).await;
+    let mut rng = SeededRng::from_env();
+    let postgres = PostgresServer::start();
+    let mut deployment = Deployment::start([postgres.url(); 2], 2, &mut rng);
+    let (driver, _) = deployment.driver(REFERENCE, EXPECTED, &mut rng).await;
     let expected = driver.run().await;
-    let clients = site.clients(CALM).await;
+    let clients = deployment.clients(REFERENCE).await;
 
     let (wanted, mut crashes) = (setting("CONCORD_IMPORT_CRASHES", CRASHES), 0);
-    let mut practices = BTreeSet::from([CALM.to_owned()]);
+    let mut practices = BTreeSet::from([REFERENCE.to_owned()]);
     while crashes < wanted {
         let practice = format!("p{}", practices.len());
-        let (driver, mut steps) = site.driver(&practice, EXPECTED, &mut dice).await;
+        let (driver, mut steps) = deployment.driver(&practice, EXPECTED, &mut rng).await;
         let driver = tokio::spawn(driver.run());
         for step in [Step::Upload, Step::Work, Step::Retry] {
-            // An error when the import has ended.
+            // An error means that the import has ended.
             if crashes == wanted || steps.wait_for(|now| *now >= step).await.is_err() {
                 break;
             }
-            tokio::time::sleep(dice.millis(PAUSE_MS)).await;
-            cluster.crash();
-            tokio::time::sleep(dice.millis(AWAY_MS)).await;
-            cluster.start_again();
+            tokio::time::sleep(rng.millis(MAX_DELAY_MS)).await;
+            postgres.crash();
+            tokio::time::sleep(rng.millis(MAX_OUTAGE_MS)).await;
+            postgres.restart();
             crashes += 1;
         }
-        assert_eq!(driver.await.unwrap(), expected, "as without crashes");
-        assert_eq!(site.clients(&practice).await, clients, "each client once");
+        assert_eq!(driver.await.unwrap(), expected, "the same as without crashes");
+        assert_eq!(deployment.clients(&practice).await, clients, "no duplicate client");
         practices.insert(practice);
     }
     eprintln!("{} imports, {crashes} crashes", practices.len() - 1);
-    site.check_feed(&practices, expected[0].counters.imported).await;
-    for replica in site.all() {
+    deployment.check_feed(&practices, expected[0].counters.imported).await;
+    for replica in deployment.all() {
         assert!(!replica.has_ended(), "{}", replica.log());
     }
-    site.check_logs();
+    deployment.check_logs();
 }

@@ -1,8 +1,8 @@
-//! A replica that is offered ten times what it can do goes on doing what it can,
-//! refuses the rest clearly, says that it is healthy, keeps its memory within
-//! bounds, loses nothing of what it has answered, and is itself again at once.
+//! Overload: a replica that receives ten times its capacity keeps serving, sheds the excess with
+//! clear errors, stays healthy, bounds its memory, loses no acknowledged write, and recovers at
+//! once.
 //!
-//! A minute of it instead of ten seconds:
+//! To run it for a minute instead of ten seconds:
 //!
 //! ```console
 //! CONCORD_OVERLOAD_SECONDS=60 cargo test --release -p concord --test faults overload
@@ -36,43 +36,42 @@ use crate::{
     replica::Replica,
     support::{
         caller::Caller,
-        dice::{Dice, setting},
-        feed::{Listening, from_earliest},
+        feed::{EventStream, from_earliest},
         records::company,
+        rng::{SeededRng, setting},
     },
 };
-use load::{Outcomes, Rush, closed_loop, is_refusal, open_loop};
+use load::{Load, Outcomes, closed_loop, is_load_shed, open_loop};
 
-storage_tests! { a_replica_that_is_offered_too_much_does_what_it_can }
+storage_tests! { overload_sheds_excess_calls_and_recovers }
 
-/// How long it is offered too much, unless `CONCORD_OVERLOAD_SECONDS` says
-/// otherwise.
+/// The default duration of the overload in seconds; `CONCORD_OVERLOAD_SECONDS` overrides it.
 const SECONDS: u64 = 10;
 
-/// How many times what it can do it is offered.
-const TIMES: f64 = 10.0;
+/// The offered load as a multiple of the capacity.
+const LOAD_FACTOR: f64 = 10.0;
 
-/// Practices, each with few enough calls to keep below the rate of one.
+/// The number of practices: enough to keep each below its rate limit.
 const PRACTICES: usize = 16;
 
-/// Connections that the calls come over.
+/// The number of client connections.
 const CONNECTIONS: usize = 32;
 
-/// How much of what it can do it must go on doing at least. It does most of it, but
-/// whoever makes the calls takes the same processors.
-const GOES_ON: f64 = 0.1;
+/// The minimum throughput under overload, as a fraction of the capacity. The actual throughput
+/// is higher, but the load generator uses the same processors.
+const MIN_THROUGHPUT: f64 = 0.1;
 
-/// A health check without an answer for this long hangs.
-const HEALTH: Duration = Duration::from_mins(1);
+/// The timeout of a health check.
+const HEALTH_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How much more memory than without overload it may hold.
+/// The maximum growth of memory under overload.
 const BUDGET_BYTES: i64 = 256 * 1_024 * 1_024;
 
-/// A replica that refuses calls for this long after the rush does not recover.
+/// The timeout for the recovery after the overload.
 const RECOVERY: Duration = Duration::from_mins(1);
 
-async fn a_replica_that_is_offered_too_much_does_what_it_can(db: TestDb) {
-    let replica = Replica::start(db.url(), &mut Dice::of_this_run());
+async fn overload_sheds_excess_calls_and_recovers(db: TestDb) {
+    let replica = Replica::start(db.url(), &mut SeededRng::from_env());
     let practices: Vec<_> = (0..PRACTICES).map(|number| format!("p{number}")).collect();
     for practice in &practices {
         for product in ["manager", "books"] {
@@ -85,32 +84,32 @@ async fn a_replica_that_is_offered_too_much_does_what_it_can(db: TestDb) {
 
     let (rate, mut outcomes) = closed_loop(&callers, Duration::from_secs(3)).await;
     let before = peak(&replica);
-    let health = Health::watch(replica.channel());
-    let rush = Rush {
-        per_second: rate * TIMES,
+    let health = HealthMonitor::start(replica.channel());
+    let load = Load {
+        per_second: rate * LOAD_FACTOR,
         time: Duration::from_secs(setting("CONCORD_OVERLOAD_SECONDS", SECONDS)),
     };
-    let rushed = open_loop(&callers, rush).await;
+    let overloaded = open_loop(&callers, load).await;
     let growth = peak(&replica) - before;
     let recovery = recovery(&replica, &mut outcomes).await;
     let checks = health.end().await;
     eprintln!(
-        "{rate:.0} pairs of calls a second can be done; then {rushed}; memory grew by {growth} \
-         bytes; health was asked {checks} times; the next call was answered after {recovery:?}"
+        "capacity: {rate:.0} pairs of calls a second; overload: {overloaded}; memory grew by \
+         {growth} bytes; {checks} health checks; recovered after {recovery:?}"
     );
-    assert!(rushed.refused > 0, "it was too much");
-    let answered = rushed.answered_per_second(rush.time);
-    assert!(answered >= 2.0 * rate * GOES_ON, "{answered} calls a second");
-    assert!(growth < BUDGET_BYTES, "it grew by {growth} bytes");
+    assert!(overloaded.refused > 0, "calls were shed");
+    let answered = overloaded.answered_per_second(load.time);
+    assert!(answered >= 2.0 * rate * MIN_THROUGHPUT, "{answered} calls a second");
+    assert!(growth < BUDGET_BYTES, "memory grew by {growth} bytes");
 
-    outcomes.add(rushed);
+    outcomes.add(overloaded);
     check_records(&replica, &practices, &outcomes).await;
     check_feed(&replica, &outcomes).await;
     let log = replica.log();
     assert!(!log.contains("ERROR"), "{log}");
 }
 
-/// How long it takes until a call is answered again.
+/// Waits until a call succeeds again. Returns how long it took.
 async fn recovery(replica: &Replica, outcomes: &mut Outcomes) -> Duration {
     let began = Instant::now();
     let manager = replica.owner("p0", "manager");
@@ -121,21 +120,21 @@ async fn recovery(replica: &Replica, outcomes: &mut Outcomes) -> Duration {
                 outcomes.created("p0", created.into_inner());
                 return began.elapsed();
             }
-            Err(status) => assert!(is_refusal(&status), "{status:?}"),
+            Err(status) => assert!(is_load_shed(&status), "{status:?}"),
         }
-        assert!(began.elapsed() < RECOVERY, "it does not recover");
+        assert!(began.elapsed() < RECOVERY, "the replica does not recover");
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Asks all the time how the replica is.
-struct Health {
+/// Checks the health of the replica continuously.
+struct HealthMonitor {
     stop: CancellationToken,
     task: JoinHandle<usize>,
 }
 
-impl Health {
-    fn watch(channel: Channel) -> Self {
+impl HealthMonitor {
+    fn start(channel: Channel) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -144,8 +143,8 @@ impl Health {
                 let request =
                     HealthCheckRequest { service: "concord.records.v1.ClientService".into() };
                 let mut client = HealthClient::new(channel.clone());
-                let answer = timeout(HEALTH, client.check(request)).await;
-                let answer = answer.expect("health in time").unwrap().into_inner();
+                let answer = timeout(HEALTH_TIMEOUT, client.check(request)).await;
+                let answer = answer.expect("a health response in time").unwrap().into_inner();
                 assert_eq!(answer.status(), ServingStatus::Serving);
                 checks += 1;
                 sleep(Duration::from_millis(200)).await;
@@ -155,15 +154,14 @@ impl Health {
         Self { stop, task }
     }
 
-    /// How often it was asked.
+    /// Stops the checks. Returns their number.
     async fn end(self) -> usize {
         self.stop.cancel();
         self.task.await.unwrap()
     }
 }
 
-/// What was acknowledged is there, once, and nothing else is: a call that was
-/// refused has not been begun.
+/// Checks that exactly the acknowledged clients exist: a shed call has no effect.
 async fn check_records(replica: &Replica, practices: &[String], outcomes: &Outcomes) {
     for practice in practices {
         let manager = replica.owner(practice, "manager");
@@ -178,7 +176,7 @@ async fn check_records(replica: &Replica, practices: &[String], outcomes: &Outco
                 break;
             }
         }
-        assert_eq!(count, listed.len(), "each reference once in {practice}");
+        assert_eq!(count, listed.len(), "no duplicate reference in {practice}");
         let acknowledged = outcomes.clients.get(practice).cloned().unwrap_or_default();
         assert_eq!(listed, acknowledged, "{practice}");
         if let Some((reference, _)) = acknowledged.first_key_value() {
@@ -188,17 +186,17 @@ async fn check_records(replica: &Replica, practices: &[String], outcomes: &Outco
     }
 }
 
-/// And it is told to another product, once.
+/// Checks that another product receives each change once.
 async fn check_feed(replica: &Replica, outcomes: &Outcomes) {
     let backend: Caller = replica.owner("p0", "books").without("x-concord-practice");
-    let mut stream = Listening::open(&backend, from_earliest()).await;
-    let mut told = BTreeSet::new();
-    while told.len() < outcomes.changes.len() {
+    let mut stream = EventStream::open(&backend, from_earliest()).await;
+    let mut received = BTreeSet::new();
+    while received.len() < outcomes.changes.len() {
         for event in stream.events().await {
-            assert!(told.insert(event.change_id), "told twice");
+            assert!(received.insert(event.change_id), "duplicate change");
         }
     }
-    assert_eq!(told, outcomes.changes);
+    assert_eq!(received, outcomes.changes);
     let more = timeout(Duration::from_secs(1), stream.events()).await;
-    assert!(more.is_err(), "nothing else was done: {more:?}");
+    assert!(more.is_err(), "unexpected change: {more:?}");
 }

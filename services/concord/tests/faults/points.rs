@@ -1,30 +1,30 @@
-//! Where an import is, seen from outside: in the databases of both services.
+//! Detects the progress of an import from the databases of both services.
 
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
-    db::{Database, Scope},
+    db::{Database, TenantScope},
     testing::TestDb,
 };
 use tokio::sync::watch;
 
 use crate::driver::Step;
 
-/// Where an import is.
+/// A point in the progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Point {
-    /// Its batches come.
+    /// Batches are uploaded.
     Upload,
-    /// It is being sealed.
+    /// The import is being sealed.
     Seal,
-    /// Its records are judged.
+    /// Records are resolved.
     Resolve,
-    /// Its records are applied.
+    /// Records are applied.
     Apply,
-    /// A chunk is applied, and what became of it is not written down yet.
+    /// A chunk is applied, and its outcome is not stored yet.
     Answer,
-    /// Its second round.
+    /// The second round.
     Retry,
 }
 
@@ -32,7 +32,7 @@ impl Point {
     pub(crate) const ALL: [Self; 6] =
         [Self::Upload, Self::Seal, Self::Resolve, Self::Apply, Self::Answer, Self::Retry];
 
-    /// What whoever imports does meanwhile.
+    /// The step of the driver at this point.
     fn step(self) -> Step {
         match self {
             Self::Upload => Step::Upload,
@@ -49,14 +49,14 @@ pub(crate) struct Points {
     imports: Database,
 }
 
-/// The state of the import of a practice, and of how many records it says that
-/// they were applied.
+/// The state of the import of a practice, and the number of records that the imports service
+/// has stored as applied.
 const IMPORT: &str = "SELECT i.state, (SELECT count(*) FROM import_record r
       WHERE r.practice_id = i.practice_id AND r.import_id = i.id
-        AND r.status IN ('IMPORTED', 'LINKED')) AS told
+        AND r.status IN ('IMPORTED', 'LINKED')) AS stored
     FROM import i WHERE i.practice_id = $1";
 
-/// Of how many it is true.
+/// The number of records that the records service has applied.
 const APPLIED: &str =
     "SELECT count(*) AS applied FROM link WHERE practice_id = $1 AND import_id IS NOT NULL";
 
@@ -65,10 +65,14 @@ impl Points {
         let connect = async |settings: shared::db::DatabaseSettings| {
             Database::connect(&settings.max_connections(1)).await.unwrap()
         };
-        Self { records: connect(db.settings()).await, imports: connect(db.beside("imports")).await }
+        Self {
+            records: connect(db.settings()).await,
+            imports: connect(db.sibling("imports")).await,
+        }
     }
 
-    /// Waits until the import of a practice is there; `false` when it is beyond it.
+    /// Waits until the import of a practice reaches the point. Returns false when it is already
+    /// past it.
     pub(crate) async fn reached(
         &self,
         point: Point,
@@ -81,7 +85,7 @@ impl Points {
             _ => return false,
         }
         while !self.is_at(point, practice).await {
-            // Closed, when whoever imports has ended.
+            // The channel is closed when the driver has ended.
             if *steps.borrow() != step || steps.has_changed().is_err() {
                 return false;
             }
@@ -96,29 +100,29 @@ impl Points {
             Point::Resolve => self.import(practice).await.0 == "RESOLVING",
             Point::Apply => self.import(practice).await.0 == "APPLYING",
             Point::Answer => {
-                let (state, told) = self.import(practice).await;
-                state == "APPLYING" && told < self.applied(practice).await
+                let (state, stored) = self.import(practice).await;
+                state == "APPLYING" && stored < self.applied(practice).await
             }
         }
     }
 
     async fn import(&self, practice: &str) -> (String, i64) {
         let row = one(&self.imports, IMPORT, practice).await;
-        (row.try_get("", "state").unwrap(), row.try_get("", "told").unwrap())
+        (row.try_get("", "state").unwrap(), row.try_get("", "stored").unwrap())
     }
 
     async fn applied(&self, practice: &str) -> i64 {
         one(&self.records, APPLIED, practice).await.try_get("", "applied").unwrap()
     }
 
-    /// Lets the lease of a dead worker end, as it does by itself after half a
-    /// minute; and with it that of a worker that lives, as if it had slept.
-    pub(crate) async fn end_leases(&self) {
+    /// Expires all leases: those of dead workers, which would expire after half a minute, and
+    /// those of live workers, as if they had been paused.
+    pub(crate) async fn expire_leases(&self) {
         let text = "UPDATE import SET lease_expires_at = '2000-01-01T00:00:00+00:00'
             WHERE lease_owner IS NOT NULL";
-        let ended = self
-            .imports
-            .write(Scope::AllPractices, move |tx| async move { tx.execute_unprepared(text).await });
+        let ended = self.imports.write(TenantScope::AllPractices, move |tx| async move {
+            tx.execute_unprepared(text).await
+        });
         ended.await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! One process of a service, which may be killed.
+//! A replica: a process of a service that the test can kill, pause and restart.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,58 +13,58 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     process::{concord, wait_until},
-    support::{caller::Caller, dice::Dice},
+    support::{caller::Caller, rng::SeededRng},
 };
 
-/// A replica, at the same address through all of its lives.
+/// A replica. It keeps its address across restarts.
 #[derive(Debug)]
 pub(crate) struct Replica {
-    /// The command that becomes it, given its program and arguments; none as a rule.
-    within: Vec<String>,
-    /// How it is started, up to its address.
+    /// A wrapper command that executes the program with its arguments; usually empty.
+    wrapper: Vec<String>,
+    /// The arguments of the program, up to the address.
     arguments: Vec<String>,
     address: SocketAddr,
     process: Child,
-    /// Where its log is.
+    /// The folder of its log.
     folder: TempDir,
 }
 
 impl Replica {
-    /// Starts one of the records service, and waits until it listens.
-    pub(crate) fn start(database: &str, dice: &mut Dice) -> Self {
-        Self::start_within(&[], database, dice)
+    /// Starts a replica of the records service, and waits until it listens.
+    pub(crate) fn start(database: &str, rng: &mut SeededRng) -> Self {
+        Self::start_wrapped(&[], database, rng)
     }
 
-    /// Starts one of the records service by a command that becomes what it is given.
-    pub(crate) fn start_within(within: &[&str], database: &str, dice: &mut Dice) -> Self {
-        Self::serve(within, &["records", "--records-db", database, "--records-listen"], dice)
+    /// Starts a replica of the records service by a wrapper command.
+    pub(crate) fn start_wrapped(wrapper: &[&str], database: &str, rng: &mut SeededRng) -> Self {
+        Self::serve(wrapper, &["records", "--records-db", database, "--records-listen"], rng)
     }
 
-    /// Starts one of the records service with other options.
-    pub(crate) fn start_with(options: &[&str], database: &str, dice: &mut Dice) -> Self {
+    /// Starts a replica of the records service with more options.
+    pub(crate) fn start_with(options: &[&str], database: &str, rng: &mut SeededRng) -> Self {
         let service = ["records", "--records-db", database];
-        Self::serve(&[], &[&service[..], options, &["--records-listen"]].concat(), dice)
+        Self::serve(&[], &[&service[..], options, &["--records-listen"]].concat(), rng)
     }
 
-    /// Starts one of the imports service over the records at `records`, and waits
+    /// Starts a replica of the imports service with the records service at `records`, and waits
     /// until it listens.
-    pub(crate) fn imports(database: &str, records: &str, dice: &mut Dice) -> Self {
+    pub(crate) fn imports(database: &str, records: &str, rng: &mut SeededRng) -> Self {
         let database = ["imports", "--imports-db", database];
         let arguments = [&database[..], &["--records", records, "--imports-listen"]].concat();
-        Self::serve(&[], &arguments, dice)
+        Self::serve(&[], &arguments, rng)
     }
 
-    fn serve(within: &[&str], arguments: &[&str], dice: &mut Dice) -> Self {
-        let (address, folder) = (free_address(dice), tempfile::tempdir().unwrap());
+    fn serve(wrapper: &[&str], arguments: &[&str], rng: &mut SeededRng) -> Self {
+        let (address, folder) = (free_address(rng), tempfile::tempdir().unwrap());
         let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (within, arguments) = (owned(within), owned(arguments));
-        let process = spawn(&within, &arguments, address, folder.path().join("log"));
-        let mut replica = Self { within, arguments, address, process, folder };
-        replica.wait_until_it_listens();
+        let (wrapper, arguments) = (owned(wrapper), owned(arguments));
+        let process = spawn(&wrapper, &arguments, address, folder.path().join("log"));
+        let mut replica = Self { wrapper, arguments, address, process, folder };
+        replica.wait_until_listening();
         replica
     }
 
-    /// The number of its process.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
@@ -77,7 +77,7 @@ impl Replica {
         format!("http://{}", self.address)
     }
 
-    /// A connection to it, which is made anew whenever it is found broken.
+    /// A channel to the replica. It reconnects after an error.
     pub(crate) fn channel(&self) -> Channel {
         Endpoint::from_shared(self.url())
             .unwrap()
@@ -85,32 +85,31 @@ impl Replica {
             .connect_lazy()
     }
 
-    /// An owner of a practice, in a product.
+    /// A caller with the role owner, for a product in a practice.
     pub(crate) fn owner(&self, practice: &str, product: &str) -> Caller {
         Caller::owner(self.channel(), practice, product)
     }
 
-    /// Kills it, as `kill -9` does, and starts it again at its address. It may not
-    /// listen yet.
-    pub(crate) fn kill_and_start(&mut self) {
+    /// Sends SIGKILL, and restarts the replica at its address, without waiting until it listens.
+    pub(crate) fn kill_and_restart(&mut self) {
         self.kill();
-        self.revive();
+        self.restart_if_ended();
     }
 
-    /// Kills it, as `kill -9` does.
+    /// Sends SIGKILL, and waits for the exit.
     pub(crate) fn kill(&mut self) {
-        // It may have ended already: its address was still taken.
+        // It may have ended already, if its address was still in use.
         let _ = self.process.kill();
         self.process.wait().unwrap();
     }
 
-    /// Stops it where it is, as a machine does that is put to sleep.
-    pub(crate) fn freeze(&self) {
+    /// Pauses the process with SIGSTOP.
+    pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
-    pub(crate) fn thaw(&self) {
+    /// Resumes the process with SIGCONT.
+    pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
 
@@ -119,10 +118,10 @@ impl Replica {
         assert!(sent.unwrap().success());
     }
 
-    /// Starts it again at its address when it has ended.
-    pub(crate) fn revive(&mut self) {
+    /// Restarts the replica at its address if it has ended.
+    pub(crate) fn restart_if_ended(&mut self) {
         if self.has_ended() {
-            self.process = spawn(&self.within, &self.arguments, self.address, self.log_file());
+            self.process = spawn(&self.wrapper, &self.arguments, self.address, self.log_file());
         }
     }
 
@@ -130,9 +129,9 @@ impl Replica {
         self.process.try_wait().unwrap().is_some()
     }
 
-    pub(crate) fn wait_until_it_listens(&mut self) {
-        wait_until("a replica that listens", || {
-            self.revive();
+    pub(crate) fn wait_until_listening(&mut self) {
+        wait_until("the replica to listen", || {
+            self.restart_if_ended();
             TcpStream::connect(self.address).ok()
         });
     }
@@ -141,7 +140,7 @@ impl Replica {
         self.folder.path().join("log")
     }
 
-    /// What it has logged in all of its lives: warnings and errors.
+    /// The log across restarts: warnings and errors.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap()
     }
@@ -155,9 +154,9 @@ impl Drop for Replica {
     }
 }
 
-fn spawn(within: &[String], arguments: &[String], address: SocketAddr, log: PathBuf) -> Child {
+fn spawn(wrapper: &[String], arguments: &[String], address: SocketAddr, log: PathBuf) -> Child {
     let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
-    command(within)
+    command(wrapper)
         .arg("serve")
         .args(arguments)
         .arg(address.to_string())
@@ -170,10 +169,10 @@ fn spawn(within: &[String], arguments: &[String], address: SocketAddr, log: Path
         .unwrap()
 }
 
-/// The program, by a command that becomes it.
-fn command(within: &[String]) -> Command {
+/// The program, wrapped in another command if given.
+fn command(wrapper: &[String]) -> Command {
     let program = concord();
-    let Some((first, more)) = within.split_first() else { return program };
+    let Some((first, more)) = wrapper.split_first() else { return program };
     let mut command = Command::new(first);
     for (name, _) in program.get_envs() {
         command.env_remove(name);
@@ -182,11 +181,11 @@ fn command(within: &[String]) -> Command {
     command
 }
 
-/// An address that nothing listens at, and that no connection takes by chance
-/// while its replica is down: below the ports of outgoing connections.
-fn free_address(dice: &mut Dice) -> SocketAddr {
+/// An unused address. Its port is below the ephemeral ports, so that no outgoing connection uses
+/// it while the replica is down.
+fn free_address(rng: &mut SeededRng) -> SocketAddr {
     wait_until("a free port", || {
-        let port = 20_000 + u16::try_from(dice.below(12_000)).unwrap();
+        let port = 20_000 + u16::try_from(rng.below(12_000)).unwrap();
         TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok()
     })
 }

@@ -1,7 +1,7 @@
-//! A subscriber that does not read costs the service bounded memory, and the
-//! other subscribers nothing.
+//! Stalled subscribers and callers, which do not read: the memory of the service stays bounded,
+//! and other callers are not affected.
 //!
-//! With 100,000 records instead of a part of them:
+//! To run with 100,000 records:
 //!
 //! ```console
 //! CONCORD_STALLED_RECORDS=100000 cargo test --release -p concord --test faults stalled
@@ -26,62 +26,62 @@ use tokio::{sync::watch, task::JoinHandle};
 use tonic::transport::Endpoint;
 
 use crate::{
-    memory::{forget_peak, peak},
+    memory::{peak, reset_peak},
     replica::Replica,
     support::{
         caller::Caller,
-        dice::{Dice, setting},
-        feed::Listening,
+        feed::EventStream,
         http2::Http2,
         records::create_large,
+        rng::{SeededRng, setting},
     },
 };
 
 storage_tests! {
-    a_subscriber_that_does_not_read_costs_bounded_memory,
-    answers_that_nobody_reads_cost_bounded_memory,
+    stalled_subscriber_uses_bounded_memory,
+    unread_responses_use_bounded_memory,
 }
 
-/// Records that are imported while subscribers do not read, unless
-/// `CONCORD_STALLED_RECORDS` says otherwise.
+/// The default number of records that are imported while subscribers are stalled;
+/// `CONCORD_STALLED_RECORDS` overrides it.
 const RECORDS: usize = 15_000;
 
 /// Records of one call of the imports service.
 const CHUNK: usize = 1_000;
 
-/// What a subscriber that does not read may cost: half of the 10 MiB that are
-/// promised, which leaves room for noise.
+/// The maximum memory of a stalled subscriber: half of the documented 10 MiB, as a margin for
+/// noise.
 const BUDGET_BYTES: i64 = 5 * 1_024 * 1_024;
 
-/// Pages of 3 MiB that are asked for and not read; all of them would be 720 MiB.
+/// The number of requested and unread pages of 3 MiB, 720 MiB in total.
 const PAGES: usize = 240;
 
-/// What they may cost: the share of one product, 64 MiB, and the 56 calls that it may
-/// have at work, each with its page as a message and encoded.
+/// The maximum memory of these pages: the share of one product, 64 MiB, and its 56 concurrent
+/// calls, each with its page decoded and encoded.
 const PAGES_BYTES: i64 = (64 + 56 * 2 * 3) * 1_024 * 1_024;
 
-/// Subscribers that do not read: several, so that what they cost stands out.
+/// The number of stalled subscribers: several, so that their memory exceeds the noise.
 const STALLED: i64 = 5;
 
-/// The flow-control window that HTTP/2 begins with.
+/// The initial flow control window of HTTP/2.
 const WINDOW_BYTES: u32 = 65_535;
 
-async fn a_subscriber_that_does_not_read_costs_bounded_memory(db: TestDb) {
-    let replica = Replica::start(db.url(), &mut Dice::of_this_run());
+async fn stalled_subscriber_uses_bounded_memory(db: TestDb) {
+    let replica = Replica::start(db.url(), &mut SeededRng::from_env());
     for product in ["manager", "books"] {
         replica.owner("p1", product).connect().await;
     }
     let records = setting("CONCORD_STALLED_RECORDS", RECORDS);
-    let (heard, listener) = listen(&replica).await;
+    let (position, subscriber) = subscribe(&replica).await;
     let mut total = 0;
-    // Until caches are full, and the allocator holds what it needs.
-    peak_of_an_import(&replica, records / 4, &mut total, &heard).await;
-    let before = peak_of_an_import(&replica, records, &mut total, &heard).await;
+    // Warms up caches and the allocator.
+    peak_of_an_import(&replica, records / 4, &mut total, &position).await;
+    let before = peak_of_an_import(&replica, records, &mut total, &position).await;
     let mut stalled = Vec::new();
     for _ in 0..STALLED {
-        stalled.push(Listening::open(&unread(&replica), from_now()).await);
+        stalled.push(EventStream::open(&unread(&replica), from_now()).await);
     }
-    let growth = peak_of_an_import(&replica, records, &mut total, &heard).await - before;
+    let growth = peak_of_an_import(&replica, records, &mut total, &position).await - before;
     eprintln!("{before} bytes without them, {growth} more with {STALLED} streams");
     assert!(growth < STALLED * BUDGET_BYTES, "{STALLED} streams cost {growth} bytes");
 
@@ -90,13 +90,13 @@ async fn a_subscriber_that_does_not_read_costs_bounded_memory(db: TestDb) {
         while stream.last < total {
             stream.events().await;
         }
-        assert_eq!(stream.last - before, i64::try_from(records).unwrap(), "it missed nothing");
+        assert_eq!(stream.last - before, i64::try_from(records).unwrap(), "no event is missing");
     }
-    listener.abort();
+    subscriber.abort();
 }
 
-async fn answers_that_nobody_reads_cost_bounded_memory(db: TestDb) {
-    let replica = Replica::start(db.url(), &mut Dice::of_this_run());
+async fn unread_responses_use_bounded_memory(db: TestDb) {
+    let replica = Replica::start(db.url(), &mut SeededRng::from_env());
     let manager = replica.owner("p1", "manager").connect().await;
     let other = replica.owner("p2", "manager").connect().await;
     create_large(&manager, 150).await;
@@ -105,7 +105,7 @@ async fn answers_that_nobody_reads_cost_bounded_memory(db: TestDb) {
         let read = manager.clients().list_clients(page.clone()).await.unwrap().into_inner();
         assert!(read.encoded_len() > 2 * 1_024 * 1_024, "{}", read.encoded_len());
     }
-    forget_peak(&replica);
+    reset_peak(&replica);
     let before = peak(&replica);
     let mut attacker = Http2::connect(&replica.url(), 0).await;
     let mut calls = Vec::new();
@@ -113,7 +113,7 @@ async fn answers_that_nobody_reads_cost_bounded_memory(db: TestDb) {
         let list = "concord.records.v1.ClientService/ListClients";
         calls.push(attacker.call(list, ("p1", "manager"), &page).await);
         if calls.len() % 20 == 0 {
-            // Another practice is answered meanwhile.
+            // Calls of another practice succeed meanwhile.
             other.clients().list_clients(page.clone()).await.unwrap();
         }
     }
@@ -124,42 +124,41 @@ async fn answers_that_nobody_reads_cost_bounded_memory(db: TestDb) {
     drop((calls, attacker));
 }
 
-/// The most memory that the replica holds while so many records are imported,
-/// until the subscriber that reads has heard of all of them.
+/// The peak memory of the replica during an import, until the reading subscriber has received
+/// all events.
 async fn peak_of_an_import(
     replica: &Replica,
     records: usize,
     total: &mut i64,
-    heard: &watch::Receiver<i64>,
+    position: &watch::Receiver<i64>,
 ) -> i64 {
-    forget_peak(replica);
+    reset_peak(replica);
     import(replica, records).await;
     *total += i64::try_from(records).unwrap();
     let all = *total;
-    let heard = heard.clone().wait_for(|heard| *heard == all).await.map(drop);
-    heard.expect("the subscriber that reads hears everything");
+    let received = position.clone().wait_for(|position| *position == all).await.map(drop);
+    received.expect("the reading subscriber receives all events");
     peak(replica)
 }
 
-/// A subscriber that reads all the time, and the position it has come to.
-async fn listen(replica: &Replica) -> (watch::Receiver<i64>, JoinHandle<()>) {
-    let mut stream = Listening::open(&replica.owner("p1", "books"), from_now()).await;
-    let (heard, position) = watch::channel(0);
-    let listener = tokio::spawn(async move {
+/// A subscriber that reads continuously, and its current position.
+async fn subscribe(replica: &Replica) -> (watch::Receiver<i64>, JoinHandle<()>) {
+    let mut stream = EventStream::open(&replica.owner("p1", "books"), from_now()).await;
+    let (sender, position) = watch::channel(0);
+    let subscriber = tokio::spawn(async move {
         loop {
             stream.message().await.unwrap();
-            heard.send_replace(stream.last);
+            sender.send_replace(stream.last);
         }
     });
-    (position, listener)
+    (position, subscriber)
 }
 
 fn from_now() -> SubscribeRequest {
     SubscribeRequest { start_from: StartFrom::Now.into(), ..SubscribeRequest::default() }
 }
 
-/// A subscriber with a connection of its own, which takes no more than HTTP/2
-/// begins with before it is read.
+/// A caller with a separate connection, which buffers at most the initial HTTP/2 window.
 fn unread(replica: &Replica) -> Caller {
     let channel = Endpoint::from_shared(replica.url())
         .unwrap()
@@ -169,7 +168,7 @@ fn unread(replica: &Replica) -> Caller {
     Caller::owner(channel, "p1", "books")
 }
 
-/// Imports so many new clients, as the imports service does it.
+/// Imports a number of new clients, by the calls of the imports service.
 async fn import(replica: &Replica, records: usize) {
     let import = format!("imp_{}", new_uuid().as_simple());
     let service = replica

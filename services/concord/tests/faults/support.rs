@@ -1,9 +1,7 @@
-//! What these tests share with those in `tests/it`.
+//! Helpers that are shared with `tests/it`.
 
 #[path = "../../../../tests/it/support/caller.rs"]
 pub(crate) mod caller;
-#[path = "../../../../tests/it/support/dice.rs"]
-pub(crate) mod dice;
 #[path = "../../../../tests/it/support/failure.rs"]
 pub(crate) mod failure;
 #[path = "../../../../tests/it/support/feed.rs"]
@@ -14,6 +12,8 @@ pub(crate) mod follower;
 pub(crate) mod http2;
 #[path = "../../../../tests/it/support/records.rs"]
 pub(crate) mod records;
+#[path = "../../../../tests/it/support/rng.rs"]
+pub(crate) mod rng;
 #[path = "../../../../tests/it/support/sample.rs"]
 pub(crate) mod sample;
 #[path = "../../../../tests/it/support/servers.rs"]

@@ -1,4 +1,4 @@
-//! A collector of traces, as OpenTelemetry has them.
+//! A fake OpenTelemetry trace collector.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-/// The part of the protocol that the tests look at.
+/// The part of the OTLP protocol that the tests use.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ExportRequest {
     #[prost(message, repeated, tag = "1")]
@@ -69,7 +69,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// An attribute that is text.
+    /// A string attribute.
     pub(crate) fn attribute(&self, key: &str) -> Option<&str> {
         let attribute = self.attributes.iter().find(|attribute| attribute.key == key)?;
         attribute.value.as_ref()?.string_value.as_deref()
@@ -100,7 +100,7 @@ struct AnyValue {
     int_value: Option<i64>,
 }
 
-/// A collector on a port of its own.
+/// A collector that listens on a free port.
 #[derive(Clone, Debug)]
 pub(crate) struct Collector {
     requests: Arc<Mutex<Vec<ExportRequest>>>,
@@ -121,14 +121,14 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    /// The spans that have arrived.
+    /// The received spans.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let requests = self.requests.lock().unwrap();
         let spans = requests.iter().flat_map(|request| &request.resource_spans);
         spans.flat_map(|of| &of.scope_spans).flat_map(|of| &of.spans).cloned().collect()
     }
 
-    /// Everything that has arrived, as text.
+    /// All received requests, as text.
     pub(crate) fn text(&self) -> String {
         format!("{:#?}", self.requests.lock().unwrap())
     }

@@ -1,4 +1,4 @@
-//! Health follows the database, and the end.
+//! Health checks during database outages, read-only databases and graceful shutdown.
 
 use std::{
     fs,
@@ -20,17 +20,26 @@ use tonic_health::{
 
 use tonic_types::StatusExt as _;
 
-use crate::{caller::request_id, cluster::Cluster, process::wait_until, stage::Stage};
+use crate::{
+    caller::request_id, postgres_server::PostgresServer, process::wait_until,
+    server_process::ServerProcess,
+};
 
 const SERVING: i32 = ServingStatus::Serving as i32;
 const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
 
-/// Health that does not follow the database for this long hangs.
-const SOON: Duration = Duration::from_mins(1);
+/// The timeout for a change of the health status.
+const STATUS_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Waits until the service says so, for each name and on its port.
-async fn becomes(stage: &Stage, name: &str, channel: &Channel, services: &[&str], status: i32) {
-    let late = Instant::now() + SOON;
+/// Waits until the service has the status, for each service name and on the HTTP port.
+async fn wait_for_status(
+    server: &ServerProcess,
+    name: &str,
+    channel: &Channel,
+    services: &[&str],
+    status: i32,
+) {
+    let deadline = Instant::now() + STATUS_TIMEOUT;
     for service in services.iter().copied().chain([""]) {
         let request = || HealthCheckRequest { service: service.to_owned() };
         loop {
@@ -39,16 +48,20 @@ async fn becomes(stage: &Stage, name: &str, channel: &Channel, services: &[&str]
             if answer.status == status {
                 break;
             }
-            assert!(Instant::now() < late, "{name} {service:?} is {answer:?}\n{}", stage.log());
+            assert!(
+                Instant::now() < deadline,
+                "{name} {service:?} is {answer:?}\n{}",
+                server.log()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
     let ready = if status == SERVING { 200 } else { 503 };
-    assert_eq!(stage.http(name, "/readyz").0, ready, "{name}");
-    assert_eq!(stage.http(name, "/livez").0, 200, "{name}");
+    assert_eq!(server.http(name, "/readyz").0, ready, "{name}");
+    assert_eq!(server.http(name, "/livez").0, 200, "{name}");
 }
 
-/// The processes of a server that work for Concord, and the one that makes them.
+/// The PostgreSQL backends that serve Concord, and the postmaster.
 async fn processes(url: &str) -> Vec<String> {
     let db = Database::connect(&DatabaseSettings::new(url).max_connections(1)).await.unwrap();
     let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'concord%'";
@@ -63,37 +76,37 @@ async fn processes(url: &str) -> Vec<String> {
 }
 
 fn signal(name: &str, processes: &[String]) {
-    // One of them may have ended meanwhile.
+    // A process may have ended meanwhile.
     let _ = Command::new("kill").arg(name).args(processes).status().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_follows_the_database() {
+async fn health_follows_database_availability() {
     if postgres_url().is_none() {
         return;
     }
-    let cluster = Cluster::start();
-    let url = cluster.url();
-    let stage = Stage::start(&["--records-db", url, "--imports-db", url]);
-    let (records, imports) = (stage.records_channel().await, stage.imports_channel().await);
+    let postgres = PostgresServer::start();
+    let url = postgres.url();
+    let server = ServerProcess::start(&["--records-db", url, "--imports-db", url]);
+    let (records, imports) = (server.records_channel().await, server.imports_channel().await);
     let all = async |status| {
         let services = ["concord.records.v1.ClientService", "concord.records.v1.ChangeService"];
-        becomes(&stage, "records", &records, &services, status).await;
+        wait_for_status(&server, "records", &records, &services, status).await;
         let services = ["concord.imports.v1.ImportService"];
-        becomes(&stage, "imports", &imports, &services, status).await;
+        wait_for_status(&server, "imports", &imports, &services, status).await;
     };
     all(SERVING).await;
 
-    // It is gone.
-    cluster.crash();
+    // The server is down.
+    postgres.crash();
     all(NOT_SERVING).await;
     let up = "concord_database_up{service=\"records\"}";
-    assert!(stage.metrics("records").contains(&format!("{up} 0")));
-    cluster.start_again();
+    assert!(server.metrics("records").contains(&format!("{up} 0")));
+    postgres.restart();
     all(SERVING).await;
-    assert!(stage.metrics("records").contains(&format!("{up} 1")));
+    assert!(server.metrics("records").contains(&format!("{up} 1")));
 
-    // It is there, and says nothing.
+    // The server does not respond.
     let processes = processes(url).await;
     signal("-STOP", &processes);
     all(NOT_SERVING).await;
@@ -101,7 +114,7 @@ async fn health_follows_the_database() {
     all(SERVING).await;
 }
 
-/// Runs statements in sessions that can write, whatever the database says of others.
+/// Runs statements in a session that can write, even when the database is read-only by default.
 async fn run(url: &str, statements: &[&str]) {
     let url = format!("{url}?options[default_transaction_read_only]=off");
     let db = Database::connect(&DatabaseSettings::new(url).max_connections(1)).await.unwrap();
@@ -111,19 +124,19 @@ async fn run(url: &str, statements: &[&str]) {
     db.close().await.unwrap();
 }
 
-/// Every session but the one that says so is ended.
+/// Terminates all other sessions of Concord.
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                             WHERE application_name LIKE 'concord%' AND pid <> pg_backend_pid()";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_database_that_takes_no_writes_is_served_and_the_first_write_after_that_succeeds() {
+async fn read_only_database_serves_reads_and_recovers() {
     if postgres_url().is_none() {
         return;
     }
-    let cluster = Cluster::start();
-    let url = cluster.url();
-    let stage = Stage::start(&["--records-db", url, "--imports-db", url]);
-    let manager = stage.owner("manager").await.connect().await;
+    let postgres = PostgresServer::start();
+    let url = postgres.url();
+    let server = ServerProcess::start(&["--records-db", url, "--imports-db", url]);
+    let manager = server.owner("manager").await.connect().await;
     let create = async |reference: &str| {
         let name = NewName { name: "Acme Limited".into(), active_from: "2010-01-01".into() };
         let request = CreateClientRequest {
@@ -136,30 +149,30 @@ async fn a_database_that_takes_no_writes_is_served_and_the_first_write_after_tha
         manager.clients().create_client(request).await
     };
     create("A").await.unwrap();
-    let says = |text: &str| {
+    let wait_for_body = |text: &str| {
         let body = format!("{text}\n");
         tokio::task::block_in_place(|| {
             for service in ["records", "imports"] {
                 wait_until(text, || {
-                    (stage.http(service, "/readyz") == (200, body.clone())).then_some(())
+                    (server.http(service, "/readyz") == (200, body.clone())).then_some(())
                 });
             }
         });
     };
-    says("ready");
+    wait_for_body("ready");
     for next in ["C", "D"] {
-        // As a primary that is demoted: whoever connects again finds a standby.
+        // As after the demotion of a primary: new sessions are read-only.
         let demoted = "ALTER DATABASE postgres SET default_transaction_read_only = on";
         run(url, &[demoted, END_SESSIONS]).await;
-        // From then on a session that was ended is found before it is used.
+        // After this time, terminated sessions are detected before their next use.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
-        says("ready, but writes fail: the database is read-only");
+        wait_for_body("ready, but writes fail: the database is read-only");
         let refused = create("B").await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
         assert!(refused.message().contains("the database is read-only"), "{refused:?}");
         assert!(refused.get_details_retry_info().is_some());
         manager.clients().list_clients(ListClientsRequest::default()).await.unwrap();
-        let metrics = stage.metrics("records");
+        let metrics = server.metrics("records");
         for line in [
             r#"concord_database_up{service="records"} 1"#,
             r#"concord_database_takes_writes{service="records"} 0"#,
@@ -167,44 +180,44 @@ async fn a_database_that_takes_no_writes_is_served_and_the_first_write_after_tha
             assert!(metrics.contains(line), "{line}\n{metrics}");
         }
         assert!(metrics.contains(r#"failed_total{service="records",cause="read_only"}"#));
-        // The sessions that are open stay as they are; new ones can write.
+        // Open sessions stay read-only; new sessions can write.
         run(url, &["ALTER DATABASE postgres RESET default_transaction_read_only"]).await;
         create(next).await.unwrap();
-        says("ready");
+        wait_for_body("ready");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_watches_health_hears_of_the_drain_and_does_not_hold_it_up() {
-    let mut stage = Stage::start(&[]);
-    let mut health = HealthClient::new(stage.records_channel().await);
+async fn health_watch_reports_the_drain_and_does_not_delay_it() {
+    let mut server = ServerProcess::start(&[]);
+    let mut health = HealthClient::new(server.records_channel().await);
     let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status, SERVING);
-    stage.ask_to_end();
+    server.terminate();
     assert_eq!(watch.message().await.unwrap().unwrap().status, NOT_SERVING);
     while let Ok(Some(_)) = watch.message().await {}
-    tokio::task::block_in_place(|| stage.wait());
-    assert!(!stage.log().contains("did not end in time"), "{}", stage.log());
+    tokio::task::block_in_place(|| server.wait());
+    assert!(!server.log().contains("graceful shutdown timed out"), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_drains_is_not_ready_and_lives() {
+async fn draining_service_is_not_ready_but_live() {
     use shared::pb::imports::{CreateImportRequest, UploadBatchRequest};
-    let stage = Stage::start(&[]);
-    stage.owner("manager").await.connect().await;
-    let importer = stage.importer("manager").await;
+    let server = ServerProcess::start(&[]);
+    server.owner("manager").await.connect().await;
+    let importer = server.importer("manager").await;
     importer.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    // A call that goes on: its caller does not say a word.
+    // A call in flight, whose caller sends nothing.
     let silent = futures::stream::pending::<UploadBatchRequest>();
     let upload = tokio::spawn(async move { importer.imports().upload_batch(silent).await });
     let open = "concord_calls_in_flight{service=\"imports\",rpc=\"ImportService/UploadBatch\"} 1";
     crate::process::wait_until("the upload", || {
-        stage.metrics("imports").contains(open).then_some(())
+        server.metrics("imports").contains(open).then_some(())
     });
-    stage.ask_to_end();
+    server.terminate();
     crate::process::wait_until("a drain", || {
-        (stage.http("imports", "/readyz") == (503, "draining\n".to_owned())).then_some(())
+        (server.http("imports", "/readyz") == (503, "draining\n".to_owned())).then_some(())
     });
-    assert_eq!(stage.http("imports", "/livez").0, 200);
+    assert_eq!(server.http("imports", "/livez").0, 200);
     upload.abort();
 }

@@ -1,4 +1,4 @@
-//! One line for each call, with an id that both services share.
+//! Access logs: one line for each call, with a call id that both services share.
 
 use serde_json::Value;
 use shared::{
@@ -11,18 +11,18 @@ use shared::{
 
 use crate::{
     sample,
-    stage::{Stage, is_call},
+    server_process::{ServerProcess, is_call},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_id_of_a_call_goes_from_imports_to_records_and_back_to_the_caller() {
-    let stage = Stage::start(&[]);
-    stage.owner("manager").await.connect().await;
-    let importer = stage.importer("manager").await.with(CALL_ID_HEADER, "support-4711.a_b");
+async fn call_id_is_propagated_and_returned_to_the_caller() {
+    let server = ServerProcess::start(&[]);
+    server.owner("manager").await.connect().await;
+    let importer = server.importer("manager").await.with(CALL_ID_HEADER, "support-4711.a_b");
     let answer = importer.imports().create_import(CreateImportRequest::default()).await.unwrap();
     assert_eq!(answer.metadata().get(CALL_ID_HEADER).unwrap(), "support-4711.a_b");
     for rpc in ["ImportService/CreateImport", "ConnectionService/ListConnections"] {
-        let line = stage.line(rpc, |line| {
+        let line = server.line(rpc, |line| {
             is_call(line, rpc) && line["span"]["request_id"] == "support-4711.a_b"
         });
         assert_eq!(line["code"], "OK", "{line}");
@@ -35,29 +35,30 @@ async fn the_id_of_a_call_goes_from_imports_to_records_and_back_to_the_caller() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_of_another_form_is_replaced() {
-    let stage = Stage::start(&[]);
-    let manager = stage.owner("manager").await.connect().await;
+async fn invalid_call_id_is_replaced() {
+    let server = ServerProcess::start(&[]);
+    let manager = server.owner("manager").await.connect().await;
     let manager = manager.with(CALL_ID_HEADER, "edith.kestrelton@example.org");
     let answer = manager.clients().list_clients(ListClientsRequest::default()).await.unwrap();
     let id = answer.metadata().get(CALL_ID_HEADER).unwrap().to_str().unwrap().to_owned();
     assert_eq!(id.len(), 32);
-    stage.line("the call", |line| line["span"]["request_id"] == id.as_str());
-    assert!(!stage.log().contains("kestrelton"));
+    server.line("the call", |line| line["span"]["request_id"] == id.as_str());
+    assert!(!server.log().contains("kestrelton"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_call_has_its_reason_in_the_log_and_an_id_in_its_status() {
-    let stage = Stage::start(&[]);
-    let manager = stage.owner("manager").await.connect().await;
+async fn failed_call_has_reason_in_log_and_call_id_in_status() {
+    let server = ServerProcess::start(&[]);
+    let manager = server.owner("manager").await.connect().await;
     let request = GetClientRequest { client: "ref:BRI001".to_owned() };
     let refused = manager.clients().get_client(request).await.unwrap_err();
     let id = refused.metadata().get(CALL_ID_HEADER).unwrap().to_str().unwrap();
-    let line = stage.line("the call", |line| line["span"]["request_id"] == id);
+    let line = server.line("the call", |line| line["span"]["request_id"] == id);
     let line = if line["message"] == "call" {
         line
     } else {
-        stage.line("its line", |line| line["span"]["request_id"] == id && line["message"] == "call")
+        server
+            .line("its line", |line| line["span"]["request_id"] == id && line["message"] == "call")
     };
     assert_eq!(
         (&line["code"], &line["reason"]),
@@ -68,36 +69,36 @@ async fn a_refused_call_has_its_reason_in_the_log_and_an_id_in_its_status() {
     let stranger = manager.without("x-concord-product");
     let refused = stranger.clients().list_clients(ListClientsRequest::default()).await.unwrap_err();
     let id = refused.metadata().get(CALL_ID_HEADER).unwrap().to_str().unwrap();
-    let line = stage.line("the call", |line| line["span"]["request_id"] == id);
+    let line = server.line("the call", |line| line["span"]["request_id"] == id);
     assert_eq!(line["code"], "UNAUTHENTICATED", "{line}");
 }
 
 #[test]
-fn chunks_and_streams_have_their_lines() {
-    let stage = Stage::start(&[]);
-    assert!(stage.run("connect", "manager", &["manager"]).status.success());
-    assert!(stage.run("connect", "books", &["books"]).status.success());
+fn chunks_and_streams_are_logged() {
+    let server = ServerProcess::start(&[]);
+    assert!(server.run("connect", "manager", &["manager"]).status.success());
+    assert!(server.run("connect", "books", &["books"]).status.success());
     let files = sample::folder();
-    stage.run("import", "manager", &[files.to_str().unwrap()]);
-    let chunk = stage.line("a chunk", |line| is_call(line, "IngestService/ApplyChunk"));
+    server.run("import", "manager", &[files.to_str().unwrap()]);
+    let chunk = server.line("a chunk", |line| is_call(line, "IngestService/ApplyChunk"));
     let id = chunk["span"]["request_id"].as_str().unwrap();
     let (import, part) = id.split_once('.').unwrap();
     assert!(import.starts_with("imp_") && part.len() == 12, "{id}");
-    let sent = stage.line("its sending", |line| line["call"] == id);
+    let sent = server.line("its sending", |line| line["call"] == id);
     assert_eq!(
         (&sent["span"]["import"], &sent["message"]),
-        (&Value::from(import), &Value::from("a chunk is sent"))
+        (&Value::from(import), &Value::from("chunk sent"))
     );
 
-    assert!(stage.run("watch", "books", &["--from", "now", "--until-idle", "1"]).status.success());
+    assert!(server.run("watch", "books", &["--from", "now", "--until-idle", "1"]).status.success());
     let of_stream = |message: &'static str| {
         move |line: &Value| {
             line["message"] == message && line["span"]["rpc"] == "ChangeService/Subscribe"
         }
     };
-    let begins = stage.line("a stream begins", of_stream("stream begins"));
-    let ended = stage.line("the stream ended", of_stream("stream ended"));
+    let begins = server.line("a stream begins", of_stream("stream started"));
+    let ended = server.line("the stream ended", of_stream("stream ended"));
     assert_eq!(begins["span"]["request_id"], ended["span"]["request_id"]);
-    assert_eq!(ended["code"], "CANCELLED", "its reader has gone: {ended}");
+    assert_eq!(ended["code"], "CANCELLED", "the client has disconnected: {ended}");
     assert!(ended["elapsed_us"].as_u64().unwrap() >= 500_000, "{ended}");
 }

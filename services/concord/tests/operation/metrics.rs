@@ -1,4 +1,4 @@
-//! The port of the metrics.
+//! The HTTP port for metrics and health.
 
 use std::{net::TcpListener, process::Stdio, time::Duration};
 
@@ -7,38 +7,38 @@ use shared::meter::catalog;
 use crate::{
     process::{concord, wait_until},
     sample,
-    stage::{Stage, get},
+    server_process::{ServerProcess, get},
 };
 
 #[test]
-fn everything_in_the_catalogue_can_be_read_after_a_run() {
-    let stage = Stage::start(&[]);
-    assert!(stage.run("connect", "manager", &["manager"]).status.success());
-    assert!(stage.run("connect", "books", &["books"]).status.success());
+fn every_metric_in_the_catalogue_is_exported() {
+    let server = ServerProcess::start(&[]);
+    assert!(server.run("connect", "manager", &["manager"]).status.success());
+    assert!(server.run("connect", "books", &["books"]).status.success());
     let files = sample::folder();
-    stage.run("import", "manager", &[files.to_str().unwrap()]);
+    server.run("import", "manager", &[files.to_str().unwrap()]);
     let watch = ["--name", "ledger", "--from", "earliest", "--until-idle", "1"];
-    assert!(stage.run("watch", "books", &watch).status.success());
+    assert!(server.run("watch", "books", &watch).status.success());
     for service in ["records", "imports"] {
         let of = catalog::ALL.iter().filter(|metric| metric.of.is(service));
-        // Some are looked up every ten seconds.
+        // Some metrics are updated every ten seconds.
         for metric in of {
             let kind = format!("# TYPE {} ", metric.name);
             let value = format!("\n{}", metric.name);
             let shown = || {
-                let text = stage.metrics(service);
+                let text = server.metrics(service);
                 (text.contains(&kind) && text.contains(&value)).then_some(text)
             };
             wait_until(metric.name, shown);
         }
-        let text = stage.metrics(service);
+        let text = server.metrics(service);
         let known = |line: &str| catalog::ALL.iter().any(|metric| line.contains(metric.name));
         for line in text.lines().filter(|line| !line.is_empty()) {
             assert!(known(line), "{line} is not in the catalogue");
         }
     }
 
-    let records = stage.metrics("records");
+    let records = server.metrics("records");
     let labels = r#"{service="records",rpc="ConnectionService/ConnectProduct",code="OK"} 2"#;
     assert!(records.contains(&format!("concord_calls_total{labels}")), "{records}");
     for line in [
@@ -49,9 +49,9 @@ fn everything_in_the_catalogue_can_be_read_after_a_run() {
         r#"concord_database_up{service="records"} 1"#,
         r#"concord_call_seconds_bucket{service="records",rpc="IngestService/ApplyChunk",le="+Inf"}"#,
     ] {
-        wait_until(line, || stage.metrics("records").contains(line).then_some(()));
+        wait_until(line, || server.metrics("records").contains(line).then_some(()));
     }
-    let imports = stage.metrics("imports");
+    let imports = server.metrics("imports");
     for line in [
         r#"concord_import_records_total{service="imports",kind="client",verdict="IMPORTED"} 57"#,
         r#"concord_imports_ended_total{service="imports",state="COMPLETED_WITH_FAILURES"} 1"#,
@@ -64,32 +64,32 @@ fn everything_in_the_catalogue_can_be_read_after_a_run() {
 }
 
 #[test]
-fn machines_are_told_that_the_services_live_and_are_ready() {
-    let stage = Stage::start(&[]);
+fn livez_and_readyz_respond() {
+    let server = ServerProcess::start(&[]);
     for service in ["records", "imports"] {
-        assert_eq!(stage.http(service, "/livez"), (200, "alive\n".to_owned()));
-        assert_eq!(stage.http(service, "/readyz"), (200, "ready\n".to_owned()));
-        assert_eq!(stage.http(service, "/").0, 404);
+        assert_eq!(server.http(service, "/livez"), (200, "alive\n".to_owned()));
+        assert_eq!(server.http(service, "/readyz"), (200, "ready\n".to_owned()));
+        assert_eq!(server.http(service, "/").0, 404);
     }
 }
 
 #[test]
-fn whoever_keeps_connections_open_does_not_shut_others_out() {
-    let stage = Stage::start(&[]);
-    stage.http("records", "/livez");
-    let log = stage.log();
+fn idle_connections_do_not_block_the_metrics_port() {
+    let server = ServerProcess::start(&[]);
+    server.http("records", "/livez");
+    let log = server.log();
     let (_, rest) = log.split_once("records serves http://").unwrap();
     let address = rest.split_once('/').unwrap().0;
     let _silent: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(200));
-    // They are closed after ten seconds, sixteen at a time.
+    // Idle connections are closed after ten seconds, sixteen at a time.
     let answered =
         wait_until("an answer", || std::panic::catch_unwind(|| get(address, "/livez")).ok());
     assert_eq!(answered.0, 200);
 }
 
 #[test]
-fn a_port_in_use_is_named_with_what_to_do() {
+fn metrics_port_in_use_error_names_the_option() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
@@ -100,15 +100,15 @@ fn a_port_in_use_is_named_with_what_to_do() {
         .args(["--imports-metrics-listen", &address])
         .stdout(Stdio::null());
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("cannot listen on {address} for metrics")), "{said}");
-    assert!(said.contains("--imports-metrics-listen"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("cannot listen on {address} for metrics")), "{stderr}");
+    assert!(stderr.contains("--imports-metrics-listen"), "{stderr}");
 }
 
 #[test]
-fn the_port_can_be_left_out() {
-    let stage = Stage::start(&["--imports-metrics-listen", "off"]);
-    stage.http("records", "/livez");
-    assert!(!stage.log().contains("imports serves"));
+fn metrics_port_can_be_disabled() {
+    let server = ServerProcess::start(&["--imports-metrics-listen", "off"]);
+    server.http("records", "/livez");
+    assert!(!server.log().contains("imports serves"));
 }

@@ -1,5 +1,4 @@
-//! Nothing that the services tell of themselves is about people, however much they
-//! are asked to tell: their logs, their metrics, their traces.
+//! Logs, metrics and traces contain no personal data, even at the most verbose level.
 
 use std::{collections::BTreeSet, fs};
 
@@ -17,13 +16,13 @@ use crate::{
     caller::{Caller, request_id},
     collector::Collector,
     sample,
-    stage::Stage,
+    server_process::ServerProcess,
 };
 
-storage_tests! { nothing_about_people_is_told }
+storage_tests! { telemetry_contains_no_personal_data }
 
-/// What the calls of this test are about, beside the sample.
-const TOLD: [&str; 22] = [
+/// The personal data in the calls of this test, in addition to the sample.
+const PERSONAL: [&str; 22] = [
     "Wisteria",
     "Quillon",
     "Wisteria Quillon Limited",
@@ -48,55 +47,55 @@ const TOLD: [&str; 22] = [
     "Pebblewick Secret",
 ];
 
-async fn nothing_about_people_is_told(db: TestDb) {
+async fn telemetry_contains_no_personal_data(db: TestDb) {
     let collector = Collector::start().await;
     let url = collector.url();
     let mut more = vec!["--otlp-endpoint", &url];
     if db.is_postgres() {
         more.extend(["--records-db", db.url(), "--imports-db", db.url()]);
     }
-    let mut stage = Stage::start(&more);
+    let mut server = ServerProcess::start(&more);
     let owner = async |product| {
         let caller =
-            stage.owner(product).await.with("x-concord-user", "olivia.owner@practice.example");
+            server.owner(product).await.with("x-concord-user", "olivia.owner@practice.example");
         caller.connect().await
     };
     let (manager, books) = (owner("manager").await, owner("books").await);
-    imports(&stage);
+    imports(&server);
     calls(&manager).await;
     failures(&manager, &books).await;
-    reading(&stage);
-    let metrics = ["records", "imports"].map(|service| stage.metrics(service)).concat();
-    tokio::task::block_in_place(|| stage.end());
+    reading(&server);
+    let metrics = ["records", "imports"].map(|service| server.metrics(service)).concat();
+    tokio::task::block_in_place(|| server.end());
 
     let mut values = sample::personal();
-    values.extend(TOLD.map(ToOwned::to_owned));
-    for (what, text) in [("log", stage.log()), ("metrics", metrics), ("traces", collector.text())] {
-        assert!(text.len() > 10_000, "the {what} tell little: {text}");
+    values.extend(PERSONAL.map(ToOwned::to_owned));
+    for (what, text) in [("log", server.log()), ("metrics", metrics), ("traces", collector.text())]
+    {
+        assert!(text.len() > 10_000, "the {what} are too short: {text}");
         let found = sample::found(&values, &text);
         assert!(found.is_empty(), "in the {what}:\n{}", found.join("\n"));
     }
 }
 
-/// The sample comes over, with its failures; once more, for another product; checked
-/// only; and corrected.
-fn imports(stage: &Stage) {
+/// Imports the sample, also for another product and as a dry run, and files with invalid values.
+fn imports(server: &ServerProcess) {
     let folder = sample::folder();
     let files = folder.to_str().unwrap();
-    stage.run("import", "manager", &[files, "--json", "--failures", "failures.csv"]);
-    stage.run("import", "books", &[files, "--dry-run"]);
-    stage.run("import", "books", &[files]);
-    // Files that can be read, with values that cannot be used.
-    let wrong = stage.folder.path().join("wrong");
+    server.run("import", "manager", &[files, "--json", "--failures", "failures.csv"]);
+    server.run("import", "books", &[files, "--dry-run"]);
+    server.run("import", "books", &[files]);
+    // A valid file with invalid values.
+    let wrong = server.folder.path().join("wrong");
     fs::create_dir(&wrong).unwrap();
     let text = "source_id,client_reference,client_type,registered_name,birth_date,email,phone,utr\n\
                 X1,WIS-REF-1,PRIVATE_LIMITED_COMPANY,Wisteria Quillon Limited,1961-02-30,\
                 not an email of Wisteria,01632 960333,99007014\n\
                 X2,wis-ref-1,NO_SUCH_TYPE,Hollyhock,1961-07-23,wisteria@quillon.example,,\n";
     fs::write(wrong.join("clients.csv"), text).unwrap();
-    let said =
-        stage.run("import", "manager", &[wrong.to_str().unwrap(), "--failures", "wrong.csv"]);
-    assert_eq!(said.status.code(), Some(2), "{said:?}");
+    let output =
+        server.run("import", "manager", &[wrong.to_str().unwrap(), "--failures", "wrong.csv"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
 fn wisteria() -> CreateClientRequest {
@@ -180,11 +179,11 @@ async fn calls(manager: &Caller) {
     }
 }
 
-/// Calls that are refused, each for another reason.
+/// Calls that fail, each for another reason.
 async fn failures(manager: &Caller, books: &Caller) {
     let again = CreateClientRequest { external_id: String::new(), ..wisteria() };
     let wrong = [
-        // Its reference is free again; its name and number are not.
+        // The old reference is unused; the name and the number are in use.
         CreateClientRequest { client_reference: "BRI001".into(), ..again.clone() },
         CreateClientRequest { emails: vec!["not an email of Wisteria".into()], ..again.clone() },
         CreateClientRequest { client_reference: "Nul\u{0}Quillon".into(), ..again.clone() },
@@ -236,19 +235,19 @@ async fn failures(manager: &Caller, books: &Caller) {
     badly_named.clients().list_clients(ListClientsRequest::default()).await.unwrap_err();
 }
 
-/// What people look at.
-fn reading(stage: &Stage) {
+/// Runs the commands that read.
+fn reading(server: &ServerProcess) {
     for words in ["Kestrelton", "brindle", "BRI001", "Pebblewick Secret"] {
-        stage.run("find", "books", &[words]);
+        server.run("find", "books", &[words]);
     }
-    assert!(stage.run("show", "books", &["ref:BRI001"]).status.success());
-    assert!(stage.run("trace", "books", &["ref:BRI001"]).status.success());
+    assert!(server.run("show", "books", &["ref:BRI001"]).status.success());
+    assert!(server.run("trace", "books", &["ref:BRI001"]).status.success());
     let watch = ["--name", "ledger", "--snapshot", "--ack", "--until-idle", "1"];
-    assert!(stage.run("watch", "books", &watch).status.success());
+    assert!(server.run("watch", "books", &watch).status.success());
 }
 
 #[test]
-fn the_values_of_this_test_are_its_own() {
-    let values: BTreeSet<_> = TOLD.into_iter().collect();
-    assert_eq!(values.len(), TOLD.len());
+fn personal_values_are_unique() {
+    let values: BTreeSet<_> = PERSONAL.into_iter().collect();
+    assert_eq!(values.len(), PERSONAL.len());
 }

@@ -1,4 +1,4 @@
-//! The sample practice, and what in it is about people.
+//! The sample practice, and its personal data.
 
 use std::{
     collections::BTreeSet,
@@ -10,9 +10,9 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sample")
 }
 
-/// Columns that say nothing about anybody: ids of the importing product, words of a
-/// closed list, and days on which an address begins or ends.
-const HARMLESS: [&str; 11] = [
+/// Columns without personal data: ids of the importing product, enum values, and the dates of
+/// addresses.
+const NOT_PERSONAL: [&str; 11] = [
     "source_id",
     "client_source_id",
     "owner_source_id",
@@ -26,8 +26,8 @@ const HARMLESS: [&str; 11] = [
     "active_to",
 ];
 
-/// Every value of the sample that must not be told: names, references, identifiers,
-/// addresses, emails, telephone numbers, birth dates.
+/// The personal values of the sample: names, references, identifiers, addresses, emails,
+/// telephone numbers, birth dates.
 pub(crate) fn personal() -> BTreeSet<String> {
     let mut values = BTreeSet::new();
     for file in ["clients.csv", "contacts.csv", "addresses.csv"] {
@@ -35,17 +35,16 @@ pub(crate) fn personal() -> BTreeSet<String> {
         let columns: Vec<_> = reader.headers().unwrap().iter().map(ToOwned::to_owned).collect();
         for row in reader.records() {
             let row = row.unwrap();
-            let told = columns.iter().zip(row.iter());
-            let told = told.filter(|(column, _)| !HARMLESS.contains(&column.as_str()));
-            values.extend(told.map(|(_, value)| value.to_owned()));
+            let cells = columns.iter().zip(row.iter());
+            let cells = cells.filter(|(column, _)| !NOT_PERSONAL.contains(&column.as_str()));
+            values.extend(cells.map(|(_, value)| value.to_owned()));
         }
     }
     values.retain(|value| value.len() > 2);
     values
 }
 
-/// Those of the values that stand in `text` as words of their own, each with its
-/// surroundings.
+/// The values that occur in `text` as whole words, each with its line.
 pub(crate) fn found(values: &BTreeSet<String>, text: &str) -> Vec<String> {
     let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut found = Vec::new();
@@ -65,7 +64,7 @@ pub(crate) fn found(values: &BTreeSet<String>, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_looked_for_is_found() {
+fn personal_values_are_found_as_whole_words() {
     let values = personal();
     for value in ["Brindle & Moss Limited", "BRI001", "Kestrelton", "1948-04-01", "ZZ4 2EL"] {
         assert!(values.contains(value), "{value}");

@@ -1,10 +1,10 @@
-//! Traces go to a collector, when one is named.
+//! Traces are exported to a collector, when configured.
 
 use shared::pb::imports::CreateImportRequest;
 
 use crate::{
     collector::{Collector, Span},
-    stage::Stage,
+    server_process::ServerProcess,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -19,15 +19,15 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trace_goes_on_from_the_caller_through_both_services() {
+async fn trace_context_is_propagated_through_both_services() {
     let collector = Collector::start().await;
-    let mut stage = Stage::start(&["--otlp-endpoint", &collector.url()]);
-    stage.owner("manager").await.connect().await;
-    let importer = stage.importer("manager").await;
+    let mut server = ServerProcess::start(&["--otlp-endpoint", &collector.url()]);
+    server.owner("manager").await.connect().await;
+    let importer = server.importer("manager").await;
     let importer = importer.with("traceparent", &format!("00-{TRACE}-{PARENT}-01"));
     importer.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    // What was not sent before is sent at the end.
-    tokio::task::block_in_place(|| stage.end());
+    // Shutdown flushes the remaining spans.
+    tokio::task::block_in_place(|| server.end());
 
     let spans = collector.spans();
     let of_trace = |name: &str| -> Span {
@@ -36,7 +36,7 @@ async fn a_trace_goes_on_from_the_caller_through_both_services() {
     };
     let create = of_trace("ImportService/CreateImport");
     assert_eq!(hex(&create.parent_span_id), PARENT);
-    assert_eq!(create.kind, 2, "that of a server");
+    assert_eq!(create.kind, 2, "the span kind of a server");
     assert_eq!(create.attribute("practice"), Some("p1"));
     let list = of_trace("ConnectionService/ListConnections");
     assert_eq!(list.parent_span_id, create.span_id);
@@ -46,8 +46,8 @@ async fn a_trace_goes_on_from_the_caller_through_both_services() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_away_holds_nobody_up() {
-    let mut stage = Stage::start(&["--otlp-endpoint", "http://127.0.0.1:9"]);
-    stage.owner("manager").await.connect().await;
-    tokio::task::block_in_place(|| stage.end());
+async fn unreachable_collector_does_not_delay_shutdown() {
+    let mut server = ServerProcess::start(&["--otlp-endpoint", "http://127.0.0.1:9"]);
+    server.owner("manager").await.connect().await;
+    tokio::task::block_in_place(|| server.end());
 }

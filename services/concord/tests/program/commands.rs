@@ -1,23 +1,23 @@
-//! What people may get wrong, and what they are told.
+//! Usage errors, and their messages.
 
 use std::fs;
 
-use crate::running::{Pair, Said, concord, sample};
+use crate::running::{CommandOutput, Services, concord, sample};
 
-fn run(args: &[&str]) -> Said {
-    Said::of(&concord().args(args).output().unwrap())
+fn run(args: &[&str]) -> CommandOutput {
+    CommandOutput::of(&concord().args(args).output().unwrap())
 }
 
 #[test]
-fn a_wrong_command_line_could_not_run() {
-    let said = run(&["import"]);
-    assert_eq!(said.status, 1, "2 says that records failed: {said:?}");
+fn usage_error_exits_with_1() {
+    let output = run(&["import"]);
+    assert_eq!(output.status, 1, "2 means that records failed: {output:?}");
     assert_eq!(run(&["--help"]).status, 0);
     assert_eq!(run(&["--version"]).status, 0);
 }
 
 #[test]
-fn a_practice_or_product_that_is_not_named_is_asked_for() {
+fn missing_practice_or_product_error_names_the_option() {
     let folder = sample();
     let folder = folder.to_str().unwrap();
     assert!(run(&["import", folder, "--product", "manager"]).err.contains("--practice"));
@@ -27,70 +27,75 @@ fn a_practice_or_product_that_is_not_named_is_asked_for() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_named() {
-    let said = run(&["connect", "books", "--practice", "p1", "--records", "http://127.0.0.1:1"]);
-    assert_eq!(said.status, 1);
+fn unreachable_service_error_has_its_url() {
+    let output = run(&["connect", "books", "--practice", "p1", "--records", "http://127.0.0.1:1"]);
+    assert_eq!(output.status, 1);
     assert!(
-        said.err.contains("cannot reach the records service at http://127.0.0.1:1"),
-        "{said:?}"
+        output.err.contains("cannot reach the records service at http://127.0.0.1:1"),
+        "{output:?}"
     );
-    assert!(!said.err.contains("Status {"), "{said:?}");
+    assert!(!output.err.contains("Status {"), "{output:?}");
 }
 
 #[test]
-fn only_an_owner_or_admin_of_a_connected_product_imports() {
-    let pair = Pair::start();
-    let stranger = pair.import("books", &sample(), &[]);
+fn import_requires_owner_or_admin_of_a_connected_product() {
+    let services = Services::start();
+    let stranger = services.import("books", &sample(), &[]);
     assert_eq!(stranger.status, 1);
     assert!(stranger.err.contains("PRODUCT_NOT_CONNECTED"), "{stranger:?}");
-    pair.connect("books");
-    let staff = pair.import("books", &sample(), &["--roles", "staff"]);
+    services.connect("books");
+    let staff = services.import("books", &sample(), &["--roles", "staff"]);
     assert_eq!(staff.status, 1);
     assert!(staff.err.contains("needs one of the roles owner, admin"), "{staff:?}");
 }
 
 #[test]
-fn a_broken_file_stops_the_import_before_it_begins() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    let files = pair.folder.path().join("files");
+fn invalid_file_fails_before_the_import_starts() {
+    let services = Services::start();
+    services.connect("manager");
+    let files = services.folder.path().join("files");
     fs::create_dir(&files).unwrap();
     fs::copy(sample().join("clients.csv"), files.join("clients.csv")).unwrap();
     fs::write(files.join("contacts.csv"), "source_id,client_source_id,roles,surname\nP1,C1\n")
         .unwrap();
-    let said = pair.import("manager", &files, &[]);
-    assert_eq!(said.status, 1);
-    assert!(said.err.contains("contacts.csv, line 2: 2 values, and the heading has 4"), "{said:?}");
-    assert!(said.out.is_empty());
-    assert!(pair.heard("manager", &["--echo", "include"]).is_empty());
+    let output = services.import("manager", &files, &[]);
+    assert_eq!(output.status, 1);
+    assert!(
+        output.err.contains("contacts.csv, line 2: 2 values, and the heading has 4"),
+        "{output:?}"
+    );
+    assert!(output.out.is_empty());
+    assert!(services.events("manager", &["--echo", "include"]).is_empty());
 }
 
 #[test]
-fn an_import_without_failures_ends_with_zero_and_writes_no_file() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    let file = pair.folder.path().join("one.csv");
+fn import_without_failures_exits_with_0_and_writes_no_file() {
+    let services = Services::start();
+    services.connect("manager");
+    let file = services.folder.path().join("one.csv");
     fs::write(
         &file,
         "source_id,client_reference,client_type,registered_name\nC1,R1,TRUST,A Trust\n",
     )
     .unwrap();
-    let said = pair.import("manager", &file, &[]);
-    assert_eq!(said.status, 0, "{said:?}");
-    assert!(said.json()[0]["failures_file"].is_null());
-    let left = fs::read_dir(pair.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let output = services.import("manager", &file, &[]);
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(output.json()[0]["failures_file"].is_null());
+    let left =
+        fs::read_dir(services.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(!left.into_iter().any(|name| name.to_string_lossy().starts_with("failures")));
-    let heard = pair.heard("manager", &["--echo", "include", "--kind", "client"]);
-    assert_eq!(heard[0]["name"], "A Trust");
-    assert_eq!(heard[0]["client_reference"], "R1");
+    let events = services.events("manager", &["--echo", "include", "--kind", "client"]);
+    assert_eq!(events[0]["name"], "A Trust");
+    assert_eq!(events[0]["client_reference"], "R1");
 }
 
 #[test]
-fn a_cursor_of_another_feed_is_refused_in_words() {
-    let pair = Pair::start();
-    pair.connect("books");
-    let said =
-        Said::of(&pair.command("watch", "books").args(["--cursor", "nonsense"]).output().unwrap());
-    assert_eq!(said.status, 1);
-    assert!(said.err.contains("CURSOR_FOREIGN"), "{said:?}");
+fn foreign_cursor_is_rejected_with_its_reason() {
+    let services = Services::start();
+    services.connect("books");
+    let output = CommandOutput::of(
+        &services.command("watch", "books").args(["--cursor", "nonsense"]).output().unwrap(),
+    );
+    assert_eq!(output.status, 1);
+    assert!(output.err.contains("CURSOR_FOREIGN"), "{output:?}");
 }

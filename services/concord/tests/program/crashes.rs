@@ -1,5 +1,5 @@
-//! A save whose answer was lost, because the process was killed between the
-//! commit and the answer: sent again, it is answered, and done once.
+//! Idempotency across crashes: a request whose response was lost, because the process was
+//! killed after the commit, is applied once when it is retried.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use shared::{
 };
 use tonic::{Code, Request, Status, transport::Channel};
 
-use crate::running::Pair;
+use crate::running::Services;
 
-/// Saves that are under way when the process is killed.
+/// Requests in flight when the process is killed.
 const SAVES: usize = 12;
-/// Kills in this test.
+/// The number of kills.
 const KILLS: u64 = 8;
 
 #[test]
-fn a_save_whose_answer_was_lost_is_done_once() {
+fn retried_request_after_crash_is_applied_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut pair = Pair::start();
-    assert_eq!(pair.connect("manager").status, 0);
+    let mut services = Services::start();
+    assert_eq!(services.connect("manager").status, 0);
     let mut requests = Vec::new();
     for kill in 0..KILLS {
         let round: Vec<_> = (0..SAVES).map(|n| request(&format!("K{kill}N{n}"))).collect();
-        let address = pair.records().to_owned();
-        // At another moment each time: before, in and after the commits.
+        let address = services.records().to_owned();
+        // A different moment each time: before, during and after the commits.
         let moment = Duration::from_millis(kill * 3);
         runtime.block_on(async {
             let saves = round
@@ -39,18 +39,18 @@ fn a_save_whose_answer_was_lost_is_done_once() {
             tokio::time::sleep(moment).await;
             drop(saves);
         });
-        pair = pair.crash_and_restart();
+        services = services.crash_and_restart();
         requests.extend(round);
     }
     runtime.block_on(async {
         for request in &requests {
-            let first = save(pair.records().to_owned(), request.clone()).await.unwrap();
-            let again = save(pair.records().to_owned(), request.clone()).await.unwrap();
-            assert_eq!(first, again, "the first answer again");
+            let first = save(services.records().to_owned(), request.clone()).await.unwrap();
+            let again = save(services.records().to_owned(), request.clone()).await.unwrap();
+            assert_eq!(first, again, "the stored response");
         }
     });
-    let heard = pair.heard("manager", &["--echo", "include"]);
-    assert_eq!(heard.len(), requests.len(), "each save is one change, and told once");
+    let events = services.events("manager", &["--echo", "include"]);
+    assert_eq!(events.len(), requests.len(), "each request is one change, delivered once");
 }
 
 fn request(reference: &str) -> CreateClientRequest {

@@ -1,4 +1,4 @@
-//! What support asks: who is it, what was it, who uses it.
+//! `concord find`, `show` and `trace`, as support uses them.
 
 use serde_json::Value;
 use shared::pb::records::{
@@ -7,20 +7,20 @@ use shared::pb::records::{
 };
 use tonic::{Request, transport::Channel};
 
-use crate::running::{Pair, Said, sample};
+use crate::running::{CommandOutput, Services, sample};
 
-/// A pair with the sample, and a client that has had another name.
-fn pair() -> Pair {
-    let pair = Pair::start();
-    pair.connect("manager");
-    pair.connect("books");
-    pair.import("manager", &sample(), &[]);
-    let url = format!("http://{}", pair.records());
+/// Services with the sample, and a client with a former name.
+fn services() -> Services {
+    let services = Services::start();
+    services.connect("manager");
+    services.connect("books");
+    services.import("manager", &sample(), &[]);
+    let url = format!("http://{}", services.records());
     tokio::runtime::Runtime::new().unwrap().block_on(rename(url));
-    pair
+    services
 }
 
-/// Creates a client, and gives it another name.
+/// Creates a client, and renames it.
 async fn rename(url: String) {
     let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
     let create = CreateClientRequest {
@@ -56,9 +56,9 @@ fn by_sam<T>(message: T) -> Request<T> {
     request
 }
 
-fn run(pair: &Pair, command: &str, args: &[&str]) -> Said {
-    Said::of(
-        &pair
+fn run(services: &Services, command: &str, args: &[&str]) -> CommandOutput {
+    CommandOutput::of(
+        &services
             .command(command, "books")
             .args(["--roles", "support", "--reason", "ticket 4711"])
             .args(args)
@@ -67,25 +67,25 @@ fn run(pair: &Pair, command: &str, args: &[&str]) -> Said {
     )
 }
 
-fn found(pair: &Pair, args: &[&str]) -> Vec<Value> {
-    let said = run(pair, "find", &[args, &["--json"]].concat());
-    assert_eq!(said.status, 0, "{said:?}");
-    said.json()[0]["results"].as_array().unwrap().clone()
+fn found(services: &Services, args: &[&str]) -> Vec<Value> {
+    let output = run(services, "find", &[args, &["--json"]].concat());
+    assert_eq!(output.status, 0, "{output:?}");
+    output.json()[0]["results"].as_array().unwrap().clone()
 }
 
 #[test]
-fn support_finds_records_and_sees_all_about_them() {
-    let pair = pair();
+fn support_can_find_and_show_records() {
+    let services = services();
 
-    let former = run(&pair, "find", &["muller", "o", "BRIAIN"]);
+    let former = run(&services, "find", &["muller", "o", "BRIAIN"]);
     assert_eq!(former.status, 0, "{former:?}");
     let row = former.out.lines().nth(1).unwrap();
     assert!(row.starts_with("client  Sorrel Upholstery  MUL001     cli_"), "{former:?}");
     assert!(row.ends_with("other name: Müller & Ó Briain"), "{former:?}");
-    assert_eq!(found(&pair, &["bri001"])[0]["match"], "reference");
-    assert_eq!(found(&pair, &["99007000"])[0]["client_reference"], "BRI001");
+    assert_eq!(found(&services, &["bri001"])[0]["match"], "reference");
+    assert_eq!(found(&services, &["99007000"])[0]["client_reference"], "BRI001");
 
-    let page = run(&pair, "show", &["ref:MUL001"]);
+    let page = run(&services, "show", &["ref:MUL001"]);
     assert_eq!(page.status, 0, "{page:?}");
     for part in [
         "Sorrel Upholstery\n  client      MUL001 (cli_",
@@ -97,58 +97,58 @@ fn support_finds_records_and_sees_all_about_them() {
         assert!(page.out.contains(part), "{part} is not in\n{}", page.out);
     }
 
-    let person = &found(&pair, &["edith", "kestrelton", "--kind", "person"])[0];
-    let page = run(&pair, "show", &[person["record_id"].as_str().unwrap()]);
+    let person = &found(&services, &["edith", "kestrelton", "--kind", "person"])[0];
+    let page = run(&services, "show", &[person["record_id"].as_str().unwrap()]);
     assert!(
         page.out.contains("Contact of\n  Brindle & Moss Limited (BRI001): director"),
         "{page:?}"
     );
-    let page = run(&pair, "show", &["ref:BRI001", "--json"]).json().remove(0);
+    let page = run(&services, "show", &["ref:BRI001", "--json"]).json().remove(0);
     assert_eq!(page["name"], "Brindle & Moss Limited");
     assert_eq!(page["links"][0]["external_id"], "C001");
     assert_eq!(page["contacts"][0]["person"]["name"]["surname"], "Kestrelton");
 }
 
 #[test]
-fn a_search_ends_at_its_limit_and_says_so() {
-    let pair = pair();
-    let all = found(&pair, &["limited", "--limit", "1000"]);
-    let few = run(&pair, "find", &["limited", "--limit", "3", "--json"]);
+fn search_stops_at_its_limit_and_reports_more() {
+    let services = services();
+    let all = found(&services, &["limited", "--limit", "1000"]);
+    let few = run(&services, "find", &["limited", "--limit", "3", "--json"]);
     assert_eq!(few.json()[0]["results"].as_array().unwrap()[..], all[..3]);
     assert_eq!(few.json()[0]["more"], true);
-    let few = run(&pair, "find", &["limited", "--limit", "3"]);
+    let few = run(&services, "find", &["limited", "--limit", "3"]);
     assert_eq!(few.out.lines().count(), 4, "{few:?}");
     assert!(few.err.contains("there are more"), "{few:?}");
 
-    let none = run(&pair, "find", &["nobody"]);
+    let none = run(&services, "find", &["nobody"]);
     assert_eq!((none.status, none.out.as_str()), (0, ""), "{none:?}");
     assert!(none.err.contains("nothing was found"), "{none:?}");
 }
 
 #[test]
-fn a_question_that_cannot_be_answered_is_refused_in_words() {
-    let pair = Pair::start();
-    pair.connect("books");
-    let short = run(&pair, "find", &["ab"]);
+fn invalid_query_is_rejected_with_its_reason() {
+    let services = Services::start();
+    services.connect("books");
+    let short = run(&services, "find", &["ab"]);
     assert_eq!(short.status, 1);
     assert!(short.err.contains("at least 3 letters or digits"), "{short:?}");
-    let unknown = run(&pair, "show", &["ref:NOBODY"]);
+    let unknown = run(&services, "show", &["ref:NOBODY"]);
     assert_eq!(unknown.status, 1);
     assert!(unknown.err.contains("(NOT_FOUND)"), "{unknown:?}");
-    let wrong = run(&pair, "show", &["nobody"]);
+    let wrong = run(&services, "show", &["nobody"]);
     assert_eq!(wrong.status, 1);
     assert!(wrong.err.contains("(INVALID_ID)"), "{wrong:?}");
 }
 
 #[test]
-fn what_older_rows_hold_is_shown_and_not_obeyed() {
-    let pair = pair();
-    let database = pair.folder.path().join("data").join("records.db");
+fn control_characters_in_stored_values_are_escaped() {
+    let services = services();
+    let database = services.folder.path().join("data").join("records.db");
     tokio::runtime::Runtime::new().unwrap().block_on(forge(&database));
-    let page = run(&pair, "show", &["ref:MUL001"]);
+    let page = run(&services, "show", &["ref:MUL001"]);
     assert_eq!(page.status, 0, "{page:?}");
-    let obeyed = |c: char| c.is_control() && c != '\n';
-    assert!(!page.out.contains(obeyed), "{page:?}");
+    let is_control = |c: char| c.is_control() && c != '\n';
+    assert!(!page.out.contains(is_control), "{page:?}");
     for part in [
         "Used by\n  manager/main as ",
         ", by eve\\u001b]0;OWNED\\u0007\\u001b[2J",
@@ -157,15 +157,15 @@ fn what_older_rows_hold_is_shown_and_not_obeyed() {
         assert!(page.out.contains(part), "{part} is not in\n{}", page.out);
     }
     assert!(!page.out.lines().any(|line| line.starts_with("2026-01-01")), "{page:?}");
-    let traced = run(&pair, "trace", &["ref:MUL001"]);
+    let traced = run(&services, "trace", &["ref:MUL001"]);
     assert!(traced.out.contains("by eve\\u001b]0;"), "{traced:?}");
-    // For programs it is the value that is there.
-    let page = run(&pair, "show", &["ref:MUL001", "--json"]).json().remove(0);
+    // JSON has the stored value.
+    let page = run(&services, "show", &["ref:MUL001", "--json"]).json().remove(0);
     let user = page["changes"][0]["origin"]["user"].as_str().unwrap();
     assert_eq!(user, "eve\u{1b}]0;OWNED\u{7}\u{1b}[2J");
 }
 
-/// Puts into the audit and the links what a version that took any text would have kept.
+/// Writes values into the audit log and the links that current versions reject.
 async fn forge(database: &std::path::Path) {
     use sea_orm::{ConnectionTrait as _, Database};
     let db = Database::connect(format!("sqlite:{}", database.display())).await.unwrap();

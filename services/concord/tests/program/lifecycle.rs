@@ -1,18 +1,18 @@
-//! How the program starts and how it ends.
+//! Startup and shutdown of the program.
 
-use crate::running::{Background, Pair, Said, concord};
+use crate::running::{Background, CommandOutput, Services, concord};
 
 #[test]
-fn a_service_that_is_asked_to_end_ends_well() {
-    assert_eq!(Pair::start().terminate(), 0);
+fn services_exit_with_0_on_sigterm() {
+    assert_eq!(Services::start().terminate(), 0);
 }
 
 #[cfg(unix)]
 #[test]
-fn the_files_of_a_service_are_for_their_owner_only() {
+fn data_files_are_accessible_to_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
-    let pair = Pair::start();
-    let data = pair.folder.path().join("data");
+    let services = Services::start();
+    let data = services.folder.path().join("data");
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("records.db")), 0o600);
@@ -20,42 +20,42 @@ fn the_files_of_a_service_are_for_their_owner_only() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_is_refused() {
+fn non_loopback_address_without_keys_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = concord();
     let command = command.args(["serve", "records", "--records-listen", "0.0.0.0:0", "--data-dir"]);
-    let said = Said::of(&command.arg(folder.path()).output().unwrap());
-    assert_eq!(said.status, 1);
-    assert!(said.err.contains("refusing to listen on 0.0.0.0"), "{said:?}");
+    let output = CommandOutput::of(&command.arg(folder.path()).output().unwrap());
+    assert_eq!(output.status, 1);
+    assert!(output.err.contains("refusing to listen on 0.0.0.0"), "{output:?}");
 }
 
 #[test]
-fn an_address_in_use_is_named() {
-    let pair = Pair::start();
+fn address_in_use_error_has_the_address() {
+    let services = Services::start();
     let mut command = concord();
     let command =
-        command.args(["serve", "records", "--records-listen", pair.records(), "--data-dir"]);
-    let said = Said::of(&command.arg(pair.folder.path()).output().unwrap());
-    assert_eq!(said.status, 1);
-    assert!(said.err.contains(&format!("cannot listen on {}", pair.records())), "{said:?}");
+        command.args(["serve", "records", "--records-listen", services.records(), "--data-dir"]);
+    let output = CommandOutput::of(&command.arg(services.folder.path()).output().unwrap());
+    assert_eq!(output.status, 1);
+    assert!(output.err.contains(&format!("cannot listen on {}", services.records())), "{output:?}");
 }
 
 #[test]
-fn the_demonstration_shows_everything_and_ends() {
-    let said = Said::of(&concord().args(["demo", "--exit"]).output().unwrap());
-    assert_eq!(said.status, 0, "{said:?}");
+fn demo_prints_all_steps_and_exits() {
+    let output = CommandOutput::of(&concord().args(["demo", "--exit"]).output().unwrap());
+    assert_eq!(output.status, 0, "{output:?}");
     for part in [
         "Address Line 1 is missing",
         "Parent record was not found: C999",
         "349 changes, at the positions 1 to 349: none is missing",
         "buf curl",
     ] {
-        assert!(said.out.contains(part), "{part} is not in\n{}", said.out);
+        assert!(output.out.contains(part), "{part} is not in\n{}", output.out);
     }
 }
 
 #[test]
-fn the_demonstration_stays_up_until_it_is_asked_to_end() {
+fn demo_runs_until_sigterm() {
     let demo = Background::start(concord().arg("demo"));
     demo.wait_for("out", "until you press Ctrl-C");
     demo.terminate();
@@ -63,16 +63,18 @@ fn the_demonstration_stays_up_until_it_is_asked_to_end() {
 }
 
 #[test]
-fn a_watch_that_is_ended_prints_where_to_go_on() {
-    let pair = Pair::start();
-    pair.connect("books");
-    let watch = Background::start(&mut pair.command("watch", "books"));
+fn stopped_watch_prints_the_resume_cursor() {
+    let services = Services::start();
+    services.connect("books");
+    let watch = Background::start(&mut services.command("watch", "books"));
     watch.wait_for("err", "listening after position 0");
     watch.terminate();
     let ended = watch.end();
     assert_eq!(ended.status, 0, "{ended:?}");
     let cursor = ended.err.lines().last().unwrap().rsplit(' ').next().unwrap();
-    let mut resumed = pair.command("watch", "books");
-    let said = Said::of(&resumed.args(["--cursor", cursor, "--until-idle", "1"]).output().unwrap());
-    assert_eq!(said.status, 0, "{said:?}");
+    let mut resumed = services.command("watch", "books");
+    let output = CommandOutput::of(
+        &resumed.args(["--cursor", cursor, "--until-idle", "1"]).output().unwrap(),
+    );
+    assert_eq!(output.status, 0, "{output:?}");
 }

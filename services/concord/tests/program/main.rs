@@ -1,5 +1,5 @@
-//! The program as people run it: its processes, their output and how they end.
-//! Both services run on SQLite files, behind real sockets.
+//! End-to-end tests of the program: its processes, their output and exit status. Both
+//! services run on SQLite files, with real sockets.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 

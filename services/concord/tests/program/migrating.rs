@@ -1,20 +1,20 @@
-//! `concord migrate`, and a start that leaves the tables alone.
+//! `concord migrate`, `concord post-restore`, and `--no-migrate`.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio};
 
-use crate::running::{Said, concord};
+use crate::running::{CommandOutput, concord};
 
-fn run(arguments: &[&str], data: &Path) -> Said {
+fn run(arguments: &[&str], data: &Path) -> CommandOutput {
     let mut command = concord();
     command.args(arguments).arg("--data-dir").arg(data).env("CONCORD_LOG", "warn");
-    Said::of(&command.stdin(Stdio::null()).output().unwrap())
+    CommandOutput::of(&command.stdin(Stdio::null()).output().unwrap())
 }
 
 const SERVE: &[&str] =
     &["serve", "--records-listen", "127.0.0.1:0", "--imports-listen", "127.0.0.1:0"];
 
 #[test]
-fn tables_are_brought_up_to_date_once() {
+fn migrate_applies_migrations_once() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let first = run(&["migrate"], &data);
@@ -27,7 +27,7 @@ fn tables_are_brought_up_to_date_once() {
 }
 
 #[test]
-fn without_migrations_it_does_not_start_on_older_tables() {
+fn no_migrate_does_not_start_on_an_older_schema() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let refused = run(&[SERVE, &["--no-migrate"]].concat(), &data);
@@ -37,7 +37,7 @@ fn without_migrations_it_does_not_start_on_older_tables() {
 }
 
 #[test]
-fn rights_are_granted_on_postgresql_alone() {
+fn grant_to_is_rejected_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let refused = run(&["migrate", "--grant-to", "concord"], folder.path());
     assert_eq!(refused.status, 1);
@@ -45,7 +45,7 @@ fn rights_are_granted_on_postgresql_alone() {
 }
 
 #[test]
-fn the_files_are_their_owners_alone() {
+fn migrated_files_are_accessible_to_their_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     assert_eq!(run(&["migrate"], &data).status, 0);
@@ -58,46 +58,50 @@ fn the_files_are_their_owners_alone() {
 }
 
 #[test]
-fn after_a_restore_the_feeds_begin_anew() {
+fn post_restore_renews_feeds_and_leases() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = run(&["restored", "records"], folder.path());
+    let refused = run(&["post-restore", "records"], folder.path());
     assert_eq!(refused.status, 1);
     assert!(refused.err.contains("run `concord migrate`"), "{}", refused.err);
     run(&["migrate"], folder.path());
-    let renewed = run(&["restored"], folder.path());
-    assert_eq!(renewed.status, 0, "{}", renewed.err);
-    assert!(renewed.out.starts_with("records: 0 feeds begin a new epoch"), "{}", renewed.out);
-    assert!(renewed.out.contains("imports: 0 imports that have not ended"), "{}", renewed.out);
+    // The second name is the alias for scripts that were written before.
+    for command in ["post-restore", "restored"] {
+        let renewed = run(&[command], folder.path());
+        assert_eq!(renewed.status, 0, "{}", renewed.err);
+        assert!(renewed.out.starts_with("records: 0 feeds start a new epoch"), "{}", renewed.out);
+        assert!(renewed.out.contains("imports: 0 unfinished imports"), "{}", renewed.out);
+    }
 }
 
 #[test]
-fn the_program_says_its_version() {
+fn version_is_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let said = Said::of(&concord().current_dir(folder.path()).arg("--version").output().unwrap());
-    assert_eq!(said.out.trim(), format!("concord {}", env!("CARGO_PKG_VERSION")));
+    let output =
+        CommandOutput::of(&concord().current_dir(folder.path()).arg("--version").output().unwrap());
+    assert_eq!(output.out.trim(), format!("concord {}", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn a_url_that_cannot_be_used_is_named_by_its_option_and_not_printed() {
+fn invalid_database_url_error_names_the_option_without_the_url() {
     let folder = tempfile::tempdir().unwrap();
     for url in ["mysql://u:S3CRET@db/records", "postgres://u:S3CRET@db:port/records", "S3CRET"] {
         for (command, option) in [(&["migrate"][..], "--records-db"), (SERVE, "--imports-db")] {
             let refused = run(&[command, &[option, url]].concat(), folder.path());
-            let told = format!("{}{}", refused.out, refused.err);
-            assert_eq!(refused.status, 1, "{told}");
-            assert!(told.contains(&format!("the URL in {option} (CONCORD_")), "{told}");
-            assert!(!told.contains("S3CRET"), "{told}");
+            let printed = format!("{}{}", refused.out, refused.err);
+            assert_eq!(refused.status, 1, "{printed}");
+            assert!(printed.contains(&format!("the URL in {option} (CONCORD_")), "{printed}");
+            assert!(!printed.contains("S3CRET"), "{printed}");
         }
         let mut command = concord();
         command.args(["migrate", "records"]).env("CONCORD_RECORDS_DB", url);
-        let refused = Said::of(&command.current_dir(folder.path()).output().unwrap());
+        let refused = CommandOutput::of(&command.current_dir(folder.path()).output().unwrap());
         assert_eq!(refused.status, 1, "{}", refused.err);
         assert!(!refused.err.contains("S3CRET"), "{}", refused.err);
     }
 }
 
 #[test]
-fn the_url_of_a_collector_is_not_printed() {
+fn invalid_otlp_endpoint_error_does_not_contain_the_url() {
     let folder = tempfile::tempdir().unwrap();
     let url = "http://u:S3CRET@col lector/";
     let refused = run(&[SERVE, &["--otlp-endpoint", url]].concat(), folder.path());

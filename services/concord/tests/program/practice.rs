@@ -1,12 +1,12 @@
-//! A practice that is brought over.
+//! Import of the sample practice.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::running::{Background, Pair, Said, sample};
+use crate::running::{Background, CommandOutput, Services, sample};
 
-/// How the sample ends when nothing is there yet.
+/// The counters of an import of the sample into an empty practice.
 fn counters() -> Value {
     json!({
         "received": 371, "imported": 349, "linked": 0, "skipped": 1, "excluded": 4,
@@ -14,10 +14,10 @@ fn counters() -> Value {
     })
 }
 
-fn assert_counters(said: &Said, expected: &Value) {
-    let report = &said.json()[0];
+fn assert_counters(output: &CommandOutput, expected: &Value) {
+    let report = &output.json()[0];
     for (name, count) in expected.as_object().unwrap() {
-        assert_eq!(&report[name], count, "{name} of {report:#}\n{}", said.err);
+        assert_eq!(&report[name], count, "{name} of {report:#}\n{}", output.err);
     }
 }
 
@@ -25,16 +25,16 @@ fn assert_counters(said: &Said, expected: &Value) {
 fn failures(file: &Path) -> BTreeSet<[String; 5]> {
     let mut reader = csv::Reader::from_path(file).unwrap();
     let headings = reader.headers().unwrap().clone();
-    let place = |name: &str| headings.iter().position(|heading| heading == name).unwrap();
-    let places = ["kind", "source_id", "status", "reason", "field"].map(place);
+    let index = |name: &str| headings.iter().position(|heading| heading == name).unwrap();
+    let indexes = ["kind", "source_id", "status", "reason", "field"].map(index);
     reader
         .records()
         .map(|row| row.unwrap())
-        .map(|row| places.map(|at| row[at].to_owned()))
+        .map(|row| indexes.map(|at| row[at].to_owned()))
         .collect()
 }
 
-/// Puts the rows of the sample in another order, over two files of each kind.
+/// Writes the rows of the sample in another order, to two files of each kind.
 fn shuffled(folder: &Path) {
     fs::create_dir(folder).unwrap();
     for kind in ["clients", "contacts", "addresses"] {
@@ -45,7 +45,7 @@ fn shuffled(folder: &Path) {
         let (one, other) = rows.split_at(rows.len() / 3);
         for (part, rows) in [one, other].into_iter().enumerate() {
             let text = format!("{heading}\r\n{}\r\n", rows.join("\r\n"));
-            // The name says nothing about the kind.
+            // The file name does not contain the kind.
             let order = kind.len() * 7 % 5;
             fs::write(folder.join(format!("part-{part}-{order}-{}.csv", kind.len())), text)
                 .unwrap();
@@ -54,27 +54,27 @@ fn shuffled(folder: &Path) {
 }
 
 #[test]
-fn a_practice_comes_over_once_and_is_linked_the_second_time() {
-    let pair = Pair::start();
-    assert_eq!(pair.connect("manager").status, 0);
-    assert_eq!(pair.connect("books").status, 0);
+fn practice_is_imported_once_then_skipped_or_linked() {
+    let services = Services::start();
+    assert_eq!(services.connect("manager").status, 0);
+    assert_eq!(services.connect("books").status, 0);
 
-    let first = pair.import("manager", &sample(), &[]);
+    let first = services.import("manager", &sample(), &[]);
     assert_eq!(first.status, 2, "{first:?}");
     assert_counters(&first, &counters());
     let file = first.json()[0]["failures_file"].as_str().unwrap().to_owned();
-    let failed = failures(&pair.folder.path().join(file));
+    let failed = failures(&services.folder.path().join(file));
     let blocked = failed.iter().filter(|row| row[3] == "PARENT_FAILED").count();
     assert_eq!((failed.len(), blocked), (22, 4), "{failed:#?}");
 
-    let again = pair.import("manager", &sample(), &["--failures", "again.csv"]);
+    let again = services.import("manager", &sample(), &["--failures", "again.csv"]);
     assert_counters(
         &again,
         &json!({ "imported": 0, "linked": 0, "skipped": 350, "excluded": 4, "failed": 17 }),
     );
-    assert_eq!(failures(&pair.folder.path().join("again.csv")), failed);
+    assert_eq!(failures(&services.folder.path().join("again.csv")), failed);
 
-    let books = pair.import("books", &sample(), &[]);
+    let books = services.import("books", &sample(), &[]);
     assert_counters(
         &books,
         &json!({ "imported": 0, "linked": 349, "skipped": 1, "excluded": 4, "failed": 17 }),
@@ -82,34 +82,35 @@ fn a_practice_comes_over_once_and_is_linked_the_second_time() {
 }
 
 #[test]
-fn the_order_of_files_batches_and_rows_does_not_matter() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    let folder = pair.folder.path().join("shuffled");
+fn result_does_not_depend_on_order_of_files_and_rows() {
+    let services = Services::start();
+    services.connect("manager");
+    let folder = services.folder.path().join("shuffled");
     shuffled(&folder);
-    let said = pair.import("manager", &folder, &["--batches", "50", "--failures", "shuffled.csv"]);
-    assert_counters(&said, &counters());
+    let output =
+        services.import("manager", &folder, &["--batches", "50", "--failures", "shuffled.csv"]);
+    assert_counters(&output, &counters());
 
-    let plain = Pair::start();
+    let plain = Services::start();
     plain.connect("manager");
     plain.import("manager", &sample(), &["--batches", "1", "--failures", "plain.csv"]);
     assert_eq!(
-        failures(&pair.folder.path().join("shuffled.csv")),
+        failures(&services.folder.path().join("shuffled.csv")),
         failures(&plain.folder.path().join("plain.csv"))
     );
 }
 
 #[test]
-fn another_product_hears_every_record_once_whenever_it_listens() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    pair.connect("books");
-    let mut early = pair.command("watch", "books");
+fn other_product_receives_each_record_once() {
+    let services = Services::start();
+    services.connect("manager");
+    services.connect("books");
+    let mut early = services.command("watch", "books");
     let early = Background::start(early.args(["--from", "now", "--count", "349", "--json"]));
     early.wait_for("err", "listening after position 0");
 
-    assert_counters(&pair.import("manager", &sample(), &[]), &counters());
-    let late = pair.heard("books", &[]);
+    assert_counters(&services.import("manager", &sample(), &[]), &counters());
+    let late = services.events("books", &[]);
     let positions: Vec<_> = late.iter().map(|event| event["position"].clone()).collect();
     assert_eq!(positions, (1..=349).map(Value::from).collect::<Vec<_>>());
 
@@ -120,22 +121,22 @@ fn another_product_hears_every_record_once_whenever_it_listens() {
     };
     assert_eq!(changes(&early.json()), changes(&late));
     assert_eq!(changes(&late).into_iter().collect::<BTreeSet<_>>().len(), 349);
-    assert!(pair.heard("manager", &[]).is_empty(), "its own changes are left out");
+    assert!(services.events("manager", &[]).is_empty(), "own changes are suppressed");
 }
 
 #[test]
-fn a_watch_and_an_import_survive_a_crash_of_both_services() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    pair.connect("books");
-    let mut watch = pair.command("watch", "books");
+fn watch_and_import_survive_a_crash_of_both_services() {
+    let services = Services::start();
+    services.connect("manager");
+    services.connect("books");
+    let mut watch = services.command("watch", "books");
     let watch = Background::start(watch.args(["--from", "earliest", "--count", "349", "--json"]));
     watch.wait_for("err", "listening after position 0");
-    let mut import = pair.command("import", "manager");
+    let mut import = services.command("import", "manager");
     let import = import.arg(sample()).args(["--json", "--batches", "300"]);
     let import = Background::start(import);
     import.wait_for("err", "371 records");
-    let _pair = pair.crash_and_restart();
+    let _services = services.crash_and_restart();
 
     let import = import.end();
     assert_eq!(import.status, 2, "{}", import.err);

@@ -1,4 +1,4 @@
-//! Dry runs, corrections, and imports after their end.
+//! Dry runs, retries with corrections, and lists of imports.
 
 use std::{fs, path::Path};
 
@@ -6,32 +6,32 @@ use serde_json::Value;
 use shared::pb::imports::{RetryImportRequest, import_service_client::ImportServiceClient};
 use tonic::{Request, transport::Channel};
 
-use crate::running::{Pair, Said, sample};
+use crate::running::{CommandOutput, Services, sample};
 
-/// Runs a command of a few words.
-pub(crate) fn run(pair: &Pair, name: &str, args: &[&str]) -> Said {
-    Said::of(&pair.command(name, "manager").args(args).output().unwrap())
+/// Runs a command, such as `imports list`.
+pub(crate) fn run(services: &Services, name: &str, args: &[&str]) -> CommandOutput {
+    CommandOutput::of(&services.command(name, "manager").args(args).output().unwrap())
 }
 
-/// The JSON answer of a command.
-pub(crate) fn answer(pair: &Pair, name: &str, args: &[&str]) -> Value {
-    let said = run(pair, name, &[args, &["--json"]].concat());
-    assert!(said.status != 1, "{said:?}");
-    said.json().remove(0)
+/// The JSON output of a command.
+pub(crate) fn answer(services: &Services, name: &str, args: &[&str]) -> Value {
+    let output = run(services, name, &[args, &["--json"]].concat());
+    assert!(output.status != 1, "{output:?}");
+    output.json().remove(0)
 }
 
-/// A pair that manager is connected to.
-pub(crate) fn pair() -> Pair {
-    let pair = Pair::start();
-    assert_eq!(pair.connect("manager").status, 0);
-    pair
+/// Services with manager connected.
+pub(crate) fn services() -> Services {
+    let services = Services::start();
+    assert_eq!(services.connect("manager").status, 0);
+    services
 }
 
-/// Imports the sample, and says which import it was.
-pub(crate) fn imported(pair: &Pair, more: &[&str]) -> String {
-    let said = pair.import("manager", &sample(), more);
-    assert_eq!(said.status, 2, "{said:?}");
-    text(&said.json()[0], "import_id")
+/// Imports the sample. Returns the import id.
+pub(crate) fn imported(services: &Services, more: &[&str]) -> String {
+    let output = services.import("manager", &sample(), more);
+    assert_eq!(output.status, 2, "{output:?}");
+    text(&output.json()[0], "import_id")
 }
 
 pub(crate) fn text(object: &Value, field: &str) -> String {
@@ -42,9 +42,8 @@ pub(crate) fn count(object: &Value, field: &str) -> i64 {
     object[field].as_i64().unwrap()
 }
 
-/// Corrects cells of a failures file, and saves it as a spreadsheet does: with a
-/// byte order mark, other line ends, quotes around everything, and the columns in
-/// another order.
+/// Corrects cells of a failures file, and saves it as a spreadsheet does: with a byte order
+/// mark, CRLF line ends, quotes around all values, and the columns in another order.
 fn correct(from: &Path, to: &Path, cells: &[(&str, &str, &str)]) {
     edit(from, to, |source_id, column, value| {
         let corrected = cells.iter().find(|cell| (cell.0, cell.1) == (source_id, column));
@@ -52,8 +51,8 @@ fn correct(from: &Path, to: &Path, cells: &[(&str, &str, &str)]) {
     });
 }
 
-/// Saves a failures file as a spreadsheet does, each cell as `edited` says for the
-/// source id, the column and the value.
+/// Saves a failures file as a spreadsheet does, with cells from `edited`, which takes the source
+/// id, the column and the value.
 pub(crate) fn edit(from: &Path, to: &Path, edited: impl Fn(&str, &str, &str) -> String) {
     let mut reader = csv::Reader::from_path(from).unwrap();
     let headings = reader.headers().unwrap().clone();
@@ -73,34 +72,34 @@ pub(crate) fn edit(from: &Path, to: &Path, edited: impl Fn(&str, &str, &str) -> 
 }
 
 #[test]
-fn a_dry_run_writes_nothing_and_is_applied_afterwards() {
-    let pair = pair();
-    let said = run(&pair, "import", &[sample().to_str().unwrap(), "--dry-run"]);
-    assert_eq!(said.status, 2, "{said:?}");
-    assert!(said.out.starts_with("This was a dry run: nothing was written."), "{said:?}");
-    let (_, command) = said.out.split_once("concord imports commit ").unwrap();
+fn dry_run_writes_nothing_until_committed() {
+    let services = services();
+    let output = run(&services, "import", &[sample().to_str().unwrap(), "--dry-run"]);
+    assert_eq!(output.status, 2, "{output:?}");
+    assert!(output.out.starts_with("This was a dry run: nothing was written."), "{output:?}");
+    let (_, command) = output.out.split_once("concord imports commit ").unwrap();
     let id = command.split(' ').next().unwrap();
     assert!(command.contains("--practice p1 --product manager --imports http://"), "{command}");
-    let file = pair.folder.path().join(format!("failures-{id}.csv"));
+    let file = services.folder.path().join(format!("failures-{id}.csv"));
     let checked = fs::read_to_string(&file).unwrap();
-    assert!(pair.heard("manager", &["--echo", "include"]).is_empty());
-    assert_eq!(text(&answer(&pair, "imports show", &[id]), "state"), "VALIDATED");
+    assert!(services.events("manager", &["--echo", "include"]).is_empty());
+    assert_eq!(text(&answer(&services, "imports show", &[id]), "state"), "VALIDATED");
 
-    let applied = answer(&pair, "imports commit", &[id]);
+    let applied = answer(&services, "imports commit", &[id]);
     assert_eq!((count(&applied, "imported"), count(&applied, "failed")), (349, 17));
-    assert_eq!(pair.heard("manager", &["--echo", "include"]).len(), 349);
-    // The file of the dry run may have been corrected by now.
+    assert_eq!(services.events("manager", &["--echo", "include"]).len(), 349);
+    // The file of the dry run may contain corrections, and is not overwritten.
     let second = text(&applied, "failures_file");
     assert_eq!(second, format!("failures-{id}-2.csv"));
-    assert_eq!(fs::read_to_string(pair.folder.path().join(second)).unwrap(), checked);
+    assert_eq!(fs::read_to_string(services.folder.path().join(second)).unwrap(), checked);
 }
 
 #[test]
-fn a_corrected_failures_file_brings_in_what_was_corrected() {
-    let pair = pair();
-    let id = imported(&pair, &["--failures", "failures.csv"]);
+fn corrected_records_are_imported() {
+    let services = services();
+    let id = imported(&services, &["--failures", "failures.csv"]);
     let (failed, corrected) =
-        (pair.folder.path().join("failures.csv"), pair.folder.path().join("corrected.csv"));
+        (services.folder.path().join("failures.csv"), services.folder.path().join("corrected.csv"));
     let cells = [
         ("C058", "registered_name", "Named Limited"),
         ("C058", "guarded", "registered_name"),
@@ -109,41 +108,44 @@ fn a_corrected_failures_file_brings_in_what_was_corrected() {
     ];
     correct(&failed, &corrected, &cells);
     let args = ["--retry", &id, "--corrected", "corrected.csv"];
-    let over = run(&pair, "import", &[&args[..], &["--failures", "./corrected.csv"]].concat());
-    assert_eq!((over.status, over.err.contains("written over")), (1, true), "{over:?}");
+    let over = run(&services, "import", &[&args[..], &["--failures", "./corrected.csv"]].concat());
+    assert_eq!((over.status, over.err.contains("would overwrite it")), (1, true), "{over:?}");
 
-    let second = answer(&pair, "import", &args);
+    let second = answer(&services, "import", &args);
     assert_eq!(count(&second, "round"), 2);
     // The client, its contact, the address of each, and the other address.
     assert_eq!((count(&second, "imported"), count(&second, "failed")), (354, 12), "{second:#}");
     assert_eq!(count(&second, "received"), 371);
-    let show = run(&pair, "show", &["ref:NAM001"]);
+    let show = run(&services, "show", &["ref:NAM001"]);
     assert!(show.out.contains("Named Limited") && show.out.contains("'555"), "{show:?}");
 
-    let again = run(&pair, "import", &args);
+    let again = run(&services, "import", &args);
     assert_eq!(again.status, 2, "{again:?}");
-    assert!(again.err.contains("(any longer): 5 records: address A184, "), "{again:?}");
+    assert!(
+        again.err.contains("the failures of this import: 5 records: address A184, "),
+        "{again:?}"
+    );
     assert!(again.err.contains("nothing was changed in the file"), "{again:?}");
 }
 
 #[test]
-fn a_retry_of_nothing_changed_ends_as_before() {
-    let pair = pair();
-    let id = imported(&pair, &["--failures", "first.csv"]);
-    let first = fs::read_to_string(pair.folder.path().join("first.csv")).unwrap();
+fn retry_without_changes_has_the_same_result() {
+    let services = services();
+    let id = imported(&services, &["--failures", "first.csv"]);
+    let first = fs::read_to_string(services.folder.path().join("first.csv")).unwrap();
     let rounds: [(&str, &[&str]); 2] =
         [("plain.csv", &[]), ("same.csv", &["--corrected", "first.csv"])];
     for (round, (file, more)) in (2..).zip(rounds) {
         let args = [&["--retry", &id, "--failures", file], more].concat();
-        let retried = answer(&pair, "import", &args);
+        let retried = answer(&services, "import", &args);
         assert_eq!((count(&retried, "imported"), count(&retried, "failed")), (349, 17));
         assert_eq!(count(&retried, "round"), round);
-        assert_eq!(fs::read_to_string(pair.folder.path().join(file)).unwrap(), first);
+        assert_eq!(fs::read_to_string(services.folder.path().join(file)).unwrap(), first);
     }
-    assert_eq!(pair.heard("manager", &["--echo", "include"]).len(), 349);
+    assert_eq!(services.events("manager", &["--echo", "include"]).len(), 349);
 }
 
-/// Begins a round with replacements, and goes away.
+/// Starts a round with replacements, without an upload.
 async fn begin_round(url: String, import_id: &str) {
     let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
     let retry = RetryImportRequest {
@@ -160,43 +162,43 @@ async fn begin_round(url: String, import_id: &str) {
 }
 
 #[test]
-fn a_retry_that_was_broken_off_goes_on_or_is_given_up() {
-    let pair = pair();
-    let id = imported(&pair, &["--failures", "failures.csv"]);
+fn interrupted_retry_can_be_resumed_or_cancelled() {
+    let services = services();
+    let id = imported(&services, &["--failures", "failures.csv"]);
     let begin = || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(begin_round(format!("http://{}", pair.imports()), &id));
+        runtime.block_on(begin_round(format!("http://{}", services.imports()), &id));
     };
     begin();
-    assert_eq!(answer(&pair, "imports show", &[&id])["state"], "RECEIVING");
-    assert_eq!(run(&pair, "import", &["--retry", &id]).status, 1);
-    let given_up = answer(&pair, "imports cancel", &[&id]);
-    assert_eq!(given_up["state"], "COMPLETED_WITH_FAILURES");
+    assert_eq!(answer(&services, "imports show", &[&id])["state"], "RECEIVING");
+    assert_eq!(run(&services, "import", &["--retry", &id]).status, 1);
+    let cancelled = answer(&services, "imports cancel", &[&id]);
+    assert_eq!(cancelled["state"], "COMPLETED_WITH_FAILURES");
 
     begin();
-    let folder = pair.folder.path();
+    let folder = services.folder.path();
     let cells = [("A184", "line_1", "1 Quay Street")];
     correct(&folder.join("failures.csv"), &folder.join("corrected.csv"), &cells);
     let args = ["--retry", &id, "--corrected", "corrected.csv"];
-    let second = answer(&pair, "import", &args);
+    let second = answer(&services, "import", &args);
     assert_eq!((count(&second, "round"), count(&second, "imported")), (2, 350), "{second:#}");
 }
 
 #[test]
-fn the_rows_of_a_record_are_corrected_alike() {
-    let pair = pair();
-    let id = imported(&pair, &["--failures", "failures.csv"]);
+fn conflicting_corrections_of_a_record_are_rejected() {
+    let services = services();
+    let id = imported(&services, &["--failures", "failures.csv"]);
     let corrected = |name: &str, value: &str| {
         let cells = [("C058", "registered_name", value)];
-        let to = pair.folder.path().join(name);
-        correct(&pair.folder.path().join("failures.csv"), &to, &cells);
+        let to = services.folder.path().join(name);
+        correct(&services.folder.path().join("failures.csv"), &to, &cells);
     };
     corrected("one.csv", "One Limited");
     corrected("other.csv", "Other Limited");
-    let said = run(&pair, "import", &["--retry", &id, "--corrected", "one.csv", "other.csv"]);
-    assert_eq!(said.status, 1, "{said:?}");
-    assert!(said.err.contains("the rows of client C058 differ"), "{said:?}");
-    let shown = answer(&pair, "imports show", &[&id]);
+    let output = run(&services, "import", &["--retry", &id, "--corrected", "one.csv", "other.csv"]);
+    assert_eq!(output.status, 1, "{output:?}");
+    assert!(output.err.contains("the rows of client C058 differ"), "{output:?}");
+    let shown = answer(&services, "imports show", &[&id]);
     assert_eq!(
         (count(&shown, "round"), text(&shown, "state").as_str()),
         (1, "COMPLETED_WITH_FAILURES")
@@ -205,80 +207,80 @@ fn the_rows_of_a_record_are_corrected_alike() {
 
 #[test]
 fn imports_are_listed_and_shown() {
-    let pair = pair();
-    assert!(run(&pair, "imports list", &[]).err.contains("there are no such imports"));
-    let first = imported(&pair, &["--label", "first"]);
-    let file = pair.folder.path().join("one.csv");
+    let services = services();
+    assert!(run(&services, "imports list", &[]).err.contains("there are no such imports"));
+    let first = imported(&services, &["--label", "first"]);
+    let file = services.folder.path().join("one.csv");
     let heading = "source_id,client_reference,client_type,registered_name";
     fs::write(&file, format!("{heading}\nX1,X1,TRUST,A Trust\n")).unwrap();
-    assert_eq!(pair.import("manager", &file, &["--label", "second"]).status, 0);
+    assert_eq!(services.import("manager", &file, &["--label", "second"]).status, 0);
 
     let ids = |args: &[&str]| -> Vec<String> {
-        let listed = answer(&pair, "imports list", args);
+        let listed = answer(&services, "imports list", args);
         listed["imports"].as_array().unwrap().iter().map(|one| text(one, "label")).collect()
     };
     assert_eq!(ids(&[]), ["second", "first"]);
     assert_eq!(ids(&["--limit", "1"]), ["second"]);
     assert_eq!(ids(&["--failed"]), ["first"]);
-    let table = run(&pair, "imports list", &["--failed"]).out;
+    let table = run(&services, "imports list", &["--failed"]).out;
     assert!(table.contains(&format!("{first}  first  manager/main  completed with failures")));
 
-    let page = run(&pair, "imports show", &[&first]).out;
+    let page = run(&services, "imports show", &[&first]).out;
     assert!(page.contains("state     completed with failures, round 1\n"), "{page}");
     assert!(page.contains("\n  contacts "), "{page}");
-    let failures = answer(&pair, "imports failures", &[&first, "--limit", "3"]);
+    let failures = answer(&services, "imports failures", &[&first, "--limit", "3"]);
     assert_eq!(failures["failures"].as_array().unwrap().len(), 3);
     assert_eq!(failures["more"], true);
-    let table = run(&pair, "imports failures", &[&first]).out;
+    let table = run(&services, "imports failures", &[&first]).out;
     assert!(table.contains("\nblocked   contact  P903 "), "{table}");
-    let written = run(&pair, "imports failures", &[&first, "--file", "again.csv"]);
+    let written = run(&services, "imports failures", &[&first, "--file", "again.csv"]);
     assert_eq!(written.status, 0, "{written:?}");
-    let written = fs::read_to_string(pair.folder.path().join("again.csv")).unwrap();
-    let automatic = pair.folder.path().join(format!("failures-{first}.csv"));
+    let written = fs::read_to_string(services.folder.path().join("again.csv")).unwrap();
+    let automatic = services.folder.path().join(format!("failures-{first}.csv"));
     assert_eq!(written, fs::read_to_string(automatic).unwrap());
-    let watched = run(&pair, "imports watch", &[&first]);
+    let watched = run(&services, "imports watch", &[&first]);
     assert_eq!(watched.status, 2, "{watched:?}");
     assert!(watched.out.contains("Why records failed:"), "{watched:?}");
 }
 
 #[test]
-fn an_import_that_is_not_wanted_is_cancelled() {
-    let pair = pair();
-    let id = imported(&pair, &["--dry-run"]);
-    let cancelled = answer(&pair, "imports cancel", &[&id]);
+fn validated_import_can_be_cancelled() {
+    let services = services();
+    let id = imported(&services, &["--dry-run"]);
+    let cancelled = answer(&services, "imports cancel", &[&id]);
     assert_eq!(text(&cancelled, "state"), "CANCELLED");
-    assert_eq!(answer(&pair, "imports cancel", &[&id])["state"], "CANCELLED");
-    let refused = run(&pair, "imports commit", &[&id]);
+    assert_eq!(answer(&services, "imports cancel", &[&id])["state"], "CANCELLED");
+    let refused = run(&services, "imports commit", &[&id]);
     assert_eq!(refused.status, 1, "{refused:?}");
     assert!(refused.err.contains("it must be VALIDATED"), "{refused:?}");
-    assert!(pair.heard("manager", &["--echo", "include"]).is_empty());
-    let unknown = run(&pair, "imports show", &["imp_nothing"]);
+    assert!(services.events("manager", &["--echo", "include"]).is_empty());
+    let unknown = run(&services, "imports show", &["imp_nothing"]);
     assert_eq!(unknown.status, 1, "{unknown:?}");
 }
 
 #[test]
-fn records_that_look_like_others_are_counted_and_listed() {
-    let pair = pair();
-    let file = pair.folder.path().join("clients.csv");
+fn possible_duplicates_are_counted_and_listed() {
+    let services = services();
+    let file = services.folder.path().join("clients.csv");
     let heading = "source_id,client_reference,client_type,registered_name,utr";
     let rows = "X1,X1,TRUST,A Trust,1955839661\nX2,X2,TRUST,The Trust,1955839661\n";
     fs::write(&file, format!("{heading}\n{rows}")).unwrap();
-    let said = run(&pair, "import", &[file.to_str().unwrap()]);
-    assert_eq!(said.status, 0, "{said:?}");
-    let aim = "To see 1 record that looks like another one; nothing is merged:\n";
-    let (_, command) = said.out.split_once(aim).unwrap();
+    let output = run(&services, "import", &[file.to_str().unwrap()]);
+    assert_eq!(output.status, 0, "{output:?}");
+    let aim = "To list 1 possible duplicate; nothing is merged:\n";
+    let (_, command) = output.out.split_once(aim).unwrap();
     let (_, arguments) = command.split_once("concord imports duplicates ").unwrap();
     let id = arguments.split(' ').next().unwrap();
-    let shown = answer(&pair, "imports show", &[id]);
+    let shown = answer(&services, "imports show", &[id]);
     assert_eq!(count(&shown, "possible_duplicates"), 1);
-    assert!(run(&pair, "imports show", &[id]).out.contains("1 possible duplicate\n"));
+    assert!(run(&services, "imports show", &[id]).out.contains("1 possible duplicate\n"));
 
-    let listed = answer(&pair, "imports duplicates", &[id]);
+    let listed = answer(&services, "imports duplicates", &[id]);
     let one = &listed["possible_duplicates"][0];
     assert_eq!((text(one, "source_id"), text(one, "other_source_id")), ("X2".into(), "X1".into()));
     assert_eq!((text(one, "field"), text(one, "other_name")), ("utr".into(), "A Trust".into()));
     assert_eq!(listed["more"], false);
-    let table = run(&pair, "imports duplicates", &[id]).out;
+    let table = run(&services, "imports duplicates", &[id]).out;
     let other = text(one, "other_record_id");
     assert!(
         table.contains(&format!(
@@ -287,46 +289,47 @@ fn records_that_look_like_others_are_counted_and_listed() {
         "{table}"
     );
 
-    let none = run(&pair, "imports duplicates", &[&imported(&pair, &["--label", "sample"])]);
-    assert!(none.err.contains("no record looks like another one"), "{none:?}");
+    let none =
+        run(&services, "imports duplicates", &[&imported(&services, &["--label", "sample"])]);
+    assert!(none.err.contains("there are no possible duplicates"), "{none:?}");
 }
 
 #[test]
-fn a_warning_is_no_failure_and_its_record_is_never_sent_again() {
-    let pair = pair();
-    let folder = pair.folder.path().join("warned");
+fn record_with_warning_is_not_retried() {
+    let services = services();
+    let folder = services.folder.path().join("warned");
     fs::create_dir(&folder).unwrap();
     let heading = "source_id,client_reference,client_type,registered_name,email\n";
     let good = "C1,R1,OTHER,One,ann@\n";
     let clients = |rows: &str| fs::write(folder.join("clients.csv"), [heading, rows].concat());
     clients(good).unwrap();
-    let said = pair.import("manager", &folder, &["--failures", "warnings.csv"]);
-    assert_eq!(said.status, 0, "{said:?}");
-    let report = &said.json()[0];
+    let output = services.import("manager", &folder, &["--failures", "warnings.csv"]);
+    assert_eq!(output.status, 0, "{output:?}");
+    let report = &output.json()[0];
     assert_eq!(["imported", "failed", "warnings"].map(|name| count(report, name)), [1, 0, 1]);
     assert_eq!(text(report, "failures_file"), "warnings.csv");
 
     clients("C2,R2,OTHER,Two,bob@\nC3,R3,OTHER,,\n").unwrap();
-    let said = pair.import("manager", &folder, &["--failures", "failures.csv"]);
-    assert_eq!(said.status, 2, "{said:?}");
-    let import = text(&said.json()[0], "import_id");
-    let path = |name: &str| pair.folder.path().join(name);
+    let output = services.import("manager", &folder, &["--failures", "failures.csv"]);
+    assert_eq!(output.status, 2, "{output:?}");
+    let import = text(&output.json()[0], "import_id");
+    let path = |name: &str| services.folder.path().join(name);
     let retry = |edited: &[(&str, &str, &str)], round: &str| {
         correct(&path("failures.csv"), &path(round), edited);
         let (round, after) = (path(round), path("after.csv"));
         let args = ["--retry", &import, "--corrected", round.to_str().unwrap()];
         let after = ["--failures", after.to_str().unwrap(), "--json"];
-        run(&pair, "import", &[&args[..], &after[..]].concat())
+        run(&services, "import", &[&args[..], &after[..]].concat())
     };
     // Unchanged rows of warnings are not reported.
-    let said = retry(&[], "as-it-was.csv");
-    assert!(!said.err.contains("left out"), "{said:?}");
-    // A changed one is of a record that is imported.
+    let output = retry(&[], "as-it-was.csv");
+    assert!(!output.err.contains("omitted"), "{output:?}");
+    // A changed row of a warning belongs to an imported record.
     let cells = [("C2", "email", "bob@example.com"), ("C3", "registered_name", "Three")];
-    let said = retry(&cells, "corrected.csv");
-    assert_eq!(said.status, 0, "{said:?}");
-    assert!(said.err.contains("1 records: client C2"), "{said:?}");
-    let report = &said.json()[0];
+    let output = retry(&cells, "corrected.csv");
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(output.err.contains("1 records: client C2"), "{output:?}");
+    let report = &output.json()[0];
     let counts = ["imported", "skipped", "failed", "warnings"].map(|name| count(report, name));
     assert_eq!(counts, [2, 0, 0, 1]);
 }

@@ -1,4 +1,4 @@
-//! Processes of the program.
+//! Processes of the program under test.
 
 use std::{
     fs::{self, File},
@@ -13,20 +13,20 @@ use tempfile::TempDir;
 pub(crate) use crate::process::concord;
 use crate::process::wait_until;
 
-/// The sample practice that the program carries.
+/// The folder of the sample practice.
 pub(crate) fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sample")
 }
 
-/// What a process has said, and how it ended.
+/// The output of a process, and its exit status.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) status: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Said {
+impl CommandOutput {
     pub(crate) fn of(output: &Output) -> Self {
         Self {
             status: output.status.code().unwrap_or(-1),
@@ -35,7 +35,7 @@ impl Said {
         }
     }
 
-    /// The JSON lines of its answer.
+    /// The JSON lines of standard output.
     pub(crate) fn json(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -43,21 +43,21 @@ impl Said {
 
 /// Both services in one process, on files in a folder.
 #[derive(Debug)]
-pub(crate) struct Pair {
+pub(crate) struct Services {
     process: Child,
     records: String,
     imports: String,
-    /// Where its files are, and where its callers write.
+    /// The data folder, and the working directory of client commands.
     pub(crate) folder: TempDir,
 }
 
-impl Pair {
+impl Services {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::start_in(folder, "127.0.0.1:0", "127.0.0.1:0", &[])
     }
 
-    /// With more options.
+    /// Starts the services with more options.
     pub(crate) fn start_with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::start_in(folder, "127.0.0.1:0", "127.0.0.1:0", options)
@@ -94,7 +94,7 @@ impl Pair {
         &self.imports
     }
 
-    /// Kills both services at once, and starts them anew where they were.
+    /// Kills both services, and restarts them at the same addresses.
     pub(crate) fn crash_and_restart(mut self) -> Self {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -102,8 +102,7 @@ impl Pair {
         Self::start_in(folder, &self.records.clone(), &self.imports.clone(), &[])
     }
 
-    /// A client command for the practice `p1`; one of several words, such as
-    /// `imports list`, too.
+    /// A client command for the practice `p1`, such as `watch` or `imports list`.
     pub(crate) fn command(&self, name: &str, product: &str) -> Command {
         let mut command = concord();
         command
@@ -115,32 +114,32 @@ impl Pair {
         command
     }
 
-    pub(crate) fn connect(&self, product: &str) -> Said {
-        Said::of(&self.command("connect", product).arg(product).output().unwrap())
+    pub(crate) fn connect(&self, product: &str) -> CommandOutput {
+        CommandOutput::of(&self.command("connect", product).arg(product).output().unwrap())
     }
 
-    pub(crate) fn import(&self, product: &str, files: &Path, more: &[&str]) -> Said {
+    pub(crate) fn import(&self, product: &str, files: &Path, more: &[&str]) -> CommandOutput {
         let mut command = self.command("import", product);
-        Said::of(&command.arg(files).arg("--json").args(more).output().unwrap())
+        CommandOutput::of(&command.arg(files).arg("--json").args(more).output().unwrap())
     }
 
-    /// Everything that the product was told so far.
-    pub(crate) fn heard(&self, product: &str, more: &[&str]) -> Vec<Value> {
+    /// All events of the product so far.
+    pub(crate) fn events(&self, product: &str, more: &[&str]) -> Vec<Value> {
         let mut command = self.command("watch", product);
         command.args(["--from", "earliest", "--until-idle", "2", "--json"]).args(more);
-        let said = Said::of(&command.output().unwrap());
-        assert_eq!(said.status, 0, "{said:?}");
-        said.json()
+        let output = CommandOutput::of(&command.output().unwrap());
+        assert_eq!(output.status, 0, "{output:?}");
+        output.json()
     }
 
-    /// Asks the process to end, and waits until it has.
+    /// Sends SIGTERM, and waits for the exit.
     pub(crate) fn terminate(mut self) -> i32 {
         terminate(&self.process);
         wait(&mut self.process)
     }
 }
 
-impl Drop for Pair {
+impl Drop for Services {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.process.kill();
@@ -148,8 +147,7 @@ impl Drop for Pair {
     }
 }
 
-/// A command that goes on while the test does something else. What it says goes
-/// into files: a pipe that nobody reads would hold it up.
+/// A command in the background. Its output goes to files, because a full pipe would block it.
 #[derive(Debug)]
 pub(crate) struct Background {
     process: Child,
@@ -164,37 +162,37 @@ impl Background {
         Self { process, folder }
     }
 
-    /// What it has said so far.
-    pub(crate) fn said(&self, name: &str) -> String {
+    /// The output so far: `out` or `err`.
+    pub(crate) fn output(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 
-    /// Waits until it has said this.
+    /// Waits until the output contains the text.
     pub(crate) fn wait_for(&self, name: &str, text: &str) {
-        wait_until(text, || self.said(name).contains(text).then_some(()));
+        wait_until(text, || self.output(name).contains(text).then_some(()));
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         terminate(&self.process);
     }
 
-    /// Kills it, and says what it has said.
-    pub(crate) fn kill(mut self) -> Said {
+    /// Kills the process. Returns its output.
+    pub(crate) fn kill(mut self) -> CommandOutput {
         self.process.kill().unwrap();
         self.end()
     }
 
-    /// Waits until it has ended by itself.
-    pub(crate) fn end(mut self) -> Said {
+    /// Waits for the exit.
+    pub(crate) fn end(mut self) -> CommandOutput {
         let status = wait(&mut self.process);
-        Said { status, out: self.said("out"), err: self.said("err") }
+        CommandOutput { status, out: self.output("out"), err: self.output("err") }
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // A watch of a test that has failed would go on for ever.
+        // A watch of a failed test would run forever.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -206,7 +204,7 @@ fn terminate(process: &Child) {
     assert!(sent.success());
 }
 
-/// Waits until the process has ended by itself.
+/// Waits for the exit of the process.
 fn wait(process: &mut Child) -> i32 {
     let ended = wait_until("the end of the process", || process.try_wait().unwrap());
     ended.code().unwrap_or(-1)

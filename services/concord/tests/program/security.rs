@@ -1,44 +1,44 @@
-//! Tokens and certificates, as the docs have people use them.
+//! Tokens and certificates, as described in the docs.
 
 use std::{fs, path::Path, process::Command};
 
-use crate::running::{Pair, Said, concord, sample};
+use crate::running::{CommandOutput, Services, concord, sample};
 
-/// The files that `concord keys` makes, for both services on this machine.
-fn keys(folder: &Path) -> Said {
+/// Generates the files of `concord keys` for both services on this machine.
+fn keys(folder: &Path) -> CommandOutput {
     let mut command = concord();
     command.arg("keys").arg(folder).args(["--host", "localhost", "--client", "manager"]);
-    Said::of(&command.output().unwrap())
+    CommandOutput::of(&command.output().unwrap())
 }
 
-fn token(folder: &Path, more: &[&str]) -> Said {
+fn token(folder: &Path, more: &[&str]) -> CommandOutput {
     let mut command = concord();
     command.args(["token", "--key"]).arg(folder.join("token-signing-key.pem")).args(more);
-    Said::of(&command.output().unwrap())
+    CommandOutput::of(&command.output().unwrap())
 }
 
-/// A command with what a caller holds, and nothing else.
-fn command(pair: &Pair, name: &str, keys: &Path, token: &str) -> Command {
+/// A command with the token of a caller, over TLS.
+fn command(services: &Services, name: &str, keys: &Path, token: &str) -> Command {
     let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
     let mut command = concord();
     command
         .args(name.split(' '))
         .env("CONCORD_TOKEN", token)
-        .args(["--records", &format!("https://localhost:{}", port(pair.records()))])
-        .args(["--imports", &format!("https://localhost:{}", port(pair.imports()))])
+        .args(["--records", &format!("https://localhost:{}", port(services.records()))])
+        .args(["--imports", &format!("https://localhost:{}", port(services.imports()))])
         .arg("--ca")
         .arg(keys.join("ca.pem"))
-        .current_dir(pair.folder.path());
+        .current_dir(services.folder.path());
     command
 }
 
 #[test]
-fn a_practice_is_imported_with_tokens_over_encrypted_connections() {
+fn practice_is_imported_with_tokens_over_tls() {
     let folder = tempfile::tempdir().unwrap();
     let made = keys(folder.path());
     assert_eq!(made.status, 0, "{made:?}");
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let pair = Pair::start_with(&[
+    let services = Services::start_with(&[
         "--token-keys",
         &file("token-keys.pem"),
         "--token-issuer",
@@ -55,10 +55,10 @@ fn a_practice_is_imported_with_tokens_over_encrypted_connections() {
     let owner = ["--practice", "p1", "--product", "manager", "--user", "olivia", "--role", "owner"];
     let owner = token(folder.path(), &owner).out;
     let run = |name: &str, token: &str, more: &[&str]| {
-        let mut command = command(&pair, name, folder.path(), token.trim());
+        let mut command = command(&services, name, folder.path(), token.trim());
         command.args(["--client-cert", &file("manager.pem")]);
         command.args(["--client-key", &file("manager-key.pem")]);
-        Said::of(&command.args(more).output().unwrap())
+        CommandOutput::of(&command.args(more).output().unwrap())
     };
     let connected = run("connect", &owner, &["manager"]);
     assert_eq!(connected.status, 0, "{connected:?}");
@@ -81,19 +81,19 @@ fn a_practice_is_imported_with_tokens_over_encrypted_connections() {
 }
 
 #[test]
-fn keys_that_are_there_stay() {
+fn existing_keys_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     keys(folder.path());
     let secret = fs::read(folder.path().join("service-secret")).unwrap();
     let again = keys(folder.path());
     assert_eq!(again.status, 0);
-    assert!(again.err.contains("is there already"), "{again:?}");
+    assert!(again.err.contains("exists already"), "{again:?}");
     assert_eq!(fs::read(folder.path().join("service-secret")).unwrap(), secret);
 }
 
 #[cfg(unix)]
 #[test]
-fn secrets_are_for_their_owner_only() {
+fn secrets_are_accessible_to_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     keys(folder.path());
@@ -104,7 +104,7 @@ fn secrets_are_for_their_owner_only() {
 }
 
 #[test]
-fn what_would_not_be_safe_does_not_start() {
+fn insecure_settings_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     keys(folder.path());
     let keys = folder.path().join("token-keys.pem").display().to_string();
@@ -113,9 +113,9 @@ fn what_would_not_be_safe_does_not_start() {
         let mut command = concord();
         command.args(["serve", service, &format!("--{service}-listen"), listen]);
         command.arg("--data-dir").arg(folder.path().join("data")).args(more);
-        let said = Said::of(&command.output().unwrap());
-        assert_eq!(said.status, 1, "{said:?}");
-        said.err
+        let output = CommandOutput::of(&command.output().unwrap());
+        assert_eq!(output.status, 1, "{output:?}");
+        output.err
     };
     let plain = serve("records", "0.0.0.0:0", &checked);
     assert!(plain.contains("without encryption") && plain.contains("--tls-cert"), "{plain}");
@@ -129,16 +129,17 @@ fn what_would_not_be_safe_does_not_start() {
 }
 
 #[test]
-fn a_token_that_would_be_refused_is_not_signed() {
+fn invalid_token_is_not_signed() {
     let folder = tempfile::tempdir().unwrap();
     keys(folder.path());
     let named = ["--practice", "p/1", "--product", "manager"];
     assert_eq!(token(folder.path(), &named).status, 1);
     let service = ["--practice", "p1", "--product", "manager", "--role", "service"];
-    let said = token(folder.path(), &service);
-    assert!(said.err.contains("role service"), "{said:?}");
+    let output = token(folder.path(), &service);
+    assert!(output.err.contains("role service"), "{output:?}");
     let mut public = concord();
     public.args(["token", "--practice", "p1", "--product", "manager", "--key"]);
-    let said = Said::of(&public.arg(folder.path().join("token-keys.pem")).output().unwrap());
-    assert!(said.err.contains("not a private key"), "{said:?}");
+    let output =
+        CommandOutput::of(&public.arg(folder.path().join("token-keys.pem")).output().unwrap());
+    assert!(output.err.contains("not a private key"), "{output:?}");
 }

@@ -1,31 +1,31 @@
-//! Named subscriptions, snapshots, and where a change is on its way.
+//! Named subscriptions, snapshots, and traces of changes.
 
 use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
-use crate::running::{Background, Pair, Said, sample};
+use crate::running::{Background, CommandOutput, Services, sample};
 
-/// Changes of the sample.
+/// The number of changes of the sample.
 const CHANGES: i64 = 349;
 
-/// A pair with the sample, of which books can hear every change.
-fn pair() -> Pair {
-    let pair = Pair::start();
-    pair.connect("manager");
-    pair.connect("books");
-    pair.import("manager", &sample(), &[]);
-    assert_eq!(positions(&pair.heard("books", &[])), all_from(1));
-    pair
+/// Services with the sample, and books connected before the import.
+fn services() -> Services {
+    let services = Services::start();
+    services.connect("manager");
+    services.connect("books");
+    services.import("manager", &sample(), &[]);
+    assert_eq!(positions(&services.events("books", &[])), all_from(1));
+    services
 }
 
-/// Listens as `name` until nothing comes.
-fn watch(pair: &Pair, name: &str, more: &[&str]) -> Said {
-    let mut command = pair.command("watch", "books");
+/// Watches the subscription `name` until it is idle.
+fn watch(services: &Services, name: &str, more: &[&str]) -> CommandOutput {
+    let mut command = services.command("watch", "books");
     command.args(["--name", name, "--json", "--until-idle", "2"]).args(more);
-    let said = Said::of(&command.output().unwrap());
-    assert_eq!(said.status, 0, "{}", said.err);
-    said
+    let output = CommandOutput::of(&command.output().unwrap());
+    assert_eq!(output.status, 0, "{}", output.err);
+    output
 }
 
 fn positions(events: &[Value]) -> Vec<i64> {
@@ -36,96 +36,101 @@ fn all_from(first: i64) -> Vec<i64> {
     (first..=CHANGES).collect()
 }
 
-fn trace(pair: &Pair, args: &[&str]) -> Said {
-    let mut command = pair.command("trace", "books");
-    let said = Said::of(
+fn trace(services: &Services, args: &[&str]) -> CommandOutput {
+    let mut command = services.command("trace", "books");
+    let output = CommandOutput::of(
         &command
             .args(["--roles", "support", "--reason", "ticket 4711"])
             .args(args)
             .output()
             .unwrap(),
     );
-    assert_eq!(said.status, 0, "{}", said.err);
-    said
+    assert_eq!(output.status, 0, "{}", output.err);
+    output
 }
 
-/// Adds a client, which is one change.
-fn add_client(pair: &Pair, reference: &str, name: &str) {
-    let file = pair.folder.path().join(format!("{reference}.csv"));
+/// Imports one client, which is one change.
+fn add_client(services: &Services, reference: &str, name: &str) {
+    let file = services.folder.path().join(format!("{reference}.csv"));
     let heading = "source_id,client_reference,client_type,registered_name";
     fs::write(&file, format!("{heading}\n{reference},{reference},TRUST,{name}\n")).unwrap();
-    let said = pair.import("manager", &file, &[]);
-    assert_eq!(said.status, 0, "{said:?}");
+    let output = services.import("manager", &file, &[]);
+    assert_eq!(output.status, 0, "{output:?}");
 }
 
 #[test]
-fn a_named_watch_goes_on_after_what_was_acknowledged() {
-    let pair = pair();
-    let first = watch(&pair, "ledger", &["--ack", "--count", "100"]);
+fn named_watch_resumes_after_the_acknowledged_position() {
+    let services = services();
+    let first = watch(&services, "ledger", &["--ack", "--count", "100"]);
     assert_eq!(positions(&first.json()), (1..=100).collect::<Vec<_>>());
-    assert!(first.err.ends_with("go on after this with --name ledger\n"), "{}", first.err);
-    let second = watch(&pair, "ledger", &["--ack"]);
+    assert!(first.err.ends_with("resume after this with --name ledger\n"), "{}", first.err);
+    let second = watch(&services, "ledger", &["--ack"]);
     assert_eq!(positions(&second.json()), all_from(101));
-    assert!(watch(&pair, "ledger", &["--ack"]).out.is_empty());
+    assert!(watch(&services, "ledger", &["--ack"]).out.is_empty());
 
-    add_client(&pair, "LATER", "A Later Trust");
-    let third = watch(&pair, "ledger", &["--ack"]).json();
+    add_client(&services, "LATER", "A Later Trust");
+    let third = watch(&services, "ledger", &["--ack"]).json();
     assert_eq!(third.len(), 1);
     assert_eq!(third[0]["name"], "A Later Trust");
-    let anew = watch(&pair, "ledger", &["--ack", "--restart", "--from", "earliest"]);
-    assert_eq!(anew.json().len(), 350);
+    let restarted = watch(&services, "ledger", &["--ack", "--restart", "--from", "earliest"]);
+    assert_eq!(restarted.json().len(), 350);
 }
 
 #[test]
-fn a_watch_that_does_not_acknowledge_leaves_the_place() {
-    let pair = pair();
+fn watch_without_ack_keeps_the_position() {
+    let services = services();
     for _ in 0..2 {
-        let said = watch(&pair, "ledger", &[]);
-        assert_eq!(positions(&said.json()), all_from(1));
-        assert!(said.err.contains("nothing was acknowledged"), "{}", said.err);
+        let output = watch(&services, "ledger", &[]);
+        assert_eq!(positions(&output.json()), all_from(1));
+        assert!(output.err.contains("nothing was acknowledged"), "{}", output.err);
     }
-    let few = watch(&pair, "ledger", &["--window", "10"]);
-    assert_eq!(few.json().len(), 10, "the server waits then");
-    // All come together, and only some of them are shown.
-    let part = watch(&pair, "ledger", &["--ack", "--count", "3", "--window", "1000"]);
+    let few = watch(&services, "ledger", &["--window", "10"]);
+    assert_eq!(few.json().len(), 10, "the server waits at the window");
+    // One batch, of which only a part is printed.
+    let part = watch(&services, "ledger", &["--ack", "--count", "3", "--window", "1000"]);
     assert_eq!(positions(&part.json()), [1, 2, 3]);
-    assert!(part.err.contains("nothing of it is acknowledged"), "{}", part.err);
-    assert_eq!(positions(&watch(&pair, "ledger", &["--ack"]).json()), all_from(1));
+    assert!(part.err.contains("printed in part and is not acknowledged"), "{}", part.err);
+    assert_eq!(positions(&watch(&services, "ledger", &["--ack"]).json()), all_from(1));
 }
 
 #[test]
-fn a_second_watch_of_the_same_name_ends_the_first() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    pair.connect("books");
-    let start =
-        || Background::start(pair.command("watch", "books").args(["--name", "ledger", "--ack"]));
+fn second_watch_of_a_subscription_ends_the_first() {
+    let services = Services::start();
+    services.connect("manager");
+    services.connect("books");
+    let start = || {
+        Background::start(services.command("watch", "books").args(["--name", "ledger", "--ack"]))
+    };
     let first = start();
     first.wait_for("err", "listening after position 0");
     let second = start();
     second.wait_for("err", "listening after position 0");
     let first = first.end();
     assert_eq!(first.status, 1, "{first:?}");
-    assert!(first.err.contains("another stream of the subscription ledger has begun"), "{first:?}");
-    add_client(&pair, "LATER", "A Later Trust");
+    assert!(
+        first.err.contains("another stream of the subscription ledger has taken over"),
+        "{first:?}"
+    );
+    add_client(&services, "LATER", "A Later Trust");
     second.wait_for("out", "A Later Trust");
     second.terminate();
     assert_eq!(second.end().status, 0);
 }
 
 #[test]
-fn a_snapshot_shows_each_record_once_and_goes_on_with_changes() {
-    let pair = pair();
-    let clients = pair.heard("books", &["--kind", "client"]);
-    let watch = Background::start(pair.command("watch", "books").args(["--snapshot", "--json"]));
+fn snapshot_has_each_record_once_followed_by_changes() {
+    let services = services();
+    let clients = services.events("books", &["--kind", "client"]);
+    let watch =
+        Background::start(services.command("watch", "books").args(["--snapshot", "--json"]));
     watch.wait_for("err", "snapshot complete: ");
-    add_client(&pair, "LATER", "A Later Trust");
+    add_client(&services, "LATER", "A Later Trust");
     watch.wait_for("out", "A Later Trust");
     watch.terminate();
-    let said = watch.end();
-    assert_eq!(said.status, 0, "{said:?}");
+    let output = watch.end();
+    assert_eq!(output.status, 0, "{output:?}");
 
-    let mut lines = said.json();
+    let mut lines = output.json();
     let event = lines.pop().unwrap();
     assert_eq!(
         (&event["previous_position"], &event["position"]),
@@ -135,7 +140,7 @@ fn a_snapshot_shows_each_record_once_and_goes_on_with_changes() {
     assert_eq!(end["snapshot_end"], json!({ "position": CHANGES, "record_count": lines.len() }));
     let complete =
         format!("snapshot complete: {} records, listening after position {CHANGES}\n", lines.len());
-    assert!(said.err.contains(&complete), "{}", said.err);
+    assert!(output.err.contains(&complete), "{}", output.err);
     let ids: BTreeSet<_> =
         lines.iter().map(|line| line["snapshot_record"]["record_id"].to_string()).collect();
     assert_eq!(ids.len(), lines.len(), "each record once");
@@ -145,59 +150,59 @@ fn a_snapshot_shows_each_record_once_and_goes_on_with_changes() {
 }
 
 #[test]
-fn a_named_snapshot_goes_on_after_what_was_acknowledged() {
-    let pair = pair();
-    let all = watch(&pair, "ledger", &["--snapshot"]).json();
-    assert_eq!(watch(&pair, "ledger", &[]).json(), all, "nothing was acknowledged");
-    // The records of one kind come in messages of their own.
+fn named_snapshot_resumes_after_the_acknowledged_position() {
+    let services = services();
+    let all = watch(&services, "ledger", &["--snapshot"]).json();
+    assert_eq!(watch(&services, "ledger", &[]).json(), all, "nothing was acknowledged");
+    // A message has records of one kind only.
     let is_person = |line: &&Value| line["snapshot_record"]["record_kind"] == "person";
     let persons = all.iter().filter(is_person).count();
-    let first = watch(&pair, "ledger", &["--ack", "--count", &persons.to_string()]).json();
+    let first = watch(&services, "ledger", &["--ack", "--count", &persons.to_string()]).json();
     assert_eq!(first, all[..persons]);
-    let last = watch(&pair, "ledger", &["--ack"]);
-    assert!(last.err.contains("the snapshot goes on where it was"), "{}", last.err);
+    let last = watch(&services, "ledger", &["--ack"]);
+    assert!(last.err.contains("the snapshot resumes from its last position"), "{}", last.err);
     let rest = last.json();
     assert_eq!(rest[..rest.len() - 1], all[persons..all.len() - 1]);
     assert_eq!(
         rest[rest.len() - 1]["snapshot_end"],
         json!({ "position": CHANGES, "record_count": rest.len() - 1 })
     );
-    assert!(watch(&pair, "ledger", &["--ack"]).out.is_empty());
+    assert!(watch(&services, "ledger", &["--ack"]).out.is_empty());
 }
 
 #[test]
-fn a_crash_under_a_named_watch_loses_nothing() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    pair.connect("books");
-    let mut watching = pair.command("watch", "books");
+fn named_watch_loses_nothing_when_the_services_crash() {
+    let services = Services::start();
+    services.connect("manager");
+    services.connect("books");
+    let mut watching = services.command("watch", "books");
     let args = ["--name", "ledger", "--ack", "--count", "349", "--json"];
     let watching = Background::start(watching.args(args));
     watching.wait_for("err", "listening after position 0");
-    let mut import = pair.command("import", "manager");
+    let mut import = services.command("import", "manager");
     let import = Background::start(import.arg(sample()).args(["--json", "--batches", "300"]));
     watching.wait_for("out", "\"position\":20,");
-    let pair = pair.crash_and_restart();
+    let services = services.crash_and_restart();
 
     assert_eq!(import.end().status, 2);
-    let said = watching.end();
-    assert_eq!(said.status, 0, "{}", said.err);
-    assert_eq!(positions(&said.json()), all_from(1));
-    assert!(watch(&pair, "ledger", &["--ack"]).out.is_empty(), "all is acknowledged");
+    let output = watching.end();
+    assert_eq!(output.status, 0, "{}", output.err);
+    assert_eq!(positions(&output.json()), all_from(1));
+    assert!(watch(&services, "ledger", &["--ack"]).out.is_empty(), "everything is acknowledged");
 }
 
 #[test]
-fn a_named_watch_that_is_killed_loses_nothing() {
-    let pair = Pair::start();
-    pair.connect("manager");
-    pair.connect("books");
+fn killed_named_watch_loses_nothing() {
+    let services = Services::start();
+    services.connect("manager");
+    services.connect("books");
     let start = || {
-        let mut command = pair.command("watch", "books");
+        let mut command = services.command("watch", "books");
         Background::start(command.args(["--name", "ledger", "--ack", "--json", "--window", "7"]))
     };
     let mut watching = start();
     watching.wait_for("err", "listening after position 0");
-    let mut import = pair.command("import", "manager");
+    let mut import = services.command("import", "manager");
     let import = Background::start(import.arg(sample()).args(["--json", "--batches", "300"]));
     let mut shown = BTreeSet::new();
     while !shown.contains(&CHANGES) {
@@ -205,12 +210,12 @@ fn a_named_watch_that_is_killed_loses_nothing() {
         let until = (next + 60).min(CHANGES);
         watching.wait_for("out", &format!("\"position\":{until},"));
         let killed = watching.kill();
-        // The last line may be torn.
+        // The last line may be incomplete.
         let whole = killed.out.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let events = Said { out: whole.to_owned(), ..killed }.json();
+        let events = CommandOutput { out: whole.to_owned(), ..killed }.json();
         let positions = positions(&events);
         let new = positions.iter().find(|position| !shown.contains(*position));
-        assert_eq!(new.copied(), Some(next), "nothing is passed over");
+        assert_eq!(new.copied(), Some(next), "no change is skipped");
         shown.extend(positions);
         watching = start();
     }
@@ -220,14 +225,14 @@ fn a_named_watch_that_is_killed_loses_nothing() {
 }
 
 #[test]
-fn a_change_is_traced_to_every_product() {
-    let pair = pair();
-    let heard = watch(&pair, "ledger", &["--ack", "--count", "100"]).json();
-    watch(&pair, "viewer", &["--count", "100"]);
-    assert_eq!(pair.connect("payroll").status, 0);
+fn trace_shows_every_product() {
+    let services = services();
+    let events = watch(&services, "ledger", &["--ack", "--count", "100"]).json();
+    watch(&services, "viewer", &["--count", "100"]);
+    assert_eq!(services.connect("payroll").status, 0);
 
-    let change = heard[20]["change_id"].as_str().unwrap();
-    let traced = trace(&pair, &[change, "--json"]).json().remove(0);
+    let change = events[20]["change_id"].as_str().unwrap();
+    let traced = trace(&services, &[change, "--json"]).json().remove(0);
     let [traced] = traced["changes"].as_array().unwrap().as_slice() else { panic!("{traced:#}") };
     assert_eq!(traced["change_id"], *change);
     let product = |name: &str| {
@@ -247,25 +252,25 @@ fn a_change_is_traced_to_every_product() {
     );
     assert_eq!(product("payroll")["place"], "not_connected");
 
-    let page = trace(&pair, &[change]);
+    let page = trace(&services, &[change]);
     for part in ["manager/main", change, "not connected", "ledger  acknowledged"] {
         assert!(page.out.contains(part), "{part} is not in\n{}", page.out);
     }
-    let alone = trace(&pair, &[change, "--to", "payroll", "--json"]).json().remove(0);
+    let alone = trace(&services, &[change, "--to", "payroll", "--json"]).json().remove(0);
     assert_eq!(alone["changes"][0]["products"].as_array().unwrap().len(), 1);
-    let record = trace(&pair, &["ref:BRI001", "--max", "20", "--json"]).json().remove(0);
+    let record = trace(&services, &["ref:BRI001", "--max", "20", "--json"]).json().remove(0);
     assert_eq!(record["changes"][0]["record_kind"], "client", "{record:#}");
 }
 
 #[test]
-fn whoever_is_behind_is_listed() {
-    let pair = pair();
+fn subscriptions_are_listed_with_their_lag() {
+    let services = services();
     let list = |more: &[&str]| {
-        Said::of(&pair.command("subscriptions", "books").args(more).output().unwrap())
+        CommandOutput::of(&services.command("subscriptions", "books").args(more).output().unwrap())
     };
     assert!(list(&[]).err.contains("there are no subscriptions"));
-    watch(&pair, "ledger", &["--ack", "--count", "100"]);
-    watch(&pair, "all", &["--ack"]);
+    watch(&services, "ledger", &["--ack", "--count", "100"]);
+    watch(&services, "all", &["--ack"]);
 
     let listed = list(&["--json"]).json().remove(0);
     let listed = listed["subscriptions"].as_array().unwrap();
@@ -277,15 +282,16 @@ fn whoever_is_behind_is_listed() {
 }
 
 #[test]
-fn a_place_that_is_gone_says_how_to_begin_anew() {
-    let pair = Pair::start();
-    pair.connect("books");
-    let run =
-        |args: &[&str]| Said::of(&pair.command("watch", "books").args(args).output().unwrap());
+fn unavailable_cursor_error_names_the_restart_options() {
+    let services = Services::start();
+    services.connect("books");
+    let run = |args: &[&str]| {
+        CommandOutput::of(&services.command("watch", "books").args(args).output().unwrap())
+    };
     let unnamed = run(&["--cursor", "nonsense"]);
     assert_eq!(unnamed.status, 1);
-    assert!(unnamed.err.contains("--snapshot begins anew"), "{unnamed:?}");
+    assert!(unnamed.err.contains("--snapshot restarts from a snapshot"), "{unnamed:?}");
     let named = run(&["--cursor", "nonsense", "--name", "ledger"]);
     assert_eq!(named.status, 1);
-    assert!(named.err.contains("--snapshot --restart begins anew"), "{named:?}");
+    assert!(named.err.contains("--snapshot --restart restarts from a snapshot"), "{named:?}");
 }

@@ -1,5 +1,5 @@
-//! A batch while it arrives: counted, hashed and checked as it comes, so that
-//! nothing over a limit is ever held.
+//! Receives a batch: counts, hashes and checks the frames while they arrive, so that no
+//! content over a limit is buffered.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -9,27 +9,28 @@ use shared::{
     wire,
 };
 
-use super::words::Kind;
+use super::enums::Kind;
 
-/// The records of a batch together, in bytes.
+/// Limit on the total size of the records of a batch, in bytes.
 pub(crate) const MAX_BATCH_BYTES: u64 = 10_485_760;
-/// Records in a batch.
+/// Limit on the number of records in a batch.
 pub(crate) const MAX_BATCH_RECORDS: u64 = 50_000;
-// Decoding keeps enough of a frame to refuse it.
+// The decoder keeps enough records of an oversized frame to reject it.
 const _: () = assert!(wire::MAX_FRAME_RECORDS as u64 > MAX_BATCH_RECORDS);
 
-/// The records of a frame together, in bytes.
+/// Limit on the total size of the records of a frame, in bytes.
 pub(crate) const MAX_FRAME_BYTES: u64 = 1_048_576;
-/// One record, in bytes. One that is larger, and fits a frame, fails alone.
+/// Limit on the size of one record, in bytes. A larger record that fits a frame fails
+/// alone.
 pub(crate) const MAX_RECORD_BYTES: u64 = 65_536;
-/// Characters of a batch key.
+/// Limit on the length of a batch key, in characters.
 pub(crate) const MAX_BATCH_KEY: usize = 100;
 
-/// SHA-256 over the records, each after its length as eight bytes, big end
-/// first.
+/// SHA-256 over the records, each prefixed with its length as a 64-bit big-endian
+/// integer.
 pub(crate) type BatchDigest = [u8; 32];
 
-/// What the header of a batch says of its content.
+/// What the header of a batch declares about its content.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Declared {
     /// The digest.
@@ -40,52 +41,52 @@ pub(crate) struct Declared {
     pub(crate) records: Option<u64>,
 }
 
-/// Why a batch is refused as a whole.
+/// Why a batch is rejected as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BatchFault {
-    /// Over the limit; `field` says where that shows.
+pub(crate) enum BatchError {
+    /// The batch exceeds the size limit; `field` is the field that shows it.
     #[error("a batch is {MAX_BATCH_BYTES} bytes at most, and this one has {size}: split it")]
     TooLarge { field: &'static str, size: u64 },
-    /// Over the limit; `field` says where that shows.
+    /// The batch exceeds the limit on records; `field` is the field that shows it.
     #[error("a batch is {MAX_BATCH_RECORDS} records at most, and this one has {records}: split it")]
     TooManyRecords { field: &'static str, records: u64 },
-    /// A frame is over the limit.
+    /// A frame exceeds the size limit.
     #[error("a frame is {MAX_FRAME_BYTES} bytes of records at most: split it")]
     FrameTooLarge,
-    /// What arrived is not what was declared.
+    /// The received content differs from the declaration.
     #[error("the {what} differs: {expected} was declared, {arrived} arrived")]
     Mismatch { what: &'static str, expected: String, arrived: String },
-    /// The stream ended without a commit.
-    #[error("the stream ended without its commit; nothing was kept: send the batch again")]
+    /// The stream ended without a commit message.
+    #[error("the stream ended without a commit; the batch was discarded: send it again")]
     Incomplete,
-    /// The first message did not come.
-    #[error("no header came for {seconds} seconds; nothing was kept: send the batch again")]
+    /// The header did not arrive in time.
+    #[error("no header arrived within {seconds} seconds; the batch was discarded: send it again")]
     Late { seconds: u64 },
-    /// Too little came for a while.
+    /// The upload was slower than the minimum throughput.
     #[error(
-        "fewer than {bytes} bytes of records came in {seconds} seconds; nothing was kept: send \
-         the batch again"
+        "fewer than {bytes} bytes of records arrived within {seconds} seconds; the batch was \
+         discarded: send it again"
     )]
     Idle { bytes: u64, seconds: u64 },
-    /// It does not come to its end.
-    #[error("the batch took over {seconds} seconds; nothing was kept: send it again in less")]
+    /// The upload exceeded its total timeout.
+    #[error("the batch took over {seconds} seconds and was discarded: send it again faster")]
     Slow { seconds: u64 },
-    /// The messages are not header, frames, commit.
+    /// The messages are not a header, frames and a commit, in this order.
     #[error("the messages of an upload are one header, frames, one commit; {0}")]
     OutOfOrder(&'static str),
 }
 
-/// How many records of which kind.
+/// Number of records by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct KindCounts {
     pub(crate) clients: i64,
     pub(crate) contacts: i64,
     pub(crate) addresses: i64,
     pub(crate) unreadable: i64,
 }
 
-impl Counts {
-    /// All of them.
+impl KindCounts {
+    /// The total number of records.
     pub(crate) fn records(&self) -> i64 {
         self.clients + self.contacts + self.addresses + self.unreadable
     }
@@ -101,17 +102,18 @@ impl Counts {
     }
 }
 
-/// A whole batch, as it arrived and was found to be what was declared.
+/// A complete batch whose content matches its declaration.
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) sha256: BatchDigest,
     pub(crate) size_bytes: i64,
-    pub(crate) counts: Counts,
+    pub(crate) counts: KindCounts,
     /// The encoded records, in order.
     pub(crate) records: Vec<Bytes>,
 }
 
-/// The kind of an encoded record; unknown when it cannot be read or is empty.
+/// The kind of an encoded record; [`Kind::Unknown`] if it is empty or cannot be
+/// decoded.
 pub(crate) fn kind_of(record: &[u8]) -> Kind {
     match ImportRecord::decode(record).map(|record| record.record) {
         Ok(Some(import_record::Record::Client(_))) => Kind::Client,
@@ -121,42 +123,42 @@ pub(crate) fn kind_of(record: &[u8]) -> Kind {
     }
 }
 
-/// A batch that is arriving.
+/// A batch that is being received.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct BatchReceiver {
     declared: Declared,
     hasher: Sha256,
     size: u64,
-    counts: Counts,
+    counts: KindCounts,
     records: Vec<Bytes>,
 }
 
-impl Intake {
-    /// Begins with what the header says.
-    pub(crate) fn new(declared: Declared) -> Result<Self, BatchFault> {
+impl BatchReceiver {
+    /// Starts a batch with the declarations of its header.
+    pub(crate) fn new(declared: Declared) -> Result<Self, BatchError> {
         if let Some(size) = declared.size_bytes.filter(|size| *size > MAX_BATCH_BYTES) {
-            return Err(BatchFault::TooLarge { field: "header.size_bytes", size });
+            return Err(BatchError::TooLarge { field: "header.size_bytes", size });
         }
         if let Some(records) = declared.records.filter(|n| *n > MAX_BATCH_RECORDS) {
-            return Err(BatchFault::TooManyRecords { field: "header.record_count", records });
+            return Err(BatchError::TooManyRecords { field: "header.record_count", records });
         }
-        let (counts, records) = (Counts::default(), Vec::new());
+        let (counts, records) = (KindCounts::default(), Vec::new());
         Ok(Self { declared, hasher: Sha256::new(), size: 0, counts, records })
     }
 
-    /// Takes the records of a frame.
-    pub(crate) fn frame(&mut self, records: &[Bytes]) -> Result<(), BatchFault> {
+    /// Adds the records of a frame.
+    pub(crate) fn add_frame(&mut self, records: &[Bytes]) -> Result<(), BatchError> {
         let frame: u64 = records.iter().map(size_of).sum();
         if frame > MAX_FRAME_BYTES {
-            return Err(BatchFault::FrameTooLarge);
+            return Err(BatchError::FrameTooLarge);
         }
         self.size += frame;
         if self.size > MAX_BATCH_BYTES {
-            return Err(BatchFault::TooLarge { field: "frame.records", size: self.size });
+            return Err(BatchError::TooLarge { field: "frame.records", size: self.size });
         }
         let total = (self.records.len() + records.len()) as u64;
         if total > MAX_BATCH_RECORDS {
-            return Err(BatchFault::TooManyRecords { field: "frame.records", records: total });
+            return Err(BatchError::TooManyRecords { field: "frame.records", records: total });
         }
         for record in compact(records, frame) {
             self.hasher.update(size_of(&record).to_be_bytes());
@@ -167,8 +169,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Ends the batch, when all of it is what was declared.
-    pub(crate) fn commit(self, sha256: Option<BatchDigest>) -> Result<Content, BatchFault> {
+    /// Completes the batch if its content matches the declarations.
+    pub(crate) fn commit(self, sha256: Option<BatchDigest>) -> Result<Content, BatchError> {
         let (declared, size) = (self.declared, self.size);
         let records = self.records.len() as u64;
         let digest: BatchDigest = self.hasher.finalize().into();
@@ -181,8 +183,9 @@ impl Intake {
     }
 }
 
-/// The records in memory of their own: as they were decoded, each holds on to the
-/// whole message that it came in, whatever else that was padded with.
+/// Copies the records into one buffer of their own. A decoded record is a slice of the
+/// buffer of its message, and would keep that whole buffer, with any padding, in
+/// memory.
 fn compact(records: &[Bytes], size: u64) -> Vec<Bytes> {
     let mut all = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
     for record in records {
@@ -205,11 +208,11 @@ fn compare<T: PartialEq>(
     expected: Option<T>,
     arrived: T,
     text: impl Fn(T) -> String,
-) -> Result<(), BatchFault> {
+) -> Result<(), BatchError> {
     match expected {
         Some(expected) if expected != arrived => {
             let (expected, arrived) = (text(expected), text(arrived));
-            Err(BatchFault::Mismatch { what, expected, arrived })
+            Err(BatchError::Mismatch { what, expected, arrived })
         }
         _ => Ok(()),
     }

@@ -1,28 +1,30 @@
-//! Records that look like another one: told to people, and never merged.
+//! Possible duplicates: records with a match key in common. They are reported to users
+//! and never merged.
 
-use super::{import::RowId, words::Kind};
+use super::{enums::Kind, import::RowId};
 
-/// Another record that an imported one looks like.
+/// Another record that an imported record may duplicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PossibleDuplicate {
-    /// What is equal.
+    /// The match field that is equal in both.
     pub(crate) field: String,
     pub(crate) other: OtherRecord,
 }
 
-/// The other record, as it was when the imported one was compared with it.
+/// The other record, as it was at the time of the comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OtherRecord {
     pub(crate) kind: Kind,
-    /// Empty when it is a record of this import, and nothing is applied.
+    /// Empty for a record of the same import in a dry run.
     pub(crate) record_id: String,
-    /// The import's product knows it by this; empty when it does not.
+    /// The source id by which the product of the import links to it; empty if it is not
+    /// linked.
     pub(crate) source_id: String,
     pub(crate) name: String,
     pub(crate) reference: String,
 }
 
-/// A possible duplicate, and the record that looks like it.
+/// A possible duplicate of an imported record, with the position of that record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DuplicateRow {
     pub(crate) at: RowId,

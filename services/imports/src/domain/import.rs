@@ -1,29 +1,29 @@
-//! An import, its batches, and the rows in them.
+//! An import, its batches, and the ids of its rows.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{
     caller::PracticeId,
-    row_token::{RowPlace, RowToken},
+    row_token::{RowPosition, RowToken},
 };
 use uuid::Uuid;
 
 use crate::error::ImportError;
 
 use super::{
-    batch::{BatchDigest, Counts},
-    tally::Tally,
-    words::{Phase, State},
+    batch::{BatchDigest, KindCounts},
+    counters::Counters,
+    enums::{Phase, State},
 };
 
-/// Names an import; every query about one needs it.
+/// The key of an import: the tenant and the import id. Every query includes both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ImportKey {
     pub(crate) practice: PracticeId,
     pub(crate) id: Uuid,
 }
 
-/// One migration of a product's records.
+/// An import: one migration of a product's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Import {
     pub(crate) key: ImportKey,
@@ -32,81 +32,82 @@ pub(crate) struct Import {
     pub(crate) label: String,
     pub(crate) created_by: String,
     pub(crate) state: State,
-    /// 1 for the first pass over the records.
+    /// The number of the round; the first is 1.
     pub(crate) round: i64,
-    /// Whether it is only checked until it is committed.
+    /// Whether it is a dry run, which applies nothing until it is committed.
     pub(crate) validate_only: bool,
-    /// What was declared when it was opened.
+    /// The content that was declared at its creation.
     pub(crate) expected: Option<Expected>,
-    /// Whether it was asked to stop.
+    /// Whether `CancelImport` was called for it.
     pub(crate) cancel_requested: bool,
-    /// How it had ended before the round that it is in; none in the first.
+    /// The state in which the previous round ended; `None` in the first round.
     pub(crate) ended_before: Option<State>,
     pub(crate) phase: Phase,
-    /// How far the phase has come, as it wrote it; empty at its beginning.
+    /// The progress within the phase, in the JSON of that phase; empty at its start.
     pub(crate) position: String,
     pub(crate) note: String,
     pub(crate) batch_count: i64,
-    /// Imported records that look like another one.
+    /// Number of imported records that have a possible duplicate.
     pub(crate) possible_duplicates: i64,
     pub(crate) created_at: DateTime<Utc>,
-    /// When it last took a batch, or began to take them.
+    /// When it last received a batch, or started to accept batches.
     pub(crate) touched_at: DateTime<Utc>,
     pub(crate) sealed_at: Option<DateTime<Utc>>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
-    /// When what was uploaded was removed.
+    /// When its uploads were purged.
     pub(crate) purged_at: Option<DateTime<Utc>>,
 }
 
 impl Import {
-    /// How far the removal of what was uploaded has come, when it has begun: the record
-    /// that was emptied last.
+    /// How far the purge of the uploads has progressed: the last record whose content
+    /// was removed. `None` if no purge has started.
     pub(crate) fn removal(&self) -> Option<RowId> {
         let removal: Removal = serde_json::from_str(&self.position).ok()?;
         let Removal { emptied: (batch, row) } = removal;
         self.state.is_end().then_some(RowId { batch, row })
     }
 
-    /// Whether what was uploaded is there no longer, or not all of it.
+    /// Whether the uploads were purged, at least in part.
     pub(crate) fn is_removed(&self) -> bool {
         self.purged_at.is_some() || self.removal().is_some()
     }
 }
 
-/// The position of an import that has ended, while what was uploaded is removed.
+/// The position of an ended import while its uploads are purged.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Removal {
     emptied: (i64, i64),
 }
 
-/// The position of an import of which the records up to this one are emptied.
+/// The position of an import whose records up to this one are emptied.
 pub(crate) fn emptied_up_to(RowId { batch, row }: RowId) -> String {
     serde_json::to_string(&Removal { emptied: (batch, row) }).unwrap_or_default()
 }
 
-/// What an import is to hold; nothing is compared that is not there.
+/// The declared content of an import. Fields without a value are not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Expected {
-    /// The keys of its batches; any when it is empty.
+    /// The declared batch keys; empty if any key is allowed.
     pub(crate) batch_keys: Vec<String>,
     pub(crate) batches: Option<i64>,
     pub(crate) records: Option<i64>,
 }
 
 impl Expected {
-    /// As it is kept.
+    /// Serializes it for storage.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads what [`to_json`](Self::to_json) wrote.
+    /// Parses the output of [`to_json`](Self::to_json).
     pub(crate) fn of_json(text: &str) -> Result<Self, ImportError> {
-        serde_json::from_str(text).map_err(|_| ImportError::Corrupt("what was declared"))
+        serde_json::from_str(text).map_err(|_| ImportError::Corrupt("declared content"))
     }
 
-    /// Why a new batch is none of those that were declared, beside `arrived` ones.
-    pub(crate) fn refuses(&self, batch_key: &str, arrived: i64) -> Option<Undeclared> {
+    /// Why a new batch does not belong to the declared content, given that `arrived`
+    /// batches exist. `None` if it does.
+    pub(crate) fn undeclared(&self, batch_key: &str, arrived: i64) -> Option<Undeclared> {
         if !self.batch_keys.is_empty() {
             let is_declared = self.batch_keys.iter().any(|key| key == batch_key);
             return (!is_declared).then_some(Undeclared::Key);
@@ -115,18 +116,18 @@ impl Expected {
         (arrived >= batches).then_some(Undeclared::Count(batches))
     }
 
-    /// How many records were declared, when it will never be that many: every batch
-    /// has arrived with another number, or there are more already.
-    pub(crate) fn other_records(&self, batch_keys: &[String], records: i64) -> Option<i64> {
+    /// The declared number of records, if it cannot be reached any more: all batches
+    /// have arrived with another number, or more records have arrived already.
+    pub(crate) fn mismatched_records(&self, batch_keys: &[String], records: i64) -> Option<i64> {
         let expected = self.records.filter(|expected| *expected != records)?;
         let counts = self.batches.is_some() || !self.batch_keys.is_empty();
         let batches = Self { records: None, ..self.clone() };
-        let is_whole = counts && batches.is_met(batch_keys, records);
+        let is_whole = counts && batches.is_complete(batch_keys, records);
         (is_whole || records > expected).then_some(expected)
     }
 
-    /// Whether what has arrived is all of it.
-    pub(crate) fn is_met(&self, batch_keys: &[String], records: i64) -> bool {
+    /// Whether all declared content has arrived.
+    pub(crate) fn is_complete(&self, batch_keys: &[String], records: i64) -> bool {
         let arrived = i64::try_from(batch_keys.len()).unwrap_or(i64::MAX);
         let keys = self.batch_keys.is_empty()
             || (self.batch_keys.len() == batch_keys.len()
@@ -136,39 +137,39 @@ impl Expected {
     }
 }
 
-/// Why a batch was not declared.
+/// Why a batch does not belong to the declared content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undeclared {
-    /// Its key is none of those.
+    /// The key is not among the declared keys.
     Key,
-    /// There are as many as were declared.
+    /// All declared batches have arrived.
     Count(i64),
 }
 
-/// An import with its numbers, as callers see it.
+/// An import with its counters, as it is returned to callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImportView {
     pub(crate) import: Import,
-    pub(crate) tally: Tally,
+    pub(crate) counters: Counters,
 }
 
-/// What was staged as one batch.
+/// A staged batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Receipt {
     pub(crate) import_id: Uuid,
-    /// The place of the batch in its import, from 1.
+    /// The ordinal of the batch in its import; the first is 1.
     pub(crate) ordinal: i64,
-    /// The round that it belongs to.
+    /// The round that it was uploaded in.
     pub(crate) round: i64,
     pub(crate) batch_key: String,
     pub(crate) sha256: BatchDigest,
     pub(crate) size_bytes: i64,
-    pub(crate) counts: Counts,
+    pub(crate) counts: KindCounts,
     pub(crate) staged_at: DateTime<Utc>,
 }
 
-/// Names a record of an import by its place: the ordinal of its batch, and its
-/// row there, from 1.
+/// The id of a record in an import: the ordinal of its batch, and its row in that
+/// batch, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RowId {
     pub(crate) batch: i64,
@@ -176,15 +177,15 @@ pub(crate) struct RowId {
 }
 
 impl RowId {
-    /// The token of the record, in an import, `imp_…`.
+    /// The row token of the record in an import, `imp_…`.
     pub(crate) fn token(self, import: &str) -> RowToken {
         let Self { batch, row } = self;
-        RowToken::of(import, RowPlace { batch, row })
+        RowToken::of(import, RowPosition { batch, row })
     }
 
-    /// The record of a token; none when it is not a token of the import.
+    /// Parses a row token; `None` if it is not a token of the import.
     pub(crate) fn of_token(import: &str, token: &str) -> Option<Self> {
-        let RowPlace { batch, row } = RowToken::parse(token)?.place_in(import)?;
+        let RowPosition { batch, row } = RowToken::parse(token)?.position_in(import)?;
         Some(Self { batch, row })
     }
 }
@@ -194,29 +195,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_beside_those_that_were_declared_is_refused() {
+    fn undeclared_batch_is_rejected() {
         let keys = Expected { batch_keys: vec!["a".into(), "b".into()], ..Expected::default() };
-        assert_eq!((keys.refuses("a", 1), keys.refuses("b", 1)), (None, None));
-        assert_eq!(keys.refuses("c", 0), Some(Undeclared::Key));
+        assert_eq!((keys.undeclared("a", 1), keys.undeclared("b", 1)), (None, None));
+        assert_eq!(keys.undeclared("c", 0), Some(Undeclared::Key));
         let count = Expected { batches: Some(2), ..Expected::default() };
         assert_eq!(
-            (count.refuses("c", 1), count.refuses("c", 2)),
+            (count.undeclared("c", 1), count.undeclared("c", 2)),
             (None, Some(Undeclared::Count(2)))
         );
         let records = Expected { records: Some(2), ..Expected::default() };
-        assert_eq!(records.refuses("c", 9), None);
+        assert_eq!(records.undeclared("c", 9), None);
     }
 
     #[test]
-    fn another_number_of_records_is_told_once_every_batch_is_there() {
+    fn record_count_mismatch_is_reported_when_all_batches_arrived() {
         let arrived = ["a".to_owned(), "b".to_owned()];
         let keys =
             Expected { batch_keys: arrived.to_vec(), records: Some(3), ..Expected::default() };
-        assert_eq!(keys.other_records(&arrived[..1], 2), None);
-        assert_eq!(keys.other_records(&arrived, 2), Some(3));
-        assert_eq!(keys.other_records(&arrived, 3), None);
+        assert_eq!(keys.mismatched_records(&arrived[..1], 2), None);
+        assert_eq!(keys.mismatched_records(&arrived, 2), Some(3));
+        assert_eq!(keys.mismatched_records(&arrived, 3), None);
         let records = Expected { records: Some(3), ..Expected::default() };
-        assert_eq!(records.other_records(&arrived, 2), None);
-        assert_eq!(records.other_records(&arrived, 4), Some(3));
+        assert_eq!(records.mismatched_records(&arrived, 2), None);
+        assert_eq!(records.mismatched_records(&arrived, 4), Some(3));
     }
 }

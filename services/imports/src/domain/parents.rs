@@ -1,81 +1,80 @@
-//! The verdict on a record by its parents: of a contact its clients, of an
-//! address its owner.
+//! The verdict on a record by its parents: the clients of a contact, or the owner of an
+//! address.
 
 use shared::pb::records::ErrorReason;
 
 use super::{
-    finding::{Finding, parent_field},
-    words::{Kind, Status},
+    enums::{Kind, Status},
+    issue::{RecordIssue, parent_field},
 };
 
-/// A parent, as it is when its child is judged.
+/// A parent of a record, with its current state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parent {
-    /// The source id by which the child names it.
+    /// The source id by which the record refers to it.
     pub(crate) source_id: String,
-    /// What became of it.
-    pub(crate) fate: Fate,
+    /// Its state.
+    pub(crate) state: ParentState,
 }
 
-/// What became of a parent.
+/// The state of a parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It is a record: `cli_…` or `per_…`.
-    Known(String),
-    /// It is neither in the import nor known.
-    Missing,
-    /// It failed, or is blocked itself.
+pub(crate) enum ParentState {
+    /// It is a stored record: `cli_…` or `per_…`.
+    Resolved(String),
+    /// It is neither in the import nor linked.
+    NotFound,
+    /// It failed or is blocked.
     Failed {
-        /// Its client reference, or its source id when it has none.
+        /// Its client reference, or its source id if it has none.
         name: String,
-        /// What went wrong with the first of the chain.
+        /// The first failure in the chain of parents.
         root_cause: String,
     },
-    /// It is Self-Assessment.
+    /// It is an excluded Self-Assessment client.
     Excluded,
 }
 
-/// The verdict on a child.
+/// The verdict on a record by its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ParentsVerdict {
-    /// It can be applied, under these parents: source ids and record ids.
+    /// The record can be applied, with these parents: source ids and record ids.
     Apply(Vec<(String, String)>),
-    /// It cannot: the status, and why.
-    Refuse(Status, Vec<Finding>),
+    /// The record is rejected: its status, and the issues.
+    Reject(Status, Vec<RecordIssue>),
 }
 
-/// Judges a record of `kind` by its parents.
+/// Computes the verdict on a record of `kind` by its parents.
 ///
-/// A parent that is missing fails it; one that failed blocks it; one that is
-/// excluded is dropped, unless no other is left, and then the record is excluded
-/// too.
+/// A missing parent fails the record; a failed parent blocks it; an excluded parent is
+/// dropped. If all parents are excluded, the record is excluded too.
 pub(crate) fn judge_parents(kind: Kind, mut parents: Vec<Parent>) -> ParentsVerdict {
     let field = parent_field(kind);
-    let (mut known, mut findings) = (Vec::new(), Vec::new());
+    let (mut known, mut issues) = (Vec::new(), Vec::new());
     let (mut missing, mut excluded) = (false, false);
-    // So that the same failures are told in the same order always.
+    // Sorted, so that equal failures are reported in the same order.
     parents.sort_by(|a, b| a.source_id.cmp(&b.source_id));
-    for Parent { source_id, fate } in parents {
-        match fate {
-            Fate::Known(record_id) => known.push((source_id, record_id)),
-            Fate::Excluded => excluded = true,
-            Fate::Missing => {
+    for Parent { source_id, state } in parents {
+        match state {
+            ParentState::Resolved(record_id) => known.push((source_id, record_id)),
+            ParentState::Excluded => excluded = true,
+            ParentState::NotFound => {
                 missing = true;
                 let text = format!("Parent record was not found: {source_id}");
-                findings.push(Finding::new(field, ErrorReason::ParentNotFound, text));
+                issues.push(RecordIssue::new(field, ErrorReason::ParentNotFound, text));
             }
-            Fate::Failed { name, root_cause } => {
+            ParentState::Failed { name, root_cause } => {
                 let text = format!("Parent record could not be imported: {name}");
-                let finding = Finding::new(field, ErrorReason::ParentFailed, text);
-                findings.push(Finding { root_cause, ..finding });
+                let issue = RecordIssue::new(field, ErrorReason::ParentFailed, text);
+                issues.push(RecordIssue { root_cause, ..issue });
             }
         }
     }
-    if !findings.is_empty() {
+    if !issues.is_empty() {
         let status = if missing { Status::Failed } else { Status::Blocked };
-        ParentsVerdict::Refuse(status, findings)
+        ParentsVerdict::Reject(status, issues)
     } else if excluded && known.is_empty() {
-        ParentsVerdict::Refuse(Status::Excluded, vec![Finding::excluded(field)])
+        ParentsVerdict::Reject(Status::Excluded, vec![RecordIssue::excluded(field)])
     } else {
         ParentsVerdict::Apply(known)
     }
@@ -87,34 +86,37 @@ mod tests {
 
     use super::*;
 
-    fn parent(source_id: &str, fate: Fate) -> Parent {
-        Parent { source_id: source_id.to_owned(), fate }
+    fn parent(source_id: &str, state: ParentState) -> Parent {
+        Parent { source_id: source_id.to_owned(), state }
     }
 
-    fn failed() -> Fate {
-        Fate::Failed { name: "XK01".to_owned(), root_cause: "client K01: why".to_owned() }
+    fn failed() -> ParentState {
+        ParentState::Failed { name: "XK01".to_owned(), root_cause: "client K01: why".to_owned() }
     }
 
-    fn fate() -> impl Strategy<Value = Fate> {
+    fn state() -> impl Strategy<Value = ParentState> {
         prop_oneof![
-            "cli_[0-9]{2}".prop_map(Fate::Known),
-            Just(Fate::Missing),
+            "cli_[0-9]{2}".prop_map(ParentState::Resolved),
+            Just(ParentState::NotFound),
             Just(failed()),
-            Just(Fate::Excluded),
+            Just(ParentState::Excluded),
         ]
     }
 
     proptest! {
         #[test]
-        fn the_order_of_the_parents_does_not_matter(
-            (fates, order) in prop::collection::vec(fate(), 1..6)
-                .prop_flat_map(|fates| {
-                    let order: Vec<usize> = (0..fates.len()).collect();
-                    (Just(fates), Just(order).prop_shuffle())
+        fn result_is_independent_of_parent_order(
+            (states, order) in prop::collection::vec(state(), 1..6)
+                .prop_flat_map(|states| {
+                    let order: Vec<usize> = (0..states.len()).collect();
+                    (Just(states), Just(order).prop_shuffle())
                 }),
         ) {
-            let parents: Vec<_> =
-                fates.iter().enumerate().map(|(n, fate)| parent(&format!("C{n}"), fate.clone())).collect();
+            let parents: Vec<_> = states
+                .iter()
+                .enumerate()
+                .map(|(n, state)| parent(&format!("C{n}"), state.clone()))
+                .collect();
             let shuffled = order.iter().map(|n| parents[*n].clone()).collect();
             prop_assert_eq!(
                 judge_parents(Kind::Contact, parents),
@@ -123,49 +125,54 @@ mod tests {
         }
 
         #[test]
-        fn a_record_is_applied_under_known_parents_only(fates in prop::collection::vec(fate(), 1..6)) {
-            let parents = fates.iter().map(|fate| parent("C", fate.clone())).collect();
-            let wrong = fates.iter().any(|fate| matches!(fate, Fate::Missing | Fate::Failed { .. }));
+        fn record_is_applied_only_under_resolved_parents(
+            states in prop::collection::vec(state(), 1..6),
+        ) {
+            let parents = states.iter().map(|state| parent("C", state.clone())).collect();
+            let is_rejecting =
+                |s: &ParentState| matches!(s, ParentState::NotFound | ParentState::Failed { .. });
+            let rejects = states.iter().any(is_rejecting);
             match judge_parents(Kind::Contact, parents) {
-                ParentsVerdict::Apply(known) => prop_assert!(!wrong && !known.is_empty()),
-                ParentsVerdict::Refuse(Status::Excluded, findings) => {
-                    prop_assert!(!wrong && findings.len() == 1);
+                ParentsVerdict::Apply(known) => prop_assert!(!rejects && !known.is_empty()),
+                ParentsVerdict::Reject(Status::Excluded, issues) => {
+                    prop_assert!(!rejects && issues.len() == 1);
                 }
-                ParentsVerdict::Refuse(_, findings) => prop_assert!(wrong && !findings.is_empty()),
+                ParentsVerdict::Reject(_, issues) => prop_assert!(rejects && !issues.is_empty()),
             }
         }
     }
 
     #[test]
-    fn a_failed_parent_blocks_and_names_the_root_cause() {
-        let parents = vec![parent("K03", Fate::Known("cli_3".into())), parent("K01", failed())];
-        let ParentsVerdict::Refuse(status, findings) = judge_parents(Kind::Contact, parents) else {
-            panic!("refused")
+    fn failed_parent_blocks_record_with_root_cause() {
+        let parents =
+            vec![parent("K03", ParentState::Resolved("cli_3".into())), parent("K01", failed())];
+        let ParentsVerdict::Reject(status, issues) = judge_parents(Kind::Contact, parents) else {
+            panic!("expected a rejection")
         };
         assert_eq!(status, Status::Blocked);
-        assert_eq!(findings[0].text, "Parent record could not be imported: XK01");
-        assert_eq!(findings[0].root_cause, "client K01: why");
-        assert_eq!(findings[0].field, "client_source_id");
+        assert_eq!(issues[0].text, "Parent record could not be imported: XK01");
+        assert_eq!(issues[0].root_cause, "client K01: why");
+        assert_eq!(issues[0].field, "client_source_id");
     }
 
     #[test]
-    fn one_missing_and_one_failed_parent_are_both_told() {
-        let parents = vec![parent("K01", failed()), parent("K99", Fate::Missing)];
-        let ParentsVerdict::Refuse(status, findings) = judge_parents(Kind::Address, parents) else {
-            panic!("refused")
+    fn missing_and_failed_parents_are_both_reported() {
+        let parents = vec![parent("K01", failed()), parent("K99", ParentState::NotFound)];
+        let ParentsVerdict::Reject(status, issues) = judge_parents(Kind::Address, parents) else {
+            panic!("expected a rejection")
         };
-        assert_eq!((status, findings.len()), (Status::Failed, 2));
-        assert_eq!(findings[1].text, "Parent record was not found: K99");
+        assert_eq!((status, issues.len()), (Status::Failed, 2));
+        assert_eq!(issues[1].text, "Parent record was not found: K99");
     }
 
     #[test]
-    fn an_excluded_parent_is_dropped_unless_it_was_the_only_one() {
-        let known = parent("K03", Fate::Known("cli_3".into()));
-        let both = vec![known, parent("K12", Fate::Excluded)];
+    fn excluded_parent_is_dropped_unless_it_is_the_only_one() {
+        let known = parent("K03", ParentState::Resolved("cli_3".into()));
+        let both = vec![known, parent("K12", ParentState::Excluded)];
         let applied = ParentsVerdict::Apply(vec![("K03".into(), "cli_3".into())]);
         assert_eq!(judge_parents(Kind::Contact, both), applied);
-        let alone = judge_parents(Kind::Contact, vec![parent("K12", Fate::Excluded)]);
-        let excluded = vec![Finding::excluded("client_source_id")];
-        assert_eq!(alone, ParentsVerdict::Refuse(Status::Excluded, excluded));
+        let alone = judge_parents(Kind::Contact, vec![parent("K12", ParentState::Excluded)]);
+        let excluded = vec![RecordIssue::excluded("client_source_id")];
+        assert_eq!(alone, ParentsVerdict::Reject(Status::Excluded, excluded));
     }
 }

@@ -1,60 +1,60 @@
 //! The addresses of one owner and type, as one timeline.
 //!
-//! A period includes its first day and not its last. A blank end is where the
-//! next row begins; a blank start is an unknown one, before all others. Rows
-//! that overlap all fail: nobody can say which of them is right.
+//! A period includes its first day and excludes its last. A blank end is the start of
+//! the next row; a blank start is unknown, and before all others. All rows that overlap
+//! fail, because it is unknown which of them is correct.
 
 use chrono::NaiveDate;
 use shared::rules::date::Period;
 
-use super::finding::MAX_NAMES;
+use super::issue::MAX_NAMES;
 
 /// One address of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Dated {
+pub(crate) struct DatedAddress {
     /// Its source id.
     pub(crate) source_id: String,
-    /// Its dates as they came; an end is after the start.
+    /// Its uploaded dates; an end is after the start.
     pub(crate) period: Period,
 }
 
-/// What the timeline says of one address.
+/// The result of the timeline for one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    /// Where it ends, after the next one's start was taken into account.
+pub(crate) struct ResolvedPeriod {
+    /// The end of the period, with blank ends resolved.
     pub(crate) ends: Option<NaiveDate>,
-    /// The source ids of those that it overlaps, in order, a few at most.
+    /// Source ids of the addresses that it overlaps, sorted, [`MAX_NAMES`] at most.
     pub(crate) overlaps: Vec<String>,
     /// Whether it overlaps more than those.
     pub(crate) overlaps_more: bool,
 }
 
-/// Judges a whole timeline; the answers are in the order of `rows`.
+/// Checks a whole timeline; the results are in the order of `rows`.
 ///
-/// Rows with one source id are not held against each other: that is the
-/// business of their key.
-pub(crate) fn judge_timeline(rows: &[Dated]) -> Vec<Place> {
+/// Rows with the same source id are not compared with each other: the check of keys
+/// does that.
+pub(crate) fn judge_timeline(rows: &[DatedAddress]) -> Vec<ResolvedPeriod> {
     let spans = spans(rows);
     let overlaps = overlaps(&spans);
     let mut names: Vec<&str> = rows.iter().map(|row| row.source_id.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let mut places = vec![Place::default(); rows.len()];
+    let mut results = vec![ResolvedPeriod::default(); rows.len()];
     for (span, overlaps) in spans.iter().zip(overlaps) {
-        if let Some(place) = places.get_mut(span.row) {
-            place.ends = span.end;
-            place.overlaps_more = overlaps.0.len() > MAX_NAMES;
+        if let Some(result) = results.get_mut(span.row) {
+            result.ends = span.end;
+            result.overlaps_more = overlaps.0.len() > MAX_NAMES;
             let shown = overlaps.0.iter().take(MAX_NAMES).filter_map(|rank| names.get(*rank));
-            place.overlaps = shown.map(|name| (*name).to_owned()).collect();
+            result.overlaps = shown.map(|name| (*name).to_owned()).collect();
         }
     }
-    places
+    results
 }
 
-/// A row with its real end.
+/// A row with its resolved end.
 struct Span {
     row: usize,
-    /// The place of its source id among all, in order.
+    /// The rank of its source id among all, sorted.
     rank: usize,
     start: Option<NaiveDate>,
     end: Option<NaiveDate>,
@@ -66,8 +66,8 @@ impl Span {
     }
 }
 
-/// The rows by their start, the unknown ones first, each with its real end.
-fn spans(rows: &[Dated]) -> Vec<Span> {
+/// The rows sorted by start, unknown starts first, each with its resolved end.
+fn spans(rows: &[DatedAddress]) -> Vec<Span> {
     let mut names: Vec<&str> = rows.iter().map(|row| row.source_id.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -77,24 +77,24 @@ fn spans(rows: &[Dated]) -> Vec<Span> {
         let at = start.map_or(0, |start| starts.partition_point(|other| *other <= start));
         starts.get(at).copied()
     };
-    let span = |(row, dated): (usize, &Dated)| Span {
+    let span = |(row, dated): (usize, &DatedAddress)| Span {
         row,
         rank: names.binary_search(&dated.source_id.as_str()).unwrap_or_default(),
         start: dated.period.from,
         end: dated.period.to.or_else(|| next_after(dated.period.from)),
     };
     let mut spans: Vec<Span> = rows.iter().enumerate().map(span).collect();
-    // `None` is less than any date.
+    // `None` sorts before any date.
     spans.sort_by_key(|span| span.start);
     spans
 }
 
-/// The least ranks seen, one more of them than are named.
+/// The lowest ranks seen, one more than the number of names that are listed.
 #[derive(Clone, Default)]
-struct Least(Vec<usize>);
+struct LowestRanks(Vec<usize>);
 
-impl Least {
-    fn note(&mut self, rank: usize) {
+impl LowestRanks {
+    fn insert(&mut self, rank: usize) {
         if let Err(at) = self.0.binary_search(&rank)
             && at <= MAX_NAMES
         {
@@ -104,19 +104,19 @@ impl Least {
     }
 }
 
-/// Which spans each span overlaps; `spans` are in the order of their starts.
-fn overlaps(spans: &[Span]) -> Vec<Least> {
-    let mut found = vec![Least::default(); spans.len()];
+/// For each span, the spans that it overlaps; `spans` are sorted by start.
+fn overlaps(spans: &[Span]) -> Vec<LowestRanks> {
+    let mut found = vec![LowestRanks::default(); spans.len()];
     for (at, span) in spans.iter().enumerate() {
-        // A later one overlaps this one when it begins before this one ends.
+        // A later span overlaps this one if it starts before this one ends.
         let later = spans.iter().enumerate().skip(at + 1);
         for (other_at, other) in later.take_while(|(_, other)| other.begins_before_end_of(span)) {
             if other.rank == span.rank {
                 continue;
             }
             for (at, rank) in [(at, other.rank), (other_at, span.rank)] {
-                if let Some(least) = found.get_mut(at) {
-                    least.note(rank);
+                if let Some(lowest) = found.get_mut(at) {
+                    lowest.insert(rank);
                 }
             }
         }

@@ -1,49 +1,51 @@
-//! The verdict on the records of one key: (kind, source id).
+//! The verdict on the records that share a key, (kind, source id).
 //!
-//! A key that the records service knows is skipped. Of records that are alike
-//! the first one counts; records that differ all fail, because nobody can say
-//! which of them is right.
+//! A key that is already linked is skipped. The first of identical records is
+//! processed. Records that differ all fail, because it is unknown which of them is
+//! correct.
 
-use super::words::Status;
+use super::enums::Status;
 
-/// What is known of all records of a key together.
+/// The facts about all records of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyFacts {
     /// Whether all of them have the same values.
-    pub(crate) alike: bool,
-    /// Whether the key is linked to a record already.
+    pub(crate) identical: bool,
+    /// Whether the key is already linked to a record.
     pub(crate) linked: bool,
-    /// Whether another record of the import has brought that in, in an earlier round.
-    pub(crate) earlier: bool,
+    /// Whether another record of the import with this key was imported in an earlier
+    /// round.
+    pub(crate) imported_earlier: bool,
 }
 
 /// The verdict on one record of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum KeyVerdict {
-    /// What was found of the record alone stays.
-    Stands,
-    /// The key is linked already: skipped, whatever the record holds.
-    Known,
-    /// A record with the same values was there before: skipped, and listed.
-    Repeated,
-    /// Another record of the key has other values: failed.
-    Contradicts,
+    /// The result of the record alone is kept.
+    Unchanged,
+    /// The key is already linked: the record is skipped, whatever its content.
+    AlreadyLinked,
+    /// An identical record precedes it: skipped, and listed.
+    Duplicate,
+    /// Another record of the key has different values: failed.
+    Conflict,
 }
 
-/// Judges one record of a key. `own` is what was found of it alone; `first` says
-/// that no record of the key was judged before it.
+/// Computes the verdict on one record of a key. `own` is the status of the record by
+/// itself; `first` is true if no record of the key precedes it.
 pub(crate) fn judge_key(own: Status, first: bool, key: KeyFacts) -> KeyVerdict {
     match key {
-        // A correction that takes the key of another record is not lost in silence.
-        KeyFacts { earlier: true, alike: false, .. } if own != Status::Excluded => {
-            KeyVerdict::Contradicts
+        // A correction that reuses the key of another record must not be dropped
+        // silently.
+        KeyFacts { imported_earlier: true, identical: false, .. } if own != Status::Excluded => {
+            KeyVerdict::Conflict
         }
-        KeyFacts { linked: true, alike: true, .. } if !first => KeyVerdict::Repeated,
-        KeyFacts { linked: true, .. } => KeyVerdict::Known,
-        _ if own == Status::Excluded => KeyVerdict::Stands,
-        KeyFacts { alike: true, .. } if first => KeyVerdict::Stands,
-        KeyFacts { alike: true, .. } => KeyVerdict::Repeated,
-        KeyFacts { alike: false, .. } => KeyVerdict::Contradicts,
+        KeyFacts { linked: true, identical: true, .. } if !first => KeyVerdict::Duplicate,
+        KeyFacts { linked: true, .. } => KeyVerdict::AlreadyLinked,
+        _ if own == Status::Excluded => KeyVerdict::Unchanged,
+        KeyFacts { identical: true, .. } if first => KeyVerdict::Unchanged,
+        KeyFacts { identical: true, .. } => KeyVerdict::Duplicate,
+        KeyFacts { identical: false, .. } => KeyVerdict::Conflict,
     }
 }
 
@@ -55,17 +57,17 @@ mod tests {
 
     use super::*;
 
-    /// A record of the key: its values, and what they lead to alone.
+    /// A record of the key: its values, and the status that they lead to.
     type Record = (u8, Status);
 
     fn judge_all(records: &[Record], linked: bool) -> Vec<(Record, KeyVerdict)> {
         let values: BTreeSet<u8> = records.iter().map(|(value, _)| *value).collect();
-        let key = KeyFacts { alike: values.len() <= 1, linked, earlier: false };
+        let key = KeyFacts { identical: values.len() <= 1, linked, imported_earlier: false };
         let judge = |(at, record): (usize, &Record)| (*record, judge_key(record.1, at == 0, key));
         records.iter().enumerate().map(judge).collect()
     }
 
-    /// Equal values lead to equal findings.
+    /// Equal values lead to equal issues.
     fn records() -> impl Strategy<Value = Vec<Record>> {
         let own = [Status::Ready, Status::Excluded, Status::Failed];
         prop::collection::vec(0_u8..4, 1..8).prop_map(move |values| {
@@ -75,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_of_the_records_does_not_matter(
+        fn result_is_independent_of_record_order(
             (records, shuffled) in records()
                 .prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle())),
             linked: bool,
@@ -88,10 +90,10 @@ mod tests {
         }
 
         #[test]
-        fn at_most_one_record_of_a_key_is_applied(records in records(), linked: bool) {
+        fn at_most_one_record_per_key_is_applied(records in records(), linked: bool) {
             let verdicts = judge_all(&records, linked);
             let applied = verdicts.iter().filter(|((_, own), verdict)| {
-                *own == Status::Ready && *verdict == KeyVerdict::Stands
+                *own == Status::Ready && *verdict == KeyVerdict::Unchanged
             });
             let applied = applied.count();
             prop_assert!(applied <= 1);
@@ -100,33 +102,34 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_records_the_first_counts_and_of_different_ones_none() {
-        let (ready, key) = (Status::Ready, KeyFacts { alike: true, linked: false, earlier: false });
-        assert_eq!(judge_key(ready, true, key), KeyVerdict::Stands);
-        assert_eq!(judge_key(ready, false, key), KeyVerdict::Repeated);
-        let differ = KeyFacts { alike: false, linked: false, earlier: false };
-        assert_eq!(judge_key(ready, true, differ), KeyVerdict::Contradicts);
+    fn first_equal_record_is_applied_conflicting_records_fail() {
+        let (ready, key) =
+            (Status::Ready, KeyFacts { identical: true, linked: false, imported_earlier: false });
+        assert_eq!(judge_key(ready, true, key), KeyVerdict::Unchanged);
+        assert_eq!(judge_key(ready, false, key), KeyVerdict::Duplicate);
+        let differ = KeyFacts { identical: false, linked: false, imported_earlier: false };
+        assert_eq!(judge_key(ready, true, differ), KeyVerdict::Conflict);
     }
 
     #[test]
-    fn a_known_key_is_skipped_even_when_its_record_is_wrong_or_excluded() {
-        let linked = KeyFacts { alike: true, linked: true, earlier: false };
-        assert_eq!(judge_key(Status::Failed, true, linked), KeyVerdict::Known);
-        assert_eq!(judge_key(Status::Excluded, true, linked), KeyVerdict::Known);
+    fn linked_key_is_skipped_even_if_invalid_or_excluded() {
+        let linked = KeyFacts { identical: true, linked: true, imported_earlier: false };
+        assert_eq!(judge_key(Status::Failed, true, linked), KeyVerdict::AlreadyLinked);
+        assert_eq!(judge_key(Status::Excluded, true, linked), KeyVerdict::AlreadyLinked);
     }
 
     #[test]
-    fn a_record_with_the_key_and_other_values_of_an_imported_one_fails() {
-        let taken = KeyFacts { alike: false, linked: true, earlier: true };
-        assert_eq!(judge_key(Status::Ready, true, taken), KeyVerdict::Contradicts);
-        assert_eq!(judge_key(Status::Failed, true, taken), KeyVerdict::Contradicts);
-        let equal = KeyFacts { alike: true, ..taken };
-        assert_eq!(judge_key(Status::Ready, true, equal), KeyVerdict::Known);
+    fn record_that_conflicts_with_an_imported_one_fails() {
+        let taken = KeyFacts { identical: false, linked: true, imported_earlier: true };
+        assert_eq!(judge_key(Status::Ready, true, taken), KeyVerdict::Conflict);
+        assert_eq!(judge_key(Status::Failed, true, taken), KeyVerdict::Conflict);
+        let equal = KeyFacts { identical: true, ..taken };
+        assert_eq!(judge_key(Status::Ready, true, equal), KeyVerdict::AlreadyLinked);
     }
 
     #[test]
-    fn excluded_records_stay_excluded_though_they_differ() {
-        let differ = KeyFacts { alike: false, linked: false, earlier: false };
-        assert_eq!(judge_key(Status::Excluded, false, differ), KeyVerdict::Stands);
+    fn conflicting_excluded_records_stay_excluded() {
+        let differ = KeyFacts { identical: false, linked: false, imported_earlier: false };
+        assert_eq!(judge_key(Status::Excluded, false, differ), KeyVerdict::Unchanged);
     }
 }

@@ -1,19 +1,19 @@
-//! The columns of the file, and what stands in them.
+//! The columns of the failures file and their values.
 
 use shared::{
-    cells,
+    list_cell,
     pb::imports::{
         ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
     },
 };
 
 use crate::{
-    domain::words::{Kind, Severity, Status},
+    domain::enums::{Kind, Severity, Status},
     service::Failure,
 };
 
-/// All columns: what is wrong, then the fields of the records, as the files of
-/// clients, contacts and addresses have them, then the import.
+/// All columns: the issue, then the fields of the records, as in the files of clients,
+/// contacts and addresses, then the import.
 #[rustfmt::skip]
 pub(super) const COLUMNS: [&str; 46] = [
     "status", "severity", "kind", "source_id", "record_name", "client_reference",
@@ -36,17 +36,17 @@ impl Line {
     /// The line of a failure of an import.
     pub(crate) fn of(import: &str, failure: &Failure, record: &ImportRecord) -> Self {
         let mut line = Self::default();
-        let finding = &failure.row.finding;
+        let issue = &failure.row.issue;
         line.put("status", status(failure.row.status));
-        line.put("severity", severity(finding.severity));
+        line.put("severity", severity(issue.severity));
         line.put("kind", kind(failure.row.kind));
         line.put("source_id", source_id(failure, record));
         line.put("record_name", &failure.record_name);
         line.put("client_reference", reference(failure, record));
-        line.put("field", &finding.field);
-        line.put("reason", &finding.reason);
-        line.put("reason_text", &finding.text);
-        line.put("root_cause", &finding.root_cause);
+        line.put("field", &issue.field);
+        line.put("reason", &issue.reason);
+        line.put("reason_text", &issue.text);
+        line.put("root_cause", &issue.root_cause);
         line.put("batch", &failure.batch_key);
         line.put("row", &failure.row.at.row.to_string());
         line.put("token", failure.row.at.token(import).as_str());
@@ -72,7 +72,7 @@ impl Line {
     }
 
     fn client(&mut self, client: &ImportClient) {
-        // All fields, so that a new one does not build until it is here.
+        // All fields, so that a new field does not compile until it is handled here.
         let ImportClient {
             source_id: _,
             client_reference: _,
@@ -121,14 +121,14 @@ impl Line {
         } = contact;
         let ids = clients.iter().map(|client| &client.client_source_id);
         let roles: Vec<String> =
-            clients.iter().map(|client| cells::join(&client.roles, ';')).collect();
+            clients.iter().map(|client| list_cell::join(&client.roles, ';')).collect();
         self.put("title", title);
         self.put("forename", forename);
         self.put("surname", surname);
         self.put("birth_date", birth_date);
         self.put("email", email);
         self.put("phone", phone);
-        self.put("client_source_id", &cells::join(ids, ';'));
+        self.put("client_source_id", &list_cell::join(ids, ';'));
         self.put("roles", &roles.join("|"));
         self.put("middle_names", middle_names);
     }
@@ -164,7 +164,7 @@ impl Line {
     }
 }
 
-/// The source id of a record as it came; empty when it cannot be read.
+/// The source id of a record as uploaded; empty if the record cannot be decoded.
 pub(crate) fn own_source_id(record: &ImportRecord) -> &str {
     match &record.record {
         Some(Record::Client(client)) => &client.source_id,
@@ -174,12 +174,13 @@ pub(crate) fn own_source_id(record: &ImportRecord) -> &str {
     }
 }
 
-/// As it came, to be corrected.
+/// The source id as uploaded, for correction.
 fn source_id<'a>(failure: &'a Failure, record: &'a ImportRecord) -> &'a str {
     if record.record.is_some() { own_source_id(record) } else { &failure.source_id }
 }
 
-/// Of a client as it came, to be corrected; of all others that of their client.
+/// The reference of a client as uploaded, for correction; of other records, the
+/// reference of their client.
 fn reference<'a>(failure: &'a Failure, record: &'a ImportRecord) -> &'a str {
     match &record.record {
         Some(Record::Client(client)) => &client.client_reference,

@@ -1,17 +1,15 @@
-//! Comma-separated values, in UTF-8, a line feed after each line. A byte order mark
-//! comes first: without it, a spreadsheet reads the file in the code page of the
-//! system.
+//! CSV in UTF-8, with a line feed after each line. A byte order mark comes first:
+//! without it, a spreadsheet reads the file in the code page of the system.
 //!
-//! A spreadsheet runs a cell that begins with one of a few characters. Such a
-//! cell gets an apostrophe before it, and the column `guarded` names all columns
-//! of the line that got one: so it can be taken away again, once, where it was
-//! put, and nowhere else.
+//! A spreadsheet evaluates a cell that begins with certain characters as a formula.
+//! Such a cell gets an apostrophe as prefix, and the column `guarded` lists the guarded
+//! columns of the line, so that a reader removes exactly these prefixes.
 //!
-//! A terminal obeys control characters. A cell with such is written as
-//! [`cells::visible`] does, and the column `escaped` names it.
+//! A terminal interprets control characters. A cell that contains any is escaped by
+//! [`list_cell::escape_control`], and the column `escaped` lists it.
 
 use bytes::Bytes;
-use shared::cells;
+use shared::list_cell;
 
 use super::{
     FileWriter,
@@ -19,29 +17,29 @@ use super::{
 };
 use crate::error::ImportError;
 
-/// What a spreadsheet takes for the beginning of a formula; in some languages also in
-/// the wide form.
-const DANGEROUS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+/// Prefixes that a spreadsheet evaluates as a formula; in some locales also their
+/// full-width forms.
+const FORMULA_PREFIXES: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The column that says which others are guarded.
+/// The column that lists the guarded columns.
 const GUARDED: &str = "guarded";
 
-/// The column that says in which others control characters are escaped.
+/// The column that lists the columns with escaped control characters.
 const ESCAPED: &str = "escaped";
 
 /// Writes CSV.
 #[derive(Debug)]
 pub(crate) struct Csv {
     written: Vec<u8>,
-    headed: bool,
+    has_header: bool,
 }
 
 impl Csv {
-    /// A file that begins with its heading.
+    /// An empty file; the header row is written first.
     pub(crate) fn new() -> Self {
-        Self { written: Vec::new(), headed: false }
+        Self { written: Vec::new(), has_header: false }
     }
 
     fn record<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> Result<(), ImportError> {
@@ -49,13 +47,13 @@ impl Csv {
         let written = writer.write_record(cells);
         written
             .and_then(|()| writer.flush().map_err(csv::Error::from))
-            // Memory takes all there is.
-            .map_err(|_| ImportError::Corrupt("a line of a file"))
+            // Writing to memory does not fail.
+            .map_err(|_| ImportError::Corrupt("line of the failures file"))
     }
 
-    fn head(&mut self) -> Result<(), ImportError> {
-        if !self.headed {
-            self.headed = true;
+    fn write_header(&mut self) -> Result<(), ImportError> {
+        if !self.has_header {
+            self.has_header = true;
             self.written.extend_from_slice(BYTE_ORDER_MARK);
             self.record(COLUMNS.into_iter())?;
         }
@@ -65,8 +63,8 @@ impl Csv {
 
 impl FileWriter for Csv {
     fn write(&mut self, line: &Line) -> Result<(), ImportError> {
-        self.head()?;
-        let cells = harmless(line);
+        self.write_header()?;
+        let cells = escape_cells(line);
         self.record(COLUMNS.iter().map(|column| {
             let cell = cells.iter().find(|(name, _)| name == column);
             cell.map_or("", |(_, value)| value.as_str())
@@ -74,23 +72,23 @@ impl FileWriter for Csv {
     }
 
     fn take(&mut self) -> Bytes {
-        // A file without lines has its heading.
-        let _ = self.head();
+        // A file without lines has a header row.
+        let _ = self.write_header();
         std::mem::take(&mut self.written).into()
     }
 }
 
-/// The cells of a line, the dangerous ones escaped and guarded, and the lists of those.
-fn harmless(line: &Line) -> Vec<(&'static str, String)> {
+/// The cells of a line, escaped and guarded, with the lists of both.
+fn escape_cells(line: &Line) -> Vec<(&'static str, String)> {
     let (mut guarded, mut escaped): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut cells: Vec<(&str, String)> = Vec::new();
     for (column, value) in line.cells() {
-        let visible = cells::visible(value);
+        let visible = list_cell::escape_control(value);
         if visible.is_some() {
             escaped.push(column);
         }
         let mut value = visible.unwrap_or_else(|| value.to_owned());
-        if value.starts_with(DANGEROUS) {
+        if value.starts_with(FORMULA_PREFIXES) {
             guarded.push(column);
             value.insert(0, '\'');
         }

@@ -1,5 +1,5 @@
-//! One JSON object a line: the columns that are not empty, by name, as they are.
-//! All values are text; only `row` is a number.
+//! One JSON object per line: the columns that are not empty, by name, unescaped. All
+//! values are strings, except `row`, which is a number.
 
 use std::io::Write as _;
 
@@ -24,8 +24,8 @@ impl FileWriter for Jsonl {
     fn write(&mut self, line: &Line) -> Result<(), ImportError> {
         let written = serde_json::to_writer(&mut self.0, &Object(line)).map_err(drop);
         let ended = written.and_then(|()| self.0.write_all(b"\n").map_err(drop));
-        // Memory takes all there is.
-        ended.map_err(|()| ImportError::Corrupt("a line of a file"))
+        // Writing to memory does not fail.
+        ended.map_err(|()| ImportError::Corrupt("line of the failures file"))
     }
 
     fn take(&mut self) -> Bytes {

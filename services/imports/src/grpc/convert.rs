@@ -1,5 +1,5 @@
-//! Requests as the service takes them; what is wrong with a request is told by
-//! the path of the field.
+//! Converts requests to the arguments of the service. A violation names the path of its
+//! field.
 
 use chrono::DateTime;
 use shared::{
@@ -15,59 +15,60 @@ use shared::{
         },
         records::ErrorReason,
     },
-    rules::{Problem, Violations, text},
-    status::Refusal,
+    rules::{FieldViolations, ValueError, text},
+    status::ApiError,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        batch::{BatchDigest, BatchFault, Declared, MAX_BATCH_KEY},
+        batch::{BatchDigest, BatchError, Declared, MAX_BATCH_KEY},
+        enums::{Kind, Severity, State, Status as RecordVerdict, kind_of},
         import::Expected,
-        words::{Kind, Severity, State, Status as RecordVerdict, kind_of},
     },
     error::ImportError,
-    service::{Announced, Format, Header, MAX_LABEL, Message, NewImport, Retry},
+    service::{Format, Header, MAX_LABEL, Message, NewImport, Retry, SealCounts},
     store::{failures::Filter, imports::ListFilter},
 };
 
-/// The largest page of failures. Each may have half a kilobyte of text in it,
-/// and a page should fit in one message.
+/// Maximum page size of failures. Each may have 0.5 KiB of text, and a page should fit
+/// in one message.
 const MAX_FAILURES: u64 = page::MAX_PAGE_SIZE;
 
-/// What a caller asks of the list of failures.
+/// Arguments of `ListFailures`.
 #[derive(Debug)]
-pub(super) struct FailuresAsked {
+pub(super) struct ListFailuresArgs {
     pub(super) id: Uuid,
     pub(super) filter: Filter,
     pub(super) size: usize,
     pub(super) token: String,
 }
 
-/// The id of an import.
-pub(super) fn import_id(field: &str, id: &str) -> Result<Uuid, Refusal> {
+/// Parses the id of an import.
+pub(super) fn import_id(field: &str, id: &str) -> Result<Uuid, ApiError> {
     let problem = || invalid(field, ErrorReason::InvalidId, "not the id of an import, imp_…");
     ids::parse(IdKind::Import, id).ok_or_else(problem)
 }
 
-/// Batch keys that an import may declare.
+/// Limit on the number of batch keys that an import declares.
 pub(super) const MAX_KEYS: usize = 10_000;
 
-/// Bytes of them together: every answer about the import repeats them.
+/// Limit on the total size of the declared keys: every response with the import repeats
+/// them.
 pub(super) const MAX_KEY_BYTES: usize = 2 * 1_024 * 1_024;
 
-/// What a new import is to be.
-pub(super) fn new_import(request: CreateImportRequest) -> Result<NewImport, Refusal> {
+/// Converts `CreateImport`.
+pub(super) fn new_import(request: CreateImportRequest) -> Result<NewImport, ApiError> {
     let CreateImportRequest { label, validate_only, expected } = request;
     let label = named("label", text::plain("Label", &label, MAX_LABEL))?;
     let expected = expected.map(self::expected).transpose()?;
-    // One that declares nothing would seal itself with nothing.
+    // An import that declares nothing would be complete, and seal itself, at once.
     let expected = expected.filter(|expected| *expected != Expected::default());
     Ok(NewImport { label, validate_only, expected })
 }
 
-fn expected(content: ExpectedContent) -> Result<Expected, Refusal> {
+fn expected(content: ExpectedContent) -> Result<Expected, ApiError> {
     let ExpectedContent { mut batch_keys, batch_count, record_count } = content;
     let count = |field: &str, count: i64| match count {
         ..0 => Err(invalid(field, ErrorReason::UnknownValue, "must not be negative")),
@@ -93,16 +94,16 @@ fn expected(content: ExpectedContent) -> Result<Expected, Refusal> {
     Ok(Expected { batch_keys, batches, records })
 }
 
-/// What a caller asks of the list of imports.
+/// Arguments of `ListImports`.
 #[derive(Debug)]
-pub(super) struct ImportsAsked {
+pub(super) struct ListImportsArgs {
     pub(super) filter: ListFilter,
     pub(super) size: u64,
     pub(super) token: String,
 }
 
-/// What a caller asks of the list of imports.
-pub(super) fn list(request: ListImportsRequest) -> Result<ImportsAsked, Refusal> {
+/// Converts `ListImports`.
+pub(super) fn list(request: ListImportsRequest) -> Result<ListImportsArgs, ApiError> {
     let ListImportsRequest { page_size, page_token, product, states, with_failures, created_since } =
         request;
     let mut wanted = Vec::with_capacity(states.len());
@@ -134,11 +135,11 @@ pub(super) fn list(request: ListImportsRequest) -> Result<ImportsAsked, Refusal>
         states: wanted,
         created_since: since.transpose()?,
     };
-    Ok(ImportsAsked { filter, size: page::page_size(page_size)?, token: page_token })
+    Ok(ListImportsArgs { filter, size: page::page_size(page_size)?, token: page_token })
 }
 
-/// A product to look at; all of them when it is left out.
-fn product(name: String) -> Result<Option<String>, Refusal> {
+/// The product filter; `None` for all products.
+fn product(name: String) -> Result<Option<String>, ApiError> {
     if name.is_empty() {
         return Ok(None);
     }
@@ -147,7 +148,7 @@ fn product(name: String) -> Result<Option<String>, Refusal> {
     Ok(Some(name))
 }
 
-fn state(state: i32) -> Result<State, Refusal> {
+fn state(state: i32) -> Result<State, ApiError> {
     let known = match ImportState::try_from(state) {
         Ok(ImportState::Receiving) => Some(State::Receiving),
         Ok(ImportState::Sealed) => Some(State::Sealed),
@@ -165,7 +166,7 @@ fn state(state: i32) -> Result<State, Refusal> {
     known.ok_or_else(|| unknown("states"))
 }
 
-/// One message of an upload.
+/// Converts one message of an upload stream.
 pub(super) fn message(
     received: Result<UploadBatchRequest, Status>,
 ) -> Result<Message, ImportError> {
@@ -173,29 +174,29 @@ pub(super) fn message(
         Some(Part::Header(part)) => Ok(Message::Header(header(&part)?)),
         Some(Part::Frame(part)) => Ok(Message::Frame(part.records)),
         Some(Part::Commit(part)) => Ok(Message::Commit(digest("commit.sha256", &part.sha256)?)),
-        None => Err(BatchFault::OutOfOrder("one of them was empty").into()),
+        None => Err(BatchError::OutOfOrder("one of them was empty").into()),
     }
 }
 
-/// What a seal announces.
-pub(super) fn announced(request: &SealImportRequest) -> Result<(Uuid, Announced), Refusal> {
+/// Converts `SealImport`.
+pub(super) fn seal_counts(request: &SealImportRequest) -> Result<(Uuid, SealCounts), ApiError> {
     let id = import_id("import_id", &request.import_id)?;
     let count = |field: &str, count: Option<i64>| match count {
         Some(..0) => Err(invalid(field, ErrorReason::UnknownValue, "must not be negative")),
         count => Ok(count),
     };
-    let announced = Announced {
+    let seal_counts = SealCounts {
         batches: count("batch_count", Some(request.batch_count.into()))?.unwrap_or_default(),
         records: count("record_count", Some(request.record_count))?.unwrap_or_default(),
         clients: count("client_count", request.client_count)?,
         contacts: count("contact_count", request.contact_count)?,
         addresses: count("address_count", request.address_count)?,
     };
-    Ok((id, announced))
+    Ok((id, seal_counts))
 }
 
-/// Which round a caller begins, and how.
-pub(super) fn retry(request: &RetryImportRequest) -> Result<(Uuid, Retry), Refusal> {
+/// Converts `RetryImport`.
+pub(super) fn retry(request: &RetryImportRequest) -> Result<(Uuid, Retry), ApiError> {
     let RetryImportRequest { import_id: id, replacements, round } = request;
     let round = match *round {
         0 => None,
@@ -208,8 +209,8 @@ pub(super) fn retry(request: &RetryImportRequest) -> Result<(Uuid, Retry), Refus
     Ok((import_id("import_id", id)?, Retry { replacements: *replacements, round }))
 }
 
-/// What a caller asks of the list of failures.
-pub(super) fn failures(request: ListFailuresRequest) -> Result<FailuresAsked, Refusal> {
+/// Converts `ListFailures`.
+pub(super) fn failures(request: ListFailuresRequest) -> Result<ListFailuresArgs, ApiError> {
     let ListFailuresRequest {
         import_id: id,
         page_size,
@@ -227,23 +228,23 @@ pub(super) fn failures(request: ListFailuresRequest) -> Result<FailuresAsked, Re
         severity: self::severity(severity)?.map(|severity| severity.as_str().to_owned()),
     };
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    Ok(FailuresAsked { id: import_id("import_id", &id)?, filter, size, token: page_token })
+    Ok(ListFailuresArgs { id: import_id("import_id", &id)?, filter, size, token: page_token })
 }
 
-/// What a caller asks of the list of possible duplicates.
+/// Arguments of `ListPossibleDuplicates`.
 #[derive(Debug)]
-pub(super) struct DuplicatesAsked {
+pub(super) struct ListDuplicatesArgs {
     pub(super) id: Uuid,
     pub(super) kind: Option<Kind>,
     pub(super) size: usize,
     pub(super) token: String,
 }
 
-/// What a caller asks of the list of possible duplicates. No address looks like
-/// another one: to ask for those would find nothing.
+/// Converts `ListPossibleDuplicates`. Addresses have no possible duplicates, so that kind
+/// is rejected.
 pub(super) fn duplicates(
     request: ListPossibleDuplicatesRequest,
-) -> Result<DuplicatesAsked, Refusal> {
+) -> Result<ListDuplicatesArgs, ApiError> {
     let ListPossibleDuplicatesRequest { import_id: id, page_size, page_token: token, kind } =
         request;
     let size = usize::try_from(page::page_size(page_size)?).unwrap_or(usize::MAX);
@@ -251,11 +252,11 @@ pub(super) fn duplicates(
     if kind == Some(Kind::Address) {
         return Err(invalid("kind", ErrorReason::UnknownValue, "use CLIENT or CONTACT"));
     }
-    Ok(DuplicatesAsked { id: import_id("import_id", &id)?, kind, size, token })
+    Ok(ListDuplicatesArgs { id: import_id("import_id", &id)?, kind, size, token })
 }
 
-/// What file a caller asks for.
-pub(super) fn download(request: &DownloadFailuresRequest) -> Result<(Uuid, Format), Refusal> {
+/// Converts `DownloadFailures`.
+pub(super) fn download(request: &DownloadFailuresRequest) -> Result<(Uuid, Format), ApiError> {
     let format = match FailuresFormat::try_from(request.format) {
         Ok(FailuresFormat::Unspecified | FailuresFormat::Csv) => Format::Csv,
         Ok(FailuresFormat::Jsonl) => Format::Jsonl,
@@ -264,7 +265,7 @@ pub(super) fn download(request: &DownloadFailuresRequest) -> Result<(Uuid, Forma
     Ok((import_id("import_id", &request.import_id)?, format))
 }
 
-fn header(header: &BatchHeader) -> Result<Header, Refusal> {
+fn header(header: &BatchHeader) -> Result<Header, ApiError> {
     let BatchHeader { import_id: id, batch_key, sha256, size_bytes, record_count } = header;
     let declared = Declared {
         sha256: digest("header.sha256", sha256)?,
@@ -278,14 +279,14 @@ fn header(header: &BatchHeader) -> Result<Header, Refusal> {
     })
 }
 
-/// The key of a batch.
-pub(super) fn batch_key(field: &str, key: &str) -> Result<String, Refusal> {
+/// Parses a batch key.
+pub(super) fn batch_key(field: &str, key: &str) -> Result<String, ApiError> {
     named(field, key_of_batch(key))
 }
 
-/// The batch key as given, without invisible characters: two keys that differ in
-/// white space differ.
-fn key_of_batch(key: &str) -> Result<String, Problem> {
+/// The batch key without invisible characters. White space is significant: keys that
+/// differ in it differ.
+fn key_of_batch(key: &str) -> Result<String, ValueError> {
     const LABEL: &str = "Batch key";
     text::required_id(LABEL, key, MAX_BATCH_KEY)?;
     let key: String = key.chars().filter(|c| !text::is_invisible(*c)).collect();
@@ -295,7 +296,7 @@ fn key_of_batch(key: &str) -> Result<String, Problem> {
     }
 }
 
-fn digest(field: &str, sha256: &[u8]) -> Result<Option<BatchDigest>, Refusal> {
+fn digest(field: &str, sha256: &[u8]) -> Result<Option<BatchDigest>, ApiError> {
     if sha256.is_empty() {
         return Ok(None);
     }
@@ -303,19 +304,19 @@ fn digest(field: &str, sha256: &[u8]) -> Result<Option<BatchDigest>, Refusal> {
     BatchDigest::try_from(sha256).map(Some).map_err(wrong)
 }
 
-fn size(field: &str, size: i64) -> Result<Option<u64>, Refusal> {
+fn size(field: &str, size: i64) -> Result<Option<u64>, ApiError> {
     let negative = |_| invalid(field, ErrorReason::UnknownValue, "must not be negative");
     u64::try_from(size).map(|size| Some(size).filter(|size| *size > 0)).map_err(negative)
 }
 
-fn failed_kind(kind: i32) -> Result<Option<Kind>, Refusal> {
+fn failed_kind(kind: i32) -> Result<Option<Kind>, ApiError> {
     let kind = ImportRecordKind::try_from(kind).map_err(|_| unknown("kind"))?;
     Ok(Some(kind_of(kind)).filter(|kind| *kind != Kind::Unknown))
 }
 
-/// Only the statuses that a failure may have; others would find nothing, and
-/// leave the caller wondering.
-fn failed_status(status: i32) -> Result<Option<RecordVerdict>, Refusal> {
+/// Accepts only the statuses that a failure may have. A filter on another status would
+/// return nothing without an explanation.
+fn failed_status(status: i32) -> Result<Option<RecordVerdict>, ApiError> {
     match RecordStatus::try_from(status) {
         Ok(RecordStatus::Unspecified) => Ok(None),
         Ok(RecordStatus::Failed) => Ok(Some(RecordVerdict::Failed)),
@@ -331,7 +332,7 @@ fn failed_status(status: i32) -> Result<Option<RecordVerdict>, Refusal> {
     }
 }
 
-fn severity(severity: i32) -> Result<Option<Severity>, Refusal> {
+fn severity(severity: i32) -> Result<Option<Severity>, ApiError> {
     match WireSeverity::try_from(severity) {
         Ok(WireSeverity::Unspecified) => Ok(None),
         Ok(WireSeverity::Error) => Ok(Some(Severity::Error)),
@@ -340,7 +341,7 @@ fn severity(severity: i32) -> Result<Option<Severity>, Refusal> {
     }
 }
 
-fn reason_code(reason: String) -> Result<Option<String>, Refusal> {
+fn reason_code(reason: String) -> Result<Option<String>, ApiError> {
     match shared::rules::reason_from_code(&reason) {
         _ if reason.is_empty() => Ok(None),
         Some(_) => Ok(Some(reason)),
@@ -348,27 +349,27 @@ fn reason_code(reason: String) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// A message that could not be taken. One over the limit of all messages must be
-/// a frame over its own limit, which is lower.
+/// Converts an error of the request stream. A message over the transport's limit is a
+/// frame over its own, lower limit.
 fn broken(status: Status) -> ImportError {
     match status.code() {
-        // Over the limit of a message, as it came or inflated.
-        Code::OutOfRange | Code::ResourceExhausted => BatchFault::FrameTooLarge.into(),
-        Code::Internal => BatchFault::OutOfOrder("one of them could not be read").into(),
+        // Over the limit of a message, compressed or decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => BatchError::FrameTooLarge.into(),
+        Code::Internal => BatchError::OutOfOrder("one of them could not be read").into(),
         _ => ImportError::Stream(Box::new(status)),
     }
 }
 
-fn named<T>(field: &str, read: Result<T, Problem>) -> Result<T, Refusal> {
-    read.map_err(|problem| Refusal::from(Violations::from(problem.at(field))))
+fn named<T>(field: &str, read: Result<T, ValueError>) -> Result<T, ApiError> {
+    read.map_err(|problem| ApiError::from(FieldViolations::from(problem.at(field))))
 }
 
-fn unknown(field: &str) -> Refusal {
+fn unknown(field: &str) -> ApiError {
     invalid(field, ErrorReason::UnknownValue, "not one of the values that are known")
 }
 
-fn invalid(field: &str, reason: ErrorReason, text: &str) -> Refusal {
-    Refusal::invalid_field(field, reason, text)
+fn invalid(field: &str, reason: ErrorReason, text: &str) -> ApiError {
+    ApiError::invalid_field(field, reason, text)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Answers, from what the service gives.
+//! Encodes the responses.
 
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
@@ -15,22 +15,22 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        counters::Counters,
         duplicate::OtherRecord,
+        enums::{Kind, Severity, State, Status, wire_kind},
         import::{self as domain, Expected, ImportView, Receipt},
-        tally::Tally,
-        words::{Kind, Severity, State, Status, wire_kind},
     },
-    housekeeping::{IDLE, KEPT},
+    housekeeping::{UPLOAD_IDLE_TIMEOUT, UPLOAD_RETENTION},
     service::{
-        Failure, FailuresPage, ImportsPage, Progress, Suggestion, SuggestionsPage, Uploaded,
+        DuplicateView, DuplicatesPage, Failure, FailuresPage, ImportsPage, Progress, Uploaded,
     },
 };
 
 pub(super) fn import(view: &ImportView) -> Import {
-    let ImportView { import, tally } = view;
+    let ImportView { import, counters } = view;
     let of_kind = |kind: Kind| KindCounters {
         kind: wire_kind(kind).into(),
-        counters: Some(counters(tally, Some(kind))),
+        counters: Some(encode_counters(counters, Some(kind))),
     };
     Import {
         id: import_id(import.key.id),
@@ -39,19 +39,19 @@ pub(super) fn import(view: &ImportView) -> Import {
         label: import.label.clone(),
         created_by: import.created_by.clone(),
         state: state(import.state).into(),
-        counters: Some(counters(tally, None)),
-        counters_by_kind: tally.kinds().into_iter().map(of_kind).collect(),
+        counters: Some(encode_counters(counters, None)),
+        counters_by_kind: counters.kinds().into_iter().map(of_kind).collect(),
         batch_count: i32::try_from(import.batch_count).unwrap_or(i32::MAX),
         create_time: Some(timestamp(import.created_at)),
         seal_time: import.sealed_at.map(timestamp),
         end_time: import.ended_at.map(timestamp),
-        note: import.note.clone(),
+        status_message: import.note.clone(),
         round: i32::try_from(import.round).unwrap_or(i32::MAX),
         validate_only: import.validate_only,
         expected: import.expected.as_ref().map(expected),
         expire_time: expires_at(import).map(timestamp),
         cancel_requested: import.cancel_requested,
-        purge_time: import.ended_at.map(|ended| timestamp(ended + KEPT)),
+        purge_time: import.ended_at.map(|ended| timestamp(ended + UPLOAD_RETENTION)),
         possible_duplicates: import.possible_duplicates,
     }
 }
@@ -65,7 +65,7 @@ fn expected(expected: &Expected) -> ExpectedContent {
 }
 
 fn expires_at(import: &domain::Import) -> Option<DateTime<Utc>> {
-    (import.state == State::Receiving).then_some(import.touched_at + IDLE)
+    (import.state == State::Receiving).then_some(import.touched_at + UPLOAD_IDLE_TIMEOUT)
 }
 
 pub(super) fn imports(page: ImportsPage) -> ListImportsResponse {
@@ -99,7 +99,7 @@ pub(super) fn receipt(receipt: Receipt) -> BatchReceipt {
 
 pub(super) fn progress(progress: &Progress) -> WatchImportResponse {
     WatchImportResponse {
-        import: Some(import(&progress.view)),
+        import_job: Some(import(&progress.view)),
         records_per_second: progress.per_second,
         estimated_end_time: progress.estimated_end.map(timestamp),
     }
@@ -119,14 +119,14 @@ fn failure(import: &str, failure: Failure) -> WireFailure {
         source_id,
         record_name,
         client_reference,
-        field: row.finding.field,
-        reason: row.finding.reason,
-        reason_text: row.finding.text,
-        root_cause: row.finding.root_cause,
+        field: row.issue.field,
+        reason: row.issue.reason,
+        reason_text: row.issue.text,
+        root_cause: row.issue.root_cause,
         batch_key,
         row: i32::try_from(row.at.row).unwrap_or(i32::MAX),
         round: i32::try_from(row.round).unwrap_or(i32::MAX),
-        severity: severity(row.finding.severity).into(),
+        severity: severity(row.issue.severity).into(),
         row_token: row.at.token(import).to_string(),
     }
 }
@@ -138,13 +138,13 @@ fn severity(severity: Severity) -> WireSeverity {
     }
 }
 
-pub(super) fn duplicates(page: SuggestionsPage) -> ListPossibleDuplicatesResponse {
-    let possible_duplicates = page.suggestions.into_iter().map(duplicate).collect();
+pub(super) fn duplicates(page: DuplicatesPage) -> ListPossibleDuplicatesResponse {
+    let possible_duplicates = page.duplicates.into_iter().map(duplicate).collect();
     ListPossibleDuplicatesResponse { possible_duplicates, next_page_token: page.next_page_token }
 }
 
-fn duplicate(suggestion: Suggestion) -> PossibleDuplicate {
-    let Suggestion { row, record_id, record_name, client_reference, batch_key } = suggestion;
+fn duplicate(duplicate: DuplicateView) -> PossibleDuplicate {
+    let DuplicateView { row, record_id, record_name, client_reference, batch_key } = duplicate;
     let OtherRecord { kind: other_kind, record_id: other_record_id, source_id, name, reference } =
         row.duplicate.other;
     PossibleDuplicate {
@@ -164,17 +164,17 @@ fn duplicate(suggestion: Suggestion) -> PossibleDuplicate {
     }
 }
 
-fn counters(tally: &Tally, kind: Option<Kind>) -> ImportCounters {
+fn encode_counters(counters: &Counters, kind: Option<Kind>) -> ImportCounters {
     ImportCounters {
-        received: tally.received(kind),
-        imported: tally.of(kind, Status::Imported),
-        linked: tally.of(kind, Status::Linked),
-        skipped: tally.of(kind, Status::Skipped),
-        excluded: tally.of(kind, Status::Excluded),
-        failed: tally.failed(kind),
-        blocked: tally.of(kind, Status::Blocked),
-        unprocessed: tally.unprocessed(kind),
-        warnings: tally.warned(kind),
+        received: counters.received(kind),
+        imported: counters.of(kind, Status::Imported),
+        linked: counters.of(kind, Status::Linked),
+        skipped: counters.of(kind, Status::Skipped),
+        excluded: counters.of(kind, Status::Excluded),
+        failed: counters.failed(kind),
+        blocked: counters.of(kind, Status::Blocked),
+        unprocessed: counters.unprocessed(kind),
+        warnings: counters.warned(kind),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The limits that `docs/limits.md` names are those of the code.
+//! Checks that the limits in `docs/limits.md` match the code.
 
 use shared::testing::assert_documented;
 
@@ -8,7 +8,7 @@ use crate::{
     domain::batch::{
         MAX_BATCH_BYTES, MAX_BATCH_KEY, MAX_BATCH_RECORDS, MAX_FRAME_BYTES, MAX_RECORD_BYTES,
     },
-    housekeeping::{IDLE, KEPT},
+    housekeeping::{UPLOAD_IDLE_TIMEOUT, UPLOAD_RETENTION},
     service::{MAX_LABEL, MAX_UPLOADS, UPLOADS_SHARE, create::MAX_OPEN},
 };
 
@@ -17,9 +17,9 @@ fn count<T: TryInto<u64>>(limit: T) -> u64 {
 }
 
 #[test]
-fn the_documented_limits_are_those_of_the_code() {
+fn documented_limits_match_the_code() {
     let upload = UploadSettings::default();
-    assert_eq!(upload.least_bytes, 64 * 1_024);
+    assert_eq!(upload.min_bytes, 64 * 1_024);
     assert_documented(
         "Of the imports service",
         &[
@@ -34,11 +34,14 @@ fn the_documented_limits_are_those_of_the_code() {
             ("Imports of a practice that were not sealed yet", MAX_OPEN),
             ("Batches that a replica reads at the same time", MAX_UPLOADS),
             ("Of these, of one product in one practice", UPLOADS_SHARE.alone(MAX_UPLOADS)),
-            ("The header of an upload", upload.header.as_secs()),
-            ("The time of the next 64 KiB of an upload", upload.idle.as_secs()),
-            ("An upload from its header to its commit", upload.whole.as_secs() / 60),
-            ("An import that is not sealed and gets no batch", count(IDLE.num_hours())),
-            ("What was uploaded, after the import has ended", count(KEPT.num_days())),
+            ("The header of an upload", upload.header_timeout.as_secs()),
+            ("The time of the next 64 KiB of an upload", upload.idle_timeout.as_secs()),
+            ("An upload from its header to its commit", upload.total_timeout.as_secs() / 60),
+            (
+                "An import that is not sealed and gets no batch",
+                count(UPLOAD_IDLE_TIMEOUT.num_hours()),
+            ),
+            ("What was uploaded, after the import has ended", count(UPLOAD_RETENTION.num_days())),
         ],
     );
 }

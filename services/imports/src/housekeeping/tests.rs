@@ -1,4 +1,4 @@
-//! Imports whose time has come, by a fixed clock.
+//! Tests the housekeeping jobs with a fixed clock.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,16 +15,16 @@ use shared::{
 use super::*;
 use crate::{
     config::UploadSettings,
-    domain::words::Phase,
+    domain::enums::Phase,
     migrations::Migrator,
     records_client::RecordsClient,
     store::{imports, lease},
 };
 
 storage_tests! {
-    an_import_that_cannot_be_read_stops_no_other_work,
-    many_imports_that_cannot_be_read_do_not_fill_the_round,
-    what_was_uploaded_is_removed_in_parts,
+    unreadable_import_does_not_block_other_work,
+    many_unreadable_imports_do_not_fill_a_round,
+    uploads_are_purged_in_parts,
 }
 
 async fn replica(settings: &DatabaseSettings, clock: &Clock) -> Imports {
@@ -36,7 +36,7 @@ async fn replica(settings: &DatabaseSettings, clock: &Clock) -> Imports {
     Imports::new(db, clock.clone(), client, UploadSettings::default(), Meter::new("imports"))
 }
 
-/// Two months after everything in these tests.
+/// A time two months after all imports of these tests.
 fn clock() -> Clock {
     Clock::fixed("2026-05-01T12:00:00Z".parse().unwrap())
 }
@@ -67,7 +67,7 @@ async fn insert(imports: &Imports, practice: &str, state: State) -> ImportKey {
         ended_at: state.is_end().then_some(at),
         purged_at: None,
     };
-    let written = imports.db.write(Scope::AllPractices, move |tx| {
+    let written = imports.db.write(TenantScope::AllPractices, move |tx| {
         let import = import.clone();
         async move { imports::insert(&*tx, import).await }
     });
@@ -77,7 +77,7 @@ async fn insert(imports: &Imports, practice: &str, state: State) -> ImportKey {
 
 async fn execute(imports: &Imports, sql: &str, values: Vec<sea_orm::Value>) {
     let statement = Statement::from_sql_and_values(imports.db.engine(), sql, values);
-    let written = imports.db.write(Scope::AllPractices, move |tx| {
+    let written = imports.db.write(TenantScope::AllPractices, move |tx| {
         let statement = statement.clone();
         async move { tx.execute_raw(statement).await.map(drop) }
     });
@@ -95,11 +95,11 @@ async fn find(imports: &Imports, key: &ImportKey) -> Import {
     imports::find(imports.db.reader(), key).await.unwrap().unwrap()
 }
 
-/// The kinds of work that have failed, and how often.
+/// The jobs that have failed, with their failure counters.
 fn failed(imports: &Imports) -> Vec<String> {
     let text = imports.meter.text();
     let lines = text.lines().filter(|line| line.starts_with("concord_job_failures_total{"));
-    // The records service is nowhere: what it has erased is not known.
+    // The records service is unreachable, so erase_records always fails.
     let lines = lines.filter(|line| !line.ends_with(" 0") && !line.contains("erase_records"));
     let mut failed: Vec<String> =
         lines.map(|line| line.split_once("job=\"").unwrap().1.replace("\"}", "")).collect();
@@ -109,16 +109,16 @@ fn failed(imports: &Imports) -> Vec<String> {
 
 async fn claim(imports: &Imports) -> Result<Option<lease::Lease>, ImportError> {
     let now = imports.clock.now();
-    let claimed = imports.db.write(Scope::AllPractices, move |tx| async move {
+    let claimed = imports.db.write(TenantScope::AllPractices, move |tx| async move {
         lease::claim(&*tx, ids::new_uuid(), now, now + TimeDelta::minutes(1)).await
     });
     claimed.await
 }
 
-async fn an_import_that_cannot_be_read_stops_no_other_work(t: TestDb) {
+async fn unreadable_import_does_not_block_other_work(t: TestDb) {
     let imports = replica(&t.settings(), &clock()).await;
     let mut keys = Vec::new();
-    // The first practice in any order is the one whose rows are damaged.
+    // The first practice in any order is the one with the damaged rows.
     for practice in ["p1", "p2"] {
         for state in [State::Receiving, State::Completed, State::Sealed] {
             keys.push(insert(&imports, practice, state).await);
@@ -128,25 +128,25 @@ async fn an_import_that_cannot_be_read_stops_no_other_work(t: TestDb) {
     execute(&imports, damaged, Vec::new()).await;
     assert!(claim(&imports).await.is_err());
 
-    let mut keeping = Housekeeping::new(imports.clone());
-    while keeping.step().await {}
+    let mut housekeeping = Housekeeping::new(imports.clone());
+    while housekeeping.step().await {}
     assert_eq!(find(&imports, &keys[3]).await.state, State::Expired);
     assert!(find(&imports, &keys[4]).await.purged_at.is_some());
     let claimed = claim(&imports).await.unwrap().unwrap();
     assert_eq!(claimed.import.key, keys[5]);
     assert_eq!(failed(&imports), ["expire_imports 1", "purge_imports 1", "read_imports 1"]);
-    // Not before its time, and then again.
-    while keeping.step().await {}
+    // The failed imports are not retried before their backoff ends.
+    while housekeeping.step().await {}
     assert_eq!(failed(&imports), ["expire_imports 1", "purge_imports 1", "read_imports 1"]);
     execute(&imports, "UPDATE import SET expected = NULL", Vec::new()).await;
     imports.clock.set(imports.clock.now() + TimeDelta::hours(1));
-    while keeping.step().await {}
+    while housekeeping.step().await {}
     assert_eq!(find(&imports, &keys[0]).await.state, State::Expired);
     assert!(find(&imports, &keys[1]).await.purged_at.is_some());
     assert_eq!(failed(&imports), ["expire_imports 1", "purge_imports 1", "read_imports 1"]);
 }
 
-async fn many_imports_that_cannot_be_read_do_not_fill_the_round(t: TestDb) {
+async fn many_unreadable_imports_do_not_fill_a_round(t: TestDb) {
     let imports = replica(&t.settings(), &clock()).await;
     for _ in 0..BATCH * 2 {
         insert(&imports, "p1", State::Completed).await;
@@ -155,16 +155,16 @@ async fn many_imports_that_cannot_be_read_do_not_fill_the_round(t: TestDb) {
     execute(&imports, damaged, Vec::new()).await;
     let good = insert(&imports, "p2", State::Completed).await;
     let later = "UPDATE import SET ended_at = $1 WHERE practice_id = 'p2'";
-    let yesterday = imports.clock.now() - KEPT - TimeDelta::days(1);
+    let yesterday = imports.clock.now() - UPLOAD_RETENTION - TimeDelta::days(1);
     execute(&imports, later, vec![yesterday.into()]).await;
 
-    let mut keeping = Housekeeping::new(imports.clone());
-    while keeping.step().await {}
+    let mut housekeeping = Housekeeping::new(imports.clone());
+    while housekeeping.step().await {}
     assert!(find(&imports, &good).await.purged_at.is_some());
     assert_eq!(failed(&imports), ["purge_imports 100"]);
 }
 
-/// Stages so many records, which were indexed, and half of them failed.
+/// Stages indexed records, half of which failed.
 async fn stage(imports: &Imports, key: &ImportKey, records: i64) {
     let values = || vec![key.practice.as_str().into(), key.id.into(), records.into()];
     let numbers = "WITH RECURSIVE numbers(n) AS ( \
@@ -189,11 +189,11 @@ async fn stage(imports: &Imports, key: &ImportKey, records: i64) {
     }
 }
 
-async fn what_was_uploaded_is_removed_in_parts(t: TestDb) {
+async fn uploads_are_purged_in_parts(t: TestDb) {
     let imports = replica(&t.settings(), &clock()).await;
     let key = insert(&imports, "p1", State::CompletedWithFailures).await;
     let other = insert(&imports, "p1", State::Sealed).await;
-    let records = i64::try_from(PAGE).unwrap() * 2 + 10;
+    let records = i64::try_from(ROWS_PER_TX).unwrap() * 2 + 10;
     stage(&imports, &key, records).await;
     stage(&imports, &other, 10).await;
     let left = async || {
@@ -206,9 +206,12 @@ async fn what_was_uploaded_is_removed_in_parts(t: TestDb) {
     let (mut before, mut parts) = (left().await, 0);
     while purge_some(&imports, &key).await.unwrap() {
         let now = left().await;
-        assert!(before - now <= i64::try_from(PAGE).unwrap(), "{before}, {now}");
+        assert!(before - now <= i64::try_from(ROWS_PER_TX).unwrap(), "{before}, {now}");
         let import = find(&imports, &key).await;
-        assert!(import.is_removed() && import.purged_at.is_none(), "it cannot be tried again");
+        assert!(
+            import.is_removed() && import.purged_at.is_none(),
+            "a partly purged import cannot be retried"
+        );
         (before, parts) = (now, parts + 1);
     }
     assert_eq!(parts, 5, "of {records} records, half of them with a failure");
@@ -220,19 +223,19 @@ async fn what_was_uploaded_is_removed_in_parts(t: TestDb) {
 }
 
 #[tokio::test]
-async fn no_job_scans_a_table_that_grows() {
+async fn jobs_use_an_index_for_growing_tables() {
     let (t, clock) = (TestDb::sqlite(), clock());
     let seen = Arc::new(Mutex::new(Vec::<Statement>::new()));
     let notes = Arc::clone(&seen);
-    let note = move |statement: &Statement| notes.lock().unwrap().push(statement.clone());
-    let imports = replica(&t.settings().observed(note), &clock).await;
+    let observe = move |statement: &Statement| notes.lock().unwrap().push(statement.clone());
+    let imports = replica(&t.settings().observed(observe), &clock).await;
     let purged = insert(&imports, "p1", State::Completed).await;
     insert(&imports, "p1", State::Receiving).await;
     insert(&imports, "p2", State::Sealed).await;
-    stage(&imports, &purged, i64::try_from(PAGE).unwrap()).await;
+    stage(&imports, &purged, i64::try_from(ROWS_PER_TX).unwrap()).await;
     seen.lock().unwrap().clear();
-    let mut keeping = Housekeeping::new(imports.clone());
-    while keeping.step().await {}
+    let mut housekeeping = Housekeeping::new(imports.clone());
+    while housekeeping.step().await {}
     assert_eq!(failed(&imports), [""; 0]);
     assert_eq!(count(&imports, "import_staged").await, 0);
 
@@ -247,7 +250,8 @@ async fn no_job_scans_a_table_that_grows() {
         for line in imports.db.reader().query_all_raw(plan).await.unwrap() {
             let line: String = line.try_get("", "detail").unwrap();
             let scans = line.starts_with("SCAN ") && !line.contains("json_each");
-            // The waiting imports, and those that have what was uploaded, by their own indexes.
+            // Small sets with their own partial indexes: waiting imports, and imports
+            // with uploads.
             let own = ["import_waiting", "import_holding"];
             let own = own.iter().any(|i| line == format!("SCAN import USING INDEX {i}"));
             assert!(!scans || own, "{line}: {}", statement.sql);

@@ -20,20 +20,19 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// - `import`: `phase` and `position` say how far the worker has come; `lease_…`
-///   says which worker it is. One import of a practice is at work at a time.
-/// - `import_staged`: the records as they arrived. Nothing but the primary key,
-///   so that staging is fast.
-/// - `import_record`: what was found of each record. `source_id` is empty when
-///   the record has no key; `timeline` is the owner and type of an address that
-///   has readable dates. The defaults are there so that a row can be changed by
-///   an insert that conflicts; see `store/edits.rs`.
-/// - `import_parent`: by which source ids a record names its parents; only of
-///   records whose own fields are right.
-/// - `import_known`: parents outside the import.
-/// - `import_failure`: kind and source id are those of its record, so that the
-///   list is read in one order from one index.
-/// - `import_tally`: how many records are in which status.
+/// - `import`: `phase` and `position` are the progress of the worker; `lease_…` is the
+///   lease of the worker. One import of a practice runs at a time.
+/// - `import_staged`: the records as uploaded. It has no index but the primary key, so
+///   that staging is fast.
+/// - `import_record`: the result of each record. `source_id` is empty if the record has
+///   no key; `timeline` is the owner and type of an address with valid dates. The
+///   defaults allow updates by upsert; see `store/edits.rs`.
+/// - `import_parent`: the source ids by which a record refers to its parents; only of
+///   records whose own fields are valid.
+/// - `import_known`: parents that are not in the import.
+/// - `import_failure`: kind and source id are copied from the record, so that one index
+///   has the order of the list.
+/// - `import_tally`: the number of records by kind and status.
 const TABLES: &str = "
 CREATE TABLE import (
   practice_id {key} NOT NULL,

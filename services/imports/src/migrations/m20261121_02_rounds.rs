@@ -1,5 +1,5 @@
-//! Rounds: what is tried again, and what was tried before. Imports that are only
-//! checked, declared, cancelled, or cleared away.
+//! Rounds: retries and earlier attempts. Dry runs, declared content, cancellation, and
+//! purging.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -21,11 +21,10 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// - `import`: `expected` is what was declared, as JSON; `ended_before` is how it
-///   had ended before the round that it is in; `touched_at` is when it last took
-///   a batch.
-/// - `import_record`: `round` is the one in which it was read last; `retried` says
-///   that it had failed in the one before.
+/// - `import`: `expected` is the declared content, as JSON; `ended_before` is the state
+///   in which the previous round ended; `touched_at` is when it last received a batch.
+/// - `import_record`: `round` is the round in which it was last read; `retried` is true
+///   if it had failed in the round before.
 /// - `import_attempt`: the failures of earlier rounds.
 const TABLES: &str = "
 ALTER TABLE import ADD COLUMN validate_only boolean NOT NULL DEFAULT false;

@@ -1,4 +1,4 @@
-//! Possible duplicates: imported records that look like another one.
+//! Possible duplicates of imported records.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -20,10 +20,10 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// - `import_duplicate`: kind and source id are those of its record, as in
-///   `import_failure`; `field` is what is equal.
-/// - `import_likeness`: of a dry run, while it is at work: the first record of
-///   each likeness.
+/// - `import_duplicate`: kind and source id are copied from the record, as in
+///   `import_failure`; `field` is the equal match field.
+/// - `import_likeness`: only while a dry run is running: the first record of each match
+///   key.
 const TABLES: &str = "
 ALTER TABLE import ADD COLUMN possible_duplicates bigint NOT NULL DEFAULT 0;
 

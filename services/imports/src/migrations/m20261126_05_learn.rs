@@ -1,12 +1,14 @@
-//! Lets a service have PostgreSQL look at tables that a worker has filled just now.
+//! Lets the service update the planner statistics of tables that a worker has just
+//! filled.
 //!
-//! Only the owner of a table may; the service has a role of its own. So it is a
-//! function of the owner's, which looks and does nothing else.
+//! Only the owner of a table may run ANALYZE, and the service has a role of its own.
+//! The migration creates a function that runs with the owner's rights and does only
+//! that.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::learning;
+use shared::db::create_analyze_function;
 
 pub(super) struct Migration;
 
@@ -20,7 +22,7 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        learning(manager.get_connection(), super::LEARN, TABLES).await
+        create_analyze_function(manager.get_connection(), super::ANALYZE_FUNCTION, TABLES).await
     }
 }
 

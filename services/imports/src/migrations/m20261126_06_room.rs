@@ -1,12 +1,12 @@
-//! Leaves room in the pages of the records of imports, on PostgreSQL.
+//! Lowers the fillfactor of `import_record`, on PostgreSQL.
 //!
-//! Each is changed once or twice after it was read: its row is written anew beside
-//! the old one, when there is room, and then no index has to be told.
+//! Each row is updated once or twice. With free space in its page, the new version of
+//! the row stays in the same page (a HOT update), and no index changes.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::leave_room;
+use shared::db::set_fillfactor;
 
 pub(super) struct Migration;
 
@@ -20,6 +20,6 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        leave_room(manager.get_connection(), &["import_record"]).await
+        set_fillfactor(manager.get_connection(), &["import_record"]).await
     }
 }

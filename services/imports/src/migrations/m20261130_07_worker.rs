@@ -1,6 +1,6 @@
-//! What a worker needs to notice that a database went back to an earlier state, what
-//! the imports of all practices take turns by, and an index by which the clients of a
-//! reference are found in the order of their rows.
+//! Adds what the worker needs to detect a database that was restored to an earlier
+//! state (`applied_fence`), the fair order of claims across practices (`claimed_at`),
+//! and an index of the clients of a reference in row order.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -22,9 +22,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// - `applied_fence` is that of the last call whose outcome is written down; 0 for
-///   none.
-/// - `claimed_at` is when a worker claimed the import last.
+/// - `applied_fence` is the fence of the last call whose outcome is stored; 0 for none.
+/// - `claimed_at` is when a worker last claimed the import.
 const TABLES: &str = "
 ALTER TABLE import ADD COLUMN applied_fence bigint NOT NULL DEFAULT 0;
 ALTER TABLE import ADD COLUMN claimed_at {time};

@@ -1,4 +1,4 @@
-//! Warnings: what is wrong with a record that was taken all the same.
+//! Warnings: issues of records that are accepted.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -20,10 +20,10 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// - `import_failure`: all errors are listed before all warnings, so the severity
-///   comes first in the index that the list is read from.
-/// - `import_tally`: `warned` is how many of the records have a warning, counted
-///   when the import ends.
+/// - `import_failure`: errors are listed before warnings, so the severity comes first
+///   in the index of the list.
+/// - `import_tally`: `warned` is the number of records with a warning, counted at the
+///   end of the import.
 const TABLES: &str = "
 ALTER TABLE import_failure ADD COLUMN severity {key} NOT NULL DEFAULT 'ERROR';
 ALTER TABLE import_attempt ADD COLUMN severity {key} NOT NULL DEFAULT 'ERROR';

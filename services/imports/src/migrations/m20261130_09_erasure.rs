@@ -1,4 +1,5 @@
-//! What an import knows of erasures, and which of its records were erased.
+//! Erasures: which erasures an import has processed, and which of its records were
+//! erased.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -20,10 +21,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// - `import`: `known_erasure` is the last erasure of the practice, as the records
-///   service counts them, after which what was uploaded was looked through. The index
-///   has the imports that are to be.
-/// - `import_staged`: the payload of an erased record says its kind and nothing else.
+/// - `import`: `known_erasure` is the position of the practice's last erasure that was
+///   processed for the import. The index has the imports that are still to be scanned.
+/// - `import_staged`: the payload of an erased record contains only its kind.
 const TABLES: &str = "
 ALTER TABLE import ADD COLUMN known_erasure bigint NOT NULL DEFAULT 0;
 CREATE INDEX import_holding ON import (practice_id, id) WHERE purged_at IS NULL;

@@ -5,22 +5,22 @@ use shared::{caller::Caller, ids};
 use super::Imports;
 use crate::{
     domain::{
+        counters::Counters,
+        enums::{Phase, State},
         import::{Expected, Import, ImportKey, ImportView},
-        tally::Tally,
-        words::{Phase, State},
     },
     error::{ImportError, too_many_open},
     store,
 };
 
-/// Characters of a label.
+/// Limit on the length of a label, in characters.
 pub(crate) const MAX_LABEL: usize = 100;
 
-/// Imports of a practice that may still receive batches. More of them are rather
-/// a client that never seals.
+/// Limit on the unsealed imports of a practice. More of them indicate a client that
+/// never seals.
 pub(crate) const MAX_OPEN: u64 = 20;
 
-/// What an import is to be.
+/// The arguments of `CreateImport`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewImport {
     pub(crate) label: String,
@@ -29,7 +29,7 @@ pub(crate) struct NewImport {
 }
 
 impl Imports {
-    /// Opens an import for the caller's product and account.
+    /// Creates an import for the caller's product and account.
     pub(crate) async fn create(
         &self,
         caller: &Caller,
@@ -71,6 +71,6 @@ impl Imports {
             }
         });
         written.await?;
-        Ok(ImportView { import: created, tally: Tally::default() })
+        Ok(ImportView { import: created, counters: Counters::default() })
     }
 }

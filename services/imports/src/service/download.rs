@@ -1,18 +1,18 @@
-//! `DownloadFailures`: reads some failures, writes them, waits until the caller
-//! has taken them, reads the next.
+//! `DownloadFailures`: streams the failures file with flow control. It reads a page of
+//! failures, writes it, and waits until the caller has received it.
 
 use bytes::Bytes;
 use shared::{
     caller::Caller,
     ids::{self, IdKind},
     server::on_demand::{self, Demand, OnDemand},
-    status::Refusal,
+    status::ApiError,
 };
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Imports, failures::READ, key};
+use super::{Imports, failures::READ_ROWS, key};
 use crate::{
     domain::import::ImportKey,
     error::ImportError,
@@ -20,20 +20,20 @@ use crate::{
     store::failures::{FailurePosition, Filter},
 };
 
-/// The bytes of one message.
+/// Size of one message, in bytes.
 const CHUNK_BYTES: usize = 256 * 1_024;
 
-/// Bytes of a file that are made at once, as far as the failures before these tell.
+/// Target size of one page of the file, in bytes, estimated from the previous page.
 const READ_BYTES: usize = 1_024 * 1_024;
 
-/// The form of the file.
+/// The file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Csv,
     Jsonl,
 }
 
-type Sent = Result<Bytes, ImportError>;
+type ChunkResult = Result<Bytes, ImportError>;
 
 impl Imports {
     /// Streams the failures file.
@@ -42,7 +42,7 @@ impl Imports {
         caller: &Caller,
         id: Uuid,
         format: Format,
-    ) -> Result<OnDemand<Sent>, ImportError> {
+    ) -> Result<OnDemand<ChunkResult>, ImportError> {
         let key = key(caller, id);
         self.check_exists(&key).await?;
         let (sender, demand, receiver) = on_demand::channel();
@@ -54,7 +54,7 @@ impl Imports {
                 Format::Jsonl => imports.write_file(&key, Jsonl::new(), &mut out).await,
             };
             if let Err(error) = written {
-                // A caller who has gone away needs no answer.
+                // A caller that has disconnected needs no answer.
                 let _ = sender.send(Err(error)).await;
             }
         };
@@ -70,10 +70,10 @@ impl Imports {
     ) -> Result<(), ImportError> {
         let import = ids::text(IdKind::Import, key.id);
         let (filter, mut after) = (Filter::default(), None::<FailurePosition>);
-        let mut size = READ;
+        let mut size = READ_ROWS;
         loop {
-            // Nothing is read for a caller who does not read.
-            if !self.is_wanted(out).await? {
+            // Nothing is read from the database for a caller that does not read.
+            if !self.wait_for_demand(out).await? {
                 return Ok(());
             }
             let read = self.read_failures(key, &filter, after.as_ref(), size).await?;
@@ -83,39 +83,39 @@ impl Imports {
             after = read.last().map(|(failure, _)| failure.row.position());
             let last = read.len() < size;
             let bytes = file.take();
-            size = (size * READ_BYTES / bytes.len().max(1)).clamp(1, READ);
+            size = (size * READ_BYTES / bytes.len().max(1)).clamp(1, READ_ROWS);
             if !self.send(bytes, out).await? || last {
                 return Ok(());
             }
         }
     }
 
-    /// Sends some bytes; `false` when nobody takes them.
+    /// Sends some bytes; false if the caller has disconnected.
     async fn send(&self, mut bytes: Bytes, out: &mut Out) -> Result<bool, ImportError> {
         while !bytes.is_empty() {
             let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES));
-            if !self.is_wanted(out).await? || out.sender.send(Ok(chunk)).await.is_err() {
+            if !self.wait_for_demand(out).await? || out.sender.send(Ok(chunk)).await.is_err() {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Waits until the transport has taken what was sent; `false` when nobody reads any
-    /// longer.
-    async fn is_wanted(&self, out: &mut Out) -> Result<bool, ImportError> {
+    /// Waits until the transport has sent the previous message; false if the caller has
+    /// disconnected.
+    async fn wait_for_demand(&self, out: &mut Out) -> Result<bool, ImportError> {
         tokio::select! {
-            wanted = out.demand.wanted() => Ok(wanted.is_ok()),
+            wanted = out.demand.requested() => Ok(wanted.is_ok()),
             () = self.stop.cancelled() => {
                 let stopping = "the service stops; download the file again";
-                Err(Refusal::unavailable(stopping).into())
+                Err(ApiError::unavailable(stopping).into())
             }
         }
     }
 }
 
-/// Where the file goes.
+/// The output of a download.
 struct Out {
-    sender: mpsc::Sender<Sent>,
+    sender: mpsc::Sender<ChunkResult>,
     demand: Demand,
 }

@@ -12,23 +12,23 @@ use uuid::Uuid;
 
 use super::{
     Imports,
-    failures::{PAGE_BYTES, READ},
+    failures::{PAGE_BYTES, READ_ROWS},
     key,
-    names::Names,
+    resolve::DisplayNames,
 };
 use crate::{
     domain::{
         duplicate::{DuplicateRow, OtherRecord},
+        enums::Kind,
         import::{Import, RowId},
-        words::Kind,
     },
     error::{ImportError, import_not_found},
     store::{self, duplicates::DuplicatePosition},
 };
 
-/// A possible duplicate, as people see it.
+/// A possible duplicate, as it is returned to callers.
 #[derive(Debug)]
-pub(crate) struct Suggestion {
+pub(crate) struct DuplicateView {
     pub(crate) row: DuplicateRow,
     /// Empty in a dry run.
     pub(crate) record_id: String,
@@ -37,8 +37,8 @@ pub(crate) struct Suggestion {
     pub(crate) batch_key: String,
 }
 
-impl Suggestion {
-    /// About how many bytes it takes in an answer.
+impl DuplicateView {
+    /// The approximate size in a response, in bytes.
     fn size(&self) -> usize {
         let OtherRecord { record_id, source_id, name, reference, .. } = &self.row.duplicate.other;
         let own = [&self.row.source_id, &self.record_name, &self.client_reference];
@@ -49,13 +49,13 @@ impl Suggestion {
 
 /// One page of the list.
 #[derive(Debug)]
-pub(crate) struct SuggestionsPage {
-    pub(crate) suggestions: Vec<Suggestion>,
+pub(crate) struct DuplicatesPage {
+    pub(crate) duplicates: Vec<DuplicateView>,
     /// Empty on the last page.
     pub(crate) next_page_token: String,
 }
 
-/// What a page token is bound to.
+/// The arguments that a page token is bound to.
 #[derive(Serialize)]
 struct Arguments<'a> {
     list: &'static str,
@@ -73,7 +73,7 @@ impl Imports {
         kind: Option<Kind>,
         page_size: usize,
         page_token: &str,
-    ) -> Result<SuggestionsPage, ImportError> {
+    ) -> Result<DuplicatesPage, ImportError> {
         let key = key(caller, id);
         let import = store::imports::find(self.db.reader(), &key).await?;
         let import = import.ok_or_else(|| import_not_found(id))?;
@@ -86,48 +86,48 @@ impl Imports {
         };
         let begin = page::begin_after(page_token, &arguments)?;
         let mut after = begin.unwrap_or_else(|| DuplicatePosition::start(kind));
-        let mut suggestions: Vec<Suggestion> = Vec::new();
+        let mut duplicates: Vec<DuplicateView> = Vec::new();
         let (mut more, mut size) = (true, 0);
-        while more && suggestions.len() < page_size && size < PAGE_BYTES {
-            let limit = READ.min(page_size - suggestions.len());
-            let read = self.read_suggestions(&import, kind, &after, limit).await?;
+        while more && duplicates.len() < page_size && size < PAGE_BYTES {
+            let limit = READ_ROWS.min(page_size - duplicates.len());
+            let read = self.read_duplicates(&import, kind, &after, limit).await?;
             more = read.len() == limit;
-            size += read.iter().map(Suggestion::size).sum::<usize>();
-            suggestions.extend(read);
-            if let Some(last) = suggestions.last() {
+            size += read.iter().map(DuplicateView::size).sum::<usize>();
+            duplicates.extend(read);
+            if let Some(last) = duplicates.last() {
                 after = DuplicatePosition::of(&last.row);
             }
         }
         let next_page_token = if more { page::token(&arguments, &after) } else { String::new() };
-        Ok(SuggestionsPage { suggestions, next_page_token })
+        Ok(DuplicatesPage { duplicates, next_page_token })
     }
 
-    async fn read_suggestions(
+    async fn read_duplicates(
         &self,
         import: &Import,
         kind: Option<Kind>,
         after: &DuplicatePosition,
         limit: usize,
-    ) -> Result<Vec<Suggestion>, ImportError> {
+    ) -> Result<Vec<DuplicateView>, ImportError> {
         let (reader, key) = (self.db.reader(), &import.key);
         let rows = store::duplicates::page(reader, key, kind, after, limit).await?;
-        let places: BTreeSet<RowId> = rows.iter().map(|(row, _)| row.at).collect();
-        let ordinals: BTreeSet<i64> = places.iter().map(|at| at.batch).collect();
+        let row_ids: BTreeSet<RowId> = rows.iter().map(|(row, _)| row.at).collect();
+        let ordinals: BTreeSet<i64> = row_ids.iter().map(|at| at.batch).collect();
         let batch_keys = store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
-        let payloads = store::staged::payloads(reader, key, places).await?;
+        let payloads = store::staged::payloads(reader, key, row_ids).await?;
         let records: HashMap<RowId, ParsedRecord> =
             payloads.into_iter().map(|(at, payload)| (at, parse_bytes(&payload))).collect();
-        let names = self.names(key, records.values()).await?;
+        let names = self.display_names(key, records.values()).await?;
         let describe = |(row, record_id): (DuplicateRow, String)| {
             let record = records.get(&row.at);
             let name = |name: fn(&_, &ParsedRecord) -> String| {
                 record.map(|record| name(&names, record)).unwrap_or_default()
             };
-            Suggestion {
-                // What a dry run would have given is nothing to look for.
+            DuplicateView {
+                // The record id of a dry run does not exist.
                 record_id: if import.validate_only { String::new() } else { record_id },
-                record_name: name(Names::record_name),
-                client_reference: name(Names::client_reference),
+                record_name: name(DisplayNames::record_name),
+                client_reference: name(DisplayNames::client_reference),
                 batch_key: batch_keys.get(&row.at.batch).cloned().unwrap_or_default(),
                 row,
             }

@@ -1,4 +1,4 @@
-//! `ListFailures`, and the failures that a file is made of.
+//! `ListFailures`, and reading failures for the failures file.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::{Imports, key};
 use crate::{
     domain::{
-        finding::Finding,
         import::{ImportKey, RowId},
+        issue::RecordIssue,
     },
     error::{ImportError, import_not_found},
     store::{
@@ -29,17 +29,17 @@ use crate::{
     },
 };
 
-/// Failures that are read together: each holds a record of 64 KiB at most.
-pub(super) const READ: usize = 200;
+/// Failures read in one query; each has a record of 64 KiB at most.
+pub(super) const READ_ROWS: usize = 200;
 
-/// Text of a page: it should fit in one message of 4 MiB. A page that reaches
-/// this is shorter than the caller asked for.
+/// Limit on the text of a page, in bytes, so that it fits in one message of 4 MiB. A
+/// page that reaches it is shorter than requested.
 pub(super) const PAGE_BYTES: usize = 2 * 1_024 * 1_024;
 
-/// Characters of a source id that is no key because it is too long.
+/// Number of characters that are shown of a source id that is too long to be a key.
 const SHOWN_SOURCE_ID: usize = 200;
 
-/// A failure, as people see it.
+/// A failure, as it is returned to callers.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) row: FailureRow,
@@ -50,9 +50,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// About how many bytes it takes in an answer.
+    /// The approximate size in a response, in bytes.
     fn size(&self) -> usize {
-        let Finding { field, reason, text, root_cause, severity: _ } = &self.row.finding;
+        let RecordIssue { field, reason, text, root_cause, severity: _ } = &self.row.issue;
         let texts = [field, reason, text, root_cause, &self.source_id, &self.record_name];
         let more = [&self.client_reference, &self.batch_key];
         texts.into_iter().chain(more).map(String::len).sum()
@@ -69,7 +69,7 @@ pub(crate) struct FailuresPage {
     pub(crate) next_page_token: String,
 }
 
-/// What a page token is bound to.
+/// The arguments that a page token is bound to.
 #[derive(Serialize)]
 struct Arguments<'a> {
     list: &'static str,
@@ -96,7 +96,7 @@ impl Imports {
         let mut failures = Vec::new();
         let (mut more, mut size) = (true, 0);
         while more && failures.len() < page_size && size < PAGE_BYTES {
-            let limit = READ.min(page_size - failures.len());
+            let limit = READ_ROWS.min(page_size - failures.len());
             let read = self.read_failures(&key, filter, after.as_ref(), limit).await?;
             more = read.len() == limit;
             size += read.iter().map(|(failure, _)| failure.size()).sum::<usize>();
@@ -115,7 +115,7 @@ impl Imports {
         import.map(drop).ok_or_else(|| import_not_found(key.id).into())
     }
 
-    /// Some failures with their records; a record that cannot be read is empty.
+    /// Reads failures with their records; a record that cannot be decoded is empty.
     pub(super) async fn read_failures(
         &self,
         key: &ImportKey,
@@ -125,10 +125,10 @@ impl Imports {
     ) -> Result<Vec<(Failure, ImportRecord)>, ImportError> {
         let reader = self.db.reader();
         let rows = store::failures::page(reader, key, filter, after, limit).await?;
-        let places: BTreeSet<RowId> = rows.iter().map(|row| row.at).collect();
-        let ordinals: BTreeSet<i64> = places.iter().map(|at| at.batch).collect();
+        let row_ids: BTreeSet<RowId> = rows.iter().map(|row| row.at).collect();
+        let ordinals: BTreeSet<i64> = row_ids.iter().map(|at| at.batch).collect();
         let batch_keys = store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
-        let payloads = store::staged::payloads(reader, key, places).await?;
+        let payloads = store::staged::payloads(reader, key, row_ids).await?;
         let decode = |(at, payload): (RowId, Vec<u8>)| {
             let record = ImportRecord::decode(payload.as_slice()).unwrap_or_default();
             let parsed = parse(&record);
@@ -136,7 +136,7 @@ impl Imports {
         };
         let records: HashMap<RowId, (ImportRecord, ParsedRecord)> =
             payloads.into_iter().map(decode).collect();
-        let names = self.names(key, records.values().map(|(_, parsed)| parsed)).await?;
+        let names = self.display_names(key, records.values().map(|(_, parsed)| parsed)).await?;
         let describe = |row: FailureRow| {
             let batch_key = batch_keys.get(&row.at.batch).cloned().unwrap_or_default();
             let Some((record, parsed)) = records.get(&row.at) else {
@@ -158,7 +158,7 @@ impl Imports {
     }
 }
 
-/// The key of the record, or what it has instead of one.
+/// The key of the record, or the invalid source id that it has instead.
 fn source_id(row: &FailureRow, record: &ImportRecord) -> String {
     if !row.source_id.is_empty() {
         return row.source_id.clone();

@@ -18,7 +18,7 @@ pub(crate) struct ImportsPage {
 }
 
 impl Imports {
-    /// A page of the practice's imports, the newest first.
+    /// A page of the practice's imports, newest first, by keyset pagination.
     pub(crate) async fn list(
         &self,
         caller: &Caller,
@@ -31,24 +31,24 @@ impl Imports {
         let (db, practice) = (self.db.reader(), &caller.practice);
         let mut found = store::imports::list(db, practice, filter, before, size + 1).await?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let mut room = page::Room::default();
-        let fits = found.iter().take_while(|import| room.take(declared_bytes(import)));
+        let mut budget = page::ResponseBudget::default();
+        let fits = found.iter().take_while(|import| budget.try_take(declared_bytes(import)));
         let size = fits.count().min(size);
         let more = found.len() > size;
         found.truncate(size);
         let next = found.last().filter(|_| more).map(|last| page::token(&key, &last.key.id));
         let mut imports = Vec::with_capacity(found.len());
         for import in found {
-            let tally = store::tally::read(db, &import.key).await?;
-            imports.push(ImportView { import, tally });
+            let counters = store::counters::read(db, &import.key).await?;
+            imports.push(ImportView { import, counters });
         }
         Ok(ImportsPage { imports, next_page_token: next.unwrap_or_default() })
     }
 }
 
-/// What an import adds to a page: the keys that were declared may be many.
+/// The approximate size of an import in a page, in bytes: it may declare many keys.
 fn declared_bytes(import: &Import) -> usize {
-    /// All else of it, in round numbers.
+    /// The approximate size of all other fields.
     const OTHER_BYTES: usize = 2_000;
     let keys = import.expected.iter().flat_map(|expected| &expected.batch_keys);
     OTHER_BYTES + keys.map(|key| key.len() + 4).sum::<usize>()

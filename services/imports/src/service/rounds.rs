@@ -1,5 +1,5 @@
-//! `RetryImport`, `CommitImport`, `CancelImport`: an import goes on after its end,
-//! or ends before it.
+//! `RetryImport`, `CommitImport` and `CancelImport`: start another round of an ended
+//! import, or end an import early.
 
 use std::sync::Arc;
 
@@ -10,31 +10,31 @@ use uuid::Uuid;
 use super::{Imports, check_owner, key};
 use crate::{
     domain::{
+        counters::Counters,
+        enums::{Kind, Phase, State, Status},
         import::{Import, ImportKey, ImportView},
-        tally::Tally,
-        words::{Kind, Phase, State, Status},
     },
     error::{ImportError, import_not_found, purged, wrong_round, wrong_state},
     store,
     worker::reset,
 };
 
-/// What an import must be to be tried again.
-const RETRIED: &str =
+/// The states from which an import can be retried.
+const RETRYABLE: &str =
     "one that has ended with records that failed or are unprocessed, or FAILED_INTERNALLY";
 
-/// Which round is begun, and how.
+/// The arguments of `RetryImport`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {
-    /// Whether batches of replacements come first.
+    /// Whether batches of replacements are uploaded first.
     pub(crate) replacements: bool,
-    /// The round to begin; the next one when the caller does not say.
+    /// The round to start; `None` for the next one. It makes the call idempotent.
     pub(crate) round: Option<i64>,
 }
 
 impl Imports {
-    /// Begins the next round: at once, or with batches of replacements. A round
-    /// that has begun is not begun again.
+    /// Starts the next round: at once, or after batches of replacements. Idempotent: a
+    /// round that has started is not started again.
     pub(crate) async fn retry(
         &self,
         caller: &Caller,
@@ -43,7 +43,7 @@ impl Imports {
     ) -> Result<ImportView, ImportError> {
         let now = self.clock.now();
         let Retry { replacements, round } = retry;
-        self.turn(caller, id, move |import, tally| {
+        self.transition(caller, id, move |import, counters| {
             match round {
                 Some(round) if round <= import.round => return Ok(None),
                 Some(round) if round > import.round + 1 => {
@@ -51,36 +51,37 @@ impl Imports {
                 }
                 Some(_) | None => {}
             }
-            let left = tally.failed(None) + tally.of(None, Status::Unprocessed);
-            let something = left > 0 || import.state == State::FailedInternally;
-            // One that was cancelled before its seal has never been read.
-            if !import.state.is_end() || import.sealed_at.is_none() || !something {
-                return Err(wrong_state(id, import.state, RETRIED).into());
+            let left = counters.failed(None) + counters.of(None, Status::Unprocessed);
+            let is_retryable = left > 0 || import.state == State::FailedInternally;
+            // An import that was cancelled before its seal was never read.
+            if !import.state.is_end() || import.sealed_at.is_none() || !is_retryable {
+                return Err(wrong_state(id, import.state, RETRYABLE).into());
             }
             if import.is_removed() {
                 return Err(purged(id).into());
             }
             let (round, sealed) = (import.round + 1, (!replacements).then_some(now));
             let state = if replacements { State::Receiving } else { State::Sealed };
-            // Until the round starts, it may be given up.
+            // The note stays until the round is sealed, because the round may be
+            // abandoned.
             let note = if replacements { import.note.clone() } else { String::new() };
             let all = import.validate_only;
-            let next = begun_again(import, all);
+            let next = next_round(import, all);
             Ok(Some(Import { state, round, sealed_at: sealed, touched_at: now, note, ..next }))
         })
         .await
     }
 
-    /// Applies an import that was only checked.
+    /// Applies a dry run. Idempotent.
     pub(crate) async fn commit(
         &self,
         caller: &Caller,
         id: Uuid,
     ) -> Result<ImportView, ImportError> {
         let now = self.clock.now();
-        self.turn(caller, id, move |import, _| {
+        self.transition(caller, id, move |import, _| {
             if !import.validate_only && import.ended_before == Some(State::Validated) {
-                // It was committed before: the call has come again.
+                // A repeated call: the import was committed before.
                 return Ok(None);
             }
             if import.state != State::Validated {
@@ -89,13 +90,13 @@ impl Imports {
             if import.is_removed() {
                 return Err(purged(id).into());
             }
-            let next = begun_again(import, true);
+            let next = next_round(import, true);
             Ok(Some(Import { validate_only: false, sealed_at: Some(now), ..next }))
         })
         .await
     }
 
-    /// Ends an import before its time.
+    /// Cancels an import. Idempotent.
     pub(crate) async fn cancel(
         &self,
         caller: &Caller,
@@ -115,36 +116,42 @@ impl Imports {
         self.get(caller, id).await
     }
 
-    /// Moves an import on, when `next` says how.
-    async fn turn<F>(&self, caller: &Caller, id: Uuid, next: F) -> Result<ImportView, ImportError>
+    /// Applies a state transition to a locked import; `next` returns the new state, or
+    /// `None` for no change.
+    async fn transition<F>(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        next: F,
+    ) -> Result<ImportView, ImportError>
     where
-        F: Fn(Import, &Tally) -> Result<Option<Import>, ImportError> + Send + Sync + 'static,
+        F: Fn(Import, &Counters) -> Result<Option<Import>, ImportError> + Send + Sync + 'static,
     {
         let (key, owner, next) = (key(caller, id), caller.clone(), Arc::new(next));
-        let turned = self.db.write(&caller.practice, move |tx| {
+        let written = self.db.write(&caller.practice, move |tx| {
             let (key, owner, next) = (key.clone(), owner.clone(), Arc::clone(&next));
             async move {
                 let import = owned(&tx, &owner, &key).await?;
-                let tally = store::tally::read(&*tx, &key).await?;
+                let counters = store::counters::read(&*tx, &key).await?;
                 let before = import.state;
-                if let Some(next) = next(import, &tally)? {
+                if let Some(next) = next(import, &counters)? {
                     if matches!(before, State::FailedInternally | State::Cancelled) {
-                        // It may have ended before every record was read.
-                        store::tally::recount(&*tx, &key, Status::Staged).await?;
+                        // The import may have ended before every record was read.
+                        store::counters::recount(&*tx, &key, Status::Staged).await?;
                     }
-                    store::parents::forget_known(&*tx, &key).await?;
-                    store::imports::turn(&*tx, &next).await?;
+                    store::parents::remove_external(&*tx, &key).await?;
+                    store::imports::update_state(&*tx, &next).await?;
                 }
                 Ok::<_, ImportError>(())
             }
         });
-        turned.await?;
+        written.await?;
         self.wake.notify_one();
         self.get(caller, id).await
     }
 }
 
-/// The import, locked, when it is the caller's own.
+/// Locks the import, and checks that the caller owns it.
 async fn owned(tx: &WriteTx, caller: &Caller, key: &ImportKey) -> Result<Import, ImportError> {
     let import = store::imports::lock(&**tx, key).await?;
     let import = import.ok_or_else(|| import_not_found(key.id))?;
@@ -152,9 +159,9 @@ async fn owned(tx: &WriteTx, caller: &Caller, key: &ImportKey) -> Result<Import,
     Ok(import)
 }
 
-/// An import that has ended, at the beginning of another pass over the records
-/// without a good end, or over all of them.
-fn begun_again(import: Import, all: bool) -> Import {
+/// The import at the start of its next round, which processes the records that were not
+/// imported, or all of them.
+fn next_round(import: Import, all: bool) -> Import {
     Import {
         ended_before: Some(import.state),
         state: State::Sealed,
@@ -175,19 +182,19 @@ async fn cancel(tx: &WriteTx, import: Import, now: DateTime<Utc>) -> Result<(), 
         }
         State::Cancelled => Ok(()),
         State::FailedInternally => {
-            // What waited is unprocessed already.
+            // The waiting records are marked as unprocessed already.
             let (state, note) = (State::Cancelled, String::new());
-            let turned = Import { state, note, cancel_requested: true, ..import };
-            Ok(store::imports::turn(&**tx, &turned).await?)
+            let updated = Import { state, note, cancel_requested: true, ..import };
+            Ok(store::imports::update_state(&**tx, &updated).await?)
         }
-        // It ended before it could stop, or a round of it was given up: the call
-        // has come again.
+        // A repeated call: the import ended before it could stop, or one of its rounds
+        // was abandoned.
         _ if import.cancel_requested => Ok(()),
         State::Validated => {
-            // A worker ends it, as it ends all others.
+            // The worker ends it, as it does for all imports.
             let state = State::Sealed;
-            let turned = Import { state, cancel_requested: true, ended_at: None, ..import };
-            Ok(store::imports::turn(&**tx, &turned).await?)
+            let updated = Import { state, cancel_requested: true, ended_at: None, ..import };
+            Ok(store::imports::update_state(&**tx, &updated).await?)
         }
         State::Completed | State::CompletedWithFailures | State::Expired => {
             Err(wrong_state(import.key.id, import.state, "one that has not ended").into())
@@ -195,8 +202,8 @@ async fn cancel(tx: &WriteTx, import: Import, now: DateTime<Utc>) -> Result<(), 
     }
 }
 
-/// Closes an import that takes batches. Of a later round nothing is left but how
-/// it had ended before; the first ends in `state`, and nothing of it was applied.
+/// Closes an import that accepts batches. A later round is rolled back to the end of
+/// the previous round; the first round ends in `state`, with nothing applied.
 pub(crate) async fn close(
     tx: &WriteTx,
     import: Import,
@@ -205,26 +212,26 @@ pub(crate) async fn close(
 ) -> Result<(), ImportError> {
     let ended = match import.ended_before {
         None => {
-            let tally = store::tally::read(&**tx, &import.key).await?;
-            let mut change = Tally::default();
+            let counters = store::counters::read(&**tx, &import.key).await?;
+            let mut change = Counters::default();
             for kind in Kind::ALL {
-                let staged = tally.of(Some(*kind), Status::Staged);
+                let staged = counters.of(Some(*kind), Status::Staged);
                 change.add(*kind, Status::Staged, -staged);
                 change.add(*kind, Status::Unprocessed, staged);
             }
-            store::tally::add(&**tx, &import.key, &change).await?;
+            store::counters::add(&**tx, &import.key, &change).await?;
             Import { state, ended_at: Some(now), ..import }
         }
         Some(before) => {
             let batches = store::batches::of_round(&**tx, &import.key, import.round).await?;
             store::batches::remove_round(&**tx, &import.key, import.round).await?;
-            // What an earlier round did not come to read is unprocessed again.
-            store::tally::recount(&**tx, &import.key, Status::Unprocessed).await?;
-            let gone = i64::try_from(batches.len()).unwrap_or_default();
+            // Records that an earlier round did not read are unprocessed again.
+            store::counters::recount(&**tx, &import.key, Status::Unprocessed).await?;
+            let removed = i64::try_from(batches.len()).unwrap_or_default();
             Import {
                 state: before,
                 round: import.round - 1,
-                batch_count: import.batch_count - gone,
+                batch_count: import.batch_count - removed,
                 cancel_requested: state == State::Cancelled,
                 sealed_at: Some(import.touched_at),
                 ended_at: Some(now),
@@ -232,5 +239,5 @@ pub(crate) async fn close(
             }
         }
     };
-    Ok(store::imports::turn(&**tx, &ended).await?)
+    Ok(store::imports::update_state(&**tx, &ended).await?)
 }

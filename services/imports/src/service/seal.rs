@@ -1,22 +1,22 @@
 //! `SealImport`.
 
-use shared::{caller::Caller, db::Scope};
+use shared::{caller::Caller, db::TenantScope};
 use uuid::Uuid;
 
 use super::{Imports, check_owner, key};
 use crate::{
     domain::{
-        batch::Counts,
+        batch::KindCounts,
+        enums::State,
         import::{ImportView, Receipt},
-        words::State,
     },
     error::{ImportError, counts_differ, import_not_found, wrong_state},
     store,
 };
 
-/// What the caller says has arrived.
+/// The counts that the caller expects.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Announced {
+pub(crate) struct SealCounts {
     pub(crate) batches: i64,
     pub(crate) records: i64,
     pub(crate) clients: Option<i64>,
@@ -24,14 +24,15 @@ pub(crate) struct Announced {
     pub(crate) addresses: Option<i64>,
 }
 
-impl Announced {
-    /// What differs from what arrived in the round: subject, announced, arrived.
+impl SealCounts {
+    /// The differences between the counts and what arrived in the round: subject,
+    /// announced, arrived.
     fn differences(&self, batches: &[Receipt]) -> Vec<(&'static str, i64, i64)> {
-        let sum = |count: fn(&Counts) -> i64| batches.iter().map(|b| count(&b.counts)).sum();
+        let sum = |count: fn(&KindCounts) -> i64| batches.iter().map(|b| count(&b.counts)).sum();
         let arrived = i64::try_from(batches.len()).unwrap_or(i64::MAX);
         let compared = [
             ("batch_count", Some(self.batches), arrived),
-            ("record_count", Some(self.records), sum(Counts::records)),
+            ("record_count", Some(self.records), sum(KindCounts::records)),
             ("client_count", self.clients, sum(|counts| counts.clients)),
             ("contact_count", self.contacts, sum(|counts| counts.contacts)),
             ("address_count", self.addresses, sum(|counts| counts.addresses)),
@@ -44,16 +45,16 @@ impl Announced {
 }
 
 impl Imports {
-    /// Seals the import when what was announced is what arrived. The second time
-    /// it changes nothing.
+    /// Seals the import if the counts match what arrived. Idempotent: a repeated call
+    /// changes nothing.
     pub(crate) async fn seal(
         &self,
         caller: &Caller,
         id: Uuid,
-        announced: Announced,
+        seal_counts: SealCounts,
     ) -> Result<ImportView, ImportError> {
         let (key, caller, now) = (key(caller, id), caller.clone(), self.clock.now());
-        let sealed = self.db.write(Scope::from(&caller.practice), move |tx| {
+        let sealed = self.db.write(TenantScope::from(&caller.practice), move |tx| {
             let (key, caller) = (key.clone(), caller.clone());
             async move {
                 let import = store::imports::lock(&*tx, &key).await?;
@@ -62,18 +63,18 @@ impl Imports {
                 if import.state.is_end() && import.sealed_at.is_none() {
                     return Err(wrong_state(key.id, import.state, "RECEIVING").into());
                 }
-                let tally = store::tally::read(&*tx, &key).await?;
+                let counters = store::counters::read(&*tx, &key).await?;
                 let batches = store::batches::of_round(&*tx, &key, import.round).await?;
-                let differences = announced.differences(&batches);
+                let differences = seal_counts.differences(&batches);
                 if !differences.is_empty() {
                     return Err(counts_differ(&differences).into());
                 }
                 if import.state != State::Receiving {
-                    return Ok(ImportView { import, tally });
+                    return Ok(ImportView { import, counters });
                 }
-                let empty = import.round == 1 && tally.received(None) == 0;
+                let empty = import.round == 1 && counters.received(None) == 0;
                 let import = store::imports::seal(&*tx, import, now, empty).await?;
-                Ok::<_, ImportError>(ImportView { import, tally })
+                Ok::<_, ImportError>(ImportView { import, counters })
             }
         });
         let sealed = sealed.await?;

@@ -1,21 +1,20 @@
-//! What support reads of imports is kept by the records service, with all else that
-//! it reads.
+//! Writes support access to imports to the access log of the records service.
 
 use futures::future::BoxFuture;
 use shared::{
-    server::{SupportLog, SupportRead},
-    status::Refusal,
+    server::{SupportAccess, SupportAccessLog},
+    status::ApiError,
 };
 
 use super::Imports;
 use crate::error::records_unavailable;
 
-impl SupportLog for Imports {
-    fn keep(&self, read: SupportRead) -> BoxFuture<'static, Result<(), Refusal>> {
+impl SupportAccessLog for Imports {
+    fn record(&self, read: SupportAccess) -> BoxFuture<'static, Result<(), ApiError>> {
         let records = self.records.clone();
         Box::pin(async move {
-            records.keep_support_read(read).await.map_err(|fault| {
-                tracing::warn!(%fault, "what support reads cannot be kept");
+            records.keep_support_read(read).await.map_err(|error| {
+                tracing::warn!(%error, "writing the support access log failed");
                 records_unavailable()
             })
         })

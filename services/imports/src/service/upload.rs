@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
 use shared::{
     caller::Caller,
-    db::{Scope, WriteTx},
+    db::{TenantScope, WriteTx},
     shares::Share,
 };
 use tokio::time::{Instant, timeout_at};
@@ -17,10 +17,10 @@ use super::{Imports, MAX_UPLOADS, Uploader, check_owner, key};
 use crate::{
     config::UploadSettings,
     domain::{
-        batch::{BatchDigest, BatchFault, Content, Declared, Intake},
+        batch::{BatchDigest, BatchError, BatchReceiver, Content, Declared},
+        counters::Counters,
+        enums::{Kind, State, Status},
         import::{Import, ImportKey, Receipt},
-        tally::Tally,
-        words::{Kind, State, Status},
     },
     error::{
         ImportError, batch_key_reused, batch_not_declared, batch_not_found, import_not_found,
@@ -29,7 +29,7 @@ use crate::{
     store,
 };
 
-/// What the first message of an upload says.
+/// The header of an upload.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     pub(crate) import_id: Uuid,
@@ -37,7 +37,7 @@ pub(crate) struct Header {
     pub(crate) declared: Declared,
 }
 
-/// A batch that is kept.
+/// A staged batch.
 #[derive(Debug)]
 pub(crate) struct Uploaded {
     pub(crate) receipt: Receipt,
@@ -53,47 +53,47 @@ pub(crate) enum Message {
 }
 
 impl Imports {
-    /// Takes one batch, and keeps it durably.
+    /// Receives one batch, and stores it durably. Idempotent by batch key and digest.
     pub(crate) async fn upload(
         &self,
         caller: &Caller,
         mut messages: impl Stream<Item = Result<Message, ImportError>> + Unpin,
     ) -> Result<Uploaded, ImportError> {
-        let first = timeout_at(Instant::now() + self.upload.header, messages.next()).await;
-        let late = |_| BatchFault::Late { seconds: self.upload.header.as_secs() };
-        let Message::Header(header) = first.map_err(late)?.ok_or(BatchFault::Incomplete)?? else {
-            return Err(BatchFault::OutOfOrder("the first one was no header").into());
+        let first = timeout_at(Instant::now() + self.upload.header_timeout, messages.next()).await;
+        let late = |_| BatchError::Late { seconds: self.upload.header_timeout.as_secs() };
+        let Message::Header(header) = first.map_err(late)?.ok_or(BatchError::Incomplete)?? else {
+            return Err(BatchError::OutOfOrder("the first one was no header").into());
         };
-        let intake = Intake::new(header.declared)?;
+        let receiver = BatchReceiver::new(header.declared)?;
         let _permit = self.permit(caller)?;
         let key = key(caller, header.import_id);
         self.check_open(caller, &key, &header.batch_key).await?;
-        let whole = self.upload.whole;
-        let received = tokio::time::timeout(whole, self.receive(intake, messages)).await;
-        let slow = |_| BatchFault::Slow { seconds: whole.as_secs() };
-        let content = received.map_err(slow)??;
+        let timeout = self.upload.total_timeout;
+        let result = tokio::time::timeout(timeout, self.receive(receiver, messages)).await;
+        let slow = |_| BatchError::Slow { seconds: timeout.as_secs() };
+        let content = result.map_err(slow)??;
         let uploaded = self.stage(key, header.batch_key, content).await?;
-        // It may have been the last one of an import that seals itself.
+        // The batch may complete an import that seals itself.
         self.wake.notify_one();
         Ok(uploaded)
     }
 
-    /// Takes the frames of a batch to its commit.
+    /// Receives the frames of a batch until its commit.
     async fn receive(
         &self,
-        mut intake: Intake,
+        mut receiver: BatchReceiver,
         mut messages: impl Stream<Item = Result<Message, ImportError>> + Unpin,
     ) -> Result<Content, ImportError> {
-        let mut speed = Speed::new(self.upload);
+        let mut throughput = MinThroughput::new(self.upload);
         loop {
-            match speed.next(&mut messages).await? {
+            match throughput.next(&mut messages).await? {
                 Message::Frame(records) => {
-                    intake.frame(&records)?;
-                    speed.arrived(records.iter().map(Bytes::len).sum());
+                    receiver.add_frame(&records)?;
+                    throughput.record(records.iter().map(Bytes::len).sum());
                 }
-                Message::Commit(sha256) => return Ok(intake.commit(sha256)?),
+                Message::Commit(sha256) => return Ok(receiver.commit(sha256)?),
                 Message::Header(_) => {
-                    return Err(BatchFault::OutOfOrder("there was a second header").into());
+                    return Err(BatchError::OutOfOrder("there was a second header").into());
                 }
             }
         }
@@ -118,7 +118,7 @@ impl Imports {
         permit.ok_or_else(|| too_many_uploads(MAX_UPLOADS).into())
     }
 
-    /// Refuses early what the end would refuse: before ten megabytes arrive.
+    /// Rejects early what [`stage_once`] would reject, before the content arrives.
     async fn check_open(
         &self,
         caller: &Caller,
@@ -128,13 +128,13 @@ impl Imports {
         let import = store::imports::find(self.db.reader(), key).await?;
         let import = import.ok_or_else(|| import_not_found(key.id))?;
         check_owner(caller, &import)?;
-        let (db, receives) = (self.db.reader(), import.state == State::Receiving);
-        if receives && !declares(&import) {
+        let (db, is_receiving) = (self.db.reader(), import.state == State::Receiving);
+        if is_receiving && !declares(&import) {
             return Ok(());
         }
         match store::batches::by_batch_key(db, key, batch_key).await? {
             Some(_) => Ok(()),
-            None if receives => check_declared(&import, batch_key),
+            None if is_receiving => check_declared(&import, batch_key),
             None => Err(not_receiving(key.id, import.state).into()),
         }
     }
@@ -155,7 +155,7 @@ impl Imports {
             counts: content.counts,
             staged_at: self.clock.now(),
         };
-        let scope = Scope::from(&key.practice);
+        let scope = TenantScope::from(&key.practice);
         let batch = Arc::new((key, receipt, content.records));
         let written = self.db.write(scope, move |tx| {
             let batch = Arc::clone(&batch);
@@ -168,44 +168,44 @@ impl Imports {
     }
 }
 
-/// The least speed of an upload: so many bytes in a time, or the end. A message does not
-/// renew the time, only the bytes do.
-struct Speed {
+/// Enforces the minimum throughput of an upload: a number of bytes per period. Only
+/// bytes of records start a new period; messages alone do not.
+struct MinThroughput {
     settings: UploadSettings,
     until: Instant,
     bytes: u64,
 }
 
-impl Speed {
+impl MinThroughput {
     fn new(settings: UploadSettings) -> Self {
-        Self { settings, until: Instant::now() + settings.idle, bytes: 0 }
+        Self { settings, until: Instant::now() + settings.idle_timeout, bytes: 0 }
     }
 
-    /// The next message of the caller.
+    /// The next message of the stream.
     async fn next(
         &self,
         messages: &mut (impl Stream<Item = Result<Message, ImportError>> + Unpin),
     ) -> Result<Message, ImportError> {
         match timeout_at(self.until, messages.next()).await {
-            Ok(message) => message.ok_or(BatchFault::Incomplete)?,
-            Err(_) => Err(BatchFault::Idle {
-                bytes: self.settings.least_bytes,
-                seconds: self.settings.idle.as_secs(),
+            Ok(message) => message.ok_or(BatchError::Incomplete)?,
+            Err(_) => Err(BatchError::Idle {
+                bytes: self.settings.min_bytes,
+                seconds: self.settings.idle_timeout.as_secs(),
             }
             .into()),
         }
     }
 
-    fn arrived(&mut self, bytes: usize) {
+    fn record(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        if self.bytes >= self.settings.least_bytes {
+        if self.bytes >= self.settings.min_bytes {
             *self = Self::new(self.settings);
         }
     }
 }
 
-/// Stages a batch, unless it is there already. Locks the import, so that of two
-/// equal uploads the second one finds the first.
+/// Stages a batch, unless it is staged already. Locks the import, so that the second of
+/// two equal concurrent uploads finds the first.
 async fn stage_once(
     tx: &WriteTx,
     key: &ImportKey,
@@ -229,27 +229,27 @@ async fn stage_once(
     store::imports::add_batch(&**tx, key, receipt.staged_at).await?;
     store::batches::insert(&**tx, key, &receipt).await?;
     store::staged::insert(&**tx, key, receipt.ordinal, records).await?;
-    store::tally::add(&**tx, key, &staged(&receipt)).await?;
-    seal_when_complete(tx, import, receipt.staged_at).await?;
+    store::counters::add(&**tx, key, &staged(&receipt)).await?;
+    seal_if_complete(tx, import, receipt.staged_at).await?;
     Ok(Uploaded { receipt, already_staged: false })
 }
 
-/// Whether the import has said what its batches are; those of corrections are not
-/// declared.
+/// Whether the import declares its batches. Batches of replacements are never declared.
 fn declares(import: &Import) -> bool {
     import.round == 1 && import.expected.is_some()
 }
 
-/// Refuses a new batch that was not declared: with it the import would never be what
-/// it was to be, and never seal itself.
+/// Rejects a batch that was not declared. With it the import would never match its
+/// declaration, and never seal itself.
 fn check_declared(import: &Import, batch_key: &str) -> Result<(), ImportError> {
     let expected = import.expected.as_ref().filter(|_| declares(import));
-    let refused = expected.and_then(|expected| expected.refuses(batch_key, import.batch_count));
-    refused.map_or(Ok(()), |why| Err(batch_not_declared(batch_key, why).into()))
+    let undeclared =
+        expected.and_then(|expected| expected.undeclared(batch_key, import.batch_count));
+    undeclared.map_or(Ok(()), |why| Err(batch_not_declared(batch_key, why).into()))
 }
 
-/// An import that has said what it is to hold seals itself with the last of it.
-async fn seal_when_complete(
+/// Seals an import whose declared content has arrived.
+async fn seal_if_complete(
     tx: &WriteTx,
     import: Import,
     now: DateTime<Utc>,
@@ -260,11 +260,11 @@ async fn seal_when_complete(
     let batches = store::batches::of_round(&**tx, &import.key, import.round).await?;
     let keys: Vec<String> = batches.iter().map(|batch| batch.batch_key.clone()).collect();
     let records = batches.iter().map(|batch| batch.counts.records()).sum();
-    if expected.is_met(&keys, records) {
+    if expected.is_complete(&keys, records) {
         let batch_count = i64::try_from(batches.len()).unwrap_or(i64::MAX);
         let import = Import { batch_count, ..import };
         store::imports::seal(&**tx, import, now, records == 0).await?;
-    } else if let Some(declared) = expected.other_records(&keys, records) {
+    } else if let Some(declared) = expected.mismatched_records(&keys, records) {
         let note = format!(
             "{records} records have arrived, and {declared} were declared: seal the import as it \
              is, or cancel it"
@@ -274,8 +274,8 @@ async fn seal_when_complete(
     Ok(())
 }
 
-/// The records of a batch, none of them looked at yet.
-fn staged(receipt: &Receipt) -> Tally {
+/// The counters of a new batch: all records are staged.
+fn staged(receipt: &Receipt) -> Counters {
     let counts = receipt.counts;
     let kinds = [
         (Kind::Client, counts.clients),

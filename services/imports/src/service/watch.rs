@@ -1,10 +1,10 @@
-//! `WatchImport`: looks at the database now and then, so that any replica can
-//! tell, whichever of them works on the import.
+//! `WatchImport`: polls the database, so that every replica can serve it, no matter
+//! which replica processes the import.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::{caller::Caller, status::Refusal};
+use shared::{caller::Caller, status::ApiError};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -13,17 +13,17 @@ use super::{Imports, key};
 use crate::{
     domain::{
         import::{ImportKey, ImportView},
-        progress::Pace,
+        progress::Throughput,
     },
     error::ImportError,
 };
 
-/// How often to look.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often to tell that nothing has changed.
-const TELL_EVERY: Duration = Duration::from_secs(15);
+/// Interval of polling.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Interval of updates while nothing changes.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// An import as it is, and how fast it goes.
+/// An import with its throughput.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     pub(crate) view: ImportView,
@@ -31,16 +31,16 @@ pub(crate) struct Progress {
     pub(crate) estimated_end: Option<DateTime<Utc>>,
 }
 
-type Told = Result<Progress, ImportError>;
+type WatchUpdate = Result<Progress, ImportError>;
 
 impl Imports {
-    /// Tells of an import until it has ended, the service stops, or nobody
-    /// listens any more.
+    /// Streams the progress of an import until it has ended, the service stops, or the
+    /// subscriber disconnects.
     pub(crate) async fn watch(
         &self,
         caller: &Caller,
         id: Uuid,
-    ) -> Result<mpsc::Receiver<Told>, ImportError> {
+    ) -> Result<mpsc::Receiver<WatchUpdate>, ImportError> {
         let key = key(caller, id);
         let first = self.view(&key).await?;
         let (sender, receiver) = mpsc::channel(1);
@@ -48,53 +48,58 @@ impl Imports {
         Ok(receiver)
     }
 
-    async fn follow(self, key: ImportKey, first: ImportView, listener: mpsc::Sender<Told>) {
+    async fn follow(
+        self,
+        key: ImportKey,
+        first: ImportView,
+        subscriber: mpsc::Sender<WatchUpdate>,
+    ) {
         let started = Instant::now();
-        let (mut view, mut pace) = (first, Pace::default());
-        let mut told: Option<(ImportView, Instant)> = None;
+        let (mut view, mut throughput) = (first, Throughput::default());
+        let mut sent: Option<(ImportView, Instant)> = None;
         loop {
-            pace.note(started.elapsed(), done(&view));
-            let news = told
+            throughput.record(started.elapsed(), done(&view));
+            let is_due = sent
                 .as_ref()
-                .is_none_or(|(before, at)| *before != view || at.elapsed() >= TELL_EVERY);
-            if news {
-                if listener.send(Ok(self.progress(&view, &pace))).await.is_err() {
+                .is_none_or(|(before, at)| *before != view || at.elapsed() >= HEARTBEAT_INTERVAL);
+            if is_due {
+                if subscriber.send(Ok(self.progress(&view, &throughput))).await.is_err() {
                     return;
                 }
-                told = Some((view.clone(), Instant::now()));
+                sent = Some((view.clone(), Instant::now()));
             }
             if view.import.state.is_end() {
                 return;
             }
             tokio::select! {
                 () = self.stop.cancelled() => {
-                    let stopping = Refusal::unavailable("the service stops; watch again");
-                    let _ = listener.send(Err(stopping.into())).await;
+                    let stopping = ApiError::unavailable("the service stops; watch again");
+                    let _ = subscriber.send(Err(stopping.into())).await;
                     return;
                 }
-                () = listener.closed() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = subscriber.closed() => return,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
             view = match self.view(&key).await {
                 Ok(view) => view,
                 Err(error) => {
-                    let _ = listener.send(Err(error)).await;
+                    let _ = subscriber.send(Err(error)).await;
                     return;
                 }
             };
         }
     }
 
-    fn progress(&self, view: &ImportView, pace: &Pace) -> Progress {
+    fn progress(&self, view: &ImportView, throughput: &Throughput) -> Progress {
         let ended = view.import.state.is_end();
-        let left = pace.time_for(view.tally.unprocessed(None)).filter(|_| !ended);
+        let left = throughput.estimate(view.counters.unprocessed(None)).filter(|_| !ended);
         let left = left.and_then(|left| chrono::Duration::from_std(left).ok());
         let estimated_end = left.and_then(|left| self.clock.now().checked_add_signed(left));
-        Progress { view: view.clone(), per_second: pace.per_second(), estimated_end }
+        Progress { view: view.clone(), per_second: throughput.per_second(), estimated_end }
     }
 }
 
-/// The records that have their verdict.
+/// The number of records with a verdict.
 fn done(view: &ImportView) -> i64 {
-    view.tally.received(None) - view.tally.unprocessed(None)
+    view.counters.received(None) - view.counters.unprocessed(None)
 }

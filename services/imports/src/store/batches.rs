@@ -1,4 +1,4 @@
-//! Batches: what was staged when, under which key.
+//! The batches of an import and their receipts.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use sea_orm::{
 use super::{entities::batch, sql};
 use crate::{
     domain::{
-        batch::Counts,
+        batch::KindCounts,
         import::{ImportKey, Receipt},
     },
     error::ImportError,
@@ -51,7 +51,7 @@ pub(crate) async fn by_batch_key(
     row.map(from_row).transpose()
 }
 
-/// The batches of a round, in their order.
+/// The receipts of the batches of a round, in order.
 pub(crate) async fn of_round(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -65,7 +65,7 @@ pub(crate) async fn of_round(
     rows.into_iter().map(from_row).collect()
 }
 
-/// The batches of all rounds but the first, in their order: ordinal and round.
+/// Ordinal and round of the batches of all rounds after the first, in order.
 pub(crate) async fn of_retries(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -80,7 +80,7 @@ pub(crate) async fn of_retries(
         .await
 }
 
-/// Removes the batches of a round, with their records.
+/// Removes the batches of a round and their records.
 pub(crate) async fn remove_round(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -92,12 +92,12 @@ pub(crate) async fn remove_round(
     let batches =
         "DELETE FROM import_batch WHERE practice_id = $1 AND import_id = $2 AND round = $3";
     for text in [staged, batches] {
-        sql::execute(db, text, sql::scoped(key, [round.into()])).await?;
+        sql::execute(db, text, sql::key_binds_with(key, [round.into()])).await?;
     }
     Ok(())
 }
 
-/// The first batch from `ordinal` on.
+/// The first batch with at least this ordinal.
 pub(crate) async fn next(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -136,7 +136,7 @@ fn of_import(key: &ImportKey) -> Select<batch::Entity> {
 }
 
 fn from_row(row: batch::Model) -> Result<Receipt, ImportError> {
-    let sha256 = row.sha256.try_into().map_err(|_| ImportError::Corrupt("a digest"))?;
+    let sha256 = row.sha256.try_into().map_err(|_| ImportError::Corrupt("digest"))?;
     Ok(Receipt {
         import_id: row.import_id,
         ordinal: row.ordinal,
@@ -144,7 +144,7 @@ fn from_row(row: batch::Model) -> Result<Receipt, ImportError> {
         batch_key: row.batch_key,
         sha256,
         size_bytes: row.size_bytes,
-        counts: Counts {
+        counts: KindCounts {
             clients: row.clients,
             contacts: row.contacts,
             addresses: row.addresses,

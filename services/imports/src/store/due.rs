@@ -1,25 +1,26 @@
-//! Imports whose time has come, of all practices.
+//! Imports of all practices that are due for a background job.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult as _, Value};
 use shared::{
-    db::{hex_of, none_of},
+    db::{none_of, uuid_hex},
     ids::{self, IdKind},
 };
 
 use super::{entities::import, imports::from_row, sql};
 use crate::{domain::import::ImportKey, error::ImportError};
 
-/// Work on an import that is due at a certain time.
+/// A job that an import is due for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// The upload was not finished: no batch has arrived since.
+    /// Expire an unsealed import that received no batch for a while.
     Expire,
-    /// It ended before, and still has what was uploaded.
+    /// Purge the uploads of an import that ended a while ago.
     Purge,
 }
 
-/// An import in the words of its row: one that cannot be read is named too.
+/// A due import, with the raw values of its row, so that an unreadable import has a
+/// name too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     pub(crate) practice: String,
@@ -28,18 +29,18 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    /// What names the import.
+    /// The key of the import.
     pub(crate) fn key(&self) -> Result<ImportKey, ImportError> {
         let practice = self.practice.parse();
         Ok(ImportKey {
-            practice: practice.map_err(|_| ImportError::Corrupt("the name of a practice"))?,
-            id: ids::parse(IdKind::Import, &self.import).ok_or(ImportError::Corrupt("an id"))?,
+            practice: practice.map_err(|_| ImportError::Corrupt("practice id"))?,
+            id: ids::parse(IdKind::Import, &self.import)
+                .ok_or(ImportError::Corrupt("import id"))?,
         })
     }
 }
 
-/// The imports whose time came before `before`, but for those of `without`: `limit`
-/// of them.
+/// The imports that were due at `before`, except those in `without`; `limit` at most.
 pub(crate) async fn due(
     db: &impl ConnectionTrait,
     work: Work,
@@ -52,7 +53,7 @@ pub(crate) async fn due(
         Work::Purge => ("ended_at IS NOT NULL AND purged_at IS NULL", "ended_at"),
     };
     let engine = db.get_database_backend();
-    let hex = hex_of(engine, "id");
+    let hex = uuid_hex(engine, "id");
     let hidden = without.iter().filter_map(|id| id.strip_prefix(IdKind::Import.prefix()));
     let (not_hidden, hidden) = none_of(engine, &hex, "$2", hidden);
     let text = format!(
@@ -63,14 +64,14 @@ pub(crate) async fn due(
     rows.iter().map(|row| Ok(found(row)?)).collect()
 }
 
-/// Imports that a worker could claim, and that cannot be read; with the reason. Of
-/// `limit` that are looked at.
+/// Imports that a worker could claim but that cannot be read, with the error. Checks
+/// `limit` imports at most.
 pub(crate) async fn unreadable(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<(Due, ImportError)>, ImportError> {
-    let hex = hex_of(db.get_database_backend(), "id");
+    let hex = uuid_hex(db.get_database_backend(), "id");
     let text = format!(
         "SELECT *, {hex} AS import FROM import \
          WHERE state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED') \
@@ -87,13 +88,13 @@ pub(crate) async fn unreadable(
     Ok(unreadable)
 }
 
-/// Keeps the workers from an import until `until`.
-pub(crate) async fn keep_from_workers(
+/// Prevents workers from claiming an import until `until`.
+pub(crate) async fn defer_claims(
     db: &impl ConnectionTrait,
     due: &Due,
     until: DateTime<Utc>,
 ) -> Result<(), ImportError> {
-    let hex = hex_of(db.get_database_backend(), "id");
+    let hex = uuid_hex(db.get_database_backend(), "id");
     let text = format!(
         "UPDATE import SET lease_owner = NULL, lease_expires_at = $1 \
          WHERE practice_id = $2 AND {hex} = $3"
@@ -106,7 +107,7 @@ pub(crate) async fn keep_from_workers(
 
 fn found(row: &sea_orm::QueryResult) -> Result<Due, sea_orm::DbErr> {
     let digits: String = row.try_get("", "import")?;
-    // Whatever else is in it: the import is refused for it, and the others are not.
+    // An unreadable value fails this import only, not the others.
     let practice = row.try_get("", "practice_id").unwrap_or_default();
     Ok(Due { practice, import: format!("{}{digits}", IdKind::Import.prefix()) })
 }

@@ -1,4 +1,4 @@
-//! Imported records that look like another one.
+//! The possible duplicates of imported records.
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use serde::{Deserialize, Serialize};
@@ -7,13 +7,13 @@ use super::{edits::storable, records, sql};
 use crate::{
     domain::{
         duplicate::{DuplicateRow, OtherRecord, PossibleDuplicate},
+        enums::Kind,
         import::{ImportKey, RowId},
-        words::Kind,
     },
     error::ImportError,
 };
 
-/// A place in the list.
+/// The position in the list, for keyset pagination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DuplicatePosition {
     kind: String,
@@ -24,7 +24,7 @@ pub(crate) struct DuplicatePosition {
 }
 
 impl DuplicatePosition {
-    /// The place of a row.
+    /// The position of a row.
     pub(crate) fn of(row: &DuplicateRow) -> Self {
         Self {
             kind: row.kind.as_str().to_owned(),
@@ -35,14 +35,15 @@ impl DuplicatePosition {
         }
     }
 
-    /// Before all that are of `kind`, or of any.
+    /// The position before all rows, or all rows of `kind`.
     pub(crate) fn start(kind: Option<Kind>) -> Self {
         let kind = kind.map(Kind::as_str).unwrap_or_default().to_owned();
         Self { kind, source_id: String::new(), batch: 0, row: 0, field: String::new() }
     }
 }
 
-/// Adds possible duplicates of records that had none, and counts these records.
+/// Adds the possible duplicates of records that had none, and increases the count of
+/// such records.
 pub(super) async fn add(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -92,44 +93,44 @@ pub(super) async fn add(
     let text = "UPDATE import SET possible_duplicates = possible_duplicates + $3
         WHERE practice_id = $1 AND id = $2";
     let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
-    sql::execute(db, text, sql::scoped(key, [count.into()])).await.map(drop)
+    sql::execute(db, text, sql::key_binds_with(key, [count.into()])).await.map(drop)
 }
 
-/// Forgets those of some records.
+/// Removes the possible duplicates of some records.
 pub(super) async fn remove(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     rows: impl Iterator<Item = RowId>,
 ) -> Result<(), DbErr> {
     let rows: Vec<RowId> = rows.collect();
-    // The order is that of the key to use.
+    // The order makes the planner use the primary key.
     let statement = "SELECT count(*) AS n FROM v WHERE
         (SELECT d.field FROM import_duplicate d WHERE d.practice_id = $1 AND d.import_id = $2
           AND d.batch = v.batch AND d.row_no = v.row_no ORDER BY d.field LIMIT 1) IS NOT NULL";
     let list = rows.iter().copied().map(sql::row_id).collect();
     let columns = ["batch", "row_no"];
-    let mut gone = 0;
-    for counted in sql::query_with(db, &sql::scope(key), &columns, list, statement).await? {
-        gone += counted.try_get::<i64>("", "n")?;
+    let mut removed = 0;
+    for counted in sql::query_with(db, &sql::key_binds(key), &columns, list, statement).await? {
+        removed += counted.try_get::<i64>("", "n")?;
     }
-    if gone == 0 {
+    if removed == 0 {
         return Ok(());
     }
-    super::edits::remove_of(db, key, "import_duplicate", rows.into_iter()).await?;
+    super::edits::remove_by_row_ids(db, key, "import_duplicate", rows.into_iter()).await?;
     let text = "UPDATE import SET possible_duplicates = possible_duplicates - $3
         WHERE practice_id = $1 AND id = $2";
-    sql::execute(db, text, sql::scoped(key, [gone.into()])).await.map(drop)
+    sql::execute(db, text, sql::key_binds_with(key, [removed.into()])).await.map(drop)
 }
 
-pub(super) async fn count_again(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+pub(super) async fn recount(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
     let text = "UPDATE import SET possible_duplicates =
           (SELECT count(*) FROM (SELECT DISTINCT d.batch, d.row_no FROM import_duplicate d
             WHERE d.practice_id = $1 AND d.import_id = $2) AS records)
         WHERE practice_id = $1 AND id = $2 AND possible_duplicates > 0";
-    sql::execute(db, text, sql::scope(key)).await.map(drop)
+    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
 }
 
-/// Forgets those of the records that are to be applied.
+/// Removes the possible duplicates of the records that are to be applied.
 pub(crate) async fn remove_of_ready(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -138,20 +139,20 @@ pub(crate) async fn remove_of_ready(
         AND EXISTS (SELECT 1 FROM import_record r
           WHERE r.practice_id = $1 AND r.import_id = $2 AND r.batch = import_duplicate.batch
             AND r.row_no = import_duplicate.row_no AND r.status = 'READY')";
-    sql::execute(db, text, sql::scope(key)).await?;
-    count_again(db, key).await
+    sql::execute(db, text, sql::key_binds(key)).await?;
+    recount(db, key).await
 }
 
-/// Forgets all of an import.
+/// Removes all possible duplicates of an import.
 pub(crate) async fn remove_all(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
     let text = "DELETE FROM import_duplicate WHERE practice_id = $1 AND import_id = $2";
-    sql::execute(db, text, sql::scope(key)).await?;
+    sql::execute(db, text, sql::key_binds(key)).await?;
     let text = "UPDATE import SET possible_duplicates = 0 WHERE practice_id = $1 AND id = $2";
-    sql::execute(db, text, sql::scope(key)).await.map(drop)
+    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
 }
 
-/// The possible duplicates after a position, `limit` of them, of one kind of record
-/// or of all: by kind, source id and row. Each with what its record became.
+/// A page of possible duplicates after a position, `limit` at most, of one kind of
+/// record or of all, by kind, source id and row; each with the id of its record.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -167,7 +168,7 @@ pub(crate) async fn page(
         (*row).into(),
         field.as_str().into(),
     ];
-    // Of one kind: a position is always of that kind.
+    // With a kind filter, the position is always of that kind.
     let end = if kind.is_some() { "AND kind = $3" } else { "" };
     let text = format!(
         "SELECT d.*, (SELECT r.record_id FROM import_record r WHERE r.practice_id = $1
@@ -176,7 +177,7 @@ pub(crate) async fn page(
          AND (kind, source_id, batch, row_no, field) > ($3, $4, $5, $6, $7) {end}
          ORDER BY kind, source_id, batch, row_no, field LIMIT {limit}"
     );
-    let rows = sql::query(db, &text, sql::scoped(key, position)).await?;
+    let rows = sql::query(db, &text, sql::key_binds_with(key, position)).await?;
     rows.iter().map(read).collect()
 }
 

@@ -1,16 +1,16 @@
-//! What one page of the worker's work changes, written in one transaction.
+//! The changes of one page of the worker, written in one transaction.
 
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Value};
-use shared::rules::{Violation, Violations};
+use shared::rules::{FieldViolation, FieldViolations};
 
-use super::{duplicates, likenesses, sql, tally};
+use super::{counters, duplicates, match_keys, sql};
 use crate::domain::{
+    counters::Counters,
     duplicate::DuplicateRow,
-    finding::Finding,
+    enums::{Kind, Status},
     import::{ImportKey, RowId},
-    tally::Tally,
-    words::{Kind, Status},
+    issue::RecordIssue,
 };
 
 /// All changes of a page.
@@ -18,36 +18,36 @@ use crate::domain::{
 pub(crate) struct Edits {
     pub(crate) records: Vec<NewRecord>,
     pub(crate) parents: Vec<NewParent>,
-    pub(crate) marks: Vec<Mark>,
-    pub(crate) ends: Vec<(RowId, NaiveDate)>,
-    /// Records whose failures so far are forgotten.
-    pub(crate) cleared: Vec<RowId>,
-    /// Records that are processed again, and whether they had failed: their
-    /// failures become attempts of the round before this one.
+    pub(crate) status_updates: Vec<StatusUpdate>,
+    pub(crate) period_ends: Vec<(RowId, NaiveDate)>,
+    /// Records whose failures are removed.
+    pub(crate) cleared_failures: Vec<RowId>,
+    /// Records that are processed again. Their failures become attempts of the previous
+    /// round.
     pub(crate) reset: Option<Reset>,
-    /// Records that no longer ask for their parents.
-    pub(crate) childless: Vec<RowId>,
-    /// Whether the records may be there already, from an earlier round.
-    pub(crate) again: bool,
+    /// Records whose references to parents are removed.
+    pub(crate) cleared_parents: Vec<RowId>,
+    /// Whether to upsert the records: rows of an earlier round may exist.
+    pub(crate) upsert: bool,
     pub(crate) failures: Vec<NewFailure>,
-    pub(crate) known: Vec<KnownParent>,
-    /// Of records that had none.
+    pub(crate) external_parents: Vec<ExternalParent>,
+    /// Only of records that had none.
     pub(crate) duplicates: Vec<DuplicateRow>,
-    /// Of a dry run: those that no record had before.
-    pub(crate) likenesses: Vec<likenesses::NewLikeness>,
-    pub(crate) tally: Tally,
+    /// Of a dry run: match keys that no earlier record had.
+    pub(crate) match_keys: Vec<match_keys::NewMatchKey>,
+    pub(crate) counters: Counters,
 }
 
 /// Records that are processed again in a round.
 #[derive(Clone, Debug)]
 pub(crate) struct Reset {
-    /// The round that begins.
+    /// The round that starts.
     pub(crate) round: i64,
-    /// Each with whether it had failed.
+    /// The records, each with whether it had failed.
     pub(crate) rows: Vec<(RowId, bool)>,
 }
 
-/// What was found of a record alone.
+/// The result of a record by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct NewRecord {
     pub(crate) at: RowId,
@@ -62,7 +62,7 @@ pub(crate) struct NewRecord {
     pub(crate) round: i64,
 }
 
-/// The place of an address among those of its owner and type.
+/// The timeline that an address belongs to, and its dates.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
     /// Owner and type.
@@ -71,7 +71,7 @@ pub(crate) struct Timeline {
     pub(crate) active_to: Option<NaiveDate>,
 }
 
-/// A source id by which a record names a parent.
+/// A reference of a record to a parent, by source id.
 #[derive(Clone, Debug)]
 pub(crate) struct NewParent {
     pub(crate) at: RowId,
@@ -80,21 +80,21 @@ pub(crate) struct NewParent {
     pub(crate) source_id: String,
 }
 
-/// A new status of a record.
+/// The new status of a record.
 #[derive(Clone, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct StatusUpdate {
     pub(crate) at: RowId,
     pub(crate) status: Status,
     pub(crate) record_id: Option<String>,
 }
 
-/// The failure of a replacement that replaces nothing, among those of its record.
+/// The ordinal of the failure of a replacement that replaces nothing.
 pub(crate) const REPLACES_NOTHING: i64 = 1_003;
 
-/// The first of the warnings of a record, after all its errors.
-pub(super) const WARNING: i64 = 3_000;
+/// The ordinal of the first warning of a record, after all its errors.
+pub(super) const FIRST_WARNING: i64 = 3_000;
 
-/// One more failure of a record; its ordinal is new.
+/// A new failure of a record.
 #[derive(Clone, Debug)]
 pub(crate) struct NewFailure {
     pub(crate) at: RowId,
@@ -102,38 +102,38 @@ pub(crate) struct NewFailure {
     pub(crate) kind: Kind,
     pub(crate) source_id: String,
     pub(crate) status: Status,
-    pub(crate) finding: Finding,
+    pub(crate) issue: RecordIssue,
 }
 
 impl NewFailure {
-    /// What is listed of a record that was erased.
+    /// The failure that is listed for an erased record.
     pub(crate) fn erased(at: RowId, kind: Kind, status: Status) -> Self {
-        let (source_id, finding) = (String::new(), Finding::erased());
-        Self { at, ordinal: 0, kind, source_id, status, finding }
+        let (source_id, issue) = (String::new(), RecordIssue::erased());
+        Self { at, ordinal: 0, kind, source_id, status, issue }
     }
 
     /// The warnings of a record that has ended with `status`.
     pub(crate) fn warnings(
-        warnings: Violations,
+        warnings: FieldViolations,
         at: RowId,
         (kind, source_id): (Kind, &str),
         status: Status,
     ) -> impl Iterator<Item = Self> {
-        let warning = move |(ordinal, violation): (i64, Violation)| Self {
+        let warning = move |(ordinal, violation): (i64, FieldViolation)| Self {
             at,
             ordinal,
             kind,
             source_id: source_id.to_owned(),
             status,
-            finding: Finding::warning(violation),
+            issue: RecordIssue::warning(violation),
         };
-        (WARNING..).zip(warnings).map(warning)
+        (FIRST_WARNING..).zip(warnings).map(warning)
     }
 }
 
-/// A parent outside the import.
+/// A parent that is not in the import.
 #[derive(Clone, Debug)]
-pub(crate) struct KnownParent {
+pub(crate) struct ExternalParent {
     pub(crate) kind: Kind,
     pub(crate) source_id: String,
     pub(crate) record_id: String,
@@ -141,7 +141,7 @@ pub(crate) struct KnownParent {
     pub(crate) reference: String,
 }
 
-/// Writes all of them.
+/// Writes the changes of a page.
 pub(crate) async fn write(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -150,35 +150,35 @@ pub(crate) async fn write(
     let Edits {
         records,
         parents,
-        marks,
-        ends,
-        cleared,
+        status_updates,
+        period_ends,
+        cleared_failures,
         reset,
-        childless,
-        again,
+        cleared_parents,
+        upsert,
         failures,
-        known,
+        external_parents,
         duplicates: new_duplicates,
-        likenesses: new_likenesses,
-        tally,
+        match_keys: new_match_keys,
+        counters,
     } = edits;
     if let Some(reset) = reset {
         reset_records(db, key, reset).await?;
     }
-    insert_records(db, key, records, *again).await?;
-    remove_of(db, key, "import_parent", childless.iter().copied()).await?;
+    insert_records(db, key, records, *upsert).await?;
+    remove_by_row_ids(db, key, "import_parent", cleared_parents.iter().copied()).await?;
     insert_parents(db, key, parents).await?;
-    mark(db, key, marks).await?;
-    set_ends(db, key, ends).await?;
-    remove_of(db, key, "import_failure", cleared.iter().copied()).await?;
+    update_statuses(db, key, status_updates).await?;
+    set_period_ends(db, key, period_ends).await?;
+    remove_by_row_ids(db, key, "import_failure", cleared_failures.iter().copied()).await?;
     insert_failures(db, key, failures).await?;
-    insert_known(db, key, known).await?;
+    insert_external_parents(db, key, external_parents).await?;
     duplicates::add(db, key, new_duplicates).await?;
-    likenesses::insert(db, key, new_likenesses).await?;
-    tally::add(db, key, tally).await
+    match_keys::insert(db, key, new_match_keys).await?;
+    counters::add(db, key, counters).await
 }
 
-/// Puts records back to where they were before they were read.
+/// Resets records to the state before they were read.
 async fn reset_records(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -192,10 +192,10 @@ async fn reset_records(
         kept.split(", ").map(|column| format!("r.{column}")).collect::<Vec<_>>().join(", "),
         sql::joined(db.get_database_backend(), "import_failure", &["batch", "row_no"], "ordinal")
     );
-    let scope = sql::scoped(key, [(reset.round - 1).into()]);
-    sql::execute_with(db, &scope, &["batch", "row_no"], rows(), &statement).await?;
+    let binds = sql::key_binds_with(key, [(reset.round - 1).into()]);
+    sql::execute_with(db, &binds, &["batch", "row_no"], rows(), &statement).await?;
     for table in ["import_failure", "import_parent"] {
-        remove_of(db, key, table, reset.rows.iter().map(|(at, _)| *at)).await?;
+        remove_by_row_ids(db, key, table, reset.rows.iter().map(|(at, _)| *at)).await?;
     }
     duplicates::remove(db, key, reset.rows.iter().map(|(at, _)| *at)).await?;
     let staged = |(at, failed): &(RowId, bool)| -> Vec<Value> {
@@ -205,8 +205,8 @@ async fn reset_records(
     update_records(db, key, &columns, reset.rows.iter().map(staged).collect()).await
 }
 
-/// Removes what a table has of some records.
-pub(super) async fn remove_of(
+/// Removes the rows of some records from a table.
+pub(super) async fn remove_by_row_ids(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     table: &str,
@@ -225,14 +225,14 @@ pub(super) async fn remove_of(
         ),
     };
     let rows = rows.map(sql::row_id).collect();
-    sql::execute_with(db, &sql::scope(key), &["batch", "row_no"], rows, &statement).await
+    sql::execute_with(db, &sql::key_binds(key), &["batch", "row_no"], rows, &statement).await
 }
 
 async fn insert_records(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     records: &[NewRecord],
-    again: bool,
+    upsert: bool,
 ) -> Result<(), DbErr> {
     let columns = [
         "batch",
@@ -268,7 +268,7 @@ async fn insert_records(
         ]
     };
     let rows = records.iter().map(row).collect();
-    if !again {
+    if !upsert {
         return insert(db, key, "import_record", &columns, rows).await;
     }
     let names = columns.join(", ");
@@ -280,7 +280,7 @@ async fn insert_records(
          ON CONFLICT (practice_id, import_id, batch, row_no)
          DO UPDATE SET {set}, ends_on = NULL, record_id = NULL"
     );
-    sql::execute_with(db, &sql::scope(key), &columns, rows, &statement).await
+    sql::execute_with(db, &sql::key_binds(key), &columns, rows, &statement).await
 }
 
 async fn insert_parents(
@@ -296,25 +296,31 @@ async fn insert_parents(
     insert(db, key, "import_parent", &columns, parents.iter().map(row).collect()).await
 }
 
-/// The rows are there already: see the module's parent for why this inserts.
-async fn mark(db: &impl ConnectionTrait, key: &ImportKey, marks: &[Mark]) -> Result<(), DbErr> {
-    let row = |mark: &Mark| -> Vec<Value> {
-        let status = mark.status.as_str().into();
-        vec![mark.at.batch.into(), mark.at.row.into(), status, mark.record_id.clone().into()]
+/// Updates the status of existing rows by upsert; the documentation of [`store`](super)
+/// explains why.
+async fn update_statuses(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    status_updates: &[StatusUpdate],
+) -> Result<(), DbErr> {
+    let row = |update: &StatusUpdate| -> Vec<Value> {
+        let status = update.status.as_str().into();
+        vec![update.at.batch.into(), update.at.row.into(), status, update.record_id.clone().into()]
     };
-    let rows = marks.iter().map(row).collect();
+    let rows = status_updates.iter().map(row).collect();
     update_records(db, key, &["batch", "row_no", "status", "record_id"], rows).await
 }
 
-async fn set_ends(
+async fn set_period_ends(
     db: &impl ConnectionTrait,
     key: &ImportKey,
-    ends: &[(RowId, NaiveDate)],
+    period_ends: &[(RowId, NaiveDate)],
 ) -> Result<(), DbErr> {
     let row = |(at, day): &(RowId, NaiveDate)| -> Vec<Value> {
         vec![at.batch.into(), at.row.into(), (*day).into()]
     };
-    update_records(db, key, &["batch", "row_no", "ends_on"], ends.iter().map(row).collect()).await
+    update_records(db, key, &["batch", "row_no", "ends_on"], period_ends.iter().map(row).collect())
+        .await
 }
 
 pub(super) async fn insert_failures(
@@ -336,7 +342,7 @@ pub(super) async fn insert_failures(
         "severity",
     ];
     let row = |failure: &NewFailure| -> Vec<Value> {
-        let Finding { field, reason, text, root_cause, severity } = &failure.finding;
+        let RecordIssue { field, reason, text, root_cause, severity } = &failure.issue;
         vec![
             failure.at.batch.into(),
             failure.at.row.into(),
@@ -354,19 +360,19 @@ pub(super) async fn insert_failures(
     insert(db, key, "import_failure", &columns, failures.iter().map(row).collect()).await
 }
 
-async fn insert_known(
+async fn insert_external_parents(
     db: &impl ConnectionTrait,
     key: &ImportKey,
-    known: &[KnownParent],
+    parents: &[ExternalParent],
 ) -> Result<(), DbErr> {
     let columns = ["kind", "source_id", "record_id", "name", "reference"];
-    let row = |known: &KnownParent| -> Vec<Value> {
-        let KnownParent { kind, source_id, record_id, name, reference } = known;
+    let row = |parent: &ExternalParent| -> Vec<Value> {
+        let ExternalParent { kind, source_id, record_id, name, reference } = parent;
         let texts = [source_id, record_id, name, reference];
         let texts = texts.into_iter().map(|text| storable(text).into());
         std::iter::once(kind.as_str().into()).chain(texts).collect()
     };
-    insert(db, key, "import_known", &columns, known.iter().map(row).collect()).await
+    insert(db, key, "import_known", &columns, parents.iter().map(row).collect()).await
 }
 
 pub(super) async fn insert(
@@ -380,10 +386,11 @@ pub(super) async fn insert(
     let statement = format!(
         "INSERT INTO {table} (practice_id, import_id, {names}) SELECT $1, $2, {names} FROM v"
     );
-    sql::execute_with(db, &sql::scope(key), columns, rows, &statement).await
+    sql::execute_with(db, &sql::key_binds(key), columns, rows, &statement).await
 }
 
-/// Sets all columns after the first two, which name the row.
+/// Updates rows by upsert. The first two columns are the key of the row; all others are
+/// set.
 async fn update_records(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -398,10 +405,11 @@ async fn update_records(
          SELECT $1, $2, {names} FROM v WHERE true
          ON CONFLICT (practice_id, import_id, batch, row_no) DO UPDATE SET {set}"
     );
-    sql::execute_with(db, &sql::scope(key), columns, rows, &statement).await
+    sql::execute_with(db, &sql::key_binds(key), columns, rows, &statement).await
 }
 
-/// Text for people that both databases take, and that has an end.
+/// Text without NUL characters, truncated to a maximum length, which both databases
+/// accept.
 pub(super) fn storable(text: &str) -> String {
     const MAX_CHARACTERS: usize = 500;
     text.chars().filter(|c| *c != '\0').take(MAX_CHARACTERS).collect()

@@ -1,4 +1,4 @@
-//! The rows of the tables that are read and written one by one.
+//! SeaORM entities of the tables that are accessed row by row.
 
 pub(super) mod batch;
 pub(super) mod import;

@@ -1,5 +1,4 @@
-//! Erasing what was uploaded of a record: what is left of it is its place, its kind,
-//! how it ended and what it became.
+//! Erases the uploads of a record. Its position, kind, verdict and record id remain.
 
 use std::collections::HashMap;
 
@@ -10,22 +9,22 @@ use shared::pb::imports::{
     ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
 };
 
-use super::{duplicates, edits, records, sql, tally};
+use super::{counters, duplicates, edits, records, sql};
 use crate::{
     domain::{
+        counters::Counters,
+        enums::{Kind, Status},
         import::{ImportKey, RowId},
-        tally::Tally,
-        words::{Kind, Status},
     },
     error::ImportError,
 };
 
-/// A record as it arrived, and what became of it.
+/// An uploaded record with its result.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadedRow {
     pub(crate) at: RowId,
     pub(crate) payload: Vec<u8>,
-    /// None when it was not read yet.
+    /// `None` if it was not read yet.
     pub(crate) status: Option<Status>,
     pub(crate) record_id: Option<String>,
 }
@@ -35,27 +34,27 @@ pub(crate) struct UploadedRow {
 pub(crate) struct ErasedRow {
     pub(crate) at: RowId,
     pub(crate) kind: Kind,
-    /// Empty when it has no key.
+    /// Empty if it has no key.
     pub(crate) source_id: String,
     pub(crate) status: Option<Status>,
 }
 
-/// An import that has what was uploaded.
+/// An import whose uploads are not purged.
 #[derive(Clone, Debug)]
-pub(crate) struct Holding {
+pub(crate) struct ImportWithUploads {
     pub(crate) key: ImportKey,
     pub(crate) known_erasure: i64,
 }
 
-/// Imports of a practice after one, in the order of practices, that have what was
-/// uploaded, and no worker: one at work is looked through by its worker.
-pub(crate) async fn holding(
+/// Imports after a key, ordered by practice, whose uploads are not purged and that are
+/// not running: the worker of a running import scans it itself.
+pub(crate) async fn with_uploads(
     db: &impl ConnectionTrait,
     after: Option<&ImportKey>,
     limit: u64,
-) -> Result<Vec<Holding>, ImportError> {
+) -> Result<Vec<ImportWithUploads>, ImportError> {
     let (condition, values) = match after {
-        Some(key) => ("AND (practice_id, id) > ($1, $2)", sql::scope(key)),
+        Some(key) => ("AND (practice_id, id) > ($1, $2)", sql::key_binds(key)),
         None => ("", Vec::new()),
     };
     let text = format!(
@@ -66,42 +65,42 @@ pub(crate) async fn holding(
     let rows = sql::query(db, &text, values).await?;
     let read = rows.into_iter().map(|row| {
         let practice = row.try_get::<String>("", "practice_id")?.parse();
-        let practice = practice.map_err(|_| ImportError::Corrupt("the name of a practice"))?;
+        let practice = practice.map_err(|_| ImportError::Corrupt("practice id"))?;
         let key = ImportKey { practice, id: row.try_get("", "id")? };
-        Ok(Holding { key, known_erasure: row.try_get("", "known_erasure")? })
+        Ok(ImportWithUploads { key, known_erasure: row.try_get("", "known_erasure")? })
     });
     read.collect()
 }
 
-/// Notes which erasures an import knows.
-pub(crate) async fn note_known(
+/// Stores the last erasure that was processed for an import.
+pub(crate) async fn set_known_erasure(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     known: i64,
 ) -> Result<(), DbErr> {
     let text = "UPDATE import SET known_erasure = $3 WHERE practice_id = $1 AND id = $2";
-    sql::execute(db, text, sql::scoped(key, [known.into()])).await.map(drop)
+    sql::execute(db, text, sql::key_binds_with(key, [known.into()])).await.map(drop)
 }
 
-/// Has all imports look through what they have again: for a database that was restored.
-pub(crate) async fn forget_known(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+/// Makes all imports be scanned for erasures again, after a database was restored.
+pub(crate) async fn reset_known_erasures(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     sql::execute(db, "UPDATE import SET known_erasure = 0", Vec::new()).await.map(drop)
 }
 
-/// When the batches of an import were uploaded, by their ordinals.
+/// The upload times of the batches of an import, by ordinal.
 pub(crate) async fn upload_times(
     db: &impl ConnectionTrait,
     key: &ImportKey,
 ) -> Result<HashMap<i64, DateTime<Utc>>, DbErr> {
     let text = "SELECT ordinal, staged_at FROM import_batch
         WHERE practice_id = $1 AND import_id = $2";
-    let rows = sql::query(db, text, sql::scope(key)).await?;
+    let rows = sql::query(db, text, sql::key_binds(key)).await?;
     rows.iter()
         .map(|row| Ok((row.try_get("", "ordinal")?, row.try_get("", "staged_at")?)))
         .collect()
 }
 
-/// The records after a place that were not erased, `limit` of them.
+/// A page of records after a row that are not erased, `limit` at most.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -116,7 +115,7 @@ pub(crate) async fn page(
            AND NOT s.erased
          ORDER BY s.batch, s.row_no LIMIT {limit}"
     );
-    let rows = sql::query(db, &text, sql::scoped(key, sql::row_id(after))).await?;
+    let rows = sql::query(db, &text, sql::key_binds_with(key, sql::row_id(after))).await?;
     let read = rows.into_iter().map(|row| {
         let status: Option<String> = row.try_get("", "status")?;
         Ok(UploadedRow {
@@ -129,40 +128,40 @@ pub(crate) async fn page(
     read.collect()
 }
 
-/// Erases records, of which no worker has a page in memory.
+/// Erases records. No worker may have a page with them in memory.
 pub(crate) async fn erase(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     rows: &[ErasedRow],
 ) -> Result<(), DbErr> {
-    let places = || rows.iter().map(|row| row.at);
+    let row_ids = || rows.iter().map(|row| row.at);
     empty_payloads(db, key, rows).await?;
-    forget_root_causes(db, key, rows).await?;
+    clear_root_causes(db, key, rows).await?;
     for table in ["import_failure", "import_parent"] {
-        edits::remove_of(db, key, table, places()).await?;
+        edits::remove_by_row_ids(db, key, table, row_ids()).await?;
     }
     let attempts = "DELETE FROM import_attempt WHERE practice_id = $1 AND import_id = $2
         AND (batch, row_no) IN (SELECT batch, row_no FROM v)";
-    let list = places().map(sql::row_id).collect();
-    sql::execute_with(db, &sql::scope(key), &["batch", "row_no"], list, attempts).await?;
-    duplicates::remove(db, key, places()).await?;
-    forget_keys(db, key, rows).await?;
+    let list = row_ids().map(sql::row_id).collect();
+    sql::execute_with(db, &sql::key_binds(key), &["batch", "row_no"], list, attempts).await?;
+    duplicates::remove(db, key, row_ids()).await?;
+    remove_keys(db, key, rows).await?;
     empty_records(db, key, rows).await?;
     let failures: Vec<_> = rows.iter().filter_map(failure).collect();
     edits::insert_failures(db, key, &failures).await?;
-    let mut change = Tally::default();
+    let mut change = Counters::default();
     for row in rows.iter().filter(|row| row.status == Some(Status::Ready)) {
         change.shift(row.kind, Status::Ready, Status::Failed);
     }
-    tally::add(db, key, &change).await
+    counters::add(db, key, &change).await
 }
 
-/// In the place of a text that quotes an erased record.
+/// Replaces a text that quotes an erased record.
 const ERASED_TEXT: &str = "The record that this named was erased";
 
-/// Erases what an import knows of records outside it: the names of parents and of
-/// possible duplicates, and texts that say who uses a reference.
-pub(crate) async fn erase_others(
+/// Erases what an import stores of records outside it: the names of external parents
+/// and possible duplicates, and texts that name the user of a reference.
+pub(crate) async fn erase_external(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     record_ids: &[String],
@@ -174,9 +173,9 @@ pub(crate) async fn erase_others(
             "DELETE FROM {table} WHERE practice_id = $1 AND import_id = $2
              AND {column} IN (SELECT record_id FROM v)"
         );
-        sql::execute_with(db, &sql::scope(key), &["record_id"], list(), &text).await?;
+        sql::execute_with(db, &sql::key_binds(key), &["record_id"], list(), &text).await?;
     }
-    // Few texts name a client, and those that do have its id.
+    // Few texts name a client, and those contain its id.
     for table in ["import_failure", "import_attempt"] {
         for (column, text) in [("reason_text", ERASED_TEXT), ("root_cause", "")] {
             let update = format!(
@@ -184,15 +183,15 @@ pub(crate) async fn erase_others(
                  AND {column} LIKE '%(cli_%' AND EXISTS (SELECT 1 FROM v
                    WHERE {table}.{column} LIKE '%' || v.record_id || '%')"
             );
-            let scope = sql::scoped(key, [text.into()]);
-            sql::execute_with(db, &scope, &["record_id"], list(), &update).await?;
+            let binds = sql::key_binds_with(key, [text.into()]);
+            sql::execute_with(db, &binds, &["record_id"], list(), &update).await?;
         }
     }
-    duplicates::count_again(db, key).await?;
-    tally::count_warned(db, key).await
+    duplicates::recount(db, key).await?;
+    counters::count_warned(db, key).await
 }
 
-/// What is listed of an erased record, in the place of its failures.
+/// The failure that replaces all failures of an erased record.
 fn failure(row: &ErasedRow) -> Option<edits::NewFailure> {
     let status = match row.status? {
         Status::Ready => Status::Failed,
@@ -202,7 +201,7 @@ fn failure(row: &ErasedRow) -> Option<edits::NewFailure> {
     Some(edits::NewFailure::erased(row.at, row.kind, status))
 }
 
-/// The payload of an erased record: it is still counted as one of its kind.
+/// The payload of an erased record, which still has its kind.
 fn emptied(kind: Kind) -> Vec<u8> {
     let record = match kind {
         Kind::Client => Some(Record::Client(ImportClient::default())),
@@ -226,18 +225,19 @@ async fn empty_payloads(
         ON CONFLICT (practice_id, import_id, batch, row_no)
         DO UPDATE SET payload = excluded.payload, erased = true";
     let columns = ["batch", "row_no", "payload"];
-    sql::execute_with(db, &sql::scope(key), &columns, rows.iter().map(row).collect(), text).await
+    sql::execute_with(db, &sql::key_binds(key), &columns, rows.iter().map(row).collect(), text)
+        .await
 }
 
-/// What other records say about the failure of an erased one may quote its fields.
-async fn forget_root_causes(
+/// Clears root causes of other records that may quote fields of an erased record.
+async fn clear_root_causes(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     rows: &[ErasedRow],
 ) -> Result<(), DbErr> {
     let keyed = rows.iter().filter(|row| !row.source_id.is_empty());
     let cause = |row: &ErasedRow| -> Vec<Value> {
-        vec![crate::domain::finding::root_cause(row.kind, &row.source_id, "").into()]
+        vec![crate::domain::issue::root_cause(row.kind, &row.source_id, "").into()]
     };
     let causes: Vec<_> = keyed.map(cause).collect();
     for table in ["import_failure", "import_attempt"] {
@@ -246,13 +246,13 @@ async fn forget_root_causes(
              AND root_cause <> '' AND EXISTS (SELECT 1 FROM v
                WHERE substr({table}.root_cause, 1, length(v.cause)) = v.cause)"
         );
-        sql::execute_with(db, &sql::scope(key), &["cause"], causes.clone(), &text).await?;
+        sql::execute_with(db, &sql::key_binds(key), &["cause"], causes.clone(), &text).await?;
     }
     Ok(())
 }
 
-/// What is kept by the keys of erased records.
-async fn forget_keys(
+/// Removes rows that are stored under the keys of erased records.
+async fn remove_keys(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     rows: &[ErasedRow],
@@ -272,13 +272,14 @@ async fn forget_keys(
              AND ({columns}) IN (SELECT kind, source_id FROM v)"
         );
         let columns = ["kind", "source_id"];
-        sql::execute_with(db, &sql::scope(key), &columns, list.clone(), &text).await?;
+        sql::execute_with(db, &sql::key_binds(key), &columns, list.clone(), &text).await?;
     }
     Ok(())
 }
 
-/// A record that was imported keeps its verdict; one that waits to be applied has
-/// failed; all others are read again by the next round, which finds them erased.
+/// Clears the stored fields of erased records. An imported record keeps its verdict; a
+/// record that waits to be applied fails; all others are read again in the next round,
+/// which finds them erased.
 async fn empty_records(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -292,6 +293,6 @@ async fn empty_records(
           status = CASE status WHEN 'READY' THEN 'FAILED' ELSE status END
         WHERE practice_id = $1 AND import_id = $2
           AND (batch, row_no) IN (SELECT batch, row_no FROM v)";
-    let scope = sql::scoped(key, [Vec::<u8>::new().into()]);
-    sql::execute_with(db, &scope, &["batch", "row_no"], list, text).await
+    let binds = sql::key_binds_with(key, [Vec::<u8>::new().into()]);
+    sql::execute_with(db, &binds, &["batch", "row_no"], list, text).await
 }

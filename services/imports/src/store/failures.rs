@@ -1,4 +1,4 @@
-//! What went wrong, in the order in which it is listed.
+//! The failures of an import, in list order.
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use serde::{Deserialize, Serialize};
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::{records, sql};
 use crate::{
     domain::{
-        finding::Finding,
+        enums::{Kind, Severity, Status},
         import::{ImportKey, RowId},
-        words::{Kind, Severity, Status},
+        issue::RecordIssue,
     },
     error::ImportError,
 };
@@ -19,15 +19,15 @@ pub(crate) struct FailureRow {
     pub(crate) at: RowId,
     pub(crate) ordinal: i64,
     pub(crate) kind: Kind,
-    /// Empty when the record has no key.
+    /// Empty if the record has no key.
     pub(crate) source_id: String,
     pub(crate) status: Status,
-    /// The round in which the record was judged last.
+    /// The round in which the record was last processed.
     pub(crate) round: i64,
-    pub(crate) finding: Finding,
+    pub(crate) issue: RecordIssue,
 }
 
-/// Which failures to list.
+/// The filter of the list.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Filter {
     pub(crate) kind: Option<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Filter {
     pub(crate) severity: Option<String>,
 }
 
-/// A place in the list.
+/// The position in the list, for keyset pagination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailurePosition {
     severity: String,
@@ -48,10 +48,10 @@ pub(crate) struct FailurePosition {
 }
 
 impl FailureRow {
-    /// Its place in the list.
+    /// The position of the row in the list.
     pub(crate) fn position(&self) -> FailurePosition {
         FailurePosition {
-            severity: self.finding.severity.as_str().to_owned(),
+            severity: self.issue.severity.as_str().to_owned(),
             kind: self.kind.as_str().to_owned(),
             source_id: self.source_id.clone(),
             batch: self.at.batch,
@@ -61,8 +61,8 @@ impl FailureRow {
     }
 }
 
-/// The failures after a position, `limit` of them: all errors before all warnings,
-/// and by kind, source id and row.
+/// A page of failures after a position, `limit` at most: errors before warnings, then
+/// by kind, source id and row.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -71,21 +71,21 @@ pub(crate) async fn page(
     limit: usize,
 ) -> Result<Vec<FailureRow>, ImportError> {
     let mut found = Vec::new();
-    // Neither are in the order of their names: one query for each.
+    // The list order of severities and kinds is not the order of their strings: one
+    // query for each pair.
     let mut all = Vec::with_capacity(Severity::ALL.len() * Kind::ALL.len());
     for severity in Severity::ALL {
         all.extend(Kind::ALL.iter().map(|kind| (*severity, *kind)));
     }
-    let begun = all.iter().position(|(severity, kind)| {
+    let start = all.iter().position(|(severity, kind)| {
         after
             .is_some_and(|after| severity.as_str() == after.severity && kind.as_str() == after.kind)
     });
-    for (severity, kind) in all.into_iter().skip(begun.unwrap_or(0)) {
-        let is_asked = |wanted: &Option<String>, word: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == word)
+    for (severity, kind) in all.into_iter().skip(start.unwrap_or(0)) {
+        let matches = |wanted: &Option<String>, value: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == value)
         };
-        if !is_asked(&filter.kind, kind.as_str()) || !is_asked(&filter.severity, severity.as_str())
-        {
+        if !matches(&filter.kind, kind.as_str()) || !matches(&filter.severity, severity.as_str()) {
             continue;
         }
         let after = after
@@ -99,14 +99,14 @@ pub(crate) async fn page(
     Ok(found)
 }
 
-/// Forgets the warnings of records that were to be taken.
+/// Removes the warnings of records that a dry run would have accepted.
 pub(crate) async fn remove_warnings(
     db: &impl ConnectionTrait,
     key: &ImportKey,
 ) -> Result<(), DbErr> {
     let text = "DELETE FROM import_failure WHERE practice_id = $1 AND import_id = $2
         AND severity = 'WARNING' AND status IN ('IMPORTED', 'LINKED')";
-    sql::execute(db, text, sql::scope(key)).await.map(drop)
+    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
 }
 
 async fn of_kind(
@@ -117,7 +117,7 @@ async fn of_kind(
     after: Option<&FailurePosition>,
     limit: usize,
 ) -> Result<Vec<FailureRow>, ImportError> {
-    let mut values = sql::scoped(key, [severity.as_str().into(), kind.as_str().into()]);
+    let mut values = sql::key_binds_with(key, [severity.as_str().into(), kind.as_str().into()]);
     let mut conditions =
         String::from("practice_id = $1 AND import_id = $2 AND severity = $3 AND kind = $4");
     if let Some(after) = after {
@@ -157,7 +157,7 @@ fn read(severity: Severity, kind: Kind, row: &QueryResult) -> Result<FailureRow,
         source_id: text("source_id")?,
         status: records::status(row)?,
         round: row.try_get::<Option<i64>>("", "round")?.unwrap_or(1),
-        finding: Finding {
+        issue: RecordIssue {
             field: text("field")?,
             reason: text("reason")?,
             text: text("reason_text")?,

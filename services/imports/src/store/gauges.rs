@@ -1,20 +1,20 @@
-//! How many imports have not ended, for those who watch the service.
+//! The number of unfinished imports, for the metrics.
 //!
-//! Looked up every few seconds by every replica, over all practices: from the partial
-//! indexes of those imports alone, so that it does not grow with the past.
+//! Every replica queries it at an interval, over all practices. The query uses the
+//! partial indexes of unfinished imports, so its cost does not grow with the history.
 
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 
 use super::sql;
-use crate::{domain::words::State, error::ImportError};
+use crate::{domain::enums::State, error::ImportError};
 
-/// The imports in a state.
+/// The number of imports in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unfinished {
     pub(crate) state: State,
     pub(crate) count: u32,
-    /// Since when the first of them was sealed, or created when it is not.
+    /// When the oldest of them was sealed, or created if it is not sealed.
     pub(crate) since: Option<DateTime<Utc>>,
 }
 

@@ -1,4 +1,4 @@
-//! Imports.
+//! The imports.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::entities::import;
 use crate::{
     domain::{
+        enums::State,
         import::{Expected, Import, ImportKey},
-        words::State,
     },
     error::ImportError,
 };
@@ -25,7 +25,7 @@ pub(crate) async fn insert(db: &impl ConnectionTrait, import: Import) -> Result<
     import::Entity::insert(row).exec_without_returning(db).await.map(drop)
 }
 
-/// The import, when the practice has it.
+/// Finds an import of the practice.
 pub(crate) async fn find(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -33,8 +33,8 @@ pub(crate) async fn find(
     by_key(key).one(db).await?.map(from_row).transpose()
 }
 
-/// The import, locked until the end of the transaction. On SQLite there is one
-/// writer, and no lock to take.
+/// Locks the import until the end of the transaction. SQLite has a single writer and
+/// needs no lock.
 pub(crate) async fn lock(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -42,7 +42,7 @@ pub(crate) async fn lock(
     by_key(key).lock_exclusive().one(db).await?.map(from_row).transpose()
 }
 
-/// How many imports of the practice may still receive batches.
+/// The number of unsealed imports of the practice.
 pub(crate) async fn count_open(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -54,7 +54,7 @@ pub(crate) async fn count_open(
         .await
 }
 
-/// Counts one more batch, which came at `at`.
+/// Increments the number of batches; the batch arrived at `at`.
 pub(crate) async fn add_batch(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -70,8 +70,7 @@ pub(crate) async fn add_batch(
         .map(drop)
 }
 
-/// Takes no further batch: the import waits for a worker, or has ended when it
-/// is empty.
+/// Seals the import: it waits for a worker, or is completed if it is empty.
 pub(crate) async fn seal(
     db: &impl ConnectionTrait,
     import: Import,
@@ -94,7 +93,7 @@ pub(crate) async fn seal(
     Ok(sealed)
 }
 
-/// Sets the note that says why an import that takes batches does not continue.
+/// Sets the note that says why an unsealed import does not continue.
 pub(crate) async fn set_note(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -109,9 +108,9 @@ pub(crate) async fn set_note(
     change.update(db).await.map(drop)
 }
 
-/// Changes where an import is in its life: everything but what its worker
-/// changes. Whoever works on it has lost it.
-pub(crate) async fn turn(db: &impl ConnectionTrait, import: &Import) -> Result<(), DbErr> {
+/// Updates the lifecycle state: all columns except those that the worker updates. It
+/// revokes the lease.
+pub(crate) async fn update_state(db: &impl ConnectionTrait, import: &Import) -> Result<(), DbErr> {
     let change = import::ActiveModel {
         practice_id: sea_orm::Unchanged(import.key.practice.to_string()),
         id: sea_orm::Unchanged(import.key.id),
@@ -135,20 +134,20 @@ pub(crate) async fn turn(db: &impl ConnectionTrait, import: &Import) -> Result<(
     change.update(db).await.map(drop)
 }
 
-/// Requests that the worker of an import stops. A paused import is claimed at once for
-/// this.
+/// Requests that the worker of an import stops. A stalled import becomes claimable at
+/// once for this.
 pub(crate) async fn request_cancel(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     state: State,
 ) -> Result<(), DbErr> {
-    let mut asked =
+    let mut update =
         import::Entity::update_many().col_expr(import::Column::CancelRequested, Expr::value(true));
     if state == State::Stalled {
         let at_once = Expr::value(None::<DateTime<Utc>>);
-        asked = asked.col_expr(import::Column::LeaseExpiresAt, at_once);
+        update = update.col_expr(import::Column::LeaseExpiresAt, at_once);
     }
-    asked
+    update
         .filter(import::Column::PracticeId.eq(key.practice.as_str()))
         .filter(import::Column::Id.eq(key.id))
         .exec(db)
@@ -156,29 +155,29 @@ pub(crate) async fn request_cancel(
         .map(drop)
 }
 
-/// Whether an import was asked to stop.
+/// Whether a cancellation was requested.
 pub(crate) async fn is_cancelled(
     db: &impl ConnectionTrait,
     key: &ImportKey,
 ) -> Result<bool, DbErr> {
-    let asked: Option<bool> = by_key(key)
+    let update: Option<bool> = by_key(key)
         .select_only()
         .column(import::Column::CancelRequested)
         .into_tuple()
         .one(db)
         .await?;
-    Ok(asked.unwrap_or_default())
+    Ok(update.unwrap_or_default())
 }
 
-/// The import of the practice that is at work.
-pub(crate) async fn at_work(
+/// The running import of the practice.
+pub(crate) async fn find_running(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
 ) -> Result<Option<Uuid>, DbErr> {
-    let at_work = [State::Resolving.as_str(), State::Applying.as_str()];
+    let running = [State::Resolving.as_str(), State::Applying.as_str()];
     import::Entity::find()
         .filter(import::Column::PracticeId.eq(practice.as_str()))
-        .filter(import::Column::State.is_in(at_work))
+        .filter(import::Column::State.is_in(running))
         .select_only()
         .column(import::Column::Id)
         .into_tuple()
@@ -186,16 +185,16 @@ pub(crate) async fn at_work(
         .await
 }
 
-/// Which imports of a practice to list.
+/// The filter of the list of imports.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct ListFilter {
     pub(crate) product: Option<String>,
-    /// In any state when it is empty.
+    /// Any state if it is empty.
     pub(crate) states: Vec<String>,
     pub(crate) created_since: Option<DateTime<Utc>>,
 }
 
-/// The imports of a practice before one, the newest first.
+/// The imports of a practice before an id, newest first.
 pub(crate) async fn list(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -281,8 +280,7 @@ fn to_row(import: Import) -> import::Model {
 }
 
 pub(super) fn from_row(row: import::Model) -> Result<Import, ImportError> {
-    let practice =
-        row.practice_id.parse().map_err(|_| ImportError::Corrupt("the name of a practice"))?;
+    let practice = row.practice_id.parse().map_err(|_| ImportError::Corrupt("practice id"))?;
     Ok(Import {
         key: ImportKey { practice, id: row.id },
         product: row.product,

@@ -1,10 +1,10 @@
-//! Who works on which import.
+//! Leases of imports: which worker processes which import.
 //!
-//! A worker holds a lease: an id of its own, a token that rises with every claim,
-//! and an end. Every write of a worker goes through [`hold`] or one of its kin first,
-//! which change nothing, and say so, once another worker has claimed the import.
-//! [`hold`] also asks for the place that the worker comes from: a page that is
-//! written already, or whose place the database does not have any more, is not
+//! A lease has an owner id, a token that increases with every claim, and an expiry.
+//! Every write of a worker first calls [`advance`] or another function of this module,
+//! which changes nothing and returns false if another worker has claimed the import.
+//! [`advance`] also compares the expected checkpoint (optimistic concurrency): a page
+//! that is already written, or whose checkpoint the database no longer has, is not
 //! written.
 
 use chrono::{DateTime, Utc};
@@ -14,60 +14,63 @@ use uuid::Uuid;
 use super::{imports, sql};
 use crate::{
     domain::{
+        enums::{Phase, State},
         import::{Import, ImportKey},
-        words::{Phase, State},
     },
     error::ImportError,
 };
 
-/// The right to work on an import, until another worker claims it.
+/// A lease: the right to process an import until another worker claims it.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
-    /// The import, as it was when it was claimed.
+    /// The import at the time of the claim.
     pub(crate) import: Import,
-    /// New with every lease.
+    /// A new id for every lease.
     owner: Uuid,
     token: i64,
-    /// The fence of the last call whose outcome was written down by then.
+    /// The fence of the last call whose outcome was stored at the time of the claim.
     pub(crate) applied_fence: i64,
-    /// Whether the import had been set aside.
+    /// Whether the import was stalled.
     pub(crate) was_stalled: bool,
 }
 
-/// Where the work on an import is, as its row says.
+/// The progress of an import, as stored in its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Checkpoint {
     pub(crate) phase: Phase,
     pub(crate) position: String,
-    /// The fence of the last call whose outcome is written down; 0 for none.
+    /// The fence of the last call whose outcome is stored; 0 for none.
     pub(crate) applied_fence: i64,
 }
 
-/// Calls that one lease tells apart; those beyond them share the last fence.
-const CALLS: i64 = 1 << 20;
+/// Number of calls with distinct fences per lease; further calls share the last fence.
+const MAX_CALLS_PER_LEASE: i64 = 1 << 20;
 
 impl Lease {
-    /// What the records service tells late calls by: it rises with every lease of
-    /// the import, and within one with the number of the call.
+    /// The fencing token of a call, by which the records service detects late calls. It
+    /// increases with every lease of the import, and within a lease with the number of
+    /// the call.
     pub(crate) fn fence(&self, call: i64) -> i64 {
-        self.token.saturating_mul(CALLS).saturating_add(call.min(CALLS - 1))
+        self.token
+            .saturating_mul(MAX_CALLS_PER_LEASE)
+            .saturating_add(call.min(MAX_CALLS_PER_LEASE - 1))
     }
 }
 
-/// More leases than an import has between two states of its database, such as a
-/// backup and its restoration.
-const LEASES_SINCE_BACKUP: i64 = 1_000_000;
+/// Upper bound of the number of leases that an import gets between a backup and its
+/// restore.
+const MAX_LEASES_SINCE_BACKUP: i64 = 1_000_000;
 
-/// Ends all leases, and has the next ones of every import begin far above those
-/// that it may have had since a backup; how many imports have not ended.
-pub(crate) async fn begin_anew(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
+/// Revokes all leases, and raises the lease tokens of every import above those that may
+/// have been issued since a backup. Returns the number of imports that have not ended.
+pub(crate) async fn revoke_all(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
     let engine = db.get_database_backend();
     let raise = "UPDATE import SET lease_owner = NULL, lease_expires_at = NULL,
         lease_token = lease_token + $1";
-    let raise = Statement::from_sql_and_values(engine, raise, [LEASES_SINCE_BACKUP.into()]);
+    let raise = Statement::from_sql_and_values(engine, raise, [MAX_LEASES_SINCE_BACKUP.into()]);
     db.execute_raw(raise).await?;
-    // At work it is found by the end of its lease: let it wait as one that was set
-    // aside.
+    // A running import is claimed when its lease expires, and a revoked lease has no
+    // expiry: stall it, so that it can be claimed.
     let free = "UPDATE import SET state = 'STALLED' WHERE state IN ('RESOLVING', 'APPLYING')";
     db.execute_raw(Statement::from_string(engine, free)).await?;
     let left = "SELECT count(*) AS n FROM import WHERE state IN ('SEALED', 'STALLED')";
@@ -76,19 +79,20 @@ pub(crate) async fn begin_anew(db: &impl ConnectionTrait) -> Result<u64, DbErr> 
     Ok(u64::try_from(left).unwrap_or_default())
 }
 
-/// The conditions under which a worker's write counts, on `$1` to `$4`.
-const HELD: &str = "WHERE practice_id = $1 AND id = $2 AND lease_owner = $3 AND lease_token = $4";
+/// The condition that the worker still holds the lease, with binds `$1` to `$4`.
+const LEASE_HELD: &str =
+    "WHERE practice_id = $1 AND id = $2 AND lease_owner = $3 AND lease_token = $4";
 
-/// Claims the next import: one whose practice has none at work, or one whose worker
-/// has not renewed its lease. The practices take turns: first comes the one whose
-/// last claim is the oldest; and of its imports the one that has waited longest since
-/// its last claim, or its seal. So neither a practice with many imports nor an import
-/// that fails again and again holds up the others.
+/// Claims the next import: one whose practice has no running import, or one whose lease
+/// has expired. Claims rotate between practices: the practice with the oldest last
+/// claim comes first, and of its imports the one that has waited longest since its last
+/// claim or its seal. So neither a practice with many imports nor an import that fails
+/// repeatedly delays the others.
 ///
 /// # Errors
 ///
-/// Two workers that claim two imports of one practice at once: one of them fails
-/// on the unique index `import_at_work`, and should look again later.
+/// If two workers claim two imports of one practice concurrently, one of them violates
+/// the unique index `import_at_work`, and should retry later.
 pub(crate) async fn claim(
     db: &impl ConnectionTrait,
     owner: Uuid,
@@ -97,7 +101,7 @@ pub(crate) async fn claim(
 ) -> Result<Option<Lease>, ImportError> {
     let lock = match db.get_database_backend() {
         DbBackend::Postgres => "FOR UPDATE OF i SKIP LOCKED",
-        // SQLite has one writer.
+        // SQLite has a single writer.
         _ => "",
     };
     let text = format!(
@@ -117,7 +121,7 @@ pub(crate) async fn claim(
         return Ok(None);
     };
     let practice = row.try_get::<String>("", "practice_id")?.parse();
-    let practice = practice.map_err(|_| ImportError::Corrupt("the name of a practice"))?;
+    let practice = practice.map_err(|_| ImportError::Corrupt("practice id"))?;
     let key = ImportKey { practice, id: row.try_get("", "id")? };
     let token = row.try_get::<i64>("", "lease_token")? + 1;
     let Some(import) = imports::find(db, &key).await? else { return Ok(None) };
@@ -128,20 +132,20 @@ pub(crate) async fn claim(
         lease_expires_at = $6, claimed_at = $7 WHERE practice_id = $1 AND id = $2";
     let values: [Value; 5] =
         [import.state.as_str().into(), owner.into(), token.into(), until.into(), now.into()];
-    sql::execute(db, text, sql::scoped(&key, values)).await?;
+    sql::execute(db, text, sql::key_binds_with(&key, values)).await?;
     Ok(Some(Lease { import, owner, token, applied_fence, was_stalled }))
 }
 
-/// Where the import is; `None` when the lease is another's.
-pub(crate) async fn place(
+/// The stored checkpoint; `None` if another worker holds the lease.
+pub(crate) async fn checkpoint(
     db: &impl ConnectionTrait,
     lease: &Lease,
-) -> Result<Option<Place>, ImportError> {
-    let text = format!("SELECT phase, position, applied_fence FROM import {HELD}");
-    let held = sql::scoped(&lease.import.key, [lease.owner.into(), lease.token.into()]);
+) -> Result<Option<Checkpoint>, ImportError> {
+    let text = format!("SELECT phase, position, applied_fence FROM import {LEASE_HELD}");
+    let held = sql::key_binds_with(&lease.import.key, [lease.owner.into(), lease.token.into()]);
     let row = sql::query(db, &text, held).await?.into_iter().next();
     let read = |row: QueryResult| {
-        Ok(Place {
+        Ok(Checkpoint {
             phase: row.try_get::<String>("", "phase")?.parse()?,
             position: row.try_get("", "position")?,
             applied_fence: row.try_get("", "applied_fence")?,
@@ -150,14 +154,15 @@ pub(crate) async fn place(
     row.map(read).transpose()
 }
 
-/// Moves the import from a place to the next one, and keeps the lease until `until`.
-/// `false` when the import is not at the place, or the lease is another's.
-pub(crate) async fn hold(
+/// Moves the import from one checkpoint to the next, and extends the lease until
+/// `until`. False if the stored checkpoint is not `from`, or another worker holds the
+/// lease.
+pub(crate) async fn advance(
     db: &impl ConnectionTrait,
     lease: &Lease,
     until: DateTime<Utc>,
-    from: &Place,
-    to: &Place,
+    from: &Checkpoint,
+    to: &Checkpoint,
 ) -> Result<bool, DbErr> {
     let values: [Value; 9] = [
         lease.owner.into(),
@@ -172,13 +177,12 @@ pub(crate) async fn hold(
     ];
     let text = format!(
         "UPDATE import SET state = $5, phase = $6, position = $7, applied_fence = $8,
-           lease_expires_at = $9, note = '' {HELD} AND phase = $10 AND position = $11"
+           lease_expires_at = $9, note = '' {LEASE_HELD} AND phase = $10 AND position = $11"
     );
-    Ok(sql::execute(db, &text, sql::scoped(&lease.import.key, values)).await? == 1)
+    Ok(sql::execute(db, &text, sql::key_binds_with(&lease.import.key, values)).await? == 1)
 }
 
-/// Keeps the lease until `until`, whatever the worker waits for. A note says
-/// what that is.
+/// Extends the lease until `until`. A note says what the worker waits for.
 pub(crate) async fn renew(
     db: &impl ConnectionTrait,
     lease: &Lease,
@@ -194,7 +198,7 @@ pub(crate) async fn renew(
     }
 }
 
-/// Gives the lease back, so that another worker goes on at once.
+/// Releases the lease, so that another worker can claim the import at once.
 pub(crate) async fn release(
     db: &impl ConnectionTrait,
     lease: &Lease,
@@ -203,19 +207,19 @@ pub(crate) async fn release(
     change(db, lease, "lease_owner = NULL, lease_expires_at = $5", [now.into()]).await
 }
 
-/// Gives the lease back until `until`, and has the next one begin with a token above
-/// those that the records service may have seen: for a database that has gone back
-/// to an earlier state.
-pub(crate) async fn release_above(
+/// Releases the lease and blocks claims until `until`. Raises the lease token above
+/// those that the records service may have seen, for a database that was restored to an
+/// earlier state.
+pub(crate) async fn release_with_raised_token(
     db: &impl ConnectionTrait,
     lease: &Lease,
     until: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let set = "lease_owner = NULL, lease_expires_at = $5, lease_token = lease_token + $6";
-    change(db, lease, set, [until.into(), LEASES_SINCE_BACKUP.into()]).await
+    change(db, lease, set, [until.into(), MAX_LEASES_SINCE_BACKUP.into()]).await
 }
 
-/// Sets the import aside until `until`.
+/// Stalls the import until `until`.
 pub(crate) async fn stall(
     db: &impl ConnectionTrait,
     lease: &Lease,
@@ -227,8 +231,9 @@ pub(crate) async fn stall(
     change(db, lease, set, values).await
 }
 
-/// Ends the import in `state`, with a note. The request to cancel stays stored, for a
-/// retry of that call; a check that ended before the request can still be cancelled.
+/// Ends the import in `state`, with a note. The cancellation request stays stored, so
+/// that `CancelImport` is idempotent; a dry run that ended before the request can still
+/// be cancelled.
 pub(crate) async fn finish(
     db: &impl ConnectionTrait,
     lease: &Lease,
@@ -250,7 +255,8 @@ async fn change(
     values: impl IntoIterator<Item = Value>,
 ) -> Result<bool, DbErr> {
     let held: [Value; 2] = [lease.owner.into(), lease.token.into()];
-    let values = sql::scoped(&lease.import.key, held.into_iter().chain(values));
-    let changed = sql::execute(db, &format!("UPDATE import SET {set} {HELD}"), values).await?;
+    let values = sql::key_binds_with(&lease.import.key, held.into_iter().chain(values));
+    let changed =
+        sql::execute(db, &format!("UPDATE import SET {set} {LEASE_HELD}"), values).await?;
     Ok(changed == 1)
 }

@@ -1,13 +1,13 @@
-//! Removing what was uploaded: what is left of a record is where it came from,
-//! how it ended and what it became, without a word of what it said.
+//! Purges the uploads of an import. Of each record, its position, verdict and record id
+//! remain, but no content.
 
 use sea_orm::{ConnectionTrait, DbErr};
-use shared::db::chosen;
+use shared::db::row_id_in;
 
 use super::sql;
 use crate::domain::import::{ImportKey, RowId};
 
-/// Tables that hold what people wrote, and the rest of their keys.
+/// Tables with content of records, and the rest of their primary keys.
 const CONTENT: [(&str, &str); 7] = [
     ("import_staged", "batch, row_no"),
     ("import_parent", "batch, row_no"),
@@ -18,9 +18,9 @@ const CONTENT: [(&str, &str); 7] = [
     ("import_likeness", "field, value"),
 ];
 
-/// Removes the next `limit` rows of the content of an import, and then empties its
-/// records after `emptied`, which stay with their keys. The record that was emptied
-/// last; none when nothing is left to do.
+/// Removes the next `limit` rows of the content of an import, then clears the content
+/// columns of its records after `emptied`; the records and their keys remain. Returns
+/// the last record that was cleared; `None` if nothing is left.
 pub(crate) async fn remove_some(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -33,9 +33,9 @@ pub(crate) async fn remove_some(
             "WHERE practice_id = $1 AND import_id = $2 \
              ORDER BY practice_id, import_id, {order} LIMIT {left}"
         );
-        let next = chosen(db.get_database_backend(), table, &next);
+        let next = row_id_in(db.get_database_backend(), table, &next);
         let text = format!("DELETE FROM {table} WHERE {next}");
-        left = left.saturating_sub(sql::execute(db, &text, sql::scope(key)).await?);
+        left = left.saturating_sub(sql::execute(db, &text, sql::key_binds(key)).await?);
         if left == 0 {
             return Ok(Some(emptied));
         }
@@ -55,8 +55,8 @@ async fn empty_records(
         "SELECT batch, row_no FROM import_record {after_it} \
          ORDER BY batch, row_no LIMIT 1 OFFSET {skipped}"
     );
-    let place = || sql::scoped(key, sql::row_id(after));
-    let last = sql::query(db, &text, place()).await?.into_iter().next();
+    let after_binds = || sql::key_binds_with(key, sql::row_id(after));
+    let last = sql::query(db, &text, after_binds()).await?.into_iter().next();
     let last = last.map(|row| {
         Ok::<_, DbErr>(RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? })
     });
@@ -64,9 +64,9 @@ async fn empty_records(
     let (up_to_it, values) = match last {
         Some(last) => {
             let values = sql::row_id(after).into_iter().chain(sql::row_id(last));
-            ("AND (batch, row_no) <= ($5, $6)", sql::scoped(key, values))
+            ("AND (batch, row_no) <= ($5, $6)", sql::key_binds_with(key, values))
         }
-        None => ("", place()),
+        None => ("", after_binds()),
     };
     let text = format!(
         "UPDATE import_record SET reference = '', reference_key = NULL, timeline = NULL, \

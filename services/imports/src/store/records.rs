@@ -1,4 +1,4 @@
-//! What was found of the records of an import.
+//! The results of the records of an import.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,13 +8,13 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use super::{edits::REPLACES_NOTHING, sql};
 use crate::{
     domain::{
+        enums::{Kind, Status},
         import::{ImportKey, RowId},
-        words::{Kind, Status},
     },
     error::ImportError,
 };
 
-/// A record of a key.
+/// A record with a key.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyRow {
     pub(crate) at: RowId,
@@ -22,16 +22,16 @@ pub(crate) struct KeyRow {
     pub(crate) status: Status,
 }
 
-/// A key that several records have.
+/// A key that several records share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Group {
     pub(crate) records: i64,
-    pub(crate) alike: bool,
-    /// An earlier round has brought one of them in.
-    pub(crate) earlier: bool,
+    pub(crate) identical: bool,
+    /// Whether one of them was imported in an earlier round.
+    pub(crate) imported_earlier: bool,
 }
 
-/// A client of a reference.
+/// A client with a reference.
 #[derive(Clone, Debug)]
 pub(crate) struct ReferenceRow {
     pub(crate) at: RowId,
@@ -51,18 +51,18 @@ pub(crate) struct TimelineRow {
     pub(crate) active_to: Option<NaiveDate>,
 }
 
-/// A record that waits to be applied.
+/// A record that is ready to be applied.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadyRow {
     pub(crate) at: RowId,
     pub(crate) source_id: String,
     pub(crate) size_bytes: u64,
     pub(crate) active_from: Option<NaiveDate>,
-    /// Where the period ends, as the whole timeline has it.
+    /// The end of the period, resolved within the timeline.
     pub(crate) ends_on: Option<NaiveDate>,
 }
 
-/// A place among the records of a kind, by source id and row.
+/// A position among the records of a kind, by source id and row, for keyset pagination.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct KeyPosition {
     pub(crate) source_id: String,
@@ -71,17 +71,19 @@ pub(crate) struct KeyPosition {
 }
 
 impl KeyPosition {
-    /// Before all records that have a key.
+    /// The position before all records that have a key.
     pub(crate) fn start() -> Self {
         Self { source_id: String::new(), batch: i64::MAX, row: 0 }
     }
 }
 
-/// Records of a kind that come after a position, and are at least this.
+/// The condition for records of a kind after a position. The first comparison limits
+/// the index range.
 const AFTER: &str = "practice_id = $1 AND import_id = $2 AND kind = $3 AND source_id >= $4
     AND (source_id > $4 OR batch > $5 OR (batch = $5 AND row_no > $6))";
 
-/// Records whose key is judged in a round: those that were read in it.
+/// The condition for records whose key is checked in a round: those that were read in
+/// it.
 const JUDGED: &str = "status NOT IN ('SKIPPED', 'REPLACED') AND round =";
 
 /// The records of a kind that have a key and were read in `round`, by key and row.
@@ -105,8 +107,8 @@ pub(crate) async fn keys_page(
     rows.into_iter().map(read).collect()
 }
 
-/// The keys from `first` to `last` that several records have: records of the round,
-/// and those that an earlier round has brought in.
+/// The keys from `first` to `last` that several records share: records of the round,
+/// and records that were imported in an earlier round.
 pub(crate) async fn groups(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -114,9 +116,9 @@ pub(crate) async fn groups(
     round: i64,
     (first, last): (&str, &str),
 ) -> Result<HashMap<String, Group>, DbErr> {
-    // Whole groups: a page may end in the middle of one, whose first records have
-    // been judged, and perhaps skipped, before. A replacement that was skipped because
-    // it replaces nothing is no record of the key.
+    // Counts whole groups: a page may end within a group whose first records were
+    // already checked, and perhaps skipped. A replacement that was skipped because it
+    // replaces nothing does not count.
     let text = format!(
         "SELECT r.source_id, count(*) AS records, count(DISTINCT r.digest) AS differing,
            max(CASE WHEN r.round = {round} THEN 0 ELSE 1 END) AS earlier
@@ -129,28 +131,28 @@ pub(crate) async fn groups(
            AND f.row_no = r.row_no AND f.ordinal = {REPLACES_NOTHING}))
          GROUP BY r.source_id HAVING count(*) > 1"
     );
-    let values = sql::scoped(key, [kind.as_str().into(), first.into(), last.into()]);
+    let values = sql::key_binds_with(key, [kind.as_str().into(), first.into(), last.into()]);
     let rows = sql::query(db, &text, values).await?;
     let read = rows.into_iter().map(|row| {
         let differing: i64 = row.try_get("", "differing")?;
         let earlier: i32 = row.try_get("", "earlier")?;
         let records = row.try_get("", "records")?;
-        let group = Group { records, alike: differing <= 1, earlier: earlier > 0 };
+        let group = Group { records, identical: differing <= 1, imported_earlier: earlier > 0 };
         Ok((row.try_get("", "source_id")?, group))
     });
     read.collect()
 }
 
-/// Clients whose reference counts: those of the round, but for those that are
-/// known, or came twice. One that was imported in an earlier round is a record of
-/// the practice, and the records service judges by it.
-fn counting(round: i64) -> String {
-    // Nothing but clients has a reference: asking for the kind too would offer the
-    // planner an index that all clients of the import are in.
+/// The condition for clients whose reference is checked: those of the round, except
+/// linked and duplicate ones. The records service checks against clients that were
+/// imported in an earlier round.
+fn has_valid_reference(round: i64) -> String {
+    // Only clients have a reference. A condition on the kind would offer the planner an
+    // index with all clients of the import.
     format!("status NOT IN ('SKIPPED', 'EXCLUDED', 'REPLACED') AND round = {round}")
 }
 
-/// References that several clients have, from `from` on.
+/// References that several clients share, starting at `from`.
 pub(crate) async fn shared_references(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -158,18 +160,18 @@ pub(crate) async fn shared_references(
     from: &str,
     limit: u64,
 ) -> Result<Vec<String>, DbErr> {
-    let counts = counting(round);
+    let counts = has_valid_reference(round);
     let text = format!(
         "SELECT reference_key FROM import_record
          WHERE practice_id = $1 AND import_id = $2 AND reference_key >= $3 AND {counts}
          GROUP BY reference_key HAVING count(DISTINCT source_id) > 1
          ORDER BY reference_key LIMIT {limit}"
     );
-    let rows = sql::query(db, &text, sql::scoped(key, [from.into()])).await?;
+    let rows = sql::query(db, &text, sql::key_binds_with(key, [from.into()])).await?;
     rows.into_iter().map(|row| row.try_get("", "reference_key")).collect()
 }
 
-/// The first source ids of the clients of a reference.
+/// The first source ids of the clients with a reference.
 pub(crate) async fn users_of_reference(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -177,17 +179,17 @@ pub(crate) async fn users_of_reference(
     reference_key: &str,
     limit: usize,
 ) -> Result<Vec<String>, DbErr> {
-    let counts = counting(round);
+    let counts = has_valid_reference(round);
     let text = format!(
         "SELECT DISTINCT source_id FROM import_record
          WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {counts}
          AND source_id <> '' ORDER BY source_id LIMIT {limit}"
     );
-    let rows = sql::query(db, &text, sql::scoped(key, [reference_key.into()])).await?;
+    let rows = sql::query(db, &text, sql::key_binds_with(key, [reference_key.into()])).await?;
     rows.into_iter().map(|row| row.try_get("", "source_id")).collect()
 }
 
-/// The clients of a reference after a row.
+/// The clients with a reference, after a row.
 pub(crate) async fn clients_of_reference(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -195,14 +197,14 @@ pub(crate) async fn clients_of_reference(
     (reference_key, after): (&str, RowId),
     limit: usize,
 ) -> Result<Vec<ReferenceRow>, ImportError> {
-    let counts = counting(round);
+    let counts = has_valid_reference(round);
     let text = format!(
         "SELECT batch, row_no, source_id, status, reference FROM import_record
          WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {counts}
          AND (batch, row_no) > ($4, $5) ORDER BY batch, row_no LIMIT {limit}"
     );
     let values = [reference_key.into(), after.batch.into(), after.row.into()];
-    let rows = sql::query(db, &text, sql::scoped(key, values)).await?;
+    let rows = sql::query(db, &text, sql::key_binds_with(key, values)).await?;
     let read = |row: QueryResult| {
         let (source_id, reference) = (row.try_get("", "source_id")?, row.try_get("", "reference")?);
         Ok(ReferenceRow { at: row_id(&row)?, source_id, status: status(&row)?, reference })
@@ -210,8 +212,8 @@ pub(crate) async fn clients_of_reference(
     rows.into_iter().map(read).collect()
 }
 
-/// The addresses that have a place on a timeline, by timeline and row, after a
-/// row of one. Those that only came twice are left out.
+/// The addresses with a timeline, by timeline and row, after a row. Duplicates are
+/// excluded.
 pub(crate) async fn timelines_page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -228,7 +230,7 @@ pub(crate) async fn timelines_page(
     );
     let (timeline, at) = after;
     let values = [timeline.into(), at.batch.into(), at.row.into()];
-    let rows = sql::query(db, &text, sql::scoped(key, values)).await?;
+    let rows = sql::query(db, &text, sql::key_binds_with(key, values)).await?;
     let read = |row: QueryResult| {
         Ok(TimelineRow {
             at: row_id(&row)?,
@@ -242,7 +244,7 @@ pub(crate) async fn timelines_page(
     rows.into_iter().map(read).collect()
 }
 
-/// The records of a kind that wait to be applied, by key and row.
+/// The records of a kind that are ready to be applied, by key and row.
 pub(crate) async fn ready_page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -270,23 +272,23 @@ pub(crate) async fn ready_page(
     rows.into_iter().map(read).collect()
 }
 
-/// A record that an earlier round has dealt with.
+/// A record of an earlier round.
 #[derive(Clone, Debug)]
 pub(crate) struct PastRow {
     pub(crate) at: RowId,
     pub(crate) kind: Kind,
     pub(crate) source_id: String,
     pub(crate) status: Status,
-    /// The round in which it was read last.
+    /// The round in which it was last read.
     pub(crate) round: i64,
-    /// Whether it had failed when it was processed again last.
+    /// Whether it had failed when it was last reset.
     pub(crate) retried: bool,
 }
 
 /// The columns of a [`PastRow`].
 const PAST_ROW: [&str; 7] = ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
 
-/// The records after a row that are processed again: those without a good end, or
+/// The records after a row that are processed again: those that were not imported, or
 /// all.
 pub(crate) async fn to_reset(
     db: &impl ConnectionTrait,
@@ -303,11 +305,11 @@ pub(crate) async fn to_reset(
          ORDER BY batch, row_no LIMIT {limit}",
         PAST_ROW.join(", ")
     );
-    let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
+    let values = sql::key_binds_with(key, [after.batch.into(), after.row.into()]);
     sql::query(db, &text, values).await?.iter().map(past_row).collect()
 }
 
-/// The records from a batch on, after a row.
+/// The records after a row, across batches.
 pub(crate) async fn from_batch(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -320,33 +322,32 @@ pub(crate) async fn from_batch(
          ORDER BY batch, row_no LIMIT {limit}",
         PAST_ROW.join(", ")
     );
-    let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
+    let values = sql::key_binds_with(key, [after.batch.into(), after.row.into()]);
     sql::query(db, &text, values).await?.iter().map(past_row).collect()
 }
 
-/// All records of some keys, each of which is named once.
-pub(crate) async fn of_keys(
+/// All records with these keys.
+pub(crate) async fn by_keys(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     keys: HashSet<(Kind, String)>,
 ) -> Result<Vec<PastRow>, ImportError> {
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
-    looked_up(db, key, &["kind", "source_id"], "batch", rows).await
+    look_up_rows(db, key, &["kind", "source_id"], "batch", rows).await
 }
 
-/// The records at some places, each of which is named once or more.
-pub(crate) async fn at_places(
+/// The records with these row ids.
+pub(crate) async fn by_row_ids(
     db: &impl ConnectionTrait,
     key: &ImportKey,
-    places: Vec<RowId>,
+    row_ids: Vec<RowId>,
 ) -> Result<Vec<PastRow>, ImportError> {
-    let rows = places.into_iter().map(sql::row_id).collect();
-    looked_up(db, key, &["batch", "row_no"], "row_no", rows).await
+    let rows = row_ids.into_iter().map(sql::row_id).collect();
+    look_up_rows(db, key, &["batch", "row_no"], "row_no", rows).await
 }
 
-/// The records with the values of `rows` in `columns`; `next` as [`sql::joined`] takes
-/// it.
-async fn looked_up(
+/// The records whose `columns` equal one of `rows`; `next` as for [`sql::joined`].
+async fn look_up_rows(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     columns: &[&str],
@@ -358,24 +359,25 @@ async fn looked_up(
         PAST_ROW.map(|column| format!("r.{column}")).join(", "),
         sql::joined(db.get_database_backend(), "import_record", columns, next)
     );
-    let rows = sql::query_with(db, &sql::scope(key), columns, rows, &statement).await?;
+    let rows = sql::query_with(db, &sql::key_binds(key), columns, rows, &statement).await?;
     rows.iter().map(past_row).collect()
 }
 
-/// Leaves the records in a status unprocessed.
-pub(crate) async fn give_up(
+/// Marks the records in a status as unprocessed.
+pub(crate) async fn mark_unprocessed(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     status: Status,
 ) -> Result<(), DbErr> {
     let text = "UPDATE import_record SET status = 'UNPROCESSED', record_id = NULL
         WHERE practice_id = $1 AND import_id = $2 AND status = $3";
-    sql::execute(db, text, sql::scoped(key, [status.as_str().into()])).await.map(drop)
+    sql::execute(db, text, sql::key_binds_with(key, [status.as_str().into()])).await.map(drop)
 }
 
-/// Has the records that were applied in a round applied again: the records service
-/// answers as before for those that it still has.
-pub(crate) async fn apply_again(
+/// Marks the records that were applied in a round as ready again. Applying is
+/// idempotent: the records service returns the same outcome for records that it still
+/// has.
+pub(crate) async fn mark_for_reapply(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     round: i64,
@@ -383,7 +385,7 @@ pub(crate) async fn apply_again(
     let text = "UPDATE import_record SET status = 'READY', record_id = NULL
         WHERE practice_id = $1 AND import_id = $2 AND round = $3
           AND status IN ('IMPORTED', 'LINKED')";
-    sql::execute(db, text, sql::scoped(key, [round.into()])).await
+    sql::execute(db, text, sql::key_binds_with(key, [round.into()])).await
 }
 
 fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {
@@ -397,37 +399,37 @@ fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {
     })
 }
 
-/// Where the record of each key is; of several the one with the least digest, so
-/// that the order in which they came makes no difference.
-pub(crate) async fn places_of_keys(
+/// The row of the record of each key. Of several records, the one with the lowest
+/// digest counts, so that the result is independent of their order.
+pub(crate) async fn rows_of_keys(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     keys: impl IntoIterator<Item = (Kind, String)>,
 ) -> Result<HashMap<(Kind, String), RowId>, ImportError> {
-    // A row is below 65,536; see the limit on records of a batch.
+    // A row number is below 65,536; see the limit on the records of a batch.
     let statement = "SELECT kind, source_id,
         (SELECT r.batch * 65536 + r.row_no FROM import_record r
           WHERE r.practice_id = $1 AND r.import_id = $2
           AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED'
-          ORDER BY r.digest, r.batch, r.row_no LIMIT 1) AS place FROM v";
+          ORDER BY r.digest, r.batch, r.row_no LIMIT 1) AS packed FROM v";
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
     let rows =
-        sql::query_with(db, &sql::scope(key), &["kind", "source_id"], rows, statement).await?;
-    let mut places = HashMap::new();
+        sql::query_with(db, &sql::key_binds(key), &["kind", "source_id"], rows, statement).await?;
+    let mut rows_by_key = HashMap::new();
     for row in rows {
         let kind = row.try_get::<String>("", "kind")?.parse()?;
-        if let Some(place) = row.try_get::<Option<i64>>("", "place")? {
-            let at = RowId { batch: place >> 16, row: place & 0xffff };
-            places.insert((kind, row.try_get("", "source_id")?), at);
+        if let Some(packed) = row.try_get::<Option<i64>>("", "packed")? {
+            let at = RowId { batch: packed >> 16, row: packed & 0xffff };
+            rows_by_key.insert((kind, row.try_get("", "source_id")?), at);
         }
     }
-    Ok(places)
+    Ok(rows_by_key)
 }
 
 fn position_values(key: &ImportKey, kind: Kind, after: &KeyPosition) -> Vec<sea_orm::Value> {
     let KeyPosition { source_id, batch, row } = after;
     let values = [kind.as_str().into(), source_id.as_str().into(), (*batch).into(), (*row).into()];
-    sql::scoped(key, values)
+    sql::key_binds_with(key, values)
 }
 
 pub(super) fn row_id(row: &QueryResult) -> Result<RowId, DbErr> {

@@ -1,24 +1,24 @@
-//! Statements with a list of rows.
+//! SQL statements with a list of rows.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
-use shared::db::{self, Column, Parameters};
+use shared::db::{self, Binds, Column};
 
 use crate::domain::import::{ImportKey, RowId};
 
-/// Rows of one statement of SQLite at most.
+/// Maximum number of rows per statement on SQLite.
 const MAX_ROWS: usize = 1_024;
 
-/// Parameters of one statement of SQLite, which takes 32,766.
-const MAX_PARAMETERS: usize = 30_000;
+/// Maximum number of binds per statement on SQLite, whose limit is 32,766.
+const MAX_BINDS: usize = 30_000;
 
-/// The parameters `$1` and `$2` of every statement: the practice and the import.
-pub(super) fn scope(key: &ImportKey) -> Vec<Value> {
+/// The binds `$1` and `$2` of every statement: the practice and the import.
+pub(super) fn key_binds(key: &ImportKey) -> Vec<Value> {
     vec![key.practice.as_str().into(), key.id.into()]
 }
 
-/// [`scope()`] and further parameters.
-pub(super) fn scoped(key: &ImportKey, more: impl IntoIterator<Item = Value>) -> Vec<Value> {
-    scope(key).into_iter().chain(more).collect()
+/// [`key_binds()`] and further binds.
+pub(super) fn key_binds_with(key: &ImportKey, more: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    key_binds(key).into_iter().chain(more).collect()
 }
 
 /// Runs a query.
@@ -31,7 +31,7 @@ pub(super) async fn query(
     db.query_all_raw(Statement::from_sql_and_values(engine, sql, values)).await
 }
 
-/// Runs a statement; the number of rows that it changed.
+/// Runs a statement; returns the number of changed rows.
 pub(super) async fn execute(
     db: &impl ConnectionTrait,
     sql: &str,
@@ -45,14 +45,14 @@ pub(super) async fn execute(
 /// Runs `statement`, which reads a list of rows as the table `v`.
 pub(super) async fn execute_with(
     db: &impl ConnectionTrait,
-    scope: &[Value],
+    binds: &[Value],
     columns: &[&str],
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> Result<(), DbErr> {
     let engine = db.get_database_backend();
-    for part in parts(engine, rows, scope.len(), columns.len()) {
-        let (sql, values) = with(engine, scope, columns, part, statement);
+    for chunk in chunks(engine, rows, binds.len(), columns.len()) {
+        let (sql, values) = with_list(engine, binds, columns, chunk, statement);
         execute(db, &sql, values).await?;
     }
     Ok(())
@@ -61,24 +61,24 @@ pub(super) async fn execute_with(
 /// Runs the query `statement`, which reads a list of rows as the table `v`.
 pub(super) async fn query_with(
     db: &impl ConnectionTrait,
-    scope: &[Value],
+    binds: &[Value],
     columns: &[&str],
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> Result<Vec<QueryResult>, DbErr> {
     let engine = db.get_database_backend();
     let mut found = Vec::new();
-    for part in parts(engine, rows, scope.len(), columns.len()) {
-        let (sql, values) = with(engine, scope, columns, part, statement);
+    for chunk in chunks(engine, rows, binds.len(), columns.len()) {
+        let (sql, values) = with_list(engine, binds, columns, chunk, statement);
         found.extend(query(db, &sql, values).await?);
     }
     Ok(found)
 }
 
-/// The list `v` with the rows `r` of a table that have the same `keys`: looked up by
-/// them, for one row of the list after the other. `next` is the column after the keys
-/// in the index to use. A plain join would leave the order to the planner, which may
-/// read all that the import has in the table, once for each row of the list.
+/// A join of the list `v` with the rows `r` of a table that have the same `keys`, as
+/// one index lookup per row of the list. `next` is the column after the keys in the
+/// index to use. A plain join would leave the order to the planner, which may scan all
+/// rows of the import in the table, once per row of the list.
 pub(super) fn joined(engine: DbBackend, table: &str, keys: &[&str], next: &str) -> String {
     let same = |alias: &str| {
         let same = keys.iter().map(|key| format!("{alias}.{key} = v.{key}"));
@@ -86,15 +86,15 @@ pub(super) fn joined(engine: DbBackend, table: &str, keys: &[&str], next: &str) 
         format!("{alias}.practice_id = $1 AND {alias}.import_id = $2 AND {same}")
     };
     match engine {
-        // OFFSET keeps the planner from turning it into a plain join. Where it knows
-        // nothing of the table, all indexes look alike to it, but for those that do
-        // not give the order.
+        // OFFSET prevents the planner from flattening the subquery into a plain join.
+        // Without statistics all indexes look equal to the planner; ORDER BY excludes
+        // those without this order.
         DbBackend::Postgres => format!(
             "v CROSS JOIN LATERAL
              (SELECT t.*, t.ctid FROM {table} t WHERE {} ORDER BY t.{next} OFFSET 0) AS r",
             same("t")
         ),
-        // SQLite keeps the order of a cross join.
+        // SQLite does not reorder a CROSS JOIN.
         _ => format!("v CROSS JOIN {table} AS r ON {}", same("r")),
     }
 }
@@ -104,34 +104,34 @@ pub(super) fn row_id(at: RowId) -> Vec<Value> {
     vec![at.batch.into(), at.row.into()]
 }
 
-fn parts(
+fn chunks(
     engine: DbBackend,
     rows: Vec<Vec<Value>>,
-    scope: usize,
+    binds: usize,
     columns: usize,
 ) -> impl Iterator<Item = Vec<Vec<Value>>> {
-    let fitting = (MAX_PARAMETERS - scope) / columns.max(1);
-    db::parts(engine, rows, fitting.min(MAX_ROWS))
+    let fitting = (MAX_BINDS - binds) / columns.max(1);
+    db::chunks(engine, rows, fitting.min(MAX_ROWS))
 }
 
-/// The statement behind a list of rows, and its parameters: those of the list
-/// come first, and the `$1` of the statement after them.
-fn with(
+/// The statement with the list as a CTE, and its binds: those of the list come first,
+/// and the `$1` of the statement after them.
+fn with_list(
     engine: DbBackend,
-    scope: &[Value],
+    binds: &[Value],
     columns: &[&str],
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> (String, Vec<Value>) {
-    let mut parameters = Parameters::new(engine);
+    let mut list_binds = Binds::new(engine);
     let of_list: Vec<Column<'_>> = columns.iter().map(|name| Column::of(name)).collect();
-    let list = parameters.list(&of_list, rows);
-    let (columns, statement) = (columns.join(", "), renumbered(statement, parameters.len()));
+    let list = list_binds.list(&of_list, rows);
+    let (columns, statement) = (columns.join(", "), renumbered(statement, list_binds.len()));
     let sql = format!("WITH v({columns}) AS ({list}) {statement}");
-    (sql, parameters.into_values().into_iter().chain(scope.iter().cloned()).collect())
+    (sql, list_binds.into_values().into_iter().chain(binds.iter().cloned()).collect())
 }
 
-/// The statement with the numbers of its parameters raised by `by`.
+/// The statement with the numbers of its binds increased by `by`.
 fn renumbered(statement: &str, by: usize) -> String {
     let mut parts = statement.split('$');
     let mut raised = parts.next().unwrap_or_default().to_owned();
@@ -149,31 +149,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_sent_in_few_lengths() {
+    fn lists_are_padded_to_few_lengths() {
         let rows = |n: i64| (0..n).map(|n| vec![Value::from(n)]).collect::<Vec<_>>();
         let lengths = |n, columns| -> Vec<usize> {
-            parts(DbBackend::Sqlite, rows(n), 2, columns).map(|part| part.len()).collect()
+            chunks(DbBackend::Sqlite, rows(n), 2, columns).map(|chunk| chunk.len()).collect()
         };
         assert_eq!(lengths(2_600, 1), [1_024, 1_024, 512, 32, 8]);
         assert_eq!(lengths(0, 1), [0; 0]);
         // 100 columns: 299 rows would fit.
         assert_eq!(lengths(300, 100), [256, 32, 8, 4]);
-        assert_eq!(parts(DbBackend::Postgres, rows(2_600), 2, 1).count(), 1);
+        assert_eq!(chunks(DbBackend::Postgres, rows(2_600), 2, 1).count(), 1);
     }
 
     #[test]
-    fn the_parameters_of_the_statement_come_after_those_of_the_list() {
+    fn statement_binds_follow_list_binds() {
         let rows = || vec![vec![1_i64.into(), 2_i64.into()], vec![3_i64.into(), 4_i64.into()]];
-        let scope = [7_i64.into(), 8_i64.into()];
+        let binds = [7_i64.into(), 8_i64.into()];
         let statement = "SELECT a FROM v WHERE $2 = b AND $1 = c";
-        let (sql, values) = with(DbBackend::Postgres, &scope, &["a", "b"], rows(), statement);
+        let (sql, values) = with_list(DbBackend::Postgres, &binds, &["a", "b"], rows(), statement);
         let list = "WITH v(a, b) AS (SELECT a, b \
                     FROM UNNEST($1::bigint[], $2::bigint[]) AS list(a, b))";
         assert_eq!(sql, format!("{list} SELECT a FROM v WHERE $4 = b AND $3 = c"));
-        assert_eq!(values[2..], scope);
-        let (sql, values) = with(DbBackend::Sqlite, &scope, &["a", "b"], rows(), statement);
+        assert_eq!(values[2..], binds);
+        let (sql, values) = with_list(DbBackend::Sqlite, &binds, &["a", "b"], rows(), statement);
         let list = "WITH v(a, b) AS (VALUES (?, ?), (?, ?))";
         assert_eq!(sql, format!("{list} SELECT a FROM v WHERE $6 = b AND $5 = c"));
-        assert_eq!(values[4..], scope);
+        assert_eq!(values[4..], binds);
     }
 }

@@ -1,4 +1,4 @@
-//! The records as they arrived.
+//! The uploaded records.
 
 use std::collections::HashMap;
 
@@ -9,27 +9,27 @@ use super::sql;
 use crate::{
     domain::{
         batch::{MAX_RECORD_BYTES, kind_of},
+        enums::Kind,
         import::{ImportKey, RowId},
-        words::Kind,
     },
     error::ImportError,
 };
 
-/// Records of one statement together, in bytes: so that a batch is not held
+/// Size of the records of one statement, in bytes, so that a batch is not buffered
 /// twice while it is written.
 const CHUNK_BYTES: usize = 1_048_576;
 
-/// Records that were never read, of one look.
+/// Unread records per query.
 const UNREAD_PAGE: usize = 100;
 
-/// Inserts the records of a batch; their rows count from 1.
+/// Inserts the records of a batch; rows are numbered from 1.
 pub(crate) async fn insert(
     db: &impl ConnectionTrait,
     key: &ImportKey,
     batch: i64,
     records: &[Bytes],
 ) -> Result<(), DbErr> {
-    let scope = sql::scoped(key, [batch.into()]);
+    let binds = sql::key_binds_with(key, [batch.into()]);
     let statement = "INSERT INTO import_staged (practice_id, import_id, batch, row_no, payload)
         SELECT $1, $2, $3, row_no, payload FROM v";
     let (mut rows, mut size) = (Vec::new(), 0);
@@ -38,25 +38,25 @@ pub(crate) async fn insert(
         rows.push(vec![row.into(), Value::from(record.to_vec())]);
         if size >= CHUNK_BYTES {
             let full = std::mem::take(&mut rows);
-            sql::execute_with(db, &scope, &["row_no", "payload"], full, statement).await?;
+            sql::execute_with(db, &binds, &["row_no", "payload"], full, statement).await?;
             size = 0;
         }
     }
-    sql::execute_with(db, &scope, &["row_no", "payload"], rows, statement).await
+    sql::execute_with(db, &binds, &["row_no", "payload"], rows, statement).await
 }
 
-/// A record as it arrived.
+/// An uploaded record.
 #[derive(Clone, Debug)]
 pub(crate) struct StagedRow {
     pub(crate) at: RowId,
     pub(crate) payload: Vec<u8>,
-    /// The kind by which it is counted, when it was read in an earlier round.
+    /// The kind that the counters have for it, if it was read in an earlier round.
     pub(crate) counted_as: Option<Kind>,
-    /// Whether it was erased: its payload says its kind alone.
+    /// Whether it is erased: its payload has only its kind.
     pub(crate) erased: bool,
 }
 
-/// The records of a batch after a row, `limit` of them.
+/// The records of a batch after a row, `limit` at most.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -71,8 +71,8 @@ pub(crate) async fn page(
     read_page(db, key, after, &text).await
 }
 
-/// Those of them that have no verdict: the new ones of a later round, and those
-/// that are processed again.
+/// The records of a batch after a row that have no verdict: new records of a later
+/// round, and records that are processed again.
 pub(crate) async fn page_without_verdict(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -96,7 +96,7 @@ async fn read_page(
     after: RowId,
     text: &str,
 ) -> Result<Vec<StagedRow>, ImportError> {
-    let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
+    let values = sql::key_binds_with(key, [after.batch.into(), after.row.into()]);
     let rows = sql::query(db, text, values).await?;
     let read = rows.into_iter().map(|row| {
         let kind: Option<String> = row.try_get("", "kind")?;
@@ -110,7 +110,7 @@ async fn read_page(
     read.collect()
 }
 
-/// The kinds of the records that were never read, one for each.
+/// The kinds of the records that were never read, one per record.
 pub(crate) async fn unread(
     db: &impl ConnectionTrait,
     key: &ImportKey,
@@ -125,7 +125,7 @@ pub(crate) async fn unread(
     );
     let (mut kinds, mut after) = (Vec::new(), RowId { batch: 0, row: 0 });
     loop {
-        let values = sql::scoped(key, [after.batch.into(), after.row.into()]);
+        let values = sql::key_binds_with(key, [after.batch.into(), after.row.into()]);
         let rows = sql::query(db, &text, values).await?;
         for row in &rows {
             after = RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? };
@@ -137,12 +137,12 @@ pub(crate) async fn unread(
     }
 }
 
-/// Some records by their places; not those that are larger than a record may be, which
-/// would take too much memory together.
+/// The payloads of some records. Records over the size limit are excluded, because
+/// together they would take too much memory.
 pub(crate) async fn payloads(
     db: &impl ConnectionTrait,
     key: &ImportKey,
-    places: impl IntoIterator<Item = RowId>,
+    row_ids: impl IntoIterator<Item = RowId>,
 ) -> Result<HashMap<RowId, Vec<u8>>, DbErr> {
     let statement = format!(
         "SELECT batch, row_no,
@@ -150,9 +150,9 @@ pub(crate) async fn payloads(
              AND s.batch = v.batch AND s.row_no = v.row_no
              AND length(s.payload) <= {MAX_RECORD_BYTES}) AS payload FROM v"
     );
-    let rows = places.into_iter().map(sql::row_id).collect();
+    let rows = row_ids.into_iter().map(sql::row_id).collect();
     let columns = ["batch", "row_no"];
-    let rows = sql::query_with(db, &sql::scope(key), &columns, rows, &statement).await?;
+    let rows = sql::query_with(db, &sql::key_binds(key), &columns, rows, &statement).await?;
     let mut payloads = HashMap::new();
     for row in rows {
         let at = RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? };

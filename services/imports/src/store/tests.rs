@@ -1,8 +1,8 @@
-//! Leases, on both databases: who may work, and whose writes count.
+//! Tests of leases on both databases: claims, and fencing of writes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
-    db::{Database, Fault, Scope, fault},
+    db::{Database, DbErrorKind, TenantScope, error_kind},
     ids,
     testing::TestDb,
 };
@@ -11,24 +11,24 @@ use uuid::Uuid;
 use super::{imports, lease};
 use crate::{
     domain::{
+        enums::{Phase, State},
         import::{Import, ImportKey},
-        words::{Phase, State},
     },
     error::ImportError,
     migrations::Migrator,
 };
 
 shared::storage_tests! {
-    a_worker_whose_lease_was_taken_changes_nothing,
-    a_page_is_written_from_its_place_alone,
-    practices_take_turns_whatever_they_wait_for,
-    an_import_that_fails_again_and_again_goes_behind_the_others,
-    of_the_imports_of_a_practice_one_is_claimed,
-    a_stalled_import_rests_and_lets_others_pass,
-    replicas_migrate_at_the_same_time,
+    write_with_lost_lease_changes_nothing,
+    page_is_written_only_from_its_checkpoint,
+    claims_rotate_between_practices,
+    failing_import_moves_behind_the_others,
+    one_import_per_practice_is_claimed,
+    stalled_import_backs_off_and_others_are_claimed,
+    replicas_migrate_concurrently,
 }
 
-/// The beginning of time in these tests.
+/// A time relative to the start of the tests.
 fn at(seconds: i64) -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::seconds(seconds)
 }
@@ -65,7 +65,7 @@ async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
         ended_at: None,
         purged_at: None,
     };
-    let insert = db.write(Scope::AllPractices, move |tx| {
+    let insert = db.write(TenantScope::AllPractices, move |tx| {
         let import = import.clone();
         async move { imports::insert(&*tx, import).await }
     });
@@ -73,85 +73,90 @@ async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
     key
 }
 
-/// Claims for a minute; `None` too when another was first.
+/// Claims an import for a minute; `None` too if another worker was first.
 async fn claim(db: &Database, worker: Uuid, seconds: i64) -> Option<lease::Lease> {
     let (now, until) = (at(seconds), at(seconds + 60));
-    let claimed = db.write(Scope::AllPractices, move |tx| async move {
+    let claimed = db.write(TenantScope::AllPractices, move |tx| async move {
         lease::claim(&*tx, worker, now, until).await
     });
     match claimed.await {
-        Err(ImportError::Database(error)) if fault(&error) == Fault::Duplicate => None,
+        Err(ImportError::Database(error)) if error_kind(&error) == DbErrorKind::Duplicate => None,
         claimed => claimed.unwrap(),
     }
 }
 
-async fn hold(db: &Database, lease: &lease::Lease, phase: Phase, seconds: i64) -> bool {
+async fn advance(db: &Database, lease: &lease::Lease, phase: Phase, seconds: i64) -> bool {
     let (lease, until) = (lease.clone(), at(seconds));
-    let held = db.write(Scope::AllPractices, move |tx| {
+    let advanced = db.write(TenantScope::AllPractices, move |tx| {
         let lease = lease.clone();
         async move {
-            let Some(from) = lease::place(&*tx, &lease).await? else { return Ok(false) };
-            let to = lease::Place { phase, position: "here".into(), applied_fence: 7 };
-            Ok::<_, ImportError>(lease::hold(&*tx, &lease, until, &from, &to).await?)
+            let Some(from) = lease::checkpoint(&*tx, &lease).await? else { return Ok(false) };
+            let to = lease::Checkpoint { phase, position: "here".into(), applied_fence: 7 };
+            Ok::<_, ImportError>(lease::advance(&*tx, &lease, until, &from, &to).await?)
         }
     });
-    held.await.unwrap()
+    advanced.await.unwrap()
 }
 
-/// Goes from one place to another; whether it was there.
-async fn goes(db: &Database, lease: &lease::Lease, from: (Phase, &str), to: (Phase, &str)) -> bool {
-    let place = |(phase, position): (Phase, &str)| lease::Place {
+/// Advances from one checkpoint to another; true if the import was at the first.
+async fn advance_from(
+    db: &Database,
+    lease: &lease::Lease,
+    from: (Phase, &str),
+    to: (Phase, &str),
+) -> bool {
+    let checkpoint = |(phase, position): (Phase, &str)| lease::Checkpoint {
         phase,
         position: position.to_owned(),
         applied_fence: 0,
     };
-    let work = (lease.clone(), place(from), place(to));
-    let held = db.write(Scope::AllPractices, move |tx| {
+    let work = (lease.clone(), checkpoint(from), checkpoint(to));
+    let advanced = db.write(TenantScope::AllPractices, move |tx| {
         let (lease, from, to) = work.clone();
-        async move { lease::hold(&*tx, &lease, at(500), &from, &to).await }
+        async move { lease::advance(&*tx, &lease, at(500), &from, &to).await }
     });
-    held.await.unwrap()
+    advanced.await.unwrap()
 }
 
-async fn a_worker_whose_lease_was_taken_changes_nothing(t: TestDb) {
+async fn write_with_lost_lease_changes_nothing(t: TestDb) {
     let db = migrated(&t).await;
     let key = sealed(&db, "p1", 0).await;
     let (first, second) = (ids::new_uuid(), ids::new_uuid());
     let old = claim(&db, first, 0).await.unwrap();
-    assert!(hold(&db, &old, Phase::Keys, 60).await);
+    assert!(advance(&db, &old, Phase::Keys, 60).await);
     assert!(claim(&db, second, 59).await.is_none());
     let new = claim(&db, second, 60).await.unwrap();
     assert_eq!((new.import.phase, new.import.position.as_str()), (Phase::Keys, "here"));
-    assert!(!hold(&db, &old, Phase::Periods, 200).await);
+    assert!(!advance(&db, &old, Phase::Periods, 200).await);
     assert!(old.fence(i64::MAX) < new.fence(0) && new.fence(0) < new.fence(1));
-    // The same worker again, after its own lease ended, is no better.
+    // A new lease of the same worker does not revive its old one.
     let newer = claim(&db, second, 120).await.unwrap();
-    assert!(!hold(&db, &new, Phase::Periods, 200).await);
+    assert!(!advance(&db, &new, Phase::Periods, 200).await);
     assert!(new.fence(7) < newer.fence(0));
-    assert!(hold(&db, &newer, Phase::Clients, 200).await);
+    assert!(advance(&db, &newer, Phase::Clients, 200).await);
     let import = imports::find(db.reader(), &key).await.unwrap().unwrap();
     assert_eq!((import.phase, import.state), (Phase::Clients, State::Applying));
 }
 
-async fn a_page_is_written_from_its_place_alone(t: TestDb) {
+async fn page_is_written_only_from_its_checkpoint(t: TestDb) {
     let db = migrated(&t).await;
     sealed(&db, "p1", 0).await;
     let lease = claim(&db, ids::new_uuid(), 0).await.unwrap();
     let (begin, first, second) = ((Phase::Index, ""), (Phase::Index, "1"), (Phase::Index, "2"));
-    assert!(goes(&db, &lease, begin, first).await);
-    // Its answer was lost, and it is written once more.
-    assert!(!goes(&db, &lease, begin, first).await);
-    assert!(!goes(&db, &lease, (Phase::Keys, "1"), second).await);
-    assert!(goes(&db, &lease, first, second).await);
-    let place = lease::place(db.reader(), &lease).await.unwrap().unwrap();
-    assert_eq!((place.phase, place.position.as_str()), second);
+    assert!(advance_from(&db, &lease, begin, first).await);
+    // The page is written again after a lost response.
+    assert!(!advance_from(&db, &lease, begin, first).await);
+    assert!(!advance_from(&db, &lease, (Phase::Keys, "1"), second).await);
+    assert!(advance_from(&db, &lease, first, second).await);
+    let checkpoint = lease::checkpoint(db.reader(), &lease).await.unwrap().unwrap();
+    assert_eq!((checkpoint.phase, checkpoint.position.as_str()), second);
 }
 
-/// Claims the next import, and sets it aside until `until`; its key.
-async fn claim_and_set_aside(db: &Database, seconds: i64, until: i64) -> Option<ImportKey> {
+/// Claims the next import, and stalls it until `until`; returns its key.
+async fn claim_and_stall(db: &Database, seconds: i64, until: i64) -> Option<ImportKey> {
     let lease = claim(db, ids::new_uuid(), seconds).await?;
     let key = lease.import.key.clone();
-    let stall = db.write(Scope::AllPractices, move |tx| {
+    let stall = db.write(TenantScope::AllPractices, move |tx| {
         let lease = lease.clone();
         async move { lease::stall(&*tx, &lease, at(until), "fails").await }
     });
@@ -159,37 +164,37 @@ async fn claim_and_set_aside(db: &Database, seconds: i64, until: i64) -> Option<
     Some(key)
 }
 
-async fn practices_take_turns_whatever_they_wait_for(t: TestDb) {
+async fn claims_rotate_between_practices(t: TestDb) {
     let db = migrated(&t).await;
-    // One practice has many imports, and all were there before the other's.
+    // One practice has many imports, all older than the import of the other.
     let mut many = Vec::new();
     for seconds in 0..4 {
         many.push(sealed(&db, "p1", seconds).await);
     }
     let other = sealed(&db, "p2", 9).await;
     let mut claimed = Vec::new();
-    // Each fails at once, and may be taken up again at once.
+    // Each import fails at once and can be claimed again at once.
     for seconds in 10..17 {
-        claimed.extend(claim_and_set_aside(&db, seconds, seconds).await);
+        claimed.extend(claim_and_stall(&db, seconds, seconds).await);
     }
     let expected = [&many[0], &other, &many[1], &other, &many[2], &other, &many[3]];
     assert_eq!(claimed.iter().collect::<Vec<_>>(), expected);
 }
 
-async fn an_import_that_fails_again_and_again_goes_behind_the_others(t: TestDb) {
+async fn failing_import_moves_behind_the_others(t: TestDb) {
     let db = migrated(&t).await;
     let (failing, later) = (sealed(&db, "p1", 1).await, sealed(&db, "p1", 2).await);
-    assert_eq!(claim_and_set_aside(&db, 10, 10).await.unwrap(), failing);
-    assert_eq!(claim_and_set_aside(&db, 11, 11).await.unwrap(), later);
+    assert_eq!(claim_and_stall(&db, 10, 10).await.unwrap(), failing);
+    assert_eq!(claim_and_stall(&db, 11, 11).await.unwrap(), later);
     let newest = sealed(&db, "p1", 12).await;
     let mut claimed = Vec::new();
     for seconds in 13..16 {
-        claimed.extend(claim_and_set_aside(&db, seconds, seconds).await);
+        claimed.extend(claim_and_stall(&db, seconds, seconds).await);
     }
     assert_eq!(claimed, [failing, later, newest]);
 }
 
-async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
+async fn one_import_per_practice_is_claimed(t: TestDb) {
     let db = migrated(&t).await;
     for seconds in [3, 1, 2] {
         sealed(&db, "p1", seconds).await;
@@ -203,7 +208,7 @@ async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
     for claimed in claims.collect::<Vec<_>>() {
         leases.extend(claimed.await.unwrap());
     }
-    // Whoever lost a race looks again.
+    // A claim that lost a race is retried.
     while let Some(lease) = claim(&db, ids::new_uuid(), 10).await {
         leases.push(lease);
     }
@@ -211,7 +216,7 @@ async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
     let practices: Vec<_> = leases.iter().map(|l| l.import.key.practice.as_str()).collect();
     assert_eq!(practices, ["p1", "p2"]);
     let first = leases.swap_remove(0);
-    let finish = db.write(Scope::AllPractices, move |tx| {
+    let finish = db.write(TenantScope::AllPractices, move |tx| {
         let first = first.clone();
         async move { lease::finish(&*tx, &first, State::Completed, at(20), "").await }
     });
@@ -220,13 +225,13 @@ async fn of_the_imports_of_a_practice_one_is_claimed(t: TestDb) {
     assert_eq!(next.import.key.practice.as_str(), "p1");
 }
 
-async fn a_stalled_import_rests_and_lets_others_pass(t: TestDb) {
+async fn stalled_import_backs_off_and_others_are_claimed(t: TestDb) {
     let db = migrated(&t).await;
     let (first, second) = (sealed(&db, "p1", 1).await, sealed(&db, "p1", 2).await);
     let worker = ids::new_uuid();
     let lease = claim(&db, worker, 10).await.unwrap();
     assert_eq!(lease.import.key, first);
-    let stall = db.write(Scope::AllPractices, move |tx| {
+    let stall = db.write(TenantScope::AllPractices, move |tx| {
         let lease = lease.clone();
         async move { lease::stall(&*tx, &lease, at(100), "away").await }
     });
@@ -235,9 +240,9 @@ async fn a_stalled_import_rests_and_lets_others_pass(t: TestDb) {
     assert_eq!((import.state, import.note.as_str()), (State::Stalled, "away"));
     let lease = claim(&db, worker, 11).await.unwrap();
     assert_eq!(lease.import.key, second);
-    assert!(hold(&db, &lease, Phase::Keys, 300).await);
+    assert!(advance(&db, &lease, Phase::Keys, 300).await);
     assert!(claim(&db, worker, 100).await.is_none(), "one at a time");
-    let release = db.write(Scope::AllPractices, move |tx| {
+    let release = db.write(TenantScope::AllPractices, move |tx| {
         let lease = lease.clone();
         async move { lease::finish(&*tx, &lease, State::Completed, at(120), "").await }
     });
@@ -246,7 +251,7 @@ async fn a_stalled_import_rests_and_lets_others_pass(t: TestDb) {
     assert_eq!((again.import.key, again.import.note.as_str()), (first, ""));
 }
 
-async fn replicas_migrate_at_the_same_time(t: TestDb) {
+async fn replicas_migrate_concurrently(t: TestDb) {
     let start = async || migrated(&t).await;
     let (one, two, three) = tokio::join!(start(), start(), start());
     sealed(&one, "p1", 0).await;

@@ -1,6 +1,7 @@
-//! Judges records by their parents, and has the records service apply the rest.
+//! Checks records by their parents, and applies the accepted ones through the records
+//! service.
 
-mod look_alikes;
+mod duplicate_candidates;
 mod send;
 
 use std::{
@@ -9,157 +10,170 @@ use std::{
 };
 
 use bytes::Bytes;
-use look_alikes::Looks;
+use duplicate_candidates::RecordMatchKeys;
 use shared::{
     pb::internal::ApplyParent,
-    rules::{Violations, date::date_text, import::parse_bytes},
+    rules::{FieldViolations, date::date_text, import::parse_bytes},
     wire::ApplyRecord,
 };
 
 use super::{
     job::{Job, Page},
-    trouble::WorkFault,
+    retry_policy::PageError,
 };
 use crate::{
     domain::{
         duplicate::DuplicateRow,
-        parents::{Fate, Parent, ParentsVerdict, judge_parents},
-        words::{Kind, Status, kind_of},
+        enums::{Kind, Status, kind_of},
+        parents::{Parent, ParentState, ParentsVerdict, judge_parents},
     },
     error::ImportError,
     records_client::Outcome,
     store::{
         self,
-        edits::{Edits, Mark, NewFailure},
+        edits::{Edits, NewFailure, StatusUpdate},
         parents::SourceKey,
         records::{KeyPosition, ReadyRow},
     },
 };
 
-/// The records of a chunk together, in bytes; one more may go over it, and the
-/// records service takes twice as much.
+/// Target size of the records of a chunk, in bytes. The last record may exceed it; the
+/// records service accepts twice as much.
 const CHUNK_BYTES: u64 = 4 * 1_024 * 1_024;
 
-/// The failures of this phase among those of a record.
-const ORDINAL: i64 = 2_000;
+/// The ordinal of the first failure that this phase adds to a record.
+const FIRST_ORDINAL: i64 = 2_000;
 
-/// A record that waits to be judged by its parents, and applied.
-struct Waiting {
+/// A record that is to be checked by its parents and applied.
+struct PendingRecord {
     row: ReadyRow,
     parents: Vec<SourceKey>,
     payload: Bytes,
-    warnings: Violations,
-    /// Of a dry run.
-    looks: Option<Looks>,
+    warnings: FieldViolations,
+    /// Only in a dry run.
+    match_keys: Option<RecordMatchKeys>,
 }
 
-/// A page that was read, and waits to be judged and applied.
-pub(super) struct Ahead {
-    waiting: Vec<Waiting>,
-    fates: HashMap<SourceKey, Fate>,
-    /// Where the page after it begins.
+/// A page that was read ahead, and is to be checked and applied.
+pub(super) struct PrefetchedPage {
+    pending: Vec<PendingRecord>,
+    parent_states: HashMap<SourceKey, ParentState>,
+    /// The position of the page after it.
     next: KeyPosition,
 }
 
-impl fmt::Debug for Ahead {
+impl fmt::Debug for PrefetchedPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the records: they are people's data.
-        f.debug_struct("Ahead").field("records", &self.waiting.len()).finish_non_exhaustive()
+        // Without the records, which are personal data.
+        f.debug_struct("PrefetchedPage")
+            .field("records", &self.pending.len())
+            .finish_non_exhaustive()
     }
 }
 
-/// Judges and applies the next records of a kind: those of `ahead`, if they were
-/// read before. Those that follow are read while the records service is at work.
-pub(super) async fn page(job: &Job, kind: Kind, ahead: Option<Ahead>) -> Result<Page, WorkFault> {
-    let mut at_hand = ahead;
-    if at_hand.is_none() {
+/// Checks and applies the next records of a kind: the prefetched page, or else a page
+/// read now. Prefetches the next page while the records service applies this one.
+pub(super) async fn page(
+    job: &Job,
+    kind: Kind,
+    prefetched: Option<PrefetchedPage>,
+) -> Result<Page, PageError> {
+    let mut current = prefetched;
+    if current.is_none() {
         let after = job.position()?.unwrap_or_else(KeyPosition::start);
-        at_hand = read_page(job, kind, &after).await?;
+        current = read_page(job, kind, &after).await?;
     }
-    let Some(Ahead { waiting, fates, next }) = at_hand else {
+    let Some(PrefetchedPage { pending, parent_states, next }) = current else {
         return Ok(Page::last(Edits::default()));
     };
     let (mut edits, mut rows, mut records) = (Edits::default(), Vec::new(), Vec::new());
-    let mut looking = Vec::new();
-    for Waiting { row, parents, payload, warnings, looks } in waiting {
-        match judge_parents(kind, with_fates(parents, &fates)) {
+    let mut candidates = Vec::new();
+    for PendingRecord { row, parents, payload, warnings, match_keys } in pending {
+        match judge_parents(kind, with_states(parents, &parent_states)) {
             ParentsVerdict::Apply(known) => {
                 records.push(apply_record(&row, payload, known));
                 rows.push((row, warnings));
-                looking.extend(looks);
+                candidates.extend(match_keys);
             }
-            ParentsVerdict::Refuse(status, findings) => {
+            ParentsVerdict::Reject(status, issues) => {
                 let (record_id, duplicates) = (None, Vec::new());
-                let refused = Outcome { status, record_id, findings, duplicates };
-                end(&mut edits, kind, row, refused, warnings);
+                let rejected = Outcome { status, record_id, issues, duplicates };
+                record_outcome(&mut edits, kind, row, rejected, warnings);
             }
         }
     }
-    let (outcomes, ahead) = tokio::join!(send::send(job, records), read_page(job, kind, &next));
+    let (outcomes, prefetched) =
+        tokio::join!(send::send(job, records), read_page(job, kind, &next));
     let mut outcomes = outcomes?;
     if job.validate_only() {
-        edits.likenesses = look_alikes::within(job, &looking, &mut outcomes).await?;
+        edits.match_keys =
+            duplicate_candidates::find_within_import(job, &candidates, &mut outcomes).await?;
     }
     for ((row, warnings), outcome) in rows.into_iter().zip(outcomes) {
-        end(&mut edits, kind, row, outcome, warnings);
+        record_outcome(&mut edits, kind, row, outcome, warnings);
     }
-    // What could not be read ahead is read again in its turn, which tells why.
-    Ok(Page { ahead: ahead.ok().flatten(), ..Page::more(edits, &next)? })
+    // If the prefetch failed, the next page is read again, and reports the error.
+    Ok(Page { prefetched: prefetched.ok().flatten(), ..Page::more(edits, &next)? })
 }
 
-/// Reads the records of a kind after a position that wait to be applied, and what
-/// became of their parents; `None` when there are none.
+/// Reads the ready records of a kind after a position, and the states of their parents;
+/// `None` if there are no records.
 async fn read_page(
     job: &Job,
     kind: Kind,
     after: &KeyPosition,
-) -> Result<Option<Ahead>, ImportError> {
+) -> Result<Option<PrefetchedPage>, ImportError> {
     let (db, key, limit) = (job.imports.db.reader(), job.key(), job.settings.chunk_records);
-    let rows = fitting(store::records::ready_page(db, key, kind, after, limit).await?);
+    let rows = truncate_to_chunk(store::records::ready_page(db, key, kind, after, limit).await?);
     let Some(last) = rows.last() else { return Ok(None) };
     let (source_id, at) = (last.source_id.clone(), last.at);
     let next = KeyPosition { source_id, batch: at.batch, row: at.row };
-    let waiting = read(job, rows).await?;
-    let parents: BTreeSet<_> = waiting.iter().flat_map(|one| one.parents.clone()).collect();
-    let fates = store::parents::fates(db, key, parents.into_iter().collect()).await?;
-    Ok(Some(Ahead { waiting, fates, next }))
+    let pending = read(job, rows).await?;
+    let parents: BTreeSet<_> = pending.iter().flat_map(|one| one.parents.clone()).collect();
+    let parent_states =
+        store::parents::parent_states(db, key, parents.into_iter().collect()).await?;
+    Ok(Some(PrefetchedPage { pending, parent_states, next }))
 }
 
-/// Reads the records as they arrived.
-async fn read(job: &Job, rows: Vec<ReadyRow>) -> Result<Vec<Waiting>, ImportError> {
-    let places = rows.iter().map(|row| row.at);
-    let mut payloads = store::staged::payloads(job.imports.db.reader(), job.key(), places).await?;
-    let waiting = rows.into_iter().map(|row| {
-        let payload = payloads.remove(&row.at).ok_or(ImportError::Corrupt("a lost record"))?;
+/// Reads the uploaded records.
+async fn read(job: &Job, rows: Vec<ReadyRow>) -> Result<Vec<PendingRecord>, ImportError> {
+    let row_ids = rows.iter().map(|row| row.at);
+    let mut payloads = store::staged::payloads(job.imports.db.reader(), job.key(), row_ids).await?;
+    let pending = rows.into_iter().map(|row| {
+        let payload =
+            payloads.remove(&row.at).ok_or(ImportError::Corrupt("missing staged record"))?;
         let parsed = parse_bytes(&payload);
-        let looks = job.validate_only().then(|| Looks::of(&parsed));
+        let match_keys = job.validate_only().then(|| RecordMatchKeys::of(&parsed));
         let parents = parsed.parents.into_iter();
         let parents = parents.map(|(kind, source_id)| (kind_of(kind), source_id)).collect();
         let warnings = parsed.warnings;
-        Ok(Waiting { row, parents, payload: payload.into(), warnings, looks })
+        Ok(PendingRecord { row, parents, payload: payload.into(), warnings, match_keys })
     });
-    waiting.collect()
+    pending.collect()
 }
 
-/// The first rows that fit one chunk; at least one.
-fn fitting(mut rows: Vec<ReadyRow>) -> Vec<ReadyRow> {
+/// The first rows that fit in one chunk, at least one.
+fn truncate_to_chunk(mut rows: Vec<ReadyRow>) -> Vec<ReadyRow> {
     let mut size = 0;
     let within = |row: &&ReadyRow| {
         let fits = size < CHUNK_BYTES;
         size += row.size_bytes;
         fits
     };
-    let fitting = rows.iter().take_while(within).count();
-    rows.truncate(fitting);
+    let count = rows.iter().take_while(within).count();
+    rows.truncate(count);
     rows
 }
 
-fn with_fates(parents: Vec<SourceKey>, fates: &HashMap<SourceKey, Fate>) -> Vec<Parent> {
-    let with_fate = |parent: SourceKey| {
-        let fate = fates.get(&parent).cloned().unwrap_or(Fate::Missing);
-        Parent { source_id: parent.1, fate }
+fn with_states(
+    parents: Vec<SourceKey>,
+    parent_states: &HashMap<SourceKey, ParentState>,
+) -> Vec<Parent> {
+    let with_state = |parent: SourceKey| {
+        let state = parent_states.get(&parent).cloned().unwrap_or(ParentState::NotFound);
+        Parent { source_id: parent.1, state }
     };
-    parents.into_iter().map(with_fate).collect()
+    parents.into_iter().map(with_state).collect()
 }
 
 fn apply_record(row: &ReadyRow, record: Bytes, known: Vec<(String, String)>) -> ApplyRecord {
@@ -172,21 +186,27 @@ fn apply_record(row: &ReadyRow, record: Bytes, known: Vec<(String, String)>) -> 
     }
 }
 
-/// Notes how a record has ended.
-fn end(edits: &mut Edits, kind: Kind, row: ReadyRow, outcome: Outcome, warnings: Violations) {
+/// Adds the outcome of a record to the changes of the page.
+fn record_outcome(
+    edits: &mut Edits,
+    kind: Kind,
+    row: ReadyRow,
+    outcome: Outcome,
+    warnings: FieldViolations,
+) {
     let ReadyRow { at, source_id, .. } = row;
-    let Outcome { status, record_id, findings, duplicates } = outcome;
-    edits.tally.shift(kind, Status::Ready, status);
-    edits.marks.push(Mark { at, status, record_id });
-    edits.failures.extend((ORDINAL..).zip(findings).map(|(ordinal, finding)| NewFailure {
+    let Outcome { status, record_id, issues, duplicates } = outcome;
+    edits.counters.shift(kind, Status::Ready, status);
+    edits.status_updates.push(StatusUpdate { at, status, record_id });
+    edits.failures.extend((FIRST_ORDINAL..).zip(issues).map(|(ordinal, issue)| NewFailure {
         at,
         ordinal,
         kind,
         source_id: source_id.clone(),
         status,
-        finding,
+        issue,
     }));
-    // What is skipped or excluded is not taken, and nothing of it is worth a warning.
+    // Skipped and excluded records get no warnings.
     if !matches!(status, Status::Skipped | Status::Excluded) {
         edits.failures.extend(NewFailure::warnings(warnings, at, (kind, &source_id), status));
     }
@@ -209,9 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_has_a_record_and_ends_near_its_limit() {
-        assert_eq!(fitting(vec![ready(CHUNK_BYTES * 2), ready(1)]).len(), 1);
-        assert_eq!(fitting(vec![ready(65_536); 500]).len(), 64);
-        assert_eq!(fitting(Vec::new()).len(), 0);
+    fn chunk_has_a_record_and_ends_near_its_limit() {
+        assert_eq!(truncate_to_chunk(vec![ready(CHUNK_BYTES * 2), ready(1)]).len(), 1);
+        assert_eq!(truncate_to_chunk(vec![ready(65_536); 500]).len(), 64);
+        assert_eq!(truncate_to_chunk(Vec::new()).len(), 0);
     }
 }

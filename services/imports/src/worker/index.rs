@@ -1,21 +1,21 @@
-//! Reads every record, and judges it alone.
+//! Reads every record, and validates it by itself.
 
 use serde::{Deserialize, Serialize};
 use shared::rules::{
-    Violations,
+    FieldViolations,
     import::{AddressSlot, ParsedRecord, parse_bytes},
 };
 
 use super::{
     job::{Job, Page},
-    trouble::WorkFault,
+    retry_policy::PageError,
 };
 use crate::{
     domain::{
         batch::{MAX_RECORD_BYTES, kind_of},
-        finding::Finding,
+        enums::{self, Status},
         import::RowId,
-        words::{self, Status},
+        issue::RecordIssue,
     },
     store::{
         self,
@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// Records of a page.
+/// Records per page.
 const PAGE: u64 = 2_000;
 
-/// How far the phase has come.
+/// The progress within the phase.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Position {
     batch: i64,
@@ -35,7 +35,7 @@ struct Position {
 }
 
 /// Reads the next records of a batch, or the first of the next batch.
-pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
     let (db, key) = (job.imports.db.reader(), job.key());
     let Position { batch, row } = job.position()?.unwrap_or(Position { batch: 0, row: 0 });
     let mut at = RowId { batch, row };
@@ -47,7 +47,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
         at = RowId { batch, row: 0 };
         records = read(job, at).await?;
     }
-    let mut edits = Edits { again: job.is_again(), ..Edits::default() };
+    let mut edits = Edits { upsert: job.was_read_before(), ..Edits::default() };
     for record in records {
         at = record.at;
         add(&mut edits, job.round(), &record);
@@ -55,17 +55,17 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     Ok(Page::more(edits, &Position { batch: at.batch, row: at.row })?)
 }
 
-/// The next records of a batch that have no verdict.
-async fn read(job: &Job, after: RowId) -> Result<Vec<StagedRow>, WorkFault> {
+/// The next records of a batch without a verdict.
+async fn read(job: &Job, after: RowId) -> Result<Vec<StagedRow>, PageError> {
     let (db, key) = (job.imports.db.reader(), job.key());
-    Ok(if job.is_again() {
+    Ok(if job.was_read_before() {
         store::staged::page_without_verdict(db, key, after, PAGE).await?
     } else {
         store::staged::page(db, key, after, PAGE).await?
     })
 }
 
-/// Notes what was found of one record.
+/// Adds the result of one record to the changes of the page.
 fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
     let StagedRow { at, payload, counted_as, erased } = record;
     let at = *at;
@@ -73,34 +73,35 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
         return add_erased(edits, round, record);
     }
     let parsed = parse_bytes(payload);
-    let kind = words::kind_of(parsed.kind);
+    let kind = enums::kind_of(parsed.kind);
     let size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-    let too_large = (size > MAX_RECORD_BYTES).then(|| Finding::too_large(size, MAX_RECORD_BYTES));
+    let too_large =
+        (size > MAX_RECORD_BYTES).then(|| RecordIssue::too_large(size, MAX_RECORD_BYTES));
     let status = match &parsed.outcome {
         _ if too_large.is_some() => Status::Failed,
         _ if parsed.excluded => Status::Excluded,
         Ok(_) => Status::Ready,
         Err(_) => Status::Failed,
     };
-    edits.tally.add(counted_as.unwrap_or_else(|| kind_of(payload)), Status::Staged, -1);
-    edits.tally.add(kind, status, 1);
+    edits.counters.add(counted_as.unwrap_or_else(|| kind_of(payload)), Status::Staged, -1);
+    edits.counters.add(kind, status, 1);
     if status == Status::Ready {
         add_parents(edits, at, &parsed);
     }
     let timeline = timeline(&parsed);
     let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, warnings, .. } =
         parsed;
-    let violations = outcome.err().into_iter().flatten().map(Finding::from);
-    let mut findings = too_large.into_iter().chain(violations).peekable();
-    // The warnings of a record without findings are noted once it is known how it ends.
-    let warnings = if findings.peek().is_some() { warnings } else { Violations::default() };
-    edits.failures.extend((0..).zip(findings).map(|(ordinal, finding)| NewFailure {
+    let violations = outcome.err().into_iter().flatten().map(RecordIssue::from);
+    let mut issues = too_large.into_iter().chain(violations).peekable();
+    // The warnings of a valid record are added when its verdict is known.
+    let warnings = if issues.peek().is_some() { warnings } else { FieldViolations::default() };
+    edits.failures.extend((0..).zip(issues).map(|(ordinal, issue)| NewFailure {
         at,
         ordinal,
         kind,
         source_id: source_id.clone(),
         status,
-        finding,
+        issue,
     }));
     edits.failures.extend(NewFailure::warnings(warnings, at, (kind, &source_id), status));
     edits.records.push(NewRecord {
@@ -117,11 +118,11 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
     });
 }
 
-/// Notes a record that was erased: it has failed, and has no key.
+/// Adds an erased record: it fails, and has no key.
 fn add_erased(edits: &mut Edits, round: i64, record: &StagedRow) {
     let (at, kind, status) = (record.at, kind_of(&record.payload), Status::Failed);
-    edits.tally.add(record.counted_as.unwrap_or(kind), Status::Staged, -1);
-    edits.tally.add(kind, status, 1);
+    edits.counters.add(record.counted_as.unwrap_or(kind), Status::Staged, -1);
+    edits.counters.add(kind, status, 1);
     edits.failures.push(NewFailure::erased(at, kind, status));
     edits.records.push(NewRecord {
         at,
@@ -137,23 +138,22 @@ fn add_erased(edits: &mut Edits, round: i64, record: &StagedRow) {
     });
 }
 
-/// Those of a record that is wrong by itself are not asked for: it is not judged
-/// by its parents.
+/// Only for valid records: the others are not checked by their parents.
 fn add_parents(edits: &mut Edits, at: RowId, parsed: &ParsedRecord) {
     let parents = (0..).zip(&parsed.parents);
     edits.parents.extend(parents.map(|(ordinal, (kind, source_id))| NewParent {
         at,
         ordinal,
-        kind: words::kind_of(*kind),
+        kind: enums::kind_of(*kind),
         source_id: source_id.clone(),
     }));
 }
 
-/// Owner and type of an address with readable dates, whatever else is wrong.
+/// The timeline of an address with valid dates, even if other fields are invalid.
 fn timeline(parsed: &ParsedRecord) -> Option<Timeline> {
     let AddressSlot { address_type, active_from, active_to } = parsed.address_slot?;
     let (owner, source_id) = parsed.parents.first()?;
-    let owner = words::kind_of(*owner);
+    let owner = enums::kind_of(*owner);
     let name = format!("{owner} {} {source_id}", address_type.as_str_name());
     Some(Timeline { name, active_from, active_to })
 }

@@ -1,45 +1,44 @@
-//! Judges the records that share a key, and asks which keys are known already.
+//! Checks records that share a key, and resolves which keys are already linked.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     job::{Job, Page},
-    trouble::WorkFault,
+    retry_policy::PageError,
 };
 use crate::{
     domain::{
-        finding::Finding,
+        enums::{Kind, Status},
+        issue::RecordIssue,
         verdict::{KeyFacts, KeyVerdict, judge_key},
-        words::{Kind, Status},
     },
     records_client::MAX_KEYS,
     store::{
         self,
-        edits::{Edits, Mark, NewFailure},
+        edits::{Edits, NewFailure, StatusUpdate},
         records::{Group, KeyPosition, KeyRow},
     },
 };
 
-/// The failure of a key among those of its record: after its own.
+/// The ordinal of the failure of a key, after the record's own failures.
 const ORDINAL: i64 = 1_000;
 
-/// The kinds, one after the other.
+/// The kinds, in order.
 const KINDS: [Kind; 3] = [Kind::Client, Kind::Contact, Kind::Address];
 
-/// How far the phase has come.
+/// The progress within the phase.
 #[derive(Clone, Serialize, Deserialize)]
 struct Position {
-    /// The place of the kind in [`KINDS`].
+    /// Index into [`KINDS`].
     kind: usize,
     after: KeyPosition,
 }
 
-/// Judges the next records of a kind, by key.
-pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+/// Checks the next records of a kind, by key.
+pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
     let position: Option<Position> = job.position()?;
     if position.is_none() && job.has_applied_before() && !job.validate_only() {
-        // What an earlier round has sent is applied now, or never: what is known is
-        // asked below.
+        // Fence off the calls of earlier rounds before asking which keys are linked.
         job.fence_off().await?;
     }
     let start = Position { kind: 0, after: KeyPosition::start() };
@@ -54,28 +53,28 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     };
     let ids = (first.source_id.as_str(), last.source_id.as_str());
     let groups = store::records::groups(db, key, kind, round, ids).await?;
-    let mut asked: Vec<_> = rows.iter().map(|row| (kind, row.source_id.clone())).collect();
-    asked.dedup();
-    let mut links = job.imports.records.resolve(&job.behalf, asked).await?;
+    let mut requested: Vec<_> = rows.iter().map(|row| (kind, row.source_id.clone())).collect();
+    requested.dedup();
+    let mut links = job.imports.records.resolve(&job.behalf, requested).await?;
     if !job.has_applied_before() {
-        // Its own links are from a state that its database does not have any more:
-        // these records are applied again, and answered as the first time.
+        // Links of this import are from a state that its database no longer has: these
+        // records are applied again, which is idempotent.
         let own = job.name();
         links.retain(|_, link| link.import_id != own);
     }
     let at = last.at;
     let next = KeyPosition { source_id: last.source_id.clone(), batch: at.batch, row: at.row };
-    let (mut edits, mut before) = (Edits::default(), after.source_id);
+    let (mut edits, mut previous) = (Edits::default(), after.source_id);
     for row in rows {
         let group = groups.get(&row.source_id).copied();
         let link = links.get(&(kind, row.source_id.clone()));
         let facts = KeyFacts {
-            alike: group.is_none_or(|group| group.alike),
+            identical: group.is_none_or(|group| group.identical),
             linked: link.is_some(),
-            earlier: group.is_some_and(|group| group.earlier),
+            imported_earlier: group.is_some_and(|group| group.imported_earlier),
         };
-        let verdict = judge_key(row.status, before != row.source_id, facts);
-        before.clone_from(&row.source_id);
+        let verdict = judge_key(row.status, previous != row.source_id, facts);
+        previous.clone_from(&row.source_id);
         let record_id = link.map(|link| link.record_id.clone());
         add(&mut edits, kind, row, verdict, record_id, group);
     }
@@ -92,21 +91,21 @@ fn add(
 ) {
     let KeyRow { at, source_id, status: before } = row;
     let records = group.map_or(1, |group| group.records);
-    let (status, record_id, finding) = match verdict {
-        KeyVerdict::Stands => return,
-        KeyVerdict::Known => (Status::Skipped, record_id, None),
-        KeyVerdict::Repeated => (Status::Skipped, None, Some(Finding::repeated(&source_id))),
-        KeyVerdict::Contradicts => {
-            (Status::Failed, None, Some(Finding::contradicts(&source_id, records)))
+    let (status, record_id, issue) = match verdict {
+        KeyVerdict::Unchanged => return,
+        KeyVerdict::AlreadyLinked => (Status::Skipped, record_id, None),
+        KeyVerdict::Duplicate => (Status::Skipped, None, Some(RecordIssue::duplicate(&source_id))),
+        KeyVerdict::Conflict => {
+            (Status::Failed, None, Some(RecordIssue::conflicting(&source_id, records)))
         }
     };
     if status == Status::Skipped && before != Status::Ready {
-        edits.cleared.push(at);
+        edits.cleared_failures.push(at);
     }
     if status != before {
-        edits.tally.shift(kind, before, status);
-        edits.marks.push(Mark { at, status, record_id });
+        edits.counters.shift(kind, before, status);
+        edits.status_updates.push(StatusUpdate { at, status, record_id });
     }
-    let failure = |finding| NewFailure { at, ordinal: ORDINAL, kind, source_id, status, finding };
-    edits.failures.extend(finding.map(failure));
+    let failure = |issue| NewFailure { at, ordinal: ORDINAL, kind, source_id, status, issue };
+    edits.failures.extend(issue.map(failure));
 }

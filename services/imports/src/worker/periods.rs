@@ -1,35 +1,35 @@
-//! Judges the addresses of each owner and type as one timeline.
+//! Checks the addresses of each owner and type as one timeline.
 
 use serde::{Deserialize, Serialize};
 use shared::{pb::records::ErrorReason, rules::date::Period};
 
 use super::{
     job::{Job, Page},
-    trouble::WorkFault,
+    retry_policy::PageError,
 };
 use crate::{
     domain::{
-        finding::Finding,
+        enums::{Kind, Status},
         import::RowId,
-        periods::{Dated, Place, judge_timeline},
-        words::{Kind, Status},
+        issue::RecordIssue,
+        periods::{DatedAddress, ResolvedPeriod, judge_timeline},
     },
     store::{
         self,
-        edits::{Edits, Mark, NewFailure},
+        edits::{Edits, NewFailure, StatusUpdate},
         records::TimelineRow,
     },
 };
 
-/// Addresses of one owner and type: all of them are in memory at once, and each
-/// may overlap each.
+/// Limit on the addresses of one owner and type: they are in memory together, and are
+/// compared pairwise in the worst case.
 const MAX_TIMELINE: usize = 4_000;
-/// The failure of a period among those of its record.
+/// The ordinal of the failure of a period.
 const ORDINAL: i64 = 1_002;
-/// How a record without a source id is named.
-const NAMELESS: &str = "(no source id)";
+/// The name of a record without a source id.
+const NO_SOURCE_ID: &str = "(no source id)";
 
-/// How far the phase has come.
+/// The progress within the phase.
 #[derive(Clone, Serialize, Deserialize)]
 struct Position {
     timeline: String,
@@ -37,8 +37,8 @@ struct Position {
     row: i64,
 }
 
-/// Judges the next timelines.
-pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+/// Checks the next timelines.
+pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
     let start = || Position { timeline: String::new(), batch: 0, row: 0 };
     let mut position: Position = job.position()?.unwrap_or_else(start);
     let (db, key) = (job.imports.db.reader(), job.key());
@@ -50,15 +50,15 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let mut edits = Edits::default();
     for (number, timeline) in timelines.iter().enumerate() {
         let Some(last) = timeline.last() else { continue };
-        // Its first rows were on the page before, or the page holds nothing else.
+        // The timeline started on the previous page, or fills the whole page.
         let too_long = last.timeline == position.timeline || (full && timelines.len() == 1);
         if too_long {
             timeline.iter().for_each(|row| add_failure(&mut edits, row, too_many()));
         } else if full && number + 1 == timelines.len() {
-            // The rest of it is on the next page: it is judged there, whole.
+            // The timeline continues on the next page, which checks it as a whole.
             break;
         } else {
-            judge(&mut edits, timeline);
+            check(&mut edits, timeline);
         }
         let (timeline, at) = (last.timeline.clone(), last.at);
         position = Position { timeline, batch: at.batch, row: at.row };
@@ -66,35 +66,38 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     if full { Ok(Page::more(edits, &position)?) } else { Ok(Page::last(edits)) }
 }
 
-fn judge(edits: &mut Edits, timeline: &[TimelineRow]) {
-    let dated = |row: &TimelineRow| Dated {
+fn check(edits: &mut Edits, timeline: &[TimelineRow]) {
+    let dated = |row: &TimelineRow| DatedAddress {
         source_id: match row.source_id.as_str() {
-            "" => NAMELESS.to_owned(),
+            "" => NO_SOURCE_ID.to_owned(),
             source_id => source_id.to_owned(),
         },
         period: Period::new(row.active_from, row.active_to),
     };
-    let rows: Vec<Dated> = timeline.iter().map(dated).collect();
-    for (row, place) in timeline.iter().zip(judge_timeline(&rows)) {
-        let Place { ends, overlaps, overlaps_more } = place;
+    let rows: Vec<DatedAddress> = timeline.iter().map(dated).collect();
+    for (row, resolved) in timeline.iter().zip(judge_timeline(&rows)) {
+        let ResolvedPeriod { ends, overlaps, overlaps_more } = resolved;
         if !overlaps.is_empty() {
-            add_failure(edits, row, Finding::overlap(&overlaps, overlaps_more));
+            add_failure(edits, row, RecordIssue::overlap(&overlaps, overlaps_more));
         } else if let (Status::Ready, None, Some(day)) = (row.status, row.active_to, ends) {
-            edits.ends.push((row.at, day));
+            edits.period_ends.push((row.at, day));
         }
     }
 }
 
-/// A record that is known already, or was imported in an earlier round, keeps its
-/// verdict.
-fn add_failure(edits: &mut Edits, row: &TimelineRow, finding: Finding) {
+/// Records that are linked or imported already keep their verdict.
+fn add_failure(edits: &mut Edits, row: &TimelineRow, issue: RecordIssue) {
     let TimelineRow { at, source_id, status, .. } = row;
     if matches!(status, Status::Skipped | Status::Imported | Status::Linked) {
         return;
     }
     if *status == Status::Ready {
-        edits.tally.shift(Kind::Address, Status::Ready, Status::Failed);
-        edits.marks.push(Mark { at: *at, status: Status::Failed, record_id: None });
+        edits.counters.shift(Kind::Address, Status::Ready, Status::Failed);
+        edits.status_updates.push(StatusUpdate {
+            at: *at,
+            status: Status::Failed,
+            record_id: None,
+        });
     }
     edits.failures.push(NewFailure {
         at: *at,
@@ -102,11 +105,11 @@ fn add_failure(edits: &mut Edits, row: &TimelineRow, finding: Finding) {
         kind: Kind::Address,
         source_id: source_id.clone(),
         status: Status::Failed,
-        finding,
+        issue,
     });
 }
 
-fn too_many() -> Finding {
+fn too_many() -> RecordIssue {
     let text = format!("An owner has at most {MAX_TIMELINE} addresses of one type");
-    Finding::new("owner_source_id", ErrorReason::ValueTooLong, text)
+    RecordIssue::new("owner_source_id", ErrorReason::ValueTooLong, text)
 }

@@ -1,33 +1,33 @@
-//! Judges the clients that share a reference: all of them fail, because nobody
-//! can say whose it is.
+//! Checks clients that share a reference: all of them fail, because it is unknown which
+//! one owns it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     job::{Job, Page},
-    trouble::WorkFault,
+    retry_policy::PageError,
 };
 use crate::{
     domain::{
-        finding::{Finding, MAX_NAMES},
+        enums::{Kind, Status},
         import::RowId,
-        words::{Kind, Status},
+        issue::{MAX_NAMES, RecordIssue},
     },
     store::{
         self,
-        edits::{Edits, Mark, NewFailure},
+        edits::{Edits, NewFailure, StatusUpdate},
         records::ReferenceRow,
     },
 };
 
-/// References that are looked for together.
+/// References per query.
 const REFERENCES: u64 = 500;
-/// Clients of a page.
+/// Clients per page.
 const PAGE: usize = 2_000;
-/// The failure of a reference among those of its record.
+/// The ordinal of the failure of a reference.
 const ORDINAL: i64 = 1_001;
 
-/// How far the phase has come.
+/// The progress within the phase.
 #[derive(Clone, Serialize, Deserialize)]
 struct Position {
     reference: String,
@@ -35,8 +35,8 @@ struct Position {
     row: i64,
 }
 
-/// Judges the next clients that share a reference.
-pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+/// Checks the next clients that share a reference.
+pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
     let start = || Position { reference: String::new(), batch: 0, row: 0 };
     let mut position = job.position()?.unwrap_or_else(start);
     let (db, key) = (job.imports.db.reader(), job.key());
@@ -72,8 +72,8 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
 fn add(edits: &mut Edits, client: ReferenceRow, users: &[String]) {
     let ReferenceRow { at, source_id, status: before, reference } = client;
     if before == Status::Ready {
-        edits.tally.shift(Kind::Client, before, Status::Failed);
-        edits.marks.push(Mark { at, status: Status::Failed, record_id: None });
+        edits.counters.shift(Kind::Client, before, Status::Failed);
+        edits.status_updates.push(StatusUpdate { at, status: Status::Failed, record_id: None });
     }
     let others: Vec<String> = users.iter().filter(|user| **user != source_id).cloned().collect();
     let more = others.len() > MAX_NAMES;
@@ -84,6 +84,6 @@ fn add(edits: &mut Edits, client: ReferenceRow, users: &[String]) {
         kind: Kind::Client,
         source_id,
         status: Status::Failed,
-        finding: Finding::shared_reference(&reference, named, more),
+        issue: RecordIssue::shared_reference(&reference, named, more),
     });
 }

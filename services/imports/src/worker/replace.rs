@@ -1,4 +1,4 @@
-//! Lets the corrected records of a round stand in for those that failed.
+//! Matches the corrected records of a round with the failed records that they replace.
 
 use std::collections::HashMap;
 
@@ -8,25 +8,25 @@ use shared::pb::imports::ImportRecord;
 
 use super::{
     job::{Job, Page},
-    trouble::WorkFault,
+    retry_policy::PageError,
 };
 use crate::{
     domain::{
-        finding::Finding,
+        enums::{Kind, Status},
         import::RowId,
-        words::{Kind, Status},
+        issue::RecordIssue,
     },
     store::{
         self,
-        edits::{Edits, Mark, NewFailure, REPLACES_NOTHING},
+        edits::{Edits, NewFailure, REPLACES_NOTHING, StatusUpdate},
         records::PastRow,
     },
 };
 
-/// Records of a page.
+/// Records per page.
 const PAGE: u64 = 1_000;
 
-/// How far the phase has come.
+/// The progress within the phase.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Position {
     batch: i64,
@@ -34,9 +34,9 @@ struct Position {
 }
 
 /// Finds the records that the next replacements replace. Replacements of an earlier
-/// round that are processed again are included: that round may have ended before it
-/// reached them.
-pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+/// round that are processed again are included, because that round may have ended
+/// before it reached them.
+pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
     let (db, key) = (job.imports.db.reader(), job.key());
     if job.round() == 1 {
         return Ok(Page::last(Edits::default()));
@@ -52,17 +52,17 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
         row.round == job.round() && !matches!(row.status, Status::Replaced | Status::Skipped)
     });
     let rows: Vec<PastRow> = rows.collect();
-    let named = named(job, &rows).await?;
+    let by_token = by_token(job, &rows).await?;
     let has_key = |row: &&PastRow| !row.source_id.is_empty();
     let keys = rows.iter().filter(has_key).map(|row| (row.kind, row.source_id.clone()));
     let mut before: HashMap<RowId, PastRow> = HashMap::new();
-    let mut of_key: HashMap<(Kind, String), Vec<RowId>> = HashMap::new();
-    for row in store::records::of_keys(db, key, keys.collect()).await? {
-        of_key.entry((row.kind, row.source_id.clone())).or_default().push(row.at);
+    let mut by_key: HashMap<(Kind, String), Vec<RowId>> = HashMap::new();
+    for row in store::records::by_keys(db, key, keys.collect()).await? {
+        by_key.entry((row.kind, row.source_id.clone())).or_default().push(row.at);
         before.insert(row.at, row);
     }
-    let places: Vec<RowId> = named.values().flatten().copied().collect();
-    for row in store::records::at_places(db, key, places).await? {
+    let row_ids: Vec<RowId> = by_token.values().flatten().copied().collect();
+    for row in store::records::by_row_ids(db, key, row_ids).await? {
         before.entry(row.at).or_insert(row);
     }
     let uploads = uploads(&batches);
@@ -70,51 +70,51 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     for row in rows {
         let upload = uploads.get(&row.at.batch).copied();
         let upload = upload.unwrap_or(Upload { first: row.at.batch, round: job.round() });
-        let of_key = of_key.get(&(row.kind, row.source_id.clone()));
-        let of_key = of_key.map_or(&[][..], Vec::as_slice);
-        let named = named.get(&row.at).map(Option::as_slice);
-        let is_twin = |other: &RowId| upload.first <= other.batch && *other < row.at;
+        let by_key = by_key.get(&(row.kind, row.source_id.clone()));
+        let by_key = by_key.map_or(&[][..], Vec::as_slice);
+        let by_token = by_token.get(&row.at).map(Option::as_slice);
+        let has_same_key = |other: &RowId| upload.first <= other.batch && *other < row.at;
         let candidates = Candidates {
-            places: named.unwrap_or(of_key),
+            row_ids: by_token.unwrap_or(by_key),
             upload,
-            is_sole: named.is_some() && !of_key.iter().any(is_twin),
+            is_only_claim: by_token.is_some() && !by_key.iter().any(has_same_key),
         };
-        judge(&mut edits, row, &candidates, &mut before, (job.round(), first));
+        match_replacement(&mut edits, row, &candidates, &mut before, (job.round(), first));
     }
     Ok(Page::more(edits, &Position { batch: last.batch, row: last.row })?)
 }
 
-/// The places of the records that replacements name by a token, by the place of the
-/// replacement; none for a token that names no record of the import.
-async fn named(job: &Job, rows: &[PastRow]) -> Result<HashMap<RowId, Option<RowId>>, WorkFault> {
+/// The row ids that replacements refer to by a row token, by the row id of the
+/// replacement; `None` if the token is not of the import.
+async fn by_token(job: &Job, rows: &[PastRow]) -> Result<HashMap<RowId, Option<RowId>>, PageError> {
     let (db, key, import) = (job.imports.db.reader(), job.key(), job.name());
     let payloads = store::staged::payloads(db, key, rows.iter().map(|row| row.at)).await?;
-    let named = payloads.into_iter().filter_map(|(at, payload)| {
+    let by_token = payloads.into_iter().filter_map(|(at, payload)| {
         let replaces = ImportRecord::decode(payload.as_slice()).unwrap_or_default().replaces;
         (!replaces.is_empty()).then(|| (at, RowId::of_token(&import, &replaces)))
     });
-    Ok(named.collect())
+    Ok(by_token.collect())
 }
 
-/// When a batch was uploaded.
+/// The round of a batch.
 #[derive(Clone, Copy)]
 struct Upload {
-    /// The first batch of its round.
+    /// The first batch of the round.
     first: i64,
     round: i64,
 }
 
-/// What a replacement may replace.
+/// The records that a replacement may replace.
 struct Candidates<'p> {
-    /// The record that it names, or those with its key.
-    places: &'p [RowId],
-    /// Of the replacement. It replaces records of earlier rounds only.
+    /// The record of its row token, or the records with its key.
+    row_ids: &'p [RowId],
+    /// The round of the replacement. It replaces only records of earlier rounds.
     upload: Upload,
-    /// It names a record, and no replacement before it in its round has its key.
-    is_sole: bool,
+    /// It has a row token, and no earlier replacement of its round has its key.
+    is_only_claim: bool,
 }
 
-/// When the batches of retries, given with their rounds, were uploaded.
+/// The rounds of the batches of retries.
 fn uploads(batches: &[(i64, i64)]) -> HashMap<i64, Upload> {
     let rounds = batches.chunk_by(|(_, one), (_, other)| one == other);
     let of_round = |batches: &[(i64, i64)]| {
@@ -127,70 +127,74 @@ fn uploads(batches: &[(i64, i64)]) -> HashMap<i64, Upload> {
     rounds.flat_map(of_round).collect()
 }
 
-/// Matches one replacement with the records that it may replace. Several replacements
-/// of a round with one key may replace one record: which of them counts is decided by
-/// their key, as in the first round. A record that an earlier round has replaced, or
-/// in this round a replacement with another key, is not there to be replaced again.
-fn judge(
+/// Matches one replacement with its candidates. Several replacements of a round with
+/// one key may replace one record; the check of keys then decides between them, as in
+/// the first round. A record cannot be replaced again if an earlier round has replaced
+/// it, or a replacement with another key in this round.
+fn match_replacement(
     edits: &mut Edits,
     row: PastRow,
     candidates: &Candidates<'_>,
     before: &mut HashMap<RowId, PastRow>,
     (round, first): (i64, i64),
 ) {
-    let Candidates { places, upload, is_sole } = candidates;
-    let (mut stands_in, mut stays, mut replaced) = (false, false, false);
-    for place in places.iter().filter(|old| old.batch < upload.first) {
-        let Some(old) = before.get_mut(place) else { continue };
+    let Candidates { row_ids, upload, is_only_claim } = candidates;
+    let (mut has_match, mut is_not_failed, mut replaced) = (false, false, false);
+    for row_id in row_ids.iter().filter(|old| old.batch < upload.first) {
+        let Some(old) = before.get_mut(row_id) else { continue };
         let is_again = old.round == round && (old.retried || old.at.batch >= first);
         if old.status == Status::Replaced {
-            let is_by_another = *is_sole && old.round == round;
+            let is_by_another = *is_only_claim && old.round == round;
             if old.round < upload.round || is_by_another {
-                stays = true;
+                is_not_failed = true;
             } else {
                 replaced = true;
             }
         } else if is_again {
-            stand_in(edits, old);
+            mark_replaced(edits, old);
             old.status = Status::Replaced;
-            stands_in = true;
+            has_match = true;
         } else {
-            stays = true;
+            is_not_failed = true;
         }
     }
-    if stands_in {
+    if has_match {
         return;
     }
-    if stays {
-        skip(edits, row, Finding::not_failed);
+    if is_not_failed {
+        skip(edits, row, RecordIssue::not_failed);
     } else if !replaced {
-        skip(edits, row, Finding::not_in_import);
+        skip(edits, row, RecordIssue::not_in_import);
     }
 }
 
-/// A record is counted no longer, and asks for nothing.
-fn stand_in(edits: &mut Edits, old: &PastRow) {
-    edits.tally.shift(old.kind, old.status, Status::Replaced);
-    edits.marks.push(Mark { at: old.at, status: Status::Replaced, record_id: None });
-    edits.cleared.push(old.at);
-    edits.childless.push(old.at);
+/// Marks a record as replaced: it is no longer counted or resolved.
+fn mark_replaced(edits: &mut Edits, old: &PastRow) {
+    edits.counters.shift(old.kind, old.status, Status::Replaced);
+    edits.status_updates.push(StatusUpdate {
+        at: old.at,
+        status: Status::Replaced,
+        record_id: None,
+    });
+    edits.cleared_failures.push(old.at);
+    edits.cleared_parents.push(old.at);
 }
 
-/// A record stands in for nothing: it is listed, and not applied.
-fn skip(edits: &mut Edits, row: PastRow, finding: fn(&str) -> Finding) {
+/// Skips a replacement that replaces nothing: it is listed, and not applied.
+fn skip(edits: &mut Edits, row: PastRow, issue: fn(&str) -> RecordIssue) {
     let PastRow { at, kind, source_id, status: before, .. } = row;
-    let finding = finding(&source_id);
+    let issue = issue(&source_id);
     let status = Status::Skipped;
-    edits.tally.shift(kind, before, status);
-    edits.marks.push(Mark { at, status, record_id: None });
-    edits.cleared.push(at);
-    edits.childless.push(at);
+    edits.counters.shift(kind, before, status);
+    edits.status_updates.push(StatusUpdate { at, status, record_id: None });
+    edits.cleared_failures.push(at);
+    edits.cleared_parents.push(at);
     edits.failures.push(NewFailure {
         at,
         ordinal: REPLACES_NOTHING,
         kind,
         source_id,
         status,
-        finding,
+        issue,
     });
 }

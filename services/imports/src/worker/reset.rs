@@ -1,47 +1,46 @@
-//! Puts the records back that are processed again: what was found of them before
-//! is kept as an attempt, and forgotten otherwise.
+//! Resets the records that are processed again: their previous failures are kept as an
+//! attempt, and their other results are removed.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     job::{Job, Page},
-    trouble::WorkFault,
+    retry_policy::PageError,
 };
 use crate::{
-    domain::{import::RowId, words::Status},
+    domain::{enums::Status, import::RowId},
     store::{
         self,
         edits::{Edits, Reset},
     },
 };
 
-/// Records of a page.
+/// Records per page.
 const PAGE: u64 = 2_000;
 
-/// How far the phase has come.
+/// The progress within the phase.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Position {
-    /// Whether all records are processed again: those of an import that was only
-    /// checked have no verdict that counts.
+    /// Whether all records are processed again: the verdicts of a dry run do not count.
     pub(crate) all: bool,
     batch: i64,
     row: i64,
 }
 
 impl Position {
-    /// As an import keeps it.
+    /// Serializes it for storage.
     pub(crate) fn to_json(self) -> String {
         serde_json::to_string(&self).unwrap_or_default()
     }
 
-    /// The beginning of the phase.
+    /// The start of the phase.
     pub(crate) fn beginning(all: bool) -> Self {
         Self { all, batch: 0, row: 0 }
     }
 }
 
-/// Puts the next records back.
-pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
+/// Resets the next records.
+pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
     let Position { all, batch, row } = job.position()?.unwrap_or(Position::beginning(false));
     let (db, key) = (job.imports.db.reader(), job.key());
     let rows = store::records::to_reset(db, key, RowId { batch, row }, all, PAGE).await?;
@@ -50,7 +49,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, WorkFault> {
     let mut reset = Reset { round: job.round(), rows: Vec::with_capacity(rows.len()) };
     for row in rows {
         let failed = matches!(row.status, Status::Failed | Status::Blocked | Status::Unprocessed);
-        edits.tally.shift(row.kind, row.status, Status::Staged);
+        edits.counters.shift(row.kind, row.status, Status::Staged);
         reset.rows.push((row.at, failed));
     }
     edits.reset = Some(reset);

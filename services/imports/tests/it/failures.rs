@@ -1,4 +1,4 @@
-//! The list of failures, and the file.
+//! Tests the list of failures and the failures file.
 
 use std::collections::HashMap;
 
@@ -17,12 +17,12 @@ use crate::support::{Caller, address, client, contact, pair, reason};
 
 shared::storage_tests! {
     failures_are_listed_in_pages_and_filtered,
-    records_are_called_what_people_call_them,
-    the_file_has_a_row_for_each_violation_and_can_be_corrected,
-    a_replacement_stands_in_for_the_row_that_it_names,
-    a_token_brings_in_one_record_at_most,
-    a_correction_with_the_id_of_an_imported_record_fails,
-    a_replacement_of_nothing_does_not_disturb_the_record_with_its_key,
+    failures_have_display_names,
+    failures_file_has_a_row_per_violation,
+    replacement_replaces_the_row_of_its_token,
+    row_token_admits_one_record_at_most,
+    correction_with_key_of_an_imported_record_fails,
+    replacement_of_nothing_leaves_the_record_of_its_key,
 }
 
 async fn import(owner: &mut Caller) -> String {
@@ -45,7 +45,7 @@ async fn import(owner: &mut Caller) -> String {
 }
 
 async fn failures_are_listed_in_pages_and_filtered(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = import(&mut owner).await;
     let listed = owner.failures(&import).await;
@@ -71,8 +71,8 @@ async fn failures_are_listed_in_pages_and_filtered(t: TestDb) {
     replica.stop().await;
 }
 
-async fn records_are_called_what_people_call_them(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn failures_have_display_names(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = import(&mut owner).await;
     let listed = owner.failures(&import).await;
@@ -87,8 +87,8 @@ async fn records_are_called_what_people_call_them(t: TestDb) {
     replica.stop().await;
 }
 
-async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn failures_file_has_a_row_per_violation(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = import(&mut owner).await;
     let listed = owner.failures(&import).await;
@@ -125,18 +125,18 @@ async fn the_file_has_a_row_for_each_violation_and_can_be_corrected(t: TestDb) {
     replica.stop().await;
 }
 
-/// The record in the place of the one with this token.
+/// A record that replaces the one with this row token.
 fn replacing(token: &str, record: Bytes) -> Bytes {
     let record = ImportRecord::decode(record).unwrap();
     ImportRecord { replaces: token.to_owned(), ..record }.encode_to_vec().into()
 }
 
-async fn a_replacement_stands_in_for_the_row_that_it_names(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn replacement_replaces_the_row_of_its_token(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let other = import(&mut owner).await;
     let foreign = owner.failures(&other).await.remove(0).row_token;
-    let created = double.created().len();
+    let created = fake.created().len();
     let records = vec![
         client("", |_| ()),
         client("N1", |_| ()),
@@ -144,16 +144,16 @@ async fn a_replacement_stands_in_for_the_row_that_it_names(t: TestDb) {
     ];
     let id = owner.import(&[records]).await.id;
     let failures = owner.failures(&id).await;
-    let told: Vec<_> = failures.iter().map(|one| (&*one.source_id, &*one.reason)).collect();
+    let reported: Vec<_> = failures.iter().map(|one| (&*one.source_id, &*one.reason)).collect();
     let expected = [("", "REQUIRED_FIELD_BLANK"), ("N1", "DUPLICATE_KEY"), ("N1", "DUPLICATE_KEY")];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     let (nameless, second) = (&failures[0].row_token, &failures[2].row_token);
     let retry = RetryImportRequest { import_id: id.clone(), replacements: true, round: 2 };
     owner.api.retry_import(retry).await.unwrap();
     let replacements = [
         replacing(nameless, client("N7", |_| ())),
         replacing(second, client("N8", |_| ())),
-        // The same once more; of another import; no token.
+        // A repeated replacement, a token of another import, and an invalid token.
         replacing(second, client("N8", |_| ())),
         replacing(&foreign, client("N10", |_| ())),
         replacing("1-2", client("N11", |_| ())),
@@ -167,11 +167,11 @@ async fn a_replacement_stands_in_for_the_row_that_it_names(t: TestDb) {
     let left: Vec<_> = owner.failures(&id).await;
     let left: Vec<_> = left.iter().map(|one| (&*one.source_id, one.status())).collect();
     assert_eq!(left, ["N10", "N11", "N8"].map(|id| (id, RecordStatus::Skipped)));
-    assert_eq!(double.created().len(), created + 3);
+    assert_eq!(fake.created().len(), created + 3);
     replica.stop().await;
 }
 
-/// One round with replacements.
+/// Runs a round with replacements.
 async fn retry(owner: &mut Caller, id: &str, round: i32, replacements: &[Bytes]) -> Import {
     let request = RetryImportRequest { import_id: id.to_owned(), replacements: true, round };
     owner.api.retry_import(request).await.unwrap();
@@ -180,14 +180,14 @@ async fn retry(owner: &mut Caller, id: &str, round: i32, replacements: &[Bytes])
     owner.ended(id).await
 }
 
-async fn a_token_brings_in_one_record_at_most(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn row_token_admits_one_record_at_most(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let wrong = |c: &mut ImportClient| c.registered_name.clear();
     let id = owner.import(&[vec![client("C0", wrong), client("C1", wrong)]]).await.id;
     let failures = owner.failures(&id).await;
     let [first, second] = [0, 1].map(|n| failures[n].row_token.clone());
-    // Two with one token and different ids: the first of them counts.
+    // Two replacements with one token and different ids: the first one counts.
     let replacements = [
         replacing(&first, client("N1", |_| ())),
         replacing(&first, client("N2", |_| ())),
@@ -195,7 +195,7 @@ async fn a_token_brings_in_one_record_at_most(t: TestDb) {
     ];
     let counters = retry(&mut owner, &id, 2, &replacements).await.counters.unwrap();
     assert_eq!((counters.imported, counters.skipped, counters.failed), (1, 1, 1));
-    // Tokens that were used in an earlier round, and the one of the last replacement.
+    // Tokens that an earlier round has used, and the token of the last replacement.
     let last = owner.failures(&id).await;
     let last = last.iter().find(|one| one.source_id == "N3").unwrap().row_token.clone();
     let replacements = [
@@ -208,12 +208,12 @@ async fn a_token_brings_in_one_record_at_most(t: TestDb) {
     let left = owner.failures(&id).await;
     let left: Vec<_> = left.iter().map(|one| (&*one.source_id, &*one.reason)).collect();
     assert_eq!(left, ["N2", "N4", "N5"].map(|id| (id, "NOT_FAILED")));
-    assert_eq!(double.created().len(), 2);
+    assert_eq!(fake.created().len(), 2);
     replica.stop().await;
 }
 
-async fn a_correction_with_the_id_of_an_imported_record_fails(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn correction_with_key_of_an_imported_record_fails(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let id = owner.import(&[vec![client("101", |_| ()), client("", |_| ())]]).await.id;
     let token = owner.failures(&id).await.remove(0).row_token;
@@ -222,7 +222,7 @@ async fn a_correction_with_the_id_of_an_imported_record_fails(t: TestDb) {
     assert_eq!((counters.imported, counters.skipped, counters.failed), (1, 0, 1));
     let failure = owner.failures(&id).await.remove(0);
     assert_eq!(failure.reason, "DUPLICATE_KEY");
-    // With an id of its own it comes in.
+    // With a new source id it is imported.
     let own = client("102", |c| c.registered_name = "Lost Limited".into());
     let own = replacing(&failure.row_token, own);
     let counters = retry(&mut owner, &id, 3, &[own]).await.counters.unwrap();
@@ -230,8 +230,8 @@ async fn a_correction_with_the_id_of_an_imported_record_fails(t: TestDb) {
     replica.stop().await;
 }
 
-async fn a_replacement_of_nothing_does_not_disturb_the_record_with_its_key(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn replacement_of_nothing_leaves_the_record_of_its_key(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let records = vec![client("C0", |c| c.registered_name.clear()), contact("P0", &["C0"], |_| ())];
     let id = owner.import(&[records]).await.id;

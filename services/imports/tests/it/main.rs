@@ -1,18 +1,18 @@
-//! The imports service over real sockets, on both databases. The records service
-//! is a double in memory ([`double`]) that can be told to misbehave.
+//! Tests of the imports service over real sockets, on both databases. The records
+//! service is an in-memory fake ([`fake_records`]) with fault injection.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod cost;
-mod cut;
-mod double;
-mod endings;
-mod erasing;
+mod erasure;
 mod failures;
-mod large;
+mod fake_records;
+mod lost_commits;
+mod oversized_records;
+mod restored_database;
 mod retries;
-mod set_back;
+mod retry_cost;
 mod support;
+mod terminal_states;
 mod uploads;
 mod verdicts;
 mod watch;
-mod work;
+mod worker;

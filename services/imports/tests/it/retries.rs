@@ -1,4 +1,4 @@
-//! Rounds after the first: which record replaces which.
+//! Tests rounds after the first: which record replaces which.
 
 use bytes::Bytes;
 use shared::{
@@ -7,23 +7,23 @@ use shared::{
 };
 
 use crate::{
-    double::Mishap,
+    fake_records::InjectedFault,
     support::{Caller, client, pair},
-    work::assert_created_once,
+    worker::assert_created_once,
 };
 
 shared::storage_tests! {
-    a_replacement_that_comes_twice_counts_once,
-    replacements_that_differ_fail_like_records_that_differ,
-    a_replacement_of_what_a_retry_has_imported_is_skipped,
-    replacements_of_a_round_that_was_cancelled_stand_in_for_their_records,
+    repeated_replacement_counts_once,
+    conflicting_replacements_fail,
+    replacement_of_an_imported_record_is_skipped,
+    replacements_of_a_cancelled_round_are_applied,
 }
 
 fn named(source_id: &str, name: &str) -> Bytes {
     client(source_id, |client| name.clone_into(&mut client.registered_name))
 }
 
-/// Begins a round with these batches of replacements.
+/// Starts a round with these batches of replacements.
 async fn begin(owner: &mut Caller, import: &str, round: i32, batches: &[&[Bytes]]) {
     let request = RetryImportRequest { import_id: import.into(), replacements: true, round };
     owner.api.retry_import(request).await.unwrap();
@@ -45,12 +45,12 @@ async fn failures(owner: &mut Caller, import: &str) -> Vec<(String, RecordStatus
     failures.map(|one| (one.source_id.clone(), one.status(), one.reason)).collect()
 }
 
-async fn a_replacement_that_comes_twice_counts_once(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn repeated_replacement_counts_once(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let first = owner.import(&[vec![named("K1", ""), named("K2", ""), named("K3", "")]]).await;
     assert_eq!(first.counters.unwrap().failed, 3);
-    // In one batch, and in two.
+    // Duplicates within a batch, and across batches.
     let one = [named("K1", "One"), named("K1", "One"), named("K2", "Two")];
     let second = retried(&mut owner, &first.id, 2, &[&one, &[named("K2", "Two")]]).await;
     let counters = second.counters.unwrap();
@@ -62,12 +62,12 @@ async fn a_replacement_that_comes_twice_counts_once(t: TestDb) {
         ("K3".to_owned(), RecordStatus::Failed, "REQUIRED_FIELD_BLANK".to_owned()),
     ];
     assert_eq!(failures(&mut owner, &first.id).await, expected);
-    assert_created_once(&double, 2);
+    assert_created_once(&fake, 2);
     replica.stop().await;
 }
 
-async fn replacements_that_differ_fail_like_records_that_differ(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn conflicting_replacements_fail(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let first = owner.import(&[vec![named("K1", "")]]).await;
     let batches: [&[Bytes]; 2] = [&[named("K1", "One")], &[named("K1", "Other")]];
@@ -77,40 +77,40 @@ async fn replacements_that_differ_fail_like_records_that_differ(t: TestDb) {
     assert!(reasons.iter().all(|(_, _, reason)| reason == "DUPLICATE_KEY"), "{reasons:?}");
     let third = retried(&mut owner, &first.id, 3, &[&[named("K1", "One")]]).await;
     assert_eq!((third.state(), third.counters.unwrap().imported), (ImportState::Completed, 1));
-    assert_created_once(&double, 1);
+    assert_created_once(&fake, 1);
     replica.stop().await;
 }
 
-async fn a_replacement_of_what_a_retry_has_imported_is_skipped(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn replacement_of_an_imported_record_is_skipped(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let first = owner.import(&[vec![named("K1", ""), named("K2", "")]]).await;
     retried(&mut owner, &first.id, 2, &[&[named("K1", "One")]]).await;
-    // K1 failed once, and did not fail last.
+    // K1 failed in the first round, and was imported in the second.
     let both = [named("K1", "Other"), named("K2", "Two")];
     let third = retried(&mut owner, &first.id, 3, &[&both]).await;
     let counters = third.counters.unwrap();
     assert_eq!((counters.imported, counters.skipped, counters.received), (2, 1, 3));
     let expected = [("K1".to_owned(), RecordStatus::Skipped, "NOT_FAILED".to_owned())];
     assert_eq!(failures(&mut owner, &first.id).await, expected);
-    assert_eq!(double.name_of_client("K1").unwrap(), "One");
+    assert_eq!(fake.name_of_client("K1").unwrap(), "One");
     replica.stop().await;
 }
 
-async fn replacements_of_a_round_that_was_cancelled_stand_in_for_their_records(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn replacements_of_a_cancelled_round_are_applied(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let first = owner.import(&[vec![named("K1", ""), named("K2", "")]]).await;
-    double.is_away(true);
+    fake.set_unavailable(true);
     begin(&mut owner, &first.id, 2, &[&[named("K1", "One"), named("K2", "Two")]]).await;
     let request = CancelImportRequest { import_id: first.id.clone() };
     owner.api.cancel_import(request).await.unwrap();
     owner.wait(&first.id, &[ImportState::Cancelled]).await;
-    double.is_away(false);
-    double.will(&[Mishap::AnswerLost]);
+    fake.set_unavailable(false);
+    fake.inject(&[InjectedFault::ResponseLost]);
     let third = retried(&mut owner, &first.id, 3, &[&[named("K2", "Second")]]).await;
     assert_eq!((third.state(), third.counters.unwrap().imported), (ImportState::Completed, 2));
-    let names = ["K1", "K2"].map(|id| double.name_of_client(id).unwrap());
+    let names = ["K1", "K2"].map(|id| fake.name_of_client(id).unwrap());
     assert_eq!(names, ["One", "Second"]);
     replica.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The words of the tests: services, callers, batches, records.
+//! Helpers of the tests: replicas, callers, batches, records.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -32,17 +32,17 @@ use tonic::{
 };
 use tonic_types::StatusExt as _;
 
-use crate::double::Double;
+use crate::fake_records::FakeRecords;
 
-/// Times that suit a test: everything that waits, waits briefly.
+/// Settings with short intervals for tests.
 pub(crate) fn quick() -> WorkerSettings {
     WorkerSettings {
         lease: Duration::from_millis(1_500),
         renew_every: Duration::from_millis(400),
         poll_every: Duration::from_millis(100),
-        first_pause: Duration::from_millis(20),
-        patience: Duration::from_secs(20),
-        rest: Duration::from_millis(300),
+        initial_backoff: Duration::from_millis(20),
+        stall_after: Duration::from_secs(20),
+        stalled_backoff: Duration::from_millis(300),
         ..WorkerSettings::default()
     }
 }
@@ -55,12 +55,12 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Starts one on the database of the test.
+    /// Starts a replica on the database of the test.
     pub(crate) async fn start(t: &TestDb, records: SocketAddr, worker: WorkerSettings) -> Self {
         Self::start_with(t, records, |config| config.worker = worker).await
     }
 
-    /// Starts one with other settings.
+    /// Starts a replica with other settings.
     pub(crate) async fn start_with(
         t: &TestDb,
         records: SocketAddr,
@@ -69,7 +69,7 @@ impl Replica {
         Self::on(t.settings(), records, set).await
     }
 
-    /// Starts one on any database.
+    /// Starts a replica on any database.
     pub(crate) async fn on(
         database: DatabaseSettings,
         records: SocketAddr,
@@ -86,18 +86,18 @@ impl Replica {
         Self { address, stop, task }
     }
 
-    /// Stops it, and waits until it has stopped.
+    /// Stops the replica, and waits for its end.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }
 
-    /// An owner of practice `p1` who calls for `manager`.
+    /// An owner of practice `p1` who calls through `manager`.
     pub(crate) fn owner(&self) -> Caller {
         self.caller("p1", "manager", "owner")
     }
 
-    /// Anyone.
+    /// A caller with this practice, product and roles.
     pub(crate) fn caller(&self, practice: &str, product: &str, roles: &str) -> Caller {
         let value = |text: &str| text.parse().unwrap();
         let headers = Headers([
@@ -111,15 +111,15 @@ impl Replica {
     }
 }
 
-/// A replica that can be killed: it has threads of its own, which end in the
-/// middle of whatever they do.
+/// A replica that can be killed: it has a runtime of its own, which is shut down in the
+/// middle of its work.
 pub(crate) struct Killable {
     pub(crate) replica: Replica,
     runtime: Runtime,
 }
 
 impl Killable {
-    /// Starts one on the database of the test.
+    /// Starts a killable replica on the database of the test.
     pub(crate) async fn start(t: &TestDb, records: SocketAddr, worker: WorkerSettings) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = t.settings();
@@ -129,16 +129,16 @@ impl Killable {
         Self { replica: starting.await.unwrap(), runtime }
     }
 
-    /// Kills it.
+    /// Kills the replica.
     pub(crate) fn kill(self) {
         self.runtime.shutdown_background();
     }
 }
 
-/// One replica, and its double of the records service.
-pub(crate) async fn pair(t: &TestDb) -> (Replica, Double) {
-    let (double, records) = Double::start(&["manager", "books"]).await;
-    (Replica::start(t, records, quick()).await, double)
+/// A replica, and its fake of the records service.
+pub(crate) async fn pair(t: &TestDb) -> (Replica, FakeRecords) {
+    let (fake, records) = FakeRecords::start(&["manager", "books"]).await;
+    (Replica::start(t, records, quick()).await, fake)
 }
 
 #[derive(Clone, Debug)]
@@ -153,18 +153,18 @@ impl Interceptor for Headers {
     }
 }
 
-/// Calls the service as somebody.
+/// A client of the service with an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) api: ImportServiceClient<InterceptedService<Channel, Headers>>,
 }
 
 impl Caller {
-    /// Opens an import.
+    /// Creates an import.
     pub(crate) async fn create(&mut self) -> String {
         let request =
             CreateImportRequest { label: "test".into(), ..CreateImportRequest::default() };
-        self.api.create_import(request).await.unwrap().into_inner().import.unwrap().id
+        self.api.create_import(request).await.unwrap().into_inner().import_job.unwrap().id
     }
 
     /// Sends these messages as one upload.
@@ -198,13 +198,13 @@ impl Caller {
             ..SealImportRequest::default()
         };
         let answer = self.api.seal_import(request).await?;
-        Ok(answer.into_inner().import.unwrap())
+        Ok(answer.into_inner().import_job.unwrap())
     }
 
-    /// The import as it is.
+    /// Gets the import.
     pub(crate) async fn get(&mut self, import: &str) -> Import {
         let request = GetImportRequest { import_id: import.to_owned() };
-        self.api.get_import(request).await.unwrap().into_inner().import.unwrap()
+        self.api.get_import(request).await.unwrap().into_inner().import_job.unwrap()
     }
 
     /// Waits until the import is in one of these states.
@@ -225,7 +225,7 @@ impl Caller {
         self.wait(import, &ends).await
     }
 
-    /// Imports these batches, from the opening to the end.
+    /// Creates, uploads and seals an import with these batches, and waits for its end.
     pub(crate) async fn import(&mut self, batches: &[Vec<Bytes>]) -> Import {
         let import = self.create().await;
         for (number, records) in batches.iter().enumerate() {
@@ -268,7 +268,7 @@ impl Caller {
     }
 }
 
-/// The messages of a whole upload.
+/// The messages of a complete upload.
 pub(crate) fn batch(import: &str, batch_key: &str, records: &[Bytes]) -> Vec<Part> {
     let mut parts = vec![header(import, batch_key)];
     parts.extend(records.chunks(100).map(frame));
@@ -289,7 +289,7 @@ pub(crate) fn commit() -> Part {
     Part::Commit(BatchCommit::default())
 }
 
-/// The reason code of a refusal.
+/// The reason code of an error.
 pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
@@ -309,7 +309,7 @@ pub(crate) fn company(source_id: &str) -> ImportClient {
     }
 }
 
-/// A valid company, changed.
+/// A valid company with changed fields.
 pub(crate) fn client(source_id: &str, change: impl Fn(&mut ImportClient)) -> Bytes {
     let mut client = company(source_id);
     change(&mut client);
@@ -322,13 +322,13 @@ pub(crate) fn contact(
     clients: &[&str],
     change: impl Fn(&mut ImportContact),
 ) -> Bytes {
-    let place = |client: &&str| ContactClient {
+    let link = |client: &&str| ContactClient {
         client_source_id: (*client).to_owned(),
         roles: vec!["DIRECTOR".to_owned()],
     };
     let mut contact = ImportContact {
         source_id: source_id.to_owned(),
-        clients: clients.iter().map(place).collect(),
+        clients: clients.iter().map(link).collect(),
         forename: "Ann".to_owned(),
         surname: format!("Case {source_id}"),
         birth_date: "1980-02-29".to_owned(),

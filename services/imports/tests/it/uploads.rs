@@ -1,4 +1,4 @@
-//! Batches and seals: what is kept, and what is refused and leaves nothing.
+//! Tests uploads and seals: what is stored, and what is rejected and discarded.
 
 use std::time::Duration;
 
@@ -18,36 +18,36 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    double::Double,
+    fake_records::FakeRecords,
     support::{Caller, Replica, batch, client, commit, contact, frame, header, pair, reason},
 };
 
 shared::storage_tests! {
-    the_same_batch_again_gets_the_first_receipt_before_and_after_the_seal,
-    equal_uploads_at_the_same_time_are_staged_once,
-    a_key_with_other_content_is_refused,
-    batches_over_a_limit_are_refused_and_leave_nothing,
-    what_arrives_must_be_what_was_declared,
-    a_stream_without_its_commit_leaves_nothing,
-    messages_in_another_order_are_refused,
-    too_many_uploads_at_once_are_told_to_come_again,
-    an_upload_that_stalls_or_does_not_end_gives_its_place_back,
-    only_its_own_product_and_practice_reach_an_import,
-    a_seal_with_other_counts_is_refused_and_lists_them,
-    a_sealed_import_takes_no_new_batch,
-    an_empty_import_is_complete_at_once,
-    a_practice_has_few_open_imports,
+    repeated_batch_returns_the_first_receipt,
+    concurrent_equal_uploads_are_staged_once,
+    reused_batch_key_with_other_content_is_rejected,
+    batches_over_a_limit_are_rejected_and_discarded,
+    batch_that_differs_from_its_header_is_rejected,
+    stream_without_commit_is_discarded,
+    out_of_order_messages_are_rejected,
+    excess_concurrent_uploads_are_rejected_with_retry_info,
+    stalled_or_endless_upload_times_out_and_frees_its_permit,
+    import_is_restricted_to_its_product_and_practice,
+    seal_with_wrong_counts_lists_the_differences,
+    sealed_import_rejects_new_batches,
+    empty_import_completes_at_once,
+    open_imports_of_a_practice_are_limited,
 }
 
-/// Nothing of the upload was kept.
+/// Asserts that nothing of an upload was stored.
 async fn assert_untouched(owner: &mut Caller, import: &str) {
     let found = owner.get(import).await;
     assert_eq!((found.batch_count, found.counters.unwrap().received), (0, 0));
     assert_eq!(found.state(), ImportState::Receiving);
 }
 
-async fn the_same_batch_again_gets_the_first_receipt_before_and_after_the_seal(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn repeated_batch_returns_the_first_receipt(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     let records = [client("K1", |_| ()), contact("P1", &["K1"], |_| ()), Bytes::new()];
@@ -65,8 +65,8 @@ async fn the_same_batch_again_gets_the_first_receipt_before_and_after_the_seal(t
     replica.stop().await;
 }
 
-async fn equal_uploads_at_the_same_time_are_staged_once(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn concurrent_equal_uploads_are_staged_once(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     let records: Vec<Bytes> = (0..50).map(|n| client(&format!("K{n}"), |_| ())).collect();
@@ -83,8 +83,8 @@ async fn equal_uploads_at_the_same_time_are_staged_once(t: TestDb) {
     replica.stop().await;
 }
 
-async fn a_key_with_other_content_is_refused(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn reused_batch_key_with_other_content_is_rejected(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
@@ -97,8 +97,8 @@ async fn a_key_with_other_content_is_refused(t: TestDb) {
     replica.stop().await;
 }
 
-async fn batches_over_a_limit_are_refused_and_leave_nothing(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn batches_over_a_limit_are_rejected_and_discarded(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     let bytes = |size: usize| Bytes::from(vec![0_u8; size]);
@@ -134,7 +134,7 @@ async fn batches_over_a_limit_are_refused_and_leave_nothing(t: TestDb) {
         assert!(!fields[0].field.is_empty());
     }
     assert_untouched(&mut owner, &import).await;
-    // The limit itself is no excess.
+    // Exactly the limit is accepted.
     let mut full = vec![declared(10_485_760, 160)];
     full.extend((0..10).map(|_| frame(&vec![bytes(65_536); 16])));
     full.push(commit());
@@ -142,8 +142,8 @@ async fn batches_over_a_limit_are_refused_and_leave_nothing(t: TestDb) {
     replica.stop().await;
 }
 
-async fn what_arrives_must_be_what_was_declared(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn batch_that_differs_from_its_header_is_rejected(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     let record = client("K1", |_| ());
@@ -165,8 +165,8 @@ async fn what_arrives_must_be_what_was_declared(t: TestDb) {
             .send(vec![header, frame(std::slice::from_ref(&record)), commit])
             .await
             .unwrap_err();
-        let told = (refused.code(), reason(&refused));
-        assert_eq!(told, (Code::InvalidArgument, "BATCH_MISMATCH".to_owned()));
+        let reported = (refused.code(), reason(&refused));
+        assert_eq!(reported, (Code::InvalidArgument, "BATCH_MISMATCH".to_owned()));
         let facts = refused.get_details_error_info().unwrap().metadata;
         assert_ne!(facts["expected"], facts["arrived"]);
     }
@@ -174,15 +174,15 @@ async fn what_arrives_must_be_what_was_declared(t: TestDb) {
     replica.stop().await;
 }
 
-async fn a_stream_without_its_commit_leaves_nothing(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn stream_without_commit_is_discarded(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     let mut parts = batch(&import, "one", &[client("K1", |_| ())]);
     parts.pop();
     let refused = owner.send(parts.clone()).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Aborted, "BATCH_INCOMPLETE"));
-    // A caller who goes away in the middle.
+    // A caller that disconnects during the upload.
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let mut caller = replica.owner();
     let call = tokio::spawn(async move {
@@ -199,15 +199,15 @@ async fn a_stream_without_its_commit_leaves_nothing(t: TestDb) {
     replica.stop().await;
 }
 
-async fn messages_in_another_order_are_refused(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn out_of_order_messages_are_rejected(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     let head = || header(&import, "one");
     for parts in [vec![frame(&[])], vec![commit()], vec![head(), head(), commit()]] {
         let refused = owner.send(parts).await.unwrap_err();
-        let told = (refused.code(), reason(&refused));
-        assert_eq!(told, (Code::InvalidArgument, "BATCH_OUT_OF_ORDER".to_owned()));
+        let reported = (refused.code(), reason(&refused));
+        assert_eq!(reported, (Code::InvalidArgument, "BATCH_OUT_OF_ORDER".to_owned()));
     }
     let nameless = owner.send(vec![header(&import, ""), commit()]).await.unwrap_err();
     assert_eq!(reason(&nameless), "REQUIRED_FIELD_BLANK");
@@ -217,7 +217,7 @@ async fn messages_in_another_order_are_refused(t: TestDb) {
     replica.stop().await;
 }
 
-/// An upload that has sent its header, and waits.
+/// An upload that has sent its header.
 type Begun = (mpsc::Sender<UploadBatchRequest>, JoinHandle<Result<(), Status>>);
 
 async fn begin(caller: &Caller, import: &str, key: &str) -> Begun {
@@ -230,10 +230,10 @@ async fn begin(caller: &Caller, import: &str, key: &str) -> Begun {
     (sender, call)
 }
 
-async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn excess_concurrent_uploads_are_rejected_with_retry_info(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let (mut senders, mut open) = (Vec::new(), Vec::new());
-    // A practice has as many as it leaves free, and all have eight.
+    // Each practice gets half of the free permits; eight are used in the end.
     for (practice, share) in [("p1", 4), ("p2", 2), ("p3", 1), ("p4", 1), ("p5", 0)] {
         let mut owner = replica.caller(practice, "manager", "owner");
         let import = owner.create().await;
@@ -243,17 +243,17 @@ async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
             senders.push(sender);
             calls.push(call);
         }
-        // One more than its share is refused; the others wait for their commits.
+        // One upload over the share is rejected; the others wait for their commits.
         let (refused, _, others) = select_all(calls).await;
         let refused = refused.unwrap().unwrap_err();
-        let told = (refused.code(), reason(&refused));
-        assert_eq!(told, (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()), "{practice}");
+        let reported = (refused.code(), reason(&refused));
+        assert_eq!(reported, (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()), "{practice}");
         assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
         open.extend(others);
     }
     assert_eq!(open.len(), 8);
     for sender in senders {
-        // Those of the refused ones are closed.
+        // The streams of the rejected uploads are closed.
         let _ = sender.send(UploadBatchRequest { part: Some(commit()) }).await;
     }
     for call in open {
@@ -265,28 +265,28 @@ async fn too_many_uploads_at_once_are_told_to_come_again(t: TestDb) {
     replica.stop().await;
 }
 
-async fn an_upload_that_stalls_or_does_not_end_gives_its_place_back(t: TestDb) {
-    let (_double, records) = Double::start(&["manager"]).await;
+async fn stalled_or_endless_upload_times_out_and_frees_its_permit(t: TestDb) {
+    let (_fake, records) = FakeRecords::start(&["manager"]).await;
     let upload = UploadSettings {
-        header: Duration::from_secs(2),
-        idle: Duration::from_secs(2),
-        least_bytes: 10,
-        whole: Duration::from_secs(5),
+        header_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(2),
+        min_bytes: 10,
+        total_timeout: Duration::from_secs(5),
     };
     let replica = Replica::start_with(&t, records, |config| config.upload = upload).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
-    // One without a word, one that stops after its header, one that drips less than it
-    // must, and one that is fast enough and goes on and on.
+    // An upload without a header, one that stops after its header, one below the
+    // minimum throughput, and one that never ends.
     let record = client("K1", |_| ());
     let kinds = [
-        (None, 60_000, "no header came for"),
+        (None, 60_000, "no header arrived within"),
         (Some("stops"), 60_000, "fewer than 10 bytes"),
         (Some("drips"), 100, "fewer than 10 bytes"),
-        (Some("goes on"), 100, "the batch took over"),
+        (Some("endless"), 100, "the batch took over"),
     ];
     let uploads = kinds.map(|(key, pause, text)| {
-        let records = if key == Some("goes on") { vec![record.clone()] } else { Vec::new() };
+        let records = if key == Some("endless") { vec![record.clone()] } else { Vec::new() };
         let drip = stream::unfold((), move |()| {
             let part = frame(&records);
             async move {
@@ -312,43 +312,43 @@ async fn an_upload_that_stalls_or_does_not_end_gives_its_place_back(t: TestDb) {
     replica.stop().await;
 }
 
-async fn only_its_own_product_and_practice_reach_an_import(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn import_is_restricted_to_its_product_and_practice(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let import = replica.owner().create().await;
-    let told = |refused: Status| (refused.code(), reason(&refused));
+    let reported = |refused: Status| (refused.code(), reason(&refused));
     let one = [client("K1", |_| ())];
     let request = || GetImportRequest { import_id: import.clone() };
     // Another practice.
     let mut stranger = replica.caller("p2", "manager", "owner");
     let not_found = (Code::NotFound, "NOT_FOUND".to_owned());
-    assert_eq!(told(stranger.upload(&import, "x", &one).await.unwrap_err()), not_found);
-    assert_eq!(told(stranger.seal(&import, 0, 0).await.unwrap_err()), not_found);
-    assert_eq!(told(stranger.api.get_import(request()).await.unwrap_err()), not_found);
-    // Another product of the practice may look.
+    assert_eq!(reported(stranger.upload(&import, "x", &one).await.unwrap_err()), not_found);
+    assert_eq!(reported(stranger.seal(&import, 0, 0).await.unwrap_err()), not_found);
+    assert_eq!(reported(stranger.api.get_import(request()).await.unwrap_err()), not_found);
+    // Another product of the practice may read it.
     let mut other = replica.caller("p1", "books", "admin");
     let not_own = (Code::PermissionDenied, "OTHER_PRODUCT".to_owned());
-    assert_eq!(told(other.upload(&import, "x", &one).await.unwrap_err()), not_own);
-    assert_eq!(told(other.seal(&import, 0, 0).await.unwrap_err()), not_own);
+    assert_eq!(reported(other.upload(&import, "x", &one).await.unwrap_err()), not_own);
+    assert_eq!(reported(other.seal(&import, 0, 0).await.unwrap_err()), not_own);
     assert_eq!(other.get(&import).await.product, "manager");
-    // Staff may look as well.
+    // Staff may read it.
     let mut staff = replica.caller("p1", "manager", "staff");
     let role = (Code::PermissionDenied, "ROLE_NOT_ALLOWED".to_owned());
-    assert_eq!(told(staff.upload(&import, "x", &one).await.unwrap_err()), role);
+    assert_eq!(reported(staff.upload(&import, "x", &one).await.unwrap_err()), role);
     let create = CreateImportRequest::default;
-    assert_eq!(told(staff.api.create_import(create()).await.unwrap_err()), role);
+    assert_eq!(reported(staff.api.create_import(create()).await.unwrap_err()), role);
     assert_eq!(staff.get(&import).await.created_by, "ann");
     // A product that is not connected.
     let mut stray = replica.caller("p1", "stray", "owner");
     let refused = stray.api.create_import(create()).await.unwrap_err();
-    assert_eq!(told(refused), (Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED".to_owned()));
+    assert_eq!(reported(refused), (Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED".to_owned()));
     let invalid = GetImportRequest { import_id: "imp_1".into() };
     let refused = replica.owner().api.get_import(invalid).await.unwrap_err();
-    assert_eq!(told(refused), (Code::InvalidArgument, "INVALID_ID".to_owned()));
+    assert_eq!(reported(refused), (Code::InvalidArgument, "INVALID_ID".to_owned()));
     replica.stop().await;
 }
 
-async fn a_seal_with_other_counts_is_refused_and_lists_them(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn seal_with_wrong_counts_lists_the_differences(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
@@ -361,8 +361,8 @@ async fn a_seal_with_other_counts_is_refused_and_lists_them(t: TestDb) {
         address_count: None,
     };
     let refused = owner.api.seal_import(request).await.unwrap_err();
-    let told = (refused.code(), reason(&refused));
-    assert_eq!(told, (Code::FailedPrecondition, "COUNTS_DIFFER".to_owned()));
+    let reported = (refused.code(), reason(&refused));
+    assert_eq!(reported, (Code::FailedPrecondition, "COUNTS_DIFFER".to_owned()));
     let text = "what arrived is not what was announced: 2 batches were announced and 1 arrived; 3 \
                 records were announced and 1 arrived; 2 contacts were announced and 0 arrived; \
                 upload what is missing";
@@ -379,7 +379,7 @@ async fn a_seal_with_other_counts_is_refused_and_lists_them(t: TestDb) {
         ]
     );
     assert_eq!(owner.get(&import).await.state(), ImportState::Receiving);
-    assert!(double.created().is_empty());
+    assert!(fake.created().is_empty());
     owner.seal(&import, 1, 1).await.unwrap();
     let ended = owner.ended(&import).await;
     assert_eq!(owner.seal(&import, 1, 1).await.unwrap(), ended);
@@ -387,20 +387,20 @@ async fn a_seal_with_other_counts_is_refused_and_lists_them(t: TestDb) {
     replica.stop().await;
 }
 
-async fn a_sealed_import_takes_no_new_batch(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn sealed_import_rejects_new_batches(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     owner.upload(&import, "one", &[client("K1", |_| ())]).await.unwrap();
     owner.seal(&import, 1, 1).await.unwrap();
     let refused = owner.upload(&import, "two", &[client("K2", |_| ())]).await.unwrap_err();
-    let told = (refused.code(), reason(&refused));
-    assert_eq!(told, (Code::FailedPrecondition, "IMPORT_STATE".to_owned()));
+    let reported = (refused.code(), reason(&refused));
+    assert_eq!(reported, (Code::FailedPrecondition, "IMPORT_STATE".to_owned()));
     replica.stop().await;
 }
 
-async fn an_empty_import_is_complete_at_once(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn empty_import_completes_at_once(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let import = owner.create().await;
     let sealed = owner.seal(&import, 0, 0).await.unwrap();
@@ -409,8 +409,8 @@ async fn an_empty_import_is_complete_at_once(t: TestDb) {
     replica.stop().await;
 }
 
-async fn a_practice_has_few_open_imports(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn open_imports_of_a_practice_are_limited(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     let first = owner.create().await;
     for _ in 1..20 {

@@ -1,4 +1,4 @@
-//! How the records of an import are judged, in whatever order they come.
+//! Tests the verdicts on the records of an import, independent of their order.
 
 use bytes::Bytes;
 use shared::{
@@ -9,15 +9,15 @@ use shared::{
 use crate::support::{Caller, address, client, contact, pair};
 
 shared::storage_tests! {
-    every_rule_gives_its_verdict_whatever_the_order_and_the_batches,
-    a_second_import_skips_what_the_first_one_brought_and_fails_alike,
-    another_product_is_linked_and_nothing_doubled,
-    parents_may_be_from_an_earlier_import,
-    blank_ends_reach_to_the_next_address,
-    a_record_that_the_records_service_refuses_fails_with_its_reason,
+    verdicts_are_independent_of_order_and_batching,
+    second_import_skips_imported_records_and_fails_equally,
+    import_by_another_product_links_existing_records,
+    parents_may_come_from_an_earlier_import,
+    blank_end_extends_to_the_next_address,
+    record_rejected_by_the_records_service_fails_with_its_reason,
 }
 
-/// The rules, each with a case of its own.
+/// One case per rule.
 fn cases() -> Vec<Bytes> {
     let none = ("", "");
     vec![
@@ -98,16 +98,16 @@ fn status(failure: &Failure) -> &'static str {
     failure.status().as_str_name().strip_prefix("RECORD_STATUS_").unwrap()
 }
 
-/// Compares, leaving out texts that are the business of the shared rules.
+/// Compares the failures with the expected ones, except texts of the shared rules.
 fn assert_expected(failures: &[Failure]) {
-    // The unreadable ones come last: two of them.
+    // The two unreadable records come last.
     assert_eq!(failures.len(), EXPECTED.len() + 1);
     let mut expected: Vec<[&str; 7]> = EXPECTED.to_vec();
     expected.push(EXPECTED[EXPECTED.len() - 1]);
     for (failure, expected) in failures.iter().zip(expected) {
-        let told =
+        let reported =
             [kind(failure), &failure.source_id, status(failure), &failure.reason, &failure.field];
-        assert_eq!(told, expected[..5], "{failure:?}");
+        assert_eq!(reported, expected[..5], "{failure:?}");
         assert_eq!(failure.root_cause, expected[6]);
         if !expected[5].is_empty() {
             assert_eq!(failure.reason_text, expected[5]);
@@ -115,7 +115,7 @@ fn assert_expected(failures: &[Failure]) {
     }
 }
 
-/// Some order of `0..n` that depends on `seed`.
+/// A permutation that depends on `seed`.
 fn shuffled<T: Clone>(items: &[T], seed: u64) -> Vec<T> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut items = items.to_vec();
@@ -134,8 +134,8 @@ async fn import(owner: &mut Caller, batches: &[Vec<Bytes>]) -> (Import, Vec<Fail
     (import, failures)
 }
 
-async fn every_rule_gives_its_verdict_whatever_the_order_and_the_batches(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn verdicts_are_independent_of_order_and_batching(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     for (round, size) in [28, 1, 3, 7, 28].into_iter().enumerate() {
         let records = if round == 0 { cases() } else { shuffled(&cases(), round as u64) };
         let batches: Vec<_> = records.chunks(size).map(<[Bytes]>::to_vec).collect();
@@ -149,7 +149,7 @@ async fn every_rule_gives_its_verdict_whatever_the_order_and_the_batches(t: Test
         assert_eq!((counters.imported, counters.linked, counters.skipped), (4, 0, 1));
         assert_eq!((counters.excluded, counters.blocked), (4, 3));
         assert_eq!((counters.failed, counters.unprocessed), (19, 0));
-        let created = double.created();
+        let created = fake.created();
         let created: Vec<_> = created.iter().filter(|made| made.starts_with(&practice)).collect();
         let expected = ["client K03", "client K08", "contact K13", "contact K14"];
         assert_eq!(
@@ -160,43 +160,43 @@ async fn every_rule_gives_its_verdict_whatever_the_order_and_the_batches(t: Test
     replica.stop().await;
 }
 
-async fn a_second_import_skips_what_the_first_one_brought_and_fails_alike(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn second_import_skips_imported_records_and_fails_equally(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let (_, first) = import(&mut owner, &[cases()]).await;
-    let created = double.created().len();
+    let created = fake.created().len();
     let (again, second) = import(&mut owner, &[shuffled(&cases(), 7)]).await;
-    // Only the rows differ, and with them the order of the records of one key.
-    let told = |failures: &[Failure]| {
+    // Only the rows differ, and with them the order of records with the same key.
+    let reported = |failures: &[Failure]| {
         let place = |failure: &Failure| {
             format!("{:?}", Failure { row: 0, row_token: String::new(), ..failure.clone() })
         };
-        let mut told: Vec<String> = failures.iter().map(place).collect();
-        told.sort();
-        told
+        let mut reported: Vec<String> = failures.iter().map(place).collect();
+        reported.sort();
+        reported
     };
-    assert_eq!(told(&second), told(&first));
+    assert_eq!(reported(&second), reported(&first));
     let counters = again.counters.unwrap();
     assert_eq!((counters.imported, counters.skipped, counters.failed), (0, 5, 19));
-    assert_eq!(double.created().len(), created);
+    assert_eq!(fake.created().len(), created);
     replica.stop().await;
 }
 
-async fn another_product_is_linked_and_nothing_doubled(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn import_by_another_product_links_existing_records(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     import(&mut replica.owner(), &[cases()]).await;
-    let created = double.created().len();
+    let created = fake.created().len();
     let mut books = replica.caller("p1", "books", "owner");
     let (ended, failures) = import(&mut books, &[cases()]).await;
     let counters = ended.counters.unwrap();
     assert_eq!((counters.imported, counters.linked, counters.skipped), (0, 4, 1));
     assert_expected(&failures);
-    assert_eq!(double.created().len(), created);
+    assert_eq!(fake.created().len(), created);
     replica.stop().await;
 }
 
-async fn parents_may_be_from_an_earlier_import(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn parents_may_come_from_an_earlier_import(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     owner.import(&[vec![client("K1", |_| ()), contact("P1", &["K1"], |_| ())]]).await;
     let later = vec![
@@ -212,14 +212,14 @@ async fn parents_may_be_from_an_earlier_import(t: TestDb) {
     assert_eq!(ended.counters.unwrap().imported, 3);
     assert_eq!(failures[0].record_name, "Postal address of Ann Case P1");
     assert_eq!(failures[0].client_reference, "XK1");
-    // Of another practice they are not there.
+    // In another practice the parents do not exist.
     let (ended, _) = import(&mut replica.caller("p2", "manager", "owner"), &[later]).await;
     assert_eq!(ended.counters.unwrap().failed, 4);
     replica.stop().await;
 }
 
-async fn blank_ends_reach_to_the_next_address(t: TestDb) {
-    let (replica, double) = pair(&t).await;
+async fn blank_end_extends_to_the_next_address(t: TestDb) {
+    let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     let of = ("client", "K1");
     let records = vec![
@@ -232,15 +232,15 @@ async fn blank_ends_reach_to_the_next_address(t: TestDb) {
     let (ended, failures) = import(&mut owner, &[records]).await;
     assert_eq!(ended.state(), ImportState::Completed, "{failures:?}");
     let period = |from: &str, to: &str| (from.to_owned(), to.to_owned());
-    assert_eq!(double.period("A1"), period("", "2010-01-01"));
-    assert_eq!(double.period("A2"), period("2010-01-01", "2020-01-01"));
-    assert_eq!(double.period("A3"), period("2020-01-01", "2021-01-01"));
-    assert_eq!(double.period("B1"), period("2015-01-01", ""));
+    assert_eq!(fake.period("A1"), period("", "2010-01-01"));
+    assert_eq!(fake.period("A2"), period("2010-01-01", "2020-01-01"));
+    assert_eq!(fake.period("A3"), period("2020-01-01", "2021-01-01"));
+    assert_eq!(fake.period("B1"), period("2015-01-01", ""));
     replica.stop().await;
 }
 
-async fn a_record_that_the_records_service_refuses_fails_with_its_reason(t: TestDb) {
-    let (replica, _double) = pair(&t).await;
+async fn record_rejected_by_the_records_service_fails_with_its_reason(t: TestDb) {
+    let (replica, _fake) = pair(&t).await;
     let mut owner = replica.owner();
     owner.import(&[vec![client("K1", |c| c.client_reference = "SAME".into())]]).await;
     let other =

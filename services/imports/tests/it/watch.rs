@@ -1,4 +1,4 @@
-//! Watching an import, from any replica, at any time.
+//! Tests `WatchImport` on any replica, in any state.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use shared::{
 use tonic::Code;
 
 use crate::{
-    double::Double,
+    fake_records::FakeRecords,
     support::{Replica, client, quick, reason},
 };
 
 shared::storage_tests! {
-    a_watcher_hears_of_every_change_and_then_of_the_end,
-    watchers_are_sent_away_when_the_service_stops,
+    watcher_receives_changes_and_the_end,
+    watch_streams_end_when_the_service_stops,
 }
 
-async fn a_watcher_hears_of_every_change_and_then_of_the_end(t: TestDb) {
-    let (double, records) = Double::start(&["manager", "books"]).await;
-    double.takes(Duration::from_millis(300));
+async fn watcher_receives_changes_and_the_end(t: TestDb) {
+    let (fake, records) = FakeRecords::start(&["manager", "books"]).await;
+    fake.set_latency(Duration::from_millis(300));
     let settings = imports::WorkerSettings { chunk_records: 10, ..quick() };
     let replica = Replica::start(&t, records, settings).await;
     let other = Replica::start(&t, records, settings).await;
@@ -31,22 +31,22 @@ async fn a_watcher_hears_of_every_change_and_then_of_the_end(t: TestDb) {
     let request = WatchImportRequest { import_id: import.clone() };
     let mut staff = other.caller("p1", "books", "staff");
     let mut progress = staff.api.watch_import(request.clone()).await.unwrap().into_inner();
-    let first = progress.message().await.unwrap().unwrap().import.unwrap();
+    let first = progress.message().await.unwrap().unwrap().import_job.unwrap();
     assert_eq!(first.state(), ImportState::Receiving);
     owner.seal(&import, 1, 40).await.unwrap();
-    let (mut told, mut fast) = (Vec::new(), false);
+    let (mut reported, mut fast) = (Vec::new(), false);
     while let Some(message) = progress.message().await.unwrap() {
         fast |= message.records_per_second > 0.0 && message.estimated_end_time.is_some();
-        told.push(message.import.unwrap());
+        reported.push(message.import_job.unwrap());
     }
-    let last = told.last().unwrap();
+    let last = reported.last().unwrap();
     assert_eq!(last.state(), ImportState::Completed);
     assert_eq!(last.counters.unwrap().imported, 40);
-    assert!(told.iter().any(|import| import.state() == ImportState::Applying));
-    assert!(fast, "an estimate is told");
-    // Whoever comes late hears of the end at once.
+    assert!(reported.iter().any(|import| import.state() == ImportState::Applying));
+    assert!(fast, "an estimate is reported");
+    // A late watcher gets the final state at once.
     let mut late = staff.api.watch_import(request).await.unwrap().into_inner();
-    assert_eq!(late.message().await.unwrap().unwrap().import.unwrap(), *last);
+    assert_eq!(late.message().await.unwrap().unwrap().import_job.unwrap(), *last);
     assert!(late.message().await.unwrap().is_none());
     let mut stranger = other.caller("p2", "manager", "owner");
     let request = WatchImportRequest { import_id: import };
@@ -56,8 +56,8 @@ async fn a_watcher_hears_of_every_change_and_then_of_the_end(t: TestDb) {
     other.stop().await;
 }
 
-async fn watchers_are_sent_away_when_the_service_stops(t: TestDb) {
-    let (_double, records) = Double::start(&["manager"]).await;
+async fn watch_streams_end_when_the_service_stops(t: TestDb) {
+    let (_fake, records) = FakeRecords::start(&["manager"]).await;
     let replica = Replica::start(&t, records, quick()).await;
     let mut owner = replica.owner();
     let import = owner.create().await;

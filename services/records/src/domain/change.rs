@@ -1,4 +1,4 @@
-//! Changes: what the other products are told, and what the audit keeps.
+//! Changes: what the feed delivers to the other products and the audit keeps.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
@@ -12,23 +12,23 @@ use super::record::RecordRef;
 pub(crate) struct Change {
     pub(crate) id: Uuid,
     pub(crate) record: RecordRef,
-    /// The version that it gave the record.
+    /// The version of the record after the change.
     pub(crate) version: i64,
     pub(crate) kind: ChangeKind,
-    /// The entry, when it was about one.
+    /// The entry that changed, if it is a change of an entry.
     pub(crate) entry_id: Option<Uuid>,
     /// Records whose images go with the event: the person of a contact, the
     /// contacts that an import created with a person.
     pub(crate) companions: Vec<RecordRef>,
-    /// The records that it belongs to, whose links count as links to it: the
+    /// The records that the changed record belongs to. Their links count as links to it: the
     /// client and the person of a contact, the clients of a new person.
     pub(crate) within: Vec<Uuid>,
-    /// Whether the record was created by the same transaction: then no other
-    /// product can be linked to it.
+    /// True if the record was created by the same transaction: then no other product can
+    /// be linked to it.
     pub(crate) new_record: bool,
     /// The paths of the fields that changed; empty for a new record.
     pub(crate) changed_fields: Vec<String>,
-    /// For the audit alone: the values before and after.
+    /// The values before and after, for the audit only.
     pub(crate) before: Option<Json>,
     pub(crate) after: Option<Json>,
 }
@@ -39,7 +39,7 @@ impl Change {
         Self { new_record: true, ..Self::new(id, record, 1, ChangeKind::Created) }
     }
 
-    /// A change of a record that was there before.
+    /// A change of a record that existed before.
     pub(crate) fn new(id: Uuid, record: RecordRef, version: i64, kind: ChangeKind) -> Self {
         Self {
             id,
@@ -56,28 +56,28 @@ impl Change {
         }
     }
 
-    /// The same with records whose images go with it.
+    /// Sets the records whose images go with the event.
     pub(crate) fn with(self, companions: impl IntoIterator<Item = RecordRef>) -> Self {
         Self { companions: companions.into_iter().collect(), ..self }
     }
 
-    /// The same of a record that belongs to others.
+    /// Sets the records that the changed record belongs to.
     pub(crate) fn within(self, records: impl IntoIterator<Item = Uuid>) -> Self {
         Self { within: records.into_iter().collect(), ..self }
     }
 
-    /// The same, about an entry.
+    /// Sets the entry that changed.
     pub(crate) fn of_entry(self, entry: Uuid) -> Self {
         Self { entry_id: Some(entry), ..self }
     }
 }
 
-/// Who makes the changes of a transaction, when, and why.
+/// The author of the changes of a transaction, with their time and reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authorship<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) now: DateTime<Utc>,
     pub(crate) request_id: Option<Uuid>,
-    /// What the caller said; empty when it said nothing.
+    /// The reason of the caller; empty when none was given.
     pub(crate) reason: &'a str,
 }

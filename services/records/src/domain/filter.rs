@@ -1,73 +1,77 @@
-//! What a stream leaves out, and why.
+//! The filter of a stream of changes.
 
 use shared::{
     caller::{Account, Author, PracticeId, Product},
     pb::records::{EchoMode, RecordKind},
 };
 
-/// What a stream leaves out.
+/// The filter of a stream: which changes it sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
-    /// What becomes of the product's own changes.
+    /// How the stream treats changes of its own account.
     pub(crate) echo: EchoMode,
-    /// All kinds of record when it is empty.
+    /// Kinds of record; all when empty.
     pub(crate) kinds: Vec<RecordKind>,
     pub(crate) linked_only: bool,
-    /// All practices that the hearer may hear when it is empty.
+    /// Practices; all that the recipient may read when empty.
     pub(crate) practices: Vec<PracticeId>,
 }
 
-/// Who hears a feed.
+/// The recipient of a stream: an account of a product.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hearer<'a> {
+pub(crate) struct Recipient<'a> {
     /// All practices of the product when there is none.
     pub(crate) practice: Option<&'a PracticeId>,
     pub(crate) product: &'a Product,
     pub(crate) account: &'a Account,
 }
 
-/// What a filter looks at in a change.
+/// The attributes of a change that a filter evaluates.
 #[derive(Clone, Debug)]
-pub(crate) struct Audible<'a> {
+pub(crate) struct ChangeAttributes<'a> {
     pub(crate) practice: &'a str,
-    /// Of its record and of those whose images go with it.
+    /// Kinds of the record and of the records whose images go with it.
     pub(crate) kinds: Vec<RecordKind>,
-    /// Whether the product was linked to the record.
+    /// True if the product was linked to the record.
     pub(crate) linked: bool,
     pub(crate) author: Author<'a>,
 }
 
-/// What becomes of a change in a stream.
+/// The result of a filter for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Sent,
-    /// It is the hearer's own, and own ones are left out.
+    /// The recipient made it, and the echo mode suppresses own changes.
     Suppressed,
-    /// It is not of a practice that was asked for.
+    /// The filter excludes its practice.
     OtherPractice,
-    /// It is not of a kind that was asked for.
+    /// The filter excludes its kinds of record.
     OtherKind,
     /// The product was not linked to the record.
     NotLinked,
 }
 
-impl Audible<'_> {
-    /// Whether it was made by the same account of the same product. False for changes
-    /// that the system made.
-    pub(crate) fn is_own(&self, hearer: Hearer<'_>) -> bool {
+impl ChangeAttributes<'_> {
+    /// True if the account of the recipient made the change. False for changes of the
+    /// system.
+    pub(crate) fn is_own(&self, recipient: Recipient<'_>) -> bool {
         match self.author {
             Author::System => false,
             Author::Account { product, account } => {
-                product == hearer.product.as_str() && account == hearer.account.as_str()
+                product == recipient.product.as_str() && account == recipient.account.as_str()
             }
         }
     }
 }
 
 impl Filter {
-    /// What becomes of a change.
-    pub(crate) fn verdict(&self, hearer: Hearer<'_>, change: &Audible<'_>) -> Verdict {
-        if hearer.practice.is_some_and(|practice| practice.as_str() != change.practice)
+    /// Evaluates the filter for a change.
+    pub(crate) fn verdict(
+        &self,
+        recipient: Recipient<'_>,
+        change: &ChangeAttributes<'_>,
+    ) -> Verdict {
+        if recipient.practice.is_some_and(|practice| practice.as_str() != change.practice)
             || !self.wants_practice(change.practice)
         {
             Verdict::OtherPractice
@@ -75,14 +79,14 @@ impl Filter {
             Verdict::OtherKind
         } else if self.linked_only && !change.linked {
             Verdict::NotLinked
-        } else if self.echo == EchoMode::Suppress && change.is_own(hearer) {
+        } else if self.echo == EchoMode::Suppress && change.is_own(recipient) {
             Verdict::Suppressed
         } else {
             Verdict::Sent
         }
     }
 
-    /// The practices that are asked for, each once; none for all that there are.
+    /// The practices of the filter, each once; empty for all.
     pub(crate) fn practices(&self) -> Vec<PracticeId> {
         let mut practices = self.practices.clone();
         practices.sort_unstable();
@@ -90,12 +94,12 @@ impl Filter {
         practices
     }
 
-    /// Whether changes of a practice are asked for.
+    /// True if the filter includes a practice.
     pub(crate) fn wants_practice(&self, practice: &str) -> bool {
         self.practices.is_empty() || self.practices.iter().any(|one| one.as_str() == practice)
     }
 
-    /// Whether records of a kind are asked for.
+    /// True if the filter includes a kind of record.
     pub(crate) fn wants_kind(&self, kind: RecordKind) -> bool {
         self.kinds.is_empty() || self.kinds.contains(&kind)
     }
@@ -114,8 +118,8 @@ mod tests {
         }
     }
 
-    fn change() -> Audible<'static> {
-        Audible {
+    fn change() -> ChangeAttributes<'static> {
+        ChangeAttributes {
             practice: "p1",
             kinds: vec![RecordKind::Contact, RecordKind::Person],
             linked: false,
@@ -126,12 +130,13 @@ mod tests {
     fn verdict(filter: &Filter, practice: Option<&str>, product: &str) -> Verdict {
         let practice = practice.map(|practice| practice.parse().unwrap());
         let (product, account) = (product.parse().unwrap(), "main".parse().unwrap());
-        let hearer = Hearer { practice: practice.as_ref(), product: &product, account: &account };
-        filter.verdict(hearer, &change())
+        let recipient =
+            Recipient { practice: practice.as_ref(), product: &product, account: &account };
+        filter.verdict(recipient, &change())
     }
 
     #[test]
-    fn a_practice_hears_itself_and_a_product_hears_all() {
+    fn verdict_sends_only_requested_practices() {
         assert_eq!(verdict(&filter(), Some("p1"), "ap"), Verdict::Sent);
         assert_eq!(verdict(&filter(), Some("p2"), "ap"), Verdict::OtherPractice);
         assert_eq!(verdict(&filter(), None, "ap"), Verdict::Sent);
@@ -140,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn a_change_passes_for_the_records_that_come_with_it() {
+    fn verdict_matches_kinds_of_companion_records() {
         let kinds = |kind| Filter { kinds: vec![kind], ..filter() };
         assert_eq!(verdict(&kinds(RecordKind::Person), None, "ap"), Verdict::Sent);
         assert_eq!(verdict(&kinds(RecordKind::Client), None, "ap"), Verdict::OtherKind);
     }
 
     #[test]
-    fn own_changes_and_records_of_others_are_left_out_when_asked_for() {
+    fn verdict_excludes_own_and_unlinked_changes_on_request() {
         assert_eq!(verdict(&filter(), None, "books"), Verdict::Suppressed);
         let marked = Filter { echo: EchoMode::Mark, ..filter() };
         assert_eq!(verdict(&marked, None, "books"), Verdict::Sent);
@@ -156,11 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_did_is_nobodys_own() {
-        // A product that was connected under its name before the name was reserved.
+    fn verdict_of_system_change_is_never_own() {
+        // A product that was connected before its name was reserved for the system.
         let (product, account) = ("concord".parse().unwrap(), "main".parse().unwrap());
-        let hearer = Hearer { practice: None, product: &product, account: &account };
-        let midnight = Audible { author: Author::stored("concord", "main"), ..change() };
-        assert_eq!(filter().verdict(hearer, &midnight), Verdict::Sent);
+        let recipient = Recipient { practice: None, product: &product, account: &account };
+        let rollover = ChangeAttributes { author: Author::stored("concord", "main"), ..change() };
+        assert_eq!(filter().verdict(recipient, &rollover), Verdict::Sent);
     }
 }

@@ -1,4 +1,4 @@
-//! Links: a product's claims on records.
+//! Links of products to records.
 
 use chrono::{DateTime, Utc};
 use shared::{
@@ -7,8 +7,8 @@ use shared::{
 };
 use uuid::Uuid;
 
-/// What a link names. Only links of clients and persons keep a record alive;
-/// one of an entry lets an import know it again.
+/// The kind of the linked object. Links to clients and persons prevent that a record is
+/// orphaned. Links to entries let an import recognise an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum LinkKind {
     Client,
@@ -25,7 +25,7 @@ impl LinkKind {
         }
     }
 
-    /// The kind of record that an import makes such links of.
+    /// The kind of imported record that creates links of this kind.
     pub(crate) fn imported(self) -> ImportRecordKind {
         match self {
             Self::Client => ImportRecordKind::Client,
@@ -39,13 +39,13 @@ impl LinkKind {
     }
 }
 
-/// What an import did when it made a link; kept so that a chunk that is sent
-/// again is answered as the first time.
+/// What an import did when it created a link. Stored to make chunks idempotent: a chunk
+/// that is sent again gets the same answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImportOutcome {
     /// It created the record.
     Imported,
-    /// It found the record.
+    /// It linked an existing record.
     Linked,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Link {
     /// The product's own id of the record.
     pub(crate) external_id: String,
     pub(crate) record_id: Uuid,
-    /// The import that made it, and what that did.
+    /// The import that created it, and what the import did.
     pub(crate) import: Option<(Uuid, ImportOutcome)>,
     pub(crate) linked_at: DateTime<Utc>,
     pub(crate) linked_by: String,

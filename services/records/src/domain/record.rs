@@ -8,7 +8,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-/// Names a record.
+/// The kind and id of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RecordRef {
     pub(crate) kind: RecordKind,
@@ -28,12 +28,12 @@ impl RecordRef {
         Self { kind: RecordKind::Contact, id }
     }
 
-    /// The id as callers see it, `cli_…`.
+    /// The id as text, `cli_…`.
     pub(crate) fn text(self) -> String {
         ids::text(id_kind(self.kind), self.id)
     }
 
-    /// Reads an id of any kind of record.
+    /// Parses an id of any kind of record.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         [RecordKind::Client, RecordKind::Person, RecordKind::Contact]
             .into_iter()
@@ -50,20 +50,20 @@ pub(crate) fn id_kind(kind: RecordKind) -> IdKind {
     }
 }
 
-/// What every record has beside its content.
+/// Metadata of a record: state, version and times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct RecordMeta {
     pub(crate) state: RecordState,
-    /// Rises with every change.
+    /// Incremented by every change.
     pub(crate) version: i64,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-    /// Of an orphaned record: when it is removed.
+    /// When an orphaned record is purged.
     pub(crate) purge_at: Option<DateTime<Utc>>,
 }
 
-impl Life {
-    /// Of a record that is created now.
+impl RecordMeta {
+    /// Metadata of a new record.
     pub(crate) fn new(now: DateTime<Utc>) -> Self {
         Self {
             state: RecordState::Active,
@@ -74,18 +74,18 @@ impl Life {
         }
     }
 
-    /// After the change that takes its last link.
+    /// Metadata after the removal of the last link.
     pub(crate) fn orphaned(self, now: DateTime<Utc>, purge_at: DateTime<Utc>) -> Self {
-        let life = self.changed(now);
-        Self { state: RecordState::Orphaned, purge_at: Some(purge_at), ..life }
+        let meta = self.changed(now);
+        Self { state: RecordState::Orphaned, purge_at: Some(purge_at), ..meta }
     }
 
-    /// After the change that gives it a link again.
+    /// Metadata after an orphaned record was linked again.
     pub(crate) fn restored(self, now: DateTime<Utc>) -> Self {
         Self { state: RecordState::Active, purge_at: None, ..self.changed(now) }
     }
 
-    /// After one more change.
+    /// Metadata after a change.
     pub(crate) fn changed(self, now: DateTime<Utc>) -> Self {
         Self { version: self.version + 1, updated_at: now, ..self }
     }
@@ -100,12 +100,12 @@ pub(crate) struct Client {
     pub(crate) client_type: ClientType,
     pub(crate) jurisdiction: Jurisdiction,
     pub(crate) reference: Reference,
-    /// Of an individual.
+    /// The person of an individual.
     pub(crate) person_id: Option<Uuid>,
     pub(crate) identifiers: Identifiers,
     pub(crate) emails: Vec<String>,
     pub(crate) phones: Vec<String>,
-    pub(crate) life: Life,
+    pub(crate) meta: RecordMeta,
 }
 
 /// A human being, without the timelines.
@@ -117,13 +117,13 @@ pub(crate) struct Person {
     pub(crate) ppsn: Option<String>,
     pub(crate) emails: Vec<String>,
     pub(crate) phones: Vec<String>,
-    pub(crate) life: Life,
+    pub(crate) meta: RecordMeta,
 }
 
 /// A role with its dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldRole {
-    /// Names the role in its contact; from 1 on, never used again.
+    /// Identifies the role in its contact; starts at 1, never reused.
     pub(crate) number: i32,
     pub(crate) role: Role,
     pub(crate) appointed_on: Option<NaiveDate>,
@@ -131,7 +131,7 @@ pub(crate) struct HeldRole {
 }
 
 impl HeldRole {
-    /// Roles of a new contact, held since days that are not known.
+    /// Roles of a new contact, with unknown dates.
     pub(crate) fn undated(roles: &[Role]) -> Vec<Self> {
         let held = |(role, number): (&Role, i32)| Self {
             number,
@@ -143,7 +143,7 @@ impl HeldRole {
     }
 }
 
-/// A person's place at a client.
+/// A contact: a person at a client, with roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contact {
     pub(crate) id: Uuid,
@@ -151,5 +151,5 @@ pub(crate) struct Contact {
     pub(crate) person_id: Uuid,
     pub(crate) roles: Vec<HeldRole>,
     pub(crate) is_primary: bool,
-    pub(crate) life: Life,
+    pub(crate) meta: RecordMeta,
 }

@@ -1,4 +1,4 @@
-//! What a record is found by: lines of words, each with a rank.
+//! The search document of a record: lines of words, each with a rank.
 
 use shared::{
     pb::records::RecordKind,
@@ -6,15 +6,15 @@ use shared::{
 };
 use uuid::Uuid;
 
-/// Why a line is found; the smaller comes first.
+/// The rank of a match; the smaller comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// The client reference, or an identifier, whole.
+    /// The client reference or an identifier, matched exactly.
     Reference,
-    /// A name of today.
+    /// A current name.
     CurrentName,
-    /// A name of the past, or of the future.
-    OtherName,
+    /// A past or a scheduled name.
+    FormerName,
 }
 
 impl Rank {
@@ -22,7 +22,7 @@ impl Rank {
         match self {
             Self::Reference => 1,
             Self::CurrentName => 2,
-            Self::OtherName => 3,
+            Self::FormerName => 3,
         }
     }
 
@@ -30,38 +30,38 @@ impl Rank {
         match number {
             1 => Self::Reference,
             2 => Self::CurrentName,
-            _ => Self::OtherName,
+            _ => Self::FormerName,
         }
     }
 }
 
-/// Words that a record is found by, together.
+/// A line of the search document: words that a query can match together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) rank: Rank,
-    /// Folded, each once.
+    /// Folded to lower case without accents, each once.
     pub(crate) words: Vec<String>,
 }
 
-/// Everything that one record is found by.
+/// The search document of one record: all its searchable names and identifiers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Findable {
+pub(crate) struct SearchDocument {
     pub(crate) kind: RecordKind,
     pub(crate) id: Uuid,
-    /// The name of today, folded: results of one rank come in its order.
+    /// The current name, folded. Results of the same rank are sorted by it.
     pub(crate) sort_name: String,
     pub(crate) lines: Vec<Line>,
 }
 
-/// Letters and digits that a query must have.
+/// Minimum number of letters and digits of a query.
 pub(crate) const MIN_QUERY: usize = 3;
 
-/// Words of a query, or of a line, at most; further ones are not looked at.
+/// Maximum number of words of a query or a line; further words are ignored.
 const MAX_WORDS: usize = 20;
 
-/// Marks a word that is a reference or an identifier: it is found whole, and a
-/// prefix of a name never finds it.
-const WHOLE: char = '=';
+/// Marks an exact term: a reference or an identifier that matches as a whole. A prefix of
+/// a name never matches it.
+const EXACT_MARK: char = '=';
 
 /// The words of a text, folded, each once.
 pub(crate) fn words(text: &str) -> Vec<String> {
@@ -73,22 +73,22 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// A reference or an identifier as the one word that it is found by: letters and
-/// digits alone, so that `GB 123 4567 82` and `gb123456782` are the same.
-pub(crate) fn whole(text: &str) -> Option<String> {
+/// The exact term of a reference or an identifier: its letters and digits alone, so that
+/// `GB 123 4567 82` and `gb123456782` are equal.
+pub(crate) fn exact_term(text: &str) -> Option<String> {
     let letters: String = match_key(text).chars().filter(|c| c.is_alphanumeric()).collect();
-    (!letters.is_empty()).then(|| format!("{WHOLE}{letters}"))
+    (!letters.is_empty()).then(|| format!("{EXACT_MARK}{letters}"))
 }
 
-impl Findable {
-    /// A record without anything to find it by yet; `name` is that of today.
+impl SearchDocument {
+    /// A document without lines; `name` is the current name.
     pub(crate) fn new(kind: RecordKind, id: Uuid, name: &str) -> Self {
         Self { kind, id, sort_name: fold(name), lines: Vec::new() }
     }
 
     /// Adds a name.
     pub(crate) fn name(&mut self, name: &str, is_current: bool) {
-        let rank = if is_current { Rank::CurrentName } else { Rank::OtherName };
+        let rank = if is_current { Rank::CurrentName } else { Rank::FormerName };
         let line = Line { rank, words: words(name) };
         if !line.words.is_empty() && !self.lines.contains(&line) {
             self.lines.push(line);
@@ -97,7 +97,7 @@ impl Findable {
 
     /// Adds a reference or an identifier.
     pub(crate) fn reference(&mut self, text: &str) {
-        if let Some(word) = whole(text) {
+        if let Some(word) = exact_term(text) {
             self.lines.push(Line { rank: Rank::Reference, words: vec![word] });
         }
     }
@@ -108,15 +108,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accents_case_and_apostrophes_do_not_matter() {
+    fn words_ignore_accents_case_and_apostrophes() {
         assert_eq!(words("Ó Briain & Müller"), ["briain", "muller", "o"]);
         assert_eq!(words("O'BRIEN"), words("o’brien"));
     }
 
     #[test]
-    fn a_reference_is_one_word_apart_from_names() {
-        assert_eq!(whole("GB 123/45").as_deref(), Some("=gb12345"));
-        assert_eq!(whole("acme-01"), whole("ACME 01"));
+    fn exact_term_of_reference_is_no_word_of_a_name() {
+        assert_eq!(exact_term("GB 123/45").as_deref(), Some("=gb12345"));
+        assert_eq!(exact_term("acme-01"), exact_term("ACME 01"));
         assert!(!words("=acme01").contains(&"=acme01".to_owned()));
     }
 }

@@ -1,90 +1,95 @@
-//! Named subscriptions: places in a feed that the server keeps.
+//! Named subscriptions: durable resume points that the server stores.
 
 use chrono::{DateTime, Utc};
 use shared::{
-    caller::{Account, Listener, PracticeId, Product},
+    caller::{Account, PracticeId, Product, Subscriber},
     pb::records::SubscriptionState,
 };
 use uuid::Uuid;
 
 use super::{
-    filter::{Filter, Hearer},
-    place::Place,
+    filter::{Filter, Recipient},
+    resume_point::ResumePoint,
 };
 
-/// What names a subscription: a name of one product, account and practice.
+/// The key of a subscription: its product, practice, account and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SubscriptionKey {
     pub(crate) product: Product,
-    /// All practices of the product when there is none.
+    /// `None` for a subscription to all practices of the product.
     pub(crate) practice: Option<PracticeId>,
     pub(crate) account: Account,
     pub(crate) name: String,
 }
 
 impl SubscriptionKey {
-    pub(crate) fn of(listener: &Listener, name: String) -> Self {
-        let Listener { practice, product, account, .. } = listener.clone();
+    pub(crate) fn of(subscriber: &Subscriber, name: String) -> Self {
+        let Subscriber { practice, product, account, .. } = subscriber.clone();
         Self { product, practice, account, name }
     }
 
-    pub(crate) fn hearer(&self) -> Hearer<'_> {
-        Hearer { practice: self.practice.as_ref(), product: &self.product, account: &self.account }
+    pub(crate) fn recipient(&self) -> Recipient<'_> {
+        Recipient {
+            practice: self.practice.as_ref(),
+            product: &self.product,
+            account: &self.account,
+        }
     }
 }
 
-/// A subscription as it is kept.
+/// A stored subscription.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     pub(crate) key: SubscriptionKey,
-    /// Another one when it is begun anew: cursors from before are not its own.
+    /// Replaced when the subscription is restarted, which invalidates its older cursors.
     pub(crate) id: Uuid,
-    /// Rises with every stream; the newest one holds it.
+    /// The fencing token of its streams. Every new stream increments it, and only the
+    /// stream with the newest one may write.
     pub(crate) session: i64,
-    /// The position that it began after.
+    /// The position after which it started.
     pub(crate) start: i64,
-    pub(crate) acked: Place,
+    pub(crate) acked: ResumePoint,
     pub(crate) acked_at: Option<DateTime<Utc>>,
-    /// The position of the event that was sent last.
+    /// The position of the last sent event.
     pub(crate) delivered: i64,
-    /// The position up to which everything was sent or left out.
+    /// The position up to which all changes were sent or filtered out.
     pub(crate) seen: i64,
-    /// What its newest stream asks for.
+    /// The filter of its newest stream.
     pub(crate) filter: Filter,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) connected_at: DateTime<Utc>,
-    /// A stream stands until then, unless it says again that it does.
+    /// The end of the lease of its stream, which the stream renews.
     pub(crate) active_until: Option<DateTime<Utc>>,
-    /// When the practice's connection was made under which the subscription was begun.
-    /// Identifies that connection; none when the subscription is for all practices.
+    /// When the product was connected to the practice. Identifies the connection under
+    /// which the subscription was created; `None` for a subscription to all practices.
     pub(crate) connection_since: Option<DateTime<Utc>>,
 }
 
 impl Subscription {
-    /// Takes an acknowledgement; whether it moves the place.
+    /// Applies an acknowledgement. Returns true if it moves the resume point.
     ///
-    /// When nothing that was sent is left unacknowledged, what was left out after
-    /// it is acknowledged too.
-    pub(crate) fn acknowledge(&mut self, place: Place, now: DateTime<Utc>) -> bool {
-        if !place.is_beyond(&self.acked) {
+    /// When all sent events are acknowledged, the changes that were filtered out after
+    /// them are acknowledged too.
+    pub(crate) fn acknowledge(&mut self, point: ResumePoint, now: DateTime<Utc>) -> bool {
+        if !point.is_beyond(&self.acked) {
             return false;
         }
-        self.acked = place;
+        self.acked = point;
         self.acked_at = Some(now);
-        self.pass_what_was_left_out();
+        self.skip_filtered();
         true
     }
 
-    /// Moves the place over what was left out, when all that was sent is
-    /// acknowledged.
-    pub(crate) fn pass_what_was_left_out(&mut self) {
+    /// Moves the resume point over the changes that were filtered out, if all sent events
+    /// are acknowledged.
+    pub(crate) fn skip_filtered(&mut self) {
         let acked = self.acked.position;
-        if self.acked.walk.is_none() && acked >= self.delivered && self.seen > acked {
-            self.acked = Place::after(self.seen);
+        if self.acked.snapshot.is_none() && acked >= self.delivered && self.seen > acked {
+            self.acked = ResumePoint::after(self.seen);
         }
     }
 
-    /// Whether it is in use. `floor` is the oldest position that is kept.
+    /// The state of the subscription. `floor` is the oldest retained position.
     pub(crate) fn state(&self, floor: i64, now: DateTime<Utc>) -> SubscriptionState {
         if self.acked.position < floor - 1 {
             SubscriptionState::Expired
@@ -101,13 +106,13 @@ mod tests {
     use shared::pb::records::EchoMode;
 
     use super::*;
-    use crate::domain::place::Walk;
+    use crate::domain::resume_point::SnapshotPosition;
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).unwrap()
     }
 
-    fn subscription(acked: Place, delivered: i64, seen: i64) -> Subscription {
+    fn subscription(acked: ResumePoint, delivered: i64, seen: i64) -> Subscription {
         let key = SubscriptionKey {
             product: "books".parse().unwrap(),
             practice: None,
@@ -138,35 +143,35 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_never_goes_back() {
-        let mut subscription = subscription(Place::after(5), 9, 9);
-        assert!(!subscription.acknowledge(Place::after(4), at(1)));
-        assert_eq!(subscription.acked, Place::after(5));
-        assert!(subscription.acknowledge(Place::after(7), at(1)));
-        assert_eq!(subscription.acked, Place::after(7));
+    fn acknowledge_of_earlier_position_is_ignored() {
+        let mut subscription = subscription(ResumePoint::after(5), 9, 9);
+        assert!(!subscription.acknowledge(ResumePoint::after(4), at(1)));
+        assert_eq!(subscription.acked, ResumePoint::after(5));
+        assert!(subscription.acknowledge(ResumePoint::after(7), at(1)));
+        assert_eq!(subscription.acked, ResumePoint::after(7));
     }
 
     #[test]
-    fn what_was_left_out_after_the_last_event_is_acknowledged_with_it() {
-        let mut subscription = subscription(Place::after(5), 7, 20);
-        subscription.acknowledge(Place::after(6), at(1));
-        assert_eq!(subscription.acked, Place::after(6), "7 was sent");
-        subscription.acknowledge(Place::after(7), at(1));
-        assert_eq!(subscription.acked, Place::after(20));
+    fn acknowledge_of_last_event_skips_filtered_changes() {
+        let mut subscription = subscription(ResumePoint::after(5), 7, 20);
+        subscription.acknowledge(ResumePoint::after(6), at(1));
+        assert_eq!(subscription.acked, ResumePoint::after(6), "7 was sent");
+        subscription.acknowledge(ResumePoint::after(7), at(1));
+        assert_eq!(subscription.acked, ResumePoint::after(20));
     }
 
     #[test]
-    fn nothing_is_passed_over_in_the_middle_of_a_snapshot() {
-        let walk = Place { position: 5, walk: Some(Walk::beginning()) };
-        let mut subscription = subscription(walk.clone(), 5, 20);
-        subscription.pass_what_was_left_out();
-        assert_eq!(subscription.acked, walk);
-        assert!(subscription.acknowledge(Place::after(5), at(1)), "its end");
+    fn skip_filtered_within_snapshot_does_nothing() {
+        let within = ResumePoint { position: 5, snapshot: Some(SnapshotPosition::start()) };
+        let mut subscription = subscription(within.clone(), 5, 20);
+        subscription.skip_filtered();
+        assert_eq!(subscription.acked, within);
+        assert!(subscription.acknowledge(ResumePoint::after(5), at(1)), "its end");
     }
 
     #[test]
-    fn a_state_is_told_by_the_clock_and_the_oldest_change() {
-        let subscription = subscription(Place::after(5), 5, 5);
+    fn state_depends_on_lease_and_retention() {
+        let subscription = subscription(ResumePoint::after(5), 5, 5);
         assert_eq!(subscription.state(6, at(9)), SubscriptionState::Active);
         assert_eq!(subscription.state(6, at(10)), SubscriptionState::Idle);
         assert_eq!(subscription.state(7, at(9)), SubscriptionState::Expired);

@@ -1,10 +1,9 @@
-//! Timelines: what becomes of their entries when the world changes, and when a
-//! mistake is put right.
+//! Timelines: the dated entries of a record, and the commands that add and correct them.
 //!
-//! A decider: a timeline as it is on a day, and a command, make a [`Decision`]
-//! or a [`Refusal`]. The rules are those of the table in `docs/history.md`.
-//! There is no clock, no database and no making of ids in here; etags, roles and
-//! links are checked by the service before.
+//! A timeline is a pure decider: the timeline of a day and a command give a [`Decision`] or
+//! a [`TimelineError`]. The rules are those of the table in `docs/history.md`. This module
+//! uses no clock and no database, and creates no ids. The service checks etags, roles and
+//! links before.
 
 mod add;
 mod apply;
@@ -13,14 +12,14 @@ mod correct;
 mod decision;
 mod end;
 mod entry;
+mod error;
 mod key;
-mod midnight;
 mod order;
 mod past;
-mod place;
-mod refusal;
+mod placement;
 mod remove;
 mod rescind;
+mod rollover;
 
 use chrono::{Days, NaiveDate};
 use shared::{
@@ -35,31 +34,31 @@ use shared::pb::records::ErrorReason;
 pub(crate) use self::{
     add::AddEntry,
     cancel::CancelScheduledEntry,
-    correct::{CorrectEntry, Slip},
+    correct::{CorrectEntry, StatusCorrection},
     decision::{Decision, Edit, EntryEvent, EventKind, Outcome},
     end::EndEntry,
     entry::{Cut, Entry, Side},
+    error::TimelineError,
     key::TimelineKey,
     past::AddPastEntry,
-    place::{Placement, close_at_next, place},
-    refusal::Refusal,
+    placement::{Placement, close_at_next, place},
     rescind::RescindEntry,
 };
 
-/// The farthest that an entry may begin in the future, in days.
+/// Maximum start of an entry in the future, in days.
 pub(crate) const MAX_DAYS_AHEAD: u64 = 366;
 
-/// Entries of one record at most, over all its timelines: with the longest
-/// addresses, its image still fits one message.
+/// Maximum number of entries of a record, over all its timelines. With the longest
+/// addresses, its image still fits in one message.
 pub(crate) const MAX_ENTRIES: usize = 300;
 
-/// Whether an entry may not begin on `day` yet.
+/// True if `day` is too far in the future for the start of an entry.
 fn is_too_far(day: NaiveDate, today: NaiveDate) -> bool {
     today.checked_add_days(Days::new(MAX_DAYS_AHEAD)).is_some_and(|last| last < day)
 }
 
-/// Whether two periods cannot be on one timeline that may have gaps. An unknown start
-/// is not after today, so that the statuses of both follow from their dates.
+/// True if two periods conflict on a timeline that may have gaps. An unknown start counts
+/// as not after today, so that the statuses of both follow from their dates.
 fn collide(one: Period, other: Period, today: NaiveDate) -> bool {
     let begun = |period: Period| match period {
         Period { from: None, to } if to.is_none_or(|to| today < to) => {
@@ -70,7 +69,7 @@ fn collide(one: Period, other: Period, today: NaiveDate) -> bool {
     begun(one).collides(&begun(other))
 }
 
-/// One timeline of one record, as it is on one day after that day's midnight.
+/// One timeline of one record on one day, after the rollover of that day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timeline {
     owner: Uuid,
@@ -81,13 +80,12 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// The timeline of `entries` on the day `today`, with what midnight has
-    /// changed since the last write: nothing, most of the time.
+    /// The timeline of `entries` on the day `today`, with the rollover: the status changes
+    /// since the last write, usually none.
     ///
-    /// That decision is written first, as a change of its own whose origin is
-    /// no product: what a command decides stands on it. There is no other way to
-    /// make a timeline, so that no command can step over a midnight. Entries of
-    /// other owners and timelines are left out.
+    /// The rollover is written first, as a change of the system, because the decision of a
+    /// command depends on it. This is the only constructor, so that no command can skip a
+    /// rollover. Entries of other owners and timelines are ignored.
     pub(crate) fn on(
         today: NaiveDate,
         owner: Uuid,
@@ -98,9 +96,9 @@ impl Timeline {
         let entries = entries.into_iter().filter(own).collect();
         let mut loaded = Self { owner, key, entries, today };
         loaded.sort();
-        loaded.explain();
-        let midnight = loaded.midnight();
-        (loaded.apply(&midnight), midnight)
+        loaded.reconcile();
+        let rollover = loaded.rollover();
+        (loaded.apply(&rollover), rollover)
     }
 
     /// The entries, from the earliest to the latest.
@@ -108,30 +106,30 @@ impl Timeline {
         &self.entries
     }
 
-    /// The entry that holds today.
+    /// The current entry.
     pub(crate) fn current(&self) -> Option<&Entry> {
         self.entries.iter().find(|entry| self.status(entry) == EntryStatus::Current)
     }
 
-    /// The entry that held yesterday, as it is now.
+    /// The entry that was current yesterday.
     pub(crate) fn current_yesterday(&self) -> Option<&Entry> {
         let yesterday = self.today.pred_opt()?;
         let current = |entry: &&Entry| entry.period.status(yesterday) == EntryStatus::Current;
         self.entries.iter().rfind(current)
     }
 
-    /// The entry that begins on a later day.
+    /// The scheduled entry, which begins after today.
     pub(crate) fn scheduled(&self) -> Option<&Entry> {
         self.entries.iter().find(|entry| self.status(entry) == EntryStatus::Scheduled)
     }
 
     /// The entry with this id.
-    pub(crate) fn entry(&self, id: Uuid) -> Result<&Entry, Refusal> {
-        self.entries.iter().find(|entry| entry.id == id).ok_or(Refusal::UnknownEntry(id))
+    pub(crate) fn entry(&self, id: Uuid) -> Result<&Entry, TimelineError> {
+        self.entries.iter().find(|entry| entry.id == id).ok_or(TimelineError::UnknownEntry(id))
     }
 
-    /// A past entry to which a decision gives other dates.
-    pub(crate) fn past_that_moves(&self, decision: &Decision) -> Option<Uuid> {
+    /// A past entry whose dates a decision changes.
+    pub(crate) fn redated_past_entry(&self, decision: &Decision) -> Option<Uuid> {
         decision.edits.iter().find_map(|edit| match edit {
             Edit::SetDates { id, period, .. } => {
                 let entry = self.entry(*id).ok()?;
@@ -156,18 +154,18 @@ impl Timeline {
         self.entries.iter().find(|other| entry.touches(other))
     }
 
-    /// Whether no name comes before `entry`: it cannot be cancelled then.
+    /// True if `entry` is a name without a name before it. It cannot be cancelled.
     fn is_first_name(&self, entry: &Entry) -> bool {
         self.key.is_contiguous() && self.touching_before(entry).is_none()
     }
 
-    /// The entries whose days an entry of `period` cannot have.
-    fn ids_in_the_way(&self, period: Period) -> Vec<Uuid> {
+    /// The entries that conflict with an entry of `period`.
+    fn conflicting_ids(&self, period: Period) -> Vec<Uuid> {
         let in_the_way = self.entries.iter().filter(|entry| self.collide(entry, period));
         in_the_way.map(|entry| entry.id).collect()
     }
 
-    /// Whether `entry` and another one of `period` cannot be on the timeline together.
+    /// True if `entry` conflicts with another entry of `period`.
     fn collide(&self, entry: &Entry, period: Period) -> bool {
         if self.key.is_contiguous() {
             entry.collides(period)
@@ -176,9 +174,12 @@ impl Timeline {
         }
     }
 
-    /// Refuses a timeline on which the entry `id` has left others no room, by hand
-    /// of those.
-    fn check_room(&self, id: Uuid) -> Result<(), Refusal> {
+    /// Checks that no entries but `id` overlap another entry.
+    ///
+    /// # Errors
+    ///
+    /// [`TimelineError::Overlap`] with those entries.
+    fn check_no_overlap(&self, id: Uuid) -> Result<(), TimelineError> {
         let in_the_way = |n: usize, entry: &Entry| {
             entry.id != id
                 && (self.entries.iter().enumerate())
@@ -186,10 +187,10 @@ impl Timeline {
         };
         let found = self.entries.iter().enumerate().filter(|(n, entry)| in_the_way(*n, entry));
         let found: Vec<Uuid> = found.map(|(_, entry)| entry.id).collect();
-        if found.is_empty() { Ok(()) } else { Err(Refusal::Overlap(found)) }
+        if found.is_empty() { Ok(()) } else { Err(TimelineError::Overlap(found)) }
     }
 
-    /// A new entry of this timeline; its dates are its own.
+    /// A new entry of this timeline with declared dates.
     fn new_entry(&self, id: Uuid, value: Value, period: Period) -> Entry {
         Entry::new(id, self.owner, self.key, value, period, self.today)
     }
@@ -198,7 +199,8 @@ impl Timeline {
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
-    /// Ends `entry` where the entry `by` begins. A name does so by itself.
+    /// Cuts the end of `entry` where the entry `by` begins. Does nothing for names, which
+    /// always end there.
     fn cut_end(&mut self, entry: Uuid, by: Uuid, at: NaiveDate) {
         let contiguous = self.key.is_contiguous();
         if let Some(entry) = self.find_mut(entry).filter(|_| !contiguous) {
@@ -206,8 +208,7 @@ impl Timeline {
         }
     }
 
-    /// Keeps the start of the name after the new name `added`, which another name
-    /// has cut.
+    /// Keeps the start of the name after the new name `added`, if another name has cut it.
     fn keep_start_after(&mut self, added: Uuid) {
         if !self.key.is_contiguous() {
             return;
@@ -223,25 +224,25 @@ impl Timeline {
         }
     }
 
-    /// Makes the own dates and the cuts of each entry say why it has its period: a
-    /// new record and an import say only that an entry ends where the next one
-    /// begins, and a program of the version before says nothing of cuts.
-    fn explain(&mut self) {
+    /// Reconciles the declared dates and the cuts of each entry with its period. New
+    /// records and imports store an implicit end without a cut, and the previous version
+    /// of the service stores no cuts.
+    fn reconcile(&mut self) {
         let next = |entry: &Entry| self.touching_after(entry).map(|next| next.id);
         let next: Vec<_> = self.entries.iter().map(next).collect();
         let mut before = None;
         for (entry, next) in self.entries.iter_mut().zip(next) {
-            entry.explain(before, next);
+            entry.reconcile(before, next);
             before = Some(entry.id);
         }
     }
 
-    /// Gives every entry the period that follows from its own dates and its cuts.
-    fn settle(&mut self) {
+    /// Recomputes the period of every entry from its declared dates and its cuts.
+    fn recompute_periods(&mut self) {
         self.sort();
         let mut before = None;
         for entry in &mut self.entries {
-            entry.period = Period { from: entry.start_after(before), ..entry.left() };
+            entry.period = Period { from: entry.start_after(before), ..entry.trimmed_period() };
             before = Some(entry.id);
         }
         self.sort();
@@ -253,31 +254,30 @@ impl Timeline {
             }
         }
         for entry in &mut self.entries {
-            entry.turns_on = entry::next_turn(entry.period, self.today);
+            entry.status_changes_on = entry::next_status_change(entry.period, self.today);
         }
     }
 
-    /// The entries that have other dates in `after`, from the earliest to the
-    /// latest.
+    /// The entries with other dates in `after`, from the earliest to the latest.
     fn moved<'a>(&'a self, after: &'a Self) -> impl Iterator<Item = Uuid> + 'a {
         let moved =
             |entry: &&Entry| self.entry(entry.id).is_ok_and(|before| before.period != entry.period);
         after.entries.iter().filter(moved).map(|entry| entry.id)
     }
 
-    /// Refuses a value that this timeline cannot hold.
-    fn check_value(&self, value: &Value) -> Result<(), Refusal> {
-        if !self.key.takes(value) {
-            Err(Refusal::WrongValue)
+    /// Checks that a value fits this timeline and is not blank.
+    fn check_value(&self, value: &Value) -> Result<(), TimelineError> {
+        if !self.key.accepts(value) {
+            Err(TimelineError::WrongValue)
         } else if value.display().is_empty() {
-            Err(Refusal::ValueBlank)
+            Err(TimelineError::ValueBlank)
         } else {
             Ok(())
         }
     }
 
-    /// The decision that makes this timeline `after`, with its edits in an order that
-    /// the database can follow.
+    /// The decision that turns this timeline into `after`. Its edits are in an order that
+    /// never violates the exclusion constraint.
     fn decided(
         &self,
         outcome: Outcome,
@@ -309,7 +309,7 @@ impl Timeline {
     }
 
     fn sort(&mut self) {
-        self.entries.sort_by_key(Entry::place);
+        self.entries.sort_by_key(Entry::sort_key);
     }
 }
 

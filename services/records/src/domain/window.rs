@@ -1,37 +1,37 @@
-//! The events of a subscription that were sent and are not acknowledged.
+//! Flow control of a subscription: the window of unacknowledged events.
 
 use std::collections::VecDeque;
 
-/// Bounds what comes twice when a stream breaks: no more is sent than this while
-/// nothing is acknowledged.
+/// The window of events that were sent and not acknowledged. Its limit bounds the events
+/// in flight, and those that are delivered again after a broken stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     limit: usize,
-    /// Positions, rising.
+    /// Positions, ascending.
     unacknowledged: VecDeque<i64>,
 }
 
 impl Window {
-    /// Events in a window when the subscriber does not say.
+    /// Default limit of a window, in events.
     pub(crate) const DEFAULT: usize = 1_000;
-    /// Events in a window at most.
+    /// Maximum limit of a window, in events.
     pub(crate) const LARGEST: usize = 10_000;
 
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, unacknowledged: VecDeque::new() }
     }
 
-    /// How many more events may be sent.
+    /// Number of events that may be sent now.
     pub(crate) fn room(&self) -> usize {
         self.limit.saturating_sub(self.unacknowledged.len())
     }
 
-    /// An event was sent; positions rise.
+    /// Records a sent event. Positions must ascend.
     pub(crate) fn sent(&mut self, position: i64) {
         self.unacknowledged.push_back(position);
     }
 
-    /// Everything up to a position is acknowledged.
+    /// Records an acknowledgement of all events up to a position.
     pub(crate) fn acknowledged(&mut self, position: i64) {
         let done = self.unacknowledged.partition_point(|sent| *sent <= position);
         self.unacknowledged.drain(..done);
@@ -45,10 +45,10 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against the plain meaning: a list of what was sent, and the greatest
-        /// acknowledgement.
+        /// Compares the window with a naive model: a list of the sent positions, and the
+        /// greatest acknowledgement.
         #[test]
-        fn a_window_has_room_for_what_is_not_acknowledged(
+        fn window_room_is_limit_minus_unacknowledged(
             limit in 1_usize..20,
             steps in proptest::collection::vec((any::<bool>(), 0_i64..5), 0..200),
         ) {

@@ -1,11 +1,10 @@
-//! Cursors: opaque places in a feed that check themselves.
+//! Cursors: opaque, signed positions in a feed.
 //!
-//! A cursor holds the epoch of the feed, a position, where it stands in a
-//! snapshot if it does, and the subscription whose stream sent it if it was one
-//! of a subscription. Its tag seals all of this together with the change that
-//! stands at the position, under a secret that does not leave the database. A
-//! cursor of another database or product, of a backup that was restored, of
-//! another subscription, or made up, is recognised.
+//! A cursor contains the epoch of the feed, a position, the position in a snapshot if
+//! the stream is in one, and the id of the named subscription if there is one. Its tag is
+//! a truncated HMAC-SHA-256 over these and the change at the position, keyed with a secret
+//! that does not leave the database. The check detects cursors of another database or
+//! product, of a restored backup, of another subscription, and forged ones.
 
 use std::fmt;
 
@@ -16,73 +15,73 @@ use sha2::Sha256;
 use shared::{
     caller::{PracticeId, Product},
     pb::records::ErrorReason,
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    domain::place::{Place, Stage, Walk},
-    store::feed::{FeedEnds, Standing},
+    domain::resume_point::{ResumePoint, SnapshotPosition, SnapshotStage},
+    store::feed::{FeedEnds, FeedHead},
 };
 
 const VERSION: u8 = 2;
 const TAG: usize = 8;
 /// Version, epoch, position, subscription.
 const HEAD: usize = 1 + 16 + 8 + 16;
-/// Kind and id of a record, in front of the name of its practice.
-const WALK: usize = 1 + 16;
-/// With the longest name of a practice.
-const LONGEST: usize = HEAD + WALK + 64 + TAG;
+/// Stage and record id; the practice follows.
+const SNAPSHOT: usize = 1 + 16;
+/// With a practice of maximum length.
+const LONGEST: usize = HEAD + SNAPSHOT + 64 + TAG;
 
-/// A place with what is needed to check it.
+/// A resume point with what the check needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    pub(crate) place: Place,
-    /// The subscription whose stream sent it; nil for a stream without a name.
+    pub(crate) resume_point: ResumePoint,
+    /// The id of the subscription whose stream sent it; nil for an unnamed stream.
     pub(crate) subscription: Uuid,
     epoch: Uuid,
     tag: [u8; TAG],
 }
 
 impl Cursor {
-    /// As callers see it.
+    /// Encodes the cursor as URL-safe base64.
     pub(crate) fn encode(&self) -> String {
-        let mut bytes = self.unsealed();
+        let mut bytes = self.signed_bytes();
         bytes.extend(self.tag);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Decodes the text of [`encode`](Self::encode); `None` if it is malformed.
     pub(crate) fn decode(text: &str) -> Option<Self> {
-        // Longer text is no cursor, whatever it decodes to.
+        // Bounds the work: no cursor is longer.
         let bytes = if text.len() > 2 * LONGEST { None } else { URL_SAFE_NO_PAD.decode(text).ok() };
         let bytes = bytes?;
         let (version, rest) = bytes.split_first()?;
         let (epoch, rest) = rest.split_first_chunk::<16>()?;
         let (position, rest) = rest.split_first_chunk::<8>()?;
         let (subscription, rest) = rest.split_first_chunk::<16>()?;
-        let (walk, tag) = rest.split_last_chunk::<TAG>()?;
+        let (snapshot, tag) = rest.split_last_chunk::<TAG>()?;
         let position = i64::from_be_bytes(*position);
         if *version != VERSION || position < 0 {
             return None;
         }
-        let walk = if walk.is_empty() { None } else { Some(read_walk(walk)?) };
+        let snapshot = if snapshot.is_empty() { None } else { Some(read_snapshot(snapshot)?) };
         Some(Self {
-            place: Place { position, walk },
+            resume_point: ResumePoint { position, snapshot },
             subscription: Uuid::from_bytes(*subscription),
             epoch: Uuid::from_bytes(*epoch),
             tag: *tag,
         })
     }
 
-    fn unsealed(&self) -> Vec<u8> {
+    fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LONGEST);
         bytes.push(VERSION);
         bytes.extend(self.epoch.as_bytes());
-        bytes.extend(self.place.position.to_be_bytes());
+        bytes.extend(self.resume_point.position.to_be_bytes());
         bytes.extend(self.subscription.as_bytes());
-        if let Some(Walk { practice, stage, id }) = &self.place.walk {
+        if let Some(SnapshotPosition { practice, stage, id }) = &self.resume_point.snapshot {
             bytes.push(stage.number());
             bytes.extend(id.as_bytes());
             bytes.extend(practice.as_bytes());
@@ -91,73 +90,77 @@ impl Cursor {
     }
 }
 
-fn read_walk(bytes: &[u8]) -> Option<Walk> {
+fn read_snapshot(bytes: &[u8]) -> Option<SnapshotPosition> {
     let (stage, rest) = bytes.split_first()?;
     let (id, practice) = rest.split_first_chunk::<16>()?;
-    Some(Walk {
+    Some(SnapshotPosition {
         practice: String::from_utf8(practice.to_vec()).ok()?,
-        stage: Stage::of_number(*stage)?,
+        stage: SnapshotStage::of_number(*stage)?,
         id: Uuid::from_bytes(*id),
     })
 }
 
-/// What seals and checks the cursors of one feed, for those who hear one practice
-/// or all.
+/// Signs and checks the cursors of one feed, for subscribers of one practice or of all.
 #[derive(Clone)]
-pub(crate) struct Seal {
+pub(crate) struct CursorSigner {
     product: Product,
-    connection: Option<Connection>,
+    connection: Option<ConnectionIdentity>,
     epoch: Uuid,
     secret: Vec<u8>,
 }
 
-/// A practice whose product is connected, and since when. It is part of the
-/// cursors of those who hear that practice alone: what happened between two
-/// connections is in no feed, and no cursor leads over it.
+/// A connection of the product to one practice, identified by its start time. Cursors of
+/// subscribers of one practice include it: changes between two connections are in no
+/// feed, so a cursor is valid within one connection only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Connection {
+pub(crate) struct ConnectionIdentity {
     pub(crate) practice: PracticeId,
     pub(crate) since: DateTime<Utc>,
 }
 
-impl fmt::Debug for Seal {
+impl fmt::Debug for CursorSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seal").field("product", &self.product).finish_non_exhaustive()
+        f.debug_struct("CursorSigner").field("product", &self.product).finish_non_exhaustive()
     }
 }
 
-impl Seal {
-    /// `connection` is none for those who hear all practices of the product.
+impl CursorSigner {
+    /// `connection` is `None` for subscribers of all practices of the product.
     pub(crate) fn of(
         product: &Product,
-        connection: Option<Connection>,
-        standing: &Standing,
+        connection: Option<ConnectionIdentity>,
+        feed_head: &FeedHead,
     ) -> Self {
-        let Standing { epoch, secret, .. } = standing.clone();
+        let FeedHead { epoch, secret, .. } = feed_head.clone();
         Self { product: product.clone(), connection, epoch, secret }
     }
 
-    /// Since when the practice is connected whose cursors these are.
-    pub(crate) fn connection(&self) -> Option<&Connection> {
+    /// The connection of the practice; `None` for subscribers of all practices.
+    pub(crate) fn connection(&self) -> Option<&ConnectionIdentity> {
         self.connection.as_ref()
     }
 
-    /// The cursor of a place, as a stream of `subscription` sends it. `change` is
-    /// the one that stands at its position; none before the first position.
-    pub(crate) fn cursor(&self, place: Place, subscription: Uuid, change: Option<Uuid>) -> Cursor {
-        let unsealed = Cursor { place, subscription, epoch: self.epoch, tag: [0; TAG] };
-        Cursor { tag: self.tag(&unsealed, change), ..unsealed }
+    /// Signs the cursor of a resume point for a stream of `subscription`. `change` is the
+    /// change at its position; `None` before the first position.
+    pub(crate) fn cursor(
+        &self,
+        resume_point: ResumePoint,
+        subscription: Uuid,
+        change: Option<Uuid>,
+    ) -> Cursor {
+        let unsigned = Cursor { resume_point, subscription, epoch: self.epoch, tag: [0; TAG] };
+        Cursor { tag: self.tag(&unsigned, change), ..unsigned }
     }
 
-    /// Whether the feed can go on after this cursor. `change_at` is the change
-    /// that stands at its position now.
+    /// Checks that the feed can be resumed after this cursor. `change_at` is the current
+    /// change at its position.
     pub(crate) fn check(
         &self,
         cursor: &Cursor,
         ends: &FeedEnds,
         change_at: Option<Uuid>,
     ) -> Result<(), ErrorReason> {
-        check_place(self.epoch, ends, cursor.epoch, cursor.place.position)?;
+        check_position(self.epoch, ends, cursor.epoch, cursor.resume_point.position)?;
         if cursor.tag == self.tag(cursor, change_at) {
             Ok(())
         } else {
@@ -165,25 +168,27 @@ impl Seal {
         }
     }
 
-    /// Whether a feed is still the one that a stream has sent. `change` was at the
-    /// position up to which it was sent; `change_at` is the change at that position
-    /// now. `epoch` is the current epoch of the feed.
-    pub(crate) fn check_past(
+    /// Checks that the feed still has the history that a stream has sent. `change` was
+    /// sent at the position; `change_at` is the current change there. `epoch` is the
+    /// current epoch of the feed.
+    pub(crate) fn check_history(
         &self,
         (epoch, ends): (Uuid, &FeedEnds),
         position: i64,
         change: Option<Uuid>,
         change_at: Option<Uuid>,
     ) -> Result<(), ErrorReason> {
-        check_place(epoch, ends, self.epoch, position)?;
+        check_position(epoch, ends, self.epoch, position)?;
         if change == change_at { Ok(()) } else { Err(ErrorReason::CursorForeign) }
     }
 
     fn tag(&self, cursor: &Cursor, change: Option<Uuid>) -> [u8; TAG] {
-        // A key of any length will do for this code; it never fails.
-        let Ok(mut seal) = Hmac::<Sha256>::new_from_slice(&self.secret) else { return [0; TAG] };
+        // HMAC accepts keys of any length, so this never fails.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.secret) else { return [0; TAG] };
         let (practice, since) = match &self.connection {
-            Some(Connection { practice, since }) => (practice.as_str(), since.timestamp_micros()),
+            Some(ConnectionIdentity { practice, since }) => {
+                (practice.as_str(), since.timestamp_micros())
+            }
             None => ("", 0),
         };
         for part in [
@@ -193,21 +198,26 @@ impl Seal {
             &[0],
             &since.to_be_bytes(),
             change.unwrap_or_default().as_bytes(),
-            &cursor.unsealed(),
+            &cursor.signed_bytes(),
         ] {
-            seal.update(part);
+            mac.update(part);
         }
         let mut tag = [0; TAG];
-        for (to, from) in tag.iter_mut().zip(seal.finalize().into_bytes()) {
+        for (to, from) in tag.iter_mut().zip(mac.finalize().into_bytes()) {
             *to = from;
         }
         tag
     }
 }
 
-/// Whether a position of the feed of `epoch` is one of this feed, and what follows it
-/// is kept.
-fn check_place(feed: Uuid, ends: &FeedEnds, epoch: Uuid, position: i64) -> Result<(), ErrorReason> {
+/// Checks that a position of the feed with `epoch` is in this feed, and that the changes
+/// after it are retained.
+fn check_position(
+    feed: Uuid,
+    ends: &FeedEnds,
+    epoch: Uuid,
+    position: i64,
+) -> Result<(), ErrorReason> {
     if epoch != feed {
         Err(ErrorReason::CursorForeign)
     } else if position > ends.head {
@@ -219,21 +229,21 @@ fn check_place(feed: Uuid, ends: &FeedEnds, epoch: Uuid, position: i64) -> Resul
     }
 }
 
-/// The cursor cannot be used; `earliest` and `latest` can.
-pub(crate) fn refused(reason: ErrorReason, earliest: &Cursor, latest: &Cursor) -> Refusal {
+/// The error of an unusable cursor, with usable ones for both ends of the feed.
+pub(crate) fn unusable(reason: ErrorReason, earliest: &Cursor, latest: &Cursor) -> ApiError {
     let what = match reason {
-        ErrorReason::CursorTooOld => "changes after the cursor are not kept any longer",
+        ErrorReason::CursorTooOld => "the changes after the cursor are no longer retained",
         ErrorReason::CursorTooNew => "the cursor is ahead of the feed, as after a restored backup",
         _ => {
             "the cursor is of another database, product or practice, of a connection before the \
-             product was disconnected, or was made up"
+             product was disconnected, or forged"
         }
     };
     let message = format!(
         "{what}; subscribe with start_from START_FROM_SNAPSHOT, and with restart when it is a \
-         subscription: every record comes again, then the changes"
+         subscription: the stream sends every record, then the changes"
     );
-    Refusal::new(Code::OutOfRange, reason, message)
+    ApiError::new(Code::OutOfRange, reason, message)
         .with("earliest_cursor", earliest.encode())
         .with("latest_cursor", latest.encode())
 }
@@ -246,44 +256,48 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::place::tests::places;
+    use crate::domain::resume_point::tests::resume_points;
 
-    fn seal_of(product: &str, epoch: u128) -> Seal {
+    fn signer_of(product: &str, epoch: u128) -> CursorSigner {
         let (product, epoch) = (product.parse().unwrap(), Uuid::from_u128(epoch));
-        Seal { product, connection: None, epoch, secret: vec![7; 32] }
+        CursorSigner { product, connection: None, epoch, secret: vec![7; 32] }
     }
 
-    pub(super) fn seal() -> Seal {
-        seal_of("books", 7)
+    pub(super) fn signer() -> CursorSigner {
+        signer_of("books", 7)
     }
 
     pub(super) fn ends(head: i64, floor: i64) -> FeedEnds {
         FeedEnds { head, floor, floor_change: None }
     }
 
-    fn connection(practice: &str, since: i64) -> Connection {
+    fn connection(practice: &str, since: i64) -> ConnectionIdentity {
         let since = DateTime::from_timestamp(since, 0).unwrap();
-        Connection { practice: practice.parse().unwrap(), since }
+        ConnectionIdentity { practice: practice.parse().unwrap(), since }
     }
 
     #[test]
-    fn a_cursor_does_not_lead_over_a_disconnection() {
-        let of = |practice, since| Seal { connection: Some(connection(practice, since)), ..seal() };
-        let cursor = of("p1", 1).cursor(Place::after(5), Uuid::nil(), None);
+    fn cursor_of_another_connection_is_foreign() {
+        let of = |practice, since| CursorSigner {
+            connection: Some(connection(practice, since)),
+            ..signer()
+        };
+        let cursor = of("p1", 1).cursor(ResumePoint::after(5), Uuid::nil(), None);
         assert_eq!(of("p1", 1).check(&cursor, &ends(9, 1), None), Ok(()));
-        for other in [of("p1", 2), of("p2", 1), seal()] {
+        for other in [of("p1", 2), of("p2", 1), signer()] {
             let checked = other.check(&cursor, &ends(9, 1), None);
             assert_eq!(checked, Err(ErrorReason::CursorForeign));
         }
     }
 
     fn cursor(position: i64, change: u128) -> Cursor {
-        seal().cursor(Place::after(position), Uuid::nil(), Some(Uuid::from_u128(change)))
+        signer().cursor(ResumePoint::after(position), Uuid::nil(), Some(Uuid::from_u128(change)))
     }
 
     #[test]
-    fn a_cursor_goes_on_where_its_change_still_stands() {
-        let check = |c: Cursor, at: u128| seal().check(&c, &ends(9, 3), Some(Uuid::from_u128(at)));
+    fn cursor_is_valid_while_its_change_is_at_its_position() {
+        let check =
+            |c: Cursor, at: u128| signer().check(&c, &ends(9, 3), Some(Uuid::from_u128(at)));
         assert_eq!(check(cursor(5, 50), 50), Ok(()));
         assert_eq!(check(cursor(5, 50), 51), Err(ErrorReason::CursorForeign));
         assert_eq!(check(cursor(10, 50), 50), Err(ErrorReason::CursorTooNew));
@@ -293,13 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_another_product_or_database_is_foreign() {
+    fn cursor_of_another_product_or_database_is_foreign() {
         let change = Some(Uuid::from_u128(50));
         for other in [
-            seal_of("manager", 7),
-            seal_of("books", 8),
-            Seal { secret: vec![8; 32], ..seal() },
-            Seal { connection: Some(connection("p1", 1)), ..seal() },
+            signer_of("manager", 7),
+            signer_of("books", 8),
+            CursorSigner { secret: vec![8; 32], ..signer() },
+            CursorSigner { connection: Some(connection("p1", 1)), ..signer() },
         ] {
             let checked = other.check(&cursor(5, 50), &ends(9, 1), change);
             assert_eq!(checked, Err(ErrorReason::CursorForeign));
@@ -307,37 +321,37 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_cannot_be_given_to_another_subscription() {
+    fn cursor_of_another_subscription_is_foreign() {
         let change = Some(Uuid::from_u128(50));
-        let own = seal().cursor(Place::after(5), Uuid::from_u128(1), change);
+        let own = signer().cursor(ResumePoint::after(5), Uuid::from_u128(1), change);
         let forged = Cursor { subscription: Uuid::from_u128(2), ..own };
-        assert_eq!(seal().check(&forged, &ends(9, 1), change), Err(ErrorReason::CursorForeign));
+        assert_eq!(signer().check(&forged, &ends(9, 1), change), Err(ErrorReason::CursorForeign));
     }
 
     proptest! {
         #[test]
-        fn a_cursor_reads_back(place in places(), subscription: u128, change: u128) {
+        fn cursor_round_trips(resume_point in resume_points(), subscription: u128, change: u128) {
             let change = Some(Uuid::from_u128(change));
-            let cursor = seal().cursor(place, Uuid::from_u128(subscription), change);
+            let cursor = signer().cursor(resume_point, Uuid::from_u128(subscription), change);
             prop_assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         }
 
         #[test]
-        fn a_cursor_that_was_tampered_with_is_refused(
-            place in places(), at in 0_usize..200, bit in 0_u8..8,
+        fn tampered_cursor_is_rejected(
+            resume_point in resume_points(), at in 0_usize..200, bit in 0_u8..8,
         ) {
-            let cursor = seal().cursor(place.clone(), Uuid::nil(), None);
+            let cursor = signer().cursor(resume_point.clone(), Uuid::nil(), None);
             let mut bytes = URL_SAFE_NO_PAD.decode(cursor.encode()).unwrap();
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
             if let Some(forged) = Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes)) {
                 let ends = ends(i64::MAX, 1);
-                prop_assert!(seal().check(&forged, &ends, None).is_err());
+                prop_assert!(signer().check(&forged, &ends, None).is_err());
             }
         }
 
         #[test]
-        fn no_text_is_a_cursor_by_chance_or_panics(text in ".{0,300}") {
+        fn decode_of_arbitrary_text_returns_none(text in ".{0,300}") {
             prop_assert_eq!(Cursor::decode(&text), None);
         }
     }

@@ -1,21 +1,20 @@
-//! A model of the change feed, run under thousands of seeded schedules.
+//! A model of the change feed, checked under thousands of seeded schedules.
 //!
 //! Writers, sequencers, purges and readers are state machines: one step is one
-//! statement. A schedule is a seed; it decides what everybody does, and who does
-//! the next step. The database below them is as PostgreSQL is at READ
-//! COMMITTED: a statement sees what was committed when it began, and what its
-//! own transaction wrote. Everything that is observed is checked against the
-//! seven properties (see [`properties`]); at the end all come to rest, and the
-//! whole is checked.
+//! statement. A seed determines a schedule: what each actor does, and the order of the
+//! steps. The model's database has the visibility of PostgreSQL at READ COMMITTED: a
+//! statement sees what was committed when it started, and the writes of its own
+//! transaction. All observations are checked against the seven properties (see
+//! [`properties`]). At the end all actors become idle, and the final state is checked.
 //!
 //! The steps of the sequencer and of the purge are the statements of
-//! `store::feed::sequence` and `store::feed::retention`; those of a writer begin
-//! with its look who is connected, and end with `store::changes::append`. A product
-//! is connected as by `service::connections`. Whoever changes one changes the other.
+//! `store::feed::sequence` and `store::feed::retention`. A writer starts by reading the
+//! connections, and ends with `store::changes::append`. A product is connected as by
+//! `service::connections`. A change of one of these needs the same change here.
 //!
-//! That the properties hold says something only because the checks find what is
-//! wrong: three orderings that do not work, and the [`Defect`](setup::Defect)s,
-//! must be caught, and [`coverage`] must show that it all happened.
+//! The checks must detect what is wrong: three wrong orders, and the
+//! [`Defect`](setup::Defect)s. [`coverage`] must show that all events occurred.
+//! Otherwise the properties would prove nothing.
 //!
 //! ```text
 //! cargo test model                                 10,000 schedules
@@ -33,17 +32,18 @@
 )]
 
 mod batch;
-mod connects;
+mod connect_log;
 mod coverage;
 mod cursor;
 mod database;
-mod held;
+mod observer;
 mod operator;
 mod ordering;
 mod properties;
 mod purge;
 mod random;
 mod reader;
+mod record_copy;
 mod restored;
 mod rows;
 mod schedule;
@@ -52,7 +52,6 @@ mod sequencer;
 mod setup;
 mod table;
 mod transactions;
-mod witness;
 mod world;
 mod writer;
 

@@ -1,114 +1,117 @@
-//! Where a stream begins.
+//! Opening a stream: resolves where it starts, and takes over the named subscription.
 
 use sea_orm::ConnectionTrait;
 use shared::{
-    caller::{Listener, PracticeId},
-    db::Scope,
+    caller::{PracticeId, Subscriber},
+    db::TenantScope,
     ids::new_uuid,
     pb::records::ErrorReason,
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::Code;
 use uuid::Uuid;
 
 use super::{
     Feed,
-    cursor::{Connection, Cursor, Seal, refused},
+    cursor::{ConnectionIdentity, Cursor, CursorSigner, unusable},
     session::{LEASE, Session},
 };
 use crate::{
     domain::{
         filter::Filter,
-        place::{Place, Walk},
+        resume_point::{ResumePoint, SnapshotPosition},
         subscription::{Subscription, SubscriptionKey},
     },
     error::{RecordError, not_connected},
     store::{
         connections,
-        feed::{self, Spot, Standing},
+        feed::{self, FeedHead, SeekTarget},
         subscriptions,
     },
 };
 
-/// Subscriptions of a product in one practice, or for all practices, at most.
+/// Maximum number of subscriptions of a product in one practice, and for all practices.
 pub(crate) const MAX_SUBSCRIPTIONS: u64 = 100;
 
-/// What a caller asks for.
+/// The parameters of a Subscribe call.
 #[derive(Clone, Debug)]
-pub(crate) struct Subscribing {
+pub(crate) struct SubscribeCommand {
     pub(crate) start: Start,
     pub(crate) filter: Filter,
-    pub(crate) named: Option<Named>,
+    pub(crate) named: Option<NamedSubscription>,
 }
 
-/// A subscription that the stream belongs to.
+/// The named subscription that the stream belongs to.
 #[derive(Clone, Debug)]
-pub(crate) struct Named {
+pub(crate) struct NamedSubscription {
     pub(crate) name: String,
-    /// Whether it begins anew though it has a place.
+    /// Starts from `start` even if the subscription has a position.
     pub(crate) restart: bool,
-    /// Events that may be unacknowledged.
+    /// Maximum number of unacknowledged events (flow control).
     pub(crate) window: usize,
 }
 
-/// Where a stream begins.
+/// Where a stream starts.
 #[derive(Clone, Debug)]
 pub(crate) enum Start {
     Earliest,
     Now,
     Snapshot,
-    /// After a cursor; none when it could not be read.
+    /// After a cursor; `None` if it could not be decoded.
     After(Option<Cursor>),
 }
 
-/// A stream that may begin.
+/// The start of a stream that was accepted.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) seal: Seal,
-    pub(crate) standing: Standing,
-    pub(crate) place: Place,
+pub(crate) struct OpenedStream {
+    pub(crate) signer: CursorSigner,
+    pub(crate) feed_head: FeedHead,
+    pub(crate) resume_point: ResumePoint,
     pub(crate) session: Option<Session>,
 }
 
-/// Finds the beginning, and takes the subscription over when there is one.
+/// Resolves where the stream starts, and takes over the named subscription if there is
+/// one.
 ///
 /// # Errors
 ///
-/// `OUT_OF_RANGE` when the place cannot be gone on from, `FAILED_PRECONDITION`
-/// when the product is not connected, `NOT_FOUND` for a practice that is not the
-/// caller's.
+/// `OUT_OF_RANGE` if the feed cannot be resumed after the cursor, `FAILED_PRECONDITION`
+/// if the product is not connected, `NOT_FOUND` for a practice of another tenant.
 pub(super) async fn open(
     feed: &Feed,
-    listener: &Listener,
-    asked: &Subscribing,
-) -> Result<Opened, RecordError> {
-    check_practices(feed, listener, &asked.filter).await?;
-    let Some(named) = &asked.named else {
-        let (standing, place) = resolve(feed.db().reader(), listener, &asked.start).await?;
-        let seal = seal(feed.db().reader(), listener, &standing).await?;
-        return Ok(Opened { seal, standing, place, session: None });
+    subscriber: &Subscriber,
+    command: &SubscribeCommand,
+) -> Result<OpenedStream, RecordError> {
+    check_practices(feed, subscriber, &command.filter).await?;
+    let Some(named) = &command.named else {
+        let (feed_head, resume_point) =
+            resolve(feed.db().reader(), subscriber, &command.start).await?;
+        let signer = cursor_signer(feed.db().reader(), subscriber, &feed_head).await?;
+        return Ok(OpenedStream { signer, feed_head, resume_point, session: None });
     };
-    let key = SubscriptionKey::of(listener, named.name.clone());
-    let (row, place, standing) = take_over(feed, listener.clone(), key, asked.clone()).await?;
-    let session = Session::new(feed.clone(), &row, (&place, standing.change), named.window);
-    let seal = seal(feed.db().reader(), listener, &standing).await?;
-    Ok(Opened { seal, standing, place, session: Some(session) })
+    let key = SubscriptionKey::of(subscriber, named.name.clone());
+    let (row, resume_point, feed_head) =
+        take_over(feed, subscriber.clone(), key, command.clone()).await?;
+    let session = Session::new(feed.clone(), &row, (&resume_point, feed_head.change), named.window);
+    let signer = cursor_signer(feed.db().reader(), subscriber, &feed_head).await?;
+    Ok(OpenedStream { signer, feed_head, resume_point, session: Some(session) })
 }
 
-/// The caller's practice, or those it asks for, must be connected to its product.
+/// Checks that the caller's practice and the practices of the filter are connected to
+/// its product.
 async fn check_practices(
     feed: &Feed,
-    listener: &Listener,
+    subscriber: &Subscriber,
     filter: &Filter,
 ) -> Result<(), RecordError> {
-    let (db, product) = (feed.db().reader(), &listener.product);
-    if let Some(own) = &listener.practice
+    let (db, product) = (feed.db().reader(), &subscriber.product);
+    if let Some(own) = &subscriber.practice
         && let Some(other) = filter.practices.iter().find(|practice| *practice != own)
     {
-        return Err(Refusal::not_found("practice", other.as_str()).into());
+        return Err(ApiError::not_found("practice", other.as_str()).into());
     }
-    let asked: Vec<&PracticeId> = listener.practice.iter().chain(&filter.practices).collect();
-    for practice in asked {
+    let practices: Vec<&PracticeId> = subscriber.practice.iter().chain(&filter.practices).collect();
+    for practice in practices {
         if !connections::is_connected(db, practice, product).await? {
             return Err(not_connected(product.as_str()).into());
         }
@@ -116,187 +119,196 @@ async fn check_practices(
     Ok(())
 }
 
-/// The place that a start means.
+/// Resolves a start to a resume point.
 async fn resolve(
     db: &impl ConnectionTrait,
-    listener: &Listener,
+    subscriber: &Subscriber,
     start: &Start,
-) -> Result<(Standing, Place), RecordError> {
+) -> Result<(FeedHead, ResumePoint), RecordError> {
     match start {
         Start::Earliest => {
-            let standing = standing(db, listener, Spot::BeforeOldest).await?;
-            let place = Place::after(standing.position);
-            Ok((standing, place))
+            let feed_head = seek(db, subscriber, SeekTarget::BeforeOldest).await?;
+            let resume_point = ResumePoint::after(feed_head.position);
+            Ok((feed_head, resume_point))
         }
         Start::Now => {
-            let standing = standing(db, listener, Spot::Newest).await?;
-            let place = Place::after(standing.position);
-            Ok((standing, place))
+            let feed_head = seek(db, subscriber, SeekTarget::Newest).await?;
+            let resume_point = ResumePoint::after(feed_head.position);
+            Ok((feed_head, resume_point))
         }
         Start::Snapshot => {
-            let standing = standing(db, listener, Spot::Newest).await?;
-            let place = Place { position: standing.position, walk: Some(Walk::beginning()) };
-            Ok((standing, place))
+            let feed_head = seek(db, subscriber, SeekTarget::Newest).await?;
+            let resume_point = ResumePoint {
+                position: feed_head.position,
+                snapshot: Some(SnapshotPosition::start()),
+            };
+            Ok((feed_head, resume_point))
         }
-        Start::After(None) => Err(refusal(db, listener, ErrorReason::CursorForeign).await?),
+        Start::After(None) => Err(cursor_error(db, subscriber, ErrorReason::CursorForeign).await?),
         Start::After(Some(cursor)) => {
-            let standing = check(db, listener, cursor).await?;
-            Ok((standing, cursor.place.clone()))
+            let feed_head = check(db, subscriber, cursor).await?;
+            Ok((feed_head, cursor.resume_point.clone()))
         }
     }
 }
 
-/// What stands at a spot of the listener's feed.
-async fn standing(
+/// Seeks in the feed of the subscriber's product.
+async fn seek(
     db: &impl ConnectionTrait,
-    listener: &Listener,
-    spot: Spot,
-) -> Result<Standing, RecordError> {
-    let standing = feed::standing(db, &listener.product, spot).await?;
-    standing.ok_or_else(|| not_connected(listener.product.as_str()).into())
+    subscriber: &Subscriber,
+    target: SeekTarget,
+) -> Result<FeedHead, RecordError> {
+    let feed_head = feed::seek(db, &subscriber.product, target).await?;
+    feed_head.ok_or_else(|| not_connected(subscriber.product.as_str()).into())
 }
 
-/// What seals the cursors of a listener.
+/// The signer of a subscriber's cursors.
 ///
 /// # Errors
 ///
-/// `FAILED_PRECONDITION` when the product is not connected to the practice.
-pub(crate) async fn seal(
+/// `FAILED_PRECONDITION` if the product is not connected to the practice.
+pub(crate) async fn cursor_signer(
     db: &impl ConnectionTrait,
-    listener: &Listener,
-    standing: &Standing,
-) -> Result<Seal, RecordError> {
-    let connection = connection(db, listener).await?;
-    Ok(Seal::of(&listener.product, connection, standing))
+    subscriber: &Subscriber,
+    feed_head: &FeedHead,
+) -> Result<CursorSigner, RecordError> {
+    let connection = connection(db, subscriber).await?;
+    Ok(CursorSigner::of(&subscriber.product, connection, feed_head))
 }
 
-/// Since when the listener's practice is connected; none when it hears all of
-/// them.
+/// Since when the subscriber's practice is connected; `None` if the subscriber receives
+/// all practices.
 pub(super) async fn connection(
     db: &impl ConnectionTrait,
-    listener: &Listener,
-) -> Result<Option<Connection>, RecordError> {
-    let Some(practice) = listener.practice.clone() else { return Ok(None) };
-    match connections::connected_at(db, &practice, &listener.product).await? {
-        Some(since) => Ok(Some(Connection { practice, since })),
-        None => Err(not_connected(listener.product.as_str()).into()),
+    subscriber: &Subscriber,
+) -> Result<Option<ConnectionIdentity>, RecordError> {
+    let Some(practice) = subscriber.practice.clone() else { return Ok(None) };
+    match connections::connected_at(db, &practice, &subscriber.product).await? {
+        Some(since) => Ok(Some(ConnectionIdentity { practice, since })),
+        None => Err(not_connected(subscriber.product.as_str()).into()),
     }
 }
 
-/// Whether the feed can go on after a cursor; what stands there.
+/// Checks that the feed can be resumed after a cursor. Returns the feed at the cursor's
+/// position.
 ///
 /// # Errors
 ///
-/// `OUT_OF_RANGE` with the reason, and the ends of the feed.
+/// `OUT_OF_RANGE` with the reason and the cursors at both ends of the feed.
 pub(crate) async fn check(
     db: &impl ConnectionTrait,
-    listener: &Listener,
+    subscriber: &Subscriber,
     cursor: &Cursor,
-) -> Result<Standing, RecordError> {
-    let at = standing(db, listener, Spot::At(cursor.place.position)).await?;
-    match seal(db, listener, &at).await?.check(cursor, &at.ends, at.change) {
+) -> Result<FeedHead, RecordError> {
+    let at = seek(db, subscriber, SeekTarget::At(cursor.resume_point.position)).await?;
+    match cursor_signer(db, subscriber, &at).await?.check(cursor, &at.ends, at.change) {
         Ok(()) => Ok(at),
-        Err(reason) => Err(refusal(db, listener, reason).await?),
+        Err(reason) => Err(cursor_error(db, subscriber, reason).await?),
     }
 }
 
-/// A refusal with the cursors at both ends of the feed.
-pub(crate) async fn refusal(
+/// The error of an unusable cursor, with the cursors at both ends of the feed.
+pub(crate) async fn cursor_error(
     db: &impl ConnectionTrait,
-    listener: &Listener,
+    subscriber: &Subscriber,
     reason: ErrorReason,
 ) -> Result<RecordError, RecordError> {
-    let earliest = standing(db, listener, Spot::BeforeOldest).await?;
-    let latest = standing(db, listener, Spot::Newest).await?;
-    let seal = seal(db, listener, &earliest).await?;
-    let at = |s: &Standing| seal.cursor(Place::after(s.position), Uuid::nil(), s.change);
-    Ok(refused(reason, &at(&earliest), &at(&latest)).into())
+    let earliest = seek(db, subscriber, SeekTarget::BeforeOldest).await?;
+    let latest = seek(db, subscriber, SeekTarget::Newest).await?;
+    let signer = cursor_signer(db, subscriber, &earliest).await?;
+    let at = |s: &FeedHead| signer.cursor(ResumePoint::after(s.position), Uuid::nil(), s.change);
+    Ok(unusable(reason, &at(&earliest), &at(&latest)).into())
 }
 
-/// Makes the subscription, or takes it over from its last stream; where the new
-/// stream begins.
+/// Creates the subscription, or takes it over from its last stream. Returns where the
+/// new stream starts.
 async fn take_over(
     feed: &Feed,
-    listener: Listener,
+    subscriber: Subscriber,
     key: SubscriptionKey,
-    asked: Subscribing,
-) -> Result<(Subscription, Place, Standing), RecordError> {
+    command: SubscribeCommand,
+) -> Result<(Subscription, ResumePoint, FeedHead), RecordError> {
     let clock = feed.inner.clock.clone();
-    let (listener, key, asked) =
-        (std::sync::Arc::new(listener), std::sync::Arc::new(key), std::sync::Arc::new(asked));
+    let (subscriber, key, command) =
+        (std::sync::Arc::new(subscriber), std::sync::Arc::new(key), std::sync::Arc::new(command));
     let taken_key = std::sync::Arc::clone(&key);
-    let write = feed.db().write(Scope::AllPractices, move |tx| {
-        let (listener, key, asked) = (listener.clone(), key.clone(), asked.clone());
+    let write = feed.db().write(TenantScope::AllPractices, move |tx| {
+        let (subscriber, key, command) = (subscriber.clone(), key.clone(), command.clone());
         let now = clock.now();
         async move {
             let known = subscriptions::lock(&*tx, &key).await?;
             let is_new = known.is_none();
-            let restart = asked.named.as_ref().is_some_and(|named| named.restart);
-            let (mut row, place, standing) = match known {
-                Some(row) if !restart => go_on(&*tx, &listener, row, &asked.start).await?,
+            let restart = command.named.as_ref().is_some_and(|named| named.restart);
+            let (mut row, resume_point, feed_head) = match known {
+                Some(row) if !restart => resume(&*tx, &subscriber, row, &command.start).await?,
                 known => {
                     if is_new {
                         check_count(&*tx, &key).await?;
                     }
-                    let (standing, place) = resolve(&*tx, &listener, &asked.start).await?;
-                    (begin(&key, known, &place, &asked.filter, now), place, standing)
+                    let (feed_head, resume_point) =
+                        resolve(&*tx, &subscriber, &command.start).await?;
+                    (
+                        new_subscription(&key, known, &resume_point, &command.filter, now),
+                        resume_point,
+                        feed_head,
+                    )
                 }
             };
             row.session += 1;
-            (row.delivered, row.seen) = (place.position, place.position);
-            row.filter = asked.filter.clone();
-            row.connection_since = connection(&*tx, &listener).await?.map(|own| own.since);
+            (row.delivered, row.seen) = (resume_point.position, resume_point.position);
+            row.filter = command.filter.clone();
+            row.connection_since = connection(&*tx, &subscriber).await?.map(|own| own.since);
             (row.connected_at, row.active_until) = (now, Some(now + LEASE));
             if is_new {
                 subscriptions::insert(&*tx, &row).await?;
             } else {
                 subscriptions::update(&*tx, &row).await?;
             }
-            Ok::<_, RecordError>((row, place, standing))
+            Ok::<_, RecordError>((row, resume_point, feed_head))
         }
     });
     let taken = write.await?;
-    feed.subscription_has_changed(&taken_key);
+    feed.notify_subscription_changed(&taken_key);
     Ok(taken)
 }
 
-/// Where a subscription goes on: after the cursor that the caller gives, which
-/// then counts as acknowledged, or else where it was acknowledged.
-async fn go_on(
+/// Resolves where a subscription resumes: after the cursor of the request, which then
+/// counts as acknowledged, or else after its last acknowledged position.
+async fn resume(
     db: &impl ConnectionTrait,
-    listener: &Listener,
+    subscriber: &Subscriber,
     mut row: Subscription,
     start: &Start,
-) -> Result<(Subscription, Place, Standing), RecordError> {
+) -> Result<(Subscription, ResumePoint, FeedHead), RecordError> {
     if matches!(start, Start::After(_)) {
-        let (standing, place) = resolve(db, listener, start).await?;
-        row.start = row.start.min(place.position);
-        if place.is_beyond(&row.acked) {
-            row.acked = place.clone();
+        let (feed_head, resume_point) = resolve(db, subscriber, start).await?;
+        row.start = row.start.min(resume_point.position);
+        if resume_point.is_beyond(&row.acked) {
+            row.acked = resume_point.clone();
         }
-        return Ok((row, place, standing));
+        return Ok((row, resume_point, feed_head));
     }
-    let place = row.acked.clone();
-    let standing = standing(db, listener, Spot::At(place.position)).await?;
-    if place.position > standing.ends.head {
-        return Err(refusal(db, listener, ErrorReason::CursorTooNew).await?);
+    let resume_point = row.acked.clone();
+    let feed_head = seek(db, subscriber, SeekTarget::At(resume_point.position)).await?;
+    if resume_point.position > feed_head.ends.head {
+        return Err(cursor_error(db, subscriber, ErrorReason::CursorTooNew).await?);
     }
-    // A subscription of an earlier connection has missed the changes in between. The
-    // comparison needs no clock.
-    let connection = connection(db, listener).await?;
-    let is_torn = connection.map(|connection| connection.since) != row.connection_since;
-    if place.position < standing.ends.floor - 1 || is_torn {
-        return Err(refusal(db, listener, ErrorReason::CursorTooOld).await?);
+    // A subscription of an earlier connection has missed the changes between the two
+    // connections. Comparing the identities needs no clock.
+    let connection = connection(db, subscriber).await?;
+    let has_gap = connection.map(|connection| connection.since) != row.connection_since;
+    if resume_point.position < feed_head.ends.floor - 1 || has_gap {
+        return Err(cursor_error(db, subscriber, ErrorReason::CursorTooOld).await?);
     }
-    Ok((row, place, standing))
+    Ok((row, resume_point, feed_head))
 }
 
-/// A subscription that begins at a place. One that is begun anew is another one:
-/// late acknowledgements of what it was do not move it.
-fn begin(
+/// A subscription that starts at a resume point. A restarted subscription gets a new id,
+/// so that late acknowledgements of the earlier one do not apply to it.
+fn new_subscription(
     key: &SubscriptionKey,
     known: Option<Subscription>,
-    place: &Place,
+    resume_point: &ResumePoint,
     filter: &Filter,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Subscription {
@@ -304,11 +316,11 @@ fn begin(
         key: key.clone(),
         id: new_uuid(),
         session: known.as_ref().map_or(0, |known| known.session),
-        start: place.position,
-        acked: place.clone(),
+        start: resume_point.position,
+        acked: resume_point.clone(),
         acked_at: None,
-        delivered: place.position,
-        seen: place.position,
+        delivered: resume_point.position,
+        seen: resume_point.position,
         filter: filter.clone(),
         created_at: known.map_or(now, |known| known.created_at),
         connected_at: now,
@@ -325,7 +337,7 @@ async fn check_count(db: &impl ConnectionTrait, key: &SubscriptionKey) -> Result
         "a product has at most {MAX_SUBSCRIPTIONS} subscriptions in a practice, and as many for \
          all practices; delete one"
     );
-    // Waiting does not help: it is not to be sent again as it is.
-    let refusal = Refusal::new(Code::FailedPrecondition, ErrorReason::LimitReached, message);
-    Err(refusal.precondition("subscriptions", "delete one that is not used").into())
+    // No backoff: a retry of the same request fails again.
+    let error = ApiError::new(Code::FailedPrecondition, ErrorReason::LimitReached, message);
+    Err(error.precondition("subscriptions", "delete one that is not used").into())
 }

@@ -1,8 +1,8 @@
-//! Gives positions to committed changes.
+//! The sequencer: assigns positions to committed changes.
 //!
-//! One task in every replica; whichever looks first takes the product's lock.
-//! Positions are given after the commit, so that nothing that happens before it
-//! (other writers, rollbacks, long transactions) can lose or reorder a change.
+//! Every replica runs one; the first one to poll takes the lock of the product. Positions
+//! are assigned after the commit, so that concurrent writers, rollbacks and long
+//! transactions can neither lose nor reorder a change.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use sea_orm::{
     sqlx::{self, postgres::PgListener},
 };
 use shared::{
-    db::Scope,
+    db::TenantScope,
     ids,
     jobs::{Failures, JobError, Subject},
     meter::{Meter, NONE, catalog},
@@ -20,51 +20,51 @@ use shared::{
 use super::Feed;
 use crate::{error::RecordError, store::feed::sequence};
 
-/// How long the sequencer sleeps at the most: the backstop when a wake-up was
-/// lost with its replica. Longer by up to a fifth, so that replicas spread.
-const POLL: Duration = Duration::from_secs(1);
+/// Maximum interval between polls, in case a wake-up was lost with its replica. With
+/// jitter of up to a fifth, so that replicas do not poll at once.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long it waits after an error of the database.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
+/// Backoff after an error of the database.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// How long it leaves the database to the writers before it looks again. What is
-/// committed meanwhile is sequenced together; a change that comes alone does not wait.
-const GATHER: Duration = Duration::from_millis(10);
+/// Minimum interval between polls. Gives writers access to the database, and batches the
+/// changes that are committed meanwhile. A single change does not wait.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The work of a sequencer, in the log and in the metrics.
+/// The job name of the sequencer, in the log and in the metrics.
 const SEQUENCE_FEED: &str = "sequence_feed";
 
-/// Sequences until the feed stops.
+/// Runs the sequencer until the feed stops.
 pub(crate) async fn run(feed: Feed, meter: Meter) {
     let mut failures = Failures::new(&meter, &[SEQUENCE_FEED]);
     loop {
         if let Err(error) = sequence_all(&feed, &meter, &mut failures).await {
-            tracing::warn!(%error, "the feed could not be sequenced; trying again");
+            tracing::warn!(%error, "sequencing the feed failed; retrying");
             tokio::select! {
                 () = feed.stop().cancelled() => return,
-                () = tokio::time::sleep(PAUSE_AFTER_ERROR) => continue,
+                () = tokio::time::sleep(RETRY_DELAY) => continue,
             }
         }
         let next = async {
-            tokio::time::sleep(GATHER).await;
-            // Of what was committed since the look, it has been told already.
+            tokio::time::sleep(MIN_POLL_INTERVAL).await;
+            // A commit since the poll has stored its wake-up already.
             feed.inner.pending.notified().await;
         };
         tokio::select! {
             () = feed.stop().cancelled() => return,
             () = next => {}
-            () = tokio::time::sleep(poll_time()) => {}
+            () = tokio::time::sleep(poll_interval_with_jitter()) => {}
         }
     }
 }
 
-fn poll_time() -> Duration {
-    let spread = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
-    POLL + POLL * u32::from(spread) / 5 / 256
+fn poll_interval_with_jitter() -> Duration {
+    let jitter = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
+    MAX_POLL_INTERVAL + MAX_POLL_INTERVAL * u32::from(jitter) / 5 / 256
 }
 
-/// Gives positions until nothing is pending for any product. A product whose feed
-/// cannot be read or written does not block the others.
+/// Assigns positions until no product has pending changes. A product whose feed cannot be
+/// read or written does not block the others.
 async fn sequence_all(
     feed: &Feed,
     meter: &Meter,
@@ -73,18 +73,18 @@ async fn sequence_all(
     loop {
         let now = feed.inner.clock.now();
         let mut products = sequence::products_with_pending(feed.db().reader()).await?;
-        products.retain(|product| !failures.waits(SEQUENCE_FEED, &subject(product), now));
+        products.retain(|product| !failures.is_backing_off(SEQUENCE_FEED, &subject(product), now));
         if products.is_empty() {
             return Ok(());
         }
         match sequence(feed, meter, products.clone()).await {
-            Err(error) if !JobError::is_passing(&error) => {
+            Err(error) if !JobError::is_transient(&error) => {
                 for product in products {
                     let alone = sequence(feed, meter, vec![product.clone()]).await;
-                    if alone.as_ref().is_err_and(JobError::is_passing) {
+                    if alone.as_ref().is_err_and(JobError::is_transient) {
                         return alone;
                     }
-                    failures.note(SEQUENCE_FEED, subject(&product), alone, now);
+                    failures.record(SEQUENCE_FEED, subject(&product), alone, now);
                 }
             }
             outcome => outcome?,
@@ -96,13 +96,13 @@ fn subject(product: &str) -> Subject {
     Subject { product: Some(product.to_owned()), ..Subject::default() }
 }
 
-/// Gives positions to one batch of each product, in one transaction: one commit for
-/// all. The products are in the order of their names, so that the sequencers of two
-/// replicas never wait for each other.
+/// Assigns positions to one batch of each product, in one transaction. The products are
+/// locked in the order of their names, so that the sequencers of two replicas cannot
+/// deadlock.
 async fn sequence(feed: &Feed, meter: &Meter, products: Vec<String>) -> Result<(), RecordError> {
     let started = Instant::now();
     let clock = feed.inner.clock.clone();
-    let write = feed.db().write(Scope::AllPractices, move |tx| {
+    let write = feed.db().write(TenantScope::AllPractices, move |tx| {
         let (products, now) = (products.clone(), clock.now());
         async move {
             let mut counts = Vec::with_capacity(products.len());
@@ -128,19 +128,19 @@ async fn sequence(feed: &Feed, meter: &Meter, products: Vec<String>) -> Result<(
     Ok(())
 }
 
-/// Listens to the sequencers of other replicas until the feed stops. On SQLite
-/// there are none.
+/// Receives the notifications of the sequencers of other replicas (PostgreSQL `LISTEN`)
+/// until the feed stops. SQLite has a single replica.
 pub(crate) async fn listen(feed: Feed) {
     if feed.db().engine() != DbBackend::Postgres {
         return;
     }
     while !feed.stop().is_cancelled() {
         if let Err(error) = listen_once(&feed).await {
-            tracing::warn!(%error, "not listening to other replicas; polling goes on");
+            tracing::warn!(%error, "listening to other replicas failed; falling back to polling");
         }
         tokio::select! {
             () = feed.stop().cancelled() => return,
-            () = tokio::time::sleep(PAUSE_AFTER_ERROR) => {}
+            () = tokio::time::sleep(RETRY_DELAY) => {}
         }
     }
 }
@@ -154,9 +154,9 @@ async fn listen_once(feed: &Feed) -> Result<(), RecordError> {
     loop {
         tokio::select! {
             () = feed.stop().cancelled() => return Ok(()),
-            // Those who notify have another server now.
+            // The database moved to another server: listen there.
             _ = renewals.changed() => return Ok(()),
-            heard = listener.recv() => heard.map_err(failed)?,
+            notification = listener.recv() => notification.map_err(failed)?,
         };
         feed.inner.sequenced.send_replace(());
     }

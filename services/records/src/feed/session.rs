@@ -1,9 +1,12 @@
-//! The stream that holds a named subscription: the newest of its name.
+//! The session of a named subscription: the state of its newest stream.
+//!
+//! A session holds a lease on the subscription's row. A newer stream of the same name
+//! takes the subscription over, and the older one ends with `ABORTED`.
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use shared::{db::Scope, pb::records::ErrorReason, status::Refusal};
+use shared::{db::TenantScope, pb::records::ErrorReason, status::ApiError};
 use tokio::{sync::watch, time::Instant};
 use tonic::Code;
 use uuid::Uuid;
@@ -11,51 +14,52 @@ use uuid::Uuid;
 use super::Feed;
 use crate::{
     domain::{
-        place::Place,
+        resume_point::ResumePoint,
         subscription::{Subscription, SubscriptionKey},
         window::Window,
     },
     error::RecordError,
     store::{
-        feed::{Spot, standing},
+        feed::{SeekTarget, seek},
         subscriptions,
     },
 };
 
-/// A stream that has not said for so long that it stands is taken to be gone.
+/// Duration of the lease. A stream that has not renewed its lease for this long counts
+/// as closed.
 pub(super) const LEASE: TimeDelta = TimeDelta::seconds(45);
 
-/// How often it says so.
-const RENEWAL: Duration = Duration::from_secs(15);
+/// Interval between renewals of the lease.
+const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often it looks whether another replica has a newer stream.
-const LOOK: Duration = Duration::from_secs(3);
+/// Interval between polls for a newer stream at another replica.
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How often it looks for an acknowledgement at another replica while it waits
-/// for one.
-const LOOK_WHEN_FULL: Duration = Duration::from_millis(200);
+/// Interval between polls for an acknowledgement at another replica while the window
+/// is full.
+const POLL_INTERVAL_WHEN_FULL: Duration = Duration::from_millis(200);
 
-/// How far a stream has come.
+/// The progress of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// The position of the event that was sent last.
+    /// The position of the last event that was sent.
     pub(super) delivered: i64,
-    /// The position up to which everything was sent or left out.
+    /// The position up to which every change was sent or filtered out.
     pub(super) seen: i64,
-    /// The change there.
+    /// The change at `seen`.
     pub(super) change: Option<Uuid>,
 }
 
-/// What a stream finds when it looks at its subscription.
+/// Whether the feed still contains what the stream has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    Kept,
-    /// The progress could not be stored: the feed does not contain, or no longer
-    /// contains, what the stream has sent.
-    Elsewhere,
+pub(super) enum HistoryCheck {
+    Same,
+    /// The progress was not stored: the feed does not contain, or no longer retains, what
+    /// the stream has sent.
+    Replaced,
 }
 
-/// The newest stream of a subscription, as long as it is that.
+/// The state of the newest stream of a subscription.
 #[derive(Debug)]
 pub(crate) struct Session {
     feed: Feed,
@@ -67,7 +71,7 @@ pub(crate) struct Session {
     changed: watch::Receiver<()>,
     written: Progress,
     written_at: Instant,
-    looked_at: Instant,
+    polled_at: Instant,
     dirty: bool,
 }
 
@@ -75,21 +79,25 @@ impl Session {
     pub(super) fn new(
         feed: Feed,
         row: &Subscription,
-        (place, change): (&Place, Option<Uuid>),
+        (resume_point, change): (&ResumePoint, Option<Uuid>),
         window: usize,
     ) -> Self {
         let key = Arc::new(row.key.clone());
         let now = Instant::now();
         Self {
-            changed: feed.subscription_changes(&key),
+            changed: feed.watch_subscription(&key),
             feed,
             key,
             id: row.id,
             number: row.session,
             window: Window::new(window),
-            written: Progress { delivered: place.position, seen: place.position, change },
+            written: Progress {
+                delivered: resume_point.position,
+                seen: resume_point.position,
+                change,
+            },
             written_at: now,
-            looked_at: now,
+            polled_at: now,
             dirty: false,
         }
     }
@@ -104,47 +112,47 @@ impl Session {
         &self.key.name
     }
 
-    /// The stream has come further.
-    pub(super) fn moved(&mut self, progress: Progress) {
+    /// Records the progress of the stream, to be stored by a later [`poll`](Self::poll).
+    pub(super) fn advance(&mut self, progress: Progress) {
         self.dirty = progress != self.written;
     }
 
-    /// Waits until it is time to [look](Self::look). May be given up.
-    pub(super) async fn news(&mut self) {
-        let look = if self.window.room() == 0 { LOOK_WHEN_FULL } else { LOOK };
-        let write = if self.dirty { self.feed.pace().write } else { RENEWAL };
-        let at = (self.looked_at + look).min(self.written_at + write);
+    /// Waits until it is time to [`poll`](Self::poll). Cancel safe.
+    pub(super) async fn wait_for_wake(&mut self) {
+        let poll = if self.window.room() == 0 { POLL_INTERVAL_WHEN_FULL } else { POLL_INTERVAL };
+        let write = if self.dirty { self.feed.intervals().write } else { LEASE_RENEWAL_INTERVAL };
+        let at = (self.polled_at + poll).min(self.written_at + write);
         tokio::select! {
             Ok(()) = self.changed.changed() => {}
             () = tokio::time::sleep_until(at) => {}
         }
     }
 
-    /// Looks whether the stream is still the newest, takes acknowledgements, and
-    /// writes down how far it has come when it is time.
+    /// Checks that the stream is still the newest, reads acknowledgements, and stores
+    /// the progress and renews the lease when that is due.
     ///
     /// # Errors
     ///
-    /// `ABORTED` when a newer stream has begun, `NOT_FOUND` when the subscription
-    /// was deleted.
-    pub(super) async fn look(&mut self, progress: Progress) -> Result<Held, RecordError> {
-        let write = if self.dirty { self.feed.pace().write } else { RENEWAL };
-        let (row, held) = if self.written_at.elapsed() >= write {
+    /// `ABORTED` if a newer stream has started, `NOT_FOUND` if the subscription was
+    /// deleted.
+    pub(super) async fn poll(&mut self, progress: Progress) -> Result<HistoryCheck, RecordError> {
+        let write = if self.dirty { self.feed.intervals().write } else { LEASE_RENEWAL_INTERVAL };
+        let (row, history) = if self.written_at.elapsed() >= write {
             let written = self.write(progress, true).await?;
             (self.written, self.dirty, self.written_at) = (progress, false, Instant::now());
             written
         } else {
-            (subscriptions::get(self.feed.db().reader(), &self.key).await?, Held::Kept)
+            (subscriptions::get(self.feed.db().reader(), &self.key).await?, HistoryCheck::Same)
         };
-        self.looked_at = Instant::now();
-        let row = self.own(row)?;
+        self.polled_at = Instant::now();
+        let row = self.check_newest(row)?;
         self.window.acknowledged(row.acked.position);
-        Ok(held)
+        Ok(history)
     }
 
-    fn own(&self, row: Option<Subscription>) -> Result<Subscription, RecordError> {
+    fn check_newest(&self, row: Option<Subscription>) -> Result<Subscription, RecordError> {
         match row {
-            None => Err(Refusal::not_found("subscription", &self.key.name).into()),
+            None => Err(ApiError::not_found("subscription", &self.key.name).into()),
             Some(row) if row.session != self.number || row.id != self.id => {
                 Err(taken_over(&self.key.name).into())
             }
@@ -152,53 +160,55 @@ impl Session {
         }
     }
 
-    /// Writes down how far the stream has come, when it is the newest; the row.
+    /// Stores the progress and the lease if the stream is still the newest. Returns the
+    /// row.
     ///
-    /// A position is stored only in the history that it belongs to: the changes
-    /// filtered out up to it count as acknowledged, and another history has other
-    /// changes there.
+    /// The progress is stored only if the feed has the same history: the changes that
+    /// were filtered out up to a position count as acknowledged, and another history has
+    /// other changes there.
     async fn write(
         &self,
         progress: Progress,
-        stands: bool,
-    ) -> Result<(Option<Subscription>, Held), RecordError> {
+        is_open: bool,
+    ) -> Result<(Option<Subscription>, HistoryCheck), RecordError> {
         let (key, id, number) = (Arc::clone(&self.key), self.id, self.number);
         let clock = self.feed.inner.clock.clone();
-        let write = self.feed.db().write(Scope::AllPractices, move |tx| {
+        let write = self.feed.db().write(TenantScope::AllPractices, move |tx| {
             let (key, now) = (Arc::clone(&key), clock.now());
             async move {
                 let Some(mut row) = subscriptions::lock(&*tx, &key).await? else {
-                    return Ok((None, Held::Kept));
+                    return Ok((None, HistoryCheck::Same));
                 };
-                let mut held = Held::Kept;
+                let mut history = HistoryCheck::Same;
                 if row.id == id && row.session == number {
-                    let found = standing(&*tx, &key.product, Spot::At(progress.seen)).await?;
+                    let found = seek(&*tx, &key.product, SeekTarget::At(progress.seen)).await?;
                     if found.is_some_and(|found| found.has(progress.change)) {
                         (row.delivered, row.seen) = (progress.delivered, progress.seen);
-                        row.pass_what_was_left_out();
+                        row.skip_filtered();
                     } else {
-                        held = Held::Elsewhere;
+                        history = HistoryCheck::Replaced;
                     }
-                    row.active_until = stands.then(|| now + LEASE);
+                    row.active_until = is_open.then(|| now + LEASE);
                     subscriptions::update(&*tx, &row).await?;
                 }
-                Ok::<_, RecordError>((Some(row), held))
+                Ok::<_, RecordError>((Some(row), history))
             }
         });
         write.await
     }
 
-    /// The stream has ended.
+    /// Stores the last progress and releases the lease, after the stream has ended.
     pub(super) async fn end(self, progress: Progress) {
         if let Err(error) = self.write(progress, false).await {
-            // The lease runs out by itself.
-            tracing::debug!(%error, "the end of a stream could not be written down");
+            // The lease expires without it.
+            let subscription = self.key.name.as_str();
+            tracing::debug!(%error, subscription, "releasing the lease of a subscription failed");
         }
     }
 }
 
-fn taken_over(name: &str) -> Refusal {
-    Refusal::new(
+fn taken_over(name: &str) -> ApiError {
+    ApiError::new(
         Code::Aborted,
         ErrorReason::SubscriptionTakenOver,
         "a newer stream of this subscription has begun; a second reader needs a name of its own",

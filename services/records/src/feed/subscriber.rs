@@ -1,9 +1,10 @@
-//! One stream of a subscriber.
+//! One stream of a subscriber: snapshot, catch-up, then live changes.
 //!
-//! It sends the snapshot when one was asked for, then reads the tables from its
-//! position on until it has caught up with the tail, and then takes what the tail
-//! hands out. When it falls behind, because its reader is slow or does not
-//! acknowledge, it goes back to the tables: between two messages it holds nothing.
+//! A stream sends the snapshot if one was requested, reads the tables from its position
+//! until it has caught up with the tail, and then receives the batches of the tail. When
+//! it falls behind, because its client reads slowly or does not acknowledge, it reads the
+//! tables again. Flow control: a stream reads only what the transport has demand for, and
+//! holds no change between two messages.
 
 pub(crate) mod event;
 mod snapshot;
@@ -11,7 +12,7 @@ mod snapshot;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use shared::{
-    caller::{Listener, PracticeId},
+    caller::{PracticeId, Subscriber},
     pb::records::{
         Closing, ClosingReason, EchoMode, ErrorReason, Events, Handshake, Heartbeat,
         SubscribeResponse, subscribe_response::Message,
@@ -31,86 +32,86 @@ use uuid::Uuid;
 
 use super::{
     Feed,
-    cursor::{Cursor, Seal},
-    opening::{self, Opened, Subscribing},
-    session::{Held, Progress, Session},
+    cursor::{Cursor, CursorSigner},
+    opening::{self, OpenedStream, SubscribeCommand},
+    session::{HistoryCheck, Progress, Session},
     tail::{self, Batch, FeedItem, Tail},
 };
 use crate::{
     domain::{
-        filter::{Filter, Hearer, Verdict},
-        place::{Place, Walk},
+        filter::{Filter, Recipient, Verdict},
+        resume_point::{ResumePoint, SnapshotPosition},
     },
     error::{RecordError, not_connected},
-    store::feed::{FeedEnds, FeedRow, Mark, Spot, standing},
+    store::feed::{FeedEnds, FeedPoint, FeedRow, SeekTarget, seek},
 };
 
-/// The intervals of a stream's periodic work beside sending.
+/// The intervals of a stream's periodic tasks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    /// The interval of heartbeats of a stream that has nothing to send.
+pub(crate) struct StreamIntervals {
+    /// Interval between heartbeats of an idle stream.
     pub(crate) heartbeat: Duration,
-    /// The interval of the check that the product is still connected, and that the feed
-    /// is still the one that the stream has sent.
+    /// Interval between checks that the product is still connected, and that the feed
+    /// still has the history that the stream has sent.
     pub(crate) check: Duration,
-    /// The delay after an event before the stream stores its progress: support sees it
-    /// that late.
+    /// Delay between an event and the write of the stream's progress. Support tools show
+    /// the progress with this delay.
     pub(crate) write: Duration,
 }
 
-impl Pace {
-    pub(crate) const USUAL: Self = Self {
+impl StreamIntervals {
+    pub(crate) const DEFAULT: Self = Self {
         heartbeat: Duration::from_secs(15),
         check: Duration::from_secs(10),
         write: Duration::from_secs(1),
     };
 }
 
-/// How long a stream waits after an error of the database.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
+/// Backoff after a transient error of the database.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// How long a stream keeps what it has read for its next message. After that it reads
-/// the tables again when the message is wanted.
-const KEEP_READ: Duration = Duration::from_secs(1);
+/// Maximum time that a stream holds the changes that it has read for its next message.
+/// After that it drops them, and reads the tables again once the transport has demand.
+const READ_BUFFER_TTL: Duration = Duration::from_secs(1);
 
-/// What is sent to the transport.
+/// The messages of a stream, for the transport.
 pub(crate) type Messages = OnDemand<Result<SubscribeResponse, Status>>;
 
-/// One stream, while it lives.
+/// The state of one open stream.
 struct Stream {
     feed: Feed,
-    listener: Arc<Listener>,
+    subscriber: Arc<Subscriber>,
     filter: Arc<Filter>,
     out: mpsc::Sender<Result<SubscribeResponse, Status>>,
-    /// Whether the transport has taken what was sent.
+    /// The demand of the transport for the next message.
     demand: Demand,
-    seal: Seal,
-    /// The place up to which everything was sent or left out, and the change at
-    /// its position.
-    place: Place,
+    signer: CursorSigner,
+    /// The resume point up to which every change was sent or filtered out, and the change
+    /// at its position.
+    resume_point: ResumePoint,
     change: Option<Uuid>,
-    /// The position of the event that was sent last.
+    /// The position of the last event that was sent.
     delivered: i64,
     ends: FeedEnds,
-    /// The subscription that the stream belongs to.
+    /// The session of the named subscription.
     session: Option<Session>,
     heartbeat: Interval,
-    /// When to check that the product is still connected, and the feed the same.
+    /// The timer of the connection and history check.
     check: Interval,
 }
 
-/// Work of a stream beside sending.
+/// The periodic tasks of a stream.
 #[derive(Clone, Copy, Debug)]
-enum Due {
-    Look,
+enum PeriodicTask {
+    Poll,
     Heartbeat,
     Check,
 }
 
 /// Why a stream ends.
 enum End {
-    /// The reader has gone away.
-    Gone,
+    /// The client has disconnected.
+    Disconnected,
     Closed(ClosingReason),
     Failed(RecordError),
 }
@@ -121,11 +122,11 @@ impl From<RecordError> for End {
     }
 }
 
-/// Whether all of a batch was sent.
+/// How much of a batch was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
     All,
-    /// The window was full before its end.
+    /// The window was full before the end of the batch.
     Part,
 }
 
@@ -136,11 +137,12 @@ enum Sent {
 /// As [`opening::open`].
 pub(crate) async fn open(
     feed: &Feed,
-    listener: Listener,
-    asked: Subscribing,
+    subscriber: Subscriber,
+    command: SubscribeCommand,
     closes_at: Option<Instant>,
 ) -> Result<Messages, RecordError> {
-    let Opened { seal, standing, place, session } = opening::open(feed, &listener, &asked).await?;
+    let OpenedStream { signer, feed_head, resume_point, session } =
+        opening::open(feed, &subscriber, &command).await?;
     let (out, demand, messages) = on_demand::channel();
     let every = |time| {
         let mut interval = tokio::time::interval(time);
@@ -148,21 +150,21 @@ pub(crate) async fn open(
         interval.reset();
         interval
     };
-    let pace = feed.pace();
+    let intervals = feed.intervals();
     let stream = Stream {
         feed: feed.clone(),
-        listener: Arc::new(listener),
-        filter: Arc::new(asked.filter),
+        subscriber: Arc::new(subscriber),
+        filter: Arc::new(command.filter),
         out,
         demand,
-        seal,
-        delivered: place.position,
-        place,
-        change: standing.change,
-        ends: standing.ends,
+        signer,
+        delivered: resume_point.position,
+        resume_point,
+        change: feed_head.change,
+        ends: feed_head.ends,
         session,
-        heartbeat: every(pace.heartbeat),
-        check: every(pace.check),
+        heartbeat: every(intervals.heartbeat),
+        check: every(intervals.check),
     };
     tokio::spawn(stream.run(closes_at).in_current_span());
     Ok(messages)
@@ -171,17 +173,17 @@ pub(crate) async fn open(
 impl Stream {
     async fn run(mut self, closes_at: Option<Instant>) {
         let stop = self.feed.stop().clone();
-        // Even of a stream that ends at once it is the first message; the channel
-        // has room for it.
+        // The handshake is the first message, even of a stream that ends immediately. The
+        // channel has capacity for it.
         let handshake = message(Message::Handshake(self.handshake()));
         let _ = self.out.try_send(Ok(handshake));
         let end = tokio::select! {
             end = self.send_all() => end,
             () = stop.cancelled() => End::Closed(ClosingReason::Shutdown),
-            () = at(closes_at) => End::Closed(ClosingReason::ConnectionAge),
+            () = sleep_until(closes_at) => End::Closed(ClosingReason::ConnectionAge),
         };
         let last = match end {
-            End::Gone => None,
+            End::Disconnected => None,
             End::Closed(reason) => {
                 let closing = Closing { reason: reason.into(), cursor: self.cursor() };
                 Some(Ok(message(Message::Closing(closing))))
@@ -189,42 +191,42 @@ impl Stream {
             End::Failed(error) => Some(Err(error.into())),
         };
         let (progress, session) = (self.progress(), self.session.take());
-        let write_down = async {
+        let store_progress = async {
             if let Some(session) = session {
                 session.end(progress).await;
             }
         };
-        let say = async {
+        let send_last = async {
             if let Some(last) = last {
-                // The reader may have gone away, or may not read: the drain of the
-                // server, or the end of the connection, ends that wait.
+                // The client may not read. Then the server's drain, or the end of the
+                // connection, ends this wait.
                 let _ = self.out.send(last).await;
             }
         };
-        tokio::join!(write_down, say);
+        tokio::join!(store_progress, send_last);
     }
 
     async fn send_all(&mut self) -> End {
-        let Err(end) = self.send_until_the_end().await;
+        let Err(end) = self.send_loop().await;
         end
     }
 
-    async fn send_until_the_end(&mut self) -> Result<std::convert::Infallible, End> {
+    async fn send_loop(&mut self) -> Result<std::convert::Infallible, End> {
         self.heartbeat.reset();
         self.send_snapshot().await?;
-        let tail = self.feed.tail(&self.listener.product);
+        let tail = self.feed.tail(&self.subscriber.product);
         loop {
-            match self.send_what_is_new(&tail).await {
-                Err(End::Failed(error)) if error.is_passing() => self.pause(&error).await?,
+            match self.send_changes(&tail).await {
+                Err(End::Failed(error)) if error.is_transient() => self.back_off(&error).await?,
                 sent => sent?,
             }
         }
     }
 
     /// Sends changes until this stream has to read the tables again.
-    async fn send_what_is_new(&mut self, tail: &Tail) -> Result<(), End> {
+    async fn send_changes(&mut self, tail: &Tail) -> Result<(), End> {
         self.wait_for_room().await?;
-        // Before the tables are read, or a batch could slip between.
+        // Subscribed before the tables are read, so that no batch is missed in between.
         let batches = tail.subscribe();
         if self.catch_up().await? == Sent::All {
             self.follow(batches).await?;
@@ -232,85 +234,85 @@ impl Stream {
         Ok(())
     }
 
-    /// Waits a while, because the database does not answer: the stream goes on
-    /// where it is when it does.
-    async fn pause(&mut self, error: &RecordError) -> Result<(), End> {
-        tracing::debug!(%error, "a stream waits for the database");
+    /// Backs off after a transient error of the database. The stream then resumes after
+    /// its position.
+    async fn back_off(&mut self, error: &RecordError) -> Result<(), End> {
+        tracing::debug!(%error, "the database is unavailable; the stream backs off");
         tokio::select! {
-            () = tokio::time::sleep(PAUSE_AFTER_ERROR) => Ok(()),
-            _ = self.heartbeat.tick() => self.beat(false).await,
-            () = self.out.closed() => Err(End::Gone),
+            () = tokio::time::sleep(RETRY_DELAY) => Ok(()),
+            _ = self.heartbeat.tick() => self.send_heartbeat(false).await,
+            () = self.out.closed() => Err(End::Disconnected),
         }
     }
 
     fn handshake(&self) -> Handshake {
-        let walk = self.place.walk.as_ref();
+        let snapshot = self.resume_point.snapshot.as_ref();
         Handshake {
             cursor: self.cursor(),
-            position: self.place.position,
+            position: self.resume_point.position,
             head_position: self.ends.head,
-            product: self.listener.product.to_string(),
+            product: self.subscriber.product.to_string(),
             subscription: self.session.as_ref().map(Session::name).unwrap_or_default().to_owned(),
-            snapshot: walk.is_some(),
-            snapshot_resumed: walk.is_some_and(|walk| *walk != Walk::beginning()),
+            snapshot: snapshot.is_some(),
+            snapshot_resumed: snapshot
+                .is_some_and(|snapshot| *snapshot != SnapshotPosition::start()),
         }
     }
 
-    /// Waits until the transport wants a message: nothing is read for a reader that does
-    /// not read.
-    async fn until_wanted(&mut self) -> Result<(), End> {
-        self.is_wanted_by(None).await.map(drop)
+    /// Waits until the transport has demand for a message, so that nothing is read for a
+    /// client that does not read (backpressure).
+    async fn wait_for_demand(&mut self) -> Result<(), End> {
+        self.wait_for_demand_until(None).await.map(drop)
     }
 
-    /// Whether the transport wants a message before what was read for it is given up.
-    async fn is_wanted_soon(&mut self) -> Result<bool, End> {
-        self.is_wanted_by(Some(Instant::now() + KEEP_READ)).await
+    /// Waits for demand for at most [`READ_BUFFER_TTL`]. Returns false on the timeout.
+    async fn has_demand_soon(&mut self) -> Result<bool, End> {
+        self.wait_for_demand_until(Some(Instant::now() + READ_BUFFER_TTL)).await
     }
 
-    async fn is_wanted_by(&mut self, until: Option<Instant>) -> Result<bool, End> {
+    async fn wait_for_demand_until(&mut self, until: Option<Instant>) -> Result<bool, End> {
         let mut demand = self.demand.clone();
         loop {
             tokio::select! {
-                wanted = demand.wanted() => {
-                    return wanted.map(|()| true).map_err(|Gone| End::Gone);
+                requested = demand.requested() => {
+                    return requested.map(|()| true).map_err(|Gone| End::Disconnected);
                 }
-                () = at(until) => return Ok(false),
-                () = news(&mut self.session) => self.look().await?,
+                () = sleep_until(until) => return Ok(false),
+                () = wait_for_wake(&mut self.session) => self.poll().await?,
             }
         }
     }
 
-    /// Waits until an event may be sent: at most a window of them is not
-    /// acknowledged.
+    /// Waits until the window of unacknowledged events has room (flow control).
     async fn wait_for_room(&mut self) -> Result<(), End> {
         let out = self.out.clone();
         while self.room() == 0 {
             tokio::select! {
-                due = self.due() => self.see_to(due).await?,
-                () = out.closed() => return Err(End::Gone),
+                task = self.next_task() => self.run_task(task).await?,
+                () = out.closed() => return Err(End::Disconnected),
             }
         }
         Ok(())
     }
 
-    /// Waits for some work of the database, however long it takes; meanwhile the stream
-    /// does what is due. The work ends with the stream.
-    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
+    /// Awaits a read of the database and runs the periodic tasks meanwhile. The read is
+    /// cancelled when the stream ends.
+    async fn with_periodic_tasks<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let (out, mut work) = (self.out.clone(), pin!(work));
         loop {
-            let due = tokio::select! {
-                // First what is due: work that is always ready would keep it waiting.
+            let task = tokio::select! {
+                // Tasks first: work that is always ready would starve them.
                 biased;
-                () = out.closed() => return Err(End::Gone),
-                due = self.due() => due,
+                () = out.closed() => return Err(End::Disconnected),
+                task = self.next_task() => task,
                 done = &mut work => return Ok(done),
             };
-            // The work continues meanwhile: it may hold the database connection that
-            // this waits for.
-            let (mut done, mut seen_to) = (None, pin!(self.see_to(due)));
+            // The work continues during the task: it may hold the database connection
+            // that the task waits for.
+            let (mut done, mut task_run) = (None, pin!(self.run_task(task)));
             loop {
                 tokio::select! {
-                    seen = &mut seen_to => break seen?,
+                    ended = &mut task_run => break ended?,
                     result = &mut work, if done.is_none() => done = Some(result),
                 }
             }
@@ -320,119 +322,121 @@ impl Stream {
         }
     }
 
-    /// Waits until something is due. May be given up.
-    async fn due(&mut self) -> Due {
+    /// Waits until a periodic task is due. Cancel safe.
+    async fn next_task(&mut self) -> PeriodicTask {
         tokio::select! {
-            () = news(&mut self.session) => Due::Look,
-            _ = self.heartbeat.tick() => Due::Heartbeat,
-            _ = self.check.tick() => Due::Check,
+            () = wait_for_wake(&mut self.session) => PeriodicTask::Poll,
+            _ = self.heartbeat.tick() => PeriodicTask::Heartbeat,
+            _ = self.check.tick() => PeriodicTask::Check,
         }
     }
 
-    async fn see_to(&mut self, due: Due) -> Result<(), End> {
-        match due {
-            Due::Look => self.look().await,
-            Due::Check => self.check().await,
-            // What was sent before is still on its way.
-            Due::Heartbeat if !self.demand.is_wanted() => Ok(()),
-            Due::Heartbeat => {
+    async fn run_task(&mut self, task: PeriodicTask) -> Result<(), End> {
+        match task {
+            PeriodicTask::Poll => self.poll().await,
+            PeriodicTask::Check => self.check().await,
+            // The transport has not taken the previous message yet.
+            PeriodicTask::Heartbeat if !self.demand.is_requested() => Ok(()),
+            PeriodicTask::Heartbeat => {
                 if self.room() > 0 {
-                    return self.beat(false).await;
+                    return self.send_heartbeat(false).await;
                 }
-                // Nothing is read from the feed, so it says how far that has come.
-                self.check_past().await?;
-                self.beat(true).await
+                // The stream reads nothing from the feed, so update the head first.
+                self.check_history().await?;
+                self.send_heartbeat(true).await
             }
         }
     }
 
-    /// Checks that the feed still has, at the position of the stream, what was sent up
-    /// to there, and what follows: a standby that has lost the last commits may have
-    /// replaced the database, or the purge may have reached this position.
-    async fn check_past(&mut self) -> Result<(), End> {
-        let (db, product) = (self.feed.db().reader(), &self.listener.product);
-        let found = standing(db, product, Spot::At(self.place.position)).await;
+    /// Checks that the feed still has the change that was sent at the stream's position,
+    /// and retains what follows. A standby that lost the last commits may have replaced
+    /// the database, or the purge may have reached this position.
+    async fn check_history(&mut self) -> Result<(), End> {
+        let (db, product) = (self.feed.db().reader(), &self.subscriber.product);
+        let found = seek(db, product, SeekTarget::At(self.resume_point.position)).await;
         let found = found?.ok_or_else(|| RecordError::from(not_connected(product.as_str())))?;
         let now = (found.epoch, &found.ends);
-        let checked = self.seal.check_past(now, self.place.position, self.change, found.change);
+        let checked =
+            self.signer.check_history(now, self.resume_point.position, self.change, found.change);
         self.ends = found.ends;
         match checked {
             Ok(()) => Ok(()),
-            Err(reason) => Err(self.refused(reason).await),
+            Err(reason) => Err(self.cursor_error(reason).await),
         }
     }
 
-    /// Ends the stream: it cannot continue from its position.
-    async fn refused(&self, reason: ErrorReason) -> End {
-        let refusal = opening::refusal(self.feed.db().reader(), &self.listener, reason).await;
-        End::Failed(refusal.unwrap_or_else(|error| error))
+    /// The end of a stream that cannot continue from its position.
+    async fn cursor_error(&self, reason: ErrorReason) -> End {
+        let error = opening::cursor_error(self.feed.db().reader(), &self.subscriber, reason).await;
+        End::Failed(error.unwrap_or_else(|error| error))
     }
 
-    /// Whether a batch begins at the position of the stream, in the feed that it has
-    /// sent, and has no gaps.
-    fn follows(&self, batch: &Batch) -> Result<(), ErrorReason> {
-        let (epoch, position, change) = (batch.epoch, self.place.position, self.change);
-        // What the stream has passed already is read before its place was.
-        let at = batch.at(position).unwrap_or(Mark { position, change });
-        self.seal.check_past((epoch, &batch.ends), position, change, at.change)?;
-        if batch.is_torn() { Err(ErrorReason::CursorTooOld) } else { Ok(()) }
+    /// Checks that a batch continues the stream: it contains the stream's position, has
+    /// the same history, and has no gap.
+    fn check_continuity(&self, batch: &Batch) -> Result<(), ErrorReason> {
+        let (epoch, position, change) = (batch.epoch, self.resume_point.position, self.change);
+        // Not in the batch: the batch was read before the stream reached its position.
+        let at = batch.at(position).unwrap_or(FeedPoint { position, change });
+        self.signer.check_history((epoch, &batch.ends), position, change, at.change)?;
+        if batch.has_gap() { Err(ErrorReason::CursorTooOld) } else { Ok(()) }
     }
 
     /// The practices whose changes the stream sends; empty for all.
     fn practices(&self) -> Vec<PracticeId> {
-        let own = self.listener.practice.clone();
+        let own = self.subscriber.practice.clone();
         own.map_or_else(|| self.filter.practices(), |own| vec![own])
     }
 
-    /// Reads what comes after the place of the stream.
+    /// Reads the changes after the stream's position.
     fn read(&self) -> impl Future<Output = Result<Vec<Batch>, RecordError>> + use<> {
         let (db, after, practices) =
-            (self.feed.db().clone(), self.place.position, self.practices());
-        let (listener, filter) = (Arc::clone(&self.listener), Arc::clone(&self.filter));
+            (self.feed.db().clone(), self.resume_point.position, self.practices());
+        let (subscriber, filter) = (Arc::clone(&self.subscriber), Arc::clone(&self.filter));
         async move {
-            let wanted = |row: &FeedRow| passes(&listener, &filter, row);
-            tail::read(&db, &listener.product, after, &practices, wanted).await
+            let with_images = |row: &FeedRow| matches_filter(&subscriber, &filter, row);
+            tail::read(&db, &subscriber.product, after, &practices, with_images).await
         }
     }
 
-    /// Reads the tables until there is nothing new, or the window is full.
+    /// Reads and sends changes from the tables until the head, or until the window is
+    /// full.
     async fn catch_up(&mut self) -> Result<Sent, End> {
         'reading: loop {
-            self.until_wanted().await?;
+            self.wait_for_demand().await?;
             let read = self.read();
-            for batch in self.meanwhile(read).await?? {
-                if !self.is_wanted_soon().await? {
+            for batch in self.with_periodic_tasks(read).await?? {
+                if !self.has_demand_soon().await? {
                     continue 'reading;
                 }
-                if let Err(reason) = self.follows(&batch) {
-                    return Err(self.refused(reason).await);
+                if let Err(reason) = self.check_continuity(&batch) {
+                    return Err(self.cursor_error(reason).await);
                 }
                 if self.send_batch(&batch).await? == Sent::Part {
                     return Ok(Sent::Part);
                 }
             }
-            if self.place.position >= self.ends.head {
+            if self.resume_point.position >= self.ends.head {
                 return Ok(Sent::All);
             }
         }
     }
 
-    /// Takes what the tail hands out, until this stream has missed some.
+    /// Sends the batches of the tail until the stream has missed one.
     async fn follow(&mut self, mut batches: broadcast::Receiver<Batch>) -> Result<(), End> {
         loop {
-            self.until_wanted().await?;
-            let batch = match self.meanwhile(batches.recv()).await? {
+            self.wait_for_demand().await?;
+            let batch = match self.with_periodic_tasks(batches.recv()).await? {
                 Ok(batch) => batch,
                 Err(RecvError::Lagged(_)) => return Ok(()),
                 Err(RecvError::Closed) => return Err(End::Closed(ClosingReason::Shutdown)),
             };
-            if batch.after.position > self.place.position {
+            if batch.after.position > self.resume_point.position {
                 return Ok(());
             }
-            if self.follows(&batch).is_err() {
-                // The tail may have read before this stream did: its feed is judged by
-                // what the tables hold now.
-                self.check_past().await?;
+            if self.check_continuity(&batch).is_err() {
+                // The tail may have read before this stream did, so check against the
+                // tables.
+                self.check_history().await?;
                 return Ok(());
             }
             if self.send_batch(&batch).await? == Sent::Part {
@@ -441,117 +445,122 @@ impl Stream {
         }
     }
 
-    /// Sends what is new in `batch` and passes the filter, as far as the window
-    /// has room.
+    /// Sends the new changes of `batch` that match the filter, as many as the window has
+    /// room for.
     ///
-    /// The place moves after the message was taken: a stream that is stopped while
-    /// it waits must not say that it sent it.
+    /// The resume point advances after the transport has taken the message: a stream that
+    /// is stopped while it waits must not report the message as sent.
     async fn send_batch(&mut self, batch: &Batch) -> Result<Sent, End> {
         self.ends = batch.ends.clone();
         let (mut events, mut upto, mut sent) = (Vec::new(), batch.upto, Sent::All);
         let (mut delivered, mut room) = (self.delivered, self.room());
-        let mut last = Mark { position: self.place.position, change: self.change };
-        for item in batch.items.iter().filter(|item| item.row.position > self.place.position) {
-            let passes = passes(&self.listener, &self.filter, &item.row);
-            if passes && room == 0 {
+        let mut last = FeedPoint { position: self.resume_point.position, change: self.change };
+        for item in batch.items.iter().filter(|item| item.row.position > self.resume_point.position)
+        {
+            let matches = matches_filter(&self.subscriber, &self.filter, &item.row);
+            if matches && room == 0 {
                 (upto, sent) = (last, Sent::Part);
                 break;
             }
-            last = Mark { position: item.row.position, change: Some(item.row.id) };
-            if passes {
+            last = FeedPoint { position: item.row.position, change: Some(item.row.id) };
+            if matches {
                 events.push(self.event(item, delivered));
                 (delivered, room) = (last.position, room - 1);
             }
         }
-        if upto.position <= self.place.position {
+        if upto.position <= self.resume_point.position {
             return Ok(sent);
         }
-        let (place, change) = (Place::after(upto.position), upto.change);
+        let (resume_point, change) = (ResumePoint::after(upto.position), upto.change);
         let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
         if !events.is_empty() {
-            let cursor = self.cursor_at(place.clone(), change).encode();
+            let cursor = self.cursor_at(resume_point.clone(), change).encode();
             let position = upto.position;
             self.send(Message::Events(Events { events, cursor, position })).await?;
         }
-        (self.place, self.change, self.delivered) = (place, change, delivered);
+        (self.resume_point, self.change, self.delivered) = (resume_point, change, delivered);
         let progress = self.progress();
         if let Some(session) = &mut self.session {
             for position in positions {
                 session.window.sent(position);
             }
-            session.moved(progress);
+            session.advance(progress);
         }
         Ok(sent)
     }
 
     fn event(&self, item: &FeedItem, previous_position: i64) -> shared::wire::Event {
-        let own = event::audible(&item.row).is_own(hearer(&self.listener));
+        let own = event::change_attributes(&item.row).is_own(recipient(&self.subscriber));
         let marked = own && self.filter.echo == EchoMode::Mark;
         event::event(item, previous_position, own, marked)
     }
 
-    /// Events that may be sent now.
+    /// The number of events that the window has room for.
     fn room(&self) -> usize {
         self.session.as_ref().map_or(usize::MAX, |session| session.window.room())
     }
 
     fn progress(&self) -> Progress {
-        Progress { delivered: self.delivered, seen: self.place.position, change: self.change }
+        Progress {
+            delivered: self.delivered,
+            seen: self.resume_point.position,
+            change: self.change,
+        }
     }
 
-    /// Whether this is still the newest stream of its subscription.
-    async fn look(&mut self) -> Result<(), End> {
+    /// Polls the subscription. Ends a stream that is no longer the newest of it.
+    async fn poll(&mut self) -> Result<(), End> {
         let progress = self.progress();
         let Some(session) = &mut self.session else { return Ok(()) };
-        let looked = session.look(progress).await;
-        if !matches!(looked, Ok(Held::Kept)) {
-            // In another history the subscription is another one, too.
-            self.check_past().await?;
+        let polled = session.poll(progress).await;
+        if !matches!(polled, Ok(HistoryCheck::Same)) {
+            // The history first: another history may have another subscription.
+            self.check_history().await?;
         }
-        looked?;
+        polled?;
         Ok(())
     }
 
-    /// No feed contains the changes made while the product is disconnected: a stream
-    /// must not continue as if nothing were missing. The same applies to changes that a
-    /// database has lost.
+    /// Checks the connection and the history. No feed contains the changes made while the
+    /// product is disconnected, nor the changes that a database has lost, so a stream must
+    /// not continue after either.
     async fn check(&mut self) -> Result<(), End> {
-        let connection = opening::connection(self.feed.db().reader(), &self.listener).await?;
-        if connection.as_ref() != self.seal.connection() {
-            return Err(self.refused(ErrorReason::CursorTooOld).await);
+        let connection = opening::connection(self.feed.db().reader(), &self.subscriber).await?;
+        if connection.as_ref() != self.signer.connection() {
+            return Err(self.cursor_error(ErrorReason::CursorTooOld).await);
         }
-        self.check_past().await
+        self.check_history().await
     }
 
-    /// Says that the stream lives.
-    async fn beat(&mut self, waiting_for_acknowledgement: bool) -> Result<(), End> {
+    /// Sends a heartbeat with the stream's position.
+    async fn send_heartbeat(&mut self, waiting_for_acknowledgement: bool) -> Result<(), End> {
         self.send(Message::Heartbeat(Heartbeat {
             cursor: self.cursor(),
-            position: self.place.position,
-            head_position: self.ends.head.max(self.place.position),
+            position: self.resume_point.position,
+            head_position: self.ends.head.max(self.resume_point.position),
             waiting_for_acknowledgement,
         }))
         .await
     }
 
-    /// The cursor to resume with.
+    /// The encoded cursor to resume after.
     fn cursor(&self) -> String {
-        self.cursor_at(self.place.clone(), self.change).encode()
+        self.cursor_at(self.resume_point.clone(), self.change).encode()
     }
 
-    fn cursor_at(&self, place: Place, change: Option<Uuid>) -> Cursor {
+    fn cursor_at(&self, resume_point: ResumePoint, change: Option<Uuid>) -> Cursor {
         let subscription = self.session.as_ref().map_or(Uuid::nil(), Session::id);
-        self.seal.cursor(place, subscription, change)
+        self.signer.cursor(resume_point, subscription, change)
     }
 
-    /// Waits until the transport takes a message; meanwhile the stream may find
-    /// that it is not the newest any longer.
+    /// Sends a message once the transport has capacity. Polls the subscription while it
+    /// waits.
     async fn send(&mut self, what: Message) -> Result<(), End> {
         let out = self.out.clone();
         let permit = loop {
             tokio::select! {
-                permit = out.reserve() => break permit.map_err(|_| End::Gone)?,
-                () = news(&mut self.session) => self.look().await?,
+                permit = out.reserve() => break permit.map_err(|_| End::Disconnected)?,
+                () = wait_for_wake(&mut self.session) => self.poll().await?,
             }
         };
         permit.send(Ok(message(what)));
@@ -560,24 +569,24 @@ impl Stream {
     }
 }
 
-fn hearer(listener: &Listener) -> Hearer<'_> {
-    let Listener { practice, product, account, .. } = listener;
-    Hearer { practice: practice.as_ref(), product, account }
+fn recipient(subscriber: &Subscriber) -> Recipient<'_> {
+    let Subscriber { practice, product, account, .. } = subscriber;
+    Recipient { practice: practice.as_ref(), product, account }
 }
 
-fn passes(listener: &Listener, filter: &Filter, row: &FeedRow) -> bool {
-    filter.verdict(hearer(listener), &event::audible(row)) == Verdict::Sent
+fn matches_filter(subscriber: &Subscriber, filter: &Filter, row: &FeedRow) -> bool {
+    filter.verdict(recipient(subscriber), &event::change_attributes(row)) == Verdict::Sent
 }
 
-/// Waits until it is time to look at the subscription; for ever without one.
-async fn news(session: &mut Option<Session>) {
+/// Waits until it is time to poll the subscription; forever without one.
+async fn wait_for_wake(session: &mut Option<Session>) {
     match session {
-        Some(session) => session.news().await,
+        Some(session) => session.wait_for_wake().await,
         None => std::future::pending().await,
     }
 }
 
-async fn at(instant: Option<Instant>) {
+async fn sleep_until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,

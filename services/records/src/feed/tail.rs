@@ -1,8 +1,8 @@
-//! The reader of a product's new positions, one in a replica.
+//! The tail of a product's feed: one reader of new positions in a replica.
 //!
-//! It reads each new change and its images once, and hands them to every
-//! subscriber that has caught up. One that has not reads the tables by itself
-//! until it has: it costs the others nothing, and holds no memory for long.
+//! It reads each new change and its images once, and broadcasts them to all subscribers
+//! that have caught up. A subscriber that has not caught up reads the tables itself, so
+//! a slow subscriber neither delays the others nor holds memory.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,25 +25,24 @@ use crate::{
     error::{RecordError, not_connected},
     store::{
         self,
-        feed::{FeedEnds, FeedRow, Mark, Reading, Spot},
+        feed::{FeedEnds, FeedPage, FeedPoint, FeedRow, SeekTarget},
     },
 };
 
-/// At most this many changes are read, and sent, at once.
+/// Maximum number of changes in one read and in one message.
 pub(crate) const BATCH_EVENTS: usize = 500;
 
-/// At most this many bytes of images are sent at once, unless one change alone
-/// has more.
+/// Maximum size of the images in one message, in bytes. A single change may exceed it.
 pub(crate) const BATCH_BYTES: usize = 1_024 * 1_024;
 
-/// Batches that wait for the slowest of the caught-up subscribers: with
-/// [`BATCH_BYTES`], the bound on what a product's tail holds.
-const WAITING_BATCHES: usize = 6;
+/// Capacity of the broadcast channel, in batches. With [`BATCH_BYTES`] it bounds the
+/// memory of a product's tail.
+const CHANNEL_BATCHES: usize = 6;
 
-/// How often the tail looks by itself, in case it was not told.
-const POLL: Duration = Duration::from_secs(1);
+/// Interval between polls, in case a wake-up was lost.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A change with the images that go with it.
+/// A change with the images of its record and of its companions.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedItem {
     pub(crate) row: FeedRow,
@@ -53,38 +52,38 @@ pub(crate) struct FeedItem {
 }
 
 impl FeedItem {
-    /// About what it takes on the wire.
+    /// The approximate size on the wire, in bytes.
     fn size(&self) -> usize {
         let images = self.client.iter().chain(&self.person).chain(&self.contacts);
         images.map(Bytes::len).sum::<usize>() + 300
     }
 }
 
-/// Changes that follow each other in a feed, or in what it has of some practices.
+/// Consecutive changes of a feed, or of some practices of a feed.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     pub(crate) epoch: Uuid,
     pub(crate) ends: FeedEnds,
-    /// The change before the first of them.
-    pub(crate) after: Mark,
+    /// The position that the batch follows.
+    pub(crate) after: FeedPoint,
     pub(crate) items: Arc<[FeedItem]>,
-    /// Nothing up to here is missing in them.
-    pub(crate) upto: Mark,
-    /// Whether it is of all practices, so that it has every position.
+    /// The batch is complete up to this position.
+    pub(crate) upto: FeedPoint,
+    /// True if the batch contains every position: it was read for all practices.
     pub(crate) is_dense: bool,
 }
 
 impl Batch {
-    /// The change at a position; none when it is not of this batch.
-    pub(crate) fn at(&self, position: i64) -> Option<Mark> {
+    /// The change at a position; `None` if the position is not in this batch.
+    pub(crate) fn at(&self, position: i64) -> Option<FeedPoint> {
         let of_item =
-            |item: &FeedItem| Mark { position: item.row.position, change: Some(item.row.id) };
-        let mut marks = [self.after, self.upto].into_iter().chain(self.items.iter().map(of_item));
-        marks.find(|mark| mark.position == position)
+            |item: &FeedItem| FeedPoint { position: item.row.position, change: Some(item.row.id) };
+        let mut points = [self.after, self.upto].into_iter().chain(self.items.iter().map(of_item));
+        points.find(|point| point.position == position)
     }
 
-    /// Whether a position between its ends is missing.
-    pub(crate) fn is_torn(&self) -> bool {
+    /// True if a position of a dense batch is missing.
+    pub(crate) fn has_gap(&self) -> bool {
         let first = self.items.first().map(|item| item.row.position);
         self.is_dense
             && first.map_or(self.after.position < self.ends.head, |first| {
@@ -93,7 +92,7 @@ impl Batch {
     }
 }
 
-/// The reader, and whom it hands its batches to.
+/// The handle of the reader. Dropping it stops the reader.
 #[derive(Debug)]
 pub(crate) struct Tail {
     batches: broadcast::Sender<Batch>,
@@ -101,22 +100,21 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Starts a reader. It stops when the last holder lets it go, or with
-    /// `stop`.
+    /// Starts a reader. It stops when the last handle is dropped, or with `stop`.
     pub(crate) fn start(
         db: Database,
         product: Product,
         sequenced: watch::Receiver<()>,
         stop: &CancellationToken,
     ) -> Arc<Self> {
-        let (batches, _) = broadcast::channel(WAITING_BATCHES);
+        let (batches, _) = broadcast::channel(CHANNEL_BATCHES);
         let stop = stop.child_token();
         tokio::spawn(run(db, product, sequenced, batches.clone(), stop.clone()));
         Arc::new(Self { batches, stop })
     }
 
-    /// Every batch that is read from now on; a receiver that falls behind is
-    /// told so.
+    /// A receiver of all batches that are read from now on. A receiver that falls behind
+    /// gets `RecvError::Lagged`.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Batch> {
         self.batches.subscribe()
     }
@@ -135,94 +133,95 @@ async fn run(
     batches: broadcast::Sender<Batch>,
     stop: CancellationToken,
 ) {
-    let mut place = None;
+    let mut position = None;
     loop {
         sequenced.mark_unchanged();
-        match advance(&db, &product, &mut place, &batches).await {
+        match advance(&db, &product, &mut position, &batches).await {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, "the tail of a feed could not be read; trying again");
+                tracing::warn!(%product, %error, "reading the tail of a feed failed; retrying");
             }
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            // The sender is of the feed, which outlives its tails.
+            // The feed owns the sender and outlives its tails.
             _ = sequenced.changed() => {}
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
     }
 }
 
-/// How far a tail has come, in the feed of which epoch.
+/// The last position of a tail, with the epoch of its feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct TailPlace {
+struct TailPosition {
     epoch: Uuid,
-    mark: Mark,
+    point: FeedPoint,
 }
 
-/// Reads and hands out what is new; whether there may be more.
+/// Reads and broadcasts the new changes. Returns true if there may be more.
 async fn advance(
     db: &Database,
     product: &Product,
-    place: &mut Option<TailPlace>,
+    position: &mut Option<TailPosition>,
     batches: &broadcast::Sender<Batch>,
 ) -> Result<bool, RecordError> {
-    let Some(known) = *place else {
-        // It begins with what comes next: subscribers read the past themselves.
-        let standing = store::feed::standing(db.reader(), product, Spot::Newest).await?;
-        let Some(standing) = standing else { return Ok(false) };
-        let mark = Mark { position: standing.position, change: standing.change };
-        *place = Some(TailPlace { epoch: standing.epoch, mark });
-        // Tells those who read the tables before this that there may be more.
+    let Some(known) = *position else {
+        // A tail starts at the head: subscribers read earlier changes themselves.
+        let feed_head = store::feed::seek(db.reader(), product, SeekTarget::Newest).await?;
+        let Some(feed_head) = feed_head else { return Ok(false) };
+        let point = FeedPoint { position: feed_head.position, change: feed_head.change };
+        *position = Some(TailPosition { epoch: feed_head.epoch, point });
+        // Subscribers that read the tables before this learn that there may be more.
         let _ = batches.send(Batch {
-            epoch: standing.epoch,
-            ends: standing.ends,
-            after: mark,
+            epoch: feed_head.epoch,
+            ends: feed_head.ends,
+            after: point,
             items: Arc::default(),
-            upto: mark,
+            upto: point,
             is_dense: true,
         });
         return Ok(true);
     };
-    let read = read(db, product, known.mark.position, &[], |_| true).await?;
+    let read = read(db, product, known.point.position, &[], |_| true).await?;
     let Some(first) = read.first() else { return Ok(false) };
-    if (TailPlace { epoch: first.epoch, mark: first.after }) != known || first.is_torn() {
-        // The feed is not the one that was handed out so far. The tail restarts, and
-        // each subscriber compares the feed with what it has sent.
-        tracing::warn!(%product, position = known.mark.position, "a feed has another past now");
-        *place = None;
+    if (TailPosition { epoch: first.epoch, point: first.after }) != known || first.has_gap() {
+        // The feed has another history than the one that was broadcast. The tail
+        // restarts, and each subscriber compares the feed with what it has sent.
+        let replaced_at = known.point.position;
+        tracing::warn!(%product, position = replaced_at, "the history of a feed was replaced");
+        *position = None;
         return Ok(true);
     }
     let count = read.iter().map(|batch| batch.items.len()).sum::<usize>();
     for batch in read {
-        *place = Some(TailPlace { mark: batch.upto, ..known });
-        // Nobody may be listening just now.
+        *position = Some(TailPosition { point: batch.upto, ..known });
+        // Fails when the tail has no receiver; that is no error.
         let _ = batches.send(batch);
     }
     Ok(count > 0)
 }
 
-/// The changes after a position, of `practices` or of all when it is empty, in batches
-/// of bounded size; at least one batch, which is empty when there is nothing new. Those
-/// that are `wanted` have their images.
+/// Reads the changes after a position in batches of bounded size: of `practices`, or of
+/// all practices if it is empty. Returns at least one batch, which is empty if there is
+/// nothing new. Only the changes that `with_images` accepts have their images.
 pub(crate) async fn read(
     db: &Database,
     product: &Product,
     after: i64,
     practices: &[PracticeId],
-    wanted: impl Fn(&FeedRow) -> bool,
+    with_images: impl Fn(&FeedRow) -> bool,
 ) -> Result<Vec<Batch>, RecordError> {
-    let reading = store::feed::read(db.reader(), product, after, BATCH_EVENTS, practices).await?;
-    let reading = reading.ok_or_else(|| not_connected(product.as_str()))?;
-    let images = images(db, reading.rows.iter().filter(|row| wanted(row))).await?;
-    Ok(split(reading, practices.is_empty(), &images))
+    let page = store::feed::read(db.reader(), product, after, BATCH_EVENTS, practices).await?;
+    let page = page.ok_or_else(|| not_connected(product.as_str()))?;
+    let images = images(db, page.rows.iter().filter(|row| with_images(row))).await?;
+    Ok(split(page, practices.is_empty(), &images))
 }
 
-fn split(reading: Reading, is_dense: bool, images: &HashMap<Uuid, Bytes>) -> Vec<Batch> {
-    let Reading { epoch, ends, after, rows, upto } = reading;
+fn split(page: FeedPage, is_dense: bool, images: &HashMap<Uuid, Bytes>) -> Vec<Batch> {
+    let FeedPage { epoch, ends, after, rows, upto } = page;
     let (mut batches, mut batch, mut bytes, mut after) = (Vec::new(), Vec::new(), 0, after);
-    let mut close = |items: Vec<FeedItem>, upto: Mark| {
+    let mut close = |items: Vec<FeedItem>, upto: FeedPoint| {
         let ends = ends.clone();
         let batch = Batch { epoch, ends, after, items: items.into(), upto, is_dense };
         after = upto;
@@ -236,14 +235,14 @@ fn split(reading: Reading, is_dense: bool, images: &HashMap<Uuid, Bytes>) -> Vec
             bytes = 0;
         }
         bytes += item.size();
-        last = Mark { position: item.row.position, change: Some(item.row.id) };
+        last = FeedPoint { position: item.row.position, change: Some(item.row.id) };
         batch.push(item);
     }
     batches.push(close(batch, upto));
     batches
 }
 
-/// The images that go with some changes.
+/// Loads the images of the records and companions of some changes.
 async fn images(
     db: &Database,
     rows: impl Iterator<Item = &FeedRow>,

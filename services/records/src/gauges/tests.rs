@@ -1,21 +1,21 @@
-//! What is looked up, on both databases, and how.
+//! The queries of the gauges, and their plans, on both engines.
 
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
     caller::Product,
-    db::{Database, Scope},
+    db::{Database, TenantScope},
     testing::{TestDb, storage_tests},
 };
 
 use super::*;
 use crate::{
     migrations::Migrator,
-    store::{connections, feed::gauges::standings_sql},
+    store::{connections, feed::gauges::feed_stats_sql},
 };
 
 storage_tests! {
-    the_feeds_are_counted_as_they_stand,
-    the_pending_changes_are_found_by_their_key,
+    feed_stats_count_pending_changes,
+    feed_stats_use_the_primary_key_of_pending,
 }
 
 async fn database(t: &TestDb) -> Database {
@@ -25,7 +25,7 @@ async fn database(t: &TestDb) -> Database {
 }
 
 async fn run(db: &Database, statements: Vec<String>) {
-    db.write(Scope::AllPractices, move |tx| {
+    db.write(TenantScope::AllPractices, move |tx| {
         let statements = statements.clone();
         async move {
             for statement in statements {
@@ -38,7 +38,7 @@ async fn run(db: &Database, statements: Vec<String>) {
     .unwrap();
 }
 
-/// A change made at that second of the first minute of 2026, pending for `product`.
+/// Statements for a change at a second of the first minute of 2026, pending for `product`.
 fn pending(product: &str, practice: &str, second: u32) -> [String; 2] {
     let id = shared::ids::new_uuid();
     let id = format!("x'{}'", id.as_simple());
@@ -58,8 +58,8 @@ fn pending(product: &str, practice: &str, second: u32) -> [String; 2] {
     ]
 }
 
-/// Literals of SQLite in the words of PostgreSQL.
-fn words(t: &TestDb, statements: Vec<String>) -> Vec<String> {
+/// Translates the literals of SQLite for PostgreSQL.
+fn in_dialect(t: &TestDb, statements: Vec<String>) -> Vec<String> {
     if !t.is_postgres() {
         return statements;
     }
@@ -69,7 +69,7 @@ fn words(t: &TestDb, statements: Vec<String>) -> Vec<String> {
 
 async fn feed(db: &Database, product: &str) {
     let product: Product = product.parse().unwrap();
-    db.write(Scope::AllPractices, move |tx| {
+    db.write(TenantScope::AllPractices, move |tx| {
         let product = product.clone();
         async move {
             let (practice, now) = ("p1".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap());
@@ -80,38 +80,41 @@ async fn feed(db: &Database, product: &str) {
     .unwrap();
 }
 
-async fn the_feeds_are_counted_as_they_stand(t: TestDb) {
+async fn feed_stats_count_pending_changes(t: TestDb) {
     let db = database(&t).await;
     feed(&db, "ap").await;
     feed(&db, "books").await;
     // The first by practice is not the oldest.
     let changes = [("books", "p2", 7), ("books", "p1", 9), ("books", "p2", 30)];
     let changes = changes.map(|(product, practice, at)| pending(product, practice, at));
-    run(&db, words(&t, changes.concat())).await;
-    let found = standings(db.reader()).await.unwrap();
+    run(&db, in_dialect(&t, changes.concat())).await;
+    let found = feed_stats(db.reader()).await.unwrap();
     let found: Vec<_> = found
         .iter()
         .map(|feed| (feed.product.as_str(), feed.head, feed.pending, feed.oldest))
         .collect();
     let oldest = Some("2026-01-01T00:00:07Z".parse().unwrap());
     assert_eq!(found, [("ap", 0, 0, None), ("books", 0, 3, oldest)]);
-    assert_eq!(subscribed(db.reader(), "2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap(), []);
+    assert_eq!(
+        subscription_stats(db.reader(), "2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap(),
+        []
+    );
 }
 
-async fn the_pending_changes_are_found_by_their_key(t: TestDb) {
+async fn feed_stats_use_the_primary_key_of_pending(t: TestDb) {
     let db = database(&t).await;
     feed(&db, "books").await;
     let many = (0..40).flat_map(|n| pending("books", &format!("p{}", n % 4), n));
-    run(&db, words(&t, many.collect())).await;
-    let sql = standings_sql();
+    run(&db, in_dialect(&t, many.collect())).await;
+    let sql = feed_stats_sql();
     let (explain, whole) = if t.is_postgres() {
         run(&db, vec!["ANALYZE feed_pending".to_owned()]).await;
-        // So few rows would be read whole, whatever the statement says.
+        // PostgreSQL scans so small a table sequentially, whatever the statement.
         (format!("EXPLAIN {sql}"), "Seq Scan on feed_pending")
     } else {
         (format!("EXPLAIN QUERY PLAN {sql}"), "SCAN p")
     };
-    let plan = db.write(Scope::AllPractices, move |tx| {
+    let plan = db.write(TenantScope::AllPractices, move |tx| {
         let explain = explain.clone();
         async move {
             let engine = tx.get_database_backend();

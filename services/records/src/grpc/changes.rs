@@ -2,7 +2,7 @@
 
 use shared::{
     access::{self, Rpc},
-    caller::{Listener, PracticeId},
+    caller::{PracticeId, Subscriber},
     identity::check_roles,
     page::page_size,
     pb::records::{
@@ -12,11 +12,11 @@ use shared::{
         StartFrom, SubscribeRequest, change_service_server::ChangeService,
     },
     rules::{
-        Problem, Violations,
+        FieldViolations, ValueError,
         text::{blank, too_many},
     },
     server::ConnectionAge,
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::{Request, Response, Status};
 
@@ -25,15 +25,15 @@ use crate::{
     domain::{filter::Filter, window::Window},
     feed::{
         cursor::Cursor,
-        opening::{Named, Start, Subscribing},
+        opening::{NamedSubscription, Start, SubscribeCommand},
         subscriber::{self, Messages},
     },
     service::reading::PageRequest,
 };
 
-/// Characters of the name of a subscription at most.
+/// Maximum length of the name of a subscription, in characters.
 pub(super) const MAX_NAME: usize = 64;
-/// Practices of a filter at most.
+/// Maximum number of practices of a filter.
 pub(super) const MAX_PRACTICES: usize = 100;
 
 #[tonic::async_trait]
@@ -44,15 +44,15 @@ impl ChangeService for Api {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let listener = Listener::of(request.extensions())?;
+        let subscriber = Subscriber::of(request.extensions())?;
         let closes_at = ConnectionAge::ends_at(request.extensions());
         let asked = subscribing(&request.into_inner())?;
         if asked.named.is_some() {
-            // A stream of a name takes it over from another one: not for those who
-            // only look.
-            check_roles(&listener.roles, access::rule(Rpc::ChangeAcknowledge).roles)?;
+            // A new stream of a named subscription ends its older stream, so it needs the
+            // roles that may acknowledge.
+            check_roles(&subscriber.roles, access::rule(Rpc::ChangeAcknowledge).roles)?;
         }
-        let messages = subscriber::open(&self.records.feed, listener, asked, closes_at).await?;
+        let messages = subscriber::open(&self.records.feed, subscriber, asked, closes_at).await?;
         Ok(Response::new(messages))
     }
 
@@ -60,16 +60,16 @@ impl ChangeService for Api {
         &self,
         request: Request<AcknowledgeRequest>,
     ) -> Result<Response<AcknowledgeResponse>, Status> {
-        let listener = Listener::of(request.extensions())?;
+        let subscriber = Subscriber::of(request.extensions())?;
         let AcknowledgeRequest { subscription, cursor } = request.into_inner();
         let name = required_name(subscription)?;
         if cursor.is_empty() {
             let text = "is missing: give a cursor that a stream of the subscription has sent";
             let reason = ErrorReason::RequiredFieldBlank;
-            return Err(Refusal::invalid_field("cursor", reason, text).into());
+            return Err(ApiError::invalid_field("cursor", reason, text).into());
         }
         let cursor = Cursor::decode(&cursor);
-        let position = self.records.acknowledge(listener, name, cursor).await?;
+        let position = self.records.acknowledge(subscriber, name, cursor).await?;
         Ok(Response::new(AcknowledgeResponse { position }))
     }
 
@@ -77,9 +77,9 @@ impl ChangeService for Api {
         &self,
         request: Request<GetSubscriptionRequest>,
     ) -> Result<Response<GetSubscriptionResponse>, Status> {
-        let listener = Listener::of(request.extensions())?;
+        let subscriber = Subscriber::of(request.extensions())?;
         let name = required_name(request.into_inner().subscription)?;
-        let subscription = Some(self.records.subscription(&listener, name).await?);
+        let subscription = Some(self.records.subscription(&subscriber, name).await?);
         Ok(Response::new(GetSubscriptionResponse { subscription }))
     }
 
@@ -87,12 +87,12 @@ impl ChangeService for Api {
         &self,
         request: Request<ListSubscriptionsRequest>,
     ) -> Result<Response<ListSubscriptionsResponse>, Status> {
-        let listener = Listener::of(request.extensions())?;
+        let subscriber = Subscriber::of(request.extensions())?;
         let ListSubscriptionsRequest { product, page_size: size, page_token: token } =
             request.into_inner();
         let product = super::parse::product(&product)?;
         let page = PageRequest { size: page_size(size)?, token };
-        let listed = self.records.list_subscriptions(&listener, product, page).await?;
+        let listed = self.records.list_subscriptions(&subscriber, product, page).await?;
         let (subscriptions, next_page_token) = listed;
         Ok(Response::new(ListSubscriptionsResponse { subscriptions, next_page_token }))
     }
@@ -101,23 +101,23 @@ impl ChangeService for Api {
         &self,
         request: Request<DeleteSubscriptionRequest>,
     ) -> Result<Response<DeleteSubscriptionResponse>, Status> {
-        let listener = Listener::of(request.extensions())?;
+        let subscriber = Subscriber::of(request.extensions())?;
         let name = required_name(request.into_inner().subscription)?;
-        self.records.delete_subscription(&listener, name).await?;
+        self.records.delete_subscription(&subscriber, name).await?;
         Ok(Response::new(DeleteSubscriptionResponse {}))
     }
 }
 
-fn subscribing(request: &SubscribeRequest) -> Result<Subscribing, Refusal> {
-    let mut wrong = Violations::new();
+fn subscribing(request: &SubscribeRequest) -> Result<SubscribeCommand, ApiError> {
+    let mut wrong = FieldViolations::new();
     let start = start(&mut wrong, request);
     let filter = filter(&mut wrong, request);
     let named = named(&mut wrong, request);
-    let asked = start.zip(filter).map(|(start, filter)| Subscribing { start, filter, named });
+    let asked = start.zip(filter).map(|(start, filter)| SubscribeCommand { start, filter, named });
     Ok(wrong.finish(asked)?)
 }
 
-fn start(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Start> {
+fn start(wrong: &mut FieldViolations, request: &SubscribeRequest) -> Option<Start> {
     let Ok(start_from) = StartFrom::try_from(request.start_from) else {
         let text = "is not known; use EARLIEST, NOW or SNAPSHOT";
         wrong.push("start_from", ErrorReason::UnknownValue, text);
@@ -127,8 +127,8 @@ fn start(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Start> {
         (StartFrom::Unspecified | StartFrom::Earliest, "") => Some(Start::Earliest),
         (StartFrom::Now, "") => Some(Start::Now),
         (StartFrom::Snapshot, "") => Some(Start::Snapshot),
-        // One that cannot be read is refused with the ends of the feed, as one of
-        // another database is.
+        // A malformed cursor is rejected later, with the ends of the feed, as a cursor of
+        // another database.
         (StartFrom::Unspecified, cursor) => Some(Start::After(Cursor::decode(cursor))),
         (_, _) => {
             let text = "give either a cursor or start_from";
@@ -138,7 +138,7 @@ fn start(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Start> {
     }
 }
 
-fn filter(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Filter> {
+fn filter(wrong: &mut FieldViolations, request: &SubscribeRequest) -> Option<Filter> {
     let echo = EchoMode::try_from(request.echo_mode).ok();
     if echo.is_none() {
         let text = "is not known; use SUPPRESS, MARK or INCLUDE";
@@ -157,12 +157,12 @@ fn filter(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Filter> 
     })
 }
 
-fn kinds(wrong: &mut Violations, kinds: &[i32]) -> Option<Vec<RecordKind>> {
+fn kinds(wrong: &mut FieldViolations, kinds: &[i32]) -> Option<Vec<RecordKind>> {
     let mut known: Vec<RecordKind> = Vec::new();
     for kind in kinds {
         match RecordKind::try_from(*kind) {
             Ok(kind) if kind != RecordKind::Unspecified => {
-                // Said twice is said once: the list does not grow.
+                // Removes duplicates, so that the list stays bounded.
                 if !known.contains(&kind) {
                     known.push(kind);
                 }
@@ -177,9 +177,9 @@ fn kinds(wrong: &mut Violations, kinds: &[i32]) -> Option<Vec<RecordKind>> {
     Some(known)
 }
 
-fn practices(wrong: &mut Violations, names: &[String]) -> Option<Vec<PracticeId>> {
+fn practices(wrong: &mut FieldViolations, names: &[String]) -> Option<Vec<PracticeId>> {
     if names.len() > MAX_PRACTICES {
-        let text = format!("at most {MAX_PRACTICES}; leave it out to hear all");
+        let text = format!("at most {MAX_PRACTICES}; leave it out for all");
         wrong.push("practices", ErrorReason::ValueTooLong, text);
         return None;
     }
@@ -193,7 +193,7 @@ fn practices(wrong: &mut Violations, names: &[String]) -> Option<Vec<PracticeId>
     (practices.len() == names.len()).then_some(practices)
 }
 
-fn named(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Named> {
+fn named(wrong: &mut FieldViolations, request: &SubscribeRequest) -> Option<NamedSubscription> {
     if request.subscription.is_empty() {
         let text = "is of a subscription: give its name";
         for (field, given) in
@@ -215,15 +215,15 @@ fn named(wrong: &mut Violations, request: &SubscribeRequest) -> Option<Named> {
         }
     };
     let name = wrong.field("subscription", subscription_name(request.subscription.clone()));
-    Some(Named { name: name?, restart: request.restart, window: window? })
+    Some(NamedSubscription { name: name?, restart: request.restart, window: window? })
 }
 
-/// The name of a subscription, which a call is about.
-fn required_name(name: String) -> Result<String, Refusal> {
-    subscription_name(name).map_err(|wrong| Refusal::invalid(vec![wrong.at("subscription")]))
+/// The name of a subscription, which the call requires.
+fn required_name(name: String) -> Result<String, ApiError> {
+    subscription_name(name).map_err(|wrong| ApiError::invalid(vec![wrong.at("subscription")]))
 }
 
-fn subscription_name(name: String) -> Result<String, Problem> {
+fn subscription_name(name: String) -> Result<String, ValueError> {
     if name.is_empty() {
         return Err(blank("Subscription"));
     }
@@ -232,7 +232,7 @@ fn subscription_name(name: String) -> Result<String, Problem> {
     }
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
         let text = "A name has letters, digits, dots, hyphens and underscores only";
-        return Err(Problem::new(ErrorReason::InvalidCharacter, text));
+        return Err(ValueError::new(ErrorReason::InvalidCharacter, text));
     }
     Ok(name)
 }

@@ -13,14 +13,14 @@ use shared::{
         create_client_request::Individual,
     },
     rules::{
-        Violations,
+        FieldViolations,
         draft::{ClientDraft, DatedName, Identifiers, Reference, emails, phones},
         terms::Term as _,
         text::{blank, too_many},
         warning,
     },
-    server::reading,
-    status::Refusal,
+    server::with_record_ids,
+    status::ApiError,
 };
 use tonic::{Request, Response, Status};
 
@@ -28,8 +28,8 @@ use super::{Api, parse, update};
 use crate::{
     service::{
         create::{ClientCommand, WhichPerson},
-        intent::Intent,
         reading::PageRequest,
+        request_context::RequestContext,
     },
     store::clients::PageOf,
 };
@@ -42,14 +42,14 @@ impl ClientService for Api {
     ) -> Result<Response<CreateClientResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ClientCreateClient,
             &request,
             &request.request_id,
             request.validate_only,
         );
-        let (intent, command) = parse::both(intent, command(&request))?;
-        Ok(Response::new(self.records.create_client(caller, intent, command).await?))
+        let (context, command) = parse::both(context, command(&request))?;
+        Ok(Response::new(self.records.create_client(caller, context, command).await?))
     }
 
     async fn get_client(
@@ -61,7 +61,7 @@ impl ClientService for Api {
         let (client, person) = self.records.client(&caller, &name).await?;
         let person_id = person.as_ref().map(|person| person.id.clone());
         let ids = [client.id.clone()].into_iter().chain(person_id);
-        Ok(reading(GetClientResponse { client: Some(client), person }, ids))
+        Ok(with_record_ids(GetClientResponse { client: Some(client), person }, ids))
     }
 
     async fn list_clients(
@@ -78,7 +78,7 @@ impl ClientService for Api {
         let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
         let (clients, next_page_token) = self.records.list_clients(&caller, which, page).await?;
         let ids = ids_of(&clients);
-        Ok(reading(ListClientsResponse { clients, next_page_token }, ids))
+        Ok(with_record_ids(ListClientsResponse { clients, next_page_token }, ids))
     }
 
     async fn batch_get_clients(
@@ -89,11 +89,11 @@ impl ClientService for Api {
         let names = request.into_inner().clients;
         if names.len() > MAX_BATCH {
             let many = too_many("Clients", names.len(), MAX_BATCH).at("clients");
-            return Err(Refusal::invalid(vec![many]).into());
+            return Err(ApiError::invalid(vec![many]).into());
         }
         let answer = self.records.clients(&caller, &names).await?;
         let ids = ids_of(&answer.clients);
-        Ok(reading(answer, ids))
+        Ok(with_record_ids(answer, ids))
     }
 
     async fn update_client(
@@ -102,14 +102,14 @@ impl ClientService for Api {
     ) -> Result<Response<UpdateClientResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ClientUpdateClient,
             &request,
             &request.request_id,
             request.validate_only,
         );
-        let (intent, command) = parse::both(intent, update::client(request))?;
-        Ok(Response::new(self.records.update_client(caller, intent, command).await?))
+        let (context, command) = parse::both(context, update::client(request))?;
+        Ok(Response::new(self.records.update_client(caller, context, command).await?))
     }
 
     async fn link_client(
@@ -118,14 +118,14 @@ impl ClientService for Api {
     ) -> Result<Response<LinkClientResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ClientLinkClient,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
         let command = parse::link(request.client, &request.external_id)?;
-        Ok(Response::new(self.records.link_client(caller, intent, command).await?))
+        Ok(Response::new(self.records.link_client(caller, context, command).await?))
     }
 
     async fn unlink_client(
@@ -134,13 +134,13 @@ impl ClientService for Api {
     ) -> Result<Response<UnlinkClientResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ClientUnlinkClient,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
-        Ok(Response::new(self.records.unlink_client(caller, intent, request.client).await?))
+        Ok(Response::new(self.records.unlink_client(caller, context, request.client).await?))
     }
 
     async fn list_client_links(
@@ -150,7 +150,7 @@ impl ClientService for Api {
         let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().client;
         let (client, links, left_out) = self.records.client_links(&caller, &name).await?;
-        Ok(reading(ListClientLinksResponse { links, left_out }, [client.text()]))
+        Ok(with_record_ids(ListClientLinksResponse { links, left_out }, [client.text()]))
     }
 }
 
@@ -158,21 +158,21 @@ fn ids_of(clients: &[Client]) -> Vec<String> {
     clients.iter().map(|client| client.id.clone()).collect()
 }
 
-/// Clients of one `BatchGetClients` at most.
+/// Maximum number of clients of a `BatchGetClients`.
 pub(super) const MAX_BATCH: usize = 100;
 
-fn linked_product(text: &str) -> Result<Option<String>, Refusal> {
+fn linked_product(text: &str) -> Result<Option<String>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
     let product: Result<Product, &str> = text.parse();
     let product = product
-        .map_err(|text| Refusal::invalid_field("linked_product", ErrorReason::InvalidId, text))?;
+        .map_err(|text| ApiError::invalid_field("linked_product", ErrorReason::InvalidId, text))?;
     Ok(Some(product.to_string()))
 }
 
-fn command(request: &CreateClientRequest) -> Result<ClientCommand, Violations> {
-    let mut wrong = Violations::new();
+fn command(request: &CreateClientRequest) -> Result<ClientCommand, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let draft = draft(&mut wrong, request);
     let individual = request.r#type == i32::from(ClientType::Individual);
     let person = person(&mut wrong, individual, request.individual.clone());
@@ -188,9 +188,9 @@ fn command(request: &CreateClientRequest) -> Result<ClientCommand, Violations> {
     wrong.finish(command)
 }
 
-/// What is kept of a new client although it looks wrong.
-fn warnings(request: &CreateClientRequest) -> Violations {
-    let mut warnings = Violations::new();
+/// Values of a new client that are stored although they look wrong.
+fn warnings(request: &CreateClientRequest) -> FieldViolations {
+    let mut warnings = FieldViolations::new();
     let reference = &request.client_reference;
     warning::damaged(&mut warnings, "client_reference", "Client reference", reference);
     let names = [
@@ -205,7 +205,7 @@ fn warnings(request: &CreateClientRequest) -> Violations {
     warnings
 }
 
-fn draft(wrong: &mut Violations, request: &CreateClientRequest) -> Option<ClientDraft> {
+fn draft(wrong: &mut FieldViolations, request: &CreateClientRequest) -> Option<ClientDraft> {
     let client_type = ClientType::from_wire(request.r#type);
     let client_type = client_type.and_then(|term| term.ok_or_else(|| blank("Client type")));
     let client_type = wrong.field("type", client_type);
@@ -245,7 +245,7 @@ fn draft(wrong: &mut Violations, request: &CreateClientRequest) -> Option<Client
 }
 
 fn person(
-    wrong: &mut Violations,
+    wrong: &mut FieldViolations,
     individual: bool,
     given: Option<Individual>,
 ) -> Option<WhichPerson> {

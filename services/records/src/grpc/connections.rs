@@ -7,7 +7,7 @@ use shared::{
         DisconnectProductResponse, ErrorReason, ListConnectionsRequest, ListConnectionsResponse,
         connection_service_server::ConnectionService,
     },
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::{Request, Response, Status};
 
@@ -21,7 +21,7 @@ impl ConnectionService for Api {
         request: Request<ConnectProductRequest>,
     ) -> Result<Response<ConnectProductResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let product = named(Product::claimed(&request.into_inner().product))?;
+        let product = named(Product::parse_unreserved(&request.into_inner().product))?;
         let connection = self.records.connect(caller, product).await?;
         Ok(Response::new(ConnectProductResponse { connection: Some(encode(connection)) }))
     }
@@ -31,7 +31,7 @@ impl ConnectionService for Api {
         request: Request<DisconnectProductRequest>,
     ) -> Result<Response<DisconnectProductResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        // One of a reserved name too, which may have been connected before.
+        // Accepts a reserved name too: it may have been connected before it was reserved.
         let product = named(request.into_inner().product.parse())?;
         let link_count = self.records.disconnect(caller, product).await?;
         Ok(Response::new(DisconnectProductResponse { link_count }))
@@ -48,8 +48,8 @@ impl ConnectionService for Api {
     }
 }
 
-fn named(product: Result<Product, &str>) -> Result<Product, Refusal> {
-    product.map_err(|text| Refusal::invalid_field("product", ErrorReason::InvalidId, text))
+fn named(product: Result<Product, &str>) -> Result<Product, ApiError> {
+    product.map_err(|text| ApiError::invalid_field("product", ErrorReason::InvalidId, text))
 }
 
 fn encode(connection: connections::Connection) -> Connection {

@@ -13,12 +13,12 @@ use shared::{
         list_contacts_request::Of,
     },
     rules::{
-        Violations,
+        FieldViolations,
         date::parse_date,
         text::{blank, is_blank},
     },
-    server::reading,
-    status::Refusal,
+    server::with_record_ids,
+    status::ApiError,
 };
 use tonic::{Request, Response, Status};
 
@@ -26,11 +26,11 @@ use super::{Api, parse};
 use crate::{
     domain::record::HeldRole,
     service::{
-        contacts::{ContactCommand, OfWhat},
+        contact_edits::{ContactEdit, ContactEditCommand},
+        contacts::{ContactCommand, ContactsOf},
         create::WhichPerson,
-        intent::Intent,
-        places::{PlaceCommand, PlaceEdit},
         reading::PageRequest,
+        request_context::RequestContext,
     },
 };
 
@@ -42,14 +42,14 @@ impl ContactService for Api {
     ) -> Result<Response<CreateContactResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ContactCreateContact,
             &request,
             &request.request_id,
             request.validate_only,
         );
-        let (intent, command) = parse::both(intent, command(request))?;
-        Ok(Response::new(self.records.create_contact(caller, intent, command).await?))
+        let (context, command) = parse::both(context, command(request))?;
+        Ok(Response::new(self.records.create_contact(caller, context, command).await?))
     }
 
     async fn list_contacts(
@@ -60,17 +60,17 @@ impl ContactService for Api {
         let request = request.into_inner();
         let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
         let of = match request.of {
-            Some(Of::Client(name)) => OfWhat::Client(name),
-            Some(Of::Person(name)) => OfWhat::Person(name),
+            Some(Of::Client(name)) => ContactsOf::Client(name),
+            Some(Of::Person(name)) => ContactsOf::Person(name),
             None => {
                 let missing = blank("Client or person").at("client");
-                return Err(Refusal::invalid(vec![missing]).into());
+                return Err(ApiError::invalid(vec![missing]).into());
             }
         };
         let (contacts, next_page_token) = self.records.list_contacts(&caller, of, page).await?;
         let ids = contacts.iter().filter_map(|with| with.contact.as_ref());
         let ids: Vec<String> = ids.map(|contact| contact.id.clone()).collect();
-        Ok(reading(ListContactsResponse { contacts, next_page_token }, ids))
+        Ok(with_record_ids(ListContactsResponse { contacts, next_page_token }, ids))
     }
 
     async fn get_contact(
@@ -82,7 +82,7 @@ impl ContactService for Api {
         let (contact, person) = self.records.contact(&caller, &id).await?;
         let person_id = person.as_ref().map(|person| person.id.clone());
         let ids = [contact.id.clone()].into_iter().chain(person_id);
-        Ok(reading(GetContactResponse { contact: Some(contact), person }, ids))
+        Ok(with_record_ids(GetContactResponse { contact: Some(contact), person }, ids))
     }
 
     async fn update_contact(
@@ -91,16 +91,16 @@ impl ContactService for Api {
     ) -> Result<Response<UpdateContactResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ContactUpdateContact,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
-        let edit = PlaceEdit::Primary(request.is_primary);
-        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        let edit = ContactEdit::Primary(request.is_primary);
+        let command = ContactEditCommand { contact: request.contact, etag: request.etag };
         let UpdateContactResponse { contact, change_ids } =
-            self.records.edit_contact(caller, intent, command, edit).await?;
+            self.records.edit_contact(caller, context, command, edit).await?;
         Ok(Response::new(UpdateContactResponse { contact, change_ids }))
     }
 
@@ -110,16 +110,16 @@ impl ContactService for Api {
     ) -> Result<Response<AddRoleResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ContactAddRole,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
-        let edit = PlaceEdit::AddRole(role(0, &request.role.unwrap_or_default())?);
-        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        let edit = ContactEdit::AddRole(role(0, &request.role.unwrap_or_default())?);
+        let command = ContactEditCommand { contact: request.contact, etag: request.etag };
         let UpdateContactResponse { contact, change_ids } =
-            self.records.edit_contact(caller, intent, command, edit).await?;
+            self.records.edit_contact(caller, context, command, edit).await?;
         Ok(Response::new(AddRoleResponse { contact, change_ids }))
     }
 
@@ -129,17 +129,17 @@ impl ContactService for Api {
     ) -> Result<Response<UpdateRoleResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ContactUpdateRole,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
         let role = role(request.number, &request.role.unwrap_or_default())?;
-        let edit = PlaceEdit::CorrectRole(role);
-        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+        let edit = ContactEdit::CorrectRole(role);
+        let command = ContactEditCommand { contact: request.contact, etag: request.etag };
         let UpdateContactResponse { contact, change_ids } =
-            self.records.edit_contact(caller, intent, command, edit).await?;
+            self.records.edit_contact(caller, context, command, edit).await?;
         Ok(Response::new(UpdateRoleResponse { contact, change_ids }))
     }
 
@@ -149,18 +149,18 @@ impl ContactService for Api {
     ) -> Result<Response<EndRoleResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ContactEndRole,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
         let day = parse_date(&request.resigned_on)
-            .map_err(|problem| Refusal::invalid(vec![problem.at("resigned_on")]))?;
-        let edit = PlaceEdit::EndRole(request.number, day);
-        let command = PlaceCommand { contact: request.contact, etag: request.etag };
+            .map_err(|problem| ApiError::invalid(vec![problem.at("resigned_on")]))?;
+        let edit = ContactEdit::EndRole(request.number, day);
+        let command = ContactEditCommand { contact: request.contact, etag: request.etag };
         let UpdateContactResponse { contact, change_ids } =
-            self.records.edit_contact(caller, intent, command, edit).await?;
+            self.records.edit_contact(caller, context, command, edit).await?;
         Ok(Response::new(EndRoleResponse { contact, change_ids }))
     }
 
@@ -170,26 +170,26 @@ impl ContactService for Api {
     ) -> Result<Response<RemoveContactResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::ContactRemoveContact,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
-        let command = PlaceCommand { contact: request.contact, etag: request.etag };
-        Ok(Response::new(self.records.remove_contact(caller, intent, command).await?))
+        let command = ContactEditCommand { contact: request.contact, etag: request.etag };
+        Ok(Response::new(self.records.remove_contact(caller, context, command).await?))
     }
 }
 
 /// A role that a request gives.
-fn role(number: i32, role: &ContactRole) -> Result<HeldRole, Refusal> {
-    let mut wrong = Violations::new();
+fn role(number: i32, role: &ContactRole) -> Result<HeldRole, ApiError> {
+    let mut wrong = FieldViolations::new();
     let held = parse::held_role(&mut wrong, "role", number, role);
-    wrong.finish(held).map_err(Refusal::from)
+    wrong.finish(held).map_err(ApiError::from)
 }
 
-fn command(request: CreateContactRequest) -> Result<ContactCommand, Violations> {
-    let mut wrong = Violations::new();
+fn command(request: CreateContactRequest) -> Result<ContactCommand, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let CreateContactRequest { client, who, roles, is_primary, external_id, .. } = request;
     if is_blank(&client) {
         wrong.add(blank("Client").at("client"));

@@ -13,14 +13,14 @@ use shared::{
         history_service_server::HistoryService,
     },
     rules::{
-        Violations,
+        FieldViolations,
         date::{Period, parse_date},
         terms::Term as _,
         text::{MAX_NAME, blank, required},
         value::{Address, PersonName, Value},
     },
-    server::reading,
-    status::Refusal,
+    server::with_record_ids,
+    status::ApiError,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -33,11 +33,11 @@ use crate::{
     },
     service::{
         history::{HistoryAnswer, HistoryCommand, timeline_key},
-        intent::Intent,
+        request_context::RequestContext,
     },
 };
 
-/// The answer of every command, as the message of its own RPC.
+/// Builds the response message of an RPC from the answer of the command.
 macro_rules! respond {
     ($response:ident, $answer:expr) => {{
         let HistoryAnswer { outcome, entry, moved, change_ids } = $answer;
@@ -45,10 +45,10 @@ macro_rules! respond {
     }};
 }
 
-/// The intent of a request.
-macro_rules! intent {
+/// Parses the context of a request.
+macro_rules! context {
     ($rpc:ident, $request:expr) => {
-        Intent::parse(Rpc::$rpc, &$request, &$request.request_id, $request.validate_only)
+        RequestContext::parse(Rpc::$rpc, &$request, &$request.request_id, $request.validate_only)
     };
 }
 
@@ -60,10 +60,10 @@ impl HistoryService for Api {
     ) -> Result<Response<ListEntriesResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let wanted = wanted(&request).map_err(Refusal::from)?;
+        let wanted = wanted(&request).map_err(ApiError::from)?;
         let (record, mut entries) = self.records.entries(&caller, &request.record).await?;
         entries.retain(wanted);
-        Ok(reading(ListEntriesResponse { entries }, [record.text()]))
+        Ok(with_record_ids(ListEntriesResponse { entries }, [record.text()]))
     }
 
     async fn add_entry(
@@ -72,8 +72,8 @@ impl HistoryService for Api {
     ) -> Result<Response<AddEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let (intent, command) = parse::both(intent!(HistoryAddEntry, request), add(request))?;
-        respond!(AddEntryResponse, self.records.change_history(caller, intent, command).await?)
+        let (context, command) = parse::both(context!(HistoryAddEntry, request), add(request))?;
+        respond!(AddEntryResponse, self.records.change_history(caller, context, command).await?)
     }
 
     async fn correct_entry(
@@ -83,10 +83,10 @@ impl HistoryService for Api {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let reason = parse::reason_if_given(&request.reason)?;
-        let (intent, command) =
-            parse::both(intent!(HistoryCorrectEntry, request), correct(request))?;
-        let intent = intent.because(reason);
-        respond!(CorrectEntryResponse, self.records.change_history(caller, intent, command).await?)
+        let (context, command) =
+            parse::both(context!(HistoryCorrectEntry, request), correct(request))?;
+        let context = context.with_reason(reason);
+        respond!(CorrectEntryResponse, self.records.change_history(caller, context, command).await?)
     }
 
     async fn add_past_entry(
@@ -95,9 +95,9 @@ impl HistoryService for Api {
     ) -> Result<Response<AddPastEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let (intent, command) =
-            parse::both(intent!(HistoryAddPastEntry, request), add_past(request))?;
-        respond!(AddPastEntryResponse, self.records.change_history(caller, intent, command).await?)
+        let (context, command) =
+            parse::both(context!(HistoryAddPastEntry, request), add_past(request))?;
+        respond!(AddPastEntryResponse, self.records.change_history(caller, context, command).await?)
     }
 
     async fn end_entry(
@@ -106,8 +106,8 @@ impl HistoryService for Api {
     ) -> Result<Response<EndEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let (intent, command) = parse::both(intent!(HistoryEndEntry, request), end(request))?;
-        respond!(EndEntryResponse, self.records.change_history(caller, intent, command).await?)
+        let (context, command) = parse::both(context!(HistoryEndEntry, request), end(request))?;
+        respond!(EndEntryResponse, self.records.change_history(caller, context, command).await?)
     }
 
     async fn cancel_scheduled_entry(
@@ -116,10 +116,10 @@ impl HistoryService for Api {
     ) -> Result<Response<CancelScheduledEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryCancelScheduledEntry, request)?;
+        let context = context!(HistoryCancelScheduledEntry, request)?;
         let command = CancelScheduledEntry { id: entry_id(&request.entry)? };
         let command = HistoryCommand::Cancel(command, request.etag);
-        let answer = self.records.change_history(caller, intent, command).await?;
+        let answer = self.records.change_history(caller, context, command).await?;
         respond!(CancelScheduledEntryResponse, answer)
     }
 
@@ -129,17 +129,17 @@ impl HistoryService for Api {
     ) -> Result<Response<RescindEntryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = intent!(HistoryRescindEntry, request)?;
-        let intent = intent.because(parse::reason(&request.reason)?);
+        let context = context!(HistoryRescindEntry, request)?;
+        let context = context.with_reason(parse::reason(&request.reason)?);
         let command = RescindEntry { id: entry_id(&request.entry)? };
         let command = HistoryCommand::Rescind(command, request.etag);
-        let answer = self.records.change_history(caller, intent, command).await?;
+        let answer = self.records.change_history(caller, context, command).await?;
         respond!(RescindEntryResponse, answer)
     }
 }
 
-fn add(request: AddEntryRequest) -> Result<HistoryCommand, Violations> {
-    let mut wrong = Violations::new();
+fn add(request: AddEntryRequest) -> Result<HistoryCommand, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let timeline = key(&mut wrong, request.timeline, request.address_type);
     let value = match request.value {
         Some(add_entry_request::Value::Name(name)) => name_value(&mut wrong, &name),
@@ -163,8 +163,8 @@ fn add(request: AddEntryRequest) -> Result<HistoryCommand, Violations> {
     wrong.finish(command)
 }
 
-fn add_past(request: AddPastEntryRequest) -> Result<HistoryCommand, Violations> {
-    let mut wrong = Violations::new();
+fn add_past(request: AddPastEntryRequest) -> Result<HistoryCommand, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let timeline = key(&mut wrong, request.timeline, request.address_type);
     let value = match request.value {
         Some(add_past_entry_request::Value::Name(name)) => name_value(&mut wrong, &name),
@@ -189,8 +189,8 @@ fn add_past(request: AddPastEntryRequest) -> Result<HistoryCommand, Violations> 
     wrong.finish(command)
 }
 
-fn correct(request: CorrectEntryRequest) -> Result<HistoryCommand, Violations> {
-    let mut wrong = Violations::new();
+fn correct(request: CorrectEntryRequest) -> Result<HistoryCommand, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let id = wrong_id(&mut wrong, &request.entry);
     let has = |field: &str| request.fields.iter().any(|named| named == field);
     let known = ["value", "active_from", "active_to"];
@@ -220,15 +220,15 @@ fn correct(request: CorrectEntryRequest) -> Result<HistoryCommand, Violations> {
     wrong.finish(command)
 }
 
-fn end(request: EndEntryRequest) -> Result<HistoryCommand, Violations> {
-    let mut wrong = Violations::new();
+fn end(request: EndEntryRequest) -> Result<HistoryCommand, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let id = wrong_id(&mut wrong, &request.entry);
     let ended_on = wrong.field("active_to", parse_date(&request.active_to)).flatten();
     let command = id.map(|id| HistoryCommand::End(EndEntry { id, ended_on }, request.etag));
     wrong.finish(command)
 }
 
-fn key(wrong: &mut Violations, timeline: i32, address_type: i32) -> Option<TimelineKey> {
+fn key(wrong: &mut FieldViolations, timeline: i32, address_type: i32) -> Option<TimelineKey> {
     let timeline = wrong.field("timeline", Timeline::from_wire(timeline));
     let address_type = wrong.field("address_type", AddressType::from_wire(address_type));
     match timeline_key(timeline?, address_type?) {
@@ -240,22 +240,22 @@ fn key(wrong: &mut Violations, timeline: i32, address_type: i32) -> Option<Timel
     }
 }
 
-fn name_value(wrong: &mut Violations, name: &str) -> Option<Value> {
+fn name_value(wrong: &mut FieldViolations, name: &str) -> Option<Value> {
     wrong.field("name", required("Name", name, MAX_NAME)).map(Value::Name)
 }
 
-fn missing_value(wrong: &mut Violations) -> Option<Value> {
+fn missing_value(wrong: &mut FieldViolations) -> Option<Value> {
     wrong.add(blank("Value").at("value"));
     None
 }
 
-fn period(wrong: &mut Violations, from: &str, to: &str) -> Option<Period> {
+fn period(wrong: &mut FieldViolations, from: &str, to: &str) -> Option<Period> {
     let from = wrong.field("active_from", parse_date(from));
     let to = wrong.field("active_to", parse_date(to));
     Some(Period::new(from?, to?))
 }
 
-fn wrong_id(wrong: &mut Violations, text: &str) -> Option<Uuid> {
+fn wrong_id(wrong: &mut FieldViolations, text: &str) -> Option<Uuid> {
     let id = ids::parse(IdKind::Entry, text);
     if id.is_none() {
         wrong.push("entry", ErrorReason::InvalidId, NOT_AN_ENTRY);
@@ -263,16 +263,18 @@ fn wrong_id(wrong: &mut Violations, text: &str) -> Option<Uuid> {
     id
 }
 
-fn entry_id(text: &str) -> Result<Uuid, Refusal> {
+fn entry_id(text: &str) -> Result<Uuid, ApiError> {
     ids::parse(IdKind::Entry, text)
-        .ok_or_else(|| Refusal::invalid_field("entry", ErrorReason::InvalidId, NOT_AN_ENTRY))
+        .ok_or_else(|| ApiError::invalid_field("entry", ErrorReason::InvalidId, NOT_AN_ENTRY))
 }
 
 const NOT_AN_ENTRY: &str = "does not name an entry: use an id such as ent_0197…";
 
-/// Which entries are asked for.
-fn wanted(request: &ListEntriesRequest) -> Result<impl Fn(&Entry) -> bool + use<>, Violations> {
-    let mut wrong = Violations::new();
+/// The filter of a list of entries.
+fn wanted(
+    request: &ListEntriesRequest,
+) -> Result<impl Fn(&Entry) -> bool + use<>, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let timeline = wrong.field("timeline", Timeline::from_wire(request.timeline)).flatten();
     let address_type = AddressType::from_wire(request.address_type);
     let address_type = wrong.field("address_type", address_type).flatten();

@@ -1,4 +1,4 @@
-//! `IngestService`: for the imports service only.
+//! `IngestService`, which only the imports service calls.
 
 use shared::{
     call_id::CallId,
@@ -12,8 +12,8 @@ use shared::{
         records::ErrorReason,
     },
     rules::text::{check_characters, too_many},
-    server::{MAX_RECORDS, SupportRead},
-    status::Refusal,
+    server::{MAX_RECORDS, SupportAccess},
+    status::ApiError,
 };
 use tonic::{Request, Response, Status};
 
@@ -39,20 +39,20 @@ impl IngestService for Api {
         let KeepSupportReadRequest { rpc, reason, record_ids } = request.into_inner();
         if record_ids.len() > MAX_RECORDS {
             let many = too_many("Records", record_ids.len(), MAX_RECORDS);
-            return Err(Refusal::invalid(vec![many.at("record_ids")]).into());
+            return Err(ApiError::invalid(vec![many.at("record_ids")]).into());
         }
-        // The call and the ids are kept as one text, with blanks between them.
+        // The RPC and the ids are stored as one text, separated by spaces.
         for (field, text) in record_ids.iter().map(|id| ("record_ids", id)).chain([("rpc", &rpc)]) {
             storable(field, text)?;
             if text.contains(char::is_whitespace) {
                 let what = "has white space";
-                let refusal = Refusal::invalid_field(field, ErrorReason::InvalidCharacter, what);
+                let refusal = ApiError::invalid_field(field, ErrorReason::InvalidCharacter, what);
                 return Err(refusal.into());
             }
         }
         let reason = parse::reason(&reason)?;
-        let read = SupportRead { caller, rpc, record_ids, reason, call };
-        self.records.keep_read(read).await?;
+        let access = SupportAccess { caller, rpc, record_ids, reason, call };
+        self.records.log_access(access).await?;
         Ok(Response::new(KeepSupportReadResponse {}))
     }
 
@@ -77,8 +77,8 @@ impl IngestService for Api {
     }
 }
 
-/// Refuses text that no column takes.
-fn storable(field: &str, text: &str) -> Result<(), Refusal> {
+/// Checks that a text can be stored: PostgreSQL rejects some control characters.
+fn storable(field: &str, text: &str) -> Result<(), ApiError> {
     let checked = check_characters("The text", text);
-    checked.map_err(|problem| Refusal::invalid(vec![problem.at(field)]))
+    checked.map_err(|problem| ApiError::invalid(vec![problem.at(field)]))
 }

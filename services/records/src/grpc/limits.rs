@@ -1,4 +1,4 @@
-//! The limits that `docs/limits.md` names are those of the code.
+//! Checks that `docs/limits.md` documents the limits of the code.
 
 use shared::testing::assert_documented;
 
@@ -12,7 +12,8 @@ use crate::{
     },
     feed::opening::MAX_SUBSCRIPTIONS,
     service::{
-        connections::MAX_PRODUCTS, ingest::MAX_CHUNK_RECORDS, places, support::MAX_CANDIDATES,
+        connections::MAX_PRODUCTS, contact_edits, ingest::MAX_CHUNK_RECORDS,
+        support::MAX_CANDIDATES,
     },
 };
 
@@ -21,14 +22,14 @@ fn count(limit: usize) -> u64 {
 }
 
 #[test]
-fn the_documented_limits_are_those_of_the_code() {
+fn documented_limits_match_the_code() {
     assert_documented(
         "Of the records service",
         &[
             ("Clients of one BatchGetClients", count(clients::MAX_BATCH)),
             ("Products of a practice", count(MAX_PRODUCTS)),
             ("Roles that come with a contact", count(parse::MAX_ROLES)),
-            ("Roles that a contact has had", count(places::MAX_ROLES)),
+            ("Roles that a contact has had", count(contact_edits::MAX_ROLES)),
             ("Names and addresses of one record, past ones included", count(MAX_ENTRIES)),
             ("Days that an effective date lies ahead", MAX_DAYS_AHEAD),
             ("Characters of a reason", count(parse::MAX_REASON)),

@@ -1,37 +1,38 @@
-//! What requests have in common, parsed; every violation is noted with its path.
+//! Parsers of message parts that several requests share. Violations are collected with
+//! the paths of their fields.
 
 use shared::{
     caller::Product,
     pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role, Warning},
     rules::violation::path,
     rules::{
-        Problem, Violation, Violations,
+        FieldViolation, FieldViolations, ValueError,
         date::{Period, parse_date},
         draft::{AddressDraft, PersonDraft, source_id},
         terms::Term as _,
         text::{MAX_ADDRESSES, blank, is_blank, plain, required, too_many},
         warning,
     },
-    status::Refusal,
+    status::ApiError,
 };
 
 use crate::{
     domain::record::HeldRole,
     service::{
         create::{AddressCommand, PersonCommand},
-        intent::Intent,
         links::LinkCommand,
+        request_context::RequestContext,
     },
 };
 
-/// Roles of a contact at most: one of each.
+/// Maximum number of roles of a new contact: one of each kind.
 pub(super) const MAX_ROLES: usize = 14;
 
-/// Characters of a reason at most.
+/// Maximum length of a reason, in characters.
 pub(super) const MAX_REASON: usize = 500;
 
-/// An id of the product's own; none when it is left out.
-pub(super) fn external_id(wrong: &mut Violations, field: &str, text: &str) -> Option<String> {
+/// An external id of the product; `None` when it is missing.
+pub(super) fn external_id(wrong: &mut FieldViolations, field: &str, text: &str) -> Option<String> {
     if is_blank(text) {
         return None;
     }
@@ -40,22 +41,23 @@ pub(super) fn external_id(wrong: &mut Violations, field: &str, text: &str) -> Op
 
 /// A new person with its addresses, in the message at `prefix`.
 pub(super) fn person(
-    wrong: &mut Violations,
+    wrong: &mut FieldViolations,
     prefix: &str,
     person: &NewPerson,
 ) -> Option<PersonCommand> {
     let draft = wrong.part(prefix, PersonDraft::parse(person));
     let addresses = addresses(wrong, &path(prefix, "addresses"), &person.addresses);
     let name = warning::of_person_name(&person.name.clone().unwrap_or_default());
-    let mut warnings = Violations::new();
+    let mut warnings = FieldViolations::new();
     warnings.extend(name.under(&path(prefix, "name")));
     warnings.extend(address_warnings(&path(prefix, "addresses"), &person.addresses));
     draft.map(|draft| PersonCommand { draft, addresses, warnings: self::warnings(warnings) })
 }
 
-/// What is kept of new addresses although it looks wrong, in the list at `prefix`.
-pub(super) fn address_warnings(prefix: &str, addresses: &[NewAddress]) -> Violations {
-    let mut warnings = Violations::new();
+/// Values of new addresses that are stored although they look wrong, in the list at
+/// `prefix`.
+pub(super) fn address_warnings(prefix: &str, addresses: &[NewAddress]) -> FieldViolations {
+    let mut warnings = FieldViolations::new();
     for (n, address) in addresses.iter().enumerate() {
         let of_address = warning::of_address(&address.address.clone().unwrap_or_default());
         warnings.extend(of_address.under(&format!("{prefix}[{n}].address")));
@@ -63,15 +65,15 @@ pub(super) fn address_warnings(prefix: &str, addresses: &[NewAddress]) -> Violat
     warnings
 }
 
-/// As an answer carries them.
-pub(super) fn warnings(warnings: Violations) -> Vec<Warning> {
-    let warning = |Violation { field, reason: _, text }| Warning { field, text };
+/// Warnings as messages.
+pub(super) fn warnings(warnings: FieldViolations) -> Vec<Warning> {
+    let warning = |FieldViolation { field, reason: _, text }| Warning { field, text };
     warnings.into_iter().map(warning).collect()
 }
 
 /// The addresses of a new record, in the list at `prefix`.
 pub(super) fn addresses(
-    wrong: &mut Violations,
+    wrong: &mut FieldViolations,
     prefix: &str,
     addresses: &[NewAddress],
 ) -> Vec<AddressCommand> {
@@ -86,7 +88,7 @@ pub(super) fn addresses(
         let external_id = external_id(wrong, &path(&at, "external_id"), &address.external_id);
         parsed.extend(draft.map(|draft| AddressCommand {
             draft,
-            closed_by_next: false,
+            implicit_end: false,
             external_id,
         }));
     }
@@ -94,7 +96,7 @@ pub(super) fn addresses(
 }
 
 /// The roles of a contact: at least one, each once.
-pub(super) fn roles(wrong: &mut Violations, roles: &[ContactRole]) -> Vec<HeldRole> {
+pub(super) fn roles(wrong: &mut FieldViolations, roles: &[ContactRole]) -> Vec<HeldRole> {
     if roles.is_empty() {
         wrong.push("roles", ErrorReason::ContactRoleMissing, "Contact has no role assigned");
     }
@@ -110,7 +112,7 @@ pub(super) fn roles(wrong: &mut Violations, roles: &[ContactRole]) -> Vec<HeldRo
 }
 
 pub(super) fn held_role(
-    wrong: &mut Violations,
+    wrong: &mut FieldViolations,
     prefix: &str,
     number: i32,
     role: &ContactRole,
@@ -127,44 +129,43 @@ pub(super) fn held_role(
 fn period(
     from: Option<chrono::NaiveDate>,
     to: Option<chrono::NaiveDate>,
-) -> Result<Period, Problem> {
+) -> Result<Period, ValueError> {
     Period::new(from, to).check()
 }
 
-/// Why something is done that cannot be undone: required. In its normal form, which has no
-/// line breaks.
-pub(super) fn reason(text: &str) -> Result<String, Refusal> {
+/// The reason of an irreversible change, which is required. Normalised, without line
+/// breaks.
+pub(super) fn reason(text: &str) -> Result<String, ApiError> {
     let reason = required("Reason", text, MAX_REASON);
-    reason.map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
+    reason.map_err(|problem| ApiError::invalid(vec![problem.at("reason")]))
 }
 
-/// Why something is done, where that may be left out; likewise.
-pub(super) fn reason_if_given(text: &str) -> Result<String, Refusal> {
+/// An optional reason; normalised likewise.
+pub(super) fn reason_if_given(text: &str) -> Result<String, ApiError> {
     let reason = plain("Reason", text, MAX_REASON);
-    reason.map_err(|problem| Refusal::invalid(vec![problem.at("reason")]))
+    reason.map_err(|problem| ApiError::invalid(vec![problem.at("reason")]))
 }
 
-/// A product to look at; none when it is left out.
-pub(super) fn product(text: &str) -> Result<Option<Product>, Refusal> {
+/// The product of a query; `None` when it is missing.
+pub(super) fn product(text: &str) -> Result<Option<Product>, ApiError> {
     let named = Some(text).filter(|text| !text.is_empty()).map(str::parse).transpose();
-    named.map_err(|text| Refusal::invalid_field("product", ErrorReason::InvalidId, text))
+    named.map_err(|text| ApiError::invalid_field("product", ErrorReason::InvalidId, text))
 }
 
-/// Which record is to be linked, and by which id of the product's own.
-pub(super) fn link(record: String, external_id: &str) -> Result<LinkCommand, Refusal> {
-    let mut wrong = Violations::new();
+/// The record to link, and its external id in the product.
+pub(super) fn link(record: String, external_id: &str) -> Result<LinkCommand, ApiError> {
+    let mut wrong = FieldViolations::new();
     let external_id = self::external_id(&mut wrong, "external_id", external_id);
-    wrong.finish(Some(LinkCommand { record, external_id })).map_err(Refusal::from)
+    wrong.finish(Some(LinkCommand { record, external_id })).map_err(ApiError::from)
 }
 
-/// The intent and the command of a request; what is wrong with either is told at
-/// once.
+/// The context and the command of a request. The error contains the violations of both.
 pub(super) fn both<T>(
-    intent: Result<Intent, Refusal>,
-    command: Result<T, Violations>,
-) -> Result<(Intent, T), Refusal> {
-    match (intent, command) {
-        (Ok(intent), Ok(command)) => Ok((intent, command)),
+    context: Result<RequestContext, ApiError>,
+    command: Result<T, FieldViolations>,
+) -> Result<(RequestContext, T), ApiError> {
+    match (context, command) {
+        (Ok(context), Ok(command)) => Ok((context, command)),
         (Ok(_), Err(violations)) => Err(violations.into()),
         (Err(refusal), Ok(_)) => Err(refusal),
         (Err(refusal), Err(violations)) => Err(refusal.and(violations)),

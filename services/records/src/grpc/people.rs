@@ -10,13 +10,15 @@ use shared::{
         UnlinkPersonRequest, UnlinkPersonResponse, UpdatePersonRequest, UpdatePersonResponse,
         person_service_server::PersonService,
     },
-    rules::Violations,
-    server::reading,
+    rules::FieldViolations,
+    server::with_record_ids,
 };
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse, update};
-use crate::service::{create::PersonCommand, intent::Intent, reading::PageRequest};
+use crate::service::{
+    create::PersonCommand, reading::PageRequest, request_context::RequestContext,
+};
 
 #[tonic::async_trait]
 impl PersonService for Api {
@@ -26,14 +28,14 @@ impl PersonService for Api {
     ) -> Result<Response<CreatePersonResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::PersonCreatePerson,
             &request,
             &request.request_id,
             request.validate_only,
         );
-        let (intent, (command, external_id)) = parse::both(intent, command(&request))?;
-        let created = self.records.create_person(caller, intent, command, external_id).await?;
+        let (context, (command, external_id)) = parse::both(context, command(&request))?;
+        let created = self.records.create_person(caller, context, command, external_id).await?;
         Ok(Response::new(created))
     }
 
@@ -45,7 +47,7 @@ impl PersonService for Api {
         let name = request.into_inner().person;
         let person = self.records.person(&caller, &name).await?;
         let id = person.id.clone();
-        Ok(reading(GetPersonResponse { person: Some(person) }, [id]))
+        Ok(with_record_ids(GetPersonResponse { person: Some(person) }, [id]))
     }
 
     async fn list_persons(
@@ -58,7 +60,7 @@ impl PersonService for Api {
         let (persons, next_page_token) =
             self.records.list_persons(&caller, request.show_orphaned, page).await?;
         let ids: Vec<String> = persons.iter().map(|person| person.id.clone()).collect();
-        Ok(reading(ListPersonsResponse { persons, next_page_token }, ids))
+        Ok(with_record_ids(ListPersonsResponse { persons, next_page_token }, ids))
     }
 
     async fn update_person(
@@ -67,14 +69,14 @@ impl PersonService for Api {
     ) -> Result<Response<UpdatePersonResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::PersonUpdatePerson,
             &request,
             &request.request_id,
             request.validate_only,
         );
-        let (intent, command) = parse::both(intent, update::person(request))?;
-        Ok(Response::new(self.records.update_person(caller, intent, command).await?))
+        let (context, command) = parse::both(context, update::person(request))?;
+        Ok(Response::new(self.records.update_person(caller, context, command).await?))
     }
 
     async fn link_person(
@@ -83,14 +85,14 @@ impl PersonService for Api {
     ) -> Result<Response<LinkPersonResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::PersonLinkPerson,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
         let command = parse::link(request.person, &request.external_id)?;
-        Ok(Response::new(self.records.link_person(caller, intent, command).await?))
+        Ok(Response::new(self.records.link_person(caller, context, command).await?))
     }
 
     async fn unlink_person(
@@ -99,18 +101,20 @@ impl PersonService for Api {
     ) -> Result<Response<UnlinkPersonResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(
+        let context = RequestContext::parse(
             Rpc::PersonUnlinkPerson,
             &request,
             &request.request_id,
             request.validate_only,
         )?;
-        Ok(Response::new(self.records.unlink_person(caller, intent, request.person).await?))
+        Ok(Response::new(self.records.unlink_person(caller, context, request.person).await?))
     }
 }
 
-fn command(request: &CreatePersonRequest) -> Result<(PersonCommand, Option<String>), Violations> {
-    let mut wrong = Violations::new();
+fn command(
+    request: &CreatePersonRequest,
+) -> Result<(PersonCommand, Option<String>), FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let person = request.person.clone().unwrap_or_default();
     let person = parse::person(&mut wrong, "person", &person);
     let external_id = parse::external_id(&mut wrong, "external_id", &request.external_id);

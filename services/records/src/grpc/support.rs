@@ -10,23 +10,23 @@ use shared::{
         PurgeNowRequest, PurgeNowResponse, RecordKind, SearchRecordsRequest, SearchRecordsResponse,
         TraceChangeRequest, TraceChangeResponse, support_service_server::SupportService,
     },
-    server::reading,
-    status::Refusal,
+    server::with_record_ids,
+    status::ApiError,
 };
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse};
 use crate::service::{
-    intent::Intent,
     reading::PageRequest,
+    request_context::RequestContext,
     support::SearchCommand,
     trace::{TraceCommand, Traced},
 };
 
-/// Characters of a query at most.
+/// Maximum length of a query, in characters.
 pub(super) const MAX_QUERY: usize = 300;
 
-/// Changes of a record that are traced at once at most.
+/// Maximum number of changes of a record that one call traces.
 pub(super) const MAX_TRACED: i32 = 20;
 
 #[tonic::async_trait]
@@ -42,7 +42,7 @@ impl SupportService for Api {
         let command = command(request)?;
         let answer = self.records.search(&caller, command, page).await?;
         let found: Vec<String> = answer.results.iter().map(|one| one.record_id.clone()).collect();
-        Ok(reading(answer, found))
+        Ok(with_record_ids(answer, found))
     }
 
     async fn get_record_summary(
@@ -54,7 +54,7 @@ impl SupportService for Api {
         let summary = self.records.summary(&caller, &record).await?;
         let client = summary.client.as_ref().map(|client| client.id.clone());
         let person = summary.person.as_ref().map(|person| person.id.clone());
-        Ok(reading(summary, client.into_iter().chain(person)))
+        Ok(with_record_ids(summary, client.into_iter().chain(person)))
     }
 
     async fn list_audit_entries(
@@ -69,7 +69,7 @@ impl SupportService for Api {
             entries.iter().map(|entry| entry.record_id.clone()).collect();
         records.sort_unstable();
         records.dedup();
-        Ok(reading(ListAuditEntriesResponse { entries, next_page_token }, records))
+        Ok(with_record_ids(ListAuditEntriesResponse { entries, next_page_token }, records))
     }
 
     async fn list_support_reads(
@@ -79,7 +79,7 @@ impl SupportService for Api {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let page = PageRequest { size: page_size(request.page_size)?, token: request.page_token };
-        let (reads, next_page_token) = self.records.support_reads(&caller, page).await?;
+        let (reads, next_page_token) = self.records.access_log(&caller, page).await?;
         Ok(Response::new(ListSupportReadsResponse { reads, next_page_token }))
     }
 
@@ -93,7 +93,7 @@ impl SupportService for Api {
         let mut records: Vec<String> =
             trace.changes.iter().map(|change| change.record_id.clone()).collect();
         records.dedup();
-        Ok(reading(trace, records))
+        Ok(with_record_ids(trace, records))
     }
 
     async fn purge_now(
@@ -102,34 +102,35 @@ impl SupportService for Api {
     ) -> Result<Response<PurgeNowResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let intent = Intent::parse(Rpc::SupportPurgeNow, &request, &request.request_id, false)?
-            .because(parse::reason(&request.reason)?);
-        Ok(Response::new(self.records.purge_now(caller, intent, request.record).await?))
+        let context =
+            RequestContext::parse(Rpc::SupportPurgeNow, &request, &request.request_id, false)?
+                .with_reason(parse::reason(&request.reason)?);
+        Ok(Response::new(self.records.purge_now(caller, context, request.record).await?))
     }
 }
 
-fn command(request: SearchRecordsRequest) -> Result<SearchCommand, Refusal> {
+fn command(request: SearchRecordsRequest) -> Result<SearchCommand, ApiError> {
     let kind = match RecordKind::try_from(request.record_kind) {
         Ok(RecordKind::Unspecified) => None,
         Ok(kind @ (RecordKind::Client | RecordKind::Person)) => Some(kind),
         Ok(RecordKind::Contact) | Err(_) => {
             let text = "is not known; use CLIENT or PERSON";
-            return Err(Refusal::invalid_field("record_kind", ErrorReason::UnknownValue, text));
+            return Err(ApiError::invalid_field("record_kind", ErrorReason::UnknownValue, text));
         }
     };
     if request.query.chars().count() > MAX_QUERY {
         let text = format!("at most {MAX_QUERY} characters");
-        return Err(Refusal::invalid_field("query", ErrorReason::ValueTooLong, text));
+        return Err(ApiError::invalid_field("query", ErrorReason::ValueTooLong, text));
     }
     Ok(SearchCommand { query: request.query, kind, show_orphaned: request.show_orphaned })
 }
 
-fn trace_command(request: TraceChangeRequest) -> Result<TraceCommand, Refusal> {
+fn trace_command(request: TraceChangeRequest) -> Result<TraceCommand, ApiError> {
     let TraceChangeRequest { change, record, max_changes, product } = request;
-    let wrong = |field: &str, reason, text: &str| Err(Refusal::invalid_field(field, reason, text));
+    let wrong = |field: &str, reason, text: &str| Err(ApiError::invalid_field(field, reason, text));
     let what = match (change.as_str(), record.as_str()) {
         ("", "") => {
-            let text = "name a change, or a record whose last changes are meant";
+            let text = "give a change, or a record to trace its last changes";
             return wrong("change", ErrorReason::RequiredFieldBlank, text);
         }
         (_, "") => Traced::Change(change),

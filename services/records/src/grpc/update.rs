@@ -1,4 +1,4 @@
-//! Field masks: which plain fields a request changes, and to what.
+//! Field masks: parses the edits of plain fields.
 
 use shared::{
     pb::records::{
@@ -6,7 +6,7 @@ use shared::{
         UpdatePersonRequest,
     },
     rules::{
-        Violations,
+        FieldViolations,
         date::parse_date,
         draft::{Reference, emails, phones},
         identifier,
@@ -18,8 +18,8 @@ use shared::{
 
 use crate::service::update::{ClientEdit, PersonEdit, UpdateCommand};
 
-/// Fields that are timelines: a caller must say whether the world changed or the
-/// value was wrong.
+/// Fields with a timeline. They need an RPC of the history: the caller must state whether
+/// the value changed or was wrong.
 const TIMELINES: [&str; 8] = [
     "name",
     "registered_name",
@@ -31,11 +31,11 @@ const TIMELINES: [&str; 8] = [
     "trading_names",
 ];
 
-/// What changes of a client.
+/// Parses the edits of a client.
 pub(super) fn client(
     request: UpdateClientRequest,
-) -> Result<UpdateCommand<ClientEdit>, Violations> {
-    let mut wrong = Violations::new();
+) -> Result<UpdateCommand<ClientEdit>, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let fields = request.fields.unwrap_or_default();
     let mut edits = Vec::new();
     for field in paths(&mut wrong, request.update_mask) {
@@ -44,11 +44,11 @@ pub(super) fn client(
     wrong.finish(Some(UpdateCommand { record: request.client, edits, etag: request.etag }))
 }
 
-/// What changes of a person.
+/// Parses the edits of a person.
 pub(super) fn person(
     request: UpdatePersonRequest,
-) -> Result<UpdateCommand<PersonEdit>, Violations> {
-    let mut wrong = Violations::new();
+) -> Result<UpdateCommand<PersonEdit>, FieldViolations> {
+    let mut wrong = FieldViolations::new();
     let fields = request.fields.unwrap_or_default();
     let mut edits = Vec::new();
     for field in paths(&mut wrong, request.update_mask) {
@@ -57,8 +57,8 @@ pub(super) fn person(
     wrong.finish(Some(UpdateCommand { record: request.person, edits, etag: request.etag }))
 }
 
-/// The paths of a mask, in snake case: some callers write JSON's camel case.
-fn paths(wrong: &mut Violations, mask: Option<prost_types::FieldMask>) -> Vec<String> {
+/// The paths of a mask in snake case. Some callers send camel case, as in JSON.
+fn paths(wrong: &mut FieldViolations, mask: Option<prost_types::FieldMask>) -> Vec<String> {
     let paths = mask.unwrap_or_default().paths;
     if paths.is_empty() {
         let text = "name the fields to change; a field that is in the mask and empty is cleared";
@@ -81,7 +81,11 @@ fn snake_case(path: &str) -> String {
     snake
 }
 
-fn client_edits(wrong: &mut Violations, field: &str, fields: &ClientFields) -> Vec<ClientEdit> {
+fn client_edits(
+    wrong: &mut FieldViolations,
+    field: &str,
+    fields: &ClientFields,
+) -> Vec<ClientEdit> {
     let numbers = fields.identifiers.clone().unwrap_or_default();
     let at = path("fields", field);
     let edit = match field {
@@ -93,7 +97,7 @@ fn client_edits(wrong: &mut Violations, field: &str, fields: &ClientFields) -> V
         }
         "identifiers.company_number" => wrong
             .field(&at, identifier::possible_company_numbers(&numbers.company_number))
-            // Its form is known once the jurisdiction is, which may be the client's.
+            // The format depends on the jurisdiction, which may be that of the client.
             .map(|_| ClientEdit::CompanyNumber(numbers.company_number.clone())),
         "identifiers.utr" => wrong.field(&at, identifier::utr(&numbers.utr)).map(ClientEdit::Utr),
         "identifiers.vat_number" => {
@@ -117,7 +121,11 @@ fn client_edits(wrong: &mut Violations, field: &str, fields: &ClientFields) -> V
     edit.into_iter().collect()
 }
 
-fn person_edit(wrong: &mut Violations, field: &str, fields: &PersonFields) -> Option<PersonEdit> {
+fn person_edit(
+    wrong: &mut FieldViolations,
+    field: &str,
+    fields: &PersonFields,
+) -> Option<PersonEdit> {
     let at = path("fields", field);
     match field {
         "birth_date" => wrong.field(&at, parse_date(&fields.birth_date)).map(PersonEdit::BirthDate),
@@ -132,7 +140,7 @@ fn person_edit(wrong: &mut Violations, field: &str, fields: &PersonFields) -> Op
     }
 }
 
-fn refuse_path(wrong: &mut Violations, field: &str) {
+fn refuse_path(wrong: &mut FieldViolations, field: &str) {
     let first = field.split('.').next().unwrap_or_default();
     if TIMELINES.contains(&first) {
         let text =

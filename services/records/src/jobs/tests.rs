@@ -1,6 +1,6 @@
-//! Midnights and removals, by a fixed clock, with several replicas at once.
+//! The background jobs at fixed times, with several concurrent replicas.
 
-mod kept;
+mod expiry;
 
 use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, Statement};
@@ -8,7 +8,7 @@ use shared::{
     access::{Role, Rpc},
     caller::{Caller, Product},
     clock::Clock,
-    db::{Database, Scope},
+    db::{Database, TenantScope},
     ids::new_uuid,
     meter::Meter,
     pb::records::{
@@ -30,13 +30,13 @@ use crate::{
     domain::timeline::{AddEntry, TimelineKey},
     feed::Feed,
     migrations::Migrator,
-    reads::Reads,
+    record_loader::RecordLoader,
     service::{
         create::{ClientCommand, PersonCommand, WhichPerson},
         history::HistoryCommand,
-        intent::Intent,
         links::LinkCommand,
         reading::PageRequest,
+        request_context::RequestContext,
         support::SearchCommand,
         update::{ClientEdit, UpdateCommand},
     },
@@ -44,17 +44,17 @@ use crate::{
 };
 
 storage_tests! {
-    a_scheduled_name_becomes_current_at_midnight_and_is_told_once,
-    a_night_of_downtime_changes_nothing,
-    reads_and_searches_follow_the_day_before_the_job_has_come,
-    an_individual_is_found_by_the_name_of_the_day,
-    an_etag_that_was_read_about_midnight_is_no_mismatch,
-    an_orphaned_client_is_removed_when_its_time_has_come,
-    a_link_in_time_keeps_a_client,
-    the_fence_of_an_import_is_forgotten_long_after_its_last_call,
-    a_record_that_cannot_be_read_stops_no_other_work,
-    many_records_that_cannot_be_read_do_not_fill_the_round,
-    a_feed_is_purged_in_rounds_beside_other_work,
+    scheduled_name_becomes_current_at_midnight_once,
+    rollover_after_downtime_is_recorded_before_later_changes,
+    reads_and_searches_follow_the_date_before_the_job_runs,
+    search_finds_individual_by_current_name,
+    etag_read_around_midnight_still_matches,
+    orphaned_client_is_purged_at_its_purge_time,
+    link_before_purge_time_restores_client,
+    fencing_token_expires_60_days_after_last_call,
+    unreadable_record_does_not_block_other_jobs,
+    unreadable_records_do_not_starve_the_round,
+    feed_purge_is_split_into_rounds,
 }
 
 /// A replica of the service, without a server.
@@ -66,8 +66,8 @@ async fn replica_of(db: Database, clock: &Clock) -> Records {
     db.migrate::<Migrator>().await.unwrap();
     let feed = Feed::new(db.clone(), clock.clone(), CancellationToken::new());
     Records {
-        reads: Reads::start(&db),
-        growth: std::sync::Arc::default(),
+        loader: RecordLoader::start(&db),
+        analyze_schedule: std::sync::Arc::default(),
         db,
         clock: clock.clone(),
         feed,
@@ -100,17 +100,17 @@ fn caller_in(practice: &str, product: &str) -> Caller {
     Caller { product, roles: vec![Role::Owner, Role::Auditor], ..Caller::system(practice) }
 }
 
-fn intent() -> Intent {
+fn context() -> RequestContext {
     let empty = shared::pb::records::ListConnectionsRequest {};
-    Intent::parse(Rpc::ClientCreateClient, &empty, &new_uuid().to_string(), false).unwrap()
+    RequestContext::parse(Rpc::ClientCreateClient, &empty, &new_uuid().to_string(), false).unwrap()
 }
 
-/// `manager` is connected, and has the client ACME01.
+/// Connects two products, and creates the client ACME01 by `manager`.
 async fn with_client(records: &Records) -> String {
     with_client_in(records, "p1").await
 }
 
-/// A company without anything but a reference and a name.
+/// A company with a reference and a name only.
 fn company(reference: &str) -> ClientDraft {
     let name = DatedName { name: "Acme Limited".to_owned(), active_from: None };
     ClientDraft {
@@ -125,7 +125,7 @@ fn company(reference: &str) -> ClientDraft {
     }
 }
 
-async fn with_client_called(records: &Records, reference: &str) -> String {
+async fn with_client_of_reference(records: &Records, reference: &str) -> String {
     with_client_of(records, "p1", reference).await
 }
 
@@ -133,7 +133,7 @@ async fn with_client_in(records: &Records, practice: &str) -> String {
     with_client_of(records, practice, "ACME01").await
 }
 
-/// Two products of the practice are connected, and the first has the client.
+/// Connects two products to the practice, and creates the client by the first.
 async fn with_client_of(records: &Records, practice: &str, reference: &str) -> String {
     let caller = |product| caller_in(practice, product);
     records.connect(caller("manager"), "manager".parse().unwrap()).await.unwrap();
@@ -150,7 +150,7 @@ async fn create_client(records: &Records, practice: &str, reference: &str) -> St
         warnings: Vec::new(),
     };
     let manager = caller_in(practice, "manager");
-    let created = records.create_client(manager, intent(), command).await.unwrap();
+    let created = records.create_client(manager, context(), command).await.unwrap();
     created.client.unwrap().id
 }
 
@@ -181,26 +181,26 @@ async fn schedule_of(records: &Records, practice: &str, client: &str, day: &str)
         current_etag: now.entries[0].etag.clone(),
         external_id: None,
     };
-    records.change_history(manager, intent(), command).await.unwrap();
+    records.change_history(manager, context(), command).await.unwrap();
 }
 
-/// What was done to the client, the latest first.
+/// The kinds of the client's changes, the latest first.
 async fn kinds(records: &Records, client: &str) -> Vec<ChangeKind> {
     let page = PageRequest { size: 100, token: String::new() };
     let (entries, _) = records.audit(&caller("manager"), client, page).await.unwrap();
     entries.iter().map(AuditEntry::kind).collect()
 }
 
-/// Goes round until nothing is left to do, and nothing has failed.
-async fn go_round(records: &Records) {
+/// Runs the jobs until no work is due. Asserts that none has failed.
+async fn run_jobs(records: &Records) {
     let meter = Meter::new("records");
     let mut jobs = Jobs::new(records.clone(), &meter);
-    while jobs.step().await {}
-    assert_eq!(failed(&meter), [""; 0]);
+    while jobs.run_round().await {}
+    assert_eq!(failed_jobs(&meter), [""; 0]);
 }
 
-/// The kinds of work that have failed, and how often.
-fn failed(meter: &Meter) -> Vec<String> {
+/// The names of the jobs that have failed, with the number of failures.
+fn failed_jobs(meter: &Meter) -> Vec<String> {
     let text = meter.text();
     let lines = text.lines().filter(|line| line.starts_with("concord_job_failures_total{"));
     let lines = lines.filter(|line| !line.ends_with(" 0"));
@@ -210,21 +210,21 @@ fn failed(meter: &Meter) -> Vec<String> {
     failed
 }
 
-/// All replicas go round at once.
-async fn all_step(replicas: &[Records]) {
+/// Runs the jobs of all replicas concurrently.
+async fn run_all_jobs(replicas: &[Records]) {
     let steps = replicas
         .iter()
         .cloned()
-        .map(|records| tokio::spawn(async move { go_round(&records).await }));
+        .map(|records| tokio::spawn(async move { run_jobs(&records).await }));
     for step in steps.collect::<Vec<_>>() {
         step.await.unwrap();
     }
 }
 
-/// Changes rows behind the service's back.
+/// Changes rows by SQL, bypassing the service.
 async fn execute(records: &Records, sql: &str) {
     let (engine, sql) = (records.db.engine(), sql.to_owned());
-    let written = records.db.write(Scope::AllPractices, move |tx| {
+    let written = records.db.write(TenantScope::AllPractices, move |tx| {
         let statement = Statement::from_string(engine, sql.clone());
         async move { tx.execute_raw(statement).await.map(drop) }
     });
@@ -238,23 +238,23 @@ async fn count(records: &Records, of: &str) -> i64 {
     row.try_get("", "n").unwrap()
 }
 
-async fn a_scheduled_name_becomes_current_at_midnight_and_is_told_once(t: TestDb) {
+async fn scheduled_name_becomes_current_at_midnight_once(t: TestDb) {
     let clock = clock();
     let replicas = replicas(&t, &clock).await;
     let client = with_client(&replicas[0]).await;
     schedule(&replicas[0], &client).await;
     clock.set("2026-03-09T23:59:59Z".parse().unwrap());
-    all_step(&replicas).await;
+    run_all_jobs(&replicas).await;
     let (before, _) = replicas[0].client(&caller("manager"), &client).await.unwrap();
     assert_eq!(before.registered_name, "Acme Limited");
 
     clock.set("2026-03-10T00:00:00Z".parse().unwrap());
-    all_step(&replicas).await;
-    all_step(&replicas).await;
+    run_all_jobs(&replicas).await;
+    run_all_jobs(&replicas).await;
     let (after, _) = replicas[0].client(&caller("manager"), &client).await.unwrap();
     assert_eq!(after.registered_name, "Bolt Limited");
     assert_eq!(after.version, before.version + 1);
-    assert_eq!(after.etag, before.etag, "nobody has changed its content");
+    assert_eq!(after.etag, before.etag, "the content is unchanged");
     let statuses: Vec<_> = after.entries.iter().map(Entry::status).collect();
     assert_eq!(statuses, [EntryStatus::Past, EntryStatus::Current]);
     assert_eq!(
@@ -263,13 +263,13 @@ async fn a_scheduled_name_becomes_current_at_midnight_and_is_told_once(t: TestDb
     );
 }
 
-async fn a_night_of_downtime_changes_nothing(t: TestDb) {
+async fn rollover_after_downtime_is_recorded_before_later_changes(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     let client = with_client(&records).await;
     schedule(&records, &client).await;
     clock.set("2026-03-14T07:00:00Z".parse().unwrap());
-    // A correction comes before the job does: midnight is told first all the same.
+    // A correction before the job runs: the rollover is recorded first nevertheless.
     let (now, _) = records.client(&caller("manager"), &client).await.unwrap();
     let scheduled = now.entries.last().unwrap();
     let id = shared::ids::parse(shared::ids::IdKind::Entry, &scheduled.id).unwrap();
@@ -283,8 +283,8 @@ async fn a_night_of_downtime_changes_nothing(t: TestDb) {
         dates: (None, None),
         etag: scheduled.etag.clone(),
     };
-    records.change_history(caller("manager"), intent(), command).await.unwrap();
-    go_round(&records).await;
+    records.change_history(caller("manager"), context(), command).await.unwrap();
+    run_jobs(&records).await;
     let (after, _) = records.client(&caller("manager"), &client).await.unwrap();
     assert_eq!(after.registered_name, "Bolt & Co Limited");
     assert_eq!(
@@ -298,7 +298,7 @@ async fn a_night_of_downtime_changes_nothing(t: TestDb) {
     );
 }
 
-/// What a search says of the only record that it finds.
+/// The match, the name and the matched name of the only search result.
 async fn found(records: &Records, query: &str) -> (SearchMatch, String, String) {
     let command = SearchCommand { query: query.to_owned(), kind: None, show_orphaned: false };
     let page = PageRequest { size: 10, token: String::new() };
@@ -308,7 +308,7 @@ async fn found(records: &Records, query: &str) -> (SearchMatch, String, String) 
     (SearchMatch::try_from(r#match).unwrap(), name, matched_name)
 }
 
-async fn reads_and_searches_follow_the_day_before_the_job_has_come(t: TestDb) {
+async fn reads_and_searches_follow_the_date_before_the_job_runs(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     let id = with_client(&records).await;
@@ -351,12 +351,12 @@ async fn reads_and_searches_follow_the_day_before_the_job_has_come(t: TestDb) {
         assert_eq!(found(&records, "bolt").await, search);
         after.version
     };
-    assert_eq!(follows().await, before.version, "nothing was written yet");
-    go_round(&records).await;
+    assert_eq!(follows().await, before.version, "nothing is written yet");
+    run_jobs(&records).await;
     assert_eq!(follows().await, before.version + 1);
 }
 
-async fn an_individual_is_found_by_the_name_of_the_day(t: TestDb) {
+async fn search_finds_individual_by_current_name(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     let me = caller("manager");
@@ -389,7 +389,7 @@ async fn an_individual_is_found_by_the_name_of_the_day(t: TestDb) {
         external_id: None,
         warnings: Vec::new(),
     };
-    let created = records.create_client(me.clone(), intent(), command).await.unwrap();
+    let created = records.create_client(me.clone(), context(), command).await.unwrap();
     let person = created.client.unwrap().person_id;
     let now = records.person(&me, &person).await.unwrap();
     let command = HistoryCommand::Add {
@@ -403,7 +403,7 @@ async fn an_individual_is_found_by_the_name_of_the_day(t: TestDb) {
         current_etag: now.entries[0].etag.clone(),
         external_id: None,
     };
-    records.change_history(me.clone(), intent(), command).await.unwrap();
+    records.change_history(me.clone(), context(), command).await.unwrap();
     clock.set("2026-03-10T00:00:01Z".parse().unwrap());
     assert_eq!(records.person(&me, &person).await.unwrap().name.unwrap().surname, "Eze");
     for _ in 0..2 {
@@ -416,11 +416,11 @@ async fn an_individual_is_found_by_the_name_of_the_day(t: TestDb) {
             assert_eq!(result.r#match(), SearchMatch::CurrentName, "{kind:?}");
             assert_eq!(result.name, "Grace Eze");
         }
-        go_round(&records).await;
+        run_jobs(&records).await;
     }
 }
 
-async fn an_etag_that_was_read_about_midnight_is_no_mismatch(t: TestDb) {
+async fn etag_read_around_midnight_still_matches(t: TestDb) {
     for (read_at, job_first) in [
         ("2026-03-09T23:59:59Z", false),
         ("2026-03-09T23:59:59Z", true),
@@ -429,21 +429,21 @@ async fn an_etag_that_was_read_about_midnight_is_no_mismatch(t: TestDb) {
     ] {
         let clock = clock();
         let records = replica(&t, &clock).await;
-        let id = with_client_called(&records, &format!("ETAG{}", new_uuid().simple())).await;
+        let id = with_client_of_reference(&records, &format!("ETAG{}", new_uuid().simple())).await;
         schedule(&records, &id).await;
         clock.set(read_at.parse().unwrap());
         let (read, _) = records.client(&caller("manager"), &id).await.unwrap();
         let current = read.entries.iter().find(|e| e.status() == EntryStatus::Current).unwrap();
         clock.set("2026-03-10T00:00:01Z".parse().unwrap());
         if job_first {
-            go_round(&records).await;
+            run_jobs(&records).await;
         }
         let command = UpdateCommand {
             record: id.clone(),
             edits: vec![ClientEdit::Phones(vec!["020 7946 0000".to_owned()])],
             etag: read.etag.clone(),
         };
-        records.update_client(caller("manager"), intent(), command).await.unwrap();
+        records.update_client(caller("manager"), context(), command).await.unwrap();
         let command = HistoryCommand::Add {
             record: id.clone(),
             timeline: TimelineKey::RegisteredName,
@@ -455,46 +455,46 @@ async fn an_etag_that_was_read_about_midnight_is_no_mismatch(t: TestDb) {
             current_etag: current.etag.clone(),
             external_id: None,
         };
-        records.change_history(caller("manager"), intent(), command).await.unwrap();
+        records.change_history(caller("manager"), context(), command).await.unwrap();
     }
 }
 
-async fn an_orphaned_client_is_removed_when_its_time_has_come(t: TestDb) {
+async fn orphaned_client_is_purged_at_its_purge_time(t: TestDb) {
     let clock = clock();
     let replicas = replicas(&t, &clock).await;
     let records = &replicas[0];
     let client = with_client(records).await;
     let unlinked =
-        records.unlink_client(caller("manager"), intent(), client.clone()).await.unwrap();
+        records.unlink_client(caller("manager"), context(), client.clone()).await.unwrap();
     assert_eq!(unlinked.client.unwrap().state(), RecordState::Orphaned);
     assert_eq!(unlinked.change_ids.len(), 2, "unlinked, orphaned");
     clock.set("2026-03-15T09:59:59Z".parse().unwrap());
-    all_step(&replicas).await;
+    run_all_jobs(&replicas).await;
     assert!(records.client(&caller("books"), &client).await.is_ok());
     clock.set("2026-03-15T10:00:00Z".parse().unwrap());
-    all_step(&replicas).await;
+    run_all_jobs(&replicas).await;
     assert!(records.client(&caller("books"), &client).await.is_err());
     assert!(records.client(&caller("books"), "ref:ACME01").await.is_err());
     let purged = kinds(records, &client).await;
     assert_eq!(purged.iter().filter(|kind| **kind == ChangeKind::Purged).count(), 1);
 }
 
-async fn a_link_in_time_keeps_a_client(t: TestDb) {
+async fn link_before_purge_time_restores_client(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     let client = with_client(&records).await;
-    records.unlink_client(caller("manager"), intent(), client.clone()).await.unwrap();
+    records.unlink_client(caller("manager"), context(), client.clone()).await.unwrap();
     clock.set("2026-03-14T10:00:00Z".parse().unwrap());
     let command = LinkCommand { record: client.clone(), external_id: None };
-    let linked = records.link_client(caller("books"), intent(), command).await.unwrap();
+    let linked = records.link_client(caller("books"), context(), command).await.unwrap();
     assert_eq!(linked.client.unwrap().state(), RecordState::Active);
     clock.set("2026-04-14T10:00:00Z".parse().unwrap());
-    go_round(&records).await;
+    run_jobs(&records).await;
     assert!(records.client(&caller("books"), &client).await.is_ok());
     assert_eq!(kinds(&records, &client).await[..2], [ChangeKind::Restored, ChangeKind::Linked]);
 }
 
-async fn the_fence_of_an_import_is_forgotten_long_after_its_last_call(t: TestDb) {
+async fn fencing_token_expires_60_days_after_last_call(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     let import = Caller { import: Some(new_uuid()), ..caller("manager") };
@@ -506,18 +506,18 @@ async fn the_fence_of_an_import_is_forgotten_long_after_its_last_call(t: TestDb)
     clock.set("2026-03-20T10:00:00Z".parse().unwrap());
     raise(6).await.unwrap();
     clock.set("2026-05-19T10:00:00Z".parse().unwrap());
-    go_round(&records).await;
+    run_jobs(&records).await;
     assert!(raise(5).await.is_err(), "kept for 60 days");
     clock.set("2026-05-19T10:00:01Z".parse().unwrap());
-    go_round(&records).await;
+    run_jobs(&records).await;
     raise(1).await.unwrap();
 }
 
-async fn a_record_that_cannot_be_read_stops_no_other_work(t: TestDb) {
+async fn unreadable_record_does_not_block_other_jobs(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     let mut clients = Vec::new();
-    // The first practice in any order is the one whose rows are damaged.
+    // The rows of the practice that sorts first are damaged.
     for practice in ["p1", "p2"] {
         let (orphaned, scheduled) = (
             with_client_in(&records, practice).await,
@@ -525,7 +525,7 @@ async fn a_record_that_cannot_be_read_stops_no_other_work(t: TestDb) {
         );
         schedule_in(&records, practice, &scheduled).await;
         let manager = caller_in(practice, "manager");
-        records.unlink_client(manager, intent(), orphaned.clone()).await.unwrap();
+        records.unlink_client(manager, context(), orphaned.clone()).await.unwrap();
         clients.push((orphaned, scheduled));
     }
     let import = Caller { import: Some(new_uuid()), ..caller("manager") };
@@ -535,41 +535,41 @@ async fn a_record_that_cannot_be_read_stops_no_other_work(t: TestDb) {
     execute(&records, damaged).await;
     assert!(count(&records, "request").await > 0);
 
-    // More than 60 days later, all kinds of work are due.
+    // More than 60 days later, all jobs have due work.
     clock.set("2026-05-15T10:00:00Z".parse().unwrap());
     let meter = Meter::new("records");
     let mut jobs = Jobs::new(records.clone(), &meter);
-    while jobs.step().await {}
+    while jobs.run_round().await {}
     let books = caller_in("p2", "books");
     assert!(records.client(&books, &clients[1].0).await.is_err(), "removed");
-    let (turned, _) = records.client(&books, &clients[1].1).await.unwrap();
-    assert_eq!(turned.registered_name, "Bolt Limited");
+    let (client, _) = records.client(&books, &clients[1].1).await.unwrap();
+    assert_eq!(client.registered_name, "Bolt Limited");
     assert_eq!(count(&records, "request").await, 0);
     assert_eq!(count(&records, "import_fence").await, 0);
-    assert_eq!(failed(&meter), ["purge_clients 1", "turn_entries 1"]);
+    assert_eq!(failed_jobs(&meter), ["purge_clients 1", "turn_entries 1"]);
 
-    // Not before its time, and then again.
+    // No retry before the backoff has passed, and one after it.
     clock.set("2026-05-15T10:00:19Z".parse().unwrap());
-    while jobs.step().await {}
-    assert_eq!(failed(&meter), ["purge_clients 1", "turn_entries 1"]);
+    while jobs.run_round().await {}
+    assert_eq!(failed_jobs(&meter), ["purge_clients 1", "turn_entries 1"]);
     let mended = "UPDATE client SET state = REPLACE(state, 'DAMAGED ', '')";
     execute(&records, mended).await;
     clock.set("2026-05-15T10:00:20Z".parse().unwrap());
-    while jobs.step().await {}
-    assert_eq!(failed(&meter), ["purge_clients 1", "turn_entries 1"]);
+    while jobs.run_round().await {}
+    assert_eq!(failed_jobs(&meter), ["purge_clients 1", "turn_entries 1"]);
     let books = caller("books");
     assert!(records.client(&books, &clients[0].0).await.is_err(), "removed");
-    let (turned, _) = records.client(&books, &clients[0].1).await.unwrap();
-    assert_eq!(turned.registered_name, "Bolt Limited");
+    let (client, _) = records.client(&books, &clients[0].1).await.unwrap();
+    assert_eq!(client.registered_name, "Bolt Limited");
 }
 
-async fn many_records_that_cannot_be_read_do_not_fill_the_round(t: TestDb) {
+async fn unreadable_records_do_not_starve_the_round(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     let client = with_client_in(&records, "p2").await;
     let manager = caller_in("p2", "manager");
-    records.unlink_client(manager, intent(), client.clone()).await.unwrap();
-    // More than a round deals with, and all of them due before the good one.
+    records.unlink_client(manager, context(), client.clone()).await.unwrap();
+    // More than a round processes, and all due before the readable one.
     let id = if t.is_postgres() {
         "CAST('019b0000-0000-7000-8000-' || LPAD(CAST(n AS text), 12, '0') AS uuid)"
     } else {
@@ -588,17 +588,17 @@ async fn many_records_that_cannot_be_read_do_not_fill_the_round(t: TestDb) {
     let meter = Meter::new("records");
     let mut jobs = Jobs::new(records.clone(), &meter);
     for _ in 0..4 {
-        jobs.step().await;
+        jobs.run_round().await;
     }
     assert!(records.client(&caller_in("p2", "books"), &client).await.is_err(), "removed");
-    assert_eq!(failed(&meter), ["purge_clients 450"]);
+    assert_eq!(failed_jobs(&meter), ["purge_clients 450"]);
 }
 
-async fn a_feed_is_purged_in_rounds_beside_other_work(t: TestDb) {
+async fn feed_purge_is_split_into_rounds(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     with_client(&records).await;
-    let batches = i64::from(PURGES) + 1;
+    let batches = i64::from(MAX_PURGE_BATCHES) + 1;
     let positions = retention::BATCH * batches;
     let id = if t.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
     // The feeds of two products, with the same changes.
@@ -625,17 +625,17 @@ async fn a_feed_is_purged_in_rounds_beside_other_work(t: TestDb) {
     }
     clock.set("2026-04-02T10:00:00Z".parse().unwrap());
     let mut jobs = Jobs::new(records.clone(), &Meter::new("records"));
-    assert!(jobs.step().await, "there is more to do");
+    assert!(jobs.run_round().await, "there is more to do");
     assert_eq!(count(&records, "feed_entry").await, 2 * retention::BATCH);
     assert_eq!(count(&records, "feed_change").await, retention::BATCH);
-    assert!(!jobs.step().await);
+    assert!(!jobs.run_round().await);
     assert_eq!(count(&records, "feed_entry").await, 0);
     assert_eq!(count(&records, "feed_change").await, 0);
 }
 
-/// What scans on SQLite, which has no statistics, and may: the feeds of the products,
-/// and what a statement brings with it.
-const MAY_BE_SCANNED: [&str; 12] = [
+/// Tables that a plan of SQLite, which has no statistics, may scan: the feeds of the
+/// products, and the common tables of the statement itself.
+const SCAN_ALLOWED: [&str; 12] = [
     "f",
     "feed_product",
     "json_each",
@@ -651,31 +651,31 @@ const MAY_BE_SCANNED: [&str; 12] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_job_scans_a_table_that_grows() {
+async fn jobs_scan_no_growing_table() {
     let (t, clock) = (TestDb::sqlite(), clock());
-    let seen = Arc::new(Mutex::new(Vec::<Statement>::new()));
-    let notes = Arc::clone(&seen);
-    let note = move |statement: &Statement| notes.lock().unwrap().push(statement.clone());
-    let db = Database::connect(&t.settings().observed(note)).await.unwrap();
+    let log = Arc::new(Mutex::new(Vec::<Statement>::new()));
+    let sink = Arc::clone(&log);
+    let observe = move |statement: &Statement| sink.lock().unwrap().push(statement.clone());
+    let db = Database::connect(&t.settings().observed(observe)).await.unwrap();
     let records = replica_of(db, &clock).await;
     let (orphaned, scheduled) =
         (with_client(&records).await, create_client(&records, "p1", "ACME02").await);
     schedule(&records, &scheduled).await;
-    records.unlink_client(caller("manager"), intent(), orphaned).await.unwrap();
-    seen.lock().unwrap().clear();
+    records.unlink_client(caller("manager"), context(), orphaned).await.unwrap();
+    log.lock().unwrap().clear();
     let now = clock.now();
-    let sequenced = records
-        .db
-        .write(Scope::AllPractices, move |tx| async move { sequence(&*tx, "books", now).await });
+    let sequenced = records.db.write(TenantScope::AllPractices, move |tx| async move {
+        sequence(&*tx, "books", now).await
+    });
     assert!(sequenced.await.unwrap() > 0);
     clock.set("2026-05-15T10:00:00Z".parse().unwrap());
-    go_round(&records).await;
-    let statements = seen.lock().unwrap().clone();
+    run_jobs(&records).await;
+    let statements = log.lock().unwrap().clone();
     assert_eq!(count(&records, "feed_entry").await, 0, "purged");
 
     let (mut plans, mut scans) = (0, Vec::new());
     for statement in statements {
-        // One text may hold several statements.
+        // One text may contain several statements.
         for sql in statement.sql.split(';').map(str::trim) {
             if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].iter().all(|w| !sql.starts_with(w))
             {
@@ -686,11 +686,12 @@ async fn no_job_scans_a_table_that_grows() {
                 let line: String = line.try_get("", "detail").unwrap();
                 let table = line.strip_prefix("SCAN ").and_then(|of| of.split(' ').next());
                 let is_list = |of: &str| of.starts_with(|c: char| c == '(' || c.is_ascii_digit());
-                let is_table = |of: &str| !is_list(of) && !MAY_BE_SCANNED.contains(&of);
-                // The products of a practice are few; of all else it has much.
+                let is_table = |of: &str| !is_list(of) && !SCAN_ALLOWED.contains(&of);
+                // A practice has few products, and many rows of all other tables.
                 let is_of_practice =
                     line.ends_with("(practice_id=?)") && !line.contains(" connection ");
-                // Of a feed, too, a batch is found by its positions or its changes.
+                // A batch of a feed is found by its positions or its changes, not by
+                // practice.
                 let by_practice = line.contains("feed_entry_practice");
                 if table.is_some_and(is_table) || is_of_practice || by_practice {
                     scans.push(format!("{line}: {sql}"));

@@ -117,8 +117,8 @@ CREATE TABLE link (
 CREATE UNIQUE INDEX link_record ON link (practice_id, record_id, product, account);
 ";
 
-/// The second fence of the rule that entries of a timeline do not overlap; the
-/// first one is `domain::timeline`. SQLite has no such constraint.
+/// A constraint that the entries of a timeline do not overlap, in addition to the check in
+/// `domain::timeline`. SQLite has no exclusion constraints.
 const POSTGRES_ONLY: &str = "
 CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;
 ALTER TABLE entry ADD CONSTRAINT entry_no_overlap EXCLUDE USING gist (

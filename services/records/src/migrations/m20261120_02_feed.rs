@@ -1,8 +1,8 @@
 //! The change feed.
 //!
-//! A writing transaction inserts into `feed_change`, and into `feed_pending`
-//! once for every connected product. The sequencer, after the commit, turns
-//! pending rows into `feed_entry` rows with dense positions.
+//! A writing transaction inserts into `feed_change`, and into `feed_pending` once for every
+//! connected product (the outbox). After the commit, the sequencer turns pending rows into
+//! `feed_entry` rows with dense positions.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -75,8 +75,8 @@ CREATE TABLE feed_entry (
 CREATE UNIQUE INDEX feed_entry_seq ON feed_entry (product, seq);
 ";
 
-/// Pending rows come and go: without this, dead ones pile up under an import
-/// and every look for the next practice walks over them.
+/// Autovacuum settings for the pending rows, which are short-lived. Without them, dead rows
+/// accumulate during an import, and every search for the next practice scans them.
 const POSTGRES_ONLY: &str = "
 ALTER TABLE feed_pending SET (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,

@@ -1,5 +1,5 @@
-//! History and correction: an entry's own end, and its next midnight; the end of a record: purge times
-//! and tombstones; answers that are given again; audit; search.
+//! History and correction: the declared end of an entry, and its next status change; purge
+//! times and tombstones of records; idempotency keys; the audit log; the search index.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,

@@ -1,6 +1,5 @@
-//! Named subscriptions: the places that the server keeps. What seals cursors, and
-//! the change just before the oldest that is kept, so that a cursor there can be
-//! checked too.
+//! Named subscriptions: positions that the server stores. The secret that signs cursors,
+//! and the change before the oldest retained position, to check a cursor there.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -22,8 +21,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// `practice_id` of a subscription is empty when it is for all practices of the
-/// product: an empty practice cannot be named.
+/// `practice_id` of a subscription is empty if it is for all practices of the product. No
+/// practice has an empty name.
 const TABLES: &str = "
 ALTER TABLE feed_product ADD COLUMN secret {bytes} NOT NULL DEFAULT '';
 ALTER TABLE feed_product ADD COLUMN floor_change {uuid};

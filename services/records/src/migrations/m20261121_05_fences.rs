@@ -1,4 +1,4 @@
-//! Which call of an import was the last one.
+//! Fencing tokens of imports.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,

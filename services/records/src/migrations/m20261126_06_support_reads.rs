@@ -1,4 +1,4 @@
-//! What support has read, and why.
+//! The access log of support.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,

@@ -1,5 +1,4 @@
-//! Records that look like one are found by an index, however many there are: the
-//! oldest of them first.
+//! Indexes of match keys: find possible duplicates of a record, the oldest first.
 
 use prost::Message as _;
 use sea_orm_migration::{
@@ -8,7 +7,7 @@ use sea_orm_migration::{
 };
 use shared::{
     pb::records::Person,
-    rules::{likeness, value::PersonName},
+    rules::{match_key, value::PersonName},
 };
 use uuid::Uuid;
 
@@ -30,12 +29,12 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// `likeness`: name and day of birth, as persons are compared by them.
+/// `likeness`: the match key of a person, its normalised name and date of birth.
 const COLUMN: &str = "
 ALTER TABLE person ADD COLUMN likeness {key};
 ";
 
-/// With the id: the oldest is the first one in the index.
+/// The indexes include the id, so that the oldest record is the first in an index.
 const INDEXES: &str = "
 CREATE INDEX person_likeness ON person (practice_id, likeness, id) WHERE likeness IS NOT NULL;
 DROP INDEX person_birth_date;
@@ -49,7 +48,7 @@ CREATE INDEX client_vat_number ON client (practice_id, vat_number, id)
   WHERE vat_number IS NOT NULL;
 ";
 
-/// Persons that are read together.
+/// Number of persons that are read at once.
 const PAGE: usize = 1_000;
 
 /// Fills the column from the images.
@@ -84,7 +83,7 @@ fn likeness_of(row: &QueryResult) -> Result<Option<String>, DbErr> {
     let person = Person::decode(image.as_slice());
     let person = person.map_err(|_| DbErr::Custom("an image cannot be read".to_owned()))?;
     let name = person.name.as_ref().map(PersonName::from);
-    let likeness = name.and_then(|name| likeness::of_person(&name, birth_date));
+    let likeness = name.and_then(|name| match_key::of_person(&name, birth_date));
     Ok(likeness.map(|likeness| likeness.value))
 }
 
@@ -92,26 +91,26 @@ fn likeness_of(row: &QueryResult) -> Result<Option<String>, DbErr> {
 mod tests {
     use shared::{
         caller::PracticeId,
-        db::{Database, Scope},
+        db::{Database, TenantScope},
         testing::{TestDb, storage_tests},
     };
 
     use super::*;
     use crate::{
-        domain::record::{Life, Person as PersonRow},
+        domain::record::{RecordMeta, Person as PersonRow},
         error::RecordError,
         migrations::Migrator,
         store::{self, persons},
     };
 
     storage_tests! {
-        persons_that_were_there_before_are_filled_in,
+        match_keys_of_existing_persons_are_filled_in,
     }
 
-    /// More than a page of persons, every other one without a day of birth, as they
-    /// were before this version.
+    /// Inserts more than a page of persons in the form before this migration, every other
+    /// one without a date of birth.
     async fn old_persons(db: &Database, practice: PracticeId) {
-        let scope = Scope::from(&practice);
+        let scope = TenantScope::from(&practice);
         let written = db.write(scope, move |tx| {
             let practice = practice.clone();
             async move {
@@ -127,7 +126,7 @@ mod tests {
                     ppsn: None,
                     emails: Vec::new(),
                     phones: Vec::new(),
-                    life: Life::new(sea_orm::prelude::DateTimeUtc::UNIX_EPOCH),
+                    meta: RecordMeta::new(sea_orm::prelude::DateTimeUtc::UNIX_EPOCH),
                 };
                 let rows = (0..PAGE + 10).map(|n| (person(n), &image)).collect();
                 store::write_now(&*tx, |writes| persons::insert(writes, &practice, rows)).await?;
@@ -138,21 +137,21 @@ mod tests {
         written.await.unwrap();
     }
 
-    async fn persons_that_were_there_before_are_filled_in(t: TestDb) {
+    async fn match_keys_of_existing_persons_are_filled_in(t: TestDb) {
         let db = t.database().await;
         db.migrate::<Migrator>().await.unwrap();
         for practice in ["p1", "p2"] {
             old_persons(&db, practice.parse().unwrap()).await;
         }
-        db.write(Scope::AllPractices, |tx| async move { fill(&*tx).await }).await.unwrap();
+        db.write(TenantScope::AllPractices, |tx| async move { fill(&*tx).await }).await.unwrap();
         for practice in ["p1", "p2"] {
             let name = shared::rules::value::PersonName {
                 surname: "SMITH".to_owned(),
                 ..shared::rules::value::PersonName::default()
             };
-            let smith = likeness::of_person(&name, Date::from_ymd_opt(1975, 5, 5)).unwrap();
+            let smith = match_key::of_person(&name, Date::from_ymd_opt(1975, 5, 5)).unwrap();
             let practice: PracticeId = practice.parse().unwrap();
-            let found = persons::ids_by_likeness(db.reader(), &practice, &smith, 2_000).await;
+            let found = persons::ids_by_match_key(db.reader(), &practice, &smith, 2_000).await;
             assert_eq!(found.unwrap().len(), PAGE / 2 + 5);
         }
     }

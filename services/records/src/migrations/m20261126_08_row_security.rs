@@ -1,9 +1,9 @@
-//! Row security: a write sees and changes the rows of its practice alone.
+//! Row-level security: a write sees and changes only the rows of its practice (the tenant).
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::row_security;
+use shared::db::enable_row_security;
 
 pub(super) struct Migration;
 
@@ -17,7 +17,7 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        row_security(manager.get_connection(), TABLES).await
+        enable_row_security(manager.get_connection(), TABLES).await
     }
 }
 

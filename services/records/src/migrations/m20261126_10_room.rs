@@ -1,13 +1,13 @@
-//! Leaves room in the pages of clients and persons, on PostgreSQL.
+//! A lower fillfactor for clients and persons, on PostgreSQL.
 //!
-//! A change of one writes its row anew: beside the old one, when there is room, and
-//! then no index has to be told. An import changes most of them soon after it has
-//! created them, one for each of their addresses.
+//! An update writes a new row version. If the page has room for it, no index has to be
+//! updated (a HOT update). An import updates most clients and persons soon after it has
+//! created them, once for each address.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::leave_room;
+use shared::db::set_fillfactor;
 
 pub(super) struct Migration;
 
@@ -21,6 +21,6 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        leave_room(manager.get_connection(), &["client", "person"]).await
+        set_fillfactor(manager.get_connection(), &["client", "person"]).await
     }
 }

@@ -1,8 +1,8 @@
-//! An index that finds the entries of one practice in a feed, without reading those of
-//! all others.
+//! An index that finds the entries of one practice in a feed without reading those of the
+//! others.
 //!
-//! While PostgreSQL creates the index, no positions are given: changes wait, and saves
-//! do not.
+//! While PostgreSQL creates the index, no positions are assigned: changes stay pending, and
+//! writes are not blocked.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,

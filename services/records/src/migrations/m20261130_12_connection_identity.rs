@@ -1,6 +1,6 @@
-//! Under which connection of its practice a subscription was begun. The instant at
-//! which a connection was made identifies it. It is compared only for equality, as in
-//! cursors: the clocks of two replicas may differ.
+//! The connection of the practice under which a subscription was started. A connection is
+//! identified by its start time, which is compared only for equality, as in cursors: the
+//! clocks of two replicas may differ.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -22,9 +22,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// `connection_since`: none for a subscription of all practices, and for one whose
-/// connection is not known. The latter cannot resume by its name. An existing
-/// subscription resumes under the same conditions as before the migration.
+/// `connection_since`: null for a subscription of all practices, and for one whose
+/// connection is unknown. The latter cannot resume by its name. An existing subscription
+/// resumes under the same conditions as before the migration.
 const COLUMN: &str = "
 ALTER TABLE feed_subscription ADD COLUMN connection_since {time};
 UPDATE feed_subscription SET connection_since = (

@@ -1,5 +1,5 @@
-//! Numbers of the CRO in the form of their register: before this version they were
-//! filled up to the eight digits of Companies House.
+//! Converts company numbers of the CRO to the format of their register. Before this
+//! migration they were padded to the eight digits of Companies House.
 
 use prost::Message as _;
 use sea_orm_migration::{
@@ -26,15 +26,16 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         if db.get_database_backend() == DbBackend::Postgres {
-            // Row security asks the owner of the tables, too. Not for the session: a RESET
-            // would take its own setting away, without which it reads nothing.
+            // Row-level security applies to the owner of the tables too. Set for the
+            // transaction only: a RESET would remove the session's own setting, without
+            // which it reads nothing.
             db.execute_unprepared("SET LOCAL concord.practice = '*'").await?;
         }
         rewrite(db).await
     }
 }
 
-/// Clients that are read together.
+/// Number of clients that are read at once.
 const PAGE: usize = 1_000;
 
 async fn rewrite(db: &impl ConnectionTrait) -> Result<(), DbErr> {
@@ -63,7 +64,7 @@ async fn rewrite(db: &impl ConnectionTrait) -> Result<(), DbErr> {
                 WHERE practice_id = $1 AND id = $2";
             let values = scope().into_iter().chain([new.as_str().into(), image.into()]);
             db.execute_raw(statement(set, values.collect())).await?;
-            // A word of a line of its own: it is found whole.
+            // The number is a line of its own, and is matched exactly.
             let set = "UPDATE search_word SET word = $4
                 WHERE practice_id = $1 AND record_id = $2 AND word = $3 AND rank = 1";
             let values = scope().into_iter().chain([old.as_str().into(), new.as_str().into()]);
@@ -88,7 +89,7 @@ mod tests {
     use sea_orm_migration::sea_orm::prelude::DateTimeUtc;
     use shared::{
         caller::PracticeId,
-        db::{Database, Scope},
+        db::{Database, TenantScope},
         pb::records::{ClientIdentifiers, ClientType},
         rules::draft::{Identifiers, Reference},
         testing::{TestDb, storage_tests},
@@ -96,20 +97,20 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::record::{Client as ClientRow, Life},
+        domain::record::{Client as ClientRow, RecordMeta},
         error::RecordError,
         migrations::Migrator,
         store::{self, clients},
     };
 
     storage_tests! {
-        an_irish_number_loses_the_zeros_before_it_and_an_english_one_does_not,
+        leading_zeros_are_removed_from_irish_numbers_only,
     }
 
-    /// A client with the number of the version before.
+    /// Inserts a client with a number in the form before this migration.
     async fn old_client(db: &Database, practice: &PracticeId, jurisdiction: Jurisdiction) -> Uuid {
         let (id, of) = (shared::ids::new_uuid(), practice.clone());
-        let written = db.write(Scope::from(practice), move |tx| {
+        let written = db.write(TenantScope::from(practice), move |tx| {
             let practice = of.clone();
             async move {
                 let number = "00123456".to_owned();
@@ -124,7 +125,7 @@ mod tests {
                     identifiers,
                     emails: Vec::new(),
                     phones: Vec::new(),
-                    life: Life::new(DateTimeUtc::UNIX_EPOCH),
+                    meta: RecordMeta::new(DateTimeUtc::UNIX_EPOCH),
                 };
                 let numbers =
                     ClientIdentifiers { company_number: number, ..ClientIdentifiers::default() };
@@ -145,14 +146,14 @@ mod tests {
         id
     }
 
-    async fn an_irish_number_loses_the_zeros_before_it_and_an_english_one_does_not(t: TestDb) {
+    async fn leading_zeros_are_removed_from_irish_numbers_only(t: TestDb) {
         let db = t.database().await;
         db.migrate::<Migrator>().await.unwrap();
         let practice: PracticeId = "p1".parse().unwrap();
         let irish = old_client(&db, &practice, Jurisdiction::Ireland).await;
         let english = old_client(&db, &practice, Jurisdiction::EnglandWales).await;
         let other: PracticeId = "p2".parse().unwrap();
-        let migrated = db.write(Scope::from(&other), |tx| async move {
+        let migrated = db.write(TenantScope::from(&other), |tx| async move {
             Migration.up(&SchemaManager::new(&*tx)).await
         });
         migrated.await.unwrap();

@@ -1,6 +1,6 @@
-//! History: an entry knows what other entries have cut off its own dates; one whose
-//! start is not known lets others in before it; and the entries of a practice that a
-//! midnight concerns are found.
+//! History: an entry stores how other entries have shortened its declared dates; an entry
+//! with an unknown start allows others before it; an index finds the entries of a practice
+//! whose status changes.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -27,9 +27,8 @@ ALTER TABLE entry ADD COLUMN cuts text;
 CREATE INDEX entry_turns_in_practice ON entry (practice_id, turns_on) WHERE turns_on IS NOT NULL;
 ";
 
-/// Of an entry with an unknown start, the days that it is known to have, as
-/// `Period::known` says them: the last one before its end, or what comes after all
-/// days.
+/// An entry with an unknown start occupies only the days that it certainly has, as in
+/// `Period::known`: the last day before its end, or none.
 const POSTGRES_ONLY: &str = "
 ALTER TABLE entry DROP CONSTRAINT entry_no_overlap;
 ALTER TABLE entry ADD CONSTRAINT entry_no_overlap EXCLUDE USING gist (

@@ -1,10 +1,10 @@
-//! Erasures, in an order that the imports service follows, and the keys by which
-//! products knew a record.
+//! The erasure log, which the imports service reads in order, and the digests of the
+//! external keys of records.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::row_security;
+use shared::db::enable_row_security;
 
 pub(super) struct Migration;
 
@@ -19,15 +19,14 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         super::run(manager, TABLES, "").await?;
-        row_security(manager.get_connection(), SECURED).await
+        enable_row_security(manager.get_connection(), SECURED).await
     }
 }
 
-/// - `former_link`: of a link that was removed, a digest of the product's id of the
-///   record.
+/// - `former_link`: the digest of the external key of a removed link.
 /// - `erasure`: a purged record, or the digest of a key of one. `position` is dense in
 ///   the practice and follows the order of the commits.
-/// - `erasure_head`: the last position. It is locked until a purge is committed.
+/// - `erasure_head`: the last position. A purge locks it until its commit.
 const TABLES: &str = "
 CREATE TABLE former_link (
   practice_id {key} NOT NULL,

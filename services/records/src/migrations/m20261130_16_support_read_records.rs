@@ -1,4 +1,4 @@
-//! Which records support has read.
+//! The ids of the records in the access log of support.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
@@ -20,8 +20,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// `record_ids`: ids with a blank between two of them; empty for reads from before the
-/// migration.
+/// `record_ids`: ids separated by spaces; empty for entries from before the migration.
 const COLUMN: &str = "
 ALTER TABLE support_read ADD COLUMN record_ids text NOT NULL DEFAULT '';
 ";

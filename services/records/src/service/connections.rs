@@ -1,4 +1,4 @@
-//! Connections: products are switched on.
+//! Connections: which products use a practice.
 
 use std::{
     collections::HashSet,
@@ -8,7 +8,7 @@ use std::{
 use shared::{
     caller::{Caller, Product},
     pb::records::ErrorReason,
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::Code;
 
@@ -21,72 +21,74 @@ use crate::{
     },
 };
 
-/// How long a product that is connected waits for changes that began before.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum wait for the transactions that started before a product was connected.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often it looks whether they have ended.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval between polls of the open transactions.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Products of a practice at most: each change is delivered to all of them.
+/// Maximum number of products of a practice: each change is delivered to all of them.
 pub(crate) const MAX_PRODUCTS: usize = 100;
 
 impl Records {
-    /// Switches `product` on for the caller's practice.
+    /// Connects `product` to the caller's practice.
     pub(crate) async fn connect(
         &self,
         caller: Caller,
         product: Product,
     ) -> Result<Connection, RecordError> {
         let connected = (caller.practice.clone(), product.clone());
-        let write = self.write(caller, product, |script, product| async move {
-            let Caller { practice, user, .. } = &script.caller;
-            let connected = connections::products(script.db(), practice).await?;
+        let write = self.write(caller, product, |work, product| async move {
+            let Caller { practice, user, .. } = &work.caller;
+            let connected = connections::products(work.db(), practice).await?;
             let is_new = !connected.iter().any(|one| one == product.as_str());
             if is_new && connected.len() >= MAX_PRODUCTS {
                 return Err(too_many_products().into());
             }
-            connections::connect(script.db(), practice, &product, user, script.at.now).await
+            connections::connect(work.db(), practice, &product, user, work.at.now).await
         });
         let connection = write.await?;
         self.wait_for_earlier_changes().await?;
-        // Switched off and on again meanwhile, it is another connection, which may
-        // have other changes to wait for.
+        // If the product was disconnected and connected again meanwhile, this is another
+        // connection, which has to wait for other transactions.
         let (db, practice) = (self.db.reader(), &connected.0);
         match connections::connected_at(db, practice, &connected.1).await? {
             Some(at) if at == connection.connected_at => Ok(connection),
-            _ => Err(Refusal::conflict().into()),
+            _ => Err(ApiError::conflict().into()),
         }
     }
 
-    /// Waits for the changes that began before a product was connected, and are not
-    /// told to it: the snapshot that it takes after the answer holds them.
+    /// Waits for the transactions that started before the product was connected. Their
+    /// changes are not delivered to it: it gets them with the snapshot that it takes after
+    /// the answer.
     async fn wait_for_earlier_changes(&self) -> Result<(), RecordError> {
         let db = self.db.reader();
-        let mut earlier: HashSet<String> = connections::open_looks(db).await?.into_iter().collect();
-        let late = Instant::now() + PATIENCE;
+        let mut earlier: HashSet<String> =
+            connections::open_readers(db).await?.into_iter().collect();
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
         while !earlier.is_empty() {
-            if Instant::now() >= late {
-                let message = "changes that began before are still under way; the product is \
-                               connected: send the call again before it takes a snapshot";
-                return Err(Refusal::unavailable(message).into());
+            if Instant::now() >= deadline {
+                let message = "transactions that started before the connection are still open; \
+                               the product is connected: retry the call before it takes a snapshot";
+                return Err(ApiError::unavailable(message).into());
             }
-            tokio::time::sleep(LOOK).await;
-            let open: HashSet<String> = connections::open_looks(db).await?.into_iter().collect();
-            earlier.retain(|look| open.contains(look));
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let open: HashSet<String> = connections::open_readers(db).await?.into_iter().collect();
+            earlier.retain(|reader| open.contains(reader));
         }
         Ok(())
     }
 
-    /// Switches `product` off; how many of its links stay.
+    /// Disconnects `product`. Returns the number of its links, which are kept.
     pub(crate) async fn disconnect(
         &self,
         caller: Caller,
         product: Product,
     ) -> Result<i64, RecordError> {
-        let write = self.write(caller, product, |script, product| async move {
-            let practice = &script.caller.practice;
-            connections::disconnect(script.db(), practice, &product).await?;
-            links::count_of_product(script.db(), practice, &product).await
+        let write = self.write(caller, product, |work, product| async move {
+            let practice = &work.caller.practice;
+            connections::disconnect(work.db(), practice, &product).await?;
+            links::count_of_product(work.db(), practice, &product).await
         });
         Ok(i64::try_from(write.await?).unwrap_or(i64::MAX))
     }
@@ -99,7 +101,11 @@ impl Records {
         connections::list(self.db.reader(), &caller.practice).await
     }
 
-    /// Refuses a caller whose product is not connected: it may not read either.
+    /// Checks that the caller's product is connected, which reads need too.
+    ///
+    /// # Errors
+    ///
+    /// `PRODUCT_NOT_CONNECTED` when it is not.
     pub(crate) async fn check_connected(&self, caller: &Caller) -> Result<(), RecordError> {
         let db = self.db.reader();
         if connections::is_connected(db, &caller.practice, &caller.product).await? {
@@ -110,9 +116,9 @@ impl Records {
     }
 }
 
-fn too_many_products() -> Refusal {
+fn too_many_products() -> ApiError {
     let message = format!("a practice has at most {MAX_PRODUCTS} products; disconnect one");
-    // Waiting does not help: it is not to be sent again as it is.
-    Refusal::new(Code::FailedPrecondition, ErrorReason::LimitReached, message)
+    // Not RESOURCE_EXHAUSTED: a retry of the same call cannot succeed.
+    ApiError::new(Code::FailedPrecondition, ErrorReason::LimitReached, message)
         .precondition("products", "disconnect one that is not used")
 }

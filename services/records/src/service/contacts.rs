@@ -1,4 +1,4 @@
-//! Giving persons places at clients.
+//! Creating contacts.
 
 use shared::{
     caller::Caller,
@@ -9,18 +9,18 @@ use uuid::Uuid;
 
 use super::{
     Records,
+    contact_edits::demote_primary,
     create::{WhichPerson, existing_person, lay_out_person, link, new_person, person_image},
     duplicates,
-    intent::Intent,
     new_records::NewRecords,
     open::linked_client,
-    places::step_back,
-    script::{Answer, Script},
+    request_context::RequestContext,
+    unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         link::LinkKind,
-        record::{Contact, HeldRole, Life, RecordRef},
+        record::{Contact, HeldRole, RecordMeta, RecordRef},
     },
     error::{RecordError, duplicate_contact},
     store::contacts,
@@ -38,55 +38,55 @@ pub(crate) struct ContactCommand {
     pub(crate) external_id: Option<String>,
 }
 
-/// Whose contacts are listed: by an id or an alias.
+/// The owner of a list of contacts, by an id or an alias.
 #[derive(Clone, Debug)]
-pub(crate) enum OfWhat {
+pub(crate) enum ContactsOf {
     Client(String),
     Person(String),
 }
 
 impl Records {
-    /// Gives a person a place at a client.
+    /// Creates a contact: a person at a client.
     pub(crate) async fn create_contact(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         mut command: ContactCommand,
     ) -> Result<CreateContactResponse, RecordError> {
         if let WhichPerson::New(person) = &mut command.person {
-            lay_out_person(person, self.moment())?;
+            lay_out_person(person, self.request_time())?;
         }
-        let created = self.mutate(caller, intent, command, move |script, command| async move {
-            create_contact(&script, ContactCommand::clone(&command)).await
+        let created = self.mutate(caller, context, command, move |work, command| async move {
+            create_contact(&work, ContactCommand::clone(&command)).await
         });
         created.await
     }
 }
 
 async fn create_contact(
-    script: &Script,
+    work: &UnitOfWork,
     command: ContactCommand,
 ) -> Result<Answer<CreateContactResponse>, RecordError> {
-    let audience = script.audience().await?;
-    let client = linked_client(script, "client", &command.client).await?.client.id;
+    let recipients = work.recipients().await?;
+    let client = linked_client(work, "client", &command.client).await?.client.id;
     let mut new = NewRecords::default();
     let (mut own_id, mut response) = (None, CreateContactResponse::default());
     let person = match command.person {
         WhichPerson::New(mut person) => {
             response.warnings = std::mem::take(&mut person.warnings);
-            response.possible_duplicates = duplicates::of_person(script, &person.draft).await?;
-            let id = new_person(&mut new, script, *person);
+            response.possible_duplicates = duplicates::of_person(work, &person.draft).await?;
+            let id = new_person(&mut new, work, *person);
             own_id = Some(ids::text(IdKind::Person, id));
             id
         }
         WhichPerson::Existing(name) => {
-            let id = existing_person(script, "person_id", &name).await?;
-            refuse_second_place(script, client, id).await?;
+            let id = existing_person(work, "person_id", &name).await?;
+            refuse_duplicate_contact(work, client, id).await?;
             id
         }
     };
     if let Some(external_id) = command.external_id.or(own_id) {
-        new.links.push(link(script, LinkKind::Person, external_id, person));
+        new.links.push(link(work, LinkKind::Person, external_id, person));
     }
     let id = new_uuid();
     let contact = Contact {
@@ -95,10 +95,10 @@ async fn create_contact(
         person_id: person,
         roles: command.roles,
         is_primary: command.is_primary,
-        life: Life::new(script.at.now),
+        meta: RecordMeta::new(work.at.now),
     };
     if contact.is_primary {
-        new.changes.extend(step_back(script, &contact).await?);
+        new.changes.extend(demote_primary(work, &contact).await?);
     }
     new.contacts.push(contact);
     new.created_within(
@@ -108,19 +108,19 @@ async fn create_contact(
     );
     response.change_ids =
         new.changes.iter().map(|change| ids::text(IdKind::Change, change.id)).collect();
-    let images = new.write(script, &audience).await?;
+    let images = new.write(work, &recipients).await?;
     response.contact = images.contacts.into_iter().next();
-    response.person = Some(person_image(script, images.persons, person).await?);
+    response.person = Some(person_image(work, images.persons, person).await?);
     Ok(Answer { response, record: person })
 }
 
-async fn refuse_second_place(
-    script: &Script,
+async fn refuse_duplicate_contact(
+    work: &UnitOfWork,
     client: Uuid,
     person: Uuid,
 ) -> Result<(), RecordError> {
-    let places = contacts::of_clients(script.db(), &script.caller.practice, &[client]).await?;
-    match places.iter().find(|contact| contact.person_id == person) {
+    let existing = contacts::of_clients(work.db(), &work.caller.practice, &[client]).await?;
+    match existing.iter().find(|contact| contact.person_id == person) {
         Some(contact) => Err(duplicate_contact(RecordRef::contact(contact.id)).into()),
         None => Ok(()),
     }

@@ -1,34 +1,34 @@
-//! Creating clients and persons whole, with their first link.
+//! Creating clients and persons with their entries and their first link.
 
 use shared::{
     caller::Caller,
     ids::{self, IdKind},
     pb::records::{CreateClientResponse, CreatePersonResponse, Person, RecordState, Warning},
     rules::{
-        Violations,
+        FieldViolations,
         draft::{AddressDraft, ClientDraft, PersonDraft},
         value::Value,
     },
-    status::Refusal,
+    status::ApiError,
 };
 use uuid::Uuid;
 
 use super::{
     Records, duplicates,
-    intent::Intent,
-    names,
     new_records::NewRecords,
     reading::decode_on,
-    script::{Answer, Script},
+    request_context::RequestContext,
+    resolve,
+    unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         link::{Link, LinkKind},
-        moment::Moment,
         record::RecordRef,
+        request_time::RequestTime,
         timeline::{self, Entry, MAX_DAYS_AHEAD, TimelineKey},
     },
-    error::{RecordError, Taken, duplicate_reference},
+    error::{RecordError, UniqueViolation, duplicate_reference},
     store::{clients, images, persons},
 };
 
@@ -36,8 +36,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct AddressCommand {
     pub(crate) draft: AddressDraft,
-    /// Whether its end is only the start of the next one.
-    pub(crate) closed_by_next: bool,
+    /// True if its end was not given, but is the start of the next address.
+    pub(crate) implicit_end: bool,
     pub(crate) external_id: Option<String>,
 }
 
@@ -46,15 +46,15 @@ pub(crate) struct AddressCommand {
 pub(crate) struct PersonCommand {
     pub(crate) draft: PersonDraft,
     pub(crate) addresses: Vec<AddressCommand>,
-    /// What is kept although it looks wrong.
+    /// Values that are stored although they look wrong.
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// Which person: a new one, or one that is there.
+/// A person: a new one, or an existing one.
 #[derive(Clone, Debug)]
 pub(crate) enum WhichPerson {
     New(Box<PersonCommand>),
-    /// By its id or an alias.
+    /// The id or an alias of a person.
     Existing(String),
 }
 
@@ -62,11 +62,11 @@ pub(crate) enum WhichPerson {
 #[derive(Clone, Debug)]
 pub(crate) struct ClientCommand {
     pub(crate) draft: ClientDraft,
-    /// Of an individual.
+    /// The person of an individual.
     pub(crate) person: Option<WhichPerson>,
     pub(crate) addresses: Vec<AddressCommand>,
     pub(crate) external_id: Option<String>,
-    /// What is kept although it looks wrong; not that of the person.
+    /// Values that are stored although they look wrong, without those of the person.
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -75,10 +75,10 @@ impl Records {
     pub(crate) async fn create_client(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         mut command: ClientCommand,
     ) -> Result<CreateClientResponse, RecordError> {
-        let at = self.moment();
+        let at = self.request_time();
         let ClientDraft { registered_name, trading_name, .. } = &command.draft;
         for (field, name) in [("registered_name", registered_name), ("trading_name", trading_name)]
         {
@@ -91,14 +91,14 @@ impl Records {
         }
         let key = command.draft.reference.key.clone();
         let practice = caller.practice.clone();
-        let created = self.mutate(caller, intent, command, move |script, command| async move {
-            create_client(&script, ClientCommand::clone(&command)).await
+        let created = self.mutate(caller, context, command, move |work, command| async move {
+            create_client(&work, ClientCommand::clone(&command)).await
         });
         match created.await {
-            Err(RecordError::Taken(Taken::Reference)) => {
+            Err(RecordError::UniqueViolation(UniqueViolation::Reference)) => {
                 let existing = clients::id_by_reference(self.db.reader(), &practice, &key).await?;
-                let refused = |id| duplicate_reference(RecordRef::client(id)).into();
-                Err(existing.map_or(RecordError::Raced, refused))
+                let duplicate = |id| duplicate_reference(RecordRef::client(id)).into();
+                Err(existing.map_or(RecordError::WriteConflict, duplicate))
             }
             outcome => outcome,
         }
@@ -108,50 +108,48 @@ impl Records {
     pub(crate) async fn create_person(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         mut command: PersonCommand,
         external_id: Option<String>,
     ) -> Result<CreatePersonResponse, RecordError> {
-        lay_out_person(&mut command, self.moment())?;
+        lay_out_person(&mut command, self.request_time())?;
         let input = (command, external_id);
-        let created = self.mutate(caller, intent, input, move |script, input| async move {
+        let created = self.mutate(caller, context, input, move |work, input| async move {
             let (command, external_id) = &*input;
-            create_person(&script, command.clone(), external_id.clone()).await
+            create_person(&work, command.clone(), external_id.clone()).await
         });
         created.await
     }
 }
 
 async fn create_client(
-    script: &Script,
+    work: &UnitOfWork,
     command: ClientCommand,
 ) -> Result<Answer<CreateClientResponse>, RecordError> {
-    let audience = script.audience().await?;
+    let recipients = work.recipients().await?;
     let mut warnings = command.warnings;
-    let mut possible_duplicates = duplicates::of_client(script, &command.draft).await?;
+    let mut possible_duplicates = duplicates::of_client(work, &command.draft).await?;
     let mut new = NewRecords::default();
     let person = match command.person {
         None => None,
         Some(WhichPerson::New(mut person)) => {
             warnings.append(&mut person.warnings);
-            possible_duplicates.extend(duplicates::of_person(script, &person.draft).await?);
-            Some(new_person(&mut new, script, *person))
+            possible_duplicates.extend(duplicates::of_person(work, &person.draft).await?);
+            Some(new_person(&mut new, work, *person))
         }
-        Some(WhichPerson::Existing(name)) => {
-            Some(existing_person(script, "person_id", &name).await?)
-        }
+        Some(WhichPerson::Existing(name)) => Some(existing_person(work, "person_id", &name).await?),
     };
-    let id = new.client(command.draft, person, script.at);
-    add_addresses(&mut new, script, id, command.addresses);
+    let id = new.client(command.draft, person, work.at);
+    add_addresses(&mut new, work, id, command.addresses);
     let external_id = command.external_id.unwrap_or_else(|| ids::text(IdKind::Client, id));
-    new.links.push(link(script, LinkKind::Client, external_id, id));
+    new.links.push(link(work, LinkKind::Client, external_id, id));
     let companions = person.map(RecordRef::person).into_iter().collect();
     let change = new.created(RecordRef::client(id), companions);
-    let images = new.write(script, &audience).await?;
+    let images = new.write(work, &recipients).await?;
     let response = CreateClientResponse {
         client: images.clients.into_iter().next(),
         person: match person {
-            Some(person) => Some(person_image(script, images.persons, person).await?),
+            Some(person) => Some(person_image(work, images.persons, person).await?),
             None => None,
         },
         change_ids: vec![ids::text(IdKind::Change, change)],
@@ -162,19 +160,19 @@ async fn create_client(
 }
 
 async fn create_person(
-    script: &Script,
+    work: &UnitOfWork,
     mut command: PersonCommand,
     external_id: Option<String>,
 ) -> Result<Answer<CreatePersonResponse>, RecordError> {
-    let audience = script.audience().await?;
+    let recipients = work.recipients().await?;
     let warnings = std::mem::take(&mut command.warnings);
-    let possible_duplicates = duplicates::of_person(script, &command.draft).await?;
+    let possible_duplicates = duplicates::of_person(work, &command.draft).await?;
     let mut new = NewRecords::default();
-    let id = new_person(&mut new, script, command);
+    let id = new_person(&mut new, work, command);
     let external_id = external_id.unwrap_or_else(|| ids::text(IdKind::Person, id));
-    new.links.push(link(script, LinkKind::Person, external_id, id));
+    new.links.push(link(work, LinkKind::Person, external_id, id));
     let change = new.created(RecordRef::person(id), Vec::new());
-    let images = new.write(script, &audience).await?;
+    let images = new.write(work, &recipients).await?;
     let response = CreatePersonResponse {
         person: images.persons.into_iter().next(),
         change_ids: vec![ids::text(IdKind::Change, change)],
@@ -184,56 +182,61 @@ async fn create_person(
     Ok(Answer { response, record: id })
 }
 
-/// The image of a person: just created, or read.
+/// The image of a person: of the created one, or else the stored image.
 pub(super) async fn person_image(
-    script: &Script,
+    work: &UnitOfWork,
     created: Vec<Person>,
     id: Uuid,
 ) -> Result<Person, RecordError> {
     if let Some(person) = created.into_iter().next() {
         return Ok(person);
     }
-    let image = images::get(script.db(), &script.caller.practice, RecordRef::person(id)).await?;
-    decode_on(image.ok_or(RecordError::Corrupt("a person without an image"))?, script.at.today)
+    let image = images::get(work.db(), &work.caller.practice, RecordRef::person(id)).await?;
+    decode_on(image.ok_or(RecordError::Corrupt("a person without an image"))?, work.at.today)
 }
 
 /// Adds a person with its addresses.
-pub(super) fn new_person(new: &mut NewRecords, script: &Script, command: PersonCommand) -> Uuid {
-    let id = new.person(command.draft, script.at);
-    add_addresses(new, script, id, command.addresses);
+pub(super) fn new_person(new: &mut NewRecords, work: &UnitOfWork, command: PersonCommand) -> Uuid {
+    let id = new.person(command.draft, work.at);
+    add_addresses(new, work, id, command.addresses);
     id
 }
 
-/// The person that `name` names, locked: it cannot be removed meanwhile.
+/// Resolves and locks a person, so that it cannot be removed concurrently.
 pub(super) async fn existing_person(
-    script: &Script,
+    work: &UnitOfWork,
     field: &str,
     name: &str,
 ) -> Result<Uuid, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
-    let id = names::person(db, practice, field, name).await?;
+    let (db, practice) = (work.db(), &work.caller.practice);
+    let id = resolve::person(db, practice, field, name).await?;
     let found = persons::lock(db, practice, &[id]).await?;
-    let active = found.iter().any(|person| person.life.state == RecordState::Active);
-    if active { Ok(id) } else { Err(Refusal::not_found("person", name).into()) }
+    let active = found.iter().any(|person| person.meta.state == RecordState::Active);
+    if active { Ok(id) } else { Err(ApiError::not_found("person", name).into()) }
 }
 
 fn add_addresses(
     new: &mut NewRecords,
-    script: &Script,
+    work: &UnitOfWork,
     owner: Uuid,
     addresses: Vec<AddressCommand>,
 ) {
-    for AddressCommand { draft, closed_by_next, external_id } in addresses {
-        let entry = new.address(owner, draft, closed_by_next, script.at).id;
+    for AddressCommand { draft, implicit_end, external_id } in addresses {
+        let entry = new.address(owner, draft, implicit_end, work.at).id;
         if let Some(external_id) = external_id {
-            new.links.push(link(script, LinkKind::Entry, external_id, entry));
+            new.links.push(link(work, LinkKind::Entry, external_id, entry));
         }
     }
 }
 
 /// A link of the caller's account.
-pub(super) fn link(script: &Script, kind: LinkKind, external_id: String, record_id: Uuid) -> Link {
-    let caller = &script.caller;
+pub(super) fn link(
+    work: &UnitOfWork,
+    kind: LinkKind,
+    external_id: String,
+    record_id: Uuid,
+) -> Link {
+    let caller = &work.caller;
     Link {
         product: caller.product.clone(),
         account: caller.account.clone(),
@@ -241,40 +244,47 @@ pub(super) fn link(script: &Script, kind: LinkKind, external_id: String, record_
         external_id,
         record_id,
         import: None,
-        linked_at: script.at.now,
+        linked_at: work.at.now,
         linked_by: caller.user.clone(),
     }
 }
 
-/// As [`lay_out`], for a new person, whose name must not begin too far ahead.
-pub(super) fn lay_out_person(person: &mut PersonCommand, at: Moment) -> Result<(), RecordError> {
+/// As [`lay_out`], for a new person. Checks the start of its name too.
+pub(super) fn lay_out_person(
+    person: &mut PersonCommand,
+    at: RequestTime,
+) -> Result<(), RecordError> {
     check_start("person.name_active_from", person.draft.name_active_from, at)?;
     lay_out(&mut person.addresses, "person.addresses", at)
 }
 
-/// Refuses a first name that begins too far ahead, as any entry is refused.
+/// Checks that a first name does not start too far in the future.
 fn check_start(
     field: &str,
     active_from: Option<chrono::NaiveDate>,
-    at: Moment,
+    at: RequestTime,
 ) -> Result<(), RecordError> {
     let last = at.today.checked_add_days(chrono::Days::new(MAX_DAYS_AHEAD));
     if active_from <= last {
         return Ok(());
     }
-    let refused = timeline::Refusal::TooFar;
-    Err(Refusal::invalid_field(field, refused.reason(), refused.to_string()).into())
+    let error = timeline::TimelineError::TooFar;
+    Err(ApiError::invalid_field(field, error.reason(), error.to_string()).into())
 }
 
-/// Ends open addresses where the next of their type begins, and refuses those
-/// that cannot stand beside each other, all at once. `path` is that of the list.
-fn lay_out(addresses: &mut [AddressCommand], path: &str, at: Moment) -> Result<(), RecordError> {
-    let mut wrong = Violations::new();
+/// Ends open addresses where the next one of their type begins, and collects the
+/// violations of all addresses that overlap. `path` is the path of the list.
+fn lay_out(
+    addresses: &mut [AddressCommand],
+    path: &str,
+    at: RequestTime,
+) -> Result<(), RecordError> {
+    let mut wrong = FieldViolations::new();
     let mut placed: Vec<Entry> = Vec::new();
     let closed: Vec<_> =
         addresses.iter().map(|address| closed_period(address, addresses)).collect();
     for (n, (address, period)) in addresses.iter_mut().zip(closed).enumerate() {
-        address.closed_by_next = address.draft.period.to.is_none() && period.to.is_some();
+        address.implicit_end = address.draft.period.to.is_none() && period.to.is_some();
         address.draft.period = period;
         let timeline = TimelineKey::Address(address.draft.address_type);
         let value = Value::Address(address.draft.address.clone());
@@ -282,9 +292,9 @@ fn lay_out(addresses: &mut [AddressCommand], path: &str, at: Moment) -> Result<(
             placed.iter().filter(|entry| entry.timeline == timeline).cloned().collect();
         match timeline::place(&same, &value, period, at.today, |_| true) {
             Ok(_) => {}
-            Err(refusal) => {
+            Err(error) => {
                 let field = format!("{path}[{n}].active_from");
-                wrong.push(field, refusal.reason(), refusal.to_string());
+                wrong.push(field, error.reason(), error.to_string());
             }
         }
         placed.push(Entry::new(Uuid::nil(), Uuid::nil(), timeline, value, period, at.today));

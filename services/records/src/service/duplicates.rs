@@ -1,31 +1,31 @@
-//! Records that look like a new one: named in the answer, never merged by
-//! themselves.
+//! Duplicate candidates of a new record. They are listed in the answer, and never merged
+//! automatically.
 
 use shared::{
     pb::records::PossibleDuplicate,
     rules::{
         draft::{ClientDraft, PersonDraft},
-        likeness,
+        match_key,
     },
 };
 use uuid::Uuid;
 
-use super::script::Script;
+use super::unit_of_work::UnitOfWork;
 use crate::{
     domain::record::RecordRef,
     error::RecordError,
     store::{clients, persons},
 };
 
-/// Duplicates that are named at most.
+/// Maximum number of listed duplicates.
 const MAX_NAMED: usize = 10;
 
-/// Clients with an equal number.
+/// Clients with an equal identifier.
 pub(super) async fn of_client(
-    script: &Script,
+    work: &UnitOfWork,
     client: &ClientDraft,
 ) -> Result<Vec<PossibleDuplicate>, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+    let (db, practice) = (work.db(), &work.caller.practice);
     let numbers = (&client.identifiers, client.jurisdiction);
     let found = clients::with_equal_identifier(db, practice, numbers).await?;
     let name = |(id, field): (Uuid, &'static str)| PossibleDuplicate {
@@ -35,19 +35,19 @@ pub(super) async fn of_client(
     Ok(found.into_iter().take(MAX_NAMED).map(name).collect())
 }
 
-/// Persons with an equal name and day of birth.
+/// Persons with an equal name and birth date.
 pub(super) async fn of_person(
-    script: &Script,
+    work: &UnitOfWork,
     draft: &PersonDraft,
 ) -> Result<Vec<PossibleDuplicate>, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
-    let Some(likeness) = likeness::of_person(&draft.name, draft.birth_date) else {
+    let (db, practice) = (work.db(), &work.caller.practice);
+    let Some(key) = match_key::of_person(&draft.name, draft.birth_date) else {
         return Ok(Vec::new());
     };
-    let found = persons::ids_by_likeness(db, practice, &likeness, MAX_NAMED as u64).await?;
+    let found = persons::ids_by_match_key(db, practice, &key, MAX_NAMED as u64).await?;
     let name = |id| PossibleDuplicate {
         record_id: RecordRef::person(id).text(),
-        field: likeness.of.to_string(),
+        field: key.field.to_string(),
     };
     Ok(found.into_iter().map(name).collect())
 }

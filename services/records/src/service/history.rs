@@ -1,7 +1,7 @@
-//! History and correction: the commands on timelines.
+//! The commands on timelines: history and corrections.
 //!
-//! Each reads as a sentence: open the record, check the etag, let the timeline
-//! decide, write what it decided.
+//! Each command opens the record, checks the etag, lets the timeline decide, and writes
+//! the decision.
 
 use chrono::NaiveDate;
 use serde_json::{Value as Json, json};
@@ -13,43 +13,44 @@ use shared::{
         self as pb, ChangeKind, ClientType, ErrorReason, HistoryOutcome, Timeline as PbTimeline,
     },
     rules::date::{Period, date_text},
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::Code;
 use uuid::Uuid;
 
 use super::{
     Records, create,
-    intent::Intent,
     links::append,
     open::{self, OpenClient, OpenPerson, check_etag},
+    request_context::RequestContext,
     save::{self, Names},
-    script::{Answer, Script},
+    unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         change::{Authorship, Change},
         link::LinkKind,
-        record::{Life, RecordRef},
+        record::{RecordMeta, RecordRef},
         timeline::{
             AddEntry, AddPastEntry, CancelScheduledEntry, CorrectEntry, Decision, EndEntry, Entry,
-            EntryEvent, EventKind, MAX_ENTRIES, Outcome, Refusal as Refused, RescindEntry, Slip,
-            Timeline, TimelineKey,
+            EntryEvent, EventKind, MAX_ENTRIES, Outcome, RescindEntry, StatusCorrection, Timeline,
+            TimelineError, TimelineKey,
         },
     },
     error::RecordError,
     image,
     store::{
         audit::{self, AuditRow},
-        changes::Audience,
+        changes::Recipients,
         entries, links,
     },
 };
 
-/// The dates that a correction gives: the start and the end.
+/// The start and the end of a correction; the outer option is `None` when a date was not
+/// given.
 pub(crate) type GivenDates = (Option<Option<NaiveDate>>, Option<Option<NaiveDate>>);
 
-/// A command on a timeline, and what it is checked by.
+/// A command on a timeline, with the etag that it is checked against.
 #[derive(Clone, Debug)]
 pub(crate) enum HistoryCommand {
     Add {
@@ -66,7 +67,7 @@ pub(crate) enum HistoryCommand {
         record_etag: String,
         external_id: Option<String>,
     },
-    /// A correction; of the dates those that were given, the others stay.
+    /// A correction. Dates that were not given do not change.
     Correct {
         command: CorrectEntry,
         dates: GivenDates,
@@ -77,7 +78,7 @@ pub(crate) enum HistoryCommand {
     Rescind(RescindEntry, String),
 }
 
-/// What a command came to, for its answer.
+/// The answer of a command.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct HistoryAnswer {
     /// A [`HistoryOutcome`].
@@ -91,7 +92,7 @@ pub(crate) struct HistoryAnswer {
     pub(crate) change_ids: Vec<String>,
 }
 
-/// A client or a person, opened.
+/// An opened client or person.
 enum Open {
     Client(OpenClient),
     Person(OpenPerson),
@@ -112,14 +113,14 @@ impl Open {
         }
     }
 
-    fn life(&mut self) -> &mut Life {
+    fn meta(&mut self) -> &mut RecordMeta {
         match self {
-            Self::Client(open) => &mut open.client.life,
-            Self::Person(open) => &mut open.person.life,
+            Self::Client(open) => &mut open.client.meta,
+            Self::Person(open) => &mut open.person.meta,
         }
     }
 
-    /// The records whose images go with a change of this one.
+    /// The record whose image goes with a change of this one.
     fn companions(&self) -> Option<RecordRef> {
         match self {
             Self::Client(open) => open.client.person_id.map(RecordRef::person),
@@ -127,73 +128,73 @@ impl Open {
         }
     }
 
-    fn etag(&self, script: &Script) -> String {
+    fn etag(&self, work: &UnitOfWork) -> String {
         match self {
-            Self::Client(open) => open.image(script).etag,
-            Self::Person(open) => open.image(script).etag,
+            Self::Client(open) => open.image(work).etag,
+            Self::Person(open) => open.image(work).etag,
         }
     }
 
-    async fn save(self, script: &Script, names: Names) -> Result<(), RecordError> {
+    async fn save(self, work: &UnitOfWork, names: Names) -> Result<(), RecordError> {
         match self {
-            Self::Client(open) => save::client(script, open, names).await.map(drop),
-            Self::Person(open) => save::person(script, open, names).await.map(drop),
+            Self::Client(open) => save::client(work, open, names).await.map(drop),
+            Self::Person(open) => save::person(work, open, names).await.map(drop),
         }
     }
 }
 
 impl Records {
-    /// Carries out a command on a timeline.
+    /// Runs a command on a timeline.
     pub(crate) async fn change_history(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         command: HistoryCommand,
     ) -> Result<HistoryAnswer, RecordError> {
         check_role(&caller, &command)?;
-        let changed = self.mutate(caller, intent, command, move |script, command| async move {
-            change(&script, &command).await
+        let changed = self.mutate(caller, context, command, move |work, command| async move {
+            change(&work, &command).await
         });
         changed.await
     }
 
-    /// Tells what midnight has changed on the timelines of one record: for the
-    /// job that goes round after midnight.
-    pub(crate) async fn turn(&self, system: Caller, owner: Uuid) -> Result<(), RecordError> {
-        self.write(system, owner, move |script, owner| async move {
-            let Some(mut open) = open_by_id(&script, *owner).await? else {
-                return check_gone(&script, *owner).await;
+    /// Writes the status changes of a new day on the timelines of one record. Called by the
+    /// background job that runs after midnight.
+    pub(crate) async fn roll_over(&self, system: Caller, owner: Uuid) -> Result<(), RecordError> {
+        self.write(system, owner, move |work, owner| async move {
+            let Some(mut open) = open_by_id(&work, *owner).await? else {
+                return check_no_entries(&work, *owner).await;
             };
-            let audience = Audience::everyone(script.db(), &script.caller.practice).await?;
+            let recipients = Recipients::everyone(work.db(), &work.caller.practice).await?;
             let mut keys: Vec<TimelineKey> = open.entries().iter().map(|e| e.timeline).collect();
             keys.sort();
             keys.dedup();
-            let (mut names, mut turned) = (Names::Same, false);
+            let (mut names, mut rolled_over) = (Names::Same, false);
             for key in keys {
                 let before = open.entries().clone();
-                let (_, midnight) =
-                    Timeline::on(script.at.today, open.record().id, key, before.clone());
-                if midnight.edits.is_empty() {
+                let (_, rollover) =
+                    Timeline::on(work.at.today, open.record().id, key, before.clone());
+                if rollover.edits.is_empty() {
                     continue;
                 }
-                turned = true;
+                rolled_over = true;
                 names = if is_name(key) { Names::Changed } else { names };
-                write_decision(&script, &mut open, &midnight, script.author(), &audience).await?;
+                write_decision(&work, &mut open, &rollover, work.author(), &recipients).await?;
             }
-            if turned { open.save(&script, names).await } else { Ok(()) }
+            if rolled_over { open.save(&work, names).await } else { Ok(()) }
         })
         .await
     }
 }
 
-/// The past is corrected by those who run the practice only.
-fn check_role(caller: &Caller, command: &HistoryCommand) -> Result<(), Refusal> {
+/// Checks the role for a correction of a past entry: owner or admin.
+fn check_role(caller: &Caller, command: &HistoryCommand) -> Result<(), ApiError> {
     let HistoryCommand::Correct { command: CorrectEntry { correct_history: true, .. }, .. } =
         command
     else {
         return Ok(());
     };
-    if runs_practice(caller) {
+    if is_owner_or_admin(caller) {
         return Ok(());
     }
     let text = "correct_history needs one of the roles owner, admin; leave it out when the entry \
@@ -201,29 +202,29 @@ fn check_role(caller: &Caller, command: &HistoryCommand) -> Result<(), Refusal> 
     Err(role_not_allowed(text))
 }
 
-fn runs_practice(caller: &Caller) -> bool {
+fn is_owner_or_admin(caller: &Caller) -> bool {
     caller.roles.iter().any(|role| matches!(role, Role::Owner | Role::Admin))
 }
 
-fn role_not_allowed(text: impl Into<String>) -> Refusal {
-    Refusal::new(Code::PermissionDenied, ErrorReason::RoleNotAllowed, text)
+fn role_not_allowed(text: impl Into<String>) -> ApiError {
+    ApiError::new(Code::PermissionDenied, ErrorReason::RoleNotAllowed, text)
 }
 
-/// Refuses what a decision does to the past when the caller may not do it: a slip of
-/// another product's, and days that a past entry would lose to `trim`.
+/// Checks whether the caller may change the past as decided. Only owners and admins may
+/// correct a status that another product set, and shorten a past entry by `trim`.
 async fn check_past(
-    script: &Script,
+    work: &UnitOfWork,
     record: RecordRef,
     timeline: &Timeline,
     command: &HistoryCommand,
     decision: &Decision,
 ) -> Result<(), RecordError> {
-    if runs_practice(&script.caller) {
+    if is_owner_or_admin(&work.caller) {
         return Ok(());
     }
     match command {
         HistoryCommand::AddPast { .. } => {
-            let Some(past) = timeline.past_that_moves(decision) else { return Ok(()) };
+            let Some(past) = timeline.redated_past_entry(decision) else { return Ok(()) };
             let past = ids::text(IdKind::Entry, past);
             let text = format!(
                 "trim would shorten {past}, which is past: ask an owner or admin, or give dates \
@@ -232,10 +233,14 @@ async fn check_past(
             Err(role_not_allowed(text).with("entries", past).into())
         }
         HistoryCommand::Correct { command, dates, .. } => {
-            let command = with_dates(timeline, command, *dates).map_err(|r| to_refusal(&r))?;
-            let slip = timeline.slip(&command).map_err(|refused| to_refusal(&refused))?;
-            let Some(slip) = slip else { return Ok(()) };
-            if slip.is_last && slipped_here(script, record, command.id, slip).await? {
+            let command =
+                with_dates(timeline, command, *dates).map_err(|error| to_api_error(&error))?;
+            let status_correction =
+                timeline.status_correction(&command).map_err(|error| to_api_error(&error))?;
+            let Some(status_correction) = status_correction else { return Ok(()) };
+            if status_correction.is_last
+                && is_own_status_change(work, record, command.id, status_correction).await?
+            {
                 return Ok(());
             }
             let entry = ids::text(IdKind::Entry, command.id);
@@ -250,37 +255,38 @@ async fn check_past(
     }
 }
 
-/// Whether the caller's product made the changes that a slip takes back.
-async fn slipped_here(
-    script: &Script,
+/// True if the caller's product made the changes that the correction reverts.
+async fn is_own_status_change(
+    work: &UnitOfWork,
     record: RecordRef,
     entry: Uuid,
-    slip: Slip,
+    status_correction: StatusCorrection,
 ) -> Result<bool, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+    let (db, practice) = (work.db(), &work.caller.practice);
     let changes = audit::of_entries(db, practice, record.id).await?;
-    let here = |field: &str| {
+    let own = |field: &str| {
         let set = changes.iter().find(|row| set_date(row, entry, field));
-        set.is_some_and(|row| row.product == script.caller.product.as_str())
+        set.is_some_and(|row| row.product == work.caller.product.as_str())
     };
-    Ok((!slip.ended || here(ACTIVE_TO)) && (!slip.begun || here(ACTIVE_FROM)))
+    Ok((!status_correction.ended || own(ACTIVE_TO))
+        && (!status_correction.begun || own(ACTIVE_FROM)))
 }
 
-/// Whether a change gave an entry the date that it has in `field`, when none after it
-/// did.
+/// True if a change set the date `field` of an entry. The latest such change gave the
+/// entry its present date.
 fn set_date(row: &AuditRow, entry: Uuid, field: &str) -> bool {
-    let came = matches!(
+    let created = matches!(
         row.kind,
         ChangeKind::Created | ChangeKind::EntryAdded | ChangeKind::EntryScheduled
     );
-    if came && row.entry_id.is_none_or(|id| id == entry) {
+    if created && row.entry_id.is_none_or(|id| id == entry) {
         return true;
     }
     let date = |values: &Option<String>| {
         let values: Json = serde_json::from_str(values.as_deref()?).ok()?;
         let id = ids::text(IdKind::Entry, entry);
         let mut entries = values.get("entries")?.as_array()?.iter();
-        let entry = entries.find(|told| told.get("id").and_then(Json::as_str) == Some(&id))?;
+        let entry = entries.find(|entry| entry.get("id").and_then(Json::as_str) == Some(&id))?;
         Some(entry.get(field)?.as_str()?.to_owned())
     };
     date(&row.after).is_some_and(|after| date(&row.before) != Some(after))
@@ -290,80 +296,79 @@ const ACTIVE_FROM: &str = "active_from";
 const ACTIVE_TO: &str = "active_to";
 
 async fn change(
-    script: &Script,
+    work: &UnitOfWork,
     command: &HistoryCommand,
 ) -> Result<Answer<HistoryAnswer>, RecordError> {
-    let audience = script.audience().await?;
-    let (mut open, key) = open_for(script, command).await?;
+    let recipients = work.recipients().await?;
+    let (mut open, key) = open_for(work, command).await?;
     let record = open.record();
     let before = open.entries().clone();
-    let (timeline, midnight) = Timeline::on(script.at.today, record.id, key, before);
-    if !midnight.edits.is_empty() {
-        let system = Caller::system(script.caller.practice.clone());
-        let author =
-            Authorship { caller: &system, request_id: None, reason: "", ..script.author() };
-        write_decision(script, &mut open, &midnight, author, &audience).await?;
+    let (timeline, rollover) = Timeline::on(work.at.today, record.id, key, before);
+    if !rollover.edits.is_empty() {
+        let system = Caller::system(work.caller.practice.clone());
+        let author = Authorship { caller: &system, request_id: None, reason: "", ..work.author() };
+        write_decision(work, &mut open, &rollover, author, &recipients).await?;
     }
-    check_etags(script, &open, &timeline, command).await?;
-    let decision = decide(&timeline, command).map_err(|refused| to_refusal(&refused))?;
-    check_past(script, record, &timeline, command, &decision).await?;
+    check_etags(work, &open, &timeline, command).await?;
+    let decision = decide(&timeline, command).map_err(|error| to_api_error(&error))?;
+    check_past(work, record, &timeline, command, &decision).await?;
     if timeline.apply(&decision).entries().len() > timeline.entries().len()
         && open.entries().len() >= MAX_ENTRIES
     {
         return Err(too_many_entries().into());
     }
-    let changes = write_decision(script, &mut open, &decision, script.author(), &audience).await?;
-    link_entry(script, command, &decision).await?;
-    let response = answer(script, &mut open, &timeline, &decision, changes);
-    if !decision.edits.is_empty() || !midnight.edits.is_empty() {
+    let changes = write_decision(work, &mut open, &decision, work.author(), &recipients).await?;
+    link_entry(work, command, &decision).await?;
+    let response = answer(work, &mut open, &timeline, &decision, changes);
+    if !decision.edits.is_empty() || !rollover.edits.is_empty() {
         let names = if is_name(key) { Names::Changed } else { Names::Same };
-        open.save(script, names).await?;
+        open.save(work, names).await?;
     }
     Ok(Answer { response, record: record.id })
 }
 
-/// Opens the record that the command is about, and says which timeline.
+/// Opens the record of the command. Returns the key of the timeline too.
 async fn open_for(
-    script: &Script,
+    work: &UnitOfWork,
     command: &HistoryCommand,
 ) -> Result<(Open, TimelineKey), RecordError> {
     match command {
         HistoryCommand::Add { record, timeline, .. }
         | HistoryCommand::AddPast { record, timeline, .. } => {
-            let open = open_named(script, record).await?;
+            let open = open_named(work, record).await?;
             check_timeline(&open, *timeline)?;
             Ok((open, *timeline))
         }
         HistoryCommand::Correct { command: CorrectEntry { id, .. }, .. }
         | HistoryCommand::End(EndEntry { id, .. }, _)
         | HistoryCommand::Cancel(CancelScheduledEntry { id }, _)
-        | HistoryCommand::Rescind(RescindEntry { id }, _) => open_entry(script, *id).await,
+        | HistoryCommand::Rescind(RescindEntry { id }, _) => open_entry(work, *id).await,
     }
 }
 
-async fn open_named(script: &Script, name: &str) -> Result<Open, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
-    let record = super::names::client_or_person(db, practice, "record", name).await?;
+async fn open_named(work: &UnitOfWork, name: &str) -> Result<Open, RecordError> {
+    let (db, practice) = (work.db(), &work.caller.practice);
+    let record = super::resolve::client_or_person(db, practice, "record", name).await?;
     let text = record.text();
     match record.kind {
         pb::RecordKind::Person => {
-            Ok(Open::Person(open::linked_person(script, "record", &text).await?))
+            Ok(Open::Person(open::linked_person(work, "record", &text).await?))
         }
-        _ => Ok(Open::Client(open::linked_client(script, "record", &text).await?)),
+        _ => Ok(Open::Client(open::linked_client(work, "record", &text).await?)),
     }
 }
 
 /// The record of an entry, and the entry's timeline.
-async fn open_entry(script: &Script, id: Uuid) -> Result<(Open, TimelineKey), RecordError> {
-    let missing = || Refusal::not_found("entry", &ids::text(IdKind::Entry, id));
-    let owner = entries::owner(script.db(), &script.caller.practice, id).await?;
+async fn open_entry(work: &UnitOfWork, id: Uuid) -> Result<(Open, TimelineKey), RecordError> {
+    let missing = || ApiError::not_found("entry", &ids::text(IdKind::Entry, id));
+    let owner = entries::owner(work.db(), &work.caller.practice, id).await?;
     let owner = owner.ok_or_else(missing)?;
     let client = RecordRef::client(owner).text();
-    let mut open = match open_by_id(script, owner).await?.ok_or_else(missing)? {
-        Open::Client(_) => Open::Client(open::linked_client(script, "entry", &client).await?),
+    let mut open = match open_by_id(work, owner).await?.ok_or_else(missing)? {
+        Open::Client(_) => Open::Client(open::linked_client(work, "entry", &client).await?),
         Open::Person(_) => {
             let person = RecordRef::person(owner).text();
-            Open::Person(open::linked_person(script, "entry", &person).await?)
+            Open::Person(open::linked_person(work, "entry", &person).await?)
         }
     };
     let entry = open.entries().iter().find(|entry| entry.id == id);
@@ -371,22 +376,22 @@ async fn open_entry(script: &Script, id: Uuid) -> Result<(Open, TimelineKey), Re
     Ok((open, key))
 }
 
-async fn open_by_id(script: &Script, owner: Uuid) -> Result<Option<Open>, RecordError> {
-    if let Some(open) = open::client_by_id(script, owner).await? {
+async fn open_by_id(work: &UnitOfWork, owner: Uuid) -> Result<Option<Open>, RecordError> {
+    if let Some(open) = open::client_by_id(work, owner).await? {
         return Ok(Some(Open::Client(open)));
     }
-    Ok(open::person_by_id(script, owner).await?.map(Open::Person))
+    Ok(open::person_by_id(work, owner).await?.map(Open::Person))
 }
 
-/// A record that was removed meanwhile has no entries, which would be due for ever.
-async fn check_gone(script: &Script, owner: Uuid) -> Result<(), RecordError> {
-    let left = entries::of_owners(script.db(), &script.caller.practice, &[owner]).await?;
+/// Checks that a removed record has no entries: they would stay due forever.
+async fn check_no_entries(work: &UnitOfWork, owner: Uuid) -> Result<(), RecordError> {
+    let left = entries::of_owners(work.db(), &work.caller.practice, &[owner]).await?;
     let corrupt = RecordError::Corrupt("an entry without its record");
     if left.is_empty() { Ok(()) } else { Err(corrupt) }
 }
 
-/// Refuses a timeline that the record does not have.
-fn check_timeline(open: &Open, key: TimelineKey) -> Result<(), Refusal> {
+/// Checks that the record has the timeline.
+fn check_timeline(open: &Open, key: TimelineKey) -> Result<(), ApiError> {
     let text = match (open, key) {
         (Open::Client(open), TimelineKey::RegisteredName)
             if open.client.client_type == ClientType::Individual =>
@@ -401,43 +406,44 @@ fn check_timeline(open: &Open, key: TimelineKey) -> Result<(), Refusal> {
         }
         _ => return Ok(()),
     };
-    Err(Refusal::invalid_field("timeline", ErrorReason::FieldNotApplicable, text))
+    Err(ApiError::invalid_field("timeline", ErrorReason::FieldNotApplicable, text))
 }
 
 async fn check_etags(
-    script: &Script,
+    work: &UnitOfWork,
     open: &Open,
     timeline: &Timeline,
     command: &HistoryCommand,
 ) -> Result<(), RecordError> {
     let record = open.record();
     let of_entry = |id: Uuid| -> Result<String, RecordError> {
-        let entry = timeline.entry(id).map_err(|refused| to_refusal(&refused))?;
+        let entry = timeline.entry(id).map_err(|error| to_api_error(&error))?;
         Ok(image::entry_etag(entry))
     };
     match command {
         HistoryCommand::Add { current_etag, .. } => {
             let current = timeline.current().map(image::entry_etag).unwrap_or_default();
-            // There was no write since it was read: only the day has changed.
+            // Accepts the etag of yesterday's current entry: nothing was written since,
+            // only the day has changed.
             let yesterday = timeline.current_yesterday().map(image::entry_etag);
             if yesterday.as_ref() == Some(current_etag) {
                 return Ok(());
             }
-            check_etag(script, "current_etag", current_etag, &current, record).await
+            check_etag(work, "current_etag", current_etag, &current, record).await
         }
         HistoryCommand::AddPast { record_etag, .. } => {
-            check_etag(script, "etag", record_etag, &open.etag(script), record).await
+            check_etag(work, "etag", record_etag, &open.etag(work), record).await
         }
         HistoryCommand::Correct { command: CorrectEntry { id, .. }, etag, .. }
         | HistoryCommand::End(EndEntry { id, .. }, etag)
         | HistoryCommand::Cancel(CancelScheduledEntry { id }, etag)
         | HistoryCommand::Rescind(RescindEntry { id }, etag) => {
-            check_etag(script, "etag", etag, &of_entry(*id)?, record).await
+            check_etag(work, "etag", etag, &of_entry(*id)?, record).await
         }
     }
 }
 
-fn decide(timeline: &Timeline, command: &HistoryCommand) -> Result<Decision, Refused> {
+fn decide(timeline: &Timeline, command: &HistoryCommand) -> Result<Decision, TimelineError> {
     match command {
         HistoryCommand::Add { command, .. } => timeline.add(command.clone()),
         HistoryCommand::AddPast { command, .. } => timeline.add_past(command.clone()),
@@ -450,17 +456,17 @@ fn decide(timeline: &Timeline, command: &HistoryCommand) -> Result<Decision, Ref
     }
 }
 
-/// A correction with the period that the given dates make.
+/// The correction with its new period.
 fn with_dates(
     timeline: &Timeline,
     command: &CorrectEntry,
     dates: GivenDates,
-) -> Result<CorrectEntry, Refused> {
+) -> Result<CorrectEntry, TimelineError> {
     let period = corrected_period(timeline.entry(command.id)?, dates);
     Ok(CorrectEntry { period, ..command.clone() })
 }
 
-/// The period of a correction, when one of its dates was given.
+/// The new period of a correction; `None` when no date was given.
 fn corrected_period(entry: &Entry, (from, to): GivenDates) -> Option<Period> {
     if from.is_none() && to.is_none() {
         return None;
@@ -469,9 +475,9 @@ fn corrected_period(entry: &Entry, (from, to): GivenDates) -> Option<Period> {
     Some(Period::new(from.unwrap_or(old_from), to.unwrap_or(old_to)))
 }
 
-/// A refusal of a timeline, with the entries that are in the way.
-fn to_refusal(refused: &Refused) -> Refusal {
-    let reason = refused.reason();
+/// The API error of a timeline error, with the conflicting entries.
+fn to_api_error(error: &TimelineError) -> ApiError {
+    let reason = error.reason();
     let code = match reason {
         ErrorReason::NotFound => Code::NotFound,
         ErrorReason::FieldNotApplicable | ErrorReason::ValueBlank | ErrorReason::PeriodInvalid => {
@@ -480,17 +486,17 @@ fn to_refusal(refused: &Refused) -> Refusal {
         _ => Code::FailedPrecondition,
     };
     let entries: Vec<String> =
-        refused.entries().iter().map(|id| ids::text(IdKind::Entry, *id)).collect();
-    let refusal = Refusal::new(code, reason, refused.to_string());
-    let refusal = entries
+        error.entries().iter().map(|id| ids::text(IdKind::Entry, *id)).collect();
+    let api_error = ApiError::new(code, reason, error.to_string());
+    let api_error = entries
         .iter()
         .take(20)
-        .fold(refusal, |refusal, entry| refusal.precondition(entry, "this entry is in the way"));
-    if entries.is_empty() { refusal } else { refusal.with("entries", entries.join(",")) }
+        .fold(api_error, |error, entry| error.precondition(entry, "this entry is in the way"));
+    if entries.is_empty() { api_error } else { api_error.with("entries", entries.join(",")) }
 }
 
-fn too_many_entries() -> Refusal {
-    Refusal::new(
+fn too_many_entries() -> ApiError {
+    ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::ValueTooLong,
         format!(
@@ -499,33 +505,33 @@ fn too_many_entries() -> Refusal {
     )
 }
 
-/// Writes a decision on the opened record, and appends its events as changes;
-/// tells the changes' ids. The record itself is saved by the caller.
+/// Writes the edits of a decision, and appends its events as changes. Returns the ids of
+/// the changes. The caller saves the record itself.
 async fn write_decision(
-    script: &Script,
+    work: &UnitOfWork,
     open: &mut Open,
     decision: &Decision,
     author: Authorship<'_>,
-    audience: &Audience,
+    recipients: &Recipients,
 ) -> Result<Vec<String>, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+    let (db, practice) = (work.db(), &work.caller.practice);
     let removed = decision.edits.iter().filter_map(|edit| match edit {
         crate::domain::timeline::Edit::Remove(id) => Some(*id),
         _ => None,
     });
     let removed: Vec<Uuid> = removed.collect();
     links::remove_all(db, practice, &removed).await?;
-    entries::write(db, practice, &decision.edits, script.at.now).await?;
+    entries::write(db, practice, &decision.edits, work.at.now).await?;
     let before = open.entries().clone();
     decision.apply_to(open.entries());
     let after = open.entries().clone();
     let (record, companions) = (open.record(), open.companions());
     let mut changes = Vec::with_capacity(decision.events.len());
     for event in &decision.events {
-        let life = open.life();
-        *life = life.changed(script.at.now);
+        let meta = open.meta();
+        *meta = meta.changed(work.at.now);
         let kind = change_kind(event.kind);
-        let change = Change::new(new_uuid(), record, life.version, kind);
+        let change = Change::new(new_uuid(), record, meta.version, kind);
         changes.push(Change {
             changed_fields: vec!["entries".to_owned()],
             before: entry_json(&before, event),
@@ -533,10 +539,10 @@ async fn write_decision(
             ..change.of_entry(event.entry).with(companions)
         });
     }
-    if author.caller.product == script.caller.product {
-        return append(script, audience, changes).await;
+    if author.caller.product == work.caller.product {
+        return append(work, recipients, changes).await;
     }
-    script.append(author, audience, &changes).await?;
+    work.append(author, recipients, &changes).await?;
     Ok(Vec::new())
 }
 
@@ -553,7 +559,7 @@ fn change_kind(kind: EventKind) -> ChangeKind {
     }
 }
 
-/// The entry of an event, and the one that moved with it, for the audit.
+/// The entry of an event, and the neighbour that changed with it, as JSON for the audit.
 fn entry_json(entries: &[Entry], event: &EntryEvent) -> Option<Json> {
     let of = |id: Uuid| {
         let entry = entries.iter().find(|entry| entry.id == id)?;
@@ -566,15 +572,15 @@ fn entry_json(entries: &[Entry], event: &EntryEvent) -> Option<Json> {
             ACTIVE_TO: date_text(*to),
         }))
     };
-    let told: Vec<Json> =
+    let entries: Vec<Json> =
         std::iter::once(event.entry).chain(event.neighbour).filter_map(of).collect();
-    (!told.is_empty()).then(|| json!({ "entries": told }))
+    (!entries.is_empty()).then(|| json!({ "entries": entries }))
 }
 
-/// Links the entry to the product's own id of it: the one that was added, or the
-/// one that stood there already. An entry that the account knows keeps its link.
+/// Links the added or existing entry to its external id in the product. A link that the
+/// account has already is kept.
 async fn link_entry(
-    script: &Script,
+    work: &UnitOfWork,
     command: &HistoryCommand,
     decision: &Decision,
 ) -> Result<(), RecordError> {
@@ -584,26 +590,26 @@ async fn link_entry(
         return Ok(());
     };
     let Some(entry) = decision.entry else { return Ok(()) };
-    let (db, caller) = (script.db(), &script.caller);
+    let (db, caller) = (work.db(), &work.caller);
     let account = (&caller.product, &caller.account);
     if !links::linked_records(db, &caller.practice, account, &[entry]).await?.is_empty() {
         return Ok(());
     }
-    let link = create::link(script, LinkKind::Entry, external_id.clone(), entry);
+    let link = create::link(work, LinkKind::Entry, external_id.clone(), entry);
     links::insert_now(db, &caller.practice, link).await
 }
 
 fn answer(
-    script: &Script,
+    work: &UnitOfWork,
     open: &mut Open,
     before: &Timeline,
     decision: &Decision,
     change_ids: Vec<String>,
 ) -> HistoryAnswer {
-    let shown = image::entries(open.entries(), script.at.today);
-    let named = |id: Uuid| {
+    let images = image::entries(open.entries(), work.at.today);
+    let image_of = |id: Uuid| {
         let text = ids::text(IdKind::Entry, id);
-        shown.iter().find(|entry| entry.id == text).cloned()
+        images.iter().find(|entry| entry.id == text).cloned()
     };
     let moved = before.entries().iter().filter(|entry| {
         Some(entry.id) != decision.entry
@@ -611,15 +617,15 @@ fn answer(
     });
     HistoryAnswer {
         outcome: outcome(decision.outcome).into(),
-        entry: decision.entry.and_then(named),
-        moved: moved.filter_map(|entry| named(entry.id)).collect(),
+        entry: decision.entry.and_then(image_of),
+        moved: moved.filter_map(|entry| image_of(entry.id)).collect(),
         change_ids,
     }
 }
 
 fn outcome(outcome: Outcome) -> HistoryOutcome {
     match outcome {
-        Outcome::NoChange | Outcome::Turned => HistoryOutcome::NoChange,
+        Outcome::NoChange | Outcome::Rollover => HistoryOutcome::NoChange,
         Outcome::Added => HistoryOutcome::Added,
         Outcome::Scheduled => HistoryOutcome::Scheduled,
         Outcome::Corrected | Outcome::DatesChanged => HistoryOutcome::Corrected,
@@ -629,12 +635,12 @@ fn outcome(outcome: Outcome) -> HistoryOutcome {
     }
 }
 
-/// Whether a timeline is one that records are found by.
+/// True if the values of a timeline are searchable.
 fn is_name(key: TimelineKey) -> bool {
     !matches!(key, TimelineKey::Address(_))
 }
 
-/// The timeline that a request names.
+/// The key of the timeline of a request.
 pub(crate) fn timeline_key(
     timeline: Option<PbTimeline>,
     address_type: Option<pb::AddressType>,

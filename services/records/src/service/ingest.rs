@@ -1,22 +1,21 @@
-//! Applying an import: chunks of records of one kind, whose parents are known.
+//! Applying an import in chunks: records of one kind, with resolved parents.
 //!
-//! Every chunk is one transaction. What a record becomes is remembered by its
-//! link, which carries the import: a chunk that is sent again is answered as the
-//! first time, and nothing is imported twice. A bad record fails alone. A chunk
-//! that comes after a later one of its import, from a worker that was held up, is
-//! refused by its fence.
+//! A chunk is one transaction. Chunks are idempotent: the link of a record stores the
+//! import and the outcome, so that a repeated chunk gets the same answer and imports
+//! nothing twice. An invalid record fails alone. A chunk of a stale worker, which arrives
+//! after a later chunk of its import, is rejected by its fencing token.
 
 mod addresses;
+mod analyze_schedule;
 mod clients;
 mod contacts;
-mod growth;
-mod look_alikes;
+mod duplicate_candidates;
 mod resolve;
 
 use std::collections::{HashMap, HashSet};
 
-pub(crate) use growth::Growth;
-use look_alikes::LookAlikes;
+pub(crate) use analyze_schedule::AnalyzeSchedule;
+use duplicate_candidates::DuplicateCandidates;
 use prost::Message as _;
 use sea_orm::ConnectionTrait;
 use shared::{
@@ -31,20 +30,20 @@ use shared::{
         records::ErrorReason,
     },
     rules::{
-        Violation, Violations, date,
+        FieldViolation, FieldViolations, date,
         import::{ImportDraft, parse_bytes},
         reason_code,
     },
-    status::Refusal,
+    status::ApiError,
     wire::ApplyRecord,
 };
 use uuid::Uuid;
 
-use super::{Records, new_records::NewRecords, script::Script};
+use super::{Records, new_records::NewRecords, unit_of_work::UnitOfWork};
 use crate::{
     domain::{
         link::{ImportOutcome, Link, LinkKind},
-        moment::Moment,
+        request_time::RequestTime,
     },
     error::{RecordError, stale_worker},
     image::timestamp,
@@ -55,13 +54,13 @@ use crate::{
     },
 };
 
-/// Records of one chunk at most.
+/// Maximum number of records of a chunk.
 pub(crate) const MAX_CHUNK_RECORDS: usize = 5_000;
-/// Parents that the records of one chunk may name, all together.
+/// Maximum number of parents of all records of a chunk.
 pub(crate) const MAX_CHUNK_PARENTS: usize = 20_000;
-/// Erasures of one page at most.
+/// Maximum number of erasures of a page.
 const MAX_ERASURES: u64 = 5_000;
-/// Source ids of one look-up at most.
+/// Maximum number of source ids of a lookup.
 pub(crate) const MAX_KEYS: usize = 5_000;
 
 /// One record of a chunk, parsed.
@@ -69,16 +68,16 @@ pub(crate) const MAX_KEYS: usize = 5_000;
 struct Incoming {
     kind: ImportRecordKind,
     source_id: String,
-    draft: Result<ImportDraft, Violations>,
+    draft: Result<ImportDraft, FieldViolations>,
     parents: Vec<ApplyParent>,
     active_from: String,
     active_to: String,
 }
 
 impl Records {
-    /// Applies a chunk, or finds out what would come of it; one outcome for each
-    /// record, in their order, and the fence of the import before. A chunk without
-    /// records only raises the fence.
+    /// Applies a chunk, or checks it in a dry run. Returns one outcome for each record, in
+    /// their order, and the previous fencing token of the import. A chunk without records
+    /// only raises the fencing token.
     pub(crate) async fn apply_chunk(
         &self,
         caller: Caller,
@@ -87,41 +86,42 @@ impl Records {
         let ApplyChunkRequest { records, validate_only, fence, applied_fence, known_erasure } =
             request;
         let import =
-            caller.import.ok_or_else(|| Refusal::internal(&"a chunk that names no import"))?;
+            caller.import.ok_or_else(|| ApiError::internal(&"a chunk without an import"))?;
         let (kind, incoming) = check_chunk(&records)?;
         let count = incoming.len();
-        let applied = self.write(caller, incoming, move |script, incoming| async move {
-            let (db, practice) = (script.db(), &script.caller.practice);
+        let applied = self.write(caller, incoming, move |work, incoming| async move {
+            let (db, practice) = (work.db(), &work.caller.practice);
             let before = fences::current(db, practice, import).await?;
             let fence_before = Some(before);
-            let nothing = ApplyChunkResponse { outcomes: Vec::new(), fence_before };
+            let empty = ApplyChunkResponse { outcomes: Vec::new(), fence_before };
             if before < applied_fence && !validate_only {
-                return Ok(nothing);
+                return Ok(empty);
             }
-            if !fences::raise(db, practice, import, fence, script.at.now).await? {
+            if !fences::raise(db, practice, import, fence, work.at.now).await? {
                 return Err(stale_worker().into());
             }
             if incoming.is_empty() {
-                return Ok(nothing);
+                return Ok(empty);
             }
-            let how = How { validate_only, known_erasure: known_erasure.unwrap_or(i64::MAX) };
-            let applied = apply(&script, kind, &incoming, how).await;
-            let outcomes = applied.map_err(RecordError::or_raced)?;
+            let mode =
+                ApplyMode { validate_only, known_erasure: known_erasure.unwrap_or(i64::MAX) };
+            let applied = apply(&work, kind, &incoming, mode).await;
+            let outcomes = applied.map_err(RecordError::or_write_conflict)?;
             if validate_only {
-                // An error, so that the transaction is undone.
+                // An error, to roll back the transaction.
                 let answer = ApplyChunkResponse { outcomes, fence_before: None };
-                return Err(RecordError::OnlyChecked(answer.encode_to_vec()));
+                return Err(RecordError::DryRunRollback(answer.encode_to_vec()));
             }
             Ok(ApplyChunkResponse { outcomes, fence_before })
         });
         match applied.await {
-            Err(RecordError::OnlyChecked(answer)) => {
+            Err(RecordError::DryRunRollback(answer)) => {
                 let answer = ApplyChunkResponse::decode(answer.as_slice());
                 answer.map_err(|_| RecordError::Corrupt("an answer"))
             }
             applied => {
-                if applied.is_ok() && self.growth.add(count) {
-                    self.db.learn(migrations::LEARN).await;
+                if applied.is_ok() && self.analyze_schedule.add(count) {
+                    self.db.analyze(migrations::ANALYZE_FUNCTION).await;
                 }
                 applied
             }
@@ -135,7 +135,7 @@ impl Records {
         after: i64,
     ) -> Result<ListErasuresResponse, RecordError> {
         let (db, practice) = (self.db.reader(), &caller.practice);
-        // Before them: up to there all of them are read.
+        // Read before the page, so that the page includes all erasures up to the head.
         let head = erasures::head(db, practice).await?;
         let page = erasures::page(db, practice, after, MAX_ERASURES).await?;
         let erasure = |erasure: Erasure| pb::Erasure {
@@ -149,7 +149,7 @@ impl Records {
         Ok(ListErasuresResponse { erasures: page.into_iter().map(erasure).collect(), head })
     }
 
-    /// Which source ids of the caller's account are linked to a live record.
+    /// The source ids of the caller's account that are linked to a record.
     pub(crate) async fn resolve_links(
         &self,
         caller: &Caller,
@@ -162,8 +162,8 @@ impl Records {
     }
 }
 
-/// The kind of the records, which is one, and the records parsed.
-fn check_chunk(records: &[ApplyRecord]) -> Result<(ImportRecordKind, Vec<Incoming>), Refusal> {
+/// Parses the records of a chunk, and checks that they are of one kind.
+fn check_chunk(records: &[ApplyRecord]) -> Result<(ImportRecordKind, Vec<Incoming>), ApiError> {
     if records.len() > MAX_CHUNK_RECORDS {
         return Err(too_many("records", MAX_CHUNK_RECORDS));
     }
@@ -176,13 +176,13 @@ fn check_chunk(records: &[ApplyRecord]) -> Result<(ImportRecordKind, Vec<Incomin
         Ok((kind, incoming))
     } else {
         let text = "all records of a chunk must be of one kind";
-        Err(Refusal::invalid_field("records", ErrorReason::InvalidRequest, text))
+        Err(ApiError::invalid_field("records", ErrorReason::InvalidRequest, text))
     }
 }
 
-fn too_many(field: &str, limit: usize) -> Refusal {
+fn too_many(field: &str, limit: usize) -> ApiError {
     let text = format!("at most {limit} at once");
-    Refusal::invalid_field(field, ErrorReason::ValueTooLong, text)
+    ApiError::invalid_field(field, ErrorReason::ValueTooLong, text)
 }
 
 fn parse(record: &ApplyRecord) -> Incoming {
@@ -199,39 +199,39 @@ fn parse(record: &ApplyRecord) -> Incoming {
 
 /// How a chunk is applied.
 #[derive(Clone, Copy)]
-struct How {
+struct ApplyMode {
     validate_only: bool,
-    /// The last erasure that the import knows.
+    /// The position of the last erasure that the import has processed.
     known_erasure: i64,
 }
 
-/// What a chunk's records become, and what has to be written for it.
+/// A chunk while it is applied: the outcomes of its records, and the records to insert.
 struct Chunk<'a> {
     caller: &'a Caller,
-    at: Moment,
+    at: RequestTime,
     link_kind: LinkKind,
-    /// Links of this account that were there before the chunk; see
+    /// Links of the account that existed before the chunk, by source id; see
     /// [`Chunk::look_up`].
     known: HashMap<String, Link>,
     /// Keys that were erased after they were uploaded.
     erased: HashSet<KeyDigest>,
-    /// Source ids that the chunk has dealt with.
+    /// Source ids that were processed in the chunk.
     seen: HashSet<String>,
     new: NewRecords,
     outcomes: Vec<ApplyOutcome>,
-    /// Whether nothing is to be written. A parent that is not there is one that an
-    /// earlier chunk would have created.
+    /// True for a dry run. A missing parent is then one that an earlier chunk would have
+    /// created.
     validate_only: bool,
 }
 
 async fn apply(
-    script: &Script,
+    work: &UnitOfWork,
     kind: ImportRecordKind,
     incoming: &[Incoming],
-    How { validate_only, known_erasure }: How,
+    ApplyMode { validate_only, known_erasure }: ApplyMode,
 ) -> Result<Vec<ApplyOutcome>, RecordError> {
-    let (db, caller, at) = (script.db(), &script.caller, script.at);
-    let audience = script.audience().await?;
+    let (db, caller, at) = (work.db(), &work.caller, work.at);
+    let recipients = work.recipients().await?;
     let link_kind = link_kind(kind);
     let mut chunk = Chunk {
         caller,
@@ -249,21 +249,21 @@ async fn apply(
         ImportRecordKind::Contact => contacts::apply(db, &mut chunk, incoming).await?,
         ImportRecordKind::Address => addresses::apply(db, &mut chunk, incoming).await?,
         ImportRecordKind::Unspecified => {
-            chunk.outcomes.extend(incoming.iter().map(failed_own));
+            chunk.outcomes.extend(incoming.iter().map(failed_invalid));
         }
     }
     let persons = chunk.new.persons_of_clients();
-    chunk.new.write(script, &audience).await?;
-    // Its own records are compared with each other too.
-    script.write_what_waits().await?;
+    chunk.new.write(work, &recipients).await?;
+    // The records of the chunk are compared with each other too.
+    work.flush().await?;
     let mut outcomes = chunk.outcomes;
-    let look_alikes = LookAlikes { caller, persons, validate_only };
-    look_alikes.name(db, incoming, &mut outcomes).await?;
+    let candidates = DuplicateCandidates { caller, persons, validate_only };
+    candidates.add_to(db, incoming, &mut outcomes).await?;
     Ok(outcomes)
 }
 
-/// The keys of the records that were erased after the last erasure that the import
-/// knows.
+/// The keys of the records that were erased after the last erasure that the import has
+/// processed.
 async fn erased(
     db: &impl ConnectionTrait,
     caller: &Caller,
@@ -285,10 +285,10 @@ fn key_digest(caller: &Caller, kind: LinkKind, source_id: &str) -> KeyDigest {
 }
 
 impl Chunk<'_> {
-    /// Reads the links that are there. To be done once the records that the chunk
-    /// may change are locked, and read: the same chunk may be under way already,
-    /// sent by a worker that has gone away since. What of it is visible by then is
-    /// known, and never taken for another's.
+    /// Reads the existing links of the chunk. Must run after the records that the chunk may
+    /// change are locked and read: the same chunk, sent by another worker, may be running
+    /// concurrently. The links that it committed are then recognised as links of this
+    /// import.
     async fn look_up(
         &mut self,
         db: &impl ConnectionTrait,
@@ -302,8 +302,8 @@ impl Chunk<'_> {
         Ok(())
     }
 
-    /// The outcome of a record that needs no judgement: it is linked already, it
-    /// is not valid, or the chunk had its source id before. Otherwise its draft.
+    /// The draft of a record that has to be applied. Otherwise its outcome: it is linked
+    /// already, it was erased, it is invalid, or its source id occurs twice in the chunk.
     fn admit<'r>(&mut self, record: &'r Incoming) -> Result<&'r ImportDraft, ApplyOutcome> {
         if let Some(link) = self.known.get(&record.source_id) {
             return Err(self.known_outcome(link));
@@ -312,19 +312,18 @@ impl Chunk<'_> {
             && self.erased.contains(&key_digest(self.caller, self.link_kind, &record.source_id))
         {
             let text = "Record was erased after it was uploaded";
-            return Err(failed(vec![Violation::new("", ErrorReason::RecordErased, text)]));
+            return Err(failed(vec![FieldViolation::new("", ErrorReason::RecordErased, text)]));
         }
-        let draft = record.draft.as_ref().map_err(|_| failed_own(record))?;
+        let draft = record.draft.as_ref().map_err(|_| failed_invalid(record))?;
         if self.seen.insert(record.source_id.clone()) {
             Ok(draft)
         } else {
             let text = "Source id is used twice";
-            Err(failed(vec![Violation::new("source_id", ErrorReason::DuplicateKey, text)]))
+            Err(failed(vec![FieldViolation::new("source_id", ErrorReason::DuplicateKey, text)]))
         }
     }
 
-    /// As the first time, when this import made the link; skipped, when the
-    /// record came through another door.
+    /// The stored outcome if this import created the link; otherwise skipped.
     fn known_outcome(&self, link: &Link) -> ApplyOutcome {
         let status = match link.import {
             Some((import, ImportOutcome::Imported)) if Some(import) == self.caller.import => {
@@ -338,7 +337,7 @@ impl Chunk<'_> {
         outcome(status, self.link_kind, link.record_id)
     }
 
-    /// Links a record under the source id, and notes the outcome.
+    /// Links a record under the source id. Returns the outcome.
     fn link(&mut self, record: &Incoming, record_id: Uuid, outcome: ImportOutcome) -> ApplyOutcome {
         self.new.links.push(Link {
             product: self.caller.product.clone(),
@@ -358,7 +357,7 @@ impl Chunk<'_> {
     }
 }
 
-/// The kind of link that a kind of record makes.
+/// The kind of link that a kind of imported record creates.
 fn link_kind(kind: ImportRecordKind) -> LinkKind {
     match kind {
         ImportRecordKind::Contact => LinkKind::Person,
@@ -367,7 +366,7 @@ fn link_kind(kind: ImportRecordKind) -> LinkKind {
     }
 }
 
-/// The id of a linked record as callers see it.
+/// The id of a linked record as text.
 fn record_text(kind: LinkKind, id: Uuid) -> String {
     use shared::ids::{IdKind, text};
     match kind {
@@ -385,9 +384,9 @@ fn outcome(status: RecordStatus, kind: LinkKind, id: Uuid) -> ApplyOutcome {
     }
 }
 
-/// A record that fails, with all that is wrong with it.
-fn failed(violations: Vec<Violation>) -> ApplyOutcome {
-    let violation = |violation: Violation| ApplyViolation {
+/// The outcome of a failed record, with its violations.
+fn failed(violations: Vec<FieldViolation>) -> ApplyOutcome {
+    let violation = |violation: FieldViolation| ApplyViolation {
         field: violation.field,
         reason: reason_code(violation.reason).to_owned(),
         text: violation.text,
@@ -399,11 +398,11 @@ fn failed(violations: Vec<Violation>) -> ApplyOutcome {
     }
 }
 
-/// A record whose own fields are not valid.
-fn failed_own(record: &Incoming) -> ApplyOutcome {
+/// The outcome of a record with invalid fields.
+fn failed_invalid(record: &Incoming) -> ApplyOutcome {
     match &record.draft {
         Err(violations) => failed(violations.clone().into_vec()),
-        Ok(_) => failed(vec![Violation::new(
+        Ok(_) => failed(vec![FieldViolation::new(
             "",
             ErrorReason::UnreadableRecord,
             "Record could not be read",
@@ -411,13 +410,13 @@ fn failed_own(record: &Incoming) -> ApplyOutcome {
     }
 }
 
-/// A record whose parent is not there any longer.
+/// The outcome of a record whose parent does not exist any more.
 fn parent_gone(field: &str, source_id: &str) -> ApplyOutcome {
     let text = format!("Parent record was not found: {source_id}");
-    failed(vec![Violation::new(field, ErrorReason::ParentNotFound, text)])
+    failed(vec![FieldViolation::new(field, ErrorReason::ParentNotFound, text)])
 }
 
-/// The period that the import has worked out for an address.
+/// The period of an address, as computed by the import.
 fn period_of(record: &Incoming) -> Option<date::Period> {
     let from = date::parse_date(&record.active_from).ok()?;
     let to = date::parse_date(&record.active_to).ok()?;

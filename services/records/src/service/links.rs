@@ -1,40 +1,39 @@
-//! Links: products begin and cease to use records, and records end with the last
-//! of their links.
+//! Links of products to records. The removal of the last link orphans the record.
 
 use prost::Message as _;
 use shared::{
     caller::Caller,
     ids::{self, IdKind, new_uuid},
-    page::Room,
+    page::ResponseBudget,
     pb::records::{
         self as pb, ChangeKind, ErrorReason, LinkClientResponse, LinkPersonResponse, RecordState,
         UnlinkClientResponse, UnlinkPersonResponse,
     },
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::Code;
 use uuid::Uuid;
 
 use super::{
-    Records, create,
-    intent::Intent,
-    names, open,
+    Records, create, open,
+    request_context::RequestContext,
+    resolve,
     save::{self, Names},
-    script::{Answer, Script},
+    unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         change::Change,
         link::{Link, LinkKind},
-        record::{Life, RecordRef},
+        record::{RecordMeta, RecordRef},
         timeline::Entry,
     },
     error::{RecordError, not_linked},
     image::timestamp,
-    store::{changes::Audience, clients, contacts, links},
+    store::{changes::Recipients, clients, contacts, links},
 };
 
-/// Which record, and by which id of the product's own.
+/// The record to link, and its external id in the product.
 #[derive(Clone, Debug)]
 pub(crate) struct LinkCommand {
     /// An id or an alias.
@@ -47,23 +46,23 @@ impl Records {
     pub(crate) async fn link_client(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         command: LinkCommand,
     ) -> Result<LinkClientResponse, RecordError> {
-        let linked = self.mutate(caller, intent, command, move |script, command| async move {
-            let audience = script.audience().await?;
-            let mut open = open::client(&script, "client", &command.record).await?;
+        let linked = self.mutate(caller, context, command, move |work, command| async move {
+            let recipients = work.recipients().await?;
+            let mut open = open::client(&work, "client", &command.record).await?;
             let record = RecordRef::client(open.client.id);
-            let (link, is_new) = link(&script, record, LinkKind::Client, &command).await?;
+            let (link, is_new) = link(&work, record, LinkKind::Client, &command).await?;
             let mut response =
                 LinkClientResponse { link: Some(encode(&link)), ..LinkClientResponse::default() };
             if is_new {
                 let companions = open.client.person_id.map(RecordRef::person);
-                let changes = linked(&script, record, &mut open.client.life, companions);
-                response.client = Some(save::client(&script, open, Names::Same).await?);
-                response.change_ids = append(&script, &audience, changes).await?;
+                let changes = linked(&work, record, &mut open.client.meta, companions);
+                response.client = Some(save::client(&work, open, Names::Same).await?);
+                response.change_ids = append(&work, &recipients, changes).await?;
             } else {
-                response.client = Some(open.image(&script));
+                response.client = Some(open.image(&work));
             }
             Ok(Answer { response, record: record.id })
         });
@@ -74,22 +73,22 @@ impl Records {
     pub(crate) async fn link_person(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         command: LinkCommand,
     ) -> Result<LinkPersonResponse, RecordError> {
-        let linked = self.mutate(caller, intent, command, move |script, command| async move {
-            let audience = script.audience().await?;
-            let mut open = open::person(&script, "person", &command.record).await?;
+        let linked = self.mutate(caller, context, command, move |work, command| async move {
+            let recipients = work.recipients().await?;
+            let mut open = open::person(&work, "person", &command.record).await?;
             let record = RecordRef::person(open.person.id);
-            let (link, is_new) = link(&script, record, LinkKind::Person, &command).await?;
+            let (link, is_new) = link(&work, record, LinkKind::Person, &command).await?;
             let mut response =
                 LinkPersonResponse { link: Some(encode(&link)), ..LinkPersonResponse::default() };
             if is_new {
-                let changes = linked(&script, record, &mut open.person.life, None);
-                response.person = Some(save::person(&script, open, Names::Same).await?);
-                response.change_ids = append(&script, &audience, changes).await?;
+                let changes = linked(&work, record, &mut open.person.meta, None);
+                response.person = Some(save::person(&work, open, Names::Same).await?);
+                response.change_ids = append(&work, &recipients, changes).await?;
             } else {
-                response.person = Some(open.image(&script));
+                response.person = Some(open.image(&work));
             }
             Ok(Answer { response, record: record.id })
         });
@@ -100,20 +99,20 @@ impl Records {
     pub(crate) async fn unlink_client(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         name: String,
     ) -> Result<UnlinkClientResponse, RecordError> {
-        let unlinked = self.mutate(caller, intent, name, move |script, name| async move {
-            let audience = script.audience().await?;
-            let mut open = open::client(&script, "client", &name).await?;
+        let unlinked = self.mutate(caller, context, name, move |work, name| async move {
+            let recipients = work.recipients().await?;
+            let mut open = open::client(&work, "client", &name).await?;
             let record = RecordRef::client(open.client.id);
-            unlink(&script, record, &open.entries).await?;
+            unlink(&work, record, &open.entries).await?;
             let is_last =
-                links::of_record(script.db(), &script.caller.practice, record.id).await?.is_empty();
+                links::of_record(work.db(), &work.caller.practice, record.id).await?.is_empty();
             let companions = open.client.person_id.map(RecordRef::person);
-            let changes = unlinked(&script, record, &mut open.client.life, is_last, companions);
-            let client = save::client(&script, open, Names::Same).await?;
-            let change_ids = append(&script, &audience, changes).await?;
+            let changes = unlinked(&work, record, &mut open.client.meta, is_last, companions);
+            let client = save::client(&work, open, Names::Same).await?;
+            let change_ids = append(&work, &recipients, changes).await?;
             let response = UnlinkClientResponse { client: Some(client), change_ids };
             Ok(Answer { response, record: record.id })
         });
@@ -124,25 +123,25 @@ impl Records {
     pub(crate) async fn unlink_person(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         name: String,
     ) -> Result<UnlinkPersonResponse, RecordError> {
-        let unlinked = self.mutate(caller, intent, name, move |script, name| async move {
-            let audience = script.audience().await?;
-            let mut open = open::person(&script, "person", &name).await?;
+        let unlinked = self.mutate(caller, context, name, move |work, name| async move {
+            let recipients = work.recipients().await?;
+            let mut open = open::person(&work, "person", &name).await?;
             let record = RecordRef::person(open.person.id);
-            unlink(&script, record, &open.entries).await?;
-            let is_last = !is_person_used(&script, record.id).await?;
-            let changes = unlinked(&script, record, &mut open.person.life, is_last, None);
-            let person = save::person(&script, open, Names::Same).await?;
-            let change_ids = append(&script, &audience, changes).await?;
+            unlink(&work, record, &open.entries).await?;
+            let is_last = !is_person_used(&work, record.id).await?;
+            let changes = unlinked(&work, record, &mut open.person.meta, is_last, None);
+            let person = save::person(&work, open, Names::Same).await?;
+            let change_ids = append(&work, &recipients, changes).await?;
             let response = UnlinkPersonResponse { person: Some(person), change_ids };
             Ok(Answer { response, record: record.id })
         });
         unlinked.await
     }
 
-    /// Who uses a client.
+    /// The links to a client.
     pub(crate) async fn client_links(
         &self,
         caller: &Caller,
@@ -150,27 +149,27 @@ impl Records {
     ) -> Result<(RecordRef, Vec<pb::Link>, i32), RecordError> {
         self.check_connected(caller).await?;
         let (db, practice) = (self.db.reader(), &caller.practice);
-        let id = names::client(db, practice, "client", name).await?;
+        let id = resolve::client(db, practice, "client", name).await?;
         if clients::by_id(db, practice, id).await?.is_none() {
-            return Err(Refusal::not_found("client", name).into());
+            return Err(ApiError::not_found("client", name).into());
         }
-        let mut room = Room::default();
-        let (shown, left_out) = listed(&links::of_record(db, practice, id).await?, &mut room);
+        let mut budget = ResponseBudget::default();
+        let (shown, left_out) = listed(&links::of_record(db, practice, id).await?, &mut budget);
         Ok((RecordRef::client(id), shown, left_out))
     }
 }
 
-/// So many links as there is room for, and how many are left out.
-pub(super) fn listed(links: &[Link], room: &mut Room) -> (Vec<pb::Link>, i32) {
-    let shown = links.iter().map(encode).take_while(|link| room.take(link.encoded_len()));
+/// The links that fit the budget, and how many do not.
+pub(super) fn listed(links: &[Link], budget: &mut ResponseBudget) -> (Vec<pb::Link>, i32) {
+    let shown = links.iter().map(encode).take_while(|link| budget.try_take(link.encoded_len()));
     let shown: Vec<pb::Link> = shown.collect();
     let left_out = i32::try_from(links.len() - shown.len()).unwrap_or(i32::MAX);
     (shown, left_out)
 }
 
-/// Whether anything uses a person: a link, a contact, an individual client.
-pub(super) async fn is_person_used(script: &Script, id: Uuid) -> Result<bool, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+/// True if a person is in use: by a link, a contact or an individual client.
+pub(super) async fn is_person_used(work: &UnitOfWork, id: Uuid) -> Result<bool, RecordError> {
+    let (db, practice) = (work.db(), &work.caller.practice);
     Ok(!links::of_record(db, practice, id).await?.is_empty()
         || !contacts::of_persons(db, practice, &[id]).await?.is_empty()
         || !clients::ids_by_person(db, practice, id).await?.is_empty())
@@ -178,12 +177,12 @@ pub(super) async fn is_person_used(script: &Script, id: Uuid) -> Result<bool, Re
 
 /// The link of the caller's account to a record, and whether it is new.
 async fn link(
-    script: &Script,
+    work: &UnitOfWork,
     record: RecordRef,
     kind: LinkKind,
     command: &LinkCommand,
 ) -> Result<(Link, bool), RecordError> {
-    let (db, caller) = (script.db(), &script.caller);
+    let (db, caller) = (work.db(), &work.caller);
     let known = links::of_record(db, &caller.practice, record.id).await?;
     let own = |link: &&Link| link.product == caller.product && link.account == caller.account;
     if let Some(known) = known.iter().find(own) {
@@ -193,13 +192,13 @@ async fn link(
         };
     }
     let external_id = command.external_id.clone().unwrap_or_else(|| record.text());
-    let link = create::link(script, kind, external_id, record.id);
+    let link = create::link(work, kind, external_id, record.id);
     links::insert_now(db, &caller.practice, link.clone()).await?;
     Ok((link, true))
 }
 
-fn linked_as(record: RecordRef, link: &Link) -> Refusal {
-    Refusal::new(
+fn linked_as(record: RecordRef, link: &Link) -> ApiError {
+    ApiError::new(
         Code::AlreadyExists,
         ErrorReason::AlreadyLinkedAs,
         "your account is linked to the record already, by another external id; unlink it first",
@@ -208,29 +207,34 @@ fn linked_as(record: RecordRef, link: &Link) -> Refusal {
     .with("external_id", &link.external_id)
 }
 
-/// The changes that a new link is; one that comes in time restores the record.
+/// The changes of a new link. It restores an orphaned record.
 fn linked(
-    script: &Script,
+    work: &UnitOfWork,
     record: RecordRef,
-    life: &mut Life,
+    meta: &mut RecordMeta,
     companions: Option<RecordRef>,
 ) -> Vec<Change> {
-    let was_orphaned = life.state == RecordState::Orphaned;
-    *life = life.changed(script.at.now);
-    let change =
-        |life: &Life, kind| Change::new(new_uuid(), record, life.version, kind).with(companions);
-    let mut changes = vec![change(life, ChangeKind::Linked)];
+    let was_orphaned = meta.state == RecordState::Orphaned;
+    *meta = meta.changed(work.at.now);
+    let change = |meta: &RecordMeta, kind| {
+        Change::new(new_uuid(), record, meta.version, kind).with(companions)
+    };
+    let mut changes = vec![change(meta, ChangeKind::Linked)];
     if was_orphaned {
-        *life = life.restored(script.at.now);
-        changes.push(change(life, ChangeKind::Restored));
+        *meta = meta.restored(work.at.now);
+        changes.push(change(meta, ChangeKind::Restored));
     }
     changes
 }
 
-/// Removes the link of the caller's account to a record, and to its entries: an
-/// import knows them no longer either.
-async fn unlink(script: &Script, record: RecordRef, entries: &[Entry]) -> Result<(), RecordError> {
-    let (db, caller) = (script.db(), &script.caller);
+/// Removes the links of the caller's account to a record and to its entries, so that an
+/// import does not recognise them either.
+async fn unlink(
+    work: &UnitOfWork,
+    record: RecordRef,
+    entries: &[Entry],
+) -> Result<(), RecordError> {
+    let (db, caller) = (work.db(), &work.caller);
     let account = (&caller.product, &caller.account);
     if links::remove(db, &caller.practice, account, &[record.id]).await? == 0 {
         return Err(not_linked(record).into());
@@ -240,37 +244,38 @@ async fn unlink(script: &Script, record: RecordRef, entries: &[Entry]) -> Result
     Ok(())
 }
 
-/// The changes that the end of a link is; with the last one the record waits for
-/// its removal.
+/// The changes of a removed link. The removal of the last link orphans the record, which
+/// is purged later.
 fn unlinked(
-    script: &Script,
+    work: &UnitOfWork,
     record: RecordRef,
-    life: &mut Life,
+    meta: &mut RecordMeta,
     is_last: bool,
     companions: Option<RecordRef>,
 ) -> Vec<Change> {
-    *life = life.changed(script.at.now);
-    let change =
-        |life: &Life, kind| Change::new(new_uuid(), record, life.version, kind).with(companions);
-    let mut changes = vec![change(life, ChangeKind::Unlinked)];
-    if is_last && life.state == RecordState::Active {
-        *life = life.orphaned(script.at.now, script.purge_at);
-        changes.push(change(life, ChangeKind::Orphaned));
+    *meta = meta.changed(work.at.now);
+    let change = |meta: &RecordMeta, kind| {
+        Change::new(new_uuid(), record, meta.version, kind).with(companions)
+    };
+    let mut changes = vec![change(meta, ChangeKind::Unlinked)];
+    if is_last && meta.state == RecordState::Active {
+        *meta = meta.orphaned(work.at.now, work.purge_at);
+        changes.push(change(meta, ChangeKind::Orphaned));
     }
     changes
 }
 
-/// Appends changes, and tells their ids.
+/// Appends changes. Returns their ids.
 pub(super) async fn append(
-    script: &Script,
-    audience: &Audience,
+    work: &UnitOfWork,
+    recipients: &Recipients,
     changes: Vec<Change>,
 ) -> Result<Vec<String>, RecordError> {
-    script.append(script.author(), audience, &changes).await?;
+    work.append(work.author(), recipients, &changes).await?;
     Ok(changes.iter().map(|change| ids::text(IdKind::Change, change.id)).collect())
 }
 
-/// A link as callers see it.
+/// A link as a message.
 pub(crate) fn encode(link: &Link) -> pb::Link {
     pb::Link {
         product: link.product.to_string(),

@@ -1,5 +1,6 @@
-//! Records that one transaction creates: collected first, then written table by
-//! table, so that one client and five thousand take the same statements.
+//! The records that one transaction creates. They are collected first and then inserted
+//! table by table, so that the number of statements does not depend on the number of
+//! records.
 
 use std::collections::HashMap;
 
@@ -16,34 +17,34 @@ use shared::{
 };
 use uuid::Uuid;
 
-use super::{findable, script::Script};
+use super::{search_document, unit_of_work::UnitOfWork};
 use crate::{
     domain::{
         change::Change,
         link::Link,
-        moment::Moment,
-        record::{Client, Contact, Life, Person, RecordRef},
-        search::Findable,
+        record::{Client, Contact, Person, RecordMeta, RecordRef},
+        request_time::RequestTime,
+        search::SearchDocument,
         timeline::{Entry, TimelineKey},
     },
     error::RecordError,
     image,
-    store::{changes::Audience, clients, contacts, entries, links, persons, search},
+    store::{changes::Recipients, clients, contacts, entries, links, persons, search},
 };
 
-/// What a transaction creates.
+/// The records that a transaction creates.
 #[derive(Debug, Default)]
 pub(super) struct NewRecords {
     pub(super) clients: Vec<Client>,
     pub(super) persons: Vec<Person>,
     pub(super) contacts: Vec<Contact>,
-    /// Of new clients and persons, and of those that were there before.
+    /// Entries of new and of existing clients and persons.
     pub(super) entries: Vec<Entry>,
     pub(super) links: Vec<Link>,
     pub(super) changes: Vec<Change>,
 }
 
-/// The images of what was created, for the answer.
+/// The images of the created records, for the answer.
 #[derive(Debug, Default)]
 pub(super) struct Images {
     pub(super) clients: Vec<pb::Client>,
@@ -52,8 +53,13 @@ pub(super) struct Images {
 }
 
 impl NewRecords {
-    /// Adds a client with its names. Its change is for the caller to add.
-    pub(super) fn client(&mut self, draft: ClientDraft, person: Option<Uuid>, at: Moment) -> Uuid {
+    /// Adds a client with its names. The caller adds the change.
+    pub(super) fn client(
+        &mut self,
+        draft: ClientDraft,
+        person: Option<Uuid>,
+        at: RequestTime,
+    ) -> Uuid {
         let id = new_uuid();
         let ClientDraft {
             client_type,
@@ -85,36 +91,36 @@ impl NewRecords {
             identifiers,
             emails,
             phones,
-            life: Life::new(at.now),
+            meta: RecordMeta::new(at.now),
         });
         id
     }
 
-    /// Adds a person with its name. Its change is for the caller to add.
-    pub(super) fn person(&mut self, draft: PersonDraft, at: Moment) -> Uuid {
+    /// Adds a person with its name. The caller adds the change.
+    pub(super) fn person(&mut self, draft: PersonDraft, at: RequestTime) -> Uuid {
         let id = new_uuid();
         let PersonDraft { name, name_active_from, birth_date, nino, ppsn, emails, phones } = draft;
         let period = Period::new(name_active_from, None);
         let (timeline, value) = (TimelineKey::PersonName, Value::PersonName(name));
         self.entries.push(Entry::new(new_uuid(), id, timeline, value, period, at.today));
-        let life = Life::new(at.now);
-        self.persons.push(Person { id, birth_date, nino, ppsn, emails, phones, life });
+        let meta = RecordMeta::new(at.now);
+        self.persons.push(Person { id, birth_date, nino, ppsn, emails, phones, meta });
         id
     }
 
-    /// Adds an address of a new record, or of one that was there before.
-    /// `closed_by_next`: its end is only the start of the one that follows.
+    /// Adds an address of a new or an existing record. `implicit_end`: its end was not
+    /// given, but is the start of the next address.
     pub(super) fn address(
         &mut self,
         owner: Uuid,
         draft: AddressDraft,
-        closed_by_next: bool,
-        at: Moment,
+        implicit_end: bool,
+        at: RequestTime,
     ) -> Entry {
         let AddressDraft { address_type, address, period } = draft;
         let (timeline, value) = (TimelineKey::Address(address_type), Value::Address(address));
         let entry = Entry::new(new_uuid(), owner, timeline, value, period, at.today);
-        let entry = if closed_by_next { entry.closed_by_next() } else { entry };
+        let entry = if implicit_end { entry.with_implicit_end() } else { entry };
         self.entries.push(entry.clone());
         entry
     }
@@ -124,7 +130,7 @@ impl NewRecords {
         self.created_within(record, companions, Vec::new())
     }
 
-    /// The same of a record that belongs to others.
+    /// As [`created`](Self::created), for a record that belongs to others.
     pub(super) fn created_within(
         &mut self,
         record: RecordRef,
@@ -142,17 +148,17 @@ impl NewRecords {
         clients.filter_map(|client| Some((client.id, client.person_id?))).collect()
     }
 
-    /// Writes everything with what the script writes last.
+    /// Adds everything to the deferred statements of the unit of work.
     pub(super) async fn write(
         self,
-        script: &Script,
-        audience: &Audience,
+        work: &UnitOfWork,
+        recipients: &Recipients,
     ) -> Result<Images, RecordError> {
-        let (practice, at) = (&script.caller.practice, script.at);
+        let (practice, at) = (&work.caller.practice, work.at);
         let images = self.images(at.today);
-        let findables = self.findables(script).await?;
+        let documents = self.documents(work).await?;
         let changes = self.changes;
-        script.write_last(|writes| {
+        work.defer(|writes| {
             let encoded = |image: &pb::Client| image.encode_to_vec();
             let rows = self.clients.into_iter().zip(images.clients.iter().map(encoded));
             clients::insert(writes, practice, rows.collect())?;
@@ -162,11 +168,11 @@ impl NewRecords {
             let rows = self.contacts.into_iter().zip(images.contacts.iter().map(encoded));
             contacts::insert(writes, practice, rows.collect())?;
             entries::insert(writes, practice, &self.entries, at.now)?;
-            search::insert(writes, practice, &findables);
+            search::insert(writes, practice, &documents);
             links::insert(writes, practice, self.links);
             Ok(())
         })?;
-        script.append(script.author(), audience, &changes).await?;
+        work.append(work.author(), recipients, &changes).await?;
         Ok(images)
     }
 
@@ -178,23 +184,23 @@ impl NewRecords {
         by_owner
     }
 
-    /// What the new clients and persons are found by. An individual is found by
-    /// the names of its person, who may have been there before.
-    async fn findables(&self, script: &Script) -> Result<Vec<Findable>, RecordError> {
+    /// The search documents of the new clients and persons. An individual is found by the
+    /// names of its person, which may have existed before.
+    async fn documents(&self, work: &UnitOfWork) -> Result<Vec<SearchDocument>, RecordError> {
         let mut by_owner = self.by_owner();
         let persons = self.clients.iter().filter_map(|client| client.person_id);
         let known: Vec<Uuid> = persons.filter(|id| !by_owner.contains_key(id)).collect();
-        by_owner.extend(entries::of_owners(script.db(), &script.caller.practice, &known).await?);
+        by_owner.extend(entries::of_owners(work.db(), &work.caller.practice, &known).await?);
         let entries = |owner: Uuid| by_owner.get(&owner).map_or(&[] as &[Entry], Vec::as_slice);
-        let today = script.at.today;
+        let today = work.at.today;
         let clients = self.clients.iter().map(|client| {
             let person = client.person_id.map_or(&[] as &[Entry], entries);
-            findable::client(client, entries(client.id), person, today)
+            search_document::client(client, entries(client.id), person, today)
         });
         let persons = self
             .persons
             .iter()
-            .map(|person| findable::person(person.id, entries(person.id), today));
+            .map(|person| search_document::person(person.id, entries(person.id), today));
         Ok(clients.chain(persons).collect())
     }
 

@@ -1,148 +1,149 @@
-//! The end of a record: removed with its timelines and everything personal,
-//! leaving a tombstone of ids.
+//! Purging a record: removes it with its timelines and all personal data, and leaves a
+//! tombstone with its id.
 
 use shared::{
     caller::Caller,
     ids::new_uuid,
     pb::records::{ChangeKind, PurgeNowResponse, RecordKind, RecordState},
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::Code;
 use uuid::Uuid;
 
 use super::{
     Records,
-    intent::Intent,
     links::{append, is_person_used},
-    names, open,
-    script::{Answer, Script},
+    open,
+    request_context::RequestContext,
+    resolve,
+    unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{change::Change, record::RecordRef},
     error::RecordError,
     store::{
-        audit, changes::Audience, contacts, entries, erasures, images, links, persons, requests,
+        audit, changes::Recipients, contacts, entries, erasures, images, links, persons, requests,
         search, tombstones,
     },
 };
 
-/// What goes: the records with their last versions.
-type Gone = Vec<(RecordRef, i64)>;
+/// The records to purge, with their last versions.
+type Purged = Vec<(RecordRef, i64)>;
 
 impl Records {
-    /// Removes an orphaned record before its time.
+    /// Purges an orphaned record before its purge time.
     pub(crate) async fn purge_now(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         name: String,
     ) -> Result<PurgeNowResponse, RecordError> {
-        let purged = self.mutate(caller, intent, name, move |script, name| async move {
-            let audience = script.audience().await?;
-            let (db, practice) = (script.db(), &script.caller.practice);
-            let record = names::client_or_person(db, practice, "record", &name).await?;
-            let gone = collect(&script, record).await?;
-            let gone = gone.ok_or_else(|| still_in_use(record))?;
+        let purged = self.mutate(caller, context, name, move |work, name| async move {
+            let recipients = work.recipients().await?;
+            let (db, practice) = (work.db(), &work.caller.practice);
+            let record = resolve::client_or_person(db, practice, "record", &name).await?;
+            let purged = collect(&work, record).await?;
+            let purged = purged.ok_or_else(|| still_in_use(record))?;
             let response = PurgeNowResponse {
-                record_ids: gone.iter().map(|(record, _)| record.text()).collect(),
-                change_ids: remove(&script, &audience, gone).await?,
+                record_ids: purged.iter().map(|(record, _)| record.text()).collect(),
+                change_ids: remove(&work, &recipients, purged).await?,
             };
             Ok(Answer { response, record: record.id })
         });
         let purged = purged.await?;
-        self.db.erased();
+        self.db.request_erasure();
         Ok(purged)
     }
 
-    /// Removes a record whose purge time has come, unless a link came first:
-    /// for the job that goes round.
+    /// Purges a record whose purge time has passed, unless it was linked meanwhile. Called
+    /// by the background job.
     pub(crate) async fn purge_due(
         &self,
         system: Caller,
         record: RecordRef,
     ) -> Result<(), RecordError> {
-        self.write(system, record, move |script, record| async move {
-            if !is_due(&script, *record).await? {
+        self.write(system, record, move |work, record| async move {
+            if !is_due(&work, *record).await? {
                 return Ok(());
             }
-            let audience = Audience::everyone(script.db(), &script.caller.practice).await?;
-            // One in use would be due again and again.
-            let gone = collect(&script, *record).await?;
-            let gone = gone.ok_or(RecordError::Corrupt("an orphaned record that is in use"))?;
-            remove(&script, &audience, gone).await?;
+            let recipients = Recipients::everyone(work.db(), &work.caller.practice).await?;
+            // A record in use would stay due forever.
+            let purged = collect(&work, *record).await?;
+            let purged = purged.ok_or(RecordError::Corrupt("an orphaned record that is in use"))?;
+            remove(&work, &recipients, purged).await?;
             Ok(())
         })
         .await?;
-        self.db.erased();
+        self.db.request_erasure();
         Ok(())
     }
 }
 
-/// Whether the purge time has come, seen under the record's lock.
-async fn is_due(script: &Script, record: RecordRef) -> Result<bool, RecordError> {
-    let life = match record.kind {
-        RecordKind::Person => open::person_by_id(script, record.id).await?.map(|o| o.person.life),
-        _ => open::client_by_id(script, record.id).await?.map(|open| open.client.life),
+/// Locks the record, and returns true if its purge time has passed.
+async fn is_due(work: &UnitOfWork, record: RecordRef) -> Result<bool, RecordError> {
+    let meta = match record.kind {
+        RecordKind::Person => open::person_by_id(work, record.id).await?.map(|o| o.person.meta),
+        _ => open::client_by_id(work, record.id).await?.map(|open| open.client.meta),
     };
-    Ok(life.and_then(|life| life.purge_at).is_some_and(|at| at <= script.at.now))
+    Ok(meta.and_then(|meta| meta.purge_at).is_some_and(|at| at <= work.at.now))
 }
 
-/// What goes with an orphaned record; nothing, when it is in use after all.
-async fn collect(script: &Script, record: RecordRef) -> Result<Option<Gone>, RecordError> {
+/// The records to purge with an orphaned record; `None` when it is in use.
+async fn collect(work: &UnitOfWork, record: RecordRef) -> Result<Option<Purged>, RecordError> {
     match record.kind {
-        RecordKind::Person => collect_person(script, record.id).await,
-        _ => collect_client(script, record.id).await,
+        RecordKind::Person => collect_person(work, record.id).await,
+        _ => collect_client(work, record.id).await,
     }
 }
 
-async fn collect_person(script: &Script, id: Uuid) -> Result<Option<Gone>, RecordError> {
-    let open = open::person_by_id(script, id).await?;
-    let open = open.ok_or_else(|| Refusal::not_found("person", &RecordRef::person(id).text()))?;
-    let life = open.person.life;
-    if life.state != RecordState::Orphaned || is_person_used(script, id).await? {
+async fn collect_person(work: &UnitOfWork, id: Uuid) -> Result<Option<Purged>, RecordError> {
+    let open = open::person_by_id(work, id).await?;
+    let open = open.ok_or_else(|| ApiError::not_found("person", &RecordRef::person(id).text()))?;
+    let meta = open.person.meta;
+    if meta.state != RecordState::Orphaned || is_person_used(work, id).await? {
         return Ok(None);
     }
-    Ok(Some(vec![(RecordRef::person(id), life.version)]))
+    Ok(Some(vec![(RecordRef::person(id), meta.version)]))
 }
 
-/// A client goes with its contacts, and with the persons that nothing else uses.
-async fn collect_client(script: &Script, id: Uuid) -> Result<Option<Gone>, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
-    let open = open::client_by_id(script, id).await?;
-    let open = open.ok_or_else(|| Refusal::not_found("client", &RecordRef::client(id).text()))?;
-    let life = open.client.life;
+/// A client is purged with its contacts, and with the persons that are not used otherwise.
+async fn collect_client(work: &UnitOfWork, id: Uuid) -> Result<Option<Purged>, RecordError> {
+    let (db, practice) = (work.db(), &work.caller.practice);
+    let open = open::client_by_id(work, id).await?;
+    let open = open.ok_or_else(|| ApiError::not_found("client", &RecordRef::client(id).text()))?;
+    let meta = open.client.meta;
     let linked = !links::of_record(db, practice, id).await?.is_empty();
-    if life.state != RecordState::Orphaned || linked {
+    if meta.state != RecordState::Orphaned || linked {
         return Ok(None);
     }
-    let places = contacts::of_clients(db, practice, &[id]).await?;
-    let mut people: Vec<Uuid> = places.iter().map(|contact| contact.person_id).collect();
+    let contacts = contacts::of_clients(db, practice, &[id]).await?;
+    let mut people: Vec<Uuid> = contacts.iter().map(|contact| contact.person_id).collect();
     people.extend(open.client.person_id);
     people.sort_unstable();
     people.dedup();
-    let mut gone: Gone = places
+    let mut purged: Purged = contacts
         .iter()
-        .map(|contact| (RecordRef::contact(contact.id), contact.life.version))
+        .map(|contact| (RecordRef::contact(contact.id), contact.meta.version))
         .collect();
-    gone.push((RecordRef::client(id), life.version));
-    // Removed here already: only then does it show which people are still used.
-    images::remove(db, practice, &refs(&gone)).await?;
+    purged.push((RecordRef::client(id), meta.version));
+    // Removed before the check, so that only other uses of the persons are found.
+    images::remove(db, practice, &refs(&purged)).await?;
     for person in persons::lock(db, practice, &people).await? {
-        if !is_person_used(script, person.id).await? {
-            gone.push((RecordRef::person(person.id), person.life.version));
+        if !is_person_used(work, person.id).await? {
+            purged.push((RecordRef::person(person.id), person.meta.version));
         }
     }
-    Ok(Some(gone))
+    Ok(Some(purged))
 }
 
-/// Removes the records with all that is personal; tells the changes' ids.
+/// Removes the records with all personal data. Returns the ids of the changes.
 async fn remove(
-    script: &Script,
-    audience: &Audience,
-    gone: Gone,
+    work: &UnitOfWork,
+    recipients: &Recipients,
+    purged: Purged,
 ) -> Result<Vec<String>, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
-    let records = refs(&gone);
+    let (db, practice) = (work.db(), &work.caller.practice);
+    let records = refs(&purged);
     let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
     let entries = entries::of_owners(db, practice, &ids).await?;
     let entry_ids: Vec<Uuid> = entries.values().flatten().map(|entry| entry.id).collect();
@@ -151,23 +152,23 @@ async fn remove(
     entries::remove_of_owners(db, practice, &ids).await?;
     images::remove(db, practice, &records).await?;
     search::remove(db, practice, &ids).await?;
-    requests::forget_records(db, practice, &ids).await?;
+    requests::clear_answers(db, practice, &ids).await?;
     audit::redact(db, practice, &ids).await?;
-    tombstones::insert(db, practice, &records, script.at.now).await?;
-    erasures::add(db, practice, &records, script.at.now).await?;
+    tombstones::insert(db, practice, &records, work.at.now).await?;
+    erasures::add(db, practice, &records, work.at.now).await?;
     let change = |(record, version): (RecordRef, i64)| {
         Change::new(new_uuid(), record, version + 1, ChangeKind::Purged)
     };
-    append(script, audience, gone.into_iter().map(change).collect()).await
+    append(work, recipients, purged.into_iter().map(change).collect()).await
 }
 
-fn refs(gone: &[(RecordRef, i64)]) -> Vec<RecordRef> {
-    gone.iter().map(|(record, _)| *record).collect()
+fn refs(purged: &[(RecordRef, i64)]) -> Vec<RecordRef> {
+    purged.iter().map(|(record, _)| *record).collect()
 }
 
-fn still_in_use(record: RecordRef) -> Refusal {
+fn still_in_use(record: RecordRef) -> ApiError {
     let id = record.text();
-    Refusal::new(
+    ApiError::new(
         Code::FailedPrecondition,
         shared::pb::records::ErrorReason::RecordInUse,
         format!("{id} is in use; only a record without links, which is orphaned, is removed"),

@@ -1,4 +1,4 @@
-//! Reading records: their images, as they are.
+//! Queries of records: they return the stored images.
 
 use std::collections::HashMap;
 
@@ -7,34 +7,34 @@ use chrono::NaiveDate;
 use serde::Serialize;
 use shared::{
     caller::Caller,
-    page::{self, Room},
+    page::{self, ResponseBudget},
     pb::records::{
         BatchGetClientsResponse, Client, Contact, ContactWithPerson, Entry, ErrorReason, Person,
     },
-    status::Refusal,
+    status::ApiError,
 };
 use uuid::Uuid;
 
-use super::{Records, contacts::OfWhat, names, open::parse_contact};
+use super::{Records, contacts::ContactsOf, open::parse_contact, resolve};
 use crate::{
     domain::record::{RecordRef, id_kind},
     error::RecordError,
-    image::FollowsDays,
+    image::AsOfDay,
     store::{
         clients, contacts,
-        images::{self, Reading},
+        images::{self, LoadedRecord},
         persons,
     },
 };
 
-/// Which page of a list.
+/// The requested page of a list.
 #[derive(Clone, Debug)]
 pub(crate) struct PageRequest {
     pub(crate) size: u64,
     pub(crate) token: String,
 }
 
-/// What a page's token is bound to, beside the practice.
+/// The query that a page token is bound to. A token is rejected for another query.
 #[derive(Serialize)]
 struct ListKey<'a, A> {
     list: &'static str,
@@ -50,20 +50,20 @@ impl Records {
         name: &str,
     ) -> Result<(Client, Option<Person>), RecordError> {
         let db = self.db.reader();
-        if !names::is_id(name) {
-            // An alias is looked up first, and by nobody who is not connected.
+        if !resolve::is_id(name) {
+            // An alias needs a lookup, which a product that is not connected must not do.
             self.check_connected(caller).await?;
         }
-        let id = names::client(db, &caller.practice, "client", name).await?;
-        let reading = self.reads.read(caller, RecordRef::client(id)).await?;
-        let Reading { image, person } =
-            reading.ok_or_else(|| Refusal::not_found("client", name))?;
+        let id = resolve::client(db, &caller.practice, "client", name).await?;
+        let reading = self.loader.load(caller, RecordRef::client(id)).await?;
+        let LoadedRecord { image, person } =
+            reading.ok_or_else(|| ApiError::not_found("client", name))?;
         let today = self.clock.today();
         let person = person.map(|person| decode_on(person, today)).transpose()?;
         Ok((decode_on(image, today)?, person))
     }
 
-    /// Several clients, in the order of `names`: so many of them as an answer holds.
+    /// Several clients, in the order of `names`, as many as one response can hold.
     pub(crate) async fn clients(
         &self,
         caller: &Caller,
@@ -73,9 +73,9 @@ impl Records {
         let (db, practice) = (self.db.reader(), &caller.practice);
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for (n, name) in names.iter().enumerate() {
-            match names::client(db, practice, &format!("clients[{n}]"), name).await {
+            match resolve::client(db, practice, &format!("clients[{n}]"), name).await {
                 Ok(id) => found.push((name, RecordRef::client(id))),
-                Err(RecordError::Refused(refusal)) if refusal.reason() == ErrorReason::NotFound => {
+                Err(RecordError::Api(error)) if error.reason() == ErrorReason::NotFound => {
                     missing.push(name.clone());
                 }
                 Err(error) => return Err(error),
@@ -83,7 +83,7 @@ impl Records {
         }
         let mut answer = BatchGetClientsResponse::default();
         let today = self.clock.today();
-        let mut room = Room::default();
+        let mut budget = ResponseBudget::default();
         for part in found.chunks(READ_AT_ONCE) {
             if !answer.left_out.is_empty() {
                 answer.left_out.extend(part.iter().map(|(name, _)| (*name).clone()));
@@ -94,7 +94,7 @@ impl Records {
             for (name, record) in part {
                 match images.get(&record.id) {
                     None => missing.push((*name).clone()),
-                    Some(image) if room.take(image.len()) => {
+                    Some(image) if budget.try_take(image.len()) => {
                         answer.clients.push(decode_on(image.clone(), today)?);
                     }
                     Some(_) => answer.left_out.push((*name).clone()),
@@ -112,8 +112,9 @@ impl Records {
         id: &str,
     ) -> Result<(Contact, Option<Person>), RecordError> {
         let contact = RecordRef::contact(parse_contact(id)?);
-        let reading = self.reads.read(caller, contact).await?;
-        let Reading { image, person } = reading.ok_or_else(|| Refusal::not_found("contact", id))?;
+        let reading = self.loader.load(caller, contact).await?;
+        let LoadedRecord { image, person } =
+            reading.ok_or_else(|| ApiError::not_found("contact", id))?;
         let today = self.clock.today();
         let person = person.map(|person| decode_on(person, today)).transpose()?;
         Ok((decode(image)?, person))
@@ -132,7 +133,8 @@ impl Records {
             ListKey { list: "persons", practice: practice.as_str(), arguments: show_orphaned };
         let after = page::begin_after(&request.token, &key)?;
         let rows = persons::page(db, practice, after, show_orphaned, request.size + 1).await?;
-        let (rows, next) = cut(rows, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
+        let (rows, next) =
+            paginate(rows, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
         let today = self.clock.today();
         let persons = rows.into_iter().map(|(_, image)| decode_on(image.into(), today));
         Ok((persons.collect::<Result<_, _>>()?, next))
@@ -141,17 +143,17 @@ impl Records {
     /// A person.
     pub(crate) async fn person(&self, caller: &Caller, name: &str) -> Result<Person, RecordError> {
         let db = self.db.reader();
-        if !names::is_id(name) {
+        if !resolve::is_id(name) {
             self.check_connected(caller).await?;
         }
-        let id = names::person(db, &caller.practice, "person", name).await?;
-        let reading = self.reads.read(caller, RecordRef::person(id)).await?;
-        let reading = reading.ok_or_else(|| Refusal::not_found("person", name))?;
+        let id = resolve::person(db, &caller.practice, "person", name).await?;
+        let reading = self.loader.load(caller, RecordRef::person(id)).await?;
+        let reading = reading.ok_or_else(|| ApiError::not_found("person", name))?;
         decode_on(reading.image, self.clock.today())
     }
 
-    /// A client or a person, and its entries, by timeline and from the earliest on, with the
-    /// statuses of today.
+    /// A client or a person, and its entries with their current statuses, by timeline, the
+    /// earliest first.
     pub(crate) async fn entries(
         &self,
         caller: &Caller,
@@ -159,10 +161,10 @@ impl Records {
     ) -> Result<(RecordRef, Vec<Entry>), RecordError> {
         self.check_connected(caller).await?;
         let db = self.db.reader();
-        let record = names::client_or_person(db, &caller.practice, "record", name).await?;
+        let record = resolve::client_or_person(db, &caller.practice, "record", name).await?;
         let image = images::get(db, &caller.practice, record).await?;
         let kind = id_kind(record.kind).to_string();
-        let image = image.ok_or_else(|| Refusal::not_found(&kind, name))?;
+        let image = image.ok_or_else(|| ApiError::not_found(&kind, name))?;
         let today = self.clock.today();
         let entries = match record.kind {
             shared::pb::records::RecordKind::Person => decode_on::<Person>(image, today)?.entries,
@@ -189,34 +191,34 @@ impl Records {
         };
         let rows = clients::page(self.db.reader(), &caller.practice, &which, request.size + 1);
         let (rows, next) =
-            cut(rows.await?, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
+            paginate(rows.await?, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
         let today = self.clock.today();
         let clients = rows.into_iter().map(|(_, image)| decode_on(image.into(), today));
         Ok((clients.collect::<Result<_, _>>()?, next))
     }
 
-    /// A page of the contacts of a client, or of the places of a person.
+    /// A page of the contacts of a client or of a person.
     pub(crate) async fn list_contacts(
         &self,
         caller: &Caller,
-        of: OfWhat,
+        of: ContactsOf,
         request: PageRequest,
     ) -> Result<(Vec<ContactWithPerson>, String), RecordError> {
         self.check_connected(caller).await?;
         let (db, practice) = (self.db.reader(), &caller.practice);
         let (record, of) = match of {
-            OfWhat::Client(name) => {
-                let id = names::client(db, practice, "client", &name).await?;
+            ContactsOf::Client(name) => {
+                let id = resolve::client(db, practice, "client", &name).await?;
                 (RecordRef::client(id), contacts::PageOf::Client(id))
             }
-            OfWhat::Person(name) => {
-                let id = names::person(db, practice, "person", &name).await?;
+            ContactsOf::Person(name) => {
+                let id = resolve::person(db, practice, "person", &name).await?;
                 (RecordRef::person(id), contacts::PageOf::Person(id))
             }
         };
         if images::get(db, practice, record).await?.is_none() {
             return Err(
-                Refusal::not_found(&id_kind(record.kind).to_string(), &record.text()).into()
+                ApiError::not_found(&id_kind(record.kind).to_string(), &record.text()).into()
             );
         }
         let key =
@@ -229,7 +231,7 @@ impl Records {
         let bytes = |(_, person, image): &(Uuid, Uuid, Vec<u8>)| {
             image.len() + persons.get(person).map_or(0, Bytes::len)
         };
-        let (rows, next) = cut(rows, request.size, &key, |(id, _, _)| *id, bytes);
+        let (rows, next) = paginate(rows, request.size, &key, |(id, _, _)| *id, bytes);
         let today = self.clock.today();
         let contact = |(_, person, image)| with_person(image, &person, &persons, today);
         Ok((rows.into_iter().map(contact).collect::<Result<_, _>>()?, next))
@@ -247,20 +249,20 @@ fn with_person(
     Ok(ContactWithPerson { contact: Some(decode::<Contact>(contact.into())?), person })
 }
 
-/// Images of several clients that are read together: an answer may not hold them all.
+/// Images per statement of a batch read. The response may not hold all of them.
 const READ_AT_ONCE: usize = 20;
 
-/// The rows of a page, of which one more was read than it may hold, and the
-/// token of the next page. A page has at least one row, whatever its size.
-fn cut<T>(
+/// Cuts a page from rows of which one more was read (keyset pagination). Returns the rows
+/// and the token of the next page. A page has at least one row, whatever its size.
+fn paginate<T>(
     mut rows: Vec<T>,
     size: u64,
     key: &impl Serialize,
     id: impl Fn(&T) -> Uuid,
     bytes: impl Fn(&T) -> usize,
 ) -> (Vec<T>, String) {
-    let mut room = Room::default();
-    let fits = rows.iter().take_while(|row| room.take(bytes(row)));
+    let mut budget = ResponseBudget::default();
+    let fits = rows.iter().take_while(|row| budget.try_take(bytes(row)));
     let keep = fits.count().min(usize::try_from(size).unwrap_or(usize::MAX));
     if rows.len() <= keep {
         return (rows, String::new());
@@ -270,18 +272,18 @@ fn cut<T>(
     (rows, next.unwrap_or_default())
 }
 
-/// Decodes the image of a record that has timelines, as it is on the day `today`: the
-/// job that updates the image after midnight may not have run yet.
-pub(crate) fn decode_on<T: prost::Message + Default + FollowsDays>(
+/// Decodes the image of a record with timelines, with the statuses of the day `today`. The
+/// background job that updates the image after midnight may not have run yet.
+pub(crate) fn decode_on<T: prost::Message + Default + AsOfDay>(
     image: Bytes,
     today: NaiveDate,
 ) -> Result<T, RecordError> {
     let mut record: T = decode(image)?;
-    record.follow(today);
+    record.set_day(today);
     Ok(record)
 }
 
-/// Decodes an image that we have encoded ourselves.
+/// Decodes a stored image.
 pub(crate) fn decode<T: prost::Message + Default>(image: Bytes) -> Result<T, RecordError> {
     T::decode(image).map_err(|_| RecordError::Corrupt("an image"))
 }

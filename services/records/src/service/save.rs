@@ -1,79 +1,79 @@
-//! Writing a record that was opened: its row, its image, what it is found by.
+//! Writing an opened record: its row, its image and its search document.
 
 use prost::Message as _;
 use shared::pb::records as pb;
 
 use super::{
-    findable,
     open::{OpenClient, OpenPerson},
-    script::Script,
+    search_document,
+    unit_of_work::UnitOfWork,
 };
 use crate::{
     error::RecordError,
     store::{clients, entries, persons, search},
 };
 
-/// Whether what a record is found by has changed with it.
+/// Whether the search document of a record has to be rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
     Changed,
     Same,
 }
 
-/// Writes a client, whose life the caller has moved on.
+/// Writes a client. The caller has updated its metadata.
 pub(super) async fn client(
-    script: &Script,
+    work: &UnitOfWork,
     open: OpenClient,
     names: Names,
 ) -> Result<pb::Client, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+    let (db, practice) = (work.db(), &work.caller.practice);
     if names == Names::Changed {
-        find_client_anew(script, &open).await?;
+        reindex_client(work, &open).await?;
     }
-    let image = open.image(script);
+    let image = open.image(work);
     clients::update(db, practice, open.client, image.encode_to_vec()).await?;
     Ok(image)
 }
 
-/// Writes a person, whose life the caller has moved on. With its names change
-/// those of the individual clients that it is.
+/// Writes a person. The caller has updated its metadata. A change of names rebuilds the
+/// search documents of its individual clients too.
 pub(super) async fn person(
-    script: &Script,
+    work: &UnitOfWork,
     open: OpenPerson,
     names: Names,
 ) -> Result<pb::Person, RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+    let (db, practice) = (work.db(), &work.caller.practice);
     if names == Names::Changed {
-        let findable = findable::person(open.person.id, &open.entries, script.at.today);
-        search::replace(db, practice, &findable).await?;
+        let document = search_document::person(open.person.id, &open.entries, work.at.today);
+        search::replace(db, practice, &document).await?;
         for id in clients::ids_by_person(db, practice, open.person.id).await? {
-            find_individual_anew(script, id, &open).await?;
+            reindex_individual(work, id, &open).await?;
         }
     }
-    let image = open.image(script);
+    let image = open.image(work);
     persons::update(db, practice, open.person, &image).await?;
     Ok(image)
 }
 
-async fn find_client_anew(script: &Script, open: &OpenClient) -> Result<(), RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+async fn reindex_client(work: &UnitOfWork, open: &OpenClient) -> Result<(), RecordError> {
+    let (db, practice) = (work.db(), &work.caller.practice);
     let person = match open.client.person_id {
         Some(id) => entries::of_owners(db, practice, &[id]).await?.remove(&id).unwrap_or_default(),
         None => Vec::new(),
     };
-    let findable = findable::client(&open.client, &open.entries, &person, script.at.today);
-    search::replace(db, practice, &findable).await
+    let document = search_document::client(&open.client, &open.entries, &person, work.at.today);
+    search::replace(db, practice, &document).await
 }
 
-async fn find_individual_anew(
-    script: &Script,
+async fn reindex_individual(
+    work: &UnitOfWork,
     client: uuid::Uuid,
     person: &OpenPerson,
 ) -> Result<(), RecordError> {
-    let (db, practice) = (script.db(), &script.caller.practice);
+    let (db, practice) = (work.db(), &work.caller.practice);
     let Some(client) = clients::by_id(db, practice, client).await? else { return Ok(()) };
     let own = entries::of_owners(db, practice, &[client.id]).await?;
     let own = own.get(&client.id).map_or(&[] as &[_], Vec::as_slice);
-    let findable = findable::client(&client, own, &person.entries, script.at.today);
-    search::replace(db, practice, &findable).await
+    let document = search_document::client(&client, own, &person.entries, work.at.today);
+    search::replace(db, practice, &document).await
 }

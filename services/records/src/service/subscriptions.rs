@@ -1,13 +1,13 @@
-//! Named subscriptions: acknowledging, looking, removing.
+//! Named subscriptions: acknowledge, read, list, delete.
 
 use chrono::TimeDelta;
 use prost::Message as _;
 use shared::{
-    caller::{Listener, PracticeId, Product},
-    db::Scope,
+    caller::{PracticeId, Product, Subscriber},
+    db::TenantScope,
     page,
     pb::records::{self as pb, ErrorReason, RecordKind},
-    status::Refusal,
+    status::ApiError,
 };
 use tonic::Code;
 
@@ -16,77 +16,77 @@ use crate::{
     domain::subscription::{Subscription, SubscriptionKey},
     error::{RecordError, not_connected},
     feed::{
-        cursor::{Connection, Cursor, Seal},
+        cursor::{ConnectionIdentity, Cursor, CursorSigner},
         opening,
     },
     image::timestamp,
     store::{
         connections,
-        feed::{self, Spot, lag::lag},
+        feed::{self, SeekTarget, lag::lag},
         subscriptions,
     },
 };
 
 impl Records {
-    /// Takes an acknowledgement; the position that is acknowledged then.
+    /// Applies an acknowledgement. Returns the acknowledged position.
     pub(crate) async fn acknowledge(
         &self,
-        listener: Listener,
+        subscriber: Subscriber,
         name: String,
         cursor: Option<Cursor>,
     ) -> Result<i64, RecordError> {
-        self.check_hears(&listener).await?;
-        let (clock, key) = (self.clock.clone(), SubscriptionKey::of(&listener, name));
+        self.check_subscriber(&subscriber).await?;
+        let (clock, key) = (self.clock.clone(), SubscriptionKey::of(&subscriber, name));
         let changed = key.clone();
-        let write = self.db.write(Scope::AllPractices, move |tx| {
-            let (listener, key, cursor) = (listener.clone(), key.clone(), cursor.clone());
+        let write = self.db.write(TenantScope::AllPractices, move |tx| {
+            let (subscriber, key, cursor) = (subscriber.clone(), key.clone(), cursor.clone());
             let now = clock.now();
             async move {
                 let row = subscriptions::lock(&*tx, &key).await?;
                 let mut row = row.ok_or_else(|| not_found(&key.name))?;
                 let Some(cursor) = cursor else {
                     let reason = ErrorReason::CursorForeign;
-                    return Err(opening::refusal(&*tx, &listener, reason).await?);
+                    return Err(opening::cursor_error(&*tx, &subscriber, reason).await?);
                 };
-                check_delivered(&*tx, &listener, &row, &cursor).await?;
-                if row.acknowledge(cursor.place, now) {
+                check_delivered(&*tx, &subscriber, &row, &cursor).await?;
+                if row.acknowledge(cursor.resume_point, now) {
                     subscriptions::update(&*tx, &row).await?;
                 }
                 Ok(row.acked.position)
             }
         });
         let position = write.await?;
-        self.feed.subscription_has_changed(&changed);
+        self.feed.notify_subscription_changed(&changed);
         Ok(position)
     }
 
     /// One subscription.
     pub(crate) async fn subscription(
         &self,
-        listener: &Listener,
+        subscriber: &Subscriber,
         name: String,
     ) -> Result<pb::Subscription, RecordError> {
-        self.check_hears(listener).await?;
-        let key = SubscriptionKey::of(listener, name);
+        self.check_subscriber(subscriber).await?;
+        let key = SubscriptionKey::of(subscriber, name);
         let row = subscriptions::get(self.db.reader(), &key).await?;
-        self.shown(listener, row.ok_or_else(|| not_found(&key.name))?).await
+        self.view(subscriber, row.ok_or_else(|| not_found(&key.name))?).await
     }
 
-    /// The subscriptions that tell of the caller's practice, a page of them; of its
-    /// product when it is for all practices.
+    /// A page of the subscriptions that include the caller's practice. For a subscriber to
+    /// all practices, those of its product.
     pub(crate) async fn list_subscriptions(
         &self,
-        listener: &Listener,
+        subscriber: &Subscriber,
         product: Option<Product>,
         request: PageRequest,
     ) -> Result<(Vec<pb::Subscription>, String), RecordError> {
-        self.check_hears(listener).await?;
-        let practice = listener.practice.as_ref();
-        let mut products = self.heard_products(listener).await?;
+        self.check_subscriber(subscriber).await?;
+        let practice = subscriber.practice.as_ref();
+        let mut products = self.visible_products(subscriber).await?;
         products.retain(|one| product.as_ref().is_none_or(|only| one == only));
         let key = (
             "subscriptions",
-            listener.product.as_str(),
+            subscriber.product.as_str(),
             practice.map(PracticeId::as_str),
             product.as_ref().map(Product::as_str),
         );
@@ -97,83 +97,86 @@ impl Records {
         let size = usize::try_from(request.size).unwrap_or(usize::MAX);
         let mut more = rows.len() > size;
         rows.truncate(size);
-        let (mut room, mut last) = (page::Room::default(), None);
+        let (mut budget, mut last) = (page::ResponseBudget::default(), None);
         let mut shown = Vec::with_capacity(rows.len());
         for row in rows {
-            let place = subscriptions::page_key(&row.key);
-            if tells_of(&row, practice) {
-                let one = self.shown(listener, row).await?;
-                if !room.take(one.encoded_len()) {
+            let page_key = subscriptions::page_key(&row.key);
+            if includes(&row, practice) {
+                let one = self.view(subscriber, row).await?;
+                if !budget.try_take(one.encoded_len()) {
                     more = true;
                     break;
                 }
                 shown.push(one);
             }
-            last = Some(place);
+            last = Some(page_key);
         }
         let next = last.filter(|_| more).map(|last| page::token(&key, &last));
         Ok((shown, next.unwrap_or_default()))
     }
 
-    /// Removes a subscription; a stream of it ends.
+    /// Deletes a subscription, and ends its stream.
     pub(crate) async fn delete_subscription(
         &self,
-        listener: &Listener,
+        subscriber: &Subscriber,
         name: String,
     ) -> Result<(), RecordError> {
-        self.check_hears(listener).await?;
-        let key = SubscriptionKey::of(listener, name);
+        self.check_subscriber(subscriber).await?;
+        let key = SubscriptionKey::of(subscriber, name);
         let deleted = key.clone();
-        let write = self.db.write(Scope::AllPractices, move |tx| {
+        let write = self.db.write(TenantScope::AllPractices, move |tx| {
             let key = key.clone();
             async move { subscriptions::delete(&*tx, &key).await }
         });
         if !write.await? {
             return Err(not_found(&deleted.name).into());
         }
-        self.feed.subscription_has_changed(&deleted);
+        self.feed.notify_subscription_changed(&deleted);
         Ok(())
     }
 
-    /// Refuses a listener whose product is not connected.
-    async fn check_hears(&self, listener: &Listener) -> Result<(), RecordError> {
-        let Some(practice) = &listener.practice else { return Ok(()) };
-        if connections::is_connected(self.db.reader(), practice, &listener.product).await? {
+    /// Checks that the product of a subscriber to one practice is connected.
+    async fn check_subscriber(&self, subscriber: &Subscriber) -> Result<(), RecordError> {
+        let Some(practice) = &subscriber.practice else { return Ok(()) };
+        if connections::is_connected(self.db.reader(), practice, &subscriber.product).await? {
             Ok(())
         } else {
-            Err(not_connected(listener.product.as_str()).into())
+            Err(not_connected(subscriber.product.as_str()).into())
         }
     }
 
-    /// The products whose subscriptions a caller may see: those that are connected
-    /// to its practice, or else its own.
-    async fn heard_products(&self, listener: &Listener) -> Result<Vec<Product>, RecordError> {
-        let Some(practice) = &listener.practice else { return Ok(vec![listener.product.clone()]) };
+    /// The products whose subscriptions a caller may see: those connected to its practice,
+    /// or its own product if it has no practice.
+    async fn visible_products(&self, subscriber: &Subscriber) -> Result<Vec<Product>, RecordError> {
+        let Some(practice) = &subscriber.practice else {
+            return Ok(vec![subscriber.product.clone()]);
+        };
         let connected = connections::list(self.db.reader(), practice).await?;
         let parse = |text: &String| text.parse().map_err(|_| RecordError::Corrupt("a product"));
         connected.iter().map(|connection| parse(&connection.product)).collect()
     }
 
-    /// A subscription as a caller may see it: one of a practice sees what is behind
-    /// of that practice alone, and no other practice's name. The cursor names the practice
-    /// and the record at which a snapshot is: only those may have it who may read both.
-    async fn shown(
+    /// A subscription as a message for the viewer. A viewer of one practice gets the lag of
+    /// that practice only, and no names of other practices. The cursor contains the
+    /// practice and the record of a snapshot position: only a viewer who may read both
+    /// gets it.
+    async fn view(
         &self,
-        viewer: &Listener,
+        viewer: &Subscriber,
         row: Subscription,
     ) -> Result<pb::Subscription, RecordError> {
         let (db, now) = (self.db.reader(), self.clock.now());
         let product = &row.key.product;
         let practice = row.key.practice.as_ref().or(viewer.practice.as_ref());
         let of = practice.map_or_else(|| row.filter.practices(), |one| vec![one.clone()]);
-        // Below all of them when its place was lost with a restored backup.
-        let behind = lag(db, product, row.acked.position.max(0), &of).await?;
+        // Negative after a restored backup, which reset the resume point.
+        let lag = lag(db, product, row.acked.position.max(0), &of).await?;
         let cursor = if covers(viewer, &row) && row.acked.position >= 0 {
             self.acknowledged_cursor(&row).await?
         } else {
             None
         };
-        let age = behind.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
+        let age = lag.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
         let mut practices = row.filter.practices.clone();
         practices.retain(|one| viewer.practice.as_ref().is_none_or(|own| one == own));
         Ok(pb::Subscription {
@@ -181,7 +184,7 @@ impl Records {
             product: product.to_string(),
             account: row.key.account.to_string(),
             practice_id: row.key.practice.as_ref().map(ToString::to_string).unwrap_or_default(),
-            state: row.state(behind.floor, now).into(),
+            state: row.state(lag.floor, now).into(),
             echo_mode: row.filter.echo.into(),
             record_kinds: row.filter.kinds.iter().map(|kind: &RecordKind| (*kind).into()).collect(),
             linked_only: row.filter.linked_only,
@@ -190,64 +193,64 @@ impl Records {
             acknowledged_cursor: cursor.unwrap_or_default(),
             acknowledge_time: row.acked_at.map(timestamp),
             delivered_position: row.delivered,
-            head_position: behind.head,
-            lag_changes: behind.changes,
-            lag_changes_cut: behind.cut,
+            head_position: lag.head,
+            lag_changes: lag.changes,
+            lag_changes_truncated: lag.truncated,
             lag_seconds: age.num_seconds().max(0),
-            in_snapshot: row.acked.walk.is_some(),
+            in_snapshot: row.acked.snapshot.is_some(),
             create_time: Some(timestamp(row.created_at)),
             connect_time: Some(timestamp(row.connected_at)),
-            expire_time: behind.oldest.map(|oldest| timestamp(oldest + self.feed_retention)),
+            expire_time: lag.oldest.map(|oldest| timestamp(oldest + self.feed_retention)),
         })
     }
 
     async fn acknowledged_cursor(&self, row: &Subscription) -> Result<Option<String>, RecordError> {
         let (db, product) = (self.db.reader(), &row.key.product);
-        let at = feed::standing(db, product, Spot::At(row.acked.position)).await?;
+        let at = feed::seek(db, product, SeekTarget::At(row.acked.position)).await?;
         let connection = match row.key.practice.clone() {
             None => None,
             Some(practice) => connections::connected_at(db, &practice, product)
                 .await?
-                .map(|since| Connection { practice, since }),
+                .map(|since| ConnectionIdentity { practice, since }),
         };
         Ok(at.map(|at| {
-            let seal = Seal::of(product, connection, &at);
-            seal.cursor(row.acked.clone(), row.id, at.change).encode()
+            let signer = CursorSigner::of(product, connection, &at);
+            signer.cursor(row.acked.clone(), row.id, at.change).encode()
         }))
     }
 }
 
-/// Whether a subscription is of the viewer's product, and of practices that the viewer's
-/// credential is for.
-fn covers(viewer: &Listener, row: &Subscription) -> bool {
+/// True if a subscription belongs to the viewer's product, and all its practices to the
+/// viewer's credential.
+fn covers(viewer: &Subscriber, row: &Subscription) -> bool {
     let practice = viewer.practice.as_ref();
     row.key.product == viewer.product
         && practice.is_none_or(|practice| row.key.practice.as_ref() == Some(practice))
 }
 
-/// Whether a subscription tells of a practice.
-fn tells_of(row: &Subscription, practice: Option<&PracticeId>) -> bool {
+/// True if a subscription includes a practice.
+fn includes(row: &Subscription, practice: Option<&PracticeId>) -> bool {
     practice.is_none_or(|practice| row.filter.wants_practice(practice.as_str()))
 }
 
-/// A cursor is acknowledged only to the subscription whose stream has sent it: so
-/// it was delivered, or was on its way.
+/// Checks that a stream of the subscription has sent the cursor. A cursor of another
+/// subscription cannot be acknowledged.
 ///
 /// # Errors
 ///
-/// `OUT_OF_RANGE` for a cursor that is no cursor of this feed,
-/// `FAILED_PRECONDITION` for one that a stream of another name has sent.
+/// `OUT_OF_RANGE` for a cursor of another feed, `FAILED_PRECONDITION` for a cursor of
+/// another subscription.
 async fn check_delivered(
     db: &impl sea_orm::ConnectionTrait,
-    listener: &Listener,
+    subscriber: &Subscriber,
     row: &Subscription,
     cursor: &Cursor,
 ) -> Result<(), RecordError> {
-    opening::check(db, listener, cursor).await?;
+    opening::check(db, subscriber, cursor).await?;
     if cursor.subscription == row.id {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::CursorNotDelivered,
         "the cursor was not sent by a stream of this subscription; acknowledge cursors of its own \
@@ -257,6 +260,6 @@ async fn check_delivered(
     .into())
 }
 
-fn not_found(name: &str) -> Refusal {
-    Refusal::not_found("subscription", name)
+fn not_found(name: &str) -> ApiError {
+    ApiError::not_found("subscription", name)
 }

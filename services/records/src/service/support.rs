@@ -1,4 +1,4 @@
-//! For those who answer questions: searching, summaries, the audit.
+//! Queries of support: search, record summary, audit.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,49 +10,49 @@ use shared::{
     access::Role,
     caller::Caller,
     ids::{self, IdKind},
-    page::{self, Room, TokenKey},
+    page::{self, PageTokenKey, ResponseBudget},
     pb::records::{
         AuditEntry, Client, Entry, EntryStatus, ErrorReason, GetRecordSummaryResponse, Origin,
         Person, RecordKind, RecordState, SearchMatch, SearchRecordsResponse, SearchResult, entry,
     },
     rules::{identifier, text::fold, value::PersonName},
-    status::Refusal,
+    status::ApiError,
 };
 use uuid::Uuid;
 
 use super::{
     Records,
-    contacts::OfWhat,
+    contacts::ContactsOf,
     links::listed,
-    names,
     reading::{PageRequest, decode, decode_on},
+    resolve,
 };
 use crate::{
     domain::{
         record::{RecordRef, id_kind},
-        search::{MIN_QUERY, Rank, whole, words},
+        search::{MIN_QUERY, Rank, exact_term, words},
     },
     error::{RecordError, not_connected},
     image::timestamp,
     store::{
         audit::{self, AuditRow},
         clients, entries,
-        feed::{self, Spot},
+        feed::{self, SeekTarget},
         images, links,
-        search::{self, Found},
+        search::{self, SearchHit},
     },
 };
 
-/// Lines that one search looks at.
+/// Maximum number of matching lines of a search.
 pub(crate) const MAX_CANDIDATES: u64 = 10_000;
-/// Results that are read at once, at least, when those before were hidden.
-const LEAST_CHUNK: usize = 100;
-/// Changes of a summary.
+/// Minimum number of images per read, after hidden results.
+const MIN_CHUNK: usize = 100;
+/// Maximum number of changes of a summary.
 const SUMMARY_CHANGES: u64 = 20;
-/// Contacts of a summary.
+/// Maximum number of contacts of a summary.
 const SUMMARY_CONTACTS: u64 = 100;
 
-/// What to look for.
+/// A search.
 #[derive(Clone, Debug)]
 pub(crate) struct SearchCommand {
     pub(crate) query: String,
@@ -60,16 +60,16 @@ pub(crate) struct SearchCommand {
     pub(crate) show_orphaned: bool,
 }
 
-/// Where a record stands among the results.
+/// The sort key of a search result, which a page token holds (keyset pagination).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Place {
+struct SortKey {
     rank: i64,
     sort_name: String,
     id: Uuid,
 }
 
 impl Records {
-    /// Finds records by the beginnings of words, by reference and by identifier.
+    /// Finds records by prefixes of words, by reference and by identifier.
     pub(crate) async fn search(
         &self,
         caller: &Caller,
@@ -81,7 +81,7 @@ impl Records {
         if letters < MIN_QUERY {
             let text = format!("give at least {MIN_QUERY} letters or digits");
             return Err(
-                Refusal::invalid_field("query", ErrorReason::RequiredFieldBlank, text).into()
+                ApiError::invalid_field("query", ErrorReason::RequiredFieldBlank, text).into()
             );
         }
         let key = (
@@ -91,56 +91,57 @@ impl Records {
             command.kind.map(i32::from),
             command.show_orphaned,
         );
-        let after: Option<Place> = match request.token.as_str() {
+        let after: Option<SortKey> = match request.token.as_str() {
             "" => None,
             token => self.token_key(caller).await?.begin_after(token, &key)?,
         };
         let (found, truncated) = self.find(caller, &command).await?;
-        let mut places = ranked(found);
+        let mut hits = ranked(found);
         if let Some(after) = after {
-            places.retain(|(place, _)| *place > after);
+            hits.retain(|(sort_key, _)| *sort_key > after);
         }
-        let (results, next) = self.show(caller, &command, &places, request.size).await?;
+        let (results, next) = self.results(caller, &command, &hits, request.size).await?;
         let next_page_token = match next {
             None => String::new(),
-            Some(place) => self.token_key(caller).await?.token(&key, &place)?,
+            Some(sort_key) => self.token_key(caller).await?.token(&key, &sort_key)?,
         };
         Ok(SearchRecordsResponse { results, next_page_token, truncated })
     }
 
-    /// What encrypts the page tokens of the caller's product: they hold a name.
-    async fn token_key(&self, caller: &Caller) -> Result<TokenKey, RecordError> {
-        let feed = feed::standing(self.db.reader(), &caller.product, Spot::Newest).await?;
+    /// The key that encrypts the page tokens of the caller's product. The tokens contain a
+    /// name.
+    async fn token_key(&self, caller: &Caller) -> Result<PageTokenKey, RecordError> {
+        let feed = feed::seek(self.db.reader(), &caller.product, SeekTarget::Newest).await?;
         let feed = feed.ok_or_else(|| not_connected(caller.product.as_str()))?;
-        Ok(TokenKey::derive(&feed.secret)?)
+        Ok(PageTokenKey::derive(&feed.secret)?)
     }
 
-    /// The lines that match, and whether there were too many.
+    /// The matching lines; true if some were omitted.
     async fn find(
         &self,
         caller: &Caller,
         command: &SearchCommand,
-    ) -> Result<(Vec<Found>, bool), RecordError> {
+    ) -> Result<(Vec<SearchHit>, bool), RecordError> {
         let (db, practice) = (self.db.reader(), &caller.practice);
         let limit = MAX_CANDIDATES + 1;
         let mut found =
             search::find(db, practice, &words(&command.query), command.kind, limit).await?;
         let truncated = found.len() > usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX);
         found.truncate(usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX));
-        for word in whole_words(&command.query) {
-            found.extend(search::find_whole(db, practice, &word, command.kind, limit).await?);
+        for word in exact_terms(&command.query) {
+            found.extend(search::find_exact(db, practice, &word, command.kind, limit).await?);
         }
-        self.follow_day(caller, &words(&command.query), &mut found).await?;
+        self.rank_as_of_today(caller, &words(&command.query), &mut found).await?;
         Ok((found, truncated))
     }
 
-    /// Ranks by the names of today those records that a midnight concerns which the
-    /// job has not come to yet: few, and for seconds.
-    async fn follow_day(
+    /// Ranks by their current names the records whose status changes the background job has
+    /// not written yet. After midnight these are few, for some seconds.
+    async fn rank_as_of_today(
         &self,
         caller: &Caller,
         query: &[String],
-        found: &mut [Found],
+        found: &mut [SearchHit],
     ) -> Result<(), RecordError> {
         let (db, practice, today) = (self.db.reader(), &caller.practice, self.clock.today());
         let due = entries::due_in_practice(db, practice, today).await?;
@@ -168,45 +169,45 @@ impl Records {
                 let current = |entry: &&Entry| entry.status() == EntryStatus::Current;
                 let mut names = entries.iter().filter(current).filter_map(name_of);
                 let matches = names.any(|name| has_words(&name, query));
-                line.rank = if matches { Rank::CurrentName } else { Rank::OtherName };
+                line.rank = if matches { Rank::CurrentName } else { Rank::FormerName };
             }
         }
         Ok(())
     }
 
-    /// The first `size` places as results, and the last of them when there may be
-    /// more. Images are read a page at a time: what is hidden is stepped over, in larger
-    /// steps than a small page.
-    async fn show(
+    /// The first `size` results, and the sort key of the last one if there may be more.
+    /// Images are read in chunks. Hidden results are skipped, in larger chunks than a small
+    /// page.
+    async fn results(
         &self,
         caller: &Caller,
         command: &SearchCommand,
-        places: &[(Place, RecordRef)],
+        hits: &[(SortKey, RecordRef)],
         size: u64,
-    ) -> Result<(Vec<SearchResult>, Option<Place>), RecordError> {
+    ) -> Result<(Vec<SearchResult>, Option<SortKey>), RecordError> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let (mut results, mut last) = (Vec::new(), None);
-        let (mut rest, mut step) = (places, 0);
+        let (mut rest, mut step) = (hits, 0);
         while results.len() < size && !rest.is_empty() {
             let (chunk, _) = rest.split_at(rest.len().min(step.max(size - results.len())));
             let records: Vec<RecordRef> = chunk.iter().map(|(_, record)| *record).collect();
             let images = self.images_with_persons(caller, &records).await?;
             let today = self.clock.today();
-            for (place, record) in chunk {
+            for (sort_key, record) in chunk {
                 if results.len() == size {
                     break;
                 }
                 let shown = shown(*record, &images, today)?;
                 let result =
-                    shown.map(|shown| result(place, *record, shown, &words(&command.query)));
+                    shown.map(|shown| result(sort_key, *record, shown, &words(&command.query)));
                 let shown = |result: &SearchResult| {
                     command.show_orphaned || result.state() == RecordState::Active
                 };
                 results.extend(result.filter(shown));
-                last = Some(place.clone());
+                last = Some(sort_key.clone());
                 rest = rest.split_first().map(|(_, rest)| rest).unwrap_or_default();
             }
-            step = LEAST_CHUNK;
+            step = MIN_CHUNK;
         }
         Ok((results, last.filter(|_| !rest.is_empty())))
     }
@@ -229,7 +230,7 @@ impl Records {
         Ok(images)
     }
 
-    /// Everything about one record.
+    /// The summary of one record: links, changes and contacts.
     pub(crate) async fn summary(
         &self,
         caller: &Caller,
@@ -237,21 +238,21 @@ impl Records {
     ) -> Result<GetRecordSummaryResponse, RecordError> {
         self.check_connected(caller).await?;
         let (db, practice) = (self.db.reader(), &caller.practice);
-        let record = names::client_or_person(db, practice, "record", name).await?;
+        let record = resolve::client_or_person(db, practice, "record", name).await?;
         let text = record.text();
         let mut summary = GetRecordSummaryResponse::default();
         let of = if record.kind == RecordKind::Person {
             summary.person = Some(self.person(caller, &text).await?);
-            OfWhat::Person(text)
+            ContactsOf::Person(text)
         } else {
             let (client, person) = self.client(caller, &text).await?;
             (summary.client, summary.person) = (Some(client), person);
-            OfWhat::Client(text)
+            ContactsOf::Client(text)
         };
-        // What is of few bytes first: the contacts take what is left.
-        let mut room = Room::beside(summary.encoded_len());
-        summary.links = listed(&links::of_record(db, practice, record.id).await?, &mut room).0;
-        // An individual is known by its person: what was done to that counts too.
+        // Small parts first: the contacts take the remaining budget.
+        let mut budget = ResponseBudget::with_reserved(summary.encoded_len());
+        summary.links = listed(&links::of_record(db, practice, record.id).await?, &mut budget).0;
+        // The changes of an individual include those of its person.
         let person = summary.person.as_ref().and_then(|person| RecordRef::parse(&person.id));
         let mut changes = audit::page(db, practice, Some(record.id), None, SUMMARY_CHANGES).await?;
         if let Some(person) = person.filter(|person| *person != record) {
@@ -261,10 +262,11 @@ impl Records {
             changes.truncate(usize::try_from(SUMMARY_CHANGES).unwrap_or(usize::MAX));
         }
         let changes = changes.into_iter().map(|row| audit_entry(caller, row));
-        summary.changes = changes.take_while(|entry| room.take(entry.encoded_len())).collect();
+        summary.changes =
+            changes.take_while(|entry| budget.try_take(entry.encoded_len())).collect();
         let page = PageRequest { size: SUMMARY_CONTACTS, token: String::new() };
         let contacts = self.list_contacts(caller, of, page).await?.0.into_iter();
-        summary.contacts = contacts.take_while(|one| room.take(one.encoded_len())).collect();
+        summary.contacts = contacts.take_while(|one| budget.try_take(one.encoded_len())).collect();
         Ok(summary)
     }
 
@@ -282,7 +284,7 @@ impl Records {
             name if name.starts_with(id_kind(RecordKind::Contact).prefix()) => {
                 Some(super::open::parse_contact(name)?)
             }
-            name => Some(names::client_or_person(db, practice, "record", name).await?.id),
+            name => Some(resolve::client_or_person(db, practice, "record", name).await?.id),
         };
         let key = ("audit", practice.as_str(), record);
         let before = page::begin_after(&request.token, &key)?;
@@ -290,11 +292,11 @@ impl Records {
         let size = usize::try_from(request.size).unwrap_or(usize::MAX);
         let read = rows.len();
         rows.truncate(size);
-        let (mut room, mut entries, mut last) = (Room::default(), Vec::new(), None);
+        let (mut budget, mut entries, mut last) = (ResponseBudget::default(), Vec::new(), None);
         for row in rows {
             let change = row.change_id;
             let entry = audit_entry(caller, row);
-            if !room.take(entry.encoded_len()) {
+            if !budget.try_take(entry.encoded_len()) {
                 break;
             }
             entries.push(entry);
@@ -305,35 +307,35 @@ impl Records {
     }
 }
 
-/// The references and identifiers that a query may be, as they are kept: a company
-/// number in the form of any register, a VAT number without `GB`.
-fn whole_words(query: &str) -> Vec<String> {
+/// The exact terms of a query, normalised as the stored references and identifiers: a
+/// company number in the format of any register, a VAT number without `GB`.
+fn exact_terms(query: &str) -> Vec<String> {
     let kept = [identifier::vat_number, identifier::utr].map(|read| read(query).ok().flatten());
     let companies = identifier::possible_company_numbers(query).unwrap_or_default();
     let texts = kept.into_iter().flatten().chain(companies).chain([query.to_owned()]);
-    let mut words: Vec<String> = texts.filter_map(|text| whole(&text)).collect();
+    let mut words: Vec<String> = texts.filter_map(|text| exact_term(&text)).collect();
     words.sort();
     words.dedup();
     words
 }
 
-/// Each record once, at its best place, the best first.
-fn ranked(found: Vec<Found>) -> Vec<(Place, RecordRef)> {
-    let mut best: HashMap<Uuid, (Place, RecordRef)> = HashMap::new();
-    for Found { record, rank, sort_name } in found {
-        let place = Place { rank: rank.number(), sort_name, id: record.id };
+/// The records of the hits, each once with its best sort key, the best first.
+fn ranked(found: Vec<SearchHit>) -> Vec<(SortKey, RecordRef)> {
+    let mut best: HashMap<Uuid, (SortKey, RecordRef)> = HashMap::new();
+    for SearchHit { record, rank, sort_name } in found {
+        let key = SortKey { rank: rank.number(), sort_name, id: record.id };
         match best.get_mut(&record.id) {
-            Some((known, _)) if *known <= place => {}
-            Some(known) => known.0 = place,
-            None => drop(best.insert(record.id, (place, record))),
+            Some((known, _)) if *known <= key => {}
+            Some(known) => known.0 = key,
+            None => drop(best.insert(record.id, (key, record))),
         }
     }
-    let mut places: Vec<_> = best.into_values().collect();
-    places.sort_by(|(one, _), (other, _)| one.cmp(other));
-    places
+    let mut hits: Vec<_> = best.into_values().collect();
+    hits.sort_by(|(one, _), (other, _)| one.cmp(other));
+    hits
 }
 
-/// What a result shows of a record, and the entries that its names are among.
+/// The data of a record for a search result, with its entries.
 struct Shown {
     name: String,
     client_reference: String,
@@ -341,7 +343,7 @@ struct Shown {
     entries: Vec<Entry>,
 }
 
-/// A record as it is on the day `today`; none when it is gone meanwhile.
+/// The data of a record on the day `today`; `None` when it was removed meanwhile.
 fn shown(
     record: RecordRef,
     images: &HashMap<Uuid, Bytes>,
@@ -365,12 +367,12 @@ fn shown(
     Ok(Some(Shown { name, client_reference, state, entries }))
 }
 
-/// A result as it is shown.
-fn result(place: &Place, record: RecordRef, shown: Shown, query: &[String]) -> SearchResult {
+/// A search result as a message.
+fn result(key: &SortKey, record: RecordRef, shown: Shown, query: &[String]) -> SearchResult {
     let Shown { name, client_reference, state, entries } = shown;
-    let rank = Rank::of_number(place.rank);
+    let rank = Rank::of_number(key.rank);
     let matched_name = match rank {
-        Rank::OtherName => entries
+        Rank::FormerName => entries
             .iter()
             .filter_map(name_of)
             .find(|name| has_words(name, query))
@@ -385,7 +387,7 @@ fn result(place: &Place, record: RecordRef, shown: Shown, query: &[String]) -> S
         r#match: match rank {
             Rank::Reference => SearchMatch::Reference,
             Rank::CurrentName => SearchMatch::CurrentName,
-            Rank::OtherName => SearchMatch::OtherName,
+            Rank::FormerName => SearchMatch::OtherName,
         }
         .into(),
         matched_name,
@@ -393,7 +395,7 @@ fn result(place: &Place, record: RecordRef, shown: Shown, query: &[String]) -> S
     }
 }
 
-/// Whether each word of a query is the beginning of a word of the name.
+/// True if each word of a query is a prefix of a word of the name.
 fn has_words(name: &str, query: &[String]) -> bool {
     let found = words(name);
     query.iter().all(|prefix| found.iter().any(|word| word.starts_with(prefix)))
@@ -403,7 +405,7 @@ fn person_name(person: &Person) -> String {
     person.name.as_ref().map(|name| PersonName::from(name).display()).unwrap_or_default()
 }
 
-/// The name that an entry is.
+/// The name of an entry; `None` for an address.
 fn name_of(entry: &Entry) -> Option<String> {
     match &entry.value {
         Some(entry::Value::Name(name)) => Some(name.clone()),
@@ -412,8 +414,7 @@ fn name_of(entry: &Entry) -> Option<String> {
     }
 }
 
-/// An entry of the audit as this caller may see it: what was there before, and
-/// after, is for auditors.
+/// An entry of the audit as a message. Only auditors get the values before and after.
 fn audit_entry(caller: &Caller, row: AuditRow) -> AuditEntry {
     let is_auditor = caller.roles.contains(&Role::Auditor);
     let values = |values: Option<String>| values.filter(|_| is_auditor).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! "My change has not appeared over there": where a change is on its way.
+//! Tracing a change: whether the feeds and subscriptions of the products have delivered it.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use shared::{
         ChangeTrace, Delivery, ErrorReason, FeedPlace, Origin, ProductTrace, SubscriptionState,
         SubscriptionTrace, TraceChangeResponse,
     },
-    status::Refusal,
+    status::ApiError,
 };
 
-use super::{Records, names};
+use super::{Records, resolve};
 use crate::{
     domain::{
         filter::Verdict,
@@ -22,28 +22,28 @@ use crate::{
         subscription::Subscription,
     },
     error::RecordError,
-    feed::subscriber::event::audible,
+    feed::subscriber::event::change_attributes,
     image::timestamp,
     store::{
         audit::{self, AuditRow},
         connections,
-        feed::{self, FeedRow, Spot},
+        feed::{self, FeedRow, SeekTarget},
         subscriptions, trace,
     },
 };
 
-/// Subscriptions that are shown of one product.
+/// Maximum number of traced subscriptions of a product.
 const MAX_SUBSCRIPTIONS: u64 = 200;
 
-/// Which changes, on their way to whom.
+/// The changes to trace, and the product.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceCommand {
     pub(crate) what: Traced,
-    /// To every product when there is none.
+    /// `None` for all products.
     pub(crate) product: Option<Product>,
 }
 
-/// What is traced.
+/// The changes to trace.
 #[derive(Clone, Debug)]
 pub(crate) enum Traced {
     Change(String),
@@ -55,20 +55,22 @@ pub(crate) enum Traced {
 }
 
 impl Records {
-    /// Where changes are on their way to the products.
+    /// Traces changes to the products.
     pub(crate) async fn trace(
         &self,
         caller: &Caller,
         command: TraceCommand,
     ) -> Result<TraceChangeResponse, RecordError> {
         self.check_connected(caller).await?;
-        let (mut answer, mut room) = (TraceChangeResponse::default(), page::Room::default());
+        let (mut answer, mut budget) =
+            (TraceChangeResponse::default(), page::ResponseBudget::default());
         for change in self.traced(caller, &command.what).await? {
             let mut trace = self.trace_change(caller, change, command.product.as_ref()).await?;
             let products = std::mem::take(&mut trace.products);
             let listed = products.len();
-            let fits = room.take(trace.encoded_len());
-            let products = products.into_iter().take_while(|one| room.take(one.encoded_len()));
+            let fits = budget.try_take(trace.encoded_len());
+            let products =
+                products.into_iter().take_while(|one| budget.try_take(one.encoded_len()));
             trace.products = products.collect();
             answer.truncated = !fits || trace.products.len() < listed;
             answer.changes.extend(Some(trace).filter(|_| fits));
@@ -85,21 +87,21 @@ impl Records {
             Traced::Change(text) => {
                 let id = ids::parse(IdKind::Change, text).ok_or_else(|| {
                     let wrong = "is not the id of a change, which is chg_ and 32 digits";
-                    Refusal::invalid_field("change", ErrorReason::InvalidId, wrong)
+                    ApiError::invalid_field("change", ErrorReason::InvalidId, wrong)
                 })?;
                 let found = trace::change(db, practice, id).await?;
-                Ok(vec![found.ok_or_else(|| Refusal::not_found("change", text))?])
+                Ok(vec![found.ok_or_else(|| ApiError::not_found("change", text))?])
             }
             Traced::Record { name, max_changes } => {
                 let record = if name.starts_with(IdKind::Contact.prefix()) {
                     RecordRef::contact(super::open::parse_contact(name)?)
                 } else {
-                    names::client_or_person(db, practice, "record", name).await?
+                    resolve::client_or_person(db, practice, "record", name).await?
                 };
                 let rows = audit::page(db, practice, Some(record.id), None, *max_changes).await?;
                 if rows.is_empty() {
                     let kind = id_kind(record.kind).to_string();
-                    return Err(Refusal::not_found(&kind, name).into());
+                    return Err(ApiError::not_found(&kind, name).into());
                 }
                 Ok(rows)
             }
@@ -113,23 +115,23 @@ impl Records {
         only: Option<&Product>,
     ) -> Result<ChangeTrace, RecordError> {
         let (db, practice) = (self.db.reader(), &caller.practice);
-        let found = trace::places(db, practice, change.record.id, change.change_id).await?;
-        let (version, places) = found.unwrap_or_default();
-        let mut products: BTreeMap<String, Option<trace::Place>> = BTreeMap::new();
-        // Those that were not told are named too: it is what support asks about.
+        let found = trace::feed_statuses(db, practice, change.record.id, change.change_id).await?;
+        let (version, statuses) = found.unwrap_or_default();
+        let mut products: BTreeMap<String, Option<trace::FeedStatus>> = BTreeMap::new();
+        // Includes the products that do not receive the change: support asks about those.
         for connection in connections::list(db, practice).await? {
             products.insert(connection.product, None);
         }
         if let Some(product) = only {
             products.insert(product.to_string(), None);
         }
-        for place in places {
-            products.insert(place.product.clone(), Some(place));
+        for status in statuses {
+            products.insert(status.product.clone(), Some(status));
         }
         products.retain(|product, _| only.is_none_or(|only| only.as_str() == product));
         let mut traces = Vec::with_capacity(products.len());
-        for (product, place) in products {
-            traces.push(self.trace_to(caller, &change, product, place).await?);
+        for (product, status) in products {
+            traces.push(self.trace_to(caller, &change, product, status).await?);
         }
         Ok(ChangeTrace {
             change_id: ids::text(IdKind::Change, change.change_id),
@@ -156,12 +158,12 @@ impl Records {
         caller: &Caller,
         change: &AuditRow,
         product: String,
-        place: Option<trace::Place>,
+        status: Option<trace::FeedStatus>,
     ) -> Result<ProductTrace, RecordError> {
         let mut shown = ProductTrace { product: product.clone(), ..ProductTrace::default() };
-        let (place_in_feed, explanation) = match &place {
-            Some(trace::Place { row: Some(row), .. }) => {
-                (FeedPlace::AtPosition, format!("It stands at position {}.", row.position))
+        let (place, explanation) = match &status {
+            Some(trace::FeedStatus { row: Some(row), .. }) => {
+                (FeedPlace::AtPosition, format!("It has position {}.", row.position))
             }
             Some(_) => (FeedPlace::NotSequenced, NOT_SEQUENCED.to_owned()),
             None if change.changed_at < self.clock.now() - self.feed_retention => {
@@ -169,19 +171,19 @@ impl Records {
             }
             None => (FeedPlace::NotConnected, NOT_CONNECTED.to_owned()),
         };
-        shown.place = place_in_feed.into();
+        shown.place = place.into();
         shown.explanation = explanation;
-        let Some(place) = place else { return Ok(shown) };
-        shown.sequence_time = place.sequenced_at.map(timestamp);
-        shown.linked = place.pending.unwrap_or_default();
-        if let Some(row) = &place.row {
+        let Some(status) = status else { return Ok(shown) };
+        shown.sequence_time = status.sequenced_at.map(timestamp);
+        shown.linked = status.pending.unwrap_or_default();
+        if let Some(row) = &status.row {
             (shown.position, shown.linked) = (row.position, row.linked);
             shown.subscriptions = self.deliveries(caller, &product, row).await?;
         }
         Ok(shown)
     }
 
-    /// What became of a change in each subscription that may hear of the practice.
+    /// The delivery of a change by each subscription that includes the practice.
     async fn deliveries(
         &self,
         caller: &Caller,
@@ -191,8 +193,8 @@ impl Records {
         let product: Product =
             product.parse().map_err(|_| RecordError::Corrupt("a product's name"))?;
         let (db, now) = (self.db.reader(), self.clock.now());
-        let standing = feed::standing(db, &product, Spot::Newest).await?;
-        let floor = standing.map_or(1, |standing| standing.ends.floor);
+        let feed_head = feed::seek(db, &product, SeekTarget::Newest).await?;
+        let floor = feed_head.map_or(1, |feed_head| feed_head.ends.floor);
         let (products, practice) = ([product], Some(&caller.practice));
         let found = subscriptions::page(db, &products, practice, None, MAX_SUBSCRIPTIONS).await?;
         let found = found.into_iter().filter(|one| one.filter.wants_practice(&row.practice));
@@ -200,15 +202,15 @@ impl Records {
     }
 }
 
-const NOT_SEQUENCED: &str = "It is written and waits for its position, which takes milliseconds as \
-    a rule. When this stays so, no replica of the records service is running its sequencer: look \
-    at its log.";
-const NOT_KEPT: &str = "It is older than what the feed keeps. Whoever has not heard it by now \
-    subscribes from a snapshot.";
+const NOT_SEQUENCED: &str = "It is written and waits for its position, which usually takes \
+    milliseconds. If it keeps waiting, no replica of the records service runs its sequencer: \
+    check its log.";
+const NOT_KEPT: &str = "It is older than the retention of the feed. A subscriber that has not \
+    received it restarts from a snapshot.";
 const NOT_CONNECTED: &str = "The product was not connected to the practice when the change was \
-    made, and is not told of it. Connect it; then it takes a snapshot.";
+    made, and does not receive it. Connect it; then it takes a snapshot.";
 
-/// What became of a change that stands at a position.
+/// The delivery of a change with a position by a subscription.
 fn delivery(
     subscription: &Subscription,
     row: &FeedRow,
@@ -232,50 +234,50 @@ fn outcome(
     row: &FeedRow,
     state: SubscriptionState,
 ) -> (Delivery, &'static str) {
-    let verdict = subscription.filter.verdict(subscription.key.hearer(), &audible(row));
+    let verdict =
+        subscription.filter.verdict(subscription.key.recipient(), &change_attributes(row));
     let position = row.position;
     match verdict {
         _ if position <= subscription.start => (
             Delivery::BeforeStart,
-            "The subscription began after it. If it began with a snapshot, that held the record \
-             as it was then.",
+            "The subscription started after it. If it started with a snapshot, the snapshot \
+             contained the record as it was then.",
         ),
         Verdict::Suppressed => (
             Delivery::Suppressed,
-            "Left out: this account made the change itself, and asks not to hear its own changes \
-             (echo_mode).",
+            "Left out: this account made the change itself, and the subscription suppresses its \
+             own changes (echo_mode).",
         ),
         Verdict::OtherPractice => {
-            (Delivery::Filtered, "Left out: the subscription does not ask for this practice.")
+            (Delivery::Filtered, "Left out: the subscription does not include this practice.")
         }
         Verdict::OtherKind => (
             Delivery::Filtered,
-            "Left out: the subscription does not ask for this kind of record (record_kinds).",
+            "Left out: the subscription does not include this kind of record (record_kinds).",
         ),
         Verdict::NotLinked => (
             Delivery::Filtered,
-            "Left out: the product was not linked to the record, and the subscription asks for \
+            "Left out: the product was not linked to the record, and the subscription includes \
              linked records only (linked_only).",
         ),
         Verdict::Sent if state == SubscriptionState::Expired => (
             Delivery::Missed,
-            "The subscription was away for longer than changes are kept: it must begin anew, with \
-             restart, from a snapshot.",
+            "The subscription was idle for longer than changes are retained: it must restart \
+             from a snapshot, with restart.",
         ),
         Verdict::Sent if position <= subscription.acked.position => {
             (Delivery::Acknowledged, "Sent, and acknowledged by the product.")
         }
         Verdict::Sent if position <= subscription.delivered => (
             Delivery::Delivered,
-            "Sent, and not acknowledged: the product has it, and has not said that it is done \
-             with it.",
+            "Sent, not acknowledged: the product has not confirmed yet that it has processed it.",
         ),
         Verdict::Sent if state == SubscriptionState::Active => {
-            (Delivery::Waiting, "Not sent yet: the stream stands and comes to it.")
+            (Delivery::Waiting, "Not sent yet: the stream is open and will reach it.")
         }
         Verdict::Sent => (
             Delivery::Waiting,
-            "Not sent: no stream of the subscription stands. Look whether the product runs.",
+            "Not sent: no stream of the subscription is open. Check whether the product runs.",
         ),
     }
 }

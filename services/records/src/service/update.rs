@@ -1,4 +1,4 @@
-//! Changing plain fields of clients and persons.
+//! Updating plain fields of clients and persons: fields without history.
 
 use serde_json::{Map, Value as Json, json};
 use shared::{
@@ -11,23 +11,23 @@ use shared::{
         identifier::company_number,
         terms::Term as _,
     },
-    status::Refusal,
+    status::ApiError,
 };
 
 use super::{
     Records,
-    intent::Intent,
     links::append,
     open::{self, check_etag},
+    request_context::RequestContext,
     save::{self, Names},
-    script::{Answer, Script},
+    unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         change::Change,
         record::{Client, Person, RecordRef},
     },
-    error::{RecordError, Taken, duplicate_reference},
+    error::{RecordError, UniqueViolation, duplicate_reference},
     store::clients,
 };
 
@@ -36,7 +36,7 @@ use crate::{
 pub(crate) enum ClientEdit {
     Jurisdiction(Jurisdiction),
     Reference(Reference),
-    /// As it was given: its form is that of the client's jurisdiction.
+    /// The number as given. Its format depends on the jurisdiction of the client.
     CompanyNumber(String),
     Utr(Option<String>),
     VatNumber(Option<String>),
@@ -55,7 +55,7 @@ pub(crate) enum PersonEdit {
     Phones(Vec<String>),
 }
 
-/// What is changed, with the etag that was read.
+/// The edits of a record, with the etag that the caller has read.
 #[derive(Clone, Debug)]
 pub(crate) struct UpdateCommand<E> {
     /// An id or an alias.
@@ -64,7 +64,7 @@ pub(crate) struct UpdateCommand<E> {
     pub(crate) etag: String,
 }
 
-/// What a change of fields came to, for the feed and the audit.
+/// The fields that differ after an update, for the feed and the audit.
 #[derive(Debug, Default)]
 struct Differences {
     fields: Vec<String>,
@@ -73,7 +73,7 @@ struct Differences {
 }
 
 impl Differences {
-    /// Sets a field, and notes it when it was another.
+    /// Sets a field, and records the difference.
     fn set<T: PartialEq>(&mut self, name: &str, field: &mut T, to: T, json: impl Fn(&T) -> Json) {
         if *field != to {
             self.fields.push(name.to_owned());
@@ -98,7 +98,7 @@ impl Records {
     pub(crate) async fn update_client(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         command: UpdateCommand<ClientEdit>,
     ) -> Result<UpdateClientResponse, RecordError> {
         let practice = caller.practice.clone();
@@ -106,14 +106,14 @@ impl Records {
             ClientEdit::Reference(reference) => Some(reference.key.clone()),
             _ => None,
         });
-        let updated = self.mutate(caller, intent, command, move |script, command| async move {
-            update_client(&script, &command).await
+        let updated = self.mutate(caller, context, command, move |work, command| async move {
+            update_client(&work, &command).await
         });
         match (updated.await, reference) {
-            (Err(RecordError::Taken(Taken::Reference)), Some(key)) => {
+            (Err(RecordError::UniqueViolation(UniqueViolation::Reference)), Some(key)) => {
                 let existing = clients::id_by_reference(self.db.reader(), &practice, &key).await?;
-                let refused = |id| duplicate_reference(RecordRef::client(id)).into();
-                Err(existing.map_or(RecordError::Raced, refused))
+                let duplicate = |id| duplicate_reference(RecordRef::client(id)).into();
+                Err(existing.map_or(RecordError::WriteConflict, duplicate))
             }
             (outcome, _) => outcome,
         }
@@ -123,25 +123,25 @@ impl Records {
     pub(crate) async fn update_person(
         &self,
         caller: Caller,
-        intent: Intent,
+        context: RequestContext,
         command: UpdateCommand<PersonEdit>,
     ) -> Result<UpdatePersonResponse, RecordError> {
-        let updated = self.mutate(caller, intent, command, move |script, command| async move {
-            update_person(&script, &command).await
+        let updated = self.mutate(caller, context, command, move |work, command| async move {
+            update_person(&work, &command).await
         });
         updated.await
     }
 }
 
 async fn update_client(
-    script: &Script,
+    work: &UnitOfWork,
     command: &UpdateCommand<ClientEdit>,
 ) -> Result<Answer<UpdateClientResponse>, RecordError> {
-    let audience = script.audience().await?;
-    let mut open = open::linked_client(script, "client", &command.record).await?;
+    let recipients = work.recipients().await?;
+    let mut open = open::linked_client(work, "client", &command.record).await?;
     let record = RecordRef::client(open.client.id);
-    let image = open.image(script);
-    check_etag(script, "etag", &command.etag, &image.etag, record).await?;
+    let image = open.image(work);
+    check_etag(work, "etag", &command.etag, &image.etag, record).await?;
     let mut differences = Differences::default();
     for edit in &command.edits {
         edit_client(&mut differences, &mut open.client, edit.clone());
@@ -151,11 +151,11 @@ async fn update_client(
         let response = UpdateClientResponse { client: Some(image), change_ids: Vec::new() };
         return Ok(Answer { response, record: record.id });
     }
-    open.client.life = open.client.life.changed(script.at.now);
+    open.client.meta = open.client.meta.changed(work.at.now);
     let companions = open.client.person_id.map(RecordRef::person);
-    let change = differences.change(record, open.client.life.version).with(companions);
-    let client = save::client(script, open, Names::Changed).await?;
-    let change_ids = append(script, &audience, vec![change]).await?;
+    let change = differences.change(record, open.client.meta.version).with(companions);
+    let client = save::client(work, open, Names::Changed).await?;
+    let change_ids = append(work, &recipients, vec![change]).await?;
     let response = UpdateClientResponse { client: Some(client), change_ids };
     Ok(Answer { response, record: record.id })
 }
@@ -170,7 +170,7 @@ fn edit_client(differences: &mut Differences, client: &mut Client, edit: ClientE
         ClientEdit::Reference(to) => {
             differences.set("client_reference", &mut client.reference, to, |r| json!(r.text));
         }
-        // Once the jurisdiction is known.
+        // Applied by `edit_company_number`, after the jurisdiction.
         ClientEdit::CompanyNumber(_) => {}
         ClientEdit::Utr(to) => differences.set("identifiers.utr", utr, to, |n| json!(n)),
         ClientEdit::VatNumber(to) => {
@@ -188,13 +188,13 @@ fn edit_client(differences: &mut Differences, client: &mut Client, edit: ClientE
     }
 }
 
-/// Brings the company number to the form of the register, also when only the
+/// Normalises the company number to the format of the register, also when only the
 /// jurisdiction has changed.
 fn edit_company_number(
     differences: &mut Differences,
     client: &mut Client,
     edits: &[ClientEdit],
-) -> Result<(), Refusal> {
+) -> Result<(), ApiError> {
     let given = edits.iter().find_map(|edit| match edit {
         ClientEdit::CompanyNumber(number) => Some(number.clone()),
         _ => None,
@@ -206,7 +206,7 @@ fn edit_company_number(
         None => return Ok(()),
     };
     let number = company_number(&number, client.jurisdiction).map_err(|problem| {
-        Refusal::invalid(vec![problem.at("fields.identifiers.company_number")])
+        ApiError::invalid(vec![problem.at("fields.identifiers.company_number")])
     })?;
     let own = &mut client.identifiers.company_number;
     differences.set("identifiers.company_number", own, number, |n| json!(n));
@@ -214,14 +214,14 @@ fn edit_company_number(
 }
 
 async fn update_person(
-    script: &Script,
+    work: &UnitOfWork,
     command: &UpdateCommand<PersonEdit>,
 ) -> Result<Answer<UpdatePersonResponse>, RecordError> {
-    let audience = script.audience().await?;
-    let mut open = open::linked_person(script, "person", &command.record).await?;
+    let recipients = work.recipients().await?;
+    let mut open = open::linked_person(work, "person", &command.record).await?;
     let record = RecordRef::person(open.person.id);
-    let image = open.image(script);
-    check_etag(script, "etag", &command.etag, &image.etag, record).await?;
+    let image = open.image(work);
+    check_etag(work, "etag", &command.etag, &image.etag, record).await?;
     let mut differences = Differences::default();
     for edit in &command.edits {
         edit_person(&mut differences, &mut open.person, edit.clone());
@@ -230,10 +230,10 @@ async fn update_person(
         let response = UpdatePersonResponse { person: Some(image), change_ids: Vec::new() };
         return Ok(Answer { response, record: record.id });
     }
-    open.person.life = open.person.life.changed(script.at.now);
-    let change = differences.change(record, open.person.life.version);
-    let person = save::person(script, open, Names::Same).await?;
-    let change_ids = append(script, &audience, vec![change]).await?;
+    open.person.meta = open.person.meta.changed(work.at.now);
+    let change = differences.change(record, open.person.meta.version);
+    let person = save::person(work, open, Names::Same).await?;
+    let change_ids = append(work, &recipients, vec![change]).await?;
     let response = UpdatePersonResponse { person: Some(person), change_ids };
     Ok(Answer { response, record: record.id })
 }

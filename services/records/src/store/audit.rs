@@ -1,6 +1,6 @@
-//! The audit: one row for each change, never changed, redacted at the purge.
+//! The audit log: one row for each change. Rows are append-only; the purge redacts them.
 //!
-//! Apart from history: what a correction overwrote is on no timeline, and here.
+//! It contains what the timelines do not: the values that a correction overwrote.
 
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
@@ -8,14 +8,14 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::Writes,
+    db::StatementBatch,
     pb::records::{ChangeKind, RecordKind},
 };
 use uuid::Uuid;
 
 use super::{
     entities::audit,
-    keys::{among, pieces},
+    keys::{among, sorted_chunks},
     text::{Stored as _, from_json, to_json},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     error::RecordError,
 };
 
-/// One thing that was done.
+/// One entry of the audit log.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditRow {
     pub(crate) change_id: Uuid,
@@ -45,20 +45,20 @@ pub(crate) struct AuditRow {
     pub(crate) reason: String,
 }
 
-/// Adds the changes of one transaction.
+/// Inserts the audit rows of a transaction's changes.
 pub(super) fn insert(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     author: Authorship<'_>,
     changes: &[Change],
 ) -> Result<(), RecordError> {
     let rows = changes.iter().map(|change| to_row(author, change));
     let rows = rows.map(|row| row.map(audit::Model::into_active_model));
-    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
     Ok(())
 }
 
-/// What was done, the latest first: to one record, or in the whole practice;
-/// before the change `before`.
+/// A page of the audit log before the change `before`, the latest first (keyset
+/// pagination): of one record, or of the whole practice.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -77,8 +77,8 @@ pub(crate) async fn page(
     rows.into_iter().map(from_row).collect()
 }
 
-/// What was done to the entries of a record, and its creation: the latest first, so
-/// many at most.
+/// The audit rows of a record's entries and of its creation, the latest first, at most
+/// [`MAX_OF_ENTRIES`].
 pub(crate) async fn of_entries(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -92,7 +92,7 @@ pub(crate) async fn of_entries(
     query.all(db).await?.into_iter().map(from_row).collect()
 }
 
-/// The changes that give dates to entries.
+/// The kinds of changes that set the dates of entries.
 const KINDS_OF_ENTRIES: [ChangeKind; 7] = [
     ChangeKind::Created,
     ChangeKind::EntryAdded,
@@ -103,18 +103,18 @@ const KINDS_OF_ENTRIES: [ChangeKind; 7] = [
     ChangeKind::EntryRescinded,
 ];
 
-/// Changes of entries of one record that are looked through.
+/// Maximum number of rows that [`of_entries`] returns.
 const MAX_OF_ENTRIES: u64 = 1_000;
 
-/// Removes the personal data of a record from what was done to it; that it was
-/// done, when and by whom, stays.
+/// Removes the personal data from the audit rows of records. The kind, time and author of
+/// each change stay.
 pub(crate) async fn redact(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     records: &[Uuid],
 ) -> Result<(), RecordError> {
     use sea_orm::sea_query::Expr;
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         audit::Entity::update_many()
             .col_expr(audit::Column::BeforeValues, Expr::value(Option::<String>::None))
             .col_expr(audit::Column::AfterValues, Expr::value(Option::<String>::None))

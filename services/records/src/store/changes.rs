@@ -1,12 +1,11 @@
-//! Writing changes into the feed: the last statements of every transaction that
-//! changes a record.
+//! The outbox: appends changes to the feed, in the last statements of every transaction
+//! that changes a record.
 //!
-//! The order of `seq` is that of the feed. A transaction takes its numbers after
-//! it has locked the records it changes, so two changes of one record have them
-//! in the order of their commits; whoever sees the later one sees the earlier
-//! one too. A transaction that appends more than once appends the changes of a
-//! record in the order of its versions. No position is given here, and nobody is
-//! notified: that is the work of the sequencer, after the commit.
+//! The feed is ordered by `seq`. A transaction takes its sequence numbers after it has
+//! locked the records that it changes, so two changes of one record have them in the order
+//! of their commits, and a reader that sees the later one sees the earlier one too. A
+//! transaction that appends more than once appends the changes of a record in the order of
+//! its versions. The sequencer assigns positions and notifies subscribers after the commit.
 
 use std::collections::HashSet;
 
@@ -17,7 +16,7 @@ use sea_orm::{
 };
 use shared::{
     caller::{Caller, PracticeId},
-    db::{Column, Parameters, Writes, columns_of, names, values_of},
+    db::{Binds, Column, StatementBatch, column_names, columns_of, values_of},
     ids,
     pb::records::{ChangeKind, RecordKind},
 };
@@ -37,18 +36,18 @@ use crate::{
     error::{RecordError, not_connected},
 };
 
-/// The products that hear what a transaction does: those connected to the
-/// practice when it looked.
+/// The products that receive the changes of a transaction: those connected to the
+/// practice when the transaction read the connections.
 #[derive(Debug)]
-pub(crate) struct Audience(Vec<String>);
+pub(crate) struct Recipients(Vec<String>);
 
-impl Audience {
-    /// The audience of a change by `caller`: the products that are connected.
+impl Recipients {
+    /// The recipients of a change by `caller`, of the connected `products`.
     ///
     /// # Errors
     ///
-    /// `PRODUCT_NOT_CONNECTED` when the caller's own product is not in it: only
-    /// connected products write.
+    /// `PRODUCT_NOT_CONNECTED` if the caller's own product is not among them: only
+    /// connected products may write.
     pub(crate) fn of(caller: &Caller, products: Vec<String>) -> Result<Self, RecordError> {
         if products.iter().any(|product| product == caller.product.as_str()) {
             Ok(Self(products))
@@ -57,7 +56,7 @@ impl Audience {
         }
     }
 
-    /// The audience of what happens by itself.
+    /// The recipients of a change by the system: all connected products.
     pub(crate) async fn everyone(
         db: &impl ConnectionTrait,
         practice: &PracticeId,
@@ -66,29 +65,29 @@ impl Audience {
     }
 }
 
-/// Which products are linked to which records.
+/// Pairs of a record and a product that is linked to it.
 pub(crate) type Linked = HashSet<(Uuid, String)>;
 
-/// Appends the changes that one transaction made, to the feed and to the audit.
-/// Changes that nobody hears go to the audit alone.
+/// Appends the changes of a transaction to the feed and to the audit log. Changes without
+/// recipients go to the audit log only.
 pub(crate) fn append(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     author: Authorship<'_>,
-    audience: &Audience,
+    recipients: &Recipients,
     linked: &Linked,
     changes: &[Change],
 ) -> Result<(), RecordError> {
-    audit::insert(writes, author, changes)?;
-    if audience.0.is_empty() || changes.is_empty() {
+    audit::insert(batch, author, changes)?;
+    if recipients.0.is_empty() || changes.is_empty() {
         return Ok(());
     }
-    insert_changes(writes, author.caller, changes, author.now)?;
-    insert_pending(writes, author.caller, audience, linked, changes);
+    insert_changes(batch, author.caller, changes, author.now)?;
+    insert_pending(batch, author.caller, recipients, linked, changes);
     Ok(())
 }
 
-/// Whether a product counts as linked to the record of a change. One that has
-/// just unlinked itself does: it should hear of that in all of its accounts.
+/// True if a product counts as linked to the record of a change. A product that has just
+/// unlinked the record still counts, so that all of its accounts receive the change.
 fn is_linked(caller: &Caller, change: &Change, product: &str, linked: &Linked) -> bool {
     let is_own = product == caller.product.as_str();
     let has = |record: &Uuid| linked.contains(&(*record, product.to_owned()));
@@ -97,15 +96,14 @@ fn is_linked(caller: &Caller, change: &Change, product: &str, linked: &Linked) -
         || change.within.iter().any(has)
 }
 
-/// Whether [`linked_products`] has anything to look up.
+/// True if [`linked_products`] needs a query for these changes.
 pub(crate) fn need_links(changes: &[Change]) -> bool {
     changes.iter().any(|change| !change.new_record || !change.within.is_empty())
 }
 
-/// Which products are linked to the records of the changes, and to those that
-/// they belong to. Of a person these are looked up: the clients that it is, or
-/// is a contact of. A new record has one link, to its creator, and need not be
-/// looked up.
+/// Reads which products are linked to the records of the changes, and to the records that
+/// they belong to. For a person these are the clients that it is, or is a contact of. New
+/// records are not looked up: their only link is the creator's.
 pub(crate) async fn linked_products(
     db: &impl ConnectionTrait,
     caller: &Caller,
@@ -122,12 +120,13 @@ pub(crate) async fn linked_products(
     Ok(products.into_iter().collect())
 }
 
-/// What gives their numbers back to [`insert_pending`], on PostgreSQL.
+/// The name of the CTE that returns the sequence numbers to [`insert_pending`], on
+/// PostgreSQL.
 const NUMBERED: &str = "numbered";
 
-/// Adds the rows, which are numbered in their order.
+/// Adds the rows of `feed_change`. The table assigns sequence numbers in their order.
 fn insert_changes(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     caller: &Caller,
     changes: &[Change],
     now: DateTime<Utc>,
@@ -137,16 +136,16 @@ fn insert_changes(
         Ok(values_of(to_row(caller, change, (transaction, index, count), now)?).split_off(1))
     });
     let rows = rows.collect::<Result<Vec<Vec<Value>>, RecordError>>()?;
-    // Without the number, which the table gives.
+    // Without `seq`, which the table assigns.
     let columns = columns_of::<feed_change::ActiveModel>().split_off(1);
-    if writes.engine() == DbBackend::Postgres {
-        writes.add_named(NUMBERED, |parameters| {
-            let list = parameters.list(&columns, rows);
-            let names = names(&columns);
+    if batch.engine() == DbBackend::Postgres {
+        batch.add_named(NUMBERED, |binds| {
+            let list = binds.list(&columns, rows);
+            let names = column_names(&columns);
             format!("INSERT INTO feed_change ({names}) {list} RETURNING seq, id")
         });
     } else {
-        writes.insert_list("feed_change", &columns, rows);
+        batch.insert_list("feed_change", &columns, rows);
     }
     Ok(())
 }
@@ -155,41 +154,41 @@ fn length(changes: &[Change]) -> i64 {
     i64::try_from(changes.len()).unwrap_or(i64::MAX)
 }
 
-/// Adds a row for each change and product.
+/// Adds the rows of `feed_pending`: one for each change and recipient.
 fn insert_pending(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     caller: &Caller,
-    audience: &Audience,
+    recipients: &Recipients,
     linked: &Linked,
     changes: &[Change],
 ) {
-    let is_postgres = writes.engine() == DbBackend::Postgres;
-    let mut rows: Vec<Vec<Value>> = Vec::with_capacity(changes.len() * audience.0.len());
+    let is_postgres = batch.engine() == DbBackend::Postgres;
+    let mut rows: Vec<Vec<Value>> = Vec::with_capacity(changes.len() * recipients.0.len());
     for (change, later) in changes.iter().zip((0..length(changes)).rev()) {
-        for product in &audience.0 {
+        for product in &recipients.0 {
             let number: Value = if is_postgres { change.id.into() } else { later.into() };
             let linked = is_linked(caller, change, product, linked);
             rows.push(vec![number, product.as_str().into(), linked.into()]);
         }
     }
     let columns = [Column::of("change"), Column::of("product"), Column::of("linked")];
-    for part in writes.parts(rows, columns.len()) {
-        writes.make_room(part.len() * columns.len() + 1);
-        writes.add(|parameters| pending_sql(parameters, caller, &columns, part));
+    for part in batch.chunks(rows, columns.len()) {
+        batch.reserve_binds(part.len() * columns.len() + 1);
+        batch.add(|binds| pending_sql(binds, caller, &columns, part));
     }
 }
 
-/// On PostgreSQL the numbers are those that were given back. On SQLite, where the
-/// transaction is the only one that writes, they are the last ones of the table.
+/// The statement that inserts pending rows. On PostgreSQL the CTE returns the sequence
+/// numbers. On SQLite, which has a single writer, they are the last ones of the table.
 fn pending_sql(
-    parameters: &mut Parameters,
+    binds: &mut Binds,
     caller: &Caller,
     columns: &[Column<'_>],
     rows: Vec<Vec<Value>>,
 ) -> String {
-    let list = parameters.list(columns, rows);
-    let practice = parameters.bind(caller.practice.as_str());
-    let (seq, numbers) = if parameters.engine() == DbBackend::Postgres {
+    let list = binds.list(columns, rows);
+    let practice = binds.bind(caller.practice.as_str());
+    let (seq, numbers) = if binds.engine() == DbBackend::Postgres {
         ("n.seq", format!("JOIN {NUMBERED} n ON n.id = v.change"))
     } else {
         let numbers = "CROSS JOIN (SELECT MAX(seq) AS last FROM feed_change) n".to_owned();
@@ -198,7 +197,7 @@ fn pending_sql(
     format!(
         "INSERT INTO feed_pending (product, practice_id, seq, linked) \
          WITH v({}) AS ({list}) SELECT v.product, {practice}, {seq}, v.linked FROM v {numbers}",
-        names(columns)
+        column_names(columns)
     )
 }
 

@@ -1,4 +1,4 @@
-//! Clients.
+//! The table of clients.
 
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -7,12 +7,12 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::Writes,
+    db::StatementBatch,
     pb::records::{ClientType, Jurisdiction, RecordState},
     rules::{
         draft::{Identifiers, Reference},
         identifier::register,
-        likeness::Trait,
+        match_key::MatchField,
         terms::Term,
     },
 };
@@ -20,63 +20,61 @@ use uuid::Uuid;
 
 use super::{
     entities::{client, link},
-    keys::{among, locked_in_order, pieces},
-    taken,
+    keys::{among, locked_in_order, sorted_chunks},
     text::{Stored as _, from_json, to_json},
+    unique_violation,
 };
 use crate::{
-    domain::record::{Client, Life},
+    domain::record::{Client, RecordMeta},
     error::RecordError,
 };
 
-/// Clients that are named beside each other at most.
+/// Maximum number of ids that a lookup returns.
 const MAX_NAMED: u64 = 100;
 
-/// Adds new clients with their images.
+/// Inserts new clients with their images.
 pub(crate) fn insert(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     practice: &PracticeId,
     clients: Vec<(Client, Vec<u8>)>,
 ) -> Result<(), RecordError> {
     let rows = clients.into_iter().map(|(client, image)| to_row(practice, client, image));
     let rows = rows.map(|row| row.map(client::Model::into_active_model));
-    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
     Ok(())
 }
 
-/// The clients with these ids, locked until the end of the transaction, in the
-/// order of their ids, so that two writers never wait for each other; those of
-/// other practices are not there. On SQLite the one writer holds the only lock
-/// there is.
+/// The clients with these ids, locked until the end of the transaction. Locks in the order
+/// of ids, so that two writers cannot deadlock. Ids of other practices are not found. On
+/// SQLite the single writer holds the only lock.
 pub(crate) async fn lock(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     ids: &[Uuid],
 ) -> Result<Vec<Client>, RecordError> {
     let mut clients = Vec::new();
-    for ids in pieces(ids) {
+    for ids in sorted_chunks(ids) {
         let query = of(practice).filter(among(db, client::Column::Id, ids));
         clients.extend(read_locked(query, db).await?);
     }
     Ok(clients)
 }
 
-/// The clients with these references, compared by their keys; locked as by
-/// [`lock`].
+/// The clients with these reference keys, locked as by [`lock`].
 pub(crate) async fn lock_by_references(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     keys: &[String],
 ) -> Result<Vec<Client>, RecordError> {
     let mut clients = Vec::new();
-    for keys in pieces(keys) {
+    for keys in sorted_chunks(keys) {
         let query = of(practice).filter(among(db, client::Column::ReferenceKey, keys));
         clients.extend(read_locked(query, db).await?);
     }
     Ok(clients)
 }
 
-/// The client with this id, as it is.
+/// The client with this id, without a lock.
 pub(crate) async fn by_id(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -86,7 +84,7 @@ pub(crate) async fn by_id(
     row.map(from_row).transpose()
 }
 
-/// The client with this reference.
+/// The id of the client with this reference key.
 pub(crate) async fn id_by_reference(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -96,8 +94,8 @@ pub(crate) async fn id_by_reference(
     Ok(ids(query, db, 1).await?.into_iter().next())
 }
 
-/// Up to two clients with one of these company numbers, of one register or of any:
-/// enough to know whether it names one.
+/// Up to two clients with one of these company numbers, of one register or of any. Two are
+/// enough to detect an ambiguous number.
 pub(crate) async fn ids_by_company_number(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -113,20 +111,20 @@ pub(crate) async fn ids_by_company_number(
     ids(query, db, 2).await
 }
 
-/// Clients whose company number is of a register, by its form or by their
-/// jurisdiction.
+/// The condition that a client's company number belongs to a register, by its format or by
+/// the client's jurisdiction.
 fn in_register(register: Jurisdiction) -> sea_orm::sea_query::SimpleExpr {
     use sea_orm::ColumnTrait as _;
     let column = client::Column::Jurisdiction;
     match register {
-        // Its numbers have a form of their own; foreign ones may have any.
+        // Its numbers have a format of their own; foreign ones may have any.
         Jurisdiction::Unspecified => column.ne(Jurisdiction::Other.name()),
         Jurisdiction::IsleOfMan => column.is_in([Jurisdiction::IsleOfMan.name(), ""]),
         register => column.eq(register.name()),
     }
 }
 
-/// The individual clients that a person is.
+/// The individual clients of a person.
 pub(crate) async fn ids_by_person(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -135,14 +133,14 @@ pub(crate) async fn ids_by_person(
     ids(of(practice).filter(client::COLUMN.person_id.eq(person)), db, MAX_NAMED).await
 }
 
-/// Those of some clients that are individuals, each with its person.
+/// The individuals among some clients, each with its person.
 pub(crate) async fn individuals(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     clients: &[Uuid],
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
     let mut found = Vec::new();
-    for ids in pieces(clients) {
+    for ids in sorted_chunks(clients) {
         let query = of(practice)
             .filter(among(db, client::Column::Id, ids))
             .filter(client::COLUMN.person_id.is_not_null());
@@ -151,15 +149,14 @@ pub(crate) async fn individuals(
     Ok(found)
 }
 
-/// The individual clients that some persons are, each with its person; the oldest
-/// first.
+/// The individual clients of some persons, each with its person; the oldest first.
 pub(crate) async fn individuals_of(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     persons: &[Uuid],
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
     let mut found = Vec::new();
-    for ids in pieces(persons) {
+    for ids in sorted_chunks(persons) {
         let query = of(practice).filter(among(db, client::Column::PersonId, ids));
         found.extend(with_persons(query, db).await?);
     }
@@ -176,7 +173,7 @@ async fn with_persons(
     Ok(query.columns(columns).into_tuple().all(db).await?)
 }
 
-/// Clients that have one of these numbers too, with the name of the field.
+/// The clients with one of these numbers, each with the name of the field.
 pub(crate) async fn with_equal_identifier(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -192,7 +189,7 @@ pub(crate) async fn with_equal_identifier(
     for (number, field, column) in numbers {
         if let Some(number) = number {
             let mut equal = of(practice).filter(sea_orm::ColumnTrait::eq(&column, number.as_str()));
-            if field == Trait::CompanyNumber.as_str() {
+            if field == MatchField::CompanyNumber.as_str() {
                 equal = equal.filter(in_register(register(number, jurisdiction)));
             }
             found.extend(ids(equal, db, MAX_NAMED).await?.into_iter().map(|id| (id, field)));
@@ -201,12 +198,12 @@ pub(crate) async fn with_equal_identifier(
     Ok(found)
 }
 
-/// Replaces the row of a client, which the caller has locked.
+/// Updates the row of a client. The caller holds its lock.
 ///
 /// # Errors
 ///
-/// [`RecordError::Taken`] when its new reference is used already; the transaction is
-/// lost then.
+/// [`RecordError::UniqueViolation`] if its new reference is in use; the transaction is
+/// aborted then.
 pub(crate) async fn update(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -215,22 +212,22 @@ pub(crate) async fn update(
 ) -> Result<(), RecordError> {
     use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
     let row = to_row(practice, client, image)?.into_active_model().reset_all();
-    row.update_without_returning(db).await.map_err(taken::by)?;
+    row.update_without_returning(db).await.map_err(unique_violation::classify)?;
     Ok(())
 }
 
-/// Which clients a page shows.
+/// The filter of a page of clients.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageOf {
-    /// Those after this one.
+    /// Only clients after this id.
     pub(crate) after: Option<Uuid>,
-    /// Those that this product is linked to.
+    /// Only clients that this product is linked to.
     pub(crate) linked_product: Option<String>,
-    /// Also those that wait for their removal.
+    /// Includes orphaned clients.
     pub(crate) show_orphaned: bool,
 }
 
-/// A page of images in the order of creation, with the ids to go on from.
+/// A page of images in the order of creation, with their ids (keyset pagination).
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -258,8 +255,8 @@ pub(crate) async fn page(
     Ok(rows)
 }
 
-/// The links of a product to the client. Looked up for each client, so that a page
-/// costs what it shows: SQLite would read a list of all linked clients first.
+/// A correlated subquery for the links of a product to the client. It is evaluated for
+/// each client of the page; for a list, SQLite would read all linked clients first.
 fn link_of(product: &str) -> sea_orm::sea_query::SelectStatement {
     let same = |of_link: link::Column, of_client: client::Column| {
         Expr::col((link::Entity, of_link)).equals((client::Entity, of_client))
@@ -291,8 +288,8 @@ async fn ids(
     db: &impl ConnectionTrait,
     limit: u64,
 ) -> Result<Vec<Uuid>, RecordError> {
-    // Sorted here: asked for an order, SQLite would rather walk all clients in it
-    // than use the index that the filter is for.
+    // Sorted here: with an ORDER BY, SQLite would scan all clients in that order instead
+    // of using the index of the filter.
     let query = query.select_only().column(client::Column::Id).limit(limit);
     let mut ids: Vec<Uuid> = query.into_tuple().all(db).await?;
     ids.sort_unstable();
@@ -313,10 +310,10 @@ fn to_row(
         identifiers,
         emails,
         phones,
-        life,
+        meta,
     } = client;
     let Identifiers { company_number, utr, vat_number, paye_reference } = identifiers;
-    let Life { state, version, created_at, updated_at, purge_at } = life;
+    let RecordMeta { state, version, created_at, updated_at, purge_at } = meta;
     Ok(client::Model {
         practice_id: practice.to_string(),
         id,
@@ -355,7 +352,7 @@ fn from_row(row: client::Model) -> Result<Client, RecordError> {
         },
         emails: from_json(&row.emails)?,
         phones: from_json(&row.phones)?,
-        life: Life {
+        meta: RecordMeta {
             state: RecordState::read(&row.state)?,
             version: row.version,
             created_at: row.created_at,
@@ -365,7 +362,7 @@ fn from_row(row: client::Model) -> Result<Client, RecordError> {
     })
 }
 
-/// A term by its name; "not set" is kept as empty text.
+/// A term by its name. An unset term is stored as empty text.
 fn term<T: Term + Default>(name: &str) -> Result<T, RecordError> {
     let term = T::parse(name).map_err(|_| RecordError::Corrupt("a term's name"))?;
     Ok(term.unwrap_or_default())

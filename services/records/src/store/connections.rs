@@ -1,4 +1,4 @@
-//! Connections: which products are switched on for a practice.
+//! Connections: the products that are connected to a practice.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::RecordError;
 
-/// A product that is switched on.
+/// A connected product.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) product: String,
@@ -31,7 +31,7 @@ impl From<connection::Model> for Connection {
     }
 }
 
-/// The products of the practice, by name.
+/// The connections of the practice, by product name.
 pub(crate) async fn list(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -44,7 +44,7 @@ pub(crate) async fn list(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// The names of the products of the practice, in their order.
+/// The names of the connected products, sorted.
 pub(crate) async fn products(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -52,7 +52,7 @@ pub(crate) async fn products(
     Ok(list(db, practice).await?.into_iter().map(|connection| connection.product).collect())
 }
 
-/// Since when the product is switched on for the practice; none when it is not.
+/// Since when the product is connected to the practice; `None` if it is not.
 pub(crate) async fn connected_at(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -63,7 +63,7 @@ pub(crate) async fn connected_at(
     Ok(row.map(|row| row.connected_at))
 }
 
-/// Whether the product is switched on for the practice.
+/// True if the product is connected to the practice.
 pub(crate) async fn is_connected(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -73,7 +73,7 @@ pub(crate) async fn is_connected(
     Ok(connection::Entity::find_by_id(key).one(db).await?.is_some())
 }
 
-/// Switches the product on, unless it is on already, and gives it a feed.
+/// Connects the product and creates its feed. Idempotent.
 pub(crate) async fn connect(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -107,26 +107,26 @@ pub(crate) async fn connect(
         .await?;
     let key = (row.practice_id.clone(), row.product.clone());
     let row = connection::Entity::find_by_id(key).one(db).await?;
-    row.map(Into::into).ok_or(RecordError::Raced)
+    row.map(Into::into).ok_or(RecordError::WriteConflict)
 }
 
-/// The transactions that have looked who is connected, and go on: what they change
-/// is told to those whom they found. None on SQLite, where they take turns.
-pub(crate) async fn open_looks(db: &impl ConnectionTrait) -> Result<Vec<String>, RecordError> {
+/// The open transactions that have read the connections: their changes go to the products
+/// that they found. Empty on SQLite, where writers are serialised.
+pub(crate) async fn open_readers(db: &impl ConnectionTrait) -> Result<Vec<String>, RecordError> {
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(Vec::new());
     }
-    // Whoever reads a table holds a lock of it until its transaction ends.
-    let sql = "SELECT l.virtualtransaction AS look FROM pg_locks l \
+    // A transaction holds a lock on each table that it has read until it ends.
+    let sql = "SELECT l.virtualtransaction AS reader FROM pg_locks l \
                JOIN pg_database d ON d.oid = l.database \
                JOIN pg_stat_activity a ON a.pid = l.pid AND a.application_name LIKE 'concord%' \
                WHERE l.locktype = 'relation' AND l.relation = 'connection'::regclass \
                  AND d.datname = current_database() AND l.pid <> pg_backend_pid()";
     let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-    Ok(rows.iter().map(|row| row.try_get("", "look")).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(|row| row.try_get("", "reader")).collect::<Result<_, _>>()?)
 }
 
-/// Switches the product off; its links stay.
+/// Disconnects the product. Its links stay.
 pub(crate) async fn disconnect(
     db: &impl ConnectionTrait,
     practice: &PracticeId,

@@ -1,4 +1,4 @@
-//! Contacts.
+//! The table of contacts.
 
 use chrono::NaiveDate;
 use sea_orm::{
@@ -8,7 +8,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 use shared::{
     caller::PracticeId,
-    db::Writes,
+    db::StatementBatch,
     pb::records::{RecordState, Role},
     rules::terms::Term as _,
 };
@@ -16,18 +16,18 @@ use uuid::Uuid;
 
 use super::{
     entities::contact,
-    keys::{among, pieces, without_index},
+    keys::{among, sorted_chunks, without_index},
     text::{Stored as _, from_json, to_json},
 };
 use crate::{
-    domain::record::{Contact, HeldRole, Life},
+    domain::record::{Contact, HeldRole, RecordMeta},
     error::RecordError,
 };
 
-/// A role as it is kept, with short names: there is one in every contact.
+/// The stored form of a role. The names are short: every contact has one.
 #[derive(Serialize, Deserialize)]
 struct RoleRow {
-    /// Of the role in its contact; from 1 on.
+    /// The number of the role in its contact, from 1.
     n: i32,
     role: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,15 +36,15 @@ struct RoleRow {
     to: Option<NaiveDate>,
 }
 
-/// Adds new contacts with their images.
+/// Inserts new contacts with their images.
 pub(crate) fn insert(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     practice: &PracticeId,
     contacts: Vec<(Contact, Vec<u8>)>,
 ) -> Result<(), RecordError> {
     let rows = contacts.into_iter().map(|(contact, image)| to_row(practice, &contact, image));
     let rows = rows.map(|row| row.map(contact::Model::into_active_model));
-    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
     Ok(())
 }
 
@@ -55,14 +55,14 @@ pub(crate) async fn of_clients(
     clients: &[Uuid],
 ) -> Result<Vec<Contact>, RecordError> {
     let mut contacts = Vec::new();
-    for ids in pieces(clients) {
+    for ids in sorted_chunks(clients) {
         let query = of(practice).filter(among(db, contact::Column::ClientId, ids));
         contacts.extend(read_in_order(db, query).await?);
     }
     Ok(contacts)
 }
 
-/// In the order of their ids. Sorted here: see [`keys::locked_in_order`].
+/// Reads contacts in the order of their ids. Sorted here: see [`keys::locked_in_order`].
 ///
 /// [`keys::locked_in_order`]: super::keys::locked_in_order
 async fn read_in_order(
@@ -74,14 +74,14 @@ async fn read_in_order(
     rows.iter().map(from_row).collect()
 }
 
-/// The places of these persons.
+/// The contacts of these persons.
 pub(crate) async fn of_persons(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     persons: &[Uuid],
 ) -> Result<Vec<Contact>, RecordError> {
     let mut contacts = Vec::new();
-    for ids in pieces(persons) {
+    for ids in sorted_chunks(persons) {
         let query = of(practice).filter(among(db, contact::Column::PersonId, ids));
         contacts.extend(read_in_order(db, query).await?);
     }
@@ -98,7 +98,7 @@ pub(crate) async fn by_id(
     row.as_ref().map(from_row).transpose()
 }
 
-/// Replaces the row of a contact, whose client the caller has locked.
+/// Updates the row of a contact. The caller holds the lock of its client.
 pub(crate) async fn update(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -111,14 +111,14 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// Whose contacts a page shows.
+/// The owner of a page of contacts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PageOf {
     Client(Uuid),
     Person(Uuid),
 }
 
-/// A page of images in the order of creation: id, person, image.
+/// A page of ids, persons and images in the order of creation (keyset pagination).
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -147,14 +147,14 @@ fn to_row(
     contact: &Contact,
     image: Vec<u8>,
 ) -> Result<contact::Model, RecordError> {
-    let Contact { id, client_id, person_id, roles, is_primary, life } = contact;
+    let Contact { id, client_id, person_id, roles, is_primary, meta } = contact;
     let role = |held: &HeldRole| RoleRow {
         n: held.number,
         role: held.role.name().to_owned(),
         from: held.appointed_on,
         to: held.resigned_on,
     };
-    let Life { state, version, created_at, updated_at, purge_at: _ } = *life;
+    let RecordMeta { state, version, created_at, updated_at, purge_at: _ } = *meta;
     Ok(contact::Model {
         practice_id: practice.to_string(),
         id: *id,
@@ -183,7 +183,7 @@ fn from_row(row: &contact::Model) -> Result<Contact, RecordError> {
         person_id: row.person_id,
         roles: roles.into_iter().map(role).collect::<Result<_, RecordError>>()?,
         is_primary: row.is_primary,
-        life: Life {
+        meta: RecordMeta {
             state: RecordState::read(&row.state)?,
             version: row.version,
             created_at: row.created_at,

@@ -1,4 +1,4 @@
-//! Entries of timelines.
+//! The table of timeline entries.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,14 @@ use sea_orm::{ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilt
 use serde::{Deserialize, Serialize};
 use shared::{
     caller::PracticeId,
-    db::Writes,
+    db::StatementBatch,
     rules::{date::Period, value::Value},
 };
 use uuid::Uuid;
 
 use super::{
     entities::entry,
-    keys::{among, pieces},
+    keys::{among, sorted_chunks},
     text::{from_json, to_json},
     write_now,
 };
@@ -23,16 +23,16 @@ use crate::{
     error::RecordError,
 };
 
-/// Adds new entries.
+/// Inserts new entries.
 pub(crate) fn insert(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     practice: &PracticeId,
     entries: &[Entry],
     now: DateTime<Utc>,
 ) -> Result<(), RecordError> {
     let rows = entries.iter().map(|entry| to_row(practice, entry, now));
     let rows = rows.map(|row| row.map(entry::Model::into_active_model));
-    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
     Ok(())
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn of_owners(
     owners: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<Entry>>, RecordError> {
     let mut by_owner: HashMap<Uuid, Vec<Entry>> = HashMap::new();
-    for owners in pieces(owners) {
+    for owners in sorted_chunks(owners) {
         let mut rows = entry::Entity::find()
             .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, entry::Column::OwnerId, owners))
@@ -58,7 +58,7 @@ pub(crate) async fn of_owners(
     Ok(by_owner)
 }
 
-/// Writes the edits of a decision, in their order.
+/// Applies the edits of a decision, in their order.
 pub(crate) async fn write(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -75,15 +75,15 @@ pub(crate) async fn write(
         match edit {
             Edit::Insert(entry) => {
                 let entry = std::slice::from_ref(entry);
-                write_now(db, |writes| insert(writes, practice, entry, now)).await?;
+                write_now(db, |batch| insert(batch, practice, entry, now)).await?;
             }
-            Edit::SetDates { id, period, own, cuts, turns_on } => {
+            Edit::SetDates { id, period, declared, cuts, status_changes_on } => {
                 of(id)
                     .col_expr(entry::Column::ActiveFrom, Expr::value(period.from))
                     .col_expr(entry::Column::ActiveTo, Expr::value(period.to))
-                    .col_expr(entry::Column::OwnTo, Expr::value(own.to))
-                    .col_expr(entry::Column::Cuts, Expr::value(cuts_text(*own, cuts)?))
-                    .col_expr(entry::Column::TurnsOn, Expr::value(*turns_on))
+                    .col_expr(entry::Column::OwnTo, Expr::value(declared.to))
+                    .col_expr(entry::Column::Cuts, Expr::value(cuts_text(*declared, cuts)?))
+                    .col_expr(entry::Column::TurnsOn, Expr::value(*status_changes_on))
                     .exec(db)
                     .await?;
             }
@@ -115,13 +115,13 @@ pub(crate) async fn owner(
     Ok(row.map(|row| row.owner_id))
 }
 
-/// Removes all entries of these clients or persons.
+/// Deletes all entries of these clients or persons.
 pub(crate) async fn remove_of_owners(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     owners: &[Uuid],
 ) -> Result<(), RecordError> {
-    for owners in pieces(owners) {
+    for owners in sorted_chunks(owners) {
         entry::Entity::delete_many()
             .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, entry::Column::OwnerId, owners))
@@ -131,7 +131,8 @@ pub(crate) async fn remove_of_owners(
     Ok(())
 }
 
-/// Owners, of one practice, of entries that a midnight up to `today` concerns.
+/// The owners, in one practice, of entries whose status changes at a midnight up to
+/// `today`.
 pub(crate) async fn due_in_practice(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -150,7 +151,7 @@ fn to_row(
     entry: &Entry,
     now: DateTime<Utc>,
 ) -> Result<entry::Model, RecordError> {
-    let Entry { id, owner, timeline, value, period, own, cuts, turns_on } = entry;
+    let Entry { id, owner, timeline, value, period, declared, cuts, status_changes_on } = entry;
     Ok(entry::Model {
         practice_id: practice.to_string(),
         id: *id,
@@ -160,9 +161,9 @@ fn to_row(
         active_from: period.from,
         active_to: period.to,
         created_at: now,
-        own_to: own.to,
-        turns_on: *turns_on,
-        cuts: cuts_text(*own, cuts)?,
+        own_to: declared.to,
+        turns_on: *status_changes_on,
+        cuts: cuts_text(*declared, cuts)?,
     })
 }
 
@@ -178,13 +179,13 @@ fn from_row(row: &entry::Model) -> Result<Entry, RecordError> {
         timeline: row.timeline.parse().map_err(|_| RecordError::Corrupt("a timeline's name"))?,
         value: from_json::<Value>(&row.value)?,
         period,
-        own: Period::new(own_from, row.own_to),
+        declared: Period::new(own_from, row.own_to),
         cuts,
-        turns_on: row.turns_on,
+        status_changes_on: row.turns_on,
     })
 }
 
-/// The cuts of an entry as they are kept, with its own start, which they may hide.
+/// The stored form of an entry's cuts, with its declared start, which they may hide.
 #[derive(Serialize, Deserialize)]
 struct StoredCuts {
     own_from: Option<NaiveDate>,
@@ -199,8 +200,8 @@ struct StoredCut {
     by: String,
 }
 
-/// Nothing for most entries: no other one has cut them.
-fn cuts_text(own: Period, cuts: &[Cut]) -> Result<Option<String>, RecordError> {
+/// The stored cuts; `None` for an entry without cuts, as most have.
+fn cuts_text(declared: Period, cuts: &[Cut]) -> Result<Option<String>, RecordError> {
     let stored = |cut: &Cut| StoredCut {
         side: match cut.side {
             Side::Start => START.to_owned(),
@@ -209,7 +210,7 @@ fn cuts_text(own: Period, cuts: &[Cut]) -> Result<Option<String>, RecordError> {
         at: cut.at,
         by: cut.by.to_string(),
     };
-    let stored = StoredCuts { own_from: own.from, cuts: cuts.iter().map(stored).collect() };
+    let stored = StoredCuts { own_from: declared.from, cuts: cuts.iter().map(stored).collect() };
     if cuts.is_empty() { Ok(None) } else { to_json(&stored).map(Some) }
 }
 

@@ -1,8 +1,8 @@
-//! Erasures: which records were purged, and by which keys products knew them, for the
-//! imports service, which holds what was uploaded of them.
+//! The erasure log: the purged records and the digests of their external keys. The imports
+//! service reads it to erase the uploaded data of these records.
 //!
-//! Keys are kept as digests. A key is noted when its link is removed, since a record
-//! has no links any more when it is purged.
+//! Keys are stored as digests. A key is recorded when its link is removed, because a record
+//! has no links left when it is purged.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::{Parameters, insert_all},
+    db::{Binds, insert_all},
     key_digest::KeyDigest,
 };
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     entities::{erasure, former_link},
     expiry::remove_oldest,
-    keys::{among, pieces},
+    keys::{among, sorted_chunks},
     text::Stored as _,
 };
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     error::RecordError,
 };
 
-/// One erasure.
+/// One entry of the erasure log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Erasure {
     pub(crate) position: i64,
@@ -45,7 +45,7 @@ pub(crate) struct Erasure {
 pub(crate) enum Erased {
     /// A record.
     Record(RecordRef),
-    /// A key of it.
+    /// The digest of an external key of a record.
     Key(KeyDigest),
 }
 
@@ -55,8 +55,8 @@ pub(crate) fn digest_of(practice: &PracticeId, link: &Link) -> KeyDigest {
     KeyDigest::of(practice, (product.as_str(), account.as_str()), kind.imported(), external_id)
 }
 
-/// Notes the keys of links that are being removed. Those of entries are not needed:
-/// an entry is erased with its owner.
+/// Records the key digests of links that are about to be removed. Links of entries are
+/// not needed: an entry is erased with its owner.
 pub(super) async fn note_keys(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -73,7 +73,7 @@ pub(super) async fn note_keys(
     Ok(())
 }
 
-/// Adds the erasure of these records, with all keys that they had.
+/// Appends the erasures of these records and of all their keys.
 pub(crate) async fn add(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -82,7 +82,7 @@ pub(crate) async fn add(
 ) -> Result<(), RecordError> {
     let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
     let mut erased: Vec<Erased> = records.iter().copied().map(Erased::Record).collect();
-    for ids in pieces(&ids) {
+    for ids in sorted_chunks(&ids) {
         let of_them = || among(db, former_link::Column::RecordId, ids.clone());
         let in_practice = former_link::COLUMN.practice_id.eq(practice.as_str());
         let keys = former_link::Entity::find().filter(in_practice.clone()).filter(of_them());
@@ -112,8 +112,8 @@ pub(crate) async fn add(
     Ok(insert_all(db, (first..).zip(erased).map(row).collect()).await?)
 }
 
-/// Reserves the next positions of the practice, and locks them until the end of the
-/// transaction: positions are in the order of the commits. The first of them.
+/// Reserves the next `count` positions of the practice, and returns the first. Locks the
+/// head until the end of the transaction, so that positions follow the order of commits.
 async fn reserve(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -130,7 +130,7 @@ async fn reserve(
     Ok(head - count + 1)
 }
 
-/// The last position of the practice; 0 when nothing was erased.
+/// The last position of the practice; 0 if nothing was erased.
 pub(crate) async fn head(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -142,7 +142,7 @@ pub(crate) async fn head(
     Ok(row.map_or(Ok(0), |row| row.try_get("", "position"))?)
 }
 
-/// The erasures of the practice after a position, `limit` of them.
+/// At most `limit` erasures of the practice after a position.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -159,7 +159,7 @@ pub(crate) async fn page(
     rows.into_iter().map(read).collect()
 }
 
-/// Which of some keys were erased after a position.
+/// The keys among `keys` that were erased after a position.
 pub(crate) async fn keys_after(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -167,16 +167,16 @@ pub(crate) async fn keys_after(
     keys: &[KeyDigest],
 ) -> Result<HashSet<KeyDigest>, RecordError> {
     let mut erased = HashSet::new();
-    for keys in pieces(keys) {
+    for keys in sorted_chunks(keys) {
         let engine = db.get_database_backend();
-        let mut parameters = Parameters::new(engine);
-        let (practice, after) = (parameters.bind(practice.as_str()), parameters.bind(after));
-        let keys = parameters.among(keys.iter().map(|key| key.to_vec().into()).collect());
+        let mut binds = Binds::new(engine);
+        let (practice, after) = (binds.bind(practice.as_str()), binds.bind(after));
+        let keys = binds.among(keys.iter().map(|key| key.to_vec().into()).collect());
         let sql = format!(
             "SELECT digest FROM erasure \
              WHERE practice_id = {practice} AND position > {after} AND digest {keys}"
         );
-        let statement = Statement::from_sql_and_values(engine, sql, parameters.into_values());
+        let statement = Statement::from_sql_and_values(engine, sql, binds.into_values());
         for row in db.query_all_raw(statement).await? {
             erased.insert(read_digest(&row.try_get::<Vec<u8>>("", "digest")?)?);
         }
@@ -184,9 +184,9 @@ pub(crate) async fn keys_after(
     Ok(erased)
 }
 
-/// Removes the oldest of the erasures before `before`, of all practices: `limit` at
-/// most; how many.
-pub(crate) async fn forget_before(
+/// Deletes the oldest erasures before `before`, of all practices, at most `limit`. Returns
+/// their number.
+pub(crate) async fn delete_before(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,
     limit: u64,

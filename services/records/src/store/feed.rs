@@ -1,9 +1,9 @@
-//! The feed's tables: sequencing pending changes, reading positions, snapshots,
-//! and what is not kept any longer.
+//! The tables of the change feed: sequencing, reads by position, snapshots, lag and
+//! retention.
 
 pub(crate) mod gauges;
 pub(crate) mod lag;
-pub(crate) mod renewal;
+pub(crate) mod restore;
 pub(crate) mod retention;
 pub(crate) mod sequence;
 pub(crate) mod snapshot;
@@ -24,55 +24,56 @@ use super::{
 };
 use crate::{domain::record::RecordRef, error::RecordError};
 
-/// The ends of a product's feed.
+/// The first and the last position of a product's feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FeedEnds {
-    /// The newest position; 0 when there is none.
+    /// The newest position; 0 if the feed is empty.
     pub(crate) head: i64,
-    /// The oldest position that is kept, or would be.
+    /// The oldest position that is retained; `head + 1` if none is.
     pub(crate) floor: i64,
-    /// The change that stood just before the oldest position; none when it is the
-    /// first.
+    /// The change at the position before `floor`, which was purged; `None` if nothing was
+    /// purged.
     pub(crate) floor_change: Option<Uuid>,
 }
 
-/// The feed of a product, and what stands at one of its positions.
+/// The state of a product's feed, with the change at one of its positions.
 #[derive(Clone)]
-pub(crate) struct Standing {
-    /// Changes with every database; a cursor of another one is recognised.
+pub(crate) struct FeedHead {
+    /// The epoch: unique for each database, and renewed after a restore. Detects cursors
+    /// of another database.
     pub(crate) epoch: Uuid,
-    /// What cursors are sealed with.
+    /// The key that signs cursors.
     pub(crate) secret: Vec<u8>,
     pub(crate) ends: FeedEnds,
     pub(crate) position: i64,
-    /// The change at the position, when it is known.
+    /// The change at the position; `None` if it is unknown.
     pub(crate) change: Option<Uuid>,
 }
 
-impl Standing {
-    /// Whether the feed has `change` at the position, and what follows.
+impl FeedHead {
+    /// True if the feed has `change` at the position, and retains what follows.
     pub(crate) fn has(&self, change: Option<Uuid>) -> bool {
         (self.ends.floor - 1..=self.ends.head).contains(&self.position) && self.change == change
     }
 }
 
-impl fmt::Debug for Standing {
+impl fmt::Debug for FeedHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Standing").field("ends", &self.ends).finish_non_exhaustive()
+        f.debug_struct("FeedHead").field("ends", &self.ends).finish_non_exhaustive()
     }
 }
 
-/// A position to look at.
+/// The position to seek to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Spot {
+pub(crate) enum SeekTarget {
     At(i64),
-    /// Before the oldest change that is kept.
+    /// Before the oldest retained change.
     BeforeOldest,
     /// The newest change.
     Newest,
 }
 
-/// A change at its position, as it was written.
+/// A change at its position.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedRow {
     pub(crate) position: i64,
@@ -95,41 +96,41 @@ pub(crate) struct FeedRow {
     pub(crate) changed_at: DateTime<Utc>,
 }
 
-/// What stands at a spot of a product's feed; none when the product was never
-/// connected anywhere. One statement: a purge beside it cannot make a good cursor
-/// look like a bad one.
-pub(crate) async fn standing(
+/// Reads the state of a product's feed and the change at a position. `None` if the
+/// product was never connected to any practice. A single statement, so that a concurrent
+/// purge cannot invalidate a valid cursor.
+pub(crate) async fn seek(
     db: &impl ConnectionTrait,
     product: &Product,
-    spot: Spot,
-) -> Result<Option<Standing>, RecordError> {
-    let position = match spot {
-        Spot::At(_) => "$2",
-        Spot::BeforeOldest => "f.floor - 1 + $2",
-        Spot::Newest => "f.head + $2",
+    target: SeekTarget,
+) -> Result<Option<FeedHead>, RecordError> {
+    let position = match target {
+        SeekTarget::At(_) => "$2",
+        SeekTarget::BeforeOldest => "f.floor - 1 + $2",
+        SeekTarget::Newest => "f.head + $2",
     };
     let sql = format!(
         "SELECT f.epoch, f.secret, f.head, f.floor, f.floor_change, c.id FROM feed_product f \
          LEFT JOIN feed_entry e ON e.product = f.product AND e.pos = {position} \
          LEFT JOIN feed_change c ON c.seq = e.seq WHERE f.product = $1"
     );
-    let at = if let Spot::At(position) = spot { position } else { 0 };
+    let at = if let SeekTarget::At(position) = target { position } else { 0 };
     let values = [product.as_str().into(), at.into()];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
     let ends = ends_of(&row)?;
-    let position = match spot {
-        Spot::At(position) => position,
-        Spot::BeforeOldest => ends.floor - 1,
-        Spot::Newest => ends.head,
+    let position = match target {
+        SeekTarget::At(position) => position,
+        SeekTarget::BeforeOldest => ends.floor - 1,
+        SeekTarget::Newest => ends.head,
     };
-    let stands: Option<Uuid> = row.try_get("", "id")?;
-    let change = if position == ends.floor - 1 { ends.floor_change } else { stands };
+    let found: Option<Uuid> = row.try_get("", "id")?;
+    let change = if position == ends.floor - 1 { ends.floor_change } else { found };
     let (epoch, secret) = (row.try_get("", "epoch")?, row.try_get("", "secret")?);
-    Ok(Some(Standing { epoch, secret, ends, position, change }))
+    Ok(Some(FeedHead { epoch, secret, ends, position, change }))
 }
 
-/// What seals the cursors of a new feed.
+/// A random key to sign the cursors of a feed.
 pub(super) fn secret() -> Result<Vec<u8>, RecordError> {
     let mut secret = vec![0; 32];
     getrandom::fill(&mut secret).map_err(|_| RecordError::Corrupt("no randomness"))?;
@@ -144,36 +145,36 @@ fn ends_of(row: &QueryResult) -> Result<FeedEnds, RecordError> {
     })
 }
 
-/// A position, and the change at it when it is known: none before the first.
+/// A position with the change at it. The change is `None` before the first position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct FeedPoint {
     pub(crate) position: i64,
     pub(crate) change: Option<Uuid>,
 }
 
-/// What one statement sees of a product's feed after a position. Distinguishes rows
-/// that a purge removed from rows that never existed, and rows of another history from
-/// those that follow what a stream has sent.
+/// A page of a product's feed after a position, read by one statement. It distinguishes
+/// rows that a purge removed from rows that never existed, and another history from the
+/// one that a stream has sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct FeedPage {
     pub(crate) epoch: Uuid,
     pub(crate) ends: FeedEnds,
-    /// The position that it reads after, with the change at that position.
-    pub(crate) after: Mark,
+    /// The position that the page follows.
+    pub(crate) after: FeedPoint,
     pub(crate) rows: Vec<FeedRow>,
-    /// Nothing up to here is missing in the rows.
-    pub(crate) upto: Mark,
+    /// The rows are complete up to this position.
+    pub(crate) upto: FeedPoint,
 }
 
-/// At most `limit` changes after a position: of `practices`, or of all when it is
-/// empty. None when the product has no feed.
+/// Reads at most `limit` changes after a position: of `practices`, or of all practices if
+/// it is empty. `None` if the product has no feed.
 pub(crate) async fn read(
     db: &impl ConnectionTrait,
     product: &Product,
     after: i64,
     limit: usize,
     practices: &[PracticeId],
-) -> Result<Option<Reading>, RecordError> {
+) -> Result<Option<FeedPage>, RecordError> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut values = vec![product.as_str().into(), after.into(), most.into()];
     values.extend(practices.iter().map(|practice| practice.as_str().into()));
@@ -184,9 +185,9 @@ pub(crate) async fn read(
     let Some(first) = rows.first() else { return Ok(None) };
     let ends = ends_of(first)?;
     let change_at = |position: i64, column: &str| {
-        let stands: Option<Uuid> = first.try_get("", column)?;
-        let change = if position == ends.floor - 1 { ends.floor_change } else { stands };
-        Ok::<_, RecordError>(Mark { position, change })
+        let found: Option<Uuid> = first.try_get("", column)?;
+        let change = if position == ends.floor - 1 { ends.floor_change } else { found };
+        Ok::<_, RecordError>(FeedPoint { position, change })
     };
     let (after, head) =
         (change_at(after, "change_after")?, change_at(ends.head, "change_at_head")?);
@@ -199,11 +200,11 @@ pub(crate) async fn read(
             changes.push(from_row(position, row.try_get("", "linked")?, change)?);
         }
     }
-    let last = changes.last().map(|row| Mark { position: row.position, change: Some(row.id) });
-    // Of all practices the positions are dense: what has no row is not stepped over.
+    let last = changes.last().map(|row| FeedPoint { position: row.position, change: Some(row.id) });
+    // The positions of all practices are dense, so a missing row is a gap.
     let is_full = changes.len() >= limit || practices.is_empty();
     let upto = if is_full { last.unwrap_or(after) } else { head };
-    Ok(Some(Reading { epoch, ends, after, rows: changes, upto }))
+    Ok(Some(FeedPage { epoch, ends, after, rows: changes, upto }))
 }
 
 fn read_sql(engine: DbBackend, practices: usize) -> String {
@@ -222,9 +223,9 @@ fn read_sql(engine: DbBackend, practices: usize) -> String {
     )
 }
 
-/// The entries of the product `$1` after the position `$2`: a query for each of so many
-/// practices, which are the parameters from `$first` on, or one for all when there are
-/// none.
+/// The queries for the entries of the product `$1` after the position `$2`: one for each
+/// of `practices` practices, which are the parameters from `$first` on, or one for all
+/// practices if it is 0.
 fn entries_after(columns: &str, practices: usize, first: usize) -> Vec<String> {
     let all = format!("SELECT {columns} FROM feed_entry e WHERE e.product = $1 AND e.pos > $2");
     if practices == 0 {
@@ -233,9 +234,9 @@ fn entries_after(columns: &str, practices: usize, first: usize) -> Vec<String> {
     (first..first + practices).map(|n| format!("{all} AND e.practice_id = ${n}")).collect()
 }
 
-/// The first of some entries, merged in the order of their positions: of each query no
-/// more is read than goes into that. PostgreSQL sees only in a query of its own that the
-/// index of the practice has them in this order; SQLite sees it only without one.
+/// The first entries of several queries, merged in the order of their positions; no query
+/// reads more rows than the merge takes. PostgreSQL uses the order of the practice index
+/// only in a subquery, SQLite only without one.
 fn first_of(engine: DbBackend, entries: Vec<String>, limit: &str) -> String {
     let ordered = |entries: String| match engine {
         DbBackend::Postgres => format!("SELECT * FROM ({entries} ORDER BY e.pos LIMIT {limit}) e"),

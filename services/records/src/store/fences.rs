@@ -1,5 +1,5 @@
-//! The highest fence that a call of an import has had: what comes with a lower
-//! one is late, and must not be carried out.
+//! Fencing tokens of imports: the highest token that a call of an import has presented. A
+//! call with a lower token is stale and is rejected.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, Statement};
@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::expiry::remove_oldest;
 use crate::error::RecordError;
 
-/// The fence of an import; 0 when it has none. Whatever was answered before this is
-/// asked is in it.
+/// The fencing token of an import; 0 if it has none. It includes every call that was
+/// answered before.
 pub(crate) async fn current(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -23,9 +23,9 @@ pub(crate) async fn current(
     Ok(row.map_or(Ok(0), |row| row.try_get("", "fence"))?)
 }
 
-/// Raises the fence of an import to `fence`, and holds it until the end of the
-/// transaction: calls of one import are carried out one after the other. `false`
-/// when it is higher already.
+/// Raises the fencing token of an import to `fence`, and locks it until the end of the
+/// transaction, so that the calls of one import are serialised. Returns `false` if the
+/// token is higher already.
 pub(crate) async fn raise(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -43,9 +43,9 @@ pub(crate) async fn raise(
     Ok(db.execute_raw(statement).await?.rows_affected() == 1)
 }
 
-/// Removes the oldest of the fences that were raised last before `before`, of all
-/// practices: `limit` at most; how many.
-pub(crate) async fn forget_before(
+/// Deletes the oldest fencing tokens that were last raised before `before`, of all
+/// practices, at most `limit`. Returns their number.
+pub(crate) async fn delete_before(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,
     limit: u64,

@@ -1,5 +1,4 @@
-//! Records of any kind: their images read by id and replaced in sets, their rows
-//! removed.
+//! The images of records of any kind: batch reads by id, bulk updates, and deletes.
 
 use std::collections::HashMap;
 
@@ -12,17 +11,17 @@ use sea_orm::{
 };
 use shared::{
     caller::{PracticeId, Product},
-    db::{Column, Parameters, chunk_rows, pad},
+    db::{Binds, Column, chunk_rows, pad_to_power_of_two},
     pb::records::{self as pb, RecordKind},
 };
 use uuid::Uuid;
 
 use super::{
     entities::{client, contact, person},
-    keys::{KEYS_OF_STATEMENT, among, pieces},
+    keys::{KEYS_OF_STATEMENT, among, sorted_chunks},
 };
 use crate::{
-    domain::record::{Life, RecordRef},
+    domain::record::{RecordMeta, RecordRef},
     error::RecordError,
     image::timestamp,
 };
@@ -48,54 +47,56 @@ pub(crate) async fn get(
     Ok(found.into_iter().next().map(|(_, image)| image))
 }
 
-/// A record that a product wants to read.
+/// The key of a batch load: a record, and the product that reads it.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct LoadKey {
     pub(crate) practice: PracticeId,
     pub(crate) product: Product,
     pub(crate) record: RecordRef,
 }
 
-/// What is read of one record.
+/// The images of one record.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct LoadedRecord {
     pub(crate) image: Bytes,
-    /// Of the person that an individual client is, or that a contact is a place of.
+    /// The image of the person of an individual client or of a contact.
     pub(crate) person: Option<Bytes>,
 }
 
-/// What came of reading a record.
+/// The outcome of a load.
 #[derive(Clone, Debug)]
-pub(crate) enum Read {
-    Found(Reading),
+pub(crate) enum LoadOutcome {
+    Found(LoadedRecord),
     Missing,
-    /// The product is not, and is told nothing else.
+    /// The product is not connected. Does not disclose whether the record exists.
     NotConnected,
 }
 
-/// The images of records of one kind with those of their persons, for products that
-/// are connected: in the order in which they are wanted, in one statement.
+/// Loads the images of records of one kind, and those of their persons, for connected
+/// products. One statement; the outcomes are in the order of the keys.
 pub(crate) async fn read(
     db: &impl ConnectionTrait,
     kind: RecordKind,
-    wanted: &[&Wanted],
-) -> Result<Vec<Read>, RecordError> {
-    let mut read = vec![Read::NotConnected; wanted.len()];
-    for row in db.query_all_raw(read_statement(db.get_database_backend(), kind, wanted)).await? {
+    keys: &[&LoadKey],
+) -> Result<Vec<LoadOutcome>, RecordError> {
+    let mut outcomes = vec![LoadOutcome::NotConnected; keys.len()];
+    for row in db.query_all_raw(read_statement(db.get_database_backend(), kind, keys)).await? {
         let n = row.try_get::<i64>("", "n")?;
-        let place = usize::try_from(n).ok().and_then(|n| read.get_mut(n));
+        let slot = usize::try_from(n).ok().and_then(|n| outcomes.get_mut(n));
         let (image, person): (Option<Vec<u8>>, Option<Vec<u8>>) =
             (row.try_get("", "image")?, row.try_get("", "person")?);
-        if let Some(place) = place {
-            let reading =
-                |image: Vec<u8>| Reading { image: image.into(), person: person.map(Bytes::from) };
-            *place = image.map_or(Read::Missing, |image| Read::Found(reading(image)));
+        if let Some(slot) = slot {
+            let loaded = |image: Vec<u8>| LoadedRecord {
+                image: image.into(),
+                person: person.map(Bytes::from),
+            };
+            *slot = image.map_or(LoadOutcome::Missing, |image| LoadOutcome::Found(loaded(image)));
         }
     }
-    Ok(read)
+    Ok(outcomes)
 }
 
-fn read_statement(engine: DbBackend, kind: RecordKind, wanted: &[&Wanted]) -> Statement {
+fn read_statement(engine: DbBackend, kind: RecordKind, keys: &[&LoadKey]) -> Statement {
     const OF_PERSON: &str =
         "LEFT JOIN person p ON p.practice_id = r.practice_id AND p.id = r.person_id";
     let (table, person, join) = match kind {
@@ -104,27 +105,27 @@ fn read_statement(engine: DbBackend, kind: RecordKind, wanted: &[&Wanted]) -> St
         RecordKind::Contact => ("contact", "p.image", OF_PERSON),
         RecordKind::Client | RecordKind::Unspecified => ("client", "p.image", OF_PERSON),
     };
-    let row = |(n, wanted): (i64, &&Wanted)| {
-        let (practice, product) = (wanted.practice.as_str(), wanted.product.as_str());
-        vec![n.into(), practice.into(), product.into(), wanted.record.id.into()]
+    let row = |(n, key): (i64, &&LoadKey)| {
+        let (practice, product) = (key.practice.as_str(), key.product.as_str());
+        vec![n.into(), practice.into(), product.into(), key.record.id.into()]
     };
-    let mut rows: Vec<_> = (0..).zip(wanted).map(row).collect();
+    let mut rows: Vec<_> = (0..).zip(keys).map(row).collect();
     if engine == DbBackend::Sqlite {
-        pad(&mut rows);
+        pad_to_power_of_two(&mut rows);
     }
-    let mut parameters = Parameters::new(engine);
+    let mut binds = Binds::new(engine);
     let columns = ["n", "practice", "product", "id"].map(Column::of);
-    let list = parameters.list(&columns, rows);
+    let list = binds.list(&columns, rows);
     let sql = format!(
         "WITH v(n, practice, product, id) AS ({list}) \
          SELECT v.n, r.image, {person} AS person FROM v \
          JOIN connection k ON k.practice_id = v.practice AND k.product = v.product \
          LEFT JOIN {table} r ON r.practice_id = k.practice_id AND r.id = v.id {join}"
     );
-    Statement::from_sql_and_values(engine, sql, parameters.into_values())
+    Statement::from_sql_and_values(engine, sql, binds.into_values())
 }
 
-/// The images of records of any kinds; those that are gone are left out.
+/// Loads the images of records of any kinds. Omits records that do not exist.
 pub(crate) async fn get_all(
     db: &impl ConnectionTrait,
     practice: &str,
@@ -132,27 +133,27 @@ pub(crate) async fn get_all(
 ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
     let mut images = HashMap::with_capacity(records.len());
     for kind in KINDS {
-        for ids in pieces(&ids_of(records, kind)) {
+        for ids in sorted_chunks(&ids_of(records, kind)) {
             images.extend(of_kind(db, practice, kind, &ids).await?);
         }
     }
     Ok(images)
 }
 
-/// The same of records of several practices.
+/// Loads the images of records of several practices.
 pub(crate) async fn get_of_practices(
     db: &impl ConnectionTrait,
     records: &HashMap<String, Vec<RecordRef>>,
 ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
     let mut images = HashMap::new();
     for kind in KINDS {
-        let wanted = records.iter().flat_map(|(practice, records)| {
+        let keys = records.iter().flat_map(|(practice, records)| {
             ids_of(records, kind)
                 .into_iter()
                 .map(move |id| vec![practice.as_str().into(), id.into()])
         });
-        let wanted: Vec<Vec<Value>> = wanted.collect();
-        for rows in wanted.chunks(KEYS_OF_STATEMENT / 2) {
+        let keys: Vec<Vec<Value>> = keys.collect();
+        for rows in keys.chunks(KEYS_OF_STATEMENT / 2) {
             let statement = of_practices(db.get_database_backend(), kind, rows.to_vec());
             for row in db.query_all_raw(statement).await? {
                 let (id, image): (Uuid, Vec<u8>) =
@@ -164,20 +165,20 @@ pub(crate) async fn get_of_practices(
     Ok(images)
 }
 
-/// Each id with its practice, not a list of both: an id would be looked for in every
-/// practice.
+/// Joins pairs of practice and id. With two separate lists, the engine would look up each
+/// id in every practice.
 fn of_practices(engine: DbBackend, kind: RecordKind, mut rows: Vec<Vec<Value>>) -> Statement {
     if engine == DbBackend::Sqlite {
-        pad(&mut rows);
+        pad_to_power_of_two(&mut rows);
     }
-    let mut parameters = Parameters::new(engine);
-    let list = parameters.list(&["practice", "id"].map(Column::of), rows);
+    let mut binds = Binds::new(engine);
+    let list = binds.list(&["practice", "id"].map(Column::of), rows);
     let sql = format!(
         "WITH v(practice, id) AS ({list}) SELECT r.id, r.image FROM v CROSS JOIN {} r \
          WHERE r.practice_id = v.practice AND r.id = v.id",
         table(kind)
     );
-    Statement::from_sql_and_values(engine, sql, parameters.into_values())
+    Statement::from_sql_and_values(engine, sql, binds.into_values())
 }
 
 async fn of_kind(
@@ -207,7 +208,7 @@ async fn of_kind(
     Ok(rows.into_iter().map(|(id, image)| (id, image.into())).collect())
 }
 
-/// Removes the rows of records of any kinds.
+/// Deletes the rows of records of any kinds.
 pub(crate) async fn remove(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -215,7 +216,7 @@ pub(crate) async fn remove(
 ) -> Result<(), RecordError> {
     macro_rules! remove_from {
         ($table:ident, $kind:ident) => {
-            for ids in pieces(&ids_of(records, RecordKind::$kind)) {
+            for ids in sorted_chunks(&ids_of(records, RecordKind::$kind)) {
                 $table::Entity::delete_many()
                     .filter($table::COLUMN.practice_id.eq(practice.as_str()))
                     .filter(among(db, $table::Column::Id, ids))
@@ -234,7 +235,7 @@ fn ids_of(records: &[RecordRef], kind: RecordKind) -> Vec<Uuid> {
     records.iter().filter(|record| record.kind == kind).map(|record| record.id).collect()
 }
 
-/// A record's next version and image.
+/// The new version and image of a record.
 #[derive(Debug)]
 pub(crate) struct NewImage {
     pub(crate) id: Uuid,
@@ -243,31 +244,31 @@ pub(crate) struct NewImage {
 }
 
 impl NewImage {
-    /// Of a client that was changed.
+    /// The image of a client with changed content.
     pub(crate) fn of_client(id: Uuid, image: &pb::Client) -> Self {
         Self { id, version: image.version, image: image.encode_to_vec() }
     }
 
-    /// Of a person that was changed.
+    /// The image of a person with changed content.
     pub(crate) fn of_person(id: Uuid, image: &pb::Person) -> Self {
         Self { id, version: image.version, image: image.encode_to_vec() }
     }
 
-    /// Of a client whose content is as it was, and whose life goes on.
-    pub(crate) fn next_client(id: Uuid, image: &pb::Client, life: Life) -> Self {
-        let (version, update_time) = (life.version, Some(timestamp(life.updated_at)));
+    /// The image of a client with a new version and unchanged content.
+    pub(crate) fn next_client(id: Uuid, image: &pb::Client, meta: RecordMeta) -> Self {
+        let (version, update_time) = (meta.version, Some(timestamp(meta.updated_at)));
         Self::of_client(id, &pb::Client { version, update_time, ..image.clone() })
     }
 
-    /// Of a person whose content is as it was, and whose life goes on.
-    pub(crate) fn next_person(id: Uuid, image: &pb::Person, life: Life) -> Self {
-        let (version, update_time) = (life.version, Some(timestamp(life.updated_at)));
+    /// The image of a person with a new version and unchanged content.
+    pub(crate) fn next_person(id: Uuid, image: &pb::Person, meta: RecordMeta) -> Self {
+        let (version, update_time) = (meta.version, Some(timestamp(meta.updated_at)));
         Self::of_person(id, &pb::Person { version, update_time, ..image.clone() })
     }
 }
 
-/// Replaces the versions and images of records of one kind, in as few
-/// statements as the limits allow.
+/// Updates the versions and images of records of one kind, in as few statements as the
+/// limit of binds allows.
 pub(crate) async fn replace(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -293,15 +294,15 @@ fn replace_statement(
     chunk: Vec<NewImage>,
     now: DateTime<Utc>,
 ) -> Statement {
-    let mut parameters = Parameters::new(engine);
+    let mut binds = Binds::new(engine);
     let columns = [Column::of("id"), Column::of("version"), Column::of("image")];
     let row = |NewImage { id, version, image }| vec![id.into(), version.into(), image.into()];
-    let list = parameters.list(&columns, chunk.into_iter().map(row).collect());
-    let (now, practice) = (parameters.bind(now), parameters.bind(practice.as_str()));
+    let list = binds.list(&columns, chunk.into_iter().map(row).collect());
+    let (now, practice) = (binds.bind(now), binds.bind(practice.as_str()));
     let sql = format!(
         "WITH new(id, version, image) AS ({list}) \
          UPDATE {table} SET version = new.version, image = new.image, updated_at = {now} \
          FROM new WHERE {table}.practice_id = {practice} AND {table}.id = new.id"
     );
-    Statement::from_sql_and_values(engine, sql, parameters.into_values())
+    Statement::from_sql_and_values(engine, sql, binds.into_values())
 }

@@ -1,4 +1,4 @@
-//! Lists of keys that rows are looked up by.
+//! Lookups by lists of keys.
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoSimpleExpr as _, QueryOrder as _,
@@ -6,25 +6,25 @@ use sea_orm::{
     sea_query::{Expr, postgres_array::NotU8},
 };
 
-use shared::db::pad;
+use shared::db::pad_to_power_of_two;
 
-/// Keys of one statement: padded, and with its other parameters, well below the
-/// limit of SQLite.
+/// Maximum number of keys in one statement. Padded, and with its other parameters, it is
+/// well below the limit of SQLite.
 pub(super) const KEYS_OF_STATEMENT: usize = 16_384;
 
-/// A list of keys in sorted pieces without repetition, each short enough for
-/// one statement. Sorted, so that rows are locked in one order everywhere.
-pub(super) fn pieces<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
+/// Sorts and deduplicates keys, and splits them into chunks that fit one statement. Sorted,
+/// so that all transactions lock rows in the same order.
+pub(super) fn sorted_chunks<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
     let mut sorted = keys.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
     sorted.chunks(KEYS_OF_STATEMENT).map(<[T]>::to_vec).collect()
 }
 
-/// Whether the value of a column is among `keys`: as [`Parameters::among`], in the
+/// The condition that a column is one of `keys`: as [`Binds::among`], for the
 /// queries of SeaORM.
 ///
-/// [`Parameters::among`]: shared::db::Parameters::among
+/// [`Binds::among`]: shared::db::Binds::among
 pub(super) fn among<T>(
     db: &impl ConnectionTrait,
     column: impl ColumnTrait,
@@ -36,14 +36,13 @@ where
     if db.get_database_backend() == DbBackend::Postgres {
         return column.eq_any(keys);
     }
-    pad(&mut keys);
+    pad_to_power_of_two(&mut keys);
     column.is_in(keys)
 }
 
-/// A query whose rows are locked in the order of `column`: on PostgreSQL, so that two
-/// writers never wait for each other. SQLite has no such locks, and asked for an order
-/// it would rather walk all rows of the practice in it than use the index that the
-/// filter is for.
+/// Locks the rows of a query in the order of `column` on PostgreSQL, so that two writers
+/// cannot deadlock. SQLite has no row locks; with an ORDER BY it would scan all rows of the
+/// practice in that order instead of using the index of the filter.
 pub(super) fn locked_in_order<E: EntityTrait>(
     db: &impl ConnectionTrait,
     query: Select<E>,
@@ -55,9 +54,9 @@ pub(super) fn locked_in_order<E: EntityTrait>(
     }
 }
 
-/// A column for the filter and the order of a query whose rows another index leaves
-/// few of. SQLite is kept from walking all rows of the practice instead: the sign, which
-/// changes nothing, hides the column from its indexes.
+/// A column that filters and orders a query without its index, because another index is
+/// selective. On SQLite the unary plus disables the index; otherwise SQLite would scan all
+/// rows of the practice.
 pub(super) fn without_index(db: &impl ConnectionTrait, column: impl ColumnTrait) -> Expr {
     let column = column.into_simple_expr();
     match db.get_database_backend() {
@@ -71,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_sorted_and_repeat_nothing() {
-        assert_eq!(pieces(&[3, 1, 3, 2]), [[1, 2, 3]]);
-        assert_eq!(pieces::<i32>(&[]), Vec::<Vec<i32>>::new());
+    fn sorted_chunks_are_sorted_and_deduplicated() {
+        assert_eq!(sorted_chunks(&[3, 1, 3, 2]), [[1, 2, 3]]);
+        assert_eq!(sorted_chunks::<i32>(&[]), Vec::<Vec<i32>>::new());
         let lengths: Vec<usize> =
-            pieces(&(0..40_000).collect::<Vec<_>>()).iter().map(Vec::len).collect();
+            sorted_chunks(&(0..40_000).collect::<Vec<_>>()).iter().map(Vec::len).collect();
         assert_eq!(lengths, [16_384, 16_384, 7_232]);
     }
 }

@@ -1,4 +1,4 @@
-//! Links of products to records.
+//! Links of products to records, with their external ids.
 
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -6,14 +6,14 @@ use sea_orm::{
 };
 use shared::{
     caller::{Account, PracticeId, Product},
-    db::{Parameters, Writes},
+    db::{Binds, StatementBatch},
 };
 use uuid::Uuid;
 
 use super::{
     entities::link,
     erasures,
-    keys::{among, pieces},
+    keys::{among, sorted_chunks},
     write_now,
 };
 use crate::{
@@ -21,13 +21,13 @@ use crate::{
     error::RecordError,
 };
 
-/// Adds new links.
-pub(crate) fn insert(writes: &mut Writes, practice: &PracticeId, links: Vec<Link>) {
+/// Inserts new links.
+pub(crate) fn insert(batch: &mut StatementBatch, practice: &PracticeId, links: Vec<Link>) {
     let rows = links.into_iter().map(|link| to_row(practice, link).into_active_model());
-    writes.insert(rows.collect());
+    batch.insert(rows.collect());
 }
 
-/// Inserts a new link at once.
+/// Inserts a new link without deferring it.
 ///
 /// # Errors
 ///
@@ -37,14 +37,14 @@ pub(crate) async fn insert_now(
     practice: &PracticeId,
     link: Link,
 ) -> Result<(), RecordError> {
-    let fill = |writes: &mut Writes| {
-        insert(writes, practice, vec![link]);
+    let fill = |batch: &mut StatementBatch| {
+        insert(batch, practice, vec![link]);
         Ok(())
     };
     write_now(db, fill).await
 }
 
-/// The links that an account of a product has under these external ids.
+/// The links of an account of a product with these external ids.
 pub(crate) async fn by_external_ids(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -53,7 +53,7 @@ pub(crate) async fn by_external_ids(
     external_ids: &[String],
 ) -> Result<Vec<Link>, RecordError> {
     let mut links = Vec::new();
-    for external_ids in pieces(external_ids) {
+    for external_ids in sorted_chunks(external_ids) {
         let query = of_account(practice, product, account)
             .filter(link::COLUMN.kind.eq(kind.as_str()))
             .filter(among(db, link::Column::ExternalId, external_ids));
@@ -64,7 +64,7 @@ pub(crate) async fn by_external_ids(
     Ok(links)
 }
 
-/// Those of `records` that the account of the product is linked to.
+/// The records among `records` that the account of the product is linked to.
 pub(crate) async fn linked_records(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -72,7 +72,7 @@ pub(crate) async fn linked_records(
     records: &[Uuid],
 ) -> Result<Vec<Uuid>, RecordError> {
     let mut linked = Vec::new();
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         let query = of_account(practice, product, account)
             .filter(among(db, link::Column::RecordId, records))
             .select_only()
@@ -82,7 +82,7 @@ pub(crate) async fn linked_records(
     Ok(linked)
 }
 
-/// The external ids by which the account of the product knows some of `records`.
+/// The external ids of the account of the product for `records`.
 pub(crate) async fn external_ids(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -90,7 +90,7 @@ pub(crate) async fn external_ids(
     records: &[Uuid],
 ) -> Result<Vec<(Uuid, String)>, RecordError> {
     let mut ids = Vec::new();
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         let query = of_account(practice, product, account)
             .filter(among(db, link::Column::RecordId, records))
             .select_only()
@@ -100,14 +100,14 @@ pub(crate) async fn external_ids(
     Ok(ids)
 }
 
-/// Which products are linked to which of `records`, in any account.
+/// The products that are linked to `records`, in any account, each with the record.
 pub(crate) async fn products_of(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     records: &[Uuid],
 ) -> Result<Vec<(Uuid, String)>, RecordError> {
     let mut products = Vec::new();
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         let query = link::Entity::find()
             .filter(link::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, link::Column::RecordId, records))
@@ -118,36 +118,35 @@ pub(crate) async fn products_of(
     Ok(products)
 }
 
-/// Which products are linked to the clients that `persons` are, or are contacts
-/// of; each beside the person.
+/// The products that are linked to the clients that `persons` are, or are contacts of,
+/// each with the person.
 pub(crate) async fn products_of_clients_of(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     persons: &[Uuid],
 ) -> Result<Vec<(Uuid, String)>, RecordError> {
     let mut products = Vec::new();
-    for persons in pieces(persons) {
+    for persons in sorted_chunks(persons) {
         let engine = db.get_database_backend();
-        let mut parameters = Parameters::new(engine);
-        // The way is prescribed to SQLite, which would rather walk all contacts, or all
-        // links, of the practice.
+        let mut binds = Binds::new(engine);
+        // SQLite would scan all contacts, or all links, of the practice otherwise.
         let by = |index: &str| match engine {
             DbBackend::Sqlite => format!("INDEXED BY {index}"),
             _ => String::new(),
         };
         let mut linked = |table: &str, client: &str| {
             let by = by(&format!("{table}_person"));
-            let practice = parameters.bind(practice.as_str());
+            let practice = binds.bind(practice.as_str());
             let persons = persons.iter().map(|person| (*person).into()).collect();
             format!(
                 "SELECT x.person_id, l.product FROM {table} x {by} CROSS JOIN link l \
                  WHERE x.practice_id = {practice} AND x.person_id {} \
                  AND l.practice_id = x.practice_id AND l.record_id = x.{client}",
-                parameters.among(persons)
+                binds.among(persons)
             )
         };
         let sql = format!("{} UNION {}", linked("contact", "client_id"), linked("client", "id"));
-        let statement = Statement::from_sql_and_values(engine, sql, parameters.into_values());
+        let statement = Statement::from_sql_and_values(engine, sql, binds.into_values());
         for row in db.query_all_raw(statement).await? {
             products.push((row.try_get("", "person_id")?, row.try_get("", "product")?));
         }
@@ -172,7 +171,7 @@ pub(crate) async fn of_record(
     rows.into_iter().map(from_row).collect()
 }
 
-/// How many links a product has in the practice.
+/// The number of links that a product has in the practice.
 pub(crate) async fn count_of_product(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -185,8 +184,7 @@ pub(crate) async fn count_of_product(
     Ok(links.count(db).await?)
 }
 
-/// Removes the links of an account to these records and entries; how many there
-/// were.
+/// Deletes the links of an account to these records and entries. Returns their number.
 pub(crate) async fn remove(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -194,7 +192,7 @@ pub(crate) async fn remove(
     records: &[Uuid],
 ) -> Result<u64, RecordError> {
     let mut removed = 0;
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         let query = of_account(practice, product, account).filter(among(
             db,
             link::Column::RecordId,
@@ -213,13 +211,13 @@ pub(crate) async fn remove(
     Ok(removed)
 }
 
-/// Removes all links to these records and entries.
+/// Deletes all links to these records and entries.
 pub(crate) async fn remove_all(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     records: &[Uuid],
 ) -> Result<(), RecordError> {
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         let query = link::Entity::find()
             .filter(link::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, link::Column::RecordId, records.clone()));
@@ -233,7 +231,7 @@ pub(crate) async fn remove_all(
     Ok(())
 }
 
-/// Notes the keys of links before they are removed.
+/// Records the key digests of links before the links are deleted.
 async fn note_keys(
     db: &impl ConnectionTrait,
     practice: &PracticeId,

@@ -1,4 +1,4 @@
-//! Persons.
+//! The table of persons.
 
 use prost::Message as _;
 use sea_orm::{
@@ -7,10 +7,10 @@ use sea_orm::{
 };
 use shared::{
     caller::PracticeId,
-    db::Writes,
+    db::StatementBatch,
     pb::records::{self as pb, RecordState},
     rules::{
-        likeness::{self, Likeness},
+        match_key::{self, MatchKey},
         value::PersonName,
     },
 };
@@ -18,35 +18,35 @@ use uuid::Uuid;
 
 use super::{
     entities::person,
-    keys::{among, locked_in_order, pieces},
+    keys::{among, locked_in_order, sorted_chunks},
     text::{Stored as _, from_json, to_json},
 };
 use crate::{
-    domain::record::{Life, Person},
+    domain::record::{Person, RecordMeta},
     error::RecordError,
 };
 
-/// Adds new persons with their images.
+/// Inserts new persons with their images.
 pub(crate) fn insert(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     practice: &PracticeId,
     persons: Vec<(Person, &pb::Person)>,
 ) -> Result<(), RecordError> {
     let rows = persons.into_iter().map(|(person, image)| to_row(practice, person, image));
     let rows = rows.map(|row| row.map(person::Model::into_active_model));
-    writes.insert(rows.collect::<Result<Vec<_>, _>>()?);
+    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
     Ok(())
 }
 
-/// The persons with these ids, locked until the end of the transaction, in the
-/// order of their ids. On SQLite the one writer holds the only lock there is.
+/// The persons with these ids, locked until the end of the transaction in the order of
+/// ids. On SQLite the single writer holds the only lock.
 pub(crate) async fn lock(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     ids: &[Uuid],
 ) -> Result<Vec<Person>, RecordError> {
     let mut persons = Vec::new();
-    for ids in pieces(ids) {
+    for ids in sorted_chunks(ids) {
         let query = person::Entity::find()
             .filter(person::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, person::Column::Id, ids));
@@ -59,19 +59,19 @@ pub(crate) async fn lock(
     Ok(persons)
 }
 
-/// Persons of this likeness, `limit` at most: the oldest.
-pub(crate) async fn ids_by_likeness(
+/// The ids of at most `limit` persons with this match key, the oldest first.
+pub(crate) async fn ids_by_match_key(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
-    likeness: &Likeness,
+    key: &MatchKey,
     limit: u64,
 ) -> Result<Vec<Uuid>, RecordError> {
-    let query = of(practice).filter(person::COLUMN.likeness.eq(likeness.value.as_str()));
+    let query = of(practice).filter(person::COLUMN.likeness.eq(key.value.as_str()));
     let query = query.order_by_asc(person::Column::Id).limit(limit);
     Ok(query.select_only().column(person::Column::Id).into_tuple().all(db).await?)
 }
 
-/// A page of images in the order of creation, with the ids to go on from.
+/// A page of images in the order of creation, with their ids (keyset pagination).
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -91,7 +91,7 @@ pub(crate) async fn page(
     Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
 }
 
-/// Replaces the row of a person, which the caller has locked.
+/// Updates the row of a person. The caller holds its lock.
 pub(crate) async fn update(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -113,9 +113,9 @@ fn to_row(
     person: Person,
     image: &pb::Person,
 ) -> Result<person::Model, RecordError> {
-    let likeness = likeness(&person, image);
-    let Person { id, birth_date, nino, ppsn, emails, phones, life } = person;
-    let Life { state, version, created_at, updated_at, purge_at } = life;
+    let likeness = match_key_of(&person, image);
+    let Person { id, birth_date, nino, ppsn, emails, phones, meta } = person;
+    let RecordMeta { state, version, created_at, updated_at, purge_at } = meta;
     Ok(person::Model {
         practice_id: practice.to_string(),
         id,
@@ -134,10 +134,10 @@ fn to_row(
     })
 }
 
-/// By the name of today.
-fn likeness(person: &Person, image: &pb::Person) -> Option<String> {
+/// The match key of a person by its current name.
+fn match_key_of(person: &Person, image: &pb::Person) -> Option<String> {
     let name = PersonName::from(image.name.as_ref()?);
-    likeness::of_person(&name, person.birth_date).map(|likeness| likeness.value)
+    match_key::of_person(&name, person.birth_date).map(|key| key.value)
 }
 
 fn from_row(row: person::Model) -> Result<Person, RecordError> {
@@ -148,7 +148,7 @@ fn from_row(row: person::Model) -> Result<Person, RecordError> {
         ppsn: row.ppsn,
         emails: from_json(&row.emails)?,
         phones: from_json(&row.phones)?,
-        life: Life {
+        meta: RecordMeta {
             state: RecordState::read(&row.state)?,
             version: row.version,
             created_at: row.created_at,

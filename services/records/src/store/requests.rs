@@ -1,5 +1,5 @@
-//! Answers of requests, kept so that a request that is sent again is answered
-//! again and done once.
+//! Idempotency keys: stores the response of each request, so that a retry with the same
+//! request id returns it and changes nothing.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -8,44 +8,44 @@ use sea_orm::{
 };
 use shared::{
     caller::{Caller, PracticeId},
-    db::Writes,
+    db::StatementBatch,
 };
 use uuid::Uuid;
 
 use super::{
     entities::request,
     expiry::remove_oldest,
-    keys::{among, pieces},
+    keys::{among, sorted_chunks},
 };
 use crate::error::RecordError;
 
-/// A request that was answered.
+/// The stored response of a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Answered {
-    /// Of the request: another one may not use the same id.
+pub(crate) struct StoredAnswer {
+    /// The digest of the request's payload. Another payload with the same id is rejected.
     pub(crate) payload_digest: Vec<u8>,
-    /// The answer, encoded; none when its record was removed meanwhile.
+    /// The encoded response; `None` after its record was purged.
     pub(crate) answer: Option<Vec<u8>>,
 }
 
-/// The answer of the caller's request with this id.
+/// The stored response of the caller's request with this id.
 pub(crate) async fn find(
     db: &impl ConnectionTrait,
     caller: &Caller,
     request_id: Uuid,
-) -> Result<Option<Answered>, RecordError> {
+) -> Result<Option<StoredAnswer>, RecordError> {
     let key = (caller.practice.to_string(), caller.product.to_string(), request_id);
     let row = request::Entity::find_by_id(key).one(db).await?;
-    Ok(row.map(|row| Answered { payload_digest: row.payload_digest, answer: row.answer }))
+    Ok(row.map(|row| StoredAnswer { payload_digest: row.payload_digest, answer: row.answer }))
 }
 
-/// The products that are connected, and the answer of the caller's request with
-/// this id: what every change begins with, in one statement.
-pub(crate) async fn opening(
+/// The connected products, and the stored response of the caller's request with this id.
+/// One statement, because every write starts with both.
+pub(crate) async fn products_and_answer(
     db: &impl ConnectionTrait,
     caller: &Caller,
     request_id: Option<Uuid>,
-) -> Result<(Vec<String>, Option<Answered>), RecordError> {
+) -> Result<(Vec<String>, Option<StoredAnswer>), RecordError> {
     let sql = "SELECT c.product, r.request_id, r.payload_digest, r.answer FROM connection c \
                LEFT JOIN request r ON r.practice_id = c.practice_id AND r.product = c.product \
                  AND r.product = $2 AND r.request_id = $3 \
@@ -59,11 +59,11 @@ pub(crate) async fn opening(
         if row.try_get::<Option<Uuid>>("", "request_id")?.is_some() {
             let (payload_digest, answer) =
                 (row.try_get("", "payload_digest")?, row.try_get("", "answer")?);
-            before = Some(Answered { payload_digest, answer });
+            before = Some(StoredAnswer { payload_digest, answer });
         }
     }
     match request_id {
-        // It was answered before the product was disconnected, perhaps.
+        // It may have been answered before the product was disconnected.
         Some(request_id) if !products.iter().any(|connected| connected == product) => {
             Ok((products, find(db, caller, request_id).await?))
         }
@@ -71,12 +71,12 @@ pub(crate) async fn opening(
     }
 }
 
-/// Keeps an answer, which is about `record`.
+/// Stores a response, which contains `record`.
 pub(crate) fn insert(
-    writes: &mut Writes,
+    batch: &mut StatementBatch,
     caller: &Caller,
     request_id: Uuid,
-    answered: Answered,
+    answered: StoredAnswer,
     record: Uuid,
     now: DateTime<Utc>,
 ) {
@@ -89,16 +89,16 @@ pub(crate) fn insert(
         answer: answered.answer,
         answered_at: now,
     };
-    writes.insert(vec![row.into_active_model()]);
+    batch.insert(vec![row.into_active_model()]);
 }
 
-/// Removes the answers about these records: they hold personal data.
-pub(crate) async fn forget_records(
+/// Clears the stored responses that contain these records: they hold personal data.
+pub(crate) async fn clear_answers(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     records: &[Uuid],
 ) -> Result<(), RecordError> {
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         request::Entity::update_many()
             .col_expr(request::Column::Answer, Expr::value(Option::<Vec<u8>>::None))
             .filter(request::COLUMN.practice_id.eq(practice.as_str()))
@@ -109,9 +109,9 @@ pub(crate) async fn forget_records(
     Ok(())
 }
 
-/// Removes the oldest of the answers that are older than `before`, of all practices:
-/// `limit` at most; how many.
-pub(crate) async fn forget_before(
+/// Deletes the oldest responses before `before`, of all practices, at most `limit`. Returns
+/// their number.
+pub(crate) async fn delete_before(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,
     limit: u64,

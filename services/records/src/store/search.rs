@@ -1,39 +1,43 @@
-//! Finding records by words.
+//! The search index: finds records by words and prefixes.
 //!
-//! One row for each word of each line. A prefix is a range of the primary key,
-//! so that both engines walk the same rows in the same order.
+//! It has one row for each word of each line. A prefix is a range of the primary key, so
+//! that both engines scan the same rows in the same order.
 
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, FromQueryResult, IntoActiveModel as _, QueryFilter as _,
     Statement, Value,
 };
-use shared::{caller::PracticeId, db::Writes, pb::records::RecordKind};
+use shared::{caller::PracticeId, db::StatementBatch, pb::records::RecordKind};
 use uuid::Uuid;
 
 use super::{
     entities::search_word,
-    keys::{among, pieces},
+    keys::{among, sorted_chunks},
     text::Stored as _,
     write_now,
 };
 use crate::{
     domain::{
         record::RecordRef,
-        search::{Findable, Rank},
+        search::{Rank, SearchDocument},
     },
     error::RecordError,
 };
 
-/// A line that was found.
+/// A matching line of the index.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct SearchHit {
     pub(crate) record: RecordRef,
     pub(crate) rank: Rank,
     pub(crate) sort_name: String,
 }
 
-/// Adds what new records are found by.
-pub(crate) fn insert(writes: &mut Writes, practice: &PracticeId, findables: &[Findable]) {
+/// Inserts the search documents of new records.
+pub(crate) fn insert(
+    batch: &mut StatementBatch,
+    practice: &PracticeId,
+    findables: &[SearchDocument],
+) {
     let mut rows = Vec::new();
     for findable in findables {
         for (line, n) in findable.lines.iter().zip(0_i64..) {
@@ -51,30 +55,30 @@ pub(crate) fn insert(writes: &mut Writes, practice: &PracticeId, findables: &[Fi
             }
         }
     }
-    writes.insert(rows);
+    batch.insert(rows);
 }
 
-/// Replaces what a record is found by.
+/// Reindexes a record: replaces its search document.
 pub(crate) async fn replace(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
-    findable: &Findable,
+    findable: &SearchDocument,
 ) -> Result<(), RecordError> {
     remove(db, practice, &[findable.id]).await?;
-    let fill = |writes: &mut Writes| {
-        insert(writes, practice, std::slice::from_ref(findable));
+    let fill = |batch: &mut StatementBatch| {
+        insert(batch, practice, std::slice::from_ref(findable));
         Ok(())
     };
     write_now(db, fill).await
 }
 
-/// Removes everything that these records are found by.
+/// Deletes the search documents of records.
 pub(crate) async fn remove(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     records: &[Uuid],
 ) -> Result<(), RecordError> {
-    for records in pieces(records) {
+    for records in sorted_chunks(records) {
         search_word::Entity::delete_many()
             .filter(search_word::COLUMN.practice_id.eq(practice.as_str()))
             .filter(among(db, search_word::Column::RecordId, records))
@@ -92,17 +96,17 @@ struct FoundRow {
     sort_name: String,
 }
 
-/// Lines with a word that begins with each of `prefixes`, or that is `whole`;
-/// at most `limit` of them, in the order of the words.
+/// Finds at most `limit` lines that have a word with each of `prefixes`, in the order of
+/// the words.
 pub(crate) async fn find(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     prefixes: &[String],
     kind: Option<RecordKind>,
     limit: u64,
-) -> Result<Vec<Found>, RecordError> {
-    // The others are looked up by line.
-    let Some(driver) = rarest(db, practice, prefixes).await? else { return Ok(Vec::new()) };
+) -> Result<Vec<SearchHit>, RecordError> {
+    // Scans this prefix, and looks up the others by line.
+    let Some(driver) = most_selective(db, practice, prefixes).await? else { return Ok(Vec::new()) };
     let mut values: Vec<Value> = vec![practice.as_str().into()];
     let mut bind = |value: Value| {
         values.push(value);
@@ -134,9 +138,9 @@ pub(crate) async fn find(
     rows.into_iter().map(from_row).collect()
 }
 
-/// The prefix that the fewest lines have; of those that many have, the longest. What
-/// is found has all of them, so that one which is in every line must not lead.
-async fn rarest<'a>(
+/// The most selective prefix: the one with the fewest lines; among frequent ones, the
+/// longest. Every match has all prefixes, so a scan of a frequent one would be wasted.
+async fn most_selective<'a>(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     prefixes: &'a [String],
@@ -148,7 +152,7 @@ async fn rarest<'a>(
     for prefix in prefixes {
         let sql = format!(
             "SELECT COUNT(*) AS lines FROM (SELECT 1 FROM search_word s WHERE s.practice_id = $1 \
-             AND s.word >= $2 AND s.word < $3 LIMIT {MANY}) few"
+             AND s.word >= $2 AND s.word < $3 LIMIT {MAX_COUNTED}) few"
         );
         let values =
             [practice.as_str().into(), prefix.as_str().into(), after(prefix).as_str().into()];
@@ -160,17 +164,17 @@ async fn rarest<'a>(
     Ok(counted.into_iter().min().map(|(.., prefix)| prefix))
 }
 
-/// Lines of a prefix that are counted at most.
-const MANY: i64 = 1_000;
+/// Maximum number of lines of a prefix that are counted.
+const MAX_COUNTED: i64 = 1_000;
 
-/// Lines that are this word, whole.
-pub(crate) async fn find_whole(
+/// Finds lines with exactly this word.
+pub(crate) async fn find_exact(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     word: &str,
     kind: Option<RecordKind>,
     limit: u64,
-) -> Result<Vec<Found>, RecordError> {
+) -> Result<Vec<SearchHit>, RecordError> {
     use sea_orm::{QueryOrder as _, QuerySelect as _};
     let mut query = search_word::Entity::find()
         .filter(search_word::COLUMN.practice_id.eq(practice.as_str()))
@@ -186,14 +190,14 @@ pub(crate) async fn find_whole(
     rows.into_iter().map(row).collect()
 }
 
-/// The least text that is greater than all texts with this beginning.
+/// The upper bound of the range of texts with this prefix.
 fn after(prefix: &str) -> String {
     format!("{prefix}\u{10FFFF}")
 }
 
-fn from_row(row: FoundRow) -> Result<Found, RecordError> {
+fn from_row(row: FoundRow) -> Result<SearchHit, RecordError> {
     let kind = RecordKind::read(&row.record_kind)?;
-    Ok(Found {
+    Ok(SearchHit {
         record: RecordRef { kind, id: row.record_id },
         rank: Rank::of_number(row.rank),
         sort_name: row.sort_name,

@@ -1,4 +1,4 @@
-//! Named subscriptions.
+//! The table of named subscriptions.
 
 use sea_orm::{
     Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _,
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         filter::Filter,
-        place::Place,
+        resume_point::ResumePoint,
         subscription::{Subscription, SubscriptionKey},
     },
     error::RecordError,
@@ -41,11 +41,11 @@ pub(crate) async fn lock(
     row.map(from_row).transpose()
 }
 
-/// Inserts a new one.
+/// Inserts a new subscription.
 ///
 /// # Errors
 ///
-/// [`RecordError::Raced`] when another stream has made it meanwhile.
+/// [`RecordError::WriteConflict`] if another stream has created it meanwhile.
 pub(crate) async fn insert(
     db: &impl ConnectionTrait,
     new: &Subscription,
@@ -56,11 +56,11 @@ pub(crate) async fn insert(
         .await?;
     match inserted {
         sea_orm::TryInsertResult::Inserted(1..) => Ok(()),
-        _ => Err(RecordError::Raced),
+        _ => Err(RecordError::WriteConflict),
     }
 }
 
-/// Replaces one that was [locked](lock).
+/// Updates a subscription that is [locked](lock).
 pub(crate) async fn update(
     db: &impl ConnectionTrait,
     changed: &Subscription,
@@ -71,7 +71,7 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// Removes one; whether it was there.
+/// Deletes a subscription. Returns false if it did not exist.
 pub(crate) async fn delete(
     db: &impl ConnectionTrait,
     key: &SubscriptionKey,
@@ -80,7 +80,7 @@ pub(crate) async fn delete(
     Ok(deleted.rows_affected > 0)
 }
 
-/// How many a product has in a practice, or for all practices.
+/// The number of subscriptions of a product in a practice, or for all practices.
 pub(crate) async fn count(
     db: &impl ConnectionTrait,
     key: &SubscriptionKey,
@@ -92,9 +92,9 @@ pub(crate) async fn count(
     Ok(found.count(db).await?)
 }
 
-/// The subscriptions of `products` that may tell of a practice, those for all
-/// practices with them; without a practice, all of the products. In the order of
-/// their keys, after `after`.
+/// A page of the subscriptions of `products` after the key `after`, in the order of keys
+/// (keyset pagination). With a practice: those of the practice, and those for all
+/// practices.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     products: &[Product],
@@ -111,10 +111,10 @@ pub(crate) async fn page(
     }
     let order = [Column::Product, Column::PracticeId, Column::Account, Column::Name];
     if let Some((product, practice, account, name)) = after {
-        let place = Expr::tuple(order.map(Expr::col));
+        let key = Expr::tuple(order.map(Expr::col));
         let values = [product, practice, account, name];
         let last = Expr::tuple(values.map(|value| Expr::val(value.as_str())));
-        query = query.filter(Condition::all().add(place.gt(last)));
+        query = query.filter(Condition::all().add(key.gt(last)));
     }
     for column in order {
         query = query.order_by_asc(column);
@@ -128,7 +128,7 @@ fn primary_key(key: &SubscriptionKey) -> (String, String, String, String) {
     (key.product.to_string(), practice, key.account.to_string(), key.name.clone())
 }
 
-/// What a page of them is gone on after.
+/// The key that the next page starts after.
 pub(crate) fn page_key(key: &SubscriptionKey) -> (String, String, String, String) {
     primary_key(key)
 }
@@ -138,7 +138,7 @@ fn to_row(subscription: &Subscription) -> Result<subscription::Model, RecordErro
     let Filter { echo, kinds, linked_only, practices } = &subscription.filter;
     let kinds: Vec<String> = kinds.iter().map(RecordKind::stored).collect();
     let practices: Vec<&str> = practices.iter().map(PracticeId::as_str).collect();
-    let walk = subscription.acked.walk.as_ref();
+    let snapshot = subscription.acked.snapshot.as_ref();
     Ok(subscription::Model {
         product,
         practice_id,
@@ -148,7 +148,7 @@ fn to_row(subscription: &Subscription) -> Result<subscription::Model, RecordErro
         session: subscription.session,
         start_pos: subscription.start,
         acked_pos: subscription.acked.position,
-        acked_walk: walk.map(to_json).transpose()?,
+        acked_walk: snapshot.map(to_json).transpose()?,
         acked_at: subscription.acked_at,
         delivered_pos: subscription.delivered,
         seen_pos: subscription.seen,
@@ -181,13 +181,13 @@ fn from_row(row: subscription::Model) -> Result<Subscription, RecordError> {
         linked_only: row.linked_only,
         practices: practices.collect::<Result<_, _>>().map_err(corrupt)?,
     };
-    let walk = row.acked_walk.as_deref().map(from_json).transpose()?;
+    let snapshot = row.acked_walk.as_deref().map(from_json).transpose()?;
     Ok(Subscription {
         key,
         id: row.id,
         session: row.session,
         start: row.start_pos,
-        acked: Place { position: row.acked_pos, walk },
+        acked: ResumePoint { position: row.acked_pos, snapshot },
         acked_at: row.acked_at,
         delivered: row.delivered_pos,
         seen: row.seen_pos,

@@ -1,11 +1,11 @@
-//! Values that are kept as text: enums by their names, lists as JSON.
+//! Values that are stored as text: enums by name, lists as JSON.
 
 use serde::{Serialize, de::DeserializeOwned};
 use shared::pb::records::{ChangeKind, EchoMode, RecordKind, RecordState};
 
 use crate::error::RecordError;
 
-/// An enum of the protocol that is kept by its name, without the prefix.
+/// An enum of the contract that is stored by its name, without the prefix.
 pub(super) trait Stored: Sized {
     const PREFIX: &'static str;
     fn full_name(&self) -> &'static str;

@@ -1,4 +1,4 @@
-//! Tombstones: that a record was there, by its id alone.
+//! Tombstones of purged records: id, kind and time.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, IntoActiveModel as _};
@@ -7,7 +7,7 @@ use shared::{caller::PracticeId, db::insert_all};
 use super::{entities::tombstone, text::Stored as _};
 use crate::{domain::record::RecordRef, error::RecordError};
 
-/// Leaves a tombstone for each record.
+/// Inserts a tombstone for each record.
 pub(crate) async fn insert(
     db: &impl ConnectionTrait,
     practice: &PracticeId,

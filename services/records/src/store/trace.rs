@@ -1,4 +1,4 @@
-//! Where a change stands in each product's feed.
+//! Traces a change through the feeds of all products.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -14,18 +14,18 @@ use super::{
 };
 use crate::error::RecordError;
 
-/// Where a change stands in one product's feed.
+/// The status of a change in one product's feed.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct FeedStatus {
     pub(crate) product: String,
-    /// The change as it stands there; none while it has no position.
+    /// The change at its position; `None` if it has no position.
     pub(crate) row: Option<FeedRow>,
     pub(crate) sequenced_at: Option<DateTime<Utc>>,
-    /// Whether it waits for its position, and whether the product was linked.
+    /// `Some` while the change is pending: whether the product was linked.
     pub(crate) pending: Option<bool>,
 }
 
-/// What was done by one change of the practice.
+/// The audit row of one change of the practice.
 pub(crate) async fn change(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
@@ -39,15 +39,15 @@ pub(crate) async fn change(
     row.map(audit::from_row).transpose()
 }
 
-/// The places of a change in the feeds of all products that were told of it, and
-/// the version that it gave its record; none when no feed keeps it. One statement,
-/// so that a change that is being sequenced is found on one side or the other.
-pub(crate) async fn places(
+/// The status of a change in the feeds of its recipients, and the version of the record
+/// after it. `None` if no feed retains the change. One statement, so that a change that is
+/// being sequenced is found either pending or at its position.
+pub(crate) async fn feed_statuses(
     db: &impl ConnectionTrait,
     practice: &PracticeId,
     record: Uuid,
     change: Uuid,
-) -> Result<Option<(i64, Vec<Place>)>, RecordError> {
+) -> Result<Option<(i64, Vec<FeedStatus>)>, RecordError> {
     let sql = "SELECT f.product, e.pos, e.sequenced_at, e.linked AS entry_linked, \
                p.linked AS pending_linked, c.* \
                FROM feed_change c CROSS JOIN feed_product f \
@@ -60,7 +60,7 @@ pub(crate) async fn places(
     let rows = db.query_all_raw(statement).await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let version = first.try_get("", "record_version")?;
-    let mut places = Vec::new();
+    let mut statuses = Vec::new();
     for row in &rows {
         let position: Option<i64> = row.try_get("", "pos")?;
         let pending: Option<bool> = row.try_get("", "pending_linked")?;
@@ -70,12 +70,12 @@ pub(crate) async fn places(
         }
         let model = feed_change::Model::from_query_result(row, "")?;
         let row_at = position.map(|at| feed::from_row(at, linked.unwrap_or_default(), model));
-        places.push(Place {
+        statuses.push(FeedStatus {
             product: row.try_get("", "product")?,
             row: row_at.transpose()?,
             sequenced_at: row.try_get("", "sequenced_at")?,
             pending,
         });
     }
-    Ok(Some((version, places)))
+    Ok(Some((version, statuses)))
 }

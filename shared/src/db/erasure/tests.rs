@@ -1,4 +1,4 @@
-//! Erased rows, looked for in the files of the database.
+//! Tests that search the files of the database for erased rows.
 
 use sea_orm::{
     ConnectionTrait as _, Statement, TransactionTrait as _,
@@ -6,7 +6,7 @@ use sea_orm::{
 };
 
 use crate::{
-    db::{Database, Scope},
+    db::{Database, TenantScope},
     testing::TestDb,
 };
 
@@ -14,7 +14,7 @@ const MARK: &str = "Zyxwvut-erased";
 
 async fn run(db: &Database, sql: &str) {
     let sql = sql.to_owned();
-    let written = db.write(Scope::AllPractices, move |tx| {
+    let written = db.write(TenantScope::AllPractices, move |tx| {
         let sql = sql.clone();
         async move { tx.execute_unprepared(&sql).await.map(drop) }
     });
@@ -26,7 +26,7 @@ async fn number(db: &Database, sql: &str) -> i64 {
     row.await.unwrap().unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Rows of which some fill pages of their own, so that pages become free too.
+/// Inserts rows, some of which fill whole pages, so that pages become free too.
 fn filled() -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS item(n INTEGER PRIMARY KEY, text TEXT); \
@@ -37,42 +37,42 @@ fn filled() -> String {
 }
 
 #[tokio::test]
-async fn deleted_rows_leave_the_file_and_then_its_log() {
+async fn deleted_rows_are_erased_from_file_and_log() {
     let t = TestDb::sqlite();
     let db = t.database().await;
     assert!(db.finish_erasure().await.unwrap());
     run(&db, &filled()).await;
-    // A reader that sees the rows for as long as it reads.
+    // A reader whose snapshot holds the rows.
     #[expect(clippy::disallowed_methods, reason = "a long read")]
     let reading = db.reader().begin().await.unwrap();
     reading.execute_unprepared("SELECT count(*) FROM item").await.unwrap();
     run(&db, "DELETE FROM item WHERE n <> 7; UPDATE item SET text = 'left'").await;
-    assert!(db.finish_erasure().await.unwrap(), "nobody asked for it");
-    db.erased();
-    assert!(!db.finish_erasure().await.unwrap(), "a reader is in the way");
-    assert!(!t.holding(MARK).await.is_empty());
-    run(&db, "INSERT INTO item VALUES (1, 'writers work on')").await;
+    assert!(db.finish_erasure().await.unwrap(), "no erasure was requested");
+    db.request_erasure();
+    assert!(!db.finish_erasure().await.unwrap(), "a reader blocks it");
+    assert!(!t.containing(MARK).await.is_empty());
+    run(&db, "INSERT INTO item VALUES (1, 'writers continue')").await;
     reading.rollback().await.unwrap();
     assert!(db.finish_erasure().await.unwrap());
-    assert_eq!(t.holding(MARK).await, [""; 0]);
+    assert_eq!(t.containing(MARK).await, [""; 0]);
     assert_eq!(number(&db, "SELECT count(*) FROM item").await, 2);
 }
 
 #[tokio::test]
-async fn a_new_process_truncates_the_log_of_an_earlier_one() {
+async fn new_process_truncates_log_of_earlier_one() {
     let t = TestDb::sqlite();
     let db = t.database().await;
     run(&db, &filled()).await;
     run(&db, "DELETE FROM item").await;
-    // The first one was killed: another connection finds its log.
+    // As after a kill of the first process: the next one finds its log.
     let next = t.database().await;
-    assert!(!t.holding(MARK).await.is_empty());
+    assert!(!t.containing(MARK).await.is_empty());
     assert!(next.finish_erasure().await.unwrap());
-    assert_eq!(t.holding(MARK).await, [""; 0]);
+    assert_eq!(t.containing(MARK).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_file_with_erased_rows_in_free_pages_is_rewritten_once() {
+async fn file_with_erased_rows_in_free_pages_is_rewritten_once() {
     let t = TestDb::sqlite();
     // As earlier versions wrote it.
     let url = t.url().replace("sqlite:", "sqlite://") + "?mode=rwc";
@@ -85,8 +85,8 @@ async fn a_file_with_erased_rows_in_free_pages_is_rewritten_once() {
     let db = t.database().await;
     assert!(db.finish_erasure().await.unwrap());
     run(&db, "DELETE FROM item").await;
-    assert!(!t.holding(MARK).await.is_empty());
-    // It cannot be rewritten while another process writes. The service works all the same.
+    assert!(!t.containing(MARK).await.is_empty());
+    // The rewrite fails while another process writes. The service works nevertheless.
     let mut other = SqliteConnection::connect(&url).await.unwrap();
     query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     db.rewrite_once().await;
@@ -95,11 +95,11 @@ async fn a_file_with_erased_rows_in_free_pages_is_rewritten_once() {
     run(&db, "INSERT INTO item VALUES (1, 'a')").await;
 
     db.rewrite_once().await;
-    db.erased();
+    db.request_erasure();
     assert!(db.finish_erasure().await.unwrap());
-    assert_eq!(t.holding(MARK).await, [""; 0]);
+    assert_eq!(t.containing(MARK).await, [""; 0]);
     assert_eq!(number(&db, "SELECT count(*) FROM item").await, 1);
-    // Free pages stay: it is not rewritten again.
+    // It is not rewritten again: free pages stay.
     run(&db, "DELETE FROM item").await;
     run(&db, &filled()).await;
     run(&db, "DELETE FROM item").await;

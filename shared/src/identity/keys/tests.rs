@@ -1,4 +1,4 @@
-//! Files of keys: their forms, and what must not be in them.
+//! Tests of key files: formats, and unsuitable content.
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 
@@ -23,18 +23,18 @@ fn open(text: &str) -> (tempfile::TempDir, Result<TokenKeys, KeyFileError>) {
     (folder, TokenKeys::open(path))
 }
 
-fn held(keys: &TokenKeys) -> usize {
+fn key_count(keys: &TokenKeys) -> usize {
     keys.current.borrow().keys.len()
 }
 
-fn refused(text: &str) -> String {
+fn load_error(text: &str) -> String {
     open(text).1.unwrap_err().to_string()
 }
 
 #[test]
-fn a_jwks_gives_the_keys_that_sign() {
+fn jwks_contributes_its_signature_keys() {
     let keys = open(JWKS).1.unwrap();
-    assert_eq!(held(&keys), 2);
+    assert_eq!(key_count(&keys), 2);
     assert_eq!(keys.candidates(Algorithm::EdDSA, Some("ed")).len(), 1);
     assert_eq!(keys.candidates(Algorithm::ES256, None).len(), 1);
     assert!(keys.candidates(Algorithm::ES256, Some("ed")).is_empty());
@@ -42,30 +42,30 @@ fn a_jwks_gives_the_keys_that_sign() {
 }
 
 #[test]
-fn several_keys_may_stand_in_one_pem_file() {
+fn pem_file_may_contain_several_keys() {
     let pairs = [&PKCS_ED25519, &PKCS_ECDSA_P256_SHA256, &PKCS_ED25519];
     let pems = pairs.map(|kind| KeyPair::generate_for(kind).unwrap().public_key_pem());
     let keys = open(&format!("the issuer's keys\n{}", pems.concat())).1.unwrap();
-    // They have no ids: whatever a token names.
+    // Keys of a PEM file have no ids, so they match every key id of a token.
     assert_eq!(keys.candidates(Algorithm::EdDSA, Some("any")).len(), 2);
     assert_eq!(keys.candidates(Algorithm::ES256, None).len(), 1);
 }
 
 #[test]
-fn what_must_not_be_in_the_file_is_refused() {
+fn unsuitable_content_is_rejected() {
     let secret = r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#;
-    assert!(refused(secret).contains("secret key"));
+    assert!(load_error(secret).contains("secret key"));
     let private = KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem();
-    assert!(refused(&private).contains("private key"));
+    assert!(load_error(&private).contains("private key"));
     for text in ["", "{}", "keys", "-----BEGIN PUBLIC KEY-----\nAAAA"] {
-        assert!(refused(text).contains("neither a JWKS nor PEM"), "{text}");
+        assert!(load_error(text).contains("neither a JWKS nor PEM"), "{text}");
     }
-    assert!(refused(r#"{"keys": []}"#).contains("no key"));
+    assert!(load_error(r#"{"keys": []}"#).contains("no key"));
     let error = TokenKeys::open("/nowhere/keys".into()).unwrap_err().to_string();
     assert!(error.contains("/nowhere/keys"), "{error}");
 }
 
-/// Of 1,024 bits.
+/// An RSA key of 1,024 bits.
 const SHORT_RSA: &str = "-----BEGIN PUBLIC KEY-----
 MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDh09N58kiCoYB5QBwhIEY0q7mk
 slnh6EQxZGIwK//lMRq2eSvr9n+sA3mlDYr1sO59ClkvhPL0CvysQi5SKgG+pkYp
@@ -74,7 +74,7 @@ dXtiaMSZ+auT0sASiwIDAQAB
 -----END PUBLIC KEY-----
 ";
 
-/// Of 2,048 bits.
+/// An RSA key of 2,048 bits.
 const RSA: &str = "-----BEGIN PUBLIC KEY-----
 MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwDsLVqgy24uZxyLlwYEj
 a/35K8nNpCB27gX5KoNIVPYGKbfx63dra7ki8oCrI21ccbAwtpebz1rtmXq9kTEv
@@ -86,7 +86,7 @@ CQIDAQAB
 -----END PUBLIC KEY-----
 ";
 
-/// The same key in the form of PKCS #1.
+/// The same key in the PKCS #1 format.
 const RSA_PKCS1: &str = "-----BEGIN RSA PUBLIC KEY-----
 MIIBCgKCAQEAwDsLVqgy24uZxyLlwYEja/35K8nNpCB27gX5KoNIVPYGKbfx63dr
 a7ki8oCrI21ccbAwtpebz1rtmXq9kTEvf4DbMlC3FmQvXt9ZR5wSCrvFrQXI527/
@@ -98,7 +98,7 @@ NICwwj40eRGVpmb1U3J/GzUqhcjT5DbwCQIDAQAB
 ";
 
 #[test]
-fn an_rsa_key_that_is_too_short_is_refused_by_its_name() {
+fn short_rsa_key_is_rejected_by_its_id() {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     for (bytes, bits) in [(64, 512), (128, 1_024), (255, 2_040), (256, 2_048)] {
         let modulus = URL_SAFE_NO_PAD.encode([&[0_u8; 3][..], &vec![0xab; bytes]].concat());
@@ -107,47 +107,47 @@ fn an_rsa_key_that_is_too_short_is_refused_by_its_name() {
         );
         let opened = open(&jwks).1;
         if bits >= MIN_RSA_BITS {
-            assert_eq!(held(&opened.unwrap()), 1);
+            assert_eq!(key_count(&opened.unwrap()), 1);
             continue;
         }
         let error = opened.unwrap_err().to_string();
         assert!(error.contains("`old key`") && error.contains(&format!("{bits} bits")), "{error}");
     }
     for pem in [RSA, RSA_PKCS1] {
-        assert_eq!(held(&open(pem).1.unwrap()), 1);
+        assert_eq!(key_count(&open(pem).1.unwrap()), 1);
     }
-    let error = refused(&[RSA, SHORT_RSA].concat());
+    let error = load_error(&[RSA, SHORT_RSA].concat());
     assert!(error.contains("key 2 in it") && error.contains("1024 bits"), "{error}");
 }
 
 #[test]
-fn keys_that_are_all_taken_away_are_taken_away() {
+fn empty_key_set_replaces_the_keys() {
     let (folder, keys) = open(JWKS);
     let keys = keys.unwrap();
     for none in
         [r#"{"keys": []}"#, r#"{"keys": [{"kty": "EC", "crv": "P-384", "x": "", "y": ""}]}"#]
     {
         fs::write(folder.path().join("keys"), JWKS).unwrap();
-        keys.look();
-        assert_eq!(held(&keys), 2);
+        keys.poll();
+        assert_eq!(key_count(&keys), 2);
         fs::write(folder.path().join("keys"), none).unwrap();
-        keys.look();
-        assert_eq!(held(&keys), 0, "{none}");
+        keys.poll();
+        assert_eq!(key_count(&keys), 0, "{none}");
     }
 }
 
 #[test]
-fn a_changed_file_is_taken_and_a_broken_one_is_not() {
+fn changed_file_is_reloaded_and_invalid_file_is_ignored() {
     let (folder, keys) = open(JWKS);
     let keys = keys.unwrap();
     let path = folder.path().join("keys");
     let pem = KeyPair::generate_for(&PKCS_ED25519).unwrap().public_key_pem();
     fs::write(&path, &pem).unwrap();
-    keys.look();
-    assert_eq!(held(&keys), 1);
+    keys.poll();
+    assert_eq!(key_count(&keys), 1);
     fs::write(&path, "half of a").unwrap();
-    keys.look();
+    keys.poll();
     fs::remove_file(&path).unwrap();
-    keys.look();
+    keys.poll();
     assert_eq!(&*keys.current.borrow().text, pem);
 }

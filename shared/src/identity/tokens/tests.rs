@@ -1,4 +1,4 @@
-//! Tokens that are believed, and tokens that are not.
+//! Tests of accepted and rejected tokens.
 
 use std::{fs, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{access::Rpc, identity::OnBehalf};
 
 const ISSUER: &str = "https://login.example";
 
-/// An issuer of tokens, and a server that believes it.
+/// An issuer of tokens, and a verifier that accepts them.
 struct Site {
     folder: TempDir,
     private_key: String,
@@ -45,13 +45,13 @@ impl Site {
         sign(claims, self.private_key.as_bytes()).unwrap()
     }
 
-    /// Puts these keys in the place of those of the file.
+    /// Replaces the keys in the file and reloads them.
     fn publish(&self, keys: &str) {
         fs::write(self.folder.path().join("keys.pem"), keys).unwrap();
-        self.verifier.keys().look();
+        self.verifier.keys().poll();
     }
 
-    fn check(&self, token: &str, more: &[(&'static str, &str)]) -> Result<Identity, Refusal> {
+    fn check(&self, token: &str, more: &[(&'static str, &str)]) -> Result<Identity, ApiError> {
         let mut headers = HeaderMap::new();
         headers.insert(TOKEN_HEADER, format!("Bearer {token}").parse().unwrap());
         for (name, value) in more {
@@ -60,9 +60,9 @@ impl Site {
         self.verifier.identity(&headers, &Extensions::new())
     }
 
-    fn refused(&self, claims: &Claims, more: &[(&'static str, &str)]) -> (ErrorReason, String) {
-        let refusal = self.check(&self.sign(claims), more).unwrap_err();
-        (refusal.reason(), refusal.to_string())
+    fn rejected(&self, claims: &Claims, more: &[(&'static str, &str)]) -> (ErrorReason, String) {
+        let error = self.check(&self.sign(claims), more).unwrap_err();
+        (error.reason(), error.to_string())
     }
 }
 
@@ -83,7 +83,7 @@ fn claims() -> Claims {
 }
 
 #[test]
-fn a_token_says_who_calls() {
+fn token_identifies_the_caller() {
     for algorithm in [&PKCS_ED25519, &PKCS_ECDSA_P256_SHA256] {
         let site = Site::of(algorithm);
         let identity = site.check(&site.sign(&claims()), &[]).unwrap();
@@ -96,7 +96,7 @@ fn a_token_says_who_calls() {
 }
 
 #[test]
-fn headers_of_development_identity_change_nothing() {
+fn development_headers_are_ignored_or_rejected() {
     let site = Site::new();
     let token = site.sign(&claims());
     let identity = site.check(&token, &[("x-concord-roles", "service")]).unwrap();
@@ -104,15 +104,15 @@ fn headers_of_development_identity_change_nothing() {
     for (name, value) in
         [(PRACTICE_HEADER, "p2"), (PRODUCT_HEADER, "books"), (ACCOUNT_HEADER, "second")]
     {
-        let refusal = site.check(&token, &[(name, value)]).unwrap_err();
-        assert_eq!(refusal.reason(), ErrorReason::CredentialScope, "{name}");
+        let error = site.check(&token, &[(name, value)]).unwrap_err();
+        assert_eq!(error.reason(), ErrorReason::CredentialScope, "{name}");
     }
     let user = site.check(&token, &[(USER_HEADER, "oscar")]).unwrap_err();
     assert_eq!(user.reason(), ErrorReason::CredentialScope);
 }
 
 #[test]
-fn a_backend_names_practice_account_and_user_for_each_call() {
+fn backend_token_takes_practice_account_and_user_from_metadata() {
     let site = Site::new();
     let all = || Some(ALL.to_owned());
     let backend = Claims { practice: ALL.into(), account: all(), sub: String::new(), ..claims() };
@@ -126,7 +126,7 @@ fn a_backend_names_practice_account_and_user_for_each_call() {
 }
 
 #[test]
-fn what_is_wrong_with_a_token_is_said() {
+fn invalid_token_error_names_the_cause() {
     let site = Site::new();
     let now = jsonwebtoken::get_current_timestamp();
     let cases = [
@@ -134,13 +134,16 @@ fn what_is_wrong_with_a_token_is_said() {
         (Claims { iss: "https://other.example".into(), ..claims() }, "another issuer"),
         (Claims { aud: "other".into(), ..claims() }, "another audience"),
         (Claims { roles: vec!["boss".into()], ..claims() }, "not a role"),
-        (Claims { roles: vec!["service".into()], ..claims() }, "imports service's own"),
+        (
+            Claims { roles: vec!["service".into()], ..claims() },
+            "reserved for tokens of the imports service",
+        ),
         (Claims { practice: "p/1".into(), ..claims() }, "claim practice"),
         (Claims { product: "Manager".into(), ..claims() }, "claim product"),
         (Claims { sub: "x".repeat(201), ..claims() }, "at most 200"),
     ];
     for (claims, text) in cases {
-        let (reason, message) = site.refused(&claims, &[]);
+        let (reason, message) = site.rejected(&claims, &[]);
         let expected = if text == "expired" {
             ErrorReason::TokenExpired
         } else {
@@ -152,29 +155,29 @@ fn what_is_wrong_with_a_token_is_said() {
 }
 
 #[test]
-fn a_token_of_another_key_or_form_is_not_believed() {
+fn token_of_unknown_key_or_format_is_rejected() {
     let (site, other) = (Site::new(), Site::new());
     let foreign = site.check(&other.sign(&claims()), &[]).unwrap_err().to_string();
-    assert!(foreign.contains("not known here"), "{foreign}");
+    assert!(foreign.contains("unknown key"), "{foreign}");
     let p256 = Site::of(&PKCS_ECDSA_P256_SHA256);
     assert!(site.check(&p256.sign(&claims()), &[]).is_err());
     let token = site.sign(&claims());
     let mut parts: Vec<&str> = token.split('.').collect();
-    // A token whose header says that it is not signed.
+    // The header of an unsigned token (`alg` is `none`).
     parts[0] = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
     for forged in [parts.join("."), token[..token.len() - 4].to_owned(), "x".into(), String::new()]
     {
-        let refusal = site.check(&forged, &[]).unwrap_err();
-        assert_eq!(refusal.reason(), ErrorReason::Unauthenticated, "{forged}");
+        let error = site.check(&forged, &[]).unwrap_err();
+        assert_eq!(error.reason(), ErrorReason::Unauthenticated, "{forged}");
     }
     let long = site.check(&"x".repeat(9_000), &[]).unwrap_err().to_string();
     assert!(long.contains("at most 8192"), "{long}");
 }
 
-/// The public key is no secret: whoever signs with it as if it were one is not
-/// taken for the imports service.
+/// A token signed with the public key as an HMAC secret is not a token of the imports
+/// service.
 #[test]
-fn only_the_shared_secret_makes_a_service() {
+fn service_token_needs_the_shared_secret() {
     let site = Site::new();
     let behalf = OnBehalf {
         practice: "p1".into(),
@@ -195,7 +198,7 @@ fn only_the_shared_secret_makes_a_service() {
 }
 
 #[test]
-fn a_call_without_a_token_is_told_how_to_send_one() {
+fn missing_token_error_names_the_metadata() {
     let site = Site::new();
     let identity = |value: Option<&str>| {
         let mut headers = HeaderMap::new();
@@ -211,7 +214,7 @@ fn a_call_without_a_token_is_told_how_to_send_one() {
 }
 
 #[test]
-fn the_roles_of_a_token_are_held_against_the_table() {
+fn token_roles_are_checked() {
     let site = Site::new();
     let staff = Claims { roles: vec!["staff".into()], ..claims() };
     let mut headers = HeaderMap::new();
@@ -219,56 +222,56 @@ fn the_roles_of_a_token_are_held_against_the_table() {
     let credentials = crate::identity::Credentials::Tokens(Arc::clone(&site.verifier));
     let check = |rpc| credentials.authenticate(&headers, &Extensions::new(), rpc);
     assert!(check(Rpc::ClientCreateClient).is_ok());
-    let refused = check(Rpc::ImportSealImport).unwrap_err();
-    assert_eq!(refused.reason(), ErrorReason::RoleNotAllowed);
+    let error = check(Rpc::ImportSealImport).unwrap_err();
+    assert_eq!(error.reason(), ErrorReason::RoleNotAllowed);
 }
 
-/// Long enough for anything here.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Timeout of the tests.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-async fn in_time(end: impl Future<Output = Refusal>) -> ErrorReason {
-    tokio::time::timeout(PATIENCE, end).await.expect("an end in time").reason()
+async fn reason_within_timeout(expiry: impl Future<Output = ApiError>) -> ErrorReason {
+    tokio::time::timeout(TIMEOUT, expiry).await.expect("no expiry in time").reason()
 }
 
-fn end_of(site: &Site, claims: &Claims) -> impl Future<Output = Refusal> + use<> {
+fn expiry_of(site: &Site, claims: &Claims) -> impl Future<Output = ApiError> + use<> {
     let mut headers = HeaderMap::new();
     headers.insert(TOKEN_HEADER, format!("Bearer {}", site.sign(claims)).parse().unwrap());
     assert!(site.verifier.identity(&headers, &Extensions::new()).is_ok());
-    Arc::clone(&site.verifier).end_of(&headers).unwrap()
+    Arc::clone(&site.verifier).until_expired(&headers).unwrap()
 }
 
 #[tokio::test]
-async fn a_token_that_expires_ends_what_was_begun_with_it() {
+async fn token_expiry_is_signalled() {
     let site = Site::new();
     let soon = jsonwebtoken::get_current_timestamp() - LEEWAY_SECONDS + 10;
-    let end = end_of(&site, &Claims { exp: soon, ..claims() });
-    assert_eq!(in_time(end).await, ErrorReason::TokenExpired);
-    let later = end_of(&site, &claims());
+    let expiry = expiry_of(&site, &Claims { exp: soon, ..claims() });
+    assert_eq!(reason_within_timeout(expiry).await, ErrorReason::TokenExpired);
+    let later = expiry_of(&site, &claims());
     assert!(later.now_or_never().is_none());
 }
 
 #[tokio::test]
-async fn a_key_that_is_removed_ends_what_was_begun_with_its_tokens() {
+async fn key_removal_expires_its_tokens() {
     let (site, other) = (Site::new(), Site::new());
     let key = |site: &Site| KeyPair::from_pem(&site.private_key).unwrap().public_key_pem();
-    let mut end = Box::pin(end_of(&site, &claims()));
+    let mut expiry = Box::pin(expiry_of(&site, &claims()));
     site.publish(&[key(&other), key(&site)].concat());
-    assert!(end.as_mut().now_or_never().is_none(), "another key beside it");
+    assert!(expiry.as_mut().now_or_never().is_none(), "an added key");
     site.publish("half of a");
-    assert!(end.as_mut().now_or_never().is_none(), "a file that cannot be read");
+    assert!(expiry.as_mut().now_or_never().is_none(), "an invalid file");
     site.publish(&key(&other));
-    assert_eq!(in_time(end).await, ErrorReason::TokenExpired);
+    assert_eq!(reason_within_timeout(expiry).await, ErrorReason::TokenExpired);
 
     site.publish(&key(&site));
-    let end = end_of(&site, &claims());
-    // Before it is looked at for the first time.
+    let expiry = expiry_of(&site, &claims());
+    // A change before the first poll of the future.
     site.publish(r#"{"keys": []}"#);
-    assert_eq!(in_time(end).await, ErrorReason::TokenExpired);
-    assert!(site.check(&site.sign(&claims()), &[]).is_err(), "nobody is let in without keys");
+    assert_eq!(reason_within_timeout(expiry).await, ErrorReason::TokenExpired);
+    assert!(site.check(&site.sign(&claims()), &[]).is_err(), "no token is accepted without keys");
 }
 
 #[test]
-fn a_sub_is_one_line_that_hides_nothing() {
+fn sub_is_one_line_without_invisible_characters() {
     let site = Site::new();
     let kept = |sub: &str| {
         let claims = Claims { sub: sub.into(), ..claims() };
@@ -277,7 +280,7 @@ fn a_sub_is_one_line_that_hides_nothing() {
     for sub in ["auth0|6541", "Zo\u{eb} M\u{fc}ller", "\u{6771}\u{4eac}", &"\u{e9}".repeat(200)] {
         assert_eq!(kept(sub).unwrap(), sub);
     }
-    assert_eq!(kept("Zoe\u{308}  M ").unwrap(), "Zo\u{eb} M", "in its normal form");
+    assert_eq!(kept("Zoe\u{308}  M ").unwrap(), "Zo\u{eb} M", "normalised");
     let bad = [
         "eve\u{1b}]0;OWNED\u{7}",
         "a\0b",
@@ -292,12 +295,12 @@ fn a_sub_is_one_line_that_hides_nothing() {
         "a\u{ffff}b",
     ];
     for sub in bad {
-        let refusal = kept(sub).unwrap_err();
-        let text = refusal.to_string();
-        assert_eq!(refusal.reason(), ErrorReason::Unauthenticated, "{sub:?}");
+        let error = kept(sub).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.reason(), ErrorReason::Unauthenticated, "{sub:?}");
         assert!(text.contains("claim sub") && text.contains("U+"), "{text}");
     }
-    // Whom an import of an older version names is made a name that a token may have.
+    // The user of an import of an older version is made valid for a token.
     let behalf = OnBehalf {
         practice: "p1".into(),
         product: "manager".into(),
@@ -310,7 +313,7 @@ fn a_sub_is_one_line_that_hides_nothing() {
 }
 
 #[test]
-fn a_token_with_critical_parameters_is_refused() {
+fn token_with_critical_parameters_is_rejected() {
     let site = Site::new();
     let key = EncodingKey::from_ed_pem(site.private_key.as_bytes()).unwrap();
     let secret = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
@@ -323,7 +326,7 @@ fn a_token_with_critical_parameters_is_refused() {
 }
 
 #[test]
-fn metadata_that_say_twice_who_calls_are_refused() {
+fn repeated_identity_metadata_is_rejected() {
     let site = Site::new();
     let credentials = crate::identity::Credentials::Tokens(Arc::clone(&site.verifier));
     let all = Claims { practice: ALL.into(), ..claims() };
@@ -347,9 +350,9 @@ fn metadata_that_say_twice_who_calls_are_refused() {
     };
     assert!(check(&once).is_ok());
     for pair in once {
-        let refusal = check(&[&once[..], &[pair]].concat()).unwrap_err();
-        assert_eq!(refusal.reason(), ErrorReason::Unauthenticated);
-        let text = refusal.to_string();
+        let error = check(&[&once[..], &[pair]].concat()).unwrap_err();
+        assert_eq!(error.reason(), ErrorReason::Unauthenticated);
+        let text = error.to_string();
         assert!(text.contains(pair.0) && text.contains("more than once"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ fn period(from: &str, to: &str) -> Period {
 }
 
 #[test]
-fn a_date_is_four_digits_two_digits_two_digits_of_a_day_that_exists() {
+fn date_accepts_the_iso_form_of_existing_days_only() {
     for good in ["2026-03-01", "2024-02-29", " 1904-05-05\n", "1000-01-01", "9999-12-31"] {
         assert_eq!(date_text(parse_date(good).unwrap()), good.trim());
     }
@@ -34,24 +34,24 @@ fn a_date_is_four_digits_two_digits_two_digits_of_a_day_that_exists() {
         "today",
         "2026-03-0١",
     ] {
-        let problem = parse_date(bad).unwrap_err();
-        assert_eq!(problem.reason, ErrorReason::InvalidDate, "{bad}");
+        let error = parse_date(bad).unwrap_err();
+        assert_eq!(error.reason, ErrorReason::InvalidDate, "{bad}");
     }
-    let problem = parse_date("31/12/2020").unwrap_err();
-    assert_eq!(problem.text, "31/12/2020 is not a date: write it as 2026-03-01");
-    let problem = parse_date("0999-12-31").unwrap_err();
-    assert_eq!(problem.text, "0999-12-31 is not taken: give a year from 1000 to 9999");
+    let error = parse_date("31/12/2020").unwrap_err();
+    assert_eq!(error.text, "31/12/2020 is not a date: write it as 2026-03-01");
+    let error = parse_date("0999-12-31").unwrap_err();
+    assert_eq!(error.text, "0999-12-31 is not taken: give a year from 1000 to 9999");
 }
 
 #[test]
-fn a_blank_date_is_none() {
+fn blank_date_is_none() {
     assert_eq!(parse_date(""), Ok(None));
     assert_eq!(parse_date(" \t"), Ok(None));
     assert_eq!(date_text(None), "");
 }
 
 #[test]
-fn a_period_has_its_first_day_and_not_its_last() {
+fn period_includes_its_start_and_excludes_its_end() {
     let march = period("2026-03-01", "2026-04-01");
     assert!(march.contains(day("2026-03-01")));
     assert!(march.contains(day("2026-03-31")));
@@ -61,19 +61,19 @@ fn a_period_has_its_first_day_and_not_its_last() {
 }
 
 #[test]
-fn a_period_ends_after_it_begins() {
+fn period_end_must_be_after_its_start() {
     assert!(period("2010-01-01", "2010-01-02").is_valid());
     assert!(period("2010-01-01", "").is_valid());
     assert!(period("", "2010-01-01").is_valid());
-    for wrong in [period("2010-01-01", "2010-01-01"), period("2010-01-01", "2009-01-01")] {
-        assert!(!wrong.is_valid());
-        assert_eq!(wrong.check().unwrap_err().reason, ErrorReason::PeriodInvalid);
-        assert!(!wrong.overlaps(&Period::default()));
+    for invalid in [period("2010-01-01", "2010-01-01"), period("2010-01-01", "2009-01-01")] {
+        assert!(!invalid.is_valid());
+        assert_eq!(invalid.check().unwrap_err().reason, ErrorReason::PeriodInvalid);
+        assert!(!invalid.overlaps(&Period::default()));
     }
 }
 
 #[test]
-fn periods_that_touch_do_not_overlap() {
+fn adjacent_periods_do_not_overlap() {
     let first = period("2001-01-01", "2010-06-30");
     for (other, overlap) in [
         (period("2010-06-30", ""), false),
@@ -90,7 +90,7 @@ fn periods_that_touch_do_not_overlap() {
 }
 
 #[test]
-fn an_unknown_start_collides_with_the_last_day_alone() {
+fn period_with_unknown_start_collides_on_its_last_day_only() {
     let unknown = period("", "2015-01-01");
     for (other, collides) in [
         (period("2010-01-01", "2014-12-31"), false),
@@ -111,7 +111,7 @@ fn an_unknown_start_collides_with_the_last_day_alone() {
 }
 
 #[test]
-fn where_a_period_stands_depends_on_today() {
+fn period_status_depends_on_today() {
     let march = period("2026-03-01", "2026-04-01");
     assert_eq!(march.status(day("2026-02-28")), EntryStatus::Scheduled);
     assert_eq!(march.status(day("2026-03-01")), EntryStatus::Current);
@@ -126,19 +126,19 @@ fn dates() -> impl Strategy<Value = Option<NaiveDate>> {
 
 proptest! {
     #[test]
-    fn no_text_stops_the_reader(text in any::<String>()) {
+    fn any_text_parses_without_a_panic(text in any::<String>()) {
         let _ = parse_date(&text);
     }
 
     #[test]
-    fn a_date_that_is_read_is_written_as_it_was(text in "[0-9]{4}-[01][0-9]-[0-3][0-9]") {
+    fn parsed_date_round_trips(text in "[0-9]{4}-[01][0-9]-[0-3][0-9]") {
         if let Ok(date) = parse_date(&text) {
             prop_assert_eq!(date_text(date), text);
         }
     }
 
     #[test]
-    fn two_periods_overlap_when_a_day_is_in_both(a in dates(), b in dates(), c in dates(), d in dates()) {
+    fn overlap_means_a_common_day(a in dates(), b in dates(), c in dates(), d in dates()) {
         let (one, two) = (Period::new(a, b), Period::new(c, d));
         let mut days = (0..60).map(|n| NaiveDate::from_yo_opt(2025, 360).unwrap() + chrono::Days::new(n));
         prop_assert_eq!(one.overlaps(&two), days.any(|day| one.contains(day) && two.contains(day)));

@@ -1,13 +1,13 @@
 use super::*;
 use crate::pb::records::{self, ErrorReason};
 
-fn fields(result: Result<impl Sized, Violations>) -> Vec<(String, &'static str)> {
+fn fields(result: Result<impl Sized, FieldViolations>) -> Vec<(String, &'static str)> {
     let violations = result.err().unwrap_or_default();
     violations.into_iter().map(|one| (one.field, crate::rules::reason_code(one.reason))).collect()
 }
 
 #[test]
-fn a_reference_is_shown_as_given_and_compared_without_letter_case() {
+fn reference_keeps_its_text_and_compares_case_insensitively() {
     let reference = Reference::parse("  Acme 01 ").unwrap();
     assert_eq!(reference, Reference { text: "Acme 01".into(), key: "acme 01".into() });
     assert!(Reference::parse(&"x".repeat(64)).is_ok());
@@ -17,7 +17,7 @@ fn a_reference_is_shown_as_given_and_compared_without_letter_case() {
 }
 
 #[test]
-fn a_date_without_a_name_is_half_a_name() {
+fn name_date_without_a_name_is_rejected() {
     let name = |name: &str, active_from: &str| NewName {
         name: name.to_owned(),
         active_from: active_from.to_owned(),
@@ -31,7 +31,7 @@ fn a_date_without_a_name_is_half_a_name() {
 }
 
 #[test]
-fn identifiers_are_judged_together() {
+fn identifiers_report_all_violations() {
     let identifiers = ClientIdentifiers {
         company_number: "ABC".into(),
         utr: "1234567890".into(),
@@ -51,7 +51,7 @@ fn identifiers_are_judged_together() {
 }
 
 #[test]
-fn every_violation_of_a_new_person_is_named_by_its_path() {
+fn new_person_reports_all_violations_by_path() {
     let person = NewPerson {
         name: None,
         name_active_from: "x".into(),
@@ -75,7 +75,7 @@ fn every_violation_of_a_new_person_is_named_by_its_path() {
 }
 
 #[test]
-fn lists_leave_out_blank_and_repeated_values_up_to_their_limit() {
+fn list_drops_blank_and_repeated_values_and_has_a_limit() {
     let given = ["a@b.ie", "", " a@b.ie ", "c@d.ie"].map(String::from);
     assert_eq!(emails(&given).unwrap(), ["a@b.ie", "c@d.ie"]);
     assert!(phones(&vec!["1".to_owned(); MAX_PHONES]).is_ok());
@@ -84,7 +84,7 @@ fn lists_leave_out_blank_and_repeated_values_up_to_their_limit() {
 }
 
 #[test]
-fn a_new_address_needs_a_type_a_first_line_and_a_period() {
+fn new_address_needs_type_first_line_and_valid_period() {
     let address = NewAddress {
         r#type: 0,
         address: None,

@@ -1,7 +1,7 @@
-//! Countries.
+//! Country codes (ISO 3166-1 alpha-2).
 
 use super::{compact, invalid};
-use crate::{pb::records::ErrorReason, rules::violation::Problem};
+use crate::{pb::records::ErrorReason, rules::violation::ValueError};
 
 /// The officially assigned alpha-2 codes of ISO 3166-1.
 const CODES: &str = "\
@@ -22,8 +22,8 @@ const CODES: &str = "\
     TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI \
     VN VU WF WS YE YT ZA ZM ZW";
 
-/// An ISO 3166 alpha-2 code, in any letter case; canonical in upper case.
-pub fn country(text: &str) -> Result<Option<String>, Problem> {
+/// Parses an ISO 3166-1 alpha-2 code, in any letter case. The canonical form is upper case.
+pub fn country(text: &str) -> Result<Option<String>, ValueError> {
     const LABEL: &str = "Country";
     let Some(code) = compact(LABEL, text, &[])? else {
         return Ok(None);

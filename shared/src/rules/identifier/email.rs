@@ -5,15 +5,15 @@ use crate::{
     pb::records::ErrorReason,
     rules::{
         text::{MAX_EMAIL, plain_id},
-        violation::Problem,
+        violation::ValueError,
     },
 };
 
-/// An e-mail address: one `@`, something before it, a domain with a dot after
-/// it, no space, and none of the signs that separate or surround addresses.
-/// Kept as it was given, without invisible characters. There are no further checks:
-/// only a sent message proves an address.
-pub fn email(text: &str) -> Result<Option<String>, Problem> {
+/// Parses an e-mail address: one `@` with text before it and a domain with a dot after it,
+/// no space, and no character that separates or encloses addresses. Keeps the given form
+/// without invisible characters. There are no further checks: only a sent message proves
+/// that an address exists.
+pub fn email(text: &str) -> Result<Option<String>, ValueError> {
     const LABEL: &str = "E-mail address";
     let address = plain_id(LABEL, text, MAX_EMAIL)?;
     if address.is_empty() {

@@ -1,17 +1,15 @@
-//! The identifiers of Ireland: PPS numbers, and the check letter that Irish VAT
-//! numbers share with them.
+//! Identifiers of Ireland: PPS numbers, and the check letter of PPS and VAT numbers.
 
 use super::{compact, digits, invalid, weighted};
-use crate::{pb::records::ErrorReason, rules::violation::Problem};
+use crate::{pb::records::ErrorReason, rules::violation::ValueError};
 
-/// The check letter for each remainder; as a second letter, each counts its
-/// place in this list.
+/// The check letter for each remainder. The value of a second letter is its index.
 const LETTERS: &str = "WABCDEFGHIJKLMNOPQRSTUV";
 
-/// A Personal Public Service number: seven digits, a check letter (modulus 23),
-/// and perhaps one of the letters A, B, H (which the check letter covers) or W,
-/// T, X (of older numbers, which it does not).
-pub fn ppsn(text: &str) -> Result<Option<String>, Problem> {
+/// Parses a Personal Public Service number: seven digits, a check letter (modulus 23) and
+/// optionally a second letter. The check letter covers A, B and H; it does not cover W, T
+/// and X of older numbers.
+pub fn ppsn(text: &str) -> Result<Option<String>, ValueError> {
     const LABEL: &str = "PPS number";
     let Some(number) = compact(LABEL, text, &['-', '.'])? else {
         return Ok(None);
@@ -29,9 +27,9 @@ pub fn ppsn(text: &str) -> Result<Option<String>, Problem> {
     Err(invalid(ErrorReason::InvalidPpsn, LABEL, hint))
 }
 
-/// Whether `number` is an Irish VAT number without its prefix: seven digits, a
-/// check letter and perhaps a second letter; or of the older form, a digit, a
-/// letter or `+` or `*`, five digits and the check letter.
+/// True if `number` is an Irish VAT number without its prefix: seven digits, a check letter
+/// and optionally a second letter; or in the older form a digit, a letter or `+` or `*`,
+/// five digits and the check letter.
 pub(super) fn is_vat_number(number: &str) -> bool {
     let Some((body, check, last)) = split(number) else {
         return false;
@@ -44,7 +42,7 @@ pub(super) fn is_vat_number(number: &str) -> bool {
         return false;
     };
     let old = second.is_ascii_uppercase() || second == '+' || second == '*';
-    // The older form counts as 0, its five digits, and its first digit.
+    // The check of the older form covers 0, its five digits, and its first digit.
     let reordered = format!("0{}{first}", chars.as_str());
     old && last.is_none() && check_letter(&reordered, None) == Some(check)
 }
@@ -58,14 +56,13 @@ fn split(number: &str) -> Option<(&str, char, Option<char>)> {
     letters.next().is_none().then_some(parts)
 }
 
-/// The check letter of seven digits and a second letter; `None` when they are no
-/// such thing.
+/// The check letter of seven digits and an optional second letter; `None` for other input.
 fn check_letter(body: &str, second: Option<char>) -> Option<char> {
     let digits = digits(body).filter(|digits| digits.len() == 7)?;
-    let place = match second {
+    let index = match second {
         None => 0,
         Some(letter) => LETTERS.chars().zip(0..).find(|(other, _)| *other == letter)?.1,
     };
-    let remainder = (weighted(&digits, &[8, 7, 6, 5, 4, 3, 2]) + 9 * place) % 23;
+    let remainder = (weighted(&digits, &[8, 7, 6, 5, 4, 3, 2]) + 9 * index) % 23;
     LETTERS.chars().zip(0..).find(|(_, at)| *at == remainder).map(|(letter, _)| letter)
 }

@@ -1,32 +1,34 @@
-//! Company numbers, each in the form of its register.
+//! Company numbers in the form of their register.
 
 use super::{compact, invalid};
 use crate::{
     pb::records::{ErrorReason, Jurisdiction},
-    rules::{terms::Term as _, text::plain_id, violation::Problem},
+    rules::{terms::Term as _, text::plain_id, violation::ValueError},
 };
 
 const LABEL: &str = "Company number";
 
-/// Characters of a number of a foreign register.
+/// Maximum number of characters of a number of another register.
 const MAX_FOREIGN: usize = 40;
 
-/// Digits of a number at the CRO, in Jersey and in Guernsey.
+/// Maximum number of digits at the CRO, in Jersey and in Guernsey.
 const MAX_DIGITS: usize = 7;
 
-/// A company number under the law of `jurisdiction`, in the form of its register.
+/// Parses a company number of a jurisdiction, in the form of its register.
 ///
-/// - Companies House, and when the jurisdiction is not known: eight characters,
-///   filled up with zeros; see `is_companies_house`.
-/// - Ireland (the CRO), Jersey and Guernsey: one to seven digits, without zeros
-///   before them.
-/// - The Isle of Man: six digits and a letter, such as `012345V`. This form is read
-///   when the jurisdiction is not known, too: no other register has it.
+/// - Companies House, and unknown jurisdictions: eight characters, padded with zeros; see
+///   `is_companies_house`.
+/// - Ireland (the CRO), Jersey and Guernsey: one to seven digits, without leading zeros.
+/// - The Isle of Man: six digits and a letter, such as `012345V`. This form is also
+///   accepted for an unknown jurisdiction, because no other register uses it.
 /// - Any other jurisdiction: text with a digit in it, in upper case.
 ///
-/// A company of these islands with a number at Companies House keeps that. All
-/// zeros are a placeholder.
-pub fn company_number(text: &str, jurisdiction: Jurisdiction) -> Result<Option<String>, Problem> {
+/// A number at Companies House is accepted for all of these islands. All zeros are a
+/// placeholder and invalid.
+pub fn company_number(
+    text: &str,
+    jurisdiction: Jurisdiction,
+) -> Result<Option<String>, ValueError> {
     if jurisdiction == Jurisdiction::Other {
         return foreign(text);
     }
@@ -38,7 +40,7 @@ pub fn company_number(text: &str, jurisdiction: Jurisdiction) -> Result<Option<S
         Jurisdiction::IsleOfMan => manx(&number).or_else(|| plain(&number)),
         _ => None,
     };
-    let companies_house = || Some(filled_up(&number)).filter(|full| is_companies_house(full));
+    let companies_house = || Some(padded(&number)).filter(|full| is_companies_house(full));
     let of_any = || manx(&number).filter(|_| jurisdiction == Jurisdiction::Unspecified);
     own.or_else(companies_house)
         .or_else(of_any)
@@ -61,14 +63,14 @@ fn hint(jurisdiction: Jurisdiction) -> String {
     }
 }
 
-/// Digits alone, without zeros before them.
+/// Digits only, without leading zeros.
 fn plain(number: &str) -> Option<String> {
     let digits = number.trim_start_matches('0');
     let fits = (1..=MAX_DIGITS).contains(&digits.len()) && is_digits(digits);
     fits.then(|| digits.to_owned())
 }
 
-/// Six digits and a letter, filled up with zeros.
+/// Six digits and a letter, padded with zeros.
 fn manx(number: &str) -> Option<String> {
     let (digits, letter) = number.split_at_checked(number.len().checked_sub(1)?)?;
     let digits = digits.trim_start_matches('0');
@@ -78,8 +80,8 @@ fn manx(number: &str) -> Option<String> {
     fits.then(|| format!("{digits:0>6}{letter}"))
 }
 
-/// A number of a register that this version knows nothing of.
-fn foreign(text: &str) -> Result<Option<String>, Problem> {
+/// A number of a register that Concord has no rules for.
+fn foreign(text: &str) -> Result<Option<String>, ValueError> {
     let number = plain_id(LABEL, text, MAX_FOREIGN)?.to_ascii_uppercase();
     match number.as_str() {
         "" => Ok(None),
@@ -94,9 +96,9 @@ fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Digits, and two letters with digits, filled up to eight characters: `7687209`
-/// becomes `07687209`, `SC12345` becomes `SC012345`.
-fn filled_up(number: &str) -> String {
+/// Pads digits, and two letters with digits, to eight characters: `7687209` becomes
+/// `07687209`, `SC12345` becomes `SC012345`.
+fn padded(number: &str) -> String {
     let prefix_ends = number.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
     let (prefix, rest) = number.split_at(prefix_ends);
     let numeric = !rest.is_empty() && is_digits(rest);
@@ -107,10 +109,10 @@ fn filled_up(number: &str) -> String {
     }
 }
 
-/// Whether a number is one at Companies House: eight characters, the first two
-/// letters, a letter and a digit, or digits; the rest digits, the last of which may
-/// be a letter. Societies (`IP`, `SP`, `NP`, `RS`) have any letters and digits after
-/// these two, such as `IP000CUS` and `SP2345RS`.
+/// True for a number at Companies House: eight characters. The first two are letters, a
+/// letter and a digit, or digits. The others are digits; the last one may be a letter.
+/// Numbers of societies (`IP`, `SP`, `NP`, `RS`) have any letters and digits after the
+/// prefix, such as `IP000CUS` and `SP2345RS`.
 fn is_companies_house(number: &str) -> bool {
     let [first, second, rest @ ..] = number.as_bytes() else {
         return false;
@@ -130,9 +132,9 @@ fn is_companies_house(number: &str) -> bool {
     starts && middle.len() == 5 && (ends || is_society) && number.bytes().any(|byte| byte != b'0')
 }
 
-/// The register that a number, in the form of [`company_number`], is of: that of
-/// the jurisdiction, or Companies House as `Unspecified`. Two numbers are of one
-/// company only when their registers are the same.
+/// The register of a number in the form of [`company_number`]: the jurisdiction, or
+/// `Unspecified` for Companies House. Equal numbers identify one company only if the
+/// registers are equal.
 pub fn register(number: &str, jurisdiction: Jurisdiction) -> Jurisdiction {
     match jurisdiction {
         Jurisdiction::Other => Jurisdiction::Other,
@@ -145,32 +147,32 @@ pub fn register(number: &str, jurisdiction: Jurisdiction) -> Jurisdiction {
     }
 }
 
-/// The numbers, in the form of a register, that a number without its register may
-/// be: one of eight characters is of Companies House, or foreign.
-pub fn possible_company_numbers(text: &str) -> Result<Vec<String>, Problem> {
+/// The numbers, each in the form of a register, that a number with an unknown register may
+/// be. A number of eight characters is at Companies House or foreign.
+pub fn possible_company_numbers(text: &str) -> Result<Vec<String>, ValueError> {
     let registers = [
         Jurisdiction::Unspecified,
         Jurisdiction::IsleOfMan,
         Jurisdiction::Ireland,
         Jurisdiction::Other,
     ];
-    let is_whole = compact(LABEL, text, &[])?.is_some_and(|number| number.len() >= 8);
+    let is_full_length = compact(LABEL, text, &[])?.is_some_and(|number| number.len() >= 8);
     let mut numbers: Vec<String> = Vec::new();
-    let mut problem = None;
+    let mut first_error = None;
     for jurisdiction in registers {
         let is_plain = matches!(jurisdiction, Jurisdiction::Ireland | Jurisdiction::IsleOfMan);
-        if is_whole && is_plain {
+        if is_full_length && is_plain {
             continue;
         }
         match company_number(text, jurisdiction) {
             Ok(number) => numbers.extend(number),
-            Err(wrong) => problem = problem.or(Some(wrong)),
+            Err(error) => first_error = first_error.or(Some(error)),
         }
     }
     numbers.sort();
     numbers.dedup();
-    match problem {
-        Some(problem) if numbers.is_empty() => Err(problem),
+    match first_error {
+        Some(error) if numbers.is_empty() => Err(error),
         _ => Ok(numbers),
     }
 }

@@ -1,11 +1,11 @@
-//! The identifiers of the United Kingdom.
+//! Identifiers of the United Kingdom.
 
 use super::{compact, digits, invalid, weighted};
-use crate::{pb::records::ErrorReason, rules::violation::Problem};
+use crate::{pb::records::ErrorReason, rules::violation::ValueError};
 
-/// A Unique Taxpayer Reference: ten digits, the first of which checks the others
+/// Parses a Unique Taxpayer Reference: ten digits, the first of which is the check digit
 /// (modulus 11). The K that HMRC prints before or after it is dropped.
-pub fn utr(text: &str) -> Result<Option<String>, Problem> {
+pub fn utr(text: &str) -> Result<Option<String>, ValueError> {
     const LABEL: &str = "UTR";
     const WEIGHTS: [u32; 9] = [6, 7, 8, 9, 10, 5, 4, 3, 2];
     /// The check digit for each remainder.
@@ -30,9 +30,9 @@ pub fn utr(text: &str) -> Result<Option<String>, Problem> {
     }
 }
 
-/// An employer PAYE reference: the three digits of the tax office, a slash, and
-/// one to ten letters and digits.
-pub fn paye_reference(text: &str) -> Result<Option<String>, Problem> {
+/// Parses an employer PAYE reference: the three digits of the tax office, a slash, and one
+/// to ten letters and digits.
+pub fn paye_reference(text: &str) -> Result<Option<String>, ValueError> {
     const LABEL: &str = "PAYE reference";
     let Some(reference) = compact(LABEL, text, &[])? else {
         return Ok(None);
@@ -50,11 +50,11 @@ pub fn paye_reference(text: &str) -> Result<Option<String>, Problem> {
     Err(invalid(ErrorReason::InvalidPaye, LABEL, hint))
 }
 
-/// A National Insurance number: two letters that HMRC gives out, six digits, and
-/// a suffix A to D, which may be missing.
-pub fn nino(text: &str) -> Result<Option<String>, Problem> {
+/// Parses a National Insurance number: two letters that HMRC allocates, six digits, and an
+/// optional suffix A to D.
+pub fn nino(text: &str) -> Result<Option<String>, ValueError> {
     const LABEL: &str = "National Insurance number";
-    /// Letter pairs that are not given out.
+    /// Letter pairs that are not allocated.
     const NOT_USED: [&[u8; 2]; 7] = [b"BG", b"GB", b"KN", b"NK", b"NT", b"TN", b"ZZ"];
 
     let Some(number) = compact(LABEL, text, &['-', '.'])? else {

@@ -1,19 +1,19 @@
 //! VAT registration numbers of the United Kingdom and of Ireland.
 
 use super::{compact, digits, invalid, ireland, weighted};
-use crate::{pb::records::ErrorReason, rules::violation::Problem};
+use crate::{pb::records::ErrorReason, rules::violation::ValueError};
 
-/// A VAT registration number, canonical without prefix for the United Kingdom
-/// and with `IE` for Ireland.
+/// Parses a VAT registration number. The canonical form has no prefix for the United
+/// Kingdom and the prefix `IE` for Ireland.
 ///
 /// - United Kingdom, with `GB`, `XI` or no prefix: nine digits (modulus 97, or
 ///   the newer modulus 9755), twelve for a branch, `GD` with three digits below
 ///   500 for a government department, `HA` with three from 500 on for a health
-///   authority; both also in their long form, `GD8888`, the three digits, and two
-///   that check them (the remainder by 97).
+///   authority; both also in their long form: `GD8888`, the three digits, and two check
+///   digits (modulus 97).
 /// - Ireland, with `IE` or no prefix: seven digits with one or two letters, or
 ///   the older form with a letter in second place (modulus 23).
-pub fn vat_number(text: &str) -> Result<Option<String>, Problem> {
+pub fn vat_number(text: &str) -> Result<Option<String>, ValueError> {
     const LABEL: &str = "VAT number";
     let Some(number) = compact(LABEL, text, &['-', '.'])? else {
         return Ok(None);
@@ -37,24 +37,24 @@ fn is_british(number: &str) -> bool {
     let special = number.strip_prefix("GD").map(|rest| (rest, 0..=499));
     let special = special.or_else(|| number.strip_prefix("HA").map(|rest| (rest, 500..=999)));
     if let Some((rest, range)) = special {
-        let (place, check) = match rest.strip_prefix("8888").and_then(|r| r.split_at_checked(3)) {
-            Some((place, check)) => (place, Some(check)),
+        let (serial, check) = match rest.strip_prefix("8888").and_then(|r| r.split_at_checked(3)) {
+            Some((serial, check)) => (serial, Some(check)),
             None => (rest, None),
         };
         let number = |text: &str, length: usize| {
             digits(text).filter(|digits| digits.len() == length)?;
             text.parse::<u32>().ok()
         };
-        let Some(place) = number(place, 3).filter(|place| range.contains(place)) else {
+        let Some(serial) = number(serial, 3).filter(|serial| range.contains(serial)) else {
             return false;
         };
-        return check.is_none_or(|check| number(check, 2) == Some(place % 97));
+        return check.is_none_or(|check| number(check, 2) == Some(serial % 97));
     }
     digits(number).is_some_and(|digits| is_registration(&digits))
 }
 
-/// Nine digits of which the last two check the others, and three more for a
-/// branch. The newer check, which leaves 42 or 55, began with numbers from 100.
+/// Nine digits, of which the last two are check digits, and three more for a branch. The
+/// newer check (remainder 42 or 55) applies to numbers from 100.
 fn is_registration(digits: &[u32]) -> bool {
     if !matches!(digits.len(), 9 | 12) || digits.iter().take(9).all(|digit| *digit == 0) {
         return false;

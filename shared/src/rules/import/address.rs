@@ -1,4 +1,4 @@
-//! An address of an import, of a client or of a contact's person.
+//! Parser of an address record of an import.
 
 use super::{
     AddressSlot, Canonical, ImportDraft, OwnerKind, ParsedRecord, damaged, given, own_source_id,
@@ -13,21 +13,21 @@ use crate::{
         terms::{Term, term_key, unknown_value},
         text::{blank, check_characters},
         value::Address,
-        violation::{Problem, Violations},
+        violation::{FieldViolations, ValueError},
         warning,
     },
 };
 
 pub(super) fn parse(record: &ImportAddress) -> ParsedRecord {
-    let mut wrong = Violations::new();
-    let source_id = own_source_id(&mut wrong, &record.source_id);
-    let owner = wrong.field("owner_kind", owner_kind(&record.owner_kind));
+    let mut violations = FieldViolations::new();
+    let source_id = own_source_id(&mut violations, &record.source_id);
+    let owner = violations.field("owner_kind", owner_kind(&record.owner_kind));
     let owner_source_id = draft::source_id("Owner source id", &record.owner_source_id);
-    let owner_source_id = wrong.field("owner_source_id", owner_source_id);
+    let owner_source_id = violations.field("owner_source_id", owner_source_id);
     let address_type = given(AddressType::LABEL, AddressType::parse(&record.r#type));
-    let address_type = wrong.field("type", address_type);
-    let address = wrong.part("", Address::parse(&address(record), ""));
-    let period = draft::period(&mut wrong, &record.active_from, &record.active_to);
+    let address_type = violations.field("type", address_type);
+    let address = violations.part("", Address::parse(&address(record), ""));
+    let period = draft::period(&mut violations, &record.active_from, &record.active_to);
 
     let mut warnings = warning::of_address(&self::address(record));
     damaged(
@@ -63,12 +63,12 @@ pub(super) fn parse(record: &ImportAddress) -> ParsedRecord {
         }),
         record_name: address_type.map_or("Address", Term::label).to_owned(),
         own_reference: String::new(),
-        outcome: wrong.finish(draft),
+        outcome: violations.finish(draft),
         warnings,
     }
 }
 
-fn owner_kind(text: &str) -> Result<OwnerKind, Problem> {
+fn owner_kind(text: &str) -> Result<OwnerKind, ValueError> {
     const LABEL: &str = "Owner kind";
     check_characters(LABEL, text)?;
     match term_key(text).as_str() {
@@ -91,7 +91,7 @@ fn address(record: &ImportAddress) -> records::Address {
     }
 }
 
-/// Every field, by its number: a new one does not build until it is here.
+/// The digest of all fields by number. The build fails if a new field is missing here.
 fn digest(record: &ImportAddress) -> [u8; 32] {
     let ImportAddress {
         source_id,

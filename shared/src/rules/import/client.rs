@@ -1,4 +1,4 @@
-//! A client of an import.
+//! Parser of a client record of an import.
 
 use super::{
     Canonical, ImportDraft, ParsedRecord, damaged, email, first_name, given, ignored,
@@ -15,33 +15,33 @@ use crate::{
         terms::{Term, term_key},
         text::{MAX_NAME, MAX_REFERENCE, plain, required, shorten},
         value::PersonName,
-        violation::Violations,
+        violation::FieldViolations,
         warning,
     },
 };
 
-/// The type of client that is left out; [`term_key`] of what files hold.
+/// The [`term_key`] of the client type that is not imported.
 const SELF_ASSESSMENT: &str = "SELF_ASSESSMENT";
 
 pub(super) fn parse(record: &ImportClient) -> ParsedRecord {
-    let mut wrong = Violations::new();
-    let source_id = own_source_id(&mut wrong, &record.source_id);
+    let mut violations = FieldViolations::new();
+    let source_id = own_source_id(&mut violations, &record.source_id);
     let excluded = term_key(&record.client_type) == SELF_ASSESSMENT;
     let mut reference_key = None;
-    let mut warnings = Violations::new();
+    let mut warnings = FieldViolations::new();
     let outcome = match (excluded, source_id.is_empty()) {
         (true, false) => {
             let text = "Client type is Self-Assessment";
-            wrong.push("client_type", ErrorReason::ClientTypeExcluded, text);
-            Err(wrong)
+            violations.push("client_type", ErrorReason::ClientTypeExcluded, text);
+            Err(violations)
         }
-        // Without a key the record fails, whatever its type.
-        (true, true) => Err(wrong),
+        // A record without a key fails, even if its type is excluded.
+        (true, true) => Err(violations),
         (false, _) => {
             let reference = Reference::parse(&record.client_reference);
             reference_key = reference.as_ref().ok().map(|reference| reference.key.clone());
-            let reference = wrong.field("client_reference", reference);
-            draft(record, wrong, &mut warnings, reference)
+            let reference = violations.field("client_reference", reference);
+            draft(record, violations, &mut warnings, reference)
         }
     };
     ParsedRecord {
@@ -59,20 +59,21 @@ pub(super) fn parse(record: &ImportClient) -> ParsedRecord {
     }
 }
 
-/// Judges every field after the reference.
+/// Validates every field after the reference.
 fn draft(
     record: &ImportClient,
-    mut wrong: Violations,
-    warnings: &mut Violations,
+    mut violations: FieldViolations,
+    warnings: &mut FieldViolations,
     reference: Option<Reference>,
-) -> Result<ImportDraft, Violations> {
+) -> Result<ImportDraft, FieldViolations> {
     let client_type = given(ClientType::LABEL, ClientType::parse(&record.client_type));
-    let client_type = wrong.field("client_type", client_type);
-    let registered_name = registered_name(&mut wrong, record, client_type);
+    let client_type = violations.field("client_type", client_type);
+    let registered_name = registered_name(&mut violations, record, client_type);
     let trading_name = plain("Trading name", &record.trading_name, MAX_NAME);
-    let trading_name = wrong.field("trading_name", trading_name).and_then(dated);
+    let trading_name = violations.field("trading_name", trading_name).and_then(dated);
     let jurisdiction = Jurisdiction::parse(&record.jurisdiction);
-    let jurisdiction = wrong.field("jurisdiction", jurisdiction).map(Option::unwrap_or_default);
+    let jurisdiction =
+        violations.field("jurisdiction", jurisdiction).map(Option::unwrap_or_default);
     let identifiers = ClientIdentifiers {
         company_number: record.company_number.clone(),
         utr: record.utr.clone(),
@@ -80,10 +81,10 @@ fn draft(
         paye_reference: record.paye_reference.clone(),
     };
     let identifiers = Identifiers::parse(&identifiers, jurisdiction.unwrap_or_default());
-    let identifiers = wrong.part("", identifiers);
-    let individual = individual(&mut wrong, record, client_type);
-    let emails = email(&mut wrong, warnings, &record.email);
-    let phones = phone(&mut wrong, warnings, &record.phone);
+    let identifiers = violations.part("", identifiers);
+    let individual = individual(&mut violations, record, client_type);
+    let emails = email(&mut violations, warnings, &record.email);
+    let phones = phone(&mut violations, warnings, &record.phone);
     warn(warnings, record, client_type);
     let parts = client_type.zip(reference).zip(jurisdiction.zip(identifiers));
     let client = |((client_type, reference), (jurisdiction, identifiers))| ImportDraft::Client {
@@ -99,11 +100,11 @@ fn draft(
         },
         individual,
     };
-    wrong.finish(parts.map(client))
+    violations.finish(parts.map(client))
 }
 
-/// Warns of the fields that are kept.
-fn warn(warnings: &mut Violations, record: &ImportClient, client_type: Option<ClientType>) {
+/// The warnings for the stored fields.
+fn warn(warnings: &mut FieldViolations, record: &ImportClient, client_type: Option<ClientType>) {
     damaged(
         warnings,
         [
@@ -122,42 +123,42 @@ fn warn(warnings: &mut Violations, record: &ImportClient, client_type: Option<Cl
     warning::of_text(warnings, "trading_name", "Trading name", &record.trading_name);
 }
 
-/// Required of every type but an individual; not judged while the type is not
-/// known.
+/// Parses the registered name. Required for every type except an individual; not validated
+/// if the type is invalid.
 fn registered_name(
-    wrong: &mut Violations,
+    violations: &mut FieldViolations,
     record: &ImportClient,
     client_type: Option<ClientType>,
 ) -> Option<DatedName> {
     const LABEL: &str = "Registered name";
     if matches!(client_type, None | Some(ClientType::Individual)) {
-        ignored(wrong, "registered_name", LABEL, &record.registered_name);
+        ignored(violations, "registered_name", LABEL, &record.registered_name);
         return None;
     }
     let name = required(LABEL, &record.registered_name, MAX_NAME);
-    wrong.field("registered_name", name).and_then(dated)
+    violations.field("registered_name", name).and_then(dated)
 }
 
-/// A name without a date; `None` when it is empty.
+/// A name without a date; `None` if empty.
 fn dated(name: String) -> Option<DatedName> {
     (!name.is_empty()).then_some(DatedName { name, active_from: None })
 }
 
-/// The person of an individual; of all other types the fields are not judged.
+/// Parses the person of an individual. For other types these fields are not validated.
 fn individual(
-    wrong: &mut Violations,
+    violations: &mut FieldViolations,
     record: &ImportClient,
     client_type: Option<ClientType>,
 ) -> Option<PersonDraft> {
     if client_type != Some(ClientType::Individual) {
-        ignored(wrong, "title", "Title", &record.title);
-        ignored(wrong, "forename", "Forename", &record.forename);
-        ignored(wrong, "surname", "Surname", &record.surname);
-        ignored(wrong, "birth_date", "Date", &record.birth_date);
+        ignored(violations, "title", "Title", &record.title);
+        ignored(violations, "forename", "Forename", &record.forename);
+        ignored(violations, "surname", "Surname", &record.surname);
+        ignored(violations, "birth_date", "Date", &record.birth_date);
         return None;
     }
-    let name = wrong.part("", PersonName::parse(&person_name(record), ""));
-    let birth_date = wrong.field("birth_date", parse_date(&record.birth_date)).flatten();
+    let name = violations.part("", PersonName::parse(&person_name(record), ""));
+    let birth_date = violations.field("birth_date", parse_date(&record.birth_date)).flatten();
     Some(PersonDraft {
         name: name?,
         name_active_from: None,
@@ -178,7 +179,7 @@ fn person_name(record: &ImportClient) -> records::PersonName {
     }
 }
 
-/// The registered name, or the person's, which comes first for an individual.
+/// The display name: the registered name, or for an individual the name of the person.
 fn record_name(record: &ImportClient) -> String {
     let ImportClient { registered_name, client_reference, source_id, .. } = record;
     let person = PersonName::from(&person_name(record)).display();
@@ -189,7 +190,7 @@ fn record_name(record: &ImportClient) -> String {
     }
 }
 
-/// Every field, by its number: a new one does not build until it is here.
+/// The digest of all fields by number. The build fails if a new field is missing here.
 fn digest(record: &ImportClient) -> [u8; 32] {
     let ImportClient {
         source_id,

@@ -1,9 +1,9 @@
-//! A contact of an import: one person with its places at clients.
+//! Parser of a contact record of an import: one person with its roles at clients.
 
 use std::collections::BTreeMap;
 
 use super::{
-    Canonical, ContactPlace, ImportDraft, ParsedRecord, damaged, email, first_name, given,
+    Canonical, ClientRoles, ImportDraft, ParsedRecord, damaged, email, first_name, given,
     own_source_id, phone,
 };
 use crate::{
@@ -17,89 +17,96 @@ use crate::{
         terms::{Term, term_key},
         text::{MAX_CONTACT_CLIENTS, blank, normalise_id, too_many},
         value::PersonName,
-        violation::Violations,
+        violation::FieldViolations,
         warning,
     },
 };
 
-/// What people call the source id of a contact's client.
+/// The name of the source id of a client, for users.
 const CLIENT_LABEL: &str = "Client source id";
 
-/// The roles at each client, as they were given, by [`term_key`]; the clients by
-/// normalised source id. So a client that is named twice is one.
-type Places = BTreeMap<String, BTreeMap<String, String>>;
+/// The given roles by [`term_key`], for each client by normalised source id. Repeated
+/// clients are merged.
+type RolesByClient = BTreeMap<String, BTreeMap<String, String>>;
 
 pub(super) fn parse(record: &ImportContact) -> ParsedRecord {
-    let mut wrong = Violations::new();
-    let source_id = own_source_id(&mut wrong, &record.source_id);
-    let given_places = places(&record.clients);
-    let parents: Vec<_> = given_places
+    let mut violations = FieldViolations::new();
+    let source_id = own_source_id(&mut violations, &record.source_id);
+    let by_client = roles_by_client(&record.clients);
+    let parents: Vec<_> = by_client
         .keys()
         .filter_map(|id| draft::source_id(CLIENT_LABEL, id).ok())
         .map(|id| (ImportRecordKind::Client, id))
         .collect();
-    let clients = judge_places(&mut wrong, &given_places);
+    let clients = validate_clients(&mut violations, &by_client);
     let mut warnings = warnings(record);
-    let person = person(&mut wrong, &mut warnings, record);
+    let person = person(&mut violations, &mut warnings, record);
     ParsedRecord {
         kind: ImportRecordKind::Contact,
         source_id,
-        digest: digest(record, &given_places),
+        digest: digest(record, &by_client),
         excluded: false,
         reference_key: None,
         parents,
         address_slot: None,
         record_name: record_name(record),
         own_reference: String::new(),
-        outcome: wrong.finish(person.map(|person| ImportDraft::Contact { person, clients })),
+        outcome: violations.finish(person.map(|person| ImportDraft::Contact { person, clients })),
         warnings,
     }
 }
 
-/// Gathers the clients. One entry may hold several roles, with `;` between them.
-fn places(clients: &[ContactClient]) -> Places {
-    let mut places = Places::new();
+/// Groups the roles by client. One entry may have several roles, separated by `;`.
+fn roles_by_client(clients: &[ContactClient]) -> RolesByClient {
+    let mut by_client = RolesByClient::new();
     for ContactClient { client_source_id, roles } in clients {
-        let place = places.entry(normalise_id(client_source_id)).or_default();
+        let by_key = by_client.entry(normalise_id(client_source_id)).or_default();
         for role in roles.iter().flat_map(|roles| roles.split(';')) {
             let key = term_key(role);
             if !key.is_empty() {
-                place.entry(key).or_insert_with(|| role.to_owned());
+                by_key.entry(key).or_insert_with(|| role.to_owned());
             }
         }
     }
-    places
+    by_client
 }
 
-fn judge_places(wrong: &mut Violations, places: &Places) -> Vec<ContactPlace> {
-    if places.is_empty() {
-        wrong.add(blank(CLIENT_LABEL).at("client_source_id"));
+fn validate_clients(
+    violations: &mut FieldViolations,
+    by_client: &RolesByClient,
+) -> Vec<ClientRoles> {
+    if by_client.is_empty() {
+        violations.add(blank(CLIENT_LABEL).at("client_source_id"));
     }
-    if places.len() > MAX_CONTACT_CLIENTS {
-        let problem = too_many("Clients", places.len(), MAX_CONTACT_CLIENTS);
-        wrong.add(problem.at("client_source_id"));
+    if by_client.len() > MAX_CONTACT_CLIENTS {
+        let error = too_many("Clients", by_client.len(), MAX_CONTACT_CLIENTS);
+        violations.add(error.at("client_source_id"));
         return Vec::new();
     }
-    for client_source_id in places.keys() {
-        wrong.field("client_source_id", draft::source_id(CLIENT_LABEL, client_source_id));
+    for client_source_id in by_client.keys() {
+        violations.field("client_source_id", draft::source_id(CLIENT_LABEL, client_source_id));
     }
-    places.iter().map(|(id, roles)| place(wrong, id, roles)).collect()
+    by_client.iter().map(|(id, roles)| client_roles(violations, id, roles)).collect()
 }
 
-fn place(wrong: &mut Violations, id: &str, given_roles: &BTreeMap<String, String>) -> ContactPlace {
+fn client_roles(
+    violations: &mut FieldViolations,
+    id: &str,
+    given_roles: &BTreeMap<String, String>,
+) -> ClientRoles {
     if given_roles.is_empty() {
         let text = "Contact has no role assigned";
-        wrong.push("roles", ErrorReason::ContactRoleMissing, text);
+        violations.push("roles", ErrorReason::ContactRoleMissing, text);
     }
     let roles = given_roles.values().map(|role| given(Role::LABEL, Role::parse(role)));
-    let mut roles: Vec<Role> = roles.filter_map(|role| wrong.field("roles", role)).collect();
+    let mut roles: Vec<Role> = roles.filter_map(|role| violations.field("roles", role)).collect();
     roles.sort_unstable();
-    ContactPlace { client_source_id: id.to_owned(), roles }
+    ClientRoles { client_source_id: id.to_owned(), roles }
 }
 
-/// Warns of the fields that are kept.
-fn warnings(record: &ImportContact) -> Violations {
-    let mut warnings = Violations::new();
+/// The warnings for the stored fields.
+fn warnings(record: &ImportContact) -> FieldViolations {
+    let mut warnings = FieldViolations::new();
     damaged(
         &mut warnings,
         [
@@ -117,14 +124,14 @@ fn warnings(record: &ImportContact) -> Violations {
 }
 
 fn person(
-    wrong: &mut Violations,
-    warnings: &mut Violations,
+    violations: &mut FieldViolations,
+    warnings: &mut FieldViolations,
     record: &ImportContact,
 ) -> Option<PersonDraft> {
-    let name = wrong.part("", PersonName::parse(&person_name(record), ""));
-    let birth_date = wrong.field("birth_date", parse_date(&record.birth_date)).flatten();
-    let emails = email(wrong, warnings, &record.email);
-    let phones = phone(wrong, warnings, &record.phone);
+    let name = violations.part("", PersonName::parse(&person_name(record), ""));
+    let birth_date = violations.field("birth_date", parse_date(&record.birth_date)).flatten();
+    let emails = email(violations, warnings, &record.email);
+    let phones = phone(violations, warnings, &record.phone);
     Some(PersonDraft {
         name: name?,
         name_active_from: None,
@@ -150,8 +157,8 @@ fn record_name(record: &ImportContact) -> String {
     first_name([&name, &record.source_id])
 }
 
-/// Every field, by its number: a new one does not build until it is here.
-fn digest(record: &ImportContact, places: &Places) -> [u8; 32] {
+/// The digest of all fields by number. The build fails if a new field is missing here.
+fn digest(record: &ImportContact, by_client: &RolesByClient) -> [u8; 32] {
     let ImportContact {
         source_id,
         clients: _,
@@ -166,8 +173,8 @@ fn digest(record: &ImportContact, places: &Places) -> [u8; 32] {
     let mut canonical = Canonical::new(ImportRecordKind::Contact);
     canonical.field(1, source_id);
     canonical.number(2);
-    canonical.number(places.len() as u64);
-    for (client_source_id, roles) in places {
+    canonical.number(by_client.len() as u64);
+    for (client_source_id, roles) in by_client {
         canonical.value(client_source_id);
         canonical.number(roles.len() as u64);
         for role in roles.keys() {

@@ -1,4 +1,4 @@
-//! The digest by which two records of one key are told to be the same.
+//! The digest of a record, which detects identical records with one key.
 
 use sha2::{Digest as _, Sha256};
 
@@ -7,20 +7,20 @@ use crate::{
     rules::text::{is_blank, normalise_id},
 };
 
-/// A record in its canonical form: the number of each field that is not blank,
-/// the length of its normalised text, and that text. A field that is added to
-/// the protocol later leaves the digests of records without it as they are.
+/// Hashes the canonical form of a record: for each field that is not blank, its number, the
+/// length of its normalised text as a 64-bit big-endian prefix, and the text. A field that
+/// is added to the protocol later does not change the digests of records without it.
 pub(super) struct Canonical(Sha256);
 
 impl Canonical {
-    /// Begins a record.
+    /// Starts a record.
     pub(super) fn new(kind: ImportRecordKind) -> Self {
         let mut canonical = Self(Sha256::new());
         canonical.number(kind as u64);
         canonical
     }
 
-    /// Adds a field by its number in the protocol.
+    /// Adds a field, unless it is blank.
     pub(super) fn field(&mut self, number: u64, text: &str) {
         if !is_blank(text) {
             self.number(number);
@@ -28,12 +28,12 @@ impl Canonical {
         }
     }
 
-    /// Adds one of several values, which may be blank.
+    /// Adds a value of a repeated field. It may be blank.
     pub(super) fn value(&mut self, text: &str) {
         self.bytes(normalise_id(text).as_bytes());
     }
 
-    /// Adds the number of a field, or how many values follow.
+    /// Adds a field number or the number of values that follow.
     pub(super) fn number(&mut self, number: u64) {
         self.0.update(number.to_be_bytes());
     }
@@ -49,7 +49,7 @@ impl Canonical {
     }
 }
 
-/// The digest of a record that could not be read.
+/// The digest of a record that cannot be decoded.
 pub(super) fn of_bytes(bytes: &[u8]) -> [u8; 32] {
     let mut canonical = Canonical::new(ImportRecordKind::Unspecified);
     canonical.bytes(bytes);

@@ -73,7 +73,7 @@ macro_rules! into_record {
 }
 into_record! { ImportClient => Client, ImportContact => Contact, ImportAddress => Address }
 
-fn wrong(record: &ParsedRecord) -> Vec<(String, &'static str)> {
+fn reported(record: &ParsedRecord) -> Vec<(String, &'static str)> {
     let violations = record.outcome.clone().err().unwrap_or_default();
     violations.into_iter().map(|one| (one.field, reason_code(one.reason))).collect()
 }
@@ -87,7 +87,7 @@ fn expect<const N: usize>(
     violations: [(&str, &'static str); N],
 ) -> ParsedRecord {
     let record = parsed(record);
-    assert_eq!(wrong(&record), violations.map(|(field, code)| (field.to_owned(), code)));
+    assert_eq!(reported(&record), violations.map(|(field, code)| (field.to_owned(), code)));
     record
 }
 

@@ -9,7 +9,7 @@ fn warning(postcode: &str, country: &str) -> Option<String> {
 }
 
 #[test]
-fn postcodes_of_every_british_form_pass() {
+fn british_postcodes_of_every_form_are_valid() {
     for code in [
         "M1 1AE", "B33 8TH", "CR2 6XH", "DN55 1PT", "W1A 0AX", "EC1A 1BB", "GIR 0AA", "ls11aa",
         "BT1 5GS",
@@ -26,7 +26,7 @@ fn postcodes_of_every_british_form_pass() {
 }
 
 #[test]
-fn eircodes_pass_for_ireland_only() {
+fn eircodes_are_valid_for_ireland_only() {
     for code in ["A65 F4E2", "D02X285", "D6W F300"] {
         assert_eq!(warning(code, "IE"), None, "{code}");
         assert_eq!(warning(code, ""), None, "{code}");
@@ -38,14 +38,14 @@ fn eircodes_pass_for_ireland_only() {
 }
 
 #[test]
-fn other_countries_and_blank_postcodes_are_not_judged() {
+fn blank_and_foreign_postcodes_are_not_checked() {
     assert_eq!(warning("75008", "FR"), None);
     assert_eq!(warning("", "GB"), None);
     assert_eq!(warning("", ""), None);
 }
 
 #[test]
-fn the_warning_quotes_a_little_of_the_postcode() {
+fn warning_quotes_a_shortened_postcode() {
     assert_eq!(warning("LS1 1A", "GB").unwrap(), "Postcode does not look like one: LS1 1A");
     assert!(warning(&"9".repeat(200), "GB").unwrap().chars().count() < 100);
 }

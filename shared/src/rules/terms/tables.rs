@@ -1,4 +1,4 @@
-//! The rows of each closed list.
+//! The names and labels of each enum.
 
 use super::{Row, Term};
 use crate::pb::records::{AddressType, ClientType, Jurisdiction, Role, Timeline};

@@ -8,11 +8,11 @@ use crate::{
     rules::{
         identifier,
         text::{MAX_ADDRESS_LINE, normalise, plain},
-        violation::{Problem, Violations},
+        violation::{FieldViolations, ValueError},
     },
 };
 
-/// A postal address in its normal form. Only the first line is always there.
+/// A postal address in its normal form. Only the first line is required.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Address {
@@ -31,7 +31,7 @@ pub struct Address {
     /// The county or region.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub county: String,
-    /// The postcode, as it was given.
+    /// The postcode, not canonicalised.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub postcode: String,
     /// The ISO 3166 alpha-2 code.
@@ -40,16 +40,16 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads an address: the first line is required, every line has at most
-    /// [`MAX_ADDRESS_LINE`] characters, the country is a known code. `path` is
-    /// that of the message, and goes before the names of its fields.
-    pub fn parse(address: &records::Address, path: &str) -> Result<Self, Violations> {
+    /// Parses an address: the first line is required, every line has at most
+    /// [`MAX_ADDRESS_LINE`] characters, the country is a known code. `path` is the path of
+    /// the message and prefixes the fields of violations.
+    pub fn parse(address: &records::Address, path: &str) -> Result<Self, FieldViolations> {
         let records::Address { line_1, line_2, line_3, town, county, postcode, country } = address;
-        let mut wrong = Violations::new();
+        let mut violations = FieldViolations::new();
         let first = plain("Address Line 1", line_1, MAX_ADDRESS_LINE).and_then(not_missing);
-        let line_1 = wrong.field("line_1", first).unwrap_or_default();
+        let line_1 = violations.field("line_1", first).unwrap_or_default();
         let mut line = |field: &str, label: &str, text: &str| {
-            wrong.field(field, plain(label, text, MAX_ADDRESS_LINE)).unwrap_or_default()
+            violations.field(field, plain(label, text, MAX_ADDRESS_LINE)).unwrap_or_default()
         };
         let address = Self {
             line_1,
@@ -58,30 +58,30 @@ impl Address {
             town: line("town", "Town", town),
             county: line("county", "County", county),
             postcode: line("postcode", "Postcode", postcode),
-            country: wrong
+            country: violations
                 .field("country", identifier::country(country))
                 .flatten()
                 .unwrap_or_default(),
         };
-        wrong.under(path).finish(Some(address))
+        violations.under(path).finish(Some(address))
     }
 
-    /// The address on one line, for people.
+    /// The address on one line, for display.
     pub fn display(&self) -> String {
         let Self { line_1, line_2, line_3, town, county, postcode, country } = self;
         joined([line_1, line_2, line_3, town, county, postcode, country], ", ")
     }
 }
 
-fn not_missing(line_1: String) -> Result<String, Problem> {
+fn not_missing(line_1: String) -> Result<String, ValueError> {
     if line_1.is_empty() {
-        Err(Problem::new(ErrorReason::AddressLine1Missing, "Address Line 1 is missing"))
+        Err(ValueError::new(ErrorReason::AddressLine1Missing, "Address Line 1 is missing"))
     } else {
         Ok(line_1)
     }
 }
 
-/// Normalises only; [`Address::parse`] also checks.
+/// Normalises without validation; [`Address::parse`] also validates.
 impl From<&records::Address> for Address {
     fn from(address: &records::Address) -> Self {
         let records::Address { line_1, line_2, line_3, town, county, postcode, country } = address;

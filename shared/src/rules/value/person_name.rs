@@ -7,11 +7,11 @@ use crate::{
     pb::records,
     rules::{
         text::{self, MAX_NAME_PART, MAX_TITLE, normalise, plain, required},
-        violation::Violations,
+        violation::FieldViolations,
     },
 };
 
-/// The name of a person in its normal form. Only the surname is always there.
+/// The name of a person in its normal form. Only the surname is required.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PersonName {
@@ -30,18 +30,18 @@ pub struct PersonName {
 }
 
 impl PersonName {
-    /// Reads a name: the surname is required, the title has at most
-    /// [`MAX_TITLE`] characters and every other part [`MAX_NAME_PART`]. `path`
-    /// is that of the message, and goes before the names of its fields.
-    pub fn parse(name: &records::PersonName, path: &str) -> Result<Self, Violations> {
+    /// Parses a name: the surname is required, the title has at most [`MAX_TITLE`] characters
+    /// and every other part [`MAX_NAME_PART`]. `path` is the path of the message and prefixes
+    /// the fields of violations.
+    pub fn parse(name: &records::PersonName, path: &str) -> Result<Self, FieldViolations> {
         let records::PersonName { title, forename, middle_names, surname } = name;
-        let mut wrong = Violations::new();
-        let title = wrong.field("title", plain("Title", title, MAX_TITLE));
-        let forename = wrong.field("forename", plain("Forename", forename, MAX_NAME_PART));
+        let mut violations = FieldViolations::new();
+        let title = violations.field("title", plain("Title", title, MAX_TITLE));
+        let forename = violations.field("forename", plain("Forename", forename, MAX_NAME_PART));
         let middle_names =
-            wrong.field("middle_names", plain("Middle names", middle_names, MAX_NAME_PART));
-        let surname = wrong.field("surname", required("Surname", surname, MAX_NAME_PART));
-        wrong.under(path).finish(Some(Self {
+            violations.field("middle_names", plain("Middle names", middle_names, MAX_NAME_PART));
+        let surname = violations.field("surname", required("Surname", surname, MAX_NAME_PART));
+        violations.under(path).finish(Some(Self {
             title: title.unwrap_or_default(),
             forename: forename.unwrap_or_default(),
             middle_names: middle_names.unwrap_or_default(),
@@ -49,22 +49,21 @@ impl PersonName {
         }))
     }
 
-    /// The whole name: `Dr Ann Mary Smith`.
+    /// The full name, such as `Dr Ann Mary Smith`.
     pub fn display(&self) -> String {
         let Self { title, forename, middle_names, surname } = self;
         joined([title, forename, middle_names, surname], " ")
     }
 
-    /// The form in which names of persons are compared: without the title, by
-    /// [`text::match_key`]. Where the forename ends and the middle names begin
-    /// makes no difference.
+    /// The comparison key: [`text::match_key`] of the name without the title. The boundary
+    /// between forename and middle names does not matter.
     pub fn match_key(&self) -> String {
         let Self { title: _, forename, middle_names, surname } = self;
         text::match_key(&joined([forename, middle_names, surname], " "))
     }
 }
 
-/// Normalises only; [`PersonName::parse`] also checks.
+/// Normalises without validation; [`PersonName::parse`] also validates.
 impl From<&records::PersonName> for PersonName {
     fn from(name: &records::PersonName) -> Self {
         let records::PersonName { title, forename, middle_names, surname } = name;

@@ -1,16 +1,16 @@
 use super::*;
 use crate::{
     pb::records::{self, ErrorReason},
-    rules::violation::Violations,
+    rules::violation::FieldViolations,
 };
 
-fn reasons(result: Result<impl Sized, Violations>) -> Vec<(String, ErrorReason)> {
+fn reasons(result: Result<impl Sized, FieldViolations>) -> Vec<(String, ErrorReason)> {
     let violations = result.err().unwrap_or_default();
     violations.into_iter().map(|one| (one.field, one.reason)).collect()
 }
 
 #[test]
-fn an_address_without_a_first_line_says_so_in_the_words_that_users_know() {
+fn missing_first_address_line_has_the_documented_text() {
     let address = records::Address { line_1: "  ".into(), ..Default::default() };
     let violations = Address::parse(&address, "addresses[0].address").unwrap_err().into_vec();
     assert_eq!(violations[0].field, "addresses[0].address.line_1");
@@ -18,7 +18,7 @@ fn an_address_without_a_first_line_says_so_in_the_words_that_users_know() {
 }
 
 #[test]
-fn every_violation_of_an_address_is_reported_in_the_order_of_its_fields() {
+fn address_reports_all_violations_in_field_order() {
     let address = records::Address {
         line_1: "\0".into(),
         line_2: "x".repeat(201),
@@ -38,7 +38,7 @@ fn every_violation_of_an_address_is_reported_in_the_order_of_its_fields() {
 }
 
 #[test]
-fn an_address_is_normalised_and_reads_back_the_same() {
+fn address_is_normalised_and_round_trips() {
     let address = records::Address {
         line_1: " 1  High Street".into(),
         town: "Leeds ".into(),
@@ -53,7 +53,7 @@ fn an_address_is_normalised_and_reads_back_the_same() {
 }
 
 #[test]
-fn a_person_needs_a_surname_only() {
+fn person_needs_a_surname_only() {
     let name = records::PersonName { forename: "Ann".into(), ..Default::default() };
     let expected = [("person.name.surname".to_owned(), ErrorReason::RequiredFieldBlank)];
     assert_eq!(reasons(PersonName::parse(&name, "person.name")), expected);
@@ -72,7 +72,7 @@ fn name(title: &str, forename: &str, middle_names: &str, surname: &str) -> Perso
 }
 
 #[test]
-fn persons_are_compared_without_title_accents_and_apostrophes() {
+fn person_match_key_ignores_title_accents_and_apostrophes() {
     let one = name("Dr", "Ann", "Mary", "O’Brién");
     assert_eq!(one.display(), "Dr Ann Mary O’Brién");
     assert_eq!(one.match_key(), "ann mary obrien");
@@ -81,7 +81,7 @@ fn persons_are_compared_without_title_accents_and_apostrophes() {
 }
 
 #[test]
-fn values_are_stored_under_short_names_without_empty_fields() {
+fn value_json_omits_empty_fields() {
     let cases = [
         (Value::Name("Acme Limited".into()), r#"{"name":"Acme Limited"}"#),
         (

@@ -1,7 +1,6 @@
-//! When a caller must have its answer.
+//! The deadline of a call.
 //!
-//! The only clock of a call: the transport below has none, and leaves the header with
-//! the caller's time alone.
+//! The transport does not enforce the `grpc-timeout` header; this module does.
 
 use std::time::Duration;
 
@@ -9,40 +8,39 @@ use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 
-use crate::{pb::records::ErrorReason, status::Refusal};
+use crate::{pb::records::ErrorReason, status::ApiError};
 
-/// The header with the time that a caller allows.
+/// The header with the caller's timeout.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
 
-/// The end of a caller's patience, or of the server's; none for an upload whose
-/// caller has said nothing.
+/// The deadline of a call, by the caller's timeout or the server's maximum; none for an
+/// upload without a timeout.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     at: Option<Instant>,
 }
 
 impl Deadline {
-    /// The earlier one of the caller's and of the server's `longest` time, counted
-    /// from `now`.
+    /// The minimum of the caller's timeout and of the server's `longest` time, from `now`.
     pub(super) fn of(headers: &HeaderMap, longest: Option<Duration>, now: Instant) -> Self {
         let allowed = headers.get(TIMEOUT_HEADER).and_then(|text| parse(text.to_str().ok()?));
         let time = allowed.into_iter().chain(longest).min();
         Self { at: time.and_then(|time| now.checked_add(time)) }
     }
 
-    /// Whether it is over.
+    /// Returns `true` if the deadline has passed.
     pub(super) fn has_passed(&self) -> bool {
         self.at.is_some_and(|at| at <= Instant::now())
     }
 
-    /// This, or another instant that is earlier.
+    /// The earlier one of this deadline and `other`.
     pub(super) fn or_earlier(&self, other: Instant) -> Instant {
         self.at.map_or(other, |at| at.min(other))
     }
 
-    /// What `work` comes to, if it ends in time. The work of a call goes on when it
-    /// does not.
-    pub(super) async fn limit<T>(&self, work: impl Future<Output = T>) -> Result<T, Refusal> {
+    /// The result of `work` if it completes before the deadline. The handler of a call
+    /// continues after the deadline.
+    pub(super) async fn limit<T>(&self, work: impl Future<Output = T>) -> Result<T, ApiError> {
         match self.at {
             Some(at) => timeout_at(at, work).await.map_err(|_| late()),
             None => Ok(work.await),
@@ -50,31 +48,31 @@ impl Deadline {
     }
 }
 
-/// The refusal of a call whose message has not come in time.
-pub(super) fn message_late() -> Refusal {
-    exceeded("the message of the call did not arrive in time; it was not begun", "false")
+/// The error of a call whose message did not arrive in time.
+pub(super) fn message_late() -> ApiError {
+    exceeded("the message of the call did not arrive in time; the call was not started", "false")
 }
 
-/// The refusal of a call whose time ran out before it was begun.
-pub(super) fn not_begun() -> Refusal {
-    let message = "the deadline passed while the call waited for its turn; it was not begun";
+/// The error of a call whose deadline passed before it was started.
+pub(super) fn not_begun() -> ApiError {
+    let message = "the deadline passed while the call was queued; it was not started";
     exceeded(message, "false")
 }
 
-/// The answer to a call that takes too long.
-fn late() -> Refusal {
-    let message = "the deadline passed before the answer; the call may be done all the same: \
-                   send it again with the same request_id to have its answer";
+/// The error of a call whose deadline passed while it ran.
+fn late() -> ApiError {
+    let message = "the deadline passed before the response; the call may still take effect: \
+                   retry it with the same request_id to get its response";
     exceeded(message, "true")
 }
 
-fn exceeded(message: &str, begun: &str) -> Refusal {
-    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message)
+fn exceeded(message: &str, begun: &str) -> ApiError {
+    ApiError::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message)
         .with("begun", begun)
 }
 
-/// At most eight digits and a unit. One that cannot be read is none, as everywhere
-/// in gRPC.
+/// Parses a timeout of the gRPC protocol: at most eight digits and a unit. An invalid one
+/// is ignored, as in other gRPC implementations.
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -97,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_read_in_every_unit() {
+    fn timeout_is_parsed_in_every_unit() {
         let read = [
             ("2H", Duration::from_hours(2)),
             ("3M", Duration::from_mins(3)),
@@ -115,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earlier_deadline_holds() {
+    fn earlier_deadline_applies() {
         let now = Instant::now();
         let at = |header: Option<&'static str>, longest: Option<u64>| {
             let value = header.map(http::HeaderValue::from_static);

@@ -1,10 +1,9 @@
-//! Reads the one message of a call before the call gets a place at work.
+//! Reads the request message of a call before the call gets a permit to run.
 //!
-//! A handler runs to its end in a task of its own, so one that waited for its caller
-//! would hold a place for as long as the caller likes. The bytes of all messages that
-//! are being read are bounded, each tenant has a share of them, and each message has a
-//! time, which grows with its length: it counts from the beginning of the call, and no
-//! byte renews it.
+//! A handler runs to completion, so that a handler that reads from a slow caller would hold
+//! its permit without a bound. The bytes of all messages that are being read are bounded,
+//! and shared by tenants. Each message has a timeout, which grows with its length. It
+//! counts from the start of the call, and further bytes do not extend it.
 
 use std::{
     future::poll_fn,
@@ -19,8 +18,8 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
 
 use super::{
+    concurrency_limit::RETRY_AFTER,
     deadline::{Deadline, message_late},
-    places::COME_AGAIN,
     tenant::Tenant,
 };
 use crate::{
@@ -28,39 +27,40 @@ use crate::{
     pb::records::ErrorReason,
     server::limits::{MAX_MESSAGE_BYTES, MAX_SERVICE_MESSAGE_BYTES, MESSAGE_BYTES_PER_SECOND},
     shares::Share,
-    status::Refusal,
+    status::ApiError,
 };
 
-/// The bytes of the head of a message: a flag, and the length.
-const HEAD: usize = 5;
+/// The length of the gRPC message prefix: a flag, and the length of the message.
+const PREFIX: usize = 5;
 
-/// What a call counts at least while its message is read: what it takes beside it.
-pub(super) const LEAST_BYTES: u64 = 4 * 1_024;
+/// The minimum number of bytes that a call counts while its message is read: its overhead.
+pub(super) const MIN_BYTES: u64 = 4 * 1_024;
 
-/// A message larger than this is left to the service, which refuses it.
+/// The maximum length of a message. A longer one is passed to the service, which rejects
+/// it.
 fn limit(rpc: Rpc) -> usize {
     let is_internal = rule(rpc).roles.iter().all(|role| *role == Role::Service);
     if is_internal { MAX_SERVICE_MESSAGE_BYTES } else { MAX_MESSAGE_BYTES }
 }
 
-/// How a message is read.
+/// Reads one request message.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct MessageReader {
     rpc: Rpc,
     share: Share<Tenant>,
     deadline: Deadline,
     began: Instant,
-    /// The time of a message of no length.
+    /// The timeout of an empty message.
     time: Duration,
-    /// The length of the message with its head, once that is known.
+    /// The length of the message with its prefix, once it is known.
     length: Option<usize>,
-    /// The bytes as they came, when they came at once.
+    /// The bytes, if they arrived in one frame.
     first: Bytes,
-    /// The bytes, when they came in several parts.
+    /// The bytes, if they arrived in several frames.
     whole: BytesMut,
 }
 
-impl Reading {
+impl MessageReader {
     pub(super) fn new(
         rpc: Rpc,
         share: Share<Tenant>,
@@ -71,13 +71,13 @@ impl Reading {
         Self { rpc, share, deadline, began, time, length: None, first, whole }
     }
 
-    /// The same body, whose message has arrived. What is no message is left to the
-    /// service, which says so.
+    /// Reads the message, and returns a body that holds it. A malformed message is passed
+    /// to the service, which rejects it.
     ///
     /// # Errors
     ///
-    /// When the message does not come in time, when there is no room for it, when
-    /// there is a second one, or when the caller has gone away.
+    /// If the message does not arrive in time, exceeds the share of the tenant, is followed
+    /// by a second one, or the caller cancels the call.
     pub(super) async fn read(mut self, mut body: Body) -> Result<Body, Status> {
         loop {
             let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
@@ -85,10 +85,10 @@ impl Reading {
                 return Err(message_late().into());
             };
             let Some(data) = frame.transpose()?.map(Frame::into_data) else { break };
-            // Metadata at the end of a call: nothing reads them.
+            // Trailers of a request are ignored.
             let Ok(data) = data else { break };
-            self.keep(data);
-            if self.length.is_none() && !self.takes_length()? {
+            self.append(data);
+            if self.length.is_none() && !self.read_length()? {
                 return Ok(self.finish(Some(body)));
             }
             if self.length.is_some_and(|length| self.arrived().len() > length) {
@@ -108,12 +108,12 @@ impl Reading {
         if self.whole.is_empty() { &self.first } else { &self.whole }
     }
 
-    fn keep(&mut self, data: Bytes) {
+    fn append(&mut self, data: Bytes) {
         if self.arrived().is_empty() {
             self.first = data;
             return;
         }
-        // Small parts would take many times their bytes.
+        // Joined, because small frames would take many times their length.
         if self.whole.is_empty() {
             self.whole.reserve(self.length.unwrap_or_default());
             self.whole.extend_from_slice(&std::mem::take(&mut self.first));
@@ -121,19 +121,21 @@ impl Reading {
         self.whole.extend_from_slice(&data);
     }
 
-    /// Takes the length from the head, if that is there; whether the message is one
-    /// that the service may take.
-    fn takes_length(&mut self) -> Result<bool, Refusal> {
-        let Some([_, length @ ..]) = self.arrived().first_chunk::<HEAD>() else { return Ok(true) };
+    /// Reads the length from the prefix, once that has arrived. Returns `false` if the
+    /// message exceeds the limit of the service.
+    fn read_length(&mut self) -> Result<bool, ApiError> {
+        let Some([_, length @ ..]) = self.arrived().first_chunk::<PREFIX>() else {
+            return Ok(true);
+        };
         let bytes = u32::from_be_bytes(*length);
         let length = usize::try_from(bytes).unwrap_or(usize::MAX);
         if length > limit(self.rpc) {
             return Ok(false);
         }
-        if !self.share.grow_to(u64::from(bytes) + LEAST_BYTES) {
+        if !self.share.grow_to(u64::from(bytes) + MIN_BYTES) {
             return Err(too_many());
         }
-        self.length = Some(length + HEAD);
+        self.length = Some(length + PREFIX);
         Ok(true)
     }
 
@@ -144,19 +146,19 @@ impl Reading {
     }
 }
 
-/// Too many bytes of messages are being read.
-pub(super) fn too_many() -> Refusal {
-    let message = "the calls of the product in this practice have too many bytes on their way; \
-                   the call was not begun: send it again in a moment";
-    Refusal::limit_reached("messages", message, COME_AGAIN)
+/// The error of a call that exceeds its tenant's share of the message bytes.
+pub(super) fn too_many() -> ApiError {
+    let message = "the request messages of the product in this practice have too many bytes; \
+                   the call was not started: retry it later";
+    ApiError::limit_reached("messages", message, RETRY_AFTER)
 }
 
-fn more_than_one() -> Refusal {
-    let message = "the call takes one message, and more than one came";
-    Refusal::new(Code::InvalidArgument, ErrorReason::UnreadableMessage, message)
+fn more_than_one() -> ApiError {
+    let message = "the call takes one message, and received more than one";
+    ApiError::new(Code::InvalidArgument, ErrorReason::UnreadableMessage, message)
 }
 
-/// A body that has been read, which has its share until the handler has it.
+/// A body that has been read. It holds its share until the handler drops it.
 struct Read {
     message: Option<Bytes>,
     rest: Option<Body>,
@@ -198,8 +200,8 @@ mod tests {
         shares::{Ratio, Shares},
     };
 
-    /// A body of parts that each come after a time in milliseconds; then it ends, or
-    /// goes on for ever.
+    /// A body of frames, each after a delay in milliseconds. After the last one it ends, or
+    /// stays pending.
     fn body(parts: Vec<(u64, Vec<u8>)>, ends: bool) -> Body {
         let (mut parts, mut pause) = (parts.into_iter().peekable(), None);
         Body::new(Parts(Box::new(move |context: &mut Context<'_>| {
@@ -208,8 +210,8 @@ mod tests {
             };
             if *time > 0 {
                 let time = Duration::from_millis(*time);
-                let waits = pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
-                std::task::ready!(waits.as_mut().poll(context));
+                let delay = pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+                std::task::ready!(delay.as_mut().poll(context));
                 pause = None;
             }
             Poll::Ready(parts.next().map(|(_, bytes)| bytes.into()))
@@ -244,12 +246,12 @@ mod tests {
     async fn read(body: Body, time: u64) -> (Result<Vec<u8>, Status>, Arc<Shares<Tenant>>) {
         let shares = Arc::new(Shares::new(ROOM, Ratio::EQUAL));
         let tenant = Tenant::of(&identity("p1", "books"));
-        let share = shares.try_take(&tenant, LEAST_BYTES).unwrap();
+        let share = shares.try_take(&tenant, MIN_BYTES).unwrap();
         let now = Instant::now();
         let deadline = Deadline::of(&HeaderMap::new(), None, now);
         let time = Duration::from_millis(time);
-        let reading = Reading::new(Rpc::ClientGetClient, share, deadline, (now, time));
-        let read = match reading.read(body).await {
+        let reader = MessageReader::new(Rpc::ClientGetClient, share, deadline, (now, time));
+        let read = match reader.read(body).await {
             Ok(mut body) => {
                 let mut bytes = Vec::new();
                 let mut next =
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_is_given_on_as_it_came() {
+    async fn message_is_passed_on_unchanged() {
         for size in [0, 1, 5_000] {
             let message = message(size);
             let at_once = body(vec![(0, message.clone())], true);
@@ -281,7 +283,7 @@ mod tests {
                 assert_eq!(shares.taken(), 0);
             }
         }
-        // What is no message is for the service to refuse.
+        // A malformed message is passed on to the service.
         for bytes in [vec![], vec![0, 0], message(9)[..9].to_vec()] {
             let (read, _) = read(body(vec![(0, bytes.clone())], true), 10_000).await;
             assert_eq!(read.unwrap(), bytes);
@@ -292,28 +294,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_has_a_time_that_its_bytes_do_not_renew() {
+    async fn message_timeout_is_not_extended_by_bytes() {
         let late = (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned());
-        // None; one that drips, and would end after some time; one without the end of the
-        // call.
+        // No message; a slow one; one without the end of the call.
         let drips = message(100).into_iter().map(|byte| (20, vec![byte])).collect();
         for body in [body(vec![], false), body(drips, true), body(vec![(0, message(3))], false)] {
             let (read, shares) = read(body, 200).await;
             assert_eq!(reason(&read.unwrap_err()), late);
             assert_eq!(shares.taken(), 0);
         }
-        // A long one has longer: a second for each so many bytes.
+        // The timeout grows by a second for each [`MESSAGE_BYTES_PER_SECOND`] bytes.
         let parts = message(500_000).chunks(50_000).map(|part| (30, part.to_vec())).collect();
         assert!(read(body(parts, true), 100).await.0.is_ok());
     }
 
     #[tokio::test]
-    async fn bytes_beyond_the_message_or_the_share_are_refused() {
+    async fn second_message_or_exceeded_share_is_rejected() {
         let two = [message(3), message(3)].concat();
         let (read_two, _) = read(body(vec![(0, two)], false), 10_000).await;
         let unreadable = (Code::InvalidArgument, "UNREADABLE_MESSAGE".to_owned());
         assert_eq!(reason(&read_two.unwrap_err()), unreadable);
-        // By the length that it says, before it comes.
+        // Rejected by the length in the prefix, before the bytes arrive.
         let (large, _) = read(body(vec![(0, message(700_000)[..5].to_vec())], false), 10_000).await;
         let large = large.unwrap_err();
         assert_eq!(reason(&large), (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));

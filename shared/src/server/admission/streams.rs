@@ -1,4 +1,4 @@
-//! Streams that are open.
+//! The limits of open server streams.
 
 use std::{
     collections::HashMap,
@@ -11,33 +11,33 @@ use crate::{
     caller::{PracticeId, Product},
     server::limits::Limits,
     shares::Ratio,
-    status::Refusal,
+    status::ApiError,
 };
 
-/// What one practice may have of the streams of a product. A stream cannot be taken
-/// back, so this leaves more to others than a share of places at work.
-pub(in crate::server) const OF_PRACTICE: Ratio = Ratio::new(1, 2);
+/// The share of one practice in the streams of a product. A stream cannot be preempted, so
+/// that this leaves more to others than the share of running calls.
+pub(in crate::server) const PRACTICE_SHARE: Ratio = Ratio::new(1, 2);
 
-/// When to try again: a stream may go on for long, and another one may not.
-const COME_AGAIN: Duration = Duration::from_secs(5);
+/// The retry delay of a rejected stream, whose predecessors may stay open for long.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Whose stream it is.
+/// The owner of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum StreamKey {
-    /// A stream of changes: a product's, in one of its practices or in all of them.
+    /// A stream of changes, of a product in one practice or in all practices.
     Product(Product, Option<PracticeId>),
-    /// A stream about an import: its practice's.
+    /// A stream about an import, of its practice.
     Practice(Option<PracticeId>),
 }
 
-/// How many streams are open.
+/// The number of open streams, and their limits.
 #[derive(Debug)]
 pub(super) struct Streams {
     limits: Limits,
     open: Mutex<Open>,
 }
 
-/// Without those that have none.
+/// The numbers of open streams. Owners without a stream are absent.
 #[derive(Debug, Default)]
 struct Open {
     all: u32,
@@ -50,12 +50,12 @@ impl Streams {
         Self { limits: *limits, open: Mutex::default() }
     }
 
-    /// A place for one more stream.
+    /// Opens a stream.
     ///
     /// # Errors
     ///
-    /// When there are too many, of its product or practice or of all.
-    pub(super) fn open(self: &Arc<Self>, key: StreamKey) -> Result<StreamPlace, Refusal> {
+    /// If a limit is reached: of the product, of the practice, or of the server.
+    pub(super) fn open(self: &Arc<Self>, key: StreamKey) -> Result<StreamPermit, ApiError> {
         let Limits { streams, streams_of_product, streams_of_practice, .. } = self.limits;
         let mut open = self.count();
         let own = open.of.get(&key).copied().unwrap_or_default();
@@ -66,7 +66,7 @@ impl Streams {
                 if free == 0 {
                     return Err(too_many("streams of the product", streams_of_product));
                 }
-                if !OF_PRACTICE.allows(own.into(), 1, free.into()) {
+                if !PRACTICE_SHARE.allows(own.into(), 1, free.into()) {
                     return Err(too_many("streams of the practice in the product", own));
                 }
             }
@@ -84,25 +84,25 @@ impl Streams {
         }
         *open.of.entry(key.clone()).or_default() += 1;
         drop(open);
-        Ok(StreamPlace { streams: Arc::clone(self), key })
+        Ok(StreamPermit { streams: Arc::clone(self), key })
     }
 
     fn close(&self, key: &StreamKey) {
         let mut open = self.count();
         open.all = open.all.saturating_sub(1);
         if let StreamKey::Product(product, _) = key {
-            one_less(&mut open.of_product, product);
+            decrement(&mut open.of_product, product);
         }
-        one_less(&mut open.of, key);
+        decrement(&mut open.of, key);
     }
 
-    /// Nothing panics while it is held, and the numbers are right in any case.
+    /// No code panics while it holds the lock, so a poisoned state is still correct.
     fn count(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
+fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
         if *count == 0 {
@@ -111,21 +111,21 @@ fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
     }
 }
 
-fn too_many(quota: &str, limit: u32) -> Refusal {
+fn too_many(quota: &str, limit: u32) -> ApiError {
     let message = format!(
-        "{quota}: {limit} are open at this replica already; end one of them, or try again later"
+        "{quota}: {limit} are already open at this replica; end one of them, or retry later"
     );
-    Refusal::limit_reached(quota, message, COME_AGAIN)
+    ApiError::limit_reached(quota, message, RETRY_AFTER)
 }
 
-/// The place of an open stream, free again when this is dropped.
+/// The permit of an open stream, released when it is dropped.
 #[derive(Debug)]
-pub(super) struct StreamPlace {
+pub(super) struct StreamPermit {
     streams: Arc<Streams>,
     key: StreamKey,
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.streams.close(&self.key);
     }
@@ -148,14 +148,14 @@ mod tests {
         StreamKey::Product(product.parse().unwrap(), practice)
     }
 
-    fn quota(refusal: Refusal) -> String {
-        let details = Status::from(refusal).get_error_details();
+    fn quota(error: ApiError) -> String {
+        let details = Status::from(error).get_error_details();
         assert!(details.retry_info().unwrap().retry_delay.is_some());
         details.quota_failure().unwrap().violations[0].subject.clone()
     }
 
     #[test]
-    fn a_product_and_a_server_have_so_many_streams_and_no_more() {
+    fn streams_of_product_and_server_are_limited() {
         let streams = streams(5, 3);
         let open = |practice, product| streams.open(key(practice, product));
         let books = ["p1", "p2", "p3"].map(|practice| open(practice, "books").unwrap());
@@ -166,7 +166,10 @@ mod tests {
         open("p3", "ap").unwrap();
         drop(ap);
         let count = streams.count();
-        assert!(count.of.is_empty() && count.of_product.is_empty(), "nothing is kept");
+        assert!(
+            count.of.is_empty() && count.of_product.is_empty(),
+            "owners without streams are removed"
+        );
         assert_eq!(count.all, 0);
     }
 
@@ -176,8 +179,8 @@ mod tests {
         let mut held = Vec::new();
         for (practice, expected) in [("p1", 83), ("p2", 56), ("", 37), ("p3", 25)] {
             let before = held.len();
-            while let Ok(place) = streams.open(key(practice, "books")) {
-                held.push(place);
+            while let Ok(permit) = streams.open(key(practice, "books")) {
+                held.push(permit);
             }
             assert_eq!(held.len() - before, expected, "{practice}");
             let refused = streams.open(key(practice, "books")).unwrap_err();

@@ -1,4 +1,4 @@
-//! Whose call it is, where callers share what a server has.
+//! The tenant of a call, by which the limits of a server are shared.
 
 use std::{
     hash::{Hash, Hasher},
@@ -11,13 +11,13 @@ use crate::{
     shares::Sharer,
 };
 
-/// A product in one practice, or in all of them; the imports service on its behalf is
-/// another tenant: an import is not held up by what its product asks for, nor the other
-/// way round.
+/// A product in one practice, or in all practices. The imports service on behalf of the
+/// product is another tenant, so that an import and the calls of its product do not delay
+/// each other.
 ///
-/// Its groups are all products of its practice, and its product in all practices. So
-/// neither a practice with many products, nor a product that names many practices, takes
-/// everything.
+/// A tenant belongs to two groups: all products of its practice, and its product in all
+/// practices. They prevent that a practice with many products, or a product that names
+/// many practices, takes the whole capacity.
 #[derive(Clone, Debug)]
 pub(super) struct Tenant(Arc<Parts>);
 

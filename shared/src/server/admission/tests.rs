@@ -12,12 +12,12 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 use tower::util::BoxCloneService;
 
-use super::{door::DoorLayer, *};
+use super::{load_shed::LoadShedLayer, *};
 use crate::{
     access::ALL,
     caller::{Account, DEFAULT_ACCOUNT, PRACTICE_HEADER, PracticeId, ROLES_HEADER},
     pb,
-    server::shield::ShieldLayer,
+    server::run_to_completion::RunToCompletionLayer,
 };
 
 const GET: &str = "/concord.records.v1.ClientService/GetClient";
@@ -37,39 +37,39 @@ pub(super) fn identity(practice: &str, product: &str) -> Identity {
     }
 }
 
-/// A server whose handlers wait until they are let go on.
+/// A server whose handlers wait for [`Server::resume`].
 #[derive(Clone)]
 struct Server {
     stack: BoxCloneService<Request<Body>, Response<Body>, Infallible>,
     admission: Arc<Admission>,
-    go_on: Arc<Semaphore>,
-    begun: Arc<AtomicUsize>,
+    resumed: Arc<Semaphore>,
+    started: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
 }
 
 impl Server {
     fn new(limits: Limits) -> Self {
-        let go_on = Arc::new(Semaphore::new(0));
-        let (begun, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let resumed = Arc::new(Semaphore::new(0));
+        let (started, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let handler = {
-            let (go_on, begun, ended) = (go_on.clone(), begun.clone(), ended.clone());
+            let (resumed, started, ended) = (resumed.clone(), started.clone(), ended.clone());
             tower::service_fn(move |_: Request<Body>| {
-                let (go_on, begun, ended) = (go_on.clone(), begun.clone(), ended.clone());
+                let (resumed, started, ended) = (resumed.clone(), started.clone(), ended.clone());
                 async move {
-                    begun.fetch_add(1, Ordering::SeqCst);
-                    go_on.acquire().await.unwrap().forget();
+                    started.fetch_add(1, Ordering::SeqCst);
+                    resumed.acquire().await.unwrap().forget();
                     ended.fetch_add(1, Ordering::SeqCst);
-                    Ok::<_, Infallible>(Response::new(Body::new("told".to_owned())))
+                    Ok::<_, Infallible>(Response::new(Body::new("done".to_owned())))
                 }
             })
         };
         let admission = Arc::new(Admission::new(limits));
         let stack = tower::ServiceBuilder::new()
-            .layer(DoorLayer::new(Arc::clone(&admission)))
+            .layer(LoadShedLayer::new(Arc::clone(&admission)))
             .layer(AdmissionLayer::new(Arc::clone(&admission)))
-            .layer(ShieldLayer)
+            .layer(RunToCompletionLayer)
             .service(handler);
-        Self { stack: BoxCloneService::new(stack), admission, go_on, begun, ended }
+        Self { stack: BoxCloneService::new(stack), admission, resumed, started, ended }
     }
 
     fn call(&self, path: &str) -> JoinHandle<Response<Body>> {
@@ -103,22 +103,22 @@ impl Server {
         tokio::spawn(async move { answer.await.unwrap() })
     }
 
-    async fn refused(&self, path: &str) -> Status {
+    async fn rejected(&self, path: &str) -> Status {
         status(self.call(path)).await
     }
 
-    /// Whether calls of `p1` and `books` are refused.
+    /// Returns `true` if calls of `books` in `p1` are rejected.
     fn is_full(&self) -> bool {
-        self.admission.places.are_full_for(&Tenant::of(&identity("p1", "books")))
+        self.admission.concurrency.is_full_for(&Tenant::of(&identity("p1", "books")))
     }
 
-    /// Lets so many handlers go on.
-    fn let_go_on(&self, handlers: usize) {
-        self.go_on.add_permits(handlers);
+    /// Resumes so many handlers.
+    fn resume(&self, handlers: usize) {
+        self.resumed.add_permits(handlers);
     }
 
-    async fn has_begun(&self, calls: usize) {
-        until(|| self.begun.load(Ordering::SeqCst) == calls).await;
+    async fn has_started(&self, calls: usize) {
+        until(|| self.started.load(Ordering::SeqCst) == calls).await;
     }
 
     async fn has_ended(&self, calls: usize) {
@@ -136,10 +136,10 @@ async fn until(happened: impl Fn() -> bool) {
 
 async fn status(call: JoinHandle<Response<Body>>) -> Status {
     let answer = call.await.unwrap();
-    Status::from_header_map(answer.headers()).expect("a refusal")
+    Status::from_header_map(answer.headers()).expect("an error status")
 }
 
-fn told(status: &Status) -> (Code, String) {
+fn reported(status: &Status) -> (Code, String) {
     let info = status.get_error_details().error_info().unwrap().reason.clone();
     (status.code(), info)
 }
@@ -148,7 +148,7 @@ fn retry_delay(status: &Status) -> Duration {
     status.get_error_details().retry_info().unwrap().retry_delay.unwrap()
 }
 
-fn is_overloaded() -> (Code, String) {
+fn overloaded_error() -> (Code, String) {
     (Code::Unavailable, "OVERLOADED".to_owned())
 }
 
@@ -161,121 +161,124 @@ fn limits(calls: u32, waiting_calls: u32) -> Limits {
 }
 
 #[tokio::test]
-async fn calls_over_the_bound_wait_and_those_over_the_queue_are_turned_away() {
+async fn calls_over_limit_queue_and_excess_is_rejected() {
     let server = Server::new(limits(2, 1));
-    let at_work = [server.call(GET), server.call(GET)];
-    server.has_begun(2).await;
-    let waits = server.call(GET);
+    let running = [server.call(GET), server.call(GET)];
+    server.has_started(2).await;
+    let queued = server.call(GET);
     until(|| server.is_full()).await;
-    let refused = server.refused(GET).await;
-    assert_eq!(told(&refused), is_overloaded());
+    let refused = server.rejected(GET).await;
+    assert_eq!(reported(&refused), overloaded_error());
     assert!(retry_delay(&refused) >= Duration::from_secs(1));
-    server.let_go_on(3);
-    for call in at_work.into_iter().chain([waits]) {
+    server.resume(3);
+    for call in running.into_iter().chain([queued]) {
         assert!(is_answered(&call.await.unwrap()));
     }
-    assert_eq!(server.begun.load(Ordering::SeqCst), 3, "what is turned away is not begun");
+    assert_eq!(server.started.load(Ordering::SeqCst), 3, "a rejected call is not started");
 }
 
 #[tokio::test]
-async fn a_full_server_still_says_how_it_is() {
+async fn overloaded_server_answers_health() {
     let server = Server::new(limits(1, 0));
-    let _at_work = server.call(GET);
-    server.has_begun(1).await;
-    assert_eq!(told(&server.refused(GET).await), is_overloaded());
+    let _running = server.call(GET);
+    server.has_started(1).await;
+    assert_eq!(reported(&server.rejected(GET).await), overloaded_error());
     let _health = server.call(HEALTH);
-    server.has_begun(2).await;
+    server.has_started(2).await;
 }
 
 #[tokio::test]
-async fn a_call_that_waits_too_long_is_sent_away() {
+async fn queued_call_is_rejected_after_max_wait() {
     let server = Server::new(limits(1, 1));
-    let _at_work = server.call(GET);
-    server.has_begun(1).await;
+    let _running = server.call(GET);
+    server.has_started(1).await;
     let began = Instant::now();
-    assert_eq!(told(&server.refused(GET).await), is_overloaded());
+    assert_eq!(reported(&server.rejected(GET).await), overloaded_error());
     assert!(began.elapsed() >= crate::server::limits::MAX_WAIT);
-    assert!(!server.is_full(), "it waits no longer");
+    assert!(!server.is_full(), "it left the queue");
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_leaves_the_place_to_the_work() {
+async fn cancelled_call_holds_permit_until_handler_ends() {
     let server = Server::new(limits(1, 0));
     let caller = server.call(GET);
-    server.has_begun(1).await;
+    server.has_started(1).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
-    assert_eq!(told(&server.refused(GET).await), is_overloaded(), "its handler is at work");
-    server.let_go_on(2);
+    assert_eq!(reported(&server.rejected(GET).await), overloaded_error(), "its handler still runs");
+    server.resume(2);
     server.has_ended(1).await;
     until(|| !server.is_full()).await;
     assert!(is_answered(&server.call(GET).await.unwrap()));
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_while_it_waits_is_not_served() {
+async fn cancelled_queued_call_is_not_started() {
     let server = Server::new(limits(1, 1));
-    let _at_work = server.call(GET);
-    server.has_begun(1).await;
+    let _running = server.call(GET);
+    server.has_started(1).await;
     let caller = server.call(GET);
     until(|| server.is_full()).await;
     caller.abort();
     until(|| !server.is_full()).await;
-    server.let_go_on(2);
+    server.resume(2);
     server.has_ended(1).await;
-    assert_eq!(server.begun.load(Ordering::SeqCst), 1);
+    assert_eq!(server.started.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn a_late_answer_is_told_as_late_and_its_work_goes_on() {
+async fn late_call_reports_deadline_and_handler_completes() {
     let server = Server::new(limits(1, 1));
     let late = status(server.call_with(GET, identity("p1", "books"), Some("100m"))).await;
-    assert_eq!(told(&late), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
+    assert_eq!(reported(&late), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
     assert_eq!(late.get_error_details().error_info().unwrap().metadata["begun"], "true");
-    server.let_go_on(1);
+    server.resume(1);
     server.has_ended(1).await;
 }
 
 #[tokio::test]
-async fn a_call_whose_deadline_passes_while_it_waits_is_not_begun() {
+async fn queued_call_past_deadline_is_not_started() {
     let server = Server::new(limits(1, 1));
-    let _at_work = server.call(GET);
-    server.has_begun(1).await;
+    let _running = server.call(GET);
+    server.has_started(1).await;
     for timeout in ["100m", "1n"] {
         let late = status(server.call_with(GET, identity("p1", "books"), Some(timeout))).await;
-        assert_eq!(told(&late), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
+        assert_eq!(reported(&late), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
         assert_eq!(late.get_error_details().error_info().unwrap().metadata["begun"], "false");
     }
-    server.let_go_on(1);
+    server.resume(1);
     server.has_ended(1).await;
-    // With room for it, too: nobody waits for the answer any longer.
+    // Also with a free permit.
     let late = status(server.call_with(GET, identity("p1", "books"), Some("1n"))).await;
     assert_eq!(late.get_error_details().error_info().unwrap().metadata["begun"], "false");
-    assert_eq!(server.begun.load(Ordering::SeqCst), 1);
+    assert_eq!(server.started.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn a_call_takes_no_longer_than_the_server_allows() {
+async fn call_is_limited_by_server_call_time() {
     let limits = Limits { call_time: Duration::from_millis(100), ..Limits::default() };
     let server = Server::new(limits);
     let late = status(server.call_with(GET, identity("p1", "books"), Some("1H"))).await;
     assert_eq!(late.code(), Code::DeadlineExceeded);
-    // An upload takes as long as its bytes take to come.
+    // An upload has no time limit of the server.
     let upload = server.call(UPLOAD);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    server.let_go_on(2);
+    server.resume(2);
     assert!(is_answered(&upload.await.unwrap()));
 }
 
 #[tokio::test]
-async fn a_stream_has_its_place_until_its_body_ends_and_is_not_at_work() {
+async fn stream_holds_stream_permit_but_no_call_permit() {
     let server = Server::new(Limits { streams_of_product: 1, ..limits(1, 0) });
-    server.let_go_on(4);
+    server.resume(4);
     let stream = server.call(SUBSCRIBE).await.unwrap();
-    let refused = server.refused(SUBSCRIBE).await;
-    assert_eq!(told(&refused), (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
+    let refused = server.rejected(SUBSCRIBE).await;
+    assert_eq!(reported(&refused), (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
     assert!(retry_delay(&refused) >= Duration::from_secs(1));
-    assert!(is_answered(&server.call(GET).await.unwrap()), "an open stream is not at work");
+    assert!(
+        is_answered(&server.call(GET).await.unwrap()),
+        "an open stream does not count as a running call"
+    );
     let other = server.call_with(SUBSCRIBE, identity("p1", "ap"), None).await.unwrap();
     drop(stream);
     assert!(is_answered(&server.call(SUBSCRIBE).await.unwrap()));
@@ -283,9 +286,9 @@ async fn a_stream_has_its_place_until_its_body_ends_and_is_not_at_work() {
 }
 
 #[tokio::test]
-async fn a_practice_has_so_many_streams_about_imports() {
+async fn import_streams_of_practice_are_limited() {
     let server = Server::new(Limits { streams_of_practice: 1, ..Limits::default() });
-    server.let_go_on(3);
+    server.resume(3);
     let _watch = server.call(WATCH).await.unwrap();
     let of_other_product = status(server.call_with(WATCH, identity("p1", "ap"), None)).await;
     assert_eq!(of_other_product.code(), Code::ResourceExhausted);
@@ -294,17 +297,17 @@ async fn a_practice_has_so_many_streams_about_imports() {
 }
 
 #[tokio::test]
-async fn uploads_have_places_of_their_own() {
+async fn uploads_have_separate_limit() {
     let server = Server::new(limits(1, 0));
     let share = usize::try_from(OPEN_UPLOADS_SHARE.alone(MAX_OPEN_UPLOADS)).unwrap();
     let mut uploads: Vec<_> = (0..share).map(|_| server.call(UPLOAD)).collect();
-    server.has_begun(share).await;
-    let refused = server.refused(UPLOAD).await;
-    assert_eq!(told(&refused), (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
-    // Another practice has some left.
+    server.has_started(share).await;
+    let refused = server.rejected(UPLOAD).await;
+    assert_eq!(reported(&refused), (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
+    // Another practice may still upload.
     uploads.push(server.call_with(UPLOAD, identity("p2", "books"), None));
-    server.has_begun(share + 1).await;
-    server.let_go_on(share + 2);
+    server.has_started(share + 1).await;
+    server.resume(share + 2);
     assert!(is_answered(&server.call(GET).await.unwrap()));
     for upload in uploads {
         assert!(is_answered(&upload.await.unwrap()));
@@ -312,12 +315,12 @@ async fn uploads_have_places_of_their_own() {
 }
 
 #[tokio::test]
-async fn calls_for_an_import_do_not_count_as_the_products_own() {
+async fn calls_of_imports_service_are_not_rate_limited() {
     let server =
         Server::new(Limits { requests_at_once: 1, requests_per_second: 1, ..Limits::default() });
-    server.let_go_on(20);
+    server.resume(20);
     assert!(is_answered(&server.call(GET).await.unwrap()));
-    assert_eq!(server.refused(GET).await.code(), Code::ResourceExhausted);
+    assert_eq!(server.rejected(GET).await.code(), Code::ResourceExhausted);
     let service = Identity { roles: vec![Role::Service], ..identity("p1", "books") };
     for _ in 0..10 {
         assert!(is_answered(&server.call_with(GET, service.clone(), None).await.unwrap()));
@@ -325,7 +328,7 @@ async fn calls_for_an_import_do_not_count_as_the_products_own() {
 }
 
 #[test]
-fn every_stream_of_the_protocol_has_a_bound() {
+fn every_streaming_rpc_has_a_limit() {
     let files = FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).unwrap().file;
     for file in files.iter().filter(|file| file.package().starts_with("concord.")) {
         for service in &file.service {
@@ -345,7 +348,7 @@ fn every_stream_of_the_protocol_has_a_bound() {
     }
 }
 
-/// A body that never comes.
+/// A body that stays pending.
 struct Never;
 
 impl http_body::Body for Never {
@@ -361,46 +364,46 @@ impl http_body::Body for Never {
 }
 
 #[tokio::test]
-async fn a_call_whose_message_does_not_come_has_no_place() {
+async fn call_without_message_holds_no_permit() {
     let message_time = Duration::from_secs(2);
     let server = Server::new(Limits { message_time, ..limits(2, 0) });
-    server.let_go_on(1);
+    server.resume(1);
     let silent: Vec<_> = (0..64)
         .map(|_| server.call_of(GET, identity("p2", "ap"), None, Body::new(Never)))
         .collect();
     until(|| server.admission.messages.taken() > 0).await;
-    assert!(is_answered(&server.call(GET).await.unwrap()), "there is room for others");
+    assert!(is_answered(&server.call(GET).await.unwrap()), "other tenants are served");
     for call in silent {
         let late = status(call).await;
-        assert_eq!(told(&late), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
+        assert_eq!(reported(&late), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
         assert_eq!(late.get_error_details().error_info().unwrap().metadata["begun"], "false");
     }
-    assert_eq!(server.begun.load(Ordering::SeqCst), 1);
+    assert_eq!(server.started.load(Ordering::SeqCst), 1);
     assert_eq!(server.admission.messages.taken(), 0);
 }
 
 #[tokio::test]
-async fn one_tenant_leaves_places_to_others_and_is_refused_before_its_credentials() {
+async fn overloading_tenant_is_shed_before_authentication() {
     let server = Server::new(limits(16, 16));
     let of_one: Vec<_> = (0..22).map(|_| server.call(GET)).collect();
-    server.has_begun(14).await;
+    server.has_started(14).await;
     until(|| server.is_full()).await;
-    assert!(server.admission.known.tenants().is_empty(), "nobody was refused yet");
-    assert_eq!(told(&server.refused(GET).await), is_overloaded());
-    assert_eq!(server.admission.known.tenants().len(), 1);
-    assert_eq!(told(&server.refused(GET).await), is_overloaded());
-    // Others, and the imports service on behalf of the same product.
+    assert!(server.admission.overloaded.tenants().is_empty(), "no call was rejected yet");
+    assert_eq!(reported(&server.rejected(GET).await), overloaded_error());
+    assert_eq!(server.admission.overloaded.tenants().len(), 1);
+    assert_eq!(reported(&server.rejected(GET).await), overloaded_error());
+    // Other tenants, including the imports service on behalf of the same product.
     let service = Identity { roles: vec![Role::Service], ..identity("p1", "books") };
     let others = [server.call_with(GET, identity("p2", "books"), None)];
-    server.has_begun(15).await;
+    server.has_started(15).await;
     let service = server.call_with(GET, service, None);
-    server.has_begun(16).await;
-    server.let_go_on(24);
+    server.has_started(16).await;
+    server.resume(24);
     for call in of_one.into_iter().chain(others).chain([service]) {
         assert!(is_answered(&call.await.unwrap()));
     }
-    server.let_go_on(1);
+    server.resume(1);
     until(|| !server.is_full()).await;
     assert!(is_answered(&server.call(GET).await.unwrap()));
-    assert!(server.admission.known.tenants().is_empty());
+    assert!(server.admission.overloaded.tenants().is_empty());
 }

@@ -1,8 +1,8 @@
-//! What comes before the first stream of a connection: the header of the PROXY
-//! protocol, the TLS handshake, the HTTP/2 preface.
+//! The opening of a connection: the header of the PROXY protocol, the TLS handshake, the
+//! HTTP/2 preface.
 //!
-//! All of it is read here, before hyper has the connection, so that one clock can
-//! bound it: hyper waits for the preface for as long as the client likes.
+//! All of it is read here, before hyper gets the connection, so that one timeout limits
+//! it: hyper waits for the preface without a timeout.
 
 use std::io;
 
@@ -68,8 +68,8 @@ impl Accepted {
     ///
     /// # Errors
     ///
-    /// When the client closes the connection, does not speak the protocol, cannot
-    /// finish the TLS handshake, or holds its share of connections already.
+    /// If the client closes the connection, does not speak the protocol, cannot complete
+    /// the TLS handshake, or already holds its maximum of connections.
     pub(super) async fn open(self, tls: Option<&TlsAcceptor>) -> Result<Opened, OpenError> {
         let Self { stream, origin, mut permit } = self;
         let (stream, network) = match origin {
@@ -77,7 +77,7 @@ impl Accepted {
             Origin::Proxy => (Proxied::unproxied(stream), None),
             Origin::ProxyProtocol => {
                 let stream = Proxied::create_from_tokio(stream, header_format()).await?;
-                // A connection of the proxy itself, such as a health check, has none.
+                // A connection of the proxy itself, such as a health check, names no client.
                 let client = stream.proxy_header().proxied_address();
                 let network = client.map(|client| ClientNetwork::from(client.source.ip()));
                 if let Some(network) = network {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn anything_else_is_refused() {
+    async fn other_bytes_are_rejected() {
         let http1 = b"GET / HTTP/1.1\r\nHost: concord.example\r\n\r\n".to_vec();
         let headers_first = [&PREFACE[..], &frame(1, b"")].concat();
         let too_long = [&PREFACE[..], &frame(SETTINGS, &vec![0; MAX_FRAME + 1])].concat();

@@ -1,4 +1,4 @@
-//! A connection whose first bytes were read already.
+//! A connection that replays its first bytes, which have been read already.
 
 use std::{
     io::{self, IoSlice},
@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection that returns bytes which were read before, and then those of `io`.
+/// A connection that returns bytes that were read before, and then those of `io`.
 #[derive(Debug)]
 pub(super) struct Replay<IO> {
     first: Bytes,

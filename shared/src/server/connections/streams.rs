@@ -1,4 +1,4 @@
-//! The streams of a connection: how many are open, and until when each may be.
+//! The streams of a connection: the number of open ones, and their deadlines.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,7 +16,7 @@ tokio::task_local! {
     static DEADLINE: StreamDeadline;
 }
 
-/// Runs the streams of one connection, each in a task of its own, and counts them.
+/// Spawns a task for each stream of one connection, and counts the open ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StreamTasks(Arc<Mutex<Activity>>);
 
@@ -47,7 +47,7 @@ where
 }
 
 impl StreamTasks {
-    /// Completes when no stream has been open for that long, counted from now.
+    /// Completes when no stream has been open for `time`, counted from now.
     pub(super) async fn idle(&self, time: Duration) {
         let from = Instant::now();
         loop {
@@ -73,7 +73,7 @@ impl StreamTasks {
     }
 }
 
-/// A stream that is counted until this is dropped.
+/// An open stream, counted until it is dropped.
 #[derive(Debug)]
 struct OpenStream(StreamTasks);
 
@@ -85,10 +85,10 @@ impl Drop for OpenStream {
     }
 }
 
-/// When a stream is reset, if it has not ended by then; never until that is set.
+/// The deadline of a stream, at which it is reset; initially none.
 ///
-/// A body cannot do that by itself: while the client's flow-control window is empty,
-/// hyper does not poll it.
+/// A body cannot end itself: while the client's flow-control window is empty, hyper does
+/// not poll it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::server) struct StreamDeadline(Arc<Deadline>);
 
@@ -166,10 +166,10 @@ mod tests {
     #[tokio::test]
     async fn stream_is_dropped_at_its_deadline_which_can_move() {
         let (held, mut dropped) = oneshot::channel::<()>();
-        let (told, deadline) = oneshot::channel();
+        let (sender, deadline) = oneshot::channel();
         StreamTasks::default().execute(async move {
             let _held = held;
-            told.send(StreamDeadline::current()).unwrap();
+            sender.send(StreamDeadline::current()).unwrap();
             std::future::pending::<()>().await;
         });
         let deadline = deadline.await.unwrap();
@@ -178,7 +178,7 @@ mod tests {
         tokio::time::sleep(SHORT).await;
         assert_eq!(dropped.try_recv(), Err(TryRecvError::Empty), "it has no deadline");
         deadline.set(Some(Instant::now() + Duration::from_hours(1)));
-        // The task waits for the hour.
+        // The task waits for the deadline in an hour.
         tokio::time::sleep(SHORT).await;
         deadline.set(Some(Instant::now() + SHORT));
         assert!(dropped.await.is_err());

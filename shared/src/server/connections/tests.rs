@@ -23,19 +23,19 @@ use tokio_rustls::{
 use super::*;
 use crate::security::{SecuritySettings, TlsFiles};
 
-/// Longer than anything takes that does not hang, and shorter than [`GRACE`].
+/// The timeout of a test that hangs, shorter than [`GRACE`].
 const LONG: Duration = Duration::from_secs(25);
 
-/// A time that a test waits for.
+/// A short timeout.
 const SHORT: Duration = Duration::from_millis(500);
 
 struct Serving {
     address: SocketAddr,
     stop: CancellationToken,
-    /// Calls that wait, which have begun.
-    begun: Arc<AtomicUsize>,
-    /// Permits to end them.
-    go_on: Arc<Semaphore>,
+    /// The number of held calls that have started.
+    started: Arc<AtomicUsize>,
+    /// Permits to complete them.
+    resumed: Arc<Semaphore>,
     task: JoinHandle<()>,
 }
 
@@ -50,14 +50,14 @@ impl Serving {
         set(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let go_on = Arc::new(Semaphore::new(0));
-        let begun = Arc::<AtomicUsize>::default();
-        let calls = (Arc::clone(&begun), Arc::clone(&go_on));
+        let resumed = Arc::new(Semaphore::new(0));
+        let started = Arc::<AtomicUsize>::default();
+        let calls = (Arc::clone(&started), Arc::clone(&resumed));
         let service = tower::service_fn(move |request: Request<Body>| {
-            let (begun, held) = calls.clone();
+            let (started, held) = calls.clone();
             async move {
                 if request.uri().path() == "/hold" {
-                    begun.fetch_add(1, Ordering::SeqCst);
+                    started.fetch_add(1, Ordering::SeqCst);
                     held.acquire().await.unwrap().forget();
                 }
                 Ok::<_, Infallible>(Response::new(Body::new("done".to_owned())))
@@ -65,7 +65,7 @@ impl Serving {
         });
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, settings, service, stop.clone()));
-        Self { address, stop, begun, go_on, task }
+        Self { address, stop, started, resumed, task }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -78,8 +78,8 @@ impl Serving {
         socket.connect(self.address).await.unwrap()
     }
 
-    /// A client that was served. On a slow machine the times of a test may be over
-    /// before; then it is another one.
+    /// A client whose call has been served. Retries, because on a slow machine a timeout of
+    /// the test may close the connection first.
     async fn opened(&self) -> (SendRequest<Bytes>, Connection) {
         let opened = async {
             loop {
@@ -93,13 +93,13 @@ impl Serving {
         soon(opened).await
     }
 
-    /// A call that waits in the server, on a connection of its own.
+    /// A call that the server holds, on a connection of its own.
     async fn held(&self) -> Held {
         loop {
             let (client, connection) = self.opened().await;
-            let (mut caller, begun) = (client.clone(), self.begun.load(Ordering::SeqCst));
+            let (mut caller, started) = (client.clone(), self.started.load(Ordering::SeqCst));
             let call = tokio::spawn(async move { get(&mut caller, "/hold").await });
-            while self.begun.load(Ordering::SeqCst) == begun && !call.is_finished() {
+            while self.started.load(Ordering::SeqCst) == started && !call.is_finished() {
                 sleep(SHORT / 50).await;
             }
             if !call.is_finished() {
@@ -118,27 +118,27 @@ struct Held {
 }
 
 impl Held {
-    /// The call is answered, and then the connection is closed in order.
+    /// The call completes, and then the connection is closed gracefully.
     async fn ends(self, server: &Serving) {
         assert!(!self.call.is_finished() && !self.connection.is_finished());
-        server.go_on.add_permits(1);
+        server.resumed.add_permits(1);
         assert_eq!(self.call.await.unwrap().unwrap(), "done");
         soon(self.connection).await.unwrap().unwrap();
     }
 }
 
-/// Waits, and fails if it hangs.
+/// Waits for `work`, and panics if it hangs.
 async fn soon<T>(work: impl Future<Output = T>) -> T {
     timeout(LONG, work).await.expect("it does not hang")
 }
 
-/// Waits until the server closes the connection, by an end or a reset.
+/// Waits until the server closes or resets the connection.
 async fn closed(mut connection: impl AsyncRead + Unpin) {
-    // What comes before is a GOAWAY.
+    // A GOAWAY may precede the end.
     while matches!(soon(connection.read(&mut [0; 64])).await, Ok(length) if length > 0) {}
 }
 
-/// The client's side of HTTP/2, and the end of the connection.
+/// An HTTP/2 client, and the task of its connection.
 async fn http2<IO>(io: IO) -> Option<(SendRequest<Bytes>, Connection)>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -148,7 +148,7 @@ where
     Some((client, tokio::spawn(connection)))
 }
 
-/// Whether the server answers over the connection.
+/// Returns `true` if the server responds over the connection.
 async fn answers<IO>(io: IO) -> bool
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -165,10 +165,10 @@ async fn get(client: &mut SendRequest<Bytes>, path: &str) -> Result<Bytes, h2::E
 }
 
 #[tokio::test]
-async fn connection_that_is_not_opened_in_time_is_closed() {
+async fn connection_not_opened_in_time_is_closed() {
     let server = Serving::start(|settings| settings.limits.opening_time = SHORT).await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    // A SETTINGS frame of six bytes, of which two come.
+    // The first two bytes of a SETTINGS frame of six.
     let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3];
     let mut open = Vec::new();
     for sent in [&b""[..], b"P", preface, &[&preface[..], &settings].concat()] {
@@ -179,7 +179,7 @@ async fn connection_that_is_not_opened_in_time_is_closed() {
     for connection in open {
         closed(connection).await;
     }
-    // A byte now and then does not move the end.
+    // A slow client does not extend the timeout.
     let (reader, mut writer) = server.connect().await.into_split();
     let dribble = tokio::spawn(async move {
         for byte in preface {
@@ -189,21 +189,21 @@ async fn connection_that_is_not_opened_in_time_is_closed() {
     });
     closed(reader).await;
     assert!(!dribble.is_finished(), "closed before the preface was complete");
-    // What was opened may be quiet.
+    // An open connection may be idle.
     let (mut client, _connection) = server.opened().await;
     sleep(SHORT * 2).await;
     assert!(get(&mut client, "/").await.is_ok());
 }
 
 #[tokio::test]
-async fn client_that_does_not_speak_http2_is_closed() {
+async fn non_http2_client_is_closed() {
     let server = Serving::start(|_| {}).await;
     let mut connection = server.connect().await;
     connection.write_all(b"GET / HTTP/1.1\r\nHost: concord.example\r\n\r\n").await.unwrap();
     closed(connection).await;
 }
 
-/// A server that encrypts, and how its clients connect.
+/// A server with TLS, and the connector of its clients.
 async fn encrypting(set: impl FnOnce(&mut ConnectionSettings)) -> (Serving, TlsConnector) {
     let folder = tempfile::tempdir().unwrap();
     let mut params = CertificateParams::default();
@@ -240,7 +240,7 @@ async fn encrypted(server: &Serving, tls: &TlsConnector) -> TlsStream<TcpStream>
     let name = ServerName::try_from("localhost").unwrap();
     let connected = async {
         loop {
-            // Its time may be over on a slow machine.
+            // It may time out on a slow machine.
             if let Ok(stream) = tls.connect(name.clone(), server.connect().await).await {
                 return stream;
             }
@@ -250,7 +250,7 @@ async fn encrypted(server: &Serving, tls: &TlsConnector) -> TlsStream<TcpStream>
 }
 
 #[tokio::test]
-async fn encrypted_connection_that_is_not_opened_in_time_is_closed() {
+async fn tls_connection_not_opened_in_time_is_closed() {
     let (server, tls) = encrypting(|settings| settings.limits.opening_time = SHORT * 2).await;
     // The first bytes of a ClientHello.
     let mut half = server.connect().await;
@@ -259,7 +259,7 @@ async fn encrypted_connection_that_is_not_opened_in_time_is_closed() {
     let mut one_byte = encrypted(&server, &tls).await;
     one_byte.write_all(b"P").await.unwrap();
     one_byte.flush().await.unwrap();
-    // Others are served meanwhile.
+    // Other clients are served.
     let others = async { while !answers(encrypted(&server, &tls).await).await {} };
     soon(Box::pin(others)).await;
     closed(half).await;
@@ -280,7 +280,7 @@ async fn slow_handshakes_do_not_delay_other_clients() {
 }
 
 #[tokio::test]
-async fn connection_over_the_total_is_closed_and_one_that_ends_makes_room() {
+async fn connection_over_total_is_closed_until_another_ends() {
     let server = Serving::start(|settings| settings.limits.connections = 1).await;
     let first = server.connect().await;
     closed(server.connect().await).await;
@@ -290,7 +290,7 @@ async fn connection_over_the_total_is_closed_and_one_that_ends_makes_room() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn address_has_a_share_of_the_connections() {
+async fn connections_of_one_address_are_limited() {
     let server = Serving::start(|settings| settings.limits.connections_per_address = 2).await;
     let held = [server.connect().await, server.connect().await];
     closed(server.connect().await).await;
@@ -306,7 +306,7 @@ fn trust_loopback(settings: &mut ConnectionSettings, proxy_protocol: bool) {
 }
 
 #[tokio::test]
-async fn trusted_proxy_is_exempt_from_the_share() {
+async fn trusted_proxy_is_exempt_from_address_limit() {
     let server = Serving::start(|settings| trust_loopback(settings, false)).await;
     let _held = [server.connect().await, server.connect().await];
     assert!(answers(server.connect().await).await);
@@ -326,7 +326,7 @@ fn header(client: &str, version: u8) -> Vec<u8> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn proxy_protocol_names_the_client_that_is_counted() {
+async fn proxy_protocol_client_is_counted() {
     let server = Serving::start(|settings| trust_loopback(settings, true)).await;
     let proxied = async |header: &[u8]| {
         let mut connection = server.connect().await;
@@ -353,7 +353,7 @@ async fn proxy_protocol_names_the_client_that_is_counted() {
 }
 
 #[tokio::test]
-async fn proxy_header_has_the_clock_of_the_opening() {
+async fn proxy_header_is_subject_to_opening_timeout() {
     let server = Serving::start(|settings| {
         trust_loopback(settings, true);
         settings.limits.opening_time = SHORT;
@@ -368,7 +368,7 @@ async fn proxy_header_has_the_clock_of_the_opening() {
 async fn idle_connection_gets_goaway_and_one_with_a_stream_stays() {
     let server = Serving::start(|settings| settings.limits.idle_time = SHORT).await;
     let (_client, connection) = server.opened().await;
-    soon(connection).await.unwrap().expect("closed in order");
+    soon(connection).await.unwrap().expect("closed gracefully");
     let held = server.held().await;
     sleep(SHORT * 4).await;
     held.ends(&server).await;
@@ -378,13 +378,13 @@ async fn idle_connection_gets_goaway_and_one_with_a_stream_stays() {
 async fn old_connection_gets_goaway_and_its_streams_end() {
     let server = Serving::start(|settings| settings.age = Some(SHORT)).await;
     let held = server.held().await;
-    let told = async {
-        // A client with a GOAWAY begins no other stream.
+    let received_goaway = async {
+        // A client that has received a GOAWAY opens no further stream.
         while held.client.clone().ready().await.is_ok() {
             sleep(SHORT / 50).await;
         }
     };
-    soon(told).await;
+    soon(received_goaway).await;
     held.ends(&server).await;
 }
 

@@ -1,4 +1,4 @@
-//! Few connections, and short ones.
+//! A listener that bounds the number of connections and the time of each.
 
 use std::{
     collections::VecDeque,
@@ -16,18 +16,18 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Connections at a time. A further one closes the oldest, so that connections that ask
-/// nothing do not keep a probe of `/livez` waiting.
+/// The maximum number of open connections. A further one closes the oldest, so that idle
+/// connections cannot block a probe of `/livez`.
 const CONNECTIONS: usize = 16;
 
-/// How long a connection may take.
-const TIME: Duration = Duration::from_secs(10);
+/// The maximum time of a connection.
+const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// A listener whose connections are bounded in number and in time.
+/// A listener that bounds its connections in number and in time.
 #[derive(Debug)]
 pub(super) struct BoundedListener {
     listener: TcpListener,
-    /// The oldest first. Those that have ended are cancelled.
+    /// The oldest first. The token of a connection that has ended is cancelled.
     open: VecDeque<CancellationToken>,
 }
 
@@ -59,11 +59,10 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A connection that breaks when its time is over, or when it is closed for another
-/// one.
+/// A connection that fails at its timeout, or when a new connection replaces it.
 pub(super) struct Bounded {
     connection: TcpStream,
-    /// None once it has come.
+    /// `None` after it has completed.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _open: DropGuard,
 }
@@ -72,15 +71,14 @@ impl Bounded {
     fn new(connection: TcpStream, open: CancellationToken) -> Self {
         let closed = open.clone().cancelled_owned();
         let end = async {
-            // Either of them is the end.
-            let _ = tokio::time::timeout(TIME, closed).await;
+            let _ = tokio::time::timeout(MAX_TIME, closed).await;
         };
         Self { connection, end: Some(Box::pin(end)), _open: open.drop_guard() }
     }
 
     fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let has_come = self.end.as_mut().is_none_or(|end| end.as_mut().poll(context).is_ready());
-        if !has_come {
+        let is_over = self.end.as_mut().is_none_or(|end| end.as_mut().poll(context).is_ready());
+        if !is_over {
             return Ok(());
         }
         self.end = None;
@@ -124,11 +122,11 @@ mod tests {
 
     use super::*;
 
-    /// Longer than anything takes that does not hang.
+    /// The timeout of a test that hangs.
     const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test]
-    async fn request_is_answered_beside_idle_connections() {
+    async fn idle_connections_do_not_block_request() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let alive = axum::Router::new().route("/livez", axum::routing::get(|| async { "alive" }));
@@ -139,8 +137,8 @@ mod tests {
         for _ in 0..40 {
             idle.push(TcpStream::connect(address).await.unwrap());
         }
-        // Later than the end of their time they would have made room by themselves.
-        let in_time = tokio::time::timeout(TIME / 2, async {
+        // Before the idle connections time out.
+        let in_time = tokio::time::timeout(MAX_TIME / 2, async {
             let mut probe = TcpStream::connect(address).await.unwrap();
             let request = b"GET /livez HTTP/1.1\r\nHost: concord\r\nConnection: close\r\n\r\n";
             probe.write_all(request).await.unwrap();

@@ -1,4 +1,4 @@
-//! One call, from its beginning to its end.
+//! The metrics and log lines of one call, from its start to its end.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use crate::{
     telemetry,
 };
 
-/// A call under way. Dropped before its end, it was cancelled: its caller has gone.
+/// A call in progress. A call that is dropped before its end was cancelled.
 #[derive(Debug)]
 pub(super) struct Call {
     rpc: Rpc,
     meter: Meter,
     span: Span,
     started: Instant,
-    /// Whether its answer is a stream that has begun.
+    /// Its response is a stream that has started.
     streams: bool,
     ended: bool,
 }
@@ -30,17 +30,17 @@ impl Call {
         Self { rpc, meter, span, started, streams: false, ended: false }
     }
 
-    /// The answer begins. That of a stream may be long, and has a line of its own.
-    pub(super) fn answer_begins(&mut self) {
+    /// The response starts. The start of a stream has a log line of its own.
+    pub(super) fn response_starts(&mut self) {
         if STREAMS.contains(&self.rpc) {
             self.streams = true;
             self.meter.gauge(&catalog::STREAMS_OPEN, [self.rpc.name()]).increment(1.0);
             let elapsed_us = micros(self.started.elapsed());
-            self.span.in_scope(|| tracing::info!(elapsed_us, "stream begins"));
+            self.span.in_scope(|| tracing::info!(elapsed_us, "stream started"));
         }
     }
 
-    /// The call has ended, for a reason when it was refused.
+    /// The call has ended, with a reason if it failed.
     pub(super) fn end(&mut self, code: Code, reason: Option<&str>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -77,7 +77,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The name of a code, as gRPC writes it.
+/// The name of a code in the gRPC specification.
 fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -28,20 +28,20 @@ use crate::server::{
     connections::{self, ConnectionSettings},
     limits::Limits,
     proxies::TrustedProxies,
-    shield::ShieldLayer,
+    run_to_completion::RunToCompletionLayer,
 };
 
-/// Longer than anything takes that does not hang.
+/// The timeout of a test that hangs.
 const LONG: Duration = Duration::from_mins(1);
 
-/// A time that a test waits for.
+/// A short timeout.
 const SHORT: Duration = Duration::from_millis(500);
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-/// A symbol whose file is long.
+/// A symbol whose file descriptor is long.
 const SYMBOL: &str = "concord.records.v1.ClientService";
 
 async fn start(set: impl FnOnce(&mut Bounds)) -> SocketAddr {
@@ -51,7 +51,8 @@ async fn start(set: impl FnOnce(&mut Bounds)) -> SocketAddr {
     health.set_service_status("", ServingStatus::Serving).await;
     let mut routes = RoutesBuilder::default();
     add_to(&mut routes, health, Some(&[SYMBOL]), bounds).unwrap();
-    let service = ServiceBuilder::new().layer(ShieldLayer).service(routes.routes().prepare());
+    let service =
+        ServiceBuilder::new().layer(RunToCompletionLayer).service(routes.routes().prepare());
     let settings = ConnectionSettings {
         limits: Limits::default(),
         age: None,
@@ -68,12 +69,12 @@ async fn channel(address: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
-/// Waits, and fails if it hangs.
+/// Waits for `work`, and panics if it hangs.
 async fn soon<T>(work: impl Future<Output = T>) -> T {
     timeout(LONG, work).await.expect("it does not hang")
 }
 
-/// A client of HTTP/2 whose streams have a window of that size.
+/// An HTTP/2 client with this initial window size.
 async fn http2(address: SocketAddr, window: u32) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
@@ -83,7 +84,7 @@ async fn http2(address: SocketAddr, window: u32) -> SendRequest<Bytes> {
     soon(client.ready()).await.unwrap()
 }
 
-/// Begins a call, and ends it when its one message is given.
+/// Starts a call, and ends the request if a message is given.
 fn begin(
     client: &mut SendRequest<Bytes>,
     path: &str,
@@ -94,7 +95,7 @@ fn begin(
     let (response, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
     match message {
         Some(message) => body.send_data(message.framed(), true).unwrap(),
-        // Or it would be reset when it is dropped.
+        // Dropping the body would reset the stream.
         None => std::mem::forget(body),
     }
     response
@@ -121,7 +122,7 @@ fn file_of(symbol: &str) -> ServerReflectionRequest {
     ServerReflectionRequest { host: String::new(), message_request: Some(request) }
 }
 
-/// Reads, without making room for more, until the server resets the stream.
+/// Reads without a window update until the server resets the stream.
 async fn is_reset(mut body: RecvStream) -> (usize, h2::Reason) {
     let mut length = 0;
     loop {
@@ -140,7 +141,7 @@ fn quota(status: &Status) -> String {
 }
 
 #[tokio::test]
-async fn services_answer_within_their_bounds() {
+async fn health_and_reflection_respond_within_limits() {
     let channel = channel(start(|_| {}).await).await;
     let checked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
     assert_eq!(
@@ -158,7 +159,7 @@ async fn services_answer_within_their_bounds() {
         lengths.push(files.file_descriptor_proto[0].len());
     }
     assert_eq!(lengths.len(), 2);
-    assert!(lengths[0] > MAX_UNREAD_BYTES, "a long answer came whole: {lengths:?}");
+    assert!(lengths[0] > MAX_UNREAD_BYTES, "a long response is complete: {lengths:?}");
 }
 
 #[tokio::test]
@@ -197,7 +198,7 @@ async fn each_quota_has_a_share_for_one_address() {
 }
 
 #[tokio::test]
-async fn call_without_its_message_ends_and_gives_its_permit_back() {
+async fn call_without_message_ends_and_releases_its_permit() {
     let address = start(|bounds| {
         bounds.times.health_message = SHORT;
         bounds.checks = Quota::new(1, 1);
@@ -220,7 +221,7 @@ async fn call_without_its_message_ends_and_gives_its_permit_back() {
 }
 
 #[tokio::test]
-async fn anything_else_is_answered_at_once() {
+async fn unknown_path_is_rejected_at_once() {
     let address = start(|_| {}).await;
     let mut client = http2(address, 1_000).await;
     for (method, uri) in [
@@ -236,7 +237,7 @@ async fn anything_else_is_answered_at_once() {
         let response = soon(response).await.unwrap();
         let status = Status::from_header_map(response.headers());
         assert_eq!(status.map(|it| it.code()), Some(Code::Unimplemented), "{method} {uri}");
-        // The end, or the reset of what the caller has not sent.
+        // The end, or a reset of the unsent request body.
         let mut answer = response.into_body();
         while let Some(Ok(data)) = soon(answer.data()).await {
             assert!(data.is_empty(), "{method} {uri}");
@@ -262,10 +263,9 @@ async fn reflection_stream_ends_however_often_it_asks() {
     assert!(answered > 0);
 }
 
-/// Without room for a byte the transport takes nothing; with room for one it takes
-/// all of a frame.
+/// With an empty window the transport takes nothing; with one byte it takes a whole frame.
 #[tokio::test]
-async fn answer_that_is_not_read_is_reset_and_gives_its_permit_back() {
+async fn unread_response_is_reset_and_releases_its_permit() {
     let address = start(|bounds| {
         bounds.times.unread = SHORT;
         bounds.watches = Quota::new(1, 1);
@@ -283,7 +283,7 @@ async fn answer_that_is_not_read_is_reset_and_gives_its_permit_back() {
     let mut client = http2(address, 0).await;
     let body = soon(begin(&mut client, WATCH, Some(&request))).await.unwrap().into_body();
     assert_eq!(is_reset(body).await, (0, h2::Reason::CANCEL));
-    // One that has read is not reset while there is nothing to tell.
+    // A stream whose messages have been read is not reset.
     let mut health = HealthClient::new(channel(address).await);
     let watch = async {
         loop {

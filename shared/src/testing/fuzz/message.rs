@@ -1,32 +1,32 @@
-//! The values inside a protobuf message, without its type.
+//! Mutation of the values in an encoded protobuf message, without its schema.
 //!
-//! Bytes that are changed blindly seldom get past the decoder. Here one value is
-//! replaced, and the lengths around it are made right: so the harm arrives at the
-//! code that reads the value.
+//! A message with random changes rarely passes the decoder. This module replaces one value
+//! and corrects the enclosing lengths, so that the mutation reaches the code that reads the
+//! value.
 
 use prost::encoding::{decode_varint, encode_varint};
 
-/// The highest number of a field that is tried.
+/// The highest field number that is tried.
 pub(super) const FIELDS: u64 = 20;
 
-/// What a database refuses, as text and as a number.
-const REFUSED: [&[u8]; 3] =
+/// Values that databases reject, as text and as numbers.
+const INVALID: [&[u8]; 3] =
     [b"A\0B", &[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], &[0xff; 8]];
 
-/// The message with each of its values replaced by what a database refuses, and with
-/// each field beside them that it may have.
-pub(super) fn spoilt(message: &[u8]) -> Vec<Vec<u8>> {
+/// The variants of the message with one invalid value: in a present value, or in an added
+/// field.
+pub(super) fn with_invalid_values(message: &[u8]) -> Vec<Vec<u8>> {
     let values =
-        (0..count(message)).flat_map(|at| REFUSED.map(|bytes| replaced(message, at, bytes)));
-    let with = |field: Vec<u8>| [message, &field].concat();
+        (0..count(message)).flat_map(|at| INVALID.map(|bytes| replaced(message, at, bytes)));
+    let with_field = |field: Vec<u8>| [message, &field].concat();
     let fields = (1..=FIELDS).flat_map(|number| {
         let numbers = [i64::MAX as u64, u64::MAX].map(|value| number_field(number, value));
-        [text_field(number, b"A\0B")].into_iter().chain(numbers).map(with)
+        [text_field(number, b"A\0B")].into_iter().chain(numbers).map(with_field)
     });
     values.chain(fields).collect()
 }
 
-/// A field of text or bytes.
+/// An encoded field of text or bytes.
 pub(super) fn text_field(number: u64, bytes: &[u8]) -> Vec<u8> {
     let mut field = Vec::new();
     write_bytes(number << 3 | 2, bytes, &mut field);
@@ -39,22 +39,22 @@ fn number_field(number: u64, value: u64) -> Vec<u8> {
     field
 }
 
-/// One field: its key, and what follows.
+/// One encoded field.
 enum Field<'m> {
     /// A number.
     Varint(u64, u64),
     /// Text, bytes or a message.
     Bytes(u64, &'m [u8]),
-    /// A number of four or eight bytes, key and all.
+    /// A number of four or eight bytes, with its key.
     Fixed(&'m [u8]),
 }
 
-/// How many values there are, those of the messages inside of it too.
+/// Number of values, including those of nested messages.
 pub(super) fn count(message: &[u8]) -> usize {
     fields(message).unwrap_or_default().iter().map(Field::count).sum()
 }
 
-/// The same message with `bytes` in the place of its value of the number `at`.
+/// The message with its value number `at` replaced by `bytes`.
 pub(super) fn replaced(message: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + bytes.len());
     let mut before = 0;
@@ -71,7 +71,7 @@ pub(super) fn replaced(message: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 impl Field<'_> {
-    /// A message has the values inside of it, and is one itself.
+    /// Number of values: a message is one value, in addition to the values in it.
     fn count(&self) -> usize {
         match self {
             Self::Bytes(_, bytes) => 1 + count(bytes),
@@ -88,7 +88,7 @@ impl Field<'_> {
         }
     }
 
-    /// With `bytes` in the place of the value `at`, of which 0 is its own.
+    /// Writes the field with its value `at` replaced by `bytes`; 0 is the field itself.
     fn write_with(&self, at: usize, bytes: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Varint(key, _) => {
@@ -112,7 +112,7 @@ fn write_bytes(key: u64, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(bytes);
 }
 
-/// The fields, when the bytes look like a message.
+/// The fields, if the bytes are a plausible message.
 fn fields(mut message: &[u8]) -> Option<Vec<Field<'_>>> {
     let mut fields = Vec::new();
     while !message.is_empty() {
@@ -153,7 +153,7 @@ mod tests {
     use crate::pb::imports::{ContactClient, ImportContact, ImportRecord, import_record::Record};
 
     #[test]
-    fn every_value_can_be_replaced_and_the_rest_is_as_it_was() {
+    fn replaced_changes_one_value_only() {
         let clients =
             vec![ContactClient { client_source_id: "C1".into(), roles: vec!["PSC".into()] }];
         let surname = "Smith".to_owned();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_has_no_values() {
+    fn malformed_message_has_no_values() {
         assert_eq!(count(b"\x0a\xff"), 0);
         assert_eq!(count(b""), 0);
     }

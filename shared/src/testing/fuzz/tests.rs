@@ -2,15 +2,15 @@ use std::{cell::RefCell, collections::HashSet, panic::catch_unwind};
 
 use super::*;
 
-/// What a property that cannot hold says.
-fn broken(hold: impl FnOnce() + std::panic::UnwindSafe) -> String {
-    *catch_unwind(hold).unwrap_err().downcast::<String>().unwrap()
+/// The panic message of a failing check.
+fn panic_message(check: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    *catch_unwind(check).unwrap_err().downcast::<String>().unwrap()
 }
 
 #[test]
-fn what_breaks_a_reader_is_found_made_small_and_kept() {
-    let message = broken(|| {
-        Fuzz::called("fragile").and("key=value").cases(4_000).hold(|input| {
+fn failing_input_is_found_shrunk_and_written() {
+    let message = panic_message(|| {
+        Fuzz::new("fragile").seed("key=value").cases(4_000).check(|input| {
             assert!(!input.contains(&0), "a zero byte");
         });
     });
@@ -20,16 +20,16 @@ fn what_breaks_a_reader_is_found_made_small_and_kept() {
 }
 
 #[test]
-fn a_seed_that_fails_is_named() {
+fn failing_seed_is_reported() {
     let message =
-        broken(|| Fuzz::called("seed").and("bad").hold(|input| assert_ne!(input, b"bad")));
+        panic_message(|| Fuzz::new("seed").seed("bad").check(|input| assert_ne!(input, b"bad")));
     assert!(message.contains("b\"bad\""), "{message}");
 }
 
 #[test]
-fn inputs_differ() {
+fn generated_inputs_vary() {
     let seen = RefCell::new(HashSet::new());
-    Fuzz::called("variety").and("one").and("two").hold(|input| {
+    Fuzz::new("variety").seed("one").seed("two").check(|input| {
         seen.borrow_mut().insert(input.to_owned());
     });
     assert!(seen.borrow().len() > 100, "{}", seen.borrow().len());

@@ -1,8 +1,8 @@
-//! Load at a fixed rate: each call is due at a moment of a schedule, and is
-//! measured from that moment, whenever it was sent.
+//! Open-loop load at a fixed rate. The latency of a call is measured from its scheduled time,
+//! also if it is sent later.
 //!
-//! A closed loop sends nothing while a call hangs, and so leaves out the times
-//! that the calls of others would have waited in the meantime.
+//! A closed loop sends nothing while a call hangs, and so omits the wait of other calls
+//! (coordinated omission).
 
 use std::{
     sync::Arc,
@@ -23,20 +23,20 @@ use tokio::{
 use super::{Worker, micros};
 use crate::measure::new_histogram;
 
-/// What calls at a fixed rate have shown.
+/// The result of a load at a fixed rate.
 #[derive(Debug)]
 pub(crate) struct Paced {
-    /// From the moment when a call was due to its answer.
+    /// From the scheduled time of a call to its response.
     pub(crate) latency: Histogram<u64>,
-    /// From that moment to when it was sent: late because all callers were busy,
-    /// or because the machine was.
+    /// From the scheduled time to the sending of the call. Late if all workers, or the
+    /// machine, were busy.
     pub(crate) lateness: Histogram<u64>,
-    /// The rate that was kept.
+    /// The achieved rate.
     pub(crate) per_second: f64,
 }
 
-/// Makes so many calls a second for `time`, however long each takes: by whichever
-/// worker is free.
+/// Makes `per_second` calls a second for `time`, independent of their duration. Any free
+/// worker makes a call.
 pub(crate) async fn fixed_rate<W: Worker>(
     workers: &[W],
     per_second: f64,
@@ -47,27 +47,26 @@ pub(crate) async fn fixed_rate<W: Worker>(
     for worker in workers {
         tasks.spawn(work(worker.clone(), Arc::clone(&calls)));
     }
-    // Held by the workers alone: when one fails, the schedule ends too.
+    // Only the workers keep the receiver: the schedule ends if they fail.
     drop(calls);
     let started = Instant::now();
-    // A thread that sleeps is exact to a tenth of a millisecond, the runtime's
-    // timer to a whole one.
-    let schedule = spawn_blocking(move || announce(&due, started, per_second, time));
+    // A sleeping thread is exact to 0.1 ms, the timer of the runtime to 1 ms.
+    let schedule = spawn_blocking(move || schedule(&due, started, per_second, time));
     let (mut latency, mut lateness) = (new_histogram()?, new_histogram()?);
     while let Some(worked) = tasks.join_next().await {
-        let (answered, sent) = worked.context("a worker broke")??;
+        let (answered, sent) = worked.context("a worker panicked")??;
         latency.add(answered)?;
         lateness.add(sent)?;
     }
     let elapsed = started.elapsed();
-    schedule.await.context("the schedule broke")?;
+    schedule.await.context("the schedule panicked")?;
     #[expect(clippy::cast_precision_loss, reason = "calls of minutes")]
     let per_second = latency.len() as f64 / elapsed.as_secs_f64();
     Ok(Paced { latency, lateness, per_second })
 }
 
-/// Says of each call when it is due, and that not before.
-fn announce(due: &UnboundedSender<Instant>, started: Instant, per_second: f64, time: Duration) {
+/// Sends the scheduled time of each call when it is due.
+fn schedule(due: &UnboundedSender<Instant>, started: Instant, per_second: f64, time: Duration) {
     for number in 0_u32.. {
         let after = Duration::from_secs_f64(f64::from(number) / per_second);
         if after >= time {
@@ -80,7 +79,7 @@ fn announce(due: &UnboundedSender<Instant>, started: Instant, per_second: f64, t
     }
 }
 
-/// Makes the calls that nobody else has taken.
+/// Takes due calls from the queue and makes them.
 async fn work<W: Worker>(
     mut worker: W,
     calls: Arc<Mutex<UnboundedReceiver<Instant>>>,
@@ -99,7 +98,7 @@ async fn work<W: Worker>(
 mod tests {
     use super::*;
 
-    /// Hangs in its first call.
+    /// A worker whose first call hangs.
     #[derive(Clone)]
     struct Hanging {
         first: Duration,
@@ -113,18 +112,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_behind_a_call_that_hangs_counts_its_wait() {
+    async fn latency_includes_the_wait_behind_a_hanging_call() {
         let workers = [Hanging { first: Duration::from_millis(100) }];
         let paced = fixed_rate(&workers, 100.0, Duration::from_millis(200)).await.unwrap();
         assert_eq!(paced.latency.len(), 20);
-        // Those that were due in the first half of its 100 ms.
+        // The calls that were due in the first half of the 100 ms.
         let long = paced.latency.count_between(50_000, u64::MAX);
         assert!(long >= 5, "{long} of 20 took long");
         assert_eq!(paced.lateness.len(), 20);
     }
 
     #[tokio::test]
-    async fn a_failure_ends_the_schedule() {
+    async fn failing_worker_ends_the_schedule() {
         #[derive(Clone)]
         struct Failing;
         impl Worker for Failing {

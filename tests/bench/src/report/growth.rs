@@ -1,35 +1,35 @@
-//! How costs grow with size: a table with a column for each size.
+//! The growth of costs with size: a table with one column for each size.
 
 use serde::Serialize;
 
 use super::{in_parts, markdown};
 use crate::{databases::Engine, measure::Spread};
 
-/// How a cost grows from the smallest to the largest size.
+/// The growth of a cost from the smallest to the largest size.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Growth {
     pub(crate) row: &'static str,
     pub(crate) database: Engine,
-    /// Of what, such as `GetClient`.
+    /// The subject, such as `GetClient`.
     pub(crate) of: String,
-    /// Such as `ms`.
+    /// The unit, such as `ms`.
     pub(crate) unit: &'static str,
-    /// At each size, from the smallest on.
+    /// The cost at each size, in ascending order.
     pub(crate) costs: Vec<Cost>,
-    /// Of the rounds: the cost at the last size, in parts of that at the first.
+    /// The ratio of the cost at the last size to that at the first, of the rounds.
     pub(crate) factor: Spread,
-    /// What it is not to exceed.
+    /// Maximum factor.
     pub(crate) target: Option<f64>,
 }
 
-/// What it costs at one size.
+/// The cost at one size.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cost {
     /// The size.
     pub(crate) at: String,
-    /// Of the rounds: the median latency, or the quantity.
+    /// The median latency, or the quantity, of the rounds.
     pub(crate) figure: Spread,
-    /// Of all rounds, where it is about latencies.
+    /// The 99th percentile of all rounds, for latencies.
     pub(crate) p99: Option<f64>,
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_columns_and_other_sizes_another_table() {
+    fn each_list_of_sizes_has_a_table() {
         let growths =
             [growth(&["10", "100"], 1.3), growth(&["10", "100"], 1.31), growth(&["5 × 2"], 1.0)];
         let tables = tables(&growths.each_ref());

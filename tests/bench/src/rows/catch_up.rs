@@ -1,5 +1,5 @@
-//! One stream that begins at the earliest position of a feed with a long past:
-//! events a second, until it has caught up.
+//! One stream from the earliest position of a long feed: events per second until it has
+//! caught up.
 
 use std::time::{Duration, Instant};
 
@@ -22,53 +22,53 @@ use crate::{
     yardsticks::streaming,
 };
 
-/// What is to be reached, in events a second.
+/// The target, in events per second.
 const TARGET: f64 = 50_000.0;
 
-/// Messages that the yardstick sends over and over.
-const KEPT: usize = 32;
+/// Number of messages that the yardstick repeats.
+const SAMPLE_MESSAGES: usize = 32;
 
 pub(super) async fn measure(
     plan: &Plan,
     databases: &Databases,
     engine: Engine,
 ) -> anyhow::Result<Vec<Figure>> {
-    let past = if plan.quick { 30_000 } else { 200_000 };
-    let process = Process::records(databases.place(engine, "catch_up").await?).await?;
-    output::note(format_args!("catch-up on {engine}: writing {past} records"));
-    let subscriber = fill(&process, past).await?;
-    databases.settle(engine).await?;
+    let events = if plan.quick { 30_000 } else { 200_000 };
+    let process = Process::records(databases.location(engine, "catch_up").await?).await?;
+    output::note(format_args!("catch-up on {engine}: writing {events} records"));
+    let subscriber = fill(&process, events).await?;
+    databases.analyze(engine).await?;
 
-    // What was read once is in the caches of the database: measured is what Concord
-    // adds to them.
-    let messages = keep(&subscriber).await?;
-    read(&subscriber, past).await?;
-    let bytes = average(&messages);
+    // The first read fills the caches of the database, so that the measurement shows the
+    // cost of Concord.
+    let messages = sample_messages(&subscriber).await?;
+    read(&subscriber, events).await?;
+    let bytes = average_event_size(&messages);
     let bare = streaming::start(messages).await?;
     let bare_subscriber = Subscriber::connect(bare.url()).await?;
-    read(&bare_subscriber, past).await?;
+    read(&bare_subscriber, events).await?;
 
-    let first = read(&subscriber, past).await?;
+    let first = read(&subscriber, events).await?;
     #[expect(clippy::cast_precision_loss, reason = "events of one practice")]
-    let amount = past as f64;
+    let amount = events as f64;
     let (what, rounds) = (format!("catch-up on {engine}"), plan.rounds);
-    let figure = async |_| read(&subscriber, past).await;
-    let yardstick = async |_| read(&bare_subscriber, past).await;
-    let turns = Turns::take(what, rounds, amount, first, figure, yardstick).await?;
+    let figure = async |_| read(&subscriber, events).await;
+    let yardstick = async |_| read(&bare_subscriber, events).await;
+    let turns = Turns::run(what, rounds, amount, first, figure, yardstick).await?;
     process.stop().await?;
     let line = Figure {
         row: "catch-up",
         database: engine,
-        of: format!("{past} events of {bytes} bytes"),
+        of: format!("{events} events of {bytes} bytes"),
         unit: "events/s",
         figure: Spread::default(),
         yardstick: None,
         targets: vec![Target::AtLeast(TARGET)],
     };
-    Ok(vec![turns.tell("bare tonic stream", line)])
+    Ok(vec![turns.into_figure("bare tonic stream", line)])
 }
 
-/// Gives the feed its past, and waits until all of it has positions.
+/// Fills the feed, and waits until all changes are sequenced.
 async fn fill(process: &Process, records: usize) -> anyhow::Result<Subscriber> {
     let url = process.url();
     service::connect_products(url, PRACTICE, &PRODUCTS).await?;
@@ -79,7 +79,7 @@ async fn fill(process: &Process, records: usize) -> anyhow::Result<Subscriber> {
     Ok(subscriber)
 }
 
-/// As little as a client can be: its event is as small as they come.
+/// A client with the required fields only, for the smallest possible event.
 fn smallest(number: usize) -> ImportClient {
     ImportClient {
         source_id: format!("C{number}"),
@@ -90,19 +90,19 @@ fn smallest(number: usize) -> ImportClient {
     }
 }
 
-/// The first messages, as the service sends them.
-async fn keep(subscriber: &Subscriber) -> anyhow::Result<Vec<SubscribeResponse>> {
+/// The first messages of the service.
+async fn sample_messages(subscriber: &Subscriber) -> anyhow::Result<Vec<SubscribeResponse>> {
     let mut changes = subscriber.subscribe(StartFrom::Earliest).await?;
-    let mut messages = Vec::with_capacity(KEPT);
-    while messages.len() < KEPT {
+    let mut messages = Vec::with_capacity(SAMPLE_MESSAGES);
+    while messages.len() < SAMPLE_MESSAGES {
         let message = Some(Message::Events(feed::events(&mut changes).await?));
         messages.push(SubscribeResponse { message });
     }
     Ok(messages)
 }
 
-/// The bytes of an event, with its part of the message.
-fn average(messages: &[SubscribeResponse]) -> usize {
+/// The average size of an event, including its share of the message.
+fn average_event_size(messages: &[SubscribeResponse]) -> usize {
     let events = messages.iter().filter_map(events).map(|events| events.events.len());
     let bytes: usize = messages.iter().map(SubscribeResponse::encoded_len).sum();
     bytes / events.sum::<usize>().max(1)
@@ -115,8 +115,8 @@ fn events(message: &SubscribeResponse) -> Option<&Events> {
     }
 }
 
-/// How long it takes to read so many events from the earliest on, with the call that
-/// opens the stream.
+/// Reads events from the earliest position. Returns the duration, including the opening of
+/// the stream.
 async fn read(subscriber: &Subscriber, wanted: usize) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     feed::read(&mut subscriber.subscribe(StartFrom::Earliest).await?, wanted).await?;

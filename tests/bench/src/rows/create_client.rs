@@ -1,6 +1,5 @@
-//! `CreateClient`, beside the statements that it runs: by pgbench on PostgreSQL,
-//! with as many in flight; on SQLite with one commit for each call, which is what
-//! the service saves by sharing commits.
+//! `CreateClient`, compared with its statements: by pgbench on PostgreSQL, with the same
+//! concurrency; on SQLite with one commit per call, where the service uses group commits.
 
 use std::time::Duration;
 
@@ -11,14 +10,14 @@ use crate::{
     load::{Worker, closed_loop},
     measure::{Compared, Plan, Sample, alternate},
     report::Line,
-    sample::{self, Novelty},
+    sample::{self, UniqueValues},
     service::{Clients, Service},
     statements::{Recorder, Template},
     yardsticks::{commits::Commits, pgbench::Pgbench},
 };
 
-/// The names of the databases of the service and of its yardstick.
-const OURS: &str = "create_client";
+/// The names of the databases of the service and its yardstick.
+const SERVICE: &str = "create_client";
 const YARDSTICK: &str = "create_client_yardstick";
 
 pub(super) async fn measure(
@@ -27,9 +26,9 @@ pub(super) async fn measure(
     engine: Engine,
 ) -> anyhow::Result<Vec<Line>> {
     let template = record(plan, databases, engine).await?;
-    let service = Service::start(databases.fresh(engine, OURS).await?).await?;
+    let service = Service::start(databases.fresh(engine, SERVICE).await?).await?;
     sample::fill(&service, plan.clients).await?;
-    databases.settle(engine).await?;
+    databases.analyze(engine).await?;
     let bench = Bench { plan, databases, template, clients: service.clients().await? };
     let lines = match engine {
         Engine::Sqlite => vec![bench.on_sqlite(16).await?],
@@ -43,12 +42,12 @@ pub(super) async fn measure(
     Ok(lines)
 }
 
-/// Makes and fills the yardstick's tables by starting the service on them once,
-/// and records what a call does there.
+/// Creates and fills the tables of the yardstick with the service, and records the
+/// statements of a call.
 async fn record(plan: &Plan, databases: &Databases, engine: Engine) -> anyhow::Result<Template> {
     let recorder = Recorder::default();
     let database = databases.fresh(engine, YARDSTICK).await?;
-    let service = Service::start(recorder.hear(database)).await?;
+    let service = Service::start(recorder.observe(database)).await?;
     sample::fill(&service, plan.clients).await?;
     let mut caller = Caller { clients: service.clients().await?.pop().context("no connection")? };
     let recordings = recorder.record(async || caller.create().await).await?;
@@ -87,8 +86,8 @@ impl Bench<'_> {
     ) -> anyhow::Result<Compared> {
         let callers = spread(&self.clients, in_flight);
         let what = format!("create-client on {engine}, {in_flight} in flight");
-        let ours = async |time| closed_loop(&callers, time).await;
-        alternate(self.plan, &what, ours, yardstick).await
+        let figure = async |time| closed_loop(&callers, time).await;
+        alternate(self.plan, &what, figure, yardstick).await
     }
 
     fn line(
@@ -104,18 +103,18 @@ impl Bench<'_> {
     }
 }
 
-/// Creates one client after the other.
+/// Creates clients sequentially.
 #[derive(Clone)]
 pub(super) struct Caller {
     clients: Clients,
 }
 
 impl Caller {
-    async fn create(&mut self) -> anyhow::Result<Novelty> {
-        let novelty = Novelty::next();
-        let answer = self.clients.create_client(sample::request(&novelty)).await?;
-        answer.into_inner().client.context("an answer without its client")?;
-        Ok(novelty)
+    async fn create(&mut self) -> anyhow::Result<UniqueValues> {
+        let unique = UniqueValues::next();
+        let response = self.clients.create_client(sample::request(&unique)).await?;
+        response.into_inner().client.context("a response has no client")?;
+        Ok(unique)
     }
 }
 
@@ -125,7 +124,7 @@ impl Worker for Caller {
     }
 }
 
-/// So many callers, over all connections.
+/// `count` callers, distributed over the connections.
 pub(super) fn spread(clients: &[Clients], count: usize) -> Vec<Caller> {
     let clients = clients.iter().cycle().take(count).cloned();
     clients.map(|clients| Caller { clients }).collect()

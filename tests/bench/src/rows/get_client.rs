@@ -1,5 +1,5 @@
-//! `GetClient` by id, beside a bare tonic server that gives the same answer from
-//! memory to the same callers.
+//! `GetClient` by id, compared with a bare tonic server that gives the same response from
+//! memory.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     yardsticks::echo,
 };
 
-/// Calls in flight: enough to saturate two cores.
+/// Concurrent calls: enough to saturate two cores.
 const IN_FLIGHT: usize = 16;
 
 pub(super) async fn measure(
@@ -27,19 +27,19 @@ pub(super) async fn measure(
 ) -> anyhow::Result<Vec<Line>> {
     let database = databases.fresh(engine, "get_client").await?;
     let recorder = Recorder::default();
-    let heard = Service::start(recorder.hear(database.clone())).await?;
-    let Practice { ids, answer, statements } = fill(plan, &heard, &recorder).await?;
-    heard.stop().await?;
-    databases.settle(engine).await?;
+    let observed = Service::start(recorder.observe(database.clone())).await?;
+    let Practice { ids, response, statements } = fill(plan, &observed, &recorder).await?;
+    observed.stop().await?;
+    databases.analyze(engine).await?;
 
     let service = Service::start(database).await?;
-    let echo = echo::start(answer).await?;
+    let echo = echo::start(response).await?;
     let callers = spread(&service.clients().await?, &ids, IN_FLIGHT);
     let echo_callers = spread(&service::clients(echo.url()).await?, &ids, IN_FLIGHT);
     let what = format!("get-client on {engine}");
-    let ours = async |time| closed_loop(&callers, time).await;
+    let figure = async |time| closed_loop(&callers, time).await;
     let yardstick = async |time| closed_loop(&echo_callers, time).await;
-    let compared = alternate(plan, &what, ours, yardstick).await?;
+    let compared = alternate(plan, &what, figure, yardstick).await?;
     service.stop().await?;
     Ok(vec![Line {
         row: "get-client",
@@ -58,15 +58,15 @@ pub(super) async fn measure(
 /// A practice with clients.
 struct Practice {
     ids: Arc<[String]>,
-    /// What is answered for one of them.
-    answer: GetClientResponse,
-    /// How many statements that takes.
+    /// The response for one client.
+    response: GetClientResponse,
+    /// Number of statements of a call.
     statements: usize,
 }
 
 async fn fill(plan: &Plan, service: &Service, recorder: &Recorder) -> anyhow::Result<Practice> {
     let ids = sample::fill(service, plan.clients).await?;
-    let client = ids.first().context("a practice without clients")?;
+    let client = ids.first().context("the practice has no clients")?;
     let mut caller = service.clients().await?.pop().context("no connection")?;
     let get = async || {
         let request = GetClientRequest { client: client.clone() };
@@ -74,10 +74,10 @@ async fn fill(plan: &Plan, service: &Service, recorder: &Recorder) -> anyhow::Re
     };
     let [recording, _] = recorder.record(get).await?;
     let statements = recording.statements.len();
-    Ok(Practice { ids: ids.into(), answer: recording.made_with, statements })
+    Ok(Practice { ids: ids.into(), response: recording.made_with, statements })
 }
 
-/// Reads client after client, beginning at one of its own.
+/// Reads clients sequentially, from its own start.
 #[derive(Clone)]
 pub(super) struct Caller {
     clients: Clients,
@@ -87,22 +87,22 @@ pub(super) struct Caller {
 
 impl Worker for Caller {
     async fn call(&mut self) -> anyhow::Result<()> {
-        let id = self.ids.get(self.next % self.ids.len()).context("a practice without clients")?;
-        let answer = self.clients.get_client(GetClientRequest { client: id.clone() }).await?;
-        answer.into_inner().client.context("an answer without its client")?;
+        let id = self.ids.get(self.next % self.ids.len()).context("the practice has no clients")?;
+        let response = self.clients.get_client(GetClientRequest { client: id.clone() }).await?;
+        response.into_inner().client.context("a response has no client")?;
         self.next += 1;
         Ok(())
     }
 }
 
-/// So many callers, over all connections, who begin apart from each other.
+/// `count` callers, distributed over the connections, with different starts.
 pub(super) fn spread(clients: &[Clients], ids: &Arc<[String]>, count: usize) -> Vec<Caller> {
     let callers = clients.iter().cycle().take(count).enumerate();
-    let apart = ids.len() / count;
+    let distance = ids.len() / count;
     let caller = |(n, clients): (usize, &Clients)| Caller {
         clients: clients.clone(),
         ids: Arc::clone(ids),
-        next: n * apart,
+        next: n * distance,
     };
     callers.map(caller).collect()
 }

@@ -1,17 +1,16 @@
-//! Whether costs grow with what is there: the same calls, beside each other, in
-//! practices of different sizes; and in one practice and many of the same size all
-//! together.
+//! The growth of costs with size: the same calls in practices of different sizes; and in one
+//! practice and many practices of the same total size.
 //!
-//! Each size has a service and a database of its own, which take turns within
-//! each round. So a slower moment of the machine falls on all of them, and the
-//! yardsticks, which know nothing of sizes, say whether it did.
+//! Each size has its own service and database. They alternate in each round, so that a slow
+//! moment of the machine affects all of them. The yardsticks, which do not depend on the size,
+//! show whether it did.
 
 mod calls;
 mod costs;
-mod extent;
+mod dataset_size;
 mod feed;
+mod instance;
 mod names;
-mod world;
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +18,11 @@ use anyhow::{Context as _, ensure};
 use hdrhistogram::Histogram;
 use shared::pb::records::GetClientRequest;
 
-pub(crate) use self::extent::Extent;
+pub(crate) use self::dataset_size::DatasetSize;
 use self::{
     calls::Call,
     costs::{Costs, Subject},
-    world::World,
+    instance::Instance,
 };
 use crate::{
     chunks::CHUNK,
@@ -36,10 +35,10 @@ use crate::{
     yardsticks::{bare::Bare, echo, flush::Flush},
 };
 
-/// What a cost may be at the largest size, in parts of that at the smallest.
+/// Maximum ratio of a cost at the largest size to that at the smallest.
 const TARGET: f64 = 1.3;
 
-/// A turn of a call counts after this part of it.
+/// The warm-up of a turn is the turn divided by this.
 const WARM_UP: u32 = 10;
 
 pub(super) async fn measure(
@@ -48,55 +47,55 @@ pub(super) async fn measure(
     engine: Engine,
 ) -> anyhow::Result<Vec<Growth>> {
     let mut growths = Vec::new();
-    for (n, extents) in plan.sizes.iter().enumerate() {
-        let mut worlds = Vec::with_capacity(extents.len());
-        for (m, extent) in extents.iter().enumerate() {
+    for (n, sizes) in plan.sizes.iter().enumerate() {
+        let mut instances = Vec::with_capacity(sizes.len());
+        for (m, size) in sizes.iter().enumerate() {
             let name = format!("growth_{n}_{m}");
-            worlds.push(World::start(databases, engine, &name, *extent).await?);
+            instances.push(Instance::start(databases, engine, &name, *size).await?);
         }
-        databases.settle(engine).await?;
-        let mut comparison = Comparison::new(plan, databases, engine, worlds).await?;
+        databases.analyze(engine).await?;
+        let mut comparison = Comparison::new(plan, databases, engine, instances).await?;
         let costs = comparison.measure().await?;
-        growths.extend(costs.into_iter().map(|costs| costs.growth(engine, extents)));
+        growths.extend(costs.into_iter().map(|costs| costs.growth(engine, sizes)));
         comparison.stop().await?;
     }
     Ok(growths)
 }
 
-/// How much is done in each round.
+/// The amount of work in each round.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// How long one kind of call goes on in one world.
+    /// Duration of the turn of one kind of call on one instance.
     turn: Duration,
-    /// How long events are timed.
-    hearing: Duration,
-    /// Records that are brought over into what is there, by all rounds.
+    /// Duration of the measurement of event latencies.
+    events: Duration,
+    /// Records that are applied in addition, in all rounds.
     more: usize,
 }
 
 impl Pace {
     fn of(plan: &Plan) -> Self {
         if plan.quick {
-            Self { turn: plan.turn / 25, hearing: plan.turn / 4, more: 2_000 }
+            Self { turn: plan.turn / 25, events: plan.turn / 4, more: 2_000 }
         } else {
-            Self { turn: plan.turn / 4, hearing: plan.turn, more: 20_000 }
+            Self { turn: plan.turn / 4, events: plan.turn, more: 20_000 }
         }
     }
 }
 
-/// What a turn is about.
+/// The subject of a turn.
 enum Turn<'a> {
     Call(Call),
     Echo(&'a Clients),
     Flush(&'a Flush),
 }
 
-/// Worlds, and what else is measured beside them.
+/// The instances, and the yardsticks.
 struct Comparison {
     engine: Engine,
     rounds: u32,
     pace: Pace,
-    worlds: Vec<World>,
+    instances: Vec<Instance>,
     echo: Bare,
     flush: Flush,
 }
@@ -106,12 +105,12 @@ impl Comparison {
         plan: &Plan,
         databases: &Databases,
         engine: Engine,
-        mut worlds: Vec<World>,
+        mut instances: Vec<Instance>,
     ) -> anyhow::Result<Self> {
-        let first = worlds.first_mut().context("no size to measure")?;
+        let first = instances.first_mut().context("no size to measure")?;
         let echo = echo::start(calls::get(first).await?.0).await?;
         let flush = Flush::open(databases.folder()).await?;
-        Ok(Self { engine, rounds: plan.rounds, pace: Pace::of(plan), worlds, echo, flush })
+        Ok(Self { engine, rounds: plan.rounds, pace: Pace::of(plan), instances, echo, flush })
     }
 
     async fn measure(&mut self) -> anyhow::Result<Vec<Costs>> {
@@ -122,15 +121,15 @@ impl Comparison {
         Ok(costs)
     }
 
-    /// The latencies of calls, and of the yardsticks between them.
+    /// Measures the latencies of the calls and the yardsticks.
     async fn calls(&mut self) -> anyhow::Result<Vec<Costs>> {
         let echo = service::clients(self.echo.url()).await?.pop().context("no connection")?;
-        let extents: Vec<Extent> = self.worlds.iter().map(|world| world.extent).collect();
+        let sizes: Vec<DatasetSize> = self.instances.iter().map(|instance| instance.size).collect();
         let mut turns: Vec<Turn<'_>> =
-            Call::comparable(&extents).iter().copied().map(Turn::Call).collect();
+            Call::comparable(&sizes).iter().copied().map(Turn::Call).collect();
         turns.extend([Turn::Echo(&echo), Turn::Flush(&self.flush)]);
         let mut costs: Vec<Costs> =
-            turns.iter().map(|turn| Costs::new(turn.subject(), self.worlds.len())).collect();
+            turns.iter().map(|turn| Costs::new(turn.subject(), self.instances.len())).collect();
         for round in 0..self.rounds {
             output::note(format_args!(
                 "growth on {}: round {} of {}",
@@ -139,102 +138,104 @@ impl Comparison {
                 self.rounds
             ));
             for (turn, costs) in turns.iter().zip(&mut costs) {
-                for n in order(round, self.worlds.len()) {
-                    let world = self.worlds.get_mut(n).context("no world")?;
-                    costs.add_latency(n, &turn.take(world, self.pace.turn).await?)?;
+                for n in order(round, self.instances.len()) {
+                    let instance = self.instances.get_mut(n).context("no instance")?;
+                    costs.add_latency(n, &turn.run(instance, self.pace.turn).await?)?;
                 }
             }
         }
         Ok(costs)
     }
 
-    /// How long events take while changes go on.
+    /// Measures the event latency at a constant rate of changes.
     async fn events(&mut self) -> anyhow::Result<Costs> {
-        let of = format!("An event, at {} changes/s", feed::STEADY);
-        let mut costs = Costs::new(bounded(latency(of)), self.worlds.len());
+        let of = format!("An event, at {} changes/s", feed::CHANGES_PER_SECOND);
+        let mut costs = Costs::new(bounded(latency(of)), self.instances.len());
         for round in 0..self.rounds {
-            for n in order(round, self.worlds.len()) {
-                let world = self.worlds.get_mut(n).context("no world")?;
-                costs.add_latency(n, &feed::hear(world, self.pace.hearing).await?)?;
+            for n in order(round, self.instances.len()) {
+                let instance = self.instances.get_mut(n).context("no instance")?;
+                costs.add_latency(n, &feed::event_latency(instance, self.pace.events).await?)?;
             }
         }
         Ok(costs)
     }
 
-    /// How fast more records are brought over, and their events caught up with.
+    /// Measures the rate of applying more records, and of catching up on their events.
     async fn more(&mut self) -> anyhow::Result<[Costs; 2]> {
-        let (more, count) = (self.pace.more, self.worlds.len());
-        output::note(format_args!("growth on {}: {more} records more", self.engine));
+        let (more, count) = (self.pace.more, self.instances.len());
+        output::note(format_args!("growth on {}: {more} more records", self.engine));
         let rate = |of: String, unit| Subject { of, unit, is_rate: true, is_bounded: true };
         let mut applied = Costs::new(rate("ApplyChunk".to_owned(), "records/s"), count);
         let mut read = Costs::new(rate(format!("Catching up {more} events"), "events/s"), count);
         let mut cursors = Vec::with_capacity(count);
-        for world in &self.worlds {
-            world.sequenced().await?;
-            cursors.push(world.subscriber().await?.now().await?.cursor);
+        for instance in &self.instances {
+            instance.sequenced().await?;
+            cursors.push(instance.subscriber().await?.now().await?.cursor);
         }
-        // As many records in each practice, and in each chunk of every world.
-        let practices = self.worlds.iter().map(|world| world.extent.practices).max();
+        // Equal numbers of records in each practice, and in each chunk of every instance.
+        let practices = self.instances.iter().map(|instance| instance.size.practices).max();
         let rounds = usize::try_from(self.rounds)?;
         let chunk = (more / practices.unwrap_or(1) / rounds).clamp(1, CHUNK);
         for round in 0..rounds {
             for n in order(u32::try_from(round)?, count) {
-                let world = self.worlds.get_mut(n).context("no world")?;
-                applied
-                    .add(n, bring_over(world, round * more / rounds, more / rounds, chunk).await?);
+                let instance = self.instances.get_mut(n).context("no instance")?;
+                applied.add(
+                    n,
+                    apply_more(instance, round * more / rounds, more / rounds, chunk).await?,
+                );
             }
         }
-        for world in &self.worlds {
-            world.sequenced().await?;
+        for instance in &self.instances {
+            instance.sequenced().await?;
         }
         let events = more / rounds * rounds;
         for round in 0..self.rounds {
             for n in order(round, count) {
-                let (world, cursor) = self.worlds.get(n).zip(cursors.get(n)).context("no world")?;
-                read.add(n, feed::catch_up(world, cursor, events).await?);
+                let (instance, cursor) =
+                    self.instances.get(n).zip(cursors.get(n)).context("no instance")?;
+                read.add(n, feed::catch_up(instance, cursor, events).await?);
             }
         }
         Ok([applied, read])
     }
 
-    /// What it takes of the memory and of the disk.
+    /// Measures memory and disk space.
     async fn space(&self) -> anyhow::Result<[Costs; 2]> {
         let amount =
             |of: &str, unit| Subject { of: of.to_owned(), unit, is_rate: false, is_bounded: false };
         let mut memory =
-            Costs::new(amount("Memory of the service, after all that", "MB"), self.worlds.len());
-        let mut disk = Costs::new(amount("Disk, of a client", "kB"), self.worlds.len());
-        for (n, world) in self.worlds.iter().enumerate() {
-            memory.add(n, in_parts(world.process.resident().await?, 1_000_000));
-            let clients = u64::try_from(world.extent.total())?;
-            disk.add(n, in_parts(world.disk, 1_000 * clients));
+            Costs::new(amount("Memory of the service, at the end", "MB"), self.instances.len());
+        let mut disk = Costs::new(amount("Disk, per client", "kB"), self.instances.len());
+        for (n, instance) in self.instances.iter().enumerate() {
+            memory.add(n, ratio(instance.process.resident().await?, 1_000_000));
+            let clients = u64::try_from(instance.size.total())?;
+            disk.add(n, ratio(instance.disk, 1_000 * clients));
         }
         Ok([memory, disk])
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        for world in self.worlds {
-            world.process.stop().await?;
+        for instance in self.instances {
+            instance.process.stop().await?;
         }
         Ok(())
     }
 }
 
-/// Brings `count` new records over, of which `before` have been already; tells how
-/// many a second.
-async fn bring_over(
-    world: &mut World,
+/// Applies `count` new records after `before` earlier ones. Returns the rate per second.
+async fn apply_more(
+    instance: &mut Instance,
     before: usize,
     count: usize,
     chunk: usize,
 ) -> anyhow::Result<f64> {
     let started = Instant::now();
-    let practices = world.extent.practices;
+    let practices = instance.size.practices;
     for (n, first) in (before..before + count).step_by(chunk).enumerate() {
         let length = chunk.min(before + count - first);
-        // Numbers that no client of the practice has.
-        let number = world.extent.clients + first;
-        world.apply(n % practices, number..number + length).await?;
+        // Numbers that are not used in the practice.
+        let number = instance.size.clients + first;
+        instance.apply(n % practices, number..number + length).await?;
     }
     #[expect(clippy::cast_precision_loss, reason = "records of seconds")]
     let count = count as f64;
@@ -252,24 +253,24 @@ impl Turn<'_> {
         }
     }
 
-    /// Goes on for `time`, one call at a time.
-    async fn take(&self, world: &mut World, time: Duration) -> anyhow::Result<Histogram<u64>> {
+    /// Makes sequential calls for `time`.
+    async fn run(&self, instance: &mut Instance, time: Duration) -> anyhow::Result<Histogram<u64>> {
         let mut latency = new_histogram()?;
         let started = Instant::now();
         while started.elapsed() < time {
-            let Some(took) = self.once(world).await? else { break };
-            // One that takes longer than a turn counts too.
+            let Some(took) = self.once(instance).await? else { break };
+            // A call that takes longer than a turn counts too.
             if started.elapsed() > time / WARM_UP {
                 latency.saturating_record(micros(took));
             }
         }
-        ensure!(!latency.is_empty(), "too few clients for a turn: measure larger sizes");
+        ensure!(!latency.is_empty(), "too few clients for a turn: use larger sizes");
         Ok(latency)
     }
 
-    async fn once(&self, world: &mut World) -> anyhow::Result<Option<Duration>> {
+    async fn once(&self, instance: &mut Instance) -> anyhow::Result<Option<Duration>> {
         match self {
-            Self::Call(call) => call.make(world).await,
+            Self::Call(call) => call.make(instance).await,
             Self::Echo(clients) => {
                 let mut clients = (*clients).clone();
                 let call = clients.get_client(GetClientRequest::default());
@@ -280,10 +281,10 @@ impl Turn<'_> {
     }
 }
 
-/// The worlds in turn; every other round backwards, so that none always has the
-/// aftermath of the same.
-fn order(round: u32, worlds: usize) -> Vec<usize> {
-    let order = 0..worlds;
+/// The order of the instances in a round. It alternates, so that no instance always runs after
+/// the same other one.
+fn order(round: u32, instances: usize) -> Vec<usize> {
+    let order = 0..instances;
     if round.is_multiple_of(2) { order.collect() } else { order.rev().collect() }
 }
 
@@ -295,8 +296,8 @@ fn bounded(subject: Subject) -> Subject {
     Subject { is_bounded: true, ..subject }
 }
 
-fn in_parts(amount: u64, part: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "three digits are read")]
+fn ratio(amount: u64, part: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are reported")]
     let (amount, part) = (amount as f64, part as f64);
     amount / part
 }

@@ -1,5 +1,5 @@
-//! An import, from its seal to COMPLETED, with three connected products; beside
-//! its final rows alone, into the same tables with the same indexes.
+//! An import, from the seal to COMPLETED, with three connected products; compared with the
+//! insertion of its final rows into the same tables with the same indexes.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     yardsticks::refill::{Refill, Tables},
 };
 
-/// Imported records a second: 100,000 in ten seconds.
+/// Target rate, in records per second: 100,000 in ten seconds.
 const RATE: f64 = 10_000.0;
 
-/// Of the rate at which the rows alone are written. Nothing is asked for on SQLite.
+/// Target ratio to the rate of the row inserts. No target on SQLite.
 const RATIO: f64 = 0.3;
 
 pub(super) async fn measure(
@@ -31,7 +31,7 @@ pub(super) async fn measure(
     databases.remove(engine, &imports).await?;
     let rows = Refill::of_all(databases, engine, Tables::Records, &records).await?;
     let figure = async |round| bench.turn(round).await;
-    let line = rows.beside(bench.line(), plan.rounds, bench.records(), first, figure).await?;
+    let line = rows.compare(bench.line(), plan.rounds, bench.records(), first, figure).await?;
     Ok(vec![line])
 }
 
@@ -48,20 +48,20 @@ impl Bench<'_> {
         Ok(took)
     }
 
-    /// Imports the practice into fresh databases; how long it took from the seal to
-    /// the end. All changes have their positions.
+    /// Imports the practice into empty databases. Returns the duration from the seal to the
+    /// end, after all changes are sequenced.
     async fn import(&self, round: u32) -> anyhow::Result<(Duration, Pair)> {
         let pair = Pair::start(self.databases, self.engine, &format!("import_{round}")).await?;
         let import_id = pair.create().await?;
         let uploaded = pair.upload(&import_id, Batch::all(self.practice)).await?;
-        self.databases.calm(self.engine).await?;
+        self.databases.checkpoint(self.engine).await?;
         let followed = pair.complete(&import_id, uploaded, async |_| Ok(())).await?;
-        let positions = pair.sequenced(self.databases).await?;
+        let sequencing = pair.sequenced(self.databases).await?;
         output::note(format_args!(
-            "import on {}: {} records in {followed}; all positions {:.2} later",
+            "import on {}: {} records in {followed}; sequenced {:.2} s later",
             self.engine,
             self.practice.len(),
-            positions.as_secs_f64()
+            sequencing.as_secs_f64()
         ));
         Ok((followed.took, pair))
     }

@@ -1,5 +1,4 @@
-//! The memory of each service in a large import: the most that it had since it
-//! started, and that it does not grow with what is imported.
+//! The memory of each service in a large import: the peak, and the growth during the import.
 
 use crate::{
     databases::{Databases, Engine},
@@ -10,8 +9,8 @@ use crate::{
     transfer::{Batch, Followed, Pair, Practice},
 };
 
-/// Megabytes that a service may have.
-const MOST: f64 = 300.0;
+/// Maximum memory of a service, in megabytes.
+const MAX_MEMORY: f64 = 300.0;
 
 pub(super) async fn measure(
     plan: &Plan,
@@ -46,7 +45,7 @@ pub(super) async fn measure(
     Ok(lines)
 }
 
-/// Megabytes that the imports and the records service have now.
+/// The current memory of the imports and the records service, in megabytes.
 async fn resident(pair: &Pair) -> anyhow::Result<[f64; 2]> {
     let (imports, records) = (pair.imports.resident().await?, pair.records.resident().await?);
     Ok([megabytes(imports), megabytes(records)])
@@ -79,10 +78,10 @@ impl Bench {
     ) -> anyhow::Result<Figure> {
         let peak = megabytes(service.peak().await?);
         let of = format!(
-            "{name}, at most; {early:.0} MB with 10 % imported, {late:.0} MB with all of {} records",
+            "{name}, peak; {early:.0} MB with 10 % imported, {late:.0} MB with all of {} records",
             self.practice.len()
         );
-        Ok(self.line(of, "MB", peak, vec![Target::AtMost(MOST)]))
+        Ok(self.line(of, "MB", peak, vec![Target::AtMost(MAX_MEMORY)]))
     }
 
     fn line(&self, of: String, unit: &'static str, figure: f64, targets: Vec<Target>) -> Figure {

@@ -1,5 +1,5 @@
-//! How long a read and a write take at half of the load that the service can take:
-//! at a fixed rate, each from the moment when it was due.
+//! The latency of a read and of a write at half of the maximum throughput: at a fixed rate,
+//! from the scheduled time of each call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,15 +15,14 @@ use crate::{
     service::{self, PRACTICE, PRODUCTS},
 };
 
-/// Calls in flight that show how many there can be.
+/// Concurrent calls in the calibration of the maximum throughput.
 const IN_FLIGHT: usize = 16;
 
-/// Callers at a fixed rate. A call that is due while all of them wait is sent late,
-/// and its time counts all the same.
+/// Callers at a fixed rate. A call that is due while all callers are busy is sent late; its
+/// latency includes the delay.
 const CALLERS: usize = 64;
 
-/// How long what the calibration has left behind, changes without a position, has
-/// to go away.
+/// Pause after the calibration, in which its changes are sequenced.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn measure(
@@ -31,11 +30,11 @@ pub(super) async fn measure(
     databases: &Databases,
     engine: Engine,
 ) -> anyhow::Result<Vec<Time>> {
-    let process = Process::records(databases.place(engine, "latency").await?).await?;
+    let process = Process::records(databases.location(engine, "latency").await?).await?;
     service::connect_products(process.url(), PRACTICE, &PRODUCTS).await?;
     let clients = service::clients(process.url()).await?;
     let ids: Arc<[String]> = sample::fill_through(&clients, plan.clients).await?.into();
-    databases.settle(engine).await?;
+    databases.analyze(engine).await?;
     let readers = get_client::spread(&clients, &ids, CALLERS);
     let writers = create_client::spread(&clients, CALLERS);
     let times = vec![
@@ -58,13 +57,13 @@ async fn at_half<W: Worker>(
     tokio::time::sleep(PAUSE).await;
     let wanted = (reached / 2.0).max(1.0);
     let paced = fixed_rate(workers, wanted, plan.turn * plan.rounds).await?;
-    // Of the same runtime as the callers: what it adds to the times is told.
+    // The callers share a runtime; report what it adds to the latencies.
     output::note(format_args!(
-        "latency of {call} on {engine}: {:.0} of {wanted:.0} calls/s were kept, p99 of them sent \
-         {:.1} ms after they were due",
+        "latency of {call} on {engine}: {:.0} of {wanted:.0} calls/s achieved, p99 sent {:.1} ms \
+         late",
         paced.per_second,
         milliseconds(paced.lateness.value_at_quantile(0.99)),
     ));
-    let beside = format!("{call}, {wanted:.0}/s: half of what {IN_FLIGHT} in flight reach");
+    let beside = format!("{call}, {wanted:.0}/s: half of the maximum with {IN_FLIGHT} in flight");
     Ok(Time::of("latency", engine, beside, &paced.latency, None))
 }

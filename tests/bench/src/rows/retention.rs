@@ -1,9 +1,9 @@
-//! How long the purge of a feed occupies the writer: the time of each of its batches,
-//! in feeds of different sizes. On SQLite every save waits for it.
+//! How long the purge of a feed blocks the writer: the duration of each of its batches, in
+//! feeds of different sizes. On SQLite every save waits for it.
 //!
-//! What is in the feeds has long been there when the service starts, and leaves them at
-//! once. A batch is timed by its statements: from one look whether there is something
-//! old to the next, its commit included.
+//! All entries of the feeds have expired when the service starts, and are purged at once. A
+//! batch is timed by its statements: from one query for expired entries to the next,
+//! including the commit.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -23,21 +23,21 @@ use crate::{
     service::Service,
 };
 
-/// What a batch may take at most, in milliseconds, but for one in a hundred.
+/// Maximum of the 99th percentile of a batch, in milliseconds.
 const TARGET: f64 = 100.0;
 
-/// Batches that are timed in each feed at most.
+/// Maximum number of timed batches for each feed.
 const BATCHES: usize = 200;
 
-/// How long they may take together.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// Timeout for all batches.
+const TIMEOUT: Duration = Duration::from_mins(10);
 
-/// How often it is looked whether they are done.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval between checks for completion.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How the look whether something is old begins, and the last statement of a batch.
-const LOOKS: &str = "SELECT e.pos FROM feed_product f JOIN feed_entry e";
-const RAISES: &str = "UPDATE feed_product SET floor";
+/// The start of the query for expired entries, and of the last statement of a batch.
+const FIND_EXPIRED_SQL: &str = "SELECT e.pos FROM feed_product f JOIN feed_entry e";
+const ADVANCE_FLOOR_SQL: &str = "UPDATE feed_product SET floor";
 
 pub(super) async fn measure(
     plan: &Plan,
@@ -55,22 +55,22 @@ pub(super) async fn measure(
     Ok(times)
 }
 
-/// What the batches of the purge have taken.
+/// The durations of the batches of the purge.
 #[derive(Debug, Default)]
 struct Batches {
-    looked_at: Option<Instant>,
-    /// Whether something was removed since the last look.
+    last_query: Option<Instant>,
+    /// True if entries were removed since the last query.
     removed: bool,
     times: Vec<Duration>,
 }
 
 impl Batches {
-    fn hear(&mut self, statement: &Statement) {
-        if statement.sql.starts_with(RAISES) {
+    fn observe(&mut self, statement: &Statement) {
+        if statement.sql.starts_with(ADVANCE_FLOOR_SQL) {
             self.removed = true;
-        } else if statement.sql.starts_with(LOOKS) {
+        } else if statement.sql.starts_with(FIND_EXPIRED_SQL) {
             let now = Instant::now();
-            let batch = self.looked_at.replace(now).map(|looked_at| now - looked_at);
+            let batch = self.last_query.replace(now).map(|last| now - last);
             self.times.extend(batch.filter(|_| self.removed));
             self.removed = false;
         }
@@ -86,24 +86,24 @@ async fn purge(
     let settings = databases.fresh(engine, name).await?;
     Service::start(settings.clone()).await?.stop().await?;
     fill(databases, engine, name, positions).await?;
-    databases.settle(engine).await?;
-    databases.calm(engine).await?;
+    databases.analyze(engine).await?;
+    databases.checkpoint(engine).await?;
 
     let batches = Arc::new(Mutex::new(Batches::default()));
-    let heard = Arc::clone(&batches);
+    let observer = Arc::clone(&batches);
     let service = Service::start(settings.observed(move |statement| {
-        heard.lock().unwrap_or_else(PoisonError::into_inner).hear(statement);
+        observer.lock().unwrap_or_else(PoisonError::into_inner).observe(statement);
     }));
     let service = service.await?;
     let wanted = usize::try_from(positions)?.saturating_mul(2) / 2_000;
-    let late = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let done = batches.lock().unwrap_or_else(PoisonError::into_inner).times.len();
         if done >= wanted.min(BATCHES) {
             break;
         }
-        ensure!(Instant::now() < late, "{done} of {wanted} batches in {PATIENCE:?}");
-        tokio::time::sleep(LOOK).await;
+        ensure!(Instant::now() < deadline, "{done} of {wanted} batches in {TIMEOUT:?}");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     service.stop().await?;
     databases.remove(engine, name).await?;
@@ -114,7 +114,7 @@ async fn purge(
     Ok(latency)
 }
 
-/// Fills the feeds of the products with the same changes, all of them old.
+/// Fills the feeds of the products with the same expired changes.
 async fn fill(
     databases: &Databases,
     engine: Engine,

@@ -12,7 +12,7 @@ use crate::{
     turns::Turns,
 };
 
-/// Of the rate of the first round.
+/// Target ratio to the rate of the first round.
 const RATIO: f64 = 0.3;
 
 pub(super) async fn measure(
@@ -20,9 +20,9 @@ pub(super) async fn measure(
     databases: &Databases,
     engine: Engine,
 ) -> anyhow::Result<Vec<Figure>> {
-    let most = if plan.quick { 4_000 } else { 80_000 };
+    let max_records = if plan.quick { 4_000 } else { 80_000 };
     let mut lines = Vec::new();
-    for records in [most / 4, most] {
+    for records in [max_records / 4, max_records] {
         let bench = Bench { databases, engine, practice: Practice::new(records).failing() };
         lines.push(bench.line(plan).await?);
     }
@@ -58,18 +58,18 @@ impl Bench<'_> {
         let first = took(1, |(_, retry)| *retry)?;
         let retry = async |round| took(round, |(_, retry)| *retry);
         let import = async |round| took(round, |(import, _)| *import);
-        let turns = Turns::take(what, plan.rounds, self.records(), first, retry, import).await?;
-        Ok(turns.tell("the first round", line))
+        let turns = Turns::run(what, plan.rounds, self.records(), first, retry, import).await?;
+        Ok(turns.into_figure("the first round", line))
     }
 
-    /// Imports the practice into fresh databases, and has all of it tried again; how
-    /// long each took.
+    /// Imports the practice into empty databases, and retries all of it. Returns both
+    /// durations.
     async fn turn(&self, round: u32) -> anyhow::Result<(Duration, Duration)> {
         let name = format!("retry_{}_{round}", self.practice.len());
         let pair = Pair::start(self.databases, self.engine, &name).await?;
         let import_id = pair.create().await?;
         let uploaded = pair.upload(&import_id, Batch::all(self.practice)).await?;
-        self.databases.calm(self.engine).await?;
+        self.databases.checkpoint(self.engine).await?;
         let first = pair.fail(&import_id, uploaded).await?;
         self.note("first round", &first);
         let second = pair.retry(&import_id, uploaded).await?;

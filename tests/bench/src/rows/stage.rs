@@ -1,5 +1,5 @@
-//! Staging: batches as large as the protocol takes, until each has its receipt;
-//! beside their rows alone, into the same table, with as many commits.
+//! Staging: the upload of batches of maximum size until each has its receipt; compared with
+//! the insertion of their rows into the same table, with as many commits.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::{
     yardsticks::refill::Refill,
 };
 
-/// Of the rate at which the rows alone are written. Nothing is asked for on SQLite.
+/// Target ratio to the rate of the row inserts. No target on SQLite.
 const RATIO: f64 = 0.5;
 
 pub(super) async fn measure(
@@ -20,7 +20,7 @@ pub(super) async fn measure(
     engine: Engine,
 ) -> anyhow::Result<Vec<Figure>> {
     let practice = Practice::new(if plan.quick { 200_000 } else { 400_000 }).full();
-    // Made before: making them is the product's work.
+    // Created before the measurement: this is the work of the product.
     let batches: Vec<Batch> = Batch::all(practice).collect();
     let bench = Bench { databases, engine, batches };
     let (first, pair) = bench.upload(1).await?;
@@ -29,7 +29,7 @@ pub(super) async fn measure(
     databases.remove(engine, &records).await?;
     let rows = Refill::of_staged(databases, engine, &imports).await?;
     let figure = async |round| bench.turn(round).await;
-    let line = rows.beside(bench.line(), plan.rounds, bench.megabytes(), first, figure).await?;
+    let line = rows.compare(bench.line(), plan.rounds, bench.megabytes(), first, figure).await?;
     Ok(vec![line])
 }
 
@@ -46,11 +46,11 @@ impl Bench<'_> {
         Ok(took)
     }
 
-    /// Uploads the batches into fresh databases; how long it took.
+    /// Uploads the batches into empty databases. Returns the duration.
     async fn upload(&self, round: u32) -> anyhow::Result<(Duration, Pair)> {
         let pair = Pair::start(self.databases, self.engine, &format!("stage_{round}")).await?;
         let import_id = pair.create().await?;
-        self.databases.calm(self.engine).await?;
+        self.databases.checkpoint(self.engine).await?;
         let begun = Instant::now();
         pair.upload(&import_id, self.batches.iter().cloned()).await?;
         Ok((begun.elapsed(), pair))

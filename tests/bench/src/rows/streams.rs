@@ -1,10 +1,9 @@
-//! The memory of streams that are open and have caught up.
+//! The memory of open streams that have caught up.
 //!
-//! What is told is how much the service grows from a first lot of streams to five
-//! times as many more. The first ones pay for what is there once: the pools of the
-//! database, the tail of the product, the arenas of the allocator. Opening the same
-//! number again, after closing it, would show next to nothing: the allocator keeps
-//! what it has freed, and would give it out anew.
+//! The figure is the growth of the service from a first set of streams to a second set, five
+//! times as large. The first set pays for shared resources: the connection pools, the tail of
+//! the product, the arenas of the allocator. Reopening the first set would show almost no
+//! growth, because the allocator reuses freed memory.
 
 use std::time::Duration;
 
@@ -19,25 +18,24 @@ use crate::{
     output,
     process::Process,
     report::{Figure, Target},
-    sample::{self, Novelty},
+    sample::{self, UniqueValues},
     service::{self, Clients, PRACTICE, PRODUCTS},
 };
 
-/// What a stream may take, in kB.
+/// Maximum memory of a stream, in kB.
 const TARGET: f64 = 64.0;
 
-/// Over how many connections the streams that are measured are spread, which are
-/// opened with them and counted in.
+/// Number of connections of the measured streams. Their memory is included.
 const CONNECTIONS: usize = 10;
 
-/// The first lot, in parts of the second: as many streams for each connection.
+/// Ratio of the second set to the first, of streams and of connections.
 const FIRST: usize = 5;
 
-/// Streams that are being opened at the same time.
-const AT_ONCE: usize = 16;
+/// Streams that are opened concurrently.
+const CONCURRENCY: usize = 16;
 
-/// How long the service has to put away what the last write took.
-const PUT_AWAY: Duration = Duration::from_secs(1);
+/// Pause after the last write, in which the service frees memory.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
 pub(super) async fn measure(
     plan: &Plan,
@@ -45,7 +43,7 @@ pub(super) async fn measure(
     engine: Engine,
 ) -> anyhow::Result<Vec<Figure>> {
     let count = if plan.quick { 200 } else { 1_000 };
-    let process = Process::records(databases.place(engine, "streams").await?).await?;
+    let process = Process::records(databases.location(engine, "streams").await?).await?;
     service::connect_products(process.url(), PRACTICE, &PRODUCTS).await?;
     let mut writer = service::clients(process.url()).await?.pop().context("no connection")?;
     output::note(format_args!("streams on {engine}: opening {}", count / FIRST));
@@ -76,7 +74,7 @@ async fn open(url: &str, count: usize, connections: usize) -> anyhow::Result<Vec
         subscribers.push(Subscriber::connect(url).await?);
     }
     let opening = subscribers.iter().cycle().take(count).map(begin);
-    stream::iter(opening).buffer_unordered(AT_ONCE).try_collect().await
+    stream::iter(opening).buffer_unordered(CONCURRENCY).try_collect().await
 }
 
 async fn begin(subscriber: &Subscriber) -> anyhow::Result<Changes> {
@@ -85,17 +83,17 @@ async fn begin(subscriber: &Subscriber) -> anyhow::Result<Changes> {
     Ok(changes)
 }
 
-/// What the service has when all of the streams have heard one write: they have
-/// caught up, and have been at work.
+/// The memory of the service after all streams have received one event, so that they have
+/// caught up and are initialised.
 async fn memory(
     process: &Process,
     writer: &mut Clients,
     streams: &mut [Changes],
 ) -> anyhow::Result<i64> {
-    writer.create_client(sample::request(&Novelty::next())).await?;
-    // All at once: a stream that is not read fills the window of its connection.
+    writer.create_client(sample::request(&UniqueValues::next())).await?;
+    // Concurrently: an unread stream would fill the flow-control window of its connection.
     try_join_all(streams.iter_mut().map(feed::events)).await?;
-    tokio::time::sleep(PUT_AWAY).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let resident = process.resident().await?;
     output::note(format_args!("{} streams: {} kB", streams.len(), resident / 1_024));
     Ok(resident.try_into()?)

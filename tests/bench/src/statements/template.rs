@@ -1,5 +1,5 @@
-//! The statements of a call with what is new in every call left open. What that
-//! is, two recordings of the call tell: it is where they differ.
+//! A template of the statements of a call: unique values are placeholders. They are the
+//! values in which two recordings of the call differ.
 
 use anyhow::{Context as _, bail};
 use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
@@ -7,49 +7,49 @@ use shared::ids::new_uuid;
 use uuid::Uuid;
 
 use super::Recording;
-use crate::sample::Novelty;
+use crate::sample::UniqueValues;
 
-/// The statements of one call.
+/// The template of the statements of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pub(crate) steps: Vec<Step>,
-    /// How many UUIDs are new in every call.
+    /// Number of UUIDs that are unique in every call.
     ids: usize,
 }
 
-/// One statement.
+/// The template of one statement.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) sql: String,
-    pub(crate) values: Vec<Open>,
+    pub(crate) values: Vec<TemplateValue>,
     engine: DbBackend,
 }
 
-/// A value of a statement.
+/// A value of a statement: constant or a placeholder.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Open {
-    /// The same in every call, or as well as that.
+pub(crate) enum TemplateValue {
+    /// A constant, or a value that may be treated as one.
     Fixed(Value),
-    /// The new UUID with this index.
+    /// The unique UUID with this index.
     Id(usize),
-    /// Text with something new in it.
-    Text(Vec<Piece>),
-    /// A list, of PostgreSQL.
-    List(ArrayType, Vec<Open>),
+    /// Text with unique parts.
+    Text(Vec<TextPart>),
+    /// An array of PostgreSQL.
+    List(ArrayType, Vec<TemplateValue>),
 }
 
-/// A piece of text.
+/// A part of a text.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Piece {
-    /// The same in every call.
+pub(crate) enum TextPart {
+    /// A constant part.
     Plain(String),
-    /// The new UUID with this index.
+    /// The unique UUID with this index.
     Id { index: usize, form: Form },
-    /// The digits of [`Novelty`].
+    /// The digits of [`UniqueValues`].
     Digits,
 }
 
-/// How a UUID is written.
+/// The text form of a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Form {
     pub(crate) hyphens: bool,
@@ -72,76 +72,75 @@ impl Form {
 }
 
 impl Template {
-    /// Finds what is new in every call by comparing two calls, which have run
-    /// the same statements.
-    pub(crate) fn of([one, other]: &[Recording<Novelty>; 2]) -> anyhow::Result<Self> {
-        let ids = new_ids(one, other);
-        let novelty = &one.made_with;
+    /// Derives the template from two recordings with the same statements.
+    pub(crate) fn of([one, other]: &[Recording<UniqueValues>; 2]) -> anyhow::Result<Self> {
+        let ids = unique_ids(one, other);
+        let unique = &one.made_with;
         let mut steps = Vec::with_capacity(one.statements.len());
         for (statement, twin) in one.statements.iter().zip(&other.statements) {
             let pairs = values(statement).iter().zip(values(twin));
-            let open = pairs.map(|(value, twin)| open(value, twin, &ids, novelty));
-            let values = open.collect::<anyhow::Result<Vec<_>>>();
+            let values = pairs.map(|(value, twin)| template_value(value, twin, &ids, unique));
+            let values = values.collect::<anyhow::Result<Vec<_>>>();
             let values = values.with_context(|| statement.sql.clone())?;
             steps.push(Step { sql: statement.sql.clone(), values, engine: statement.db_backend });
         }
         Ok(Self { steps, ids: ids.len() })
     }
 
-    /// What one more call is made with.
-    pub(crate) fn given(&self) -> Given {
+    /// Generates the unique values of a call.
+    pub(crate) fn bindings(&self) -> Bindings {
         let ids = (0..self.ids).map(|_| new_uuid()).collect();
-        Given { ids, digits: Novelty::next().digits }
+        Bindings { ids, digits: UniqueValues::next().digits }
     }
 }
 
-/// What is new in one call.
+/// The unique values of one call.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct Bindings {
     ids: Vec<Uuid>,
     digits: String,
 }
 
 impl Step {
-    /// Whether it answers with rows.
+    /// True if the statement returns rows.
     pub(crate) fn returns_rows(&self) -> bool {
         self.sql.starts_with("SELECT")
     }
 
-    /// The statement with all of its values.
-    pub(crate) fn fill(&self, given: &Given) -> Statement {
-        let values = self.values.iter().map(|value| value.fill(given));
+    /// The statement with the values of a call.
+    pub(crate) fn bind(&self, bindings: &Bindings) -> Statement {
+        let values = self.values.iter().map(|value| value.bind(bindings));
         Statement::from_sql_and_values(self.engine, self.sql.as_str(), values.collect::<Vec<_>>())
     }
 }
 
-impl Open {
-    fn fill(&self, given: &Given) -> Value {
+impl TemplateValue {
+    fn bind(&self, bindings: &Bindings) -> Value {
         match self {
             Self::Fixed(value) => value.clone(),
-            Self::Id(index) => given.id(*index).into(),
-            Self::Text(pieces) => {
-                pieces.iter().map(|piece| piece.fill(given)).collect::<String>().into()
+            Self::Id(index) => bindings.id(*index).into(),
+            Self::Text(parts) => {
+                parts.iter().map(|part| part.bind(bindings)).collect::<String>().into()
             }
             Self::List(of, values) => {
-                let values = values.iter().map(|value| value.fill(given)).collect();
+                let values = values.iter().map(|value| value.bind(bindings)).collect();
                 Value::Array(of.clone(), Some(Box::new(values)))
             }
         }
     }
 }
 
-impl Piece {
-    fn fill(&self, given: &Given) -> String {
+impl TextPart {
+    fn bind(&self, bindings: &Bindings) -> String {
         match self {
             Self::Plain(text) => text.clone(),
-            Self::Id { index, form } => form.write(given.id(*index)),
-            Self::Digits => given.digits.clone(),
+            Self::Id { index, form } => form.write(bindings.id(*index)),
+            Self::Digits => bindings.digits.clone(),
         }
     }
 }
 
-impl Given {
+impl Bindings {
     fn id(&self, index: usize) -> Uuid {
         self.ids.get(index).copied().unwrap_or_default()
     }
@@ -151,97 +150,102 @@ fn values(statement: &Statement) -> &[Value] {
     statement.values.as_ref().map_or(&[], |values| values.0.as_slice())
 }
 
-/// The UUIDs that the first call has and the second has not.
-fn new_ids(one: &Recording<Novelty>, other: &Recording<Novelty>) -> Vec<Uuid> {
+/// The UUIDs of the first call that the second call does not have.
+fn unique_ids(one: &Recording<UniqueValues>, other: &Recording<UniqueValues>) -> Vec<Uuid> {
     let mut ids = vec![one.made_with.id];
     for (statement, twin) in one.statements.iter().zip(&other.statements) {
         for (value, twin) in values(statement).iter().zip(values(twin)) {
-            add_new_ids(&mut ids, value, twin);
+            add_unique_ids(&mut ids, value, twin);
         }
     }
     ids
 }
 
-fn add_new_ids(ids: &mut Vec<Uuid>, value: &Value, twin: &Value) {
+fn add_unique_ids(ids: &mut Vec<Uuid>, value: &Value, twin: &Value) {
     match (value, twin) {
         (Value::Uuid(Some(id)), twin) if value != twin && !ids.contains(id) => ids.push(*id),
         (Value::Array(_, Some(list)), Value::Array(_, Some(twins))) => {
             for (value, twin) in list.iter().zip(twins.iter()) {
-                add_new_ids(ids, value, twin);
+                add_unique_ids(ids, value, twin);
             }
         }
         _ => {}
     }
 }
 
-fn open(value: &Value, twin: &Value, ids: &[Uuid], novelty: &Novelty) -> anyhow::Result<Open> {
+fn template_value(
+    value: &Value,
+    twin: &Value,
+    ids: &[Uuid],
+    unique: &UniqueValues,
+) -> anyhow::Result<TemplateValue> {
     if let (Value::Array(of, Some(list)), Value::Array(_, Some(twins))) = (value, twin) {
         let pairs = list.iter().zip(twins.iter());
-        let values = pairs.map(|(value, twin)| open(value, twin, ids, novelty));
-        return Ok(Open::List(of.clone(), values.collect::<anyhow::Result<_>>()?));
+        let values = pairs.map(|(value, twin)| template_value(value, twin, ids, unique));
+        return Ok(TemplateValue::List(of.clone(), values.collect::<anyhow::Result<_>>()?));
     }
     if value == twin {
-        return Ok(Open::Fixed(value.clone()));
+        return Ok(TemplateValue::Fixed(value.clone()));
     }
     Ok(match value {
         Value::Uuid(Some(id)) => match ids.iter().position(|new| new == id) {
-            Some(index) => Open::Id(index),
-            None => bail!("a new UUID was not found again"),
+            Some(index) => TemplateValue::Id(index),
+            None => bail!("a unique UUID was not found"),
         },
-        Value::String(Some(text)) => match pieces(text, ids, novelty) {
-            Some(pieces) => Open::Text(pieces),
-            None => Open::Fixed(value.clone()),
+        Value::String(Some(text)) => match text_parts(text, ids, unique) {
+            Some(parts) => TemplateValue::Text(parts),
+            None => TemplateValue::Fixed(value.clone()),
         },
         Value::BigInt(Some(number)) => {
-            bail!("{number} differs between two calls, and nobody knows where it is from")
+            bail!("{number} differs between two calls, and its source is unknown")
         }
-        // Times, images, digests: in no unique key, and as long in every call.
-        _ => Open::Fixed(value.clone()),
+        // Times, images, digests: not in a unique key, and of constant length.
+        _ => TemplateValue::Fixed(value.clone()),
     })
 }
 
-/// Takes text apart at what is new in it; none when nothing is.
-fn pieces(text: &str, ids: &[Uuid], novelty: &Novelty) -> Option<Vec<Piece>> {
-    let mut news = vec![(novelty.digits.clone(), Piece::Digits)];
+/// Splits text at the unique values in it; `None` without unique values.
+fn text_parts(text: &str, ids: &[Uuid], unique: &UniqueValues) -> Option<Vec<TextPart>> {
+    let mut needles = vec![(unique.digits.clone(), TextPart::Digits)];
     for (index, id) in ids.iter().enumerate() {
         for form in Form::ALL {
-            news.push((form.write(*id), Piece::Id { index, form }));
+            needles.push((form.write(*id), TextPart::Id { index, form }));
         }
     }
-    let (mut pieces, mut rest) = (Vec::new(), text);
-    while let Some((at, (new, piece))) = news
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((at, (needle, part))) = needles
         .iter()
-        .filter_map(|new| rest.find(&new.0).map(|at| (at, new)))
-        // The longest of those that begin first: digits may be in a UUID.
-        .min_by_key(|(at, (new, _))| (*at, std::cmp::Reverse(new.len())))
+        .filter_map(|needle| rest.find(&needle.0).map(|at| (at, needle)))
+        // The longest of the first matches: a UUID may contain the digits.
+        .min_by_key(|(at, (needle, _))| (*at, std::cmp::Reverse(needle.len())))
     {
         if at > 0 {
-            pieces.push(Piece::Plain(rest.get(..at)?.to_owned()));
+            parts.push(TextPart::Plain(rest.get(..at)?.to_owned()));
         }
-        pieces.push(piece.clone());
-        rest = rest.get(at + new.len()..)?;
+        parts.push(part.clone());
+        rest = rest.get(at + needle.len()..)?;
     }
-    if pieces.is_empty() {
+    if parts.is_empty() {
         return None;
     }
     if !rest.is_empty() {
-        pieces.push(Piece::Plain(rest.to_owned()));
+        parts.push(TextPart::Plain(rest.to_owned()));
     }
-    Some(pieces)
+    Some(parts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A call that inserts a client, and a list that names it.
-    fn recording(number: i64) -> Recording<Novelty> {
-        let (novelty, client) = (Novelty::next(), new_uuid());
+    /// The recording of a call that inserts a client and a list with its id.
+    fn recording(number: i64) -> Recording<UniqueValues> {
+        let (unique, client) = (UniqueValues::next(), new_uuid());
         let statement = |sql: &str, values: Vec<Value>| {
             Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
         };
-        let name = format!("Harbour {} Limited", novelty.id.as_simple());
-        let key = novelty.id.as_simple().to_string().to_uppercase();
+        let name = format!("Harbour {} Limited", unique.id.as_simple());
+        let key = unique.id.as_simple().to_string().to_uppercase();
         let id = format!("cli_{}", client.as_simple());
         let statements = vec![
             statement(
@@ -250,7 +254,7 @@ mod tests {
                     client.into(),
                     name.into(),
                     key.into(),
-                    novelty.digits.as_str().into(),
+                    unique.digits.as_str().into(),
                     number.into(),
                 ],
             ),
@@ -259,7 +263,7 @@ mod tests {
                 vec![list(vec![id.into(), "CREATED".into()])],
             ),
         ];
-        Recording { statements, made_with: novelty }
+        Recording { statements, made_with: unique }
     }
 
     fn list(values: Vec<Value>) -> Value {
@@ -267,27 +271,28 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_between_two_calls_is_new_in_the_next() {
+    fn values_that_differ_between_calls_become_placeholders() {
         let recordings = [recording(7), recording(7)];
         let template = Template::of(&recordings).unwrap();
-        let given = template.given();
-        let filled: Vec<Statement> = template.steps.iter().map(|step| step.fill(&given)).collect();
-        let [novelty, client] = given.ids[..] else { panic!("{:?}", given.ids) };
+        let bindings = template.bindings();
+        let filled: Vec<Statement> =
+            template.steps.iter().map(|step| step.bind(&bindings)).collect();
+        let [unique, client] = bindings.ids[..] else { panic!("{:?}", bindings.ids) };
         let text = |id: Uuid| id.as_simple().to_string();
         let expected: [Value; 5] = [
             client.into(),
-            format!("Harbour {} Limited", text(novelty)).into(),
-            text(novelty).to_uppercase().into(),
-            given.digits.clone().into(),
+            format!("Harbour {} Limited", text(unique)).into(),
+            text(unique).to_uppercase().into(),
+            bindings.digits.clone().into(),
             7_i64.into(),
         ];
         assert_eq!(values(&filled[0]), expected);
-        let named = list(vec![format!("cli_{}", text(client)).into(), "CREATED".into()]);
-        assert_eq!(values(&filled[1]), [named]);
+        let expected = list(vec![format!("cli_{}", text(client)).into(), "CREATED".into()]);
+        assert_eq!(values(&filled[1]), [expected]);
     }
 
     #[test]
-    fn a_number_that_nobody_gave_is_refused() {
+    fn number_of_unknown_source_is_rejected() {
         let error = Template::of(&[recording(7), recording(8)]).unwrap_err();
         assert!(format!("{error:#}").contains("7 differs"), "{error:#}");
     }

@@ -1,4 +1,4 @@
-//! Batches, as full as the protocol takes, and their uploads.
+//! Batches of maximum size, and their uploads.
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -14,15 +14,15 @@ use shared::{
 use super::Practice;
 use crate::service::Wire;
 
-/// The most that the server takes in one batch, and in one frame.
+/// Limits of the server for one batch and one frame.
 const BATCH_BYTES: usize = 10 * 1_024 * 1_024;
 const BATCH_RECORDS: usize = 50_000;
 const FRAME_BYTES: usize = 1_024 * 1_024;
 
-/// Batches on their way at the same time, as `concord import` sends them.
+/// Concurrent uploads, as in `concord import`.
 const UPLOADS: usize = 4;
 
-/// Records that are uploaded together.
+/// A batch of records.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     key: String,
@@ -30,7 +30,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// All batches of a practice, each made when it is its turn.
+    /// The batches of a practice, created lazily.
     pub(crate) fn all(practice: Practice) -> impl Iterator<Item = Self> + Send {
         let mut records = practice.records().peekable();
         let keys = (1..).map(|number| format!("batch-{number:04}"));
@@ -47,17 +47,17 @@ impl Batch {
         })
     }
 
-    /// How many records it has.
+    /// Number of records.
     pub(crate) const fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// The sum of their sizes in bytes.
+    /// Total size of the records, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.records.iter().map(Bytes::len).sum()
     }
 
-    /// The frames: as few as will do.
+    /// The frames: as few as possible.
     fn frames(&self) -> Vec<BatchFrame> {
         let (mut frames, mut frame, mut size) = (Vec::new(), Vec::new(), 0);
         for record in &self.records {
@@ -72,7 +72,7 @@ impl Batch {
         frames
     }
 
-    /// The messages of its upload.
+    /// The messages of the upload.
     fn messages(&self, import_id: &str) -> anyhow::Result<Vec<UploadBatchRequest>> {
         let header = BatchHeader {
             import_id: import_id.to_owned(),
@@ -93,14 +93,13 @@ impl Batch {
         import_id: &str,
     ) -> anyhow::Result<usize> {
         let messages = self.messages(import_id)?;
-        let answer = imports.upload_batch(stream::iter(messages)).await?.into_inner();
-        answer.receipt.context("an upload without a receipt")?;
+        let response = imports.upload_batch(stream::iter(messages)).await?.into_inner();
+        response.receipt.context("the upload has no receipt")?;
         Ok(self.len())
     }
 }
 
-/// Uploads batches until each has its receipt; how many there were, and their
-/// records.
+/// Uploads batches until each has its receipt. Returns the numbers of batches and records.
 pub(super) async fn upload_all(
     imports: &ImportServiceClient<Wire>,
     import_id: &str,
@@ -118,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_practice_is_packed_once_within_the_limits() {
+    fn batches_contain_all_records_within_the_limits() {
         let practice = Practice::new(120_000).full();
         let batches: Vec<Batch> = Batch::all(practice).collect();
         let packed = batches.iter().flat_map(|batch| &batch.records);

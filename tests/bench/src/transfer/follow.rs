@@ -1,5 +1,5 @@
-//! Following an import to its end: when, and how long each phase took. The phases
-//! are not told to callers, so they are read from the table of imports.
+//! Polls an import until its end: total duration, and duration of each phase. The API does
+//! not return the phase, so it is read from the table of imports.
 
 use std::fmt;
 
@@ -8,29 +8,29 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use shared::pb::imports::{Import, ImportState};
 use tokio::time::{Duration, Instant, sleep};
 
-/// How often to look: a small part of what is measured, and not so often that it
-/// slows it down.
-const EVERY: Duration = Duration::from_millis(20);
+/// Interval between polls: short in relation to the measurement, and long enough not to slow
+/// it down.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long an import may take.
-const PATIENCE: Duration = Duration::from_mins(30);
+/// Timeout for an import.
+const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// How far it is. The database has one import.
-const LOOK: &str = "SELECT state, phase,
+/// The query for the progress. The database has one import.
+const PROGRESS_SQL: &str = "SELECT state, phase,
     CAST((SELECT COALESCE(SUM(n), 0) FROM import_tally WHERE status = 'IMPORTED') AS bigint)
       AS imported
   FROM import";
 
-/// How an import went.
+/// The durations of an import.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Followed {
-    /// From the call that sealed it to its end.
+    /// From the seal to the end.
     pub(crate) took: Duration,
     phases: Vec<(String, Duration)>,
 }
 
 impl Followed {
-    /// It was in a phase until `at`, from the end of the phase before.
+    /// Records that the import was in a phase until `at`.
     fn note(&mut self, phase: String, at: Duration) {
         let more = at.saturating_sub(self.took);
         self.took = at;
@@ -44,25 +44,25 @@ impl Followed {
 impl fmt::Display for Followed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.2} s", self.took.as_secs_f64())?;
-        for (place, (phase, time)) in self.phases.iter().enumerate() {
-            let before = if place == 0 { ": " } else { ", " };
+        for (index, (phase, time)) in self.phases.iter().enumerate() {
+            let before = if index == 0 { ": " } else { ", " };
             write!(f, "{before}{phase} {:.2}", time.as_secs_f64())?;
         }
         Ok(())
     }
 }
 
-/// Follows the one import of a database. `seen` hears how many records are
-/// imported.
+/// Polls the only import of a database until its end. Calls `on_progress` with the number of
+/// imported records.
 pub(super) async fn to_the_end(
     db: &DatabaseConnection,
     begun: Instant,
-    mut seen: impl AsyncFnMut(usize) -> anyhow::Result<()>,
+    mut on_progress: impl AsyncFnMut(usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<Followed> {
-    let look = Statement::from_string(db.get_database_backend(), LOOK);
+    let progress = Statement::from_string(db.get_database_backend(), PROGRESS_SQL);
     let mut followed = Followed::default();
     loop {
-        let row = db.query_one_raw(look.clone()).await?.context("the import has gone")?;
+        let row = db.query_one_raw(progress.clone()).await?.context("the import does not exist")?;
         let (state, phase): (String, String) =
             (row.try_get("", "state")?, row.try_get("", "phase")?);
         followed
@@ -72,14 +72,14 @@ pub(super) async fn to_the_end(
             "COMPLETED" | "COMPLETED_WITH_FAILURES" => return Ok(followed),
             other => bail!("an import ended as {other}"),
         }
-        ensure!(begun.elapsed() < PATIENCE, "an import has not ended after {PATIENCE:?}");
+        ensure!(begun.elapsed() < TIMEOUT, "an import has not ended after {TIMEOUT:?}");
         let imported: i64 = row.try_get("", "imported")?;
-        seen(imported.try_into()?).await?;
-        sleep(EVERY).await;
+        on_progress(imported.try_into()?).await?;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Whether all records were imported: what was rejected has cost less.
+/// Checks that all records were imported. Rejected records would distort the measurement.
 pub(super) fn check(import: &Import, records: usize) -> anyhow::Result<()> {
     let imported = import.counters.unwrap_or_default().imported;
     ensure!(
@@ -89,7 +89,7 @@ pub(super) fn check(import: &Import, records: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether all records failed.
+/// Checks that all records failed.
 pub(super) fn check_failed(import: &Import, records: usize) -> anyhow::Result<()> {
     let failed = import.counters.unwrap_or_default().failed;
     ensure!(usize::try_from(failed)? == records, "{failed} of {records} failed: {import:?}");
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_a_phase_begins_with_the_end_of_the_one_before() {
+    fn phase_duration_starts_at_the_end_of_the_previous_phase() {
         let mut followed = Followed::default();
         for (phase, at) in [("index", 100), ("index", 200), ("clients", 250), ("contacts", 1_000)] {
             followed.note(phase.to_owned(), Duration::from_millis(at));

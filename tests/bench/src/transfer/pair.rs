@@ -1,5 +1,4 @@
-//! The records and the imports service, each in a process of its own, on fresh
-//! databases.
+//! The records and the imports service in separate processes, with empty databases.
 
 use anyhow::{Context as _, ensure};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
@@ -16,15 +15,14 @@ use super::{
 use crate::{
     databases::{Databases, Engine},
     process::Process,
-    service::{HEARS, Identity, PRACTICE, SAVES, Wire, connect_products, wire},
+    service::{Identity, PRACTICE, SUBSCRIBER, WRITER, Wire, connect_products, wire},
 };
 
-/// The products that are switched on: the one that brings its records over, and
-/// two that hear of them.
-const PRODUCTS: [&str; 3] = [SAVES, HEARS, "payroll"];
+/// The connected products: the one that imports its records, and two subscribers.
+const PRODUCTS: [&str; 3] = [WRITER, SUBSCRIBER, "payroll"];
 
-/// How long the sequencer may take after an import.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// Timeout for the sequencer after an import.
+const SEQUENCING_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The two services.
 #[derive(Debug)]
@@ -34,23 +32,23 @@ pub(crate) struct Pair {
     pub(crate) records: Process,
     pub(crate) imports: Process,
     api: ImportServiceClient<Wire>,
-    /// The tables of the imports service, to see how far it is.
+    /// A connection to the database of the imports service, for the progress.
     progress: DatabaseConnection,
 }
 
 impl Pair {
-    /// Starts them. `name` may be used once.
+    /// Starts the services. Each `name` may be used once.
     pub(crate) async fn start(
         databases: &Databases,
         engine: Engine,
         name: &str,
     ) -> anyhow::Result<Self> {
-        let place = databases.place(engine, &records_of(name)).await?;
-        let records = Process::records(place).await?;
+        let location = databases.location(engine, &records_of(name)).await?;
+        let records = Process::records(location).await?;
         connect_products(records.url(), PRACTICE, &PRODUCTS).await?;
-        let place = databases.place(engine, &imports_of(name)).await?;
-        let imports = Process::imports(place, records.url()).await?;
-        let wire = wire(imports.url(), Identity::owner(PRACTICE, SAVES)).await?;
+        let location = databases.location(engine, &imports_of(name)).await?;
+        let imports = Process::imports(location, records.url()).await?;
+        let wire = wire(imports.url(), Identity::owner(PRACTICE, WRITER)).await?;
         let progress = databases.open(engine, &imports_of(name)).await?;
         let (name, api) = (name.to_owned(), ImportServiceClient::new(wire));
         Ok(Self { engine, name, records, imports, api, progress })
@@ -66,14 +64,13 @@ impl Pair {
         imports_of(&self.name)
     }
 
-    /// Opens an import; its id.
+    /// Creates an import and returns its id.
     pub(crate) async fn create(&self) -> anyhow::Result<String> {
-        let answer = self.api.clone().create_import(CreateImportRequest::default()).await?;
-        Ok(answer.into_inner().import.context("an answer without its import")?.id)
+        let response = self.api.clone().create_import(CreateImportRequest::default()).await?;
+        Ok(response.into_inner().import_job.context("the response has no import")?.id)
     }
 
-    /// Uploads batches until each has its receipt; how many there were, and their
-    /// records.
+    /// Uploads batches until each has its receipt. Returns the numbers of batches and records.
     pub(crate) async fn upload(
         &self,
         import_id: &str,
@@ -82,20 +79,20 @@ impl Pair {
         batches::upload_all(&self.api, import_id, batches).await
     }
 
-    /// Seals an import, and follows it until it is COMPLETED, with all records
-    /// imported. `seen` hears now and then how many are.
+    /// Seals an import, and polls it until it is COMPLETED with all records imported. Calls
+    /// `on_progress` with the number of imported records.
     pub(crate) async fn complete(
         &self,
         import_id: &str,
         (batches, records): (usize, usize),
-        seen: impl AsyncFnMut(usize) -> anyhow::Result<()>,
+        on_progress: impl AsyncFnMut(usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<Followed> {
-        let followed = self.seal(import_id, (batches, records), seen).await?;
+        let followed = self.seal(import_id, (batches, records), on_progress).await?;
         follow::check(&self.get(import_id).await?, records)?;
         Ok(followed)
     }
 
-    /// Seals an import, and follows it until all its records have failed.
+    /// Seals an import, and polls it until all its records have failed.
     pub(crate) async fn fail(
         &self,
         import_id: &str,
@@ -106,8 +103,7 @@ impl Pair {
         Ok(followed)
     }
 
-    /// Has all records of an import tried again, and follows it until they have failed
-    /// again.
+    /// Retries all records of an import, and polls it until they have failed again.
     pub(crate) async fn retry(
         &self,
         import_id: &str,
@@ -126,7 +122,7 @@ impl Pair {
         &self,
         import_id: &str,
         (batches, records): (usize, usize),
-        seen: impl AsyncFnMut(usize) -> anyhow::Result<()>,
+        on_progress: impl AsyncFnMut(usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<Followed> {
         let request = SealImportRequest {
             import_id: import_id.to_owned(),
@@ -136,37 +132,37 @@ impl Pair {
         };
         let begun = Instant::now();
         self.api.clone().seal_import(request).await?;
-        follow::to_the_end(&self.progress, begun, seen).await
+        follow::to_the_end(&self.progress, begun, on_progress).await
     }
 
     async fn get(&self, import_id: &str) -> anyhow::Result<Import> {
         let request = GetImportRequest { import_id: import_id.to_owned() };
-        let answer = self.api.clone().get_import(request).await?;
-        answer.into_inner().import.context("an answer without its import")
+        let response = self.api.clone().get_import(request).await?;
+        response.into_inner().import_job.context("the response has no import")
     }
 
-    /// Waits until every change has its positions; how long that took.
+    /// Waits until all changes are sequenced. Returns the duration.
     pub(crate) async fn sequenced(&self, databases: &Databases) -> anyhow::Result<Duration> {
         let tables = databases.open(self.engine, &self.records_database()).await?;
         let begun = Instant::now();
         let pending = "SELECT 1 FROM feed_pending LIMIT 1";
         let pending = Statement::from_string(tables.get_database_backend(), pending);
         while tables.query_one_raw(pending.clone()).await?.is_some() {
-            ensure!(begun.elapsed() < PATIENCE, "changes were given no positions");
+            ensure!(begun.elapsed() < SEQUENCING_TIMEOUT, "changes were not sequenced in time");
             sleep(Duration::from_millis(50)).await;
         }
         tables.close().await?;
         Ok(begun.elapsed())
     }
 
-    /// Stops them; their databases stay.
+    /// Stops the services and keeps their databases.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.progress.close().await?;
         self.imports.stop().await?;
         self.records.stop().await
     }
 
-    /// Stops them, and removes their databases.
+    /// Stops the services and removes their databases.
     pub(crate) async fn remove(self, databases: &Databases) -> anyhow::Result<()> {
         let (engine, names) = (self.engine, [self.records_database(), self.imports_database()]);
         self.stop().await?;

@@ -1,23 +1,23 @@
-//! The records of a practice, in the proportions of a real one: 138 clients, 315
-//! contacts and 547 addresses of a thousand. Each is made of its number alone, so
-//! that none is kept. All of them are valid.
+//! The generated records of a practice, in the proportions of a real one: 138 clients, 315
+//! contacts and 547 addresses per thousand. A record is derived from its number, so that none
+//! is stored. All records are valid.
 
 use prost::{Message as _, bytes::Bytes};
 use shared::pb::imports::{
     ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
 };
 
-/// Of a thousand records.
+/// Number of clients and contacts per thousand records.
 const CLIENTS: usize = 138;
 const CONTACTS: usize = 315;
 
-/// One client of so many has a postal address too.
+/// One of so many clients also has a postal address.
 const WITH_POSTAL: usize = 10;
 
-/// One contact of so many is at two clients.
+/// One of so many contacts has roles at two clients.
 const AT_TWO: usize = 20;
 
-/// Below it numbers are told apart by [`scrambled`].
+/// Modulus of [`scrambled`], which permutes the numbers below it.
 const PRIME: usize = 99_999_989;
 
 const TRADES: [&str; 8] = [
@@ -61,7 +61,7 @@ const ROLES: [&[&str]; 5] = [
     &["PAYROLL_CONTACT"],
 ];
 
-/// So many records: the clients, then the contacts, then the addresses.
+/// The numbers of records, in this order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Practice {
     clients: usize,
@@ -79,19 +79,19 @@ impl Practice {
         Self { clients, contacts, addresses, is_full: false, fails: false }
     }
 
-    /// With more of what is optional, and ids as long as a UUID: a batch of as many
-    /// records as the protocol takes is then nearly as large as it takes.
+    /// Adds optional fields, and ids as long as a UUID. A batch with the maximum number of
+    /// records is then almost of the maximum size.
     pub(crate) const fn full(self) -> Self {
         Self { is_full: true, ..self }
     }
 
-    /// With clients that have no name: they fail, and so do all other records, which
-    /// are their child records.
+    /// Removes the names of clients. They fail, and so do all other records, which are their
+    /// child records.
     pub(crate) const fn failing(self) -> Self {
         Self { fails: true, ..self }
     }
 
-    /// How many records it has.
+    /// Number of records.
     pub(crate) const fn len(self) -> usize {
         self.clients + self.contacts + self.addresses
     }
@@ -117,7 +117,7 @@ impl Practice {
         format!("{letter}{middle}{number:05}")
     }
 
-    /// What only full records have.
+    /// The value of a field that only full records have.
     const fn optional(self, text: &str) -> &str {
         if self.is_full { text } else { "" }
     }
@@ -149,13 +149,13 @@ impl Practice {
 
     fn contact(self, number: usize) -> ImportContact {
         let random = scrambled(number);
-        let place = |client: usize, roles: usize| ContactClient {
+        let roles_at = |client: usize, roles: usize| ContactClient {
             client_source_id: self.id('C', client % self.clients.max(1)),
             roles: pick(&ROLES, roles).copied().map(texts).unwrap_or_default(),
         };
-        let mut clients = vec![place(number, number)];
+        let mut clients = vec![roles_at(number, number)];
         if number.is_multiple_of(AT_TWO) {
-            clients.push(place(number + 1, number + 1));
+            clients.push(roles_at(number + 1, number + 1));
         }
         ImportContact {
             source_id: self.id('P', number),
@@ -175,8 +175,8 @@ impl Practice {
         }
     }
 
-    /// Each client has its registered office, and some a postal address; each
-    /// contact lives somewhere, and with what is left some lived elsewhere before.
+    /// Each client has a registered office, and some have a postal address. Each contact has a
+    /// home address, and the remaining addresses are former homes.
     fn address(self, number: usize) -> ImportAddress {
         let Some(number) = number.checked_sub(self.clients) else {
             return self.client_address(number, "REGISTERED_OFFICE");
@@ -196,7 +196,7 @@ impl Practice {
             active_from: active_from.to_owned(),
             active_to: active_to.to_owned(),
             line_3: self.optional("Old Harbour Estate").to_owned(),
-            ..place(number)
+            ..ownerless_address(number)
         }
     }
 
@@ -208,13 +208,13 @@ impl Practice {
             owner_source_id: self.id('C', client),
             r#type: kind.to_owned(),
             line_3: self.optional("Old Harbour Estate").to_owned(),
-            ..place(client)
+            ..ownerless_address(client)
         }
     }
 }
 
 /// An address without an owner.
-fn place(number: usize) -> ImportAddress {
+fn ownerless_address(number: usize) -> ImportAddress {
     let random = scrambled(number);
     let (town, county, area) = pick(&TOWNS, random).copied().unwrap_or_default();
     let street = pick(&STREETS, random / 8).copied().unwrap_or_default();
@@ -229,15 +229,15 @@ fn place(number: usize) -> ImportAddress {
     }
 }
 
-/// One of 384, which recur as names do.
+/// One of 384 surnames, which recur.
 fn surname(random: usize) -> String {
     let onset = pick(&ONSETS, random).copied().unwrap_or_default();
     let ending = pick(&ENDINGS, random / ONSETS.len()).copied().unwrap_or_default();
     format!("{onset}{ending}")
 }
 
-/// Another number, below [`PRIME`] too, which no other one gives: so that values
-/// do not come in the order of an index.
+/// A permutation of the numbers below [`PRIME`], so that values are not in the order of an
+/// index.
 const fn scrambled(number: usize) -> usize {
     number * 61_803_399 % PRIME
 }
@@ -263,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn every_record_is_right_and_hangs_on_one_that_is_there() {
+    fn every_record_is_valid_and_has_its_parents() {
         for practice in [Practice::new(20_000), Practice::new(5_003).full()] {
             let records = parsed(practice);
             assert_eq!(records.len(), practice.len());
             let keys: HashSet<_> =
                 records.iter().map(|record| (record.kind, record.source_id.clone())).collect();
-            assert_eq!(keys.len(), records.len(), "a key came twice");
+            assert_eq!(keys.len(), records.len(), "duplicate key");
             for record in &records {
                 assert!(record.outcome.is_ok() && !record.excluded, "{record:?}");
                 assert!(record.parents.iter().all(|parent| keys.contains(parent)), "{record:?}");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn company_numbers_are_not_shared() {
+    fn company_numbers_are_unique() {
         let numbers: HashSet<_> =
             (0..138_000).map(|n| Practice::new(1_000_000).client(n).company_number).collect();
         assert_eq!(numbers.len(), 138_000);

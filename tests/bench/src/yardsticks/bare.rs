@@ -1,5 +1,4 @@
-//! A tonic server with one call and nothing around it, in this process: what the
-//! transport costs.
+//! A tonic server with one RPC and no layers, in this process: the cost of the transport.
 
 use std::{
     convert::Infallible,
@@ -16,16 +15,16 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// What the generated code would be for a service with this one call.
+/// The RPC of the server, in place of generated code.
 pub(crate) trait Call: NamedService + Clone + Send + Sync + 'static {
-    /// Answers the call.
-    fn answer(
+    /// Handles a request.
+    fn handle(
         self,
         request: http::Request<Body>,
     ) -> impl Future<Output = http::Response<Body>> + Send;
 }
 
-/// A running server; stopped with the value.
+/// A running server. It is stopped with the value.
 #[derive(Debug)]
 pub(crate) struct Bare {
     url: String,
@@ -33,7 +32,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Starts it.
+    /// Starts a server.
     pub(crate) async fn start<C: Call>(call: C) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -71,6 +70,6 @@ impl<C: Call> tower::Service<http::Request<Body>> for Service<C> {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let call = self.0.clone();
-        Box::pin(async move { Ok(call.answer(request).await) })
+        Box::pin(async move { Ok(call.handle(request).await) })
     }
 }

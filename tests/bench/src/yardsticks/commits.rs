@@ -1,5 +1,5 @@
-//! The statements of a call on SQLite, one transaction after the other, with one
-//! commit for each: through the same driver, with the same durability.
+//! The statements of a call on SQLite, with one commit per call: sequential transactions
+//! through the same driver, with the same durability.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::{
     statements::Template,
 };
 
-/// The one connection, and what it does again and again.
+/// The connection, and the statements that it repeats.
 #[derive(Debug)]
 pub(crate) struct Commits {
     connection: DatabaseConnection,
@@ -23,17 +23,17 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    /// Opens a database that has the tables already.
+    /// Opens a database with existing tables.
     pub(crate) async fn open(url: &str, template: Template) -> anyhow::Result<Self> {
         let mut options = ConnectOptions::new(url);
         options.max_connections(1).sqlx_logging(false).map_sqlx_sqlite_opts(|options| {
-            // As the service sets them.
+            // The settings of the service.
             options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
         });
         Ok(Self { connection: Database::connect(options).await?, template })
     }
 
-    /// One transaction after the other for so long.
+    /// Runs sequential transactions for `time`.
     pub(crate) async fn turn(&self, time: Duration) -> anyhow::Result<Sample> {
         let (mut latency, started) = (new_histogram()?, Instant::now());
         let mut begun = started;
@@ -52,9 +52,9 @@ impl Commits {
             ..TransactionOptions::default()
         };
         let tx = self.connection.begin_with_options(options).await?;
-        let given = self.template.given();
+        let bindings = self.template.bindings();
         for step in &self.template.steps {
-            let statement = step.fill(&given);
+            let statement = step.bind(&bindings);
             if !step.returns_rows() {
                 tx.execute_raw(statement).await?;
                 continue;

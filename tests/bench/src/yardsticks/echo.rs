@@ -1,5 +1,4 @@
-//! A bare tonic server that answers `GetClient` from memory: what the transport
-//! costs, and nothing else.
+//! A bare tonic server that responds to `GetClient` from memory: the cost of the transport.
 
 use std::{
     future::{Ready, ready},
@@ -16,25 +15,25 @@ use tonic_prost::ProstCodec;
 
 use super::bare::{Bare, Call};
 
-/// Starts a server that gives this answer to every call.
-pub(crate) async fn start(answer: GetClientResponse) -> anyhow::Result<Bare> {
-    Bare::start(Answering(Arc::new(answer))).await
+/// Starts a server with a constant response.
+pub(crate) async fn start(response: GetClientResponse) -> anyhow::Result<Bare> {
+    Bare::start(Echo(Arc::new(response))).await
 }
 
 #[derive(Clone, Debug)]
-struct Answering(Arc<GetClientResponse>);
+struct Echo(Arc<GetClientResponse>);
 
-impl NamedService for Answering {
+impl NamedService for Echo {
     const NAME: &'static str = "concord.records.v1.ClientService";
 }
 
-impl Call for Answering {
-    async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
+impl Call for Echo {
+    async fn handle(self, request: http::Request<Body>) -> http::Response<Body> {
         Grpc::new(ProstCodec::default()).unary(self, request).await
     }
 }
 
-impl UnaryService<GetClientRequest> for Answering {
+impl UnaryService<GetClientRequest> for Echo {
     type Response = GetClientResponse;
     type Future = Ready<Result<Response<GetClientResponse>, Status>>;
 

@@ -1,4 +1,4 @@
-//! A page to the disk, flushed: the least that a commit waits for.
+//! The write and flush of a page: the minimum wait of a commit.
 
 use std::{
     path::Path,
@@ -11,7 +11,7 @@ use tokio::{
     sync::Mutex,
 };
 
-/// What is written: a page of PostgreSQL, two of SQLite.
+/// The written data: one page of PostgreSQL, two of SQLite.
 const PAGE: [u8; 8_192] = [1; 8_192];
 
 /// A file to write to.
@@ -21,13 +21,13 @@ pub(crate) struct Flush {
 }
 
 impl Flush {
-    /// Makes the file, on the disk of the databases.
+    /// Creates the file, on the disk of the databases.
     pub(crate) async fn open(folder: &Path) -> anyhow::Result<Self> {
         let file = File::create(folder.join("flush")).await?;
         Ok(Self { file: Mutex::new(file) })
     }
 
-    /// Writes the page and waits for the disk.
+    /// Writes the page, flushes it and returns the duration.
     pub(crate) async fn once(&self) -> anyhow::Result<Duration> {
         let mut file = self.file.lock().await;
         let begun = Instant::now();

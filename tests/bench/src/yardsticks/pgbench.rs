@@ -1,10 +1,9 @@
-//! PostgreSQL's own benchmark with the statements of a call in one transaction,
-//! by the prepared protocol.
+//! pgbench with the statements of a call in one transaction, with the prepared protocol.
 //!
-//! Every value is sent as a parameter, as the service sends it. What is new in a
-//! call is made from a number that rises, so that it meets the indexes in the
-//! order of the service's own ids; the two or three functions that turn it into a
-//! UUID are the server's work, and the yardstick's loss, by microseconds.
+//! Every value is sent as a parameter, as in the service. Unique values are derived from an
+//! increasing number, so that they reach the indexes in the same order as the ids of the
+//! service. The functions that convert the number to a UUID cost the yardstick some
+//! microseconds.
 
 use std::{
     fmt::Write as _,
@@ -22,24 +21,24 @@ use tempfile::TempDir;
 use crate::{
     measure::{Sample, new_histogram},
     postgres::Cluster,
-    statements::{Open, Piece, Step, Template},
+    statements::{Step, Template, TemplateValue, TextPart},
 };
 
-/// What is new in a call is made from this number, of which a call may use so
-/// many that follow it.
+/// The number from which unique values are derived. A call may use this many consecutive
+/// numbers.
 const NUMBER: &str = ":number::bigint";
 const NUMBERS_OF_CALL: u64 = 100;
 
-/// Numbers of one run: beyond what it can use.
+/// Numbers of one run: more than it can use.
 const NUMBERS_OF_RUN: u64 = 1_000_000_000_000;
 
-/// Clients of one run at most, for numbers that no two of them share.
+/// Maximum number of clients of one run. Each has its own numbers.
 const CLIENTS: u64 = 64;
 
-/// Threads of pgbench at most.
+/// Maximum number of threads of pgbench.
 const THREADS: usize = 2;
 
-/// A script, and the values that it sends with every call.
+/// A script, and the constant values of its variables.
 #[derive(Debug)]
 pub(crate) struct Pgbench {
     folder: TempDir,
@@ -49,8 +48,7 @@ pub(crate) struct Pgbench {
 }
 
 impl Pgbench {
-    /// Writes the script. `schema` has the tables already, and no other script
-    /// writes into them.
+    /// Writes the script. `schema` has the tables, and no other script writes to them.
     pub(crate) fn new(schema: &str, template: &Template) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("concord-bench-script.").tempdir()?;
         let mut script = Script::default();
@@ -60,7 +58,7 @@ impl Pgbench {
         Ok(Self { folder, schema: schema.to_owned(), variables, runs: 0 })
     }
 
-    /// Runs the script for so long, with so many transactions in flight.
+    /// Runs the script for `time`, with `in_flight` concurrent transactions.
     pub(crate) async fn turn(
         &mut self,
         cluster: &Cluster,
@@ -69,7 +67,7 @@ impl Pgbench {
     ) -> anyhow::Result<Sample> {
         self.runs += 1;
         let mut pgbench = cluster.client("pgbench", &self.schema);
-        // A log of each transaction beside the script.
+        // The transaction log is written next to the script.
         pgbench.current_dir(self.folder.path());
         pgbench.args(["--no-vacuum", "--protocol=prepared", "--file=script.sql", "--log"]);
         pgbench.args(["--log-prefix=log", "-c", &in_flight.to_string()]);
@@ -79,8 +77,8 @@ impl Pgbench {
             pgbench.args(["-D", &format!("{name}={value}")]);
         }
         pgbench.args(["-D", "calls=0", "-D", &format!("run={}", self.runs * NUMBERS_OF_RUN)]);
-        let said = tokio::task::spawn_blocking(move || run(&mut pgbench)).await??;
-        let rate = rate(&said).with_context(|| format!("pgbench says no rate: {said}"))?;
+        let output = tokio::task::spawn_blocking(move || run(&mut pgbench)).await??;
+        let rate = rate(&output).with_context(|| format!("pgbench reports no rate: {output}"))?;
         let latency = take_log(self.folder.path())?;
         #[expect(clippy::cast_precision_loss, reason = "transactions of seconds")]
         let elapsed = Duration::from_secs_f64(latency.len() as f64 / rate);
@@ -96,14 +94,13 @@ fn run(pgbench: &mut Command) -> anyhow::Result<String> {
     bail!("pgbench ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr))
 }
 
-/// Transactions a second, without the time that connecting took.
-fn rate(said: &str) -> Option<f64> {
-    let line = said.lines().find_map(|line| line.strip_prefix("tps = "))?;
+/// Transactions per second, without the time for connecting.
+fn rate(output: &str) -> Option<f64> {
+    let line = output.lines().find_map(|line| line.strip_prefix("tps = "))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Reads the log of each transaction (its third word is the latency), and
-/// removes it.
+/// Reads the transaction log (the third word is the latency) and removes it.
 fn take_log(folder: &Path) -> anyhow::Result<Histogram<u64>> {
     let mut latency = new_histogram()?;
     for file in fs::read_dir(folder)? {
@@ -113,7 +110,7 @@ fn take_log(folder: &Path) -> anyhow::Result<Histogram<u64>> {
         }
         for line in fs::read_to_string(file.path())?.lines() {
             let micros = line.split_whitespace().nth(2).and_then(|word| word.parse().ok());
-            latency.saturating_record(micros.context("pgbench writes another log")?);
+            latency.saturating_record(micros.context("the log of pgbench has an unknown format")?);
         }
         fs::remove_file(file.path())?;
     }
@@ -142,7 +139,7 @@ impl Script {
         Ok(())
     }
 
-    /// The statement with expressions in the place of its parameters.
+    /// The statement with expressions in place of its parameters.
     fn sql(&mut self, step: &Step) -> anyhow::Result<String> {
         let mut parts = step.sql.split('$');
         let mut sql = parts.next().unwrap_or_default().to_owned();
@@ -158,25 +155,25 @@ impl Script {
         Ok(sql.replace('\n', " "))
     }
 
-    fn expression(&mut self, value: &Open) -> anyhow::Result<String> {
+    fn expression(&mut self, value: &TemplateValue) -> anyhow::Result<String> {
         Ok(match value {
-            Open::Fixed(value) => self.fixed(value)?,
-            Open::Id(index) => format!("{}::uuid", id(*index)),
-            Open::Text(pieces) => {
-                let pieces = pieces.iter().map(|piece| match piece {
-                    Piece::Plain(text) => self.variable(text.clone(), "text"),
-                    Piece::Id { index, form } if form.hyphens => {
+            TemplateValue::Fixed(value) => self.fixed(value)?,
+            TemplateValue::Id(index) => format!("{}::uuid", id(*index)),
+            TemplateValue::Text(parts) => {
+                let parts = parts.iter().map(|part| match part {
+                    TextPart::Plain(text) => self.variable(text.clone(), "text"),
+                    TextPart::Id { index, form } if form.hyphens => {
                         format!("{}::uuid::text", id(*index))
                     }
-                    Piece::Id { index, .. } => id(*index),
-                    Piece::Digits => {
+                    TextPart::Id { index, .. } => id(*index),
+                    TextPart::Digits => {
                         format!("lpad(mod({NUMBER} / {NUMBERS_OF_CALL}, 100000000)::text, 8, '0')")
                     }
                 });
-                format!("({})", pieces.collect::<Vec<_>>().join(" || "))
+                format!("({})", parts.collect::<Vec<_>>().join(" || "))
             }
-            // Its type stands in the statement.
-            Open::List(_, values) => {
+            // The statement has the type.
+            TemplateValue::List(_, values) => {
                 let values = values.iter().map(|value| self.expression(value));
                 format!("ARRAY[{}]", values.collect::<anyhow::Result<Vec<_>>>()?.join(", "))
             }
@@ -188,7 +185,7 @@ impl Script {
             Value::Bool(value) => (value.map(|value| value.to_string()), "boolean"),
             Value::Int(value) => (value.map(|value| value.to_string()), "integer"),
             Value::BigInt(value) => (value.map(|value| value.to_string()), "bigint"),
-            // Of LIMIT, which PostgreSQL counts in bigint.
+            // The value of LIMIT, which is a bigint in PostgreSQL.
             Value::BigUnsigned(value) => (value.map(|value| value.to_string()), "bigint"),
             Value::String(value) => (value.clone(), "text"),
             Value::Bytes(value) => (value.as_deref().map(hexadecimal), "bytea"),
@@ -197,12 +194,12 @@ impl Script {
             Value::ChronoDateTimeUtc(value) => {
                 (value.map(|value| value.to_rfc3339()), "timestamptz")
             }
-            other => bail!("pgbench is not taught to send {other:?}"),
+            other => bail!("pgbench cannot send {other:?}"),
         };
         Ok(text.map_or(format!("NULL::{of_type}"), |text| self.variable(text, of_type)))
     }
 
-    /// A value that is sent with every call; an empty one pgbench cannot send.
+    /// A variable with a constant value. pgbench cannot send an empty one.
     fn variable(&mut self, value: String, of_type: &str) -> String {
         if value.is_empty() {
             return format!("''::{of_type}");
@@ -214,7 +211,7 @@ impl Script {
     }
 }
 
-/// The digits of a new UUID, as text.
+/// The expression for the digits of a unique UUID.
 fn id(index: usize) -> String {
     format!("lpad(({NUMBER} + {index})::text, 32, '0')")
 }
@@ -232,13 +229,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_read_without_the_time_of_connecting() {
-        let said = "latency average = 1.2 ms\ntps = 812.5 (without initial connection time)\n";
-        assert_eq!(rate(said), Some(812.5));
+    fn rate_excludes_the_connection_time() {
+        let output = "latency average = 1.2 ms\ntps = 812.5 (without initial connection time)\n";
+        assert_eq!(rate(output), Some(812.5));
     }
 
     #[test]
-    fn bytes_are_written_as_postgresql_reads_them() {
+    fn bytes_use_the_hex_format_of_postgresql() {
         assert_eq!(hexadecimal(&[0, 0xab]), "\\x00ab");
     }
 }

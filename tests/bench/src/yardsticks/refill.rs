@@ -1,5 +1,5 @@
-//! The rows that a service has written, once more, into tables that are equal and
-//! empty: by COPY on PostgreSQL, by INSERT … SELECT on SQLite; as durable.
+//! The rows that a service has written, inserted again into empty tables of the same schema:
+//! by COPY on PostgreSQL, by INSERT … SELECT on SQLite; with the same durability.
 
 use std::{
     fs,
@@ -16,37 +16,36 @@ use crate::{
     turns::Turns,
 };
 
-/// Whose tables these are.
+/// The service that the tables belong to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tables {
     Records,
     Imports,
 }
 
-/// Rows that one statement writes.
+/// The rows of one statement.
 #[derive(Clone, Debug)]
 struct Part {
     table: String,
-    /// Which of its rows.
+    /// The condition for the rows.
     filter: String,
-    /// Where they are on PostgreSQL.
+    /// The file of the rows on PostgreSQL.
     file: PathBuf,
 }
 
-/// The rows. Those on PostgreSQL are in files of their own; those on SQLite still
-/// where they were written.
+/// The rows to insert: in files on PostgreSQL, in the source database on SQLite.
 #[derive(Debug)]
 pub(crate) struct Refill<'d> {
     databases: &'d Databases,
     engine: Engine,
     tables: Tables,
     source: String,
-    /// What is written in each transaction.
+    /// The rows of each transaction.
     transactions: Vec<Vec<Part>>,
 }
 
 impl<'d> Refill<'d> {
-    /// Everything that is in the tables of `source`, in one transaction.
+    /// All rows of `source`, in one transaction.
     pub(crate) async fn of_all(
         databases: &'d Databases,
         engine: Engine,
@@ -55,13 +54,13 @@ impl<'d> Refill<'d> {
     ) -> anyhow::Result<Self> {
         let db = databases.open(engine, source).await?;
         let names = names(&db, engine, source).await?;
-        // Of all, but not without a condition: SQLite would copy whole pages then, of
-        // the indexes too, which is no insert.
+        // A condition prevents that SQLite copies whole pages (transfer optimization), also of
+        // the indexes.
         let rows = names.into_iter().map(|table| (table, "true".to_owned())).collect();
         Self::of(databases, engine, tables, source, db, vec![rows]).await
     }
 
-    /// The staged records of `source`, each batch in a transaction.
+    /// The staged records of `source`, one transaction per batch.
     pub(crate) async fn of_staged(
         databases: &'d Databases,
         engine: Engine,
@@ -87,9 +86,9 @@ impl<'d> Refill<'d> {
             Engine::Sqlite => PathBuf::new(),
             Engine::Postgres => folder(&db).await?,
         };
-        let parts = |(place, rows): (usize, Vec<(String, String)>)| {
+        let parts = |(index, rows): (usize, Vec<(String, String)>)| {
             let part = |(table, filter)| {
-                let file = folder.join(format!("{source}.{place}.{table}"));
+                let file = folder.join(format!("{source}.{index}.{table}"));
                 Part { table, filter, file }
             };
             rows.into_iter().map(part).collect()
@@ -104,7 +103,7 @@ impl<'d> Refill<'d> {
         Ok(refill)
     }
 
-    /// Writes the rows into files, on disk before the first turn.
+    /// Writes the rows to files and flushes them.
     async fn dump(&self, db: &DatabaseConnection) -> anyhow::Result<()> {
         for Part { table, filter, file } in self.transactions.iter().flatten() {
             let rows = format!("SELECT * FROM {table} WHERE {filter}");
@@ -117,7 +116,7 @@ impl<'d> Refill<'d> {
         Ok(())
     }
 
-    /// Fills empty tables; how long it took. `name` may be used once.
+    /// Fills empty tables and returns the duration. Each `name` may be used once.
     async fn turn(&self, name: &str) -> anyhow::Result<Duration> {
         let settings = self.databases.fresh(self.engine, name).await?;
         match self.tables {
@@ -142,9 +141,9 @@ impl<'d> Refill<'d> {
         Ok(took)
     }
 
-    /// Puts a quantity, in amounts a second, beside the rows alone, which this removes.
-    /// `first` is the turn of the figure that has written them.
-    pub(crate) async fn beside(
+    /// Compares a quantity, in amounts per second, with the insertion of the rows, and removes
+    /// the rows. `first` is the turn of the figure that has written them.
+    pub(crate) async fn compare(
         self,
         line: Figure,
         rounds: u32,
@@ -154,12 +153,12 @@ impl<'d> Refill<'d> {
     ) -> anyhow::Result<Figure> {
         let (row, engine) = (line.row, self.engine);
         let yardstick = async |round| {
-            self.databases.calm(engine).await?;
+            self.databases.checkpoint(engine).await?;
             self.turn(&format!("{row}_yardstick_{round}")).await
         };
         let what = format!("{row} on {engine}");
-        let turns = Turns::take(what, rounds, amount, first, figure, yardstick).await?;
-        let line = turns.tell(self.name(), line);
+        let turns = Turns::run(what, rounds, amount, first, figure, yardstick).await?;
+        let line = turns.into_figure(self.name(), line);
         self.remove().await?;
         Ok(line)
     }
@@ -175,7 +174,7 @@ impl<'d> Refill<'d> {
         }
     }
 
-    /// What it is called in the report.
+    /// The name in the report.
     const fn name(&self) -> &'static str {
         match self.engine {
             Engine::Sqlite => "INSERT … SELECT",
@@ -194,7 +193,7 @@ impl<'d> Refill<'d> {
     }
 }
 
-/// The tables of a service, but for the list of its migrations.
+/// The tables of a service, except the migrations table.
 async fn names(
     db: &DatabaseConnection,
     engine: Engine,
@@ -212,10 +211,10 @@ async fn names(
     column(db, &query).await
 }
 
-/// Where the server can write.
+/// The data folder of the server, where it can write.
 async fn folder(db: &DatabaseConnection) -> anyhow::Result<PathBuf> {
     let folder: Vec<String> = column(db, "SELECT current_setting('data_directory')").await?;
-    Ok(folder.into_iter().next().context("a server without a folder")?.into())
+    Ok(folder.into_iter().next().context("the server has no data folder")?.into())
 }
 
 /// The only column of a query.

@@ -1,5 +1,4 @@
-//! A bare tonic server that streams messages from memory: what the transport
-//! costs, and nothing else.
+//! A bare tonic server that streams messages from memory: the cost of the transport.
 
 use std::{
     future::{Ready, ready},
@@ -17,26 +16,25 @@ use tonic_prost::ProstCodec;
 
 use super::bare::{Bare, Call};
 
-/// Starts a server that sends these messages over and over, to everyone who
-/// subscribes.
+/// Starts a server that repeats these messages on every stream.
 pub(crate) async fn start(messages: Vec<SubscribeResponse>) -> anyhow::Result<Bare> {
-    Bare::start(Sending(messages.into())).await
+    Bare::start(Streamer(messages.into())).await
 }
 
 #[derive(Clone, Debug)]
-struct Sending(Arc<[SubscribeResponse]>);
+struct Streamer(Arc<[SubscribeResponse]>);
 
-impl NamedService for Sending {
+impl NamedService for Streamer {
     const NAME: &'static str = "concord.records.v1.ChangeService";
 }
 
-impl Call for Sending {
-    async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
+impl Call for Streamer {
+    async fn handle(self, request: http::Request<Body>) -> http::Response<Body> {
         Grpc::new(ProstCodec::default()).server_streaming(self, request).await
     }
 }
 
-impl ServerStreamingService<SubscribeRequest> for Sending {
+impl ServerStreamingService<SubscribeRequest> for Streamer {
     type Response = SubscribeResponse;
     type ResponseStream = BoxStream<'static, Result<SubscribeResponse, Status>>;
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
@@ -44,7 +42,7 @@ impl ServerStreamingService<SubscribeRequest> for Sending {
     fn call(&mut self, _: Request<SubscribeRequest>) -> Self::Future {
         let messages = Arc::clone(&self.0);
         let message = move |number: usize| {
-            // A copy, as a server makes that has to build each of them.
+            // A copy, because a real server builds each message.
             messages.get(number % messages.len().max(1)).cloned().map(Ok)
         };
         let sent = stream::iter((0..).map_while(message));

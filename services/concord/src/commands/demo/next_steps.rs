@@ -2,32 +2,32 @@
 
 use std::{env, fmt};
 
-use super::{HEARING, IMPORTING, PRACTICE, Site};
-use crate::pair::url;
+use super::{DemoSetup, IMPORTING, PRACTICE, SUBSCRIBING};
+use crate::services::url;
 
-/// What to try next.
+/// Commands to try after the demonstration.
 #[derive(Debug)]
-pub(super) struct NextSteps<'a>(pub(super) &'a Site);
+pub(super) struct NextSteps<'a>(pub(super) &'a DemoSetup);
 
 impl fmt::Display for NextSteps<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As it was started, such as `target/release/concord`.
+        // The path of this program, such as `target/release/concord`.
         let program = env::args().next().unwrap_or_else(|| "concord".to_owned());
-        let Site { records, imports, sample, .. } = self.0;
+        let DemoSetup { records, imports, sample, .. } = self.0;
         let (records, imports, sample) = (url(*records), url(*imports), sample.display());
         write!(
             f,
-            "  Hear everything that books was told, from the first change on, and go on listening:\n    \
-             {program} watch --practice {PRACTICE} --product {HEARING} --from earliest --records {records}\n\n  \
-             See where the last change of a client is on its way to each product.\n    \
-             {program} trace ref:OAK001 --practice {PRACTICE} --product {HEARING} --records {records}\n\n  \
-             Import the same files again: what is there already is skipped.\n    \
+            "  Print all change events of books from the first one on, and keep listening:\n    \
+             {program} watch --practice {PRACTICE} --product {SUBSCRIBING} --from earliest --records {records}\n\n  \
+             Show the delivery of a client's last change to each product:\n    \
+             {program} trace ref:OAK001 --practice {PRACTICE} --product {SUBSCRIBING} --records {records}\n\n  \
+             Import the same files again: records that exist are skipped:\n    \
              {program} import {sample} --practice {PRACTICE} --product {IMPORTING} --imports {imports}\n\n  \
-             Import them for books: its records are linked to those of manager, not doubled.\n    \
-             {program} import {sample} --practice {PRACTICE} --product {HEARING} --imports {imports}\n\n  \
-             Ask for a client by its reference, with any gRPC client that knows reflection:\n    \
+             Import them for books: its records are linked to those of manager, not duplicated:\n    \
+             {program} import {sample} --practice {PRACTICE} --product {SUBSCRIBING} --imports {imports}\n\n  \
+             Get a client by its reference, with any gRPC client that supports reflection:\n    \
              buf curl --http2-prior-knowledge --protocol grpc \\\n      \
-             -H 'x-concord-practice: {PRACTICE}' -H 'x-concord-product: {HEARING}' \\\n      \
+             -H 'x-concord-practice: {PRACTICE}' -H 'x-concord-product: {SUBSCRIBING}' \\\n      \
              -d '{{\"client\": \"ref:OAK001\"}}' {records}/concord.records.v1.ClientService/GetClient"
         )
     }

@@ -1,4 +1,4 @@
-//! The sample practice that the program carries.
+//! The sample practice, embedded in the program.
 
 use std::{fs, io, path::Path};
 
@@ -24,7 +24,7 @@ mod tests {
     use crate::csv_source::Source;
 
     #[test]
-    fn a_dozen_rows_of_the_sample_are_wrong_each_in_its_way() {
+    fn sample_has_the_documented_invalid_rows() {
         let folder = tempfile::tempdir().unwrap();
         let sample = folder.path().join("sample");
         write(&sample).unwrap();

@@ -1,4 +1,4 @@
-//! `concord import --retry`: tries again what failed, as it is or corrected.
+//! `concord import --retry`: retries failed records, unchanged or corrected.
 
 use std::path::{Path, PathBuf};
 
@@ -8,26 +8,26 @@ use shared::pb::imports::Import;
 use super::layout;
 use crate::{
     cli::ImportOptions,
-    client::Server,
+    client::ServiceClient,
     corrections::{self, Corrections},
     csv_source::{FailedRow, Replacement, Source, downloaded_rows, failed_rows},
-    failures,
+    failures, import_watch,
     progress::Progress,
     report::Report,
     rounds,
     summary::{self, FailuresFile},
-    transfer, watching,
+    transfer,
 };
 
-/// So many records that are left out are named.
-const NAMED: usize = 5;
+/// The maximum number of omitted records that are named.
+const MAX_NAMED: usize = 5;
 
-/// Begins the next round of the import, and watches it to its end.
+/// Starts the next round of the import, and watches it until it ends.
 pub(super) async fn retry(import_id: &str, options: ImportOptions) -> anyhow::Result<Report> {
     let ImportOptions { corrected, batches, failures, call, .. } = options;
-    check_is_kept(failures.as_deref(), &corrected)?;
+    check_not_overwritten(failures.as_deref(), &corrected)?;
     let rows = read(corrected).await?;
-    let server = Server::imports(&call).await?;
+    let server = ServiceClient::imports(&call).await?;
     let progress = Progress::new(0);
     let before = rounds::get(&server, import_id, &progress).await?;
     let changed = match rows {
@@ -40,20 +40,20 @@ pub(super) async fn retry(import_id: &str, options: ImportOptions) -> anyhow::Re
         progress.note(format_args!("{} corrected records", changed.len()));
         upload(&server, &import, changed, batches, &progress).await?;
     }
-    let ended = watching::to_its_end(&server, import_id, &progress).await?;
+    let ended = import_watch::watch_to_end(&server, import_id, &progress).await?;
     Ok(summary::of(&server, ended, FailuresFile::of(failures), &call, &progress).await)
 }
 
-/// Refuses to write the new failures over the corrections.
-fn check_is_kept(failures: Option<&Path>, corrected: &[PathBuf]) -> anyhow::Result<()> {
+/// Fails when the new failures file would overwrite a corrected file.
+fn check_not_overwritten(failures: Option<&Path>, corrected: &[PathBuf]) -> anyhow::Result<()> {
     let Some(failures) = failures else { return Ok(()) };
-    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let is_same = corrected.iter().any(|file| whole(file) == whole(failures));
-    ensure!(!is_same, "--failures names the corrected file: it would be written over");
+    let absolute = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let is_same = corrected.iter().any(|file| absolute(file) == absolute(failures));
+    ensure!(!is_same, "--failures names the corrected file, and would overwrite it");
     Ok(())
 }
 
-/// The rows of the corrected files; none when there are no files.
+/// Reads the rows of the corrected files; none when there are no files.
 async fn read(files: Vec<PathBuf>) -> anyhow::Result<Option<Vec<FailedRow>>> {
     if files.is_empty() {
         return Ok(None);
@@ -68,15 +68,15 @@ async fn read(files: Vec<PathBuf>) -> anyhow::Result<Option<Vec<FailedRow>>> {
     Ok(Some(rows.await??))
 }
 
-/// The records that differ from the failures as the service has them.
+/// The records that differ from the failures file of the service.
 async fn changed(
-    server: &Server,
+    server: &ServiceClient,
     import_id: &str,
     rows: &[FailedRow],
     progress: &Progress,
 ) -> anyhow::Result<Vec<Replacement>> {
     corrections::check_import(import_id, rows)?;
-    let folder = tempfile::tempdir().context("there is no room for temporary files")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let file = folder.path().join("failures.csv");
     let original = if failures::download(server, import_id, &file, progress).await? {
         tokio::task::spawn_blocking(move || downloaded_rows(&file)).await??
@@ -88,24 +88,24 @@ async fn changed(
     if let Some(remark) = corrections::remarks(&rewritten) {
         progress.note(remark);
     }
-    let reason = "they are not among the failures of this import (any longer)";
-    tell_left_out(progress, reason, &unknown);
-    tell_left_out(progress, "they did not fail", &not_failed);
+    let reason = "they are not, or no longer, among the failures of this import";
+    report_omitted(progress, reason, &unknown);
+    report_omitted(progress, "they did not fail", &not_failed);
     if changed.is_empty() {
-        progress.note("nothing was changed in the file: the records are tried again as they are");
+        progress.note("nothing was changed in the file: the records are retried as they are");
     }
     Ok(changed)
 }
 
-/// Names records that are not sent.
-fn tell_left_out(progress: &Progress, reason: &str, records: &[String]) {
+/// Reports records that are not sent.
+fn report_omitted(progress: &Progress, reason: &str, records: &[String]) {
     if records.is_empty() {
         return;
     }
-    let names: Vec<_> = records.iter().take(NAMED).map(String::as_str).collect();
-    let more = if records.len() > NAMED { ", …" } else { "" };
+    let names: Vec<_> = records.iter().take(MAX_NAMED).map(String::as_str).collect();
+    let more = if records.len() > MAX_NAMED { ", …" } else { "" };
     progress.note(format_args!(
-        "left out, because {reason}: {} records: {}{more}",
+        "omitted, because {reason}: {} records: {}{more}",
         records.len(),
         names.join(", ")
     ));
@@ -113,7 +113,7 @@ fn tell_left_out(progress: &Progress, reason: &str, records: &[String]) {
 
 /// Uploads the corrected records, and starts the round.
 async fn upload(
-    server: &Server,
+    server: &ServiceClient,
     import: &Import,
     changed: Vec<Replacement>,
     batches: Option<u32>,
@@ -121,12 +121,12 @@ async fn upload(
 ) -> anyhow::Result<()> {
     let source = Source::of_replacements(changed);
     let layout = layout(&source, batches);
-    progress.expect(source.counts().all());
+    progress.set_total(source.counts().all());
     let sent = transfer::transfer(server, &import.id, import.round, source, layout, progress).await;
     sent.with_context(|| {
         format!(
-            "round {} waits for its records; the same command goes on with it, and `concord \
-             imports cancel {}` gives it up",
+            "round {} waits for its records; repeat this command to resume it, or cancel it by \
+             `concord imports cancel {}`",
             import.round, import.id
         )
     })

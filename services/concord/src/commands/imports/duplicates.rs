@@ -3,16 +3,16 @@
 use shared::pb::imports::{ListPossibleDuplicatesRequest, PossibleDuplicate};
 
 use crate::{
-    DONE, cli::DuplicatesOptions, client::Server, duplicate_table::DuplicateTable, output,
-    refused::Refused,
+    EXIT_OK, call_error::CallError, cli::DuplicatesOptions, client::ServiceClient,
+    duplicate_table::DuplicateTable, output,
 };
 
-/// The most that the service gives in one page.
-const LARGEST_PAGE: usize = 1_000;
+/// The maximum page size of the service.
+const MAX_PAGE_SIZE: usize = 1_000;
 
 pub(super) async fn run(options: DuplicatesOptions) -> anyhow::Result<u8> {
     let DuplicatesOptions { import, limit, call } = options;
-    let server = Server::imports(&call).await?;
+    let server = ServiceClient::imports(&call).await?;
     let limit = usize::try_from(limit)?;
     let mut duplicates = list(&server, &import, limit + 1).await?;
     let more = duplicates.len() > limit;
@@ -21,25 +21,25 @@ pub(super) async fn run(options: DuplicatesOptions) -> anyhow::Result<u8> {
     if call.json {
         output::line(table.json())?;
     } else if table.duplicates.is_empty() {
-        output::note("no record looks like another one");
+        output::note("there are no possible duplicates");
     } else {
         output::line(&table)?;
     }
     if more {
         output::note("there are more: --limit N shows up to N");
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
-/// The first possible duplicates of an import, `most` of them.
+/// The first possible duplicates of an import, at max `max` of them.
 async fn list(
-    server: &Server,
+    server: &ServiceClient,
     import: &str,
-    most: usize,
-) -> Result<Vec<PossibleDuplicate>, Refused> {
+    max: usize,
+) -> Result<Vec<PossibleDuplicate>, CallError> {
     let mut request = ListPossibleDuplicatesRequest {
         import_id: import.to_owned(),
-        page_size: i32::try_from(most.min(LARGEST_PAGE)).unwrap_or(i32::MAX),
+        page_size: i32::try_from(max.min(MAX_PAGE_SIZE)).unwrap_or(i32::MAX),
         ..ListPossibleDuplicatesRequest::default()
     };
     let mut duplicates = Vec::new();
@@ -48,8 +48,8 @@ async fn list(
         let page = calls.list_possible_duplicates(request.clone()).await?.into_inner();
         duplicates.extend(page.possible_duplicates);
         request.page_token = page.next_page_token;
-        if request.page_token.is_empty() || duplicates.len() >= most {
-            duplicates.truncate(most);
+        if request.page_token.is_empty() || duplicates.len() >= max {
+            duplicates.truncate(max);
             return Ok(duplicates);
         }
     }

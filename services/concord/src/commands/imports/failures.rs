@@ -6,21 +6,26 @@ use serde_json::json;
 use shared::pb::imports::{RecordStatus, Severity};
 
 use crate::{
-    DONE, cli::FailuresOptions, client::Server, failure_table::FailureTable, failures, output,
-    progress::Progress, report::what_is_in_file, rounds,
+    EXIT_OK, cli::FailuresOptions, client::ServiceClient, failure_table::FailureTable, failures,
+    output, progress::Progress, report::what_is_in_file, rounds,
 };
 
 pub(super) async fn run(options: FailuresOptions) -> anyhow::Result<u8> {
     let FailuresOptions { import, file, limit, call } = options;
-    let server = Server::imports(&call).await?;
+    let server = ServiceClient::imports(&call).await?;
     match file {
         Some(file) => write(&server, &import, &file, call.json).await?,
         None => list(&server, &import, usize::try_from(limit)?, call.json).await?,
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
-async fn write(server: &Server, import: &str, file: &Path, as_json: bool) -> anyhow::Result<()> {
+async fn write(
+    server: &ServiceClient,
+    import: &str,
+    file: &Path,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let progress = Progress::hidden();
     let written = failures::download(server, import, file, &progress).await?;
     if as_json {
@@ -35,7 +40,12 @@ async fn write(server: &Server, import: &str, file: &Path, as_json: bool) -> any
     Ok(())
 }
 
-async fn list(server: &Server, import: &str, limit: usize, as_json: bool) -> anyhow::Result<()> {
+async fn list(
+    server: &ServiceClient,
+    import: &str,
+    limit: usize,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let any = (RecordStatus::Unspecified, Severity::Unspecified);
     let progress = Progress::hidden();
     let mut failures = failures::list(server, import, any, limit + 1, &progress).await?;

@@ -3,14 +3,15 @@
 use shared::pb::imports::{Import, ListImportsRequest};
 
 use crate::{
-    DONE, cli::ListOptions, client::Server, import_table::ImportTable, output, refused::Refused,
+    EXIT_OK, call_error::CallError, cli::ListOptions, client::ServiceClient,
+    import_table::ImportTable, output,
 };
 
-/// The most that the service gives in one page.
-const LARGEST_PAGE: usize = 1_000;
+/// The maximum page size of the service.
+const MAX_PAGE_SIZE: usize = 1_000;
 
 pub(super) async fn run(options: ListOptions) -> anyhow::Result<u8> {
-    let server = Server::imports(&options.call).await?;
+    let server = ServiceClient::imports(&options.call).await?;
     let limit = usize::try_from(options.limit)?;
     let (imports, more) = list(&server, options.failed, limit).await?;
     let table = ImportTable { imports, more };
@@ -24,12 +25,16 @@ pub(super) async fn run(options: ListOptions) -> anyhow::Result<u8> {
     if more {
         output::note("there are more: --limit N shows up to N");
     }
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 /// The newest imports, and whether there are more.
-async fn list(server: &Server, failed: bool, limit: usize) -> Result<(Vec<Import>, bool), Refused> {
-    let size = (limit + 1).min(LARGEST_PAGE);
+async fn list(
+    server: &ServiceClient,
+    failed: bool,
+    limit: usize,
+) -> Result<(Vec<Import>, bool), CallError> {
+    let size = (limit + 1).min(MAX_PAGE_SIZE);
     let mut request = ListImportsRequest {
         page_size: i32::try_from(size).unwrap_or(i32::MAX),
         with_failures: failed,

@@ -1,42 +1,42 @@
-//! Where a watch has ended, and how to go on.
+//! How a watch ended, and how to resume it.
 
-/// Where a watch has ended.
+/// How a watch ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// After all that came.
-    Here,
-    /// With changes left that came together with the last one that was shown.
-    /// There is no cursor between them: this one is before all of them.
-    Amid { before: String },
-    /// After all that came, and the acknowledgement of the last has not arrived.
+pub(super) enum WatchEnd {
+    /// Everything received was printed, and acknowledged where requested.
+    Complete,
+    /// Only part of the last batch was printed. A batch has one cursor, so that a later
+    /// watch resumes before the batch, at `before`.
+    MidBatch { before: String },
+    /// Everything received was printed, and the last acknowledgement is not confirmed.
     Unacknowledged,
 }
 
-/// How to go on without a name; nothing when no stream has begun. `cursor` is
-/// after all that came; none says that the watch broke off.
-pub(super) fn by_cursor(end: Option<&End>, cursor: &str) -> Option<String> {
+/// How to resume a watch without a subscription; none when no stream was connected.
+/// `cursor` is after everything received. `end` is none when the watch failed.
+pub(super) fn resume_hint(end: Option<&WatchEnd>, cursor: &str) -> Option<String> {
     let cursor = match end {
-        Some(End::Amid { before }) => before,
-        Some(End::Here | End::Unacknowledged) | None => cursor,
+        Some(WatchEnd::MidBatch { before }) => before,
+        Some(WatchEnd::Complete | WatchEnd::Unacknowledged) | None => cursor,
     };
-    (!cursor.is_empty()).then(|| format!("go on after this with --cursor {cursor}"))
+    (!cursor.is_empty()).then(|| format!("resume after this with --cursor {cursor}"))
 }
 
-/// Where the subscription stands now.
-pub(super) fn by_name(end: &End, name: &str, acknowledges: bool) -> String {
+/// How to resume the watch of a subscription, and what it acknowledged.
+pub(super) fn subscription_hint(end: &WatchEnd, name: &str, acknowledges: bool) -> String {
     match end {
         _ if !acknowledges => format!(
-            "nothing was acknowledged: --name {name} shows the same again, and with --ack goes on \
-             after it"
+            "nothing was acknowledged: --name {name} prints the same changes again; with --ack it \
+             then resumes after them"
         ),
-        End::Here => format!("go on after this with --name {name}"),
-        End::Amid { .. } => format!(
-            "what came last was shown in part, and nothing of it is acknowledged: it comes again \
-             with --name {name}"
+        WatchEnd::Complete => format!("resume after this with --name {name}"),
+        WatchEnd::MidBatch { .. } => format!(
+            "the last batch was printed in part and is not acknowledged: --name {name} receives it \
+             again"
         ),
-        End::Unacknowledged => format!(
-            "what was shown last may not be acknowledged: it may come again with --name {name}"
-        ),
+        WatchEnd::Unacknowledged => {
+            format!("the last batch may not be acknowledged: --name {name} may receive it again")
+        }
     }
 }
 
@@ -45,20 +45,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_that_ends_amid_a_batch_goes_on_before_it() {
-        let amid = End::Amid { before: "before".to_owned() };
-        let note = by_cursor(Some(&amid), "after").unwrap();
+    fn resume_hint_mid_batch_has_the_cursor_before_it() {
+        let partial = WatchEnd::MidBatch { before: "before".to_owned() };
+        let note = resume_hint(Some(&partial), "after").unwrap();
         assert!(note.ends_with("--cursor before"), "{note}");
-        assert!(by_cursor(Some(&End::Here), "after").unwrap().ends_with("--cursor after"));
-        assert!(by_cursor(None, "after").unwrap().ends_with("--cursor after"));
-        assert_eq!(by_cursor(None, ""), None);
+        let complete = resume_hint(Some(&WatchEnd::Complete), "after").unwrap();
+        assert!(complete.ends_with("--cursor after"));
+        assert!(resume_hint(None, "after").unwrap().ends_with("--cursor after"));
+        assert_eq!(resume_hint(None, ""), None);
     }
 
     #[test]
-    fn a_subscription_says_what_it_has_acknowledged() {
-        let amid = End::Amid { before: "before".to_owned() };
-        assert!(by_name(&amid, "ledger", true).contains("nothing of it is acknowledged"));
-        assert!(by_name(&End::Here, "ledger", false).contains("shows the same again"));
-        assert_eq!(by_name(&End::Here, "ledger", true), "go on after this with --name ledger");
+    fn subscription_hint_reports_what_was_acknowledged() {
+        let partial = WatchEnd::MidBatch { before: "before".to_owned() };
+        let hint = |end, acknowledges| subscription_hint(end, "ledger", acknowledges);
+        assert!(hint(&partial, true).contains("printed in part and is not acknowledged"));
+        assert!(hint(&WatchEnd::Complete, false).contains("prints the same changes again"));
+        assert_eq!(hint(&WatchEnd::Complete, true), "resume after this with --name ledger");
     }
 }

@@ -1,11 +1,11 @@
-//! What a watch asks the service for.
+//! The `SubscribeRequest` of a watch.
 
 use shared::pb::records::{EchoMode, RecordKind, StartFrom, SubscribeRequest};
 
 use crate::cli::{Echo, Kind, Start, WatchOptions};
 
-/// How many changes the service sends unacknowledged unless it is told.
-const USUAL_WINDOW: u64 = 1_000;
+/// The default flow control window of the service, in unacknowledged changes.
+const DEFAULT_WINDOW: u64 = 1_000;
 
 /// The request of the first stream.
 pub(super) fn of(options: &WatchOptions) -> SubscribeRequest {
@@ -32,11 +32,11 @@ pub(super) fn of(options: &WatchOptions) -> SubscribeRequest {
     }
 }
 
-/// A new subscription is of a reader that has nothing yet; whoever only looks
-/// wants to see what happens.
+/// The start position. The default is `earliest` for a subscription, whose subscriber has no
+/// records yet, and `now` for a watch without a name.
 fn start_from(options: &WatchOptions) -> StartFrom {
-    let asked = if options.snapshot { Some(Start::Snapshot) } else { options.from };
-    match (&options.cursor, asked, &options.subscription.name) {
+    let requested = if options.snapshot { Some(Start::Snapshot) } else { options.from };
+    match (&options.cursor, requested, &options.subscription.name) {
         (Some(_), _, _) => StartFrom::Unspecified,
         (None, Some(Start::Snapshot), _) => StartFrom::Snapshot,
         (None, Some(Start::Now), _) | (None, None, None) => StartFrom::Now,
@@ -44,10 +44,10 @@ fn start_from(options: &WatchOptions) -> StartFrom {
     }
 }
 
-/// No more than will be shown: what comes together is acknowledged together, so
-/// that a watch that ends amid it would acknowledge nothing of it.
+/// The flow control window. At most `--count` with `--ack`: a batch is acknowledged as a
+/// whole, so that a watch that ends within a batch acknowledges nothing of it.
 fn window(options: &WatchOptions) -> i32 {
-    let counted = options.count.filter(|count| options.subscription.ack && *count < USUAL_WINDOW);
+    let counted = options.count.filter(|count| options.subscription.ack && *count < DEFAULT_WINDOW);
     let counted = counted.and_then(|count| i32::try_from(count).ok());
     options.subscription.window.or(counted).unwrap_or_default()
 }
@@ -68,18 +68,18 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_begins_now_and_a_new_subscription_at_the_beginning() {
-        let begins = |args: &[&str]| request(args).start_from();
-        assert_eq!(begins(&[]), StartFrom::Now);
-        assert_eq!(begins(&["--name", "ledger"]), StartFrom::Earliest);
-        assert_eq!(begins(&["--name", "ledger", "--from", "now"]), StartFrom::Now);
-        assert_eq!(begins(&["--snapshot"]), StartFrom::Snapshot);
-        assert_eq!(begins(&["--from", "snapshot"]), StartFrom::Snapshot);
-        assert_eq!(begins(&["--name", "ledger", "--cursor", "c"]), StartFrom::Unspecified);
+    fn default_start_is_now_or_earliest_for_a_subscription() {
+        let start_from = |args: &[&str]| request(args).start_from();
+        assert_eq!(start_from(&[]), StartFrom::Now);
+        assert_eq!(start_from(&["--name", "ledger"]), StartFrom::Earliest);
+        assert_eq!(start_from(&["--name", "ledger", "--from", "now"]), StartFrom::Now);
+        assert_eq!(start_from(&["--snapshot"]), StartFrom::Snapshot);
+        assert_eq!(start_from(&["--from", "snapshot"]), StartFrom::Snapshot);
+        assert_eq!(start_from(&["--name", "ledger", "--cursor", "c"]), StartFrom::Unspecified);
     }
 
     #[test]
-    fn no_more_comes_together_than_will_be_acknowledged() {
+    fn window_with_ack_is_limited_to_count() {
         let window =
             |args: &[&str]| request(&[&["--name", "ledger"], args].concat()).max_unacknowledged;
         assert_eq!(window(&[]), 0);

@@ -2,13 +2,13 @@ use proptest::prelude::*;
 use prost::Message as _;
 use shared::{
     pb::imports::{ImportAddress, ImportClient, ImportRecord},
-    row_token::RowPlace,
+    row_token::RowPosition,
 };
 
 use super::*;
 
 fn token(row: i64) -> RowToken {
-    RowToken::of("imp_1", RowPlace { batch: 1, row })
+    RowToken::of("imp_1", RowPosition { batch: 1, row })
 }
 
 fn only(row: &[(&str, &str)]) -> anyhow::Result<Record> {
@@ -21,7 +21,7 @@ fn record(row: &FailedRow) -> anyhow::Result<Record> {
 }
 
 #[test]
-fn a_guard_is_taken_away_once_and_only_where_it_was_put() {
+fn apostrophe_is_removed_once_from_guarded_cells() {
     let record = only(&[
         ("kind", "client"),
         ("source_id", "C1"),
@@ -38,7 +38,7 @@ fn a_guard_is_taken_away_once_and_only_where_it_was_put() {
 }
 
 #[test]
-fn control_characters_that_are_written_as_text_are_read_as_they_were() {
+fn escaped_control_characters_are_restored() {
     let record = only(&[
         ("kind", "client"),
         ("source_id", r"C\u{1b}"),
@@ -55,7 +55,7 @@ fn control_characters_that_are_written_as_text_are_read_as_they_were() {
 }
 
 #[test]
-fn a_contact_has_all_of_its_clients() {
+fn contact_has_all_its_clients() {
     let person = [("kind", "Contact"), ("source_id", "P1"), ("client_source_id", "C1;C2")];
     let record = only(&[&person[..], &[("roles", "DIRECTOR;PSC|")]].concat());
     let Record::Contact(contact) = record.unwrap() else { panic!("a contact") };
@@ -68,7 +68,7 @@ fn a_contact_has_all_of_its_clients() {
 }
 
 #[test]
-fn a_replacement_names_the_row_that_it_stands_in_for() {
+fn replacement_has_the_token_of_its_row() {
     let token = token(7).to_string();
     let rows = rows_of(&[&[("kind", "client"), ("token", &format!(" {token} "))]]).unwrap();
     let replacement = rows[0].replacement().unwrap().unwrap();
@@ -78,7 +78,7 @@ fn a_replacement_names_the_row_that_it_stands_in_for() {
 }
 
 #[test]
-fn columns_are_marked_as_changed_by_their_names() {
+fn marked_columns_are_parsed_from_the_changed_column() {
     let rows = rows_of(&[&[("changed", " Source_ID; client source id,phone ")]]).unwrap();
     assert_eq!(rows[0].marked(), ["source_id", "client_source_id", "phone"]);
 }
@@ -158,7 +158,7 @@ fn home() -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
-    fn a_record_reads_back_from_the_file_of_the_service(
+    fn record_reads_back_from_the_failures_file(
         records in prop::collection::vec(prop_oneof![business(), person(), home()], 1..4)
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ proptest! {
 }
 
 #[test]
-fn a_value_whose_last_line_looks_like_the_beginning_of_a_row_is_read() {
+fn value_that_ends_like_the_start_of_a_row_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("failures.csv");
     for value in ["a\n,b,c,d", "a\r\nb,c,d,e,f", "1 Quay,Leeds\n2,b,c,d,e,f,g,h,i"] {
@@ -191,7 +191,7 @@ fn a_value_whose_last_line_looks_like_the_beginning_of_a_row_is_read() {
 }
 
 #[test]
-fn a_heading_that_a_quote_has_joined_with_a_row_is_refused() {
+fn quote_from_heading_into_row_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("failures.csv");
     let file = imports::testing::failures_file("imp_1", [ImportRecord::default()]);
@@ -199,24 +199,24 @@ fn a_heading_that_a_quote_has_joined_with_a_row_is_refused() {
     let (heading, row) = file.split_once("import\n").unwrap();
     let joined = format!("{heading}\"import\n{}\"\n", row.trim_end());
     std::fs::write(&path, joined).unwrap();
-    let refused = failed_rows(&path).unwrap_err().to_string();
-    assert!(refused.contains("line 1: a quote is opened in the heading"), "{refused}");
+    let error = failed_rows(&path).unwrap_err().to_string();
+    assert!(error.contains("line 1: a quote is opened in the heading"), "{error}");
 }
 
 #[test]
-fn another_file_is_refused() {
+fn file_without_failure_columns_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clients.csv");
     std::fs::write(&path, "source_id,client_reference,client_type\nC1,R1,TRUST\n").unwrap();
-    let refused = failed_rows(&path).unwrap_err().to_string();
+    let error = failed_rows(&path).unwrap_err().to_string();
     assert!(
-        refused.contains("more columns: `kind`, `status`, `token`, `guarded`, `escaped`"),
-        "{refused}"
+        error.contains("are missing: `kind`, `status`, `token`, `guarded`, `escaped`"),
+        "{error}"
     );
 }
 
 #[test]
-fn a_file_with_the_separator_of_another_language_is_read() {
+fn file_with_another_separator_is_read() {
     let heading = "token;status;kind;guarded;escaped;source_id;client_source_id;roles;changed;client_reference;\
         client_type;registered_name;trading_name;company_number;utr;vat_number;paye_reference;jurisdiction;title;\
         forename;surname;birth_date;email;phone;middle_names;owner_kind;owner_source_id;type;line_1;\
@@ -224,7 +224,7 @@ fn a_file_with_the_separator_of_another_language_is_read() {
     for separator in [";", "\t"] {
         let row = format!("{};failed;contact;;;P1;\"C1;C2\";\"A;B|C\"{}", token(1), ";".repeat(29));
         let text = format!("{heading}\r\n{row}\r\n");
-        // Those in quotes stay.
+        // Separators in quotes are kept.
         let text = text.replace("C1;C2", "C1#C2").replace("A;B|C", "A#B|C").replace(';', separator);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("failures.csv");
@@ -237,10 +237,10 @@ fn a_file_with_the_separator_of_another_language_is_read() {
 }
 
 #[test]
-fn a_file_in_utf_16_is_refused_with_the_remedy() {
+fn file_in_utf_16_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("failures.csv");
     std::fs::write(&path, b"\xff\xfet\0o\0k\0e\0n\0").unwrap();
-    let refused = failed_rows(&path).unwrap_err().to_string();
-    assert!(refused.contains("in UTF-16") && refused.contains("CSV UTF-8"), "{refused}");
+    let error = failed_rows(&path).unwrap_err().to_string();
+    assert!(error.contains("in UTF-16") && error.contains("CSV UTF-8"), "{error}");
 }

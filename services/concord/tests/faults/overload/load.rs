@@ -1,4 +1,4 @@
-//! Calls, as many as are answered, or as many as are wanted.
+//! Load generators: closed loop and open loop.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,27 +23,27 @@ use crate::support::{
     records::{company, reason},
 };
 
-/// Callers who wait for their answer before they call again.
+/// The number of concurrent callers of the closed loop.
 const CALLERS: usize = 16;
 
-/// Calls under way at the most: what this side can hold.
-const UNDER_WAY: usize = 4_000;
+/// The maximum number of calls in flight of the open loop.
+const MAX_IN_FLIGHT: usize = 4_000;
 
-/// Longer than any answer or refusal may take: whoever waits longer hangs.
-const NEVER: Duration = Duration::from_secs(45);
+/// The timeout of a call, above the longest time of any response or rejection.
+const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// How often new calls are made.
+/// The interval at which new calls are started.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What became of many calls.
+/// The outcomes of many calls.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
-    /// References and ids of the clients that were acknowledged, by practice.
+    /// References and ids of the acknowledged clients, by practice.
     pub(super) clients: BTreeMap<String, BTreeMap<String, String>>,
-    /// The changes that were acknowledged.
+    /// The acknowledged changes.
     pub(super) changes: BTreeSet<String>,
     pub(super) refused: usize,
-    /// How long the calls took that were taken.
+    /// The latencies of successful calls.
     answered: Vec<Duration>,
     offered: usize,
 }
@@ -56,14 +56,14 @@ impl Outcomes {
         self.changes.extend(created.change_ids);
     }
 
-    fn note(&mut self, one: One) {
-        match one {
-            One::Created(practice, created, took) => {
+    fn record(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Created(practice, created, took) => {
                 self.created(&practice, *created);
                 self.answered.push(took);
             }
-            One::Read(took) => self.answered.push(took),
-            One::Refused => self.refused += 1,
+            Outcome::Read(took) => self.answered.push(took),
+            Outcome::Refused => self.refused += 1,
         }
     }
 
@@ -74,12 +74,12 @@ impl Outcomes {
         self.changes.extend(other.changes);
     }
 
-    /// Calls that were answered in each second of so much time.
+    /// Successful calls a second.
     pub(super) fn answered_per_second(&self, time: Duration) -> f64 {
         f64::from(u32::try_from(self.answered.len()).unwrap()) / time.as_secs_f64()
     }
 
-    /// Within how much time so many of a hundred were answered.
+    /// A percentile of the latency of successful calls.
     pub(super) fn percentile(&self, percent: usize) -> Duration {
         let mut answered = self.answered.clone();
         answered.sort();
@@ -95,29 +95,29 @@ impl fmt::Display for Outcomes {
         let answered = self.answered.len();
         write!(
             f,
-            "{offered} pairs were offered, {answered} calls were answered (half of them in \
-             {half:?}, 99 of 100 in {most:?}) and {refused} refused"
+            "{offered} pairs offered, {answered} calls answered (p50 {half:?}, p99 {most:?}), \
+             {refused} rejected"
         )
     }
 }
 
-/// What became of one call.
+/// The outcome of one call.
 #[derive(Debug)]
-enum One {
+enum Outcome {
     Created(String, Box<CreateClientResponse>, Duration),
     Read(Duration),
     Refused,
 }
 
-/// How many calls are made.
+/// The load of the open loop.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rush {
+pub(super) struct Load {
     pub(super) per_second: f64,
     pub(super) time: Duration,
 }
 
-/// Whether the replica said that it has too much to do, and when to come again.
-pub(super) fn is_refusal(status: &Status) -> bool {
+/// Whether the status is a rejection because of overload or a limit, with a retry delay.
+pub(super) fn is_load_shed(status: &Status) -> bool {
     let known = matches!(
         (status.code(), reason(status).as_str()),
         (Code::Unavailable, "OVERLOADED") | (Code::ResourceExhausted, "LIMIT_REACHED")
@@ -127,65 +127,73 @@ pub(super) fn is_refusal(status: &Status) -> bool {
 }
 
 /// Creates a client, and reads it.
-async fn pair(caller: &Caller, practice: &str, tell: &mpsc::UnboundedSender<One>) {
+async fn create_and_read(
+    caller: &Caller,
+    practice: &str,
+    outcomes: &mpsc::UnboundedSender<Outcome>,
+) {
     let request = company(&new_uuid().to_string(), "Acme Limited");
-    let began = Instant::now();
-    let created = timeout(NEVER, caller.clients().create_client(request)).await;
-    let created = match created.expect("an answer or a refusal") {
+    let started = Instant::now();
+    let created = timeout(CALL_TIMEOUT, caller.clients().create_client(request)).await;
+    let created = match created.expect("a response or a rejection") {
         Ok(created) => created.into_inner(),
-        Err(status) => return refused(&status, tell),
+        Err(status) => return rejected(&status, outcomes),
     };
     let client = created.client.clone().unwrap().id;
-    tell.send(One::Created(practice.to_owned(), Box::new(created), began.elapsed())).unwrap();
-    let began = Instant::now();
-    let read = timeout(NEVER, caller.clients().get_client(GetClientRequest { client })).await;
-    match read.expect("an answer or a refusal") {
-        Ok(_) => tell.send(One::Read(began.elapsed())).unwrap(),
-        Err(status) => refused(&status, tell),
+    outcomes
+        .send(Outcome::Created(practice.to_owned(), Box::new(created), started.elapsed()))
+        .unwrap();
+    let started = Instant::now();
+    let read =
+        timeout(CALL_TIMEOUT, caller.clients().get_client(GetClientRequest { client })).await;
+    match read.expect("a response or a rejection") {
+        Ok(_) => outcomes.send(Outcome::Read(started.elapsed())).unwrap(),
+        Err(status) => rejected(&status, outcomes),
     }
 }
 
-fn refused(status: &Status, tell: &mpsc::UnboundedSender<One>) {
-    assert!(is_refusal(status), "{status:?}");
-    tell.send(One::Refused).unwrap();
+fn rejected(status: &Status, outcomes: &mpsc::UnboundedSender<Outcome>) {
+    assert!(is_load_shed(status), "{status:?}");
+    outcomes.send(Outcome::Refused).unwrap();
 }
 
-/// How many pairs a second are done when everyone waits for the answer.
+/// Measures the capacity in pairs a second: each caller waits for the response before its next
+/// call.
 pub(super) async fn closed_loop(callers: &[(String, Caller)], time: Duration) -> (f64, Outcomes) {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
     let until = Instant::now() + time;
     let tasks = callers.iter().cycle().take(CALLERS).cloned().map(|(practice, caller)| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         tokio::spawn(async move {
             let mut pairs = 0_u32;
             while Instant::now() < until {
-                pair(&caller, &practice, &tell).await;
+                create_and_read(&caller, &practice, &sender).await;
                 pairs += 1;
             }
             pairs
         })
     });
     let tasks: Vec<_> = tasks.collect();
-    drop(tell);
+    drop(sender);
     let mut outcomes = Outcomes::default();
-    while let Some(one) = told.recv().await {
-        outcomes.note(one);
+    while let Some(outcome) = receiver.recv().await {
+        outcomes.record(outcome);
     }
     let mut pairs = 0;
     for task in tasks {
         pairs += task.await.unwrap();
     }
-    assert_eq!(outcomes.refused, 0, "sixteen callers are not too many");
+    assert_eq!(outcomes.refused, 0, "sixteen callers are within the capacity");
     (f64::from(pairs) / time.as_secs_f64(), outcomes)
 }
 
-/// Makes so many pairs of calls, whether the ones before are answered or not.
-pub(super) async fn open_loop(callers: &[(String, Caller)], rush: Rush) -> Outcomes {
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let offering = tokio::spawn(offer(callers.to_vec(), rush, tell));
+/// Starts pairs of calls at a fixed rate, whether or not earlier calls were answered.
+pub(super) async fn open_loop(callers: &[(String, Caller)], load: Load) -> Outcomes {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let offering = tokio::spawn(offer(callers.to_vec(), load, sender));
     let mut outcomes = Outcomes::default();
-    while let Some(one) = told.recv().await {
-        outcomes.note(one);
+    while let Some(outcome) = receiver.recv().await {
+        outcomes.record(outcome);
     }
     outcomes.offered = offering.await.unwrap();
     outcomes
@@ -193,38 +201,38 @@ pub(super) async fn open_loop(callers: &[(String, Caller)], rush: Rush) -> Outco
 
 async fn offer(
     callers: Vec<(String, Caller)>,
-    rush: Rush,
-    tell: mpsc::UnboundedSender<One>,
+    load: Load,
+    outcomes: mpsc::UnboundedSender<Outcome>,
 ) -> usize {
-    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let mut callers = callers.iter().cycle();
-    let (mut tick, began, mut offered) = (interval(TICK), Instant::now(), 0);
+    let (mut tick, started, mut offered) = (interval(TICK), Instant::now(), 0);
     let mut tasks = tokio::task::JoinSet::new();
-    while began.elapsed() < rush.time {
+    while started.elapsed() < load.time {
         tick.tick().await;
-        let due = rush.per_second * began.elapsed().as_secs_f64();
+        let due = load.per_second * started.elapsed().as_secs_f64();
         while f64::from(offered) < due {
             offered += 1;
-            let Ok(place) = Arc::clone(&room).try_acquire_owned() else { break };
+            let Ok(permit) = Arc::clone(&in_flight).try_acquire_owned() else { break };
             let (practice, caller) = callers.next().unwrap().clone();
-            tasks.spawn(one(caller, practice, tell.clone(), place));
+            tasks.spawn(run(caller, practice, outcomes.clone(), permit));
         }
         while let Some(done) = tasks.try_join_next() {
             done.unwrap();
         }
     }
-    drop(tell);
+    drop(outcomes);
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
     usize::try_from(offered).unwrap()
 }
 
-async fn one(
+async fn run(
     caller: Caller,
     practice: String,
-    tell: mpsc::UnboundedSender<One>,
-    _place: OwnedSemaphorePermit,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    _permit: OwnedSemaphorePermit,
 ) {
-    pair(&caller, &practice, &tell).await;
+    create_and_read(&caller, &practice, &outcomes).await;
 }

@@ -9,66 +9,73 @@ fn client(source_id: &str) -> Bytes {
     ImportRecord { record, ..Default::default() }.encode_to_vec().into()
 }
 
-fn receive(declared: Declared, frames: Vec<Vec<Bytes>>) -> Result<Content, BatchFault> {
-    let mut intake = Intake::new(declared)?;
+fn receive(declared: Declared, frames: Vec<Vec<Bytes>>) -> Result<Content, BatchError> {
+    let mut receiver = BatchReceiver::new(declared)?;
     for frame in frames {
-        intake.frame(&frame)?;
+        receiver.add_frame(&frame)?;
     }
-    intake.commit(None)
+    receiver.commit(None)
 }
 
 #[test]
-fn records_are_counted_and_unreadable_ones_are_kept() {
+fn unreadable_records_are_counted_and_kept() {
     let frame = vec![client("C1"), Bytes::new(), Bytes::from_static(&[0x0a, 0xff])];
     let content = receive(Declared::default(), vec![frame]).unwrap();
-    assert_eq!(content.counts, Counts { clients: 1, unreadable: 2, ..Counts::default() });
+    assert_eq!(content.counts, KindCounts { clients: 1, unreadable: 2, ..KindCounts::default() });
     assert_eq!(content.records.len(), 3);
 }
 
 #[test]
-fn a_record_does_not_keep_the_message_that_it_came_in() {
+fn record_does_not_retain_its_message_buffer() {
     let message = Bytes::from(vec![7; 4_000_000]);
-    let mut intake = Intake::new(Declared::default()).unwrap();
-    intake.frame(&[message.slice(..2), message.slice(9..9), message.slice(9..12)]).unwrap();
+    let mut receiver = BatchReceiver::new(Declared::default()).unwrap();
+    receiver.add_frame(&[message.slice(..2), message.slice(9..9), message.slice(9..12)]).unwrap();
     assert!(message.is_unique());
-    let content = intake.commit(None).unwrap();
+    let content = receiver.commit(None).unwrap();
     assert_eq!(content.records, [&[7, 7][..], &[], &[7, 7, 7]]);
 }
 
 #[test]
-fn the_digest_is_over_each_record_after_its_length() {
+fn digest_covers_length_prefixed_records() {
     let content = receive(Declared::default(), vec![vec![Bytes::from_static(b"ab")]]).unwrap();
     let expected: BatchDigest = Sha256::digest(b"\0\0\0\0\0\0\0\x02ab").into();
     assert_eq!(content.sha256, expected);
 }
 
 #[test]
-fn limits_are_refused_as_soon_as_they_are_passed() {
+fn limits_are_enforced_early() {
     let declared = Declared { size_bytes: Some(MAX_BATCH_BYTES + 1), ..Declared::default() };
-    assert!(matches!(Intake::new(declared), Err(BatchFault::TooLarge { .. })));
+    assert!(matches!(BatchReceiver::new(declared), Err(BatchError::TooLarge { .. })));
     let declared = Declared { records: Some(MAX_BATCH_RECORDS + 1), ..Declared::default() };
-    assert!(matches!(Intake::new(declared), Err(BatchFault::TooManyRecords { .. })));
+    assert!(matches!(BatchReceiver::new(declared), Err(BatchError::TooManyRecords { .. })));
     let record = |size: usize| Bytes::from(vec![0_u8; size]);
-    let mut intake = Intake::new(Declared::default()).unwrap();
-    assert!(intake.frame(&[record(65_537)]).is_ok(), "the record fails, and the batch does not");
-    assert_eq!(intake.frame(&vec![record(65_536); 17]).unwrap_err(), BatchFault::FrameTooLarge);
-    let many = Intake::new(Declared::default()).unwrap().frame(&vec![Bytes::new(); 50_001]);
-    assert!(matches!(many, Err(BatchFault::TooManyRecords { records: 50_001, .. })));
+    let mut receiver = BatchReceiver::new(Declared::default()).unwrap();
+    assert!(
+        receiver.add_frame(&[record(65_537)]).is_ok(),
+        "the record fails, and the batch does not"
+    );
+    assert_eq!(
+        receiver.add_frame(&vec![record(65_536); 17]).unwrap_err(),
+        BatchError::FrameTooLarge
+    );
+    let many =
+        BatchReceiver::new(Declared::default()).unwrap().add_frame(&vec![Bytes::new(); 50_001]);
+    assert!(matches!(many, Err(BatchError::TooManyRecords { records: 50_001, .. })));
 }
 
 #[test]
-fn exactly_the_limit_is_taken_and_one_byte_more_is_not() {
+fn batch_at_the_limit_is_accepted_one_byte_over_is_not() {
     let full = vec![Bytes::from(vec![0_u8; 65_536]); 16];
-    let mut intake = Intake::new(Declared::default()).unwrap();
+    let mut receiver = BatchReceiver::new(Declared::default()).unwrap();
     for _ in 0..10 {
-        intake.frame(&full).unwrap();
+        receiver.add_frame(&full).unwrap();
     }
-    let over = intake.frame(&[Bytes::from_static(b"x")]).unwrap_err();
-    assert_eq!(over, BatchFault::TooLarge { field: "frame.records", size: 10_485_761 });
+    let over = receiver.add_frame(&[Bytes::from_static(b"x")]).unwrap_err();
+    assert_eq!(over, BatchError::TooLarge { field: "frame.records", size: 10_485_761 });
 }
 
 #[test]
-fn what_was_declared_must_arrive() {
+fn content_that_differs_from_the_declaration_is_rejected() {
     let frames = || vec![vec![client("C1")]];
     let right = receive(Declared::default(), frames()).unwrap();
     let declared = |change: fn(&mut Declared)| {
@@ -87,13 +94,13 @@ fn what_was_declared_must_arrive() {
         |declared| declared.records = Some(2),
     ];
     for change in wrong {
-        assert!(matches!(declared(change), Err(BatchFault::Mismatch { .. })));
+        assert!(matches!(declared(change), Err(BatchError::Mismatch { .. })));
     }
 }
 
 proptest! {
     #[test]
-    fn the_digest_does_not_depend_on_the_frames(
+    fn digest_is_independent_of_framing(
         records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..12),
         size in 1_usize..5,
     ) {

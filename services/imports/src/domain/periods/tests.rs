@@ -8,21 +8,21 @@ fn day(n: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2020, 1, 1).unwrap() + chrono::Days::new(u64::from(n))
 }
 
-fn dated(source_id: &str, from: Option<u32>, to: Option<u32>) -> Dated {
+fn dated(source_id: &str, from: Option<u32>, to: Option<u32>) -> DatedAddress {
     let period = Period::new(from.map(day), to.map(day));
-    Dated { source_id: source_id.to_owned(), period }
+    DatedAddress { source_id: source_id.to_owned(), period }
 }
 
-/// The rule as it is said, pair by pair.
-fn oracle(rows: &[Dated]) -> Vec<Place> {
-    let end = |row: &Dated| {
+/// The rule by pairwise comparison, as a test oracle.
+fn oracle(rows: &[DatedAddress]) -> Vec<ResolvedPeriod> {
+    let end = |row: &DatedAddress| {
         let starts = rows.iter().filter_map(|other| other.period.from);
         let next = starts.filter(|start| row.period.from.is_none_or(|from| *start > from)).min();
         row.period.to.or(next)
     };
-    let overlap = |a: &Dated, b: &Dated| {
+    let overlap = |a: &DatedAddress, b: &DatedAddress| {
         let holds_none = (0..200).map(day).chain([NaiveDate::MIN]).all(|day| {
-            let holds = |row: &Dated| {
+            let holds = |row: &DatedAddress| {
                 row.period.from.is_none_or(|from| day >= from)
                     && end(row).is_none_or(|end| day < end)
             };
@@ -30,19 +30,19 @@ fn oracle(rows: &[Dated]) -> Vec<Place> {
         });
         a.source_id != b.source_id && !holds_none
     };
-    let place = |row: &Dated| {
+    let result = |row: &DatedAddress| {
         let others = rows.iter().filter(|other| overlap(row, other));
         let others: BTreeSet<_> = others.map(|other| other.source_id.clone()).collect();
-        Place {
+        ResolvedPeriod {
             ends: end(row),
             overlaps_more: others.len() > MAX_NAMES,
             overlaps: others.into_iter().take(MAX_NAMES).collect(),
         }
     };
-    rows.iter().map(place).collect()
+    rows.iter().map(result).collect()
 }
 
-fn row() -> impl Strategy<Value = Dated> {
+fn row() -> impl Strategy<Value = DatedAddress> {
     let from = prop::option::weighted(0.8, 0_u32..60);
     (0_u8..12, from, prop::option::of(1_u32..40)).prop_map(|(name, from, length)| {
         let to = length.map(|length| from.unwrap_or(20) + length);
@@ -54,50 +54,50 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn the_sweep_says_what_comparing_every_pair_says(rows in prop::collection::vec(row(), 0..14)) {
+    fn sweep_equals_pairwise_comparison(rows in prop::collection::vec(row(), 0..14)) {
         prop_assert_eq!(judge_timeline(&rows), oracle(&rows));
     }
 
     #[test]
-    fn the_order_of_the_rows_does_not_matter(
+    fn result_is_independent_of_row_order(
         (rows, order) in prop::collection::vec(row(), 0..12).prop_flat_map(|rows| {
             let order: Vec<usize> = (0..rows.len()).collect();
             (Just(rows), Just(order).prop_shuffle())
         }),
     ) {
-        let places = judge_timeline(&rows);
+        let results = judge_timeline(&rows);
         let shuffled: Vec<_> = order.iter().map(|at| rows[*at].clone()).collect();
-        for (place, at) in judge_timeline(&shuffled).iter().zip(order) {
-            prop_assert_eq!(place, &places[at]);
+        for (result, at) in judge_timeline(&shuffled).iter().zip(order) {
+            prop_assert_eq!(result, &results[at]);
         }
     }
 
     #[test]
-    fn an_overlap_is_told_of_both(rows in prop::collection::vec(row(), 0..6)) {
-        let places = judge_timeline(&rows);
-        for (row, place) in rows.iter().zip(&places) {
-            for name in &place.overlaps {
-                let named_back = rows.iter().zip(&places).any(|(other, place)| {
-                    other.source_id == *name && place.overlaps.contains(&row.source_id)
+    fn overlap_is_reported_for_both_rows(rows in prop::collection::vec(row(), 0..6)) {
+        let results = judge_timeline(&rows);
+        for (row, result) in rows.iter().zip(&results) {
+            for name in &result.overlaps {
+                let named_back = rows.iter().zip(&results).any(|(other, result)| {
+                    other.source_id == *name && result.overlaps.contains(&row.source_id)
                 });
-                prop_assert!(named_back || place.overlaps_more);
+                prop_assert!(named_back || result.overlaps_more);
             }
         }
     }
 }
 
 #[test]
-fn a_blank_end_is_where_the_next_one_begins() {
+fn blank_end_becomes_the_next_start() {
     let rows = [dated("A", Some(1), None), dated("B", Some(9), None), dated("C", None, None)];
-    let places = judge_timeline(&rows);
-    assert_eq!(places[0].ends, Some(day(9)));
-    assert_eq!(places[1].ends, None);
-    assert_eq!(places[2].ends, Some(day(1)));
-    assert!(places.iter().all(|place| place.overlaps.is_empty()));
+    let results = judge_timeline(&rows);
+    assert_eq!(results[0].ends, Some(day(9)));
+    assert_eq!(results[1].ends, None);
+    assert_eq!(results[2].ends, Some(day(1)));
+    assert!(results.iter().all(|result| result.overlaps.is_empty()));
 }
 
 #[test]
-fn two_unknown_starts_overlap_and_so_do_two_equal_ones() {
+fn equal_or_unknown_starts_overlap() {
     let rows = [dated("A", None, None), dated("B", None, Some(3))];
     assert_eq!(judge_timeline(&rows)[0].overlaps, ["B"]);
     let rows = [dated("A", Some(5), None), dated("B", Some(5), None)];
@@ -105,15 +105,15 @@ fn two_unknown_starts_overlap_and_so_do_two_equal_ones() {
 }
 
 #[test]
-fn touching_periods_do_not_overlap() {
+fn adjacent_periods_do_not_overlap() {
     let rows = [dated("A", Some(1), Some(5)), dated("B", Some(5), Some(6))];
-    assert!(judge_timeline(&rows).iter().all(|place| place.overlaps.is_empty()));
+    assert!(judge_timeline(&rows).iter().all(|result| result.overlaps.is_empty()));
 }
 
 #[test]
-fn many_overlaps_name_the_first_five() {
+fn overlaps_list_at_most_five_names() {
     let rows: Vec<_> = (0..9).map(|n| dated(&format!("A{n}"), Some(n), Some(100))).collect();
-    let places = judge_timeline(&rows);
-    assert_eq!(places[8].overlaps, ["A0", "A1", "A2", "A3", "A4"]);
-    assert!(places[8].overlaps_more);
+    let results = judge_timeline(&rows);
+    assert_eq!(results[8].overlaps, ["A0", "A1", "A2", "A3", "A4"]);
+    assert!(results[8].overlaps_more);
 }

@@ -6,9 +6,9 @@ use shared::pb::imports::{ImportClient, ImportRecord, import_record::Record};
 use super::*;
 use crate::{
     domain::{
-        finding::Finding,
+        enums::{Kind, Severity, Status},
         import::RowId,
-        words::{Kind, Severity, Status},
+        issue::RecordIssue,
     },
     service::Failure,
     store::failures::FailureRow,
@@ -22,7 +22,7 @@ fn line(name: &str, reference: &str) -> Line {
         source_id: "K02".into(),
         round: 1,
         status: Status::Blocked,
-        finding: Finding {
+        issue: RecordIssue {
             field: "utr".into(),
             reason: "INVALID_UTR".into(),
             text: "UTR is not valid".into(),
@@ -49,8 +49,8 @@ fn line(name: &str, reference: &str) -> Line {
     )
 }
 
-/// What a careful reader gets: each guarded cell without its apostrophe, and each escaped
-/// one as it was.
+/// Reads the file as a client does: removes the prefix of guarded cells and unescapes
+/// escaped cells.
 fn read(file: &[u8]) -> Vec<HashMap<String, String>> {
     let mut reader = csv::Reader::from_reader(file);
     let unguard = |mut row: HashMap<String, String>| {
@@ -62,7 +62,7 @@ fn read(file: &[u8]) -> Vec<HashMap<String, String>> {
         let escaped = row.remove(ESCAPED).unwrap();
         for column in escaped.split(';').filter(|column| !column.is_empty()) {
             let cell = row.get_mut(column).unwrap();
-            *cell = cells::raw(cell);
+            *cell = list_cell::unescape_control(cell);
         }
         row
     };
@@ -70,13 +70,13 @@ fn read(file: &[u8]) -> Vec<HashMap<String, String>> {
 }
 
 #[test]
-fn a_file_without_failures_has_its_heading() {
+fn empty_file_has_a_header_row() {
     let file = Csv::new().take();
     assert_eq!(file, format!("\u{feff}{}\n", COLUMNS.join(",")));
 }
 
 #[test]
-fn blocked_records_are_failed_ones_and_every_field_is_there() {
+fn blocked_record_is_written_as_failed_with_all_fields() {
     let mut csv = Csv::new();
     csv.write(&line("=HYPERLINK(\"x\")", "")).unwrap();
     let file = csv.take();
@@ -92,7 +92,7 @@ fn blocked_records_are_failed_ones_and_every_field_is_there() {
 }
 
 #[test]
-fn the_mark_and_the_heading_are_written_once() {
+fn byte_order_mark_and_header_are_written_once() {
     let mut csv = Csv::new();
     csv.write(&line("A", "")).unwrap();
     let mut file = csv.take().to_vec();
@@ -105,7 +105,7 @@ fn the_mark_and_the_heading_are_written_once() {
 
 proptest! {
     #[test]
-    fn no_cell_can_be_run_and_all_read_back(
+    fn cells_are_formula_safe_and_round_trip(
         name in "['=+@\\-＝＋－＠\t\ra\",\n\u{1b}\u{7f}\u{9b}\\\\]{0,6}",
         reference in "['=+@\\-\t\ra\",\n]{0,6}",
     ) {

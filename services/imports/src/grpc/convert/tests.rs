@@ -16,18 +16,18 @@ fn valid() -> BatchHeader {
 fn reason(change: impl Fn(&mut BatchHeader)) -> Option<ErrorReason> {
     let mut changed = valid();
     change(&mut changed);
-    header(&changed).err().map(|refusal| refusal.reason())
+    header(&changed).err().map(|error| error.reason())
 }
 
 #[test]
-fn a_header_without_anything_optional_is_enough() {
+fn minimal_header_is_valid() {
     assert_eq!(reason(|_| ()), None);
     let header = header(&valid()).unwrap();
     assert!(header.declared.size_bytes.is_none() && header.declared.sha256.is_none());
 }
 
 #[test]
-fn what_is_wrong_with_a_header_is_told() {
+fn invalid_header_fields_are_reported() {
     assert_eq!(reason(|h| h.import_id = "imp_1".into()), Some(ErrorReason::InvalidId));
     assert_eq!(reason(|h| h.batch_key.clear()), Some(ErrorReason::RequiredFieldBlank));
     assert_eq!(reason(|h| h.batch_key = "a\0b".into()), Some(ErrorReason::InvalidCharacter));
@@ -41,14 +41,14 @@ fn what_is_wrong_with_a_header_is_told() {
 }
 
 #[test]
-fn a_batch_key_is_taken_without_what_nobody_sees() {
-    let key = |key: &str| batch_key("batch_key", key).map_err(|refusal| refusal.reason());
+fn invisible_characters_of_a_batch_key_are_removed() {
+    let key = |key: &str| batch_key("batch_key", key).map_err(|error| error.reason());
     assert_eq!(key("\u{feff}a  b\u{200b}"), Ok("a  b".to_owned()));
     assert_eq!(key("\u{200b}"), Err(ErrorReason::RequiredFieldBlank));
 }
 
 #[test]
-fn messages_are_told_apart() {
+fn upload_messages_are_parsed_by_part() {
     let part = |part| message(Ok(UploadBatchRequest { part }));
     let frame = upload_batch_request::Part::Frame(BatchFrame::default());
     assert!(matches!(part(Some(frame)), Ok(Message::Frame(_))));
@@ -58,12 +58,12 @@ fn messages_are_told_apart() {
 }
 
 #[test]
-fn failures_are_asked_for_by_what_they_can_be() {
+fn failure_filters_accept_only_possible_values() {
     let id = ids::text(IdKind::Import, ids::new_uuid());
     let asked = |change: fn(&mut ListFailuresRequest)| {
         let mut request = ListFailuresRequest { import_id: id.clone(), ..Default::default() };
         change(&mut request);
-        failures(request).map_err(|refusal| refusal.reason())
+        failures(request).map_err(|error| error.reason())
     };
     assert_eq!(asked(|_| ()).unwrap().size, 50);
     assert_eq!(asked(|r| r.page_size = 9_999).unwrap().size, 1_000);

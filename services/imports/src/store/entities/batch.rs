@@ -1,4 +1,4 @@
-//! What was staged as one batch.
+//! The entity of a staged batch.
 #![expect(unreachable_pub, reason = "as the derives of SeaORM have it")]
 
 use sea_orm::entity::prelude::*;

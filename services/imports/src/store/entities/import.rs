@@ -1,4 +1,4 @@
-//! One migration of a product's records.
+//! The entity of an import.
 #![expect(unreachable_pub, reason = "as the derives of SeaORM have it")]
 
 use sea_orm::entity::prelude::*;

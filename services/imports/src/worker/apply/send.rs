@@ -1,5 +1,5 @@
-//! Sends a chunk, and finds the record that is to blame when the records service
-//! does not take it.
+//! Sends a chunk to the records service, and bisects it to find the invalid record if
+//! the chunk is rejected.
 
 use std::time::Instant;
 
@@ -10,62 +10,61 @@ use shared::{
 };
 
 use crate::{
-    domain::{finding::Finding, words::Status},
-    records_client::{FaultKind, Outcome},
-    worker::{job::Job, trouble::WorkFault},
+    domain::{enums::Status, issue::RecordIssue},
+    records_client::{CallErrorKind, Outcome},
+    worker::{job::Job, retry_policy::PageError},
 };
 
-/// The records of a request together, in bytes, with their parents: the records
-/// service takes 8 MiB.
+/// Limit on the size of a request, in bytes, with the parents; the limit of the records
+/// service is 8 MiB.
 const REQUEST_BYTES: usize = 6 * 1_024 * 1_024;
 
-/// Parents of a request: the records service takes no more.
+/// Limit on the parents of a request: that of the records service.
 const REQUEST_PARENTS: usize = 20_000;
 
-/// How often a chunk is sent again before some record of it is blamed for a
-/// fault that nobody can tell the cause of.
-const TRIES: u32 = 5;
+/// How often a chunk is retried after an unknown error before it is split to find the
+/// record that causes it.
+const ATTEMPTS_BEFORE_SPLIT: u32 = 5;
 
-/// More records of one chunk than this are not to blame: something is wrong with
-/// the service, and the import must wait rather than fail them all.
-const MAX_BLAMED: usize = 20;
+/// Maximum number of records of one chunk that fail this way. With more, the service
+/// itself is faulty, and the import waits instead of failing all records.
+const MAX_REJECTED: usize = 20;
 
-/// Has the records applied; an outcome for each, in order. When the service does
-/// not take a chunk, it is halved until the records that are to blame stand
-/// alone; those fail.
-pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, WorkFault> {
-    let (mut outcomes, mut blamed) = (Vec::new(), 0);
-    let mut waiting = requests(records);
-    waiting.reverse();
-    while let Some(mut chunk) = waiting.pop() {
+/// Applies the records; returns the outcomes in order. A rejected chunk is split in
+/// half until the records that cause the rejection are isolated; only those fail.
+pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, PageError> {
+    let (mut outcomes, mut rejected) = (Vec::new(), 0);
+    let mut pending = requests(records);
+    pending.reverse();
+    while let Some(mut chunk) = pending.pop() {
         let started = Instant::now();
         let answer = job.apply(chunk.clone()).await;
         let seconds = job.imports.meter.histogram(&catalog::CHUNK_SECONDS, NONE);
         seconds.record(started.elapsed());
         match answer {
             Ok(answer) => outcomes.extend(answer),
-            Err(fault) if !is_records_fault(&fault, job.tries()) || blamed == MAX_BLAMED => {
-                return Err(fault);
+            Err(error) if !is_record_error(&error, job.attempts()) || rejected == MAX_REJECTED => {
+                return Err(error);
             }
             Err(_) if chunk.len() == 1 => {
-                blamed += 1;
+                rejected += 1;
                 outcomes.push(Outcome {
                     status: Status::Failed,
                     record_id: None,
-                    findings: vec![Finding::internal()],
+                    issues: vec![RecordIssue::internal()],
                     duplicates: Vec::new(),
                 });
             }
             Err(_) => {
                 let second = chunk.split_off(chunk.len() / 2);
-                waiting.extend([second, chunk]);
+                pending.extend([second, chunk]);
             }
         }
     }
     Ok(outcomes)
 }
 
-/// The records in as few requests as the limits allow.
+/// Splits the records into as few requests as the limits allow.
 fn requests(records: Vec<ApplyRecord>) -> Vec<Vec<ApplyRecord>> {
     let (mut requests, mut request) = (Vec::new(), Vec::new());
     let (mut size, mut parents) = (0, 0);
@@ -84,13 +83,13 @@ fn requests(records: Vec<ApplyRecord>) -> Vec<Vec<ApplyRecord>> {
     requests
 }
 
-/// Whether some record of the chunk may be to blame.
-fn is_records_fault(fault: &WorkFault, tries: u32) -> bool {
-    let WorkFault::Call(fault) = fault else { return false };
-    match fault.kind {
-        FaultKind::Poison => true,
-        FaultKind::Unclear => tries >= TRIES,
-        FaultKind::Passing | FaultKind::Lasting | FaultKind::Stale => false,
+/// Whether a record of the chunk may cause the error.
+fn is_record_error(error: &PageError, attempts: u32) -> bool {
+    let PageError::Call(error) = error else { return false };
+    match error.kind {
+        CallErrorKind::InvalidRecord => true,
+        CallErrorKind::Unknown => attempts >= ATTEMPTS_BEFORE_SPLIT,
+        CallErrorKind::Transient | CallErrorKind::Permanent | CallErrorKind::Fenced => false,
     }
 }
 
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_with_many_parents_are_sent_in_several_requests() {
+    fn requests_respect_byte_and_parent_limits() {
         let record = ApplyRecord { record: vec![0; 1_000_000].into(), ..ApplyRecord::default() };
         let lengths =
             |n| requests(vec![record.clone(); n]).iter().map(Vec::len).collect::<Vec<_>>();

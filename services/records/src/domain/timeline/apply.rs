@@ -1,10 +1,10 @@
-//! What a timeline becomes by a decision.
+//! Applies decisions to timelines.
 
 use super::{Decision, Edit, Entry, Timeline};
 
 impl Timeline {
-    /// The timeline after `decision`, as the database holds it when every edit
-    /// has been written. Edits of entries that are not there change nothing.
+    /// The timeline after `decision`, as the database stores it after all edits. Edits of
+    /// missing entries change nothing.
     pub(crate) fn apply(&self, decision: &Decision) -> Self {
         let mut after = self.clone();
         for edit in &decision.edits {
@@ -16,7 +16,7 @@ impl Timeline {
 }
 
 impl Decision {
-    /// Makes its edits in `entries`, which may hold other timelines too.
+    /// Applies the edits to `entries`, which may contain other timelines too.
     pub(crate) fn apply_to(&self, entries: &mut Vec<Entry>) {
         for edit in &self.edits {
             edit.write_to(entries);
@@ -34,9 +34,10 @@ impl Edit {
                     entry.value = value.clone();
                 }
             }
-            Self::SetDates { id, period, own, cuts, turns_on } => {
+            Self::SetDates { id, period, declared, cuts, status_changes_on } => {
                 for entry in entries.iter_mut().filter(|entry| entry.id == *id) {
-                    (entry.period, entry.own, entry.turns_on) = (*period, *own, *turns_on);
+                    (entry.period, entry.declared, entry.status_changes_on) =
+                        (*period, *declared, *status_changes_on);
                     entry.cuts.clone_from(cuts);
                 }
             }

@@ -1,11 +1,11 @@
-//! A scheduled entry that will not begin.
+//! Cancels a scheduled entry.
 
 use shared::pb::records::EntryStatus;
 use uuid::Uuid;
 
-use super::{Decision, EntryEvent, EventKind, Outcome, Refusal, Timeline};
+use super::{Decision, EntryEvent, EventKind, Outcome, Timeline, TimelineError};
 
-/// What was planned will not happen.
+/// Cancels a scheduled entry: the planned change will not happen.
 ///
 /// The etag that the service checks is that of the entry.
 #[derive(Clone, Copy, Debug)]
@@ -14,24 +14,23 @@ pub(crate) struct CancelScheduledEntry {
 }
 
 impl Timeline {
-    /// Removes a scheduled entry; the one that it closed, or would have closed,
-    /// holds on until its own end. Whatever was corrected of that one meanwhile
-    /// stays: only its end is touched.
-    pub(crate) fn cancel(&self, command: CancelScheduledEntry) -> Result<Decision, Refusal> {
+    /// Removes a scheduled entry. The entry that it would have ended holds until its
+    /// declared end. Corrections of that entry are kept: only its end changes.
+    pub(crate) fn cancel(&self, command: CancelScheduledEntry) -> Result<Decision, TimelineError> {
         let entry = self.entry(command.id)?;
         if self.status(entry) != EntryStatus::Scheduled {
-            return Err(Refusal::NotScheduled(entry.id));
+            return Err(TimelineError::NotScheduled(entry.id));
         }
         if self.is_first_name(entry) {
-            return Err(Refusal::OnlyName(entry.id));
+            return Err(TimelineError::OnlyName(entry.id));
         }
         let after = self.without(entry);
         let events = self.removed(EventKind::Cancelled, entry.id, &after);
         Ok(self.decided(Outcome::Cancelled, entry.id, &after, events))
     }
 
-    /// The events of a removal: the first entry that has other dates now goes with
-    /// it, each further one has an event of its own.
+    /// The events of a removal. The first entry with changed dates is the neighbour of the
+    /// removal; each further one has an event.
     pub(super) fn removed(&self, kind: EventKind, id: Uuid, after: &Self) -> Vec<EntryEvent> {
         let mut moved = self.moved(after);
         let removed = EntryEvent::new(kind, id).with(moved.next());

@@ -1,5 +1,5 @@
-//! A correction: an entry was wrong. It is overwritten where it stands; no entry
-//! comes and none goes.
+//! Corrects an entry that was wrong. The entry is overwritten; no entry is added or
+//! removed.
 
 use chrono::NaiveDate;
 use shared::{
@@ -9,43 +9,43 @@ use shared::{
 use uuid::Uuid;
 
 use super::{
-    Decision, Entry, EntryEvent, EventKind, Outcome, Refusal, Timeline,
+    Decision, Entry, EntryEvent, EventKind, Outcome, Timeline, TimelineError,
     entry::{Cut, Side},
+    error::Remedy,
     is_too_far,
-    refusal::Remedy,
 };
 
-/// What an entry should have said.
+/// Corrects the value or the dates of an entry.
 ///
-/// The etag that the service checks is that of the entry; it also sees to it that a
-/// [`Slip`] is corrected by those who may. Neighbours whose boundary follows are not
-/// checked: their dates follow from this entry's.
+/// The service checks the etag of the entry, and who may make a [`StatusCorrection`]. It
+/// does not check the etags of neighbours whose boundary moves: their dates follow from
+/// the dates of this entry.
 #[derive(Clone, Debug)]
 pub(crate) struct CorrectEntry {
     pub(crate) id: Uuid,
-    /// The value, when it was wrong.
+    /// The new value, if it was wrong.
     pub(crate) value: Option<Value>,
-    /// Both dates, when one of them was wrong.
+    /// Both new dates, if one of them was wrong.
     pub(crate) period: Option<Period>,
-    /// Whether the caller means to correct the past, and may.
+    /// True if the caller intends to correct a past entry, and may do so.
     pub(crate) correct_history: bool,
 }
 
-/// A correction of whether an entry has ended, or has begun.
+/// A correction of the status: an entry has not ended, or has not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slip {
-    /// It was said to have ended.
+pub(crate) struct StatusCorrection {
+    /// The entry had ended by mistake.
     pub(crate) ended: bool,
-    /// It was said to have begun.
+    /// The entry had begun by mistake.
     pub(crate) begun: bool,
-    /// Whether no other entry of the timeline begins after it.
+    /// True if no other entry of the timeline begins after it.
     pub(crate) is_last: bool,
 }
 
 impl Timeline {
     /// Overwrites the value of an entry, or its dates, or both.
-    pub(crate) fn correct(&self, command: CorrectEntry) -> Result<Decision, Refusal> {
-        let slip = self.slip(&command)?;
+    pub(crate) fn correct(&self, command: CorrectEntry) -> Result<Decision, TimelineError> {
+        let status_correction = self.status_correction(&command)?;
         let CorrectEntry { id, value, period, correct_history } = command;
         let entry = self.entry(id)?;
         if let Some(value) = &value {
@@ -56,15 +56,18 @@ impl Timeline {
         if value.is_none() && period.is_none() {
             return Ok(Decision::no_change(id));
         }
-        // Only of this entry: that the end of a past one follows the start of
-        // the current one is part of correcting the current one.
-        if self.status(entry) == EntryStatus::Past && !correct_history && slip.is_none() {
-            return Err(Refusal::PastNeedsFlag(id));
+        // The flag is needed for this entry only. That the end of a past neighbour follows
+        // the start of the current entry is part of correcting the current entry.
+        if self.status(entry) == EntryStatus::Past
+            && !correct_history
+            && status_correction.is_none()
+        {
+            return Err(TimelineError::PastNeedsFlag(id));
         }
         let outcome = if value.is_some() { Outcome::Corrected } else { Outcome::DatesChanged };
         let mut events = Vec::new();
         let mut after = match period {
-            Some(period) => self.with_dates(entry, period, slip)?,
+            Some(period) => self.with_dates(entry, period, status_correction)?,
             None => self.clone(),
         };
         if let (Some(value), Some(entry)) = (value, after.find_mut(id)) {
@@ -77,36 +80,40 @@ impl Timeline {
         Ok(self.decided(outcome, id, &after, events))
     }
 
-    /// Whether a correction says that an entry which has ended has not, or that one
-    /// which has begun has not. Of entries that have begun it must be the last.
-    pub(crate) fn slip(&self, command: &CorrectEntry) -> Result<Option<Slip>, Refusal> {
+    /// The status correction of a command: an entry that has ended has not ended, or one
+    /// that has begun has not begun. It must be the last entry that has begun. `None` for
+    /// other corrections.
+    pub(crate) fn status_correction(
+        &self,
+        command: &CorrectEntry,
+    ) -> Result<Option<StatusCorrection>, TimelineError> {
         let entry = self.entry(command.id)?;
         let Some(period) = command.period else { return Ok(None) };
         let (old, new) = (self.status(entry), period.status(self.today));
-        let mut later = self.entries.iter().filter(|other| entry.place() < other.place());
-        let is_slip = period.is_valid()
+        let mut later = self.entries.iter().filter(|other| entry.sort_key() < other.sort_key());
+        let is_status_correction = period.is_valid()
             && matches!(
                 (old, new),
                 (EntryStatus::Past, EntryStatus::Current | EntryStatus::Scheduled)
                     | (EntryStatus::Current, EntryStatus::Scheduled)
             )
             && later.clone().all(|other| self.status(other) == EntryStatus::Scheduled);
-        let slip = Slip {
+        let status_correction = StatusCorrection {
             ended: old == EntryStatus::Past,
             begun: new == EntryStatus::Scheduled,
             is_last: later.next().is_none(),
         };
-        Ok(is_slip.then_some(slip))
+        Ok(is_status_correction.then_some(status_correction))
     }
 
-    /// The timeline when `entry` has `period`; no entry can be passed.
+    /// The timeline with a new period of `entry`. The order of the entries cannot change.
     fn with_dates(
         &self,
         entry: &Entry,
         period: Period,
-        slip: Option<Slip>,
-    ) -> Result<Self, Refusal> {
-        self.check_dates(entry, period, slip)?;
+        status_correction: Option<StatusCorrection>,
+    ) -> Result<Self, TimelineError> {
+        self.check_dates(entry, period, status_correction)?;
         let after = if self.key.is_contiguous() {
             self.with_name_dates(entry, period)?
         } else {
@@ -117,49 +124,49 @@ impl Timeline {
             from(self) != from(&after)
                 && from(&after).is_some_and(|from| is_too_far(from, self.today))
         };
-        if self.moved(&after).any(too_far) { Err(Refusal::TooFar) } else { Ok(after) }
+        if self.moved(&after).any(too_far) { Err(TimelineError::TooFar) } else { Ok(after) }
     }
 
-    /// What the dates of an entry may become, whatever its neighbours are.
+    /// Checks the new dates of an entry, independent of its neighbours.
     fn check_dates(
         &self,
         entry: &Entry,
         period: Period,
-        slip: Option<Slip>,
-    ) -> Result<(), Refusal> {
+        status_correction: Option<StatusCorrection>,
+    ) -> Result<(), TimelineError> {
         if !period.is_valid() {
-            return Err(Refusal::PeriodInvalid(period));
+            return Err(TimelineError::PeriodInvalid(period));
         }
         let ends = entry.period.to.is_none() && period.to.is_some();
         if self.key.is_contiguous() && ends {
-            return Err(Refusal::NameCannotEnd);
+            return Err(TimelineError::NameCannotEnd);
         }
-        // To end, to begin and to be planned are changes of the world: other
-        // commands record them. That it was not so is a correction.
-        if period.status(self.today) != self.status(entry) && slip.is_none() {
+        // Ending, beginning and scheduling an entry are changes, which other commands
+        // record. Only a status correction may change the status.
+        if period.status(self.today) != self.status(entry) && status_correction.is_none() {
             return Err(self.status_would_change(entry, period));
         }
-        let begun = slip.is_some_and(|slip| slip.begun);
+        let begun = status_correction.is_some_and(|status_correction| status_correction.begun);
         match self.scheduled() {
-            Some(scheduled) if begun => Err(Refusal::ScheduledExists(scheduled.id)),
-            None if begun && self.is_first_name(entry) => Err(Refusal::OnlyName(entry.id)),
+            Some(scheduled) if begun => Err(TimelineError::ScheduledExists(scheduled.id)),
+            None if begun && self.is_first_name(entry) => Err(TimelineError::OnlyName(entry.id)),
             _ => Ok(()),
         }
     }
 
-    /// Which call does what the dates say.
-    fn status_would_change(&self, entry: &Entry, period: Period) -> Refusal {
+    /// The error for dates that change the status, with the RPC to call instead.
+    fn status_would_change(&self, entry: &Entry, period: Period) -> TimelineError {
         let remedy = match (self.status(entry), period.status(self.today)) {
             (EntryStatus::Scheduled, _) => Remedy::BeginEarlier,
             (EntryStatus::Past, _) => Remedy::HoldAgain,
             _ if self.key.is_contiguous() => Remedy::FollowEarlier,
             _ => Remedy::End,
         };
-        Refusal::StatusWouldChange(entry.id, remedy)
+        TimelineError::StatusWouldChange(entry.id, remedy)
     }
 
-    /// Names have no gaps: the boundaries with the names before and after move along.
-    fn with_name_dates(&self, entry: &Entry, period: Period) -> Result<Self, Refusal> {
+    /// Corrects the dates of a name. Names have no gaps: the adjacent names change with it.
+    fn with_name_dates(&self, entry: &Entry, period: Period) -> Result<Self, TimelineError> {
         let mut after = self.clone();
         let mut swallowed = Vec::new();
         if period.from != entry.period.from {
@@ -168,7 +175,7 @@ impl Timeline {
                 |before: &Entry| period.from.is_some() && before.period.from < period.from;
             swallowed.extend(before.filter(|before| !keeps_days(before)).map(|before| before.id));
             if let Some(entry) = after.find_mut(entry.id) {
-                entry.begin(period.from);
+                entry.set_start(period.from);
             }
         }
         if let (Some(next), true) = (self.touching_after(entry), period.to != entry.period.to) {
@@ -179,40 +186,41 @@ impl Timeline {
             }
         }
         if !swallowed.is_empty() {
-            return Err(Refusal::Swallows(swallowed));
+            return Err(TimelineError::Swallows(swallowed));
         }
-        after.settle();
+        after.recompute_periods();
         Ok(after)
     }
 
-    /// Where gaps may be, a neighbour gives way only where the two would overlap.
-    fn with_own_dates(&self, entry: &Entry, period: Period) -> Result<Self, Refusal> {
+    /// Corrects the dates on a timeline that may have gaps. Neighbours lose days only where
+    /// they would overlap.
+    fn with_own_dates(&self, entry: &Entry, period: Period) -> Result<Self, TimelineError> {
         let mut after = self.clone();
         let mut swallowed = Vec::new();
         let (mut before, mut later) = (None, None);
         let moves_start = period.from != entry.period.from;
         for other in self.entries.iter().filter(|other| other.id != entry.id) {
-            let given = if other.place() < entry.place() {
+            let given = if other.sort_key() < entry.sort_key() {
                 before = Some(other);
                 match period.from {
-                    // An unknown start says nothing about the entries before.
-                    None if moves_start => Given::All,
-                    _ => self.give_end(other, period),
+                    // An unknown start is possible only without an entry before.
+                    None if moves_start => Lost::All,
+                    _ => self.lost_at_end(other, period),
                 }
             } else {
                 later = later.or(Some(other));
-                self.give_start(other, period)
+                self.lost_at_start(other, period)
             };
             match (given, after.find_mut(other.id)) {
-                (Given::Nothing, _) | (_, None) => {}
-                (Given::Days(side, at), Some(other)) => other.cut(side, entry.id, at),
-                (Given::All, Some(other)) => swallowed.push(other.id),
+                (Lost::Nothing, _) | (_, None) => {}
+                (Lost::Days(side, at), Some(other)) => other.cut(side, entry.id, at),
+                (Lost::All, Some(other)) => swallowed.push(other.id),
             }
         }
         if !swallowed.is_empty() {
-            return Err(Refusal::Swallows(swallowed));
+            return Err(TimelineError::Swallows(swallowed));
         }
-        // Until what is scheduled begins, nothing has ended the one before.
+        // The entry before holds until the scheduled entry begins.
         let waits = |before: &&Entry| moves_start && is_closed_by(before, entry.id);
         if let (Some(from), Some(before)) = (period.from, before.filter(waits))
             && self.today < from
@@ -221,86 +229,83 @@ impl Timeline {
         }
         if let Some(corrected) = after.find_mut(entry.id) {
             if moves_start {
-                corrected.begin(period.from);
+                corrected.set_start(period.from);
             }
             if period.to != entry.period.to {
-                corrected.end(period.to, later);
+                corrected.set_end(period.to, later);
             }
         }
-        after.settle();
-        after.check_room(entry.id)?;
+        after.recompute_periods();
+        after.check_no_overlap(entry.id)?;
         Ok(after)
     }
 
-    /// What an entry gives of its last days to one after it that has `period`.
-    fn give_end(&self, other: &Entry, period: Period) -> Given {
+    /// The last days that an entry loses to a later one of `period`.
+    fn lost_at_end(&self, other: &Entry, period: Period) -> Lost {
         let passed = period.to.is_some_and(|to| Some(to) <= other.period.known().from);
         match period.from {
-            _ if passed => Given::All,
-            _ if !self.collide(other, period) => Given::Nothing,
-            Some(at) if other.period.from.is_none_or(|from| from < at) => {
-                Given::Days(Side::End, at)
-            }
-            _ => Given::All,
+            _ if passed => Lost::All,
+            _ if !self.collide(other, period) => Lost::Nothing,
+            Some(at) if other.period.from.is_none_or(|from| from < at) => Lost::Days(Side::End, at),
+            _ => Lost::All,
         }
     }
 
-    /// What an entry gives of its first days to one before it that has `period`.
-    fn give_start(&self, other: &Entry, period: Period) -> Given {
+    /// The first days that an entry loses to an earlier one of `period`.
+    fn lost_at_start(&self, other: &Entry, period: Period) -> Lost {
         let passed = other.period.to.is_some() && other.period.to <= period.known().from;
         if passed {
-            return Given::All;
+            return Lost::All;
         }
         if !self.collide(other, period) {
-            return Given::Nothing;
+            return Lost::Nothing;
         }
         match period.to {
             Some(at) if other.period.from.is_some() && other.period.contains(at) => {
-                Given::Days(Side::Start, at)
+                Lost::Days(Side::Start, at)
             }
-            _ => Given::All,
+            _ => Lost::All,
         }
     }
 }
 
-/// Whether `entry` ends only because `by` was to begin there.
+/// True if `entry` ends only because `by` begins there.
 fn is_closed_by(entry: &Entry, by: Uuid) -> bool {
     let ends = |cut: &Cut| cut.side == Side::End && cut.by == by && Some(cut.at) == entry.period.to;
     entry.cuts.iter().any(ends)
 }
 
-/// What an entry gives to another one whose dates are corrected.
-enum Given {
+/// The days that an entry loses to another one whose dates are corrected.
+enum Lost {
     Nothing,
     Days(Side, NaiveDate),
     All,
 }
 
 impl Entry {
-    /// It begins on another day than was thought.
-    fn begin(&mut self, from: Option<NaiveDate>) {
-        self.uncut_all(Side::Start);
-        self.own.from = from;
+    /// Corrects the start.
+    fn set_start(&mut self, from: Option<NaiveDate>) {
+        self.remove_cuts(Side::Start);
+        self.declared.from = from;
     }
 
     fn begins_by(&self, day: NaiveDate) -> bool {
         self.period.from.is_some_and(|from| from <= day)
     }
 
-    /// It ends on another day than was thought. When it was closed, and `next` gives
-    /// way or begins there, it still is: then its own end is as it was, unless it is
-    /// earlier than that.
-    fn end(&mut self, to: Option<NaiveDate>, next: Option<&Entry>) {
+    /// Corrects the end. If the end was implicit, and `next` loses days or begins there, it
+    /// stays implicit. The declared end is then kept, unless it is earlier.
+    fn set_end(&mut self, to: Option<NaiveDate>, next: Option<&Entry>) {
         let meets = |next: &&Entry| to.is_some_and(|to| next.begins_by(to));
         match (to, next.filter(meets)) {
             (Some(to), Some(next)) if self.is_closed() => {
-                self.own.to = self.own.to.filter(|own| to <= *own);
+                self.declared.to = self.declared.to.filter(|own| to <= *own);
                 self.cuts.retain(|cut| cut.side == Side::Start || to <= cut.at);
                 self.cut(Side::End, next.id, to);
             }
             _ => {
-                self.uncut_all(Side::End);
-                self.own.to = to;
+                self.remove_cuts(Side::End);
+                self.declared.to = to;
             }
         }
     }

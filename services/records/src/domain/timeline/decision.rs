@@ -1,4 +1,4 @@
-//! What a command comes to.
+//! The decision of a command: edits and events.
 
 use chrono::NaiveDate;
 use shared::rules::{date::Period, value::Value};
@@ -6,51 +6,61 @@ use uuid::Uuid;
 
 use super::{Cut, Entry};
 
-/// What is to be written and told.
+/// The edits to write and the events to publish.
 #[must_use = "nothing is written yet"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// In the order in which they are to be written: after none of them do two
-    /// entries overlap, which PostgreSQL's fence checks at every statement.
+    /// In write order. No two entries overlap after any of them, because PostgreSQL checks
+    /// the exclusion constraint at every statement.
     pub(crate) edits: Vec<Edit>,
     pub(crate) outcome: Outcome,
-    /// The entry that the answer shows: the one that the command added, changed
-    /// or removed; the one that it found, when nothing changes. None at midnight.
+    /// The entry of the answer: the one that the command added, changed, removed, or found
+    /// unchanged. `None` for a rollover.
     pub(crate) entry: Option<Uuid>,
-    /// In the order in which they are to be told, one change each.
+    /// In publication order; each becomes one change.
     pub(crate) events: Vec<EntryEvent>,
 }
 
 impl Decision {
-    /// Everything is as the command wants it, at the entry with this id.
+    /// A no-op: the entry with this id is already as requested.
     pub(super) fn no_change(entry: Uuid) -> Self {
         let (edits, events) = (Vec::new(), Vec::new());
         Self { edits, outcome: Outcome::NoChange, entry: Some(entry), events }
     }
 }
 
-/// One row to write.
+/// An edit of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Edit {
     Insert(Entry),
-    SetDates { id: Uuid, period: Period, own: Period, cuts: Vec<Cut>, turns_on: Option<NaiveDate> },
-    SetValue { id: Uuid, value: Value },
+    SetDates {
+        id: Uuid,
+        period: Period,
+        declared: Period,
+        cuts: Vec<Cut>,
+        status_changes_on: Option<NaiveDate>,
+    },
+    SetValue {
+        id: Uuid,
+        value: Value,
+    },
     Remove(Uuid),
 }
 
 impl Edit {
-    /// Writes the dates that `entry` has.
+    /// An edit that sets the dates of `entry`.
     pub(super) fn dates(entry: &Entry) -> Self {
-        let Entry { id, period, own, cuts, turns_on, .. } = entry;
-        let (id, period, own, turns_on) = (*id, *period, *own, *turns_on);
-        Self::SetDates { id, period, own, cuts: cuts.clone(), turns_on }
+        let Entry { id, period, declared, cuts, status_changes_on, .. } = entry;
+        let (id, period, declared, status_changes_on) =
+            (*id, *period, *declared, *status_changes_on);
+        Self::SetDates { id, period, declared, cuts: cuts.clone(), status_changes_on }
     }
 }
 
-/// What a command did, for its answer.
+/// The outcome of a command, for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Everything was as the command wants it.
+    /// The timeline was already as requested.
     NoChange,
     Added,
     Scheduled,
@@ -60,18 +70,17 @@ pub(crate) enum Outcome {
     Ended,
     Cancelled,
     Rescinded,
-    /// Midnight changed the status of entries.
-    Turned,
+    /// The day changed the status of entries.
+    Rollover,
 }
 
-/// One thing that happened to one entry, for the other products.
+/// An event of one entry, which the feed delivers to the other products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EntryEvent {
     pub(crate) kind: EventKind,
     pub(crate) entry: Uuid,
-    /// The entry that changed with it and has no event of its own: the one that
-    /// it closed or took over from, whose unknown start it made known, or that
-    /// took its days when it was removed.
+    /// The neighbour that changed too and has no event of its own: its end or its unknown
+    /// start was set, or it got the days of a removed entry.
     pub(crate) neighbour: Option<Uuid>,
 }
 
@@ -91,7 +100,7 @@ pub(crate) enum EventKind {
     Added,
     Scheduled,
     BecameCurrent,
-    /// The value was overwritten; the feed tells the new one only.
+    /// The value was overwritten; the feed contains the new one only.
     Corrected,
     DatesChanged,
     Ended,

@@ -1,4 +1,4 @@
-//! One dated value on a timeline.
+//! Entries: the dated values of a timeline.
 
 use chrono::NaiveDate;
 use shared::rules::{date::Period, value::Value};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::TimelineKey;
 
-/// One dated value on a timeline.
+/// A dated value of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) id: Uuid,
@@ -14,29 +14,29 @@ pub(crate) struct Entry {
     pub(crate) owner: Uuid,
     pub(crate) timeline: TimelineKey,
     pub(crate) value: Value,
-    /// When it holds: its own dates, less what other entries have cut off.
+    /// The period in which it holds: the declared dates without the cuts.
     pub(crate) period: Period,
-    /// The dates that were given for this entry itself: when it was added, by
-    /// `EndEntry`, an import or a correction. They hold again when the entries that
-    /// cut them are cancelled or rescinded.
+    /// The dates that were given for this entry: by the call that added it, `EndEntry`, an
+    /// import or a correction. They become effective again when the entries that cut them
+    /// are cancelled or rescinded.
     ///
-    /// A name ends where the next one begins; its own end says only that it was
-    /// added as a past name.
-    pub(crate) own: Period,
-    /// What other entries have cut off, each once at either side, in order.
+    /// A name ends where the next one begins. The declared end of a name only marks that it
+    /// was added as a past name.
+    pub(crate) declared: Period,
+    /// The cuts by other entries, sorted. Each entry cuts a side once at most.
     pub(crate) cuts: Vec<Cut>,
-    /// The midnight that changes its status next. It is moved on in the
-    /// transaction that tells the other products, so that they hear it once.
-    pub(crate) turns_on: Option<NaiveDate>,
+    /// The next day on which its status changes. Updated in the transaction that publishes
+    /// the status change, so that it is published once.
+    pub(crate) status_changes_on: Option<NaiveDate>,
 }
 
-/// Days that an entry has lost to another one.
+/// A cut: the days that an entry loses to another entry at one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cut {
     pub(crate) side: Side,
-    /// Where the entry begins, or ends, because of it.
+    /// The start or end of the entry because of the cut.
     pub(crate) at: NaiveDate,
-    /// The other entry.
+    /// The entry that cuts.
     pub(crate) by: Uuid,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Side {
 }
 
 impl Entry {
-    /// A new entry; its end, when it has one, is its own.
+    /// A new entry with declared dates.
     pub(crate) fn new(
         id: Uuid,
         owner: Uuid,
@@ -57,24 +57,32 @@ impl Entry {
         period: Period,
         today: NaiveDate,
     ) -> Self {
-        let turns_on = next_turn(period, today);
-        Self { id, owner, timeline, value, period, own: period, cuts: Vec::new(), turns_on }
+        let status_changes_on = next_status_change(period, today);
+        Self {
+            id,
+            owner,
+            timeline,
+            value,
+            period,
+            declared: period,
+            cuts: Vec::new(),
+            status_changes_on,
+        }
     }
 
-    /// The same entry, when its end is only the start of the next one.
+    /// Makes the end implicit: it is only the start of the next entry.
     #[must_use]
-    pub(crate) fn closed_by_next(self) -> Self {
-        Self { own: Period { to: None, ..self.own }, ..self }
+    pub(crate) fn with_implicit_end(self) -> Self {
+        Self { declared: Period { to: None, ..self.declared }, ..self }
     }
 
-    /// Whether `next` begins on the day on which this one ends.
+    /// True if `next` begins on the day on which this entry ends.
     pub(super) fn touches(&self, next: &Self) -> bool {
         self.period.to.is_some() && self.period.to == next.period.from
     }
 
-    /// Whether it cannot have its days beside an entry of `period` on the same
-    /// timeline. Of names the earliest alone has an unknown start, which is before
-    /// all days.
+    /// True if it conflicts with an entry of `period` on the same timeline. Of names, only
+    /// the earliest can have an unknown start, which is before all days.
     pub(super) fn collides(&self, period: Period) -> bool {
         if self.timeline.is_contiguous() {
             self.period.overlaps(&period)
@@ -83,49 +91,49 @@ impl Entry {
         }
     }
 
-    /// Its place among the entries of its timeline. Where gaps may be, an unknown
-    /// start is after all that end before the entry does.
-    pub(crate) fn place(&self) -> (Option<NaiveDate>, Uuid) {
+    /// The sort key among the entries of its timeline. On timelines with gaps, an unknown
+    /// start sorts after all entries that end before this entry.
+    pub(crate) fn sort_key(&self) -> (Option<NaiveDate>, Uuid) {
         let from =
             if self.timeline.is_contiguous() { self.period.from } else { self.period.known().from };
         (from, self.id)
     }
 
-    /// Its own dates, less what was cut off.
-    pub(super) fn left(&self) -> Period {
-        let from = self.cuts_at(Side::Start).chain(self.own.from).max();
-        let to = self.cuts_at(Side::End).chain(self.own.to).min();
+    /// The declared dates without the cuts.
+    pub(super) fn trimmed_period(&self) -> Period {
+        let from = self.cuts_at(Side::Start).chain(self.declared.from).max();
+        let to = self.cuts_at(Side::End).chain(self.declared.to).min();
         Period { from, to }
     }
 
-    /// Where it begins behind the entry `before`. Names have no gaps, so a cut by the
-    /// name before takes precedence over the own start and over all other cuts, which
-    /// hold again when that name is removed.
+    /// The start after the entry `before`. Names have no gaps, so a cut by the previous name
+    /// takes precedence over the declared start and all other cuts, which become effective
+    /// again when that name is removed.
     pub(super) fn start_after(&self, before: Option<Uuid>) -> Option<NaiveDate> {
         let by_it = |cut: &&Cut| cut.side == Side::Start && Some(cut.by) == before;
         let cut = self.cuts.iter().find(by_it).filter(|_| self.timeline.is_contiguous());
-        cut.map_or_else(|| self.left().from, |cut| Some(cut.at))
+        cut.map_or_else(|| self.trimmed_period().from, |cut| Some(cut.at))
     }
 
-    /// Makes its own dates and its cuts say why it has its period; `before` is the entry
-    /// before, and `next` begins where it ends.
-    pub(super) fn explain(&mut self, before: Option<Uuid>, next: Option<Uuid>) {
+    /// Reconciles the declared dates and the cuts with the period. `before` is the previous
+    /// entry, and `next` begins where this entry ends.
+    pub(super) fn reconcile(&mut self, before: Option<Uuid>, next: Option<Uuid>) {
         let Period { from, to } = self.period;
         if self.start_after(before) != from {
-            self.uncut_all(Side::Start);
-            self.own.from = from;
+            self.remove_cuts(Side::Start);
+            self.declared.from = from;
         }
-        if self.timeline.is_contiguous() || self.left().to == to {
+        if self.timeline.is_contiguous() || self.trimmed_period().to == to {
             return;
         }
         self.cuts.retain(|cut| cut.side == Side::Start || to.is_some_and(|to| to < cut.at));
         match (to, next) {
-            (Some(to), Some(next)) if self.own.to.is_none_or(|own| to < own) => {
+            (Some(to), Some(next)) if self.declared.to.is_none_or(|own| to < own) => {
                 self.cut(Side::End, next, to);
             }
             _ => {
-                self.uncut_all(Side::End);
-                self.own.to = to;
+                self.remove_cuts(Side::End);
+                self.declared.to = to;
             }
         }
     }
@@ -134,36 +142,35 @@ impl Entry {
         self.cuts.iter().filter(move |cut| cut.side == side).map(|cut| cut.at)
     }
 
-    /// Whether its end is not its own.
+    /// True if its end is implicit: it was not declared.
     pub(super) fn is_closed(&self) -> bool {
-        self.period.to.is_some() && self.own.to != self.period.to
+        self.period.to.is_some() && self.declared.to != self.period.to
     }
 
-    /// Whether the entry `by` has cut a side.
+    /// True if the entry `by` has cut a side.
     pub(super) fn is_cut(&self, side: Side, by: Uuid) -> bool {
         self.cuts.iter().any(|cut| cut.side == side && cut.by == by)
     }
 
-    /// Loses the days beyond `at` to the entry `by`.
+    /// Cuts the days beyond `at` for the entry `by`.
     pub(super) fn cut(&mut self, side: Side, by: Uuid, at: NaiveDate) {
-        self.uncut(side, by);
+        self.remove_cut(side, by);
         self.cuts.push(Cut { side, at, by });
         self.cuts.sort_unstable();
     }
 
-    /// Has no longer lost days to the entry `by`.
-    pub(super) fn uncut(&mut self, side: Side, by: Uuid) {
+    /// Removes the cut of a side by the entry `by`.
+    pub(super) fn remove_cut(&mut self, side: Side, by: Uuid) {
         self.cuts.retain(|cut| cut.side != side || cut.by != by);
     }
 
-    /// A side is not as it was, so that nothing is cut off it any more.
-    pub(super) fn uncut_all(&mut self, side: Side) {
+    /// Removes all cuts of a side.
+    pub(super) fn remove_cuts(&mut self, side: Side) {
         self.cuts.retain(|cut| cut.side != side);
     }
 }
 
-/// The next midnight after `today` that changes the status of an entry with
-/// these dates.
-pub(super) fn next_turn(period: Period, today: NaiveDate) -> Option<NaiveDate> {
+/// The next day after `today` on which the status of an entry with these dates changes.
+pub(super) fn next_status_change(period: Period, today: NaiveDate) -> Option<NaiveDate> {
     [period.from, period.to].into_iter().flatten().find(|day| today < *day)
 }

@@ -1,4 +1,4 @@
-//! Which timeline of a record.
+//! The keys of timelines.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use shared::{
     rules::{terms::Term as _, value::Value},
 };
 
-/// Which timeline of a record. The order is that in which they are listed.
+/// The key of a timeline of a record. Timelines are listed in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TimelineKey {
     RegisteredName,
@@ -19,9 +19,9 @@ pub(crate) enum TimelineKey {
 const ADDRESS_PREFIX: &str = "ADDRESS/";
 
 impl TimelineKey {
-    /// Whether each entry ends where the next one begins and the last one has
-    /// no end: a company and a person always have a name. Such a timeline is
-    /// never empty either; all others may have gaps.
+    /// True if each entry ends where the next one begins, and the last one has no end: a
+    /// company and a person always have a name. Such a timeline is never empty. All other
+    /// timelines may have gaps.
     pub(super) fn is_contiguous(self) -> bool {
         match self {
             Self::RegisteredName | Self::PersonName => true,
@@ -29,8 +29,8 @@ impl TimelineKey {
         }
     }
 
-    /// Whether `value` is of the kind that this timeline keeps.
-    pub(super) fn takes(self, value: &Value) -> bool {
+    /// True if `value` is of the kind of this timeline.
+    pub(super) fn accepts(self, value: &Value) -> bool {
         match self {
             Self::RegisteredName | Self::TradingName => matches!(value, Value::Name(_)),
             Self::PersonName => matches!(value, Value::PersonName(_)),
@@ -50,7 +50,7 @@ impl fmt::Display for TimelineKey {
     }
 }
 
-/// The text is not one that [`TimelineKey`] writes.
+/// The text is no [`TimelineKey`].
 #[derive(Debug, thiserror::Error)]
 #[error("not a timeline")]
 pub(crate) struct UnknownTimeline;

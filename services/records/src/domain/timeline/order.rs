@@ -1,9 +1,8 @@
 //! The order in which edits are written.
 //!
-//! The exclusion constraint of PostgreSQL is checked at every statement. When a
-//! boundary moves, the entry that gives days away is written before the one that
-//! takes them. A command only moves boundaries between neighbours, so such an
-//! order always exists.
+//! PostgreSQL checks the exclusion constraint at every statement. When a boundary moves,
+//! the entry that loses days is written before the one that gets them. A command only
+//! moves boundaries between neighbours, so such an order always exists.
 
 use super::{Edit, Entry};
 

@@ -1,50 +1,51 @@
-//! A past entry: something that held once and was not known.
+//! Adds a past entry.
 
 use chrono::NaiveDate;
 use shared::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
-use super::{Decision, Entry, EntryEvent, EventKind, Outcome, Refusal, Timeline, entry::Side};
+use super::{
+    Decision, Entry, EntryEvent, EventKind, Outcome, Timeline, TimelineError, entry::Side,
+};
 
-/// A value that held and has ended (`AddHistoricalEntry` in the table).
+/// Adds a value that held and has ended (`AddHistoricalEntry` in the table).
 ///
-/// The etag that the service checks is that of the record: the neighbours of the
-/// new entry may change, and a caller does not name them.
+/// The service checks the etag of the record, because neighbours of the new entry may
+/// change, which the request does not name.
 #[derive(Clone, Debug)]
 pub(crate) struct AddPastEntry {
-    /// Of the new entry.
+    /// The id of the new entry.
     pub(crate) id: Uuid,
     pub(crate) value: Value,
     pub(crate) period: Period,
-    /// Whether entries that it overlaps in part are shortened to make room.
+    /// True to shorten entries that it overlaps in part.
     pub(crate) trim: bool,
 }
 
-/// What a past entry does to one that is there.
+/// The effect of a past entry on an existing entry.
 #[derive(Clone, Copy)]
 enum Effect {
-    /// They have no day in common.
-    Apart,
-    /// Its start was not known, and now is: the end of the past name.
-    StartFound,
-    /// Their days overlap in part: it begins, or ends, on this day.
+    /// No common days.
+    Disjoint,
+    /// The unknown start becomes known: it is the end of the past name.
+    StartKnown,
+    /// A partial overlap: the entry begins or ends on this day.
     Trimmed(Side, NaiveDate),
     /// None of its days are left.
     Swallowed,
-    /// It would have days both before and after.
+    /// It has days before and after the past entry.
     Split,
 }
 
 impl Timeline {
-    /// Adds an entry that held once. Nothing else changes, but for the unknown
-    /// start of the name after it and, with `trim`, the days of those that it
-    /// overlaps. Where gaps may be, an unknown start stays unknown.
-    pub(crate) fn add_past(&self, command: AddPastEntry) -> Result<Decision, Refusal> {
+    /// Adds a past entry. It also sets the unknown start of the next name and, with `trim`,
+    /// shortens the entries that it overlaps. On timelines with gaps, an unknown start stays
+    /// unknown.
+    pub(crate) fn add_past(&self, command: AddPastEntry) -> Result<Decision, TimelineError> {
         let AddPastEntry { id, value, period, trim } = command;
         self.check_value(&value)?;
         let to = self.check_past(period)?;
-        // Two products know the same of the past: the same value again makes no
-        // row.
+        // Two products may add the same past entry: the second one is a no-op.
         let equal = |entry: &&Entry| entry.value == value && entry.period == period;
         if let Some(equal) = self.entries.iter().find(equal) {
             return Ok(Decision::no_change(equal.id));
@@ -61,7 +62,7 @@ impl Timeline {
         let mut trimmed = Vec::new();
         for (other, effect) in effects {
             let (side, at) = match effect {
-                Effect::StartFound => {
+                Effect::StartKnown => {
                     added = added.with(Some(other.id));
                     (Side::Start, to)
                 }
@@ -69,35 +70,35 @@ impl Timeline {
                     trimmed.push(EntryEvent::new(EventKind::DatesChanged, other.id));
                     (side, at)
                 }
-                Effect::Apart | Effect::Swallowed | Effect::Split => continue,
+                Effect::Disjoint | Effect::Swallowed | Effect::Split => continue,
             };
             match (side, after.find_mut(other.id)) {
                 (Side::End, _) => after.cut_end(other.id, id, at),
                 (Side::Start, Some(other)) => {
                     other.cut(side, id, at);
-                    // It is after the new entry, also when both began on one day.
+                    // Sorts it after the new entry, also if both began on the same day.
                     other.period.from = other.period.from.max(Some(at));
                 }
                 (Side::Start, None) => {}
             }
         }
         after.keep_start_after(id);
-        after.settle();
-        after.check_room(id)?;
+        after.recompute_periods();
+        after.check_no_overlap(id)?;
         let events = [added].into_iter().chain(trimmed).collect();
         Ok(self.decided(Outcome::Added, id, &after, events))
     }
 
-    /// What a past entry does to one that is there.
+    /// The effect of a past entry on an existing entry.
     fn effect(&self, new: Period, to: NaiveDate, other: &Entry) -> Effect {
         let Period { from, to: end } = other.period;
         let ends_in_it = end.is_some_and(|end| end <= to);
         if from.is_none() && !ends_in_it {
-            // An unknown start claims no days: it lets any entry in before it.
-            return if self.key.is_contiguous() { Effect::StartFound } else { Effect::Apart };
+            // An entry with an unknown start conflicts with no earlier entry.
+            return if self.key.is_contiguous() { Effect::StartKnown } else { Effect::Disjoint };
         }
         if !self.collide(other, new) {
-            return Effect::Apart;
+            return Effect::Disjoint;
         }
         let begins_in_it = new.from.is_none_or(|new| from.is_some_and(|from| new <= from));
         match (begins_in_it, ends_in_it, new.from) {
@@ -108,19 +109,19 @@ impl Timeline {
         }
     }
 
-    /// The end of a past entry: it has one, after its start and not after today.
-    fn check_past(&self, period: Period) -> Result<NaiveDate, Refusal> {
+    /// The end of a past entry. It is required, after its start and not after today.
+    fn check_past(&self, period: Period) -> Result<NaiveDate, TimelineError> {
         match period.to {
-            None => Err(Refusal::PastWithoutEnd),
-            Some(_) if !period.is_valid() => Err(Refusal::PeriodInvalid(period)),
-            Some(to) if self.today < to => Err(Refusal::EndInFuture(to)),
+            None => Err(TimelineError::PastWithoutEnd),
+            Some(_) if !period.is_valid() => Err(TimelineError::PeriodInvalid(period)),
+            Some(to) if self.today < to => Err(TimelineError::EndInFuture(to)),
             Some(to) => Ok(to),
         }
     }
 }
 
-/// Refuses overlaps; with `trim` those only that trimming cannot mend.
-fn check_overlaps(effects: &[(&Entry, Effect)], trim: bool) -> Result<(), Refusal> {
+/// Rejects overlaps. With `trim`, rejects only those that trimming cannot resolve.
+fn check_overlaps(effects: &[(&Entry, Effect)], trim: bool) -> Result<(), TimelineError> {
     let ids = |which: fn(Effect) -> bool| {
         let found = effects.iter().filter(|(_, effect)| which(*effect));
         found.map(|(entry, _)| entry.id).collect::<Vec<_>>()
@@ -129,23 +130,23 @@ fn check_overlaps(effects: &[(&Entry, Effect)], trim: bool) -> Result<(), Refusa
     let swallowed = ids(|e| matches!(e, Effect::Swallowed));
     let split = ids(|e| matches!(e, Effect::Split));
     match split.first() {
-        _ if !trim && !overlapped.is_empty() => Err(Refusal::Overlap(overlapped)),
-        _ if !swallowed.is_empty() => Err(Refusal::Swallows(swallowed)),
-        Some(split) => Err(Refusal::Splits(*split)),
+        _ if !trim && !overlapped.is_empty() => Err(TimelineError::Overlap(overlapped)),
+        _ if !swallowed.is_empty() => Err(TimelineError::Swallows(swallowed)),
+        Some(split) => Err(TimelineError::Splits(*split)),
         None => Ok(()),
     }
 }
 
-/// A past name ends where the next one begins. What goes before it follows: the
-/// names that are there have no gaps, so it is the first or begins inside one.
-fn check_joins(effects: &[(&Entry, Effect)], to: NaiveDate) -> Result<(), Refusal> {
+/// Checks that a past name ends where the next one begins. Its start needs no check: the
+/// existing names have no gaps, so it is the first name or begins within one.
+fn check_joins(effects: &[(&Entry, Effect)], to: NaiveDate) -> Result<(), TimelineError> {
     let start = |(entry, effect): &(&Entry, Effect)| match effect {
-        Effect::StartFound => Some(to),
+        Effect::StartKnown => Some(to),
         Effect::Trimmed(Side::Start, at) => Some(*at),
         _ => entry.period.from,
     };
     if effects.iter().any(|entry| start(entry) == Some(to)) {
         return Ok(());
     }
-    Err(Refusal::Gap(effects.first().and_then(start)))
+    Err(TimelineError::Gap(effects.first().and_then(start)))
 }

@@ -1,51 +1,50 @@
-//! An entry that was never true.
+//! Rescinds an entry that was never true.
 
 use shared::pb::records::EntryStatus;
 use uuid::Uuid;
 
-use super::{Decision, Entry, EventKind, Outcome, Refusal, Timeline, entry::Side};
+use super::{Decision, Entry, EventKind, Outcome, Timeline, TimelineError, entry::Side};
 
-/// The entry never was true, neither value nor dates.
+/// Rescinds an entry: neither its value nor its dates were ever true.
 ///
-/// The etag that the service checks is that of the entry; it also sees to the
-/// role (owner or admin) and the reason that must be given.
+/// The service checks the etag of the entry, the role (owner or admin) and the required
+/// reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RescindEntry {
     pub(crate) id: Uuid,
 }
 
 impl Timeline {
-    /// Removes an entry. Those whose days it took have their own dates again, as
-    /// they had before it was added; of names the one before takes its days, and
-    /// without one the next.
+    /// Removes an entry. The entries that it has cut get their declared dates back, as
+    /// before it was added. The days of a name go to the previous name, or else to the next.
     ///
-    /// A scheduled entry can be rescinded like any other, as the table has it;
-    /// the one before it then holds on, as when it is cancelled.
-    pub(crate) fn rescind(&self, command: RescindEntry) -> Result<Decision, Refusal> {
+    /// A scheduled entry can be rescinded too, as in the table. The previous entry then
+    /// continues to hold, as after a cancellation.
+    pub(crate) fn rescind(&self, command: RescindEntry) -> Result<Decision, TimelineError> {
         let entry = self.entry(command.id)?;
         let mut after = self.without(entry);
         if self.is_first_name(entry) {
-            self.leave_start(entry, &mut after)?;
+            self.pass_start_to_next(entry, &mut after)?;
         }
         let events = self.removed(EventKind::Rescinded, entry.id, &after);
         Ok(self.decided(Outcome::Rescinded, entry.id, &after, events))
     }
 
-    /// A first name's successor takes its start, unless the first one was added as a
-    /// past name: then the successor was the first before, and begins as it did. A
-    /// scheduled one does not: what begins on a later day cannot have been the name
-    /// all along.
-    fn leave_start(&self, first: &Entry, after: &mut Self) -> Result<(), Refusal> {
+    /// The next name gets the start of a removed first name. Exceptions: if the first name
+    /// was added as a past name, the next one was the first before, and gets its former
+    /// start back. A scheduled name cannot get it: it was not the name before.
+    fn pass_start_to_next(&self, first: &Entry, after: &mut Self) -> Result<(), TimelineError> {
         let begun = |next: &&Entry| self.status(next) != EntryStatus::Scheduled;
-        let next = self.touching_after(first).filter(begun).ok_or(Refusal::OnlyName(first.id))?;
-        let Some(next) = after.find_mut(next.id).filter(|_| first.own.to.is_none()) else {
+        let next =
+            self.touching_after(first).filter(begun).ok_or(TimelineError::OnlyName(first.id))?;
+        let Some(next) = after.find_mut(next.id).filter(|_| first.declared.to.is_none()) else {
             return Ok(());
         };
-        next.uncut_all(Side::Start);
-        next.own.from = first.period.from;
-        // It is no past name any more: it begins with the first one's days.
-        next.own.to = None;
-        after.settle();
+        next.remove_cuts(Side::Start);
+        next.declared.from = first.period.from;
+        // It does not count as added as a past name any more.
+        next.declared.to = None;
+        after.recompute_periods();
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Which pending rows get positions together.
+//! Selects the pending rows that are sequenced together.
 
 use super::{
     rows::{PRACTICES, Pending, Practice, Product},
@@ -7,24 +7,24 @@ use super::{
     world::World,
 };
 
-/// So many changes of one practice get positions in one transaction.
+/// Maximum number of changes of one practice in a batch.
 const BATCH_OF_PRACTICE: usize = 2;
-/// Of so many practices.
+/// Maximum number of practices in a batch.
 const PRACTICES_OF_BATCH: usize = 2;
-/// So many batches may pass over a practice before its turn comes.
-pub(super) const PASSED_OVER_AT_MOST: usize = PRACTICES.div_ceil(PRACTICES_OF_BATCH) - 1;
+/// Maximum number of consecutive batches that may skip a practice with pending rows.
+pub(super) const MAX_SKIPPED_BATCHES: usize = PRACTICES.div_ceil(PRACTICES_OF_BATCH) - 1;
 
-/// What a statement sees of a product's pending rows.
+/// The pending rows of a product that a statement sees.
 pub(super) fn pending_of(world: &World, viewer: TransactionId, product: Product) -> Vec<Pending> {
     let database = &world.database;
     let pending = database.pending.seen(&database.transactions, Some(viewer));
     pending.filter(|pending| pending.product == product).copied().collect()
 }
 
-/// Practice after practice, beginning after the one that was served last and
-/// going round, the oldest of each; all in the order of their numbers.
+/// Selects by a round robin over the practices, which starts after the last one served
+/// and wraps around, with the oldest rows of each; sorted by sequence number.
 pub(super) fn choose(world: &World, pending: &[Pending], last_practice: Practice) -> Vec<Pending> {
-    let last = if world.has(Defect::FirstPracticeFirst) { 0 } else { last_practice };
+    let last = if world.has(Defect::NoRoundRobin) { 0 } else { last_practice };
     let is_pending =
         |practice: &Practice| pending.iter().any(|pending| pending.practice() == *practice);
     let round = (last + 1..=PRACTICES).chain(1..=last);

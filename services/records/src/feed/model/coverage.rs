@@ -1,18 +1,18 @@
-//! What happened in the schedules: that a property holds says nothing where it
-//! was never in danger.
+//! Counts what happened in the schedules. A property that holds proves nothing if no
+//! schedule could have violated it.
 
 use std::ops::AddAssign;
 
 macro_rules! coverage {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// How often each of these happened.
+        /// The number of occurrences of each event.
         #[derive(Clone, Copy, Debug, Default)]
         pub(super) struct Coverage {
             $($(#[$doc])* pub(super) $name: usize,)+
         }
 
         impl Coverage {
-            /// All of it, by name.
+            /// All counts, by name.
             pub(super) fn counts(&self) -> Vec<(&'static str, usize)> {
                 vec![$((stringify!($name), self.$name)),+]
             }
@@ -28,46 +28,49 @@ macro_rules! coverage {
 
 coverage! {
     commits,
-    /// Commits of a change after one with a higher number.
+    /// Commits of a change after a change with a higher sequence number.
     late_commits,
     rollbacks,
     savepoint_rollbacks,
     savepoints_kept,
-    /// A writer waited for another's record.
+    /// Waits of a writer for a record locked by another.
     lock_waits,
     batches,
-    /// Batches that left something to the next.
+    /// Batches that left rows to the next batch.
     full_batches,
-    /// A sequencer waited for the product's row.
+    /// Waits of a sequencer for the lock on a product's row.
     sequencer_waits,
     sequencer_crashes,
     purges,
     purge_crashes,
     connection_toggles,
-    /// A connect was answered only when writers had ended that had looked before.
+    /// Connects that waited for writers that had read the connections before.
     connect_waits,
-    /// Products were disconnected, or connected by another, before the answer.
-    outdated_answers,
-    /// Readers whose copy had to be exact as a connect had been answered when they
-    /// began, and during which writers committed.
+    /// Connects that were superseded by a disconnect or another connect before they
+    /// returned.
+    outdated_connects,
+    /// Readers whose copy had to be exact because a connect had returned when they
+    /// started, and during which writers committed.
     copies_after_connect,
     snapshots,
     /// Snapshots during which writers committed.
     busy_snapshots,
     lost_connections,
     resumed_snapshots,
-    /// Connections that were resumed with a cursor of before what was applied.
+    /// Connections that were resumed with a cursor before the last applied position.
     old_cursors,
     redeliveries,
-    /// Readers that had to begin anew, as they had missed what was purged.
+    /// Readers that had to restart because a purge removed changes that they had not
+    /// read.
     out_of_range,
     restored_backups,
-    /// Cursors that were presented to a restored backup, and refused.
+    /// Cursors that a restored backup rejected.
     too_new,
     foreign,
-    /// And accepted: for what is before the backup, they are the same.
+    /// Cursors that a restored backup accepted: the history before the backup is
+    /// shared.
     shared_cursors,
-    /// Streams that stayed open while a restored backup took the place of their
-    /// database, and ended.
+    /// Streams that stayed open while a restored backup replaced their database, and
+    /// ended.
     replaced_pasts,
 }

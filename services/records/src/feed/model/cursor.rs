@@ -1,5 +1,5 @@
-//! Cursors, as `feed::cursor` makes and checks them. Its seal is modelled by
-//! what it seals: a cursor cannot be made up.
+//! Cursors, as `feed::cursor` creates and checks them. The signature is modelled by the
+//! signed values: no actor can forge a cursor.
 
 use super::rows::{ChangeId, Feed, Position, Product};
 
@@ -8,33 +8,33 @@ pub(super) struct Cursor {
     pub(super) product: Product,
     pub(super) epoch: u32,
     pub(super) position: Position,
-    /// The change that stood there.
+    /// The change at the position.
     pub(super) change: Option<ChangeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum CursorError {
     Foreign,
     TooNew,
     TooOld,
 }
 
-/// Whether the feed can go on after this cursor. `change_at` is the change that
-/// stands at its position now.
+/// Checks that the feed can be resumed after this cursor. `change_at` is the current
+/// change at its position.
 pub(super) fn check(
     cursor: &Cursor,
     feed: &Feed,
     change_at: Option<ChangeId>,
-) -> Result<(), Refusal> {
+) -> Result<(), CursorError> {
     if cursor.epoch != feed.epoch {
-        Err(Refusal::Foreign)
+        Err(CursorError::Foreign)
     } else if cursor.position > feed.head {
-        Err(Refusal::TooNew)
+        Err(CursorError::TooNew)
     } else if cursor.position + 1 < feed.floor {
-        Err(Refusal::TooOld)
+        Err(CursorError::TooOld)
     } else if cursor.product == feed.product && cursor.change == change_at {
         Ok(())
     } else {
-        Err(Refusal::Foreign)
+        Err(CursorError::Foreign)
     }
 }

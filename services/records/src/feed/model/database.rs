@@ -1,4 +1,4 @@
-//! The tables, the locks of their rows, and the statements on them.
+//! The tables, the row locks, and the statements.
 
 use super::{
     rows::{
@@ -9,17 +9,17 @@ use super::{
     transactions::{Outcome, TransactionId, Transactions},
 };
 
-/// What can be locked: one row, by `SELECT … FOR UPDATE`, or what is no row.
+/// What can be locked: a row, by `SELECT … FOR UPDATE`, or an advisory lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
     Record(RecordId),
     Feed(Product),
-    /// The advisory lock that purges take turns at.
+    /// The advisory lock that serialises purges.
     Purge,
 }
 
-/// The database. Tables are open to the statements of the actors; what writes
-/// goes through a method, for the number of its transaction.
+/// The database. Actors read the tables directly; writes go through methods, which
+/// assign the transaction its number.
 #[derive(Clone, Debug)]
 pub(super) struct Database {
     pub(super) transactions: Transactions,
@@ -30,14 +30,14 @@ pub(super) struct Database {
     records: Table<Record>,
     connections: Table<Connection>,
     locks: Vec<(Lock, TransactionId)>,
-    /// Those that have looked who is connected, and are open: whoever reads a
-    /// table holds a lock of it until its transaction ends.
-    looks: Vec<TransactionId>,
+    /// The open transactions that have read the connections. A transaction holds a lock
+    /// on each table that it has read until it ends.
+    readers: Vec<TransactionId>,
     last_seq: Seq,
 }
 
 impl Database {
-    /// With all records at version 0, and all products connected.
+    /// A database with all records at version 0, and all products connected.
     pub(super) fn new(epoch: u32) -> Self {
         let mut database = Self {
             transactions: Transactions::new(),
@@ -48,7 +48,7 @@ impl Database {
             records: Table::new(),
             connections: Table::new(),
             locks: Vec::new(),
-            looks: Vec::new(),
+            readers: Vec::new(),
             last_seq: 0,
         };
         let first = database.begin();
@@ -79,7 +79,7 @@ impl Database {
         self.end(id, Outcome::Committed);
     }
 
-    /// Rolls back a transaction, or to a savepoint, and gives up its locks.
+    /// Rolls back a transaction, or to a savepoint, and releases its locks.
     pub(super) fn abort(&mut self, id: TransactionId) {
         self.end(id, Outcome::Aborted);
     }
@@ -91,28 +91,27 @@ impl Database {
             let is_of = *holder == id || transactions.outermost(*holder) == id;
             !is_of
         });
-        self.looks.retain(|look| *look != id);
+        self.readers.retain(|reader| *reader != id);
         self.pending.vacuum(transactions);
         self.feeds.vacuum(transactions);
         self.records.vacuum(transactions);
         self.connections.vacuum(transactions);
     }
 
-    /// As it is after a crash, or from a backup: what was not committed never
-    /// was.
+    /// The database after a crash or from a backup: open transactions are aborted.
     pub(super) fn recovered(&self, epoch: u32) -> Self {
         let mut database = self.clone();
         database.transactions.abort_all();
         database.locks.clear();
-        database.looks.clear();
+        database.readers.clear();
         let id = database.begin();
         database.feeds.update(&database.transactions, id, |_| true, |feed| feed.epoch = epoch);
         database.commit(id);
         database
     }
 
-    /// Takes a lock unless another transaction holds it: then the statement has
-    /// to wait, and to be tried again. The number is taken in any case.
+    /// Takes a lock, unless another transaction holds it; then returns false, and the
+    /// statement has to be retried. Assigns the transaction's number in either case.
     pub(super) fn lock(&mut self, id: TransactionId, lock: Lock) -> bool {
         self.transactions.xid(id);
         let holder = self.locks.iter().find(|(held, _)| *held == lock).map(|(_, holder)| *holder);
@@ -123,7 +122,7 @@ impl Database {
         holder.is_none_or(|holder| outermost(holder) == outermost(id))
     }
 
-    /// `nextval`: what is rolled back does not give its numbers back.
+    /// `nextval`: a rollback does not return sequence numbers.
     pub(super) fn next_seq(&mut self) -> Seq {
         self.last_seq += 1;
         self.last_seq
@@ -135,7 +134,7 @@ impl Database {
         change
     }
 
-    /// Raises a record's version by one, and says what it is.
+    /// Increments a record's version, and returns it.
     pub(super) fn bump(&mut self, by: TransactionId, id: RecordId) -> Version {
         let is_it = |record: &Record| record.id == id;
         self.records.update(&self.transactions, by, is_it, |record| record.version += 1);
@@ -161,31 +160,36 @@ impl Database {
         self.feeds.update(&self.transactions, by, |feed| feed.product == product, change);
     }
 
-    /// The products that hear of a practice's changes.
-    fn audience(&self, viewer: TransactionId, practice: Practice) -> [bool; PRODUCTS] {
-        let mut audience = [false; PRODUCTS];
+    /// The products that receive the changes of a practice.
+    fn recipients(&self, viewer: TransactionId, practice: Practice) -> [bool; PRODUCTS] {
+        let mut recipients = [false; PRODUCTS];
         let connections = self.connections.seen(&self.transactions, Some(viewer));
         for connection in connections.filter(|connection| connection.practice == practice) {
-            audience[connection.product] = true;
+            recipients[connection.product] = true;
         }
-        audience
+        recipients
     }
 
-    /// The same, for a change that the transaction is to make; see
-    /// [`open_looks`](Self::open_looks).
-    pub(super) fn look(&mut self, by: TransactionId, practice: Practice) -> [bool; PRODUCTS] {
-        self.looks.push(self.transactions.outermost(by));
-        self.audience(by, practice)
+    /// Reads the recipients of a change that the transaction is about to make; see
+    /// [`open_readers`](Self::open_readers).
+    pub(super) fn read_connections(
+        &mut self,
+        by: TransactionId,
+        practice: Practice,
+    ) -> [bool; PRODUCTS] {
+        self.readers.push(self.transactions.outermost(by));
+        self.recipients(by, practice)
     }
 
-    /// The transactions that have looked who is connected, and go on.
-    pub(super) fn open_looks(&self) -> Vec<TransactionId> {
-        self.looks.clone()
+    /// The open transactions that have read the connections.
+    pub(super) fn open_readers(&self) -> Vec<TransactionId> {
+        self.readers.clone()
     }
 
-    /// Connects what is not connected, and the reverse; says whether it is now.
+    /// Connects a disconnected product, or disconnects a connected one. Returns true if
+    /// it is connected now.
     pub(super) fn toggle(&mut self, by: TransactionId, connection: Connection) -> bool {
-        let is_connected = self.audience(by, connection.practice)[connection.product];
+        let is_connected = self.recipients(by, connection.practice)[connection.product];
         if is_connected {
             self.connections.remove(&self.transactions, by, |one| *one == connection);
         } else {
@@ -194,8 +198,8 @@ impl Database {
         !is_connected
     }
 
-    /// The positions after `after`, at most `limit`, and the ends of the feed:
-    /// one statement.
+    /// Reads at most `limit` positions after `after`, and the ends of the feed, in one
+    /// statement.
     pub(super) fn read(
         &self,
         product: Product,
@@ -211,7 +215,7 @@ impl Database {
         (self.feed(None, product), entries)
     }
 
-    /// The change at a position: its entry's, or what the purge remembered.
+    /// The change at a position: that of its entry, or the one that the purge stored.
     pub(super) fn change_at(
         &self,
         viewer: Option<TransactionId>,

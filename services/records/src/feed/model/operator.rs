@@ -1,8 +1,8 @@
-//! Who connects products to practices, disconnects them, and takes a backup: the
-//! steps of a connect are those of `service::connections`.
+//! Connects and disconnects products, and takes a backup. The steps of a connect are
+//! those of `service::connections`.
 
 use super::{
-    connects::Toggles,
+    connect_log::Toggles,
     rows::{CONSTANT_PRODUCT, Connection, PRODUCTS},
     script::BUSY,
     setup::Defect,
@@ -13,11 +13,11 @@ use super::{
 #[derive(Debug)]
 enum At {
     Wait(usize),
-    /// A product was connected, the transaction is committed: finds those that
-    /// have looked, perhaps before.
-    FindLooks(Connecting),
-    /// Then waits until they have ended.
-    WaitForLooks(Connecting, Vec<TransactionId>),
+    /// The transaction that connects a product has committed. Finds the transactions
+    /// that have read the connections, maybe before.
+    FindReaders(Connecting),
+    /// Waits until they have ended.
+    WaitForReaders(Connecting, Vec<TransactionId>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,43 +43,43 @@ impl Operator {
             At::Wait(0) => return self.begin(world),
             At::Wait(steps) => {
                 *steps -= 1;
-                return Step::Waited;
+                return Step::Waiting;
             }
-            At::FindLooks(connecting) => {
-                let looks = world.database.open_looks();
-                world.coverage.connect_waits += usize::from(!looks.is_empty());
-                self.at = At::WaitForLooks(*connecting, looks);
+            At::FindReaders(connecting) => {
+                let readers = world.database.open_readers();
+                world.coverage.connect_waits += usize::from(!readers.is_empty());
+                self.at = At::WaitForReaders(*connecting, readers);
             }
-            At::WaitForLooks(connecting, looks) => {
-                let open = world.database.open_looks();
-                looks.retain(|look| open.contains(look));
-                if !looks.is_empty() {
-                    return Step::Waited;
+            At::WaitForReaders(connecting, readers) => {
+                let open = world.database.open_readers();
+                readers.retain(|reader| open.contains(reader));
+                if !readers.is_empty() {
+                    return Step::Waiting;
                 }
                 let connecting = *connecting;
-                self.answer(world, connecting);
+                self.finish_connect(world, connecting);
             }
         }
-        Step::Worked
+        Step::Progressed
     }
 
     fn begin(&mut self, world: &mut World) -> Step {
-        self.rest(world);
+        self.schedule_next(world);
         if self.toggles_left > 0 {
             self.toggles_left -= 1;
             self.toggle(world);
         } else if self.takes_backup {
             self.takes_backup = false;
-            let (database, witness) = (world.database.clone(), world.witness.of_backup());
-            world.backup = Some(Backup { database, witness });
-            world.say(|| "operator: takes a backup".to_owned());
+            let (database, observer) = (world.database.clone(), world.observer.of_backup());
+            world.backup = Some(Backup { database, observer });
+            world.log_step(|| "operator: takes a backup".to_owned());
         } else {
             return Step::Finished;
         }
-        Step::Worked
+        Step::Progressed
     }
 
-    fn rest(&mut self, world: &mut World) {
+    fn schedule_next(&mut self, world: &mut World) {
         self.at = At::Wait(world.random.between(1, 25));
     }
 
@@ -90,23 +90,23 @@ impl Operator {
         let transaction = world.database.begin();
         let is_connected = world.database.toggle(transaction, connection);
         world.database.commit(transaction);
-        let toggles = world.witness.connects.toggled(connection);
+        let toggles = world.observer.connects.toggled(connection);
         world.coverage.connection_toggles += 1;
         let what = if is_connected { "connects" } else { "disconnects" };
-        world.say(|| format!("operator: {what} {connection:?}"));
+        world.log_step(|| format!("operator: {what} {connection:?}"));
         let connecting = Connecting { connection, toggles };
-        if is_connected && world.has(Defect::AnsweredAtOnce) {
-            self.answer(world, connecting);
+        if is_connected && world.has(Defect::ConnectDoesNotWait) {
+            self.finish_connect(world, connecting);
         } else if is_connected {
-            self.at = At::FindLooks(connecting);
+            self.at = At::FindReaders(connecting);
         }
     }
 
-    fn answer(&mut self, world: &mut World, connecting: Connecting) {
+    fn finish_connect(&mut self, world: &mut World, connecting: Connecting) {
         let Connecting { connection, toggles } = connecting;
-        let is_newest = world.witness.connects.answered(connection, toggles);
-        world.coverage.outdated_answers += usize::from(!is_newest);
-        world.say(|| format!("operator: has connected {connection:?}"));
-        self.rest(world);
+        let is_newest = world.observer.connects.returned(connection, toggles);
+        world.coverage.outdated_connects += usize::from(!is_newest);
+        world.log_step(|| format!("operator: has connected {connection:?}"));
+        self.schedule_next(world);
     }
 }

@@ -1,5 +1,5 @@
-//! The order in which a feed is read: that of the sequencer, and three that
-//! need none and do not work.
+//! The orders in which a feed can be read: that of the sequencer, and three that need
+//! no sequencer and are wrong.
 
 use super::{
     rows::{Change, Product, Seq, Xid},
@@ -8,29 +8,29 @@ use super::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ordering {
-    /// Positions are given after the commit, from the pending rows.
+    /// Positions that are assigned after the commit, from the pending rows.
     Sequencer,
-    /// `WHERE seq > cursor ORDER BY seq`. Loses what is committed after a
+    /// `WHERE seq > cursor ORDER BY seq`. Loses changes that are committed after a
     /// greater number was read.
     Numbers,
-    /// The same, of transactions below the oldest that still runs. A number may
-    /// be taken by a younger transaction, and read later than a greater one.
+    /// As `Numbers`, of transactions below the oldest running one. A younger
+    /// transaction may take a number, and be read later than a greater one.
     NumbersBelowHorizon,
     /// `ORDER BY xid, seq`, of the same transactions. Loses nothing, but an old
     /// transaction may change a record after a younger one did.
     TransactionsBelowHorizon,
 }
 
-/// At most so many changes are read at once.
+/// Maximum number of changes in one read.
 const LIMIT: usize = 4;
 
-/// A reader by one of the rejected orderings.
+/// A reader that uses one of the rejected orders.
 #[derive(Debug)]
 pub(super) struct Poller {
     product: Product,
-    /// Where it is: of the transaction, where that counts, and the number.
+    /// The last transaction, if the order uses it, and the last sequence number.
     cursor: (Xid, Seq),
-    /// In the order in which it came.
+    /// The changes in the order of their arrival.
     pub(super) arrived: Vec<Change>,
 }
 
@@ -50,21 +50,23 @@ impl Poller {
             Ordering::Numbers | Ordering::Sequencer => Xid::MAX,
             _ => transactions.horizon(),
         };
-        let place = |change: &Change| match ordering {
+        let order_key = |change: &Change| match ordering {
             Ordering::TransactionsBelowHorizon => (change.xid, change.seq),
             _ => (0, change.seq),
         };
         let changes = world.database.changes.seen(transactions, None);
         let is_next = |change: &&Change| {
-            change.audience[self.product] && change.xid < horizon && place(change) > self.cursor
+            change.recipients[self.product]
+                && change.xid < horizon
+                && order_key(change) > self.cursor
         };
         let mut next: Vec<Change> = changes.filter(is_next).copied().collect();
-        next.sort_by_key(place);
+        next.sort_by_key(order_key);
         next.truncate(LIMIT);
-        let Some(last) = next.last() else { return Step::Rested };
-        self.cursor = place(last);
-        world.say(|| format!("poller: reads {next:?}"));
+        let Some(last) = next.last() else { return Step::Idle };
+        self.cursor = order_key(last);
+        world.log_step(|| format!("poller: reads {next:?}"));
         self.arrived.append(&mut next);
-        Step::Worked
+        Step::Progressed
     }
 }

@@ -1,24 +1,24 @@
-//! The seven properties: what of the database, of the order of a feed and of
-//! what was handed out must hold.
+//! The seven properties, as checks of the database, of the order of a feed, and of the
+//! issued cursors.
 
 use super::{
-    cursor::{Cursor, Refusal},
+    cursor::{Cursor, CursorError},
     database::Database,
-    held::Held,
+    observer::{IssuedCursor, Observer, Property, Violation},
+    record_copy::RecordCopy,
     rows::{Change, Entry, Feed, PRODUCTS, Position, Product, RECORDS, Seq, Version, practice_of},
     setup::Defect,
-    witness::{Bookmark, Property, Violation, Witness},
     world::World,
 };
 
-/// The changes that a product must have heard of in the end.
-pub(super) fn heard(database: &Database, product: Product) -> Vec<Change> {
+/// The changes that a product must have received in the end.
+pub(super) fn expected_changes(database: &Database, product: Product) -> Vec<Change> {
     let changes = database.changes.committed(&database.transactions);
-    changes.filter(|change| change.audience[product]).copied().collect()
+    changes.filter(|change| change.recipients[product]).copied().collect()
 }
 
-/// Of the order in which changes came, whichever way it came about.
-pub(super) fn of_order(order: &[Change], heard: &[Change]) -> Vec<Violation> {
+/// Checks an order of changes against the expected changes.
+pub(super) fn of_order(order: &[Change], expected: &[Change]) -> Vec<Violation> {
     let fail = |property, what| Violation { property, what };
     let ids = |changes: &[Change]| {
         let mut ids: Vec<_> = changes.iter().map(|change| change.id).collect();
@@ -26,16 +26,16 @@ pub(super) fn of_order(order: &[Change], heard: &[Change]) -> Vec<Violation> {
         ids
     };
     let mut violations = Vec::new();
-    let (mut came, expected) = (ids(order), ids(heard));
-    came.dedup();
-    if came.len() < order.len() {
-        violations.push(fail(Property::Unique, "a change came twice".to_owned()));
+    let (mut arrived, expected) = (ids(order), ids(expected));
+    arrived.dedup();
+    if arrived.len() < order.len() {
+        violations.push(fail(Property::Unique, "a change arrived twice".to_owned()));
     }
-    if let Some(id) = expected.iter().find(|id| came.binary_search(id).is_err()) {
-        violations.push(fail(Property::Complete, format!("change {id} never came")));
+    if let Some(id) = expected.iter().find(|id| arrived.binary_search(id).is_err()) {
+        violations.push(fail(Property::Complete, format!("change {id} never arrived")));
     }
-    if let Some(id) = came.iter().find(|id| expected.binary_search(id).is_err()) {
-        violations.push(fail(Property::Complete, format!("change {id} never was committed")));
+    if let Some(id) = arrived.iter().find(|id| expected.binary_search(id).is_err()) {
+        violations.push(fail(Property::Complete, format!("change {id} was never committed")));
     }
     let mut versions: [Version; RECORDS] = [0; RECORDS];
     for change in order {
@@ -48,8 +48,8 @@ pub(super) fn of_order(order: &[Change], heard: &[Change]) -> Vec<Violation> {
     violations
 }
 
-/// Of a feed as it can be read just now: all from the floor to the head, and
-/// nothing else.
+/// Checks the current feed: it has all positions from the floor to the head, and no
+/// others.
 pub(super) fn of_feed_now(world: &mut World, product: Product) {
     let database = &world.database;
     let feed = database.feed(None, product);
@@ -61,16 +61,15 @@ pub(super) fn of_feed_now(world: &mut World, product: Product) {
         is_outside |= entry.position < feed.floor || entry.position > feed.head;
     }
     let is_dense = !is_outside && count == feed.head + 1 - feed.floor;
-    let is_whole = feed.head == world.witness.log(product).len();
+    let is_whole = feed.head == world.observer.log(product).len();
     if !is_dense || !is_whole {
-        world.witness.fail(Property::Dense, format!("{count} entries of {feed:?}"));
+        world.observer.fail(Property::Dense, format!("{count} entries of {feed:?}"));
     }
 }
 
-/// Of the changes beside the feeds: each is kept as long as it is needed, and no
-/// longer.
+/// Checks the table of changes: it has a change exactly as long as a feed needs it.
 pub(super) fn of_kept_changes(world: &mut World) {
-    let (database, witness) = (&world.database, &mut world.witness);
+    let (database, observer) = (&world.database, &mut world.observer);
     let transactions = &database.transactions;
     let entries = database.entries.seen(transactions, None).map(|entry| entry.change.seq);
     let pending = database.pending.seen(transactions, None).map(|pending| pending.change.seq);
@@ -80,70 +79,71 @@ pub(super) fn of_kept_changes(world: &mut World) {
     needed.sort_unstable();
     kept.sort_unstable();
     if let Some(seq) = needed.iter().find(|seq| kept.binary_search(seq).is_err()) {
-        witness.fail(Property::Complete, format!("the change of number {seq} was removed"));
+        observer.fail(Property::Complete, format!("the change of number {seq} was removed"));
     }
     if let Some(seq) = kept.iter().find(|seq| needed.binary_search(seq).is_err()) {
-        witness.fail(Property::Purged, format!("the change of number {seq} is in no feed"));
+        observer.fail(Property::Purged, format!("the change of number {seq} is in no feed"));
     }
 }
 
-/// What a stream does not step over: a position is missing. Only a purge
-/// may be the reason.
-pub(super) fn is_torn(world: &mut World, after: Position, feed: &Feed, entries: &[Entry]) -> bool {
+/// Returns true if a position is missing, so that a stream must not continue. Fails
+/// unless a purge has removed it.
+pub(super) fn has_gap(world: &mut World, after: Position, feed: &Feed, entries: &[Entry]) -> bool {
     let is_below = after + 1 < feed.floor;
-    let is_torn = match entries.first() {
+    let has_gap = match entries.first() {
         Some(first) => first.position != after + 1,
         None => is_below,
     };
     let is_missing = entries.is_empty() && after < feed.head && !is_below;
-    if is_torn && !is_below || is_missing {
-        let what = format!("nothing at {} of {feed:?}, but {entries:?}", after + 1);
-        world.witness.fail(Property::Dense, what);
+    if has_gap && !is_below || is_missing {
+        let what = format!("no entry at {} of {feed:?}, but {entries:?}", after + 1);
+        world.observer.fail(Property::Dense, what);
     }
-    is_torn && !world.has(Defect::HolesSteppedOver)
+    has_gap && !world.has(Defect::GapsSkipped)
 }
 
-/// Of the records that a reader of `product` holds in the end: each as it is,
-/// where the product was connected, by an answer, before it began, and ever since.
-/// Elsewhere, of what the product has heard nothing is missing; a change that it
-/// has not heard of it may have seen, in a snapshot.
-pub(super) fn of_copy(world: &mut World, product: Product, held: &Held) {
-    let mut heard_of: [Version; RECORDS] = [0; RECORDS];
-    for change in heard(&world.database, product) {
-        heard_of[change.record] = heard_of[change.record].max(change.version);
+/// Checks the records that a reader of `product` has in the end. They are exact if the
+/// connect of their practice had returned before the reader started, and it stayed
+/// connected since. Otherwise they include at least all changes that the product
+/// received, and may include others from a snapshot.
+pub(super) fn of_copy(world: &mut World, product: Product, copy: &RecordCopy) {
+    let mut received_versions: [Version; RECORDS] = [0; RECORDS];
+    for change in expected_changes(&world.database, product) {
+        received_versions[change.record] = received_versions[change.record].max(change.version);
     }
-    for (record, version) in held.versions.into_iter().enumerate() {
+    for (record, version) in copy.versions.into_iter().enumerate() {
         let newest = world.database.version(None, record);
         let practice = practice_of(record);
-        let is_trusted = world.witness.connects.holds(&held.trusted, product, practice);
-        let least = if is_trusted { newest } else { heard_of[record] };
+        let is_trusted = world.observer.connects.holds(&copy.trusted, product, practice);
+        let least = if is_trusted { newest } else { received_versions[record] };
         if version < least || version > newest {
-            let what = format!("{version} of record {record} is held; its version is {newest}");
-            world.witness.fail(Property::Copied, what);
+            let what =
+                format!("{version} of record {record} is in the copy; its version is {newest}");
+            world.observer.fail(Property::SnapshotConsistent, what);
         }
     }
 }
 
-/// Of a database that has come to rest.
-pub(super) fn at_rest(world: &mut World) {
+/// Checks a database without pending work.
+pub(super) fn of_idle_world(world: &mut World) {
     assert_versions(&world.database);
     of_kept_changes(world);
     for product in 0..PRODUCTS {
         of_feed_now(world, product);
-        let heard = heard(&world.database, product);
-        let found = of_order(world.witness.log(product), &heard);
-        world.witness.violations.extend(found);
-        of_bookmarks(world, product);
+        let expected = expected_changes(&world.database, product);
+        let found = of_order(world.observer.log(product), &expected);
+        world.observer.violations.extend(found);
+        of_issued_cursors(world, product);
     }
     let database = &world.database;
     if let Some(left) = database.pending.seen(&database.transactions, None).next() {
         let what = format!("{left:?} is still pending");
-        world.witness.fail(Property::Settled, what);
+        world.observer.fail(Property::Terminating, what);
     }
 }
 
-/// Of the model itself: every version of a record has one change that was
-/// committed, or nothing could be said of their order.
+/// Checks the model itself: every version of a record has exactly one committed change.
+/// The order could not be checked otherwise.
 fn assert_versions(database: &Database) {
     let mut versions: [Vec<Version>; RECORDS] = std::array::from_fn(|_| Vec::new());
     for change in database.changes.committed(&database.transactions) {
@@ -156,47 +156,47 @@ fn assert_versions(database: &Database) {
     }
 }
 
-/// Every cursor that was ever handed out is accepted as what it was, or refused
-/// as too old. That of another product is never accepted.
-pub(super) fn of_bookmarks(world: &mut World, product: Product) {
+/// Checks all issued cursors: each is accepted for the same change, or rejected as too
+/// old. A cursor of another product is rejected.
+pub(super) fn of_issued_cursors(world: &mut World, product: Product) {
     let mut failed = Vec::new();
-    for bookmark in &world.witness.bookmarks {
-        let verdict = world.check(&bookmark.cursor, product);
-        let is_own = bookmark.cursor.product == product;
+    for issued in &world.observer.issued_cursors {
+        let verdict = world.check(&issued.cursor, product);
+        let is_own = issued.cursor.product == product;
         let right = if is_own {
-            verdict == truth(bookmark, world) && verdict != Err(Refusal::Foreign)
+            verdict == expected_verdict(issued, world) && verdict != Err(CursorError::Foreign)
         } else {
             verdict.is_err()
         };
         if !right {
-            failed.push(format!("{bookmark:?} is {verdict:?} for product {product}"));
+            failed.push(format!("{issued:?} is {verdict:?} for product {product}"));
         }
     }
     for what in failed {
-        world.witness.fail(Property::Bookmarkable, what);
+        world.observer.fail(Property::CursorStable, what);
     }
 }
 
-/// What has to be said of a cursor of the same product, of this database or of
-/// another: by what stood there, and not by its seal.
-pub(super) fn truth(bookmark: &Bookmark, world: &World) -> Result<(), Refusal> {
-    let Bookmark { cursor, change } = bookmark;
+/// The expected result of a cursor of the same product, of this or another database, by
+/// the change at its position instead of the signature.
+pub(super) fn expected_verdict(issued: &IssuedCursor, world: &World) -> Result<(), CursorError> {
+    let IssuedCursor { cursor, change } = issued;
     let Cursor { product, epoch, position, .. } = *cursor;
     let feed = world.database.feed(None, product);
-    let stands = stands_at(&world.witness, cursor);
+    let found = change_at(&world.observer, cursor);
     if epoch != feed.epoch {
-        Err(Refusal::Foreign)
+        Err(CursorError::Foreign)
     } else if position > feed.head {
-        Err(Refusal::TooNew)
+        Err(CursorError::TooNew)
     } else if position + 1 < feed.floor {
-        Err(Refusal::TooOld)
-    } else if stands == *change {
+        Err(CursorError::TooOld)
+    } else if found == *change {
         Ok(())
     } else {
-        Err(Refusal::Foreign)
+        Err(CursorError::Foreign)
     }
 }
 
-fn stands_at(witness: &Witness, cursor: &Cursor) -> Option<usize> {
-    witness.change_at(cursor.product, cursor.position).map(|change| change.id)
+fn change_at(observer: &Observer, cursor: &Cursor) -> Option<usize> {
+    observer.change_at(cursor.product, cursor.position).map(|change| change.id)
 }

@@ -1,4 +1,4 @@
-//! Removing old positions: the statements of `store::feed::retention::purge`.
+//! Purges old positions: the statements of `store::feed::retention::purge`.
 
 use super::{
     database::Lock,
@@ -12,9 +12,9 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 enum At {
     Wait(usize),
-    /// One transaction from here. Purges take turns, at a lock of their own.
-    TakeTurn,
-    /// Then chooses the floor, and remembers the change below it.
+    /// Begins a transaction, and takes the lock that serialises purges.
+    LockPurge,
+    /// Locks the feed, chooses the floor, and stores the change below it.
     LockOwn,
     RemoveChanges,
     RemoveEntries,
@@ -30,7 +30,7 @@ pub(super) struct Purge {
     transaction: Option<TransactionId>,
     floor: Position,
     floor_change: Option<ChangeId>,
-    /// Only by [`Defect`]: the floor is raised by a transaction of its own.
+    /// Only with a [`Defect`]: the floor is raised in a transaction of its own.
     has_deleted: bool,
 }
 
@@ -51,39 +51,39 @@ impl Purge {
         if let Some(transaction) = self.transaction
             && world.fails_once_in(20)
         {
-            world.say(|| "purge: crashes".to_owned());
+            world.log_step(|| "purge: crashes".to_owned());
             world.coverage.purge_crashes += 1;
             world.database.abort(transaction);
             self.finish(world);
-            return Step::Worked;
+            return Step::Progressed;
         }
         match self.at {
             At::Wait(_) if self.left == 0 => return Step::Finished,
             At::Wait(0) => self.begin(world),
             At::Wait(steps) => {
                 self.at = At::Wait(steps - 1);
-                return Step::Waited;
+                return Step::Waiting;
             }
-            At::TakeTurn => return self.take_turn(world),
+            At::LockPurge => return self.lock_purge(world),
             At::LockOwn => return self.lock_own(world),
             At::RemoveChanges => self.remove_changes(world),
             At::RemoveEntries => self.remove_entries(world),
             At::RaiseFloor => self.raise_floor(world),
             At::Commit => {
                 world.commit_feed(self.transaction.unwrap(), self.product);
-                properties::of_bookmarks(world, self.product);
+                properties::of_issued_cursors(world, self.product);
                 properties::of_kept_changes(world);
                 world.coverage.purges += 1;
                 self.finish(world);
             }
         }
-        Step::Worked
+        Step::Progressed
     }
 
     fn begin(&mut self, world: &mut World) {
         self.left -= 1;
         self.product = world.random.below(PRODUCTS);
-        self.at = At::TakeTurn;
+        self.at = At::LockPurge;
     }
 
     fn finish(&mut self, world: &mut World) {
@@ -92,39 +92,39 @@ impl Purge {
         self.at = At::Wait(world.random.between(1, 40));
     }
 
-    fn take_turn(&mut self, world: &mut World) -> Step {
+    fn lock_purge(&mut self, world: &mut World) -> Step {
         let transaction = *self.transaction.get_or_insert_with(|| world.database.begin());
-        let takes_turns = !world.has(Defect::PurgedAtOnce);
-        if takes_turns && !world.database.lock(transaction, Lock::Purge) {
-            return Step::Waited;
+        let is_serialised = !world.has(Defect::PurgesNotSerialised);
+        if is_serialised && !world.database.lock(transaction, Lock::Purge) {
+            return Step::Waiting;
         }
         self.at = At::LockOwn;
-        Step::Worked
+        Step::Progressed
     }
 
     fn lock_own(&mut self, world: &mut World) -> Step {
         let transaction = self.transaction.unwrap();
         if !world.database.lock(transaction, Lock::Feed(self.product)) {
-            return Step::Waited;
+            return Step::Waiting;
         }
         if self.has_deleted {
             self.at = At::RaiseFloor;
-            return Step::Worked;
+            return Step::Progressed;
         }
         let feed = world.database.feed(Some(transaction), self.product);
         self.floor = world.random.between(feed.floor, feed.head + 1);
         self.floor_change = world.database.change_at(Some(transaction), &feed, self.floor - 1);
-        world.say(|| format!("purge: raises the floor to {} of {feed:?}", self.floor));
+        world.log_step(|| format!("purge: raises the floor to {} of {feed:?}", self.floor));
         self.at = At::RemoveChanges;
-        Step::Worked
+        Step::Progressed
     }
 
-    /// Those that are in no other feed, and will be in none: one statement, that
-    /// sees a change which another product's sequencer is at either as pending or
-    /// at its position.
+    /// Removes the changes that are and will be in no other feed. One statement, which
+    /// sees a change that another sequencer processes either as pending or at its
+    /// position.
     fn remove_changes(&mut self, world: &mut World) {
         let by = self.transaction.unwrap();
-        let forgets_pending = world.has(Defect::PendingForgotten);
+        let forgets_pending = world.has(Defect::PurgeIgnoresPending);
         let database = &mut world.database;
         let (mut own, mut kept): (Vec<Seq>, Vec<Seq>) = (Vec::new(), Vec::new());
         for entry in database.entries.seen(&database.transactions, Some(by)) {
@@ -150,16 +150,16 @@ impl Purge {
             entry.product == product && entry.position < floor
         });
         self.at = At::RaiseFloor;
-        if world.has(Defect::PurgedInTwo) {
+        if world.has(Defect::PurgedInTwoTransactions) {
             world.database.commit(transaction);
             self.transaction = None;
             self.has_deleted = true;
-            self.at = At::TakeTurn;
+            self.at = At::LockPurge;
         }
     }
 
     fn raise_floor(&mut self, world: &mut World) {
-        let is_forgotten = world.has(Defect::FloorChangeForgotten);
+        let is_forgotten = world.has(Defect::FloorChangeNotStored);
         let floor_change = if is_forgotten { None } else { self.floor_change };
         let floor = self.floor;
         world.database.update_feed(self.transaction.unwrap(), self.product, |feed| {

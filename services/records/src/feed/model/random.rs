@@ -1,6 +1,6 @@
-//! Chance, as a seed decides it.
+//! Deterministic pseudo-random numbers from a seed.
 
-/// `SplitMix64`: small, and good enough from any seed.
+/// `SplitMix64`: small, and good enough for any seed.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Another, which this one decides.
+    /// A new generator, seeded by this one.
     pub(super) fn fork(&mut self) -> Self {
         Self(self.next())
     }
@@ -21,17 +21,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// A number below `end`, which must not be 0.
     pub(super) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
-    /// A number of `from..=to`.
+    /// A number in `from..=to`.
     pub(super) fn between(&mut self, from: usize, to: usize) -> usize {
         from + self.below(to - from + 1)
     }
 
-    /// True once in `times`.
+    /// True with a probability of one in `times`.
     pub(super) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

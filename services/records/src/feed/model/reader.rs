@@ -1,18 +1,18 @@
-//! A subscriber, with the server's half of its stream.
+//! A subscriber, including the server's side of its stream.
 
 use super::{
-    cursor::{Cursor, Refusal},
-    held::Held,
+    cursor::{Cursor, CursorError},
+    observer::Property,
     properties,
+    record_copy::RecordCopy,
     rows::{Entry, Feed, Position, Product, RECORDS, RecordId},
     setup::Defect,
-    witness::Property,
     world::{Step, World},
 };
 
-/// At most so many positions are read at once.
+/// Maximum number of positions in one read.
 const LIMIT: usize = 3;
-/// So many records are one page of a snapshot.
+/// Number of records in a page of a snapshot.
 const PAGE: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +20,18 @@ pub(super) enum Start {
     Earliest,
     Now,
     Snapshot,
-    /// The same, as soon as a connect of the product is answered.
+    /// As `Snapshot`, as soon as a connect of the product has returned.
     Connected,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum At {
     Begin,
-    /// The connection was lost; goes on after this cursor, and with this page
-    /// if it is of a snapshot.
+    /// The connection was lost. Resumes after this cursor, and at this page of a
+    /// snapshot.
     Resume(Cursor, Option<RecordId>),
-    /// The ends of the feed were read, and the change at the cursor was not;
-    /// only by [`Defect`].
+    /// The ends of the feed were read, but not the change at the cursor; only with a
+    /// [`Defect`].
     HalfResumed(Cursor, Feed),
     /// Reads the next page of a snapshot, from this record.
     Copy(RecordId),
@@ -50,13 +50,13 @@ pub(super) struct Reader {
     /// The cursors that it may resume with.
     cursor_before: Option<Cursor>,
     acknowledged: Option<Cursor>,
-    /// Every position up to here has been applied.
+    /// Every position up to this one has been applied.
     applied: Position,
-    /// The records, if it knows them all.
-    held: Option<Held>,
+    /// The copy of the records, if it is complete.
+    copy: Option<RecordCopy>,
     commits_before: usize,
-    /// Its stream was opened in another history than the one that it reads now.
-    is_of_another: bool,
+    /// The stream was opened in another history than the one that it reads now.
+    is_of_other_history: bool,
 }
 
 impl Reader {
@@ -78,49 +78,51 @@ impl Reader {
             cursor_before: None,
             acknowledged: None,
             applied: 0,
-            held: None,
+            copy: None,
             commits_before: 0,
-            is_of_another: false,
+            is_of_other_history: false,
         }
     }
 
-    /// Its stream stays open while another history takes the place of its own.
+    /// Keeps the stream open while another history replaces its own.
     pub(super) fn carried_over(self) -> Self {
-        Self { held: None, pause: 0, is_of_another: true, ..self }
+        Self { copy: None, pause: 0, is_of_other_history: true, ..self }
     }
 
     pub(super) fn step(&mut self, world: &mut World) -> Step {
-        if self.pause > 0 && !world.is_calm {
+        if self.pause > 0 && !world.faults_disabled {
             self.pause -= 1;
-            return Step::Waited;
+            return Step::Waiting;
         }
         match self.at {
-            At::Begin if self.awaits_connect(world) => return Step::Waited,
+            At::Begin if self.waits_for_connect(world) => return Step::Waiting,
             At::Begin => self.begin(world),
             At::Resume(cursor, page) => self.resume(world, cursor, page),
             At::HalfResumed(cursor, feed) => {
                 let change = world.database.change_at(None, &feed, cursor.position);
                 let verdict = world.verdict(&cursor, &feed, change);
-                self.go_on(world, cursor, None, verdict);
+                self.resume_with(world, cursor, None, verdict);
             }
             At::Copy(_) | At::Tail if world.fails_once_in(14) => self.lose_connection(world),
             At::Copy(record) => self.copy_page(world, record),
             At::Tail => return self.tail(world),
         }
-        Step::Worked
+        Step::Progressed
     }
 
-    fn awaits_connect(&self, world: &World) -> bool {
-        let is_awaited = self.start == Start::Connected && !world.is_calm;
-        is_awaited && !world.witness.connects.trusted(self.product).is_any_by_answer()
+    fn waits_for_connect(&self, world: &World) -> bool {
+        let is_awaited = self.start == Start::Connected && !world.faults_disabled;
+        is_awaited && !world.observer.connects.trusted(self.product).any_by_returned_connect()
     }
 
     fn begin(&mut self, world: &mut World) {
         let feed = world.database.feed(None, self.product);
         let position = if self.start == Start::Earliest { feed.floor - 1 } else { feed.head };
         let change = world.database.change_at(None, &feed, position);
-        let cursor = world.hand_out(&feed, position, change);
-        world.say(|| format!("reader {}: begins by {:?} at {cursor:?}", self.name, self.start));
+        let cursor = world.issue_cursor(&feed, position, change);
+        world.log_step(|| {
+            format!("reader {}: starts with {:?} at {cursor:?}", self.name, self.start)
+        });
         self.cursor = Some(cursor);
         self.cursor_before = Some(cursor);
         self.acknowledged = Some(cursor);
@@ -128,20 +130,20 @@ impl Reader {
         self.commits_before = world.coverage.commits;
         let is_snapshot = matches!(self.start, Start::Snapshot | Start::Connected);
         self.at = if is_snapshot { At::Copy(0) } else { At::Tail };
-        // Who has heard everything holds what a snapshot would have told.
-        let trusted = world.witness.connects.trusted(self.product);
-        let heard_all = (position == 0).then(|| Held::new(trusted.of_always()));
-        self.held = if is_snapshot { Some(Held::new(trusted)) } else { heard_all };
+        // A reader of all changes has the same records as after a snapshot.
+        let trusted = world.observer.connects.trusted(self.product);
+        let complete = (position == 0).then(|| RecordCopy::new(trusted.only_always_connected()));
+        self.copy = if is_snapshot { Some(RecordCopy::new(trusted)) } else { complete };
     }
 
-    /// A page in the order of the records, each as it is now.
+    /// Reads a page of the current records, in their order.
     fn copy_page(&mut self, world: &mut World, from: RecordId) {
         let next = (from + PAGE).min(RECORDS);
-        let versions = &mut self.held.as_mut().unwrap().versions;
+        let versions = &mut self.copy.as_mut().unwrap().versions;
         for (record, version) in (from..next).zip(&mut versions[from..next]) {
             *version = world.database.version(None, record);
         }
-        world.say(|| format!("reader {}: copies {from}..{next}", self.name));
+        world.log_step(|| format!("reader {}: copies {from}..{next}", self.name));
         self.at = At::Copy(next);
         if next == RECORDS {
             self.finish_copy(world);
@@ -153,9 +155,9 @@ impl Reader {
         world.coverage.busy_snapshots += usize::from(world.coverage.commits > self.commits_before);
         self.at = At::Tail;
         if world.has(Defect::SnapshotHeadReadLast) {
-            let held = self.held;
+            let copy = self.copy;
             self.begin(world);
-            (self.held, self.at) = (held, At::Tail);
+            (self.copy, self.at) = (copy, At::Tail);
         }
     }
 
@@ -163,52 +165,52 @@ impl Reader {
         world.coverage.lost_connections += 1;
         let page = if let At::Copy(record) = self.at { Some(record) } else { None };
         let known = [self.cursor, self.cursor_before, self.acknowledged];
-        // One that is handed out during a snapshot is of the snapshot.
-        // In another history an older one may be good where the newest is not.
-        let is_newest = page.is_some() || self.is_of_another;
+        // A cursor issued during a snapshot belongs to the snapshot. In another history
+        // an older cursor may be valid where the newest is not.
+        let is_newest = page.is_some() || self.is_of_other_history;
         let chosen = if is_newest { 0 } else { world.random.below(known.len()) };
         let cursor = known[chosen].unwrap();
-        world.say(|| format!("reader {}: loses its connection, has {cursor:?}", self.name));
+        world.log_step(|| format!("reader {}: loses its connection, has {cursor:?}", self.name));
         world.coverage.old_cursors += usize::from(cursor.position < self.applied);
         self.pause = if world.random.once_in(3) { world.random.below(20) } else { 0 };
         self.at = At::Resume(cursor, page);
     }
 
     fn resume(&mut self, world: &mut World, cursor: Cursor, page: Option<RecordId>) {
-        if world.has(Defect::CursorCheckedInTwo) && page.is_none() {
+        if world.has(Defect::CursorCheckedInTwoStatements) && page.is_none() {
             let feed = world.database.feed(None, self.product);
             self.at = At::HalfResumed(cursor, feed);
             return;
         }
         let verdict = world.check(&cursor, self.product);
-        self.go_on(world, cursor, page, verdict);
+        self.resume_with(world, cursor, page, verdict);
     }
 
-    fn go_on(
+    fn resume_with(
         &mut self,
         world: &mut World,
         cursor: Cursor,
         page: Option<RecordId>,
-        verdict: Result<(), Refusal>,
+        verdict: Result<(), CursorError>,
     ) {
-        world.say(|| format!("reader {}: resumes, {verdict:?}", self.name));
+        world.log_step(|| format!("reader {}: resumes, {verdict:?}", self.name));
         match verdict {
             Ok(()) => {
                 self.cursor = Some(cursor);
                 self.at = page.map_or(At::Tail, At::Copy);
                 world.coverage.resumed_snapshots += usize::from(page.is_some());
             }
-            Err(Refusal::TooOld) => self.begin_anew(world),
-            Err(_) if self.is_of_another => self.end_with_its_past(world),
-            Err(refusal) => {
-                let what = format!("{cursor:?} of this feed is {refusal:?}");
-                world.witness.fail(Property::Bookmarkable, what);
+            Err(CursorError::TooOld) => self.restart_from_snapshot(world),
+            Err(_) if self.is_of_other_history => self.end_on_replaced_history(world),
+            Err(error) => {
+                let what = format!("{cursor:?} of this feed is {error:?}");
+                world.observer.fail(Property::CursorStable, what);
             }
         }
     }
 
-    /// What it has missed was purged.
-    fn begin_anew(&mut self, world: &mut World) {
+    /// A purge removed changes that it had not read.
+    fn restart_from_snapshot(&mut self, world: &mut World) {
         world.coverage.out_of_range += 1;
         self.start = Start::Snapshot;
         self.at = At::Begin;
@@ -219,22 +221,22 @@ impl Reader {
         let (feed, entries) = world.database.read(self.product, cursor.position, LIMIT);
         let change_at = world.database.change_at(None, &feed, cursor.position);
         let past = super::cursor::check(&cursor, &feed, change_at);
-        if past.is_err_and(|refusal| refusal != Refusal::TooOld)
-            && !world.has(Defect::PastForgotten)
+        if past.is_err_and(|error| error != CursorError::TooOld)
+            && !world.has(Defect::HistoryNotChecked)
         {
-            self.end_with_its_past(world);
-            return Step::Worked;
+            self.end_on_replaced_history(world);
+            return Step::Progressed;
         }
-        if properties::is_torn(world, cursor.position, &feed, &entries) {
-            world.say(|| format!("reader {}: out of range of {feed:?}", self.name));
-            self.begin_anew(world);
-            return Step::Worked;
+        if properties::has_gap(world, cursor.position, &feed, &entries) {
+            world.log_step(|| format!("reader {}: out of range of {feed:?}", self.name));
+            self.restart_from_snapshot(world);
+            return Step::Progressed;
         }
-        let Some(last) = entries.last() else { return Step::Rested };
-        world.witness.follows(&cursor);
-        world.witness.delivered(cursor.position, &entries, feed.head);
-        let next = world.hand_out(&feed, last.position, Some(last.change.id));
-        world.say(|| format!("reader {}: gets {entries:?}", self.name));
+        let Some(last) = entries.last() else { return Step::Idle };
+        world.observer.follows(&cursor);
+        world.observer.delivered(cursor.position, &entries, feed.head);
+        let next = world.issue_cursor(&feed, last.position, Some(last.change.id));
+        world.log_step(|| format!("reader {}: receives {entries:?}", self.name));
         for entry in &entries {
             self.apply(world, entry);
         }
@@ -246,18 +248,18 @@ impl Reader {
         if self.is_slow {
             self.pause = world.random.below(30);
         }
-        Step::Worked
+        Step::Progressed
     }
 
-    /// What it was sent is not what the feed has there.
-    fn end_with_its_past(&mut self, world: &mut World) {
+    /// The feed has other changes than those that it was sent.
+    fn end_on_replaced_history(&mut self, world: &mut World) {
         let cursor = self.cursor.unwrap();
-        world.say(|| format!("reader {}: {cursor:?} is of another past", self.name));
+        world.log_step(|| format!("reader {}: {cursor:?} is of another history", self.name));
         world.coverage.replaced_pasts += 1;
-        if !self.is_of_another {
-            world.witness.fail(Property::Resumable, format!("{cursor:?} is not taken any longer"));
+        if !self.is_of_other_history {
+            world.observer.fail(Property::Resumable, format!("{cursor:?} is no longer accepted"));
         }
-        self.is_of_another = false;
+        self.is_of_other_history = false;
         self.start = Start::Snapshot;
         self.at = At::Begin;
     }
@@ -268,24 +270,24 @@ impl Reader {
             return;
         }
         self.applied = entry.position;
-        if let Some(held) = &mut self.held {
-            held.apply(&entry.change);
+        if let Some(copy) = &mut self.copy {
+            copy.apply(&entry.change);
         }
     }
 
-    /// When all has come to rest: it has everything, and the records as they
-    /// are.
-    pub(super) fn check_at_rest(&self, world: &mut World) {
+    /// Checks an idle reader: it has all changes, and the current records.
+    pub(super) fn check_when_idle(&self, world: &mut World) {
         let feed = world.database.feed(None, self.product);
         if self.applied != feed.head || !matches!(self.at, At::Tail) {
             let what = format!("reader {} is at {:?} of {feed:?}", self.name, self.cursor);
-            world.witness.fail(Property::Resumable, what);
+            world.observer.fail(Property::Resumable, what);
         }
-        if let Some(held) = &self.held {
-            properties::of_copy(world, self.product, held);
-            let is_by_answer = world.witness.connects.hold_by_answer(&held.trusted, self.product);
+        if let Some(copy) = &self.copy {
+            properties::of_copy(world, self.product, copy);
+            let is_by_returned_connect =
+                world.observer.connects.any_holds_by_returned_connect(&copy.trusted, self.product);
             let is_busy = world.coverage.commits > self.commits_before;
-            world.coverage.copies_after_connect += usize::from(is_by_answer && is_busy);
+            world.coverage.copies_after_connect += usize::from(is_by_returned_connect && is_busy);
         }
     }
 }

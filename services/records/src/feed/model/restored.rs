@@ -1,53 +1,53 @@
-//! A backup that was restored, and goes on differently.
+//! A restored backup with a diverging history.
 
 use super::{
-    cursor::Refusal,
+    cursor::CursorError,
+    observer::Property,
     properties,
     reader::{Reader, Start},
     rows::PRODUCTS,
-    schedule::{Actor, play},
+    schedule::{Actor, run_actors},
     sequencer::Sequencer,
-    witness::Property,
     world::World,
     writer::Writer,
 };
 
-/// Changes of a restored database have other ids than those of its origin.
+/// Changes of a restored database have other ids than those of the origin.
 const OTHER_CHANGES: usize = 1_000_000;
 
-/// When a backup was taken: restores it, lets others work on it, and presents
-/// the cursors of either database to the other. The streams of the origin stay open:
-/// as of a standby that has lost the last commits, and takes the place of its origin.
+/// Restores the backup if one was taken, runs actors on it, and presents the cursors of
+/// each database to the other. The streams of the origin stay open, as when a standby
+/// that lost the last commits replaces its primary.
 pub(super) fn check(origin: &mut World, streams: Vec<Actor>) {
     let Some(backup) = origin.backup.take() else { return };
-    // A new epoch is part of restoring. When it was forgotten, the cursors still
-    // have to be told from one another.
+    // A restore renews the epoch. If that was omitted, the cursors must still be
+    // distinguishable.
     let epoch = u32::from(origin.random.once_in(2));
     let random = origin.random.fork();
     let mut world = World::new(origin.setup, random, origin.trace.is_some());
     world.database = backup.database.recovered(epoch);
-    world.witness = backup.witness;
+    world.observer = backup.observer;
     world.last_change = OTHER_CHANGES;
-    let mut actors = cast(&mut world);
+    let mut actors = create_actors(&mut world);
     actors.extend(streams.into_iter().filter_map(|actor| match actor {
         Actor::Reader(reader) => Some(Actor::Reader(reader.carried_over())),
         _ => None,
     }));
-    play(&mut world, &mut actors);
+    run_actors(&mut world, &mut actors);
     origin.coverage.replaced_pasts += world.coverage.replaced_pasts;
-    let wrong = [wrongly_taken(origin, &world), wrongly_taken(&world, origin)].concat();
+    let wrong = [wrongly_checked(origin, &world), wrongly_checked(&world, origin)].concat();
     for what in wrong {
-        origin.witness.fail(Property::Bookmarkable, what);
+        origin.observer.fail(Property::CursorStable, what);
     }
     count(origin, &world);
     origin.coverage.restored_backups += 1;
     if let (Some(trace), Some(other)) = (&mut origin.trace, world.trace) {
         trace.extend(other.into_iter().map(|step| format!("restored: {step}")));
     }
-    origin.witness.violations.extend(world.witness.violations);
+    origin.observer.violations.extend(world.observer.violations);
 }
 
-fn cast(world: &mut World) -> Vec<Actor> {
+fn create_actors(world: &mut World) -> Vec<Actor> {
     let writers = world.random.between(0, 2);
     let mut actors: Vec<Actor> =
         (0..writers).map(|name| Actor::Writer(Writer::new(name, 3, false))).collect();
@@ -59,23 +59,23 @@ fn cast(world: &mut World) -> Vec<Actor> {
     actors
 }
 
-/// The cursors of `from` that `to` takes for what they are not.
-fn wrongly_taken(from: &World, to: &World) -> Vec<String> {
-    let bookmarks = from.witness.bookmarks.iter();
-    let wrong = bookmarks.filter(|bookmark| {
-        let verdict = to.check(&bookmark.cursor, bookmark.cursor.product);
-        verdict != properties::truth(bookmark, to)
+/// The cursors of `from` for which `to` returns a wrong result.
+fn wrongly_checked(from: &World, to: &World) -> Vec<String> {
+    let issued_cursors = from.observer.issued_cursors.iter();
+    let wrong = issued_cursors.filter(|issued| {
+        let verdict = to.check(&issued.cursor, issued.cursor.product);
+        verdict != properties::expected_verdict(issued, to)
     });
-    wrong.map(|bookmark| format!("another database is wrong on {bookmark:?}")).collect()
+    wrong.map(|issued| format!("another database accepts or rejects {issued:?}")).collect()
 }
 
 fn count(origin: &mut World, restored: &World) {
-    for bookmark in &origin.witness.bookmarks {
-        match restored.check(&bookmark.cursor, bookmark.cursor.product) {
+    for issued in &origin.observer.issued_cursors {
+        match restored.check(&issued.cursor, issued.cursor.product) {
             Ok(()) => origin.coverage.shared_cursors += 1,
-            Err(Refusal::TooNew) => origin.coverage.too_new += 1,
-            Err(Refusal::Foreign) => origin.coverage.foreign += 1,
-            Err(Refusal::TooOld) => {}
+            Err(CursorError::TooNew) => origin.coverage.too_new += 1,
+            Err(CursorError::Foreign) => origin.coverage.foreign += 1,
+            Err(CursorError::TooOld) => {}
         }
     }
 }

@@ -1,22 +1,22 @@
-//! What the tables of the model hold.
+//! The rows of the model's tables.
 
 pub(super) const PRODUCTS: usize = 2;
-/// Connected to every practice throughout. The other one comes and goes.
+/// The product that is always connected to every practice. The other one is not.
 pub(super) const CONSTANT_PRODUCT: Product = 0;
 pub(super) const PRACTICES: usize = 3;
 pub(super) const RECORDS_OF_PRACTICE: usize = 3;
 pub(super) const RECORDS: usize = PRACTICES * RECORDS_OF_PRACTICE;
 
 pub(super) type Product = usize;
-/// From 1: 0 is below every practice.
+/// From 1; 0 sorts before every practice.
 pub(super) type Practice = usize;
 pub(super) type RecordId = usize;
 pub(super) type Version = usize;
-/// From 1; 0 is before the first.
+/// From 1; 0 is before the first position.
 pub(super) type Position = usize;
 pub(super) type Seq = usize;
 pub(super) type Xid = usize;
-/// Never given twice, not even by two databases that come of one backup.
+/// Unique, even across two databases from the same backup.
 pub(super) type ChangeId = usize;
 
 pub(super) fn practice_of(record: RecordId) -> Practice {
@@ -33,17 +33,16 @@ pub(super) fn records_of(practice: Practice) -> std::ops::Range<RecordId> {
 pub(super) struct Change {
     pub(super) id: ChangeId,
     pub(super) seq: Seq,
-    /// Of the transaction that wrote it; only the orderings that were rejected
-    /// look at it.
+    /// The transaction that wrote it. Only the rejected orders use it.
     pub(super) xid: Xid,
     pub(super) record: RecordId,
     pub(super) version: Version,
-    /// Whether each product hears of it.
-    pub(super) audience: [bool; PRODUCTS],
+    /// The products that receive it.
+    pub(super) recipients: [bool; PRODUCTS],
 }
 
-/// A row of `feed_pending`. It holds the change itself, which never changes,
-/// so that the model needs no joins.
+/// A row of `feed_pending`. It contains the change itself, which is immutable, so that
+/// the model needs no joins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) product: Product,
@@ -71,19 +70,19 @@ pub(super) struct Feed {
     pub(super) epoch: u32,
     pub(super) head: Position,
     pub(super) floor: Position,
-    /// The change that stood just below the floor; none before the first purge.
+    /// The change at the position below the floor; `None` before the first purge.
     pub(super) floor_change: Option<ChangeId>,
     pub(super) last_practice: Practice,
 }
 
-/// A record, of which only the version matters.
+/// A record, reduced to its version.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) id: RecordId,
     pub(super) version: Version,
 }
 
-/// A product is connected to a practice.
+/// A connection of a product to a practice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Connection {
     pub(super) practice: Practice,

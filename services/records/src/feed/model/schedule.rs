@@ -1,7 +1,8 @@
-//! Who does the next step.
+//! Runs a schedule: chooses the actor of each step.
 
 use super::{
     coverage::Coverage,
+    observer::{Property, Violation},
     operator::Operator,
     ordering::{Ordering, Poller},
     properties,
@@ -12,14 +13,13 @@ use super::{
     rows::{CONSTANT_PRODUCT, PRODUCTS},
     sequencer::Sequencer,
     setup::Setup,
-    witness::{Property, Violation},
     world::{Step, World},
     writer::Writer,
 };
 
-/// More than any schedule needs: who is not at rest by then never will be.
-const MOST_STEPS: usize = 20_000;
-const MOST_ROUNDS: usize = 1_000;
+/// More steps than any schedule needs: an actor that is not idle by then never will be.
+const MAX_STEPS: usize = 20_000;
+const MAX_ROUNDS: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) enum Actor {
@@ -43,68 +43,68 @@ impl Actor {
         }
     }
 
-    /// Whether its work comes to an end by itself.
+    /// True if the actor finishes by itself.
     fn is_finite(&self) -> bool {
         matches!(self, Self::Writer(_) | Self::Purge(_) | Self::Operator(_))
     }
 }
 
-/// What a schedule has shown.
+/// The result of a schedule.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) violations: Vec<Violation>,
     pub(super) coverage: Coverage,
-    /// What was done; empty unless it was asked for.
+    /// The log of the steps; empty unless requested.
     pub(super) trace: Vec<String>,
 }
 
 /// Runs the schedule of a seed, to its end or to the first violation.
 pub(super) fn run(seed: u64, setup: Setup, is_traced: bool) -> Outcome {
     let mut world = World::new(setup, Random::new(seed), is_traced);
-    let mut actors = cast(&mut world);
-    play(&mut world, &mut actors);
-    if world.witness.violations.is_empty() {
+    let mut actors = create_actors(&mut world);
+    run_actors(&mut world, &mut actors);
+    if world.observer.violations.is_empty() {
         restored::check(&mut world, actors);
     }
     Outcome {
-        violations: world.witness.violations,
+        violations: world.observer.violations,
         coverage: world.coverage,
         trace: world.trace.unwrap_or_default(),
     }
 }
 
-/// Lets the actors act until all have come to rest, and checks the whole.
-pub(super) fn play(world: &mut World, actors: &mut Vec<Actor>) {
-    act(world, actors);
-    if !world.witness.violations.is_empty() {
+/// Runs the actors until all are idle, and checks the result.
+pub(super) fn run_actors(world: &mut World, actors: &mut Vec<Actor>) {
+    run_until_finished(world, actors);
+    if !world.observer.violations.is_empty() {
         return;
     }
-    world.is_calm = true;
-    settle(world, actors);
-    if !world.witness.violations.is_empty() {
+    world.faults_disabled = true;
+    run_until_idle(world, actors);
+    if !world.observer.violations.is_empty() {
         return;
     }
     if world.setup.ordering == Ordering::Sequencer {
-        properties::at_rest(world);
+        properties::of_idle_world(world);
     }
     for actor in actors.iter() {
         match actor {
-            Actor::Reader(reader) => reader.check_at_rest(world),
+            Actor::Reader(reader) => reader.check_when_idle(world),
             Actor::Poller(poller) => {
-                let heard = properties::heard(&world.database, poller.product());
-                let found = properties::of_order(&poller.arrived, &heard);
-                world.witness.violations.extend(found);
+                let expected = properties::expected_changes(&world.database, poller.product());
+                let found = properties::of_order(&poller.arrived, &expected);
+                world.observer.violations.extend(found);
             }
             _ => {}
         }
     }
 }
 
-/// In any order, until those whose work ends have finished.
-fn act(world: &mut World, actors: &mut Vec<Actor>) {
+/// Runs the actors in random order until the finite ones have finished.
+fn run_until_finished(world: &mut World, actors: &mut Vec<Actor>) {
     let mut working = actors.iter().filter(|actor| actor.is_finite()).count();
-    for _ in 0..MOST_STEPS {
-        if working == 0 || !world.witness.violations.is_empty() {
+    for _ in 0..MAX_STEPS {
+        if working == 0 || !world.observer.violations.is_empty() {
             return;
         }
         let chosen = world.random.below(actors.len());
@@ -113,29 +113,29 @@ fn act(world: &mut World, actors: &mut Vec<Actor>) {
             working -= 1;
         }
     }
-    world.witness.fail(Property::Settled, format!("{working} actors have not finished"));
+    world.observer.fail(Property::Terminating, format!("{working} actors have not finished"));
 }
 
-/// In turn, until nobody has anything to do.
-fn settle(world: &mut World, actors: &mut [Actor]) {
-    for _ in 0..MOST_ROUNDS {
-        let mut is_at_rest = true;
+/// Runs the actors in turn until all are idle.
+fn run_until_idle(world: &mut World, actors: &mut [Actor]) {
+    for _ in 0..MAX_ROUNDS {
+        let mut all_idle = true;
         for actor in actors.iter_mut() {
-            is_at_rest &= actor.step(world) == Step::Rested;
+            all_idle &= actor.step(world) == Step::Idle;
         }
-        if is_at_rest || !world.witness.violations.is_empty() {
+        if all_idle || !world.observer.violations.is_empty() {
             return;
         }
     }
-    world.witness.fail(Property::Settled, "the actors do not come to rest".to_owned());
+    world.observer.fail(Property::Terminating, "the actors do not become idle".to_owned());
 }
 
-fn cast(world: &mut World) -> Vec<Actor> {
+fn create_actors(world: &mut World) -> Vec<Actor> {
     let random = &mut world.random;
     let mut actors = Vec::new();
     let writers = random.between(3, 5);
     for name in 0..writers {
-        // At least one is slow.
+        // At least one writer is slow.
         let is_slow = name == 0 || random.once_in(4);
         let transactions = if is_slow { random.between(1, 3) } else { random.between(2, 5) };
         actors.push(Actor::Writer(Writer::new(name, transactions, is_slow)));
@@ -156,7 +156,7 @@ fn cast(world: &mut World) -> Vec<Actor> {
     actors
 }
 
-/// Of every kind one, in any place; and a product that is connected.
+/// Adds a reader of each kind, and one that starts when its product is connected.
 fn readers(world: &mut World, actors: &mut Vec<Actor>) {
     let random = &mut world.random;
     let starts = [Start::Earliest, Start::Now, Start::Snapshot, Start::Earliest];

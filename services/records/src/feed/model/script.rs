@@ -1,4 +1,4 @@
-//! The statements of a writing transaction.
+//! Generates the statements of a writing transaction.
 
 use super::{
     random::Random,
@@ -7,45 +7,44 @@ use super::{
     world::World,
 };
 
-/// One statement, or a pause before the next.
+/// A statement, or a pause before the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Statement {
     Pause(usize),
-    /// Looks which products hear of a practice.
-    Audience(Practice),
-    /// Takes a number long before it is needed; only by [`Defect`].
+    /// Reads the products that are connected to a practice.
+    ReadConnections(Practice),
+    /// Takes a sequence number long before it is needed; only with a [`Defect`].
     Reserve,
     Lock(RecordId),
     Write(RecordId),
     Savepoint,
-    /// Inserts one row of `feed_change`, which takes its number.
-    Number,
+    /// Inserts a row of `feed_change`, which takes its sequence number.
+    InsertChange,
     /// Inserts the rows of `feed_pending`.
-    Announce,
-    /// The same after the commit; only by [`Defect`].
-    AnnounceLate,
+    InsertPending,
+    /// As `InsertPending`, after the commit; only with a [`Defect`].
+    InsertPendingLate,
     RollBackToSavepoint,
     ReleaseSavepoint,
     Commit,
     RollBack,
 }
 
-/// So many steps a writer may let pass between two statements.
+/// Maximum number of steps of a pause between two statements.
 const LONG: usize = 12;
 
-/// The practice of most transactions, and of most connects, so that they meet.
+/// The practice of most transactions and of most connects, so that they interleave.
 pub(super) const BUSY: Practice = 1;
 
-/// A transaction by chance.
+/// A random transaction.
 ///
-/// Its records are of one practice, and are locked in their order, so that
-/// there are no deadlocks. One may be written twice. A slow writer may pause
-/// anywhere: with a number of its transaction and one lock, it comes to its next
-/// record late.
+/// Its records are of one practice and are locked in order, so that it cannot deadlock.
+/// A record may be written twice. A slow writer may pause anywhere, so it may lock its
+/// next record late, when its transaction already has a number and a lock.
 pub(super) fn write(world: &mut World, is_slow: bool) -> Vec<Statement> {
     let practice = [BUSY, BUSY, BUSY, 2, 3][world.random.below(5)];
     let records = choose_records(&mut world.random, practice);
-    let mut script = vec![Statement::Audience(practice)];
+    let mut script = vec![Statement::ReadConnections(practice)];
     if world.random.once_in(6) {
         with_savepoint(&mut world.random, &mut script, records.clone());
     } else {
@@ -54,12 +53,12 @@ pub(super) fn write(world: &mut World, is_slow: bool) -> Vec<Statement> {
     }
     let is_given_up = world.random.once_in(14);
     script.push(if is_given_up { Statement::RollBack } else { Statement::Commit });
-    if world.has(Defect::NumberedBeforeLock) {
+    if world.has(Defect::SeqTakenBeforeLock) {
         script.splice(1..1, vec![Statement::Reserve; records.len()]);
     }
-    if world.has(Defect::AnnouncedAfterCommit) {
-        script.retain(|statement| *statement != Statement::Announce);
-        script.extend((!is_given_up).then_some(Statement::AnnounceLate));
+    if world.has(Defect::PendingAfterCommit) {
+        script.retain(|statement| *statement != Statement::InsertPending);
+        script.extend((!is_given_up).then_some(Statement::InsertPendingLate));
     }
     with_pauses(&mut world.random, &script, is_slow)
 }
@@ -73,11 +72,11 @@ fn choose_records(random: &mut Random, practice: Practice) -> Vec<RecordId> {
     records
 }
 
-/// Some of the records are written, and appended to the feed, behind a
-/// savepoint; mostly it is rolled back to, and they never were.
+/// Writes and appends some of the records after a savepoint, which is usually rolled
+/// back.
 fn with_savepoint(random: &mut Random, script: &mut Vec<Statement>, mut records: Vec<RecordId>) {
-    // A second change of one record behind the savepoint would get its number
-    // before the first.
+    // A second change of a record after the savepoint would get its number before the
+    // first.
     records.dedup();
     let (before, behind) = records.split_at(random.below(records.len()));
     script.extend(writing(before));
@@ -93,10 +92,10 @@ fn writing(records: &[RecordId]) -> impl Iterator<Item = Statement> {
     records.iter().flat_map(|record| [Statement::Lock(*record), Statement::Write(*record)])
 }
 
-/// `store::changes::append`: after the locks, and before nothing but the commit.
+/// `store::changes::append`: after the locks, directly before the commit.
 fn appending(records: &[RecordId]) -> impl Iterator<Item = Statement> {
-    let announce = (!records.is_empty()).then_some(Statement::Announce);
-    std::iter::repeat_n(Statement::Number, records.len()).chain(announce)
+    let insert_pending = (!records.is_empty()).then_some(Statement::InsertPending);
+    std::iter::repeat_n(Statement::InsertChange, records.len()).chain(insert_pending)
 }
 
 fn with_pauses(random: &mut Random, script: &[Statement], is_slow: bool) -> Vec<Statement> {

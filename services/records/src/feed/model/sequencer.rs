@@ -1,12 +1,12 @@
-//! The sequencer: what `store::feed::sequence` does, step by step.
+//! The sequencer: `store::feed::sequence`, step by step.
 //!
-//! Here others come between any two steps, and a transaction is about one product.
-//! In the store the steps after the lock are one statement of PostgreSQL, each
-//! product of a transaction has its lock before its own steps, and nothing of one
-//! product is read for another: there are fewer ways for others to come between.
+//! Other actors may run between any two steps, and a transaction sequences one product.
+//! The store allows fewer interleavings: the steps after the lock are one statement on
+//! PostgreSQL, each product of a transaction is locked before its own steps, and the
+//! steps of one product read nothing of another.
 
 use super::{
-    batch::{self, PASSED_OVER_AT_MOST},
+    batch::{self, MAX_SKIPPED_BATCHES},
     database::Lock,
     rows::{Entry, Feed, PRODUCTS, Pending, Practice, Product, Seq, practice_of},
     setup::Defect,
@@ -16,16 +16,16 @@ use super::{
 
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// Looks which products have pending rows.
-    Look,
-    /// The rest is one transaction. Waits for the product's row.
+    /// Finds the products with pending rows.
+    FindPending,
+    /// Begins the transaction, and waits for the lock on the product's row.
     Lock,
-    /// Gives the positions.
+    /// Assigns the positions.
     Take,
     DeleteTaken,
     Advance,
     Commit,
-    /// Only by [`Defect`].
+    /// Only with a [`Defect`].
     DeleteLater(Product),
 }
 
@@ -33,17 +33,17 @@ enum At {
 pub(super) struct Sequencer {
     name: usize,
     at: At,
-    /// The products that are to be looked after.
+    /// The products that are still to be sequenced.
     products: Vec<Product>,
     transaction: Option<TransactionId>,
     is_waiting: bool,
-    /// As it was when it was locked.
+    /// The feed as it was locked.
     feed: Option<Feed>,
-    /// What was pending when the statement that locks began.
+    /// The pending rows when the locking statement started.
     pending_before: Vec<Pending>,
     has_taken: bool,
-    /// Practices that have pending rows, none of which were taken.
-    passed_over: Vec<Practice>,
+    /// The practices with pending rows, none of which were taken.
+    skipped: Vec<Practice>,
     left_to_delete: Vec<Seq>,
 }
 
@@ -51,14 +51,14 @@ impl Sequencer {
     pub(super) fn new(name: usize) -> Self {
         Self {
             name,
-            at: At::Look,
+            at: At::FindPending,
             products: Vec::new(),
             transaction: None,
             is_waiting: false,
             feed: None,
             pending_before: Vec::new(),
             has_taken: false,
-            passed_over: Vec::new(),
+            skipped: Vec::new(),
             left_to_delete: Vec::new(),
         }
     }
@@ -67,15 +67,15 @@ impl Sequencer {
         if let Some(transaction) = self.transaction
             && world.fails_once_in(25)
         {
-            world.say(|| format!("sequencer {}: crashes at {:?}", self.name, self.at));
+            world.log_step(|| format!("sequencer {}: crashes at {:?}", self.name, self.at));
             world.coverage.sequencer_crashes += 1;
             world.database.abort(transaction);
             self.finish();
             self.products.clear();
-            return Step::Worked;
+            return Step::Progressed;
         }
         match self.at {
-            At::Look => self.look(world),
+            At::FindPending => self.find_pending(world),
             At::Lock => self.lock(world),
             At::Take => self.take(world),
             At::DeleteTaken => self.delete_taken(world),
@@ -86,15 +86,15 @@ impl Sequencer {
     }
 
     fn finish(&mut self) {
-        self.at = At::Look;
+        self.at = At::FindPending;
         self.transaction = None;
         self.feed = None;
         self.is_waiting = false;
         self.has_taken = false;
     }
 
-    /// `products_with_pending`, when those found before are done.
-    fn look(&mut self, world: &mut World) -> Step {
+    /// `products_with_pending`, after the products found before are done.
+    fn find_pending(&mut self, world: &mut World) -> Step {
         if self.products.is_empty() {
             let mut has_pending = [false; PRODUCTS];
             let database = &world.database;
@@ -103,19 +103,19 @@ impl Sequencer {
             }
             self.products = (0..PRODUCTS).filter(|product| has_pending[*product]).collect();
             if self.products.is_empty() {
-                return Step::Rested;
+                return Step::Idle;
             }
         }
         self.at = At::Lock;
-        Step::Worked
+        Step::Progressed
     }
 
     fn product(&self) -> Product {
         *self.products.last().unwrap()
     }
 
-    /// `SELECT … FOR UPDATE`. Having waited, it sees the row as it is now; any
-    /// other row of the same statement would be as it was before.
+    /// `SELECT … FOR UPDATE`. After the wait it sees the current row. Any other row of
+    /// the same statement would be read as of its start.
     fn lock(&mut self, world: &mut World) -> Step {
         let product = self.product();
         let transaction = *self.transaction.get_or_insert_with(|| world.database.begin());
@@ -128,17 +128,17 @@ impl Sequencer {
         if !world.database.lock(transaction, Lock::Feed(product)) {
             if !self.is_waiting {
                 world.coverage.sequencer_waits += 1;
-                world.say(|| format!("sequencer {}: waits for product {product}", self.name));
+                world.log_step(|| format!("sequencer {}: waits for product {product}", self.name));
             }
             self.is_waiting = true;
-            return Step::Waited;
+            return Step::Waiting;
         }
         if !world.has(Defect::HeadReadBeforeLock) {
             self.feed = Some(world.database.feed(Some(transaction), product));
         }
-        world.say(|| format!("sequencer {}: locks {:?}", self.name, self.feed));
+        world.log_step(|| format!("sequencer {}: locks {:?}", self.name, self.feed));
         self.at = At::Take;
-        Step::Worked
+        Step::Progressed
     }
 
     /// `INSERT INTO feed_entry … SELECT`.
@@ -156,17 +156,17 @@ impl Sequencer {
         for (position, pending) in (feed.head + 1..).zip(&taken) {
             let entry = Entry { product: feed.product, position, change: pending.change };
             world.database.entries.insert(transaction, entry);
-            world.say(|| format!("sequencer {}: {entry:?}", self.name));
+            world.log_step(|| format!("sequencer {}: {entry:?}", self.name));
         }
         let is_served = |practice| taken.iter().any(|taken| taken.practice() == practice);
-        self.passed_over = pending.iter().map(Pending::practice).collect();
-        self.passed_over.retain(|practice| !is_served(*practice));
+        self.skipped = pending.iter().map(Pending::practice).collect();
+        self.skipped.retain(|practice| !is_served(*practice));
         self.has_taken = !taken.is_empty();
         self.at = if self.has_taken { At::DeleteTaken } else { At::Commit };
-        Step::Worked
+        Step::Progressed
     }
 
-    /// The entries that this transaction has made: those above the head.
+    /// The entries that this transaction has inserted: those above the head.
     fn entries(&self, world: &World) -> Vec<Entry> {
         let (database, feed) = (&world.database, self.feed.unwrap());
         let entries = database.entries.seen(&database.transactions, self.transaction);
@@ -179,17 +179,17 @@ impl Sequencer {
         let product = self.product();
         let mut seqs: Vec<Seq> = self.entries(world).iter().map(|entry| entry.change.seq).collect();
         if world.has(Defect::LastTakenNotDeleted) {
-            // The last inserted comes first.
+            // The last inserted row comes first.
             seqs.remove(0);
         }
-        if world.has(Defect::SequencedInTwo) {
+        if world.has(Defect::SequencedInTwoTransactions) {
             self.left_to_delete = std::mem::take(&mut seqs);
         }
         let is_taken = |row: &Pending| row.product == product && seqs.contains(&row.change.seq);
         let database = &mut world.database;
         database.pending.remove(&database.transactions, transaction, is_taken);
         self.at = At::Advance;
-        Step::Worked
+        Step::Progressed
     }
 
     fn advance(&mut self, world: &mut World) -> Step {
@@ -204,21 +204,21 @@ impl Sequencer {
             feed.last_practice = last_practice;
         });
         self.at = At::Commit;
-        Step::Worked
+        Step::Progressed
     }
 
     fn commit(&mut self, world: &mut World) -> Step {
         let product = self.product();
         world.commit_feed(self.transaction.unwrap(), product);
-        world.say(|| format!("sequencer {}: commits", self.name));
+        world.log_step(|| format!("sequencer {}: commits", self.name));
         world.coverage.batches += usize::from(self.has_taken);
-        world.witness.passed_over(product, &self.passed_over, PASSED_OVER_AT_MOST);
+        world.observer.skipped(product, &self.skipped, MAX_SKIPPED_BATCHES);
         self.finish();
         self.products.pop();
         if !self.left_to_delete.is_empty() {
             self.at = At::DeleteLater(product);
         }
-        Step::Worked
+        Step::Progressed
     }
 
     fn delete_later(&mut self, world: &mut World, product: Product) -> Step {
@@ -228,7 +228,7 @@ impl Sequencer {
         let transaction = database.begin();
         database.pending.remove(&database.transactions, transaction, is_taken);
         database.commit(transaction);
-        self.at = At::Look;
-        Step::Worked
+        self.at = At::FindPending;
+        Step::Progressed
     }
 }

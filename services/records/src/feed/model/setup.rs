@@ -1,4 +1,4 @@
-//! What a schedule is run with: the real thing, or something that is wrong.
+//! The configuration of a schedule: the real algorithm, or one with a defect.
 
 use super::ordering::Ordering;
 
@@ -9,59 +9,58 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) const REAL: Self = Self { ordering: Ordering::Sequencer, defect: None };
+    pub(super) const CORRECT: Self = Self { ordering: Ordering::Sequencer, defect: None };
 
     pub(super) fn of_ordering(ordering: Ordering) -> Self {
-        Self { ordering, ..Self::REAL }
+        Self { ordering, ..Self::CORRECT }
     }
 
     pub(super) fn with(defect: Defect) -> Self {
-        Self { defect: Some(defect), ..Self::REAL }
+        Self { defect: Some(defect), ..Self::CORRECT }
     }
 }
 
-/// A small mistake, of the kind that one could make. The checks must find each.
+/// A small, plausible mistake. The checks must detect each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defect {
-    /// The lock and the taking of pending rows are one statement: it sees what
-    /// was pending before it waited.
+    /// One statement locks the product and reads the pending rows, so it reads them as
+    /// of before the wait.
     PendingReadBeforeLock,
     /// The head is read before the lock.
     HeadReadBeforeLock,
-    /// The last row that was taken is not deleted.
+    /// The last taken row is not deleted.
     LastTakenNotDeleted,
-    /// The bound of a practice keeps its newest rows, not its oldest.
+    /// The limit of a practice keeps its newest rows instead of its oldest.
     NewestOfPracticeTaken,
-    /// Pending rows are deleted in another transaction than the one that gave
-    /// them their positions.
-    SequencedInTwo,
-    /// Every batch begins with the first practice.
-    FirstPracticeFirst,
-    /// A writer takes the number of a change before it locks the record.
-    NumberedBeforeLock,
-    /// A writer announces its changes in a transaction after its own.
-    AnnouncedAfterCommit,
-    /// Entries are deleted in one transaction, the floor is raised in another.
-    PurgedInTwo,
-    /// The purge removes changes that another product's sequencer is still to
-    /// take.
-    PendingForgotten,
-    /// Purges of two products do not take turns.
-    PurgedAtOnce,
-    /// The purge does not remember the change below the floor.
-    FloorChangeForgotten,
-    /// A reader that resumes reads the ends of the feed in one statement, and
-    /// the change at its cursor in another.
-    CursorCheckedInTwo,
-    /// The seal of a cursor does not hold the change.
-    CursorsUntagged,
-    /// A reader steps over what the purge removed.
-    HolesSteppedOver,
-    /// A stream does not compare what it has sent with what the feed has there.
-    PastForgotten,
-    /// The head that the changes after a snapshot begin at is read after it.
+    /// The pending rows are deleted in another transaction than the one that assigned
+    /// their positions.
+    SequencedInTwoTransactions,
+    /// Every batch starts with the first practice.
+    NoRoundRobin,
+    /// A writer takes the sequence number of a change before it locks the record.
+    SeqTakenBeforeLock,
+    /// A writer inserts the pending rows in a second transaction after its own.
+    PendingAfterCommit,
+    /// The entries are deleted in one transaction, and the floor is raised in another.
+    PurgedInTwoTransactions,
+    /// The purge removes changes that are still pending for another product.
+    PurgeIgnoresPending,
+    /// Purges of two products are not serialised.
+    PurgesNotSerialised,
+    /// The purge does not store the change below the floor.
+    FloorChangeNotStored,
+    /// A resuming reader reads the ends of the feed in one statement, and the change at
+    /// its cursor in another.
+    CursorCheckedInTwoStatements,
+    /// The signature of a cursor does not cover the change.
+    CursorWithoutChange,
+    /// A reader skips the positions that a purge removed.
+    GapsSkipped,
+    /// A stream does not compare the changes that it has sent with the feed.
+    HistoryNotChecked,
+    /// The head from which changes follow a snapshot is read after the snapshot.
     SnapshotHeadReadLast,
-    /// Who connects a product does not wait for the writers that have looked before
-    /// who is connected.
-    AnsweredAtOnce,
+    /// A connect does not wait for the writers that have read the connections before
+    /// it.
+    ConnectDoesNotWait,
 }

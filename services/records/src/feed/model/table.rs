@@ -1,5 +1,5 @@
-//! Rows with the transactions that made and removed them, as PostgreSQL keeps
-//! them (`xmin` and `xmax`).
+//! Rows with the transactions that inserted and deleted them, as in PostgreSQL (`xmin`
+//! and `xmax`).
 
 use super::transactions::{TransactionId, Transactions};
 
@@ -10,7 +10,7 @@ struct Row<T> {
     removed_by: Option<TransactionId>,
 }
 
-/// A table. Rows that nobody sees any more stay, as before a vacuum.
+/// A table. Dead rows stay until a vacuum.
 #[derive(Clone, Debug)]
 pub(super) struct Table<T> {
     rows: Vec<Row<T>>,
@@ -25,8 +25,9 @@ impl<T: Copy> Table<T> {
         self.rows.push(Row { value, made_by: by, removed_by: None });
     }
 
-    /// What a statement sees; `viewer` is its transaction, if it writes. The
-    /// last inserted comes first: it is mostly what is looked for.
+    /// The rows that a statement sees. `viewer` is its transaction, if it writes. The
+    /// last inserted row comes first, because it is usually the one that is searched
+    /// for.
     pub(super) fn seen<'a>(
         &'a self,
         transactions: &'a Transactions,
@@ -36,7 +37,7 @@ impl<T: Copy> Table<T> {
         self.rows.iter().rev().filter(seen).map(|row| &row.value)
     }
 
-    /// Removes the rows that `by` sees and `which` chooses.
+    /// Deletes the rows that `by` sees and `which` selects.
     pub(super) fn remove(
         &mut self,
         transactions: &Transactions,
@@ -50,7 +51,7 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// Replaces the rows that `by` sees and `which` chooses.
+    /// Updates the rows that `by` sees and `which` selects.
     pub(super) fn update(
         &mut self,
         transactions: &Transactions,
@@ -69,7 +70,7 @@ impl<T: Copy> Table<T> {
         self.rows.extend(made);
     }
 
-    /// What was ever committed, whether or not it was removed since.
+    /// All rows that were ever committed, including deleted ones.
     pub(super) fn committed<'a>(
         &'a self,
         transactions: &'a Transactions,
@@ -78,12 +79,12 @@ impl<T: Copy> Table<T> {
         self.rows.iter().filter(is_committed).map(|row| &row.value)
     }
 
-    /// What one transaction inserted.
+    /// The rows that one transaction inserted.
     pub(super) fn made_by(&self, transaction: TransactionId) -> impl Iterator<Item = &T> {
         self.rows.iter().filter(move |row| row.made_by == transaction).map(|row| &row.value)
     }
 
-    /// Forgets what no statement will ever see again.
+    /// Removes the rows that no statement can see any longer.
     pub(super) fn vacuum(&mut self, transactions: &Transactions) {
         self.rows.retain(|row| {
             let removed = row.removed_by.is_some_and(|by| transactions.is_committed(by));

@@ -1,4 +1,4 @@
-//! Transactions, and what they see of one another.
+//! Transactions and their visibility.
 
 use super::rows::Xid;
 
@@ -13,14 +13,13 @@ pub(super) enum Outcome {
 
 #[derive(Clone, Debug)]
 struct Transaction {
-    /// A savepoint that is not aborted has the outcome of what it is within.
+    /// A savepoint that is not aborted has the outcome of its outer transaction.
     outcome: Outcome,
     within: Option<TransactionId>,
     xid: Option<Xid>,
 }
 
-/// All transactions there ever were, and savepoints, which are transactions
-/// within others.
+/// All transactions, and savepoints, which are nested transactions.
 #[derive(Clone, Debug)]
 pub(super) struct Transactions {
     all: Vec<Transaction>,
@@ -41,7 +40,7 @@ impl Transactions {
         self.all[id].outcome = outcome;
     }
 
-    /// What was not committed never will be.
+    /// Aborts all running transactions.
     pub(super) fn abort_all(&mut self) {
         let outermost = self.all.iter_mut().filter(|one| one.within.is_none());
         for transaction in outermost.filter(|one| one.outcome == Outcome::Running) {
@@ -69,7 +68,7 @@ impl Transactions {
         self.outcome(id) == Outcome::Aborted
     }
 
-    /// Whether a statement of `viewer` sees what `id` did.
+    /// True if a statement of `viewer` sees the writes of `id`.
     pub(super) fn counts(&self, id: TransactionId, viewer: Option<TransactionId>) -> bool {
         match self.outcome(id) {
             Outcome::Committed => true,
@@ -80,7 +79,7 @@ impl Transactions {
         }
     }
 
-    /// The number of the transaction, which it takes with its first write.
+    /// The number of the transaction, which its first write assigns.
     pub(super) fn xid(&mut self, id: TransactionId) -> Xid {
         let outermost = self.outermost(id);
         *self.all[outermost].xid.get_or_insert_with(|| {
@@ -89,8 +88,8 @@ impl Transactions {
         })
     }
 
-    /// `pg_snapshot_xmin(pg_current_snapshot())`: every transaction with a lower
-    /// number has ended.
+    /// `pg_snapshot_xmin(pg_current_snapshot())`: every transaction with a lower number
+    /// has ended.
     pub(super) fn horizon(&self) -> Xid {
         let running = self.all.iter().filter(|one| one.outcome == Outcome::Running);
         running.filter_map(|one| one.xid).min().unwrap_or(self.last_xid + 1)

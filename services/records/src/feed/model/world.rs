@@ -1,33 +1,33 @@
-//! What the actors act on.
+//! The state that the actors share.
 
 use super::{
     coverage::Coverage,
-    cursor::{Cursor, Refusal},
+    cursor::{Cursor, CursorError},
     database::Database,
+    observer::Observer,
     random::Random,
     rows::{ChangeId, Feed, Position, Product},
     setup::{Defect, Setup},
     transactions::TransactionId,
-    witness::Witness,
 };
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Worked,
-    /// For a lock, or because it is slow.
-    Waited,
-    /// There is nothing to do now.
-    Rested,
-    /// There will never be anything to do again.
+    Progressed,
+    /// The actor waits for a lock, or is slow.
+    Waiting,
+    /// The actor has nothing to do now.
+    Idle,
+    /// The actor has finished.
     Finished,
 }
 
-/// A database as it was, with what was known of it.
+/// A backup of the database, with the observer's state.
 #[derive(Clone, Debug)]
 pub(super) struct Backup {
     pub(super) database: Database,
-    pub(super) witness: Witness,
+    pub(super) observer: Observer,
 }
 
 #[derive(Debug)]
@@ -35,13 +35,13 @@ pub(super) struct World {
     pub(super) setup: Setup,
     pub(super) random: Random,
     pub(super) database: Database,
-    pub(super) witness: Witness,
+    pub(super) observer: Observer,
     pub(super) coverage: Coverage,
-    /// From then on nothing fails any more, and nobody is slow.
-    pub(super) is_calm: bool,
+    /// Disables faults and pauses for the rest of the schedule.
+    pub(super) faults_disabled: bool,
     pub(super) backup: Option<Backup>,
     pub(super) last_change: ChangeId,
-    /// What was done, when somebody wants to know.
+    /// The log of the steps, if requested.
     pub(super) trace: Option<Vec<String>>,
 }
 
@@ -51,9 +51,9 @@ impl World {
             setup,
             random,
             database: Database::new(0),
-            witness: Witness::new(),
+            observer: Observer::new(),
             coverage: Coverage::default(),
-            is_calm: false,
+            faults_disabled: false,
             backup: None,
             last_change: 0,
             trace: is_traced.then(Vec::new),
@@ -64,41 +64,41 @@ impl World {
         self.setup.defect == Some(defect)
     }
 
-    /// Describes a step, when the schedule is traced.
-    pub(super) fn say(&mut self, what: impl FnOnce() -> String) {
+    /// Logs a step if the schedule is traced.
+    pub(super) fn log_step(&mut self, what: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(what());
         }
     }
 
-    /// Whether something fails just now.
+    /// True if a fault is injected here.
     pub(super) fn fails_once_in(&mut self, times: usize) -> bool {
-        !self.is_calm && self.random.once_in(times)
+        !self.faults_disabled && self.random.once_in(times)
     }
 
-    /// Commits a transaction of the feed, and checks what others now see.
+    /// Commits a transaction of the feed, and checks the committed state.
     pub(super) fn commit_feed(&mut self, id: TransactionId, product: Product) {
         self.database.commit(id);
         let mut entries: Vec<_> = self.database.entries.made_by(id).copied().collect();
         entries.sort_by_key(|entry| entry.position);
-        self.witness.sequenced(&entries);
+        self.observer.sequenced(&entries);
         super::properties::of_feed_now(self, product);
     }
 
-    /// The cursor of a position, as readers get it.
-    pub(super) fn hand_out(
+    /// Issues the cursor of a position to a reader.
+    pub(super) fn issue_cursor(
         &mut self,
         feed: &Feed,
         position: Position,
         change: Option<ChangeId>,
     ) -> Cursor {
         let cursor = Cursor { product: feed.product, epoch: feed.epoch, position, change };
-        self.witness.handed_out(cursor);
+        self.observer.cursor_issued(cursor);
         cursor
     }
 
-    /// Presents a cursor to the feed of `product`: one statement.
-    pub(super) fn check(&self, cursor: &Cursor, product: Product) -> Result<(), Refusal> {
+    /// Checks a cursor against the feed of `product`, in one statement.
+    pub(super) fn check(&self, cursor: &Cursor, product: Product) -> Result<(), CursorError> {
         let feed = self.database.feed(None, product);
         let change = self.database.change_at(None, &feed, cursor.position);
         self.verdict(cursor, &feed, change)
@@ -109,8 +109,8 @@ impl World {
         cursor: &Cursor,
         feed: &Feed,
         change_at: Option<ChangeId>,
-    ) -> Result<(), Refusal> {
-        let sealed = if self.has(Defect::CursorsUntagged) { change_at } else { cursor.change };
-        super::cursor::check(&Cursor { change: sealed, ..*cursor }, feed, change_at)
+    ) -> Result<(), CursorError> {
+        let signed = if self.has(Defect::CursorWithoutChange) { change_at } else { cursor.change };
+        super::cursor::check(&Cursor { change: signed, ..*cursor }, feed, change_at)
     }
 }

@@ -1,7 +1,7 @@
 //! Transactions that change records.
 //!
-//! Each follows a script: locks and writes, then, as the last statements before
-//! the commit, the numbers and the announcement to the feed.
+//! Each follows a script: locks and writes first; the last statements before the commit
+//! insert the changes and the pending rows.
 
 use super::{
     database::Lock,
@@ -21,14 +21,14 @@ pub(super) struct Writer {
     transaction: Option<TransactionId>,
     savepoint: Option<TransactionId>,
     is_waiting: bool,
-    audience: [bool; PRODUCTS],
-    /// Only by [`Defect`](super::setup::Defect).
+    recipients: [bool; PRODUCTS],
+    /// Only with a [`Defect`](super::setup::Defect).
     reserved: Vec<Seq>,
-    /// What was written and has no row in `feed_change` yet.
+    /// The writes that have no row in `feed_change` yet.
     written: Vec<(RecordId, Version)>,
-    /// How much of it was written before the savepoint.
+    /// The number of them before the savepoint.
     written_before: usize,
-    /// What has one, and was not announced yet.
+    /// The changes that have no pending rows yet.
     numbered: Vec<Change>,
 }
 
@@ -43,7 +43,7 @@ impl Writer {
             transaction: None,
             savepoint: None,
             is_waiting: false,
-            audience: [false; PRODUCTS],
+            recipients: [false; PRODUCTS],
             reserved: Vec::new(),
             written: Vec::new(),
             written_before: 0,
@@ -66,17 +66,17 @@ impl Writer {
             && steps > 1
         {
             self.script[self.next] = Statement::Pause(steps - 1);
-            return Step::Waited;
+            return Step::Waiting;
         }
         if let Statement::Lock(record) = statement
             && !self.lock(world, record)
         {
-            return Step::Waited;
+            return Step::Waiting;
         }
         self.execute(world, statement);
         self.next += 1;
-        world.say(|| format!("writer {}: {statement:?}", self.name));
-        Step::Worked
+        world.log_step(|| format!("writer {}: {statement:?}", self.name));
+        Step::Progressed
     }
 
     fn lock(&mut self, world: &mut World, record: RecordId) -> bool {
@@ -84,13 +84,13 @@ impl Writer {
         let is_locked = world.database.lock(transaction, Lock::Record(record));
         if !is_locked && !self.is_waiting {
             world.coverage.lock_waits += 1;
-            world.say(|| format!("writer {}: waits for record {record}", self.name));
+            world.log_step(|| format!("writer {}: waits for record {record}", self.name));
         }
         self.is_waiting = !is_locked;
         is_locked
     }
 
-    /// The innermost transaction, which begins with its first statement.
+    /// The innermost transaction. The first statement begins it.
     fn current(&mut self, world: &mut World) -> TransactionId {
         let outer = *self.transaction.get_or_insert_with(|| world.database.begin());
         self.savepoint.unwrap_or(outer)
@@ -99,9 +99,9 @@ impl Writer {
     fn execute(&mut self, world: &mut World, statement: Statement) {
         match statement {
             Statement::Pause(_) | Statement::Lock(_) => {}
-            Statement::Audience(practice) => {
+            Statement::ReadConnections(practice) => {
                 let current = self.current(world);
-                self.audience = world.database.look(current, practice);
+                self.recipients = world.database.read_connections(current, practice);
             }
             Statement::Reserve => self.reserved.push(world.database.next_seq()),
             Statement::Write(record) => {
@@ -113,10 +113,10 @@ impl Writer {
                 self.savepoint = Some(world.database.savepoint(outer));
                 self.written_before = self.written.len();
             }
-            Statement::Number => self.number(world),
-            Statement::Announce => self.announce(world),
-            Statement::AnnounceLate => {
-                self.announce(world);
+            Statement::InsertChange => self.insert_change(world),
+            Statement::InsertPending => self.insert_pending(world),
+            Statement::InsertPendingLate => {
+                self.insert_pending(world);
                 world.database.commit(self.transaction.take().unwrap());
             }
             Statement::RollBackToSavepoint => {
@@ -139,20 +139,20 @@ impl Writer {
         }
     }
 
-    fn number(&mut self, world: &mut World) {
+    fn insert_change(&mut self, world: &mut World) {
         let current = self.current(world);
         let (record, version) = self.written.remove(self.written_before);
         let seq = self.next_seq(world);
         world.last_change += 1;
-        let (id, audience) = (world.last_change, self.audience);
-        let change = Change { id, seq, xid: 0, record, version, audience };
+        let (id, recipients) = (world.last_change, self.recipients);
+        let change = Change { id, seq, xid: 0, record, version, recipients };
         self.numbered.push(world.database.insert_change(current, change));
     }
 
-    fn announce(&mut self, world: &mut World) {
+    fn insert_pending(&mut self, world: &mut World) {
         let current = self.current(world);
         for change in self.numbered.drain(..) {
-            for product in (0..PRODUCTS).filter(|product| change.audience[*product]) {
+            for product in (0..PRODUCTS).filter(|product| change.recipients[*product]) {
                 world.database.pending.insert(current, Pending { product, change });
             }
         }
@@ -163,7 +163,8 @@ impl Writer {
     }
 
     fn commit(&mut self, world: &mut World) {
-        // With a late announcement, the script goes on with it.
+        // With a late insert of the pending rows, the script continues after the
+        // commit.
         let transaction = self.transaction.take().unwrap();
         world.coverage.late_commits += usize::from(is_late(world, transaction));
         world.database.commit(transaction);
@@ -171,7 +172,7 @@ impl Writer {
     }
 }
 
-/// Whether a greater number than one of this transaction was committed before.
+/// True if a greater sequence number than one of this transaction was committed before.
 fn is_late(world: &World, transaction: TransactionId) -> bool {
     let changes = &world.database.changes;
     let lowest = changes.made_by(transaction).map(|change| change.seq).min();

@@ -1,4 +1,4 @@
-//! A sequencer, and a feed that it cannot write.
+//! The sequencer's handling of a feed that it cannot write.
 
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
@@ -11,19 +11,19 @@ use super::*;
 use crate::migrations::Migrator;
 
 storage_tests! {
-    a_feed_that_cannot_be_written_stops_no_other,
+    unwritable_feed_does_not_block_other_feeds,
 }
 
 async fn execute(feed: &Feed, sql: &str) {
     let statement = Statement::from_string(feed.db().engine(), sql);
-    let written = feed.db().write(Scope::AllPractices, move |tx| {
+    let written = feed.db().write(TenantScope::AllPractices, move |tx| {
         let statement = statement.clone();
         async move { tx.execute_raw(statement).await.map(drop) }
     });
     written.await.unwrap();
 }
 
-/// How many positions the feed of a product has.
+/// The head position of a product's feed.
 async fn head(feed: &Feed, product: &str) -> i64 {
     let sql = format!("SELECT head FROM feed_product WHERE product = '{product}'");
     let statement = Statement::from_string(feed.db().engine(), sql);
@@ -31,13 +31,12 @@ async fn head(feed: &Feed, product: &str) -> i64 {
     row.try_get("", "head").unwrap()
 }
 
-async fn a_feed_that_cannot_be_written_stops_no_other(t: TestDb) {
+async fn unwritable_feed_does_not_block_other_feeds(t: TestDb) {
     let db = t.database().await;
     db.migrate::<Migrator>().await.unwrap();
     let clock = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap());
     let feed = Feed::new(db, clock.clone(), CancellationToken::new());
-    // The first product in any order is the damaged one: the position of its next
-    // change is already taken.
+    // The product that sorts first is damaged: the position of its next change is taken.
     let id = if t.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
     for product in ["ap", "books"] {
         execute(
@@ -64,7 +63,7 @@ async fn a_feed_that_cannot_be_written_stops_no_other(t: TestDb) {
     execute(&feed, "INSERT INTO feed_pending VALUES ('books', 'p1', 8, true)").await;
     sequence_all(&feed, &meter, &mut failures).await.unwrap();
     assert_eq!(head(&feed, "books").await, 2);
-    assert!(meter.text().contains(failed), "not before its time");
+    assert!(meter.text().contains(failed), "no retry before the backoff has passed");
 
     execute(&feed, "DELETE FROM feed_entry WHERE product = 'ap'").await;
     clock.set("2026-03-01T10:00:20Z".parse().unwrap());

@@ -1,4 +1,4 @@
-//! Changes as subscribers see them.
+//! Encodes changes as the events of the contract.
 
 use shared::{
     caller::Author,
@@ -8,13 +8,13 @@ use shared::{
 };
 
 use crate::{
-    domain::filter::Audible, feed::tail::FeedItem, image::timestamp, store::feed::FeedRow,
+    domain::filter::ChangeAttributes, feed::tail::FeedItem, image::timestamp, store::feed::FeedRow,
 };
 
-/// What a filter looks at.
-pub(crate) fn audible(row: &FeedRow) -> Audible<'_> {
+/// The attributes of a change that a filter matches.
+pub(crate) fn change_attributes(row: &FeedRow) -> ChangeAttributes<'_> {
     let records = std::iter::once(&row.record).chain(&row.companions);
-    Audible {
+    ChangeAttributes {
         practice: &row.practice,
         kinds: records.map(|record| record.kind).collect(),
         linked: row.linked,
@@ -22,7 +22,7 @@ pub(crate) fn audible(row: &FeedRow) -> Audible<'_> {
     }
 }
 
-/// Who made a change.
+/// The origin of a change: product, account, user and import.
 pub(crate) fn origin(row: &FeedRow) -> Origin {
     Origin {
         product: row.origin_product.clone(),
@@ -32,7 +32,7 @@ pub(crate) fn origin(row: &FeedRow) -> Origin {
     }
 }
 
-/// The event of a change; without images when `marked`.
+/// The event of a change. It has no images if `marked`: the subscriber made the change.
 pub(super) fn event(item: &FeedItem, previous_position: i64, own: bool, marked: bool) -> Event {
     let row = &item.row;
     let small = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);

@@ -1,4 +1,4 @@
-//! Sending every record as it is now.
+//! The snapshot of a stream: sends every record in its current state.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::{End, Stream};
 use crate::{
     domain::{
-        place::{Place, Stage, Walk},
         record::RecordRef,
+        resume_point::{ResumePoint, SnapshotPosition, SnapshotStage},
     },
     error::RecordError,
     feed::tail::BATCH_BYTES,
@@ -23,55 +23,58 @@ use crate::{
     },
 };
 
-/// Records that are read, and sent, at once at most.
+/// Maximum number of records in one read.
 const PAGE: i64 = 250;
 
 impl Stream {
-    /// Sends the records after the place where the snapshot is, and its end.
-    /// Nothing when the stream is in no snapshot.
+    /// Sends the records after the snapshot position, then the end of the snapshot. Does
+    /// nothing if the stream has no snapshot position.
     ///
-    /// Changes up to the position of the snapshot were committed before it began,
-    /// so that what is read now holds them. What changes while it is read comes
-    /// with the changes that follow.
+    /// Changes up to the feed position of the snapshot were committed before it started,
+    /// so the records contain them. Changes made during the snapshot follow it in the
+    /// feed.
     pub(super) async fn send_snapshot(&mut self) -> Result<(), End> {
         let mut sent = 0;
-        while let Some(walk) = self.place.walk.clone() {
-            let Some(practice) = self.practice_from(&walk.practice).await? else { break };
-            let walk = if walk.practice == practice {
-                walk
+        while let Some(position) = self.resume_point.snapshot.clone() {
+            let Some(practice) = self.practice_from(&position.practice).await? else { break };
+            let position = if position.practice == practice {
+                position
             } else {
-                Walk { practice: practice.clone(), ..Walk::beginning() }
+                SnapshotPosition { practice: practice.clone(), ..SnapshotPosition::start() }
             };
-            sent += self.send_practice(walk).await?;
-            // No name of a practice lies between this and the next.
-            let next = Walk { practice: format!("{practice}\u{1}"), ..Walk::beginning() };
-            self.place.walk = Some(next);
+            sent += self.send_practice(position).await?;
+            // No practice sorts between this text and the practice: continues with the next one.
+            let next = SnapshotPosition {
+                practice: format!("{practice}\u{1}"),
+                ..SnapshotPosition::start()
+            };
+            self.resume_point.snapshot = Some(next);
         }
-        if self.place.walk.is_some() {
+        if self.resume_point.snapshot.is_some() {
             self.end_snapshot(sent).await?;
         }
         Ok(())
     }
 
     async fn end_snapshot(&mut self, sent: i64) -> Result<(), End> {
-        self.check_past().await?;
-        let place = Place::after(self.place.position);
+        self.check_history().await?;
+        let resume_point = ResumePoint::after(self.resume_point.position);
         let end = SnapshotEnd {
-            cursor: self.cursor_at(place.clone(), self.change).encode(),
-            position: place.position,
+            cursor: self.cursor_at(resume_point.clone(), self.change).encode(),
+            position: resume_point.position,
             record_count: sent,
         };
         self.send(Message::SnapshotEnd(end)).await?;
-        self.place = place;
+        self.resume_point = resume_point;
         Ok(())
     }
 
-    /// The first practice from `from` on that this stream tells of.
+    /// The first practice of this stream, in the order of names, from `from` on.
     async fn practice_from(&self, from: &str) -> Result<Option<String>, RecordError> {
-        if let Some(own) = &self.listener.practice {
+        if let Some(own) = &self.subscriber.practice {
             return Ok(Some(own.to_string()).filter(|own| own.as_str() >= from));
         }
-        let (db, product) = (self.feed.db().reader(), &self.listener.product);
+        let (db, product) = (self.feed.db().reader(), &self.subscriber.product);
         let mut practice = snapshot::practice_from(db, product, from).await?;
         while let Some(found) = practice {
             if self.filter.wants_practice(&found) {
@@ -82,117 +85,121 @@ impl Stream {
         Ok(None)
     }
 
-    /// Reads a page of the records of one kind after `walk`, and checks that they are
-    /// of the feed whose changes follow them.
-    async fn read_page(&mut self, walk: &Walk) -> Result<Vec<SnapshotRow>, End> {
-        let (db, listener) = (self.feed.db().clone(), Arc::clone(&self.listener));
-        let Walk { practice, stage, id } = walk.clone();
+    /// Reads a page of the records of one kind after `position` (keyset pagination), and
+    /// checks that the feed still has the history that follows the snapshot.
+    async fn read_page(&mut self, position: &SnapshotPosition) -> Result<Vec<SnapshotRow>, End> {
+        let (db, subscriber) = (self.feed.db().clone(), Arc::clone(&self.subscriber));
+        let SnapshotPosition { practice, stage, id } = position.clone();
         let page = async move {
             let kind = stage.record_kind();
-            snapshot::page(db.reader(), &listener.product, &practice, kind, id, PAGE).await
+            snapshot::page(db.reader(), &subscriber.product, &practice, kind, id, PAGE).await
         };
-        let rows = self.meanwhile(page).await??;
-        self.check_past().await?;
+        let rows = self.with_periodic_tasks(page).await??;
+        self.check_history().await?;
         Ok(rows)
     }
 
-    /// Sends the records of one practice after `walk`; how many.
-    async fn send_practice(&mut self, mut walk: Walk) -> Result<i64, End> {
+    /// Sends the records of one practice after `position`. Returns their number.
+    async fn send_practice(&mut self, mut position: SnapshotPosition) -> Result<i64, End> {
         let mut sent = 0;
-        let from = walk.stage;
-        for stage in Stage::ALL.into_iter().filter(|stage| *stage >= from) {
-            if stage > walk.stage {
-                walk = Walk { stage, id: Uuid::nil(), ..walk };
+        let from = position.stage;
+        for stage in SnapshotStage::ALL.into_iter().filter(|stage| *stage >= from) {
+            if stage > position.stage {
+                position = SnapshotPosition { stage, id: Uuid::nil(), ..position };
             }
             if !self.filter.wants_kind(stage.record_kind()) {
                 continue;
             }
             loop {
-                self.until_wanted().await?;
-                let rows = self.read_page(&walk).await?;
+                self.wait_for_demand().await?;
+                let rows = self.read_page(&position).await?;
                 let Some(last) = rows.last() else { break };
-                let next = Walk { id: last.id, ..walk.clone() };
-                let (records, upto) = self.send_page(&walk, rows).await?;
+                let next = SnapshotPosition { id: last.id, ..position.clone() };
+                let (records, upto) = self.send_page(&position, rows).await?;
                 sent += records;
-                let next = upto.map_or(next, |id| Walk { id, ..walk.clone() });
-                self.place.walk = Some(next.clone());
-                walk = next;
+                let next = upto.map_or(next, |id| SnapshotPosition { id, ..position.clone() });
+                self.resume_point.snapshot = Some(next.clone());
+                position = next;
             }
         }
         Ok(sent)
     }
 
-    /// Sends the records of a page in messages of bounded size; how many, and the last
-    /// of them when the rest was given up because the reader is slow.
+    /// Sends the records of a page in messages of bounded size. Returns their number, and
+    /// the last id if the rest was dropped because the client reads slowly.
     async fn send_page(
         &mut self,
-        walk: &Walk,
+        position: &SnapshotPosition,
         mut rows: Vec<SnapshotRow>,
     ) -> Result<(i64, Option<Uuid>), End> {
         if self.filter.linked_only {
             rows.retain(|row| row.linked);
         }
-        let persons = self.persons_beside(walk, &rows).await?;
+        let persons = self.embedded_persons(position, &rows).await?;
         let (mut sent, mut rows) = (0, rows.into_iter().peekable());
         let mut upto = None;
         while rows.peek().is_some() {
             if let Some(last) = upto
-                && !self.is_wanted_soon().await?
+                && !self.has_demand_soon().await?
             {
                 return Ok((sent, Some(last)));
             }
-            let (mut records, mut bytes, mut last) = (Vec::new(), 0, walk.clone());
+            let (mut records, mut bytes, mut last) = (Vec::new(), 0, position.clone());
             while let Some(row) = rows.next_if(|row| fits(bytes, row.image.len())) {
                 bytes += row.image.len();
                 last.id = row.id;
-                records.push(record(walk, row, &persons));
+                records.push(record(position, row, &persons));
             }
             sent += i64::try_from(records.len()).unwrap_or(i64::MAX);
             upto = Some(last.id);
-            let place = Place { walk: Some(last), ..self.place.clone() };
-            let cursor = self.cursor_at(place.clone(), self.change).encode();
+            let resume_point = ResumePoint { snapshot: Some(last), ..self.resume_point.clone() };
+            let cursor = self.cursor_at(resume_point.clone(), self.change).encode();
             self.send(Message::SnapshotRecords(SnapshotRecords { records, cursor })).await?;
-            self.place = place;
+            self.resume_point = resume_point;
         }
         Ok((sent, None))
     }
 
-    /// The persons of contacts and individual clients, when persons themselves are
-    /// not asked for.
-    async fn persons_beside(
+    /// Loads the persons of contacts and of individual clients, if the filter excludes
+    /// the person records themselves.
+    async fn embedded_persons(
         &self,
-        walk: &Walk,
+        position: &SnapshotPosition,
         rows: &[SnapshotRow],
     ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
-        if self.filter.wants_kind(Stage::Persons.record_kind()) {
+        if self.filter.wants_kind(SnapshotStage::Persons.record_kind()) {
             return Ok(HashMap::new());
         }
         let persons = rows.iter().filter_map(|row| row.person_id).map(RecordRef::person);
         let persons: Vec<RecordRef> = persons.collect();
-        images::get_all(self.feed.db().reader(), &walk.practice, &persons).await
+        images::get_all(self.feed.db().reader(), &position.practice, &persons).await
     }
 }
 
-/// Whether one more record fits a message: the first one always does.
+/// True if another record fits into the message. The first record always fits.
 fn fits(bytes: usize, more: usize) -> bool {
     bytes == 0 || bytes + more <= BATCH_BYTES
 }
 
-fn record(walk: &Walk, row: SnapshotRow, persons: &HashMap<Uuid, Bytes>) -> SnapshotRecord {
+fn record(
+    position: &SnapshotPosition,
+    row: SnapshotRow,
+    persons: &HashMap<Uuid, Bytes>,
+) -> SnapshotRecord {
     let SnapshotRow { id, version, image, linked, person_id } = row;
-    let kind = walk.stage.record_kind();
+    let kind = position.stage.record_kind();
     let mut record = SnapshotRecord {
-        practice_id: walk.practice.clone(),
+        practice_id: position.practice.clone(),
         record_kind: kind.into(),
         record_id: RecordRef { kind, id }.text(),
         record_version: version,
         linked,
         ..SnapshotRecord::default()
     };
-    match walk.stage {
-        Stage::Persons => record.person = Some(image),
-        Stage::Clients => record.client = Some(image),
-        Stage::Contacts => record.contact = Some(image),
+    match position.stage {
+        SnapshotStage::Persons => record.person = Some(image),
+        SnapshotStage::Clients => record.client = Some(image),
+        SnapshotStage::Contacts => record.contact = Some(image),
     }
     if let Some(person) = person_id.and_then(|id| persons.get(&id)) {
         record.person = Some(person.clone());

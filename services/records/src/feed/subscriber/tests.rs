@@ -1,4 +1,4 @@
-//! Streams that resume while the purge removes what they would read.
+//! Streams that resume while the purge removes the changes that they would read.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait as _, Statement};
 use shared::{
     clock::Clock,
-    db::{Database, Scope},
+    db::{Database, TenantScope},
     ids::new_uuid,
     pb::records::EchoMode,
     testing::{TestDb, storage_tests},
@@ -24,34 +24,33 @@ use tonic_types::StatusExt as _;
 use super::*;
 use crate::{
     domain::subscription::{Subscription, SubscriptionKey},
-    feed::opening::{Named, Start},
+    feed::opening::{NamedSubscription, Start},
     migrations::Migrator,
     store::{
-        feed::{Spot, retention, sequence, standing},
+        feed::{SeekTarget, retention, seek, sequence},
         subscriptions,
     },
 };
 
-mod far;
-mod past;
-mod world;
+mod catch_up;
+mod fixture;
+mod replaced_history;
 
 storage_tests! {
-    a_purge_beside_streams_that_resume_tears_no_hole,
-    a_purge_keeps_what_another_feed_still_holds,
+    purge_during_resume_leaves_no_gap,
+    purge_keeps_changes_of_other_feeds,
 }
 
-/// Changes that one step writes and gives positions, at a time of its own.
+/// Number of changes that one step writes and sequences, at a time of its own.
 const STEP: i64 = 10;
-/// Steps that are kept: the purge is that far behind the writer.
-const KEPT: i64 = 15;
-/// Streams that are opened, in all.
+/// Number of steps that are retained: the purge is that far behind the writer.
+const RETAINED_STEPS: i64 = 15;
+/// Total number of streams that are opened.
 const RESUMES: usize = 600;
 
-/// What the streams have heard: the change at each position, and the cursors that
-/// they were sent.
+/// What the streams have received: the change at each position, and the cursors.
 #[derive(Default)]
-struct Heard {
+struct Deliveries {
     changes: HashMap<i64, String>,
     cursors: Vec<(i64, String)>,
 }
@@ -75,7 +74,7 @@ fn time(step: i64) -> DateTime<Utc> {
 
 async fn write(feed: &Feed, sql: &'static str, values: Vec<sea_orm::Value>) {
     let engine = feed.db().engine();
-    let written = feed.db().write(Scope::AllPractices, move |tx| {
+    let written = feed.db().write(TenantScope::AllPractices, move |tx| {
         let values = values.clone();
         async move {
             tx.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
@@ -85,7 +84,7 @@ async fn write(feed: &Feed, sql: &'static str, values: Vec<sea_orm::Value>) {
     written.await.unwrap();
 }
 
-/// Writes some changes for `products`, and gives them positions.
+/// Writes some changes for `products`, and sequences them.
 async fn step(feed: &Feed, number: i64, products: &[&'static str]) {
     for _ in 0..STEP {
         let sql = "INSERT INTO feed_change (id, practice_id, record_kind, record_id, \
@@ -108,22 +107,26 @@ async fn step(feed: &Feed, number: i64, products: &[&'static str]) {
 }
 
 async fn sequence_at(feed: &Feed, product: &'static str, number: i64) {
-    let sequenced = feed.db().write(Scope::AllPractices, move |tx| async move {
+    let sequenced = feed.db().write(TenantScope::AllPractices, move |tx| async move {
         sequence::sequence(&*tx, product, time(number)).await
     });
     sequenced.await.unwrap();
 }
 
 async fn purge(feed: &Feed, product: &'static str, before: i64) -> i64 {
-    let purged = feed.db().write(Scope::AllPractices, move |tx| async move {
+    let purged = feed.db().write(TenantScope::AllPractices, move |tx| async move {
         retention::purge(&*tx, product, time(before)).await
     });
     purged.await.unwrap()
 }
 
-/// Opens a stream after a cursor, or from the earliest change, and reads some of
-/// it; how it ended, when it was refused or broke off.
-async fn listen(feed: &Feed, cursor: Option<&str>, heard: &Mutex<Heard>) -> Option<Status> {
+/// Opens a stream after a cursor, or from the earliest change, and reads some messages.
+/// Returns the status if the stream was rejected or failed.
+async fn read_some(
+    feed: &Feed,
+    cursor: Option<&str>,
+    deliveries: &Mutex<Deliveries>,
+) -> Option<Status> {
     let start = match cursor {
         Some(cursor) => Start::After(Cursor::decode(cursor)),
         None => Start::Earliest,
@@ -134,14 +137,14 @@ async fn listen(feed: &Feed, cursor: Option<&str>, heard: &Mutex<Heard>) -> Opti
         linked_only: false,
         practices: Vec::new(),
     };
-    let listener = Listener {
+    let subscriber = Subscriber {
         practice: None,
         product: "books".parse().unwrap(),
         account: "main".parse().unwrap(),
         roles: Vec::new(),
     };
-    let asked = Subscribing { start, filter, named: None };
-    let mut messages = match open(feed, listener, asked, None).await {
+    let command = SubscribeCommand { start, filter, named: None };
+    let mut messages = match open(feed, subscriber, command, None).await {
         Ok(messages) => messages,
         Err(error) => return Some(error.into()),
     };
@@ -154,14 +157,14 @@ async fn listen(feed: &Feed, cursor: Option<&str>, heard: &Mutex<Heard>) -> Opti
         match message {
             Message::Handshake(handshake) => last = Some(handshake.position),
             Message::Events(batch) => {
-                let mut heard = heard.lock().unwrap();
+                let mut deliveries = deliveries.lock().unwrap();
                 for event in batch.events {
-                    assert_eq!(last.map(|last| last + 1), Some(event.position), "a hole");
+                    assert_eq!(last.map(|last| last + 1), Some(event.position), "a gap");
                     last = Some(event.position);
-                    let known = heard.changes.insert(event.position, event.change_id.clone());
+                    let known = deliveries.changes.insert(event.position, event.change_id.clone());
                     assert!(known.is_none_or(|known| known == event.change_id), "another change");
                 }
-                heard.cursors.push((last.unwrap(), batch.cursor));
+                deliveries.cursors.push((last.unwrap(), batch.cursor));
             }
             Message::Heartbeat(_) => {}
             other => panic!("{other:?}"),
@@ -170,9 +173,10 @@ async fn listen(feed: &Feed, cursor: Option<&str>, heard: &Mutex<Heard>) -> Opti
     None
 }
 
-async fn a_purge_beside_streams_that_resume_tears_no_hole(t: TestDb) {
+async fn purge_during_resume_leaves_no_gap(t: TestDb) {
     let feed = feed_of(&t, &["books"]).await;
-    let (heard, now) = (Arc::new(Mutex::new(Heard::default())), Arc::new(AtomicI64::new(0)));
+    let (deliveries, now) =
+        (Arc::new(Mutex::new(Deliveries::default())), Arc::new(AtomicI64::new(0)));
     let (done, too_old) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let writer = {
         let (feed, now, done) = (feed.clone(), now.clone(), done.clone());
@@ -187,24 +191,24 @@ async fn a_purge_beside_streams_that_resume_tears_no_hole(t: TestDb) {
         let (feed, now, done) = (feed.clone(), now.clone(), done.clone());
         tokio::spawn(async move {
             while done.load(Ordering::SeqCst) < RESUMES {
-                purge(&feed, "books", now.load(Ordering::SeqCst) - KEPT).await;
+                purge(&feed, "books", now.load(Ordering::SeqCst) - RETAINED_STEPS).await;
             }
         })
     };
     let mut readers = Vec::new();
     for reader in 0..4_usize {
-        let (feed, heard) = (feed.clone(), heard.clone());
+        let (feed, deliveries) = (feed.clone(), deliveries.clone());
         let (done, too_old) = (done.clone(), too_old.clone());
         readers.push(tokio::spawn(async move {
             while done.fetch_add(1, Ordering::SeqCst) < RESUMES {
-                // An older one each time, of those from about where the floor is.
+                // A cursor near the floor.
                 let cursor = {
-                    let heard = heard.lock().unwrap();
-                    let from = heard.cursors.len().saturating_sub(40);
+                    let deliveries = deliveries.lock().unwrap();
+                    let from = deliveries.cursors.len().saturating_sub(40);
                     let pick = from + (done.load(Ordering::SeqCst) * 7 + reader) % 40;
-                    heard.cursors.get(pick).map(|(_, cursor)| cursor.clone())
+                    deliveries.cursors.get(pick).map(|(_, cursor)| cursor.clone())
                 };
-                if let Some(status) = listen(&feed, cursor.as_deref(), &heard).await {
+                if let Some(status) = read_some(&feed, cursor.as_deref(), &deliveries).await {
                     assert_eq!(status.code(), Code::OutOfRange, "{status}");
                     let reason = status.get_error_details().error_info().unwrap().reason.clone();
                     assert_eq!(reason, "CURSOR_TOO_OLD", "{status}");
@@ -216,11 +220,11 @@ async fn a_purge_beside_streams_that_resume_tears_no_hole(t: TestDb) {
     for task in readers.into_iter().chain([writer, purger]) {
         task.await.unwrap();
     }
-    assert!(too_old.load(Ordering::SeqCst) > 0, "the purge met no stream");
+    assert!(too_old.load(Ordering::SeqCst) > 0, "no stream was behind the purge");
     feed.stop().cancel();
 }
 
-async fn a_purge_keeps_what_another_feed_still_holds(t: TestDb) {
+async fn purge_keeps_changes_of_other_feeds(t: TestDb) {
     let feed = feed_of(&t, &["ap", "books"]).await;
     step(&feed, 1, &["ap", "books"]).await;
     step(&feed, 2, &["books"]).await;
@@ -230,13 +234,13 @@ async fn a_purge_keeps_what_another_feed_still_holds(t: TestDb) {
         row.await.unwrap().unwrap().try_get("", "n").unwrap()
     };
     let product: shared::caller::Product = "books".parse().unwrap();
-    let at = async |spot| standing(feed.db().reader(), &product, spot).await.unwrap().unwrap();
-    let tenth = at(Spot::At(STEP)).await.change;
-    assert!(!retention::has_old(feed.db().reader(), "books", time(1)).await.unwrap());
-    assert_eq!(purge(&feed, "books", 1).await, 0, "not older than that");
+    let at = async |target| seek(feed.db().reader(), &product, target).await.unwrap().unwrap();
+    let tenth = at(SeekTarget::At(STEP)).await.change;
+    assert!(!retention::has_expired(feed.db().reader(), "books", time(1)).await.unwrap());
+    assert_eq!(purge(&feed, "books", 1).await, 0, "not old enough");
     assert_eq!(purge(&feed, "books", 2).await, STEP);
     assert_eq!((count("feed_change").await, count("feed_entry").await), (2 * STEP, 2 * STEP));
-    let ends = at(Spot::Newest).await.ends;
+    let ends = at(SeekTarget::Newest).await.ends;
     assert_eq!((ends.floor, ends.head, ends.floor_change), (STEP + 1, 2 * STEP, tenth));
     assert_eq!(purge(&feed, "ap", 2).await, STEP);
     assert_eq!((count("feed_change").await, count("feed_entry").await), (STEP, STEP));
@@ -244,5 +248,5 @@ async fn a_purge_keeps_what_another_feed_still_holds(t: TestDb) {
     assert_eq!((count("feed_change").await, count("feed_entry").await), (0, 0));
     assert_eq!(purge(&feed, "books", 9).await, 0);
     step(&feed, 4, &["books"]).await;
-    assert_eq!(at(Spot::Newest).await.position, 3 * STEP, "it goes on");
+    assert_eq!(at(SeekTarget::Newest).await.position, 3 * STEP, "positions continue");
 }

@@ -1,4 +1,4 @@
-//! Masks that no client of ours builds.
+//! Fuzz test of field masks.
 
 use prost_types::FieldMask;
 use shared::{rules::MAX_VIOLATIONS, testing::fuzz::Fuzz};
@@ -6,8 +6,8 @@ use shared::{rules::MAX_VIOLATIONS, testing::fuzz::Fuzz};
 use super::*;
 
 #[test]
-fn any_mask_changes_fields_that_it_names_or_is_refused() {
-    Fuzz::of("mask").cases(1_000).hold_text(|text| {
+fn any_mask_edits_named_fields_or_is_rejected() {
+    Fuzz::corpus("mask").cases(1_000).check_text(|text| {
         let paths: Vec<String> = text.split('\n').map(str::to_owned).collect();
         let named = paths.len();
         let mask = Some(FieldMask { paths });
@@ -17,7 +17,7 @@ fn any_mask_changes_fields_that_it_names_or_is_refused() {
         let request =
             UpdateClientRequest { fields, update_mask: mask.clone(), ..Default::default() };
         match client(request) {
-            // `identifiers` stands for four.
+            // `identifiers` expands to four fields.
             Ok(command) => assert!((1..=4 * named).contains(&command.edits.len())),
             Err(wrong) => check(&wrong),
         }
@@ -30,7 +30,7 @@ fn any_mask_changes_fields_that_it_names_or_is_refused() {
     });
 }
 
-fn check(wrong: &Violations) {
+fn check(wrong: &FieldViolations) {
     assert!((1..=MAX_VIOLATIONS).contains(&wrong.len()));
     for violation in wrong {
         let known = violation.field == "update_mask" || violation.field.starts_with("fields.");

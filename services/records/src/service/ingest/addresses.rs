@@ -1,5 +1,5 @@
-//! Addresses of an import: added to the timelines of clients and persons, or
-//! linked to the equal entry that stands there.
+//! Addresses of an import: added to the timelines of clients and persons, or linked to an
+//! equal entry.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,18 +12,18 @@ use shared::{
         records::{ChangeKind, ErrorReason, RecordKind, RecordState},
     },
     rules::{
-        Violation, date::Period, draft::AddressDraft, import::ImportDraft, text::quote,
+        FieldViolation, date::Period, draft::AddressDraft, import::ImportDraft, text::quote,
         value::Value,
     },
 };
 use uuid::Uuid;
 
-use super::{Chunk, Incoming, failed, failed_own, outcome, parent_gone, period_of};
+use super::{Chunk, Incoming, failed, failed_invalid, outcome, parent_gone, period_of};
 use crate::{
     domain::{
         change::Change,
         link::ImportOutcome,
-        record::{Client, Life, Person, RecordRef},
+        record::{Client, Person, RecordMeta, RecordRef},
         timeline::{self, Entry, MAX_DAYS_AHEAD, MAX_ENTRIES, Placement, TimelineKey},
     },
     error::RecordError,
@@ -38,24 +38,25 @@ enum Owner {
 }
 
 impl Owner {
-    fn life(&mut self) -> &mut Life {
+    fn meta(&mut self) -> &mut RecordMeta {
         match self {
-            Self::Client(client) => &mut client.life,
-            Self::Person(person) => &mut person.life,
+            Self::Client(client) => &mut client.meta,
+            Self::Person(person) => &mut person.meta,
         }
     }
 }
 
-/// The owners of a chunk's addresses, with their timelines as they grow.
+/// The owners of the addresses of a chunk, with their timelines, which include the entries
+/// that the chunk has added.
 struct Owners {
     rows: BTreeMap<RecordRef, Owner>,
     entries: HashMap<Uuid, Vec<Entry>>,
     /// Entries that the caller's account has linked already.
-    taken: HashSet<Uuid>,
-    /// Owners whose timelines have grown.
+    linked: HashSet<Uuid>,
+    /// Owners with added entries.
     changed: HashSet<RecordRef>,
-    /// Owners that wait for their removal.
-    waiting: HashSet<RecordRef>,
+    /// Orphaned owners.
+    orphaned: HashSet<RecordRef>,
 }
 
 pub(super) async fn apply(
@@ -73,25 +74,25 @@ pub(super) async fn apply(
                 let owner = owner.and_then(|parent| RecordRef::parse(&parent.record_id));
                 match owner {
                     Some(owner) if owners.rows.contains_key(&owner) => {
-                        place(chunk, record, address, owner, &mut owners)
+                        apply_address(chunk, record, address, owner, &mut owners)
                     }
-                    // A new owner has no addresses: those that come with it have
-                    // been judged together.
-                    Some(owner) if chunk.validate_only && !owners.waiting.contains(&owner) => {
+                    // A dry run has not created the owner. Its addresses were checked
+                    // with each other by the import.
+                    Some(owner) if chunk.validate_only && !owners.orphaned.contains(&owner) => {
                         outcome(RecordStatus::Imported, chunk.link_kind, new_uuid())
                     }
                     _ => parent_gone("owner_source_id", owner_source_id),
                 }
             }
-            Ok(_) => failed_own(record),
+            Ok(_) => failed_invalid(record),
         };
         chunk.outcomes.push(outcome);
     }
     replace_images(db, chunk, &owners).await
 }
 
-/// Locks the owners: clients first, then persons, each in the order of their
-/// ids, as every writer does.
+/// Locks the owners. The lock order is that of every writer: clients before persons, each
+/// in the order of their ids.
 async fn owners(
     db: &impl ConnectionTrait,
     chunk: &Chunk<'_>,
@@ -111,11 +112,11 @@ async fn owners(
     for person in persons::lock(db, &caller.practice, &person_ids).await? {
         rows.insert(RecordRef::person(person.id), Owner::Person(person));
     }
-    let mut waiting = HashSet::new();
+    let mut orphaned = HashSet::new();
     rows.retain(|record, owner| {
-        let is_active = owner.life().state == RecordState::Active;
+        let is_active = owner.meta().state == RecordState::Active;
         if !is_active {
-            waiting.insert(*record);
+            orphaned.insert(*record);
         }
         is_active
     });
@@ -124,91 +125,91 @@ async fn owners(
     let addresses = entries.values().flatten().filter(|entry| is_address(entry));
     let addresses: Vec<Uuid> = addresses.map(|entry| entry.id).collect();
     let account = (&caller.product, &caller.account);
-    let taken = links::linked_records(db, &caller.practice, account, &addresses).await?;
-    let taken = taken.into_iter().collect();
-    Ok(Owners { rows, entries, taken, changed: HashSet::new(), waiting })
+    let linked = links::linked_records(db, &caller.practice, account, &addresses).await?;
+    let linked = linked.into_iter().collect();
+    Ok(Owners { rows, entries, linked, changed: HashSet::new(), orphaned })
 }
 
 fn is_address(entry: &Entry) -> bool {
     matches!(entry.timeline, TimelineKey::Address(_))
 }
 
-/// Finds the place of an address on its owner's timeline.
-fn place(
+/// Adds an address to the timeline of its owner, or links the equal entry.
+fn apply_address(
     chunk: &mut Chunk<'_>,
     record: &Incoming,
     draft: &AddressDraft,
     owner: RecordRef,
     owners: &mut Owners,
 ) -> ApplyOutcome {
-    let Some(period) = period_of(record) else { return failed_own(record) };
+    let Some(period) = period_of(record) else { return failed_invalid(record) };
     let timeline = TimelineKey::Address(draft.address_type);
     let value = Value::Address(draft.address.clone());
     let all = owners.entries.entry(owner.id).or_default();
     let same: Vec<Entry> = all.iter().filter(|e| e.timeline == timeline).cloned().collect();
-    let taken = |id| owners.taken.contains(&id);
-    match timeline::place(&same, &value, period, chunk.at.today, taken) {
-        Err(refusal) => failed(vec![violation(&refusal, &same)]),
+    let linked = |id| owners.linked.contains(&id);
+    match timeline::place(&same, &value, period, chunk.at.today, linked) {
+        Err(error) => failed(vec![violation(&error, &same)]),
         Ok(Placement::Equal(id)) => {
-            owners.taken.insert(id);
+            owners.linked.insert(id);
             chunk.link(record, id, ImportOutcome::Linked)
         }
         Ok(Placement::Added) if all.len() >= MAX_ENTRIES => {
             let text = format!("A record has at most {MAX_ENTRIES} names and addresses");
-            failed(vec![Violation::new("owner_source_id", ErrorReason::ValueTooLong, text)])
+            failed(vec![FieldViolation::new("owner_source_id", ErrorReason::ValueTooLong, text)])
         }
         Ok(Placement::Added) => {
-            let closed_by_next = draft.period.to.is_none() && period.to.is_some();
+            let implicit_end = draft.period.to.is_none() && period.to.is_some();
             let draft = AddressDraft { period, ..draft.clone() };
-            let entry = chunk.new.address(owner.id, draft, closed_by_next, chunk.at);
+            let entry = chunk.new.address(owner.id, draft, implicit_end, chunk.at);
             let id = entry.id;
             all.push(entry);
-            owners.taken.insert(id);
+            owners.linked.insert(id);
             added(chunk, owner, id, owners);
             chunk.link(record, id, ImportOutcome::Imported)
         }
     }
 }
 
-/// Why an address does not fit the others of its owner and type, for people who know
-/// addresses and dates, and no ids or calls.
-fn violation(refusal: &timeline::Refusal, entries: &[Entry]) -> Violation {
-    let named = refusal.entries().iter().take(MAX_NAMED);
+/// The violation of an address that conflicts with others of its owner and type. The text
+/// is for end users: it contains addresses and dates, but no ids and no RPCs.
+fn violation(error: &timeline::TimelineError, entries: &[Entry]) -> FieldViolation {
+    let named = error.entries().iter().take(MAX_NAMED);
     let named = named.filter_map(|id| entries.iter().find(|entry| entry.id == *id));
-    let named: Vec<String> = named.map(for_people).collect();
-    let (named, more) = (named.join("; "), refusal.entries().len() > MAX_NAMED);
+    let named: Vec<String> = named.map(describe).collect();
+    let (named, more) = (named.join("; "), error.entries().len() > MAX_NAMED);
     let more = if more { " and others" } else { "" };
-    let text = match refusal {
-        timeline::Refusal::Overlap(_) => {
+    let text = match error {
+        timeline::TimelineError::Overlap(_) => {
             format!("Period overlaps what is kept already: {named}{more}")
         }
-        timeline::Refusal::ScheduledExists(_) => {
+        timeline::TimelineError::ScheduledExists(_) => {
             format!("Only one address of a type can begin after today, and there is one: {named}")
         }
-        timeline::Refusal::TooFar => {
+        timeline::TimelineError::TooFar => {
             format!("The first day is more than {MAX_DAYS_AHEAD} days ahead: choose a nearer one")
         }
         _ => "The dates do not fit the other addresses of this type".to_owned(),
     };
-    Violation::new("active_from", refusal.reason(), text)
+    FieldViolation::new("active_from", error.reason(), text)
 }
 
-/// Addresses that are named in one text at most.
+/// Maximum number of addresses in one text.
 const MAX_NAMED: usize = 3;
 
-fn for_people(entry: &Entry) -> String {
+fn describe(entry: &Entry) -> String {
     let Period { from, to } = entry.period;
     let from = from.map(|day| format!(" from {day}")).unwrap_or_default();
     let to = to.map(|day| format!(" to {day}")).unwrap_or_default();
     format!("{}{from}{to}", quote(&entry.value.display()))
 }
 
-/// Notes the change of the owner that an added entry is.
+/// Records the change of the owner for an added entry.
 fn added(chunk: &mut Chunk<'_>, owner: RecordRef, entry: Uuid, owners: &mut Owners) {
     let Some(row) = owners.rows.get_mut(&owner) else { return };
-    let life = row.life();
-    *life = life.changed(chunk.at.now);
-    let version = life.version;
+    let meta = row.meta();
+    *meta = meta.changed(chunk.at.now);
+    let version = meta.version;
     let companions = match row {
         Owner::Client(client) => client.person_id.map(RecordRef::person).into_iter().collect(),
         Owner::Person(_) => Vec::new(),

@@ -1,5 +1,5 @@
-//! Clients of an import: created, or linked to the client that has their
-//! reference when it is the same one.
+//! Clients of an import: created, or linked to the existing client with the same
+//! reference if it is the same client.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -13,22 +13,22 @@ use shared::{
         records::{self as pb, ChangeKind, ErrorReason, RecordKind, RecordState},
     },
     rules::{
-        Violation,
+        FieldViolation,
         draft::{ClientDraft, PersonDraft},
         import::ImportDraft,
-        likeness::of_client,
+        match_key::of_client,
         text::{match_key, quote},
         value::PersonName,
     },
 };
 use uuid::Uuid;
 
-use super::{Chunk, Incoming, failed, failed_own};
+use super::{Chunk, Incoming, failed, failed_invalid};
 use crate::{
     domain::{
         change::Change,
         link::ImportOutcome,
-        record::{Client, Life, RecordRef},
+        record::{Client, RecordMeta, RecordRef},
     },
     error::RecordError,
     image::timestamp,
@@ -36,16 +36,16 @@ use crate::{
     store::{clients, images, links},
 };
 
-/// A live client that has the reference of an incoming one.
+/// An existing client with the reference of an incoming client.
 struct Candidate {
     client: Client,
     image: pb::Client,
-    /// The name of today.
+    /// The current name.
     name: String,
-    /// The name as it is compared.
+    /// The match key of the name.
     name_key: String,
-    /// Whether the caller's account has linked it under another source id.
-    taken: bool,
+    /// True if the caller's account has linked it under another source id.
+    linked: bool,
 }
 
 pub(super) async fn apply(
@@ -55,54 +55,61 @@ pub(super) async fn apply(
 ) -> Result<(), RecordError> {
     let mut candidates = candidates(db, chunk, incoming).await?;
     chunk.look_up(db, incoming).await?;
-    let mut references: HashMap<String, User> = HashMap::new();
-    let mut rewritten = Rewritten::default();
-    let mut refused = Vec::new();
+    let mut references: HashMap<String, ReferenceHolder> = HashMap::new();
+    let mut updated = UpdatedClients::default();
+    let mut duplicates = Vec::new();
     for record in incoming {
         let outcome = match chunk.admit(record) {
             Err(outcome) => outcome,
             Ok(ImportDraft::Client { client, individual }) => {
                 let key = &client.reference.key;
-                if let Some(user) = references.get(key) {
-                    refused.push((chunk.outcomes.len(), client, user.clone()));
+                if let Some(holder) = references.get(key) {
+                    duplicates.push((chunk.outcomes.len(), client, holder.clone()));
                     ApplyOutcome::default()
                 } else if let Some(candidate) = candidates.get_mut(key) {
-                    if candidate.taken || !is_same(client, individual.as_ref(), candidate) {
-                        refused.push((chunk.outcomes.len(), client, User::of(candidate)));
+                    if candidate.linked || !is_same(client, individual.as_ref(), candidate) {
+                        duplicates.push((
+                            chunk.outcomes.len(),
+                            client,
+                            ReferenceHolder::of(candidate),
+                        ));
                         ApplyOutcome::default()
                     } else {
-                        link(chunk, record, candidate, &mut rewritten)
+                        link(chunk, record, candidate, &mut updated)
                     }
                 } else {
                     let outcome = create(chunk, record, client.clone(), individual.clone());
                     let id = chunk.new.clients.last().map(|client| client.id);
-                    let user = |id| User { id, ..User::new(client, individual.as_ref()) };
-                    references.extend(id.map(|id| (key.clone(), user(id))));
+                    let holder = |id| ReferenceHolder {
+                        id,
+                        ..ReferenceHolder::new(client, individual.as_ref())
+                    };
+                    references.extend(id.map(|id| (key.clone(), holder(id))));
                     outcome
                 }
             }
-            Ok(_) => failed_own(record),
+            Ok(_) => failed_invalid(record),
         };
         chunk.outcomes.push(outcome);
     }
-    refuse(db, chunk, refused).await?;
+    fail_duplicates(db, chunk, duplicates).await?;
     let (practice, now) = (&chunk.caller.practice, chunk.at.now);
-    for (client, image) in rewritten.restored {
+    for (client, image) in updated.restored {
         clients::update(db, practice, client, image).await?;
     }
-    images::replace(db, practice, RecordKind::Client, rewritten.linked, now).await
+    images::replace(db, practice, RecordKind::Client, updated.linked, now).await
 }
 
-/// Clients that were there, and have changed by being linked.
+/// Existing clients that a new link has changed.
 #[derive(Default)]
-struct Rewritten {
+struct UpdatedClients {
     linked: Vec<images::NewImage>,
-    /// Those that waited for their removal, with their new images.
+    /// Formerly orphaned clients, with their new images.
     restored: Vec<(Client, Vec<u8>)>,
 }
 
-/// The live clients with the references of the chunk, by the references' keys.
-/// Locked, so that they stay as they are until the links are there.
+/// The existing clients with the references of the chunk, by the key of the reference.
+/// Locks them until the links are committed.
 async fn candidates(
     db: &impl ConnectionTrait,
     chunk: &Chunk<'_>,
@@ -117,8 +124,8 @@ async fn candidates(
     let found = clients::lock_by_references(db, &caller.practice, &keys).await?;
     let ids: Vec<Uuid> = found.iter().map(|client| client.id).collect();
     let account = (&caller.product, &caller.account);
-    let taken = links::linked_records(db, &caller.practice, account, &ids).await?;
-    let taken: HashSet<Uuid> = taken.into_iter().collect();
+    let linked = links::linked_records(db, &caller.practice, account, &ids).await?;
+    let linked: HashSet<Uuid> = linked.into_iter().collect();
     let persons = found.iter().filter_map(|client| client.person_id).map(RecordRef::person);
     let records: Vec<RecordRef> =
         ids.iter().copied().map(RecordRef::client).chain(persons).collect();
@@ -133,9 +140,9 @@ async fn candidates(
             }
             None => (own.registered_name.clone(), match_key(&own.registered_name)),
         };
-        let taken = taken.contains(&client.id);
+        let linked = linked.contains(&client.id);
         let key = client.reference.key.clone();
-        Ok((key, Candidate { client, image: own, name, name_key, taken }))
+        Ok((key, Candidate { client, image: own, name, name_key, linked }))
     };
     found.into_iter().map(candidate).collect()
 }
@@ -144,43 +151,42 @@ fn person_name(person: &pb::Person) -> PersonName {
     person.name.as_ref().map(PersonName::from).unwrap_or_default()
 }
 
-/// Links the record to the client that is the same one; an orphaned one is
-/// restored by it.
+/// Links the record to the same client. The link restores an orphaned client.
 fn link(
     chunk: &mut Chunk<'_>,
     record: &Incoming,
     candidate: &mut Candidate,
-    rewritten: &mut Rewritten,
+    updated: &mut UpdatedClients,
 ) -> ApplyOutcome {
-    candidate.taken = true;
+    candidate.linked = true;
     let client = &mut candidate.client;
-    let was_orphaned = client.life.state == RecordState::Orphaned;
+    let was_orphaned = client.meta.state == RecordState::Orphaned;
     let (record_ref, person) = (RecordRef::client(client.id), client.person_id);
-    let change = |life: &Life, kind| {
-        Change::new(new_uuid(), record_ref, life.version, kind).with(person.map(RecordRef::person))
+    let change = |meta: &RecordMeta, kind| {
+        Change::new(new_uuid(), record_ref, meta.version, kind).with(person.map(RecordRef::person))
     };
-    client.life = client.life.changed(chunk.at.now);
-    chunk.new.changes.push(change(&client.life, ChangeKind::Linked));
+    client.meta = client.meta.changed(chunk.at.now);
+    chunk.new.changes.push(change(&client.meta, ChangeKind::Linked));
     if was_orphaned {
-        client.life = client.life.restored(chunk.at.now);
-        chunk.new.changes.push(change(&client.life, ChangeKind::Restored));
+        client.meta = client.meta.restored(chunk.at.now);
+        chunk.new.changes.push(change(&client.meta, ChangeKind::Restored));
         let image = pb::Client {
-            state: client.life.state.into(),
+            state: client.meta.state.into(),
             purge_time: None,
-            version: client.life.version,
-            update_time: Some(timestamp(client.life.updated_at)),
+            version: client.meta.version,
+            update_time: Some(timestamp(client.meta.updated_at)),
             ..candidate.image.clone()
         };
-        rewritten.restored.push((client.clone(), image.encode_to_vec()));
+        updated.restored.push((client.clone(), image.encode_to_vec()));
     } else {
-        let image = images::NewImage::next_client(client.id, &candidate.image, client.life);
-        rewritten.linked.push(image);
+        let image = images::NewImage::next_client(client.id, &candidate.image, client.meta);
+        updated.linked.push(image);
     }
     let id = client.id;
     chunk.link(record, id, ImportOutcome::Linked)
 }
 
-/// An equal identifier, or an equal name.
+/// True if an identifier or the name is equal.
 fn is_same(draft: &ClientDraft, individual: Option<&PersonDraft>, candidate: &Candidate) -> bool {
     let name_key = match (individual, &draft.registered_name) {
         (Some(person), _) => person.name.match_key(),
@@ -189,29 +195,29 @@ fn is_same(draft: &ClientDraft, individual: Option<&PersonDraft>, candidate: &Ca
     };
     let same_name = !name_key.is_empty() && name_key == candidate.name_key;
     let client = &candidate.client;
-    let likenesses = of_client(&client.identifiers, client.jurisdiction);
+    let existing = of_client(&client.identifiers, client.jurisdiction);
     let own = of_client(&draft.identifiers, draft.jurisdiction);
     let payroll = &draft.identifiers.paye_reference;
     same_name
-        || own.iter().any(|likeness| likenesses.contains(likeness))
+        || own.iter().any(|key| existing.contains(key))
         || (payroll.is_some() && *payroll == client.identifiers.paye_reference)
 }
 
-/// A client that uses a reference already, for people.
+/// The client that holds a reference already, as described to end users.
 #[derive(Clone)]
-struct User {
+struct ReferenceHolder {
     id: Uuid,
     name: String,
     reference: String,
 }
 
-impl User {
+impl ReferenceHolder {
     fn of(candidate: &Candidate) -> Self {
         let Candidate { client, name, .. } = candidate;
         Self { id: client.id, name: name.clone(), reference: client.reference.text.clone() }
     }
 
-    /// One that is about to be created; its id is not known yet.
+    /// A client that the chunk creates; its id is not assigned yet.
     fn new(draft: &ClientDraft, individual: Option<&PersonDraft>) -> Self {
         let name = match (individual, &draft.registered_name) {
             (Some(person), _) => person.name.display(),
@@ -222,17 +228,17 @@ impl User {
     }
 }
 
-/// Fails the records, each at its place in the chunk, whose reference is used by a
-/// client which is another one.
-async fn refuse(
+/// Fails the records whose reference belongs to another client. Each comes with its index
+/// in the chunk.
+async fn fail_duplicates(
     db: &impl ConnectionTrait,
     chunk: &mut Chunk<'_>,
-    refused: Vec<(usize, &ClientDraft, User)>,
+    duplicates: Vec<(usize, &ClientDraft, ReferenceHolder)>,
 ) -> Result<(), RecordError> {
-    if refused.is_empty() {
+    if duplicates.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = refused.iter().map(|(_, _, user)| user.id).collect();
+    let ids: Vec<Uuid> = duplicates.iter().map(|(_, _, holder)| holder.id).collect();
     let Caller { practice, product, .. } = chunk.caller;
     let mut products: HashMap<Uuid, BTreeSet<String>> = HashMap::new();
     for (id, product) in links::products_of(db, practice, &ids).await? {
@@ -241,12 +247,12 @@ async fn refuse(
     for new in &chunk.new.clients {
         products.entry(new.id).or_default().insert(product.to_string());
     }
-    for (place, draft, user) in refused {
-        let kept = products.get(&user.id).map(|products| {
+    for (index, draft, holder) in duplicates {
+        let kept = products.get(&holder.id).map(|products| {
             let products: Vec<&str> = products.iter().map(String::as_str).collect();
             format!(", kept by {}", products.join(" and "))
         });
-        let User { id, name, reference } = user;
+        let ReferenceHolder { id, name, reference } = holder;
         let text = format!(
             "Client reference {} is already used by {} ({reference}){} ({})",
             draft.reference.text,
@@ -255,8 +261,8 @@ async fn refuse(
             RecordRef::client(id).text()
         );
         let reason = ErrorReason::DuplicateReference;
-        let outcome = failed(vec![Violation::new("client_reference", reason, text)]);
-        if let Some(at) = chunk.outcomes.get_mut(place) {
+        let outcome = failed(vec![FieldViolation::new("client_reference", reason, text)]);
+        if let Some(at) = chunk.outcomes.get_mut(index) {
             *at = outcome;
         }
     }

@@ -1,5 +1,5 @@
-//! Contacts of an import: a person with its places, created, or linked to the
-//! same person where the client has it already.
+//! Contacts of an import: a person is created with its contacts, or linked to the same
+//! person if one of its clients has that person already.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,38 +13,38 @@ use shared::{
     },
     rules::{
         draft::PersonDraft,
-        import::{ContactPlace, ImportDraft},
+        import::{ClientRoles, ImportDraft},
         value::PersonName,
     },
 };
 use uuid::Uuid;
 
-use super::{Chunk, Incoming, failed_own, parent_gone};
+use super::{Chunk, Incoming, failed_invalid, parent_gone};
 use crate::{
     domain::{
         change::Change,
         link::ImportOutcome,
-        record::{Client, Contact, HeldRole, Life, Person, RecordRef},
+        record::{Client, Contact, HeldRole, Person, RecordMeta, RecordRef},
     },
     error::RecordError,
     service::reading::decode_on,
     store::{clients, contacts, images, links, persons},
 };
 
-/// What makes two persons of one client the same: name and day of birth.
-type Likeness = (String, Option<NaiveDate>);
+/// Identifies a person of a client: the match key of the name, and the birth date.
+type PersonKey = (String, Option<NaiveDate>);
 
-/// What the chunk knows of the clients that its contacts belong to.
-struct Places {
-    /// The clients that are there, or would be.
+/// The existing data of the clients of the contacts.
+struct KnownContacts {
+    /// The active clients; in a dry run also those that earlier chunks would create.
     clients: HashSet<Uuid>,
     /// Persons of a client that are not linked to the caller's account yet, by
-    /// likeness; the oldest first.
-    persons: HashMap<(Uuid, Likeness), BTreeMap<Uuid, Person>>,
+    /// key; the oldest first.
+    persons: HashMap<(Uuid, PersonKey), BTreeMap<Uuid, Person>>,
     /// The images of those persons.
     images: HashMap<Uuid, pb::Person>,
-    /// Where those persons have a place.
-    taken: HashSet<(Uuid, Uuid)>,
+    /// The existing contacts of those persons: client and person.
+    contacts: HashSet<(Uuid, Uuid)>,
 }
 
 pub(super) async fn apply(
@@ -52,19 +52,19 @@ pub(super) async fn apply(
     chunk: &mut Chunk<'_>,
     incoming: &[Incoming],
 ) -> Result<(), RecordError> {
-    let mut places = places(db, chunk, incoming).await?;
+    let mut known = load_known(db, chunk, incoming).await?;
     chunk.look_up(db, incoming).await?;
     let mut linked = Vec::new();
     for record in incoming {
         let outcome = match chunk.admit(record) {
             Err(outcome) => outcome,
             Ok(ImportDraft::Contact { person, clients }) => {
-                match resolve(record, clients, &places) {
+                match resolve(record, clients, &known) {
                     Err(outcome) => outcome,
-                    Ok(held) => place(chunk, record, person, held, &mut places, &mut linked),
+                    Ok(held) => apply_contact(chunk, record, person, held, &mut known, &mut linked),
                 }
             }
-            Ok(_) => failed_own(record),
+            Ok(_) => failed_invalid(record),
         };
         chunk.outcomes.push(outcome);
     }
@@ -72,21 +72,21 @@ pub(super) async fn apply(
     images::replace(db, practice, RecordKind::Person, linked, now).await
 }
 
-/// The clients of a contact that the import has found, with the roles there.
-/// Clients that were excluded are not among the parents, and are left out.
+/// The clients of a contact, with the roles of the person. Clients that the import excludes
+/// are not among the parents, and are omitted.
 fn resolve(
     record: &Incoming,
-    clients: &[ContactPlace],
-    places: &Places,
+    clients: &[ClientRoles],
+    known: &KnownContacts,
 ) -> Result<Vec<(Uuid, Vec<HeldRole>)>, ApplyOutcome> {
     let mut held = Vec::new();
     for parent in &record.parents {
         let id = RecordRef::parse(&parent.record_id).filter(|r| r.kind == RecordKind::Client);
-        let id = id.map(|record| record.id).filter(|id| places.clients.contains(id));
+        let id = id.map(|record| record.id).filter(|id| known.clients.contains(id));
         let id = id.ok_or_else(|| parent_gone("client_source_id", &parent.source_id))?;
-        let place = clients.iter().find(|place| place.client_source_id == parent.source_id);
-        let place = place.ok_or_else(|| parent_gone("client_source_id", &parent.source_id))?;
-        held.push((id, HeldRole::undated(&place.roles)));
+        let client = clients.iter().find(|client| client.client_source_id == parent.source_id);
+        let client = client.ok_or_else(|| parent_gone("client_source_id", &parent.source_id))?;
+        held.push((id, HeldRole::undated(&client.roles)));
     }
     match clients.first() {
         Some(first) if held.is_empty() => {
@@ -96,18 +96,18 @@ fn resolve(
     }
 }
 
-async fn places(
+async fn load_known(
     db: &impl ConnectionTrait,
     chunk: &Chunk<'_>,
     incoming: &[Incoming],
-) -> Result<Places, RecordError> {
+) -> Result<KnownContacts, RecordError> {
     let caller = chunk.caller;
     let parents = incoming.iter().flat_map(|record| &record.parents);
     let parents = parents.filter_map(|parent| RecordRef::parse(&parent.record_id));
     let ids: HashSet<Uuid> = parents.map(|record| record.id).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let found = clients::lock(db, &caller.practice, &ids).await?;
-    let is_active = |client: &&Client| client.life.state == RecordState::Active;
+    let is_active = |client: &&Client| client.meta.state == RecordState::Active;
     let mut clients: HashSet<Uuid> =
         found.iter().filter(is_active).map(|client| client.id).collect();
     if chunk.validate_only {
@@ -121,82 +121,86 @@ async fn places(
     let own = links::linked_records(db, &caller.practice, account, &person_ids).await?;
     let own: HashSet<Uuid> = own.into_iter().collect();
     let free: Vec<Uuid> = person_ids.into_iter().filter(|id| !own.contains(id)).collect();
-    let mut places =
-        Places { clients, persons: HashMap::new(), images: HashMap::new(), taken: HashSet::new() };
+    let mut known = KnownContacts {
+        clients,
+        persons: HashMap::new(),
+        images: HashMap::new(),
+        contacts: HashSet::new(),
+    };
     if free.is_empty() {
-        return Ok(places);
+        return Ok(known);
     }
     let rows = persons::lock(db, &caller.practice, &free).await?;
     let rows: HashMap<Uuid, Person> = rows.into_iter().map(|person| (person.id, person)).collect();
     let records: Vec<RecordRef> = free.iter().copied().map(RecordRef::person).collect();
     let images = images::get_all(db, caller.practice.as_str(), &records).await?;
     for (id, image) in images {
-        places.images.insert(id, decode_on(image, chunk.at.today)?);
+        known.images.insert(id, decode_on(image, chunk.at.today)?);
     }
     for contact in contacts::of_persons(db, &caller.practice, &free).await? {
-        places.taken.insert((contact.client_id, contact.person_id));
-        let person = rows.get(&contact.person_id).zip(places.images.get(&contact.person_id));
+        known.contacts.insert((contact.client_id, contact.person_id));
+        let person = rows.get(&contact.person_id).zip(known.images.get(&contact.person_id));
         if let Some((person, image)) = person {
-            let key = (contact.client_id, likeness_of_image(person, image));
-            places.persons.entry(key).or_default().insert(person.id, person.clone());
+            let key = (contact.client_id, key_of_image(person, image));
+            known.persons.entry(key).or_default().insert(person.id, person.clone());
         }
     }
-    Ok(places)
+    Ok(known)
 }
 
-fn likeness_of_image(person: &Person, image: &pb::Person) -> Likeness {
+fn key_of_image(person: &Person, image: &pb::Person) -> PersonKey {
     let name = image.name.clone().unwrap_or_default();
     let key = PersonName::parse(&name, "").map(|name| name.match_key()).unwrap_or_default();
     (key, person.birth_date)
 }
 
-/// Links the record to the same person at one of its clients, or creates the
-/// person; then gives it the places that it does not have.
-fn place(
+/// Links the record to the same person at one of its clients, or creates the person. Then
+/// creates the missing contacts.
+fn apply_contact(
     chunk: &mut Chunk<'_>,
     record: &Incoming,
     draft: &PersonDraft,
     held: Vec<(Uuid, Vec<HeldRole>)>,
-    places: &mut Places,
+    known: &mut KnownContacts,
     linked: &mut Vec<images::NewImage>,
 ) -> ApplyOutcome {
-    let likeness = (draft.name.match_key(), draft.birth_date);
+    let key = (draft.name.match_key(), draft.birth_date);
     let same = held.iter().find_map(|(client, _)| {
-        let same = places.persons.get(&(*client, likeness.clone()))?;
+        let same = known.persons.get(&(*client, key.clone()))?;
         same.values().next().cloned()
     });
     let Some(person) = same else {
         let id = chunk.new.person(draft.clone(), chunk.at);
         let clients = held.iter().map(|(client, _)| *client).collect();
-        let contacts = add_places(chunk, id, held, &HashSet::new());
+        let contacts = add_contacts(chunk, id, held, &HashSet::new());
         chunk.new.created_within(RecordRef::person(id), contacts, clients);
         return chunk.link(record, id, ImportOutcome::Imported);
     };
-    for persons in places.persons.values_mut() {
+    for persons in known.persons.values_mut() {
         persons.remove(&person.id);
     }
-    let contacts = add_places(chunk, person.id, held, &places.taken);
-    let life = person.life.changed(chunk.at.now);
-    if let Some(image) = places.images.get(&person.id) {
-        linked.push(images::NewImage::next_person(person.id, image, life));
+    let contacts = add_contacts(chunk, person.id, held, &known.contacts);
+    let meta = person.meta.changed(chunk.at.now);
+    if let Some(image) = known.images.get(&person.id) {
+        linked.push(images::NewImage::next_person(person.id, image, meta));
     }
     chunk.new.changes.push(
-        Change::new(new_uuid(), RecordRef::person(person.id), life.version, ChangeKind::Linked)
+        Change::new(new_uuid(), RecordRef::person(person.id), meta.version, ChangeKind::Linked)
             .with(contacts),
     );
     chunk.link(record, person.id, ImportOutcome::Linked)
 }
 
-/// Adds the places that the person does not have yet.
-fn add_places(
+/// Adds the missing contacts of a person.
+fn add_contacts(
     chunk: &mut Chunk<'_>,
     person: Uuid,
     held: Vec<(Uuid, Vec<HeldRole>)>,
-    taken: &HashSet<(Uuid, Uuid)>,
+    existing: &HashSet<(Uuid, Uuid)>,
 ) -> Vec<RecordRef> {
     let mut added = Vec::new();
     for (client, roles) in held {
-        if !taken.contains(&(client, person)) {
+        if !existing.contains(&(client, person)) {
             let id = new_uuid();
             chunk.new.contacts.push(Contact {
                 id,
@@ -204,7 +208,7 @@ fn add_places(
                 person_id: person,
                 roles,
                 is_primary: false,
-                life: Life::new(chunk.at.now),
+                meta: RecordMeta::new(chunk.at.now),
             });
             added.push(RecordRef::contact(id));
         }

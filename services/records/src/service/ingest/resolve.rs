@@ -1,4 +1,4 @@
-//! Looking up which source ids are linked already.
+//! Looks up the records that source ids are linked to.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ use crate::{
     store::{contacts, images, links},
 };
 
-/// The keys that are linked, with what an import tells people about them.
+/// The linked keys, with the names that an import shows to end users.
 pub(super) async fn links(
     db: &impl ConnectionTrait,
     caller: &Caller,
@@ -65,8 +65,7 @@ fn resolved_link(
     }
 }
 
-/// The names and client references of linked clients and persons. Entries are
-/// no parents, and nobody asks for theirs.
+/// The names and client references of linked clients and persons. Entries have none.
 async fn names(
     db: &impl ConnectionTrait,
     caller: &Caller,

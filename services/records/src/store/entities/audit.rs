@@ -1,4 +1,4 @@
-//! One thing that was done, and by whom.
+//! One row of the audit log: a change and its author.
 
 use sea_orm::entity::prelude::*;
 

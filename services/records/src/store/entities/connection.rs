@@ -1,4 +1,4 @@
-//! A product that is switched on for a practice.
+//! A product that is connected to a practice.
 use sea_orm::entity::prelude::*;
 
 #[sea_orm::model]

@@ -1,4 +1,4 @@
-//! A person's place at a client, with its image.
+//! A contact: a person at a client, with its image.
 use sea_orm::entity::prelude::*;
 
 #[sea_orm::model]

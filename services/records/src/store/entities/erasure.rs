@@ -1,4 +1,4 @@
-//! A record that was purged, or the digest of a key of one.
+//! A purged record, or the digest of one of its external keys.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! One change of one record.
+//! One change of one record (a row of the outbox).
 use sea_orm::entity::prelude::*;
 
 #[sea_orm::model]

@@ -1,4 +1,4 @@
-//! A named subscription, and its place.
+//! A named subscription, with its position.
 use sea_orm::entity::prelude::*;
 
 #[sea_orm::model]

@@ -1,4 +1,4 @@
-//! A link that was removed, as a digest.
+//! The digest of the external key of a removed link.
 
 use sea_orm::entity::prelude::*;
 

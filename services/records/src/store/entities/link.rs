@@ -1,4 +1,4 @@
-//! A product's claim on a record.
+//! A link of a product to a record.
 use sea_orm::entity::prelude::*;
 
 #[sea_orm::model]

@@ -1,4 +1,4 @@
-//! The answer of a request, to be given again.
+//! An idempotency key with the stored response.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A word that a record is found by.
+//! A word of the search index.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! One call that support has made, and why.
+//! One entry of the access log of support: a call and its reason.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,7 +15,7 @@ pub struct Model {
     pub account: String,
     pub user_id: String,
     pub rpc: String,
-    /// Ids of the records that the answer showed, with a blank between two of them.
+    /// Ids of the records in the response, separated by spaces.
     pub record_ids: String,
     pub reason: String,
 }

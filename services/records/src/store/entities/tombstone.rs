@@ -1,4 +1,4 @@
-//! A record that was removed.
+//! The tombstone of a purged record.
 
 use sea_orm::entity::prelude::*;
 

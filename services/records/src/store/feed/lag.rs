@@ -1,4 +1,4 @@
-//! How far behind a subscription is.
+//! The lag of a subscription: the number and age of its unacknowledged changes.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -6,24 +6,23 @@ use shared::caller::{PracticeId, Product};
 
 use crate::error::RecordError;
 
-/// Changes of some practices that are counted at the most.
-const COUNTED: i64 = 10_000;
+/// Maximum number of changes of some practices that are counted.
+const MAX_COUNTED: i64 = 10_000;
 
-/// Changes of a feed that are not acknowledged.
+/// The unacknowledged changes of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lag {
     pub(crate) changes: i64,
-    /// Whether there may be more.
-    pub(crate) cut: bool,
-    /// When the oldest of them was given its position.
+    /// True if there are more changes than were counted.
+    pub(crate) truncated: bool,
+    /// When the oldest of them was sequenced.
     pub(crate) oldest: Option<DateTime<Utc>>,
     pub(crate) head: i64,
     pub(crate) floor: i64,
 }
 
-/// How many changes are after `after` in the feed of `product`: of `practices`, or of
-/// all when it is empty. Changes that are no longer kept are counted too, when all
-/// practices are.
+/// Counts the changes after a position in a product's feed: of `practices`, or of all
+/// practices if it is empty. The count of all practices includes purged changes.
 pub(crate) async fn lag(
     db: &impl ConnectionTrait,
     product: &Product,
@@ -40,10 +39,10 @@ pub(crate) async fn lag(
     let (head, floor): (i64, i64) = (row.try_get("", "head")?, row.try_get("", "floor")?);
     let oldest = row.try_get("", "oldest")?;
     Ok(if practices.is_empty() {
-        Lag { changes: head - after, cut: false, oldest, head, floor }
+        Lag { changes: head - after, truncated: false, oldest, head, floor }
     } else {
         let found: i64 = row.try_get("", "changes")?;
-        Lag { changes: found.min(COUNTED), cut: found > COUNTED, oldest, head, floor }
+        Lag { changes: found.min(MAX_COUNTED), truncated: found > MAX_COUNTED, oldest, head, floor }
     })
 }
 
@@ -51,11 +50,11 @@ fn lag_sql(engine: DbBackend, practices: usize) -> String {
     let oldest = super::entries_after("e.pos, e.sequenced_at", practices, 3);
     let oldest = super::first_of(engine, oldest, "1");
     let counted = if practices == 0 {
-        // The positions say it.
+        // The difference of the positions is the count.
         "0".to_owned()
     } else {
         let entries = super::entries_after("e.pos", practices, 3).join(" UNION ALL ");
-        format!("(SELECT COUNT(*) FROM ({entries} LIMIT {COUNTED} + 1) counted)")
+        format!("(SELECT COUNT(*) FROM ({entries} LIMIT {MAX_COUNTED} + 1) counted)")
     };
     format!(
         "SELECT f.head, f.floor, {counted} AS changes, \

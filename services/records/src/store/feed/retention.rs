@@ -1,4 +1,4 @@
-//! What the feeds do not keep any longer.
+//! Retention: purges the oldest positions of the feeds.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, Statement};
@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use crate::error::RecordError;
 
-/// The advisory lock that purges of PostgreSQL take turns at; any number that is
-/// nobody else's.
+/// The advisory lock that serialises purges on PostgreSQL. Any number that no other lock
+/// uses.
 const PURGE_LOCK: i64 = 0x636f_6e63_6f72_6401;
 
-/// Positions that one transaction removes at most.
+/// Maximum number of positions that one transaction removes.
 pub(crate) const BATCH: i64 = 2_000;
 
 /// The products that have a feed.
@@ -20,9 +20,9 @@ pub(crate) async fn products(db: &impl ConnectionTrait) -> Result<Vec<String>, R
     Ok(rows.iter().map(|row| row.try_get("", "product")).collect::<Result<_, _>>()?)
 }
 
-/// Whether the oldest position of `product` was given before `before`. Without a
-/// lock: for [`purge`] to look again.
-pub(crate) async fn has_old(
+/// True if the oldest position of `product` was sequenced before `before`. Takes no lock;
+/// [`purge`] checks again.
+pub(crate) async fn has_expired(
     db: &impl ConnectionTrait,
     product: &str,
     before: DateTime<Utc>,
@@ -35,12 +35,12 @@ pub(crate) async fn has_old(
     Ok(db.query_one_raw(statement).await?.is_some())
 }
 
-/// Removes the oldest positions of `product` that were given before `before`, and
-/// the changes that stand in no other feed; says how many positions.
+/// Removes the oldest positions of `product` that were sequenced before `before`, and the
+/// changes that are in no other feed. Returns the number of positions.
 ///
-/// The floor is raised in the same transaction: who reads sees both or neither.
-/// Abandoned subscriptions do not hold it back. Purges of several replicas take
-/// turns, or two of them could each leave a change to the other.
+/// The floor is raised in the same transaction, so readers see both or neither. Abandoned
+/// subscriptions do not delay the purge. Purges of several replicas are serialised:
+/// otherwise two of them could each leave a shared change to the other.
 pub(crate) async fn purge(
     db: &impl ConnectionTrait,
     product: &str,
@@ -51,8 +51,8 @@ pub(crate) async fn purge(
         Statement::from_sql_and_values(engine, sql, values)
     };
     if engine == sea_orm::DbBackend::Postgres {
-        let turn = "SELECT pg_advisory_xact_lock($1)";
-        db.query_one_raw(run(turn, vec![PURGE_LOCK.into()])).await?;
+        let serialise = "SELECT pg_advisory_xact_lock($1)";
+        db.query_one_raw(run(serialise, vec![PURGE_LOCK.into()])).await?;
         let own = "SELECT 1 FROM feed_product WHERE product = $1 FOR UPDATE";
         db.query_one_raw(run(own, vec![product.into()])).await?;
     }
@@ -70,7 +70,7 @@ pub(crate) async fn purge(
     Ok(last - floor + 1)
 }
 
-/// The last of the oldest positions that goes: none after one that stays.
+/// The last position to remove: the one before the first position that is retained.
 const LAST: &str = "WITH oldest AS ( \
       SELECT e.pos, e.sequenced_at FROM feed_product f JOIN feed_entry e \
       ON e.product = f.product AND e.pos >= f.floor AND e.pos < f.floor + $3 \
@@ -83,9 +83,9 @@ const LAST: &str = "WITH oldest AS ( \
 const CHANGE: &str = "SELECT c.id FROM feed_entry e JOIN feed_change c ON c.seq = e.seq \
     WHERE e.product = $1 AND e.pos = $2";
 
-/// Nothing but indexes by their full keys: SQLite has no statistics, and of a join
-/// of the two tables it scans the feed for each change. A condition inside another
-/// one leaves neither engine an order to choose.
+/// Uses only index lookups by full keys. SQLite has no planner statistics, and would scan
+/// the feed for each change of a join of the two tables. Nested conditions leave neither
+/// engine a join order to choose.
 const REMOVE_CHANGES: &str = "DELETE FROM feed_change WHERE seq IN ( \
       SELECT g.seq FROM feed_entry g WHERE g.product = $1 AND g.pos >= $2 AND g.pos <= $3 \
       AND NOT EXISTS (SELECT 1 FROM feed_product f WHERE f.product <> $1 AND ( \

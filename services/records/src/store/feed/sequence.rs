@@ -1,17 +1,17 @@
-//! From pending changes to positions.
+//! Sequencing: assigns the next positions of a feed to pending changes.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _, Statement};
 
 use crate::{error::RecordError, store::entities::feed_product};
 
-/// At most this many changes get their positions in one transaction.
+/// Maximum number of changes that one transaction sequences.
 pub(super) const BATCH: i64 = 5_000;
-/// At most this many of them are of one practice, so that its import does not
-/// hold up the others.
+/// Maximum number of changes of one practice in a batch, so that the import of one tenant
+/// does not delay the others.
 pub(super) const BATCH_OF_PRACTICE: i64 = 200;
 
-/// The products that have changes without positions.
+/// The products that have pending changes.
 pub(crate) async fn products_with_pending(
     db: &impl ConnectionTrait,
 ) -> Result<Vec<String>, RecordError> {
@@ -23,12 +23,12 @@ pub(crate) async fn products_with_pending(
     Ok(rows.iter().map(|row| row.try_get("", "product")).collect::<Result<_, _>>()?)
 }
 
-/// Gives the oldest pending changes of `product` the next positions, and tells the
-/// other replicas; says how many there were.
+/// Assigns the next positions to the oldest pending changes of `product`, and notifies the
+/// other replicas. Returns the number of changes.
 ///
-/// The lock on the product's row makes sequencers of different replicas take
-/// turns. READ COMMITTED is essential on PostgreSQL: the statement after the lock
-/// must see what was committed while it was waited for.
+/// The lock on the product's row serialises the sequencers of different replicas. READ
+/// COMMITTED is essential on PostgreSQL: the statement after the lock must see what was
+/// committed while it waited for the lock.
 pub(crate) async fn sequence(
     db: &impl ConnectionTrait,
     product: &str,
@@ -40,25 +40,25 @@ pub(crate) async fn sequence(
     let values = [product.into(), feed.last_practice.as_str().into(), feed.head.into(), now.into()];
     let statement = Statement::from_sql_and_values(engine, sequence_sql(engine), values);
     let rows = db.query_all_raw(statement).await?;
-    // None, when nothing was pending.
+    // No row if nothing was pending.
     let Some(row) = rows.first() else { return Ok(0) };
     Ok(row.try_get::<i64>("", "head")? - feed.head)
 }
 
-/// Takes pending rows, gives them positions, removes them from what is pending, and
-/// moves the head: one statement on PostgreSQL, one text of three on SQLite.
+/// Selects pending rows, inserts them as entries, deletes them from the pending ones, and
+/// advances the head: one statement on PostgreSQL, one text of three statements on SQLite.
 ///
-/// The practice that was served last is remembered: the greatest of those that were
-/// reached by going round, or else of all.
+/// Stores the last practice of the round robin: the greatest of those that were reached
+/// after the wrap-around, or else of all.
 fn sequence_sql(engine: DbBackend) -> String {
     let take = take_sql(engine);
     if engine == DbBackend::Postgres {
-        // The rows are removed by where they are: of a join, the planner would
-        // rather read all that is pending than look a few thousand rows up.
+        // Deletes by `ctid`: for a join, the planner would scan all pending rows instead
+        // of looking up a few thousand.
         return format!(
-            "{take}, placed AS ({PLACE}), \
+            "{take}, placed AS ({INSERT_ENTRIES}), \
              gone AS (DELETE FROM feed_pending \
-               WHERE ctid = ANY (ARRAY(SELECT place FROM taken))), \
+               WHERE ctid = ANY (ARRAY(SELECT row_id FROM taken))), \
              new AS (SELECT COUNT(*) AS count, MAX(practice_id) AS last, \
                MAX(practice_id) FILTER (WHERE practice_id <= $2) AS round FROM taken) \
              UPDATE feed_product SET head = $3 + new.count, \
@@ -67,19 +67,20 @@ fn sequence_sql(engine: DbBackend) -> String {
              RETURNING head, pg_notify('{CHANNEL}', product)"
         );
     }
-    format!("{take} {PLACE}; {DELETE_TAKEN}; {ADVANCE}")
+    format!("{take} {INSERT_ENTRIES}; {DELETE_TAKEN}; {ADVANCE}")
 }
 
 /// Positions follow `seq`, so that the changes of a practice stay in their order.
-const PLACE: &str = "INSERT INTO feed_entry(product, pos, seq, practice_id, linked, sequenced_at) \
+const INSERT_ENTRIES: &str = "INSERT INTO feed_entry( \
+      product, pos, seq, practice_id, linked, sequenced_at) \
     SELECT $1, $3 + ROW_NUMBER() OVER (ORDER BY seq), seq, practice_id, linked, $4 FROM taken";
 
 const DELETE_TAKEN: &str = "DELETE FROM feed_pending WHERE product = $1 \
     AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
       WHERE product = $1 AND pos > $3)";
 
-/// The signs hide the practice from the indexes of SQLite: only the new positions are
-/// looked at, and not the feed in the order of its practices.
+/// The unary plus disables the practice index on SQLite, so that it reads only the new
+/// positions and not the whole feed in the order of practices.
 const ADVANCE: &str = "UPDATE feed_product SET \
     head = COALESCE((SELECT MAX(pos) FROM feed_entry WHERE product = $1), head), \
     last_practice = COALESCE( \
@@ -89,8 +90,8 @@ const ADVANCE: &str = "UPDATE feed_product SET \
       last_practice) \
     WHERE product = $1 RETURNING head";
 
-/// The pending rows whose turn it is: practice after practice, beginning after the
-/// one that was served last (`$2`) and going round, the oldest of each.
+/// Selects the next pending rows: a round robin over the practices, which starts after the
+/// last one served (`$2`) and wraps around, with the oldest rows of each.
 fn take_sql(engine: DbBackend) -> String {
     let practices = BATCH / BATCH_OF_PRACTICE;
     let next = |above: &str| {
@@ -118,18 +119,18 @@ fn take_sql(engine: DbBackend) -> String {
     )
 }
 
-/// The oldest pending rows of each practice in `served`: a walk along the primary
-/// key, as far as the bound and no further. Each engine is told so in the words
-/// that leave it no other way: of a join, the planner of PostgreSQL looks the bound
-/// up again for every pending row of the product, and a batch beside an import of
-/// 20,000 records takes a second.
+/// Selects the oldest pending rows of each practice in `served`: a range scan of the
+/// primary key up to the bound. Written differently for each engine, so that it has no
+/// other plan: for a join, the planner of PostgreSQL looks up the bound again for every
+/// pending row of the product, and a batch during an import of 20,000 records takes a
+/// second.
 fn taken_sql(engine: DbBackend) -> String {
     if engine == DbBackend::Postgres {
         return format!(
             "taken AS ( \
-               SELECT p.practice_id, p.seq, p.linked, p.place \
+               SELECT p.practice_id, p.seq, p.linked, p.row_id \
                FROM served CROSS JOIN LATERAL ( \
-                 SELECT x.practice_id, x.seq, x.linked, x.ctid AS place FROM feed_pending x \
+                 SELECT x.practice_id, x.seq, x.linked, x.ctid AS row_id FROM feed_pending x \
                  WHERE x.product = $1 AND x.practice_id = served.id \
                  ORDER BY x.product, x.practice_id, x.seq LIMIT {BATCH_OF_PRACTICE}) p)"
         );
@@ -147,8 +148,7 @@ fn taken_sql(engine: DbBackend) -> String {
     )
 }
 
-/// The PostgreSQL channel by which a sequencer tells the other replicas that a
-/// product's feed has grown. Only the sequencer does, never a writing transaction:
-/// a notification takes a lock of the whole cluster until its commit. SQLite has
-/// one process, and none.
+/// The PostgreSQL channel on which a sequencer notifies the other replicas of new
+/// positions. Writing transactions do not notify: a notification takes a lock of the whole
+/// cluster until its commit. SQLite has a single process and no channel.
 pub(crate) const CHANNEL: &str = "concord_feed";

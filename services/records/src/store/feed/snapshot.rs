@@ -1,4 +1,4 @@
-//! Reading every record of a practice as it is now, a page at a time.
+//! Snapshot reads: all current records of a practice, by keyset pagination.
 
 use bytes::Bytes;
 use sea_orm::{ConnectionTrait, Statement};
@@ -18,7 +18,7 @@ pub(crate) struct SnapshotRow {
     pub(crate) person_id: Option<Uuid>,
 }
 
-/// The first practice in the order of names, from `from` on, that the product is
+/// The first practice from `from` on, in the order of names, that the product is
 /// connected to.
 pub(crate) async fn practice_from(
     db: &impl ConnectionTrait,
@@ -53,9 +53,9 @@ async fn practice(
     Ok(row.map(|row| row.try_get::<Option<String>>("", "practice")).transpose()?.flatten())
 }
 
-/// The records of one kind in one practice after `after`, in the order of their
-/// ids: active and orphaned ones. With whether any account of the product is
-/// linked, in the sense of the feed: to the record, or to what it belongs to.
+/// A page of the records of one kind in one practice, active and orphaned, after the id
+/// `after` in the order of ids (keyset pagination). `linked` is true if any account of the
+/// product is linked to the record or to what it belongs to, as in the feed.
 pub(crate) async fn page(
     db: &impl ConnectionTrait,
     product: &Product,

@@ -1,4 +1,4 @@
-//! The sequencer's statements: dense, in order, fair, on both engines.
+//! The sequencer's statements assign dense, ordered positions fairly, on both engines.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use sea_orm::{
 };
 use shared::{
     clock::Clock,
-    db::{Database, Scope},
+    db::{Database, TenantScope},
     testing::{TestDb, storage_tests},
 };
 
@@ -25,11 +25,11 @@ use super::{
 use crate::migrations::Migrator;
 
 storage_tests! {
-    positions_are_dense_and_follow_the_order_of_writing,
-    practices_take_turns,
-    two_sequencers_give_no_position_twice,
-    a_rollback_leaves_no_trace,
-    the_changes_of_some_practices_are_merged_in_their_order,
+    positions_are_dense_and_follow_write_order,
+    practices_are_served_round_robin,
+    concurrent_sequencers_assign_each_position_once,
+    rollback_assigns_no_positions,
+    read_of_some_practices_uses_merge_append,
 }
 
 async fn database(t: &TestDb) -> Database {
@@ -47,7 +47,7 @@ async fn database(t: &TestDb) -> Database {
 
 async fn execute(db: &Database, sql: &'static str, values: Vec<sea_orm::Value>) {
     let engine = db.engine();
-    let written = db.write(Scope::AllPractices, move |tx| {
+    let written = db.write(TenantScope::AllPractices, move |tx| {
         let values = values.clone();
         async move {
             tx.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
@@ -57,13 +57,13 @@ async fn execute(db: &Database, sql: &'static str, values: Vec<sea_orm::Value>) 
     written.await.unwrap();
 }
 
-async fn pend(db: &Database, practice: &str, seq: i64) {
+async fn insert_pending(db: &Database, practice: &str, seq: i64) {
     let values = vec![practice.into(), seq.into()];
     execute(db, "INSERT INTO feed_pending VALUES ('books', $1, $2, true)", values).await;
 }
 
-/// Pends `count` changes of a practice from `first` on, in one statement.
-async fn pend_many(db: &Database, practice: &str, first: i64, count: i64) {
+/// Inserts `count` pending changes of a practice from `first` on, in one statement.
+async fn insert_pending_many(db: &Database, practice: &str, first: i64, count: i64) {
     let sql = "INSERT INTO feed_pending WITH RECURSIVE n(seq) AS (SELECT $2 + 0 UNION ALL \
                SELECT seq + 1 FROM n WHERE seq + 1 < $2 + $3) \
                SELECT 'books', $1, seq, true FROM n";
@@ -73,7 +73,10 @@ async fn pend_many(db: &Database, practice: &str, first: i64, count: i64) {
 async fn step(db: &Database) -> i64 {
     let now = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap()).now();
     let stepped =
-        db.write(Scope::AllPractices, move |tx| async move { sequence(&*tx, "books", now).await });
+        db.write(
+            TenantScope::AllPractices,
+            move |tx| async move { sequence(&*tx, "books", now).await },
+        );
     stepped.await.unwrap()
 }
 
@@ -95,13 +98,13 @@ fn per_practice(entries: &[(i64, String, i64)]) -> HashMap<&str, usize> {
     })
 }
 
-async fn positions_are_dense_and_follow_the_order_of_writing(t: TestDb) {
+async fn positions_are_dense_and_follow_write_order(t: TestDb) {
     let db = database(&t).await;
     for (practice, seq) in [("p2", 1), ("p1", 2), ("p2", 5), ("p3", 9), ("p1", 12)] {
-        pend(&db, practice, seq).await;
+        insert_pending(&db, practice, seq).await;
     }
     assert_eq!(step(&db).await, 5);
-    pend(&db, "p1", 13).await;
+    insert_pending(&db, "p1", 13).await;
     assert_eq!(step(&db).await, 1);
     assert_eq!(step(&db).await, 0);
     let entries = entries(&db).await;
@@ -110,13 +113,13 @@ async fn positions_are_dense_and_follow_the_order_of_writing(t: TestDb) {
     assert!(products_with_pending(db.reader()).await.unwrap().is_empty());
 }
 
-async fn practices_take_turns(t: TestDb) {
+async fn practices_are_served_round_robin(t: TestDb) {
     let db = database(&t).await;
-    // One practice imports; thirty others, more than a batch serves, save once.
-    pend_many(&db, "p15", 1, 1_000).await;
+    // One practice imports. Thirty others, more than a batch serves, write once.
+    insert_pending_many(&db, "p15", 1, 1_000).await;
     for n in 10..40 {
         if n != 15 {
-            pend(&db, &format!("p{n}"), 2_000 + n).await;
+            insert_pending(&db, &format!("p{n}"), 2_000 + n).await;
         }
     }
     assert_eq!(step(&db).await, BATCH_OF_PRACTICE + 24, "25 practices, from the first on");
@@ -124,7 +127,7 @@ async fn practices_take_turns(t: TestDb) {
     assert_eq!(per_practice(&served)["p15"], 200);
     assert!(per_practice(&served).contains_key("p34"));
     assert!(!per_practice(&served).contains_key("p35"));
-    assert_eq!(step(&db).await, 5 + BATCH_OF_PRACTICE, "the rest, then round again");
+    assert_eq!(step(&db).await, 5 + BATCH_OF_PRACTICE, "the rest, then the next round");
     assert!(per_practice(&entries(&db).await).contains_key("p39"));
     while step(&db).await > 0 {}
     let all = entries(&db).await;
@@ -134,14 +137,14 @@ async fn practices_take_turns(t: TestDb) {
     assert!(import.is_sorted(), "a practice's changes stay in their order");
 }
 
-async fn two_sequencers_give_no_position_twice(t: TestDb) {
+async fn concurrent_sequencers_assign_each_position_once(t: TestDb) {
     let db = database(&t).await;
     let other = t.database().await;
     let run = |db: Database| tokio::spawn(async move { while step(&db).await > 0 {} });
-    pend_many(&db, "p1", 1, 2_000).await;
+    insert_pending_many(&db, "p1", 1, 2_000).await;
     let (one, two) = (run(db.clone()), run(other));
     for n in 0..50 {
-        pend(&db, "p2", 3_000 + n).await;
+        insert_pending(&db, "p2", 3_000 + n).await;
     }
     one.await.unwrap();
     two.await.unwrap();
@@ -154,14 +157,14 @@ async fn two_sequencers_give_no_position_twice(t: TestDb) {
     assert_eq!(seqs.len(), 2_050);
 }
 
-/// On PostgreSQL; `store::tests` covers SQLite. The tables are empty, so a setting
-/// disables sequential scans, which PostgreSQL does not use when they are large.
-async fn the_changes_of_some_practices_are_merged_in_their_order(t: TestDb) {
+/// On PostgreSQL; `store::tests` covers SQLite. The tables are empty, so settings disable
+/// sequential scans, which PostgreSQL does not use for large tables.
+async fn read_of_some_practices_uses_merge_append(t: TestDb) {
     let db = database(&t).await;
     if !t.is_postgres() {
         return;
     }
-    let explained = db.write(Scope::AllPractices, |tx| async move {
+    let explained = db.write(TenantScope::AllPractices, |tx| async move {
         tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
             .await?;
         let sql = format!("EXPLAIN (COSTS OFF) {}", read_sql(DbBackend::Postgres, 3));
@@ -175,14 +178,14 @@ async fn the_changes_of_some_practices_are_merged_in_their_order(t: TestDb) {
     let plan = explained.await.unwrap();
     assert_eq!(plan.matches("Merge Append").count(), 1, "{plan}");
     assert_eq!(plan.matches("Index Scan using feed_entry_practice").count(), 3, "{plan}");
-    // That of the batch.
+    // One sort: of the batch.
     assert!(plan.matches("Sort  ").count() + plan.matches("Sort\n").count() <= 1, "{plan}");
 }
 
-async fn a_rollback_leaves_no_trace(t: TestDb) {
+async fn rollback_assigns_no_positions(t: TestDb) {
     let db = database(&t).await;
-    pend(&db, "p1", 1).await;
-    let failed = db.write(Scope::AllPractices, |tx| async move {
+    insert_pending(&db, "p1", 1).await;
+    let failed = db.write(TenantScope::AllPractices, |tx| async move {
         let now = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap()).now();
         sequence(&*tx, "books", now).await?;
         Err::<(), RecordError>(RecordError::Corrupt("on purpose"))
@@ -193,9 +196,9 @@ async fn a_rollback_leaves_no_trace(t: TestDb) {
     assert_eq!(entries(&db).await[0].0, 1);
 }
 
-/// The instructions of SQLite that one batch of the purge takes, in a feed of so many
-/// positions which two products have.
-async fn steps_of_a_purge(positions: i64) -> u64 {
+/// The number of SQLite instructions of one purge batch, in the feeds of two products with
+/// `positions` positions each.
+async fn purge_instructions(positions: i64) -> u64 {
     let t = TestDb::sqlite();
     let db = database(&t).await;
     for (sql, values) in [
@@ -253,10 +256,10 @@ async fn steps_of_a_purge(positions: i64) -> u64 {
     steps
 }
 
-/// Today's statement takes 100 instructions for each position; a scan for each change
-/// took 100,000,000 in the smaller feed, and ten times as many in the larger one.
+/// The statement takes 100 instructions for each position. A scan for each change took
+/// 100,000,000 in the smaller feed, and ten times as many in the larger one.
 #[tokio::test]
-async fn a_purge_takes_as_long_in_a_large_feed_as_in_a_small_one() {
-    let (small, large) = (steps_of_a_purge(5_000).await, steps_of_a_purge(50_000).await);
+async fn purge_cost_is_independent_of_feed_length() {
+    let (small, large) = (purge_instructions(5_000).await, purge_instructions(50_000).await);
     assert!(large < 2 * small, "{small} in a feed of 5,000, {large} in 50,000");
 }

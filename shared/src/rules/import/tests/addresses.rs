@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_valid_address_hangs_on_its_owner() {
+fn valid_address_has_its_owner_as_parent() {
     let record = parsed(address());
     assert_eq!(record.parents, [(ImportRecordKind::Client, "C1".to_owned())]);
     assert_eq!(record.record_name, "Trading address");
@@ -15,7 +15,7 @@ fn a_valid_address_hangs_on_its_owner() {
 }
 
 #[test]
-fn every_violation_of_an_address_is_reported_in_the_order_of_the_columns() {
+fn address_reports_all_violations_in_column_order() {
     let record = ImportAddress {
         source_id: "A1".into(),
         owner_kind: "person".into(),
@@ -37,7 +37,7 @@ fn every_violation_of_an_address_is_reported_in_the_order_of_the_columns() {
 }
 
 #[test]
-fn a_malformed_postcode_is_a_warning_and_kept() {
+fn malformed_postcode_is_kept_with_a_warning() {
     let record = parsed(ImportAddress { postcode: "NOT 1".into(), ..address() });
     assert_eq!(warned(&record), [("postcode", "INVALID_POSTCODE")]);
     let Ok(ImportDraft::Address { address, .. }) = record.outcome else { panic!() };
@@ -45,7 +45,7 @@ fn a_malformed_postcode_is_a_warning_and_kept() {
 }
 
 #[test]
-fn an_address_keeps_its_slot_when_only_other_fields_are_wrong() {
+fn address_slot_depends_on_type_and_period_only() {
     let record = ImportAddress { line_1: String::new(), owner_kind: "Contact".into(), ..address() };
     let record = expect(record, [("line_1", "ADDRESS_LINE_1_MISSING")]);
     assert!(record.address_slot.is_some());

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::fuzz::Fuzz;
 
 #[test]
-fn records_that_say_the_same_have_one_digest() {
+fn equivalent_records_have_one_digest() {
     let one = parsed(contact(vec![at("C1", &["DIRECTOR", "MEMBER"]), at("C2", &["OTHER"])]));
     let same = ImportContact {
         forename: " Ann ".into(),
@@ -35,22 +35,22 @@ fn records_that_say_the_same_have_one_digest() {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_record_of_no_kind() {
+fn undecodable_record_has_no_kind() {
     let mut truncated =
         ImportRecord { record: Some(client().into()), ..Default::default() }.encode_to_vec();
     truncated.pop();
-    // Groups in groups, deeper than anything is read.
+    // Nested groups, beyond the depth limit of the decoder.
     let deep = [[0x0b].repeat(30_000), [0x0c].repeat(30_000)].concat();
     for bytes in [&b""[..], &[0x0a, 0xff], &[0x20, 1], &truncated, &deep] {
         let record = parse_bytes(bytes);
         assert_eq!(record.kind, ImportRecordKind::Unspecified);
-        assert_eq!(wrong(&record), [(String::new(), "UNREADABLE_RECORD")]);
+        assert_eq!(reported(&record), [(String::new(), "UNREADABLE_RECORD")]);
     }
     assert_ne!(parse_bytes(&truncated).digest, parse_bytes(b"").digest);
     assert_eq!(parse(&ImportRecord { record: None, ..Default::default() }), parse_bytes(b""));
 }
 
-/// Values that are right, nearly right, or anything.
+/// Values that are valid, almost valid, or random.
 fn value() -> impl Strategy<Value = String> {
     let likely = [
         "",
@@ -139,25 +139,25 @@ fn record() -> impl Strategy<Value = ImportRecord> {
 
 proptest! {
     #[test]
-    fn no_bytes_stop_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_parse_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let record = parse_bytes(&bytes);
         prop_assert_eq!(&parse_bytes(&bytes), &record);
     }
 
     #[test]
-    fn whatever_comes_of_a_record_can_be_stored_and_shown(record in record()) {
+    fn parsed_record_is_storable_and_printable(record in record()) {
         let parsed = parse(&record);
         prop_assert_eq!(&parse_bytes(&record.encode_to_vec()), &parsed);
-        can_be_stored_and_shown(&parsed);
+        assert_storable_and_printable(&parsed);
     }
 }
 
 #[test]
-fn records_that_nobody_would_send_are_judged_like_others() {
-    Fuzz::of("record").cases(2_000).hold(|bytes| {
+fn fuzzed_record_is_storable_and_printable() {
+    Fuzz::corpus("record").cases(2_000).check(|bytes| {
         let parsed = parse_bytes(bytes);
-        can_be_stored_and_shown(&parsed);
-        // What the service keeps are the bytes; what it sends on is encoded anew.
+        assert_storable_and_printable(&parsed);
+        // The service stores the bytes and sends re-encoded records.
         if let Ok(record) = ImportRecord::decode(bytes)
             && record.record.is_some()
         {
@@ -166,7 +166,7 @@ fn records_that_nobody_would_send_are_judged_like_others() {
     });
 }
 
-fn can_be_stored_and_shown(parsed: &ParsedRecord) {
+fn assert_storable_and_printable(parsed: &ParsedRecord) {
     let ParsedRecord {
         source_id,
         reference_key,

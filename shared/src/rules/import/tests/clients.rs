@@ -5,7 +5,7 @@ const INVISIBLE: &str = "INVISIBLE_CHARACTER";
 const DAMAGED: &str = "DAMAGED_TEXT";
 
 #[test]
-fn a_valid_client_is_read_whole() {
+fn valid_client_is_parsed() {
     let record = parsed(ImportClient {
         company_number: "7687209".into(),
         trading_name: " Acme  Shop ".into(),
@@ -24,7 +24,7 @@ fn a_valid_client_is_read_whole() {
 }
 
 #[test]
-fn a_client_of_another_register_keeps_its_number() {
+fn company_number_depends_on_the_jurisdiction() {
     let of = |jurisdiction: &str| {
         let (jurisdiction, number) = (jurisdiction.to_owned(), "123456".to_owned());
         parsed(ImportClient { jurisdiction, company_number: number, ..client() })
@@ -39,11 +39,11 @@ fn a_client_of_another_register_keeps_its_number() {
         assert_eq!(client.jurisdiction, jurisdiction);
         assert_eq!(client.identifiers.company_number.as_deref(), Some(number));
     }
-    assert_eq!(wrong(&of("Atlantis")), [("jurisdiction".to_owned(), "UNKNOWN_VALUE")]);
+    assert_eq!(reported(&of("Atlantis")), [("jurisdiction".to_owned(), "UNKNOWN_VALUE")]);
 }
 
 #[test]
-fn an_individual_comes_with_its_person_and_without_a_registered_name() {
+fn individual_has_a_person_and_no_registered_name() {
     let record = parsed(ImportClient { registered_name: "Ignored".into(), ..individual() });
     assert_eq!(record.record_name, "Dr Grace Okafor");
     let Ok(ImportDraft::Client { client, individual: Some(person) }) = record.outcome else {
@@ -56,7 +56,7 @@ fn an_individual_comes_with_its_person_and_without_a_registered_name() {
 }
 
 #[test]
-fn every_violation_of_a_client_is_reported_in_the_order_of_the_columns() {
+fn client_reports_all_violations_in_column_order() {
     let violations = [
         ("source_id", "REQUIRED_FIELD_BLANK"),
         ("client_reference", "REQUIRED_FIELD_BLANK"),
@@ -89,7 +89,7 @@ fn every_violation_of_a_client_is_reported_in_the_order_of_the_columns() {
 }
 
 #[test]
-fn an_invalid_email_or_telephone_is_left_out_with_a_warning() {
+fn invalid_email_and_phone_are_left_out_with_a_warning() {
     let record = parsed(ImportClient {
         email: "ann@".into(),
         phone: "0".repeat(41),
@@ -105,7 +105,7 @@ fn an_invalid_email_or_telephone_is_left_out_with_a_warning() {
 }
 
 #[test]
-fn what_nobody_sees_is_left_out_of_ids_without_a_word() {
+fn invisible_characters_in_ids_are_removed_without_a_warning() {
     let record = parsed(ImportClient {
         source_id: "\u{feff}C1".into(),
         client_reference: "Acme\u{2060}01\u{200d}".into(),
@@ -127,7 +127,7 @@ fn what_nobody_sees_is_left_out_of_ids_without_a_word() {
     });
     assert_eq!(record.digest, plain.digest);
     let named = parsed(ImportClient { registered_name: "\u{200b}\u{3164}".into(), ..client() });
-    assert_eq!(wrong(&named), [("registered_name".to_owned(), "REQUIRED_FIELD_BLANK")]);
+    assert_eq!(reported(&named), [("registered_name".to_owned(), "REQUIRED_FIELD_BLANK")]);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn damaged_text_is_a_warning_in_every_field() {
 }
 
 #[test]
-fn what_is_required_depends_on_the_type() {
+fn required_fields_depend_on_the_client_type() {
     let blank = "REQUIRED_FIELD_BLANK";
     let nameless = ImportClient { registered_name: String::new(), ..client() };
     let record = expect(nameless.clone(), [("registered_name", blank)]);
@@ -159,7 +159,7 @@ fn what_is_required_depends_on_the_type() {
 }
 
 #[test]
-fn self_assessment_is_excluded_whatever_else_is_wrong_with_it() {
+fn self_assessment_is_excluded_despite_other_violations() {
     for client_type in ["SELF_ASSESSMENT", "Self-Assessment", " self assessment "] {
         let record = ImportClient {
             client_type: client_type.into(),
@@ -176,7 +176,7 @@ fn self_assessment_is_excluded_whatever_else_is_wrong_with_it() {
 }
 
 #[test]
-fn a_record_without_a_key_fails_even_when_its_type_is_excluded() {
+fn record_without_a_key_fails_even_if_its_type_is_excluded() {
     let record = ImportClient {
         source_id: String::new(),
         client_type: "SELF_ASSESSMENT".into(),
@@ -186,7 +186,7 @@ fn a_record_without_a_key_fails_even_when_its_type_is_excluded() {
 }
 
 #[test]
-fn a_source_id_that_cannot_be_a_key_is_none() {
+fn invalid_source_id_is_empty() {
     for (id, code) in [("C\0", "INVALID_CHARACTER"), (&"x".repeat(201), "VALUE_TOO_LONG")] {
         let record = ImportClient { source_id: id.into(), ..client() };
         assert_eq!(expect(record, [("source_id", code)]).source_id, "");

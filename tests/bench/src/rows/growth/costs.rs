@@ -1,85 +1,87 @@
-//! What something costs in each world, round by round.
+//! The cost of an operation on each instance, for each round.
 
 use hdrhistogram::Histogram;
 
-use super::extent::Extent;
+use super::dataset_size::DatasetSize;
 use crate::{
     databases::Engine,
     measure::{Spread, new_histogram},
     report::{Cost, Growth},
 };
 
-/// What is measured, and how to read it.
+/// What is measured, and how it is reported.
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) of: String,
     pub(super) unit: &'static str,
-    /// Whether more of it costs less, as of records a second.
+    /// True if larger is better, such as records per second.
     pub(super) is_rate: bool,
-    /// Whether its growth has a bound.
+    /// True if the growth has a target.
     pub(super) is_bounded: bool,
 }
 
-/// What was measured in each world, in the order of the extents.
+/// The measurements of each instance, in the order of the sizes.
 #[derive(Debug)]
 pub(super) struct Costs {
     subject: Subject,
-    worlds: Vec<World>,
+    instances: Vec<InstanceCosts>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct World {
+struct InstanceCosts {
     rounds: Vec<f64>,
-    /// Of all rounds, where it is about latencies.
+    /// The latencies of all rounds, if measured.
     latency: Option<Histogram<u64>>,
 }
 
 impl Costs {
-    pub(super) fn new(subject: Subject, worlds: usize) -> Self {
-        Self { subject, worlds: vec![World::default(); worlds] }
+    pub(super) fn new(subject: Subject, instances: usize) -> Self {
+        Self { subject, instances: vec![InstanceCosts::default(); instances] }
     }
 
-    /// Adds what a round has shown in a world.
-    pub(super) fn add(&mut self, world: usize, value: f64) {
-        if let Some(world) = self.worlds.get_mut(world) {
-            world.rounds.push(value);
+    /// Adds the result of a round on an instance.
+    pub(super) fn add(&mut self, instance: usize, value: f64) {
+        if let Some(instance) = self.instances.get_mut(instance) {
+            instance.rounds.push(value);
         }
     }
 
-    /// Adds the latencies of a round in a world, in microseconds.
+    /// Adds the latencies of a round on an instance, in microseconds.
     pub(super) fn add_latency(
         &mut self,
-        world: usize,
+        instance: usize,
         latency: &Histogram<u64>,
     ) -> anyhow::Result<()> {
-        self.add(world, ms(latency, 0.5));
-        if let Some(world) = self.worlds.get_mut(world) {
-            let all = world.latency.take().map_or_else(new_histogram, Ok)?;
-            world.latency = Some(all + latency);
+        self.add(instance, ms(latency, 0.5));
+        if let Some(instance) = self.instances.get_mut(instance) {
+            let all = instance.latency.take().map_or_else(new_histogram, Ok)?;
+            instance.latency = Some(all + latency);
         }
         Ok(())
     }
 
-    /// How it grows from the first extent to the last: within each round, so that
-    /// whatever else the machine did falls on both.
-    pub(super) fn growth(self, database: Engine, extents: &[Extent]) -> Growth {
-        let Self { subject: Subject { of, unit, is_rate, is_bounded }, worlds } = self;
-        let rounds = |world: Option<&World>| world.map(|w| w.rounds.clone()).unwrap_or_default();
-        let (first, last) = (rounds(worlds.first()), rounds(worlds.last()));
+    /// The growth from the first size to the last, within each round, so that other load on
+    /// the machine affects both.
+    pub(super) fn growth(self, database: Engine, sizes: &[DatasetSize]) -> Growth {
+        let Self { subject: Subject { of, unit, is_rate, is_bounded }, instances } = self;
+        let rounds = |instance: Option<&InstanceCosts>| {
+            instance.map(|w| w.rounds.clone()).unwrap_or_default()
+        };
+        let (first, last) = (rounds(instances.first()), rounds(instances.last()));
         let growth = first.iter().zip(&last);
         let growth = growth.map(|(first, last)| if is_rate { first / last } else { last / first });
         let growth = Spread::of(growth.collect());
-        let cost = |(extent, world): (&Extent, World)| Cost {
-            at: extent.to_string(),
-            figure: Spread::of(world.rounds),
-            p99: world.latency.map(|latency| ms(&latency, 0.99)),
+        let cost = |(size, instance): (&DatasetSize, InstanceCosts)| Cost {
+            at: size.to_string(),
+            figure: Spread::of(instance.rounds),
+            p99: instance.latency.map(|latency| ms(&latency, 0.99)),
         };
         Growth {
             row: "growth",
             database,
             of,
             unit,
-            costs: extents.iter().zip(worlds).map(cost).collect(),
+            costs: sizes.iter().zip(instances).map(cost).collect(),
             factor: growth,
             target: is_bounded.then_some(super::TARGET),
         }
@@ -103,11 +105,11 @@ mod tests {
             costs.add(0, value);
             costs.add(1, if round == 2 { value } else { 2.0 * value });
         }
-        costs.growth(Engine::Sqlite, &[Extent::of_one(10), Extent::of_one(100)])
+        costs.growth(Engine::Sqlite, &[DatasetSize::of_one(10), DatasetSize::of_one(100)])
     }
 
     #[test]
-    fn growth_is_that_of_the_rounds() {
+    fn growth_is_computed_per_round() {
         assert_eq!(growth(false).factor, Spread { median: 2.0, min: 1.0, max: 2.0 });
         assert_eq!(growth(true).factor, Spread { median: 0.5, min: 0.5, max: 1.0 });
     }

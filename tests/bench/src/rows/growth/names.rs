@@ -1,49 +1,48 @@
-//! The clients that a practice is filled with: companies, each with a word of its
-//! own in its name, one that it shares with a thousand, and one that all have.
+//! The generated clients: companies with three words in the name. One word is unique, one is
+//! shared by a thousand clients, and one by all.
 
 use shared::{pb::imports::ImportClient, wire::ApplyRecord};
 
 use crate::chunks;
 
-/// In every name, and longer than the words that few have: whoever looks a client
-/// up by this and its own word gives the less telling one first.
-pub(super) const EVERYBODYS: &str = "consultancy";
+/// A word in every name. It is longer than the rare words, so that a query with it and a
+/// unique word begins with the less selective one.
+pub(super) const COMMON_WORD: &str = "consultancy";
 
-/// How many clients share a word.
+/// Number of clients that share a word.
 const GROUP: usize = 1_000;
 
 const CONSONANTS: &str = "bdgklmnr";
 const VOWELS: &str = "aeiou";
-/// Consonants by vowels.
+/// Number of consonants times vowels.
 const SYLLABLES: usize = 40;
-/// Words of four syllables.
+/// Number of words of four syllables.
 const WORDS: usize = SYLLABLES.pow(4);
-/// Shares no factor with [`WORDS`]: multiplied by it, each number becomes another
-/// one, and neighbours come to lie far apart, as names do in the order in which
-/// clients come.
+/// A multiplier without a common factor with [`WORDS`]. It permutes the numbers, and moves
+/// neighbours far apart, as the names of consecutive clients are.
 const SCATTER: usize = 1_000_003;
 
-/// The word that is in the name of this client alone.
+/// The unique word of a client.
 pub(super) fn own(number: usize) -> String {
     word(scattered(number), 4)
 }
 
-/// The word that this client of a practice of so many shares with a thousand.
-/// Those that come later share others.
+/// The word that a client shares with a thousand others, in a practice of `clients` clients.
+/// Clients that are added later share other words.
 pub(super) fn shared(number: usize, clients: usize) -> String {
     let groups = (clients / GROUP).max(1);
     let group =
         if number < clients { number % groups } else { groups + (number - clients) / GROUP };
-    // No word of syllables alone begins like it, nor it like one.
+    // The suffix excludes a common prefix with a unique word.
     format!("{}stead", word(group, 3))
 }
 
 /// The name of a client.
 pub(super) fn name(number: usize, clients: usize) -> String {
-    format!("{} {} {EVERYBODYS} Limited", own(number), shared(number, clients))
+    format!("{} {} {COMMON_WORD} Limited", own(number), shared(number, clients))
 }
 
-/// The client as an import brings it.
+/// The client as a record of an import.
 pub(super) fn record(number: usize, clients: usize) -> ApplyRecord {
     chunks::record(ImportClient {
         source_id: format!("C{number}"),
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_client_has_a_word_of_its_own() {
+    fn own_words_are_unique() {
         assert_eq!(SYLLABLES, CONSONANTS.len() * VOWELS.len());
         let words: HashSet<String> = (0..100_000).map(own).collect();
         assert_eq!(words.len(), 100_000);
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_share_a_word_and_later_ones_others() {
+    fn shared_word_has_a_thousand_clients() {
         let mut sharing = HashMap::<String, usize>::new();
         for number in 0..12_000 {
             *sharing.entry(shared(number, 10_000)).or_default() += 1;

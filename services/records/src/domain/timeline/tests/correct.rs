@@ -1,7 +1,7 @@
 use super::{super::*, support::*};
 
 #[test]
-fn value_and_dates_are_corrected_at_once() {
+fn correct_accepts_value_and_dates_together() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
         let both =
@@ -11,24 +11,24 @@ fn value_and_dates_are_corrected_at_once() {
         let rows = [&format!("1 A 2010-01-01..{end}"), "2 C 2016-01-01.."];
         let events = ["Corrected 2", "DatesChanged 2", "DatesChanged 1"];
         let events = if follows { &events[..] } else { &events[..2] };
-        done(&timeline, timeline.correct(both), Outcome::Corrected, &rows, events);
+        accepted(&timeline, timeline.correct(both), Outcome::Corrected, &rows, events);
     }
 }
 
 #[test]
-fn the_start_of_the_current_entry_needs_no_flag_though_a_past_end_follows() {
+fn correct_of_current_start_needs_no_flag() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2026-03-03", "2 B 2026-03-03.."]);
         let dates = correct_dates(2, "2026-03-01..");
         let corrected = timeline.correct(CorrectEntry { correct_history: false, ..dates });
         let rows = ["1 A 2010-01-01..2026-03-01", "2 B 2026-03-01.."];
         let events = ["DatesChanged 2", "DatesChanged 1"];
-        done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
     }
 }
 
 #[test]
-fn a_middle_entry_pushes_a_neighbour_and_leaves_a_gap_to_the_other() {
+fn correct_of_middle_entry_shortens_one_neighbour() {
     let rows = ["1 A 2010-01-01..2012-01-01", "2 B 2012-01-01..2014-01-01", "3 C 2014-01-01.."];
     for key in WITH_GAPS {
         let timeline = given(key, &rows);
@@ -39,17 +39,17 @@ fn a_middle_entry_pushes_a_neighbour_and_leaves_a_gap_to_the_other() {
             "3 C 2015-01-01..",
         ];
         let events = ["DatesChanged 2", "DatesChanged 3"];
-        done(&timeline, corrected, Outcome::DatesChanged, &later, &events);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &later, &events);
         let corrected = timeline.correct(correct_dates(2, "2011-01-01..2013-01-01"));
         let earlier =
             ["1 A 2010-01-01..2011-01-01", "2 B 2011-01-01..2013-01-01", "3 C 2014-01-01.."];
         let events = ["DatesChanged 2", "DatesChanged 1"];
-        done(&timeline, corrected, Outcome::DatesChanged, &earlier, &events);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &earlier, &events);
     }
 }
 
 #[test]
-fn a_middle_name_moves_between_both_neighbours() {
+fn correct_of_middle_name_moves_both_boundaries() {
     let rows = ["1 A 2010-01-01..2012-01-01", "2 B 2012-01-01..2014-01-01", "3 C 2014-01-01.."];
     for key in NAMES {
         for (from, to) in [
@@ -66,48 +66,48 @@ fn a_middle_name_moves_between_both_neighbours() {
             ];
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
             let events = ["DatesChanged 2", "DatesChanged 1", "DatesChanged 3"];
-            done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+            accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
         }
     }
 }
 
 #[test]
-fn the_scheduled_entry_moves_and_the_current_one_ends_there() {
+fn correct_of_scheduled_start_moves_current_end() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2026-04-01", "2 B 2026-04-01.."]);
         let corrected = timeline.correct(correct_dates(2, "2026-05-01.."));
         let rows = ["1 A 2010-01-01..2026-05-01", "2 B 2026-05-01.."];
         let events = ["DatesChanged 2", "DatesChanged 1"];
-        done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
         let corrected = timeline.correct(correct_dates(1, "2010-01-01..2026-03-11"));
         let follows = key.is_contiguous();
         let next = if follows { "2 B 2026-03-11.." } else { "2 B 2026-04-01.." };
         let rows = ["1 A 2010-01-01..2026-03-11", next];
         let events = ["DatesChanged 1", "DatesChanged 2"];
         let events = if follows { &events[..] } else { &events[..1] };
-        done(&timeline, corrected, Outcome::DatesChanged, &rows, events);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &rows, events);
     }
 }
 
 #[test]
-fn the_scheduled_entry_stays_scheduled_and_near() {
+fn correct_of_scheduled_entry_keeps_status_and_limit() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2026-04-01", "2 B 2026-04-01.."]);
         let too_far = ErrorReason::EffectiveDateTooFar;
         assert!(timeline.correct(correct_dates(2, "2027-03-11..")).is_ok());
-        refused(timeline.correct(correct_dates(2, "2027-03-12..")), too_far, &[]);
-        refused(timeline.correct(correct_dates(1, "2010-01-01..2027-03-12")), too_far, &[]);
+        rejected(timeline.correct(correct_dates(2, "2027-03-12..")), too_far, &[]);
+        rejected(timeline.correct(correct_dates(1, "2010-01-01..2027-03-12")), too_far, &[]);
         let begun = timeline.correct(correct_dates(2, &format!("{TODAY}..")));
-        refused(begun, ErrorReason::EntryStatusWouldChange, &[2]);
+        rejected(begun, ErrorReason::EntryStatusWouldChange, &[2]);
         let opened = timeline.correct(correct_dates(1, "2010-01-01.."));
-        refused(opened, ErrorReason::PeriodSwallowsEntry, &[2]);
+        rejected(opened, ErrorReason::PeriodSwallowsEntry, &[2]);
         let unknown = timeline.correct(correct_dates(2, ".."));
-        refused(unknown, ErrorReason::EntryStatusWouldChange, &[2]);
+        rejected(unknown, ErrorReason::EntryStatusWouldChange, &[2]);
     }
 }
 
 #[test]
-fn the_earliest_start_may_be_found_forgotten_and_moved() {
+fn correct_of_earliest_start_may_set_clear_and_move() {
     for key in every_kind() {
         for (before, after) in
             [("", "2010-01-01"), ("2010-01-01", ""), ("2010-01-01", "2011-01-01")]
@@ -115,25 +115,25 @@ fn the_earliest_start_may_be_found_forgotten_and_moved() {
             let timeline = given(key, &[&format!("1 A {before}..")]);
             let corrected = timeline.correct(correct_dates(1, &format!("{after}..")));
             let row = format!("1 A {after}..");
-            done(&timeline, corrected, Outcome::DatesChanged, &[&row], &["DatesChanged 1"]);
+            accepted(&timeline, corrected, Outcome::DatesChanged, &[&row], &["DatesChanged 1"]);
         }
     }
 }
 
 #[test]
-fn an_entry_after_another_needs_its_start() {
+fn correct_to_unknown_start_after_entry_is_rejected() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
         let corrected = timeline.correct(correct_dates(2, ".."));
-        refused(corrected, ErrorReason::PeriodSwallowsEntry, &[1]);
+        rejected(corrected, ErrorReason::PeriodSwallowsEntry, &[1]);
     }
     let timeline = given(ADDRESS, &["1 A 2010-01-01..2014-01-01", "2 B 2015-01-01.."]);
     let corrected = timeline.correct(correct_dates(2, ".."));
-    refused(corrected, ErrorReason::PeriodSwallowsEntry, &[1]);
+    rejected(corrected, ErrorReason::PeriodSwallowsEntry, &[1]);
 }
 
 #[test]
-fn an_entry_moves_within_the_gaps_around_it() {
+fn correct_moves_entry_within_gaps() {
     let rows = ["1 A 2010-01-01..2012-01-01", "2 B 2013-01-01..2014-01-01", "3 C 2015-01-01.."];
     for key in WITH_GAPS {
         let timeline = given(key, &rows);
@@ -143,7 +143,7 @@ fn an_entry_moves_within_the_gaps_around_it() {
             "2 B 2012-01-01..2015-01-01 own 2015-01-01",
             "3 C 2015-01-01..",
         ];
-        done(&timeline, corrected, Outcome::DatesChanged, &rows, &["DatesChanged 2"]);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &["DatesChanged 2"]);
         let corrected = timeline.correct(correct_dates(2, "2011-01-01..2016-01-01"));
         let rows = [
             "1 A 2010-01-01..2011-01-01 own 2012-01-01",
@@ -151,18 +151,18 @@ fn an_entry_moves_within_the_gaps_around_it() {
             "3 C 2016-01-01..",
         ];
         let events = ["DatesChanged 2", "DatesChanged 1", "DatesChanged 3"];
-        done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
         for dates in ["2009-01-01..2014-01-01", "2010-01-01..2014-01-01"] {
             let corrected = timeline.correct(correct_dates(2, dates));
-            refused(corrected, ErrorReason::PeriodSwallowsEntry, &[1]);
+            rejected(corrected, ErrorReason::PeriodSwallowsEntry, &[1]);
         }
         let corrected = timeline.correct(correct_dates(1, "2010-01-01..2014-01-01"));
-        refused(corrected, ErrorReason::PeriodSwallowsEntry, &[2]);
+        rejected(corrected, ErrorReason::PeriodSwallowsEntry, &[2]);
     }
 }
 
 #[test]
-fn an_entry_does_not_change_places_with_another() {
+fn correct_that_reorders_entries_is_rejected() {
     let rows =
         ["1 A 2010-01-01..2012-01-01", "2 B 2013-01-01..2014-01-01", "3 C 2015-01-01..2016-01-01"];
     for key in WITH_GAPS {
@@ -172,21 +172,21 @@ fn an_entry_does_not_change_places_with_another() {
             (1, "2017-01-01..2018-01-01", vec![2, 3]),
         ] {
             let corrected = given(key, &rows).correct(correct_dates(n, dates));
-            refused(corrected, ErrorReason::PeriodSwallowsEntry, &passed);
+            rejected(corrected, ErrorReason::PeriodSwallowsEntry, &passed);
         }
-        // The one that it touches would follow over the days of the other.
+        // The adjacent entry would cover the days of the other one.
         let rows = [
             "1 A 2010-01-01..2012-01-01",
             "2 B 2012-01-01..2014-01-01",
             "3 C 2015-01-01..2016-01-01",
         ];
         let corrected = given(key, &rows).correct(correct_dates(2, "2017-01-01..2018-01-01"));
-        refused(corrected, ErrorReason::PeriodSwallowsEntry, &[3]);
+        rejected(corrected, ErrorReason::PeriodSwallowsEntry, &[3]);
     }
 }
 
 #[test]
-fn a_known_end_may_be_set_moved_and_taken_back() {
+fn correct_of_known_end_may_set_move_and_clear() {
     for key in WITH_GAPS {
         for (before, after) in
             [("", "2026-06-01"), ("2026-06-01", "2026-03-11"), ("2026-06-01", "")]
@@ -194,49 +194,49 @@ fn a_known_end_may_be_set_moved_and_taken_back() {
             let timeline = given(key, &[&format!("1 A 2010-01-01..{before}")]);
             let corrected = timeline.correct(correct_dates(1, &format!("2010-01-01..{after}")));
             let row = format!("1 A 2010-01-01..{after}");
-            done(&timeline, corrected, Outcome::DatesChanged, &[&row], &["DatesChanged 1"]);
+            accepted(&timeline, corrected, Outcome::DatesChanged, &[&row], &["DatesChanged 1"]);
         }
-        // A known end may be as far away as it is.
+        // A known end has no limit in the future.
         let timeline = given(key, &["1 A 2010-01-01..2040-01-01"]);
         assert!(timeline.correct(correct_dates(1, "2011-01-01..2040-01-01")).is_ok());
     }
 }
 
 #[test]
-fn the_last_name_has_no_end() {
+fn correct_of_last_name_to_end_is_rejected() {
     for key in NAMES {
         let timeline = given(key, &["1 A 2010-01-01.."]);
         for end in ["2015-01-01", TODAY, "2026-06-01"] {
             let corrected = timeline.correct(correct_dates(1, &format!("2010-01-01..{end}")));
-            refused(corrected, ErrorReason::NameRequired, &[]);
+            rejected(corrected, ErrorReason::NameRequired, &[]);
         }
     }
 }
 
 #[test]
-fn a_corrected_date_of_an_address_closes_no_gap() {
+fn correct_of_address_date_leaves_gap() {
     let timeline = given(ADDRESS, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
     let corrected = timeline.correct(correct_dates(2, "2016-01-01.."));
     let rows = ["1 A 2010-01-01..2015-01-01 own none", "2 B 2016-01-01.."];
     let events = ["DatesChanged 2"];
-    let timeline = done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+    let timeline = accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
     let corrected = timeline.correct(correct_dates(1, "2010-01-01..2014-01-01"));
     let rows = ["1 A 2010-01-01..2014-01-01", "2 B 2016-01-01.."];
     let events = ["DatesChanged 1"];
-    done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+    accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
 }
 
 #[test]
-fn an_end_of_its_own_stays() {
+fn correct_of_next_start_keeps_declared_end() {
     let rows = ["1 A 2010-01-01..2015-01-01 own 2015-01-01", "2 B 2015-01-01.."];
     let timeline = given(ADDRESS, &rows);
     let corrected = timeline.correct(correct_dates(2, "2016-01-01.."));
     let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2016-01-01.."];
-    done(&timeline, corrected, Outcome::DatesChanged, &rows, &["DatesChanged 2"]);
+    accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &["DatesChanged 2"]);
 }
 
 #[test]
-fn the_current_entry_holds_until_what_is_scheduled_or_its_own_end() {
+fn current_entry_ends_at_scheduled_or_declared_end() {
     let rows = ["1 A 2010-01-01..2026-05-01 own 2026-06-01", "2 B 2026-05-01.."];
     let timeline = given(ADDRESS, &rows);
     for (start, end) in [
@@ -251,62 +251,62 @@ fn the_current_entry_holds_until_what_is_scheduled_or_its_own_end() {
 }
 
 #[test]
-fn a_mistaken_end_of_the_last_entry_is_cleared_without_the_flag() {
+fn correct_clears_mistaken_end_without_flag() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2016-01-01.."]);
         let before = timeline.clone();
         let timeline = timeline.apply(&timeline.end(end(2, "2026-03-01")).unwrap());
         for (to, row) in [("", "2 B 2016-01-01.."), ("2026-04-01", "2 B 2016-01-01..2026-04-01")] {
             let dates = correct_dates(2, &format!("2016-01-01..{to}"));
-            let slip = CorrectEntry { correct_history: false, ..dates };
-            let expected = Slip { ended: true, begun: false, is_last: true };
-            assert_eq!(timeline.slip(&slip), Ok(Some(expected)));
+            let command = CorrectEntry { correct_history: false, ..dates };
+            let expected = StatusCorrection { ended: true, begun: false, is_last: true };
+            assert_eq!(timeline.status_correction(&command), Ok(Some(expected)));
             let rows = ["1 A 2010-01-01..2015-01-01", row];
-            let corrected = timeline.correct(slip);
+            let corrected = timeline.correct(command);
             let events = ["DatesChanged 2"];
-            let after = done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+            let after = accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
             assert_eq!(after.current().unwrap().id, id(2));
             assert!(!to.is_empty() || after == before);
         }
-        // Another has begun since.
+        // Another entry has begun since.
         let revived = timeline.correct(correct_dates(1, "2010-01-01.."));
-        refused(revived, ErrorReason::EntryStatusWouldChange, &[1]);
+        rejected(revived, ErrorReason::EntryStatusWouldChange, &[1]);
     }
 }
 
 #[test]
-fn a_start_that_should_be_in_the_future_becomes_scheduled_and_the_one_before_holds() {
+fn correct_to_future_start_reschedules_entry() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2026-03-01", "2 B 2026-03-01.."]);
-        let slip = CorrectEntry { correct_history: false, ..correct_dates(2, "2026-04-01..") };
-        let expected = Slip { ended: false, begun: true, is_last: true };
-        assert_eq!(timeline.slip(&slip), Ok(Some(expected)));
-        let corrected = timeline.correct(slip);
+        let command = CorrectEntry { correct_history: false, ..correct_dates(2, "2026-04-01..") };
+        let expected = StatusCorrection { ended: false, begun: true, is_last: true };
+        assert_eq!(timeline.status_correction(&command), Ok(Some(expected)));
+        let corrected = timeline.correct(command);
         let rows = ["1 A 2010-01-01..2026-04-01", "2 B 2026-04-01.."];
         let events = ["DatesChanged 2", "DatesChanged 1"];
-        let after = done(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
+        let after = accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &events);
         assert_eq!(after.current().unwrap().id, id(1));
         let cancelled = after.cancel(cancel(2));
         let rows = ["1 A 2010-01-01.."];
-        done(&after, cancelled, Outcome::Cancelled, &rows, &["Cancelled 2 with 1"]);
+        accepted(&after, cancelled, Outcome::Cancelled, &rows, &["Cancelled 2 with 1"]);
         let too_far = timeline.correct(correct_dates(2, "2027-03-12.."));
-        refused(too_far, ErrorReason::EffectiveDateTooFar, &[]);
+        rejected(too_far, ErrorReason::EffectiveDateTooFar, &[]);
         let timeline = given(key, &["1 A 2026-03-01..2026-05-01", "2 B 2026-05-01.."]);
         let second = timeline.correct(correct_dates(1, "2026-04-01..2026-05-01"));
-        refused(second, ErrorReason::ScheduledEntryExists, &[2]);
+        rejected(second, ErrorReason::ScheduledEntryExists, &[2]);
     }
-    // An end of its own stays.
+    // A declared end is kept.
     for key in WITH_GAPS {
         let rows = ["1 A 2010-01-01..2026-03-01 own 2026-03-01", "2 B 2026-03-01.."];
         let timeline = given(key, &rows);
         let corrected = timeline.correct(correct_dates(2, "2026-04-01.."));
         let rows = ["1 A 2010-01-01..2026-03-01", "2 B 2026-04-01.."];
-        done(&timeline, corrected, Outcome::DatesChanged, &rows, &["DatesChanged 2"]);
+        accepted(&timeline, corrected, Outcome::DatesChanged, &rows, &["DatesChanged 2"]);
     }
 }
 
 #[test]
-fn a_refused_status_names_the_call_that_says_it() {
+fn status_error_names_the_rpc_to_call() {
     let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01..2026-04-01", "3 C 2026-04-01.."];
     let timeline = given(ADDRESS, &rows);
     for (n, dates, call) in [
@@ -323,22 +323,22 @@ fn a_refused_status_names_the_call_that_says_it() {
 }
 
 #[test]
-fn a_correction_may_repeat_the_value_of_a_neighbour() {
+fn correct_may_repeat_value_of_neighbour() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
         let corrected = timeline.correct(correct_value(2, key, "A"));
         let rows = ["1 A 2010-01-01..2015-01-01", "2 A 2015-01-01.."];
-        done(&timeline, corrected, Outcome::Corrected, &rows, &["Corrected 2"]);
+        accepted(&timeline, corrected, Outcome::Corrected, &rows, &["Corrected 2"]);
     }
 }
 
 #[test]
-fn a_blank_value_and_an_unknown_entry_are_refused() {
+fn correct_of_blank_value_or_unknown_entry_is_rejected() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01.."]);
-        refused(timeline.correct(correct_value(1, key, "")), ErrorReason::ValueBlank, &[]);
-        refused(timeline.correct(correct_value(9, key, "B")), ErrorReason::NotFound, &[9]);
+        rejected(timeline.correct(correct_value(1, key, "")), ErrorReason::ValueBlank, &[]);
+        rejected(timeline.correct(correct_value(9, key, "B")), ErrorReason::NotFound, &[9]);
         let nothing = CorrectEntry { value: None, ..correct_value(1, key, "A") };
-        nothing_to_do(timeline.correct(nothing), 1);
+        noop(timeline.correct(nothing), 1);
     }
 }

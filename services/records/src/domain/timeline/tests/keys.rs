@@ -3,7 +3,7 @@ use shared::pb::records::AddressType;
 use super::{super::*, support::*};
 
 #[test]
-fn a_timeline_key_reads_back() {
+fn timeline_key_round_trips() {
     let keys = [TimelineKey::PersonName, TimelineKey::Address(AddressType::RegisteredOffice)];
     for key in keys {
         assert_eq!(key.to_string().parse::<TimelineKey>().unwrap(), key);
@@ -12,7 +12,7 @@ fn a_timeline_key_reads_back() {
 }
 
 #[test]
-fn only_entries_of_the_owner_and_the_timeline_are_taken() {
+fn timeline_ignores_entries_of_other_owners_and_keys() {
     let rows = ["1 A 2010-01-01..", "2 B 2011-01-01.."];
     let mut entries = entries(TODAY, ADDRESS, &rows);
     entries[1].owner = id(7);
@@ -23,7 +23,7 @@ fn only_entries_of_the_owner_and_the_timeline_are_taken() {
 }
 
 #[test]
-fn each_timeline_takes_its_own_kind_of_value() {
+fn timeline_rejects_value_of_other_kind() {
     for key in every_kind() {
         for other in every_kind() {
             let same = std::mem::discriminant(&value(key, "A"))
@@ -33,10 +33,10 @@ fn each_timeline_takes_its_own_kind_of_value() {
             assert_eq!(timeline.add(command.clone()).is_ok(), same);
             if !same {
                 let field = ErrorReason::FieldNotApplicable;
-                refused(timeline.add(command), field, &[]);
-                refused(timeline.correct(correct_value(1, other, "B")), field, &[]);
+                rejected(timeline.add(command), field, &[]);
+                rejected(timeline.correct(correct_value(1, other, "B")), field, &[]);
                 let past = past(2, other, "B", "2000-01-01..2010-01-01");
-                refused(timeline.add_past(past), field, &[]);
+                rejected(timeline.add_past(past), field, &[]);
             }
         }
     }

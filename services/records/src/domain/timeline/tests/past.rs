@@ -1,41 +1,41 @@
 use super::{super::*, support::*};
 
 #[test]
-fn a_past_entry_has_an_end_after_its_start() {
+fn add_past_without_valid_end_is_rejected() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2015-01-01.."]);
         for dates in ["2010-01-01..", "..", "2015-01-01..2015-01-01", "2015-01-01..2010-01-01"] {
             let added = timeline.add_past(past(2, key, "B", dates));
-            refused(added, ErrorReason::PeriodInvalid, &[]);
+            rejected(added, ErrorReason::PeriodInvalid, &[]);
         }
         let added = timeline.add_past(past(2, key, "", "2010-01-01..2015-01-01"));
-        refused(added, ErrorReason::ValueBlank, &[]);
+        rejected(added, ErrorReason::ValueBlank, &[]);
     }
 }
 
 #[test]
-fn a_past_entry_ends_today_at_the_latest() {
+fn add_past_ending_after_today_is_rejected() {
     for key in WITH_GAPS {
         let timeline = given(key, &[]);
         let added = timeline.add_past(past(1, key, "A", "2026-03-09..2026-03-10"));
         let rows = ["1 A 2026-03-09..2026-03-10"];
-        done(&timeline, added, Outcome::Added, &rows, &["Added 1"]);
+        accepted(&timeline, added, Outcome::Added, &rows, &["Added 1"]);
         let added = timeline.add_past(past(1, key, "A", "2026-03-09..2026-03-11"));
-        refused(added, ErrorReason::EndInFuture, &[]);
+        rejected(added, ErrorReason::EndInFuture, &[]);
     }
 }
 
 #[test]
-fn the_same_past_entry_again_changes_nothing() {
+fn add_past_of_equal_entry_is_noop() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
-        nothing_to_do(timeline.add_past(past(3, key, "A", "2010-01-01..2015-01-01")), 1);
-        nothing_to_do(timeline.add_past(trimming(3, key, "A", "2010-01-01..2015-01-01")), 1);
+        noop(timeline.add_past(past(3, key, "A", "2010-01-01..2015-01-01")), 1);
+        noop(timeline.add_past(trimming(3, key, "A", "2010-01-01..2015-01-01")), 1);
     }
 }
 
 #[test]
-fn a_past_entry_fills_a_gap() {
+fn add_past_fills_gap() {
     let rows = ["1 A 2010-01-01..2012-01-01", "2 B 2015-01-01.."];
     for key in WITH_GAPS {
         let timeline = given(key, &rows);
@@ -45,26 +45,26 @@ fn a_past_entry_fills_a_gap() {
             "3 C 2012-01-01..2015-01-01 own 2015-01-01",
             "2 B 2015-01-01..",
         ];
-        done(&timeline, added, Outcome::Added, &rows, &["Added 3"]);
+        accepted(&timeline, added, Outcome::Added, &rows, &["Added 3"]);
     }
 }
 
 #[test]
-fn a_past_entry_may_follow_the_last_one() {
+fn add_past_after_last_ended_entry_is_accepted() {
     let timeline = given(ADDRESS, &["1 A 2010-01-01..2012-01-01", "2 B 2026-04-01.."]);
     let added = timeline.add_past(past(3, ADDRESS, "C", "2013-01-01..2026-03-10"));
     let rows = ["1 A 2010-01-01..2012-01-01", "3 C 2013-01-01..2026-03-10", "2 B 2026-04-01.."];
-    done(&timeline, added, Outcome::Added, &rows, &["Added 3"]);
+    accepted(&timeline, added, Outcome::Added, &rows, &["Added 3"]);
 }
 
 #[test]
-fn only_the_earliest_name_has_an_unknown_start() {
+fn only_earliest_name_has_unknown_start() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2015-01-01.."]);
         let added = timeline.add_past(past(2, key, "B", "..2015-01-01"));
         let timeline = timeline.apply(&added.unwrap());
         assert_eq!(timeline.entries()[0].period, period("..2015-01-01"));
-        // The start of the one that had none becomes known.
+        // The unknown start of a name becomes known.
         let added = timeline.add_past(past(3, key, "C", "..2010-01-01"));
         let timeline = timeline.apply(&added.unwrap());
         assert_eq!(timeline.entries()[0].period, period("..2010-01-01"));
@@ -72,14 +72,14 @@ fn only_the_earliest_name_has_an_unknown_start() {
         assert_eq!(timeline.entries()[1].period, period(second));
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
         let added = timeline.add_past(past(3, key, "C", "..2020-01-01"));
-        // Where gaps may be, it began after the first one.
+        // On timelines with gaps, it begins after the first entry.
         let in_the_way = if key.is_contiguous() { &[1, 2][..] } else { &[2] };
-        refused(added, ErrorReason::PeriodOverlap, in_the_way);
+        rejected(added, ErrorReason::PeriodOverlap, in_the_way);
     }
 }
 
 #[test]
-fn older_entries_are_added_in_any_order() {
+fn add_past_is_independent_of_order() {
     let older = ["2005-01-01..2008-01-01", "2008-01-01..2010-01-01", "2012-01-01..2015-01-01"];
     let rows = [
         "2 v2 2005-01-01..2008-01-01",
@@ -93,41 +93,41 @@ fn older_entries_are_added_in_any_order() {
             for n in order {
                 let dates = older[usize::try_from(n - 2).unwrap()];
                 let added = timeline.add_past(past(n, key, &format!("v{n}"), dates)).unwrap();
-                assert_eq!(told(&added), [format!("Added {n}")]);
+                assert_eq!(reported(&added), [format!("Added {n}")]);
                 timeline = timeline.apply(&added);
             }
             let bare = |row: String| row.split(" own ").next().unwrap().to_owned();
             assert_eq!(shown(&timeline).into_iter().map(bare).collect::<Vec<_>>(), rows);
             assert_eq!(timeline.current().unwrap().id, id(1));
-            // It begins after them, whenever that was.
+            // The unknown start is after all of them.
             let before = timeline.add(add(9, key, "B", "2015-01-01"));
-            refused(before, ErrorReason::BeforeCurrentEntry, &[1]);
+            rejected(before, ErrorReason::BeforeCurrentEntry, &[1]);
             let ended = timeline.end(end(1, "2014-01-01"));
-            refused(ended, ErrorReason::PeriodInvalid, &[1]);
+            rejected(ended, ErrorReason::PeriodInvalid, &[1]);
             assert!(timeline.add(add(9, key, "B", "2015-01-02")).is_ok());
         }
     }
 }
 
 #[test]
-fn an_unknown_start_stays_unknown_and_is_before_the_end() {
+fn add_past_keeps_unknown_start_of_ended_entry() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A ..2015-01-01"]);
         let added = timeline.add_past(past(2, key, "B", "2010-01-01..2014-12-31"));
         let rows = ["2 B 2010-01-01..2014-12-31", "1 A ..2015-01-01"];
-        done(&timeline, added, Outcome::Added, &rows, &["Added 2"]);
+        accepted(&timeline, added, Outcome::Added, &rows, &["Added 2"]);
         let added = timeline.add_past(past(2, key, "B", "2010-01-01..2015-01-01"));
-        refused(added, ErrorReason::PeriodOverlap, &[1]);
+        rejected(added, ErrorReason::PeriodOverlap, &[1]);
         let added = timeline.add_past(trimming(2, key, "B", "2010-01-01..2015-01-01"));
         let rows = ["1 A ..2010-01-01 own 2015-01-01", "2 B 2010-01-01..2015-01-01"];
-        done(&timeline, added, Outcome::Added, &rows, &["Added 2", "DatesChanged 1"]);
+        accepted(&timeline, added, Outcome::Added, &rows, &["Added 2", "DatesChanged 1"]);
         let added = timeline.add_past(trimming(2, key, "B", "..2015-01-01"));
-        refused(added, ErrorReason::PeriodSwallowsEntry, &[1]);
+        rejected(added, ErrorReason::PeriodSwallowsEntry, &[1]);
     }
 }
 
 #[test]
-fn trimming_may_take_days_from_one_neighbour_only() {
+fn trim_may_shorten_one_neighbour_only() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01..2012-01-01", "2 B 2015-01-01.."]);
         let added = timeline.add_past(trimming(3, key, "C", "2013-01-01..2026-03-10"));
@@ -137,41 +137,41 @@ fn trimming_may_take_days_from_one_neighbour_only() {
             "2 B 2026-03-10..",
         ];
         let events = ["Added 3", "DatesChanged 2"];
-        let after = done(&timeline, added, Outcome::Added, &rows, &events);
+        let after = accepted(&timeline, added, Outcome::Added, &rows, &events);
         assert_eq!(after.current().unwrap().id, id(2));
     }
 }
 
 #[test]
-fn trimming_may_begin_where_the_trimmed_one_began() {
+fn trim_may_begin_at_start_of_trimmed_entry() {
     for key in NAMES {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01.."]);
         let added = timeline.add_past(trimming(3, key, "C", "2015-01-01..2020-01-01"));
         let rows = ["1 A 2010-01-01..2015-01-01", "3 C 2015-01-01..2020-01-01", "2 B 2020-01-01.."];
-        done(&timeline, added, Outcome::Added, &rows, &["Added 3", "DatesChanged 2"]);
+        accepted(&timeline, added, Outcome::Added, &rows, &["Added 3", "DatesChanged 2"]);
         let added = timeline.add_past(trimming(3, key, "C", "2009-01-01..2012-01-01"));
         let rows = ["3 C 2009-01-01..2012-01-01", "1 A 2012-01-01..2015-01-01", "2 B 2015-01-01.."];
-        done(&timeline, added, Outcome::Added, &rows, &["Added 3", "DatesChanged 1"]);
+        accepted(&timeline, added, Outcome::Added, &rows, &["Added 3", "DatesChanged 1"]);
     }
 }
 
 #[test]
-fn trimming_fills_no_gap_between_names() {
+fn trim_does_not_fill_gap_between_names() {
     for key in NAMES {
         let timeline = given(key, &["1 A 2015-01-01.."]);
         let added = timeline.add_past(trimming(2, key, "B", "2010-01-01..2014-01-01"));
-        refused(added, ErrorReason::PeriodGap, &[]);
+        rejected(added, ErrorReason::PeriodGap, &[]);
         let added = given(key, &[]).add_past(past(1, key, "A", "2010-01-01..2014-01-01"));
-        refused(added, ErrorReason::PeriodGap, &[]);
-        // The only name begins in April, and no past entry reaches April.
+        rejected(added, ErrorReason::PeriodGap, &[]);
+        // The only name begins in April, which is after the end of any past entry.
         let timeline = given(key, &["1 A 2026-04-01.."]);
         let added = timeline.add_past(past(2, key, "B", "2010-01-01..2026-03-10"));
-        refused(added, ErrorReason::PeriodGap, &[]);
+        rejected(added, ErrorReason::PeriodGap, &[]);
     }
 }
 
 #[test]
-fn a_trimmed_entry_gets_its_own_end_back_when_the_past_entry_is_rescinded() {
+fn rescind_of_trimming_entry_restores_declared_end() {
     for key in WITH_GAPS {
         let before = ["1 A 2010-01-01..2015-01-01", "2 B 2018-01-01.."];
         let timeline = given(key, &before);
@@ -182,8 +182,8 @@ fn a_trimmed_entry_gets_its_own_end_back_when_the_past_entry_is_rescinded() {
             "2 B 2018-01-01..",
         ];
         let events = ["Added 3", "DatesChanged 1"];
-        let timeline = done(&timeline, added, Outcome::Added, &rows, &events);
+        let timeline = accepted(&timeline, added, Outcome::Added, &rows, &events);
         let rescinded = timeline.rescind(rescind(3));
-        done(&timeline, rescinded, Outcome::Rescinded, &before, &["Rescinded 3 with 1"]);
+        accepted(&timeline, rescinded, Outcome::Rescinded, &before, &["Rescinded 3 with 1"]);
     }
 }

@@ -1,25 +1,25 @@
-//! What holds whatever is done to a timeline.
+//! Property tests: invariants of random histories.
 
 mod history;
 mod invariants;
-mod midnights;
 mod oracle;
 mod reach;
+mod rollovers;
 mod undoing;
 
 use proptest::prelude::ProptestConfig;
 
 use super::super::*;
 
-/// Each property is tried on so many histories of up to 13 commands.
+/// Histories per property, of up to 13 commands each.
 const CASES: u32 = 1_024;
 
 fn config() -> ProptestConfig {
     ProptestConfig::with_cases(CASES)
 }
 
-/// The value that held on `day`. An entry with an unknown start began after those
-/// that ended before it.
+/// The value that held on `day`. An entry with an unknown start begins after the entries
+/// that end before it.
 fn value_on(timeline: &Timeline, day: NaiveDate) -> Option<&Value> {
     let held = timeline.entries().iter().filter(|entry| entry.period.contains(day));
     let latest_known_start = |entry: &&Entry| {

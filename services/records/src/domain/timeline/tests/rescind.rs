@@ -1,107 +1,109 @@
 use super::{super::*, support::*};
 
 #[test]
-fn the_current_entry_leaves_its_days_to_the_one_before() {
+fn rescind_of_current_entry_extends_previous() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2026-03-01", "2 B 2026-03-01.."]);
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01.."];
         let events = ["Rescinded 2 with 1"];
-        let after = done(&timeline, rescinded, Outcome::Rescinded, &rows, &events);
+        let after = accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &events);
         assert_eq!(after.current().unwrap().id, id(1));
         let rows = ["1 A 2010-01-01..2026-03-01", "2 B 2026-03-01..2026-04-01", "3 C 2026-04-01.."];
         let timeline = given(key, &rows);
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01..2026-04-01", "3 C 2026-04-01.."];
-        let after = done(&timeline, rescinded, Outcome::Rescinded, &rows, &events);
+        let after = accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &events);
         assert_eq!(after.current().unwrap().id, id(1));
     }
 }
 
 #[test]
-fn a_scheduled_entry_leaves_the_current_one_open() {
+fn rescind_of_scheduled_entry_reopens_current() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2010-01-01..2026-04-01", "2 B 2026-04-01.."]);
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01.."];
-        done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
+        accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
     }
 }
 
 #[test]
-fn a_scheduled_name_does_not_take_the_place_of_the_only_one_that_holds() {
+fn rescind_of_only_begun_name_is_rejected() {
     for key in NAMES {
         let timeline = given(key, &["1 A 2010-01-01..2026-04-01", "2 B 2026-04-01.."]);
-        refused(timeline.rescind(rescind(1)), ErrorReason::NameRequired, &[1]);
+        rejected(timeline.rescind(rescind(1)), ErrorReason::NameRequired, &[1]);
         let timeline = given(key, &["1 A 2026-04-01.."]);
-        refused(timeline.rescind(rescind(1)), ErrorReason::NameRequired, &[1]);
+        rejected(timeline.rescind(rescind(1)), ErrorReason::NameRequired, &[1]);
     }
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01..2026-04-01", "2 B 2026-04-01.."]);
         let rescinded = timeline.rescind(rescind(1));
         let rows = ["2 B 2026-04-01.."];
-        done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 1"]);
+        accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 1"]);
     }
 }
 
 #[test]
-fn an_unknown_start_is_left_to_the_next_name() {
+fn rescind_of_first_name_passes_unknown_start_to_next() {
     for key in NAMES {
         let timeline = given(key, &["1 A ..2015-01-01", "2 B 2015-01-01.."]);
         let rescinded = timeline.rescind(rescind(1));
         let rows = ["2 B .."];
-        done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 1 with 2"]);
+        accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 1 with 2"]);
     }
 }
 
 #[test]
-fn an_entry_that_ended_by_itself_stays_ended() {
+fn rescind_keeps_declared_end_of_previous() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01.."]);
         let timeline = timeline.apply(&timeline.end(end(1, "2026-03-01")).unwrap());
         let timeline = timeline.apply(&timeline.add(add(2, key, "B", "2026-03-01")).unwrap());
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01..2026-03-01"];
-        done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2"]);
-        // With a gap between them, nothing was closed.
+        accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2"]);
+        // An entry after a gap has cut nothing.
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2016-01-01.."]);
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01..2015-01-01"];
-        done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2"]);
+        accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2"]);
     }
 }
 
 #[test]
-fn a_known_end_comes_back() {
+fn rescind_restores_known_end() {
     for key in WITH_GAPS {
         let timeline =
             given(key, &["1 A 2010-01-01..2026-03-01 own 2026-06-01", "2 B 2026-03-01.."]);
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01..2026-06-01"];
-        let after = done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
-        assert_eq!(after.entries()[0].turns_on, Some(day("2026-06-01")));
+        let after =
+            accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
+        assert_eq!(after.entries()[0].status_changes_on, Some(day("2026-06-01")));
     }
 }
 
 #[test]
-fn the_end_of_the_rescinded_entry_goes_with_it() {
+fn rescind_of_ended_entry_reopens_previous() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01..2020-01-01"]);
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01.."];
-        let after = done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
+        let after =
+            accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
         assert_eq!(after.current().unwrap().id, id(1));
-        // What comes after it is as it was.
+        // Later entries do not change.
         let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01..2020-01-01", "3 C 2022-01-01.."];
         let timeline = given(key, &rows);
         let rescinded = timeline.rescind(rescind(2));
         let rows = ["1 A 2010-01-01..2022-01-01", "3 C 2022-01-01.."];
-        done(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
+        accepted(&timeline, rescinded, Outcome::Rescinded, &rows, &["Rescinded 2 with 1"]);
     }
 }
 
 #[test]
-fn what_was_ended_and_rescinded_leaves_the_one_before_open() {
+fn rescind_after_end_restores_timeline() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01.."]);
         let before = timeline.clone();
@@ -113,7 +115,7 @@ fn what_was_ended_and_rescinded_leaves_the_one_before_open() {
 }
 
 #[test]
-fn a_corrected_start_that_left_a_gap_is_no_end_of_the_one_before() {
+fn rescind_after_corrected_start_reopens_previous() {
     for key in WITH_GAPS {
         let timeline = given(key, &["1 A 2010-01-01.."]);
         let before = timeline.clone();
@@ -121,7 +123,7 @@ fn a_corrected_start_that_left_a_gap_is_no_end_of_the_one_before() {
         let timeline = timeline.apply(&timeline.correct(correct_dates(2, "2022-01-01..")).unwrap());
         let rows = ["1 A 2010-01-01..2020-01-01 own none", "2 B 2022-01-01.."];
         assert_eq!(shown(&timeline), rows);
-        // Something else in the gap neither closes it nor opens it.
+        // Another entry in the gap changes nothing.
         let gap = timeline.clone();
         let timeline = timeline
             .apply(&timeline.add_past(past(3, key, "C", "2020-01-01..2021-01-01")).unwrap());
@@ -135,7 +137,7 @@ fn a_corrected_start_that_left_a_gap_is_no_end_of_the_one_before() {
 }
 
 #[test]
-fn a_rescinded_past_name_leaves_the_one_that_was_first_before_as_it_was() {
+fn rescind_of_past_first_name_restores_next() {
     for key in NAMES {
         for from in ["", "2015-01-01"] {
             let before = given(key, &[&format!("1 A {from}..")]);
@@ -149,19 +151,19 @@ fn a_rescinded_past_name_leaves_the_one_that_was_first_before_as_it_was() {
 }
 
 #[test]
-fn an_unknown_entry_is_not_rescinded() {
+fn rescind_of_unknown_entry_is_rejected() {
     for key in every_kind() {
         let timeline = given(key, &["1 A 2015-01-01.."]);
-        refused(timeline.rescind(rescind(9)), ErrorReason::NotFound, &[9]);
+        rejected(timeline.rescind(rescind(9)), ErrorReason::NotFound, &[9]);
     }
 }
 
-/// The timeline after a command that does something.
-fn after(timeline: &Timeline, decision: Result<Decision, Refusal>) -> Timeline {
+/// The timeline after an accepted decision.
+fn after(timeline: &Timeline, decision: Result<Decision, TimelineError>) -> Timeline {
     timeline.apply(&decision.unwrap())
 }
 
-/// After each step the timeline is as the database gives it back.
+/// Checks the timeline after a rescission of the reloaded timeline.
 #[track_caller]
 fn rescinded_gives(timeline: &Timeline, n: u128, rows: &[&str]) -> Timeline {
     let (loaded, _) = Timeline::on(day(TODAY), id(0), timeline.key, timeline.entries().to_vec());
@@ -171,7 +173,7 @@ fn rescinded_gives(timeline: &Timeline, n: u128, rows: &[&str]) -> Timeline {
 }
 
 #[test]
-fn trimmed_days_come_back_beside_an_entry_with_an_unknown_start() {
+fn rescind_restores_days_before_unknown_start() {
     for key in WITH_GAPS {
         let current = given(key, &["1 A .."]);
         let before = after(&current, current.add_past(past(2, key, "V", "2020-01-01..2024-01-01")));
@@ -191,7 +193,7 @@ fn trimmed_days_come_back_beside_an_entry_with_an_unknown_start() {
             3,
             &[whole[0], "1 B .."],
         );
-        // Two that trim, rescinded in either order.
+        // Two trimming entries, rescinded in either order.
         let x = trimmed("2023-01-01..2024-01-01");
         let y = after(&x, x.add_past(trimming(4, key, "Y", "2022-01-01..2023-01-01")));
         for (first, second) in [(3, 4), (4, 3)] {
@@ -202,9 +204,9 @@ fn trimmed_days_come_back_beside_an_entry_with_an_unknown_start() {
 }
 
 #[test]
-fn a_name_whose_dates_were_corrected_leaves_all_names_as_they_were() {
+fn rescind_of_corrected_name_restores_names() {
     for key in NAMES {
-        // Its end, once and back, beside names with a known and an unknown start.
+        // The end is corrected, once and back, before names with a known and an unknown start.
         for start in ["", "2025-12-01"] {
             let given_name = [&*format!("1 N {start}..")];
             let current = given(key, &given_name);
@@ -219,14 +221,14 @@ fn a_name_whose_dates_were_corrected_leaves_all_names_as_they_were() {
             let back = after(&once, once.correct(correct_dates(3, "2025-06-01..2025-12-01")));
             rescinded_gives(&back, 3, &whole);
         }
-        // The start of what is scheduled, by the end of the current one.
+        // The end of the current name moves the start of the scheduled one.
         let rows = ["1 N 2020-01-01..2025-05-01", "2 B 2025-05-01..2026-05-01", "4 S 2026-05-01.."];
         let before = given(key, &rows);
         let x = after(&before, before.add(add(3, key, "X", "2026-01-01")));
         let once = after(&x, x.correct(correct_dates(3, "2026-01-01..2026-04-01")));
         assert_eq!(once.entries()[3].period, period("2026-04-01.."));
         rescinded_gives(&once, 3, &rows);
-        // A start, beside a name that it had trimmed.
+        // The start is corrected, after a name that it has trimmed.
         let rows = ["1 N 2020-01-01..2025-05-01", "2 B 2025-05-01.."];
         let before = given(key, &rows);
         let x = trimming(3, key, "X", "2025-05-01..2025-09-01");
@@ -237,7 +239,7 @@ fn a_name_whose_dates_were_corrected_leaves_all_names_as_they_were() {
 }
 
 #[test]
-fn a_new_name_keeps_the_start_that_a_correction_gave_to_the_next_one() {
+fn add_keeps_corrected_start_of_next_name() {
     for key in NAMES {
         let before = given(key, &["1 N 2020-01-01..2026-05-01", "2 S 2026-05-01.."]);
         let moved = after(&before, before.correct(correct_dates(1, "2020-01-01..2026-04-01")));
@@ -249,10 +251,10 @@ fn a_new_name_keeps_the_start_that_a_correction_gave_to_the_next_one() {
 }
 
 #[test]
-fn the_only_name_cannot_begin_on_a_later_day() {
+fn correct_of_only_name_to_later_start_is_rejected() {
     for key in NAMES {
         let timeline = given(key, &["1 A 2020-01-01.."]);
         let later = timeline.correct(correct_dates(1, "2026-05-01.."));
-        refused(later, ErrorReason::NameRequired, &[1]);
+        rejected(later, ErrorReason::NameRequired, &[1]);
     }
 }

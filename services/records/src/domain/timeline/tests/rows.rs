@@ -1,5 +1,5 @@
-//! The normative table, one test for each of its rows, on every kind of timeline
-//! that the row is about.
+//! Tests of the table in `docs/history.md`: one test for each row, on every kind of
+//! timeline to which the row applies.
 
 mod add;
 mod correct;

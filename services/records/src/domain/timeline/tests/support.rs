@@ -1,4 +1,4 @@
-//! The vocabulary of the tests.
+//! Helpers of the tests.
 
 use chrono::NaiveDate;
 use shared::{
@@ -36,7 +36,7 @@ pub(super) fn id(n: u128) -> Uuid {
     Uuid::from_u128(n)
 }
 
-/// A value of the kind that the timeline keeps.
+/// A value of the kind of the timeline.
 pub(super) fn value(key: TimelineKey, text: &str) -> Value {
     let text = text.to_owned();
     match key {
@@ -54,8 +54,8 @@ pub(super) fn given(key: TimelineKey, rows: &[&str]) -> Timeline {
 }
 
 pub(super) fn given_on(today: &str, key: TimelineKey, rows: &[&str]) -> Timeline {
-    let (timeline, midnight) = Timeline::on(day(today), id(0), key, entries(today, key, rows));
-    assert_eq!(midnight.outcome, Outcome::NoChange);
+    let (timeline, rollover) = Timeline::on(day(today), id(0), key, entries(today, key, rows));
+    assert_eq!(rollover.outcome, Outcome::NoChange);
     timeline
 }
 
@@ -74,9 +74,9 @@ pub(super) fn entries(written: &str, key: TimelineKey, rows: &[&str]) -> Vec<Ent
     let touched: Vec<bool> = touched.collect();
     for ((entry, row), touched) in entries.iter_mut().zip(rows).zip(touched) {
         match row.split_once(" own ") {
-            None if touched => entry.own.to = None,
+            None if touched => entry.declared.to = None,
             None => {}
-            Some((_, own_to)) => entry.own.to = Some(day(own_to)),
+            Some((_, own_to)) => entry.declared.to = Some(day(own_to)),
         }
     }
     entries
@@ -88,8 +88,8 @@ pub(super) fn shown(timeline: &Timeline) -> Vec<String> {
         let Period { from, to } = entry.period;
         let touches = timeline.touching_after(entry).is_some();
         let usual = if touches { None } else { to };
-        let own = match entry.own.to {
-            // That of a name says only that it was added as a past one.
+        let own = match entry.declared.to {
+            // The declared end of a name only marks a past name.
             _ if timeline.key.is_contiguous() => String::new(),
             own if own == usual => String::new(),
             None => " own none".to_owned(),
@@ -102,13 +102,13 @@ pub(super) fn shown(timeline: &Timeline) -> Vec<String> {
 }
 
 /// The events of a decision: `Added 2 with 1`.
-pub(super) fn told(decision: &Decision) -> Vec<String> {
-    let told = |event: &EntryEvent| {
+pub(super) fn reported(decision: &Decision) -> Vec<String> {
+    let reported = |event: &EntryEvent| {
         let EntryEvent { kind, entry, neighbour } = event;
         let with = neighbour.map(|id| format!(" with {}", id.as_u128())).unwrap_or_default();
         format!("{kind:?} {}{with}", entry.as_u128())
     };
-    decision.events.iter().map(told).collect()
+    decision.events.iter().map(reported).collect()
 }
 
 pub(super) fn add(n: u128, key: TimelineKey, text: &str, on: &str) -> AddEntry {
@@ -144,34 +144,38 @@ pub(super) fn rescind(n: u128) -> RescindEntry {
     RescindEntry { id: id(n) }
 }
 
-/// The command is done: these rows stand afterwards, and these events are told.
+/// Checks that a command is accepted, with these rows and events.
 #[track_caller]
-pub(super) fn done(
+pub(super) fn accepted(
     timeline: &Timeline,
-    decision: Result<Decision, Refusal>,
+    decision: Result<Decision, TimelineError>,
     outcome: Outcome,
     rows: &[&str],
     events: &[&str],
 ) -> Timeline {
     let decision = decision.unwrap();
     assert_eq!(decision.outcome, outcome);
-    assert_eq!(told(&decision), events);
+    assert_eq!(reported(&decision), events);
     let after = timeline.apply(&decision);
     assert_eq!(shown(&after), rows);
     after
 }
 
-/// The command finds everything as it wants it, at this entry.
+/// Checks that a command is a no-op, with this entry.
 #[track_caller]
-pub(super) fn nothing_to_do(decision: Result<Decision, Refusal>, n: u128) {
+pub(super) fn noop(decision: Result<Decision, TimelineError>, n: u128) {
     let decision = decision.unwrap();
     assert_eq!(decision, Decision::no_change(id(n)));
     assert!(decision.edits.is_empty() && decision.events.is_empty());
 }
 
-/// The command is refused for this reason, which concerns these entries.
+/// Checks that a command is rejected for this reason, with these entries.
 #[track_caller]
-pub(super) fn refused(decision: Result<Decision, Refusal>, reason: ErrorReason, ids: &[u128]) {
+pub(super) fn rejected(
+    decision: Result<Decision, TimelineError>,
+    reason: ErrorReason,
+    ids: &[u128],
+) {
     let refusal = decision.unwrap_err();
     assert_eq!(refusal.reason(), reason, "{refusal}");
     let ids: Vec<Uuid> = ids.iter().map(|n| id(*n)).collect();

@@ -1,4 +1,4 @@
-//! Random histories: a timeline, and what is done to it from day to day.
+//! Random histories: a timeline, and a sequence of commands on ascending days.
 
 use chrono::Days;
 use proptest::{collection::vec, option, prelude::*, sample::Index};
@@ -16,19 +16,19 @@ pub(super) enum Command {
     Rescind(RescindEntry),
 }
 
-/// What was asked of a timeline, and what it said.
+/// One command of a history, with the timeline before and after it.
 #[derive(Clone, Debug)]
-pub(super) struct Moment {
-    /// What the midnights before had changed.
-    pub(super) midnight: Decision,
+pub(super) struct Case {
+    /// The rollover before the command.
+    pub(super) rollover: Decision,
     pub(super) before: Timeline,
     pub(super) command: Command,
-    pub(super) decision: Result<Decision, Refusal>,
-    /// After the decision; as before it, when there is none.
+    pub(super) decision: Result<Decision, TimelineError>,
+    /// The timeline after the decision; unchanged after an error.
     pub(super) after: Timeline,
 }
 
-/// What is done in one step; the days count from the day on which it is done.
+/// One step of a history. Days are relative to the day of the step.
 #[derive(Clone, Debug)]
 enum Step {
     Add { value: u8, on: Option<i64> },
@@ -39,7 +39,7 @@ enum Step {
     Rescind { which: Index },
 }
 
-/// What a correction does to a date.
+/// The correction of a date.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Keep,
@@ -48,8 +48,7 @@ enum Move {
     Nowhere,
 }
 
-/// A timeline of any kind with its first entries, and steps with the days that
-/// pass before each.
+/// A timeline of any kind with its first entries, and steps with the days between them.
 #[derive(Clone, Debug)]
 pub(super) struct History {
     key: TimelineKey,
@@ -57,7 +56,7 @@ pub(super) struct History {
     steps: Vec<(u64, Step)>,
 }
 
-/// At most so many entries are there at the start.
+/// Maximum number of first entries, exclusive.
 const MAX_START: usize = 4;
 
 pub(super) fn histories() -> impl Strategy<Value = History> {
@@ -109,25 +108,24 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 impl History {
-    /// Everything that happened, in order.
-    pub(super) fn moments(&self) -> Vec<Moment> {
+    /// Runs the steps. Returns all commands with their results, in order.
+    pub(super) fn cases(&self) -> Vec<Case> {
         let mut today = day(TODAY);
         let mut entries = self.first_entries();
-        let mut moments = Vec::new();
+        let mut cases = Vec::new();
         for (n, (pause, step)) in (100..).zip(&self.steps) {
             today = today + Days::new(*pause);
-            let (before, midnight) = Timeline::on(today, id(0), self.key, entries.clone());
+            let (before, rollover) = Timeline::on(today, id(0), self.key, entries.clone());
             let Some(command) = self.command(step, &before, n) else { continue };
             let decision = decide(&before, &command);
             let after = decision.as_ref().map_or(before.clone(), |made| before.apply(made));
             entries = after.entries().to_vec();
-            moments.push(Moment { midnight, before, command, decision, after });
+            cases.push(Case { rollover, before, command, decision, after });
         }
-        moments
+        cases
     }
 
-    /// A name from the day on which the client was created; whatever an import
-    /// brought, on the others.
+    /// The first entries: one name, or imported entries on the other timelines.
     fn first_entries(&self) -> Vec<Entry> {
         let today = day(TODAY);
         let mut entries: Vec<Entry> = Vec::new();
@@ -144,7 +142,7 @@ impl History {
         entries
     }
 
-    /// The command of a step; none when it needs an entry and there is none.
+    /// The command of a step; `None` when it needs an entry and there is none.
     fn command(&self, step: &Step, timeline: &Timeline, n: u128) -> Option<Command> {
         let today = timeline.today;
         let on = |on: &Option<i64>| on.map(|on| date(today, on));
@@ -194,7 +192,7 @@ impl Move {
     }
 }
 
-pub(super) fn decide(timeline: &Timeline, command: &Command) -> Result<Decision, Refusal> {
+pub(super) fn decide(timeline: &Timeline, command: &Command) -> Result<Decision, TimelineError> {
     match command.clone() {
         Command::Add(command) => timeline.add(command),
         Command::AddPast(command) => timeline.add_past(command),

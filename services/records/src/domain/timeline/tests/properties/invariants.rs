@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
 use super::{
-    super::super::{entry::next_turn, *},
+    super::super::{entry::next_status_change, *},
     config,
     history::{Command, History, decide, histories},
 };
 
-/// The states that a history goes through, between two edits too.
+/// True if two entries overlap.
 fn overlap(entries: &[Entry]) -> bool {
     entries
         .iter()
@@ -14,20 +14,20 @@ fn overlap(entries: &[Entry]) -> bool {
         .any(|(n, one)| entries[n + 1..].iter().any(|other| one.collides(other.period)))
 }
 
-/// The entry that an edit of dates is about, as it was.
-fn edit_of<'a>(before: &'a Timeline, edit: &Edit) -> Result<&'a Entry, Refusal> {
+/// The previous version of the entry whose dates an edit sets.
+fn edit_of<'a>(before: &'a Timeline, edit: &Edit) -> Result<&'a Entry, TimelineError> {
     match edit {
         Edit::SetDates { id, .. } => before.entry(*id),
-        _ => Err(Refusal::ValueBlank),
+        _ => Err(TimelineError::ValueBlank),
     }
 }
 
-/// What each decision of a history did: its edits, written one by one.
+/// Checks all states of a history, also those between two edits.
 fn every_state(history: &History, mut check: impl FnMut(&[Entry])) {
-    for moment in history.moments() {
-        let mut entries = moment.before.entries().to_vec();
+    for case in history.cases() {
+        let mut entries = case.before.entries().to_vec();
         check(&entries);
-        for edit in moment.decision.iter().flat_map(|decision| &decision.edits) {
+        for edit in case.decision.iter().flat_map(|decision| &decision.edits) {
             edit.write_to(&mut entries);
             check(&entries);
         }
@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn every_entry_has_a_day(history in histories()) {
+    fn every_period_is_valid(history in histories()) {
         let mut invalid = false;
         every_state(&history, |entries| {
             invalid |= entries.iter().any(|entry| !entry.period.is_valid());
@@ -54,9 +54,9 @@ proptest! {
     }
 
     #[test]
-    fn names_have_no_gaps_and_no_end_and_are_never_without_an_entry(history in histories()) {
-        for moment in history.moments().iter().filter(|m| m.after.key.is_contiguous()) {
-            let entries = moment.after.entries();
+    fn names_are_contiguous_open_and_never_empty(history in histories()) {
+        for case in history.cases().iter().filter(|m| m.after.key.is_contiguous()) {
+            let entries = case.after.entries();
             prop_assert!(entries.last().is_some_and(|last| last.period.to.is_none()));
             prop_assert!(entries.windows(2).all(|pair| pair[0].touches(&pair[1])));
         }
@@ -64,59 +64,59 @@ proptest! {
 
     #[test]
     fn at_most_one_entry_is_scheduled(history in histories()) {
-        for moment in history.moments() {
-            let status = |entry: &&Entry| moment.after.status(entry) == EntryStatus::Scheduled;
-            prop_assert!(moment.after.entries().iter().filter(status).count() <= 1);
+        for case in history.cases() {
+            let status = |entry: &&Entry| case.after.status(entry) == EntryStatus::Scheduled;
+            prop_assert!(case.after.entries().iter().filter(status).count() <= 1);
         }
     }
 
     #[test]
-    fn only_the_earliest_name_has_an_unknown_start(history in histories()) {
-        for moment in history.moments().iter().filter(|m| m.after.key.is_contiguous()) {
-            let later = moment.after.entries().iter().skip(1);
+    fn only_earliest_name_has_unknown_start(history in histories()) {
+        for case in history.cases().iter().filter(|m| m.after.key.is_contiguous()) {
+            let later = case.after.entries().iter().skip(1);
             prop_assert!(later.clone().all(|entry| entry.period.from.is_some()));
         }
     }
 
     #[test]
-    fn a_correction_adds_and_removes_nothing_and_changes_a_status_by_a_slip_alone(
+    fn correct_changes_status_only_by_status_correction(
         history in histories(),
     ) {
-        for moment in history.moments() {
-            let (Command::Correct(command), Ok(decision)) = (&moment.command, &moment.decision)
+        for case in history.cases() {
+            let (Command::Correct(command), Ok(decision)) = (&case.command, &case.decision)
             else {
                 continue;
             };
             let overwrites =
                 |edit: &Edit| matches!(edit, Edit::SetDates { .. } | Edit::SetValue { .. });
             prop_assert!(decision.edits.iter().all(overwrites));
-            let told = |timeline: &Timeline| -> Vec<_> {
-                let told = |entry: &Entry| (entry.id, timeline.status(entry));
-                timeline.entries().iter().map(told).collect()
+            let reported = |timeline: &Timeline| -> Vec<_> {
+                let reported = |entry: &Entry| (entry.id, timeline.status(entry));
+                timeline.entries().iter().map(reported).collect()
             };
-            let slip = moment.before.slip(command).unwrap();
-            let same = told(&moment.before) == told(&moment.after);
-            prop_assert_eq!(same, slip.is_none(), "{:?}", slip);
+            let status_correction = case.before.status_correction(command).unwrap();
+            let same = reported(&case.before) == reported(&case.after);
+            prop_assert_eq!(same, status_correction.is_none(), "{:?}", status_correction);
         }
     }
 
     #[test]
-    fn no_change_writes_and_tells_nothing_and_all_else_does_both(history in histories()) {
-        for moment in history.moments() {
-            let Ok(decision) = &moment.decision else { continue };
+    fn noop_has_no_edits_and_no_events(history in histories()) {
+        for case in history.cases() {
+            let Ok(decision) = &case.decision else { continue };
             let unchanged = decision.outcome == Outcome::NoChange;
             prop_assert_eq!(decision.edits.is_empty(), unchanged);
             prop_assert_eq!(decision.events.is_empty(), unchanged);
-            prop_assert_eq!(moment.before == moment.after, unchanged);
+            prop_assert_eq!(case.before == case.after, unchanged);
         }
     }
 
     #[test]
-    fn a_refusal_changes_nothing_and_is_given_again(history in histories()) {
-        for moment in history.moments() {
-            if let Err(refusal) = &moment.decision {
-                prop_assert_eq!(&moment.before, &moment.after);
-                let again = decide(&moment.before, &moment.command);
+    fn error_changes_nothing_and_is_repeatable(history in histories()) {
+        for case in history.cases() {
+            if let Err(refusal) = &case.decision {
+                prop_assert_eq!(&case.before, &case.after);
+                let again = decide(&case.before, &case.command);
                 prop_assert_eq!(again.unwrap_err(), refusal.clone());
                 prop_assert!(!refusal.to_string().is_empty());
             }
@@ -124,17 +124,17 @@ proptest! {
     }
 
     #[test]
-    fn every_edit_that_is_seen_changes_an_entry_that_an_event_names(history in histories()) {
-        for moment in history.moments() {
-            let Ok(decision) = &moment.decision else { continue };
-            let mut entries = moment.before.entries().to_vec();
+    fn every_visible_edit_has_an_event(history in histories()) {
+        for case in history.cases() {
+            let Ok(decision) = &case.decision else { continue };
+            let mut entries = case.before.entries().to_vec();
             for edit in &decision.edits {
                 let before = entries.clone();
                 edit.write_to(&mut entries);
                 prop_assert_ne!(&before, &entries);
-                // What an entry has of its own is nothing that callers see.
+                // Declared dates and cuts are not visible to callers.
                 if let (Edit::SetDates { id, period, .. }, Ok(old)) =
-                    (edit, edit_of(&moment.before, edit))
+                    (edit, edit_of(&case.before, edit))
                     && old.period == *period
                 {
                     prop_assert_eq!(*id, old.id);
@@ -149,16 +149,16 @@ proptest! {
     }
 
     #[test]
-    fn a_period_is_what_others_have_left_of_an_entrys_own_dates(history in histories()) {
-        for moment in history.moments() {
+    fn period_is_declared_dates_without_cuts(history in histories()) {
+        for case in history.cases() {
             let mut before = None;
-            for entry in moment.after.entries() {
-                let left = entry.left();
+            for entry in case.after.entries() {
+                let left = entry.trimmed_period();
                 prop_assert_eq!(entry.start_after(before), entry.period.from);
                 before = Some(entry.id);
-                prop_assert!(moment.after.key.is_contiguous() || left.to == entry.period.to);
+                prop_assert!(case.after.key.is_contiguous() || left.to == entry.period.to);
                 for cut in &entry.cuts {
-                    let by = moment.after.entry(cut.by);
+                    let by = case.after.entry(cut.by);
                     prop_assert!(by.is_ok_and(|by| by.id != entry.id), "{:?}", entry);
                 }
             }
@@ -166,29 +166,30 @@ proptest! {
     }
 
     #[test]
-    fn a_timeline_that_is_read_again_is_the_same(history in histories()) {
-        for moment in history.moments() {
-            let (today, key) = (moment.after.today, moment.after.key);
-            let entries = moment.after.entries().to_vec();
-            let (again, _) = Timeline::on(today, moment.after.owner, key, entries);
-            prop_assert_eq!(again, moment.after);
+    fn reloaded_timeline_is_equal(history in histories()) {
+        for case in history.cases() {
+            let (today, key) = (case.after.today, case.after.key);
+            let entries = case.after.entries().to_vec();
+            let (again, _) = Timeline::on(today, case.after.owner, key, entries);
+            prop_assert_eq!(again, case.after);
         }
     }
 
     #[test]
-    fn every_entry_knows_its_next_midnight(history in histories()) {
-        for moment in history.moments() {
-            for entry in moment.after.entries() {
-                prop_assert_eq!(entry.turns_on, next_turn(entry.period, moment.after.today));
+    fn every_entry_has_its_next_status_change(history in histories()) {
+        for case in history.cases() {
+            for entry in case.after.entries() {
+                let next = next_status_change(entry.period, case.after.today);
+                prop_assert_eq!(entry.status_changes_on, next);
             }
         }
     }
 
     #[test]
-    fn any_decision_can_be_applied_to_any_timeline(one in histories(), other in histories()) {
-        for (moment, foreign) in one.moments().iter().zip(other.moments()) {
+    fn apply_accepts_foreign_decisions(one in histories(), other in histories()) {
+        for (case, foreign) in one.cases().iter().zip(other.cases()) {
             if let Ok(decision) = foreign.decision {
-                let _ = moment.after.apply(&decision);
+                let _ = case.after.apply(&decision);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Day by day: what held before, and what should hold after.
+//! Compares the values of each day before and after a command.
 
 use proptest::prelude::*;
 
@@ -17,37 +17,37 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_new_value_holds_from_its_day_up_to_what_is_scheduled(history in histories()) {
-        for moment in history.moments() {
-            let (Command::Add(command), Ok(decision)) = (&moment.command, &moment.decision) else {
+    fn added_value_holds_until_scheduled_entry(history in histories()) {
+        for case in history.cases() {
+            let (Command::Add(command), Ok(decision)) = (&case.command, &case.decision) else {
                 continue;
             };
             if decision.outcome == Outcome::NoChange {
                 continue;
             }
-            let before = &moment.before;
+            let before = &case.before;
             let from = command.effective_on.unwrap_or(before.today);
             let next = before.scheduled().and_then(|entry| entry.period.from);
             for day in days(before.today) {
                 let new = from <= day && next.is_none_or(|next| day < next);
                 let expected = if new { Some(&command.value) } else { value_on(before, day) };
-                prop_assert_eq!(value_on(&moment.after, day), expected, "{}", day);
+                prop_assert_eq!(value_on(&case.after, day), expected, "{}", day);
             }
         }
     }
 
     #[test]
-    fn a_past_name_holds_in_its_period_and_all_else_as_before(history in histories()) {
-        for moment in history.moments() {
-            let (Command::AddPast(command), Ok(_)) = (&moment.command, &moment.decision) else {
+    fn past_name_changes_only_its_period(history in histories()) {
+        for case in history.cases() {
+            let (Command::AddPast(command), Ok(_)) = (&case.command, &case.decision) else {
                 continue;
             };
-            if !moment.before.key.is_contiguous() {
+            if !case.before.key.is_contiguous() {
                 continue;
             }
             let to = command.period.to.unwrap();
-            for day in days(moment.before.today) {
-                let entry = moment.before.entries().iter().find(|e| e.period.contains(day));
+            for day in days(case.before.today) {
+                let entry = case.before.entries().iter().find(|e| e.period.contains(day));
                 let claims = |entry: &&Entry| {
                     entry.period.from.is_some()
                         || to <= day
@@ -58,21 +58,21 @@ proptest! {
                 } else {
                     entry.filter(claims).map(|entry| &entry.value)
                 };
-                prop_assert_eq!(value_on(&moment.after, day), expected, "{}", day);
+                prop_assert_eq!(value_on(&case.after, day), expected, "{}", day);
             }
         }
     }
 
     #[test]
-    fn a_past_address_holds_on_its_known_days_and_leaves_those_of_others(history in histories()) {
-        for moment in history.moments() {
-            let (Command::AddPast(command), Ok(_)) = (&moment.command, &moment.decision) else {
+    fn past_address_changes_only_its_known_days(history in histories()) {
+        for case in history.cases() {
+            let (Command::AddPast(command), Ok(_)) = (&case.command, &case.decision) else {
                 continue;
             };
-            if moment.before.key.is_contiguous() {
+            if case.before.key.is_contiguous() {
                 continue;
             }
-            for day in days(moment.before.today) {
+            for day in days(case.before.today) {
                 let known = |entry: &&Entry| entry.period.known().contains(day);
                 let held = |timeline: &Timeline| {
                     timeline.entries().iter().find(known).map(|entry| entry.value.clone())
@@ -80,74 +80,74 @@ proptest! {
                 let expected = if command.period.known().contains(day) {
                     Some(command.value.clone())
                 } else {
-                    held(&moment.before).filter(|_| !command.period.contains(day))
+                    held(&case.before).filter(|_| !command.period.contains(day))
                 };
-                // An entry with an unknown start whose end is trimmed has another known day.
+                // A trimmed entry with an unknown start has another known day.
                 if expected.is_some() {
-                    prop_assert_eq!(held(&moment.after), expected, "{}", day);
+                    prop_assert_eq!(held(&case.after), expected, "{}", day);
                 }
             }
         }
     }
 
     #[test]
-    fn after_the_end_nothing_holds(history in histories()) {
-        for moment in history.moments() {
-            let (Command::End(command), Ok(_)) = (&moment.command, &moment.decision) else {
+    fn no_value_holds_after_end(history in histories()) {
+        for case in history.cases() {
+            let (Command::End(command), Ok(_)) = (&case.command, &case.decision) else {
                 continue;
             };
-            let end = command.ended_on.unwrap_or(moment.before.today);
-            for day in days(moment.before.today) {
-                let expected = value_on(&moment.before, day).filter(|_| day < end);
-                prop_assert_eq!(value_on(&moment.after, day), expected, "{}", day);
+            let end = command.ended_on.unwrap_or(case.before.today);
+            for day in days(case.before.today) {
+                let expected = value_on(&case.before, day).filter(|_| day < end);
+                prop_assert_eq!(value_on(&case.after, day), expected, "{}", day);
             }
         }
     }
 
     #[test]
-    fn a_corrected_entry_says_what_the_command_says(history in histories()) {
-        for moment in history.moments() {
-            let (Command::Correct(command), Ok(_)) = (&moment.command, &moment.decision) else {
+    fn corrected_entry_equals_command(history in histories()) {
+        for case in history.cases() {
+            let (Command::Correct(command), Ok(_)) = (&case.command, &case.decision) else {
                 continue;
             };
-            let before = moment.before.entry(command.id).unwrap();
-            let after = moment.after.entry(command.id).unwrap();
+            let before = case.before.entry(command.id).unwrap();
+            let after = case.after.entry(command.id).unwrap();
             prop_assert_eq!(&after.value, command.value.as_ref().unwrap_or(&before.value));
             prop_assert_eq!(after.period, command.period.unwrap_or(before.period));
-            for other in moment.after.entries().iter().filter(|other| other.id != command.id) {
-                prop_assert_eq!(&other.value, &moment.before.entry(other.id).unwrap().value);
+            for other in case.after.entries().iter().filter(|other| other.id != command.id) {
+                prop_assert_eq!(&other.value, &case.before.entry(other.id).unwrap().value);
             }
         }
     }
 
     #[test]
-    fn what_is_removed_gives_its_days_to_a_neighbour_or_to_none(history in histories()) {
-        for moment in history.moments() {
-            let id = match (&moment.command, &moment.decision) {
+    fn removal_changes_only_days_of_removed_entry(history in histories()) {
+        for case in history.cases() {
+            let id = match (&case.command, &case.decision) {
                 (Command::Cancel(command), Ok(_)) => command.id,
                 (Command::Rescind(command), Ok(_)) => command.id,
                 _ => continue,
             };
-            let gone = moment.before.entry(id).unwrap().period;
-            prop_assert!(moment.after.entry(id).is_err());
-            // Where gaps may be, an unknown start claims no earlier day: an entry that has
-            // its days again, which may be more than it had lost, takes precedence.
+            let gone = case.before.entry(id).unwrap().period;
+            prop_assert!(case.after.entry(id).is_err());
+            // On timelines with gaps, an unknown start claims no earlier day: an entry with
+            // restored days, which may be more than it had lost, takes precedence.
             let claims = |entry: &&Entry, day| {
                 let is_known = entry.period.from.is_some() || entry.timeline.is_contiguous();
                 is_known && entry.period.contains(day)
             };
-            for day in days(moment.before.today).filter(|day| !gone.contains(*day)) {
-                let kept = moment.before.entries().iter().find(|one| claims(one, day));
-                // A name whose start had followed the dates of the one that is gone has
-                // its own start again.
+            for day in days(case.before.today).filter(|day| !gone.contains(*day)) {
+                let kept = case.before.entries().iter().find(|one| claims(one, day));
+                // A name whose start followed the dates of the removed name gets its own
+                // start back.
                 let followed = |kept: &&Entry| {
-                    let now = moment.after.entry(kept.id).unwrap();
+                    let now = case.after.entry(kept.id).unwrap();
                     kept.timeline.is_contiguous()
                         && kept.cuts.iter().any(|cut| cut.by == id)
                         && Some(day) < now.period.from
                 };
                 if let Some(kept) = kept.filter(|kept| !followed(kept)) {
-                    prop_assert_eq!(value_on(&moment.after, day), Some(&kept.value));
+                    prop_assert_eq!(value_on(&case.after, day), Some(&kept.value));
                 }
             }
         }

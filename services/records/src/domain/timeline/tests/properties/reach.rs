@@ -1,4 +1,4 @@
-//! A test of the tests: the random histories come to everything there is.
+//! Checks that the random histories cover all outcomes, events and errors.
 
 use std::collections::HashSet;
 
@@ -9,29 +9,29 @@ use proptest::{
 
 use super::{
     CASES,
-    history::{Moment, histories},
+    history::{Case, histories},
 };
 
 #[test]
-fn the_histories_reach_every_outcome_event_and_refusal() {
+fn histories_reach_every_outcome_event_and_error() {
     let mut runner = TestRunner::deterministic();
-    let mut moments: Vec<Moment> = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     for _ in 0..CASES {
-        moments.extend(histories().new_tree(&mut runner).unwrap().current().moments());
+        cases.extend(histories().new_tree(&mut runner).unwrap().current().cases());
     }
-    let decisions = || moments.iter().filter_map(|moment| moment.decision.as_ref().ok());
+    let decisions = || cases.iter().filter_map(|case| case.decision.as_ref().ok());
     let outcomes: HashSet<_> =
         decisions().map(|made| std::mem::discriminant(&made.outcome)).collect();
-    // All but that of midnight.
+    // All but the outcome of a rollover.
     assert_eq!(outcomes.len(), 8);
-    let midnights = moments.iter().flat_map(|moment| &moment.midnight.events);
-    let events = decisions().flat_map(|decision| &decision.events).chain(midnights);
+    let rollovers = cases.iter().flat_map(|case| &case.rollover.events);
+    let events = decisions().flat_map(|decision| &decision.events).chain(rollovers);
     let events: HashSet<_> = events.map(|event| event.kind).collect();
     assert_eq!(events.len(), 8, "{events:?}");
-    let refusals = moments.iter().filter_map(|moment| moment.decision.as_ref().err());
+    let refusals = cases.iter().filter_map(|case| case.decision.as_ref().err());
     let reasons: HashSet<_> =
         refusals.map(|refusal| shared::rules::reason_code(refusal.reason())).collect();
-    // Entries, values and kinds of value are always right in them.
+    // Histories use existing entries and valid values only.
     for missing in ["NOT_FOUND", "VALUE_BLANK", "FIELD_NOT_APPLICABLE"] {
         assert!(!reasons.contains(missing));
     }

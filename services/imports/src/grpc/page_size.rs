@@ -1,0 +1,89 @@
+//! Tests the size of pages of imports that declare many batches.
+
+use prost::Message as _;
+use shared::{
+    caller::Caller,
+    clock::Clock,
+    db::{Database, TenantScope},
+    ids,
+    meter::Meter,
+    security::{ClientTls, SecuritySettings},
+    testing::{TestDb, storage_tests},
+};
+
+use super::encode;
+use crate::{
+    config::UploadSettings,
+    domain::{
+        enums::{Phase, State},
+        import::{Expected, Import, ImportKey},
+    },
+    migrations::Migrator,
+    records_client::RecordsClient,
+    service::Imports,
+    store::{self, imports::ListFilter},
+};
+
+storage_tests! {
+    page_of_imports_fits_one_message,
+}
+
+/// An import that declares 1 MB of batch keys.
+fn import(practice: &str, now: chrono::DateTime<chrono::Utc>) -> Import {
+    let batch_keys = (0..10_000).map(|n| format!("{n:0>100}")).collect();
+    Import {
+        key: ImportKey { practice: practice.parse().unwrap(), id: ids::new_uuid() },
+        product: "manager".into(),
+        account: "main".into(),
+        label: String::new(),
+        created_by: "ann".into(),
+        state: State::Receiving,
+        round: 1,
+        validate_only: false,
+        expected: Some(Expected { batch_keys, batches: None, records: None }),
+        cancel_requested: false,
+        ended_before: None,
+        phase: Phase::Index,
+        position: String::new(),
+        note: String::new(),
+        batch_count: 0,
+        possible_duplicates: 0,
+        created_at: now,
+        touched_at: now,
+        sealed_at: None,
+        ended_at: None,
+        purged_at: None,
+    }
+}
+
+async fn page_of_imports_fits_one_message(t: TestDb) {
+    let db = Database::connect(&t.settings()).await.unwrap();
+    db.migrate::<Migrator>().await.unwrap();
+    let clock = Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap());
+    let (tls, security) = (ClientTls::default(), SecuritySettings::default());
+    let client = RecordsClient::new("http://127.0.0.1:1", &tls, &security).unwrap();
+    let meter = Meter::new("imports");
+    let imports = Imports::new(db, clock.clone(), client, UploadSettings::default(), meter);
+    for _ in 0..7 {
+        let import = import("p1", clock.now());
+        let inserted = imports.db.write(TenantScope::AllPractices, move |tx| {
+            let import = import.clone();
+            async move { store::imports::insert(&*tx, import).await }
+        });
+        inserted.await.unwrap();
+    }
+    let caller = Caller::system("p1".parse().unwrap());
+    let (mut token, mut listed) = (String::new(), Vec::new());
+    loop {
+        let page = imports.list(&caller, &ListFilter::default(), 50, &token).await.unwrap();
+        token.clone_from(&page.next_page_token);
+        listed.extend(page.imports.iter().map(|view| view.import.key.id));
+        let bytes = encode::imports(page).encoded_len();
+        assert!(bytes < 4 * 1_024 * 1_024, "{bytes}");
+        if token.is_empty() {
+            break;
+        }
+    }
+    listed.dedup();
+    assert_eq!(listed.len(), 7);
+}

@@ -1,0 +1,83 @@
+//! The match keys of the records of a running dry run.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait, DbErr, Value};
+use shared::rules::match_key::MatchKey;
+
+use super::{edits::storable, sql};
+use crate::{
+    domain::{duplicate::OtherRecord, import::ImportKey},
+    error::ImportError,
+};
+
+/// The first record with a match key.
+#[derive(Clone, Debug)]
+pub(crate) struct NewMatchKey {
+    pub(crate) match_key: MatchKey,
+    pub(crate) first: OtherRecord,
+}
+
+/// Stores the first records of new match keys.
+pub(super) async fn insert(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    match_keys: &[NewMatchKey],
+) -> Result<(), DbErr> {
+    let columns = ["field", "value", "kind", "source_id", "name", "reference"];
+    let row = |NewMatchKey { match_key, first }: &NewMatchKey| -> Vec<Value> {
+        vec![
+            match_key.field.as_str().into(),
+            match_key.value.as_str().into(),
+            first.kind.as_str().into(),
+            first.source_id.as_str().into(),
+            storable(&first.name).into(),
+            storable(&first.reference).into(),
+        ]
+    };
+    let rows = match_keys.iter().map(row).collect();
+    super::edits::insert(db, key, "import_likeness", &columns, rows).await
+}
+
+/// The first records of those match keys that an earlier record had.
+pub(crate) async fn firsts(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    match_keys: impl IntoIterator<Item = &MatchKey>,
+) -> Result<HashMap<MatchKey, OtherRecord>, ImportError> {
+    let columns = ["kind", "source_id", "name", "reference"];
+    let column = |column: &str| {
+        format!(
+            "(SELECT l.{column} FROM import_likeness l WHERE l.practice_id = $1
+              AND l.import_id = $2 AND l.field = v.field AND l.value = v.value) AS {column}"
+        )
+    };
+    let statement = format!("SELECT field, value, {} FROM v", columns.map(column).join(", "));
+    let row = |match_key: &MatchKey| -> Vec<Value> {
+        vec![match_key.field.as_str().into(), match_key.value.as_str().into()]
+    };
+    let rows = match_keys.into_iter().map(row).collect();
+    let rows =
+        sql::query_with(db, &sql::key_binds(key), &["field", "value"], rows, &statement).await?;
+    let mut firsts = HashMap::new();
+    for row in rows {
+        let text = |column: &str| row.try_get::<String>("", column);
+        let Some(kind) = row.try_get::<Option<String>>("", "kind")? else { continue };
+        let field = text("field")?.parse().map_err(|_| ImportError::Corrupt("match key"))?;
+        let first = OtherRecord {
+            kind: kind.parse()?,
+            record_id: String::new(),
+            source_id: text("source_id")?,
+            name: text("name")?,
+            reference: text("reference")?,
+        };
+        firsts.insert(MatchKey { field, value: text("value")? }, first);
+    }
+    Ok(firsts)
+}
+
+/// Removes all match keys.
+pub(crate) async fn remove_all(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
+    let text = "DELETE FROM import_likeness WHERE practice_id = $1 AND import_id = $2";
+    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
+}

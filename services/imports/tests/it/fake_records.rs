@@ -1,0 +1,555 @@
+//! An in-memory fake of the records service. It links and creates records by the same
+//! rules as the real service, and injects the faults that a real one may have.
+
+mod connections;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, SystemTime},
+};
+
+use shared::{
+    caller::{ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
+    ids::{self, IdKind},
+    key_digest::KeyDigest,
+    pb::{
+        imports::{ImportRecordKind, RecordStatus},
+        internal::{
+            ApplyChunkRequest, ApplyChunkResponse, ApplyDuplicate, ApplyOutcome, ApplyViolation,
+            Erasure, KeepSupportReadRequest, KeepSupportReadResponse, ListErasuresRequest,
+            ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse, ResolvedLink,
+            erasure::Erased,
+            ingest_service_server::{IngestService, IngestServiceServer},
+        },
+        records::{ErrorReason, connection_service_server::ConnectionServiceServer},
+    },
+    rules::import::{ParsedRecord, parse_bytes},
+    status::ApiError,
+    wire::ApplyRecord,
+};
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, transport::Server};
+
+/// A fault that is injected into one call of `ApplyChunk`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InjectedFault {
+    /// No fault: the call is processed and answered.
+    None,
+    /// The service is unavailable, and nothing is applied.
+    Unavailable,
+    /// The chunk is applied, and the response is lost.
+    ResponseLost,
+    /// The service rejects the call with a permanent error.
+    Reject,
+    /// The call is paused until [`FakeRecords::resume`], even if the client cancels it.
+    Paused,
+    /// The call is paused, and the client gets UNAVAILABLE.
+    PausedUnavailable,
+}
+
+impl InjectedFault {
+    fn pauses(self) -> bool {
+        matches!(self, Self::Paused | Self::PausedUnavailable)
+    }
+}
+
+/// The link of a product to a record.
+#[derive(Clone, Debug)]
+struct Link {
+    record_id: String,
+    import: String,
+    first_outcome: RecordStatus,
+    name: String,
+    reference: String,
+}
+
+/// (practice, product, account, kind, source id)
+type LinkKey = (String, String, String, ImportRecordKind, String);
+
+/// The database of the service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoredState {
+    links: HashMap<LinkKey, Link>,
+    /// (practice, content that makes two records equal) → record id
+    by_content: HashMap<(String, String), String>,
+    /// (practice, reference) → client id
+    references: HashMap<(String, String), String>,
+    /// record id → the reference of its client
+    reference_of: HashMap<String, String>,
+    /// The created records, in order.
+    created: Vec<String>,
+    periods: HashMap<String, (String, String)>,
+    /// (practice, import) → the highest fence of a processed call
+    fences: HashMap<(String, String), i64>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    connected: Vec<String>,
+    stored: StoredState,
+    /// The state that is restored at the next call that only raises the fence.
+    restore_on_fence: Option<StoredState>,
+    /// Whether all calls fail with UNAVAILABLE.
+    unavailable: bool,
+    faults: VecDeque<InjectedFault>,
+    rejected_ids: HashSet<String>,
+    /// source id → its possible duplicate
+    duplicates: HashMap<String, ApplyDuplicate>,
+    latency: Option<Duration>,
+    /// practice → its erasures
+    erasures: HashMap<String, Vec<Erasure>>,
+    /// The last known erasure of each chunk.
+    known_erasures: Vec<i64>,
+    concurrency: HashMap<String, usize>,
+    max_concurrency: HashMap<String, usize>,
+}
+
+/// The fake service. Clones share its state.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeRecords(Arc<Mutex<Records>>, Arc<PauseSignals>);
+
+/// Signals of a paused call.
+#[derive(Debug, Default)]
+struct PauseSignals {
+    paused: Notify,
+    resume: Notify,
+    /// The result of the paused call.
+    outcomes: Mutex<Option<Result<Vec<ApplyOutcome>, Status>>>,
+    done: Notify,
+}
+
+impl FakeRecords {
+    /// Starts a service with these connected products.
+    pub(crate) async fn start(connected: &[&str]) -> (Self, SocketAddr) {
+        let fake = Self::default();
+        fake.lock().connected = connected.iter().map(ToString::to_string).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ingest =
+            IngestServiceServer::new(fake.clone()).max_decoding_message_size(16 * 1_024 * 1_024);
+        let server = Server::builder()
+            .add_service(ingest)
+            .add_service(ConnectionServiceServer::new(fake.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (fake, address)
+    }
+
+    /// Injects faults into the next calls of `ApplyChunk`.
+    pub(crate) fn inject(&self, faults: &[InjectedFault]) {
+        self.lock().faults.extend(faults);
+    }
+
+    /// A copy of the database.
+    pub(crate) fn stored(&self) -> StoredState {
+        self.lock().stored.clone()
+    }
+
+    /// Restores the database to an earlier state.
+    pub(crate) fn restore(&self, stored: StoredState) {
+        self.lock().stored = stored;
+    }
+
+    /// Restores the database to an earlier state at the next call that only raises the
+    /// fence.
+    pub(crate) fn restore_on_next_fence(&self, stored: StoredState) {
+        self.lock().restore_on_fence = Some(stored);
+    }
+
+    /// Makes all calls fail with UNAVAILABLE, or stops that.
+    pub(crate) fn set_unavailable(&self, unavailable: bool) {
+        self.lock().unavailable = unavailable;
+    }
+
+    /// The number of faults that are still to be injected.
+    pub(crate) fn pending_faults(&self) -> usize {
+        self.lock().faults.len()
+    }
+
+    /// Removes all pending faults.
+    pub(crate) fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Waits until a call is paused.
+    pub(crate) async fn wait_until_paused(&self) {
+        self.1.paused.notified().await;
+    }
+
+    /// Resumes the paused call; returns its result.
+    pub(crate) async fn resume(&self) -> Result<Vec<ApplyOutcome>, Status> {
+        self.1.resume.notify_one();
+        self.1.done.notified().await;
+        self.1.outcomes.lock().unwrap().take().unwrap()
+    }
+
+    /// The name with which a client was created.
+    pub(crate) fn name_of_client(&self, source_id: &str) -> Option<String> {
+        let all = self.lock();
+        let client = |key: &LinkKey| key.3 == ImportRecordKind::Client && key.4 == source_id;
+        all.stored.links.iter().find(|(key, _)| client(key)).map(|(_, link)| link.name.clone())
+    }
+
+    /// Rejects every chunk that contains this source id.
+    pub(crate) fn reject_chunks_with(&self, source_id: &str) {
+        self.lock().rejected_ids.insert(source_id.to_owned());
+    }
+
+    /// Reports a possible duplicate for the record with this source id.
+    pub(crate) fn set_duplicate_of(&self, source_id: &str, other: ApplyDuplicate) {
+        self.lock().duplicates.insert(source_id.to_owned(), other);
+    }
+
+    /// Erases the record of a key of `manager`.
+    pub(crate) fn erase(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
+        let mut all = self.lock();
+        let caller = [practice.into(), "manager".into(), "main".into(), String::new()];
+        let link = all.stored.links.remove(&link_key(&caller, kind, source_id));
+        if let Some(link) = &link {
+            all.stored.by_content.retain(|_, id| *id != link.record_id);
+            all.stored.references.retain(|_, id| *id != link.record_id);
+            all.stored.reference_of.remove(&link.record_id);
+        }
+        let of = practice.parse().unwrap();
+        let digest = KeyDigest::of(&of, ("manager", "main"), kind, source_id);
+        let record = link.map(|link| Erased::RecordId(link.record_id));
+        let key = Erased::KeyDigest(digest.to_vec().into());
+        let erasures = all.erasures.entry(practice.to_owned()).or_default();
+        for erased in record.into_iter().chain([key]) {
+            let position = erasures.last().map_or(0, |last| last.position) + 1;
+            let erase_time = Some(SystemTime::now().into());
+            erasures.push(Erasure { position, erase_time, erased: Some(erased) });
+        }
+    }
+
+    /// Removes the link of a key of `manager`.
+    pub(crate) fn unlink(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
+        let caller = [practice.into(), "manager".into(), "main".into(), String::new()];
+        self.lock().stored.links.remove(&link_key(&caller, kind, source_id));
+    }
+
+    /// The last known erasure of each chunk, in order.
+    pub(crate) fn known_erasures(&self) -> Vec<i64> {
+        self.lock().known_erasures.clone()
+    }
+
+    /// Delays every chunk.
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        self.lock().latency = Some(latency);
+    }
+
+    /// The created records, as practice, kind and source id, in order.
+    pub(crate) fn created(&self) -> Vec<String> {
+        self.lock().stored.created.clone()
+    }
+
+    /// The dates with which an address was applied.
+    pub(crate) fn period(&self, source_id: &str) -> (String, String) {
+        self.lock().stored.periods.get(source_id).cloned().unwrap()
+    }
+
+    /// The maximum number of concurrent chunks of a practice.
+    pub(crate) fn max_concurrency(&self, practice: &str) -> usize {
+        self.lock().max_concurrency.get(practice).copied().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// The caller: practice, product, account, import.
+fn caller<T>(request: &Request<T>) -> Result<[String; 4], Status> {
+    let text = |name: &str| {
+        let value = request.metadata().get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    if text(ROLES_HEADER) != "service" {
+        return Err(Status::permission_denied("only the imports service"));
+    }
+    Ok([text(PRACTICE_HEADER), text(PRODUCT_HEADER), text(ACCOUNT_HEADER), text(IMPORT_HEADER)])
+}
+
+#[tonic::async_trait]
+impl IngestService for FakeRecords {
+    async fn apply_chunk(
+        &self,
+        request: Request<ApplyChunkRequest>,
+    ) -> Result<Response<ApplyChunkResponse>, Status> {
+        let caller = caller(&request)?;
+        assert!(caller[3].starts_with("imp_"), "a chunk is of an import");
+        let ApplyChunkRequest { records, validate_only, fence, applied_fence, known_erasure } =
+            request.into_inner();
+        assert!(records.len() <= 5_000);
+        let fence = (!validate_only).then_some((fence, applied_fence));
+        if self.lock().unavailable {
+            return Err(Status::unavailable("away"));
+        }
+        if !records.is_empty() {
+            self.lock().known_erasures.extend(known_erasure);
+        }
+        if records.is_empty() {
+            let mut all = self.lock();
+            if let Some(stored) = all.restore_on_fence.take() {
+                all.stored = stored;
+            }
+            return Ok(Response::new(all.raise_fence(&caller, fence)?.1));
+        }
+        let (fault, latency) = {
+            let mut all = self.lock();
+            let now = all.concurrency.entry(caller[0].clone()).or_default();
+            *now += 1;
+            let now = *now;
+            let most = all.max_concurrency.entry(caller[0].clone()).or_default();
+            *most = now.max(*most);
+            (all.faults.pop_front(), all.latency)
+        };
+        tokio::time::sleep(latency.unwrap_or_default()).await;
+        let fake = self.clone();
+        let applied = tokio::spawn(async move {
+            let pauses = fault.is_some_and(InjectedFault::pauses);
+            if pauses {
+                fake.1.paused.notify_one();
+                fake.1.resume.notified().await;
+            }
+            let known = known_erasure.unwrap_or(i64::MAX);
+            let answer = fake.lock().apply(&caller, (fence, known), &records, fault);
+            *fake.lock().concurrency.entry(caller[0].clone()).or_default() -= 1;
+            if pauses {
+                let outcomes = answer.clone().map(|answer| answer.outcomes);
+                *fake.1.outcomes.lock().unwrap() = Some(outcomes);
+                fake.1.done.notify_one();
+            }
+            answer
+        });
+        if matches!(fault, Some(InjectedFault::PausedUnavailable)) {
+            return Err(Status::unavailable("away"));
+        }
+        applied.await.unwrap().map(Response::new)
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        let caller = caller(&request)?;
+        let after = request.into_inner().after;
+        let all = self.lock();
+        if all.unavailable {
+            return Err(Status::unavailable("away"));
+        }
+        let erasures = all.erasures.get(&caller[0]).cloned().unwrap_or_default();
+        let head = erasures.last().map_or(0, |last| last.position);
+        // Two per page, so that there are several pages.
+        let page = erasures.into_iter().filter(|erasure| erasure.position > after).take(2);
+        Ok(Response::new(ListErasuresResponse { erasures: page.collect(), head }))
+    }
+
+    async fn keep_support_read(
+        &self,
+        _: Request<KeepSupportReadRequest>,
+    ) -> Result<Response<KeepSupportReadResponse>, Status> {
+        Ok(Response::new(KeepSupportReadResponse {}))
+    }
+
+    async fn resolve_links(
+        &self,
+        request: Request<ResolveLinksRequest>,
+    ) -> Result<Response<ResolveLinksResponse>, Status> {
+        let caller = caller(&request)?;
+        let keys = request.into_inner().keys;
+        assert!(keys.len() <= 5_000);
+        let all = self.lock();
+        if all.unavailable {
+            return Err(Status::unavailable("away"));
+        }
+        let resolve = |key: shared::pb::internal::SourceKey| {
+            let link = all.stored.links.get(&link_key(&caller, key.kind(), &key.source_id))?;
+            Some(ResolvedLink {
+                key: Some(key),
+                record_id: link.record_id.clone(),
+                import_id: link.import.clone(),
+                name: link.name.clone(),
+                client_reference: link.reference.clone(),
+            })
+        };
+        let links = keys.into_iter().filter_map(resolve).collect();
+        Ok(Response::new(ResolveLinksResponse { links }))
+    }
+}
+
+impl Records {
+    /// Rejects a stale fence, and raises the fence, unless the caller knows a higher
+    /// one that was lost. A dry run has no fence.
+    fn raise_fence(
+        &mut self,
+        caller: &[String; 4],
+        fences: Option<(i64, i64)>,
+    ) -> Result<(bool, ApplyChunkResponse), Status> {
+        let Some((fence, applied)) = fences else {
+            return Ok((true, ApplyChunkResponse::default()));
+        };
+        let highest = self.stored.fences.entry((caller[0].clone(), caller[3].clone())).or_default();
+        if fence < *highest {
+            let reason = ErrorReason::StaleWorker;
+            return Err(ApiError::new(Code::Aborted, reason, "a later call was made").into());
+        }
+        let answer = ApplyChunkResponse { outcomes: Vec::new(), fence_before: Some(*highest) };
+        let is_known = *highest >= applied;
+        if is_known {
+            *highest = fence;
+        }
+        Ok((is_known, answer))
+    }
+
+    fn apply(
+        &mut self,
+        caller: &[String; 4],
+        (fence, known): (Option<(i64, i64)>, i64),
+        records: &[ApplyRecord],
+        fault: Option<InjectedFault>,
+    ) -> Result<ApplyChunkResponse, Status> {
+        match fault {
+            Some(InjectedFault::Unavailable) => return Err(Status::unavailable("away")),
+            Some(InjectedFault::Reject) => {
+                return Err(Status::failed_precondition("not connected"));
+            }
+            _ => {}
+        }
+        let (raised, answer) = self.raise_fence(caller, fence)?;
+        if !raised {
+            return Ok(answer);
+        }
+        let parsed: Vec<_> = records.iter().map(|record| parse_bytes(&record.record)).collect();
+        let kinds: HashSet<_> = parsed.iter().map(|record| record.kind as i32).collect();
+        assert!(kinds.len() <= 1, "a chunk is of one kind");
+        if parsed.iter().any(|record| self.rejected_ids.contains(&record.source_id)) {
+            return Err(Status::invalid_argument("poison"));
+        }
+        let outcomes = parsed.iter().zip(records).map(|(parsed, record)| {
+            let named = self.duplicates.get(&parsed.source_id).cloned();
+            let possible_duplicates = named.into_iter().collect();
+            if self.is_erased(caller, parsed, known) {
+                return failed("", "RECORD_ERASED", "nothing");
+            }
+            ApplyOutcome { possible_duplicates, ..self.apply_one(caller, parsed, record) }
+        });
+        let outcomes = outcomes.collect();
+        match fault {
+            Some(InjectedFault::ResponseLost) => Err(Status::unknown("transport error")),
+            _ => Ok(ApplyChunkResponse { outcomes, ..answer }),
+        }
+    }
+
+    /// Whether the key of a record was erased after the last known erasure.
+    fn is_erased(&self, caller: &[String; 4], parsed: &ParsedRecord, known: i64) -> bool {
+        let of = caller[0].parse().unwrap();
+        let digest = KeyDigest::of(&of, (&caller[1], &caller[2]), parsed.kind, &parsed.source_id);
+        let key = Some(Erased::KeyDigest(digest.to_vec().into()));
+        let later = self.erasures.get(&caller[0]).into_iter().flatten();
+        later.filter(|erasure| erasure.position > known).any(|erasure| erasure.erased == key)
+    }
+
+    fn apply_one(
+        &mut self,
+        caller: &[String; 4],
+        parsed: &ParsedRecord,
+        record: &ApplyRecord,
+    ) -> ApplyOutcome {
+        assert!(parsed.outcome.is_ok(), "only valid records are applied");
+        let key = link_key(caller, parsed.kind, &parsed.source_id);
+        if let Some(link) = self.stored.links.get(&key) {
+            let again = link.import == caller[3];
+            let status = if again { link.first_outcome } else { RecordStatus::Skipped };
+            return outcome(status, &link.record_id);
+        }
+        let parents: Vec<&str> = record.parents.iter().map(|p| p.record_id.as_str()).collect();
+        assert!(parents.is_empty() == (parsed.kind == ImportRecordKind::Client));
+        if parents.iter().any(|parent| !self.stored.reference_of.contains_key(*parent)) {
+            return failed("client_source_id", "PARENT_NOT_FOUND", "nothing");
+        }
+        let content = (caller[0].clone(), content(parsed, record, &parents));
+        let known = self.stored.by_content.get(&content).cloned();
+        if known.is_none()
+            && let Some(reference) = &parsed.reference_key
+        {
+            let client = self.stored.references.get(&(caller[0].clone(), reference.clone()));
+            if let Some(client) = client {
+                return failed("client_reference", "DUPLICATE_REFERENCE", client);
+            }
+        }
+        let (status, record_id) = match known {
+            Some(known) => (RecordStatus::Linked, known),
+            None => (RecordStatus::Imported, self.create(caller, parsed, record, content)),
+        };
+        let of_parent = |parent: &shared::pb::internal::ApplyParent| {
+            self.stored.reference_of.get(&parent.record_id).cloned()
+        };
+        let first = record.parents.iter().find_map(of_parent);
+        let reference = first.unwrap_or_else(|| parsed.own_reference.clone());
+        self.stored.reference_of.insert(record_id.clone(), reference.clone());
+        let link = Link {
+            record_id: record_id.clone(),
+            import: caller[3].clone(),
+            first_outcome: status,
+            name: parsed.record_name.clone(),
+            reference,
+        };
+        self.stored.links.insert(key, link);
+        outcome(status, &record_id)
+    }
+
+    fn create(
+        &mut self,
+        caller: &[String; 4],
+        parsed: &ParsedRecord,
+        record: &ApplyRecord,
+        content: (String, String),
+    ) -> String {
+        let (kind, name) = match parsed.kind {
+            ImportRecordKind::Client => (IdKind::Client, "client"),
+            ImportRecordKind::Contact => (IdKind::Person, "contact"),
+            _ => (IdKind::Entry, "address"),
+        };
+        let record_id = ids::text(kind, ids::new_uuid());
+        if let Some(reference) = &parsed.reference_key {
+            self.stored
+                .references
+                .insert((caller[0].clone(), reference.clone()), record_id.clone());
+        }
+        let period = (record.active_from.clone(), record.active_to.clone());
+        self.stored.periods.insert(parsed.source_id.clone(), period);
+        self.stored.by_content.insert(content, record_id.clone());
+        self.stored.created.push(format!("{} {name} {}", caller[0], parsed.source_id));
+        record_id
+    }
+}
+
+/// The content that makes two records equal: the name and the parents.
+fn content(parsed: &ParsedRecord, record: &ApplyRecord, parents: &[&str]) -> String {
+    let reference = parsed.reference_key.clone().unwrap_or_default();
+    let name = &parsed.record_name;
+    format!("{:?} {reference} {name} {} {}", parsed.kind, record.active_from, parents.join(" "))
+}
+
+fn link_key(caller: &[String; 4], kind: ImportRecordKind, source_id: &str) -> LinkKey {
+    let [practice, product, account, _] = caller.clone();
+    (practice, product, account, kind, source_id.to_owned())
+}
+
+fn outcome(status: RecordStatus, record_id: &str) -> ApplyOutcome {
+    let record_id = record_id.to_owned();
+    ApplyOutcome { status: status.into(), record_id, ..ApplyOutcome::default() }
+}
+
+fn failed(field: &str, reason: &str, existing: &str) -> ApplyOutcome {
+    let text = format!("Client reference is already used by {existing}");
+    let violation = ApplyViolation { field: field.to_owned(), reason: reason.to_owned(), text };
+    ApplyOutcome {
+        status: RecordStatus::Failed.into(),
+        violations: vec![violation],
+        ..ApplyOutcome::default()
+    }
+}
