@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 
 use crate::support::{
     caller::{Caller, request_id},
-    failure::{Failure, failure},
+    failure::retry_until_accepted,
     records::{company, director, new_person, reason},
     servers::{self, Running},
 };
@@ -79,19 +79,6 @@ impl Callers {
         let mut all: Vec<_> = listed.clients.into_iter().map(|c| c.client_reference).collect();
         all.sort();
         all
-    }
-}
-
-/// Retries a call while the service asks for a retry.
-async fn retry_until_accepted<T, F>(call: impl Fn() -> F) -> Result<T, Status>
-where
-    F: Future<Output = Result<T, Status>>,
-{
-    loop {
-        match call().await {
-            Err(status) if failure(&status) == Failure::Retryable => {}
-            answer => return answer,
-        }
     }
 }
 

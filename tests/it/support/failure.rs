@@ -1,7 +1,12 @@
 //! Classifies failed calls for a client that retries.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,5 +38,19 @@ pub(crate) fn failure(status: &Status) -> Failure {
         Code::Unavailable | Code::Aborted if details.retry_info().is_some() => Failure::Retryable,
         Code::Aborted if info.reason == "SUBSCRIPTION_TAKEN_OVER" => Failure::TakenOver,
         _ => Failure::Rejected,
+    }
+}
+
+/// Repeats a call while it fails with [`Failure::Retryable`], as a client does: a slow
+/// server rejects calls, and says that they can be sent again.
+pub(crate) async fn retry_until_accepted<T, F>(call: impl Fn() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    loop {
+        match call().await {
+            Err(status) if failure(&status) == Failure::Retryable => sleep(RETRY_DELAY).await,
+            answer => return answer,
+        }
     }
 }

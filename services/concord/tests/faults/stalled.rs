@@ -30,6 +30,7 @@ use crate::{
     replica::Replica,
     support::{
         caller::Caller,
+        failure::retry_until_accepted,
         feed::EventStream,
         http2::Http2,
         records::create_large,
@@ -114,7 +115,8 @@ async fn unread_responses_use_bounded_memory(db: TestDb) {
         calls.push(attacker.call(list, ("p1", "manager"), &page).await);
         if calls.len() % 20 == 0 {
             // Calls of another practice succeed meanwhile.
-            other.clients().list_clients(page.clone()).await.unwrap();
+            let list = || async { other.clients().list_clients(page.clone()).await };
+            retry_until_accepted(list).await.unwrap();
         }
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
