@@ -16,7 +16,7 @@ use shared::{
     testing::{TestDb, storage_tests},
     wire::ApplyRecord,
 };
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::support::{
     caller::{Caller, request_id},
