@@ -3,15 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::{ConnectionTrait as _, DbErr};
-use shared::{
-    db::TenantScope,
-    pb::{
-        imports::{CreateImportRequest, WatchImportRequest},
-        records::GetClientRequest,
-    },
-    testing::{TestDb, storage_tests},
+use concord_db::TenantScope;
+use concord_proto::pb::{
+    imports::{CreateImportRequest, WatchImportRequest},
+    records::GetClientRequest,
 };
+use concord_testing::{TestDb, storage_tests};
+use sea_orm::{ConnectionTrait as _, DbErr};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -21,7 +19,7 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, connect_all, from_earliest},
     records::{assert_refused, client, company, create, reason},

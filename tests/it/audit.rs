@@ -1,16 +1,13 @@
 //! The audit: user, change, time and reason of every write. Only auditors see values.
 
-use shared::{
-    pb::records::{
-        AuditEntry, ChangeKind, CorrectEntryRequest, GetRecordSummaryRequest,
-        ListAuditEntriesRequest, PurgeNowRequest, RecordKind, UnlinkClientRequest,
-        correct_entry_request,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    AuditEntry, ChangeKind, CorrectEntryRequest, GetRecordSummaryRequest, ListAuditEntriesRequest,
+    PurgeNowRequest, RecordKind, UnlinkClientRequest, correct_entry_request,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{
         Acme, appoint, assert_refused, audit, client, company, correction, create, house,
@@ -53,7 +50,7 @@ async fn audit_entry_has_origin_kind_and_reason(db: TestDb) {
         .with("x-concord-user", "sam")
         .with("x-concord-account", "second")
         .with("x-concord-roles", "staff");
-    let link = shared::pb::records::LinkClientRequest {
+    let link = concord_proto::pb::records::LinkClientRequest {
         client: "ref:ACME".into(),
         request_id: request_id(),
         ..Default::default()
@@ -172,7 +169,7 @@ async fn purge_erases_personal_data_and_keeps_audit_entries(db: TestDb) {
     corrected(&acme, "Secret Horse", "Secret reason").await;
     let entry = acme.addresses().await.remove(0);
     acme.manager.history().rescind_entry(rescission(&entry, "Secret too")).await.unwrap();
-    let unlink_person = shared::pb::records::UnlinkPersonRequest {
+    let unlink_person = concord_proto::pb::records::UnlinkPersonRequest {
         person: ann.id.clone(),
         request_id: request_id(),
         ..Default::default()

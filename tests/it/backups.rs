@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             BatchCommit, BatchHeader, CreateImportRequest, Import, ImportState, SealImportRequest,
@@ -11,12 +11,12 @@ use shared::{
         },
         records::{ListClientsRequest, StartFrom, SubscribeRequest, SubscriptionState},
     },
-    testing::{TestDb, storage_tests},
     wire::BatchFrame,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{
         EventStream, acknowledge, after, create_all, named, references, server_with, subscription,

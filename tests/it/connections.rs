@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use shared::{
-    pb::{
-        imports::{CreateImportRequest, ListImportsRequest},
-        records::ListConnectionsRequest,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::{
+    imports::{CreateImportRequest, ListImportsRequest},
+    records::ListConnectionsRequest,
 };
+use concord_testing::{TestDb, storage_tests};
+use futures::StreamExt as _;
 use tokio::time::sleep;
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -19,7 +17,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::connect_all,
     secure::Issuer,

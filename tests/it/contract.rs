@@ -1,8 +1,8 @@
 //! The API contract: a change of the published descriptors fails a test.
 
+use concord_proto::pb;
 use prost::Message as _;
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
-use shared::pb;
 
 fn descriptors() -> FileDescriptorSet {
     FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).unwrap()

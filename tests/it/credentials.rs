@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             BatchCommit, BatchHeader, CreateImportRequest, GetBatchRequest, UploadBatchRequest,
@@ -10,14 +10,14 @@ use shared::{
         },
         records::SubscribeRequest,
     },
-    testing::{TestDb, storage_tests},
     wire::BatchFrame,
 };
+use concord_testing::{TestDb, storage_tests};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Channel};
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, create_all, from_earliest, named, with_own},
     records::reason,

@@ -7,11 +7,11 @@
 //! CONCORD_CUTS=5000 cargo test --release --test it disconnects
 //! ```
 
-use shared::testing::{TestDb, storage_tests};
+use concord_testing::{TestDb, storage_tests};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     failure::Failure,
     feed::connect_all,

@@ -1,7 +1,6 @@
 //! Possible duplicates: detected, counted, listed, and never merged.
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             ContactClient, CreateImportRequest, Import, ImportClient, ImportContact, ImportRecord,
@@ -14,12 +13,13 @@ use shared::{
             correct_entry_request,
         },
     },
-    testing::{TestDb, storage_tests},
     wire::ApplyRecord,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     pair::Pair,
     records::{
@@ -247,7 +247,7 @@ async fn resent_chunk_reports_same_duplicates(db: TestDb) {
         service.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
     };
     let chunk = duplicate_records()[..5].to_vec();
-    let duplicate_counts = |outcomes: &[shared::pb::internal::ApplyOutcome]| -> Vec<usize> {
+    let duplicate_counts = |outcomes: &[concord_proto::pb::internal::ApplyOutcome]| -> Vec<usize> {
         outcomes.iter().map(|outcome| outcome.possible_duplicates.len()).collect()
     };
     assert_eq!(

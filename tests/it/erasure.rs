@@ -2,23 +2,21 @@
 
 use std::time::Duration;
 
-use prost::Message as _;
-use shared::{
-    pb::{
-        imports::{
-            ContactClient, CreateImportRequest, ImportAddress, ImportClient, ImportContact,
-            ImportRecord, ImportState, import_record::Record,
-        },
-        records::{
-            CreateClientRequest, ListContactsRequest, ListEntriesRequest, NewPerson,
-            PurgeNowRequest, Timeline, UnlinkClientRequest, UnlinkPersonRequest,
-            correct_entry_request, create_client_request::Individual, list_contacts_request::Of,
-        },
+use concord_proto::pb::{
+    imports::{
+        ContactClient, CreateImportRequest, ImportAddress, ImportClient, ImportContact,
+        ImportRecord, ImportState, import_record::Record,
     },
-    testing::{TestDb, storage_tests},
+    records::{
+        CreateClientRequest, ListContactsRequest, ListEntriesRequest, NewPerson, PurgeNowRequest,
+        Timeline, UnlinkClientRequest, UnlinkPersonRequest, correct_entry_request,
+        create_client_request::Individual, list_contacts_request::Of,
+    },
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     pair::Pair,
     records::{correction, create, individual, new_person, person, person_name, trading},

@@ -9,20 +9,20 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait as _, DbErr, Statement};
-use shared::{
-    db::{Database, TenantScope, Timeouts},
-    ids,
+use concord_core::ids;
+use concord_db::{Database, TenantScope, Timeouts};
+use concord_proto::{
     pb::records::{
         Client, ClientFields, CreateClientRequest, GetClientRequest, UpdateClientRequest,
     },
-    testing::{TestDb, storage_tests},
     wire::Event,
 };
+use concord_testing::{TestDb, storage_tests};
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     feed::{
         EventStream, connect_all, create_all, from_earliest, positions, references, server_with,
@@ -260,7 +260,7 @@ async fn connect_waits_for_transactions_in_flight(db: TestDb) {
         })
     };
     begun.cancelled().await;
-    let request = shared::pb::records::ConnectProductRequest { product: "books".into() };
+    let request = concord_proto::pb::records::ConnectProductRequest { product: "books".into() };
     let mut connecting = tokio::spawn({
         let owner = owner.clone();
         async move { owner.connections().connect_product(request).await }

@@ -1,13 +1,13 @@
 //! The change feed: dense positions, complete, totally ordered, resumable.
 
-use prost::Message as _;
-use shared::{
-    pb::records::{Client, EchoMode, StartFrom, SubscribeRequest, subscribe_response::Message},
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    Client, EchoMode, StartFrom, SubscribeRequest, subscribe_response::Message,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, after, connect_all, from_earliest, positions, server_with},
     records::{company, error_metadata, reason},

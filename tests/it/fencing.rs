@@ -3,8 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             BatchCommit, BatchHeader, CreateImportRequest, Import, ImportClient, ImportRecord,
@@ -16,12 +15,13 @@ use shared::{
             ClientFields, DisconnectProductRequest, ListClientsRequest, UpdateClientRequest,
         },
     },
-    testing::{TestDb, storage_tests},
     wire::{ApplyRecord, BatchFrame},
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{assert_refused, client as get_client, company, create},
     servers,

@@ -1,16 +1,13 @@
 //! Fuzz tests of every RPC over real sockets. Any input is answered or refused with a
 //! reason, and the service stays available.
 //!
-//! [`shared::testing::fuzz`] describes the inputs and how to run more cases.
+//! [`concord_testing::fuzz`] describes the inputs and how to run more cases.
 
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use prost::Message as _;
-use prost_types::{FieldMask, Timestamp};
-use shared::{
-    access::{ALL, Rpc},
-    page,
+use concord_core::page;
+use concord_proto::{
     pb::{
         imports::{
             BatchCommit, BatchHeader, ContactClient, ImportClient, ImportContact, ImportRecord,
@@ -23,14 +20,17 @@ use shared::{
             ListSubscriptionsRequest, SearchRecordsRequest, SubscribeRequest, UpdateClientRequest,
         },
     },
-    testing::{TestDb, fuzz::Fuzz, storage_tests},
+    rpc::{ALL, Rpc},
     wire::{ApplyRecord, BatchFrame},
 };
+use concord_testing::{TestDb, fuzz::Fuzz, storage_tests};
+use prost::Message as _;
+use prost_types::{FieldMask, Timestamp};
 use tokio::{runtime::Handle, task::block_in_place, time::timeout};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     every_call::Targets,
     failure::{Failure, failure},

@@ -1,17 +1,15 @@
 //! History and corrections: a test of each row of the table in `docs/history.md`, through
 //! the API.
 
-use shared::{
-    pb::records::{
-        AddEntryRequest, AddPastEntryRequest, Address, AddressType, ChangeKind,
-        CorrectEntryRequest, CreateClientRequest, HistoryOutcome, ListEntriesRequest, NewName,
-        Timeline, add_entry_request, add_past_entry_request, correct_entry_request,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    AddEntryRequest, AddPastEntryRequest, Address, AddressType, ChangeKind, CorrectEntryRequest,
+    CreateClientRequest, HistoryOutcome, ListEntriesRequest, NewName, Timeline, add_entry_request,
+    add_past_entry_request, correct_entry_request,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{
         Acme, address_entry, assert_refused, cancel, client, company, correction, create,
@@ -319,7 +317,7 @@ async fn past_address_keeps_unknown_start_of_next(db: TestDb) {
     assert_eq!(after[1], before, "its etag too");
     // The start of a name becomes known.
     let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
-    let now = shared::pb::records::GetPersonRequest { person: grace.person_id.clone() };
+    let now = concord_proto::pb::records::GetPersonRequest { person: grace.person_id.clone() };
     let etag = acme.manager.persons().get_person(now).await.unwrap().into_inner();
     let request = AddPastEntryRequest {
         timeline: Timeline::PersonName.into(),
@@ -611,7 +609,7 @@ async fn correction_that_changes_status_is_refused(db: TestDb) {
 /// Links a second product to the client. Returns staff callers of both products.
 async fn with_books(acme: &Acme) -> (Caller, Caller) {
     let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
-    let link = shared::pb::records::LinkClientRequest {
+    let link = concord_proto::pb::records::LinkClientRequest {
         client: acme.client.id.clone(),
         external_id: "B1".into(),
         request_id: request_id(),
@@ -892,7 +890,7 @@ async fn rescission_restores_timeline_before_entry(db: TestDb) {
     let acme = &two_houses(&db).await;
     let before = acme.read().await;
     let history = || acme.manager.history();
-    let rescind = |entry: shared::pb::records::Entry| async move {
+    let rescind = |entry: concord_proto::pb::records::Entry| async move {
         let request = rescission(&entry, "Another client's");
         history().rescind_entry(request).await.unwrap();
         let after = acme.read().await;
@@ -1129,7 +1127,7 @@ async fn ids_of_other_kind_or_practice_are_refused(db: TestDb) {
         acme.assert_refuses(call, Code::InvalidArgument, "INVALID_ID").await;
     }
     for id in ["", "ent_", &acme.client.id, &entry.id.replace("ent_", "per_")] {
-        let wrong = shared::pb::records::Entry { id: id.into(), ..entry.clone() };
+        let wrong = concord_proto::pb::records::Entry { id: id.into(), ..entry.clone() };
         let call = async { acme.manager.history().end_entry(end(&wrong, "")).await };
         acme.assert_refuses(call, Code::InvalidArgument, "INVALID_ID").await;
         let call = async { acme.manager.history().cancel_scheduled_entry(cancel(&wrong)).await };
@@ -1218,14 +1216,14 @@ async fn ten_thousand_addresses_are_refused(db: TestDb) {
     let call = async { acme.manager.clients().create_client(request).await };
     let refused = acme.assert_refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
     assert_eq!(violations(&refused)[0].0, "addresses");
-    let request = shared::pb::records::GetClientRequest { client: "ref:MANY".into() };
+    let request = concord_proto::pb::records::GetClientRequest { client: "ref:MANY".into() };
     assert_refused(acme.manager.clients().get_client(request).await, Code::NotFound, "NOT_FOUND");
     let mut many = new_person("Ann", "Smith");
     many.addresses = vec![trading("House", "", ""); 10_000];
-    let request = shared::pb::records::CreatePersonRequest {
+    let request = concord_proto::pb::records::CreatePersonRequest {
         person: Some(many),
         request_id: request_id(),
-        ..shared::pb::records::CreatePersonRequest::default()
+        ..concord_proto::pb::records::CreatePersonRequest::default()
     };
     let call = async { acme.manager.persons().create_person(request).await };
     acme.assert_refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             BatchCommit, BatchHeader, CreateImportRequest, Failure, GetImportRequest, Import,
@@ -11,12 +11,12 @@ use shared::{
         },
         records::{StartFrom, SubscribeRequest, subscribe_response::Message},
     },
-    testing::{TestDb, storage_tests},
     wire::BatchFrame,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     sample::{self, COUNTS, VIOLATIONS},
     servers::{self, Running},

@@ -1,7 +1,6 @@
 //! `ApplyChunk` is idempotent: resent chunks are applied once.
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord,
@@ -12,12 +11,13 @@ use shared::{
             GetClientRequest, ListClientsRequest, ListContactsRequest, list_contacts_request::Of,
         },
     },
-    testing::{TestDb, storage_tests},
     wire::ApplyRecord,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::support::{caller::Caller, servers, texts::assert_user_facing};
+use concord_testing::e2e::{caller::Caller, servers, texts::assert_user_facing};
 
 storage_tests! {
     resent_chunk_gets_first_answer,
@@ -292,7 +292,7 @@ async fn failure_texts_name_no_calls_or_bare_ids(db: TestDb) {
     let expected =
         format!("Client reference two is already used by Two Limited (TWO), kept by books ({two})");
     assert_eq!(outcomes[2].violations[0].text, expected);
-    let today = shared::clock::Clock::system(chrono_tz::UTC).today();
+    let today = concord_core::clock::Clock::system(chrono_tz::UTC).today();
     let ahead = |days: i64| (today + chrono::TimeDelta::days(days)).to_string();
     let addresses = [
         ApplyRecord { active_to: ahead(40), ..address("A1", "1 High Street", &ahead(30), parent) },

@@ -1,21 +1,19 @@
 //! Data limits at their boundaries: a value at the limit is accepted, and a larger one is
 //! refused. `docs/limits.md` lists the limits.
 
-use prost::Message as _;
-use shared::{
-    pb::records::{
-        BatchGetClientsRequest, ConnectProductRequest, CreateClientRequest, CreateContactRequest,
-        DisconnectProductRequest, GetRecordSummaryRequest, ListAuditEntriesRequest, NewName,
-        NewPerson, PersonName, SearchRecordsRequest, SubscribeRequest, TraceChangeRequest,
-        create_client_request::Individual, create_contact_request::Who,
-    },
-    rules::text,
-    server::limits::{MAX_HEADER_BYTES, MAX_MESSAGE_BYTES},
-    testing::{TestDb, storage_tests},
+use concord_core::rules::text;
+use concord_proto::pb::records::{
+    BatchGetClientsRequest, ConnectProductRequest, CreateClientRequest, CreateContactRequest,
+    DisconnectProductRequest, GetRecordSummaryRequest, ListAuditEntriesRequest, NewName, NewPerson,
+    PersonName, SearchRecordsRequest, SubscribeRequest, TraceChangeRequest,
+    create_client_request::Individual, create_contact_request::Who,
 };
+use concord_server::limits::{MAX_HEADER_BYTES, MAX_MESSAGE_BYTES};
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     feed::{EventStream, named, server_with},
     records::{
@@ -57,7 +55,7 @@ async fn field_violations(manager: &Caller, request: CreateClientRequest) -> Vec
 /// A request for an individual.
 fn of_person(person: NewPerson) -> CreateClientRequest {
     let mut request = company("LIMIT", "");
-    request.r#type = shared::pb::records::ClientType::Individual.into();
+    request.r#type = concord_proto::pb::records::ClientType::Individual.into();
     request.registered_name = None;
     request.individual = Some(Individual::Person(person));
     request
@@ -67,7 +65,9 @@ fn of_name(name: PersonName) -> CreateClientRequest {
     of_person(NewPerson { name: Some(name), ..NewPerson::default() })
 }
 
-fn at_address(change: impl FnOnce(&mut shared::pb::records::Address)) -> CreateClientRequest {
+fn at_address(
+    change: impl FnOnce(&mut concord_proto::pb::records::Address),
+) -> CreateClientRequest {
     let mut address = house("House");
     change(&mut address);
     let mut trading = trading("House", "", "");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shared::{
+use concord_proto::{
     pb::records::{
         ChangeKind, Client, CreateContactRequest, GetClientRequest, GetContactRequest,
         GetPersonRequest, Link, LinkClientRequest, LinkClientResponse, LinkPersonRequest,
@@ -13,12 +13,12 @@ use shared::{
         UnlinkClientResponse, UnlinkPersonRequest, UnlinkPersonResponse,
         create_contact_request::Who, subscribe_response::Message,
     },
-    testing::{TestDb, storage_tests},
     wire::Event,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Response, Status};
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{
         Acme, address_entry, appoint, assert_refused, client, company, create, director,
@@ -307,7 +307,7 @@ async fn change_of_orphaned_client_is_refused(db: TestDb) {
     assert!(refused.message().contains("link"), "{}", refused.message());
     let request = CreateContactRequest {
         client: acme.client.id.clone(),
-        who: Some(Who::Person(crate::support::records::new_person("Ann", "Smith"))),
+        who: Some(Who::Person(concord_testing::e2e::records::new_person("Ann", "Smith"))),
         roles: vec![director()],
         request_id: request_id(),
         ..CreateContactRequest::default()
@@ -533,7 +533,7 @@ async fn concurrent_link_and_last_unlink_leave_client_active(db: TestDb) {
         let (linked, unlinked) = tokio::join!(linked, unlinked);
         linked.unwrap();
         unlinked.unwrap();
-        let now = crate::support::records::client(&books, &client.id).await;
+        let now = concord_testing::e2e::records::client(&books, &client.id).await;
         assert_eq!((now.state(), now.purge_time), (RecordState::Active, None));
         let purged = purge(&acme.manager, &client.id).await;
         assert_refused(purged, Code::FailedPrecondition, "RECORD_IN_USE");

@@ -37,7 +37,6 @@ mod security_doc;
 mod slow_callers;
 mod snapshots;
 mod subscriptions;
-mod support;
 mod support_reads;
 mod tenancy;
 mod tls;

@@ -12,8 +12,7 @@ mod sets;
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             BatchCommit, BatchHeader, CreateImportRequest, Failure, GetImportRequest, Import,
@@ -22,15 +21,16 @@ use shared::{
         },
         records::ListClientsRequest,
     },
-    testing::{TestDb, storage_tests},
     wire::BatchFrame,
 };
+use concord_testing::{TestDb, storage_tests};
+use futures::StreamExt as _;
 
 use self::{
     naive::{Kind, Line, Status, judge},
     sets::{Entry, entries},
 };
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     rng::{SeededRng, setting},
     servers,

@@ -1,7 +1,6 @@
 //! Races between saves and an import of the same records: each record is created once.
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::{
         imports::{
             ContactClient, ImportClient, ImportContact, ImportRecord, RecordStatus,
@@ -13,12 +12,13 @@ use shared::{
             ListContactsRequest, NewPerson, create_contact_request::Who, list_contacts_request::Of,
         },
     },
-    testing::{TestDb, storage_tests},
     wire::ApplyRecord,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     failure::retry_until_accepted,
     records::{company, director, new_person, reason},

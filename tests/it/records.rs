@@ -1,19 +1,17 @@
 //! Creates and reads records.
 
-use shared::{
-    pb::records::{
-        Address, AddressType, ClientIdentifiers, ClientType, ContactRole, CreateClientRequest,
-        CreateContactRequest, CreatePersonRequest, EntryStatus, GetClientRequest, GetPersonRequest,
-        ListClientsRequest, ListContactsRequest, ListEntriesRequest, NewAddress, NewName,
-        NewPerson, PersonName, Role, Timeline, create_client_request::Individual,
-        create_contact_request::Who, entry::Value, list_contacts_request::Of,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    Address, AddressType, ClientIdentifiers, ClientType, ContactRole, CreateClientRequest,
+    CreateContactRequest, CreatePersonRequest, EntryStatus, GetClientRequest, GetPersonRequest,
+    ListClientsRequest, ListContactsRequest, ListEntriesRequest, NewAddress, NewName, NewPerson,
+    PersonName, Role, Timeline, create_client_request::Individual, create_contact_request::Who,
+    entry::Value, list_contacts_request::Of,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     servers,
 };

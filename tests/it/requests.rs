@@ -1,18 +1,15 @@
 //! Idempotent requests and dry runs.
 
-use shared::{
-    pb::records::{
-        AddEntryRequest, CorrectEntryRequest, CreateClientRequest, CreateContactRequest,
-        CreatePersonRequest, EndEntryRequest, GetClientRequest, LinkClientRequest,
-        ListClientsRequest, ListPersonsRequest, PurgeNowRequest, RemoveContactRequest,
-        RescindEntryRequest, UnlinkClientRequest, correct_entry_request,
-        create_contact_request::Who,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    AddEntryRequest, CorrectEntryRequest, CreateClientRequest, CreateContactRequest,
+    CreatePersonRequest, EndEntryRequest, GetClientRequest, LinkClientRequest, ListClientsRequest,
+    ListPersonsRequest, PurgeNowRequest, RemoveContactRequest, RescindEntryRequest,
+    UnlinkClientRequest, correct_entry_request, create_contact_request::Who,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{
         Acme, address_entry, appoint, assert_refused, company, correction, director, end, house,

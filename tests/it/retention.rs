@@ -1,17 +1,15 @@
 //! Retention of feeds, and subscribers that were away for longer.
 
 use chrono::TimeDelta;
-use shared::{
-    clock::Clock,
-    pb::records::{
-        ConnectProductRequest, Delivery, DisconnectProductRequest, FeedPlace, StartFrom,
-        SubscribeRequest, SubscriptionState, TraceChangeRequest,
-    },
-    testing::{TestDb, storage_tests},
+use concord_core::clock::Clock;
+use concord_proto::pb::records::{
+    ConnectProductRequest, Delivery, DisconnectProductRequest, FeedPlace, StartFrom,
+    SubscribeRequest, SubscriptionState, TraceChangeRequest,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{
         EventStream, acknowledge, after, create_all, from_earliest, named, positions, references,

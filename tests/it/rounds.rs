@@ -4,23 +4,21 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
-use prost::Message as _;
-use shared::{
-    clock::Clock,
-    pb::{
-        imports::{
-            CancelImportRequest, ContactClient, CreateImportRequest, ExpectedContent, Failure,
-            GetBatchRequest, Import, ImportAddress, ImportClient, ImportContact, ImportCounters,
-            ImportRecord, ImportState, ListImportsRequest, ListPossibleDuplicatesRequest,
-            RecordStatus, import_record::Record,
-        },
-        records::{CreateClientRequest, ListContactsRequest, Timeline, list_contacts_request::Of},
+use concord_core::clock::Clock;
+use concord_proto::pb::{
+    imports::{
+        CancelImportRequest, ContactClient, CreateImportRequest, ExpectedContent, Failure,
+        GetBatchRequest, Import, ImportAddress, ImportClient, ImportContact, ImportCounters,
+        ImportRecord, ImportState, ListImportsRequest, ListPossibleDuplicatesRequest, RecordStatus,
+        import_record::Record,
     },
-    testing::{TestDb, storage_tests},
+    records::{CreateClientRequest, ListContactsRequest, Timeline, list_contacts_request::Of},
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     pair::Pair,
     records::{

@@ -1,14 +1,12 @@
 //! Row-level security on PostgreSQL: a statement without a filter by practice neither
 //! reads nor changes rows of another practice.
 
+use concord_core::caller::PracticeId;
+use concord_db::{Database, TenantScope};
+use concord_testing::{TestDb, storage_tests, tables};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
-use shared::{
-    caller::PracticeId,
-    db::{Database, TenantScope},
-    testing::{TestDb, storage_tests, tables},
-};
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{connect_all, create_all, references, server_with},
 };

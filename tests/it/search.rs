@@ -5,18 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use shared::{
-    pb::records::{
-        AddEntryRequest, ClientIdentifiers, CorrectEntryRequest, CreateClientRequest,
-        CreatePersonRequest, NewName, PersonFields, RecordKind, SearchMatch, SearchRecordsRequest,
-        SearchRecordsResponse, SearchResult, Timeline, UnlinkClientRequest, UpdatePersonRequest,
-        add_entry_request, correct_entry_request,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    AddEntryRequest, ClientIdentifiers, CorrectEntryRequest, CreateClientRequest,
+    CreatePersonRequest, NewName, PersonFields, RecordKind, SearchMatch, SearchRecordsRequest,
+    SearchRecordsResponse, SearchResult, Timeline, UnlinkClientRequest, UpdatePersonRequest,
+    add_entry_request, correct_entry_request,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{
         Acme, assert_refused, company, correction, create, entries, individual, name_entry,
@@ -160,7 +158,7 @@ async fn scheduled_name_matches(db: TestDb) {
         ("Acme Limited", SearchMatch::OtherName)
     );
     assert_eq!(found[0].matched_name, "Zenith Limited");
-    let request = crate::support::records::cancel(&scheduled);
+    let request = concord_testing::e2e::records::cancel(&scheduled);
     acme.manager.history().cancel_scheduled_entry(request).await.unwrap();
     assert_eq!(results(&acme.manager, "zenith").await, []);
 }
@@ -256,11 +254,13 @@ async fn personal_data_is_not_searchable(db: TestDb) {
     ann.birth_date = "1975-05-05".into();
     ann.emails = vec!["secret@smith.example".into()];
     let request = CreateClientRequest {
-        individual: Some(shared::pb::records::create_client_request::Individual::Person(ann)),
+        individual: Some(concord_proto::pb::records::create_client_request::Individual::Person(
+            ann,
+        )),
         ..individual("SMI1", "", "")
     };
     let client = create(manager, request).await;
-    let now = crate::support::records::person(manager, &client.person_id).await;
+    let now = concord_testing::e2e::records::person(manager, &client.person_id).await;
     assert_eq!(now.nino, "AB123456C");
     let request = UpdatePersonRequest {
         person: client.person_id.clone(),

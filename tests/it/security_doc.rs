@@ -5,14 +5,15 @@
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
-use shared::access::{ALL, CallScope, Role, rule};
+use concord_core::access::{CallScope, Role, rule};
+use concord_proto::rpc::ALL;
 
 const BEGIN: &str = "<!-- table of roles: written by tests/it/security_doc.rs -->\n";
 const END: &str = "<!-- end of the table of roles -->";
 
 #[test]
 fn documented_role_table_matches_access_rules() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/security.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/security.md");
     let doc = fs::read_to_string(&path).unwrap();
     let (before, rest) = doc.split_once(BEGIN).expect("the beginning of the table");
     let (written, after) = rest.split_once(END).expect("the end of the table");

@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    pb::records::{GetClientRequest, ListClientsRequest},
-    testing::{TestDb, storage_tests},
-};
+use concord_proto::pb::records::{GetClientRequest, ListClientsRequest};
+use concord_testing::{TestDb, storage_tests};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -17,7 +15,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, connect_all, from_earliest, from_snapshot},
     http2::{Call, Http2, frame, read_to_end},

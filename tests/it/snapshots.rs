@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::records::{
         ChangeKind, Client, Contact, Person, RecordKind, SubscribeRequest,
         subscribe_response::Message,
     },
-    testing::{TestDb, storage_tests},
     wire::SnapshotRecord,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{
         EventStream, acknowledge, after, connect_all, create_all, from_snapshot, named, references,
@@ -212,9 +212,9 @@ async fn linked_only_includes_contacts_and_persons(db: TestDb) {
     let books = Caller::owner(server.channel().await, "p1", "books");
     let acme = create(&books, company("ACME", "Acme Limited")).await;
     let other = create(&manager, company("OTHER", "Other Limited")).await;
-    let link = shared::pb::records::LinkClientRequest {
+    let link = concord_proto::pb::records::LinkClientRequest {
         client: acme.id.clone(),
-        request_id: crate::support::caller::request_id(),
+        request_id: concord_testing::e2e::caller::request_id(),
         ..Default::default()
     };
     manager.clients().link_client(link).await.unwrap();
@@ -226,29 +226,29 @@ async fn linked_only_includes_contacts_and_persons(db: TestDb) {
     let (contact, person) = appoint(&manager, &acme.id, "Grace", "Okafor").await;
     let events = stream.take(1).await;
     assert_eq!((&events[0].record_id, events[0].linked), (&contact.id, true));
-    let timeline = shared::pb::records::Timeline::PersonName;
+    let timeline = concord_proto::pb::records::Timeline::PersonName;
     let etag = entries(&manager, &person.id, timeline).await.remove(0).etag;
-    let name = crate::support::records::person_name("Grace", "Hopper");
-    let renamed = shared::pb::records::AddEntryRequest {
+    let name = concord_testing::e2e::records::person_name("Grace", "Hopper");
+    let renamed = concord_proto::pb::records::AddEntryRequest {
         timeline: timeline.into(),
         address_type: 0,
-        value: Some(shared::pb::records::add_entry_request::Value::PersonName(name)),
+        value: Some(concord_proto::pb::records::add_entry_request::Value::PersonName(name)),
         ..address_entry(&person.id, "", "2026-03-01", &etag)
     };
     manager.history().add_entry(renamed).await.unwrap();
     assert_eq!(stream.take(1).await[0].record_id, person.id, "a person of a linked client");
-    let remove = shared::pb::records::RemoveContactRequest {
+    let remove = concord_proto::pb::records::RemoveContactRequest {
         contact: contact.id.clone(),
         etag: contact.etag.clone(),
-        request_id: crate::support::caller::request_id(),
+        request_id: concord_testing::e2e::caller::request_id(),
         ..Default::default()
     };
     manager.contacts().remove_contact(remove).await.unwrap();
     let events = stream.take(1).await;
     assert_eq!((&events[0].record_id, events[0].kind()), (&contact.id, ChangeKind::Purged));
-    let unlink = shared::pb::records::UnlinkClientRequest {
+    let unlink = concord_proto::pb::records::UnlinkClientRequest {
         client: acme.id.clone(),
-        request_id: crate::support::caller::request_id(),
+        request_id: concord_testing::e2e::caller::request_id(),
         ..Default::default()
     };
     books.clients().unlink_client(unlink).await.unwrap();

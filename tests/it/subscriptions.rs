@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use shared::{
-    pb::records::{
-        DeleteSubscriptionRequest, GetSubscriptionRequest, ListSubscriptionsRequest, RecordKind,
-        StartFrom, SubscribeRequest, SubscriptionState, subscribe_response::Message,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    DeleteSubscriptionRequest, GetSubscriptionRequest, ListSubscriptionsRequest, RecordKind,
+    StartFrom, SubscribeRequest, SubscriptionState, subscribe_response::Message,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     feed::{
         EventStream, acknowledge, after, connect_all, create_all, from_earliest, named, positions,

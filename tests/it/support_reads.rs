@@ -1,20 +1,18 @@
 //! Support access needs a reason, and the access log keeps every read of records and
 //! imports.
 
-use shared::{
-    pb::{
-        imports::{CreateImportRequest, GetImportRequest, ListImportsRequest},
-        records::{
-            BatchGetClientsRequest, GetClientRequest, GetRecordSummaryRequest,
-            ListConnectionsRequest, ListEntriesRequest, ListSubscriptionsRequest,
-            ListSupportReadsRequest, SearchRecordsRequest, SupportRead, TraceChangeRequest,
-        },
+use concord_proto::pb::{
+    imports::{CreateImportRequest, GetImportRequest, ListImportsRequest},
+    records::{
+        BatchGetClientsRequest, GetClientRequest, GetRecordSummaryRequest, ListConnectionsRequest,
+        ListEntriesRequest, ListSubscriptionsRequest, ListSupportReadsRequest,
+        SearchRecordsRequest, SupportRead, TraceChangeRequest,
     },
-    testing::{TestDb, storage_tests},
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     records::{Acme, assert_refused, company, create},
     servers,

@@ -2,14 +2,13 @@
 //! practice a product changes only records that it is linked to.
 
 use bytes::Bytes;
-use shared::{
-    access::{ALL, Role, Rpc, rule},
-    testing::{TestDb, storage_tests},
-};
+use concord_core::access::{Role, rule};
+use concord_proto::rpc::{ALL, Rpc};
+use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     every_call::{NAME, Targets},
     raw,

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::imports::{
         BatchCommit, BatchHeader, CreateImportRequest, ImportClient, ImportRecord, ImportState,
         SealImportRequest, UploadBatchRequest, WatchImportRequest, import_record::Record,
         upload_batch_request::Part,
     },
     pb::records::{GetClientRequest, ListConnectionsRequest},
-    testing::{TestDb, storage_tests},
     wire::BatchFrame,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     secure::{Issuer, channel},
     servers::{self, Running},

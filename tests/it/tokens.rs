@@ -1,15 +1,14 @@
 //! Authorisation: every RPC with every role, and with invalid credentials.
 
 use bytes::Bytes;
-use shared::{
-    access::{ALL, CallScope, Role, rule},
-    identity::{OnBehalf, tokens::Claims},
-    testing::{TestDb, storage_tests},
-};
+use concord_core::access::{CallScope, Role, rule};
+use concord_proto::rpc::ALL;
+use concord_server::identity::{OnBehalf, tokens::Claims};
+use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     raw,
     secure::Issuer,

@@ -1,15 +1,13 @@
 //! `TraceChange`: the delivery state of a change for each product.
 
-use shared::{
-    pb::records::{
-        ChangeTrace, Delivery, FeedPlace, ProductTrace, RecordKind, SubscribeRequest,
-        TraceChangeRequest,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    ChangeTrace, Delivery, FeedPlace, ProductTrace, RecordKind, SubscribeRequest,
+    TraceChangeRequest,
 };
+use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Status};
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, create_all, named, server_with, with_own},
     records::{address_entry, assert_refused, client},

@@ -1,19 +1,17 @@
 //! Updates of plain fields: update masks, etags, and the roles of contacts.
 
-use prost_types::FieldMask;
-use shared::{
-    pb::records::{
-        AddRoleRequest, ChangeKind, ClientFields, ClientIdentifiers, Contact, ContactRole,
-        CreateClientRequest, CreateContactRequest, EndRoleRequest, GetClientRequest,
-        GetContactRequest, Jurisdiction, PersonFields, RemoveContactRequest, Role,
-        UpdateClientRequest, UpdateClientResponse, UpdateContactRequest, UpdatePersonRequest,
-        UpdatePersonResponse, UpdateRoleRequest, create_contact_request::Who,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    AddRoleRequest, ChangeKind, ClientFields, ClientIdentifiers, Contact, ContactRole,
+    CreateClientRequest, CreateContactRequest, EndRoleRequest, GetClientRequest, GetContactRequest,
+    Jurisdiction, PersonFields, RemoveContactRequest, Role, UpdateClientRequest,
+    UpdateClientResponse, UpdateContactRequest, UpdatePersonRequest, UpdatePersonResponse,
+    UpdateRoleRequest, create_contact_request::Who,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost_types::FieldMask;
 use tonic::{Code, Response, Status};
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{
         Acme, appoint, assert_refused, audit, client, company, create, director, error_metadata,

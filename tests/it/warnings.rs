@@ -1,23 +1,20 @@
 //! Warnings: defects of an imported record that do not fail it.
 
-use prost::Message as _;
-use shared::{
-    pb::{
-        imports::{
-            ContactClient, CreateImportRequest, DownloadFailuresRequest, Failure, FailuresFormat,
-            ImportAddress, ImportClient, ImportContact, ImportRecord, ImportState,
-            ListFailuresRequest, RecordStatus, Severity, import_record::Record,
-        },
-        records::{
-            ClientIdentifiers, CreateClientRequest, GetClientRequest, Jurisdiction,
-            UpdateClientRequest,
-        },
+use concord_proto::pb::{
+    imports::{
+        ContactClient, CreateImportRequest, DownloadFailuresRequest, Failure, FailuresFormat,
+        ImportAddress, ImportClient, ImportContact, ImportRecord, ImportState, ListFailuresRequest,
+        RecordStatus, Severity, import_record::Record,
     },
-    testing::{TestDb, storage_tests},
+    records::{
+        ClientIdentifiers, CreateClientRequest, GetClientRequest, Jurisdiction, UpdateClientRequest,
+    },
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::request_id,
     pair::Pair,
     records::{assert_refused, client as get_client, company, create as create_client},
@@ -312,7 +309,7 @@ async fn equal_numbers_of_two_registers_are_not_duplicates(db: TestDb) {
         client: client.id,
         etag: client.etag,
         update_mask: Some(prost_types::FieldMask { paths: vec!["jurisdiction".into()] }),
-        fields: Some(shared::pb::records::ClientFields {
+        fields: Some(concord_proto::pb::records::ClientFields {
             jurisdiction: Jurisdiction::Scotland.into(),
             ..Default::default()
         }),

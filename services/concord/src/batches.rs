@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use anyhow::ensure;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
-use shared::{
+use concord_proto::{
     pb::imports::{BatchCommit, BatchHeader, UploadBatchRequest, upload_batch_request::Part},
     wire::BatchFrame,
 };
+use sha2::{Digest as _, Sha256};
 
 /// The maximum size of a batch on the server, in bytes.
 const MAX_BATCH_BYTES: usize = 10 * 1_024 * 1_024;

@@ -2,9 +2,9 @@
 
 use std::{error::Error as _, fmt};
 
-use shared::{
-    identity::TOKEN_HEADER, pb::records::ErrorReason, reach::ConnectFailure, rules::reason_code,
-};
+use concord_core::rules::reason_code;
+use concord_proto::pb::records::ErrorReason;
+use concord_server::{identity::TOKEN_HEADER, reach::ConnectFailure};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -84,7 +84,7 @@ impl fmt::Display for CallError {
 mod tests {
     use std::collections::HashMap;
 
-    use shared::status::ApiError;
+    use concord_core::status::ApiError;
 
     use super::*;
 

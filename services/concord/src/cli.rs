@@ -15,11 +15,11 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use chrono_tz::Tz;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use shared::{
+use concord_core::{
     access::Role,
     caller::{Account, PracticeId, Product},
-    telemetry::LogFormat,
 };
+use concord_server::telemetry::LogFormat;
 
 pub(crate) use credential::CredentialOptions;
 use credential::named;
@@ -225,7 +225,7 @@ pub(crate) struct CallOptions {
     #[arg(long, value_name = "NAME")]
     pub(crate) product: Option<Product>,
     /// Which of the product's accounts
-    #[arg(long, value_name = "NAME", default_value = shared::caller::DEFAULT_ACCOUNT)]
+    #[arg(long, value_name = "NAME", default_value = concord_core::caller::DEFAULT_ACCOUNT)]
     pub(crate) account: Account,
     /// The user to act as
     #[arg(long, value_name = "NAME")]
@@ -295,7 +295,7 @@ impl CallOptions {
         let options = [
             ("--practice", self.practice.as_ref().map_or("", PracticeId::as_str), ""),
             ("--product", self.product.as_ref().map_or("", Product::as_str), ""),
-            ("--account", self.account.as_str(), shared::caller::DEFAULT_ACCOUNT),
+            ("--account", self.account.as_str(), concord_core::caller::DEFAULT_ACCOUNT),
             ("--user", self.user.as_deref().unwrap_or_default(), ""),
             ("--roles", &roles, "owner"),
             ("--reason", self.reason.as_deref().unwrap_or_default(), ""),

@@ -3,19 +3,19 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use shared::{
-    caller::{self, PracticeId},
+use concord_core::caller::{self, PracticeId};
+use concord_proto::pb::{
+    imports::import_service_client::ImportServiceClient,
+    records::{
+        change_service_client::ChangeServiceClient, client_service_client::ClientServiceClient,
+        connection_service_client::ConnectionServiceClient,
+        support_service_client::SupportServiceClient,
+    },
+};
+use concord_server::{
     identity::{
         TOKEN_HEADER,
         tokens::{ALL, Claims},
-    },
-    pb::{
-        imports::import_service_client::ImportServiceClient,
-        records::{
-            change_service_client::ChangeServiceClient, client_service_client::ClientServiceClient,
-            connection_service_client::ConnectionServiceClient,
-            support_service_client::SupportServiceClient,
-        },
     },
     reach::{self, ConnectFailure},
 };

@@ -16,7 +16,7 @@ mod trace;
 mod watch;
 
 use anyhow::anyhow;
-use shared::db::{Outage, SchemaError, outage, redacted};
+use concord_db::{Outage, SchemaError, outage, redacted};
 
 use crate::cli::{Command, ServiceName};
 

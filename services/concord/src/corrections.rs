@@ -10,7 +10,7 @@ mod row_identity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{bail, ensure};
-use shared::row_token::RowToken;
+use concord_core::row_token::RowToken;
 
 use crate::{
     csv_source::{FailedRow, REMEDY_OF_QUOTES, Replacement},

@@ -17,8 +17,8 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
+use concord_proto::pb::imports::{ImportAddress, ImportClient, ImportRecord, import_record};
 use prost::Message as _;
-use shared::pb::imports::{ImportAddress, ImportClient, ImportRecord, import_record};
 
 #[cfg(test)]
 pub(crate) use corrected::rows_of;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use concord_proto::pb::imports::PossibleDuplicate;
 use serde_json::{Value, json};
-use shared::pb::imports::PossibleDuplicate;
 
 use crate::{import_counts::singular, table::Table};
 
@@ -80,7 +80,7 @@ fn duplicate_json(duplicate: &PossibleDuplicate) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use shared::pb::imports::ImportRecordKind;
+    use concord_proto::pb::imports::ImportRecordKind;
 
     use super::*;
 

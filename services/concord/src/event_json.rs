@@ -1,16 +1,16 @@
 //! Change events and snapshot records as JSON objects, with decoded records.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use prost::Message as _;
-use prost_types::Timestamp;
-use serde_json::{Value, json};
-use shared::{
+use concord_proto::{
     pb::records::{
         Address, ChangeKind, Client, ClientIdentifiers, Contact, ContactRole, Entry, Origin,
         Person, PersonName, RecordKind, entry,
     },
     wire::{Event, SnapshotRecord},
 };
+use prost::Message as _;
+use prost_types::Timestamp;
+use serde_json::{Value, json};
 
 use crate::event_text;
 
@@ -95,22 +95,22 @@ macro_rules! protocol_name {
 protocol_name! {
     ChangeKind, "CHANGE_KIND_";
     RecordKind, "RECORD_KIND_";
-    shared::pb::imports::ImportRecordKind, "IMPORT_RECORD_KIND_";
-    shared::pb::imports::ImportState, "IMPORT_STATE_";
-    shared::pb::imports::RecordStatus, "RECORD_STATUS_";
-    shared::pb::imports::Severity, "SEVERITY_";
-    shared::pb::records::AddressType, "ADDRESS_TYPE_";
-    shared::pb::records::ClientType, "CLIENT_TYPE_";
-    shared::pb::records::Delivery, "DELIVERY_";
-    shared::pb::records::EchoMode, "ECHO_MODE_";
-    shared::pb::records::EntryStatus, "ENTRY_STATUS_";
-    shared::pb::records::FeedPlace, "FEED_PLACE_";
-    shared::pb::records::Jurisdiction, "JURISDICTION_";
-    shared::pb::records::RecordState, "RECORD_STATE_";
-    shared::pb::records::Role, "ROLE_";
-    shared::pb::records::SearchMatch, "SEARCH_MATCH_";
-    shared::pb::records::SubscriptionState, "SUBSCRIPTION_STATE_";
-    shared::pb::records::Timeline, "TIMELINE_";
+    concord_proto::pb::imports::ImportRecordKind, "IMPORT_RECORD_KIND_";
+    concord_proto::pb::imports::ImportState, "IMPORT_STATE_";
+    concord_proto::pb::imports::RecordStatus, "RECORD_STATUS_";
+    concord_proto::pb::imports::Severity, "SEVERITY_";
+    concord_proto::pb::records::AddressType, "ADDRESS_TYPE_";
+    concord_proto::pb::records::ClientType, "CLIENT_TYPE_";
+    concord_proto::pb::records::Delivery, "DELIVERY_";
+    concord_proto::pb::records::EchoMode, "ECHO_MODE_";
+    concord_proto::pb::records::EntryStatus, "ENTRY_STATUS_";
+    concord_proto::pb::records::FeedPlace, "FEED_PLACE_";
+    concord_proto::pb::records::Jurisdiction, "JURISDICTION_";
+    concord_proto::pb::records::RecordState, "RECORD_STATE_";
+    concord_proto::pb::records::Role, "ROLE_";
+    concord_proto::pb::records::SearchMatch, "SEARCH_MATCH_";
+    concord_proto::pb::records::SubscriptionState, "SUBSCRIPTION_STATE_";
+    concord_proto::pb::records::Timeline, "TIMELINE_";
 }
 
 /// The name of a value without its prefix and in lower case, `created`; the number of a value
@@ -132,8 +132,8 @@ pub(crate) fn origin(origin: &Origin) -> Value {
 pub(crate) fn client_json(client: &Client) -> Value {
     json!({
         "id": client.id,
-        "type": name::<shared::pb::records::ClientType>(client.r#type),
-        "jurisdiction": name::<shared::pb::records::Jurisdiction>(client.jurisdiction),
+        "type": name::<concord_proto::pb::records::ClientType>(client.r#type),
+        "jurisdiction": name::<concord_proto::pb::records::Jurisdiction>(client.jurisdiction),
         "client_reference": client.client_reference,
         "registered_name": client.registered_name,
         "trading_name": client.trading_name,
@@ -142,7 +142,7 @@ pub(crate) fn client_json(client: &Client) -> Value {
         "emails": client.emails,
         "phones": client.phones,
         "entries": client.entries.iter().map(entry).collect::<Vec<_>>(),
-        "state": name::<shared::pb::records::RecordState>(client.state),
+        "state": name::<concord_proto::pb::records::RecordState>(client.state),
         "etag": client.etag,
         "version": client.version,
         "create_time": client.create_time.as_ref().map(time),
@@ -172,7 +172,7 @@ pub(crate) fn person_json(person: &Person) -> Value {
         "emails": person.emails,
         "phones": person.phones,
         "entries": person.entries.iter().map(entry).collect::<Vec<_>>(),
-        "state": name::<shared::pb::records::RecordState>(person.state),
+        "state": name::<concord_proto::pb::records::RecordState>(person.state),
         "etag": person.etag,
         "version": person.version,
         "create_time": person.create_time.as_ref().map(time),
@@ -194,7 +194,7 @@ pub(crate) fn contact_json(contact: &Contact) -> Value {
         "person_id": contact.person_id,
         "roles": contact.roles.iter().map(role).collect::<Vec<_>>(),
         "is_primary": contact.is_primary,
-        "state": name::<shared::pb::records::RecordState>(contact.state),
+        "state": name::<concord_proto::pb::records::RecordState>(contact.state),
         "etag": contact.etag,
         "version": contact.version,
         "create_time": contact.create_time.as_ref().map(time),
@@ -204,7 +204,7 @@ pub(crate) fn contact_json(contact: &Contact) -> Value {
 
 fn role(role: &ContactRole) -> Value {
     json!({
-        "role": name::<shared::pb::records::Role>(role.role),
+        "role": name::<concord_proto::pb::records::Role>(role.role),
         "appointed_on": role.appointed_on,
         "resigned_on": role.resigned_on,
     })
@@ -219,12 +219,12 @@ fn entry(entry: &Entry) -> Value {
     };
     json!({
         "id": entry.id,
-        "timeline": name::<shared::pb::records::Timeline>(entry.timeline),
-        "address_type": name::<shared::pb::records::AddressType>(entry.address_type),
+        "timeline": name::<concord_proto::pb::records::Timeline>(entry.timeline),
+        "address_type": name::<concord_proto::pb::records::AddressType>(entry.address_type),
         "value": value,
         "active_from": entry.active_from,
         "active_to": entry.active_to,
-        "status": name::<shared::pb::records::EntryStatus>(entry.status),
+        "status": name::<concord_proto::pb::records::EntryStatus>(entry.status),
         "etag": entry.etag,
     })
 }

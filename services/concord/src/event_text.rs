@@ -1,10 +1,10 @@
 //! Change events and snapshot records as lines of text.
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::records::{ChangeKind, Client, Contact, Origin, Person, PersonName, RecordKind, Role},
     wire::{Event, SnapshotRecord},
 };
+use prost::Message as _;
 
 use crate::event_json::{ProtocolName, name, time};
 
@@ -104,8 +104,8 @@ pub(crate) fn seconds(instant: &prost_types::Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use concord_proto::pb::records::ContactRole;
     use prost_types::Timestamp;
-    use shared::pb::records::ContactRole;
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use concord_proto::pb::imports::{Failure, RecordStatus, Severity};
 use serde_json::{Value, json};
-use shared::pb::imports::{Failure, RecordStatus, Severity};
 
 use crate::{event_json::name, event_text::words, import_counts::singular, table::Table};
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use shared::pb::imports::{
+use concord_proto::pb::imports::{
     DownloadFailuresRequest, Failure, FailuresFormat, ListFailuresRequest, RecordStatus, Severity,
 };
 use tempfile::NamedTempFile;

@@ -6,7 +6,7 @@ mod tests;
 
 use std::{fmt, time::Duration};
 
-use shared::{
+use concord_proto::{
     pb::records::{
         AcknowledgeRequest, ErrorReason, Handshake, SnapshotEnd, StartFrom, SubscribeRequest,
         SubscribeResponse, subscribe_response::Message,

@@ -1,7 +1,7 @@
 //! The number of records of an import by outcome, as a table or as JSON.
 
+use concord_proto::pb::imports::{Import, ImportCounters, ImportRecordKind, ImportState};
 use serde_json::{Map, Value, json};
-use shared::pb::imports::{Import, ImportCounters, ImportRecordKind, ImportState};
 
 use crate::table::Table;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use concord_proto::pb::imports::{Import, ImportState};
 use serde_json::{Value, json};
-use shared::pb::imports::{Import, ImportState};
 
 use crate::{
     event_json::time,

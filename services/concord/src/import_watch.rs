@@ -1,7 +1,7 @@
 //! Watches an import until it ends. Reconnects after a lost connection.
 
 use anyhow::Context as _;
-use shared::pb::imports::{Import, ImportState, WatchImportRequest};
+use concord_proto::pb::imports::{Import, ImportState, WatchImportRequest};
 use tonic::Status;
 
 use crate::{call_error::CallError, client::ServiceClient, progress::Progress, retry::Backoff};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use concord_proto::pb::records::{EchoMode, RecordKind, Subscription, SubscriptionState};
 use serde_json::{Value, json};
-use shared::pb::records::{EchoMode, RecordKind, Subscription, SubscriptionState};
 
 use crate::{
     event_json::{name, time},

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
+use concord_proto::pb::imports::{Import, ImportCounters, ImportState};
 use indicatif::{ProgressBar, ProgressStyle};
-use shared::pb::imports::{Import, ImportCounters, ImportState};
 use tonic::Status;
 
 use crate::{call_error::CallError, output};

@@ -5,12 +5,12 @@ use std::{
     fmt::{self, Formatter},
 };
 
-use serde_json::{Value, json};
-use shared::pb::records::{
+use concord_proto::pb::records::{
     Address, AddressType, AuditEntry, ChangeKind, Client, ClientType, Contact, ContactRole,
     ContactWithPerson, Entry, EntryStatus, GetRecordSummaryResponse, Jurisdiction, Link, Person,
     RecordKind, RecordState, Role, Timeline, entry,
 };
+use serde_json::{Value, json};
 
 use crate::{
     event_json::{client_json, contact_json, name, origin, person_json, time},

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use concord_proto::pb::imports::{Import, ImportCounters, ImportState};
 use serde_json::{Value, json};
-use shared::pb::imports::{Import, ImportCounters, ImportState};
 
 use crate::{cli::quoted, import_counts};
 
@@ -167,7 +167,7 @@ fn heading(import: &Import) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use shared::pb::imports::{ImportRecordKind, KindCounters};
+    use concord_proto::pb::imports::{ImportRecordKind, KindCounters};
 
     use super::*;
 

@@ -2,7 +2,8 @@
 
 use std::{error::Error as _, time::Duration};
 
-use shared::{pb::records::ErrorReason, rules::reason_code};
+use concord_core::rules::reason_code;
+use concord_proto::pb::records::ErrorReason;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -83,7 +84,7 @@ fn requested_delay(status: &Status) -> Option<Duration> {
 /// A random delay up to a quarter of a second, which spreads the retries of callers that
 /// failed at the same time.
 fn jitter() -> Duration {
-    let tail = shared::ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
+    let tail = concord_core::ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
     Duration::from_millis(u64::from(tail))
 }
 
@@ -106,7 +107,7 @@ pub(crate) async fn with_retries<T>(
 
 #[cfg(test)]
 mod tests {
-    use shared::status::ApiError;
+    use concord_core::status::ApiError;
     use tonic_types::ErrorDetails;
 
     use super::*;

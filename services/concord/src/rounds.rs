@@ -1,7 +1,7 @@
 //! Retries, commits and cancels an import.
 
 use anyhow::ensure;
-use shared::pb::imports::{
+use concord_proto::pb::imports::{
     CancelImportRequest, CommitImportRequest, GetImportRequest, Import, ImportState,
     RetryImportRequest,
 };

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use concord_proto::pb::records::{RecordKind, RecordState, SearchMatch, SearchResult};
 use serde_json::{Value, json};
-use shared::pb::records::{RecordKind, RecordState, SearchMatch, SearchResult};
 
 use crate::{event_json::name, table::Table};
 

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use concord_server::security::SecuritySettings;
 use imports::ImportsConfig;
 use records::RecordsConfig;
-use shared::security::SecuritySettings;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -6,7 +6,7 @@ mod code_page;
 mod date;
 mod number;
 
-use shared::rules::text::normalise;
+use concord_core::rules::text::normalise;
 
 /// The maximum length of a cell in a spreadsheet, in UTF-16 code units.
 const MAX_CELL: usize = 32_767;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use shared::pb::imports::Import;
+use concord_proto::pb::imports::Import;
 
 use crate::{
     EXIT_OK, EXIT_RECORDS_FAILED, cli::CallOptions, client::ServiceClient, failures, output,

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Formatter};
 
-use serde_json::{Value, json};
-use shared::pb::records::{
+use concord_proto::pb::records::{
     ChangeKind, ChangeTrace, Delivery, FeedPlace, ProductTrace, RecordKind, SubscriptionState,
     SubscriptionTrace,
 };
+use serde_json::{Value, json};
 
 use crate::{
     event_json::{name, origin, time},
@@ -104,7 +104,7 @@ fn write_subscriptions(f: &mut Formatter<'_>, traces: &[SubscriptionTrace]) -> f
 /// is for all practices.
 fn subscription_name(trace: &SubscriptionTrace) -> String {
     let account = match trace.account.as_str() {
-        shared::caller::DEFAULT_ACCOUNT => String::new(),
+        concord_core::caller::DEFAULT_ACCOUNT => String::new(),
         account => format!(" of {account}"),
     };
     let all = if trace.all_practices { " (all practices)" } else { "" };
@@ -151,8 +151,8 @@ fn subscription_json(trace: &SubscriptionTrace) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use concord_proto::pb::records::Origin;
     use prost_types::Timestamp;
-    use shared::pb::records::Origin;
 
     use super::*;
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use concord_proto::pb::imports::{CreateImportRequest, GetBatchRequest, SealImportRequest};
 use futures::{StreamExt as _, TryStreamExt as _};
-use shared::pb::imports::{CreateImportRequest, GetBatchRequest, SealImportRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};

@@ -2,17 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use sea_orm::DbErr;
-use shared::{
-    db::SchemaError,
+use concord_db::SchemaError;
+use concord_proto::pb::imports::import_service_server::ImportServiceServer;
+use concord_server::{
+    MetricsPort, MetricsPortError, Monitoring, ServeError, Services,
+    limits::Limits,
     meter::Meter,
-    pb::imports::import_service_server::ImportServiceServer,
     reach::UrlError,
     security::{InsecureStart, ServerSecurity},
-    server::{
-        self, MetricsPort, MetricsPortError, Monitoring, ServeError, Services, limits::Limits,
-    },
 };
+use sea_orm::DbErr;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::Routes};
@@ -86,7 +85,7 @@ impl Application {
         let records = RecordsClient::new(&records_url, &records_tls, &security)?;
         let security = security.for_server(listen)?;
         let db = tables::open(database, migrate).await?;
-        let listener = server::bind(listen).await?;
+        let listener = concord_server::bind(listen).await?;
         let address = listener.local_addr()?;
         let metrics = MetricsPort::bind(metrics_listen).await?;
         let imports = Imports::new(db, clock, records, upload, Meter::new("imports"));
@@ -134,7 +133,7 @@ impl Application {
                 imports.cancel();
             })
         };
-        let served = server::serve(listener, services, security, stop).await;
+        let served = concord_server::serve(listener, services, security, stop).await;
         // Also when serving failed.
         imports.stop.cancel();
         stopping.abort();

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use shared::{
-    clock::Clock,
-    db::DatabaseSettings,
+use concord_core::clock::Clock;
+use concord_db::DatabaseSettings;
+use concord_server::{
+    limits::Limits,
     security::{ClientTls, SecuritySettings},
-    server::limits::Limits,
 };
 
 /// The configuration of the imports service.

@@ -14,12 +14,12 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::{
-    identity::OnBehalf,
+use concord_core::{
     key_digest::KeyDigest,
-    pb::internal::erasure::Erased as Wire,
     rules::import::{ParsedRecord, parse_bytes},
 };
+use concord_proto::pb::internal::erasure::Erased as Wire;
+use concord_server::identity::OnBehalf;
 
 use crate::{
     domain::{
@@ -196,7 +196,7 @@ fn digest(import: &Import, parsed: &ParsedRecord) -> KeyDigest {
 
 fn digest_of(
     import: &Import,
-    kind: shared::pb::imports::ImportRecordKind,
+    kind: concord_proto::pb::imports::ImportRecordKind,
     source_id: &str,
 ) -> KeyDigest {
     let Import { key, product, account, .. } = import;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use sea_orm::DbErr;
-use shared::{
-    db::{DbErrorKind, WriteError, error_kind, outage, redacted},
+use concord_core::{
     ids::{self, IdKind},
-    jobs::JobError,
-    pb::records::ErrorReason,
     status::{ApiError, quoted},
 };
+use concord_db::{DbErrorKind, WriteError, error_kind, outage, redacted};
+use concord_proto::pb::records::ErrorReason;
+use concord_server::jobs::JobError;
+use sea_orm::DbErr;
 use tonic::{Code, Status};
 use uuid::Uuid;
 

@@ -5,10 +5,10 @@
 //! the roles at each client by `|`, so that `DIRECTOR;SHAREHOLDER|SECRETARY` are two
 //! roles at the first client and one at the second. In these two columns, a backslash
 //! escapes a `;`, a `|` or a `\` that belongs to a source id or a role: see
-//! [`shared::list_cell`].
+//! [`concord_core::list_cell`].
 //!
 //! The column `token` identifies the record of a row, even if a spreadsheet changes the
-//! other cells: see [`shared::row_token`]. The last column names the import, so that
+//! other cells: see [`concord_core::row_token`]. The last column names the import, so that
 //! the file of one import cannot correct another.
 
 mod columns;

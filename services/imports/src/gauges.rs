@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shared::meter::{GaugeFamily, NONE, catalog};
+use concord_server::meter::{GaugeFamily, NONE, catalog};
 
 use crate::{domain::enums::State, error::ImportError, service::Imports, store};
 

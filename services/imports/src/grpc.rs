@@ -10,22 +10,18 @@ mod page_size;
 
 use std::pin::Pin;
 
-use futures::{Stream, StreamExt as _};
-use shared::{
-    call_id::CallId,
-    caller::Caller,
-    pb::imports::{
-        CancelImportRequest, CancelImportResponse, CommitImportRequest, CommitImportResponse,
-        CreateImportRequest, CreateImportResponse, DownloadFailuresRequest,
-        DownloadFailuresResponse, GetBatchRequest, GetBatchResponse, GetImportRequest,
-        GetImportResponse, ListFailuresRequest, ListFailuresResponse, ListImportsRequest,
-        ListImportsResponse, ListPossibleDuplicatesRequest, ListPossibleDuplicatesResponse,
-        RetryImportRequest, RetryImportResponse, SealImportRequest, SealImportResponse,
-        UploadBatchRequest, UploadBatchResponse, WatchImportRequest, WatchImportResponse,
-        import_service_server::ImportService,
-    },
-    server::with_record_ids,
+use concord_core::{call_id::CallId, caller::Caller};
+use concord_proto::pb::imports::{
+    CancelImportRequest, CancelImportResponse, CommitImportRequest, CommitImportResponse,
+    CreateImportRequest, CreateImportResponse, DownloadFailuresRequest, DownloadFailuresResponse,
+    GetBatchRequest, GetBatchResponse, GetImportRequest, GetImportResponse, ListFailuresRequest,
+    ListFailuresResponse, ListImportsRequest, ListImportsResponse, ListPossibleDuplicatesRequest,
+    ListPossibleDuplicatesResponse, RetryImportRequest, RetryImportResponse, SealImportRequest,
+    SealImportResponse, UploadBatchRequest, UploadBatchResponse, WatchImportRequest,
+    WatchImportResponse, import_service_server::ImportService,
 };
+use concord_server::with_record_ids;
+use futures::{Stream, StreamExt as _};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 

@@ -10,10 +10,8 @@ mod erasure;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use shared::{
-    db::TenantScope,
-    jobs::{Failures, Subject},
-};
+use concord_db::TenantScope;
+use concord_server::jobs::{Failures, Subject};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -134,7 +132,8 @@ impl Housekeeping {
                 return false;
             }
             let done = process(&self.imports, work, &due).await;
-            let unreachable = done.as_ref().is_err_and(shared::jobs::JobError::is_transient);
+            let unreachable =
+                done.as_ref().is_err_and(concord_server::jobs::JobError::is_transient);
             self.failures.record(job, subject(due), done, now);
             if unreachable {
                 // The other imports would run into the same timeout.

@@ -6,15 +6,16 @@
 
 use std::{collections::HashMap, error::Error as _, net::IpAddr, time::Duration};
 
-use http::Uri;
-use shared::{
+use concord_core::{
     call_id::CallId,
     caller::{
         ACCOUNT_HEADER, Caller, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER,
         USER_HEADER,
     },
-    identity::{OnBehalf, ServiceSecret, TOKEN_HEADER},
     ids::{self, IdKind},
+    rules::reason_code,
+};
+use concord_proto::{
     pb::{
         imports::RecordStatus,
         internal::{
@@ -27,13 +28,16 @@ use shared::{
             ErrorReason, ListConnectionsRequest, connection_service_client::ConnectionServiceClient,
         },
     },
-    reach::{self, ConnectFailure},
-    rules::reason_code,
-    security::{ClientTls, InsecureStart, SecuritySettings},
-    server::SupportAccess,
-    telemetry,
     wire::ApplyRecord,
 };
+use concord_server::{
+    SupportAccess,
+    identity::{OnBehalf, ServiceSecret, TOKEN_HEADER},
+    reach::{self, ConnectFailure},
+    security::{ClientTls, InsecureStart, SecuritySettings},
+    telemetry,
+};
+use http::Uri;
 use tonic::{
     Code, Request, Status,
     metadata::{AsciiMetadataValue, MetadataMap},

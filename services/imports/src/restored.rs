@@ -5,7 +5,7 @@
 //! no longer has. So all leases are revoked, and the lease tokens are raised above all
 //! that were ever issued.
 
-use shared::db::{Database, DatabaseSettings, SchemaError, TenantScope};
+use concord_db::{Database, DatabaseSettings, SchemaError, TenantScope};
 
 use crate::{
     migrations::Migrator,

@@ -15,6 +15,16 @@ mod watch;
 
 use std::sync::Arc;
 
+use concord_core::{
+    caller::{Caller, PracticeId, Product},
+    clock::Clock,
+    ids::{self, IdKind},
+};
+use concord_db::Database;
+use concord_server::{
+    meter::{Meter, NONE, catalog},
+    shares::{Ratio, Sharer, Shares},
+};
 pub(crate) use create::{MAX_LABEL, NewImport};
 pub(crate) use download::Format;
 pub(crate) use duplicates::{DuplicateView, DuplicatesPage};
@@ -22,14 +32,6 @@ pub(crate) use failures::{Failure, FailuresPage};
 pub(crate) use list::ImportsPage;
 pub(crate) use rounds::Retry;
 pub(crate) use seal::SealCounts;
-use shared::{
-    caller::{Caller, PracticeId, Product},
-    clock::Clock,
-    db::Database,
-    ids::{self, IdKind},
-    meter::{Meter, NONE, catalog},
-    shares::{Ratio, Sharer, Shares},
-};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 pub(crate) use upload::{Header, Message, Uploaded};

@@ -4,7 +4,7 @@
 //! Every function takes the key of the import, and every query filters by its practice
 //! (the tenant); only [`lease::claim`] and the background jobs query all practices.
 //! Functions that write take the transaction of
-//! [`Database::write`](shared::db::Database::write).
+//! [`Database::write`](concord_db::Database::write).
 //!
 //! Rows are looked up by lists of keys with a scalar subquery per key, or with a join
 //! in a fixed order (`sql::joined`), and updated by upserts (INSERT … ON CONFLICT DO

@@ -1,6 +1,6 @@
 //! The schema of the service: migrates it, and opens the database.
 
-use shared::db::{Database, DatabaseSettings, Schema, SchemaError};
+use concord_db::{Database, DatabaseSettings, Schema, SchemaError};
 
 use crate::migrations::{Migrator, TABLES};
 

@@ -1,6 +1,6 @@
 //! Helpers for the tests of other crates.
 
-use shared::pb::imports::{ImportRecord, import_record::Record};
+use concord_proto::pb::imports::{ImportRecord, import_record::Record};
 
 use crate::{
     domain::{

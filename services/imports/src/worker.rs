@@ -26,11 +26,9 @@ mod retry_policy;
 
 use std::time::Duration;
 
+use concord_core::ids;
+use concord_db::{TenantScope, error_kind};
 use job::Job;
-use shared::{
-    db::{TenantScope, error_kind},
-    ids,
-};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -83,7 +81,7 @@ impl Worker {
         match claimed.await {
             Ok(lease) => lease,
             Err(ImportError::Database(error))
-                if error_kind(&error) == shared::db::DbErrorKind::Duplicate =>
+                if error_kind(&error) == concord_db::DbErrorKind::Duplicate =>
             {
                 // Another replica has just claimed an import of the same practice.
                 None

@@ -7,17 +7,17 @@
 use std::hint::black_box;
 
 use chrono::{NaiveDate, Utc};
-use criterion::Criterion;
-use prost::Message as _;
-use shared::{
+use concord_core::{
     clock::Clock,
-    pb::records::{AddressType, ClientType, Jurisdiction},
     rules::{
         date::Period,
         draft::{Identifiers, Reference},
         value::{Address, Value},
     },
 };
+use concord_proto::pb::records::{AddressType, ClientType, Jurisdiction};
+use criterion::Criterion;
+use prost::Message as _;
 use uuid::Uuid;
 
 #[path = "../src"]

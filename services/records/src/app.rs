@@ -2,25 +2,21 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use shared::{
-    db::SchemaError,
+use concord_db::SchemaError;
+use concord_proto::pb::{
+    internal::ingest_service_server::IngestServiceServer,
+    records::{
+        change_service_server::ChangeServiceServer, client_service_server::ClientServiceServer,
+        connection_service_server::ConnectionServiceServer,
+        contact_service_server::ContactServiceServer, history_service_server::HistoryServiceServer,
+        person_service_server::PersonServiceServer, support_service_server::SupportServiceServer,
+    },
+};
+use concord_server::{
+    MetricsPort, MetricsPortError, Monitoring, ServeError, Services,
+    limits::{Limits, MAX_SERVICE_MESSAGE_BYTES},
     meter::Meter,
-    pb::{
-        internal::ingest_service_server::IngestServiceServer,
-        records::{
-            change_service_server::ChangeServiceServer, client_service_server::ClientServiceServer,
-            connection_service_server::ConnectionServiceServer,
-            contact_service_server::ContactServiceServer,
-            history_service_server::HistoryServiceServer,
-            person_service_server::PersonServiceServer,
-            support_service_server::SupportServiceServer,
-        },
-    },
     security::{InsecureStart, ServerSecurity},
-    server::{
-        self, MetricsPort, MetricsPortError, Monitoring, ServeError, Services,
-        limits::{Limits, MAX_SERVICE_MESSAGE_BYTES},
-    },
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -101,7 +97,7 @@ impl Application {
         let RecordsConfig { purge_after, feed_retention, metrics_listen, limits, .. } = config;
         let security = security.for_server(listen)?;
         let db = schema::open(database, migrate).await?;
-        let listener = server::bind(listen).await?;
+        let listener = concord_server::bind(listen).await?;
         let address = listener.local_addr()?;
         let metrics = MetricsPort::bind(metrics_listen).await?;
         let meter = Meter::new("records");
@@ -163,7 +159,7 @@ impl Application {
             std::future::pending::<()>().await;
         };
         let served = tokio::select! {
-            served = server::serve(listener, services, security, stop.clone()) => served,
+            served = concord_server::serve(listener, services, security, stop.clone()) => served,
             () = streams => Ok(()),
         };
         drop(drop_guard);

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chrono::TimeDelta;
-use shared::{
-    clock::Clock, db::DatabaseSettings, security::SecuritySettings, server::limits::Limits,
-};
+use concord_core::clock::Clock;
+use concord_db::DatabaseSettings;
+use concord_server::{limits::Limits, security::SecuritySettings};
 
 /// The settings of one replica.
 #[derive(Clone, Debug)]

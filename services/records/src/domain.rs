@@ -1,6 +1,6 @@
 //! The domain model: records, timelines, links, changes.
 //!
-//! Contains values that passed the rules of [`shared::rules`], and the rules of
+//! Contains values that passed the rules of [`concord_core::rules`], and the rules of
 //! timelines. Depends on no gRPC, no database and no clock.
 
 pub(crate) mod change;

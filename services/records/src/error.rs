@@ -1,12 +1,9 @@
 //! Errors of the records service.
 
+use concord_core::{rules::FieldViolations, status::ApiError};
+use concord_db::{DbErrorKind, WriteError, error_kind, outage, redacted};
+use concord_proto::pb::records::ErrorReason;
 use sea_orm::DbErr;
-use shared::{
-    db::{DbErrorKind, WriteError, error_kind, outage, redacted},
-    pb::records::ErrorReason,
-    rules::FieldViolations,
-    status::ApiError,
-};
 use tonic::{Code, Status};
 
 use crate::domain::record::RecordRef;

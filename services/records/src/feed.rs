@@ -25,7 +25,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use shared::{caller::Product, clock::Clock, db::Database};
+use concord_core::{caller::Product, clock::Clock};
+use concord_db::Database;
 use subscriber::StreamIntervals;
 use tail::Tail;
 use tokio::sync::{Notify, watch};

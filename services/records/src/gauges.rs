@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::meter::{GaugeFamily, Meter, catalog};
+use concord_server::meter::{GaugeFamily, Meter, catalog};
 
 use crate::{
     error::RecordError,

@@ -7,14 +7,14 @@
 use std::cmp::Reverse;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use concord_core::{
+    ids::{self, IdKind},
+    rules::{date::date_text, draft::Identifiers, value::Value},
+};
+use concord_proto::pb::records::{self as pb, EntryStatus, entry::Value as PbValue};
 use prost::Message;
 use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
-use shared::{
-    ids::{self, IdKind},
-    pb::records::{self as pb, EntryStatus, entry::Value as PbValue},
-    rules::{date::date_text, draft::Identifiers, value::Value},
-};
 
 use crate::domain::{
     record::{Client, Contact, Person, RecordMeta, RecordRef},

@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-use shared::{
-    caller::{Caller, PracticeId},
-    db::TenantScope,
+use concord_core::caller::{Caller, PracticeId};
+use concord_db::TenantScope;
+use concord_server::{
     jobs::{Failures, JobError, Subject},
     meter::Meter,
 };
@@ -228,7 +228,7 @@ async fn purge_feed(records: &Records, product: &str) -> Result<bool, RecordErro
 
 impl JobError for RecordError {
     fn is_transient(&self) -> bool {
-        use shared::db::WriteError as _;
+        use concord_db::WriteError as _;
         Self::is_transient(self) || self.is_conflict()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! [`Application`] is one replica. A call goes through three layers: `grpc` parses
 //! and encodes, `service` runs the command in one transaction, and `store` accesses the
-//! tables. The rules are in `domain` and in [`shared::rules`], which depend on none of
+//! tables. The rules are in `domain` and in [`concord_core::rules`], which depend on none of
 //! the three.
 
 mod app;

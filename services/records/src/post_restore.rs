@@ -5,7 +5,7 @@
 //! again, after other changes than before. A subscription that resumes by its name
 //! detects nothing, because its stored position was restored too.
 
-use shared::db::{Database, DatabaseSettings, SchemaError, TenantScope};
+use concord_db::{Database, DatabaseSettings, SchemaError, TenantScope};
 
 use crate::{error::RecordError, migrations::Migrator, store::feed::restore};
 

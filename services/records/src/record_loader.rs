@@ -6,9 +6,11 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use concord_core::caller::Caller;
+use concord_db::Database;
+use concord_proto::pb::records::RecordKind;
 use futures::FutureExt as _;
 use sea_orm::DbErr;
-use shared::{caller::Caller, db::Database, pb::records::RecordKind};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! The database schema of the service: migrates and opens it.
 
-use shared::db::{Database, DatabaseSettings, Schema, SchemaError};
+use concord_db::{Database, DatabaseSettings, Schema, SchemaError};
 
 use crate::migrations::{Migrator, TABLES};
 

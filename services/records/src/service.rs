@@ -29,7 +29,8 @@ pub(crate) mod update;
 
 use std::sync::Arc;
 
-use shared::{clock::Clock, db::Database};
+use concord_core::clock::Clock;
+use concord_db::Database;
 
 use crate::{feed::Feed, record_loader::RecordLoader};
 use ingest::AnalyzeSchedule;

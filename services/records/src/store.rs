@@ -3,7 +3,7 @@
 //!
 //! Every function takes the practice (the tenant), and every query filters by it. A
 //! function that writes takes the transaction of
-//! [`Database::write`](shared::db::Database::write).
+//! [`Database::write`](concord_db::Database::write).
 
 pub(crate) mod access_log;
 pub(crate) mod audit;
@@ -31,8 +31,8 @@ pub(crate) mod tombstones;
 pub(crate) mod trace;
 mod unique_violation;
 
+use concord_db::StatementBatch;
 use sea_orm::ConnectionTrait;
-use shared::db::StatementBatch;
 
 use crate::error::RecordError;
 

@@ -1,14 +1,14 @@
 //! Bulk creation of clients by `ApplyChunk`, as the imports service does. The fastest way to
 //! fill a practice.
 
-use prost::Message as _;
-use shared::{
+use concord_proto::{
     pb::{
         imports::{ImportClient, ImportRecord, import_record::Record},
         internal::{ApplyChunkRequest, ingest_service_client::IngestServiceClient},
     },
     wire::ApplyRecord,
 };
+use prost::Message as _;
 
 use crate::service::{Identity, WRITER, Wire};
 

@@ -8,12 +8,12 @@ use std::{
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use concord_db::DatabaseSettings;
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use serde::{Deserialize, Serialize};
-use shared::db::DatabaseSettings;
 use tempfile::TempDir;
 
 use crate::{output, postgres::Cluster};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use shared::pb::records::{
+use concord_proto::pb::records::{
     Events, Handshake, StartFrom, SubscribeRequest, SubscribeResponse,
     change_service_client::ChangeServiceClient, subscribe_response::Message,
 };

@@ -10,8 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use concord_db::{Database, DatabaseSettings};
 use sea_orm::ConnectionTrait as _;
-use shared::db::{Database, DatabaseSettings};
 use tempfile::TempDir;
 
 /// The superuser and the database of the cluster.

@@ -11,9 +11,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use chrono_tz::Tz;
+use concord_core::clock::Clock;
 use imports::ImportsConfig;
 use serde::{Deserialize, Serialize};
-use shared::clock::Clock;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},

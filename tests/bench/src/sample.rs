@@ -3,14 +3,12 @@
 //! generate them.
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use shared::{
-    ids::new_uuid,
-    pb::records::{
-        Address, AddressType, ClientIdentifiers, ClientType, CreateClientRequest, Jurisdiction,
-        NewAddress, NewName,
-    },
+use concord_core::ids::new_uuid;
+use concord_proto::pb::records::{
+    Address, AddressType, ClientIdentifiers, ClientType, CreateClientRequest, Jurisdiction,
+    NewAddress, NewName,
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
 use crate::service::{Clients, Service};

@@ -2,16 +2,13 @@
 
 use anyhow::Context as _;
 use chrono_tz::Tz;
-use records::RecordsConfig;
-use shared::{
-    caller,
-    clock::Clock,
-    db::DatabaseSettings,
-    pb::records::{
-        ConnectProductRequest, client_service_client::ClientServiceClient,
-        connection_service_client::ConnectionServiceClient,
-    },
+use concord_core::{caller, clock::Clock};
+use concord_db::DatabaseSettings;
+use concord_proto::pb::records::{
+    ConnectProductRequest, client_service_client::ClientServiceClient,
+    connection_service_client::ConnectionServiceClient,
 };
+use records::RecordsConfig;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{

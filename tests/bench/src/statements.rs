@@ -9,8 +9,8 @@ use std::{
 };
 
 use anyhow::bail;
+use concord_db::DatabaseSettings;
 use sea_orm::Statement;
-use shared::db::DatabaseSettings;
 
 pub(crate) use template::{Step, Template, TemplateValue, TextPart};
 

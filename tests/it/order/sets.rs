@@ -1,12 +1,12 @@
 //! Generates random records that conflict: with few source ids, references and years.
 
-use prost::Message as _;
-use shared::pb::imports::{
+use concord_proto::pb::imports::{
     ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
 };
+use prost::Message as _;
 
 use super::naive::Kind;
-use crate::support::rng::SeededRng;
+use concord_testing::e2e::rng::SeededRng;
 
 /// The parts of a record that the rules read.
 #[derive(Clone, Debug, PartialEq)]

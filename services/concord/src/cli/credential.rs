@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use shared::{
+use concord_server::{
     identity::tokens::{self, ALL, Claims},
     security::ClientTls,
 };

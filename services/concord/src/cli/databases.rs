@@ -4,7 +4,7 @@ use std::{fmt, fs, io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
-use shared::db::{DatabaseSettings, Timeouts};
+use concord_db::{DatabaseSettings, Timeouts};
 
 use super::ServiceName;
 

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use shared::{
+use concord_core::{
     access::Role,
     caller::{DEFAULT_ACCOUNT, Product},
-    identity::tokens::AUDIENCE,
 };
+use concord_server::identity::tokens::AUDIENCE;
 
 /// The default issuer of tokens that `concord token` signs.
 const ISSUER: &str = "concord-token";

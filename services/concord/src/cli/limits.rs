@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use shared::server::limits::{Limits, MEBIBYTE};
+use concord_server::limits::{Limits, MEBIBYTE};
 
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Limits of this replica")]
@@ -147,7 +147,7 @@ impl From<LimitOptions> for Limits {
 #[cfg(test)]
 mod tests {
     use clap::{Arg, CommandFactory as _, Parser as _};
-    use shared::testing::documented_limits;
+    use concord_testing::documented_limits;
 
     use super::*;
     use crate::cli::{Cli, Command};

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use shared::{
+use concord_server::{
+    ProxyNetwork, TrustedProxies,
     identity::{ServiceSecret, tokens::AUDIENCE},
     security::{ClientTls, SecuritySettings, TlsFiles, TokenOptions},
-    server::{ProxyNetwork, TrustedProxies},
 };
 
 /// Authentication, TLS and trusted proxies.

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use shared::caller::PracticeId;
+use concord_core::caller::PracticeId;
 
 use super::CallOptions;
 

@@ -1,7 +1,7 @@
 //! `concord connect`: connects a product to a practice.
 
+use concord_proto::pb::records::{ConnectProductRequest, Connection};
 use serde_json::json;
-use shared::pb::records::{ConnectProductRequest, Connection};
 
 use crate::{
     EXIT_OK,

@@ -12,15 +12,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use chrono_tz::Tz;
+use concord_core::{access::Role, clock::Clock};
+use concord_db::DatabaseSettings;
+use concord_proto::pb::imports::{Failure, Import, RecordStatus, Severity};
+use concord_server::telemetry::{LogFormat, Telemetry, TelemetrySettings};
 use imports::ImportsConfig;
 use records::RecordsConfig;
-use shared::{
-    access::Role,
-    clock::Clock,
-    db::DatabaseSettings,
-    pb::imports::{Failure, Import, RecordStatus, Severity},
-    telemetry::{LogFormat, Telemetry, TelemetrySettings},
-};
 
 use super::{connect::connect, import::import};
 use crate::{
@@ -145,7 +142,7 @@ fn caller(product: &str, setup: &DemoSetup) -> anyhow::Result<CallOptions> {
     Ok(CallOptions {
         practice: Some(PRACTICE.parse().map_err(|_| name(PRACTICE))?),
         product: Some(product.parse().map_err(|_| name(product))?),
-        account: shared::caller::DEFAULT_ACCOUNT.parse().map_err(|_| name("main"))?,
+        account: concord_core::caller::DEFAULT_ACCOUNT.parse().map_err(|_| name("main"))?,
         user: None,
         roles: vec![Role::Owner],
         reason: None,

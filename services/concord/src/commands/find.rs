@@ -1,6 +1,6 @@
 //! `concord find`: finds clients and persons.
 
-use shared::pb::records::{RecordKind, SearchRecordsRequest};
+use concord_proto::pb::records::{RecordKind, SearchRecordsRequest};
 
 use crate::{
     EXIT_OK,

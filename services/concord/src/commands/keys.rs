@@ -7,13 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use concord_core::caller::Product;
+use concord_server::identity::{IMPORTS_SERVICE_NAME, product_name};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
-};
-use shared::{
-    caller::Product,
-    identity::{IMPORTS_SERVICE_NAME, product_name},
 };
 
 use crate::{EXIT_OK, cli::KeysOptions, output};

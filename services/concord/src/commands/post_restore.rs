@@ -2,7 +2,7 @@
 //! after backups were restored and before the services are started on them.
 
 use anyhow::Context as _;
-use shared::db::DatabaseSettings;
+use concord_db::DatabaseSettings;
 
 use crate::{
     EXIT_OK,

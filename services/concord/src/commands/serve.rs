@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use concord_core::clock::Clock;
+use concord_server::telemetry::{LogFormat, Telemetry, TelemetrySettings};
 use imports::ImportsConfig;
 use records::RecordsConfig;
-use shared::{
-    clock::Clock,
-    telemetry::{LogFormat, Telemetry, TelemetrySettings},
-};
 
 use super::explained;
 use crate::{

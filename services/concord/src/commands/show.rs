@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use shared::pb::records::{
+use concord_proto::pb::records::{
     BatchGetClientsRequest, Client, ContactWithPerson, GetRecordSummaryRequest,
 };
 

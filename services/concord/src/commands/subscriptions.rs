@@ -1,6 +1,6 @@
 //! `concord subscriptions`: lists subscriptions with their positions and their lag.
 
-use shared::pb::records::{ListSubscriptionsRequest, Subscription};
+use concord_proto::pb::records::{ListSubscriptionsRequest, Subscription};
 
 use crate::{
     EXIT_OK, call_error::CallError, cli::SubscriptionsOptions, client::ServiceClient,

@@ -3,10 +3,8 @@
 use std::{fs, time::SystemTime};
 
 use anyhow::{Context as _, ensure};
-use shared::{
-    caller::{Account, PracticeId, Product},
-    identity::tokens::{self, ALL, Claims},
-};
+use concord_core::caller::{Account, PracticeId, Product};
+use concord_server::identity::tokens::{self, ALL, Claims};
 
 use crate::{EXIT_OK, cli::TokenOptions, output};
 

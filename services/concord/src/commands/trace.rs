@@ -1,6 +1,6 @@
 //! `concord trace`: shows the delivery state of a change for every product.
 
-use shared::pb::records::TraceChangeRequest;
+use concord_proto::pb::records::TraceChangeRequest;
 
 use crate::{
     EXIT_OK, call_error::CallError, cli::TraceOptions, client::ServiceClient, output,

@@ -6,12 +6,12 @@ mod request;
 use std::{io, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use prost::DecodeError;
-use serde_json::json;
-use shared::{
+use concord_proto::{
     pb::records::{Handshake, SnapshotEnd},
     wire::{Event, SnapshotRecord},
 };
+use prost::DecodeError;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{

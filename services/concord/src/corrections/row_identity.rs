@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use shared::rules::text::{fold, normalise};
+use concord_core::rules::text::{fold, normalise};
 
 use crate::{csv_source::FailedRow, spreadsheet};
 

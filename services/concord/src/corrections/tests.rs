@@ -1,11 +1,9 @@
 use std::fs;
 
+use concord_core::row_token::RowPosition;
+use concord_proto::pb::imports::{ImportClient, ImportRecord, import_record::Record as WireRecord};
 use proptest::prelude::*;
 use prost::Message as _;
-use shared::{
-    pb::imports::{ImportClient, ImportRecord, import_record::Record as WireRecord},
-    row_token::RowPosition,
-};
 
 use super::*;
 use crate::csv_source::{failed_rows, rows_of};

@@ -8,12 +8,9 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use concord_core::{list_cell, row_token::RowToken};
+use concord_proto::pb::imports::{ContactClient, ImportContact, import_record::Record};
 use csv::StringRecord;
-use shared::{
-    list_cell,
-    pb::imports::{ContactClient, ImportContact, import_record::Record},
-    row_token::RowToken,
-};
 
 use super::{
     address, client, encode,

@@ -1,7 +1,8 @@
 //! Fuzz tests of the file readers.
 
+use concord_proto::pb::imports::ImportRecord;
+use concord_testing::fuzz::Fuzz;
 use prost::Message as _;
-use shared::{pb::imports::ImportRecord, testing::fuzz::Fuzz};
 use tempfile::TempDir;
 
 use super::{read::Sheet, *};

@@ -4,11 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
+use concord_core::rules::text::normalise_id;
+use concord_proto::pb::imports::{ContactClient, ImportContact, import_record::Record};
 use prost::Message as _;
-use shared::{
-    pb::imports::{ContactClient, ImportContact, import_record::Record},
-    rules::text::normalise_id,
-};
 
 use super::{encode, read::Row};
 

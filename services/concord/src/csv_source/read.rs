@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use concord_core::rules::text::{is_blank, normalise_id};
 use csv::{ErrorKind, StringRecord};
-use shared::rules::text::{is_blank, normalise_id};
 
 use super::{
     strict,

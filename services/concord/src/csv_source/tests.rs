@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use concord_proto::pb::imports::{ContactClient, ImportContact};
 use proptest::prelude::*;
-use shared::pb::imports::{ContactClient, ImportContact};
 use tempfile::TempDir;
 
 use super::{group::ContactRow, *};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use shared::rules::text::is_blank;
+use concord_core::rules::text::is_blank;
 
 use super::read::Row;
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use shared::wire::Event;
+use concord_proto::wire::Event;
 
 /// A gap or another inconsistency in a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

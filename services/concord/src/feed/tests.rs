@@ -6,14 +6,12 @@ use std::{
 };
 
 use clap::Parser as _;
-use futures::{StreamExt as _, stream::BoxStream};
-use shared::{
-    pb::records::{
-        self, AcknowledgeResponse, Closing, ClosingReason, Events, Heartbeat, SnapshotRecords,
-        change_service_server::{ChangeService, ChangeServiceServer},
-    },
-    status::ApiError,
+use concord_core::status::ApiError;
+use concord_proto::pb::records::{
+    self, AcknowledgeResponse, Closing, ClosingReason, Events, Heartbeat, SnapshotRecords,
+    change_service_server::{ChangeService, ChangeServiceServer},
 };
+use futures::{StreamExt as _, stream::BoxStream};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response};
 

@@ -5,7 +5,7 @@
 //! the code page lacks by a question mark, or by the letter without its accent: `Łukasz`
 //! becomes `Lukasz`.
 
-use shared::rules::text::{fold, normalise};
+use concord_core::rules::text::{fold, normalise};
 
 /// The upper halves of the code pages; the lower half is ASCII.
 const CODE_PAGES: [&str; 6] = [

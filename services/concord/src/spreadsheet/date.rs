@@ -1,7 +1,7 @@
 //! Detects cells that a spreadsheet converted to a date or a time.
 
 use chrono::{Datelike as _, Days, NaiveDate};
-use shared::rules::text::fold;
+use concord_core::rules::text::fold;
 
 use super::number;
 

@@ -7,16 +7,12 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    pb::records::ListConnectionsRequest,
-    testing::{TestDb, storage_tests},
-};
+use concord_proto::pb::records::ListConnectionsRequest;
+use concord_testing::{TestDb, storage_tests};
 use tonic::transport::Endpoint;
 
-use crate::{
-    replica::Replica,
-    support::{caller::Caller, rng::SeededRng},
-};
+use crate::replica::Replica;
+use concord_testing::e2e::{caller::Caller, rng::SeededRng};
 
 storage_tests! { connections_of_one_address_do_not_affect_other_callers }
 

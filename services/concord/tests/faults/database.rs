@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use shared::testing::postgres_url;
+use concord_testing::postgres_url;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -17,12 +17,12 @@ use crate::{
     kills::{callers, practices, whole_feed},
     postgres_server::PostgresServer,
     replica::Replica,
-    support::{
-        failure::Failure,
-        follower::{FollowerConfig, follow},
-        rng::{SeededRng, setting},
-        writing::{Ledger, check_feed},
-    },
+};
+use concord_testing::e2e::{
+    failure::Failure,
+    follower::{FollowerConfig, follow},
+    rng::{SeededRng, setting},
+    writing::{Ledger, check_feed},
 };
 
 /// The default number of crashes; `CONCORD_CRASHES` overrides it.

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use shared::pb::records::ListClientsRequest;
+use concord_proto::pb::records::ListClientsRequest;
 use tokio::sync::watch;
 
 use crate::{
     driver::{Driver, Step},
     kills::{callers, whole_feed},
     replica::Replica,
-    support::{failure::Failure, rng::SeededRng},
 };
+use concord_testing::e2e::{failure::Failure, rng::SeededRng};
 
 /// The replicas of both services.
 pub(crate) struct Deployment {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::{
+use concord_proto::{
     pb::imports::{
         BatchCommit, BatchHeader, CreateImportRequest, Failure as Listed, Import, ImportCounters,
         ImportState, ListFailuresRequest, RetryImportRequest, SealImportRequest,
@@ -13,7 +13,7 @@ use shared::{
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     failure::{Failure, failure},
     rng::SeededRng,

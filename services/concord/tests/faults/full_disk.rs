@@ -14,20 +14,17 @@ use std::{
     time::Duration,
 };
 
-use shared::pb::records::ListClientsRequest;
+use concord_proto::pb::records::ListClientsRequest;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    process::wait_until,
-    replica::Replica,
-    support::{
-        caller::Caller,
-        failure::{Failure, failure},
-        records::company,
-        rng::SeededRng,
-    },
+use crate::{process::wait_until, replica::Replica};
+use concord_testing::e2e::{
+    caller::Caller,
+    failure::{Failure, failure},
+    records::company,
+    rng::SeededRng,
 };
 
 const WRITERS: usize = 4;

@@ -12,17 +12,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use prost::Message;
-use shared::{
+use concord_proto::{
     pb::imports::{
         BatchCommit, BatchHeader, CreateImportRequest, GetImportRequest, Import, ImportClient,
         ImportRecord, ImportState, ListFailuresRequest, SealImportRequest, UploadBatchRequest,
         UploadBatchResponse, import_record::Record, upload_batch_request::Part,
     },
-    testing::{TestDb, storage_tests},
     wire::BatchFrame,
 };
+use concord_testing::{TestDb, storage_tests};
+use futures::{StreamExt as _, stream};
+use prost::Message;
 use tonic::{
     Code, Request, Status, client::Grpc, codec::CompressionEncoding,
     codegen::http::uri::PathAndQuery,
@@ -33,10 +33,10 @@ use tonic_types::StatusExt as _;
 use crate::{
     deployment::Deployment,
     memory::{peak, reset_peak},
-    support::{
-        caller::Caller,
-        rng::{SeededRng, setting},
-    },
+};
+use concord_testing::e2e::{
+    caller::Caller,
+    rng::{SeededRng, setting},
 };
 
 storage_tests! {

@@ -9,16 +9,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::testing::{TestDb, storage_tests};
+use concord_testing::{TestDb, storage_tests};
 
 use crate::{
     deployment::Deployment,
     points::{Point, Points},
     replica::Replica,
-    support::{
-        failure::Failure,
-        rng::{SeededRng, setting},
-    },
+};
+use concord_testing::e2e::{
+    failure::Failure,
+    rng::{SeededRng, setting},
 };
 
 storage_tests! { import_survives_killed_and_paused_processes }

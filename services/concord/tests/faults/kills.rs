@@ -9,20 +9,18 @@
 
 use std::time::{Duration, Instant};
 
-use shared::testing::{TestDb, storage_tests};
+use concord_testing::{TestDb, storage_tests};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    replica::Replica,
-    support::{
-        caller::Caller,
-        failure::Failure,
-        feed::{EventStream, from_earliest},
-        follower::{FollowerConfig, ReceivedEvent, follow},
-        rng::{SeededRng, setting},
-        writing::{Ledger, Practice, check_feed},
-    },
+use crate::replica::Replica;
+use concord_testing::e2e::{
+    caller::Caller,
+    failure::Failure,
+    feed::{EventStream, from_earliest},
+    follower::{FollowerConfig, ReceivedEvent, follow},
+    rng::{SeededRng, setting},
+    writing::{Ledger, Practice, check_feed},
 };
 
 storage_tests! { killed_replica_loses_no_acknowledged_write }

@@ -28,5 +28,3 @@ mod postgres_server;
 mod process;
 mod replica;
 mod stalled;
-#[expect(dead_code, reason = "the vocabulary of tests/it, of which this is a part")]
-mod support;

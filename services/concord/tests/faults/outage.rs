@@ -9,16 +9,12 @@
 
 use std::collections::BTreeSet;
 
-use shared::testing::postgres_url;
+use concord_testing::postgres_url;
 
-use crate::{
-    deployment::Deployment,
-    driver::Step,
-    postgres_server::PostgresServer,
-    support::{
-        failure::Failure,
-        rng::{SeededRng, setting},
-    },
+use crate::{deployment::Deployment, driver::Step, postgres_server::PostgresServer};
+use concord_testing::e2e::{
+    failure::Failure,
+    rng::{SeededRng, setting},
 };
 
 /// The default number of crashes; `CONCORD_IMPORT_CRASHES` overrides it.

@@ -17,10 +17,8 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    pb::records::{GetClientRequest, ListClientsRequest},
-    testing::{TestDb, storage_tests},
-};
+use concord_proto::pb::records::{GetClientRequest, ListClientsRequest};
+use concord_testing::{TestDb, storage_tests};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -31,15 +29,12 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::{
-    memory::peak,
-    replica::Replica,
-    support::{
-        caller::Caller,
-        feed::{EventStream, from_earliest},
-        records::company,
-        rng::{SeededRng, setting},
-    },
+use crate::{memory::peak, replica::Replica};
+use concord_testing::e2e::{
+    caller::Caller,
+    feed::{EventStream, from_earliest},
+    records::company,
+    rng::{SeededRng, setting},
 };
 use load::{Load, Outcomes, closed_loop, is_load_shed, open_loop};
 

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use concord_db::{Database, TenantScope};
+use concord_testing::TestDb;
 use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{
-    db::{Database, TenantScope},
-    testing::TestDb,
-};
 use tokio::sync::watch;
 
 use crate::driver::Step;
@@ -62,7 +60,7 @@ const APPLIED: &str =
 
 impl Points {
     pub(crate) async fn of(db: &TestDb) -> Self {
-        let connect = async |settings: shared::db::DatabaseSettings| {
+        let connect = async |settings: concord_db::DatabaseSettings| {
             Database::connect(&settings.max_connections(1)).await.unwrap()
         };
         Self {

@@ -11,10 +11,8 @@ use std::{
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{
-    process::{concord, wait_until},
-    support::{caller::Caller, rng::SeededRng},
-};
+use crate::process::{concord, wait_until};
+use concord_testing::e2e::{caller::Caller, rng::SeededRng};
 
 /// A replica. It keeps its address across restarts.
 #[derive(Debug)]

@@ -11,31 +11,31 @@
 
 use std::time::Duration;
 
-use prost::Message as _;
-use shared::{
-    ids::new_uuid,
+use concord_core::ids::new_uuid;
+use concord_proto::{
     pb::{
         imports::{ImportClient, ImportRecord, RecordStatus, import_record::Record},
         internal::ApplyChunkRequest,
         records::{ListClientsRequest, StartFrom, SubscribeRequest},
     },
-    testing::{TestDb, storage_tests},
     wire::ApplyRecord,
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 use tokio::{sync::watch, task::JoinHandle};
 use tonic::transport::Endpoint;
 
 use crate::{
     memory::{peak, reset_peak},
     replica::Replica,
-    support::{
-        caller::Caller,
-        failure::retry_until_accepted,
-        feed::EventStream,
-        http2::Http2,
-        records::create_large,
-        rng::{SeededRng, setting},
-    },
+};
+use concord_testing::e2e::{
+    caller::Caller,
+    failure::retry_until_accepted,
+    feed::EventStream,
+    http2::Http2,
+    records::create_large,
+    rng::{SeededRng, setting},
 };
 
 storage_tests! {

@@ -6,12 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use concord_db::{Database, DatabaseSettings};
+use concord_proto::pb::records::{ClientType, CreateClientRequest, ListClientsRequest, NewName};
+use concord_testing::postgres_url;
 use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{
-    db::{Database, DatabaseSettings},
-    pb::records::{ClientType, CreateClientRequest, ListClientsRequest, NewName},
-    testing::postgres_url,
-};
 use tonic::{Code, transport::Channel};
 use tonic_health::{
     ServingStatus,
@@ -20,10 +18,8 @@ use tonic_health::{
 
 use tonic_types::StatusExt as _;
 
-use crate::{
-    caller::request_id, postgres_server::PostgresServer, process::wait_until,
-    server_process::ServerProcess,
-};
+use crate::{postgres_server::PostgresServer, process::wait_until, server_process::ServerProcess};
+use concord_testing::e2e::caller::request_id;
 
 const SERVING: i32 = ServingStatus::Serving as i32;
 const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
@@ -202,7 +198,7 @@ async fn health_watch_reports_the_drain_and_does_not_delay_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn draining_service_is_not_ready_but_live() {
-    use shared::pb::imports::{CreateImportRequest, UploadBatchRequest};
+    use concord_proto::pb::imports::{CreateImportRequest, UploadBatchRequest};
     let server = ServerProcess::start(&[]);
     server.owner("manager").await.connect().await;
     let importer = server.importer("manager").await;

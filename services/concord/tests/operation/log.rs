@@ -1,13 +1,11 @@
 //! Access logs: one line for each call, with a call id that both services share.
 
-use serde_json::Value;
-use shared::{
-    call_id::CALL_ID_HEADER,
-    pb::{
-        imports::CreateImportRequest,
-        records::{GetClientRequest, ListClientsRequest},
-    },
+use concord_core::call_id::CALL_ID_HEADER;
+use concord_proto::pb::{
+    imports::CreateImportRequest,
+    records::{GetClientRequest, ListClientsRequest},
 };
+use serde_json::Value;
 
 use crate::{
     sample,

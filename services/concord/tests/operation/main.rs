@@ -3,9 +3,6 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 
-#[path = "../../../../tests/it/support/caller.rs"]
-#[expect(dead_code, reason = "the vocabulary of tests/it, of which this is a part")]
-mod caller;
 mod collector;
 mod health;
 mod log;

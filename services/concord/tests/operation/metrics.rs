@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, process::Stdio, time::Duration};
 
-use shared::meter::catalog;
+use concord_server::meter::catalog;
 
 use crate::{
     process::{concord, wait_until},

@@ -2,22 +2,16 @@
 
 use std::{collections::BTreeSet, fs};
 
-use shared::{
-    pb::records::{
-        Address, AddressType, BatchGetClientsRequest, Client, ClientFields, ClientIdentifiers,
-        ClientType, CreateClientRequest, CreatePersonRequest, GetClientRequest, ListClientsRequest,
-        NewAddress, NewName, NewPerson, PersonName, SearchRecordsRequest, UpdateClientRequest,
-        add_entry_request,
-    },
-    testing::{TestDb, storage_tests},
+use concord_proto::pb::records::{
+    Address, AddressType, BatchGetClientsRequest, Client, ClientFields, ClientIdentifiers,
+    ClientType, CreateClientRequest, CreatePersonRequest, GetClientRequest, ListClientsRequest,
+    NewAddress, NewName, NewPerson, PersonName, SearchRecordsRequest, UpdateClientRequest,
+    add_entry_request,
 };
+use concord_testing::{TestDb, storage_tests};
 
-use crate::{
-    caller::{Caller, request_id},
-    collector::Collector,
-    sample,
-    server_process::ServerProcess,
-};
+use crate::{collector::Collector, sample, server_process::ServerProcess};
+use concord_testing::e2e::caller::{Caller, request_id};
 
 storage_tests! { telemetry_contains_no_personal_data }
 
@@ -164,13 +158,13 @@ async fn calls(manager: &Caller) {
     };
     manager.clients().update_client(update).await.unwrap();
     let entry = client.entries.first().unwrap();
-    let renamed = shared::pb::records::AddEntryRequest {
+    let renamed = concord_proto::pb::records::AddEntryRequest {
         record: client.id,
-        timeline: shared::pb::records::Timeline::RegisteredName.into(),
+        timeline: concord_proto::pb::records::Timeline::RegisteredName.into(),
         value: Some(add_entry_request::Value::Name("Wisteria Hollyhock Limited".into())),
         current_etag: entry.etag.clone(),
         request_id: request_id(),
-        ..shared::pb::records::AddEntryRequest::default()
+        ..concord_proto::pb::records::AddEntryRequest::default()
     };
     manager.history().add_entry(renamed).await.unwrap();
     let query = |text: &str| SearchRecordsRequest { query: text.into(), ..Default::default() };

@@ -12,10 +12,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{
-    caller::Caller,
-    process::{concord, wait_until},
-};
+use crate::process::{concord, wait_until};
+use concord_testing::e2e::caller::Caller;
 
 /// A process with both services, and their addresses.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Traces are exported to a collector, when configured.
 
-use shared::pb::imports::CreateImportRequest;
+use concord_proto::pb::imports::CreateImportRequest;
 
 use crate::{
     collector::{Collector, Span},

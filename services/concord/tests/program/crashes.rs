@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use shared::{
-    ids::new_uuid,
-    pb::records::{
-        ClientType, CreateClientRequest, CreateClientResponse, NewName,
-        client_service_client::ClientServiceClient,
-    },
+use concord_core::ids::new_uuid;
+use concord_proto::pb::records::{
+    ClientType, CreateClientRequest, CreateClientResponse, NewName,
+    client_service_client::ClientServiceClient,
 };
 use tonic::{Code, Request, Status, transport::Channel};
 

@@ -1,10 +1,10 @@
 //! `concord find`, `show` and `trace`, as support uses them.
 
-use serde_json::Value;
-use shared::pb::records::{
+use concord_proto::pb::records::{
     AddEntryRequest, ClientType, CreateClientRequest, NewName, Timeline, add_entry_request,
     client_service_client::ClientServiceClient, history_service_client::HistoryServiceClient,
 };
+use serde_json::Value;
 use tonic::{Request, transport::Channel};
 
 use crate::running::{CommandOutput, Services, sample};
@@ -30,7 +30,7 @@ async fn rename(url: String) {
             name: "Müller & Ó Briain".to_owned(),
             ..NewName::default()
         }),
-        request_id: shared::ids::new_uuid().to_string(),
+        request_id: concord_core::ids::new_uuid().to_string(),
         ..CreateClientRequest::default()
     };
     let created = ClientServiceClient::new(channel.clone()).create_client(by_sam(create)).await;
@@ -40,7 +40,7 @@ async fn rename(url: String) {
         timeline: Timeline::RegisteredName.into(),
         value: Some(add_entry_request::Value::Name("Sorrel Upholstery".to_owned())),
         current_etag: client.entries[0].etag.clone(),
-        request_id: shared::ids::new_uuid().to_string(),
+        request_id: concord_core::ids::new_uuid().to_string(),
         ..AddEntryRequest::default()
     };
     HistoryServiceClient::new(channel).add_entry(by_sam(add)).await.unwrap();

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
+use concord_proto::pb::imports::{RetryImportRequest, import_service_client::ImportServiceClient};
 use serde_json::Value;
-use shared::pb::imports::{RetryImportRequest, import_service_client::ImportServiceClient};
 use tonic::{Request, transport::Channel};
 
 use crate::running::{CommandOutput, Services, sample};

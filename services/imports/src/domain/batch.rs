@@ -2,12 +2,12 @@
 //! content over a limit is buffered.
 
 use bytes::{Bytes, BytesMut};
-use prost::Message as _;
-use sha2::{Digest as _, Sha256};
-use shared::{
+use concord_proto::{
     pb::imports::{ImportRecord, import_record},
     wire,
 };
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 
 use super::enums::Kind;
 

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use shared::pb::imports::ImportRecordKind;
+use concord_proto::pb::imports::ImportRecordKind;
 
 /// A stored string is not a value of its enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,11 @@
 //! An import, its batches, and the ids of its rows.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use shared::{
+use concord_core::{
     caller::PracticeId,
     row_token::{RowPosition, RowToken},
 };
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::ImportError;

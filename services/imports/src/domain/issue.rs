@@ -1,10 +1,8 @@
 //! Issues of records: violations, warnings, and reasons to skip or exclude, as they are
 //! stored and listed.
 
-use shared::{
-    pb::records::ErrorReason,
-    rules::{FieldViolation, reason_code},
-};
+use concord_core::rules::{FieldViolation, reason_code};
+use concord_proto::pb::records::ErrorReason;
 
 use super::enums::{Kind, Severity};
 

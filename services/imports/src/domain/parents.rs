@@ -1,7 +1,7 @@
 //! The verdict on a record by its parents: the clients of a contact, or the owner of an
 //! address.
 
-use shared::pb::records::ErrorReason;
+use concord_proto::pb::records::ErrorReason;
 
 use super::{
     enums::{Kind, Status},

@@ -5,7 +5,7 @@
 //! fail, because it is unknown which of them is correct.
 
 use chrono::NaiveDate;
-use shared::rules::date::Period;
+use concord_core::rules::date::Period;
 
 use super::issue::MAX_NAMES;
 

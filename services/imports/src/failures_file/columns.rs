@@ -1,10 +1,8 @@
 //! The columns of the failures file and their values.
 
-use shared::{
-    list_cell,
-    pb::imports::{
-        ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
-    },
+use concord_core::list_cell;
+use concord_proto::pb::imports::{
+    ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
 };
 
 use crate::{

@@ -9,7 +9,7 @@
 //! [`list_cell::escape_control`], and the column `escaped` lists it.
 
 use bytes::Bytes;
-use shared::list_cell;
+use concord_core::list_cell;
 
 use super::{
     FileWriter,

@@ -2,21 +2,21 @@
 //! field.
 
 use chrono::DateTime;
-use shared::{
+use concord_core::{
     caller::Product,
     ids::{self, IdKind},
     page,
-    pb::{
-        imports::{
-            BatchHeader, CreateImportRequest, DownloadFailuresRequest, ExpectedContent,
-            FailuresFormat, ImportRecordKind, ImportState, ListFailuresRequest, ListImportsRequest,
-            ListPossibleDuplicatesRequest, RecordStatus, RetryImportRequest, SealImportRequest,
-            Severity as WireSeverity, UploadBatchRequest, upload_batch_request::Part,
-        },
-        records::ErrorReason,
-    },
     rules::{FieldViolations, ValueError, text},
     status::ApiError,
+};
+use concord_proto::pb::{
+    imports::{
+        BatchHeader, CreateImportRequest, DownloadFailuresRequest, ExpectedContent, FailuresFormat,
+        ImportRecordKind, ImportState, ListFailuresRequest, ListImportsRequest,
+        ListPossibleDuplicatesRequest, RecordStatus, RetryImportRequest, SealImportRequest,
+        Severity as WireSeverity, UploadBatchRequest, upload_batch_request::Part,
+    },
+    records::ErrorReason,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -342,7 +342,7 @@ fn severity(severity: i32) -> Result<Option<Severity>, ApiError> {
 }
 
 fn reason_code(reason: String) -> Result<Option<String>, ApiError> {
-    match shared::rules::reason_from_code(&reason) {
+    match concord_core::rules::reason_from_code(&reason) {
         _ if reason.is_empty() => Ok(None),
         Some(_) => Ok(Some(reason)),
         None => Err(unknown("reason")),

@@ -1,16 +1,14 @@
 //! Encodes the responses.
 
 use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
-use shared::{
-    ids::{self, IdKind},
-    pb::imports::{
-        BatchReceipt, ExpectedContent, Failure as WireFailure, Import, ImportCounters, ImportState,
-        KindCounters, ListFailuresResponse, ListImportsResponse, ListPossibleDuplicatesResponse,
-        PossibleDuplicate, RecordCounts, RecordStatus, Severity as WireSeverity,
-        UploadBatchResponse, WatchImportResponse,
-    },
+use concord_core::ids::{self, IdKind};
+use concord_proto::pb::imports::{
+    BatchReceipt, ExpectedContent, Failure as WireFailure, Import, ImportCounters, ImportState,
+    KindCounters, ListFailuresResponse, ListImportsResponse, ListPossibleDuplicatesResponse,
+    PossibleDuplicate, RecordCounts, RecordStatus, Severity as WireSeverity, UploadBatchResponse,
+    WatchImportResponse,
 };
+use prost_types::Timestamp;
 use uuid::Uuid;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Checks that the limits in `docs/limits.md` match the code.
 
-use shared::testing::assert_documented;
+use concord_testing::assert_documented;
 
 use super::convert::{MAX_KEY_BYTES, MAX_KEYS};
 use crate::{

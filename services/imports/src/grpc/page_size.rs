@@ -1,15 +1,13 @@
 //! Tests the size of pages of imports that declare many batches.
 
-use prost::Message as _;
-use shared::{
-    caller::Caller,
-    clock::Clock,
-    db::{Database, TenantScope},
-    ids,
+use concord_core::{caller::Caller, clock::Clock, ids};
+use concord_db::{Database, TenantScope};
+use concord_server::{
     meter::Meter,
     security::{ClientTls, SecuritySettings},
-    testing::{TestDb, storage_tests},
 };
+use concord_testing::{TestDb, storage_tests};
+use prost::Message as _;
 
 use super::encode;
 use crate::{

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use shared::{caller::PracticeId, db::TenantScope, ids, jobs::Subject};
+use concord_core::{caller::PracticeId, ids};
+use concord_db::TenantScope;
+use concord_server::jobs::Subject;
 
 use super::{ERASE_RECORDS, Housekeeping};
 use crate::{
@@ -49,7 +51,8 @@ impl Housekeeping {
                 }
                 let erased: Result<ScanProgress, EraseError> =
                     erase_in(&self.imports, &import).await;
-                let unreachable = erased.as_ref().is_err_and(shared::jobs::JobError::is_transient);
+                let unreachable =
+                    erased.as_ref().is_err_and(concord_server::jobs::JobError::is_transient);
                 let erased = self.failures.record(ERASE_RECORDS, subject, erased, now);
                 if let Some(progress) = erased {
                     more |= progress.more;
@@ -74,7 +77,7 @@ enum EraseError {
     Internal(#[from] ImportError),
 }
 
-impl shared::jobs::JobError for EraseError {
+impl concord_server::jobs::JobError for EraseError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Call(error) => error.is_transient(),

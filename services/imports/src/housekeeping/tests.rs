@@ -2,15 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{
-    clock::Clock,
-    db::{Database, DatabaseSettings},
-    ids,
+use concord_core::{clock::Clock, ids};
+use concord_db::{Database, DatabaseSettings};
+use concord_server::{
     meter::Meter,
     security::{ClientTls, SecuritySettings},
-    testing::{TestDb, storage_tests},
 };
+use concord_testing::{TestDb, storage_tests};
+use sea_orm::{ConnectionTrait as _, Statement};
 
 use super::*;
 use crate::{

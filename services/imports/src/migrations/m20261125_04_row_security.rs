@@ -1,9 +1,9 @@
 //! Row-level security: a write sees and changes only rows of its own practice (tenant).
 
+use concord_db::enable_row_security;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::enable_row_security;
 
 pub(super) struct Migration;
 

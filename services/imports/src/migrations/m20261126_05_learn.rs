@@ -5,10 +5,10 @@
 //! The migration creates a function that runs with the owner's rights and does only
 //! that.
 
+use concord_db::create_analyze_function;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::create_analyze_function;
 
 pub(super) struct Migration;
 

@@ -3,10 +3,10 @@
 //! Each row is updated once or twice. With free space in its page, the new version of
 //! the row stays in the same page (a HOT update), and no index changes.
 
+use concord_db::set_fillfactor;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::set_fillfactor;
 
 pub(super) struct Migration;
 

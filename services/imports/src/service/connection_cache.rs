@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use shared::{
+use concord_core::{
     call_id::CallId,
     caller::{Caller, PracticeId, Product},
     status::ApiError,

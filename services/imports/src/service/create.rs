@@ -1,6 +1,6 @@
 //! `CreateImport`.
 
-use shared::{caller::Caller, ids};
+use concord_core::{caller::Caller, ids};
 
 use super::Imports;
 use crate::{

@@ -2,12 +2,12 @@
 //! failures, writes it, and waits until the caller has received it.
 
 use bytes::Bytes;
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::{self, IdKind},
-    server::on_demand::{self, Demand, OnDemand},
     status::ApiError,
 };
+use concord_server::on_demand::{self, Demand, OnDemand};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 use uuid::Uuid;

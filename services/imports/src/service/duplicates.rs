@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::Serialize;
-use shared::{
+use concord_core::{
     caller::Caller,
     page,
     rules::import::{ParsedRecord, parse_bytes},
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{

@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use prost::Message as _;
-use serde::Serialize;
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::{self, IdKind},
     page,
-    pb::imports::ImportRecord,
     rules::{
         import::{ParsedRecord, parse},
         text::shorten,
     },
 };
+use concord_proto::pb::imports::ImportRecord;
+use prost::Message as _;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Imports, key};

@@ -1,6 +1,6 @@
 //! `ListImports`.
 
-use shared::{caller::Caller, page};
+use concord_core::{caller::Caller, page};
 
 use super::Imports;
 use crate::{

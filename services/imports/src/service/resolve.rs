@@ -3,10 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use shared::{
-    pb::imports::ImportRecordKind,
-    rules::import::{ParsedRecord, parse_bytes},
-};
+use concord_core::rules::import::{ParsedRecord, parse_bytes};
+use concord_proto::pb::imports::ImportRecordKind;
 
 use super::Imports;
 use crate::{
@@ -128,10 +126,10 @@ fn parents(record: &ParsedRecord) -> Vec<SourceKey> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-    use shared::pb::imports::{
+    use concord_proto::pb::imports::{
         ContactClient, ImportAddress, ImportContact, ImportRecord, import_record,
     };
+    use prost::Message as _;
 
     use super::*;
     use crate::domain::enums::Kind;

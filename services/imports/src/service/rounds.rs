@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use shared::{caller::Caller, db::WriteTx};
+use concord_core::caller::Caller;
+use concord_db::WriteTx;
 use uuid::Uuid;
 
 use super::{Imports, check_owner, key};

@@ -1,6 +1,7 @@
 //! `SealImport`.
 
-use shared::{caller::Caller, db::TenantScope};
+use concord_core::caller::Caller;
+use concord_db::TenantScope;
 use uuid::Uuid;
 
 use super::{Imports, check_owner, key};

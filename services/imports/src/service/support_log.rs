@@ -1,10 +1,8 @@
 //! Writes support access to imports to the access log of the records service.
 
+use concord_core::status::ApiError;
+use concord_server::{SupportAccess, SupportAccessLog};
 use futures::future::BoxFuture;
-use shared::{
-    server::{SupportAccess, SupportAccessLog},
-    status::ApiError,
-};
 
 use super::Imports;
 use crate::error::records_unavailable;

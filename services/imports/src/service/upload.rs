@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use concord_core::caller::Caller;
+use concord_db::{TenantScope, WriteTx};
+use concord_server::shares::Share;
 use futures::{Stream, StreamExt as _};
-use shared::{
-    caller::Caller,
-    db::{TenantScope, WriteTx},
-    shares::Share,
-};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::{caller::Caller, status::ApiError};
+use concord_core::{caller::Caller, status::ApiError};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 use uuid::Uuid;

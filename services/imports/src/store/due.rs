@@ -1,11 +1,9 @@
 //! Imports of all practices that are due for a background job.
 
 use chrono::{DateTime, Utc};
+use concord_core::ids::{self, IdKind};
+use concord_db::{none_of, uuid_hex};
 use sea_orm::{ConnectionTrait, FromQueryResult as _, Value};
-use shared::{
-    db::{none_of, uuid_hex},
-    ids::{self, IdKind},
-};
 
 use super::{entities::import, imports::from_row, sql};
 use crate::{domain::import::ImportKey, error::ImportError};

@@ -1,8 +1,8 @@
 //! The changes of one page of the worker, written in one transaction.
 
 use chrono::NaiveDate;
+use concord_core::rules::{FieldViolation, FieldViolations};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Value};
-use shared::rules::{FieldViolation, FieldViolations};
 
 use super::{counters, duplicates, match_keys, sql};
 use crate::domain::{

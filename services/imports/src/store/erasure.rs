@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use prost::Message as _;
-use sea_orm::{ConnectionTrait, DbErr, Value};
-use shared::pb::imports::{
+use concord_proto::pb::imports::{
     ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
 };
+use prost::Message as _;
+use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use super::{counters, duplicates, edits, records, sql};
 use crate::{

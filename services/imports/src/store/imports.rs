@@ -1,13 +1,13 @@
 //! The imports.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::PracticeId;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _,
     ExprTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
     Select, sea_query::Expr,
 };
 use serde::Serialize;
-use shared::caller::PracticeId;
 use uuid::Uuid;
 
 use super::entities::import;

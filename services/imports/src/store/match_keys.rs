@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use concord_core::rules::match_key::MatchKey;
 use sea_orm::{ConnectionTrait, DbErr, Value};
-use shared::rules::match_key::MatchKey;
 
 use super::{edits::storable, sql};
 use crate::{

@@ -1,8 +1,8 @@
 //! Purges the uploads of an import. Of each record, its position, verdict and record id
 //! remain, but no content.
 
+use concord_db::row_id_in;
 use sea_orm::{ConnectionTrait, DbErr};
-use shared::db::row_id_in;
 
 use super::sql;
 use crate::domain::import::{ImportKey, RowId};

@@ -1,7 +1,7 @@
 //! SQL statements with a list of rows.
 
+use concord_db::{Binds, Column};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
-use shared::db::{self, Binds, Column};
 
 use crate::domain::import::{ImportKey, RowId};
 
@@ -111,7 +111,7 @@ fn chunks(
     columns: usize,
 ) -> impl Iterator<Item = Vec<Vec<Value>>> {
     let fitting = (MAX_BINDS - binds) / columns.max(1);
-    db::chunks(engine, rows, fitting.min(MAX_ROWS))
+    concord_db::chunks(engine, rows, fitting.min(MAX_ROWS))
 }
 
 /// The statement with the list as a CTE, and its binds: those of the list come first,

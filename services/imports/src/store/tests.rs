@@ -1,11 +1,9 @@
 //! Tests of leases on both databases: claims, and fencing of writes.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::{
-    db::{Database, DbErrorKind, TenantScope, error_kind},
-    ids,
-    testing::TestDb,
-};
+use concord_core::ids;
+use concord_db::{Database, DbErrorKind, TenantScope, error_kind};
+use concord_testing::TestDb;
 use uuid::Uuid;
 
 use super::{imports, lease};
@@ -18,7 +16,7 @@ use crate::{
     migrations::Migrator,
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     write_with_lost_lease_changes_nothing,
     page_is_written_only_from_its_checkpoint,
     claims_rotate_between_practices,

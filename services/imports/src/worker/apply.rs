@@ -10,12 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use concord_core::rules::{FieldViolations, date::date_text, import::parse_bytes};
+use concord_proto::{pb::internal::ApplyParent, wire::ApplyRecord};
 use duplicate_candidates::RecordMatchKeys;
-use shared::{
-    pb::internal::ApplyParent,
-    rules::{FieldViolations, date::date_text, import::parse_bytes},
-    wire::ApplyRecord,
-};
 
 use super::{
     job::{Job, Page},

@@ -1,10 +1,10 @@
 //! Reads every record, and validates it by itself.
 
-use serde::{Deserialize, Serialize};
-use shared::rules::{
+use concord_core::rules::{
     FieldViolations,
     import::{AddressSlot, ParsedRecord, parse_bytes},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     job::{Job, Page},

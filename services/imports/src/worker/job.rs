@@ -14,15 +14,12 @@ use std::{
     time::Duration,
 };
 
+use concord_core::ids::{self, IdKind};
+use concord_proto::wire::ApplyRecord;
+use concord_server::{identity::OnBehalf, meter::catalog};
 use futures::FutureExt as _;
 use lease_renewal::renew_until_lost;
 use serde::{Serialize, de::DeserializeOwned};
-use shared::{
-    identity::OnBehalf,
-    ids::{self, IdKind},
-    meter::catalog,
-    wire::ApplyRecord,
-};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 

@@ -1,7 +1,8 @@
 //! Checks the addresses of each owner and type as one timeline.
 
+use concord_core::rules::date::Period;
+use concord_proto::pb::records::ErrorReason;
 use serde::{Deserialize, Serialize};
-use shared::{pb::records::ErrorReason, rules::date::Period};
 
 use super::{
     job::{Job, Page},

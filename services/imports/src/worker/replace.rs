@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use concord_proto::pb::imports::ImportRecord;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
-use shared::pb::imports::ImportRecord;
 
 use super::{
     job::{Job, Page},

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use shared::db::{DbErrorKind, Outage, error_kind, outage};
+use concord_db::{DbErrorKind, Outage, error_kind, outage};
 use tokio::time::Instant;
 
 use crate::{
@@ -64,7 +64,7 @@ impl From<sea_orm::DbErr> for PageError {
     }
 }
 
-impl shared::db::WriteError for PageError {
+impl concord_db::WriteError for PageError {
     fn database(&self) -> Option<&sea_orm::DbErr> {
         match self {
             Self::Internal(error) => error.database(),
@@ -196,7 +196,8 @@ impl RetryPolicy {
 
 #[cfg(test)]
 mod tests {
-    use shared::{pb::records::ErrorReason, status::ApiError};
+    use concord_core::status::ApiError;
+    use concord_proto::pb::records::ErrorReason;
     use tonic::{Code, Status};
 
     use super::*;

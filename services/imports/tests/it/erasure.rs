@@ -3,20 +3,18 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use shared::{
-    pb::imports::{
-        CreateImportRequest, FailuresFormat, Import, ImportRecordKind, ImportState, RecordStatus,
-        RetryImportRequest,
-    },
-    testing::TestDb,
+use concord_proto::pb::imports::{
+    CreateImportRequest, FailuresFormat, Import, ImportRecordKind, ImportState, RecordStatus,
+    RetryImportRequest,
 };
+use concord_testing::TestDb;
 
 use crate::{
     fake_records::{FakeRecords, InjectedFault},
     support::{Caller, Replica, address, client, contact, pair, quick},
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     uploads_of_an_erased_record_are_removed,
     upload_before_an_erasure_is_not_applied,
     upload_after_an_erasure_is_applied,

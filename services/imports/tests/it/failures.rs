@@ -3,19 +3,17 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use prost::Message as _;
-use shared::{
-    pb::imports::{
-        DownloadFailuresRequest, FailuresFormat, Import, ImportClient, ImportRecord,
-        ImportRecordKind, ListFailuresRequest, RecordStatus, RetryImportRequest,
-    },
-    testing::TestDb,
+use concord_proto::pb::imports::{
+    DownloadFailuresRequest, FailuresFormat, Import, ImportClient, ImportRecord, ImportRecordKind,
+    ListFailuresRequest, RecordStatus, RetryImportRequest,
 };
+use concord_testing::TestDb;
+use prost::Message as _;
 use tonic::Code;
 
 use crate::support::{Caller, address, client, contact, pair, reason};
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     failures_are_listed_in_pages_and_filtered,
     failures_have_display_names,
     failures_file_has_a_row_per_violation,

@@ -10,10 +10,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use shared::{
+use concord_core::{
     caller::{ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
     ids::{self, IdKind},
     key_digest::KeyDigest,
+    rules::import::{ParsedRecord, parse_bytes},
+    status::ApiError,
+};
+use concord_proto::{
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
@@ -25,8 +29,6 @@ use shared::{
         },
         records::{ErrorReason, connection_service_server::ConnectionServiceServer},
     },
-    rules::import::{ParsedRecord, parse_bytes},
-    status::ApiError,
     wire::ApplyRecord,
 };
 use tokio::{net::TcpListener, sync::Notify};
@@ -365,7 +367,7 @@ impl IngestService for FakeRecords {
         if all.unavailable {
             return Err(Status::unavailable("away"));
         }
-        let resolve = |key: shared::pb::internal::SourceKey| {
+        let resolve = |key: concord_proto::pb::internal::SourceKey| {
             let link = all.stored.links.get(&link_key(&caller, key.kind(), &key.source_id))?;
             Some(ResolvedLink {
                 key: Some(key),
@@ -484,7 +486,7 @@ impl Records {
             Some(known) => (RecordStatus::Linked, known),
             None => (RecordStatus::Imported, self.create(caller, parsed, record, content)),
         };
-        let of_parent = |parent: &shared::pb::internal::ApplyParent| {
+        let of_parent = |parent: &concord_proto::pb::internal::ApplyParent| {
             self.stored.reference_of.get(&parent.record_id).cloned()
         };
         let first = record.parents.iter().find_map(of_parent);

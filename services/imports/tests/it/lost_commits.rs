@@ -7,11 +7,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use shared::{
-    db::DatabaseSettings,
-    pb::imports::{ImportState, RetryImportRequest},
-    testing::TestDb,
-};
+use concord_db::DatabaseSettings;
+use concord_proto::pb::imports::{ImportState, RetryImportRequest};
+use concord_testing::TestDb;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

@@ -1,17 +1,15 @@
 //! Tests records over a limit: they fail alone, and the failure names the limit.
 
+use concord_proto::pb::imports::{FailuresFormat, ImportState, RecordStatus};
+use concord_testing::TestDb;
 use prost::Message as _;
-use shared::{
-    pb::imports::{FailuresFormat, ImportState, RecordStatus},
-    testing::TestDb,
-};
 
 use crate::{
     support::{address, client, contact, pair},
     worker::assert_created_once,
 };
 
-shared::storage_tests! { contact_with_too_many_clients_fails_alone }
+concord_testing::storage_tests! { contact_with_too_many_clients_fails_alone }
 
 async fn contact_with_too_many_clients_fails_alone(t: TestDb) {
     let (replica, fake) = pair(&t).await;

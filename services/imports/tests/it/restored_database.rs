@@ -1,13 +1,11 @@
 //! Tests databases that are restored to an earlier state during an import, as after the
 //! promotion of a standby that lacked the last commits.
 
+use concord_db::{Database, TenantScope};
+use concord_proto::pb::imports::ImportState;
+use concord_testing::TestDb;
 use imports::WorkerSettings;
 use sea_orm::ConnectionTrait as _;
-use shared::{
-    db::{Database, TenantScope},
-    pb::imports::ImportState,
-    testing::TestDb,
-};
 
 use crate::{
     fake_records::{FakeRecords, InjectedFault},
@@ -15,7 +13,7 @@ use crate::{
     worker::{assert_created_once, many, sealed},
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     import_resumes_from_a_restored_database,
     import_resumes_after_its_lease_was_rolled_back,
     records_lost_by_the_records_service_are_reapplied,

@@ -1,10 +1,10 @@
 //! Tests rounds after the first: which record replaces which.
 
 use bytes::Bytes;
-use shared::{
-    pb::imports::{CancelImportRequest, Import, ImportState, RecordStatus, RetryImportRequest},
-    testing::TestDb,
+use concord_proto::pb::imports::{
+    CancelImportRequest, Import, ImportState, RecordStatus, RetryImportRequest,
 };
+use concord_testing::TestDb;
 
 use crate::{
     fake_records::InjectedFault,
@@ -12,7 +12,7 @@ use crate::{
     worker::assert_created_once,
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     repeated_replacement_counts_once,
     conflicting_replacements_fail,
     replacement_of_an_imported_record_is_skipped,

@@ -7,19 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use concord_db::Database;
+use concord_proto::pb::imports::{ImportState, RetryImportRequest};
+use concord_testing::TestDb;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
-use shared::{
-    db::Database,
-    pb::imports::{ImportState, RetryImportRequest},
-    testing::TestDb,
-};
 
 use crate::{
     fake_records::FakeRecords,
     support::{Caller, Replica, address, client, contact, quick},
 };
 
-shared::storage_tests! { retry_time_grows_linearly }
+concord_testing::storage_tests! { retry_time_grows_linearly }
 
 /// Records that all fail, in each of the possible ways, `n` of each.
 fn failing(n: usize) -> Vec<Bytes> {

@@ -4,11 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use chrono_tz::Tz;
-use imports::{Application, ImportsConfig, WorkerSettings};
-use prost::Message as _;
-use shared::{
-    clock::Clock,
-    db::DatabaseSettings,
+use concord_core::clock::Clock;
+use concord_db::DatabaseSettings;
+use concord_proto::{
     pb::imports::{
         BatchCommit, BatchHeader, ContactClient, CreateImportRequest, DownloadFailuresRequest,
         Failure, FailuresFormat, GetImportRequest, Import, ImportAddress, ImportClient,
@@ -16,9 +14,11 @@ use shared::{
         UploadBatchRequest, UploadBatchResponse, import_record::Record,
         import_service_client::ImportServiceClient, upload_batch_request::Part,
     },
-    testing::TestDb,
     wire::BatchFrame,
 };
+use concord_testing::TestDb;
+use imports::{Application, ImportsConfig, WorkerSettings};
+use prost::Message as _;
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinHandle,

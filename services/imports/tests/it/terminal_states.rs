@@ -1,12 +1,10 @@
 //! Tests imports that cannot continue: they end, or can be cancelled.
 
-use imports::WorkerSettings;
-use shared::{
-    pb::imports::{
-        CancelImportRequest, Import, ImportState, ListImportsRequest, RetryImportRequest,
-    },
-    testing::TestDb,
+use concord_proto::pb::imports::{
+    CancelImportRequest, Import, ImportState, ListImportsRequest, RetryImportRequest,
 };
+use concord_testing::TestDb;
+use imports::WorkerSettings;
 
 use crate::{
     fake_records::{FakeRecords, InjectedFault},
@@ -15,7 +13,7 @@ use crate::{
     worker::{assert_created_once, many, sealed},
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     inconsistent_counters_fail_the_import_and_a_retry_completes_it,
     unreadable_position_fails_the_import,
     internally_failed_import_can_be_cancelled,

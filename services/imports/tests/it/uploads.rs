@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use concord_proto::pb::imports::{
+    BatchCommit, BatchHeader, CreateImportRequest, GetImportRequest, ImportState,
+    SealImportRequest, UploadBatchRequest, upload_batch_request::Part,
+};
+use concord_testing::TestDb;
 use futures::{StreamExt as _, future::select_all, stream};
 use imports::UploadSettings;
-use shared::{
-    pb::imports::{
-        BatchCommit, BatchHeader, CreateImportRequest, GetImportRequest, ImportState,
-        SealImportRequest, UploadBatchRequest, upload_batch_request::Part,
-    },
-    testing::TestDb,
-};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -22,7 +20,7 @@ use crate::{
     support::{Caller, Replica, batch, client, commit, contact, frame, header, pair, reason},
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     repeated_batch_returns_the_first_receipt,
     concurrent_equal_uploads_are_staged_once,
     reused_batch_key_with_other_content_is_rejected,

@@ -1,14 +1,12 @@
 //! Tests the verdicts on the records of an import, independent of their order.
 
 use bytes::Bytes;
-use shared::{
-    pb::imports::{Failure, Import, ImportRecordKind, ImportState, RecordStatus},
-    testing::TestDb,
-};
+use concord_proto::pb::imports::{Failure, Import, ImportRecordKind, ImportState, RecordStatus};
+use concord_testing::TestDb;
 
 use crate::support::{Caller, address, client, contact, pair};
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     verdicts_are_independent_of_order_and_batching,
     second_import_skips_imported_records_and_fails_equally,
     import_by_another_product_links_existing_records,

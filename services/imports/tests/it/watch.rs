@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use shared::{
-    pb::imports::{ImportState, WatchImportRequest},
-    testing::TestDb,
-};
+use concord_proto::pb::imports::{ImportState, WatchImportRequest};
+use concord_testing::TestDb;
 use tonic::Code;
 
 use crate::{
@@ -13,7 +11,7 @@ use crate::{
     support::{Replica, client, quick, reason},
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     watcher_receives_changes_and_the_end,
     watch_streams_end_when_the_service_stops,
 }

@@ -3,22 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use shared::{
-    pb::{
-        imports::{
-            CancelImportRequest, ImportState, ListPossibleDuplicatesRequest, RetryImportRequest,
-        },
-        internal::ApplyDuplicate,
+use concord_proto::pb::{
+    imports::{
+        CancelImportRequest, ImportState, ListPossibleDuplicatesRequest, RetryImportRequest,
     },
-    testing::TestDb,
+    internal::ApplyDuplicate,
 };
+use concord_testing::TestDb;
 
 use crate::{
     fake_records::{FakeRecords, InjectedFault},
     support::{Caller, Killable, Replica, address, client, contact, pair, quick, reason},
 };
 
-shared::storage_tests! {
+concord_testing::storage_tests! {
     outages_and_lost_responses_change_nothing,
     possible_duplicates_are_stored_once_despite_retries,
     poison_record_fails_alone,

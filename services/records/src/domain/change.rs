@@ -1,8 +1,9 @@
 //! Changes: what the feed delivers to the other products and the audit keeps.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::Caller;
+use concord_proto::pb::records::ChangeKind;
 use serde_json::Value as Json;
-use shared::{caller::Caller, pb::records::ChangeKind};
 use uuid::Uuid;
 
 use super::record::RecordRef;

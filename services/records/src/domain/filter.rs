@@ -1,9 +1,7 @@
 //! The filter of a stream of changes.
 
-use shared::{
-    caller::{Account, Author, PracticeId, Product},
-    pb::records::{EchoMode, RecordKind},
-};
+use concord_core::caller::{Account, Author, PracticeId, Product};
+use concord_proto::pb::records::{EchoMode, RecordKind};
 
 /// The filter of a stream: which changes it sends.
 #[derive(Clone, Debug, PartialEq, Eq)]

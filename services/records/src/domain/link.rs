@@ -1,10 +1,8 @@
 //! Links of products to records.
 
 use chrono::{DateTime, Utc};
-use shared::{
-    caller::{Account, Product},
-    pb::imports::ImportRecordKind,
-};
+use concord_core::caller::{Account, Product};
+use concord_proto::pb::imports::ImportRecordKind;
 use uuid::Uuid;
 
 /// The kind of the linked object. Links to clients and persons prevent that a record is

@@ -1,11 +1,11 @@
 //! Clients, persons and contacts.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use shared::{
+use concord_core::{
     ids::{self, IdKind},
-    pb::records::{ClientType, Jurisdiction, RecordKind, RecordState, Role},
     rules::draft::{Identifiers, Reference},
 };
+use concord_proto::pb::records::{ClientType, Jurisdiction, RecordKind, RecordState, Role};
 use uuid::Uuid;
 
 /// The kind and id of a record.

@@ -1,7 +1,7 @@
 //! Resume points of a feed: after a position, or within a snapshot.
 
+use concord_proto::pb::records::RecordKind;
 use serde::{Deserialize, Serialize};
-use shared::pb::records::RecordKind;
 use uuid::Uuid;
 
 /// A position within a snapshot: the key of the last record that was sent. Snapshots send

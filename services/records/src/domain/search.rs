@@ -1,9 +1,7 @@
 //! The search document of a record: lines of words, each with a rank.
 
-use shared::{
-    pb::records::RecordKind,
-    rules::text::{fold, match_key},
-};
+use concord_core::rules::text::{fold, match_key};
+use concord_proto::pb::records::RecordKind;
 use uuid::Uuid;
 
 /// The rank of a match; the smaller comes first.

@@ -1,10 +1,8 @@
 //! Named subscriptions: durable resume points that the server stores.
 
 use chrono::{DateTime, Utc};
-use shared::{
-    caller::{Account, PracticeId, Product, Subscriber},
-    pb::records::SubscriptionState,
-};
+use concord_core::caller::{Account, PracticeId, Product, Subscriber};
+use concord_proto::pb::records::SubscriptionState;
 use uuid::Uuid;
 
 use super::{
@@ -103,7 +101,7 @@ impl Subscription {
 
 #[cfg(test)]
 mod tests {
-    use shared::pb::records::EchoMode;
+    use concord_proto::pb::records::EchoMode;
 
     use super::*;
     use crate::domain::resume_point::SnapshotPosition;

@@ -22,14 +22,12 @@ mod rescind;
 mod rollover;
 
 use chrono::{Days, NaiveDate};
-use shared::{
-    pb::records::EntryStatus,
-    rules::{date::Period, value::Value},
-};
+use concord_core::rules::{date::Period, value::Value};
+use concord_proto::pb::records::EntryStatus;
 use uuid::Uuid;
 
 #[cfg(test)]
-use shared::pb::records::ErrorReason;
+use concord_proto::pb::records::ErrorReason;
 
 pub(crate) use self::{
     add::AddEntry,

@@ -10,13 +10,13 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
-use shared::{
+use concord_core::{
     caller::{PracticeId, Product},
-    pb::records::ErrorReason,
     status::ApiError,
 };
+use concord_proto::pb::records::ErrorReason;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use tonic::Code;
 use uuid::Uuid;
 

@@ -1,13 +1,13 @@
 //! Opening a stream: resolves where it starts, and takes over the named subscription.
 
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     caller::{PracticeId, Subscriber},
-    db::TenantScope,
     ids::new_uuid,
-    pb::records::ErrorReason,
     status::ApiError,
 };
+use concord_db::TenantScope;
+use concord_proto::pb::records::ErrorReason;
+use sea_orm::ConnectionTrait;
 use tonic::Code;
 use uuid::Uuid;
 

@@ -6,15 +6,15 @@
 
 use std::time::{Duration, Instant};
 
+use concord_core::ids;
+use concord_db::TenantScope;
+use concord_server::{
+    jobs::{Failures, JobError, Subject},
+    meter::{Meter, NONE, catalog},
+};
 use sea_orm::{
     DbBackend, DbErr, RuntimeErr,
     sqlx::{self, postgres::PgListener},
-};
-use shared::{
-    db::TenantScope,
-    ids,
-    jobs::{Failures, JobError, Subject},
-    meter::{Meter, NONE, catalog},
 };
 
 use super::Feed;

@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use shared::{db::TenantScope, pb::records::ErrorReason, status::ApiError};
+use concord_core::status::ApiError;
+use concord_db::TenantScope;
+use concord_proto::pb::records::ErrorReason;
 use tokio::{sync::watch, time::Instant};
 use tonic::Code;
 use uuid::Uuid;

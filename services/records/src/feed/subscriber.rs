@@ -11,14 +11,12 @@ mod snapshot;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use shared::{
-    caller::{PracticeId, Subscriber},
-    pb::records::{
-        Closing, ClosingReason, EchoMode, ErrorReason, Events, Handshake, Heartbeat,
-        SubscribeResponse, subscribe_response::Message,
-    },
-    server::on_demand::{self, Demand, Gone, OnDemand},
+use concord_core::caller::{PracticeId, Subscriber};
+use concord_proto::pb::records::{
+    Closing, ClosingReason, EchoMode, ErrorReason, Events, Handshake, Heartbeat, SubscribeResponse,
+    subscribe_response::Message,
 };
+use concord_server::on_demand::{self, Demand, Gone, OnDemand};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -489,7 +487,7 @@ impl Stream {
         Ok(sent)
     }
 
-    fn event(&self, item: &FeedItem, previous_position: i64) -> shared::wire::Event {
+    fn event(&self, item: &FeedItem, previous_position: i64) -> concord_proto::wire::Event {
         let own = event::change_attributes(&item.row).is_own(recipient(&self.subscriber));
         let marked = own && self.filter.echo == EchoMode::Mark;
         event::event(item, previous_position, own, marked)

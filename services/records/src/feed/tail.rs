@@ -11,11 +11,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use shared::{
-    caller::{PracticeId, Product},
-    db::Database,
-    pb::records::RecordKind,
-};
+use concord_core::caller::{PracticeId, Product};
+use concord_db::Database;
+use concord_proto::pb::records::RecordKind;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

@@ -1,11 +1,9 @@
 //! The queries of the gauges, and their plans, on both engines.
 
+use concord_core::caller::Product;
+use concord_db::{Database, TenantScope};
+use concord_testing::{TestDb, storage_tests};
 use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{
-    caller::Product,
-    db::{Database, TenantScope},
-    testing::{TestDb, storage_tests},
-};
 
 use super::*;
 use crate::{
@@ -40,7 +38,7 @@ async fn run(db: &Database, statements: Vec<String>) {
 
 /// Statements for a change at a second of the first minute of 2026, pending for `product`.
 fn pending(product: &str, practice: &str, second: u32) -> [String; 2] {
-    let id = shared::ids::new_uuid();
+    let id = concord_core::ids::new_uuid();
     let id = format!("x'{}'", id.as_simple());
     let time = format!("'2026-01-01 00:00:{second:02}.000000+00:00'");
     [

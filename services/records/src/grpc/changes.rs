@@ -1,23 +1,25 @@
 //! `ChangeService`.
 
-use shared::{
-    access::{self, Rpc},
+use concord_core::{
+    access,
     caller::{PracticeId, Subscriber},
-    identity::check_roles,
     page::page_size,
+    rules::{
+        FieldViolations, ValueError,
+        text::{blank, too_many},
+    },
+    status::ApiError,
+};
+use concord_proto::{
     pb::records::{
         AcknowledgeRequest, AcknowledgeResponse, DeleteSubscriptionRequest,
         DeleteSubscriptionResponse, EchoMode, ErrorReason, GetSubscriptionRequest,
         GetSubscriptionResponse, ListSubscriptionsRequest, ListSubscriptionsResponse, RecordKind,
         StartFrom, SubscribeRequest, change_service_server::ChangeService,
     },
-    rules::{
-        FieldViolations, ValueError,
-        text::{blank, too_many},
-    },
-    server::ConnectionAge,
-    status::ApiError,
+    rpc::Rpc,
 };
+use concord_server::{ConnectionAge, identity::check_roles};
 use tonic::{Request, Response, Status};
 
 use super::Api;

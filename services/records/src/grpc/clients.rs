@@ -1,9 +1,18 @@
 //! `ClientService`.
 
-use shared::{
-    access::Rpc,
+use concord_core::{
     caller::{Caller, Product},
     page::page_size,
+    rules::{
+        FieldViolations,
+        draft::{ClientDraft, DatedName, Identifiers, Reference, emails, phones},
+        terms::Term as _,
+        text::{blank, too_many},
+        warning,
+    },
+    status::ApiError,
+};
+use concord_proto::{
     pb::records::{
         BatchGetClientsRequest, BatchGetClientsResponse, Client, ClientType, CreateClientRequest,
         CreateClientResponse, ErrorReason, GetClientRequest, GetClientResponse, Jurisdiction,
@@ -12,16 +21,9 @@ use shared::{
         UpdateClientRequest, UpdateClientResponse, client_service_server::ClientService,
         create_client_request::Individual,
     },
-    rules::{
-        FieldViolations,
-        draft::{ClientDraft, DatedName, Identifiers, Reference, emails, phones},
-        terms::Term as _,
-        text::{blank, too_many},
-        warning,
-    },
-    server::with_record_ids,
-    status::ApiError,
+    rpc::Rpc,
 };
+use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse, update};

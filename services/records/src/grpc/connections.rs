@@ -1,13 +1,13 @@
 //! `ConnectionService`.
 
-use shared::{
+use concord_core::{
     caller::{Caller, Product},
-    pb::records::{
-        ConnectProductRequest, ConnectProductResponse, Connection, DisconnectProductRequest,
-        DisconnectProductResponse, ErrorReason, ListConnectionsRequest, ListConnectionsResponse,
-        connection_service_server::ConnectionService,
-    },
     status::ApiError,
+};
+use concord_proto::pb::records::{
+    ConnectProductRequest, ConnectProductResponse, Connection, DisconnectProductRequest,
+    DisconnectProductResponse, ErrorReason, ListConnectionsRequest, ListConnectionsResponse,
+    connection_service_server::ConnectionService,
 };
 use tonic::{Request, Response, Status};
 

@@ -1,9 +1,16 @@
 //! `ContactService`.
 
-use shared::{
-    access::Rpc,
+use concord_core::{
     caller::Caller,
     page::page_size,
+    rules::{
+        FieldViolations,
+        date::parse_date,
+        text::{blank, is_blank},
+    },
+    status::ApiError,
+};
+use concord_proto::{
     pb::records::{
         AddRoleRequest, AddRoleResponse, ContactRole, CreateContactRequest, CreateContactResponse,
         EndRoleRequest, EndRoleResponse, GetContactRequest, GetContactResponse,
@@ -12,14 +19,9 @@ use shared::{
         contact_service_server::ContactService, create_contact_request::Who,
         list_contacts_request::Of,
     },
-    rules::{
-        FieldViolations,
-        date::parse_date,
-        text::{blank, is_blank},
-    },
-    server::with_record_ids,
-    status::ApiError,
+    rpc::Rpc,
 };
+use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse};

@@ -1,9 +1,18 @@
 //! `HistoryService`.
 
-use shared::{
-    access::Rpc,
+use concord_core::{
     caller::Caller,
     ids::{self, IdKind, new_uuid},
+    rules::{
+        FieldViolations,
+        date::{Period, parse_date},
+        terms::Term as _,
+        text::{MAX_NAME, blank, required},
+        value::{Address, PersonName, Value},
+    },
+    status::ApiError,
+};
+use concord_proto::{
     pb::records::{
         AddEntryRequest, AddEntryResponse, AddPastEntryRequest, AddPastEntryResponse, AddressType,
         CancelScheduledEntryRequest, CancelScheduledEntryResponse, CorrectEntryRequest,
@@ -12,16 +21,9 @@ use shared::{
         Timeline, add_entry_request, add_past_entry_request, correct_entry_request,
         history_service_server::HistoryService,
     },
-    rules::{
-        FieldViolations,
-        date::{Period, parse_date},
-        terms::Term as _,
-        text::{MAX_NAME, blank, required},
-        value::{Address, PersonName, Value},
-    },
-    server::with_record_ids,
-    status::ApiError,
+    rpc::Rpc,
 };
+use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 

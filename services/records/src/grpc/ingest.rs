@@ -1,20 +1,20 @@
 //! `IngestService`, which only the imports service calls.
 
-use shared::{
+use concord_core::{
     call_id::CallId,
     caller::Caller,
-    pb::{
-        internal::{
-            ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
-            ListErasuresRequest, ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse,
-            ingest_service_server::IngestService,
-        },
-        records::ErrorReason,
-    },
     rules::text::{check_characters, too_many},
-    server::{MAX_RECORDS, SupportAccess},
     status::ApiError,
 };
+use concord_proto::pb::{
+    internal::{
+        ApplyChunkRequest, ApplyChunkResponse, KeepSupportReadRequest, KeepSupportReadResponse,
+        ListErasuresRequest, ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse,
+        ingest_service_server::IngestService,
+    },
+    records::ErrorReason,
+};
+use concord_server::{MAX_RECORDS, SupportAccess};
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse};

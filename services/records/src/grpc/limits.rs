@@ -1,6 +1,6 @@
 //! Checks that `docs/limits.md` documents the limits of the code.
 
-use shared::testing::assert_documented;
+use concord_testing::assert_documented;
 
 use super::{changes, clients, parse, support};
 use crate::{

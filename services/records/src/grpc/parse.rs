@@ -1,9 +1,8 @@
 //! Parsers of message parts that several requests share. Violations are collected with
 //! the paths of their fields.
 
-use shared::{
+use concord_core::{
     caller::Product,
-    pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role, Warning},
     rules::violation::path,
     rules::{
         FieldViolation, FieldViolations, ValueError,
@@ -15,6 +14,7 @@ use shared::{
     },
     status::ApiError,
 };
+use concord_proto::pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role, Warning};
 
 use crate::{
     domain::record::HeldRole,

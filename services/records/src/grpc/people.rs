@@ -1,18 +1,16 @@
 //! `PersonService`.
 
-use shared::{
-    access::Rpc,
-    caller::Caller,
-    page::page_size,
+use concord_core::{caller::Caller, page::page_size, rules::FieldViolations};
+use concord_proto::{
     pb::records::{
         CreatePersonRequest, CreatePersonResponse, GetPersonRequest, GetPersonResponse,
         LinkPersonRequest, LinkPersonResponse, ListPersonsRequest, ListPersonsResponse,
         UnlinkPersonRequest, UnlinkPersonResponse, UpdatePersonRequest, UpdatePersonResponse,
         person_service_server::PersonService,
     },
-    rules::FieldViolations,
-    server::with_record_ids,
+    rpc::Rpc,
 };
+use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse, update};

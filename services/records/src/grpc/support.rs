@@ -1,18 +1,16 @@
 //! `SupportService`.
 
-use shared::{
-    access::Rpc,
-    caller::Caller,
-    page::page_size,
+use concord_core::{caller::Caller, page::page_size, status::ApiError};
+use concord_proto::{
     pb::records::{
         ErrorReason, GetRecordSummaryRequest, GetRecordSummaryResponse, ListAuditEntriesRequest,
         ListAuditEntriesResponse, ListSupportReadsRequest, ListSupportReadsResponse,
         PurgeNowRequest, PurgeNowResponse, RecordKind, SearchRecordsRequest, SearchRecordsResponse,
         TraceChangeRequest, TraceChangeResponse, support_service_server::SupportService,
     },
-    server::with_record_ids,
-    status::ApiError,
+    rpc::Rpc,
 };
+use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 
 use super::{Api, parse};

@@ -1,10 +1,6 @@
 //! Field masks: parses the edits of plain fields.
 
-use shared::{
-    pb::records::{
-        ClientFields, ErrorReason, Jurisdiction, PersonFields, UpdateClientRequest,
-        UpdatePersonRequest,
-    },
+use concord_core::{
     rules::{
         FieldViolations,
         date::parse_date,
@@ -14,6 +10,9 @@ use shared::{
         violation::path,
     },
     status::quoted,
+};
+use concord_proto::pb::records::{
+    ClientFields, ErrorReason, Jurisdiction, PersonFields, UpdateClientRequest, UpdatePersonRequest,
 };
 
 use crate::service::update::{ClientEdit, PersonEdit, UpdateCommand};

@@ -3,24 +3,27 @@
 mod expiry;
 
 use chrono::TimeDelta;
-use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{
-    access::{Role, Rpc},
+use concord_core::{
+    access::Role,
     caller::{Caller, Product},
     clock::Clock,
-    db::{Database, TenantScope},
     ids::new_uuid,
-    meter::Meter,
-    pb::records::{
-        AuditEntry, ChangeKind, ClientType, Entry, EntryStatus, Jurisdiction, RecordKind,
-        RecordState, SearchMatch, SearchResult,
-    },
     rules::{
         draft::{ClientDraft, DatedName, Identifiers, PersonDraft, Reference},
         value::{PersonName, Value},
     },
-    testing::{TestDb, storage_tests},
 };
+use concord_db::{Database, TenantScope};
+use concord_proto::{
+    pb::records::{
+        AuditEntry, ChangeKind, ClientType, Entry, EntryStatus, Jurisdiction, RecordKind,
+        RecordState, SearchMatch, SearchResult,
+    },
+    rpc::Rpc,
+};
+use concord_server::meter::Meter;
+use concord_testing::{TestDb, storage_tests};
+use sea_orm::{ConnectionTrait as _, Statement};
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
@@ -101,7 +104,7 @@ fn caller_in(practice: &str, product: &str) -> Caller {
 }
 
 fn context() -> RequestContext {
-    let empty = shared::pb::records::ListConnectionsRequest {};
+    let empty = concord_proto::pb::records::ListConnectionsRequest {};
     RequestContext::parse(Rpc::ClientCreateClient, &empty, &new_uuid().to_string(), false).unwrap()
 }
 
@@ -272,7 +275,7 @@ async fn rollover_after_downtime_is_recorded_before_later_changes(t: TestDb) {
     // A correction before the job runs: the rollover is recorded first nevertheless.
     let (now, _) = records.client(&caller("manager"), &client).await.unwrap();
     let scheduled = now.entries.last().unwrap();
-    let id = shared::ids::parse(shared::ids::IdKind::Entry, &scheduled.id).unwrap();
+    let id = concord_core::ids::parse(concord_core::ids::IdKind::Entry, &scheduled.id).unwrap();
     let command = HistoryCommand::Correct {
         command: crate::domain::timeline::CorrectEntry {
             id,
@@ -499,7 +502,8 @@ async fn fencing_token_expires_60_days_after_last_call(t: TestDb) {
     let records = replica(&t, &clock).await;
     let import = Caller { import: Some(new_uuid()), ..caller("manager") };
     let raise = |fence| {
-        let request = shared::pb::internal::ApplyChunkRequest { fence, ..Default::default() };
+        let request =
+            concord_proto::pb::internal::ApplyChunkRequest { fence, ..Default::default() };
         records.apply_chunk(import.clone(), request)
     };
     raise(5).await.unwrap();
@@ -529,7 +533,7 @@ async fn unreadable_record_does_not_block_other_jobs(t: TestDb) {
         clients.push((orphaned, scheduled));
     }
     let import = Caller { import: Some(new_uuid()), ..caller("manager") };
-    let chunk = shared::pb::internal::ApplyChunkRequest { fence: 1, ..Default::default() };
+    let chunk = concord_proto::pb::internal::ApplyChunkRequest { fence: 1, ..Default::default() };
     records.apply_chunk(import, chunk).await.unwrap();
     let damaged = "UPDATE client SET state = 'DAMAGED ' || state WHERE practice_id = 'p1'";
     execute(&records, damaged).await;

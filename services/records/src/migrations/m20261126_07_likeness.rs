@@ -1,13 +1,11 @@
 //! Indexes of match keys: find possible duplicates of a record, the oldest first.
 
+use concord_core::rules::{match_key, value::PersonName};
+use concord_proto::pb::records::Person;
 use prost::Message as _;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait,
     sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, prelude::Date},
-};
-use shared::{
-    pb::records::Person,
-    rules::{match_key, value::PersonName},
 };
 use uuid::Uuid;
 
@@ -89,15 +87,13 @@ fn likeness_of(row: &QueryResult) -> Result<Option<String>, DbErr> {
 
 #[cfg(test)]
 mod tests {
-    use shared::{
-        caller::PracticeId,
-        db::{Database, TenantScope},
-        testing::{TestDb, storage_tests},
-    };
+    use concord_core::caller::PracticeId;
+    use concord_db::{Database, TenantScope};
+    use concord_testing::{TestDb, storage_tests};
 
     use super::*;
     use crate::{
-        domain::record::{RecordMeta, Person as PersonRow},
+        domain::record::{Person as PersonRow, RecordMeta},
         error::RecordError,
         migrations::Migrator,
         store::{self, persons},
@@ -114,13 +110,13 @@ mod tests {
         let written = db.write(scope, move |tx| {
             let practice = practice.clone();
             async move {
-                let name = shared::pb::records::PersonName {
+                let name = concord_proto::pb::records::PersonName {
                     surname: "Smith".to_owned(),
-                    ..shared::pb::records::PersonName::default()
+                    ..concord_proto::pb::records::PersonName::default()
                 };
                 let image = Person { name: Some(name), ..Person::default() };
                 let person = |n: usize| PersonRow {
-                    id: shared::ids::new_uuid(),
+                    id: concord_core::ids::new_uuid(),
                     birth_date: Date::from_ymd_opt(1975, 5, 5).filter(|_| n.is_multiple_of(2)),
                     nino: None,
                     ppsn: None,
@@ -145,9 +141,9 @@ mod tests {
         }
         db.write(TenantScope::AllPractices, |tx| async move { fill(&*tx).await }).await.unwrap();
         for practice in ["p1", "p2"] {
-            let name = shared::rules::value::PersonName {
+            let name = concord_core::rules::value::PersonName {
                 surname: "SMITH".to_owned(),
-                ..shared::rules::value::PersonName::default()
+                ..concord_core::rules::value::PersonName::default()
             };
             let smith = match_key::of_person(&name, Date::from_ymd_opt(1975, 5, 5)).unwrap();
             let practice: PracticeId = practice.parse().unwrap();

@@ -3,10 +3,10 @@
 //! Only the owner of a table may run `ANALYZE`, and the service has another role. So the
 //! function has the owner's rights, and does nothing else.
 
+use concord_db::create_analyze_function;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::create_analyze_function;
 
 pub(super) struct Migration;
 

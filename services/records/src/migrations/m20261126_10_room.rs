@@ -4,10 +4,10 @@
 //! updated (a HOT update). An import updates most clients and persons soon after it has
 //! created them, once for each address.
 
+use concord_db::set_fillfactor;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::set_fillfactor;
 
 pub(super) struct Migration;
 

@@ -1,14 +1,12 @@
 //! Converts company numbers of the CRO to the format of their register. Before this
 //! migration they were padded to the eight digits of Companies House.
 
+use concord_core::rules::{identifier::company_number, terms::Term as _};
+use concord_proto::pb::records::{Client, Jurisdiction};
 use prost::Message as _;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait,
     sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value},
-};
-use shared::{
-    pb::records::{Client, Jurisdiction},
-    rules::{identifier::company_number, terms::Term as _},
 };
 use uuid::Uuid;
 
@@ -86,14 +84,14 @@ fn with_number(image: &[u8], number: &str) -> Result<Vec<u8>, DbErr> {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm_migration::sea_orm::prelude::DateTimeUtc;
-    use shared::{
+    use concord_core::{
         caller::PracticeId,
-        db::{Database, TenantScope},
-        pb::records::{ClientIdentifiers, ClientType},
         rules::draft::{Identifiers, Reference},
-        testing::{TestDb, storage_tests},
     };
+    use concord_db::{Database, TenantScope};
+    use concord_proto::pb::records::{ClientIdentifiers, ClientType};
+    use concord_testing::{TestDb, storage_tests};
+    use sea_orm_migration::sea_orm::prelude::DateTimeUtc;
 
     use super::*;
     use crate::{
@@ -109,7 +107,7 @@ mod tests {
 
     /// Inserts a client with a number in the form before this migration.
     async fn old_client(db: &Database, practice: &PracticeId, jurisdiction: Jurisdiction) -> Uuid {
-        let (id, of) = (shared::ids::new_uuid(), practice.clone());
+        let (id, of) = (concord_core::ids::new_uuid(), practice.clone());
         let written = db.write(TenantScope::from(practice), move |tx| {
             let practice = of.clone();
             async move {

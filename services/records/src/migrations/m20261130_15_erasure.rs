@@ -1,10 +1,10 @@
 //! The erasure log, which the imports service reads in order, and the digests of the
 //! external keys of records.
 
+use concord_db::enable_row_security;
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
 };
-use shared::db::enable_row_security;
 
 pub(super) struct Migration;
 

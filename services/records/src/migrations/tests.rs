@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use shared::{
-    db::TenantScope,
-    testing::{TestDb, storage_tests, tables},
-};
+use concord_db::TenantScope;
+use concord_testing::{TestDb, storage_tests, tables};
 
 use super::*;
 

@@ -1,14 +1,10 @@
 //! The access log of support: every read of a support user.
 
+use concord_core::{caller::Caller, ids, page, status::ApiError};
+use concord_db::TenantScope;
+use concord_proto::pb::records::{Origin, SupportRead as PbAccess};
+use concord_server::{SupportAccess, SupportAccessLog};
 use futures::future::BoxFuture;
-use shared::{
-    caller::Caller,
-    db::TenantScope,
-    ids, page,
-    pb::records::{Origin, SupportRead as PbAccess},
-    server::{SupportAccess, SupportAccessLog},
-    status::ApiError,
-};
 
 use super::{Records, reading::PageRequest};
 use crate::{

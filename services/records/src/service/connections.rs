@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::{
+use concord_core::{
     caller::{Caller, Product},
-    pb::records::ErrorReason,
     status::ApiError,
 };
+use concord_proto::pb::records::ErrorReason;
 use tonic::Code;
 
 use super::Records;

@@ -1,20 +1,19 @@
 //! Changing and removing contacts.
 
-use prost::Message as _;
-use serde_json::{Value as Json, json};
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::new_uuid,
-    pb::records::{
-        self as pb, ChangeKind, ErrorReason, RecordState, RemoveContactResponse,
-        UpdateContactResponse,
-    },
     rules::{
         date::{Period, date_text},
         terms::Term as _,
     },
     status::ApiError,
 };
+use concord_proto::pb::records::{
+    self as pb, ChangeKind, ErrorReason, RecordState, RemoveContactResponse, UpdateContactResponse,
+};
+use prost::Message as _;
+use serde_json::{Value as Json, json};
 
 use super::{
     Records,

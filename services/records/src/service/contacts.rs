@@ -1,10 +1,10 @@
 //! Creating contacts.
 
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::{self, IdKind, new_uuid},
-    pb::records::CreateContactResponse,
 };
+use concord_proto::pb::records::CreateContactResponse;
 use uuid::Uuid;
 
 use super::{

@@ -1,15 +1,17 @@
 //! Creating clients and persons with their entries and their first link.
 
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::{self, IdKind},
-    pb::records::{CreateClientResponse, CreatePersonResponse, Person, RecordState, Warning},
     rules::{
         FieldViolations,
         draft::{AddressDraft, ClientDraft, PersonDraft},
         value::Value,
     },
     status::ApiError,
+};
+use concord_proto::pb::records::{
+    CreateClientResponse, CreatePersonResponse, Person, RecordState, Warning,
 };
 use uuid::Uuid;
 
@@ -302,7 +304,10 @@ fn lay_out(
     if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
 }
 
-fn closed_period(address: &AddressCommand, all: &[AddressCommand]) -> shared::rules::date::Period {
+fn closed_period(
+    address: &AddressCommand,
+    all: &[AddressCommand],
+) -> concord_core::rules::date::Period {
     let of_type = all.iter().filter(|other| other.draft.address_type == address.draft.address_type);
     let others = of_type.map(|other| other.draft.period);
     let periods: Vec<_> = std::iter::once(address.draft.period).chain(others).collect();

@@ -1,13 +1,11 @@
 //! Duplicate candidates of a new record. They are listed in the answer, and never merged
 //! automatically.
 
-use shared::{
-    pb::records::PossibleDuplicate,
-    rules::{
-        draft::{ClientDraft, PersonDraft},
-        match_key,
-    },
+use concord_core::rules::{
+    draft::{ClientDraft, PersonDraft},
+    match_key,
 };
+use concord_proto::pb::records::PossibleDuplicate;
 use uuid::Uuid;
 
 use super::unit_of_work::UnitOfWork;

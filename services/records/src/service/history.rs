@@ -4,17 +4,17 @@
 //! the decision.
 
 use chrono::NaiveDate;
-use serde_json::{Value as Json, json};
-use shared::{
+use concord_core::{
     access::Role,
     caller::Caller,
     ids::{self, IdKind, new_uuid},
-    pb::records::{
-        self as pb, ChangeKind, ClientType, ErrorReason, HistoryOutcome, Timeline as PbTimeline,
-    },
     rules::date::{Period, date_text},
     status::ApiError,
 };
+use concord_proto::pb::records::{
+    self as pb, ChangeKind, ClientType, ErrorReason, HistoryOutcome, Timeline as PbTimeline,
+};
+use serde_json::{Value as Json, json};
 use tonic::Code;
 use uuid::Uuid;
 

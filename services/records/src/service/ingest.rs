@@ -15,12 +15,17 @@ mod resolve;
 use std::collections::{HashMap, HashSet};
 
 pub(crate) use analyze_schedule::AnalyzeSchedule;
-use duplicate_candidates::DuplicateCandidates;
-use prost::Message as _;
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     caller::Caller,
     key_digest::KeyDigest,
+    rules::{
+        FieldViolation, FieldViolations, date,
+        import::{ImportDraft, parse_bytes},
+        reason_code,
+    },
+    status::ApiError,
+};
+use concord_proto::{
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
@@ -29,14 +34,11 @@ use shared::{
         },
         records::ErrorReason,
     },
-    rules::{
-        FieldViolation, FieldViolations, date,
-        import::{ImportDraft, parse_bytes},
-        reason_code,
-    },
-    status::ApiError,
     wire::ApplyRecord,
 };
+use duplicate_candidates::DuplicateCandidates;
+use prost::Message as _;
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{Records, new_records::NewRecords, unit_of_work::UnitOfWork};
@@ -368,7 +370,7 @@ fn link_kind(kind: ImportRecordKind) -> LinkKind {
 
 /// The id of a linked record as text.
 fn record_text(kind: LinkKind, id: Uuid) -> String {
-    use shared::ids::{IdKind, text};
+    use concord_core::ids::{IdKind, text};
     match kind {
         LinkKind::Client => text(IdKind::Client, id),
         LinkKind::Person => text(IdKind::Person, id),

@@ -1,16 +1,16 @@
 //! Links of products to records. The removal of the last link orphans the record.
 
-use prost::Message as _;
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::{self, IdKind, new_uuid},
     page::ResponseBudget,
-    pb::records::{
-        self as pb, ChangeKind, ErrorReason, LinkClientResponse, LinkPersonResponse, RecordState,
-        UnlinkClientResponse, UnlinkPersonResponse,
-    },
     status::ApiError,
 };
+use concord_proto::pb::records::{
+    self as pb, ChangeKind, ErrorReason, LinkClientResponse, LinkPersonResponse, RecordState,
+    UnlinkClientResponse, UnlinkPersonResponse,
+};
+use prost::Message as _;
 use tonic::Code;
 use uuid::Uuid;
 

@@ -5,16 +5,16 @@
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
-use prost::Message as _;
-use shared::{
+use concord_core::{
     ids::new_uuid,
-    pb::records as pb,
     rules::{
         date::Period,
         draft::{AddressDraft, ClientDraft, DatedName, PersonDraft},
         value::Value,
     },
 };
+use concord_proto::pb::records as pb;
+use prost::Message as _;
 use uuid::Uuid;
 
 use super::{search_document, unit_of_work::UnitOfWork};

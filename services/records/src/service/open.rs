@@ -1,11 +1,11 @@
 //! Opening a record for a change: resolve its name, lock it, and check that the caller's
 //! product is linked to it.
 
-use shared::{
+use concord_core::{
     ids::{self, IdKind},
-    pb::records::{self as pb, ErrorReason, RecordState},
     status::ApiError,
 };
+use concord_proto::pb::records::{self as pb, ErrorReason, RecordState};
 use tonic::Code;
 use uuid::Uuid;
 

@@ -1,12 +1,8 @@
 //! Purging a record: removes it with its timelines and all personal data, and leaves a
 //! tombstone with its id.
 
-use shared::{
-    caller::Caller,
-    ids::new_uuid,
-    pb::records::{ChangeKind, PurgeNowResponse, RecordKind, RecordState},
-    status::ApiError,
-};
+use concord_core::{caller::Caller, ids::new_uuid, status::ApiError};
+use concord_proto::pb::records::{ChangeKind, PurgeNowResponse, RecordKind, RecordState};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -170,7 +166,7 @@ fn still_in_use(record: RecordRef) -> ApiError {
     let id = record.text();
     ApiError::new(
         Code::FailedPrecondition,
-        shared::pb::records::ErrorReason::RecordInUse,
+        concord_proto::pb::records::ErrorReason::RecordInUse,
         format!("{id} is in use; only a record without links, which is orphaned, is removed"),
     )
     .precondition(&id, "every product must unlink it first")

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use chrono::NaiveDate;
-use serde::Serialize;
-use shared::{
+use concord_core::{
     caller::Caller,
     page::{self, ResponseBudget},
-    pb::records::{
-        BatchGetClientsResponse, Client, Contact, ContactWithPerson, Entry, ErrorReason, Person,
-    },
     status::ApiError,
 };
+use concord_proto::pb::records::{
+    BatchGetClientsResponse, Client, Contact, ContactWithPerson, Entry, ErrorReason, Person,
+};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Records, contacts::ContactsOf, open::parse_contact, resolve};
@@ -167,7 +167,9 @@ impl Records {
         let image = image.ok_or_else(|| ApiError::not_found(&kind, name))?;
         let today = self.clock.today();
         let entries = match record.kind {
-            shared::pb::records::RecordKind::Person => decode_on::<Person>(image, today)?.entries,
+            concord_proto::pb::records::RecordKind::Person => {
+                decode_on::<Person>(image, today)?.entries
+            }
             _ => decode_on::<Client>(image, today)?.entries,
         };
         Ok((record, entries))

@@ -1,7 +1,8 @@
 //! The context of a mutating request: idempotency key, dry run, reason.
 
+use concord_core::{caller::Account, status::ApiError};
+use concord_proto::{pb::records::ErrorReason, rpc::Rpc};
 use sha2::{Digest as _, Sha256};
-use shared::{access::Rpc, caller::Account, pb::records::ErrorReason, status::ApiError};
 use uuid::Uuid;
 
 /// The context of a mutating request.

@@ -1,10 +1,8 @@
 //! Resolves the name of a record, which is an id or an alias.
 
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     caller::PracticeId,
     ids,
-    pb::records::{ErrorReason, Jurisdiction, RecordKind},
     rules::{
         ValueError,
         identifier::{company_number, possible_company_numbers, register},
@@ -13,6 +11,8 @@ use shared::{
     },
     status::{ApiError, quoted},
 };
+use concord_proto::pb::records::{ErrorReason, Jurisdiction, RecordKind};
+use sea_orm::ConnectionTrait;
 use tonic::Code;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Writing an opened record: its row, its image and its search document.
 
+use concord_proto::pb::records as pb;
 use prost::Message as _;
-use shared::pb::records as pb;
 
 use super::{
     open::{OpenClient, OpenPerson},

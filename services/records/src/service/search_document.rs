@@ -1,10 +1,8 @@
 //! Builds the search documents of clients and persons.
 
 use chrono::NaiveDate;
-use shared::{
-    pb::records::{EntryStatus, RecordKind},
-    rules::draft::Identifiers,
-};
+use concord_core::rules::draft::Identifiers;
+use concord_proto::pb::records::{EntryStatus, RecordKind};
 use uuid::Uuid;
 
 use crate::domain::{

@@ -1,14 +1,14 @@
 //! Named subscriptions: acknowledge, read, list, delete.
 
 use chrono::TimeDelta;
-use prost::Message as _;
-use shared::{
+use concord_core::{
     caller::{PracticeId, Product, Subscriber},
-    db::TenantScope,
     page,
-    pb::records::{self as pb, ErrorReason, RecordKind},
     status::ApiError,
 };
+use concord_db::TenantScope;
+use concord_proto::pb::records::{self as pb, ErrorReason, RecordKind};
+use prost::Message as _;
 use tonic::Code;
 
 use super::{Records, reading::PageRequest};

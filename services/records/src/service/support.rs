@@ -4,20 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use chrono::NaiveDate;
-use prost::Message as _;
-use serde::{Deserialize, Serialize};
-use shared::{
+use concord_core::{
     access::Role,
     caller::Caller,
     ids::{self, IdKind},
     page::{self, PageTokenKey, ResponseBudget},
-    pb::records::{
-        AuditEntry, Client, Entry, EntryStatus, ErrorReason, GetRecordSummaryResponse, Origin,
-        Person, RecordKind, RecordState, SearchMatch, SearchRecordsResponse, SearchResult, entry,
-    },
     rules::{identifier, text::fold, value::PersonName},
     status::ApiError,
 };
+use concord_proto::pb::records::{
+    AuditEntry, Client, Entry, EntryStatus, ErrorReason, GetRecordSummaryResponse, Origin, Person,
+    RecordKind, RecordState, SearchMatch, SearchRecordsResponse, SearchResult, entry,
+};
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{

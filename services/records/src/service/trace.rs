@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message as _;
-use shared::{
+use concord_core::{
     caller::{Caller, Product},
     ids::{self, IdKind},
     page,
-    pb::records::{
-        ChangeTrace, Delivery, ErrorReason, FeedPlace, Origin, ProductTrace, SubscriptionState,
-        SubscriptionTrace, TraceChangeResponse,
-    },
     status::ApiError,
 };
+use concord_proto::pb::records::{
+    ChangeTrace, Delivery, ErrorReason, FeedPlace, Origin, ProductTrace, SubscriptionState,
+    SubscriptionTrace, TraceChangeResponse,
+};
+use prost::Message as _;
 
 use super::{Records, resolve};
 use crate::{

@@ -9,13 +9,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use concord_core::{caller::Caller, status::ApiError};
+use concord_db::{StatementBatch, TenantScope, WriteTx};
+use concord_proto::pb::records::ErrorReason;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
-use shared::{
-    caller::Caller,
-    db::{StatementBatch, TenantScope, WriteTx},
-    pb::records::ErrorReason,
-    status::ApiError,
-};
 use tonic::Code;
 use uuid::Uuid;
 

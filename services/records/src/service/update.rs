@@ -1,10 +1,8 @@
 //! Updating plain fields of clients and persons: fields without history.
 
-use serde_json::{Map, Value as Json, json};
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::new_uuid,
-    pb::records::{ChangeKind, Jurisdiction, UpdateClientResponse, UpdatePersonResponse},
     rules::{
         date::date_text,
         draft::{Identifiers, Reference},
@@ -13,6 +11,10 @@ use shared::{
     },
     status::ApiError,
 };
+use concord_proto::pb::records::{
+    ChangeKind, Jurisdiction, UpdateClientResponse, UpdatePersonResponse,
+};
+use serde_json::{Map, Value as Json, json};
 
 use super::{
     Records,

@@ -1,11 +1,13 @@
 //! The access log of support: which records support has read, and the reason.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::PracticeId;
+use concord_db::insert_all;
+use concord_server::SupportAccess;
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
 };
-use shared::{caller::PracticeId, db::insert_all, server::SupportAccess};
 use uuid::Uuid;
 
 use super::entities::support_read;

@@ -2,14 +2,12 @@
 //!
 //! It contains what the timelines do not: the values that a correction overwrote.
 
+use concord_core::caller::PracticeId;
+use concord_db::StatementBatch;
+use concord_proto::pb::records::{ChangeKind, RecordKind};
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
-};
-use shared::{
-    caller::PracticeId,
-    db::StatementBatch,
-    pb::records::{ChangeKind, RecordKind},
 };
 use uuid::Uuid;
 

@@ -10,15 +10,15 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use concord_core::{
+    caller::{Caller, PracticeId},
+    ids,
+};
+use concord_db::{Binds, Column, StatementBatch, column_names, columns_of, values_of};
+use concord_proto::pb::records::{ChangeKind, RecordKind};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ConnectionTrait, DbBackend, Value,
-};
-use shared::{
-    caller::{Caller, PracticeId},
-    db::{Binds, Column, StatementBatch, column_names, columns_of, values_of},
-    ids,
-    pb::records::{ChangeKind, RecordKind},
 };
 use uuid::Uuid;
 

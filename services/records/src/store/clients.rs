@@ -1,20 +1,20 @@
 //! The table of clients.
 
-use sea_orm::{
-    ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, Query},
-};
-use shared::{
+use concord_core::{
     caller::PracticeId,
-    db::StatementBatch,
-    pb::records::{ClientType, Jurisdiction, RecordState},
     rules::{
         draft::{Identifiers, Reference},
         identifier::register,
         match_key::MatchField,
         terms::Term,
     },
+};
+use concord_db::StatementBatch;
+use concord_proto::pb::records::{ClientType, Jurisdiction, RecordState};
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, Query},
 };
 use uuid::Uuid;
 

@@ -1,13 +1,13 @@
 //! Connections: the products that are connected to a practice.
 
 use chrono::{DateTime, Utc};
+use concord_core::{
+    caller::{PracticeId, Product},
+    ids,
+};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, Statement, sea_query::OnConflict,
-};
-use shared::{
-    caller::{PracticeId, Product},
-    ids,
 };
 
 use super::{

@@ -1,17 +1,14 @@
 //! The table of contacts.
 
 use chrono::NaiveDate;
+use concord_core::{caller::PracticeId, rules::terms::Term as _};
+use concord_db::StatementBatch;
+use concord_proto::pb::records::{RecordState, Role};
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, Order,
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::{Deserialize, Serialize};
-use shared::{
-    caller::PracticeId,
-    db::StatementBatch,
-    pb::records::{RecordState, Role},
-    rules::terms::Term as _,
-};
 use uuid::Uuid;
 
 use super::{

@@ -1,7 +1,7 @@
 //! Records with due background work, of all practices.
 
+use concord_db::{none_of, uuid_hex};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
-use shared::db::{none_of, uuid_hex};
 
 use crate::error::RecordError;
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _};
-use serde::{Deserialize, Serialize};
-use shared::{
+use concord_core::{
     caller::PracticeId,
-    db::StatementBatch,
     rules::{date::Period, value::Value},
 };
+use concord_db::StatementBatch;
+use sea_orm::{ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{

@@ -7,14 +7,11 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use concord_core::{caller::PracticeId, key_digest::KeyDigest};
+use concord_db::{Binds, insert_all};
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _, Statement,
-};
-use shared::{
-    caller::PracticeId,
-    db::{Binds, insert_all},
-    key_digest::KeyDigest,
 };
 use uuid::Uuid;
 
@@ -197,9 +194,10 @@ pub(crate) async fn delete_before(
 fn read(row: erasure::Model) -> Result<Erasure, RecordError> {
     let erasure::Model { position, record_kind, record_id, digest, erased_at, .. } = row;
     let what = match (record_kind, record_id, digest) {
-        (Some(kind), Some(id), _) => {
-            Erased::Record(RecordRef { kind: shared::pb::records::RecordKind::read(&kind)?, id })
-        }
+        (Some(kind), Some(id), _) => Erased::Record(RecordRef {
+            kind: concord_proto::pb::records::RecordKind::read(&kind)?,
+            id,
+        }),
         (_, _, Some(digest)) => Erased::Key(read_digest(&digest)?),
         _ => return Err(RecordError::Corrupt("an erasure")),
     };

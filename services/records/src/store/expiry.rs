@@ -1,8 +1,8 @@
 //! Deletes expired rows.
 
 use chrono::{DateTime, Utc};
+use concord_db::row_id_in;
 use sea_orm::{ConnectionTrait, Statement};
-use shared::db::row_id_in;
 
 use crate::error::RecordError;
 

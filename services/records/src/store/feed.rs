@@ -11,11 +11,9 @@ pub(crate) mod snapshot;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::{PracticeId, Product};
+use concord_proto::pb::records::{ChangeKind, RecordKind};
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, QueryResult, Statement};
-use shared::{
-    caller::{PracticeId, Product},
-    pb::records::{ChangeKind, RecordKind},
-};
 use uuid::Uuid;
 
 use super::{

@@ -2,8 +2,8 @@
 //! call with a lower token is stale and is rejected.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::PracticeId;
 use sea_orm::{ConnectionTrait, Statement};
-use shared::caller::PracticeId;
 use uuid::Uuid;
 
 use super::expiry::remove_oldest;

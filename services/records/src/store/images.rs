@@ -4,15 +4,13 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use concord_core::caller::{PracticeId, Product};
+use concord_db::{Binds, Column, chunk_rows, pad_to_power_of_two};
+use concord_proto::pb::records::{self as pb, RecordKind};
 use prost::Message as _;
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _, Statement,
     Value,
-};
-use shared::{
-    caller::{PracticeId, Product},
-    db::{Binds, Column, chunk_rows, pad_to_power_of_two},
-    pb::records::{self as pb, RecordKind},
 };
 use uuid::Uuid;
 

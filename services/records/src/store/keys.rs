@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{Expr, postgres_array::NotU8},
 };
 
-use shared::db::pad_to_power_of_two;
+use concord_db::pad_to_power_of_two;
 
 /// Maximum number of keys in one statement. Padded, and with its other parameters, it is
 /// well below the limit of SQLite.
@@ -24,7 +24,7 @@ pub(super) fn sorted_chunks<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
 /// The condition that a column is one of `keys`: as [`Binds::among`], for the
 /// queries of SeaORM.
 ///
-/// [`Binds::among`]: shared::db::Binds::among
+/// [`Binds::among`]: concord_db::Binds::among
 pub(super) fn among<T>(
     db: &impl ConnectionTrait,
     column: impl ColumnTrait,

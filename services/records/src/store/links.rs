@@ -1,12 +1,10 @@
 //! Links of products to records, with their external ids.
 
+use concord_core::caller::{Account, PracticeId, Product};
+use concord_db::{Binds, StatementBatch};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QuerySelect as _, Statement,
-};
-use shared::{
-    caller::{Account, PracticeId, Product},
-    db::{Binds, StatementBatch},
 };
 use uuid::Uuid;
 

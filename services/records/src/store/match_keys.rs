@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use shared::{
+use concord_core::{
     caller::PracticeId,
-    db::{Binds, Column, chunk_rows},
-    pb::records::Jurisdiction,
     rules::{
         match_key::{MatchField, MatchKey, RegisteredNumber},
         terms::Term as _,
     },
 };
+use concord_db::{Binds, Column, chunk_rows};
+use concord_proto::pb::records::Jurisdiction;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use uuid::Uuid;
 
 use crate::error::RecordError;
@@ -80,7 +80,7 @@ fn statement(engine: DbBackend, practice: &PracticeId, part: &[&MatchKey]) -> St
 /// foreign registers, which have any format, must be distinguished from them.
 fn is_of_register(jurisdiction: &str, register: &str) -> String {
     let [other, isle_of_man] =
-        [Jurisdiction::Other, Jurisdiction::IsleOfMan].map(shared::rules::terms::Term::name);
+        [Jurisdiction::Other, Jurisdiction::IsleOfMan].map(concord_core::rules::terms::Term::name);
     format!(
         "CASE {register} WHEN '' THEN {jurisdiction} <> '{other}' \
          WHEN '{isle_of_man}' THEN {jurisdiction} IN ('{isle_of_man}', '') \

@@ -1,18 +1,18 @@
 //! The table of persons.
 
-use prost::Message as _;
-use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
-};
-use shared::{
+use concord_core::{
     caller::PracticeId,
-    db::StatementBatch,
-    pb::records::{self as pb, RecordState},
     rules::{
         match_key::{self, MatchKey},
         value::PersonName,
     },
+};
+use concord_db::StatementBatch;
+use concord_proto::pb::records::{self as pb, RecordState};
+use prost::Message as _;
+use sea_orm::{
+    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
 };
 use uuid::Uuid;
 

@@ -2,13 +2,11 @@
 //! request id returns it and changes nothing.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::{Caller, PracticeId};
+use concord_db::StatementBatch;
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, Statement,
     sea_query::Expr,
-};
-use shared::{
-    caller::{Caller, PracticeId},
-    db::StatementBatch,
 };
 use uuid::Uuid;
 

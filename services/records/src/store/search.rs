@@ -3,11 +3,13 @@
 //! It has one row for each word of each line. A prefix is a range of the primary key, so
 //! that both engines scan the same rows in the same order.
 
+use concord_core::caller::PracticeId;
+use concord_db::StatementBatch;
+use concord_proto::pb::records::RecordKind;
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, FromQueryResult, IntoActiveModel as _, QueryFilter as _,
     Statement, Value,
 };
-use shared::{caller::PracticeId, db::StatementBatch, pb::records::RecordKind};
 use uuid::Uuid;
 
 use super::{

@@ -1,13 +1,11 @@
 //! The table of named subscriptions.
 
+use concord_core::caller::{PracticeId, Product};
+use concord_proto::pb::records::{EchoMode, RecordKind};
 use sea_orm::{
     Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _},
-};
-use shared::{
-    caller::{PracticeId, Product},
-    pb::records::{EchoMode, RecordKind},
 };
 
 use super::{

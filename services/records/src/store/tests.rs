@@ -3,8 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use concord_core::ids::new_uuid;
+use concord_db::Database;
+use concord_testing::TestDb;
 use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{db::Database, ids::new_uuid, testing::TestDb};
 
 use super::*;
 use crate::{

@@ -1,7 +1,7 @@
 //! Values that are stored as text: enums by name, lists as JSON.
 
+use concord_proto::pb::records::{ChangeKind, EchoMode, RecordKind, RecordState};
 use serde::{Serialize, de::DeserializeOwned};
-use shared::pb::records::{ChangeKind, EchoMode, RecordKind, RecordState};
 
 use crate::error::RecordError;
 

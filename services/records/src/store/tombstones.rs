@@ -1,8 +1,9 @@
 //! Tombstones of purged records: id, kind and time.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::PracticeId;
+use concord_db::insert_all;
 use sea_orm::{ConnectionTrait, IntoActiveModel as _};
-use shared::{caller::PracticeId, db::insert_all};
 
 use super::{entities::tombstone, text::Stored as _};
 use crate::{domain::record::RecordRef, error::RecordError};

@@ -1,10 +1,10 @@
 //! Traces a change through the feeds of all products.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::PracticeId;
 use sea_orm::{
     ConnectionTrait, EntityTrait as _, FromQueryResult as _, QueryFilter as _, Statement,
 };
-use shared::caller::PracticeId;
 use uuid::Uuid;
 
 use super::{

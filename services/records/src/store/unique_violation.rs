@@ -1,7 +1,7 @@
 //! The unique keys, and how their violations are reported.
 
+use concord_db::{UniqueKey, violates};
 use sea_orm::DbErr;
-use shared::db::{UniqueKey, violates};
 
 use crate::error::{RecordError, UniqueViolation};
 

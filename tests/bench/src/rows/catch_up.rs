@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use prost::Message as _;
-use shared::pb::{
+use concord_proto::pb::{
     imports::ImportClient,
     records::{Events, StartFrom, SubscribeResponse, subscribe_response::Message},
 };
+use prost::Message as _;
 
 use crate::{
     chunks,

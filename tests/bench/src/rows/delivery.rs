@@ -8,10 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use shared::{
-    ids::new_uuid,
-    pb::{imports::ImportClient, records::StartFrom},
-};
+use concord_core::ids::new_uuid;
+use concord_proto::pb::{imports::ImportClient, records::StartFrom};
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use shared::pb::records::{GetClientRequest, GetClientResponse};
+use concord_proto::pb::records::{GetClientRequest, GetClientResponse};
 
 use crate::{
     databases::{Databases, Engine},

@@ -15,8 +15,8 @@ mod names;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use concord_proto::pb::records::GetClientRequest;
 use hdrhistogram::Histogram;
-use shared::pb::records::GetClientRequest;
 
 pub(crate) use self::dataset_size::DatasetSize;
 use self::{

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use concord_proto::pb::records::StartFrom;
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
-use shared::pb::records::StartFrom;
 
 use crate::{
     databases::{Databases, Engine},

@@ -2,8 +2,8 @@
 //! values in which two recordings of the call differ.
 
 use anyhow::{Context as _, bail};
+use concord_core::ids::new_uuid;
 use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
-use shared::ids::new_uuid;
 use uuid::Uuid;
 
 use super::Recording;

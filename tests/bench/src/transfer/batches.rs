@@ -1,15 +1,15 @@
 //! Batches of maximum size, and their uploads.
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use prost::bytes::Bytes;
-use shared::{
+use concord_proto::{
     pb::imports::{
         BatchCommit, BatchHeader, UploadBatchRequest, import_service_client::ImportServiceClient,
         upload_batch_request::Part,
     },
     wire::BatchFrame,
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use prost::bytes::Bytes;
 
 use super::Practice;
 use crate::service::Wire;

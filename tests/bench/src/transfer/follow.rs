@@ -4,8 +4,8 @@
 use std::fmt;
 
 use anyhow::{Context as _, bail, ensure};
+use concord_proto::pb::imports::{Import, ImportState};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
-use shared::pb::imports::{Import, ImportState};
 use tokio::time::{Duration, Instant, sleep};
 
 /// Interval between polls: short in relation to the measurement, and long enough not to slow

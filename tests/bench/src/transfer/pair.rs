@@ -1,11 +1,11 @@
 //! The records and the imports service in separate processes, with empty databases.
 
 use anyhow::{Context as _, ensure};
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
-use shared::pb::imports::{
+use concord_proto::pb::imports::{
     CreateImportRequest, GetImportRequest, Import, RetryImportRequest, SealImportRequest,
     import_service_client::ImportServiceClient,
 };
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{

@@ -2,10 +2,10 @@
 //! contacts and 547 addresses per thousand. A record is derived from its number, so that none
 //! is stored. All records are valid.
 
-use prost::{Message as _, bytes::Bytes};
-use shared::pb::imports::{
+use concord_proto::pb::imports::{
     ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
 };
+use prost::{Message as _, bytes::Bytes};
 
 /// Number of clients and contacts per thousand records.
 const CLIENTS: usize = 138;
@@ -254,7 +254,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
 mod tests {
     use std::collections::HashSet;
 
-    use shared::rules::import::{self, ParsedRecord};
+    use concord_core::rules::import::{self, ParsedRecord};
 
     use super::*;
 

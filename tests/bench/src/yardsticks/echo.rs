@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use shared::pb::records::{GetClientRequest, GetClientResponse};
+use concord_proto::pb::records::{GetClientRequest, GetClientResponse};
 use tonic::{
     Request, Response, Status,
     body::Body,

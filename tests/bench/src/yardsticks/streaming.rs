@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use concord_proto::pb::records::{SubscribeRequest, SubscribeResponse};
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use shared::pb::records::{SubscribeRequest, SubscribeResponse};
 use tonic::{
     Request, Response, Status,
     body::Body,

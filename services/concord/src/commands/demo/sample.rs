@@ -18,7 +18,7 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use shared::rules::{import::parse_bytes, reason_code};
+    use concord_core::rules::{import::parse_bytes, reason_code};
 
     use super::*;
     use crate::csv_source::Source;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, time::Duration};
 
 use anyhow::Context as _;
-use shared::pb::{
+use concord_proto::pb::{
     imports::Import,
     records::{StartFrom, SubscribeRequest},
 };

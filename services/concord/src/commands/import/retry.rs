@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use shared::pb::imports::Import;
+use concord_proto::pb::imports::Import;
 
 use super::layout;
 use crate::{

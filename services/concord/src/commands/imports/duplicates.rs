@@ -1,6 +1,6 @@
 //! `concord imports duplicates`.
 
-use shared::pb::imports::{ListPossibleDuplicatesRequest, PossibleDuplicate};
+use concord_proto::pb::imports::{ListPossibleDuplicatesRequest, PossibleDuplicate};
 
 use crate::{
     EXIT_OK, call_error::CallError, cli::DuplicatesOptions, client::ServiceClient,

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use concord_proto::pb::imports::{RecordStatus, Severity};
 use serde_json::json;
-use shared::pb::imports::{RecordStatus, Severity};
 
 use crate::{
     EXIT_OK, cli::FailuresOptions, client::ServiceClient, failure_table::FailureTable, failures,

@@ -1,6 +1,6 @@
 //! `concord imports list`.
 
-use shared::pb::imports::{Import, ListImportsRequest};
+use concord_proto::pb::imports::{Import, ListImportsRequest};
 
 use crate::{
     EXIT_OK, call_error::CallError, cli::ListOptions, client::ServiceClient,

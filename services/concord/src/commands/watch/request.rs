@@ -1,6 +1,6 @@
 //! The `SubscribeRequest` of a watch.
 
-use shared::pb::records::{EchoMode, RecordKind, StartFrom, SubscribeRequest};
+use concord_proto::pb::records::{EchoMode, RecordKind, StartFrom, SubscribeRequest};
 
 use crate::cli::{Echo, Kind, Start, WatchOptions};
 

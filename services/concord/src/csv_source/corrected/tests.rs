@@ -1,9 +1,7 @@
+use concord_core::row_token::RowPosition;
+use concord_proto::pb::imports::{ImportAddress, ImportClient, ImportRecord};
 use proptest::prelude::*;
 use prost::Message as _;
-use shared::{
-    pb::imports::{ImportAddress, ImportClient, ImportRecord},
-    row_token::RowPosition,
-};
 
 use super::*;
 

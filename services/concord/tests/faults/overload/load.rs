@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    ids::new_uuid,
-    pb::records::{CreateClientResponse, GetClientRequest},
-};
+use concord_core::ids::new_uuid;
+use concord_proto::pb::records::{CreateClientResponse, GetClientRequest};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, interval, timeout},
@@ -18,7 +16,7 @@ use tokio::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
+use concord_testing::e2e::{
     caller::Caller,
     records::{company, reason},
 };

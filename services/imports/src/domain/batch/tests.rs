@@ -1,5 +1,5 @@
+use concord_proto::pb::imports::ImportClient;
 use proptest::prelude::*;
-use shared::pb::imports::ImportClient;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
+use concord_proto::pb::imports::{ImportClient, ImportRecord, import_record::Record};
 use proptest::prelude::*;
-use shared::pb::imports::{ImportClient, ImportRecord, import_record::Record};
 
 use super::*;
 use crate::{

@@ -1,4 +1,4 @@
-use shared::{
+use concord_proto::{
     pb::imports::{BatchCommit, upload_batch_request},
     wire::BatchFrame,
 };

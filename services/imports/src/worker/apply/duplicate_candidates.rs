@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use shared::rules::{
+use concord_core::rules::{
     import::ParsedRecord,
     match_key::{self, MatchKey},
 };
@@ -85,7 +85,7 @@ fn compare(
 
 #[cfg(test)]
 mod tests {
-    use shared::rules::match_key::MatchField;
+    use concord_core::rules::match_key::MatchField;
 
     use super::*;
     use crate::domain::enums::Kind;

@@ -3,11 +3,9 @@
 
 use std::time::Instant;
 
+use concord_proto::wire::ApplyRecord;
+use concord_server::meter::{NONE, catalog};
 use prost::Message as _;
-use shared::{
-    meter::{NONE, catalog},
-    wire::ApplyRecord,
-};
 
 use crate::{
     domain::{enums::Status, issue::RecordIssue},
@@ -95,7 +93,7 @@ fn is_record_error(error: &PageError, attempts: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shared::pb::internal::ApplyParent;
+    use concord_proto::pb::internal::ApplyParent;
 
     use super::*;
 

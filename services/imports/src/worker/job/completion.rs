@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shared::{ids, meter::catalog};
+use concord_core::ids;
+use concord_server::meter::catalog;
 
 use super::Job;
 use crate::{

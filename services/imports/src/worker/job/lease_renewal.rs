@@ -1,9 +1,7 @@
 //! Updates of the lease of a running import: renewal, release and notes.
 
-use shared::{
-    db::TenantScope,
-    meter::{NONE, catalog},
-};
+use concord_db::TenantScope;
+use concord_server::meter::{NONE, catalog};
 
 use super::Job;
 use crate::{
@@ -54,14 +52,14 @@ impl Job {
     /// Updates the lease. If that fails, the lease expires.
     async fn update_lease<F, Fut>(&self, change: F)
     where
-        F: Fn(shared::db::WriteTx, Lease) -> Fut + Send + Sync + 'static,
+        F: Fn(concord_db::WriteTx, Lease) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<bool, sea_orm::DbErr>> + Send + 'static,
     {
         let lease = self.lease.clone();
         let changed =
             self.imports.db.write(&self.key().practice, move |tx| change(tx, lease.clone())).await;
         if let Err(error) = changed {
-            let error = shared::db::redacted(&error);
+            let error = concord_db::redacted(&error);
             tracing::warn!(import = self.name(), %error, "lease update failed");
         }
     }

@@ -1,11 +1,11 @@
 //! The connected products.
 
-use prost_types::Timestamp;
-use shared::pb::records::{
+use concord_proto::pb::records::{
     ConnectProductRequest, ConnectProductResponse, Connection, DisconnectProductRequest,
     DisconnectProductResponse, ListConnectionsRequest, ListConnectionsResponse,
     connection_service_server::ConnectionService,
 };
+use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
 use super::{FakeRecords, caller};

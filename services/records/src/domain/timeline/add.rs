@@ -1,7 +1,7 @@
 //! Adds an entry: the value changed. The old value is kept with its dates.
 
 use chrono::NaiveDate;
-use shared::rules::{date::Period, value::Value};
+use concord_core::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
 use super::{Decision, Entry, EntryEvent, EventKind, Outcome, Timeline, TimelineError, is_too_far};

@@ -1,6 +1,6 @@
 //! Cancels a scheduled entry.
 
-use shared::pb::records::EntryStatus;
+use concord_proto::pb::records::EntryStatus;
 use uuid::Uuid;
 
 use super::{Decision, EntryEvent, EventKind, Outcome, Timeline, TimelineError};

@@ -2,10 +2,8 @@
 //! removed.
 
 use chrono::NaiveDate;
-use shared::{
-    pb::records::EntryStatus,
-    rules::{date::Period, value::Value},
-};
+use concord_core::rules::{date::Period, value::Value};
+use concord_proto::pb::records::EntryStatus;
 use uuid::Uuid;
 
 use super::{

@@ -1,7 +1,7 @@
 //! The decision of a command: edits and events.
 
 use chrono::NaiveDate;
-use shared::rules::{date::Period, value::Value};
+use concord_core::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
 use super::{Cut, Entry};

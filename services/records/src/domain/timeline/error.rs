@@ -3,11 +3,11 @@
 use std::fmt;
 
 use chrono::NaiveDate;
-use shared::{
+use concord_core::{
     ids::{self, IdKind},
-    pb::records::ErrorReason,
     rules::date::{Period, date_text},
 };
+use concord_proto::pb::records::ErrorReason;
 use uuid::Uuid;
 
 use super::MAX_DAYS_AHEAD;

@@ -2,10 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use shared::{
-    pb::records::AddressType,
-    rules::{terms::Term as _, value::Value},
-};
+use concord_core::rules::{terms::Term as _, value::Value};
+use concord_proto::pb::records::AddressType;
 
 /// The key of a timeline of a record. Timelines are listed in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! Adds a past entry.
 
 use chrono::NaiveDate;
-use shared::rules::{date::Period, value::Value};
+use concord_core::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
 use super::{

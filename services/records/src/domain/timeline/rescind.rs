@@ -1,6 +1,6 @@
 //! Rescinds an entry that was never true.
 
-use shared::pb::records::EntryStatus;
+use concord_proto::pb::records::EntryStatus;
 use uuid::Uuid;
 
 use super::{Decision, Entry, EventKind, Outcome, Timeline, TimelineError, entry::Side};

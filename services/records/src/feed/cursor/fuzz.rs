@@ -1,6 +1,6 @@
 //! Fuzzing: mutated cursors are rejected.
 
-use shared::testing::fuzz::Fuzz;
+use concord_testing::fuzz::Fuzz;
 
 use super::{tests::*, *};
 use crate::domain::resume_point::{ResumePoint, SnapshotPosition, SnapshotStage};

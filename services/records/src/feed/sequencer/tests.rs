@@ -1,10 +1,8 @@
 //! The sequencer's handling of a feed that it cannot write.
 
+use concord_core::clock::Clock;
+use concord_testing::{TestDb, storage_tests};
 use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{
-    clock::Clock,
-    testing::{TestDb, storage_tests},
-};
 use tokio_util::sync::CancellationToken;
 
 use super::*;

@@ -1,11 +1,10 @@
 //! Encodes changes as the events of the contract.
 
-use shared::{
+use concord_core::{
     caller::Author,
     ids::{self, IdKind},
-    pb::records::Origin,
-    wire::Event,
 };
+use concord_proto::{pb::records::Origin, wire::Event};
 
 use crate::{
     domain::filter::ChangeAttributes, feed::tail::FeedItem, image::timestamp, store::feed::FeedRow,

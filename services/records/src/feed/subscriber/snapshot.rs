@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use shared::{
+use concord_proto::{
     pb::records::{SnapshotEnd, SnapshotRecords, subscribe_response::Message},
     wire::SnapshotRecord,
 };

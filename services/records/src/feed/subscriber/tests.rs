@@ -9,14 +9,11 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use concord_core::{clock::Clock, ids::new_uuid};
+use concord_db::{Database, TenantScope};
+use concord_proto::pb::records::EchoMode;
+use concord_testing::{TestDb, storage_tests};
 use sea_orm::{ConnectionTrait as _, Statement};
-use shared::{
-    clock::Clock,
-    db::{Database, TenantScope},
-    ids::new_uuid,
-    pb::records::EchoMode,
-    testing::{TestDb, storage_tests},
-};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -233,7 +230,7 @@ async fn purge_keeps_changes_of_other_feeds(t: TestDb) {
         let row = feed.db().reader().query_one_raw(Statement::from_string(feed.db().engine(), sql));
         row.await.unwrap().unwrap().try_get("", "n").unwrap()
     };
-    let product: shared::caller::Product = "books".parse().unwrap();
+    let product: concord_core::caller::Product = "books".parse().unwrap();
     let at = async |target| seek(feed.db().reader(), &product, target).await.unwrap().unwrap();
     let tenth = at(SeekTarget::At(STEP)).await.change;
     assert!(!retention::has_expired(feed.db().reader(), "books", time(1)).await.unwrap());

@@ -1,7 +1,8 @@
 //! Fuzz test of field masks.
 
+use concord_core::rules::MAX_VIOLATIONS;
+use concord_testing::fuzz::Fuzz;
 use prost_types::FieldMask;
-use shared::{rules::MAX_VIOLATIONS, testing::fuzz::Fuzz};
 
 use super::*;
 

@@ -1,6 +1,7 @@
 //! The retention of idempotency keys and erasures.
 
-use shared::{key_digest::KeyDigest, pb::internal::erasure::Erased};
+use concord_core::key_digest::KeyDigest;
+use concord_proto::pb::internal::erasure::Erased;
 
 use super::*;
 
@@ -13,7 +14,8 @@ async fn idempotency_key_expires_after_seven_days(t: TestDb) {
     let clock = clock();
     let records = replica(&t, &clock).await;
     with_client(&records).await;
-    let (empty, id) = (shared::pb::records::ListConnectionsRequest {}, new_uuid().to_string());
+    let (empty, id) =
+        (concord_proto::pb::records::ListConnectionsRequest {}, new_uuid().to_string());
     let create = async || {
         let context = RequestContext::parse(Rpc::ClientCreateClient, &empty, &id, false).unwrap();
         let command = ClientCommand {
@@ -56,7 +58,7 @@ async fn erasures_expire_after_ninety_days(t: TestDb) {
     let positions: Vec<i64> = listed.erasures.iter().map(|erasure| erasure.position).collect();
     assert_eq!((positions, listed.head), (vec![1, 2, 3, 4], 4));
     let key = |product: &str, id: &str| {
-        let kind = shared::pb::imports::ImportRecordKind::Client;
+        let kind = concord_proto::pb::imports::ImportRecordKind::Client;
         let digest = KeyDigest::of(&"p1".parse().unwrap(), (product, "main"), kind, id);
         Erased::KeyDigest(digest.to_vec().into())
     };

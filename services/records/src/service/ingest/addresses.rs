@@ -3,19 +3,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     ids::new_uuid,
-    pb::{
-        imports::RecordStatus,
-        internal::ApplyOutcome,
-        records::{ChangeKind, ErrorReason, RecordKind, RecordState},
-    },
     rules::{
         FieldViolation, date::Period, draft::AddressDraft, import::ImportDraft, text::quote,
         value::Value,
     },
 };
+use concord_proto::pb::{
+    imports::RecordStatus,
+    internal::ApplyOutcome,
+    records::{ChangeKind, ErrorReason, RecordKind, RecordState},
+};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{Chunk, Incoming, failed, failed_invalid, outcome, parent_gone, period_of};

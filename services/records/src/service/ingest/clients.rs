@@ -3,15 +3,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use prost::Message as _;
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::new_uuid,
-    pb::{
-        internal::ApplyOutcome,
-        records::{self as pb, ChangeKind, ErrorReason, RecordKind, RecordState},
-    },
     rules::{
         FieldViolation,
         draft::{ClientDraft, PersonDraft},
@@ -21,6 +15,12 @@ use shared::{
         value::PersonName,
     },
 };
+use concord_proto::pb::{
+    internal::ApplyOutcome,
+    records::{self as pb, ChangeKind, ErrorReason, RecordKind, RecordState},
+};
+use prost::Message as _;
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{Chunk, Incoming, failed, failed_invalid};

@@ -4,19 +4,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDate;
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     ids::new_uuid,
-    pb::{
-        internal::ApplyOutcome,
-        records::{self as pb, ChangeKind, RecordKind, RecordState},
-    },
     rules::{
         draft::PersonDraft,
         import::{ClientRoles, ImportDraft},
         value::PersonName,
     },
 };
+use concord_proto::pb::{
+    internal::ApplyOutcome,
+    records::{self as pb, ChangeKind, RecordKind, RecordState},
+};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{Chunk, Incoming, failed_invalid, parent_gone};

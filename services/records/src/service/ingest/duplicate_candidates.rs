@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     caller::Caller,
-    pb::{
-        imports::RecordStatus,
-        internal::{ApplyDuplicate, ApplyOutcome},
-        records::RecordKind,
-    },
     rules::match_key::{self, MatchField, MatchKey},
 };
+use concord_proto::pb::{
+    imports::RecordStatus,
+    internal::{ApplyDuplicate, ApplyOutcome},
+    records::RecordKind,
+};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{Incoming, resolve};

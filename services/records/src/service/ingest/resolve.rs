@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 
-use sea_orm::ConnectionTrait;
-use shared::{
+use concord_core::{
     caller::Caller,
     ids::{self, IdKind},
-    pb::{
-        imports::ImportRecordKind,
-        internal::{ResolvedLink, SourceKey},
-        records as pb,
-    },
     rules::value::PersonName,
 };
+use concord_proto::pb::{
+    imports::ImportRecordKind,
+    internal::{ResolvedLink, SourceKey},
+    records as pb,
+};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{link_kind, record_text};

@@ -1,8 +1,8 @@
 //! The lag of a subscription: the number and age of its unacknowledged changes.
 
 use chrono::{DateTime, Utc};
+use concord_core::caller::{PracticeId, Product};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use shared::caller::{PracticeId, Product};
 
 use crate::error::RecordError;
 

@@ -1,7 +1,7 @@
 //! Invalidates cursors and positions after the database was restored from a backup.
 
+use concord_core::ids;
 use sea_orm::{ConnectionTrait, Statement};
-use shared::ids;
 
 use super::retention;
 use crate::error::RecordError;

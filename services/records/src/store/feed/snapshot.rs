@@ -1,8 +1,9 @@
 //! Snapshot reads: all current records of a practice, by keyset pagination.
 
 use bytes::Bytes;
+use concord_core::caller::Product;
+use concord_proto::pb::records::RecordKind;
 use sea_orm::{ConnectionTrait, Statement};
-use shared::{caller::Product, pb::records::RecordKind};
 use uuid::Uuid;
 
 use crate::error::RecordError;

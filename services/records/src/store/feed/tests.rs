@@ -8,14 +8,12 @@ use std::{
     },
 };
 
+use concord_core::clock::Clock;
+use concord_db::{Database, TenantScope};
+use concord_testing::{TestDb, storage_tests};
 use sea_orm::{
     ConnectionTrait as _, DbBackend, DbErr, SqlxSqliteConnector, Statement,
     sqlx::sqlite::SqlitePoolOptions,
-};
-use shared::{
-    clock::Clock,
-    db::{Database, TenantScope},
-    testing::{TestDb, storage_tests},
 };
 
 use super::{

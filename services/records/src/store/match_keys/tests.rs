@@ -1,6 +1,6 @@
 //! The lookup of match keys, on both engines: one index lookup for each key.
 
-use shared::testing::{TestDb, storage_tests};
+use concord_testing::{TestDb, storage_tests};
 
 use super::*;
 use crate::migrations::Migrator;

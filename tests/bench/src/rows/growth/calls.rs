@@ -6,14 +6,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use shared::{
-    ids::new_uuid,
-    pb::records::{
-        AddEntryRequest, Client, EntryStatus, GetClientRequest, GetClientResponse,
-        ListClientsRequest, ListEntriesRequest, SearchRecordsRequest, Timeline,
-        add_entry_request::Value, client_service_client::ClientServiceClient,
-        history_service_client::HistoryServiceClient, support_service_client::SupportServiceClient,
-    },
+use concord_core::ids::new_uuid;
+use concord_proto::pb::records::{
+    AddEntryRequest, Client, EntryStatus, GetClientRequest, GetClientResponse, ListClientsRequest,
+    ListEntriesRequest, SearchRecordsRequest, Timeline, add_entry_request::Value,
+    client_service_client::ClientServiceClient, history_service_client::HistoryServiceClient,
+    support_service_client::SupportServiceClient,
 };
 use tonic::{Response, Status};
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+use concord_proto::pb::records::StartFrom;
 use hdrhistogram::Histogram;
-use shared::pb::records::StartFrom;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{calls, instance::Instance};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use anyhow::{Context as _, ensure};
-use shared::pb::{
+use concord_proto::pb::{
     imports::RecordStatus,
     internal::{ApplyChunkRequest, ingest_service_client::IngestServiceClient},
 };

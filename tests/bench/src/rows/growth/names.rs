@@ -1,7 +1,7 @@
 //! The generated clients: companies with three words in the name. One word is unique, one is
 //! shared by a thousand clients, and one by all.
 
-use shared::{pb::imports::ImportClient, wire::ApplyRecord};
+use concord_proto::{pb::imports::ImportClient, wire::ApplyRecord};
 
 use crate::chunks;
 

@@ -7,7 +7,7 @@ fn error_text_contains_entries_and_remedy() {
     let text = "ent_00000000000000000000000000000001 begins on that very day: when its value is \
         wrong, correct it with CorrectEntry";
     assert_eq!(refusal.to_string(), text);
-    assert_eq!(shared::rules::reason_code(refusal.reason()), "ENTRY_STARTS_SAME_DAY");
+    assert_eq!(concord_core::rules::reason_code(refusal.reason()), "ENTRY_STARTS_SAME_DAY");
 }
 
 #[test]

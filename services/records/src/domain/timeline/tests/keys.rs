@@ -1,4 +1,4 @@
-use shared::pb::records::AddressType;
+use concord_proto::pb::records::AddressType;
 
 use super::{super::*, support::*};
 

@@ -1,13 +1,11 @@
 //! Helpers of the tests.
 
 use chrono::NaiveDate;
-use shared::{
-    pb::records::AddressType,
-    rules::{
-        date::{Period, date_text, parse_date},
-        value::{Address, PersonName, Value},
-    },
+use concord_core::rules::{
+    date::{Period, date_text, parse_date},
+    value::{Address, PersonName, Value},
 };
+use concord_proto::pb::records::AddressType;
 use uuid::Uuid;
 
 use super::super::*;

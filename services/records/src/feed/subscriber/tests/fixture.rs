@@ -87,7 +87,7 @@ pub(super) fn everything() -> Filter {
 
 /// A filter that excludes all changes of the tests.
 pub(super) fn nothing() -> Filter {
-    Filter { kinds: vec![shared::pb::records::RecordKind::Contact], ..everything() }
+    Filter { kinds: vec![concord_proto::pb::records::RecordKind::Contact], ..everything() }
 }
 
 pub(super) fn of_practices(names: &[&str]) -> Filter {

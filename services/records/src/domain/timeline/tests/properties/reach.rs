@@ -30,7 +30,7 @@ fn histories_reach_every_outcome_event_and_error() {
     assert_eq!(events.len(), 8, "{events:?}");
     let refusals = cases.iter().filter_map(|case| case.decision.as_ref().err());
     let reasons: HashSet<_> =
-        refusals.map(|refusal| shared::rules::reason_code(refusal.reason())).collect();
+        refusals.map(|refusal| concord_core::rules::reason_code(refusal.reason())).collect();
     // Histories use existing entries and valid values only.
     for missing in ["NOT_FOUND", "VALUE_BLANK", "FIELD_NOT_APPLICABLE"] {
         assert!(!reasons.contains(missing));
