@@ -1,6 +1,6 @@
 //! Compiles `proto/` without `protoc`: protox parses, tonic-prost-build generates code. Also
 //! generates an enum of all RPCs, so that the build fails if an RPC is missing in the access
-//! table in `shared/src/access.rs`.
+//! table in `shared/core/src/access.rs`.
 
 use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 
@@ -24,7 +24,7 @@ const PROTOS: &[&str] = &[
 ];
 
 /// Messages that the services do not decode in full. The structs are hand-written in
-/// `shared/src/wire.rs`.
+/// `proto/src/wire.rs`.
 const HAND_WRITTEN: &[(&str, &str)] = &[
     (".concord.imports.v1.BatchFrame", "crate::wire::BatchFrame"),
     (".concord.internal.v1.ApplyRecord", "crate::wire::ApplyRecord"),

@@ -4,7 +4,7 @@
 //! To run more than twelve sets of records on each database:
 //!
 //! ```console
-//! CONCORD_ORDERS=500 cargo test --release -p concord-shared --test it order
+//! CONCORD_ORDERS=500 cargo test --release -p concord-tests --test it order
 //! ```
 
 mod naive;
