@@ -4,7 +4,7 @@
 //! To run ten times as many disconnects:
 //!
 //! ```console
-//! CONCORD_CUTS=5000 cargo test --release --test it disconnects
+//! CONCORD_CUTS=5000 cargo test --release -p concord-records --test it disconnects
 //! ```
 
 use concord_testing::{TestDb, storage_tests};
