@@ -114,11 +114,13 @@ pub(super) struct Load {
     pub(super) time: Duration,
 }
 
-/// Whether the status is a rejection because of overload or a limit, with a retry delay.
+/// Whether the status is a rejection because of overload or a limit, with a retry delay. On
+/// a slow machine a call may also wait too long for a database connection: `UNAVAILABLE`.
 pub(super) fn is_load_shed(status: &Status) -> bool {
     let known = matches!(
         (status.code(), reason(status).as_str()),
-        (Code::Unavailable, "OVERLOADED") | (Code::ResourceExhausted, "LIMIT_REACHED")
+        (Code::Unavailable, "OVERLOADED" | "UNAVAILABLE")
+            | (Code::ResourceExhausted, "LIMIT_REACHED")
     );
     let delay = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
     known && delay.is_some_and(|delay| delay > Duration::ZERO)
