@@ -12,11 +12,14 @@
 )]
 
 pub mod caller;
+pub mod chunk;
 pub mod every_call;
 pub mod failure;
+pub mod fake_records;
 pub mod feed;
 pub mod follower;
 pub mod http2;
+pub mod ingest_contract;
 pub mod pair;
 pub mod proxy;
 pub mod raw;

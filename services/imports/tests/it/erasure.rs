@@ -7,12 +7,12 @@ use concord_proto::pb::imports::{
     CreateImportRequest, FailuresFormat, Import, ImportRecordKind, ImportState, RecordStatus,
     RetryImportRequest,
 };
-use concord_testing::TestDb;
-
-use crate::{
-    fake_records::{FakeRecords, InjectedFault},
-    support::{Caller, Replica, address, client, contact, pair, quick},
+use concord_testing::{
+    TestDb,
+    e2e::fake_records::{FakeRecords, InjectedFault},
 };
+
+use crate::support::{Caller, Replica, address, client, contact, pair, quick};
 
 concord_testing::storage_tests! {
     uploads_of_an_erased_record_are_removed,

@@ -9,14 +9,13 @@ use std::{
 
 use concord_db::DatabaseSettings;
 use concord_proto::pb::imports::{ImportState, RetryImportRequest};
-use concord_testing::TestDb;
+use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
 use crate::{
-    fake_records::FakeRecords,
     support::{Replica, client, quick},
     worker::many,
 };

@@ -1,10 +1,11 @@
 //! Tests of the imports service over real sockets, on both databases. The records
-//! service is an in-memory fake ([`fake_records`]) with fault injection.
+//! service is an in-memory fake with fault injection,
+//! [`FakeRecords`](concord_testing::e2e::fake_records::FakeRecords).
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod erasure;
 mod failures;
-mod fake_records;
+mod ingest_contract;
 mod lost_commits;
 mod oversized_records;
 mod restored_database;

@@ -3,12 +3,14 @@
 
 use concord_db::{Database, TenantScope};
 use concord_proto::pb::imports::ImportState;
-use concord_testing::TestDb;
+use concord_testing::{
+    TestDb,
+    e2e::fake_records::{FakeRecords, InjectedFault},
+};
 use imports::WorkerSettings;
 use sea_orm::ConnectionTrait as _;
 
 use crate::{
-    fake_records::{FakeRecords, InjectedFault},
     support::{Caller, Replica, client, quick},
     worker::{assert_created_once, many, sealed},
 };

@@ -4,10 +4,9 @@ use bytes::Bytes;
 use concord_proto::pb::imports::{
     CancelImportRequest, Import, ImportState, RecordStatus, RetryImportRequest,
 };
-use concord_testing::TestDb;
+use concord_testing::{TestDb, e2e::fake_records::InjectedFault};
 
 use crate::{
-    fake_records::InjectedFault,
     support::{Caller, client, pair},
     worker::assert_created_once,
 };

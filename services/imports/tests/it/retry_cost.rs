@@ -9,13 +9,10 @@ use std::{
 use bytes::Bytes;
 use concord_db::Database;
 use concord_proto::pb::imports::{ImportState, RetryImportRequest};
-use concord_testing::TestDb;
+use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
-use crate::{
-    fake_records::FakeRecords,
-    support::{Caller, Replica, address, client, contact, quick},
-};
+use crate::support::{Caller, Replica, address, client, contact, quick};
 
 concord_testing::storage_tests! { retry_time_grows_linearly }
 

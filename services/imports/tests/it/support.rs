@@ -16,7 +16,7 @@ use concord_proto::{
     },
     wire::BatchFrame,
 };
-use concord_testing::TestDb;
+use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
 use imports::{Application, ImportsConfig, WorkerSettings};
 use prost::Message as _;
 use tokio::{
@@ -31,8 +31,6 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
-
-use crate::fake_records::FakeRecords;
 
 /// Settings with short intervals for tests.
 pub(crate) fn quick() -> WorkerSettings {

@@ -3,11 +3,13 @@
 use concord_proto::pb::imports::{
     CancelImportRequest, Import, ImportState, ListImportsRequest, RetryImportRequest,
 };
-use concord_testing::TestDb;
+use concord_testing::{
+    TestDb,
+    e2e::fake_records::{FakeRecords, InjectedFault},
+};
 use imports::WorkerSettings;
 
 use crate::{
-    fake_records::{FakeRecords, InjectedFault},
     restored_database::run,
     support::{Caller, Replica, client, pair, quick},
     worker::{assert_created_once, many, sealed},

@@ -7,7 +7,7 @@ use concord_proto::pb::imports::{
     BatchCommit, BatchHeader, CreateImportRequest, GetImportRequest, ImportState,
     SealImportRequest, UploadBatchRequest, upload_batch_request::Part,
 };
-use concord_testing::TestDb;
+use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
 use futures::{StreamExt as _, future::select_all, stream};
 use imports::UploadSettings;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -15,9 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{
-    fake_records::FakeRecords,
-    support::{Caller, Replica, batch, client, commit, contact, frame, header, pair, reason},
+use crate::support::{
+    Caller, Replica, batch, client, commit, contact, frame, header, pair, reason,
 };
 
 concord_testing::storage_tests! {

@@ -155,6 +155,7 @@ async fn verdicts_are_independent_of_order_and_batching(t: TestDb) {
             expected.map(|made| format!("{practice} {made}")).iter().collect::<Vec<_>>()
         );
     }
+    assert_eq!(fake.invalid_records(), 0, "only valid records are applied");
     replica.stop().await;
 }
 

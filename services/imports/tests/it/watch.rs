@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use concord_proto::pb::imports::{ImportState, WatchImportRequest};
-use concord_testing::TestDb;
+use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
 use tonic::Code;
 
-use crate::{
-    fake_records::FakeRecords,
-    support::{Replica, client, quick, reason},
-};
+use crate::support::{Replica, client, quick, reason};
 
 concord_testing::storage_tests! {
     watcher_receives_changes_and_the_end,

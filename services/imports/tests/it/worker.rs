@@ -9,12 +9,12 @@ use concord_proto::pb::{
     },
     internal::ApplyDuplicate,
 };
-use concord_testing::TestDb;
-
-use crate::{
-    fake_records::{FakeRecords, InjectedFault},
-    support::{Caller, Killable, Replica, address, client, contact, pair, quick, reason},
+use concord_testing::{
+    TestDb,
+    e2e::fake_records::{FakeRecords, InjectedFault},
 };
+
+use crate::support::{Caller, Killable, Replica, address, client, contact, pair, quick, reason};
 
 concord_testing::storage_tests! {
     outages_and_lost_responses_change_nothing,

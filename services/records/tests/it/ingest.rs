@@ -2,11 +2,8 @@
 
 use concord_proto::{
     pb::{
-        imports::{
-            ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord,
-            ImportRecordKind, RecordStatus, import_record::Record,
-        },
-        internal::{ApplyChunkRequest, ApplyOutcome, ApplyParent, ResolveLinksRequest, SourceKey},
+        imports::{ImportClient, ImportRecordKind, RecordStatus, import_record::Record},
+        internal::{ApplyChunkRequest, ApplyOutcome, ResolveLinksRequest, SourceKey},
         records::{
             GetClientRequest, ListClientsRequest, ListContactsRequest, list_contacts_request::Of,
         },
@@ -14,10 +11,14 @@ use concord_proto::{
     wire::ApplyRecord,
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 use tonic::Code;
 
-use concord_testing::e2e::{caller::Caller, servers, texts::assert_user_facing};
+use concord_testing::e2e::{
+    caller::Caller,
+    chunk::{address, apply_record, client, contact, reasons, statuses},
+    servers,
+    texts::assert_user_facing,
+};
 
 storage_tests! {
     resent_chunk_gets_first_answer,
@@ -46,70 +47,9 @@ async fn service(server: &servers::Running, product: &str, import: &str) -> Call
         .with("x-concord-import", import)
 }
 
-fn apply_record(record: Record, parents: &[(&str, &str)]) -> ApplyRecord {
-    let parent = |(source_id, record_id): &(&str, &str)| ApplyParent {
-        source_id: (*source_id).into(),
-        record_id: (*record_id).into(),
-    };
-    ApplyRecord {
-        record: ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into(),
-        parents: parents.iter().map(parent).collect(),
-        ..ApplyRecord::default()
-    }
-}
-
-fn client(source_id: &str, reference: &str, name: &str) -> ApplyRecord {
-    let client = ImportClient {
-        source_id: source_id.into(),
-        client_reference: reference.into(),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: name.into(),
-        ..ImportClient::default()
-    };
-    apply_record(Record::Client(client), &[])
-}
-
-fn contact(source_id: &str, surname: &str, parents: &[(&str, &str)]) -> ApplyRecord {
-    let contact_client = |(source_id, _): &(&str, &str)| ContactClient {
-        client_source_id: (*source_id).into(),
-        roles: vec!["DIRECTOR".into()],
-    };
-    let contact = ImportContact {
-        source_id: source_id.into(),
-        clients: parents.iter().map(contact_client).collect(),
-        forename: "Ann".into(),
-        surname: surname.into(),
-        birth_date: "1980-02-29".into(),
-        ..ImportContact::default()
-    };
-    apply_record(Record::Contact(contact), parents)
-}
-
-fn address(source_id: &str, line_1: &str, from: &str, parent: (&str, &str)) -> ApplyRecord {
-    let address = ImportAddress {
-        source_id: source_id.into(),
-        owner_kind: "client".into(),
-        owner_source_id: parent.0.into(),
-        r#type: "TRADING".into(),
-        line_1: line_1.into(),
-        active_from: from.into(),
-        ..ImportAddress::default()
-    };
-    let record = apply_record(Record::Address(address), &[parent]);
-    ApplyRecord { active_from: from.into(), ..record }
-}
-
 async fn apply(caller: &Caller, records: &[ApplyRecord]) -> Vec<ApplyOutcome> {
     let request = ApplyChunkRequest { records: records.to_vec(), ..Default::default() };
     caller.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
-}
-
-fn statuses(outcomes: &[ApplyOutcome]) -> Vec<RecordStatus> {
-    outcomes.iter().map(ApplyOutcome::status).collect()
-}
-
-fn reasons(outcome: &ApplyOutcome) -> Vec<&str> {
-    outcome.violations.iter().map(|violation| violation.reason.as_str()).collect()
 }
 
 async fn client_count(caller: &Caller) -> usize {

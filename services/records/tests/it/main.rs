@@ -13,6 +13,7 @@ mod faults;
 mod feed;
 mod history;
 mod ingest;
+mod ingest_contract;
 mod limits;
 mod links;
 mod races;

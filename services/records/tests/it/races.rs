@@ -1,4 +1,7 @@
-//! Races between saves and an import of the same records: each record is created once.
+//! Races between saves and an import of the same records: each record is created once. A
+//! race is repeated until each side was first.
+
+use std::{ops::RangeInclusive, time::Duration};
 
 use concord_proto::{
     pb::{
@@ -16,6 +19,7 @@ use concord_proto::{
 };
 use concord_testing::{TestDb, storage_tests};
 use prost::Message as _;
+use tokio::time::sleep;
 use tonic::Code;
 
 use concord_testing::e2e::{
@@ -35,8 +39,46 @@ const IMPORT: &str = "imp_00000000000000000000000000000001";
 /// Records of a chunk.
 const RECORDS: usize = 24;
 
-/// Chunks. Each is applied concurrently with one save for each of its records.
-const ROUNDS: usize = 8;
+/// Rounds. In each, a chunk is applied concurrently with one save for each of its records.
+/// A race ends when both orders were met, but not before the first of these numbers of
+/// rounds, and fails after the last.
+const ROUNDS: RangeInclusive<usize> = 8..=200;
+
+/// How often each side was first, for each way to save a record.
+#[derive(Debug)]
+struct Orders<const WAYS: usize> {
+    import_first: [usize; WAYS],
+    save_first: [usize; WAYS],
+}
+
+impl<const WAYS: usize> Orders<WAYS> {
+    fn new() -> Self {
+        Self { import_first: [0; WAYS], save_first: [0; WAYS] }
+    }
+
+    fn count(&mut self, way: usize, save_first: bool) {
+        let orders = if save_first { &mut self.save_first } else { &mut self.import_first };
+        orders[way] += 1;
+    }
+
+    /// True if more rounds are needed.
+    ///
+    /// # Panics
+    ///
+    /// If an order was not met in the last round.
+    fn needs_round(&self, round: usize) -> bool {
+        let met = self.import_first.iter().chain(&self.save_first).all(|count| *count > 0);
+        assert!(met || round < *ROUNDS.end(), "an order was not met: {self:?}");
+        !met || round < *ROUNDS.start()
+    }
+}
+
+/// The delays of the saves and of the import in a round. One side starts later, alternately
+/// and each time by more, so that either order occurs on a machine of any speed.
+fn delays(round: usize) -> (Duration, Duration) {
+    let late = Duration::from_millis(round as u64 / 2);
+    if round.is_multiple_of(2) { (Duration::ZERO, late) } else { (late, Duration::ZERO) }
+}
 
 /// Callers of a replica for the products and, if the database allows a second replica, of
 /// another one for the imports service.
@@ -74,11 +116,18 @@ impl Callers {
 
     /// The references of all clients, sorted.
     async fn references(&self) -> Vec<String> {
-        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-        let listed = self.manager.clients().list_clients(request).await.unwrap().into_inner();
-        let mut all: Vec<_> = listed.clients.into_iter().map(|c| c.client_reference).collect();
-        all.sort();
-        all
+        let mut request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.manager.clients().list_clients(request.clone()).await.unwrap();
+            let page = page.into_inner();
+            all.extend(page.clients.into_iter().map(|client| client.client_reference));
+            if page.next_page_token.is_empty() {
+                all.sort();
+                return all;
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 }
 
@@ -144,8 +193,9 @@ fn reported(outcome: &ApplyOutcome) -> (RecordStatus, Vec<&str>) {
 
 async fn concurrent_save_and_import_create_client_once(db: TestDb) {
     let callers = Callers::start(&db).await;
-    let (mut firsts, mut expected) = ([0, 0], Vec::new());
-    for round in 0..ROUNDS {
+    let (mut orders, mut expected, mut round) = (Orders::<4>::new(), Vec::new(), 0);
+    while orders.needs_round(round) {
+        let (save_after, import_after) = delays(round);
         let ids: Vec<_> = (0..RECORDS).map(|n| format!("{round}-{n}")).collect();
         // In reverse order, so that some saves are first and some are second.
         let saves = (0..RECORDS).rev().map(|n| {
@@ -156,18 +206,23 @@ async fn concurrent_save_and_import_create_client_once(db: TestDb) {
                 &callers.manager
             };
             let (caller, request) = (caller.clone(), how.request(&ids[n]));
-            tokio::spawn(retry_until_accepted(move || {
-                let (caller, request) = (caller.clone(), request.clone());
-                async move { caller.clients().create_client(request).await }
-            }))
+            tokio::spawn(async move {
+                sleep(save_after).await;
+                let save = move || {
+                    let (caller, request) = (caller.clone(), request.clone());
+                    async move { caller.clients().create_client(request).await }
+                };
+                retry_until_accepted(save).await
+            })
         });
         let mut saves: Vec<_> = saves.collect();
         saves.reverse();
+        sleep(import_after).await;
         let outcomes = callers.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
         for (n, (save, outcome)) in saves.into_iter().zip(&outcomes).enumerate() {
             let (how, answer) = (Saved::ALL[n % 4], save.await.unwrap());
-            let first = usize::from(answer.is_ok());
-            firsts[first] += 1;
+            let save_first = answer.is_ok();
+            orders.count(n % 4, save_first);
             match answer {
                 Ok(_) => {
                     let (status, reasons) = how.outcome_if_saved_first();
@@ -179,11 +234,11 @@ async fn concurrent_save_and_import_create_client_once(db: TestDb) {
                     assert_eq!(reported(outcome), (RecordStatus::Imported, vec![]), "{how:?}");
                 }
             }
-            let other = matches!(how, Saved::SameId) && first == 1;
+            let other = matches!(how, Saved::SameId) && save_first;
             expected.push(format!("{}{}", if other { 'Q' } else { 'R' }, ids[n]));
         }
+        round += 1;
     }
-    eprintln!("the import was first {} times, and second {}", firsts[0], firsts[1]);
     expected.sort();
     assert_eq!(callers.references().await, expected);
 }
@@ -191,7 +246,7 @@ async fn concurrent_save_and_import_create_client_once(db: TestDb) {
 /// The birth date of all persons of a round. Duplicate detection compares at most one
 /// hundred persons with the same birth date.
 fn birth_date(round: usize) -> String {
-    format!("{}-01-31", 1980 + round)
+    format!("{}-{:02}-01", 1920 + round % 100, 1 + round / 100)
 }
 
 fn person(round: usize, id: &str) -> NewPerson {
@@ -214,7 +269,9 @@ fn incoming_contact(round: usize, id: &str, client: &str) -> ApplyRecord {
 
 async fn concurrent_save_and_import_create_contact_once(db: TestDb) {
     let callers = Callers::start(&db).await;
-    for round in 0..ROUNDS {
+    let (mut orders, mut round) = (Orders::<2>::new(), 0);
+    while orders.needs_round(round) {
+        let (save_after, import_after) = delays(round);
         let ids: Vec<_> = (0..RECORDS).map(|n| format!("{round}-{n}")).collect();
         let clients = callers.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
         let clients: Vec<_> = clients.into_iter().map(|client| client.record_id).collect();
@@ -235,18 +292,25 @@ async fn concurrent_save_and_import_create_contact_once(db: TestDb) {
                 request_id: request_id(),
                 ..CreateContactRequest::default()
             };
-            tokio::spawn(retry_until_accepted(move || {
-                let (caller, request) = (caller.clone(), request.clone());
-                async move { caller.contacts().create_contact(request).await }
-            }))
+            tokio::spawn(async move {
+                sleep(save_after).await;
+                let create = move || {
+                    let (caller, request) = (caller.clone(), request.clone());
+                    async move { caller.contacts().create_contact(request).await }
+                };
+                retry_until_accepted(create).await
+            })
         });
         let mut saves: Vec<_> = saves.collect();
         saves.reverse();
         let contacts =
             ids.iter().zip(&clients).map(|(id, client)| incoming_contact(round, id, client));
-        let outcomes = callers.apply(contacts.collect()).await;
+        let contacts = contacts.collect();
+        sleep(import_after).await;
+        let outcomes = callers.apply(contacts).await;
         for (n, (save, outcome)) in saves.into_iter().zip(&outcomes).enumerate() {
             let (status, save) = (outcome.status(), save.await.unwrap());
+            orders.count(n % 2, status != RecordStatus::Imported);
             let expected = match (n % 2 == 0, save) {
                 (true, Ok(_)) => {
                     assert_eq!(status, RecordStatus::Skipped);
@@ -273,5 +337,6 @@ async fn concurrent_save_and_import_create_contact_once(db: TestDb) {
             let listed = callers.manager.contacts().list_contacts(request).await.unwrap();
             assert_eq!(listed.into_inner().contacts.len(), expected, "{}", ids[n]);
         }
+        round += 1;
     }
 }

@@ -1,5 +1,9 @@
 //! An in-memory fake of the records service. It links and creates records by the same
 //! rules as the real service, and injects the faults that a real one may have.
+//!
+//! The real service and the fake pass the same suite, [`ingest_contract`](super::ingest_contract).
+//! The fake does not model: timelines, orphaned records, equal identifiers, possible
+//! duplicates by match keys, and products that are connected to some practices only.
 
 mod connections;
 
@@ -11,19 +15,28 @@ use std::{
 };
 
 use concord_core::{
-    caller::{ACCOUNT_HEADER, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},
+    caller::{
+        ACCOUNT_HEADER, DEFAULT_ACCOUNT, IMPORT_HEADER, PRACTICE_HEADER, PRODUCT_HEADER,
+        ROLES_HEADER,
+    },
     ids::{self, IdKind},
     key_digest::KeyDigest,
-    rules::import::{ParsedRecord, parse_bytes},
+    rules::{
+        FieldViolation,
+        import::{ImportDraft, ParsedRecord, parse_bytes},
+        reason_code,
+        text::match_key,
+    },
     status::ApiError,
 };
 use concord_proto::{
     pb::{
         imports::{ImportRecordKind, RecordStatus},
         internal::{
-            ApplyChunkRequest, ApplyChunkResponse, ApplyDuplicate, ApplyOutcome, ApplyViolation,
-            Erasure, KeepSupportReadRequest, KeepSupportReadResponse, ListErasuresRequest,
-            ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse, ResolvedLink,
+            ApplyChunkRequest, ApplyChunkResponse, ApplyDuplicate, ApplyOutcome, ApplyParent,
+            ApplyViolation, Erasure, KeepSupportReadRequest, KeepSupportReadResponse,
+            ListErasuresRequest, ListErasuresResponse, ResolveLinksRequest, ResolveLinksResponse,
+            ResolvedLink,
             erasure::Erased,
             ingest_service_server::{IngestService, IngestServiceServer},
         },
@@ -37,7 +50,7 @@ use tonic::{Code, Request, Response, Status, transport::Server};
 
 /// A fault that is injected into one call of `ApplyChunk`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum InjectedFault {
+pub enum InjectedFault {
     /// No fault: the call is processed and answered.
     None,
     /// The service is unavailable, and nothing is applied.
@@ -64,8 +77,6 @@ struct Link {
     record_id: String,
     import: String,
     first_outcome: RecordStatus,
-    name: String,
-    reference: String,
 }
 
 /// (practice, product, account, kind, source id)
@@ -73,14 +84,14 @@ type LinkKey = (String, String, String, ImportRecordKind, String);
 
 /// The database of the service.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StoredState {
+pub struct StoredState {
     links: HashMap<LinkKey, Link>,
-    /// (practice, content that makes two records equal) → record id
-    by_content: HashMap<(String, String), String>,
+    /// (practice, content that makes two records equal) → record ids, the oldest first
+    by_content: HashMap<(String, String), Vec<String>>,
     /// (practice, reference) → client id
     references: HashMap<(String, String), String>,
-    /// record id → the reference of its client
-    reference_of: HashMap<String, String>,
+    /// (practice, client or person) → its name, and the reference of the client
+    names: HashMap<(String, String), (String, String)>,
     /// The created records, in order.
     created: Vec<String>,
     periods: HashMap<String, (String, String)>,
@@ -105,13 +116,24 @@ struct Records {
     erasures: HashMap<String, Vec<Erasure>>,
     /// The last known erasure of each chunk.
     known_erasures: Vec<i64>,
+    /// The number of invalid records in all chunks.
+    invalid: usize,
     concurrency: HashMap<String, usize>,
     max_concurrency: HashMap<String, usize>,
 }
 
+/// The tokens and the mode of a call of `ApplyChunk`.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    fence: i64,
+    applied_fence: i64,
+    validate_only: bool,
+    known_erasure: i64,
+}
+
 /// The fake service. Clones share its state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FakeRecords(Arc<Mutex<Records>>, Arc<PauseSignals>);
+pub struct FakeRecords(Arc<Mutex<Records>>, Arc<PauseSignals>);
 
 /// Signals of a paused call.
 #[derive(Debug, Default)]
@@ -124,10 +146,12 @@ struct PauseSignals {
 }
 
 impl FakeRecords {
-    /// Starts a service with these connected products.
-    pub(crate) async fn start(connected: &[&str]) -> (Self, SocketAddr) {
+    /// Starts a service with these products, which are connected to every practice.
+    pub async fn start(connected: &[&str]) -> (Self, SocketAddr) {
         let fake = Self::default();
-        fake.lock().connected = connected.iter().map(ToString::to_string).collect();
+        let mut connected: Vec<_> = connected.iter().map(ToString::to_string).collect();
+        connected.sort();
+        fake.lock().connected = connected;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ingest =
@@ -140,79 +164,83 @@ impl FakeRecords {
     }
 
     /// Injects faults into the next calls of `ApplyChunk`.
-    pub(crate) fn inject(&self, faults: &[InjectedFault]) {
+    pub fn inject(&self, faults: &[InjectedFault]) {
         self.lock().faults.extend(faults);
     }
 
     /// A copy of the database.
-    pub(crate) fn stored(&self) -> StoredState {
+    pub fn stored(&self) -> StoredState {
         self.lock().stored.clone()
     }
 
     /// Restores the database to an earlier state.
-    pub(crate) fn restore(&self, stored: StoredState) {
+    pub fn restore(&self, stored: StoredState) {
         self.lock().stored = stored;
     }
 
     /// Restores the database to an earlier state at the next call that only raises the
     /// fence.
-    pub(crate) fn restore_on_next_fence(&self, stored: StoredState) {
+    pub fn restore_on_next_fence(&self, stored: StoredState) {
         self.lock().restore_on_fence = Some(stored);
     }
 
     /// Makes all calls fail with UNAVAILABLE, or stops that.
-    pub(crate) fn set_unavailable(&self, unavailable: bool) {
+    pub fn set_unavailable(&self, unavailable: bool) {
         self.lock().unavailable = unavailable;
     }
 
     /// The number of faults that are still to be injected.
-    pub(crate) fn pending_faults(&self) -> usize {
+    pub fn pending_faults(&self) -> usize {
         self.lock().faults.len()
     }
 
     /// Removes all pending faults.
-    pub(crate) fn clear_faults(&self) {
+    pub fn clear_faults(&self) {
         self.lock().faults.clear();
     }
 
     /// Waits until a call is paused.
-    pub(crate) async fn wait_until_paused(&self) {
+    pub async fn wait_until_paused(&self) {
         self.1.paused.notified().await;
     }
 
     /// Resumes the paused call; returns its result.
-    pub(crate) async fn resume(&self) -> Result<Vec<ApplyOutcome>, Status> {
+    pub async fn resume(&self) -> Result<Vec<ApplyOutcome>, Status> {
         self.1.resume.notify_one();
         self.1.done.notified().await;
         self.1.outcomes.lock().unwrap().take().unwrap()
     }
 
     /// The name with which a client was created.
-    pub(crate) fn name_of_client(&self, source_id: &str) -> Option<String> {
+    pub fn name_of_client(&self, source_id: &str) -> Option<String> {
         let all = self.lock();
         let client = |key: &LinkKey| key.3 == ImportRecordKind::Client && key.4 == source_id;
-        all.stored.links.iter().find(|(key, _)| client(key)).map(|(_, link)| link.name.clone())
+        let (key, link) = all.stored.links.iter().find(|(key, _)| client(key))?;
+        let (name, _) = all.stored.names.get(&(key.0.clone(), link.record_id.clone()))?;
+        Some(name.clone())
     }
 
     /// Rejects every chunk that contains this source id.
-    pub(crate) fn reject_chunks_with(&self, source_id: &str) {
+    pub fn reject_chunks_with(&self, source_id: &str) {
         self.lock().rejected_ids.insert(source_id.to_owned());
     }
 
     /// Reports a possible duplicate for the record with this source id.
-    pub(crate) fn set_duplicate_of(&self, source_id: &str, other: ApplyDuplicate) {
+    pub fn set_duplicate_of(&self, source_id: &str, other: ApplyDuplicate) {
         self.lock().duplicates.insert(source_id.to_owned(), other);
     }
 
     /// Erases the record of a key of `manager`.
-    pub(crate) fn erase(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
+    pub fn erase(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
         let mut all = self.lock();
         let caller = [practice.into(), "manager".into(), "main".into(), String::new()];
         let link = all.stored.links.remove(&link_key(&caller, kind, source_id));
         if let Some(link) = &link {
-            all.stored.by_content.retain(|_, id| *id != link.record_id);
+            for ids in all.stored.by_content.values_mut() {
+                ids.retain(|id| *id != link.record_id);
+            }
             all.stored.references.retain(|_, id| *id != link.record_id);
-            all.stored.reference_of.remove(&link.record_id);
+            all.stored.names.remove(&(practice.to_owned(), link.record_id.clone()));
         }
         let of = practice.parse().unwrap();
         let digest = KeyDigest::of(&of, ("manager", "main"), kind, source_id);
@@ -227,33 +255,38 @@ impl FakeRecords {
     }
 
     /// Removes the link of a key of `manager`.
-    pub(crate) fn unlink(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
+    pub fn unlink(&self, practice: &str, kind: ImportRecordKind, source_id: &str) {
         let caller = [practice.into(), "manager".into(), "main".into(), String::new()];
         self.lock().stored.links.remove(&link_key(&caller, kind, source_id));
     }
 
     /// The last known erasure of each chunk, in order.
-    pub(crate) fn known_erasures(&self) -> Vec<i64> {
+    pub fn known_erasures(&self) -> Vec<i64> {
         self.lock().known_erasures.clone()
     }
 
+    /// The number of invalid records in all chunks.
+    pub fn invalid_records(&self) -> usize {
+        self.lock().invalid
+    }
+
     /// Delays every chunk.
-    pub(crate) fn set_latency(&self, latency: Duration) {
+    pub fn set_latency(&self, latency: Duration) {
         self.lock().latency = Some(latency);
     }
 
     /// The created records, as practice, kind and source id, in order.
-    pub(crate) fn created(&self) -> Vec<String> {
+    pub fn created(&self) -> Vec<String> {
         self.lock().stored.created.clone()
     }
 
     /// The dates with which an address was applied.
-    pub(crate) fn period(&self, source_id: &str) -> (String, String) {
+    pub fn period(&self, source_id: &str) -> (String, String) {
         self.lock().stored.periods.get(source_id).cloned().unwrap()
     }
 
     /// The maximum number of concurrent chunks of a practice.
-    pub(crate) fn max_concurrency(&self, practice: &str) -> usize {
+    pub fn max_concurrency(&self, practice: &str) -> usize {
         self.lock().max_concurrency.get(practice).copied().unwrap_or_default()
     }
 
@@ -271,7 +304,11 @@ fn caller<T>(request: &Request<T>) -> Result<[String; 4], Status> {
     if text(ROLES_HEADER) != "service" {
         return Err(Status::permission_denied("only the imports service"));
     }
-    Ok([text(PRACTICE_HEADER), text(PRODUCT_HEADER), text(ACCOUNT_HEADER), text(IMPORT_HEADER)])
+    let mut account = text(ACCOUNT_HEADER);
+    if account.is_empty() {
+        DEFAULT_ACCOUNT.clone_into(&mut account);
+    }
+    Ok([text(PRACTICE_HEADER), text(PRODUCT_HEADER), account, text(IMPORT_HEADER)])
 }
 
 #[tonic::async_trait]
@@ -285,7 +322,8 @@ impl IngestService for FakeRecords {
         let ApplyChunkRequest { records, validate_only, fence, applied_fence, known_erasure } =
             request.into_inner();
         assert!(records.len() <= 5_000);
-        let fence = (!validate_only).then_some((fence, applied_fence));
+        let known = known_erasure.unwrap_or(i64::MAX);
+        let call = Call { fence, applied_fence, validate_only, known_erasure: known };
         if self.lock().unavailable {
             return Err(Status::unavailable("away"));
         }
@@ -297,7 +335,11 @@ impl IngestService for FakeRecords {
             if let Some(stored) = all.restore_on_fence.take() {
                 all.stored = stored;
             }
-            return Ok(Response::new(all.raise_fence(&caller, fence)?.1));
+            let (is_known, answer) = all.check_fence(&caller, call)?;
+            if is_known {
+                all.raise_fence(&caller, fence);
+            }
+            return Ok(Response::new(answer));
         }
         let (fault, latency) = {
             let mut all = self.lock();
@@ -316,8 +358,7 @@ impl IngestService for FakeRecords {
                 fake.1.paused.notify_one();
                 fake.1.resume.notified().await;
             }
-            let known = known_erasure.unwrap_or(i64::MAX);
-            let answer = fake.lock().apply(&caller, (fence, known), &records, fault);
+            let answer = fake.lock().apply(&caller, call, &records, fault);
             *fake.lock().concurrency.entry(caller[0].clone()).or_default() -= 1;
             if pauses {
                 let outcomes = answer.clone().map(|answer| answer.outcomes);
@@ -351,8 +392,9 @@ impl IngestService for FakeRecords {
 
     async fn keep_support_read(
         &self,
-        _: Request<KeepSupportReadRequest>,
+        request: Request<KeepSupportReadRequest>,
     ) -> Result<Response<KeepSupportReadResponse>, Status> {
+        caller(&request)?;
         Ok(Response::new(KeepSupportReadResponse {}))
     }
 
@@ -369,12 +411,16 @@ impl IngestService for FakeRecords {
         }
         let resolve = |key: concord_proto::pb::internal::SourceKey| {
             let link = all.stored.links.get(&link_key(&caller, key.kind(), &key.source_id))?;
+            let record = (caller[0].clone(), link.record_id.clone());
+            // Addresses have neither.
+            let names = all.stored.names.get(&record).cloned();
+            let (name, client_reference) = names.unwrap_or_default();
             Some(ResolvedLink {
                 key: Some(key),
                 record_id: link.record_id.clone(),
                 import_id: link.import.clone(),
-                name: link.name.clone(),
-                client_reference: link.reference.clone(),
+                name,
+                client_reference,
             })
         };
         let links = keys.into_iter().filter_map(resolve).collect();
@@ -383,33 +429,34 @@ impl IngestService for FakeRecords {
 }
 
 impl Records {
-    /// Rejects a stale fence, and raises the fence, unless the caller knows a higher
-    /// one that was lost. A dry run has no fence.
-    fn raise_fence(
-        &mut self,
+    /// Rejects a stale fence. Returns false if the caller knows a higher fence that was
+    /// lost, so that nothing is applied.
+    fn check_fence(
+        &self,
         caller: &[String; 4],
-        fences: Option<(i64, i64)>,
+        call: Call,
     ) -> Result<(bool, ApplyChunkResponse), Status> {
-        let Some((fence, applied)) = fences else {
-            return Ok((true, ApplyChunkResponse::default()));
-        };
-        let highest = self.stored.fences.entry((caller[0].clone(), caller[3].clone())).or_default();
-        if fence < *highest {
+        let import = (caller[0].clone(), caller[3].clone());
+        let highest = self.stored.fences.get(&import).copied().unwrap_or_default();
+        let answer = ApplyChunkResponse { outcomes: Vec::new(), fence_before: Some(highest) };
+        if highest < call.applied_fence && !call.validate_only {
+            return Ok((false, answer));
+        }
+        if call.fence < highest {
             let reason = ErrorReason::StaleWorker;
             return Err(ApiError::new(Code::Aborted, reason, "a later call was made").into());
         }
-        let answer = ApplyChunkResponse { outcomes: Vec::new(), fence_before: Some(*highest) };
-        let is_known = *highest >= applied;
-        if is_known {
-            *highest = fence;
-        }
-        Ok((is_known, answer))
+        Ok((true, answer))
+    }
+
+    fn raise_fence(&mut self, caller: &[String; 4], fence: i64) {
+        self.stored.fences.insert((caller[0].clone(), caller[3].clone()), fence);
     }
 
     fn apply(
         &mut self,
         caller: &[String; 4],
-        (fence, known): (Option<(i64, i64)>, i64),
+        call: Call,
         records: &[ApplyRecord],
         fault: Option<InjectedFault>,
     ) -> Result<ApplyChunkResponse, Status> {
@@ -420,9 +467,13 @@ impl Records {
             }
             _ => {}
         }
-        let (raised, answer) = self.raise_fence(caller, fence)?;
-        if !raised {
+        let (is_known, answer) = self.check_fence(caller, call)?;
+        if !is_known {
             return Ok(answer);
+        }
+        if !self.connected.contains(&caller[1]) {
+            let reason = ErrorReason::ProductNotConnected;
+            return Err(ApiError::new(Code::FailedPrecondition, reason, "not connected").into());
         }
         let parsed: Vec<_> = records.iter().map(|record| parse_bytes(&record.record)).collect();
         let kinds: HashSet<_> = parsed.iter().map(|record| record.kind as i32).collect();
@@ -430,18 +481,26 @@ impl Records {
         if parsed.iter().any(|record| self.rejected_ids.contains(&record.source_id)) {
             return Err(Status::invalid_argument("poison"));
         }
-        let outcomes = parsed.iter().zip(records).map(|(parsed, record)| {
-            let named = self.duplicates.get(&parsed.source_id).cloned();
-            let possible_duplicates = named.into_iter().collect();
-            if self.is_erased(caller, parsed, known) {
-                return failed("", "RECORD_ERASED", "nothing");
+        let before = call.validate_only.then(|| self.stored.clone());
+        self.raise_fence(caller, call.fence);
+        let mut seen = HashSet::new();
+        let mut outcomes = Vec::with_capacity(records.len());
+        for (parsed, record) in parsed.iter().zip(records) {
+            let mut outcome = self.apply_one(caller, call, parsed, record, &mut seen);
+            if outcome.status() == RecordStatus::Imported {
+                let named = self.duplicates.get(&parsed.source_id).cloned();
+                outcome.possible_duplicates.extend(named);
             }
-            ApplyOutcome { possible_duplicates, ..self.apply_one(caller, parsed, record) }
-        });
-        let outcomes = outcomes.collect();
+            outcomes.push(outcome);
+        }
+        // A dry run leaves nothing behind.
+        let fence_before = answer.fence_before.filter(|_| !call.validate_only);
+        if let Some(before) = before {
+            self.stored = before;
+        }
         match fault {
             Some(InjectedFault::ResponseLost) => Err(Status::unknown("transport error")),
-            _ => Ok(ApplyChunkResponse { outcomes, ..answer }),
+            _ => Ok(ApplyChunkResponse { outcomes, fence_before }),
         }
     }
 
@@ -454,51 +513,89 @@ impl Records {
         later.filter(|erasure| erasure.position > known).any(|erasure| erasure.erased == key)
     }
 
+    /// Whether the account of the caller is linked to a record.
+    fn is_linked(&self, caller: &[String; 4], record_id: &str) -> bool {
+        let mut links = self.stored.links.iter();
+        links.any(|((practice, product, account, ..), link)| {
+            [practice, product, account] == [&caller[0], &caller[1], &caller[2]]
+                && link.record_id == record_id
+        })
+    }
+
+    /// Applies a record. `seen` are the source ids that the chunk has applied.
     fn apply_one(
         &mut self,
         caller: &[String; 4],
+        call: Call,
         parsed: &ParsedRecord,
         record: &ApplyRecord,
+        seen: &mut HashSet<String>,
     ) -> ApplyOutcome {
-        assert!(parsed.outcome.is_ok(), "only valid records are applied");
+        let practice = &caller[0];
         let key = link_key(caller, parsed.kind, &parsed.source_id);
-        if let Some(link) = self.stored.links.get(&key) {
+        let link = self.stored.links.get(&key).filter(|_| !seen.contains(&parsed.source_id));
+        if let Some(link) = link {
             let again = link.import == caller[3];
             let status = if again { link.first_outcome } else { RecordStatus::Skipped };
             return outcome(status, &link.record_id);
         }
+        if self.is_erased(caller, parsed, call.known_erasure) {
+            let text = "Record was erased after it was uploaded";
+            return failed_with("", ErrorReason::RecordErased, text);
+        }
+        let draft = match &parsed.outcome {
+            Ok(draft) => draft,
+            Err(violations) => {
+                self.invalid += 1;
+                return failed(violations.clone().into_vec());
+            }
+        };
+        if !seen.insert(parsed.source_id.clone()) {
+            return failed_with("source_id", ErrorReason::DuplicateKey, "Source id is used twice");
+        }
         let parents: Vec<&str> = record.parents.iter().map(|p| p.record_id.as_str()).collect();
         assert!(parents.is_empty() == (parsed.kind == ImportRecordKind::Client));
-        if parents.iter().any(|parent| !self.stored.reference_of.contains_key(*parent)) {
-            return failed("client_source_id", "PARENT_NOT_FOUND", "nothing");
+        let of_parent = |parent: &ApplyParent| {
+            self.stored.names.get(&(practice.clone(), parent.record_id.clone())).cloned()
+        };
+        let missing = record.parents.iter().find(|parent| of_parent(parent).is_none());
+        // A dry run has not created the parents.
+        if let Some(parent) = missing.filter(|_| !call.validate_only) {
+            let is_contact = parsed.kind == ImportRecordKind::Contact;
+            let field = if is_contact { "client_source_id" } else { "owner_source_id" };
+            let text = format!("Parent record was not found: {}", parent.source_id);
+            return failed_with(field, ErrorReason::ParentNotFound, text);
         }
-        let content = (caller[0].clone(), content(parsed, record, &parents));
-        let known = self.stored.by_content.get(&content).cloned();
-        if known.is_none()
-            && let Some(reference) = &parsed.reference_key
-        {
-            let client = self.stored.references.get(&(caller[0].clone(), reference.clone()));
-            if let Some(client) = client {
-                return failed("client_reference", "DUPLICATE_REFERENCE", client);
+        let parent = record.parents.iter().find_map(of_parent);
+        let reference = parent.map_or_else(|| parsed.own_reference.clone(), |(_, of)| of);
+        let content = (practice.clone(), content(draft, record, &parents));
+        let equal = self.stored.by_content.get(&content).cloned().unwrap_or_default();
+        let known = equal.iter().find(|record_id| !self.is_linked(caller, record_id)).cloned();
+        if known.is_none() {
+            let holder = parsed.reference_key.as_ref().and_then(|reference| {
+                self.stored.references.get(&(practice.clone(), reference.clone()))
+            });
+            if let Some(client) = holder {
+                let text = format!("Client reference is already used by {client}");
+                return failed_with("client_reference", ErrorReason::DuplicateReference, text);
+            }
+            if parsed.kind == ImportRecordKind::Address && !equal.is_empty() {
+                let text = "Period overlaps what is kept already";
+                return failed_with("active_from", ErrorReason::PeriodOverlap, text);
             }
         }
         let (status, record_id) = match known {
             Some(known) => (RecordStatus::Linked, known),
             None => (RecordStatus::Imported, self.create(caller, parsed, record, content)),
         };
-        let of_parent = |parent: &concord_proto::pb::internal::ApplyParent| {
-            self.stored.reference_of.get(&parent.record_id).cloned()
-        };
-        let first = record.parents.iter().find_map(of_parent);
-        let reference = first.unwrap_or_else(|| parsed.own_reference.clone());
-        self.stored.reference_of.insert(record_id.clone(), reference.clone());
-        let link = Link {
-            record_id: record_id.clone(),
-            import: caller[3].clone(),
-            first_outcome: status,
-            name: parsed.record_name.clone(),
-            reference,
-        };
+        // Addresses have no names, and are no parents.
+        if parsed.kind != ImportRecordKind::Address {
+            let record = (practice.clone(), record_id.clone());
+            let names = || (parsed.record_name.clone(), reference);
+            self.stored.names.entry(record).or_insert_with(names);
+        }
+        let link =
+            Link { record_id: record_id.clone(), import: caller[3].clone(), first_outcome: status };
         self.stored.links.insert(key, link);
         outcome(status, &record_id)
     }
@@ -523,17 +620,31 @@ impl Records {
         }
         let period = (record.active_from.clone(), record.active_to.clone());
         self.stored.periods.insert(parsed.source_id.clone(), period);
-        self.stored.by_content.insert(content, record_id.clone());
+        self.stored.by_content.entry(content).or_default().push(record_id.clone());
         self.stored.created.push(format!("{} {name} {}", caller[0], parsed.source_id));
         record_id
     }
 }
 
-/// The content that makes two records equal: the name and the parents.
-fn content(parsed: &ParsedRecord, record: &ApplyRecord, parents: &[&str]) -> String {
-    let reference = parsed.reference_key.clone().unwrap_or_default();
-    let name = &parsed.record_name;
-    format!("{:?} {reference} {name} {} {}", parsed.kind, record.active_from, parents.join(" "))
+/// The content that makes two records equal: the reference and name of a client, the name
+/// and birth date of a contact, an address with its first day; and the parents.
+fn content(draft: &ImportDraft, record: &ApplyRecord, parents: &[&str]) -> String {
+    let own = match draft {
+        ImportDraft::Client { client, individual } => {
+            let person = individual.as_ref().map(|person| person.name.match_key());
+            let company = client.registered_name.as_ref().map(|name| match_key(&name.name));
+            let name = person.or(company).unwrap_or_default();
+            format!("client {} {name}", client.reference.key)
+        }
+        ImportDraft::Contact { person, .. } => {
+            format!("contact {} {:?}", person.name.match_key(), person.birth_date)
+        }
+        ImportDraft::Address { address, .. } => {
+            let first_day = &record.active_from;
+            format!("address {:?} {:?} {first_day}", address.address_type, address.address)
+        }
+    };
+    format!("{own} {}", parents.join(" "))
 }
 
 fn link_key(caller: &[String; 4], kind: ImportRecordKind, source_id: &str) -> LinkKey {
@@ -546,12 +657,20 @@ fn outcome(status: RecordStatus, record_id: &str) -> ApplyOutcome {
     ApplyOutcome { status: status.into(), record_id, ..ApplyOutcome::default() }
 }
 
-fn failed(field: &str, reason: &str, existing: &str) -> ApplyOutcome {
-    let text = format!("Client reference is already used by {existing}");
-    let violation = ApplyViolation { field: field.to_owned(), reason: reason.to_owned(), text };
+fn failed(violations: Vec<FieldViolation>) -> ApplyOutcome {
+    let violation = |FieldViolation { field, reason, text }| ApplyViolation {
+        field,
+        reason: reason_code(reason).to_owned(),
+        text,
+    };
     ApplyOutcome {
         status: RecordStatus::Failed.into(),
-        violations: vec![violation],
+        violations: violations.into_iter().map(violation).collect(),
         ..ApplyOutcome::default()
     }
+}
+
+/// A record that failed with one violation.
+fn failed_with(field: &str, reason: ErrorReason, text: impl Into<String>) -> ApplyOutcome {
+    failed(vec![FieldViolation::new(field, reason, text)])
 }
