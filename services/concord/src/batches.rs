@@ -31,6 +31,13 @@ pub(crate) enum Layout {
     Even { records: u64, batches: u32 },
 }
 
+impl Layout {
+    /// The layout of `records` in this number of batches, or in the fewest.
+    pub(crate) fn of(records: u64, batches: Option<u32>) -> Self {
+        batches.map_or(Self::Full, |batches| Self::Even { records, batches })
+    }
+}
+
 /// Records that are uploaded in one call.
 #[derive(Debug)]
 pub(crate) struct Batch {

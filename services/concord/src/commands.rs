@@ -15,10 +15,7 @@ mod token;
 mod trace;
 mod watch;
 
-use anyhow::anyhow;
-use concord_db::{Outage, SchemaError, outage, redacted};
-
-use crate::cli::{Command, ServiceName};
+use crate::cli::Command;
 
 /// Runs the command. Returns the exit status of the program.
 pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
@@ -38,23 +35,4 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Find(options) => find::run(options).await,
         Command::Show(options) => show::run(options).await,
     }
-}
-
-/// Replaces the error of an unreachable database by one sentence. Returns any other error
-/// unchanged.
-fn explained(service: ServiceName, error: anyhow::Error) -> anyhow::Error {
-    let service = service.as_str();
-    let tables = error.chain().find_map(|cause| cause.downcast_ref::<SchemaError>());
-    let cause = match tables {
-        Some(SchemaError::Database(error)) if outage(error) == Some(Outage::NoConnection) => {
-            redacted(error).to_string()
-        }
-        _ => return error,
-    };
-    // The cause may contain the URL, and the URL a password.
-    let cause = if cause.contains("://") { String::new() } else { format!(": {cause}") };
-    anyhow!(
-        "the database of the {service} service cannot be reached{cause}: is it running, and \
-         is --{service}-db correct?"
-    )
 }

@@ -7,6 +7,7 @@
 mod corrected;
 mod group;
 mod read;
+mod record;
 mod strict;
 mod unknown;
 
@@ -17,19 +18,14 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use concord_proto::pb::imports::{ImportAddress, ImportClient, ImportRecord, import_record};
-use prost::Message as _;
 
 #[cfg(test)]
 pub(crate) use corrected::rows_of;
 pub(crate) use corrected::{FailedRow, Replacement, downloaded_rows, failed_rows};
 use group::Contacts;
 use read::{Row, Sheet, Table, TableKind};
+use record::{address, client, encode};
 pub(crate) use strict::REMEDY as REMEDY_OF_QUOTES;
-
-/// The maximum size of a record in bytes: the server rejects a batch with a larger one. A
-/// record over 64 KiB, such as a contact with very many rows, fails there by itself.
-const MAX_RECORD_BYTES: usize = 1_024 * 1_024;
 
 /// The maximum size of the record of one row in bytes. A larger row is an error in the file.
 const MAX_ROW_BYTES: usize = 64 * 1_024;
@@ -79,7 +75,7 @@ impl Source {
         for table in &tables {
             let mut columns = table.unknown_columns();
             table.each_row(|row| {
-                columns.add_row(row);
+                columns.add_row(row.cells);
                 match table.kind() {
                     TableKind::Clients => counts.clients += 1,
                     TableKind::Addresses => counts.addresses += 1,
@@ -167,62 +163,6 @@ fn check_size(row: Row<'_>, kind: TableKind) -> anyhow::Result<()> {
         row.location()
     );
     Ok(())
-}
-
-fn client(row: Row<'_>) -> import_record::Record {
-    import_record::Record::Client(ImportClient {
-        source_id: row.text("source_id"),
-        client_reference: row.text("client_reference"),
-        client_type: row.text("client_type"),
-        registered_name: row.text("registered_name"),
-        trading_name: row.text("trading_name"),
-        company_number: row.text("company_number"),
-        utr: row.text("utr"),
-        vat_number: row.text("vat_number"),
-        paye_reference: row.text("paye_reference"),
-        title: row.text("title"),
-        forename: row.text("forename"),
-        surname: row.text("surname"),
-        birth_date: row.text("birth_date"),
-        email: row.text("email"),
-        phone: row.text("phone"),
-        jurisdiction: row.text("jurisdiction"),
-    })
-}
-
-fn address(row: Row<'_>) -> import_record::Record {
-    import_record::Record::Address(ImportAddress {
-        source_id: row.text("source_id"),
-        owner_kind: row.text("owner_kind"),
-        owner_source_id: row.text("owner_source_id"),
-        r#type: row.text("type"),
-        line_1: row.text("line_1"),
-        line_2: row.text("line_2"),
-        line_3: row.text("line_3"),
-        town: row.text("town"),
-        county: row.text("county"),
-        postcode: row.text("postcode"),
-        country: row.text("country"),
-        active_from: row.text("active_from"),
-        active_to: row.text("active_to"),
-    })
-}
-
-/// Encodes a record. It replaces the record of the row token `replaces`, if not empty.
-fn encode(record: import_record::Record, replaces: &str) -> anyhow::Result<Bytes> {
-    let source_id = match &record {
-        import_record::Record::Client(client) => &client.source_id,
-        import_record::Record::Contact(contact) => &contact.source_id,
-        import_record::Record::Address(address) => &address.source_id,
-    }
-    .clone();
-    let record = ImportRecord { record: Some(record), replaces: replaces.to_owned() };
-    let size = record.encoded_len();
-    ensure!(
-        size <= MAX_RECORD_BYTES,
-        "the record {source_id} has {size} bytes; the maximum is {MAX_RECORD_BYTES}"
-    );
-    Ok(record.encode_to_vec().into())
 }
 
 /// The input files; those of a folder sorted by name.

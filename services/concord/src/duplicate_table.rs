@@ -5,7 +5,7 @@ use std::fmt;
 use concord_proto::pb::imports::PossibleDuplicate;
 use serde_json::{Value, json};
 
-use crate::{import_counts::singular, table::Table};
+use crate::{import_counts::singular, output::Table};
 
 const HEADINGS: [&str; 9] = [
     "kind",

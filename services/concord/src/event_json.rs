@@ -1,6 +1,5 @@
 //! Change events and snapshot records as JSON objects, with decoded records.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use concord_proto::{
     pb::records::{
         Address, ChangeKind, Client, ClientIdentifiers, Contact, ContactRole, Entry, Origin,
@@ -9,10 +8,9 @@ use concord_proto::{
     wire::{Event, SnapshotRecord},
 };
 use prost::Message as _;
-use prost_types::Timestamp;
 use serde_json::{Value, json};
 
-use crate::event_text;
+use crate::event_names::{name, record_name, time};
 
 /// A change event, with the field names of the protocol.
 pub(crate) fn event(event: &Event) -> Result<Value, prost::DecodeError> {
@@ -38,7 +36,7 @@ pub(crate) fn event(event: &Event) -> Result<Value, prost::DecodeError> {
         "transaction_index": event.transaction_index,
         "transaction_count": event.transaction_count,
         "time": event.change_time.as_ref().map(time),
-        "name": event_text::record_name(client.as_ref(), person.as_ref()),
+        "name": record_name(client.as_ref(), person.as_ref()),
         "client_reference": client.as_ref().map(|client| client.client_reference.as_str()),
         "client": client.as_ref().map(client_json),
         "person": person.as_ref().map(person_json),
@@ -57,69 +55,12 @@ pub(crate) fn record(record: &SnapshotRecord) -> Result<Value, prost::DecodeErro
         "record_id": record.record_id,
         "record_version": record.record_version,
         "linked": record.linked,
-        "name": event_text::record_name(client.as_ref(), person.as_ref()),
+        "name": record_name(client.as_ref(), person.as_ref()),
         "client_reference": client.as_ref().map(|client| client.client_reference.as_str()),
         "client": client.as_ref().map(client_json),
         "person": person.as_ref().map(person_json),
         "contact": contact.as_ref().map(contact_json),
     }))
-}
-
-/// Formats a timestamp in RFC 3339, as `2026-03-01T09:30:00.123456Z`.
-pub(crate) fn time(time: &Timestamp) -> String {
-    let nanos = u32::try_from(time.nanos).unwrap_or_default();
-    DateTime::<Utc>::from_timestamp(time.seconds, nanos)
-        .map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
-        .unwrap_or_default()
-}
-
-/// An enum of the protocol.
-pub(crate) trait ProtocolName: TryFrom<i32> {
-    /// The name of the value in the protocol, `CHANGE_KIND_CREATED`.
-    fn protocol_name(&self) -> &'static str;
-    /// The prefix of all names, `CHANGE_KIND_`.
-    const PREFIX: &'static str;
-}
-
-macro_rules! protocol_name {
-    ($($type:path, $prefix:literal;)+) => {$(
-        impl ProtocolName for $type {
-            fn protocol_name(&self) -> &'static str {
-                self.as_str_name()
-            }
-            const PREFIX: &'static str = $prefix;
-        }
-    )+};
-}
-
-protocol_name! {
-    ChangeKind, "CHANGE_KIND_";
-    RecordKind, "RECORD_KIND_";
-    concord_proto::pb::imports::ImportRecordKind, "IMPORT_RECORD_KIND_";
-    concord_proto::pb::imports::ImportState, "IMPORT_STATE_";
-    concord_proto::pb::imports::RecordStatus, "RECORD_STATUS_";
-    concord_proto::pb::imports::Severity, "SEVERITY_";
-    concord_proto::pb::records::AddressType, "ADDRESS_TYPE_";
-    concord_proto::pb::records::ClientType, "CLIENT_TYPE_";
-    concord_proto::pb::records::Delivery, "DELIVERY_";
-    concord_proto::pb::records::EchoMode, "ECHO_MODE_";
-    concord_proto::pb::records::EntryStatus, "ENTRY_STATUS_";
-    concord_proto::pb::records::FeedPlace, "FEED_PLACE_";
-    concord_proto::pb::records::Jurisdiction, "JURISDICTION_";
-    concord_proto::pb::records::RecordState, "RECORD_STATE_";
-    concord_proto::pb::records::Role, "ROLE_";
-    concord_proto::pb::records::SearchMatch, "SEARCH_MATCH_";
-    concord_proto::pb::records::SubscriptionState, "SUBSCRIPTION_STATE_";
-    concord_proto::pb::records::Timeline, "TIMELINE_";
-}
-
-/// The name of a value without its prefix and in lower case, `created`; the number of a value
-/// that is not defined in this version.
-pub(crate) fn name<T: ProtocolName>(value: i32) -> String {
-    T::try_from(value).map_or_else(
-        |_| value.to_string(),
-        |known| known.protocol_name().trim_start_matches(T::PREFIX).to_ascii_lowercase(),
-    )
 }
 
 /// The origin of a change.
@@ -244,6 +185,8 @@ fn address_json(address: &Address) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use prost_types::Timestamp;
+
     use super::*;
 
     #[test]
@@ -270,10 +213,5 @@ mod tests {
             (&json!("client"), &json!("entry_added"))
         );
         assert_eq!(read["time"], "1970-01-01T00:00:00.000005Z");
-    }
-
-    #[test]
-    fn unknown_enum_value_is_shown_as_number() {
-        assert_eq!(name::<ChangeKind>(999), "999");
     }
 }

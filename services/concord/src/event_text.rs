@@ -1,12 +1,12 @@
 //! Change events and snapshot records as lines of text.
 
 use concord_proto::{
-    pb::records::{ChangeKind, Client, Contact, Origin, Person, PersonName, RecordKind, Role},
+    pb::records::{ChangeKind, Client, Contact, Origin, Person, RecordKind, Role},
     wire::{Event, SnapshotRecord},
 };
 use prost::Message as _;
 
-use crate::event_json::{ProtocolName, name, time};
+use crate::event_names::{record_name, seconds, words};
 
 /// A change event as a line: position, time, kind, record, and product.
 pub(crate) fn line(event: &Event) -> Result<String, prost::DecodeError> {
@@ -49,11 +49,6 @@ pub(crate) fn record_line(record: &SnapshotRecord) -> Result<String, prost::Deco
     ))
 }
 
-/// The name of an enum value with spaces, `private limited company`.
-pub(crate) fn words<T: ProtocolName>(value: i32) -> String {
-    name::<T>(value).replace('_', " ")
-}
-
 /// The product and account of an origin, and the user and the import, if any.
 pub(crate) fn made_by(origin: &Origin) -> String {
     let Origin { product, account, user, import_id } = origin;
@@ -65,20 +60,6 @@ pub(crate) fn by(user: &str, import_id: &str) -> String {
     let user = if user.is_empty() { String::new() } else { format!(", by {user}") };
     let import = if import_id.is_empty() { String::new() } else { format!(", in {import_id}") };
     format!("{user}{import}")
-}
-
-/// The display name of a record. For an individual client it is the name of the person.
-pub(crate) fn record_name(client: Option<&Client>, person: Option<&Person>) -> Option<String> {
-    let registered = client.map(|client| client.registered_name.clone());
-    let registered = registered.filter(|name| !name.is_empty());
-    registered.or_else(|| person?.name.as_ref().map(full_name))
-}
-
-/// The parts of a name in their order.
-pub(crate) fn full_name(name: &PersonName) -> String {
-    let PersonName { title, forename, middle_names, surname } = name;
-    let parts = [title, forename, middle_names, surname].map(String::as_str);
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// The reference of a client; the roles of a contact.
@@ -93,13 +74,6 @@ fn about(client: Option<&Client>, contacts: &[Contact]) -> String {
         .collect();
     roles.dedup();
     if roles.is_empty() { String::new() } else { format!(" ({})", roles.join(", ")) }
-}
-
-/// Formats a timestamp to the second, `2026-03-01 09:30:00Z`.
-pub(crate) fn seconds(instant: &prost_types::Timestamp) -> String {
-    let text = time(instant);
-    let whole = text.split('.').next().unwrap_or_default();
-    format!("{}Z", whole.replace('T', " "))
 }
 
 #[cfg(test)]
@@ -147,17 +121,5 @@ mod tests {
             record_line(&record).unwrap(),
             "       –  1970-01-01 00:01:01Z  snapshot    contact   con_1 (director), version 3"
         );
-    }
-
-    #[test]
-    fn individual_client_has_the_name_of_its_person() {
-        let name = PersonName {
-            forename: "Grace".to_owned(),
-            surname: "Okafor".to_owned(),
-            ..PersonName::default()
-        };
-        let person = Person { name: Some(name), ..Person::default() };
-        let called = record_name(Some(&Client::default()), Some(&person));
-        assert_eq!(called.as_deref(), Some("Grace Okafor"));
     }
 }

@@ -5,7 +5,11 @@ use std::fmt;
 use concord_proto::pb::imports::{Failure, RecordStatus, Severity};
 use serde_json::{Value, json};
 
-use crate::{event_json::name, event_text::words, import_counts::singular, table::Table};
+use crate::{
+    event_names::{name, words},
+    import_counts::singular,
+    output::Table,
+};
 
 const HEADINGS: [&str; 7] =
     ["status", "kind", "source id", "record", "reference", "field", "reason"];

@@ -3,7 +3,7 @@
 use concord_proto::pb::imports::{Import, ImportCounters, ImportRecordKind, ImportState};
 use serde_json::{Map, Value, json};
 
-use crate::table::Table;
+use crate::output::Table;
 
 const HEADINGS: [&str; 8] =
     ["", "#received", "#imported", "#linked", "#skipped", "#excluded", "#failed", "#unprocessed"];

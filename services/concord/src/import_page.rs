@@ -6,8 +6,7 @@ use concord_proto::pb::imports::{Import, ImportState};
 use serde_json::{Value, json};
 
 use crate::{
-    event_json::time,
-    event_text::{seconds, words},
+    event_names::{seconds, time, words},
     import_counts,
     output::{self, escaped},
 };

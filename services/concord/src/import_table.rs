@@ -6,9 +6,9 @@ use concord_proto::pb::imports::{Import, ImportState};
 use serde_json::{Value, json};
 
 use crate::{
-    event_text::{seconds, words},
+    event_names::{seconds, words},
     import_page,
-    table::Table,
+    output::Table,
 };
 
 const HEADINGS: [&str; 11] = [

@@ -6,9 +6,8 @@ use concord_proto::pb::records::{EchoMode, RecordKind, Subscription, Subscriptio
 use serde_json::{Value, json};
 
 use crate::{
-    event_json::{name, time},
-    event_text::{seconds, words},
-    table::Table,
+    event_names::{name, seconds, time, words},
+    output::Table,
 };
 
 const HEADINGS: [&str; 10] = [

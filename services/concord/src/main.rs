@@ -10,8 +10,8 @@
 //!   [`rounds`], [`import_watch`], [`failures`], [`feed`] (change events).
 //! - Output: [`output`], [`progress`], [`summary`] and [`report`] (the result of an
 //!   import), [`import_page`], [`import_table`], [`import_counts`], [`failure_table`],
-//!   [`event_text`], [`event_json`], [`search_results`], [`record_page`] (one record),
-//!   [`lag`] (subscriptions), [`trace_page`] (delivery of a change), [`table`].
+//!   [`event_text`], [`event_json`], [`event_names`], [`search_results`], [`record_page`]
+//!   (one record), [`lag`] (subscriptions), [`trace_page`] (delivery of a change).
 //! - Running the services in this process: [`services`], [`shutdown`].
 
 mod batches;
@@ -23,6 +23,7 @@ mod corrections;
 mod csv_source;
 mod duplicate_table;
 mod event_json;
+mod event_names;
 mod event_text;
 mod failure_table;
 mod failures;
@@ -43,7 +44,6 @@ mod services;
 mod shutdown;
 mod spreadsheet;
 mod summary;
-mod table;
 mod trace_page;
 mod transfer;
 
@@ -52,13 +52,6 @@ use std::{io, process::ExitCode};
 use clap::Parser as _;
 
 use cli::Cli;
-
-/// Exit status: success; for an import, no record failed.
-const EXIT_OK: u8 = 0;
-/// Exit status: the command failed.
-const EXIT_ERROR: u8 = 1;
-/// Exit status: the import ended, and some records failed.
-const EXIT_RECORDS_FAILED: u8 = 2;
 
 /// Both services make many small allocations: mimalloc saves a fifth of their time.
 #[global_allocator]
@@ -73,10 +66,10 @@ async fn main() -> ExitCode {
     match commands::run(cli.command).await {
         Ok(status) => ExitCode::from(status),
         // The reader of the output has closed the pipe, as in `concord watch | head`.
-        Err(error) if is_closed_pipe(&error) => ExitCode::from(EXIT_OK),
+        Err(error) if is_closed_pipe(&error) => ExitCode::from(output::EXIT_OK),
         Err(error) => {
             output::note(format_args!("concord: {}", in_one_line(&error)));
-            ExitCode::from(EXIT_ERROR)
+            ExitCode::from(output::EXIT_ERROR)
         }
     }
 }
@@ -86,7 +79,7 @@ async fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     // An error of this write cannot be reported anywhere.
     let _ = error.print();
-    ExitCode::from(if error.use_stderr() { EXIT_ERROR } else { EXIT_OK })
+    ExitCode::from(if error.use_stderr() { output::EXIT_ERROR } else { output::EXIT_OK })
 }
 
 /// Joins an error and its causes in one line. Skips a cause whose text is already there:

@@ -13,8 +13,9 @@ use concord_proto::pb::records::{
 use serde_json::{Value, json};
 
 use crate::{
-    event_json::{client_json, contact_json, name, origin, person_json, time},
-    event_text::{by, full_name, made_by, record_name, seconds, words},
+    event_json::{client_json, contact_json, origin, person_json},
+    event_names::{full_name, name, record_name, seconds, time, words},
+    event_text::{by, made_by},
     output::escaped,
 };
 

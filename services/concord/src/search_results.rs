@@ -5,7 +5,7 @@ use std::fmt;
 use concord_proto::pb::records::{RecordKind, RecordState, SearchMatch, SearchResult};
 use serde_json::{Value, json};
 
-use crate::{event_json::name, table::Table};
+use crate::{event_names::name, output::Table};
 
 const HEADINGS: [&str; 5] = ["kind", "name", "reference", "id", "what matched"];
 

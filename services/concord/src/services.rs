@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use concord_db::{Outage, SchemaError, outage, redacted};
 use concord_server::security::SecuritySettings;
 use imports::ImportsConfig;
 use records::RecordsConfig;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::cli::ServiceName;
 
 /// A running service.
 #[derive(Debug)]
@@ -99,4 +102,23 @@ pub(crate) async fn stop(mut services: Vec<RunningService>) -> anyhow::Result<()
 pub(crate) async fn any_ended(services: &mut [RunningService]) -> anyhow::Result<()> {
     let ends = services.iter_mut().map(|service| Box::pin(service.ended()));
     futures::future::select_all(ends).await.0
+}
+
+/// Replaces the error of an unreachable database by one sentence. Returns any other error
+/// unchanged.
+pub(crate) fn explained(service: ServiceName, error: anyhow::Error) -> anyhow::Error {
+    let service = service.as_str();
+    let tables = error.chain().find_map(|cause| cause.downcast_ref::<SchemaError>());
+    let cause = match tables {
+        Some(SchemaError::Database(error)) if outage(error) == Some(Outage::NoConnection) => {
+            redacted(error).to_string()
+        }
+        _ => return error,
+    };
+    // The cause may contain the URL, and the URL a password.
+    let cause = if cause.contains("://") { String::new() } else { format!(": {cause}") };
+    anyhow!(
+        "the database of the {service} service cannot be reached{cause}: is it running, and \
+         is --{service}-db correct?"
+    )
 }

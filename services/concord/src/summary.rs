@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use concord_proto::pb::imports::Import;
 
 use crate::{
-    EXIT_OK, EXIT_RECORDS_FAILED, cli::CallOptions, client::ServiceClient, failures, output,
-    progress::Progress, report::Report,
+    cli::CallOptions, client::ServiceClient, failures, output, progress::Progress, report::Report,
 };
 
 /// The destination of the failures file.
@@ -79,7 +78,7 @@ pub(crate) fn show(report: &Report, json: bool) -> anyhow::Result<u8> {
     } else {
         output::line(report)?;
     }
-    Ok(if report.has_failures() { EXIT_RECORDS_FAILED } else { EXIT_OK })
+    Ok(if report.has_failures() { output::EXIT_RECORDS_FAILED } else { output::EXIT_OK })
 }
 
 /// `failures-IMPORT.csv`, or the first numbered name that does not exist.

@@ -9,10 +9,10 @@ use concord_proto::pb::records::{
 use serde_json::{Value, json};
 
 use crate::{
-    event_json::{name, origin, time},
-    event_text::{made_by, seconds, words},
-    output::escaped,
-    table::Table,
+    event_json::origin,
+    event_names::{name, seconds, time, words},
+    event_text::made_by,
+    output::{Table, escaped},
 };
 
 const HEADINGS: [&str; 4] = ["product", "place", "#position", "explanation"];

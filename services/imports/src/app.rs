@@ -2,53 +2,18 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use concord_db::SchemaError;
 use concord_proto::pb::imports::import_service_server::ImportServiceServer;
 use concord_server::{
-    MetricsPort, MetricsPortError, Monitoring, ServeError, Services,
-    limits::Limits,
-    meter::Meter,
-    reach::UrlError,
-    security::{InsecureStart, ServerSecurity},
+    MetricsPort, Monitoring, Services, limits::Limits, meter::Meter, security::ServerSecurity,
 };
-use sea_orm::DbErr;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::Routes};
 
 use crate::{
-    config::ImportsConfig, gauges, grpc::ImportsApi, housekeeping, records_client::RecordsClient,
-    service::Imports, tables, worker::Worker,
+    config::ImportsConfig, error::StartError, gauges, grpc::ImportsApi, housekeeping,
+    records_client::RecordsClient, service::Imports, tables, worker::Worker,
 };
-
-/// The service did not start, or stopped with an error.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration is insecure.
-    #[error(transparent)]
-    Insecure(#[from] InsecureStart),
-    /// The URL of the records service is invalid.
-    #[error("the URL of the records service (--records): {0}")]
-    RecordsUrl(#[from] UrlError),
-    /// The TLS certificates for the records service are unusable.
-    #[error("the certificates for the records service (--records-ca, --tls-cert, --tls-key): {0}")]
-    RecordsTls(#[from] tonic::transport::Error),
-    /// The database is unusable.
-    #[error("the database of the imports service: {0}")]
-    Database(#[from] DbErr),
-    /// The schema does not match this program.
-    #[error("the database of the imports service: {0}")]
-    Schema(#[from] SchemaError),
-    /// Binding the address failed.
-    #[error(transparent)]
-    Listen(#[from] std::io::Error),
-    /// Binding the metrics port failed.
-    #[error(transparent)]
-    Metrics(#[from] MetricsPortError),
-    /// Serving failed.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-}
 
 /// The imports service: connected to its migrated database and bound to its address.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod counters;
 pub(crate) mod duplicate;
 pub(crate) mod enums;
+pub(crate) mod failure;
 pub(crate) mod import;
 pub(crate) mod issue;
 pub(crate) mod parents;

@@ -1,4 +1,5 @@
-//! The errors of the imports service, and the texts of the API errors.
+//! The errors of the imports service: of its start and of its calls, and the texts of the API
+//! errors.
 
 use std::time::Duration;
 
@@ -6,9 +7,11 @@ use concord_core::{
     ids::{self, IdKind},
     status::{ApiError, quoted},
 };
-use concord_db::{DbErrorKind, WriteError, error_kind, outage, redacted};
+use concord_db::{DbErrorKind, SchemaError, WriteError, error_kind, outage, redacted};
 use concord_proto::pb::records::ErrorReason;
-use concord_server::jobs::JobError;
+use concord_server::{
+    MetricsPortError, ServeError, jobs::JobError, reach::UrlError, security::InsecureStart,
+};
 use sea_orm::DbErr;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -18,6 +21,35 @@ use crate::domain::{
     enums::{State, UnknownValue},
     import::Undeclared,
 };
+
+/// The service did not start, or stopped with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is insecure.
+    #[error(transparent)]
+    Insecure(#[from] InsecureStart),
+    /// The URL of the records service is invalid.
+    #[error("the URL of the records service (--records): {0}")]
+    RecordsUrl(#[from] UrlError),
+    /// The TLS certificates for the records service are unusable.
+    #[error("the certificates for the records service (--records-ca, --tls-cert, --tls-key): {0}")]
+    RecordsTls(#[from] tonic::transport::Error),
+    /// The database is unusable.
+    #[error("the database of the imports service: {0}")]
+    Database(#[from] DbErr),
+    /// The schema does not match this program.
+    #[error("the database of the imports service: {0}")]
+    Schema(#[from] SchemaError),
+    /// Binding the address failed.
+    #[error(transparent)]
+    Listen(#[from] std::io::Error),
+    /// Binding the metrics port failed.
+    #[error(transparent)]
+    Metrics(#[from] MetricsPortError),
+    /// Serving failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{
         enums::State,
-        import::{Import, ImportKey, RowId, emptied_up_to},
+        import::{Import, ImportKey, RowId, UPLOAD_IDLE_TIMEOUT, UPLOAD_RETENTION, emptied_up_to},
     },
     error::ImportError,
     service::{Imports, rounds},
@@ -43,12 +43,6 @@ const MAX_SCANNED: u64 = 1_000;
 
 /// How long workers do not claim an import that cannot be read.
 const UNREADABLE_CLAIM_DELAY: TimeDelta = TimeDelta::hours(1);
-
-/// How long an import may receive no batch and no seal before it expires.
-pub(crate) const UPLOAD_IDLE_TIMEOUT: TimeDelta = TimeDelta::hours(24);
-
-/// Retention of the uploads after the end of an import.
-pub(crate) const UPLOAD_RETENTION: TimeDelta = TimeDelta::days(30);
 
 const READ_IMPORTS: &str = "read_imports";
 const ERASE_RECORDS: &str = "erase_records";

@@ -30,7 +30,8 @@ mod tables;
 pub mod testing;
 mod worker;
 
-pub use app::{Application, StartError};
+pub use app::Application;
 pub use config::{ImportsConfig, UploadSettings, WorkerSettings};
+pub use error::StartError;
 pub use restored::restored;
 pub use tables::migrate;

@@ -46,13 +46,13 @@ use tonic::{
 use tonic_types::StatusExt as _;
 
 use crate::{
-    app::StartError,
     domain::{
         duplicate::{OtherRecord, PossibleDuplicate},
         enums::{Kind, Severity, Status as RecordVerdict, kind_of, wire_kind},
         import::{Import, ImportKey},
         issue::RecordIssue,
     },
+    error::StartError,
 };
 
 /// Timeout for establishing a connection.

@@ -16,6 +16,7 @@ mod watch;
 use std::sync::Arc;
 
 use concord_core::{
+    call_id::CallId,
     caller::{Caller, PracticeId, Product},
     clock::Clock,
     ids::{self, IdKind},
@@ -28,7 +29,7 @@ use concord_server::{
 pub(crate) use create::{MAX_LABEL, NewImport};
 pub(crate) use download::Format;
 pub(crate) use duplicates::{DuplicateView, DuplicatesPage};
-pub(crate) use failures::{Failure, FailuresPage};
+pub(crate) use failures::FailuresPage;
 pub(crate) use list::ImportsPage;
 pub(crate) use rounds::Retry;
 pub(crate) use seal::SealCounts;
@@ -102,6 +103,16 @@ impl Imports {
             upload,
             connection_cache: connection_cache::ConnectionCache::default(),
         }
+    }
+
+    /// Rejects a caller whose product is not connected to the practice; `call` is the
+    /// call that is being handled.
+    pub(crate) async fn check_connected(
+        &self,
+        caller: &Caller,
+        call: CallId,
+    ) -> Result<(), ImportError> {
+        self.connection_cache.check_connected(&self.records, caller, call).await
     }
 
     /// The import with its counters.

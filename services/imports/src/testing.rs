@@ -5,12 +5,11 @@ use concord_proto::pb::imports::{ImportRecord, import_record::Record};
 use crate::{
     domain::{
         enums::{Kind, Severity, Status},
+        failure::{Failure, FailureRow},
         import::RowId,
         issue::RecordIssue,
     },
     failures_file::{Csv, FileWriter as _, Line},
-    service::Failure,
-    store::failures::FailureRow,
 };
 
 /// A failures file of an import in which all of these records failed.

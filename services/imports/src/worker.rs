@@ -21,14 +21,13 @@ mod keys;
 mod periods;
 mod references;
 mod replace;
-pub(crate) mod reset;
+mod reset;
 mod retry_policy;
-
-use std::time::Duration;
 
 use concord_core::ids;
 use concord_db::{TenantScope, error_kind};
 use job::Job;
+use retry_policy::jittered;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +56,7 @@ impl Worker {
         while !stop.is_cancelled() {
             while jobs.len() < self.settings.imports_at_once {
                 let Some(lease) = self.claim().await else { break };
-                jobs.spawn(Job::new(&self, lease).run(stop.clone()));
+                jobs.spawn(Job::new(self.imports.clone(), self.settings, lease).run(stop.clone()));
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -99,10 +98,4 @@ fn log_panic(result: &Result<(), tokio::task::JoinError>) {
         // The lease expires, and the import is claimed again. The log has the panic.
         tracing::error!("import job panicked");
     }
-}
-
-/// Adds jitter to an interval, so that replicas do not poll at the same time.
-fn jittered(time: Duration) -> Duration {
-    let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
-    time.mul_f64(0.75 + f64::from(random) / 512.0)
 }

@@ -2,7 +2,7 @@
 //! of records, and cursors.
 //!
 //! The code is private to the service, so the bench compiles its files. Cursors need two
-//! structs of the store, which is not pure; they are repeated below.
+//! structs of the store, which is not pure, and images an error; they are repeated below.
 
 use std::hint::black_box;
 
@@ -38,6 +38,14 @@ mod source {
 
 // The paths by which those files refer to each other.
 use source::{domain, image};
+
+/// The error of an image that cannot be decoded.
+mod error {
+    #[allow(dead_code, reason = "only the service reads it")]
+    pub(crate) enum RecordError {
+        Corrupt(&'static str),
+    }
+}
 
 /// The structs of the store that cursors use.
 mod store {

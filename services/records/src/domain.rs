@@ -7,7 +7,6 @@ pub(crate) mod change;
 pub(crate) mod filter;
 pub(crate) mod link;
 pub(crate) mod record;
-pub(crate) mod request_time;
 pub(crate) mod resume_point;
 pub(crate) mod search;
 pub(crate) mod subscription;

@@ -23,16 +23,37 @@ pub(crate) mod tail;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use concord_core::{caller::Product, clock::Clock};
 use concord_db::Database;
-use subscriber::StreamIntervals;
 use tail::Tail;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::subscription::SubscriptionKey;
+
+/// The intervals of a stream's periodic tasks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamIntervals {
+    /// Interval between heartbeats of an idle stream.
+    pub(crate) heartbeat: Duration,
+    /// Interval between checks that the product is still connected, and that the feed
+    /// still has the history that the stream has sent.
+    pub(crate) check: Duration,
+    /// Delay between an event and the write of the stream's progress. Support tools show
+    /// the progress with this delay.
+    pub(crate) write: Duration,
+}
+
+impl StreamIntervals {
+    pub(crate) const DEFAULT: Self = Self {
+        heartbeat: Duration::from_secs(15),
+        check: Duration::from_secs(10),
+        write: Duration::from_secs(1),
+    };
+}
 
 /// The state of the feed that one replica shares between its parts.
 #[derive(Clone, Debug)]

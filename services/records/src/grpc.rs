@@ -1,5 +1,5 @@
-//! The RPCs of the records service. A handler parses the request, runs the command or
-//! query, and encodes the answer.
+//! The RPCs of the records service. A handler parses the request and runs the
+//! command or query of the service layer, which builds the response.
 
 mod changes;
 mod clients;

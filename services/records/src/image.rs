@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 
+use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
 use concord_core::{
     ids::{self, IdKind},
@@ -16,9 +17,12 @@ use prost::Message;
 use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{
-    record::{Client, Contact, Person, RecordMeta, RecordRef},
-    timeline::{Entry, TimelineKey},
+use crate::{
+    domain::{
+        record::{Client, Contact, Person, RecordMeta, RecordRef},
+        timeline::{Entry, TimelineKey},
+    },
+    error::RecordError,
 };
 
 /// The client as it is on the day `today`.
@@ -125,6 +129,22 @@ impl AsOfDay for pb::Person {
             _ => None,
         };
     }
+}
+
+/// Decodes the image of a record with timelines, with the statuses of the day `today`. The
+/// background job that updates the image after midnight may not have run yet.
+pub(crate) fn decode_on<T: Message + Default + AsOfDay>(
+    image: Bytes,
+    today: NaiveDate,
+) -> Result<T, RecordError> {
+    let mut record: T = decode(image)?;
+    record.set_day(today);
+    Ok(record)
+}
+
+/// Decodes a stored image.
+pub(crate) fn decode<T: Message + Default>(image: Bytes) -> Result<T, RecordError> {
+    T::decode(image).map_err(|_| RecordError::Corrupt("an image"))
 }
 
 /// An instant as a protobuf timestamp.

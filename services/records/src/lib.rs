@@ -1,9 +1,9 @@
 //! The records service: clients, persons, contacts, their timelines, the links
 //! of products to them, and the feed of changes.
 //!
-//! [`Application`] is one replica. A call goes through three layers: `grpc` parses
-//! and encodes, `service` runs the command in one transaction, and `store` accesses the
-//! tables. The rules are in `domain` and in [`concord_core::rules`], which depend on none of
+//! [`Application`] is one replica. A call goes through three layers: `grpc` parses the
+//! request, `service` runs the command in one transaction and builds the response, and
+//! `store` accesses the tables. The rules are in `domain` and in [`concord_core::rules`], which depend on none of
 //! the three.
 
 mod app;

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::{
     domain::record::RecordRef,
     error::{RecordError, not_connected},
-    store::images::{self, LoadKey, LoadOutcome, LoadedRecord},
+    store::batch_load::{self, LoadKey, LoadOutcome, LoadedRecord},
 };
 
 /// Concurrent statements. With more than one, a statement that waits for the disk does
@@ -102,7 +102,7 @@ async fn load_batch(db: &Database, kind: RecordKind, batch: Vec<Pending>) {
         return;
     }
     let keys: Vec<&LoadKey> = batch.iter().map(|pending| &pending.key).collect();
-    match images::read(db.reader(), kind, &keys).await {
+    match batch_load::read(db.reader(), kind, &keys).await {
         Ok(outcomes) => {
             for (pending, outcome) in batch.into_iter().zip(outcomes) {
                 let _ = pending.reply.send(Ok(outcome));

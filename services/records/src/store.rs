@@ -1,12 +1,14 @@
 //! The data access layer. The only module that uses SeaORM's entities: its functions take
 //! and return the structs of [`domain`](crate::domain).
 //!
-//! Every function takes the practice (the tenant), and every query filters by it. A
-//! function that writes takes the transaction of
+//! A query filters by the practice (the tenant), which its function takes. Only background
+//! jobs ([`due`], [`expiry`]), the feed and the list of subscriptions query all practices.
+//! A function that writes takes the transaction of
 //! [`Database::write`](concord_db::Database::write).
 
 pub(crate) mod access_log;
 pub(crate) mod audit;
+pub(crate) mod batch_load;
 pub(crate) mod changes;
 pub(crate) mod clients;
 pub(crate) mod connections;
@@ -19,17 +21,14 @@ mod expiry;
 pub(crate) mod feed;
 pub(crate) mod fences;
 pub(crate) mod images;
-mod keys;
 pub(crate) mod links;
 pub(crate) mod match_keys;
 pub(crate) mod persons;
 pub(crate) mod requests;
 pub(crate) mod search;
+mod sql;
 pub(crate) mod subscriptions;
-mod text;
-pub(crate) mod tombstones;
 pub(crate) mod trace;
-mod unique_violation;
 
 use concord_db::StatementBatch;
 use sea_orm::ConnectionTrait;
@@ -46,7 +45,7 @@ pub(crate) async fn flush(
     batch: StatementBatch,
     db: &impl ConnectionTrait,
 ) -> Result<(), RecordError> {
-    batch.run(db).await.map_err(unique_violation::classify)
+    batch.run(db).await.map_err(sql::classify)
 }
 
 /// Executes the statements that `fill` adds, without deferring them.

@@ -9,11 +9,12 @@
 
 mod opening;
 mod replay;
+mod stream_context;
 mod streams;
 
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -21,22 +22,22 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{ServerConfig, pki_types::CertificateDer},
-};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
 
 use super::{
-    age::{ConnectionAge, GRACE, random_part},
     limits::{KEEPALIVE, Limits, MAX_HEADER_BYTES, MAX_STREAMS_OF_CONNECTION},
     proxies::{Origin, TrustedProxies},
-    quota::{ClientNetwork, Exceeded, Quota},
+    quota::{Exceeded, Quota},
     rejection_log::RejectionLog,
 };
 use opening::{Accepted, OpenError, Opened};
+pub(crate) use stream_context::ClientCertificates;
+pub use stream_context::ConnectionAge;
+pub(super) use stream_context::StreamContext;
+use stream_context::{GRACE, random_part};
 pub(super) use streams::StreamDeadline;
 use streams::StreamTasks;
 
@@ -256,35 +257,6 @@ impl Server {
 fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended with an error");
-    }
-}
-
-/// The context of a request: its connection and its stream.
-#[derive(Clone, Debug, Default)]
-pub(super) struct StreamContext {
-    pub(super) age: ConnectionAge,
-    /// The network of the client; unknown behind a proxy that does not name its clients.
-    pub(super) network: Option<ClientNetwork>,
-    certificates: Option<ClientCertificates>,
-    pub(super) deadline: StreamDeadline,
-}
-
-/// The certificate chain that the client has presented, its own certificate first. TLS has
-/// verified it.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientCertificates(Arc<[CertificateDer<'static>]>);
-
-impl From<&[CertificateDer<'static>]> for ClientCertificates {
-    fn from(certificates: &[CertificateDer<'static>]) -> Self {
-        Self(certificates.into())
-    }
-}
-
-impl ClientCertificates {
-    /// The client's own certificate, in DER form; `None` if the client has presented none.
-    pub(crate) fn own(extensions: &Extensions) -> Option<&[u8]> {
-        let context = extensions.get::<StreamContext>()?;
-        context.certificates.as_ref()?.0.first().map(AsRef::as_ref)
     }
 }
 

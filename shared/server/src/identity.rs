@@ -5,6 +5,7 @@
 //! against the roles in [`access`](concord_core::access) before its handler runs.
 
 mod certificate;
+mod claims;
 mod development;
 #[cfg(test)]
 mod fuzz;
@@ -30,12 +31,10 @@ use concord_core::{
 use concord_proto::{pb::records::ErrorReason, rpc::Rpc};
 #[cfg(test)]
 pub(crate) use headers::MAX_USER;
+pub use headers::TOKEN_HEADER;
 pub use keys::{KeyFileError, TokenKeys};
 pub use service::{OnBehalf, ServiceSecret, ServiceSecretError};
 pub use tokens::{TokenSettings, TokenVerifier};
-
-/// Metadata key: `Bearer` and the token.
-pub const TOKEN_HEADER: &str = "authorization";
 
 /// The kind of credentials that a server accepts.
 #[derive(Clone, Debug)]
@@ -147,8 +146,4 @@ pub fn check_roles(held: &[Role], needed: &[Role]) -> Result<(), ApiError> {
         format!("this call needs one of the roles {needed}"),
     )
     .with("roles", needed))
-}
-
-fn unauthenticated(message: impl Into<String>) -> ApiError {
-    ApiError::new(Code::Unauthenticated, ErrorReason::Unauthenticated, message)
 }

@@ -3,7 +3,6 @@
 //! completion, a metrics port, and a graceful shutdown.
 
 mod admission;
-mod age;
 mod authenticate;
 mod connections;
 mod decode_error;
@@ -37,9 +36,9 @@ use tonic_health::server::HealthReporter;
 
 use crate::security::ServerSecurity;
 use admission::{Admission, AdmissionLayer, load_shed::LoadShedLayer};
-pub use age::ConnectionAge;
 use authenticate::AuthenticateLayer;
 pub(crate) use connections::ClientCertificates;
+pub use connections::ConnectionAge;
 use connections::ConnectionSettings;
 use limits::Limits;
 pub use monitoring::{MetricsPort, MetricsPortError, Monitoring};

@@ -16,11 +16,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use catalog::METADATA;
 pub use catalog::Metric;
 pub use gauges::GaugeFamily;
-use metrics::{
-    Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _, SharedString,
-};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Recorder as _, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// The maximum number of products with a label of their own; the others share [`OTHER`].
@@ -32,8 +31,6 @@ const OTHER: &str = "other";
 /// The bucket bounds of all histograms, in seconds.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
-
-pub(crate) const METADATA: Metadata<'static> = Metadata::new("concord", Level::INFO, None);
 
 type ScrapeHook = Box<dyn Fn(&Meter) + Send + Sync>;
 

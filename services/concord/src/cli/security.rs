@@ -1,4 +1,4 @@
-//! The security options of `concord serve`.
+//! The security options of `concord serve`: authentication, TLS and trusted proxies.
 
 use std::path::PathBuf;
 

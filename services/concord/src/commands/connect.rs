@@ -4,11 +4,10 @@ use concord_proto::pb::records::{ConnectProductRequest, Connection};
 use serde_json::json;
 
 use crate::{
-    EXIT_OK,
     call_error::CallError,
     cli::{CallOptions, ConnectOptions},
     client::ServiceClient,
-    event_json::time,
+    event_names::time,
     output,
 };
 
@@ -34,7 +33,7 @@ pub(super) async fn run(options: ConnectOptions) -> anyhow::Result<u8> {
             connection.product
         ))?;
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 /// Connects the product to the practice of the options.

@@ -3,14 +3,12 @@
 
 mod next_steps;
 mod sample;
+mod setup;
 mod subscriber;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use chrono_tz::Tz;
 use concord_core::{access::Role, clock::Clock};
 use concord_db::DatabaseSettings;
@@ -21,7 +19,6 @@ use records::RecordsConfig;
 
 use super::{connect::connect, import::import};
 use crate::{
-    EXIT_OK,
     cli::{CallOptions, CredentialOptions, DemoOptions, ImportOptions},
     client::ServiceClient,
     failures, output,
@@ -30,13 +27,8 @@ use crate::{
     shutdown,
 };
 use next_steps::NextSteps;
+use setup::{DemoSetup, IMPORTING, PRACTICE, SUBSCRIBING};
 use subscriber::Subscriber;
-
-const PRACTICE: &str = "demo";
-/// The product whose records are imported.
-const IMPORTING: &str = "manager";
-/// The product that subscribes to the changes.
-const SUBSCRIBING: &str = "books";
 
 /// Maximum number of failures that are printed for each status.
 const FAILURES_SHOWN: usize = 20;
@@ -65,7 +57,7 @@ pub(super) async fn run(options: DemoOptions) -> anyhow::Result<u8> {
     }
     shown.and(services::stop(services).await)?;
     telemetry.stop().await;
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 /// Starts both services on SQLite files in the folder.
@@ -78,29 +70,6 @@ async fn start(options: &DemoOptions, folder: &Path) -> anyhow::Result<Vec<Runni
     let config = ImportsConfig::new(listen, database, records.url(), clock);
     let imports = services::start_imports(config).await?;
     Ok(vec![records, imports])
-}
-
-/// The addresses and files of a demonstration.
-#[derive(Debug)]
-struct DemoSetup {
-    records: SocketAddr,
-    imports: SocketAddr,
-    /// The files of the sample practice.
-    sample: PathBuf,
-    /// The failures file to write.
-    failures: PathBuf,
-}
-
-impl DemoSetup {
-    fn of(services: &[RunningService], folder: &Path) -> anyhow::Result<Self> {
-        let [records, imports] = services else { bail!("expected exactly two services") };
-        Ok(Self {
-            records: records.address(),
-            imports: imports.address(),
-            sample: folder.join("sample"),
-            failures: folder.join("failures.csv"),
-        })
-    }
 }
 
 /// Runs the steps of the demonstration, and prints the result of each.

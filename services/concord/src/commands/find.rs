@@ -3,7 +3,6 @@
 use concord_proto::pb::records::{RecordKind, SearchRecordsRequest};
 
 use crate::{
-    EXIT_OK,
     call_error::CallError,
     cli::{FindOptions, NamedKind},
     client::ServiceClient,
@@ -27,7 +26,7 @@ pub(super) async fn run(options: FindOptions) -> anyhow::Result<u8> {
             output::note(remark);
         }
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 /// Requests pages until the limit is reached, or there are no more.

@@ -36,7 +36,7 @@ pub(super) async fn import(options: ImportOptions) -> anyhow::Result<Report> {
     let source = scan(inputs).await?;
     check_unknown_columns(source.unknown_columns(), dry_run, ignore_unknown_columns)?;
     let server = ServiceClient::imports(&call).await?;
-    let layout = layout(&source, batches);
+    let layout = Layout::of(source.counts().all(), batches);
     let progress = Progress::new(source.counts().all());
     let opened = transfer::open(&server, &label, dry_run, &progress).await;
     let import_id = opened.context("the import was not created")?;
@@ -73,9 +73,4 @@ fn check_unknown_columns(unknown: &[String], dry_run: bool, ignore: bool) -> any
         );
     }
     Ok(())
-}
-
-fn layout(source: &Source, batches: Option<u32>) -> Layout {
-    let records = source.counts().all();
-    batches.map_or(Layout::Full, |batches| Layout::Even { records, batches })
 }

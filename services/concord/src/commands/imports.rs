@@ -5,7 +5,6 @@ mod failures;
 mod list;
 
 use crate::{
-    EXIT_OK,
     cli::{CommitOptions, ImportsCommand, OneImport},
     client::ServiceClient,
     import_page::ImportPage,
@@ -32,7 +31,7 @@ async fn show(options: OneImport) -> anyhow::Result<u8> {
     let server = ServiceClient::imports(&call).await?;
     let page = ImportPage(rounds::get(&server, &import, &Progress::hidden()).await?);
     page.write(call.json)?;
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 async fn watch(options: OneImport) -> anyhow::Result<u8> {
@@ -68,5 +67,5 @@ async fn cancel(options: OneImport) -> anyhow::Result<u8> {
     }
     let ended = import_watch::watch_to_end(&server, &import, &progress).await?;
     ImportPage(ended).write(call.json)?;
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }

@@ -14,7 +14,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
 };
 
-use crate::{EXIT_OK, cli::KeysOptions, output};
+use crate::{cli::KeysOptions, output};
 
 /// The length of the services' secret in bytes.
 const SECRET_BYTES: usize = 32;
@@ -48,7 +48,7 @@ pub(super) fn run(options: &KeysOptions) -> anyhow::Result<u8> {
     if !options.hosts.is_empty() {
         certificates(&folder, options)?;
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 fn secret() -> anyhow::Result<String> {

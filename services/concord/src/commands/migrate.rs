@@ -2,11 +2,9 @@
 
 use anyhow::Context as _;
 
-use super::explained;
 use crate::{
-    EXIT_OK,
     cli::{MigrateOptions, ServiceName},
-    output,
+    output, services,
 };
 
 pub(super) async fn run(options: MigrateOptions) -> anyhow::Result<u8> {
@@ -19,7 +17,7 @@ pub(super) async fn run(options: MigrateOptions) -> anyhow::Result<u8> {
         };
         let name = service.as_str();
         let applied = applied.with_context(|| format!("the database of the {name} service"));
-        let applied = applied.map_err(|error| explained(*service, error))?;
+        let applied = applied.map_err(|error| services::explained(*service, error))?;
         let version = env!("CARGO_PKG_VERSION");
         match applied.as_slice() {
             [] => output::line(format_args!("{name}: up to date with concord {version}"))?,
@@ -32,5 +30,5 @@ pub(super) async fn run(options: MigrateOptions) -> anyhow::Result<u8> {
             output::line(format_args!("{name}: {role} may read and write the tables"))?;
         }
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }

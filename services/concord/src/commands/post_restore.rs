@@ -5,7 +5,6 @@ use anyhow::Context as _;
 use concord_db::DatabaseSettings;
 
 use crate::{
-    EXIT_OK,
     cli::{PostRestoreOptions, ServiceName},
     output,
 };
@@ -21,7 +20,7 @@ pub(super) async fn run(options: PostRestoreOptions) -> anyhow::Result<u8> {
             result.with_context(|| format!("the database of the {} service", service.as_str()));
         output::line(format_args!("{}: {}", service.as_str(), result?))?;
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 async fn records(database: DatabaseSettings) -> anyhow::Result<String> {

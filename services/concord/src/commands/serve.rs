@@ -8,9 +8,7 @@ use concord_server::telemetry::{LogFormat, Telemetry, TelemetrySettings};
 use imports::ImportsConfig;
 use records::RecordsConfig;
 
-use super::explained;
 use crate::{
-    EXIT_OK,
     cli::{ServeOptions, ServiceName},
     output,
     services::{self, RunningService},
@@ -25,7 +23,7 @@ pub(super) async fn run(options: ServeOptions) -> anyhow::Result<u8> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "concord");
     let served = serve(&options).await;
     telemetry.stop().await;
-    served.map(|()| EXIT_OK)
+    served.map(|()| output::EXIT_OK)
 }
 
 async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
@@ -97,7 +95,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<RunningService>> {
             ..RecordsConfig::new(options.records_listen, database, clock.clone())
         };
         let started = services::start_records(config).await;
-        services.push(started.map_err(|error| explained(ServiceName::Records, error))?);
+        services.push(started.map_err(|error| services::explained(ServiceName::Records, error))?);
     }
     if options.service != Some(ServiceName::Records) {
         let database = options.databases.of(ServiceName::Imports)?;
@@ -115,7 +113,7 @@ async fn start(options: &ServeOptions) -> anyhow::Result<Vec<RunningService>> {
             ..ImportsConfig::new(options.imports_listen, database, records_url, clock)
         };
         let started = services::start_imports(config).await;
-        services.push(started.map_err(|error| explained(ServiceName::Imports, error))?);
+        services.push(started.map_err(|error| services::explained(ServiceName::Imports, error))?);
     }
     Ok(services)
 }

@@ -7,8 +7,7 @@ use concord_proto::pb::records::{
 };
 
 use crate::{
-    EXIT_OK, call_error::CallError, cli::ShowOptions, client::ServiceClient, output,
-    record_page::RecordPage,
+    call_error::CallError, cli::ShowOptions, client::ServiceClient, output, record_page::RecordPage,
 };
 
 pub(super) async fn run(options: ShowOptions) -> anyhow::Result<u8> {
@@ -28,7 +27,7 @@ pub(super) async fn run(options: ShowOptions) -> anyhow::Result<u8> {
     } else {
         output::line(&page)?;
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 /// The clients of contacts, by id.

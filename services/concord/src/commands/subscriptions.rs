@@ -3,8 +3,8 @@
 use concord_proto::pb::records::{ListSubscriptionsRequest, Subscription};
 
 use crate::{
-    EXIT_OK, call_error::CallError, cli::SubscriptionsOptions, client::ServiceClient,
-    lag::Subscriptions, output,
+    call_error::CallError, cli::SubscriptionsOptions, client::ServiceClient, lag::Subscriptions,
+    output,
 };
 
 /// The maximum page size of the service.
@@ -20,7 +20,7 @@ pub(super) async fn run(options: SubscriptionsOptions) -> anyhow::Result<u8> {
     } else {
         output::line(&subscriptions)?;
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 /// Requests all pages.

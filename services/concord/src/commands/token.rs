@@ -6,14 +6,14 @@ use anyhow::{Context as _, ensure};
 use concord_core::caller::{Account, PracticeId, Product};
 use concord_server::identity::tokens::{self, ALL, Claims};
 
-use crate::{EXIT_OK, cli::TokenOptions, output};
+use crate::{cli::TokenOptions, output};
 
 pub(super) fn run(options: &TokenOptions) -> anyhow::Result<u8> {
     let path = options.key.display();
     let key = fs::read(&options.key).with_context(|| format!("cannot read {path}"))?;
     let token = tokens::sign(&claims(options)?, &key).with_context(|| format!("{path}"))?;
     output::line(token)?;
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 fn claims(options: &TokenOptions) -> anyhow::Result<Claims> {

@@ -3,8 +3,7 @@
 use concord_proto::pb::records::TraceChangeRequest;
 
 use crate::{
-    EXIT_OK, call_error::CallError, cli::TraceOptions, client::ServiceClient, output,
-    trace_page::TracePage,
+    call_error::CallError, cli::TraceOptions, client::ServiceClient, output, trace_page::TracePage,
 };
 
 /// The prefix of change ids.
@@ -23,7 +22,7 @@ pub(super) async fn run(options: TraceOptions) -> anyhow::Result<u8> {
     } else {
         output::line(&page)?;
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 fn request(options: &TraceOptions) -> anyhow::Result<TraceChangeRequest> {

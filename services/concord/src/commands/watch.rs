@@ -15,7 +15,6 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    EXIT_OK,
     cli::WatchOptions,
     client::ServiceClient,
     event_json, event_text,
@@ -40,7 +39,7 @@ pub(super) async fn run(options: WatchOptions) -> anyhow::Result<u8> {
             .map(|end| end::subscription_hint(end, name, options.subscription.ack)),
     };
     note.into_iter().for_each(output::note);
-    ended.map(|_| EXIT_OK)
+    ended.map(|_| output::EXIT_OK)
 }
 
 /// The state of a running watch.

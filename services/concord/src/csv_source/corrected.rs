@@ -13,8 +13,8 @@ use concord_proto::pb::imports::{ContactClient, ImportContact, import_record::Re
 use csv::StringRecord;
 
 use super::{
-    address, client, encode,
     read::{Row, Rows, TableKind, columns, headings},
+    record::{address, client, encode},
     strict::REMEDY,
 };
 

@@ -1,11 +1,11 @@
 //! Fuzz tests of the file readers.
 
-use concord_proto::pb::imports::ImportRecord;
+use concord_proto::pb::imports::{ImportRecord, import_record};
 use concord_testing::fuzz::Fuzz;
 use prost::Message as _;
 use tempfile::TempDir;
 
-use super::{read::Sheet, *};
+use super::{read::Sheet, record::MAX_RECORD_BYTES, *};
 
 /// A folder with one file, which is overwritten for each input.
 struct Folder(TempDir);

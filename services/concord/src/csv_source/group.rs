@@ -8,7 +8,7 @@ use concord_core::rules::text::normalise_id;
 use concord_proto::pb::imports::{ContactClient, ImportContact, import_record::Record};
 use prost::Message as _;
 
-use super::{encode, read::Row};
+use super::{read::Row, record::encode};
 
 /// One row: a person, and its roles at one client.
 #[derive(Clone, Debug)]

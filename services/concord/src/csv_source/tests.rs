@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use concord_proto::pb::imports::{ContactClient, ImportContact};
+use concord_proto::pb::imports::{ContactClient, ImportContact, ImportRecord, import_record};
 use proptest::prelude::*;
+use prost::Message as _;
 use tempfile::TempDir;
 
 use super::{group::ContactRow, *};

@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use concord_core::rules::text::is_blank;
-
-use super::read::Row;
+use csv::StringRecord;
 
 /// The minimum similarity, from 0 to 1, of a suggested name.
 const MIN_SIMILARITY: f64 = 0.85;
@@ -34,8 +33,8 @@ impl<'t> UnknownColumns<'t> {
     }
 
     /// Adds a row, for its columns without a heading.
-    pub(super) fn add_row(&mut self, row: Row<'_>) {
-        let cells = self.headings.iter().zip(row.cells).enumerate();
+    pub(super) fn add_row(&mut self, cells: &StringRecord) {
+        let cells = self.headings.iter().zip(cells).enumerate();
         let unnamed = cells.filter(|(_, (name, cell))| name.is_empty() && !is_blank(cell));
         self.unnamed.extend(unnamed.map(|(index, _)| index));
     }

@@ -1,6 +1,6 @@
 //! An import, its batches, and the ids of its rows.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use concord_core::{
     caller::PracticeId,
     row_token::{RowPosition, RowToken},
@@ -8,13 +8,17 @@ use concord_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::ImportError;
-
 use super::{
     batch::{BatchDigest, KindCounts},
     counters::Counters,
     enums::{Phase, State},
 };
+
+/// How long an import may receive no batch and no seal before it expires.
+pub(crate) const UPLOAD_IDLE_TIMEOUT: TimeDelta = TimeDelta::hours(24);
+
+/// Retention of the uploads after the end of an import.
+pub(crate) const UPLOAD_RETENTION: TimeDelta = TimeDelta::days(30);
 
 /// The key of an import: the tenant and the import id. Every query includes both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +89,27 @@ pub(crate) fn emptied_up_to(RowId { batch, row }: RowId) -> String {
     serde_json::to_string(&Removal { emptied: (batch, row) }).unwrap_or_default()
 }
 
+/// The position of an import whose records are reset: the progress of [`Phase::Reset`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct ResetPosition {
+    /// Whether all records are processed again: the verdicts of a dry run do not count.
+    pub(crate) all: bool,
+    pub(crate) batch: i64,
+    pub(crate) row: i64,
+}
+
+impl ResetPosition {
+    /// Serializes it for storage.
+    pub(crate) fn to_json(self) -> String {
+        serde_json::to_string(&self).unwrap_or_default()
+    }
+
+    /// The start of the phase.
+    pub(crate) fn beginning(all: bool) -> Self {
+        Self { all, batch: 0, row: 0 }
+    }
+}
+
 /// The declared content of an import. Fields without a value are not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Expected {
@@ -101,8 +126,8 @@ impl Expected {
     }
 
     /// Parses the output of [`to_json`](Self::to_json).
-    pub(crate) fn of_json(text: &str) -> Result<Self, ImportError> {
-        serde_json::from_str(text).map_err(|_| ImportError::Corrupt("declared content"))
+    pub(crate) fn of_json(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
     }
 
     /// Why a new batch does not belong to the declared content, given that `arrived`

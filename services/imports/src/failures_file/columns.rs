@@ -5,9 +5,9 @@ use concord_proto::pb::imports::{
     ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
 };
 
-use crate::{
-    domain::enums::{Kind, Severity, Status},
-    service::Failure,
+use crate::domain::{
+    enums::{Kind, Severity, Status},
+    failure::Failure,
 };
 
 /// All columns: the issue, then the fields of the records, as in the files of clients,

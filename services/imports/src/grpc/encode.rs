@@ -16,12 +16,12 @@ use crate::{
         counters::Counters,
         duplicate::OtherRecord,
         enums::{Kind, Severity, State, Status, wire_kind},
-        import::{self as domain, Expected, ImportView, Receipt},
+        failure::Failure,
+        import::{
+            self as domain, Expected, ImportView, Receipt, UPLOAD_IDLE_TIMEOUT, UPLOAD_RETENTION,
+        },
     },
-    housekeeping::{UPLOAD_IDLE_TIMEOUT, UPLOAD_RETENTION},
-    service::{
-        DuplicateView, DuplicatesPage, Failure, FailuresPage, ImportsPage, Progress, Uploaded,
-    },
+    service::{DuplicateView, DuplicatesPage, FailuresPage, ImportsPage, Progress, Uploaded},
 };
 
 pub(super) fn import(view: &ImportView) -> Import {

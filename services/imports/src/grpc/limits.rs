@@ -5,10 +5,12 @@ use concord_testing::assert_documented;
 use super::convert::{MAX_KEY_BYTES, MAX_KEYS};
 use crate::{
     config::UploadSettings,
-    domain::batch::{
-        MAX_BATCH_BYTES, MAX_BATCH_KEY, MAX_BATCH_RECORDS, MAX_FRAME_BYTES, MAX_RECORD_BYTES,
+    domain::{
+        batch::{
+            MAX_BATCH_BYTES, MAX_BATCH_KEY, MAX_BATCH_RECORDS, MAX_FRAME_BYTES, MAX_RECORD_BYTES,
+        },
+        import::{UPLOAD_IDLE_TIMEOUT, UPLOAD_RETENTION},
     },
-    housekeeping::{UPLOAD_IDLE_TIMEOUT, UPLOAD_RETENTION},
     service::{MAX_LABEL, MAX_UPLOADS, UPLOADS_SHARE, create::MAX_OPEN},
 };
 

@@ -14,10 +14,9 @@ use concord_core::{
 };
 use tokio::time::Instant;
 
-use super::Imports;
 use crate::{
     error::{ImportError, not_connected, records_unavailable},
-    records_client::{CallError, CallErrorKind, behalf_of_caller},
+    records_client::{CallError, CallErrorKind, RecordsClient, behalf_of_caller},
 };
 
 /// How long an answer stays fresh.
@@ -55,24 +54,23 @@ impl ConnectionCache {
             entries.remove(&key);
         }
     }
-}
 
-impl Imports {
     /// Rejects a caller whose product is not connected to the practice; `call` is the
     /// call that is being handled.
-    pub(crate) async fn check_connected(
+    pub(super) async fn check_connected(
         &self,
+        records: &RecordsClient,
         caller: &Caller,
         call: CallId,
     ) -> Result<(), ImportError> {
-        let age = self.connection_cache.age(caller);
+        let age = self.age(caller);
         if age.is_some_and(|age| age < CACHE_TTL) {
             return Ok(());
         }
-        match self.records.connected_products(&behalf_of_caller(caller), call).await {
+        match records.connected_products(&behalf_of_caller(caller), call).await {
             Ok(connected) => {
                 let is_connected = connected.iter().any(|name| name == caller.product.as_str());
-                self.connection_cache.update(caller, is_connected);
+                self.update(caller, is_connected);
                 if is_connected {
                     Ok(())
                 } else {

@@ -80,7 +80,7 @@ impl Imports {
             for (failure, record) in &read {
                 file.write(&Line::of(&import, failure, record))?;
             }
-            after = read.last().map(|(failure, _)| failure.row.position());
+            after = read.last().map(|(failure, _)| FailurePosition::of(&failure.row));
             let last = read.len() < size;
             let bytes = file.take();
             size = (size * READ_BYTES / bytes.len().max(1)).clamp(1, READ_ROWS);

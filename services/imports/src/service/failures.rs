@@ -19,13 +19,13 @@ use uuid::Uuid;
 use super::{Imports, key};
 use crate::{
     domain::{
+        failure::{Failure, FailureRow},
         import::{ImportKey, RowId},
-        issue::RecordIssue,
     },
     error::{ImportError, import_not_found},
     store::{
         self,
-        failures::{FailurePosition, FailureRow, Filter},
+        failures::{FailurePosition, Filter},
     },
 };
 
@@ -38,26 +38,6 @@ pub(super) const PAGE_BYTES: usize = 2 * 1_024 * 1_024;
 
 /// Number of characters that are shown of a source id that is too long to be a key.
 const SHOWN_SOURCE_ID: usize = 200;
-
-/// A failure, as it is returned to callers.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) row: FailureRow,
-    pub(crate) source_id: String,
-    pub(crate) record_name: String,
-    pub(crate) client_reference: String,
-    pub(crate) batch_key: String,
-}
-
-impl Failure {
-    /// The approximate size in a response, in bytes.
-    fn size(&self) -> usize {
-        let RecordIssue { field, reason, text, root_cause, severity: _ } = &self.row.issue;
-        let texts = [field, reason, text, root_cause, &self.source_id, &self.record_name];
-        let more = [&self.client_reference, &self.batch_key];
-        texts.into_iter().chain(more).map(String::len).sum()
-    }
-}
 
 /// One page of the list.
 #[derive(Debug)]
@@ -101,7 +81,8 @@ impl Imports {
             more = read.len() == limit;
             size += read.iter().map(|(failure, _)| failure.size()).sum::<usize>();
             failures.extend(read.into_iter().map(|(failure, _)| failure));
-            after = failures.last().map(|failure: &Failure| failure.row.position()).or(after);
+            let last = failures.last().map(|failure: &Failure| FailurePosition::of(&failure.row));
+            after = last.or(after);
         }
         let next_page_token = match after {
             Some(last) if more => page::token(&arguments, &last),

@@ -13,11 +13,10 @@ use crate::{
     domain::{
         counters::Counters,
         enums::{Kind, Phase, State, Status},
-        import::{Import, ImportKey, ImportView},
+        import::{Import, ImportKey, ImportView, ResetPosition},
     },
     error::{ImportError, import_not_found, purged, wrong_round, wrong_state},
     store,
-    worker::reset,
 };
 
 /// The states from which an import can be retried.
@@ -168,7 +167,7 @@ fn next_round(import: Import, all: bool) -> Import {
         state: State::Sealed,
         cancel_requested: false,
         phase: Phase::Reset,
-        position: reset::Position::beginning(all).to_json(),
+        position: ResetPosition::beginning(all).to_json(),
         note: String::new(),
         ended_at: None,
         ..import

@@ -2,11 +2,14 @@
 
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::{edits::FIRST_WARNING, sql, staged};
+use super::{sql, staged};
 use crate::{
     domain::{counters::Counters, enums::Status, import::ImportKey},
     error::ImportError,
 };
+
+/// The ordinal of the first warning of a record, after all its errors.
+pub(super) const FIRST_WARNING: i64 = 3_000;
 
 /// Adds a delta to the counters, by upsert.
 pub(crate) async fn add(

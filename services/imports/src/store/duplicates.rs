@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use serde::{Deserialize, Serialize};
 
-use super::{edits::storable, records, sql};
+use super::{records, sql};
 use crate::{
     domain::{
         duplicate::{DuplicateRow, OtherRecord, PossibleDuplicate},
@@ -77,19 +77,13 @@ pub(super) async fn add(
             row.source_id.as_str().into(),
             other.kind.as_str().into(),
             other.record_id.as_str().into(),
-            storable(&other.source_id).into(),
-            storable(&other.name).into(),
-            storable(&other.reference).into(),
+            sql::storable(&other.source_id).into(),
+            sql::storable(&other.name).into(),
+            sql::storable(&other.reference).into(),
         ]
     };
-    super::edits::insert(
-        db,
-        key,
-        "import_duplicate",
-        &columns,
-        duplicates.iter().map(row).collect(),
-    )
-    .await?;
+    let rows = duplicates.iter().map(row).collect();
+    sql::insert(db, key, "import_duplicate", &columns, rows).await?;
     let text = "UPDATE import SET possible_duplicates = possible_duplicates + $3
         WHERE practice_id = $1 AND id = $2";
     let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
@@ -116,7 +110,7 @@ pub(super) async fn remove(
     if removed == 0 {
         return Ok(());
     }
-    super::edits::remove_by_row_ids(db, key, "import_duplicate", rows.into_iter()).await?;
+    sql::remove_by_row_ids(db, key, "import_duplicate", rows.into_iter()).await?;
     let text = "UPDATE import SET possible_duplicates = possible_duplicates - $3
         WHERE practice_id = $1 AND id = $2";
     sql::execute(db, text, sql::key_binds_with(key, [removed.into()])).await.map(drop)

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use concord_core::rules::{FieldViolation, FieldViolations};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Value};
+use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use super::{counters, duplicates, match_keys, sql};
 use crate::domain::{
@@ -88,12 +88,6 @@ pub(crate) struct StatusUpdate {
     pub(crate) record_id: Option<String>,
 }
 
-/// The ordinal of the failure of a replacement that replaces nothing.
-pub(crate) const REPLACES_NOTHING: i64 = 1_003;
-
-/// The ordinal of the first warning of a record, after all its errors.
-pub(super) const FIRST_WARNING: i64 = 3_000;
-
 /// A new failure of a record.
 #[derive(Clone, Debug)]
 pub(crate) struct NewFailure {
@@ -127,7 +121,7 @@ impl NewFailure {
             status,
             issue: RecordIssue::warning(violation),
         };
-        (FIRST_WARNING..).zip(warnings).map(warning)
+        (counters::FIRST_WARNING..).zip(warnings).map(warning)
     }
 }
 
@@ -166,11 +160,11 @@ pub(crate) async fn write(
         reset_records(db, key, reset).await?;
     }
     insert_records(db, key, records, *upsert).await?;
-    remove_by_row_ids(db, key, "import_parent", cleared_parents.iter().copied()).await?;
+    sql::remove_by_row_ids(db, key, "import_parent", cleared_parents.iter().copied()).await?;
     insert_parents(db, key, parents).await?;
     update_statuses(db, key, status_updates).await?;
     set_period_ends(db, key, period_ends).await?;
-    remove_by_row_ids(db, key, "import_failure", cleared_failures.iter().copied()).await?;
+    sql::remove_by_row_ids(db, key, "import_failure", cleared_failures.iter().copied()).await?;
     insert_failures(db, key, failures).await?;
     insert_external_parents(db, key, external_parents).await?;
     duplicates::add(db, key, new_duplicates).await?;
@@ -195,7 +189,7 @@ async fn reset_records(
     let binds = sql::key_binds_with(key, [(reset.round - 1).into()]);
     sql::execute_with(db, &binds, &["batch", "row_no"], rows(), &statement).await?;
     for table in ["import_failure", "import_parent"] {
-        remove_by_row_ids(db, key, table, reset.rows.iter().map(|(at, _)| *at)).await?;
+        sql::remove_by_row_ids(db, key, table, reset.rows.iter().map(|(at, _)| *at)).await?;
     }
     duplicates::remove(db, key, reset.rows.iter().map(|(at, _)| *at)).await?;
     let staged = |(at, failed): &(RowId, bool)| -> Vec<Value> {
@@ -203,29 +197,6 @@ async fn reset_records(
     };
     let columns = ["batch", "row_no", "status", "retried"];
     update_records(db, key, &columns, reset.rows.iter().map(staged).collect()).await
-}
-
-/// Removes the rows of some records from a table.
-pub(super) async fn remove_by_row_ids(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-    table: &str,
-    rows: impl Iterator<Item = RowId>,
-) -> Result<(), DbErr> {
-    let (engine, keys) = (db.get_database_backend(), ["batch", "row_no"]);
-    let next = if table == "import_duplicate" { "field" } else { "ordinal" };
-    let statement = match engine {
-        DbBackend::Postgres => format!(
-            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT r.ctid FROM {}))",
-            sql::joined(engine, table, &keys, next)
-        ),
-        _ => format!(
-            "DELETE FROM {table} WHERE practice_id = $1 AND import_id = $2
-             AND (batch, row_no) IN (SELECT batch, row_no FROM v)"
-        ),
-    };
-    let rows = rows.map(sql::row_id).collect();
-    sql::execute_with(db, &sql::key_binds(key), &["batch", "row_no"], rows, &statement).await
 }
 
 async fn insert_records(
@@ -269,7 +240,7 @@ async fn insert_records(
     };
     let rows = records.iter().map(row).collect();
     if !upsert {
-        return insert(db, key, "import_record", &columns, rows).await;
+        return sql::insert(db, key, "import_record", &columns, rows).await;
     }
     let names = columns.join(", ");
     let set = columns.iter().skip(2).map(|column| format!("{column} = excluded.{column}"));
@@ -293,7 +264,7 @@ async fn insert_parents(
         let (kind, source_id) = (parent.kind.as_str().into(), parent.source_id.as_str().into());
         vec![parent.at.batch.into(), parent.at.row.into(), parent.ordinal.into(), kind, source_id]
     };
-    insert(db, key, "import_parent", &columns, parents.iter().map(row).collect()).await
+    sql::insert(db, key, "import_parent", &columns, parents.iter().map(row).collect()).await
 }
 
 /// Updates the status of existing rows by upsert; the documentation of [`store`](super)
@@ -350,14 +321,14 @@ pub(super) async fn insert_failures(
             failure.kind.as_str().into(),
             failure.source_id.as_str().into(),
             failure.status.as_str().into(),
-            storable(field).into(),
-            storable(reason).into(),
-            storable(text).into(),
-            storable(root_cause).into(),
+            sql::storable(field).into(),
+            sql::storable(reason).into(),
+            sql::storable(text).into(),
+            sql::storable(root_cause).into(),
             severity.as_str().into(),
         ]
     };
-    insert(db, key, "import_failure", &columns, failures.iter().map(row).collect()).await
+    sql::insert(db, key, "import_failure", &columns, failures.iter().map(row).collect()).await
 }
 
 async fn insert_external_parents(
@@ -369,24 +340,10 @@ async fn insert_external_parents(
     let row = |parent: &ExternalParent| -> Vec<Value> {
         let ExternalParent { kind, source_id, record_id, name, reference } = parent;
         let texts = [source_id, record_id, name, reference];
-        let texts = texts.into_iter().map(|text| storable(text).into());
+        let texts = texts.into_iter().map(|text| sql::storable(text).into());
         std::iter::once(kind.as_str().into()).chain(texts).collect()
     };
-    insert(db, key, "import_known", &columns, parents.iter().map(row).collect()).await
-}
-
-pub(super) async fn insert(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-    table: &str,
-    columns: &[&str],
-    rows: Vec<Vec<Value>>,
-) -> Result<(), DbErr> {
-    let names = columns.join(", ");
-    let statement = format!(
-        "INSERT INTO {table} (practice_id, import_id, {names}) SELECT $1, $2, {names} FROM v"
-    );
-    sql::execute_with(db, &sql::key_binds(key), columns, rows, &statement).await
+    sql::insert(db, key, "import_known", &columns, parents.iter().map(row).collect()).await
 }
 
 /// Updates rows by upsert. The first two columns are the key of the row; all others are
@@ -406,11 +363,4 @@ async fn update_records(
          ON CONFLICT (practice_id, import_id, batch, row_no) DO UPDATE SET {set}"
     );
     sql::execute_with(db, &sql::key_binds(key), columns, rows, &statement).await
-}
-
-/// Text without NUL characters, truncated to a maximum length, which both databases
-/// accept.
-pub(super) fn storable(text: &str) -> String {
-    const MAX_CHARACTERS: usize = 500;
-    text.chars().filter(|c| *c != '\0').take(MAX_CHARACTERS).collect()
 }

@@ -138,7 +138,7 @@ pub(crate) async fn erase(
     empty_payloads(db, key, rows).await?;
     clear_root_causes(db, key, rows).await?;
     for table in ["import_failure", "import_parent"] {
-        edits::remove_by_row_ids(db, key, table, row_ids()).await?;
+        sql::remove_by_row_ids(db, key, table, row_ids()).await?;
     }
     let attempts = "DELETE FROM import_attempt WHERE practice_id = $1 AND import_id = $2
         AND (batch, row_no) IN (SELECT batch, row_no FROM v)";

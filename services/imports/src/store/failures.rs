@@ -6,26 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::{records, sql};
 use crate::{
     domain::{
-        enums::{Kind, Severity, Status},
-        import::{ImportKey, RowId},
+        enums::{Kind, Severity},
+        failure::FailureRow,
+        import::ImportKey,
         issue::RecordIssue,
     },
     error::ImportError,
 };
-
-/// One failure.
-#[derive(Clone, Debug)]
-pub(crate) struct FailureRow {
-    pub(crate) at: RowId,
-    pub(crate) ordinal: i64,
-    pub(crate) kind: Kind,
-    /// Empty if the record has no key.
-    pub(crate) source_id: String,
-    pub(crate) status: Status,
-    /// The round in which the record was last processed.
-    pub(crate) round: i64,
-    pub(crate) issue: RecordIssue,
-}
 
 /// The filter of the list.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -47,16 +34,16 @@ pub(crate) struct FailurePosition {
     ordinal: i64,
 }
 
-impl FailureRow {
-    /// The position of the row in the list.
-    pub(crate) fn position(&self) -> FailurePosition {
-        FailurePosition {
-            severity: self.issue.severity.as_str().to_owned(),
-            kind: self.kind.as_str().to_owned(),
-            source_id: self.source_id.clone(),
-            batch: self.at.batch,
-            row: self.at.row,
-            ordinal: self.ordinal,
+impl FailurePosition {
+    /// The position of a row.
+    pub(crate) fn of(row: &FailureRow) -> Self {
+        Self {
+            severity: row.issue.severity.as_str().to_owned(),
+            kind: row.kind.as_str().to_owned(),
+            source_id: row.source_id.clone(),
+            batch: row.at.batch,
+            row: row.at.row,
+            ordinal: row.ordinal,
         }
     }
 }

@@ -281,6 +281,7 @@ fn to_row(import: Import) -> import::Model {
 
 pub(super) fn from_row(row: import::Model) -> Result<Import, ImportError> {
     let practice = row.practice_id.parse().map_err(|_| ImportError::Corrupt("practice id"))?;
+    let expected = row.expected.as_deref().map(Expected::of_json).transpose();
     Ok(Import {
         key: ImportKey { practice, id: row.id },
         product: row.product,
@@ -290,7 +291,7 @@ pub(super) fn from_row(row: import::Model) -> Result<Import, ImportError> {
         state: row.state.parse()?,
         round: row.round,
         validate_only: row.validate_only,
-        expected: row.expected.as_deref().map(Expected::of_json).transpose()?,
+        expected: expected.map_err(|_| ImportError::Corrupt("declared content"))?,
         cancel_requested: row.cancel_requested,
         ended_before: row.ended_before.as_deref().map(str::parse).transpose()?,
         phase: row.phase.parse()?,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use concord_core::rules::match_key::MatchKey;
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::{edits::storable, sql};
+use super::sql;
 use crate::{
     domain::{duplicate::OtherRecord, import::ImportKey},
     error::ImportError,
@@ -31,12 +31,12 @@ pub(super) async fn insert(
             match_key.value.as_str().into(),
             first.kind.as_str().into(),
             first.source_id.as_str().into(),
-            storable(&first.name).into(),
-            storable(&first.reference).into(),
+            sql::storable(&first.name).into(),
+            sql::storable(&first.reference).into(),
         ]
     };
     let rows = match_keys.iter().map(row).collect();
-    super::edits::insert(db, key, "import_likeness", &columns, rows).await
+    sql::insert(db, key, "import_likeness", &columns, rows).await
 }
 
 /// The first records of those match keys that an earlier record had.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
-use super::{edits::REPLACES_NOTHING, sql};
+use super::sql;
 use crate::{
     domain::{
         enums::{Kind, Status},
@@ -13,6 +13,9 @@ use crate::{
     },
     error::ImportError,
 };
+
+/// The ordinal of the failure of a replacement that replaces nothing.
+pub(crate) const REPLACES_NOTHING: i64 = 1_003;
 
 /// A record with a key.
 #[derive(Clone, Debug)]

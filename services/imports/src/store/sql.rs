@@ -104,6 +104,51 @@ pub(super) fn row_id(at: RowId) -> Vec<Value> {
     vec![at.batch.into(), at.row.into()]
 }
 
+/// Inserts rows into a table.
+pub(super) async fn insert(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    table: &str,
+    columns: &[&str],
+    rows: Vec<Vec<Value>>,
+) -> Result<(), DbErr> {
+    let names = columns.join(", ");
+    let statement = format!(
+        "INSERT INTO {table} (practice_id, import_id, {names}) SELECT $1, $2, {names} FROM v"
+    );
+    execute_with(db, &key_binds(key), columns, rows, &statement).await
+}
+
+/// Removes the rows of some records from a table.
+pub(super) async fn remove_by_row_ids(
+    db: &impl ConnectionTrait,
+    key: &ImportKey,
+    table: &str,
+    rows: impl Iterator<Item = RowId>,
+) -> Result<(), DbErr> {
+    let (engine, keys) = (db.get_database_backend(), ["batch", "row_no"]);
+    let next = if table == "import_duplicate" { "field" } else { "ordinal" };
+    let statement = match engine {
+        DbBackend::Postgres => format!(
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT r.ctid FROM {}))",
+            joined(engine, table, &keys, next)
+        ),
+        _ => format!(
+            "DELETE FROM {table} WHERE practice_id = $1 AND import_id = $2
+             AND (batch, row_no) IN (SELECT batch, row_no FROM v)"
+        ),
+    };
+    let rows = rows.map(row_id).collect();
+    execute_with(db, &key_binds(key), &["batch", "row_no"], rows, &statement).await
+}
+
+/// Text without NUL characters, truncated to a maximum length, which both databases
+/// accept.
+pub(super) fn storable(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 500;
+    text.chars().filter(|c| *c != '\0').take(MAX_CHARACTERS).collect()
+}
+
 fn chunks(
     engine: DbBackend,
     rows: Vec<Vec<Value>>,

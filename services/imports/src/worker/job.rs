@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
-    Worker, apply, external_parents, index, keys, periods, references, replace, reset,
+    apply, external_parents, index, keys, periods, references, replace, reset,
     retry_policy::{Decision, PageError, RetryPolicy},
 };
 use crate::{
@@ -105,10 +105,10 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(worker: &Worker, lease: Lease) -> Self {
+    pub(super) fn new(imports: Imports, settings: WorkerSettings, lease: Lease) -> Self {
         Self {
-            imports: worker.imports.clone(),
-            settings: worker.settings,
+            imports,
+            settings,
             behalf: behalf_of(&lease.import),
             checkpoint: Checkpoint {
                 phase: lease.import.phase,

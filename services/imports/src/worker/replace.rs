@@ -18,8 +18,8 @@ use crate::{
     },
     store::{
         self,
-        edits::{Edits, NewFailure, REPLACES_NOTHING, StatusUpdate},
-        records::PastRow,
+        edits::{Edits, NewFailure, StatusUpdate},
+        records::{PastRow, REPLACES_NOTHING},
     },
 };
 

@@ -1,14 +1,15 @@
 //! Resets the records that are processed again: their previous failures are kept as an
 //! attempt, and their other results are removed.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     job::{Job, Page},
     retry_policy::PageError,
 };
 use crate::{
-    domain::{enums::Status, import::RowId},
+    domain::{
+        enums::Status,
+        import::{ResetPosition, RowId},
+    },
     store::{
         self,
         edits::{Edits, Reset},
@@ -18,30 +19,10 @@ use crate::{
 /// Records per page.
 const PAGE: u64 = 2_000;
 
-/// The progress within the phase.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// Whether all records are processed again: the verdicts of a dry run do not count.
-    pub(crate) all: bool,
-    batch: i64,
-    row: i64,
-}
-
-impl Position {
-    /// Serializes it for storage.
-    pub(crate) fn to_json(self) -> String {
-        serde_json::to_string(&self).unwrap_or_default()
-    }
-
-    /// The start of the phase.
-    pub(crate) fn beginning(all: bool) -> Self {
-        Self { all, batch: 0, row: 0 }
-    }
-}
-
 /// Resets the next records.
 pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
-    let Position { all, batch, row } = job.position()?.unwrap_or(Position::beginning(false));
+    let start = ResetPosition::beginning(false);
+    let ResetPosition { all, batch, row } = job.position()?.unwrap_or(start);
     let (db, key) = (job.imports.db.reader(), job.key());
     let rows = store::records::to_reset(db, key, RowId { batch, row }, all, PAGE).await?;
     let Some(last) = rows.last().map(|row| row.at) else { return Ok(Page::last(Edits::default())) };
@@ -53,5 +34,5 @@ pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
         reset.rows.push((row.at, failed));
     }
     edits.reset = Some(reset);
-    Ok(Page::more(edits, &Position { all, batch: last.batch, row: last.row })?)
+    Ok(Page::more(edits, &ResetPosition { all, batch: last.batch, row: last.row })?)
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use concord_core::ids;
 use concord_db::{DbErrorKind, Outage, error_kind, outage};
 use tokio::time::Instant;
 
@@ -189,9 +190,15 @@ impl RetryPolicy {
         }
         let backoff = settings.initial_backoff.saturating_mul(1 << self.attempts.min(10));
         self.attempts += 1;
-        let backoff = super::jittered(backoff.min(MAX_BACKOFF));
+        let backoff = jittered(backoff.min(MAX_BACKOFF));
         Decision::BackOff(backoff.max(error.retry_after().unwrap_or_default().min(MAX_BACKOFF)))
     }
+}
+
+/// Adds jitter to an interval, so that replicas do not poll at the same time.
+pub(super) fn jittered(time: Duration) -> Duration {
+    let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
+    time.mul_f64(0.75 + f64::from(random) / 512.0)
 }
 
 #[cfg(test)]

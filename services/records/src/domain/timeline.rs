@@ -6,20 +6,14 @@
 //! links before.
 
 mod add;
-mod apply;
-mod cancel;
+mod close;
 mod correct;
 mod decision;
-mod end;
 mod entry;
 mod error;
 mod key;
-mod order;
 mod past;
 mod placement;
-mod remove;
-mod rescind;
-mod rollover;
 
 use chrono::{Days, NaiveDate};
 use concord_core::rules::{date::Period, value::Value};
@@ -31,16 +25,14 @@ use concord_proto::pb::records::ErrorReason;
 
 pub(crate) use self::{
     add::AddEntry,
-    cancel::CancelScheduledEntry,
+    close::{CancelScheduledEntry, EndEntry, RescindEntry},
     correct::{CorrectEntry, StatusCorrection},
     decision::{Decision, Edit, EntryEvent, EventKind, Outcome},
-    end::EndEntry,
     entry::{Cut, Entry, Side},
     error::TimelineError,
     key::TimelineKey,
     past::AddPastEntry,
     placement::{Placement, close_at_next, place},
-    rescind::RescindEntry,
 };
 
 /// Maximum start of an entry in the future, in days.
@@ -235,6 +227,37 @@ impl Timeline {
         }
     }
 
+    /// The status changes since the timeline was last written, each once, in the order of
+    /// the days.
+    fn rollover(&self) -> Decision {
+        let due = |entry: &&Entry| entry.status_changes_on.is_some_and(|day| day <= self.today);
+        let due: Vec<&Entry> = self.entries.iter().filter(due).collect();
+        let outcome = if due.is_empty() { Outcome::NoChange } else { Outcome::Rollover };
+        let edits = due.iter().map(|entry| self.rolled_over(entry)).collect();
+        let events = due.iter().flat_map(|entry| self.rollover_events(entry)).collect();
+        Decision { edits, outcome, entry: None, events }
+    }
+
+    /// The edit that sets the next status change of `entry`.
+    fn rolled_over(&self, entry: &Entry) -> Edit {
+        let status_changes_on = entry::next_status_change(entry.period, self.today);
+        Edit::dates(&Entry { status_changes_on, ..entry.clone() })
+    }
+
+    fn rollover_events(&self, entry: &Entry) -> impl Iterator<Item = EntryEvent> + use<> {
+        let began = (entry.status_changes_on == entry.period.from).then(|| {
+            let closed = self.touching_before(entry).map(|before| before.id);
+            EntryEvent::new(EventKind::BecameCurrent, entry.id).with(closed)
+        });
+        // An entry that is followed by another has no `Ended` event: the event of the next
+        // one includes it. The table has no row for an end that was known in advance, which
+        // an import may set. When it is reached, it is an end as any other.
+        let over = entry.period.to.is_some_and(|to| to <= self.today);
+        let ended = (over && self.touching_after(entry).is_none())
+            .then(|| EntryEvent::new(EventKind::Ended, entry.id));
+        began.into_iter().chain(ended)
+    }
+
     /// Recomputes the period of every entry from its declared dates and its cuts.
     fn recompute_periods(&mut self) {
         self.sort();
@@ -272,38 +295,6 @@ impl Timeline {
         } else {
             Ok(())
         }
-    }
-
-    /// The decision that turns this timeline into `after`. Its edits are in an order that
-    /// never violates the exclusion constraint.
-    fn decided(
-        &self,
-        outcome: Outcome,
-        entry: Uuid,
-        after: &Self,
-        events: Vec<EntryEvent>,
-    ) -> Decision {
-        let edits = order::without_overlaps(&self.entries, self.edits_to(after));
-        Decision { edits, outcome, entry: Some(entry), events }
-    }
-
-    fn edits_to(&self, after: &Self) -> Vec<Edit> {
-        let removed = self.entries.iter().filter(|entry| after.entry(entry.id).is_err());
-        let mut edits: Vec<Edit> = removed.map(|entry| Edit::Remove(entry.id)).collect();
-        for entry in &after.entries {
-            let Ok(before) = self.entry(entry.id) else {
-                edits.push(Edit::Insert(entry.clone()));
-                continue;
-            };
-            let dates = Edit::dates(entry);
-            if dates != Edit::dates(before) {
-                edits.push(dates);
-            }
-            if entry.value != before.value {
-                edits.push(Edit::SetValue { id: entry.id, value: entry.value.clone() });
-            }
-        }
-        edits
     }
 
     fn sort(&mut self) {

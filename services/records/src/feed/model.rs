@@ -31,6 +31,7 @@
     reason = "a test may fail by a panic"
 )]
 
+mod actors;
 mod batch;
 mod connect_log;
 mod coverage;
@@ -38,7 +39,7 @@ mod cursor;
 mod database;
 mod observer;
 mod operator;
-mod ordering;
+mod poller;
 mod properties;
 mod purge;
 mod random;

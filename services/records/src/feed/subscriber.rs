@@ -44,27 +44,6 @@ use crate::{
     store::feed::{FeedEnds, FeedPoint, FeedRow, SeekTarget, seek},
 };
 
-/// The intervals of a stream's periodic tasks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StreamIntervals {
-    /// Interval between heartbeats of an idle stream.
-    pub(crate) heartbeat: Duration,
-    /// Interval between checks that the product is still connected, and that the feed
-    /// still has the history that the stream has sent.
-    pub(crate) check: Duration,
-    /// Delay between an event and the write of the stream's progress. Support tools show
-    /// the progress with this delay.
-    pub(crate) write: Duration,
-}
-
-impl StreamIntervals {
-    pub(crate) const DEFAULT: Self = Self {
-        heartbeat: Duration::from_secs(15),
-        check: Duration::from_secs(10),
-        write: Duration::from_secs(1),
-    };
-}
-
 /// Backoff after a transient error of the database.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 

@@ -29,9 +29,9 @@ use crate::{
     domain::record::HeldRole,
     service::{
         contact_edits::{ContactEdit, ContactEditCommand},
-        contacts::{ContactCommand, ContactsOf},
+        contacts::ContactCommand,
         create::WhichPerson,
-        reading::PageRequest,
+        reading::{ContactsOf, PageRequest},
         request_context::RequestContext,
     },
 };

@@ -30,7 +30,7 @@ use crate::{
     },
     error::RecordError,
     image,
-    store::{audit, contacts, images, requests, tombstones},
+    store::{audit, contacts, erasures, images, requests},
 };
 
 /// Maximum number of roles of a contact, including past ones.
@@ -217,7 +217,7 @@ async fn remove_contact(
     images::remove(db, practice, &[record]).await?;
     audit::redact(db, practice, &[contact.id]).await?;
     requests::clear_answers(db, practice, &[contact.id]).await?;
-    tombstones::insert(db, practice, &[record], work.at.now).await?;
+    erasures::insert_tombstones(db, practice, &[record], work.at.now).await?;
     let version = contact.meta.version + 1;
     let change = Change::new(new_uuid(), record, version, ChangeKind::Purged);
     let change = change

@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::{
     Records,
     contact_edits::demote_primary,
-    create::{WhichPerson, existing_person, lay_out_person, link, new_person, person_image},
+    create::{WhichPerson, existing_person, lay_out_person, new_person, person_image},
     duplicates,
+    links::new_link,
     new_records::NewRecords,
     open::linked_client,
     request_context::RequestContext,
@@ -36,13 +37,6 @@ pub(crate) struct ContactCommand {
     pub(crate) is_primary: bool,
     /// The product's own id of the person.
     pub(crate) external_id: Option<String>,
-}
-
-/// The owner of a list of contacts, by an id or an alias.
-#[derive(Clone, Debug)]
-pub(crate) enum ContactsOf {
-    Client(String),
-    Person(String),
 }
 
 impl Records {
@@ -86,7 +80,7 @@ async fn create_contact(
         }
     };
     if let Some(external_id) = command.external_id.or(own_id) {
-        new.links.push(link(work, LinkKind::Person, external_id, person));
+        new.links.push(new_link(work, LinkKind::Person, external_id, person));
     }
     let id = new_uuid();
     let contact = Contact {

@@ -17,20 +17,20 @@ use uuid::Uuid;
 
 use super::{
     Records, duplicates,
+    links::new_link,
     new_records::NewRecords,
-    reading::decode_on,
     request_context::RequestContext,
     resolve,
-    unit_of_work::{Answer, UnitOfWork},
+    unit_of_work::{Answer, RequestTime, UnitOfWork},
 };
 use crate::{
     domain::{
-        link::{Link, LinkKind},
+        link::LinkKind,
         record::RecordRef,
-        request_time::RequestTime,
         timeline::{self, Entry, MAX_DAYS_AHEAD, TimelineKey},
     },
     error::{RecordError, UniqueViolation, duplicate_reference},
+    image::decode_on,
     store::{clients, images, persons},
 };
 
@@ -144,7 +144,7 @@ async fn create_client(
     let id = new.client(command.draft, person, work.at);
     add_addresses(&mut new, work, id, command.addresses);
     let external_id = command.external_id.unwrap_or_else(|| ids::text(IdKind::Client, id));
-    new.links.push(link(work, LinkKind::Client, external_id, id));
+    new.links.push(new_link(work, LinkKind::Client, external_id, id));
     let companions = person.map(RecordRef::person).into_iter().collect();
     let change = new.created(RecordRef::client(id), companions);
     let images = new.write(work, &recipients).await?;
@@ -172,7 +172,7 @@ async fn create_person(
     let mut new = NewRecords::default();
     let id = new_person(&mut new, work, command);
     let external_id = external_id.unwrap_or_else(|| ids::text(IdKind::Person, id));
-    new.links.push(link(work, LinkKind::Person, external_id, id));
+    new.links.push(new_link(work, LinkKind::Person, external_id, id));
     let change = new.created(RecordRef::person(id), Vec::new());
     let images = new.write(work, &recipients).await?;
     let response = CreatePersonResponse {
@@ -226,28 +226,8 @@ fn add_addresses(
     for AddressCommand { draft, implicit_end, external_id } in addresses {
         let entry = new.address(owner, draft, implicit_end, work.at).id;
         if let Some(external_id) = external_id {
-            new.links.push(link(work, LinkKind::Entry, external_id, entry));
+            new.links.push(new_link(work, LinkKind::Entry, external_id, entry));
         }
-    }
-}
-
-/// A link of the caller's account.
-pub(super) fn link(
-    work: &UnitOfWork,
-    kind: LinkKind,
-    external_id: String,
-    record_id: Uuid,
-) -> Link {
-    let caller = &work.caller;
-    Link {
-        product: caller.product.clone(),
-        account: caller.account.clone(),
-        kind,
-        external_id,
-        record_id,
-        import: None,
-        linked_at: work.at.now,
-        linked_by: caller.user.clone(),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod analyze_schedule;
+mod chunk;
 mod clients;
 mod contacts;
 mod duplicate_candidates;
@@ -15,22 +16,14 @@ mod resolve;
 use std::collections::{HashMap, HashSet};
 
 pub(crate) use analyze_schedule::AnalyzeSchedule;
-use concord_core::{
-    caller::Caller,
-    key_digest::KeyDigest,
-    rules::{
-        FieldViolation, FieldViolations, date,
-        import::{ImportDraft, parse_bytes},
-        reason_code,
-    },
-    status::ApiError,
-};
+use chunk::{Chunk, Incoming, failed_invalid, key_digest, link_kind, parse};
+use concord_core::{caller::Caller, key_digest::KeyDigest, status::ApiError};
 use concord_proto::{
     pb::{
-        imports::{ImportRecordKind, RecordStatus},
+        imports::ImportRecordKind,
         internal::{
-            self as pb, ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ApplyParent,
-            ApplyViolation, ListErasuresResponse, ResolvedLink, SourceKey,
+            self as pb, ApplyChunkRequest, ApplyChunkResponse, ApplyOutcome, ListErasuresResponse,
+            ResolvedLink, SourceKey,
         },
         records::ErrorReason,
     },
@@ -39,20 +32,16 @@ use concord_proto::{
 use duplicate_candidates::DuplicateCandidates;
 use prost::Message as _;
 use sea_orm::ConnectionTrait;
-use uuid::Uuid;
 
 use super::{Records, new_records::NewRecords, unit_of_work::UnitOfWork};
 use crate::{
-    domain::{
-        link::{ImportOutcome, Link, LinkKind},
-        request_time::RequestTime,
-    },
+    domain::link::LinkKind,
     error::{RecordError, stale_worker},
     image::timestamp,
     migrations,
     store::{
         erasures::{self, Erased, Erasure},
-        fences, links,
+        fences,
     },
 };
 
@@ -64,17 +53,6 @@ pub(crate) const MAX_CHUNK_PARENTS: usize = 20_000;
 const MAX_ERASURES: u64 = 5_000;
 /// Maximum number of source ids of a lookup.
 pub(crate) const MAX_KEYS: usize = 5_000;
-
-/// One record of a chunk, parsed.
-#[derive(Clone, Debug)]
-struct Incoming {
-    kind: ImportRecordKind,
-    source_id: String,
-    draft: Result<ImportDraft, FieldViolations>,
-    parents: Vec<ApplyParent>,
-    active_from: String,
-    active_to: String,
-}
 
 impl Records {
     /// Applies a chunk, or checks it in a dry run. Returns one outcome for each record, in
@@ -187,43 +165,12 @@ fn too_many(field: &str, limit: usize) -> ApiError {
     ApiError::invalid_field(field, ErrorReason::ValueTooLong, text)
 }
 
-fn parse(record: &ApplyRecord) -> Incoming {
-    let parsed = parse_bytes(&record.record);
-    Incoming {
-        kind: parsed.kind,
-        source_id: parsed.source_id,
-        draft: parsed.outcome,
-        parents: record.parents.clone(),
-        active_from: record.active_from.clone(),
-        active_to: record.active_to.clone(),
-    }
-}
-
 /// How a chunk is applied.
 #[derive(Clone, Copy)]
 struct ApplyMode {
     validate_only: bool,
     /// The position of the last erasure that the import has processed.
     known_erasure: i64,
-}
-
-/// A chunk while it is applied: the outcomes of its records, and the records to insert.
-struct Chunk<'a> {
-    caller: &'a Caller,
-    at: RequestTime,
-    link_kind: LinkKind,
-    /// Links of the account that existed before the chunk, by source id; see
-    /// [`Chunk::look_up`].
-    known: HashMap<String, Link>,
-    /// Keys that were erased after they were uploaded.
-    erased: HashSet<KeyDigest>,
-    /// Source ids that were processed in the chunk.
-    seen: HashSet<String>,
-    new: NewRecords,
-    outcomes: Vec<ApplyOutcome>,
-    /// True for a dry run. A missing parent is then one that an earlier chunk would have
-    /// created.
-    validate_only: bool,
 }
 
 async fn apply(
@@ -279,149 +226,4 @@ async fn erased(
     let keys: Vec<_> =
         incoming.iter().map(|record| key_digest(caller, kind, &record.source_id)).collect();
     erasures::keys_after(db, &caller.practice, known, &keys).await
-}
-
-fn key_digest(caller: &Caller, kind: LinkKind, source_id: &str) -> KeyDigest {
-    let Caller { practice, product, account, .. } = caller;
-    KeyDigest::of(practice, (product.as_str(), account.as_str()), kind.imported(), source_id)
-}
-
-impl Chunk<'_> {
-    /// Reads the existing links of the chunk. Must run after the records that the chunk may
-    /// change are locked and read: the same chunk, sent by another worker, may be running
-    /// concurrently. The links that it committed are then recognised as links of this
-    /// import.
-    async fn look_up(
-        &mut self,
-        db: &impl ConnectionTrait,
-        incoming: &[Incoming],
-    ) -> Result<(), RecordError> {
-        let ids: Vec<String> = incoming.iter().map(|record| record.source_id.clone()).collect();
-        let Caller { practice, product, account, .. } = self.caller;
-        let account = (product, account);
-        let known = links::by_external_ids(db, practice, account, self.link_kind, &ids).await?;
-        self.known = known.into_iter().map(|link| (link.external_id.clone(), link)).collect();
-        Ok(())
-    }
-
-    /// The draft of a record that has to be applied. Otherwise its outcome: it is linked
-    /// already, it was erased, it is invalid, or its source id occurs twice in the chunk.
-    fn admit<'r>(&mut self, record: &'r Incoming) -> Result<&'r ImportDraft, ApplyOutcome> {
-        if let Some(link) = self.known.get(&record.source_id) {
-            return Err(self.known_outcome(link));
-        }
-        if !self.erased.is_empty()
-            && self.erased.contains(&key_digest(self.caller, self.link_kind, &record.source_id))
-        {
-            let text = "Record was erased after it was uploaded";
-            return Err(failed(vec![FieldViolation::new("", ErrorReason::RecordErased, text)]));
-        }
-        let draft = record.draft.as_ref().map_err(|_| failed_invalid(record))?;
-        if self.seen.insert(record.source_id.clone()) {
-            Ok(draft)
-        } else {
-            let text = "Source id is used twice";
-            Err(failed(vec![FieldViolation::new("source_id", ErrorReason::DuplicateKey, text)]))
-        }
-    }
-
-    /// The stored outcome if this import created the link; otherwise skipped.
-    fn known_outcome(&self, link: &Link) -> ApplyOutcome {
-        let status = match link.import {
-            Some((import, ImportOutcome::Imported)) if Some(import) == self.caller.import => {
-                RecordStatus::Imported
-            }
-            Some((import, ImportOutcome::Linked)) if Some(import) == self.caller.import => {
-                RecordStatus::Linked
-            }
-            _ => RecordStatus::Skipped,
-        };
-        outcome(status, self.link_kind, link.record_id)
-    }
-
-    /// Links a record under the source id. Returns the outcome.
-    fn link(&mut self, record: &Incoming, record_id: Uuid, outcome: ImportOutcome) -> ApplyOutcome {
-        self.new.links.push(Link {
-            product: self.caller.product.clone(),
-            account: self.caller.account.clone(),
-            kind: self.link_kind,
-            external_id: record.source_id.clone(),
-            record_id,
-            import: self.caller.import.map(|import| (import, outcome)),
-            linked_at: self.at.now,
-            linked_by: self.caller.user.clone(),
-        });
-        let status = match outcome {
-            ImportOutcome::Imported => RecordStatus::Imported,
-            ImportOutcome::Linked => RecordStatus::Linked,
-        };
-        self::outcome(status, self.link_kind, record_id)
-    }
-}
-
-/// The kind of link that a kind of imported record creates.
-fn link_kind(kind: ImportRecordKind) -> LinkKind {
-    match kind {
-        ImportRecordKind::Contact => LinkKind::Person,
-        ImportRecordKind::Address => LinkKind::Entry,
-        ImportRecordKind::Client | ImportRecordKind::Unspecified => LinkKind::Client,
-    }
-}
-
-/// The id of a linked record as text.
-fn record_text(kind: LinkKind, id: Uuid) -> String {
-    use concord_core::ids::{IdKind, text};
-    match kind {
-        LinkKind::Client => text(IdKind::Client, id),
-        LinkKind::Person => text(IdKind::Person, id),
-        LinkKind::Entry => text(IdKind::Entry, id),
-    }
-}
-
-fn outcome(status: RecordStatus, kind: LinkKind, id: Uuid) -> ApplyOutcome {
-    ApplyOutcome {
-        status: status.into(),
-        record_id: record_text(kind, id),
-        ..ApplyOutcome::default()
-    }
-}
-
-/// The outcome of a failed record, with its violations.
-fn failed(violations: Vec<FieldViolation>) -> ApplyOutcome {
-    let violation = |violation: FieldViolation| ApplyViolation {
-        field: violation.field,
-        reason: reason_code(violation.reason).to_owned(),
-        text: violation.text,
-    };
-    ApplyOutcome {
-        status: RecordStatus::Failed.into(),
-        violations: violations.into_iter().map(violation).collect(),
-        ..ApplyOutcome::default()
-    }
-}
-
-/// The outcome of a record with invalid fields.
-fn failed_invalid(record: &Incoming) -> ApplyOutcome {
-    match &record.draft {
-        Err(violations) => failed(violations.clone().into_vec()),
-        Ok(_) => failed(vec![FieldViolation::new(
-            "",
-            ErrorReason::UnreadableRecord,
-            "Record could not be read",
-        )]),
-    }
-}
-
-/// The outcome of a record whose parent does not exist any more.
-fn parent_gone(field: &str, source_id: &str) -> ApplyOutcome {
-    let text = format!("Parent record was not found: {source_id}");
-    failed(vec![FieldViolation::new(field, ErrorReason::ParentNotFound, text)])
-}
-
-/// The period of an address, as computed by the import.
-fn period_of(record: &Incoming) -> Option<date::Period> {
-    let from = date::parse_date(&record.active_from).ok()?;
-    let to = date::parse_date(&record.active_to).ok()?;
-    let period = date::Period::new(from, to);
-    period.is_valid().then_some(period)
 }

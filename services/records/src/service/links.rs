@@ -15,7 +15,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::{
-    Records, create, open,
+    Records, open,
     request_context::RequestContext,
     resolve,
     save::{self, Names},
@@ -192,9 +192,29 @@ async fn link(
         };
     }
     let external_id = command.external_id.clone().unwrap_or_else(|| record.text());
-    let link = create::link(work, kind, external_id, record.id);
+    let link = new_link(work, kind, external_id, record.id);
     links::insert_now(db, &caller.practice, link.clone()).await?;
     Ok((link, true))
+}
+
+/// A new link of the caller's account.
+pub(super) fn new_link(
+    work: &UnitOfWork,
+    kind: LinkKind,
+    external_id: String,
+    record_id: Uuid,
+) -> Link {
+    let caller = &work.caller;
+    Link {
+        product: caller.product.clone(),
+        account: caller.account.clone(),
+        kind,
+        external_id,
+        record_id,
+        import: None,
+        linked_at: work.at.now,
+        linked_by: caller.user.clone(),
+    }
 }
 
 fn linked_as(record: RecordRef, link: &Link) -> ApiError {

@@ -17,13 +17,15 @@ use concord_proto::pb::records as pb;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{search_document, unit_of_work::UnitOfWork};
+use super::{
+    search_document,
+    unit_of_work::{RequestTime, UnitOfWork},
+};
 use crate::{
     domain::{
         change::Change,
         link::Link,
         record::{Client, Contact, Person, RecordMeta, RecordRef},
-        request_time::RequestTime,
         search::SearchDocument,
         timeline::{Entry, TimelineKey},
     },

@@ -19,7 +19,7 @@ use crate::{
     error::RecordError,
     store::{
         audit, changes::Recipients, contacts, entries, erasures, images, links, persons, requests,
-        search, tombstones,
+        search,
     },
 };
 
@@ -150,7 +150,7 @@ async fn remove(
     search::remove(db, practice, &ids).await?;
     requests::clear_answers(db, practice, &ids).await?;
     audit::redact(db, practice, &ids).await?;
-    tombstones::insert(db, practice, &records, work.at.now).await?;
+    erasures::insert_tombstones(db, practice, &records, work.at.now).await?;
     erasures::add(db, practice, &records, work.at.now).await?;
     let change = |(record, version): (RecordRef, i64)| {
         Change::new(new_uuid(), record, version + 1, ChangeKind::Purged)

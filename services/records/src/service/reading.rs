@@ -15,16 +15,12 @@ use concord_proto::pb::records::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Records, contacts::ContactsOf, open::parse_contact, resolve};
+use super::{Records, open::parse_contact, resolve};
 use crate::{
     domain::record::{RecordRef, id_kind},
     error::RecordError,
-    image::AsOfDay,
-    store::{
-        clients, contacts,
-        images::{self, LoadedRecord},
-        persons,
-    },
+    image::{decode, decode_on},
+    store::{batch_load::LoadedRecord, clients, contacts, images, persons},
 };
 
 /// The requested page of a list.
@@ -32,6 +28,13 @@ use crate::{
 pub(crate) struct PageRequest {
     pub(crate) size: u64,
     pub(crate) token: String,
+}
+
+/// The owner of a list of contacts, by an id or an alias.
+#[derive(Clone, Debug)]
+pub(crate) enum ContactsOf {
+    Client(String),
+    Person(String),
 }
 
 /// The query that a page token is bound to. A token is rejected for another query.
@@ -272,20 +275,4 @@ fn paginate<T>(
     rows.truncate(keep);
     let next = rows.last().map(|last| page::token(key, &id(last)));
     (rows, next.unwrap_or_default())
-}
-
-/// Decodes the image of a record with timelines, with the statuses of the day `today`. The
-/// background job that updates the image after midnight may not have run yet.
-pub(crate) fn decode_on<T: prost::Message + Default + AsOfDay>(
-    image: Bytes,
-    today: NaiveDate,
-) -> Result<T, RecordError> {
-    let mut record: T = decode(image)?;
-    record.set_day(today);
-    Ok(record)
-}
-
-/// Decodes a stored image.
-pub(crate) fn decode<T: prost::Message + Default>(image: Bytes) -> Result<T, RecordError> {
-    T::decode(image).map_err(|_| RecordError::Corrupt("an image"))
 }

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use concord_core::{caller::Caller, status::ApiError};
 use concord_db::{StatementBatch, TenantScope, WriteTx};
 use concord_proto::pb::records::ErrorReason;
@@ -18,10 +18,7 @@ use uuid::Uuid;
 
 use super::{Records, request_context::RequestContext};
 use crate::{
-    domain::{
-        change::{Authorship, Change},
-        request_time::RequestTime,
-    },
+    domain::change::{Authorship, Change},
     error::RecordError,
     store::{
         self,
@@ -30,6 +27,13 @@ use crate::{
         requests::{self, StoredAnswer},
     },
 };
+
+/// The time of a transaction: the instant, and the day in the time zone of the practice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestTime {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) today: NaiveDate,
+}
 
 /// A transaction of a command, with its caller, its time and its deferred statements.
 #[derive(Debug)]

@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use super::{
     entities::audit,
-    keys::{among, sorted_chunks},
-    text::{Stored as _, from_json, to_json},
+    sql::{Stored as _, among, from_json, sorted_chunks, to_json},
 };
 use crate::{
     domain::{

@@ -26,7 +26,7 @@ use super::{
     audit, connections,
     entities::feed_change,
     links,
-    text::{Stored as _, to_json},
+    sql::{Stored as _, to_json},
 };
 use crate::{
     domain::{

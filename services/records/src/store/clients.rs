@@ -20,9 +20,7 @@ use uuid::Uuid;
 
 use super::{
     entities::{client, link},
-    keys::{among, locked_in_order, sorted_chunks},
-    text::{Stored as _, from_json, to_json},
-    unique_violation,
+    sql::{self, Stored as _, among, from_json, locked_in_order, sorted_chunks, to_json},
 };
 use crate::{
     domain::record::{Client, RecordMeta},
@@ -212,7 +210,7 @@ pub(crate) async fn update(
 ) -> Result<(), RecordError> {
     use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
     let row = to_row(practice, client, image)?.into_active_model().reset_all();
-    row.update_without_returning(db).await.map_err(unique_violation::classify)?;
+    row.update_without_returning(db).await.map_err(sql::classify)?;
     Ok(())
 }
 

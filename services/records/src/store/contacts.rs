@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use super::{
     entities::contact,
-    keys::{among, sorted_chunks, without_index},
-    text::{Stored as _, from_json, to_json},
+    sql::{Stored as _, among, from_json, sorted_chunks, to_json, without_index},
 };
 use crate::{
     domain::record::{Contact, HeldRole, RecordMeta},
@@ -59,9 +58,9 @@ pub(crate) async fn of_clients(
     Ok(contacts)
 }
 
-/// Reads contacts in the order of their ids. Sorted here: see [`keys::locked_in_order`].
+/// Reads contacts in the order of their ids. Sorted here: see [`sql::locked_in_order`].
 ///
-/// [`keys::locked_in_order`]: super::keys::locked_in_order
+/// [`sql::locked_in_order`]: super::sql::locked_in_order
 async fn read_in_order(
     db: &impl ConnectionTrait,
     query: sea_orm::Select<contact::Entity>,

@@ -14,8 +14,7 @@ use uuid::Uuid;
 
 use super::{
     entities::entry,
-    keys::{among, sorted_chunks},
-    text::{from_json, to_json},
+    sql::{among, from_json, sorted_chunks, to_json},
     write_now,
 };
 use crate::{
@@ -49,7 +48,7 @@ pub(crate) async fn of_owners(
             .filter(among(db, entry::Column::OwnerId, owners))
             .all(db)
             .await?;
-        // Sorted here: see `keys::locked_in_order`.
+        // Sorted here: see `sql::locked_in_order`.
         rows.sort_unstable_by_key(|row| row.id);
         for row in rows {
             by_owner.entry(row.owner_id).or_default().push(from_row(&row)?);

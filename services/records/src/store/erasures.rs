@@ -1,5 +1,6 @@
 //! The erasure log: the purged records and the digests of their external keys. The imports
-//! service reads it to erase the uploaded data of these records.
+//! service reads it to erase the uploaded data of these records. The tombstones keep the id,
+//! kind and time of each purged record.
 //!
 //! Keys are stored as digests. A key is recorded when its link is removed, because a record
 //! has no links left when it is purged.
@@ -16,10 +17,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    entities::{erasure, former_link},
+    entities::{erasure, former_link, tombstone},
     expiry::remove_oldest,
-    keys::{among, sorted_chunks},
-    text::Stored as _,
+    sql::{Stored as _, among, sorted_chunks},
 };
 use crate::{
     domain::{
@@ -107,6 +107,25 @@ pub(crate) async fn add(
         row.into_active_model()
     };
     Ok(insert_all(db, (first..).zip(erased).map(row).collect()).await?)
+}
+
+/// Inserts a tombstone for each record.
+pub(crate) async fn insert_tombstones(
+    db: &impl ConnectionTrait,
+    practice: &PracticeId,
+    records: &[RecordRef],
+    now: DateTime<Utc>,
+) -> Result<(), RecordError> {
+    let row = |record: &RecordRef| {
+        let row = tombstone::Model {
+            practice_id: practice.to_string(),
+            record_id: record.id,
+            record_kind: record.kind.stored(),
+            purged_at: now,
+        };
+        row.into_active_model()
+    };
+    Ok(insert_all(db, records.iter().map(row).collect()).await?)
 }
 
 /// Reserves the next `count` positions of the practice, and returns the first. Locks the

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     entities::feed_change,
-    text::{Stored as _, from_json},
+    sql::{Stored as _, from_json},
 };
 use crate::{domain::record::RecordRef, error::RecordError};
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     entities::link,
     erasures,
-    keys::{among, sorted_chunks},
+    sql::{among, sorted_chunks},
     write_now,
 };
 use crate::{

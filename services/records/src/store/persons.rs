@@ -18,8 +18,7 @@ use uuid::Uuid;
 
 use super::{
     entities::person,
-    keys::{among, locked_in_order, sorted_chunks},
-    text::{Stored as _, from_json, to_json},
+    sql::{Stored as _, among, from_json, locked_in_order, sorted_chunks, to_json},
 };
 use crate::{
     domain::record::{Person, RecordMeta},

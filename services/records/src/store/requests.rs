@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     entities::request,
     expiry::remove_oldest,
-    keys::{among, sorted_chunks},
+    sql::{among, sorted_chunks},
 };
 use crate::error::RecordError;
 

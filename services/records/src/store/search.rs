@@ -14,8 +14,7 @@ use uuid::Uuid;
 
 use super::{
     entities::search_word,
-    keys::{among, sorted_chunks},
-    text::Stored as _,
+    sql::{Stored as _, among, sorted_chunks},
     write_now,
 };
 use crate::{

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::either::Either;
 
-use super::{ClientCertificates, replay::Replay};
+use super::{replay::Replay, stream_context::ClientCertificates};
 use crate::{
     proxies::Origin,
     quota::{ClientNetwork, Exceeded, QuotaPermit},

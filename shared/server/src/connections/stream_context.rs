@@ -1,14 +1,17 @@
-//! The maximum age of a connection.
+//! What a request knows of its connection and its stream: the age, the network and the
+//! certificates of the connection, and the deadline of the stream.
 //!
-//! At that age the server sends GOAWAY, and closes the connection after [`GRACE`]. An
-//! unbounded stream must end before that with a message that says why.
+//! At its maximum age the server sends GOAWAY to a connection, and closes it after
+//! [`GRACE`]. An unbounded stream must end before that with a message that says why.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use http::Extensions;
 use tokio::time::Instant;
-use tonic::Extensions;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::connections::StreamContext;
+use super::streams::StreamDeadline;
+use crate::quota::ClientNetwork;
 use concord_core::ids;
 
 /// The time between GOAWAY and the close of the connection.
@@ -31,6 +34,7 @@ pub struct ConnectionAge {
 }
 
 impl ConnectionAge {
+    /// The age of a connection that opens now, whose maximum age is `age`.
     pub(super) fn of_new(age: Option<Duration>) -> Self {
         let end = |age: Duration| age + random_part(SPREAD.min(age / 10));
         Self { ends_at: age.and_then(|age| Instant::now().checked_add(end(age))) }
@@ -40,5 +44,34 @@ impl ConnectionAge {
     /// the age of its connection is unlimited.
     pub fn ends_at(extensions: &Extensions) -> Option<Instant> {
         extensions.get::<StreamContext>().and_then(|context| context.age.ends_at)
+    }
+}
+
+/// The context of a request: its connection and its stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StreamContext {
+    pub(super) age: ConnectionAge,
+    /// The network of the client; unknown behind a proxy that does not name its clients.
+    pub(crate) network: Option<ClientNetwork>,
+    pub(super) certificates: Option<ClientCertificates>,
+    pub(crate) deadline: StreamDeadline,
+}
+
+/// The certificate chain that the client has presented, its own certificate first. TLS has
+/// verified it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientCertificates(Arc<[CertificateDer<'static>]>);
+
+impl From<&[CertificateDer<'static>]> for ClientCertificates {
+    fn from(certificates: &[CertificateDer<'static>]) -> Self {
+        Self(certificates.into())
+    }
+}
+
+impl ClientCertificates {
+    /// The client's own certificate, in DER form; `None` if the client has presented none.
+    pub(crate) fn own(extensions: &Extensions) -> Option<&[u8]> {
+        let context = extensions.get::<StreamContext>()?;
+        context.certificates.as_ref()?.0.first().map(AsRef::as_ref)
     }
 }

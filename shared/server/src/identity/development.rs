@@ -2,10 +2,7 @@
 
 use http::HeaderMap;
 
-use super::{
-    headers::{import, parsed, product, text, user},
-    unauthenticated,
-};
+use super::headers::{import, parsed, product, text, unauthenticated, user};
 use concord_core::{
     access::Role,
     caller::{ACCOUNT_HEADER, Account, Identity, PRACTICE_HEADER, PRODUCT_HEADER, ROLES_HEADER},

@@ -1,17 +1,21 @@
-//! Parsing of the metadata that identifies the caller.
+//! Parsing of the metadata that identifies the caller, and the error of an invalid identity.
 
 use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName};
+use tonic::Code;
 use uuid::Uuid;
 
-use super::{TOKEN_HEADER, unauthenticated};
 use concord_core::{
     caller::{IMPORT_HEADER, PRODUCT_HEADER, Product, USER_HEADER},
     ids::{self, IdKind},
     rules::text::line,
     status::ApiError,
 };
+use concord_proto::pb::records::ErrorReason;
+
+/// Metadata key: `Bearer` and the token.
+pub const TOKEN_HEADER: &str = "authorization";
 
 /// Maximum number of characters of a user.
 pub(crate) const MAX_USER: usize = 200;
@@ -67,4 +71,9 @@ pub(super) fn import(headers: &HeaderMap) -> Result<Option<Uuid>, ApiError> {
     let Some(text) = text(headers, IMPORT_HEADER)? else { return Ok(None) };
     let id = ids::parse(IdKind::Import, text);
     id.map(Some).ok_or_else(|| unauthenticated(format!("{IMPORT_HEADER}: not an import")))
+}
+
+/// `UNAUTHENTICATED`: the caller has no valid identity.
+pub(super) fn unauthenticated(message: impl Into<String>) -> ApiError {
+    ApiError::new(Code::Unauthenticated, ErrorReason::Unauthenticated, message)
 }

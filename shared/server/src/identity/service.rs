@@ -8,8 +8,8 @@ use std::{fmt, fs, io, path::Path, sync::Arc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 
 use super::{
+    claims::{Claims, validate},
     headers::MAX_USER,
-    tokens::{self, Claims},
 };
 use concord_core::rules::text::shorten;
 
@@ -91,7 +91,7 @@ impl ServiceSecret {
     /// Verifies a token and returns its claims.
     pub(super) fn verify(&self, token: &str) -> Result<Claims, jsonwebtoken::errors::Error> {
         let mut validation = Validation::new(Algorithm::HS256);
-        tokens::validate(&mut validation, ISSUER, AUDIENCE);
+        validate(&mut validation, ISSUER, AUDIENCE);
         let mut outcome = Err(jsonwebtoken::errors::ErrorKind::InvalidSignature.into());
         for secret in self.secrets.iter() {
             let key = DecodingKey::from_secret(secret);

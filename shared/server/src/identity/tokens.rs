@@ -1,4 +1,4 @@
-//! Signed tokens (JWT, RFC 7519): claims, signing and verification.
+//! Signed tokens (JWT, RFC 7519): signing and verification.
 
 use std::{path::PathBuf, pin::pin, str::FromStr, sync::Arc, time::Duration};
 
@@ -7,15 +7,15 @@ use jsonwebtoken::{
     Algorithm, EncodingKey, Header, TokenData, Validation,
     errors::{Error, ErrorKind},
 };
-use serde::{Deserialize, Serialize};
 use tonic::Code;
 
+pub use super::claims::{ALL, Audience, Claims};
 use super::{
-    ServiceSecret, TOKEN_HEADER,
-    certificate::{self, IMPORTS_SERVICE_NAME},
-    headers::{self, MAX_USER},
+    certificate::{self, IMPORTS_SERVICE_NAME, product_name},
+    claims::{LEEWAY_SECONDS, validate},
+    headers::{self, MAX_USER, TOKEN_HEADER, unauthenticated},
     keys::{KeyFileError, TokenKeys},
-    product_name, unauthenticated,
+    service::ServiceSecret,
 };
 use concord_core::{
     access::Role,
@@ -28,62 +28,11 @@ use concord_core::{
 };
 use concord_proto::pb::records::ErrorReason;
 
-/// The claim value for all practices, or all accounts, of the product. Each call names one.
-pub const ALL: &str = "*";
-
 /// The default audience.
 pub const AUDIENCE: &str = "concord";
 
 /// Maximum size of a token, in bytes. All metadata of a call must fit 16 kB.
 const MAX_TOKEN: usize = 8 * 1_024;
-
-/// Allowed clock skew between issuer and server, in seconds.
-const LEEWAY_SECONDS: u64 = 30;
-
-/// The claims of a token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Claims {
-    /// The issuer.
-    pub iss: String,
-    /// The audience.
-    pub aud: Audience,
-    /// The time of issue, in seconds since 1970.
-    #[serde(default)]
-    pub iat: u64,
-    /// The time of expiry, in seconds since 1970.
-    pub exp: u64,
-    /// The user; empty for a backend.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub sub: String,
-    /// The practice; [`ALL`] for all practices of the product.
-    pub practice: String,
-    /// The product.
-    pub product: String,
-    /// The account: default `main`, [`ALL`] for all accounts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// The roles of the holder.
-    pub roles: Vec<String>,
-    /// In a token of the imports service: the import that the call is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub import: Option<String>,
-}
-
-/// One audience, or several.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Audience {
-    /// One audience.
-    One(String),
-    /// Several audiences.
-    Several(Vec<String>),
-}
-
-impl From<&str> for Audience {
-    fn from(audience: &str) -> Self {
-        Self::One(audience.to_owned())
-    }
-}
 
 /// A token cannot be signed.
 #[derive(Debug, thiserror::Error)]
@@ -248,15 +197,6 @@ impl TokenVerifier {
         }
         Err(outcome)
     }
-}
-
-/// Configures the checks of issuer, audience and time.
-pub(super) fn validate(validation: &mut Validation, issuer: &str, audience: &str) {
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[audience]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    validation.validate_nbf = true;
-    validation.leeway = LEEWAY_SECONDS;
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {

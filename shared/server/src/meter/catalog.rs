@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use metrics::{Key, Recorder};
+use metrics::{Key, Level, Metadata, Recorder};
 
-use super::METADATA;
+/// The metadata of all metrics: their target and level.
+pub(super) const METADATA: Metadata<'static> = Metadata::new("concord", Level::INFO, None);
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{env, fmt};
 
-use super::{DemoSetup, IMPORTING, PRACTICE, SUBSCRIBING};
+use super::setup::{DemoSetup, IMPORTING, PRACTICE, SUBSCRIBING};
 use crate::services::url;
 
 /// Commands to try after the demonstration.

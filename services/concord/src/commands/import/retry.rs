@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use concord_proto::pb::imports::Import;
 
-use super::layout;
 use crate::{
+    batches::Layout,
     cli::ImportOptions,
     client::ServiceClient,
     corrections::{self, Corrections},
@@ -120,7 +120,7 @@ async fn upload(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let source = Source::of_replacements(changed);
-    let layout = layout(&source, batches);
+    let layout = Layout::of(source.counts().all(), batches);
     progress.set_total(source.counts().all());
     let sent = transfer::transfer(server, &import.id, import.round, source, layout, progress).await;
     sent.with_context(|| {

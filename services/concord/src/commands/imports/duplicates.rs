@@ -3,7 +3,7 @@
 use concord_proto::pb::imports::{ListPossibleDuplicatesRequest, PossibleDuplicate};
 
 use crate::{
-    EXIT_OK, call_error::CallError, cli::DuplicatesOptions, client::ServiceClient,
+    call_error::CallError, cli::DuplicatesOptions, client::ServiceClient,
     duplicate_table::DuplicateTable, output,
 };
 
@@ -28,7 +28,7 @@ pub(super) async fn run(options: DuplicatesOptions) -> anyhow::Result<u8> {
     if more {
         output::note("there are more: --limit N shows up to N");
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 /// The first possible duplicates of an import, at max `max` of them.

@@ -6,8 +6,8 @@ use concord_proto::pb::imports::{RecordStatus, Severity};
 use serde_json::json;
 
 use crate::{
-    EXIT_OK, cli::FailuresOptions, client::ServiceClient, failure_table::FailureTable, failures,
-    output, progress::Progress, report::what_is_in_file, rounds,
+    cli::FailuresOptions, client::ServiceClient, failure_table::FailureTable, failures, output,
+    progress::Progress, report::what_is_in_file, rounds,
 };
 
 pub(super) async fn run(options: FailuresOptions) -> anyhow::Result<u8> {
@@ -17,7 +17,7 @@ pub(super) async fn run(options: FailuresOptions) -> anyhow::Result<u8> {
         Some(file) => write(&server, &import, &file, call.json).await?,
         None => list(&server, &import, usize::try_from(limit)?, call.json).await?,
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 async fn write(

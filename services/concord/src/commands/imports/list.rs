@@ -3,8 +3,8 @@
 use concord_proto::pb::imports::{Import, ListImportsRequest};
 
 use crate::{
-    EXIT_OK, call_error::CallError, cli::ListOptions, client::ServiceClient,
-    import_table::ImportTable, output,
+    call_error::CallError, cli::ListOptions, client::ServiceClient, import_table::ImportTable,
+    output,
 };
 
 /// The maximum page size of the service.
@@ -25,7 +25,7 @@ pub(super) async fn run(options: ListOptions) -> anyhow::Result<u8> {
     if more {
         output::note("there are more: --limit N shows up to N");
     }
-    Ok(EXIT_OK)
+    Ok(output::EXIT_OK)
 }
 
 /// The newest imports, and whether there are more.

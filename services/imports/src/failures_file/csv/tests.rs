@@ -4,14 +4,11 @@ use concord_proto::pb::imports::{ImportClient, ImportRecord, import_record::Reco
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    domain::{
-        enums::{Kind, Severity, Status},
-        import::RowId,
-        issue::RecordIssue,
-    },
-    service::Failure,
-    store::failures::FailureRow,
+use crate::domain::{
+    enums::{Kind, Severity, Status},
+    failure::{Failure, FailureRow},
+    import::RowId,
+    issue::RecordIssue,
 };
 
 fn line(name: &str, reference: &str) -> Line {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Limit on the size of a request, in bytes, with the parents; the limit of the records
-/// service is 8 MiB.
+/// service is 16 MiB.
 const REQUEST_BYTES: usize = 6 * 1_024 * 1_024;
 
 /// Limit on the parents of a request: that of the records service.

@@ -1,25 +1,10 @@
-//! The orders in which a feed can be read: that of the sequencer, and three that need
-//! no sequencer and are wrong.
+//! A reader that needs no sequencer, and reads a feed in one of the three wrong orders.
 
 use super::{
     rows::{Change, Product, Seq, Xid},
+    setup::Ordering,
     world::{Step, World},
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ordering {
-    /// Positions that are assigned after the commit, from the pending rows.
-    Sequencer,
-    /// `WHERE seq > cursor ORDER BY seq`. Loses changes that are committed after a
-    /// greater number was read.
-    Numbers,
-    /// As `Numbers`, of transactions below the oldest running one. A younger
-    /// transaction may take a number, and be read later than a greater one.
-    NumbersBelowHorizon,
-    /// `ORDER BY xid, seq`, of the same transactions. Loses nothing, but an old
-    /// transaction may change a record after a younger one did.
-    TransactionsBelowHorizon,
-}
 
 /// Maximum number of changes in one read.
 const LIMIT: usize = 4;

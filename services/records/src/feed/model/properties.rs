@@ -8,6 +8,7 @@ use super::{
     record_copy::RecordCopy,
     rows::{Change, Entry, Feed, PRODUCTS, Position, Product, RECORDS, Seq, Version, practice_of},
     setup::Defect,
+    transactions::TransactionId,
     world::World,
 };
 
@@ -46,6 +47,15 @@ pub(super) fn of_order(order: &[Change], expected: &[Change]) -> Vec<Violation> 
         versions[change.record] = change.version;
     }
     violations
+}
+
+/// Commits a transaction of the feed, and checks the committed state.
+pub(super) fn commit_feed(world: &mut World, id: TransactionId, product: Product) {
+    world.database.commit(id);
+    let mut entries: Vec<_> = world.database.entries.made_by(id).copied().collect();
+    entries.sort_by_key(|entry| entry.position);
+    world.observer.sequenced(&entries);
+    of_feed_now(world, product);
 }
 
 /// Checks the current feed: it has all positions from the floor to the head, and no

@@ -70,7 +70,7 @@ impl Purge {
             At::RemoveEntries => self.remove_entries(world),
             At::RaiseFloor => self.raise_floor(world),
             At::Commit => {
-                world.commit_feed(self.transaction.unwrap(), self.product);
+                properties::commit_feed(world, self.transaction.unwrap(), self.product);
                 properties::of_issued_cursors(world, self.product);
                 properties::of_kept_changes(world);
                 world.coverage.purges += 1;

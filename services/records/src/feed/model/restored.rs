@@ -1,12 +1,12 @@
 //! A restored backup with a diverging history.
 
 use super::{
+    actors::{Actor, run_actors},
     cursor::CursorError,
     observer::Property,
     properties,
     reader::{Reader, Start},
     rows::PRODUCTS,
-    schedule::{Actor, run_actors},
     sequencer::Sequencer,
     world::World,
     writer::Writer,

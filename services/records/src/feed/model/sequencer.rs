@@ -8,6 +8,7 @@
 use super::{
     batch::{self, MAX_SKIPPED_BATCHES},
     database::Lock,
+    properties,
     rows::{Entry, Feed, PRODUCTS, Pending, Practice, Product, Seq, practice_of},
     setup::Defect,
     transactions::TransactionId,
@@ -209,7 +210,7 @@ impl Sequencer {
 
     fn commit(&mut self, world: &mut World) -> Step {
         let product = self.product();
-        world.commit_feed(self.transaction.unwrap(), product);
+        properties::commit_feed(world, self.transaction.unwrap(), product);
         world.log_step(|| format!("sequencer {}: commits", self.name));
         world.coverage.batches += usize::from(self.has_taken);
         world.observer.skipped(product, &self.skipped, MAX_SKIPPED_BATCHES);

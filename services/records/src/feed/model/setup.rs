@@ -1,7 +1,5 @@
 //! The configuration of a schedule: the real algorithm, or one with a defect.
 
-use super::ordering::Ordering;
-
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     pub(super) ordering: Ordering,
@@ -18,6 +16,23 @@ impl Setup {
     pub(super) fn with(defect: Defect) -> Self {
         Self { defect: Some(defect), ..Self::CORRECT }
     }
+}
+
+/// The order in which a feed is read: that of the sequencer, or one of three that need no
+/// sequencer and are wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ordering {
+    /// Positions that are assigned after the commit, from the pending rows.
+    Sequencer,
+    /// `WHERE seq > cursor ORDER BY seq`. Loses changes that are committed after a
+    /// greater number was read.
+    Numbers,
+    /// As `Numbers`, of transactions below the oldest running one. A younger
+    /// transaction may take a number, and be read later than a greater one.
+    NumbersBelowHorizon,
+    /// `ORDER BY xid, seq`, of the same transactions. Loses nothing, but an old
+    /// transaction may change a record after a younger one did.
+    TransactionsBelowHorizon,
 }
 
 /// A small, plausible mistake. The checks must detect each.

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     coverage::Coverage,
     observer::{Property, Violation},
-    ordering::Ordering,
     schedule,
-    setup::{Defect, Setup},
+    setup::{Defect, Ordering, Setup},
 };
 
 /// The number of steps that are shown of a failed schedule.

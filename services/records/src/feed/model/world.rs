@@ -8,7 +8,6 @@ use super::{
     random::Random,
     rows::{ChangeId, Feed, Position, Product},
     setup::{Defect, Setup},
-    transactions::TransactionId,
 };
 
 /// The result of a step.
@@ -74,15 +73,6 @@ impl World {
     /// True if a fault is injected here.
     pub(super) fn fails_once_in(&mut self, times: usize) -> bool {
         !self.faults_disabled && self.random.once_in(times)
-    }
-
-    /// Commits a transaction of the feed, and checks the committed state.
-    pub(super) fn commit_feed(&mut self, id: TransactionId, product: Product) {
-        self.database.commit(id);
-        let mut entries: Vec<_> = self.database.entries.made_by(id).copied().collect();
-        entries.sort_by_key(|entry| entry.position);
-        self.observer.sequenced(&entries);
-        super::properties::of_feed_now(self, product);
     }
 
     /// Issues the cursor of a position to a reader.

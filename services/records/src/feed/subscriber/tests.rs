@@ -21,7 +21,10 @@ use tonic_types::StatusExt as _;
 use super::*;
 use crate::{
     domain::subscription::{Subscription, SubscriptionKey},
-    feed::opening::{NamedSubscription, Start},
+    feed::{
+        StreamIntervals,
+        opening::{NamedSubscription, Start},
+    },
     migrations::Migrator,
     store::{
         feed::{SeekTarget, retention, seek, sequence},

@@ -1,4 +1,4 @@
-//! The retention of idempotency keys and erasures.
+//! The retention of idempotency keys, erasures, fencing tokens and changes in the feeds.
 
 use concord_core::key_digest::KeyDigest;
 use concord_proto::pb::internal::erasure::Erased;
@@ -8,6 +8,8 @@ use super::*;
 storage_tests! {
     idempotency_key_expires_after_seven_days,
     erasures_expire_after_ninety_days,
+    fencing_token_expires_60_days_after_last_call,
+    feed_purge_is_split_into_rounds,
 }
 
 async fn idempotency_key_expires_after_seven_days(t: TestDb) {
@@ -82,4 +84,63 @@ async fn erasures_expire_after_ninety_days(t: TestDb) {
     run_jobs(&records).await;
     let listed = records.list_erasures(&manager, 0).await.unwrap();
     assert_eq!((listed.erasures.len(), listed.head), (0, 4));
+}
+
+async fn fencing_token_expires_60_days_after_last_call(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    let import = Caller { import: Some(new_uuid()), ..caller("manager") };
+    let raise = |fence| {
+        let request =
+            concord_proto::pb::internal::ApplyChunkRequest { fence, ..Default::default() };
+        records.apply_chunk(import.clone(), request)
+    };
+    raise(5).await.unwrap();
+    clock.set("2026-03-20T10:00:00Z".parse().unwrap());
+    raise(6).await.unwrap();
+    clock.set("2026-05-19T10:00:00Z".parse().unwrap());
+    run_jobs(&records).await;
+    assert!(raise(5).await.is_err(), "kept for 60 days");
+    clock.set("2026-05-19T10:00:01Z".parse().unwrap());
+    run_jobs(&records).await;
+    raise(1).await.unwrap();
+}
+
+async fn feed_purge_is_split_into_rounds(t: TestDb) {
+    let clock = clock();
+    let records = replica(&t, &clock).await;
+    with_client(&records).await;
+    let batches = i64::from(MAX_PURGE_BATCHES) + 1;
+    let positions = retention::BATCH * batches;
+    let id = if t.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
+    // The feeds of two products, with the same changes.
+    for sql in [
+        "DELETE FROM feed_pending".to_owned(),
+        "DELETE FROM feed_change".to_owned(),
+        format!(
+            "INSERT INTO feed_change (seq, id, practice_id, record_kind, record_id, \
+               record_version, kind, changed_fields, companions, origin_product, origin_account, \
+               origin_user, transaction_id, transaction_index, transaction_count, changed_at) \
+             WITH RECURSIVE numbers(n) AS ( \
+               SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {positions}) \
+             SELECT n, {id}, 'p1', 'CLIENT', {id}, 1, 'CREATED', '[]', '[]', 'manager', 'main', \
+               '', {id}, 0, 1, connected_at FROM numbers CROSS JOIN connection \
+             WHERE product = 'books'"
+        ),
+        "INSERT INTO feed_entry (product, pos, seq, practice_id, linked, sequenced_at) \
+         SELECT f.product, c.seq, c.seq, c.practice_id, true, c.changed_at \
+         FROM feed_change c CROSS JOIN feed_product f"
+            .to_owned(),
+        format!("UPDATE feed_product SET head = {positions}"),
+    ] {
+        execute(&records, &sql).await;
+    }
+    clock.set("2026-04-02T10:00:00Z".parse().unwrap());
+    let mut jobs = Jobs::new(records.clone(), &Meter::new("records"));
+    assert!(jobs.run_round().await, "there is more to do");
+    assert_eq!(count(&records, "feed_entry").await, 2 * retention::BATCH);
+    assert_eq!(count(&records, "feed_change").await, retention::BATCH);
+    assert!(!jobs.run_round().await);
+    assert_eq!(count(&records, "feed_entry").await, 0);
+    assert_eq!(count(&records, "feed_change").await, 0);
 }

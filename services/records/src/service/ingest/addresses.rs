@@ -18,7 +18,7 @@ use concord_proto::pb::{
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::{Chunk, Incoming, failed, failed_invalid, outcome, parent_gone, period_of};
+use super::chunk::{Chunk, Incoming, failed, failed_invalid, outcome, parent_gone, period_of};
 use crate::{
     domain::{
         change::Change,

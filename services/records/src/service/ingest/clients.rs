@@ -23,7 +23,7 @@ use prost::Message as _;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::{Chunk, Incoming, failed, failed_invalid};
+use super::chunk::{Chunk, Incoming, failed, failed_invalid};
 use crate::{
     domain::{
         change::Change,
@@ -31,8 +31,7 @@ use crate::{
         record::{Client, RecordMeta, RecordRef},
     },
     error::RecordError,
-    image::timestamp,
-    service::reading::decode_on,
+    image::{decode_on, timestamp},
     store::{clients, images, links},
 };
 

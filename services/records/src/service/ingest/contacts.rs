@@ -19,7 +19,7 @@ use concord_proto::pb::{
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::{Chunk, Incoming, failed_invalid, parent_gone};
+use super::chunk::{Chunk, Incoming, failed_invalid, parent_gone};
 use crate::{
     domain::{
         change::Change,
@@ -27,7 +27,7 @@ use crate::{
         record::{Client, Contact, HeldRole, Person, RecordMeta, RecordRef},
     },
     error::RecordError,
-    service::reading::decode_on,
+    image::decode_on,
     store::{clients, contacts, images, links, persons},
 };
 

@@ -14,7 +14,7 @@ use concord_proto::pb::{
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::{Incoming, resolve};
+use super::{chunk::Incoming, resolve};
 use crate::{
     domain::record::RecordRef,
     error::RecordError,

@@ -15,14 +15,14 @@ use concord_proto::pb::{
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::{link_kind, record_text};
+use super::chunk::{link_kind, record_text};
 use crate::{
     domain::{
         link::{Link, LinkKind},
         record::RecordRef,
     },
     error::RecordError,
-    service::reading::decode,
+    image::decode,
     store::{contacts, images, links},
 };
 
