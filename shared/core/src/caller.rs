@@ -1,6 +1,6 @@
 //! The authenticated caller of a request.
 //!
-//! The server authenticates a request ([`identity`](concord_server::identity)) before its handler
+//! The server authenticates a request (`concord_server::identity`) before its handler
 //! runs. The handler takes the [`Caller`] from the request. Every query needs its practice,
 //! which is the tenant, so that no query can be written without one.
 

@@ -1,8 +1,8 @@
 //! Test support. By feature, so that the tests of a crate build no more than they need:
 //!
-//! - always: [fuzzing](fuzz), and [the limits of the documentation](documented_limits);
-//! - `db`: [an empty database for each test](database), and checks of [tables];
-//! - `services`: [clients and servers for end-to-end tests](e2e).
+//! - always: `fuzz`, and `documented_limits` (the limits of the documentation);
+//! - `db`: `database` (an empty database for each test), and `tables` (checks of a schema);
+//! - `services`: `e2e` (clients and servers for end-to-end tests).
 
 #[cfg(feature = "db")]
 pub mod database;
