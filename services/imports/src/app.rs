@@ -12,7 +12,7 @@ use tonic::{server::NamedService, service::Routes};
 
 use crate::{
     config::ImportsConfig, error::StartError, gauges, grpc::ImportsApi, housekeeping,
-    records_client::RecordsClient, service::Imports, tables, worker::Worker,
+    records_client::RecordsClient, schema, service::Imports, worker::Worker,
 };
 
 /// The imports service: connected to its migrated database and bound to its address.
@@ -49,7 +49,7 @@ impl Application {
         } = config;
         let records = RecordsClient::new(&records_url, &records_tls, &security)?;
         let security = security.for_server(listen)?;
-        let db = tables::open(database, migrate).await?;
+        let db = schema::open(database, migrate).await?;
         let listener = concord_server::bind(listen).await?;
         let address = listener.local_addr()?;
         let metrics = MetricsPort::bind(metrics_listen).await?;

@@ -23,9 +23,9 @@ mod housekeeping;
 mod migrations;
 mod records_client;
 mod restored;
+mod schema;
 mod service;
 mod store;
-mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod worker;
@@ -34,4 +34,4 @@ pub use app::Application;
 pub use config::{ImportsConfig, UploadSettings, WorkerSettings};
 pub use error::StartError;
 pub use restored::restored;
-pub use tables::migrate;
+pub use schema::migrate;

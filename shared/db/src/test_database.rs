@@ -6,7 +6,8 @@ use concord_testing::TestDb;
 use crate::{Database, DatabaseSettings};
 
 pub(crate) fn settings(t: &TestDb) -> DatabaseSettings {
-    DatabaseSettings::new(t.url()).max_connections(6)
+    let settings = DatabaseSettings::new(t.url());
+    if t.is_postgres() { settings.max_connections(6) } else { settings }
 }
 
 pub(crate) async fn connect(t: &TestDb) -> Database {

@@ -46,14 +46,14 @@ async fn role_without_ownership_can_use_the_tables(t: TestDb) {
     crate::migrate(t.settings(), Some(user)).await.unwrap();
     // A schema that is up to date is not changed, with and without `migrate`.
     for to_migrate in [true, false] {
-        let db = crate::tables::open(settings.clone(), to_migrate).await.unwrap();
+        let db = crate::schema::open(settings.clone(), to_migrate).await.unwrap();
         assert!(tables::without_row_security(&db).await.is_empty());
         db.close().await.unwrap();
     }
 }
 
 async fn compatible_newer_schema_opens_older_one_does_not(t: TestDb) {
-    let open = || crate::tables::open(t.settings(), false);
+    let open = || crate::schema::open(t.settings(), false);
     let refused = open().await.unwrap_err().to_string();
     assert!(refused.contains("is behind this program"), "{refused}");
     assert!(refused.contains("run `concord migrate`"), "{refused}");

@@ -5,11 +5,8 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use concord_proto::{
     pb::{
-        imports::{
-            ContactClient, ImportClient, ImportContact, ImportRecord, RecordStatus,
-            import_record::Record,
-        },
-        internal::{ApplyChunkRequest, ApplyOutcome, ApplyParent},
+        imports::{ContactClient, ImportContact, RecordStatus, import_record::Record},
+        internal::{ApplyChunkRequest, ApplyOutcome},
         records::{
             CreateClientRequest, CreateContactRequest, LinkClientRequest, ListClientsRequest,
             ListContactsRequest, NewPerson, create_contact_request::Who, list_contacts_request::Of,
@@ -18,12 +15,12 @@ use concord_proto::{
     wire::ApplyRecord,
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 use tokio::time::sleep;
 use tonic::Code;
 
 use concord_testing::e2e::{
     caller::{Caller, request_id},
+    chunk::{apply_record, client},
     failure::retry_until_accepted,
     records::{company, director, new_person, reason},
     servers::{self, Running},
@@ -131,20 +128,8 @@ impl Callers {
     }
 }
 
-fn encoded(record: Record, parents: Vec<ApplyParent>) -> ApplyRecord {
-    let record = ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into();
-    ApplyRecord { record, parents, ..ApplyRecord::default() }
-}
-
 fn incoming_client(id: &str) -> ApplyRecord {
-    let client = ImportClient {
-        source_id: format!("C{id}"),
-        client_reference: format!("R{id}"),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: format!("Case {id} Limited"),
-        ..ImportClient::default()
-    };
-    encoded(Record::Client(client), Vec::new())
+    client(&format!("C{id}"), &format!("R{id}"), &format!("Case {id} Limited"))
 }
 
 /// How a product saves a client that is also in the import.
@@ -255,16 +240,19 @@ fn person(round: usize, id: &str) -> NewPerson {
 
 fn incoming_contact(round: usize, id: &str, client: &str) -> ApplyRecord {
     let client_source_id = format!("C{id}");
-    let parent = ApplyParent { source_id: client_source_id.clone(), record_id: client.into() };
+    let parents = [(client_source_id.as_str(), client)];
     let contact = ImportContact {
         source_id: format!("P{id}"),
-        clients: vec![ContactClient { client_source_id, roles: vec!["DIRECTOR".into()] }],
+        clients: vec![ContactClient {
+            client_source_id: client_source_id.clone(),
+            roles: vec!["DIRECTOR".into()],
+        }],
         forename: "Ann".into(),
         surname: format!("Case {id}"),
         birth_date: birth_date(round),
         ..ImportContact::default()
     };
-    encoded(Record::Contact(contact), vec![parent])
+    apply_record(Record::Contact(contact), &parents)
 }
 
 async fn concurrent_save_and_import_create_contact_once(db: TestDb) {

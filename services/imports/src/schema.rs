@@ -4,7 +4,7 @@ use concord_db::{Database, DatabaseSettings, Schema, SchemaError};
 
 use crate::migrations::{Migrator, TABLES};
 
-const OWN: Schema = Schema { service: "imports", tables: TABLES };
+const SCHEMA: Schema = Schema { service: "imports", tables: TABLES };
 
 /// Migrates the schema to the newest version, and grants access to `role` if it is
 /// given. Returns the applied migrations.
@@ -17,7 +17,7 @@ pub async fn migrate(
     database: DatabaseSettings,
     role: Option<&str>,
 ) -> Result<Vec<String>, SchemaError> {
-    OWN.migrate::<Migrator>(database, role).await
+    SCHEMA.migrate::<Migrator>(database, role).await
 }
 
 /// Connects to a database; migrates its schema first, or fails if it is outdated.
@@ -25,5 +25,5 @@ pub(crate) async fn open(
     database: DatabaseSettings,
     to_migrate: bool,
 ) -> Result<Database, SchemaError> {
-    OWN.open::<Migrator>(database, to_migrate).await
+    SCHEMA.open::<Migrator>(database, to_migrate).await
 }
