@@ -14,12 +14,14 @@ use sea_orm::{DbBackend, Value};
 pub struct Binds {
     engine: DbBackend,
     values: Vec<Value>,
+    /// The positions of the shared values.
+    shared: Vec<usize>,
 }
 
 impl Binds {
     /// No parameters, for a statement of `engine`.
     pub fn new(engine: DbBackend) -> Self {
-        Self { engine, values: Vec::new() }
+        Self { engine, values: Vec::new(), shared: Vec::new() }
     }
 
     /// The database engine of the statement.
@@ -51,6 +53,18 @@ impl Binds {
         }
     }
 
+    /// Binds a value that the statement needs repeatedly, such as the practice, and returns
+    /// its placeholder. On PostgreSQL equal values share one parameter.
+    pub fn bind_shared(&mut self, value: impl Into<Value>) -> String {
+        let value = value.into();
+        let bound = self.shared.iter().find(|at| self.values.get(**at) == Some(&value));
+        if let (Some(at), DbBackend::Postgres) = (bound, self.engine) {
+            return format!("${}", at + 1);
+        }
+        self.shared.push(self.values.len());
+        self.bind(value)
+    }
+
     /// Binds a list of rows, and returns a query that yields it with these columns. On SQLite
     /// the caller must respect the maximum number of parameters.
     pub fn list(&mut self, columns: &[Column<'_>], rows: Vec<Vec<Value>>) -> String {
@@ -70,6 +84,17 @@ impl Binds {
         let marks = vec!["?"; keys.len()].join(", ");
         self.values.extend(keys);
         format!("IN ({marks})")
+    }
+
+    /// Binds a list of texts of any length as one parameter, and returns the right side of
+    /// the condition that a text is none of them.
+    pub fn none_of<'a>(&mut self, texts: impl Iterator<Item = &'a str>) -> String {
+        if self.engine == DbBackend::Postgres {
+            let texts: Vec<String> = texts.map(str::to_owned).collect();
+            return format!("<> ALL ({}::text[])", self.bind(texts));
+        }
+        let texts = texts.collect::<serde_json::Value>().to_string();
+        format!("NOT IN (SELECT value FROM json_each({}))", self.bind(texts))
     }
 
     fn tuples(&mut self, columns: &[Column<'_>], rows: Vec<Vec<Value>>) -> String {
@@ -157,22 +182,6 @@ pub fn uuid_hex(engine: DbBackend, column: &str) -> String {
     }
 }
 
-/// The condition that `text` is none of `values`, of any number, and the value of its one
-/// parameter.
-pub fn none_of<'a>(
-    engine: DbBackend,
-    text: &str,
-    parameter: &str,
-    values: impl Iterator<Item = &'a str>,
-) -> (String, Value) {
-    if engine == DbBackend::Postgres {
-        let values: Vec<String> = values.map(str::to_owned).collect();
-        return (format!("{text} <> ALL ({parameter}::text[])"), values.into());
-    }
-    let values = values.collect::<serde_json::Value>().to_string();
-    (format!("{text} NOT IN (SELECT value FROM json_each({parameter}))"), values.into())
-}
-
 /// The name of the PostgreSQL type of a value. The tables use no other types.
 const fn type_name(value: &Value) -> &'static str {
     match value {
@@ -192,6 +201,18 @@ const fn type_name(value: &Value) -> &'static str {
 pub fn pad_to_power_of_two<T: Clone>(list: &mut Vec<T>) {
     if let Some(last) = list.last().cloned() {
         list.resize(list.len().next_power_of_two(), last);
+    }
+}
+
+/// The maximum number of parameters of a statement. SQLite allows 32,766 and PostgreSQL
+/// 65,535.
+const MAX_PARAMETERS: usize = 30_000;
+
+/// The maximum number of rows of `columns` columns in one statement.
+pub const fn chunk_rows(columns: usize) -> usize {
+    match MAX_PARAMETERS.checked_div(columns) {
+        Some(rows) => rows,
+        None => MAX_PARAMETERS,
     }
 }
 
@@ -256,6 +277,20 @@ mod tests {
         let mut binds = Binds::new(DbBackend::Sqlite);
         assert_eq!(binds.among(keys()), "IN (?, ?, ?, ?)");
         assert_eq!(binds.into_values(), [1, 2, 3, 3_i64].map(Value::from));
+    }
+
+    #[test]
+    fn shared_value_is_one_parameter_on_postgresql() {
+        let text = |engine| {
+            let mut binds = Binds::new(engine);
+            let parts = [binds.bind("p"), binds.bind_shared("p"), binds.bind_shared(1_i64)];
+            let again = [binds.bind_shared("p"), binds.bind_shared(1_i64), binds.bind("p")];
+            let text = [parts, again].concat().join(" ");
+            assert_eq!(text.contains('?'), engine == DbBackend::Sqlite);
+            (text, binds.len())
+        };
+        assert_eq!(text(DbBackend::Postgres), ("$1 $2 $3 $2 $3 $4".to_owned(), 4));
+        assert_eq!(text(DbBackend::Sqlite), ("? ? ? ? ? ?".to_owned(), 6));
     }
 
     #[test]

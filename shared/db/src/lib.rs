@@ -6,7 +6,6 @@
 
 mod analyze;
 mod binds;
-mod bulk;
 mod connect;
 mod erasure;
 mod errors;
@@ -18,7 +17,9 @@ mod probe;
 mod schema;
 mod server_check;
 mod sessions;
+mod sql;
 mod statement_batch;
+mod tenant_db;
 mod tenant_scope;
 mod transaction_monitor;
 mod url;
@@ -35,9 +36,8 @@ use std::{
 
 pub use analyze::create_analyze_function;
 pub use binds::{
-    Binds, Column, chunks, column_names, none_of, pad_to_power_of_two, row_id_in, uuid_hex,
+    Binds, Column, chunk_rows, chunks, column_names, pad_to_power_of_two, row_id_in, uuid_hex,
 };
-pub use bulk::{chunk_rows, insert_all};
 pub use connect::{DatabaseSettings, Timeouts};
 use erasure::Erasure;
 pub use errors::{
@@ -55,7 +55,9 @@ use sea_orm::{
 use sea_orm_migration::MigratorTrait;
 pub use server_check::UnsupportedServer;
 use sessions::Sessions;
+pub use sql::{execute, query, query_one, statement};
 pub use statement_batch::{StatementBatch, columns_of, values_of};
+pub use tenant_db::{TenantBinds, TenantDb, TenantTable};
 pub use tenant_scope::{TenantScope, enable_row_security};
 use tokio::sync::watch;
 use tracing::Instrument as _;
@@ -120,6 +122,43 @@ pub trait WriteError: From<DbErr> + Send + 'static {
 impl WriteError for DbErr {
     fn database(&self) -> Option<&DbErr> {
         Some(self)
+    }
+}
+
+/// How a write that does not fail ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteEnd<T> {
+    /// The transaction is committed.
+    Commit(T),
+    /// The transaction is rolled back, as after a dry run.
+    Rollback(T),
+}
+
+/// Why the transaction of a write is rolled back.
+enum NotCommitted<T, E> {
+    Rollback(T),
+    Failed(E),
+}
+
+impl<T, E: From<DbErr>> From<DbErr> for NotCommitted<T, E> {
+    fn from(error: DbErr) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl<T: Send + 'static, E: WriteError> WriteError for NotCommitted<T, E> {
+    fn database(&self) -> Option<&DbErr> {
+        match self {
+            Self::Rollback(_) => None,
+            Self::Failed(error) => error.database(),
+        }
+    }
+
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::Rollback(_) => false,
+            Self::Failed(error) => error.is_conflict(),
+        }
     }
 }
 
@@ -313,6 +352,35 @@ impl Database {
             self.write_health.record_failure(outage);
         }
         outcome
+    }
+
+    /// As [`write`](Self::write), but `job` also decides whether the transaction is committed
+    /// or rolled back.
+    pub async fn write_or_roll_back<T, E, F, Fut>(
+        &self,
+        scope: impl Into<TenantScope>,
+        job: F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: WriteError,
+        F: Fn(WriteTx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<WriteEnd<T>, E>> + Send + 'static,
+    {
+        let write = self.write(scope, move |tx| {
+            let end = job(tx);
+            async move {
+                match end.await {
+                    Ok(WriteEnd::Commit(answer)) => Ok(answer),
+                    Ok(WriteEnd::Rollback(answer)) => Err(NotCommitted::Rollback(answer)),
+                    Err(error) => Err(NotCommitted::Failed(error)),
+                }
+            }
+        });
+        match write.await {
+            Ok(answer) | Err(NotCommitted::Rollback(answer)) => Ok(answer),
+            Err(NotCommitted::Failed(error)) => Err(error),
+        }
     }
 
     /// Waits for writes in progress and closes all connections.

@@ -1,9 +1,10 @@
-//! A batch of write statements that need no result.
+//! A batch of write statements of one tenant that need no result.
 //!
 //! A statement costs a round trip on PostgreSQL and a thread hop on SQLite, usually more
 //! than its execution. [`StatementBatch::run`] sends the batch as one statement with CTEs
 //! (PostgreSQL) or one multi-statement text (SQLite).
 
+use concord_core::caller::PracticeId;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityName as _,
     EntityTrait, IdenStatic as _, Iterable as _, Statement, Value,
@@ -14,13 +15,14 @@ use super::binds::{Binds, Column, chunks, column_names};
 /// The maximum number of parameters of a text for SQLite, which allows 32,766.
 const SQLITE_PARAMETERS: usize = 4_000;
 
-/// A batch of write statements that need no result.
+/// A batch of write statements of one tenant that need no result.
 ///
 /// All statements see the tables as before the batch, and their order is undefined: no two
 /// may write the same row. Later statements can read the RETURNING rows of a named one.
 #[derive(Debug)]
 pub struct StatementBatch {
     engine: DbBackend,
+    practice: PracticeId,
     binds: Binds,
     statements: Vec<String>,
     /// On SQLite: texts that have reached the maximum number of parameters.
@@ -28,15 +30,20 @@ pub struct StatementBatch {
 }
 
 impl StatementBatch {
-    /// An empty batch.
-    pub fn new(engine: DbBackend) -> Self {
-        let binds = Binds::new(engine);
-        Self { engine, binds, statements: Vec::new(), complete: Vec::new() }
+    /// An empty batch, for rows of a tenant.
+    pub fn new(engine: DbBackend, practice: &PracticeId) -> Self {
+        let (practice, binds) = (practice.clone(), Binds::new(engine));
+        Self { engine, practice, binds, statements: Vec::new(), complete: Vec::new() }
     }
 
     /// The database engine of the batch.
     pub fn engine(&self) -> DbBackend {
         self.engine
+    }
+
+    /// The tenant, to whom all rows of the batch belong.
+    pub fn practice(&self) -> &PracticeId {
+        &self.practice
     }
 
     /// Returns `true` if the batch is empty.
@@ -151,8 +158,12 @@ mod tests {
         batch.complete
     }
 
+    fn new_batch(engine: DbBackend) -> StatementBatch {
+        StatementBatch::new(engine, &"p1".parse().unwrap())
+    }
+
     fn insert_and_delete(engine: DbBackend) -> Vec<Statement> {
-        let mut batch = StatementBatch::new(engine);
+        let mut batch = new_batch(engine);
         batch.insert_list("one", &[Column::of("a"), Column::of("b")], vec![pair(1), pair(2)]);
         batch.add(|binds| format!("DELETE FROM two WHERE c = {}", binds.bind(3_i64)));
         statements(batch)
@@ -184,7 +195,7 @@ mod tests {
 
     #[test]
     fn sqlite_rows_are_chunked_by_powers_of_two() {
-        let mut batch = StatementBatch::new(DbBackend::Sqlite);
+        let mut batch = new_batch(DbBackend::Sqlite);
         let columns = [Column::of("a"), Column::of("b")];
         batch.insert_list("one", &columns, (0..5_000).map(pair).collect());
         let lengths = |statement: &Statement| statement.values.as_ref().map_or(0, |v| v.0.len());
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn empty_batch_has_no_statement() {
-        let mut batch = StatementBatch::new(DbBackend::Postgres);
+        let mut batch = new_batch(DbBackend::Postgres);
         batch.insert_list("one", &[Column::of("a")], Vec::new());
         assert!(batch.is_empty());
         assert!(statements(batch).is_empty());
