@@ -12,12 +12,15 @@ use prost::{
 };
 use prost_types::Timestamp;
 
-use crate::pb::records::Origin;
+use crate::{
+    limits,
+    pb::{imports::ImportRecordKind, records::Origin},
+};
 
 /// Maximum number of records that a decoded frame keeps: one more than a batch may have, so
 /// that the batch is rejected. An empty record takes two bytes in a message and sixteen
 /// times as many in memory.
-pub const MAX_FRAME_RECORDS: usize = 50_001;
+pub const MAX_FRAME_RECORDS: usize = limits::MAX_BATCH_RECORDS + 1;
 
 /// `concord.imports.v1.BatchFrame` with encoded records. The decoder drops records beyond
 /// [`MAX_FRAME_RECORDS`].
@@ -57,6 +60,30 @@ impl Message for BatchFrame {
     fn clear(&mut self) {
         self.records.clear();
     }
+}
+
+/// The kind of an encoded [`ImportRecord`](crate::pb::imports::ImportRecord), from its tags
+/// alone: the fields of the record are not decoded. Unspecified if it has no kind, or if its
+/// tags cannot be read.
+pub fn import_record_kind(mut record: &[u8]) -> ImportRecordKind {
+    let mut kind = ImportRecordKind::Unspecified;
+    while record.has_remaining() {
+        let Ok((tag, wire_type)) = encoding::decode_key(&mut record) else {
+            return ImportRecordKind::Unspecified;
+        };
+        match (tag, wire_type) {
+            // The last one counts, as in a full decoding.
+            (1, WireType::LengthDelimited) => kind = ImportRecordKind::Client,
+            (2, WireType::LengthDelimited) => kind = ImportRecordKind::Contact,
+            (3, WireType::LengthDelimited) => kind = ImportRecordKind::Address,
+            (1..=3, _) => return ImportRecordKind::Unspecified,
+            _ => {}
+        }
+        if encoding::skip_field(wire_type, tag, &mut record, DecodeContext::default()).is_err() {
+            return ImportRecordKind::Unspecified;
+        }
+    }
+    kind
 }
 
 /// `concord.internal.v1.ApplyRecord` with an encoded record.

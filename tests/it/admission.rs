@@ -22,6 +22,7 @@ use tonic_types::StatusExt as _;
 use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, connect_all, from_earliest},
+    importing,
     records::{assert_refused, client, company, create, reason},
     servers::{self, Running},
 };
@@ -49,7 +50,7 @@ async fn product_over_rate_limit_gets_retry_delay(db: TestDb) {
         config.limits.requests_at_once = 6;
     })
     .await;
-    let owner = async |product| Caller::owner(server.channel().await, "p1", product);
+    let owner = async |product| server.owner("p1", product).await;
     // One call to connect, one to create.
     let manager = owner("manager").await.connect().await;
     create(&manager, company("ACME", "Acme Limited")).await;
@@ -86,7 +87,7 @@ async fn streams_over_product_limit_are_refused(db: TestDb) {
         config.limits.streams = 7;
     })
     .await;
-    let owner = async |practice, product| Caller::owner(server.channel().await, practice, product);
+    let owner = async |practice, product| server.owner(practice, product).await;
     let refused_for = async |caller: &Caller, wanted: &str| {
         let refused = EventStream::try_open(caller, from_earliest()).await;
         let refused = assert_refused(refused, Code::ResourceExhausted, "LIMIT_REACHED");
@@ -124,9 +125,8 @@ async fn import_streams_over_practice_limit_are_refused(db: TestDb) {
         config.limits.streams_of_practice = 2;
     })
     .await;
-    let manager = Caller::owner(imports.channel().await, "p1", "manager");
-    let created = manager.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let import_id = created.into_inner().import_job.unwrap().id;
+    let manager = imports.owner("p1", "manager").await;
+    let import_id = importing::create(&manager, CreateImportRequest::default()).await;
     let watch = async |caller: &Caller| {
         let request = WatchImportRequest { import_id: import_id.clone() };
         caller.imports().watch_import(request).await
@@ -205,7 +205,7 @@ async fn overloaded_server_sheds_load_and_stays_healthy(db: TestDb) {
     }
     let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert_eq!(done, 2, "{outcomes:?}");
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     for (number, outcome) in outcomes.into_iter().enumerate() {
         let get = GetClientRequest { client: format!("ref:R{number}") };
         let got = manager.clients().get_client(get).await;
@@ -227,7 +227,7 @@ async fn overloaded_server_sheds_load_and_stays_healthy(db: TestDb) {
 }
 
 async fn save(server: Arc<Running>, number: usize) -> Result<(), Status> {
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     let request = company(&format!("R{number}"), "Acme Limited");
     manager.clients().create_client(request).await.map(drop)
 }
@@ -238,7 +238,7 @@ async fn call_past_deadline_fails_and_still_commits(db: TestDb) {
     })
     .await;
     connect_all(&server, "p1", &["manager"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     let blocker = WriteBlocker::start(&db).await;
     let request = company("LATE", "Late Limited");
     let outcome = manager.clients().create_client(request.clone()).await;

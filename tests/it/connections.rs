@@ -44,8 +44,8 @@ async fn idle_connections_are_replaced_without_errors(db: TestDb) {
         config.limits.idle_time = IDLE;
     })
     .await;
-    let to_records = Caller::owner(records.channel().await, "p1", "manager");
-    let to_imports = Caller::owner(imports.channel().await, "p1", "manager");
+    let to_records = records.owner("p1", "manager").await;
+    let to_imports = imports.owner("p1", "manager").await;
     for _ in 0..3 {
         sleep(IDLE * 10).await;
         to_records.connections().list_connections(ListConnectionsRequest {}).await.unwrap();
@@ -91,7 +91,7 @@ async fn reflection_without_token_is_refused(db: TestDb) {
 async fn disabled_reflection_is_unimplemented(db: TestDb) {
     let server =
         servers::records_with(db.settings(), |config| config.security.no_reflection = true).await;
-    let owner = Caller::owner(server.channel().await, "p1", "manager");
+    let owner = server.owner("p1", "manager").await;
     assert_eq!(reflected(&owner).await.unwrap_err().code(), Code::Unimplemented);
     assert!(is_healthy(&server).await);
     server.stop().await;

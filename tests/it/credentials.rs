@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use concord_proto::{
-    pb::{
-        imports::{
-            BatchCommit, BatchHeader, CreateImportRequest, GetBatchRequest, UploadBatchRequest,
-            WatchImportRequest, upload_batch_request::Part,
-        },
-        records::SubscribeRequest,
+use concord_proto::pb::{
+    imports::{
+        CreateImportRequest, GetBatchRequest, UploadBatchRequest, WatchImportRequest,
+        upload_batch_request::Part,
     },
-    wire::BatchFrame,
+    records::SubscribeRequest,
 };
 use concord_testing::{TestDb, storage_tests};
 use tokio::sync::mpsc;
@@ -20,7 +17,8 @@ use tonic::{Code, Status, transport::Channel};
 use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, create_all, from_earliest, named, with_own},
-    records::reason,
+    importing,
+    records::{assert_refused, reason},
     secure::Issuer,
     servers::{self, Running},
 };
@@ -69,12 +67,8 @@ async fn wait_until_accepted(caller: &Caller) {
     }
 }
 
-fn assert_token_expired(status: &Status) {
-    assert_eq!(
-        (status.code(), reason(status).as_str()),
-        (Code::Unauthenticated, "TOKEN_EXPIRED"),
-        "{status:?}"
-    );
+fn assert_token_expired(status: Status) {
+    assert_refused::<()>(Err(status), Code::Unauthenticated, "TOKEN_EXPIRED");
 }
 
 async fn feed_stream_ends_at_token_expiry_and_resumes(db: TestDb) {
@@ -89,7 +83,7 @@ async fn feed_stream_ends_at_token_expiry_and_resumes(db: TestDb) {
     .await;
     create_all(&owner, ["R1".to_owned()]).await;
     let events = stream.take(1).await;
-    assert_token_expired(&in_time(stream.end()).await);
+    assert_token_expired(in_time(stream.end()).await);
     create_all(&owner, ["R2".to_owned()]).await;
     let request = SubscribeRequest { cursor: stream.cursor.clone(), ..request };
     let mut next = EventStream::open(&owner, request).await;
@@ -113,14 +107,14 @@ async fn feed_stream_ends_when_token_key_is_removed(db: TestDb) {
     assert_eq!(stream.take(1).await.len(), 1);
 
     issuer.publish(&other.public_key());
-    assert_token_expired(&in_time(stream.end()).await);
+    assert_token_expired(in_time(stream.end()).await);
     let refused = EventStream::try_open(&old, from_earliest()).await.unwrap_err();
     assert_eq!(reason(&refused), "UNAUTHENTICATED");
 
     // An empty key set is valid: no token is accepted.
     let mut stream = EventStream::open(&new, from_earliest()).await;
     issuer.publish(r#"{"keys": []}"#);
-    assert_token_expired(&in_time(stream.end()).await);
+    assert_token_expired(in_time(stream.end()).await);
     let refused = EventStream::try_open(&new, from_earliest()).await.unwrap_err();
     assert_eq!(reason(&refused), "UNAUTHENTICATED");
     issuer.publish(&issuer.public_key());
@@ -133,16 +127,11 @@ fn part(part: Part) -> UploadBatchRequest {
 }
 
 fn header(import: &str, batch_key: &str) -> UploadBatchRequest {
-    part(Part::Header(BatchHeader {
-        import_id: import.into(),
-        batch_key: batch_key.into(),
-        record_count: 1,
-        ..BatchHeader::default()
-    }))
+    part(importing::header(import, batch_key))
 }
 
 fn frame() -> UploadBatchRequest {
-    part(Part::Frame(BatchFrame { records: vec![b"record".to_vec().into()] }))
+    part(importing::frame(&[b"record".to_vec()]))
 }
 
 async fn import_streams_and_uploads_end_at_token_expiry(db: TestDb) {
@@ -155,12 +144,11 @@ async fn import_streams_and_uploads_end_at_token_expiry(db: TestDb) {
     issuer.caller(&records.channel().await, &claims).connect().await;
     let channel = imports.channel().await;
     let owner = issuer.caller(&channel, &claims);
-    let created = owner.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import_job.unwrap().id;
+    let id = importing::create(&owner, CreateImportRequest::default()).await;
 
     // A committed batch is kept although the caller keeps the stream open.
     let (whole, messages) = mpsc::channel(3);
-    for message in [header(&id, "whole"), frame(), part(Part::Commit(BatchCommit::default()))] {
+    for message in [header(&id, "whole"), frame(), part(importing::commit())] {
         whole.send(message).await.unwrap();
     }
     owner.imports().upload_batch(ReceiverStream::new(messages)).await.unwrap();
@@ -186,8 +174,8 @@ async fn import_streams_and_uploads_end_at_token_expiry(db: TestDb) {
             }
         }
     });
-    assert_token_expired(&watched.await);
-    assert_token_expired(&in_time(uploading).await.unwrap().unwrap_err());
+    assert_token_expired(watched.await);
+    assert_token_expired(in_time(uploading).await.unwrap().unwrap_err());
     for (batch_key, is_kept) in [("whole", true), ("half", false)] {
         let request = GetBatchRequest { import_id: id.clone(), batch_key: batch_key.into() };
         assert_eq!(owner.imports().get_batch(request).await.is_ok(), is_kept, "{batch_key}");

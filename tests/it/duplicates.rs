@@ -3,27 +3,24 @@
 use concord_proto::{
     pb::{
         imports::{
-            ContactClient, CreateImportRequest, Import, ImportClient, ImportContact, ImportRecord,
-            ImportRecordKind, ImportState, ListPossibleDuplicatesRequest, PossibleDuplicate,
-            import_record::Record,
+            CreateImportRequest, Import, ImportClient, ImportRecordKind, ImportState,
+            ListPossibleDuplicatesRequest, PossibleDuplicate,
         },
-        internal::ApplyChunkRequest,
-        records::{
-            ClientIdentifiers, CreateClientRequest, CreatePersonRequest, NewPerson,
-            correct_entry_request,
-        },
+        internal::{ApplyChunkRequest, ApplyOutcome},
+        records::{ClientIdentifiers, CreateClientRequest, NewPerson, correct_entry_request},
     },
     wire::ApplyRecord,
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 use tonic::Code;
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    caller::Caller,
+    import_records::{client, contact},
     pair::Pair,
     records::{
         assert_refused, company, correction, create as create_client, new_person, person_name,
+        person_request,
     },
     servers,
 };
@@ -43,23 +40,6 @@ const UTR: &str = "1955839661";
 const VAT: &str = "GB980780684";
 const COMPANY: &str = "07687209";
 
-fn encoded(record: Record) -> Vec<u8> {
-    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
-}
-
-/// A company, modified by `change`.
-fn client(source_id: &str, change: impl FnOnce(&mut ImportClient)) -> Vec<u8> {
-    let mut client = ImportClient {
-        source_id: source_id.into(),
-        client_reference: format!("REF-{source_id}"),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: format!("{source_id} Limited"),
-        ..ImportClient::default()
-    };
-    change(&mut client);
-    encoded(Record::Client(client))
-}
-
 /// Ann O'Brien as a client with this birth date.
 fn individual(source_id: &str, birth_date: &str) -> Vec<u8> {
     client(source_id, |client| {
@@ -73,17 +53,12 @@ fn individual(source_id: &str, birth_date: &str) -> Vec<u8> {
 
 /// Ann Ó Brien as a director of a client.
 fn director(source_id: &str, client: &str, birth_date: &str) -> Vec<u8> {
-    let contact_client =
-        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
-    encoded(Record::Contact(ImportContact {
-        source_id: source_id.into(),
-        clients: vec![contact_client],
-        title: "Dr".into(),
-        forename: "ANN".into(),
-        surname: "Ó’Brien".into(),
-        birth_date: birth_date.into(),
-        ..ImportContact::default()
-    }))
+    contact(source_id, &[client], |contact| {
+        contact.title = "Dr".into();
+        contact.forename = "ANN".into();
+        contact.surname = "Ó’Brien".into();
+        contact.birth_date = birth_date.into();
+    })
 }
 
 /// Clients and contacts that are possible duplicates of each other.
@@ -182,9 +157,7 @@ async fn possible_duplicates_are_listed_and_not_merged(db: TestDb) {
         ("Ann O'Brien", "REF-C5")
     );
     // Records of another product match clients of the practice, and its person a person.
-    drop(Caller::owner(pair.records.channel().await, "p1", "books").connect().await);
-    let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
-    let books = Pair { caller, manager: pair.manager.clone(), ..pair };
+    let books = pair.of_books().await;
     let other = |client: &mut ImportClient| {
         client.client_reference = "OTHER".into();
         client.utr = UTR.into();
@@ -232,11 +205,9 @@ async fn dry_run_in_chunks(db: &TestDb, records: u64) {
 
 async fn resent_chunk_reports_same_duplicates(db: TestDb) {
     let server = servers::records(db.settings()).await;
-    let owner = Caller::owner(server.channel().await, "p1", "manager").connect().await;
+    let owner = server.owner("p1", "manager").await.connect().await;
     save(&owner).await;
-    let service = owner
-        .with("x-concord-roles", "service")
-        .with("x-concord-import", "imp_00000000000000000000000000000001");
+    let service = owner.for_import("imp_00000000000000000000000000000001");
     let apply = async |records: &[Vec<u8>], validate_only: bool| {
         let record = |record: &Vec<u8>| ApplyRecord {
             record: record.clone().into(),
@@ -247,7 +218,7 @@ async fn resent_chunk_reports_same_duplicates(db: TestDb) {
         service.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes
     };
     let chunk = duplicate_records()[..5].to_vec();
-    let duplicate_counts = |outcomes: &[concord_proto::pb::internal::ApplyOutcome]| -> Vec<usize> {
+    let duplicate_counts = |outcomes: &[ApplyOutcome]| -> Vec<usize> {
         outcomes.iter().map(|outcome| outcome.possible_duplicates.len()).collect()
     };
     assert_eq!(
@@ -356,14 +327,10 @@ async fn duplicates_are_paginated_and_isolated_by_practice(db: TestDb) {
 
 async fn renamed_person_matches_by_new_name(db: TestDb) {
     let server = servers::records(db.settings()).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
-    let born = |surname: &str| CreatePersonRequest {
-        person: Some(NewPerson { birth_date: "1975-05-05".into(), ..new_person("Ann", surname) }),
-        request_id: request_id(),
-        ..CreatePersonRequest::default()
-    };
+    let manager = server.owner("p1", "manager").await.connect().await;
     let create = async |surname: &str| {
-        manager.persons().create_person(born(surname)).await.unwrap().into_inner()
+        let ann = NewPerson { birth_date: "1975-05-05".into(), ..new_person("Ann", surname) };
+        manager.persons().create_person(person_request(ann)).await.unwrap().into_inner()
     };
     let ann = create("Smith").await.person.unwrap();
     let smith_duplicates = create("SMITH").await.possible_duplicates;

@@ -3,23 +3,21 @@
 use std::time::Duration;
 
 use concord_proto::pb::{
-    imports::{
-        ContactClient, CreateImportRequest, ImportAddress, ImportClient, ImportContact,
-        ImportRecord, ImportState, import_record::Record,
-    },
+    imports::{CreateImportRequest, ImportState},
     records::{
-        CreateClientRequest, ListContactsRequest, ListEntriesRequest, NewPerson, PurgeNowRequest,
-        Timeline, UnlinkClientRequest, UnlinkPersonRequest, correct_entry_request,
+        CreateClientRequest, ListContactsRequest, NewPerson, Timeline, correct_entry_request,
         create_client_request::Individual, list_contacts_request::Of,
     },
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    import_records,
     pair::Pair,
-    records::{correction, create, individual, new_person, person, person_name, trading},
+    records::{
+        correction, create, entries, individual, new_person, person, person_name, purge, trading,
+        unlink, unlink_person,
+    },
 };
 
 storage_tests! {
@@ -31,66 +29,33 @@ storage_tests! {
 const MARKS: [&str; 5] = ["zyxmark", "Zyxmark", "AB123456C", "ab123456c", "Qwvold"];
 
 async fn start(db: &TestDb) -> Pair {
-    Pair::start_with(db, |config| config.housekeeping_every = Duration::from_millis(200)).await
-}
-
-fn encode(record: Record) -> Vec<u8> {
-    ImportRecord { record: Some(record), ..ImportRecord::default() }.encode_to_vec()
+    Pair::start_with(db, |config| config.jobs_every = Duration::from_millis(200)).await
 }
 
 /// An individual, whose surname is `Zyxmark`.
 fn client(source_id: &str) -> Vec<u8> {
-    encode(Record::Client(ImportClient {
-        source_id: source_id.into(),
-        client_reference: format!("Zyxmark{source_id}"),
-        client_type: "INDIVIDUAL".into(),
-        forename: "Zyxmark".into(),
-        surname: "Zyxmark".into(),
-        email: "zyxmark@example.com".into(),
-        ..ImportClient::default()
-    }))
+    import_records::client(source_id, |client| {
+        client.client_reference = format!("Zyxmark{source_id}");
+        client.client_type = "INDIVIDUAL".into();
+        client.registered_name.clear();
+        client.forename = "Zyxmark".into();
+        client.surname = "Zyxmark".into();
+        client.email = "zyxmark@example.com".into();
+    })
 }
 
 fn contact(source_id: &str, clients: &[&str]) -> Vec<u8> {
-    let contact_client = |client: &&str| ContactClient {
-        client_source_id: (*client).into(),
-        roles: vec!["OTHER".into()],
-    };
-    encode(Record::Contact(ImportContact {
-        source_id: source_id.into(),
-        clients: clients.iter().map(contact_client).collect(),
-        surname: "Zyxmark".into(),
-        ..ImportContact::default()
-    }))
+    import_records::contact(source_id, clients, |contact| {
+        contact.clients.iter_mut().for_each(|client| client.roles = vec!["OTHER".into()]);
+        contact.surname = "Zyxmark".into();
+    })
 }
 
 fn address(source_id: &str, owner: &str, line_1: &str) -> Vec<u8> {
-    encode(Record::Address(ImportAddress {
-        source_id: source_id.into(),
-        owner_kind: "client".into(),
-        owner_source_id: owner.into(),
-        r#type: "RESIDENTIAL".into(),
-        line_1: line_1.into(),
-        ..ImportAddress::default()
-    }))
-}
-
-async fn unlink(caller: &Caller, client: &str) {
-    let request = UnlinkClientRequest {
-        client: client.into(),
-        request_id: request_id(),
-        ..UnlinkClientRequest::default()
-    };
-    caller.clients().unlink_client(request).await.unwrap();
-}
-
-async fn purge(caller: &Caller, record: &str) -> Vec<String> {
-    let request = PurgeNowRequest {
-        record: record.into(),
-        reason: "They asked for it".into(),
-        request_id: request_id(),
-    };
-    caller.support().purge_now(request).await.unwrap().into_inner().record_ids
+    import_records::address(source_id, ("client", owner), |address| {
+        address.r#type = "RESIDENTIAL".into();
+        address.line_1 = line_1.into();
+    })
 }
 
 async fn occurrences(db: &TestDb) -> Vec<String> {
@@ -131,22 +96,14 @@ async fn purge_leaves_no_data_in_either_database(db: TestDb) {
         emails: vec!["zyxmark@example.com".into()],
         ..new_person("Zyxmark", "Qwvold")
     };
-    let saved = create(
-        manager,
-        CreateClientRequest {
-            individual: Some(Individual::Person(with_nino)),
-            addresses: vec![trading("Zyxmark", "2019-07-01", "")],
-            ..individual("ZyxmarkC2", "", "")
-        },
-    );
-    let saved = saved.await;
-    // The audit keeps the value from before the correction.
-    let entries = ListEntriesRequest {
-        record: saved.person_id.clone(),
-        timeline: Timeline::PersonName.into(),
-        ..ListEntriesRequest::default()
+    let saved = CreateClientRequest {
+        individual: Some(Individual::Person(with_nino)),
+        addresses: vec![trading("Zyxmark", "2019-07-01", "")],
+        ..individual("ZyxmarkC2", "", "")
     };
-    let entries = manager.history().list_entries(entries).await.unwrap().into_inner().entries;
+    let saved = create(manager, saved).await;
+    // The audit keeps the value from before the correction.
+    let entries = entries(manager, &saved.person_id, Timeline::PersonName).await;
     let mut corrected = correction(&entries[0], &["value"]);
     corrected.value = Some(correct_entry_request::Value::PersonName(person_name("A", "Zyxmark")));
     corrected.reason = "It was Qwvold by mistake".into();
@@ -161,17 +118,12 @@ async fn purge_leaves_no_data_in_either_database(db: TestDb) {
     let contacts = manager.contacts().list_contacts(contacts).await.unwrap().into_inner().contacts;
     let spouse = contacts[0].person.as_ref().unwrap().id.clone();
     for name in [imported, "ref:ZyxmarkC2"] {
-        unlink(manager, name).await;
+        unlink(manager, name).await.unwrap();
     }
-    let request = UnlinkPersonRequest {
-        person: spouse,
-        request_id: request_id(),
-        ..UnlinkPersonRequest::default()
-    };
-    manager.persons().unlink_person(request).await.unwrap();
+    unlink_person(manager, &spouse).await.unwrap();
     // Also the contact, its person, and the person of the client.
-    assert_eq!(purge(manager, imported).await.len(), 4);
-    assert_eq!(purge(manager, "ref:ZyxmarkC2").await.len(), 2);
+    assert_eq!(purge(manager, imported).await.unwrap().record_ids.len(), 4);
+    assert_eq!(purge(manager, "ref:ZyxmarkC2").await.unwrap().record_ids.len(), 2);
     assert_nothing_left(&db).await;
     assert_eq!(person(manager, &stays.person_id).await.name.unwrap().surname, "Alone");
 
@@ -180,8 +132,7 @@ async fn purge_leaves_no_data_in_either_database(db: TestDb) {
     let retried = pair.end(&retried.id).await;
     assert_eq!(retried.counters.unwrap().imported, 3);
     assert_nothing_left(&db).await;
-    pair.imports.stop().await;
-    pair.records.stop().await;
+    pair.stop().await;
 }
 
 async fn upload_before_purge_does_not_recreate_client(db: TestDb) {
@@ -190,8 +141,8 @@ async fn upload_before_purge_does_not_recreate_client(db: TestDb) {
     pair.import(CreateImportRequest::default(), &[client("C1")]).await;
     let waiting = pair.create(CreateImportRequest::default()).await;
     pair.upload(&waiting, "one", &[client("C1"), address("A1", "C1", "Zyxmark")]).await;
-    unlink(manager, "ref:ZyxmarkC1").await;
-    purge(manager, "ref:ZyxmarkC1").await;
+    unlink(manager, "ref:ZyxmarkC1").await.unwrap();
+    purge(manager, "ref:ZyxmarkC1").await.unwrap();
     pair.seal(&waiting, 1, 2).await;
     let ended = pair.end(&waiting).await;
     assert_eq!(ended.state(), ImportState::CompletedWithFailures);
@@ -200,6 +151,5 @@ async fn upload_before_purge_does_not_recreate_client(db: TestDb) {
     assert!(failures.iter().all(|one| one.reason == "RECORD_ERASED"), "{failures:?}");
     assert_eq!(pair.client_count().await, 0);
     assert_nothing_left(&db).await;
-    pair.imports.stop().await;
-    pair.records.stop().await;
+    pair.stop().await;
 }

@@ -1,37 +1,29 @@
 //! Fencing tokens: late calls of an import are rejected, from a worker that lost its
-//! lease or on an abandoned connection.
+//! lease or on an abandoned connection. `ingest_contract` tests the rules one by one.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use concord_proto::{
     pb::{
-        imports::{
-            BatchCommit, BatchHeader, CreateImportRequest, Import, ImportClient, ImportRecord,
-            ImportState, RecordStatus, RetryImportRequest, SealImportRequest, UploadBatchRequest,
-            WatchImportRequest, import_record::Record, upload_batch_request::Part,
-        },
-        internal::{ApplyChunkRequest, ApplyOutcome},
-        records::{
-            ClientFields, DisconnectProductRequest, ListClientsRequest, UpdateClientRequest,
-        },
+        imports::{CreateImportRequest, ImportState},
+        internal::ApplyChunkRequest,
+        records::{ClientFields, DisconnectProductRequest},
     },
-    wire::{ApplyRecord, BatchFrame},
+    wire::ApplyRecord,
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 use tonic::{Code, Status};
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
-    records::{assert_refused, client as get_client, company, create},
+    caller::Caller,
+    chunk, import_records,
+    pair::Pair,
+    records::{all_clients, assert_refused, client as get_client, company, create, update_request},
     servers,
 };
 
 storage_tests! {
-    chunk_with_stale_fence_changes_nothing,
     empty_chunk_advances_fence,
-    dry_run_chunk_does_not_advance_fence,
-    chunk_with_applied_fence_ahead_of_database_is_not_applied,
     concurrent_chunks_apply_in_fence_order,
     late_chunk_does_not_overwrite_corrected_record,
 }
@@ -40,38 +32,17 @@ const IMPORT: &str = "imp_00000000000000000000000000000001";
 
 /// The imports service, acting for `import` of `manager`.
 async fn service(server: &servers::Running, import: &str) -> Caller {
-    Caller::owner(server.channel().await, "p1", "manager")
-        .connect()
-        .await
-        .with("x-concord-roles", "service")
-        .with("x-concord-import", import)
+    server.owner("p1", "manager").await.connect().await.for_import(import)
 }
 
-fn encoded(source_id: &str, reference: &str, name: &str) -> Vec<u8> {
-    let client = ImportClient {
-        source_id: source_id.into(),
-        client_reference: reference.into(),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: name.into(),
-        ..ImportClient::default()
-    };
-    ImportRecord { record: Some(Record::Client(client)), ..Default::default() }.encode_to_vec()
-}
-
-fn client(source_id: &str) -> ApplyRecord {
-    let record = encoded(source_id, &format!("REF-{source_id}"), "Some Limited").into();
-    ApplyRecord { record, ..ApplyRecord::default() }
-}
-
-async fn send(caller: &Caller, request: ApplyChunkRequest) -> Result<Vec<ApplyOutcome>, Status> {
-    Ok(caller.ingest().apply_chunk(request).await?.into_inner().outcomes)
-}
-
-/// Applies one client, or an empty chunk, with a fencing token.
-async fn apply(caller: &Caller, client: Option<&str>, fence: i64) -> Result<usize, Status> {
-    let records = client.map(self::client).into_iter().collect();
+/// Applies records with a fencing token. Returns the number of outcomes.
+async fn apply(caller: &Caller, records: Vec<ApplyRecord>, fence: i64) -> Result<usize, Status> {
     let request = ApplyChunkRequest { records, fence, ..ApplyChunkRequest::default() };
-    Ok(send(caller, request).await?.len())
+    Ok(caller.ingest().apply_chunk(request).await?.into_inner().outcomes.len())
+}
+
+fn client(source_id: &str) -> Vec<ApplyRecord> {
+    vec![chunk::client(source_id, &format!("REF-{source_id}"), "Some Limited")]
 }
 
 fn assert_fenced<T: std::fmt::Debug>(outcome: Result<T, Status>) {
@@ -81,26 +52,8 @@ fn assert_fenced<T: std::fmt::Debug>(outcome: Result<T, Status>) {
 /// The references of the clients, in the order in which they were created.
 async fn references(caller: &Caller) -> Vec<String> {
     let owner = caller.clone().with("x-concord-roles", "owner");
-    let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-    let listed = owner.clients().list_clients(request).await.unwrap().into_inner();
-    listed.clients.into_iter().map(|client| client.client_reference).collect()
-}
-
-async fn chunk_with_stale_fence_changes_nothing(db: TestDb) {
-    let server = servers::records(db.settings()).await;
-    let manager = service(&server, IMPORT).await;
-    apply(&manager, Some("C1"), 7).await.unwrap();
-    assert_fenced(apply(&manager, Some("C2"), 6).await);
-    assert_fenced(apply(&manager, Some("C1"), 6).await);
-    apply(&manager, Some("C3"), 7).await.unwrap();
-    apply(&manager, Some("C4"), 8).await.unwrap();
-    assert_eq!(references(&manager).await, ["REF-C1", "REF-C3", "REF-C4"]);
-    // Each import of each practice has its own fence.
-    let other = manager.clone().with("x-concord-import", "imp_00000000000000000000000000000002");
-    apply(&other, Some("C5"), 1).await.unwrap();
-    let elsewhere = manager.with("x-concord-practice", "p2").with("x-concord-roles", "owner");
-    let elsewhere = elsewhere.connect().await.with("x-concord-roles", "service");
-    apply(&elsewhere, Some("C6"), 1).await.unwrap();
+    let clients = all_clients(&owner).await.into_iter();
+    clients.map(|client| client.client_reference).collect()
 }
 
 async fn empty_chunk_advances_fence(db: TestDb) {
@@ -110,63 +63,25 @@ async fn empty_chunk_advances_fence(db: TestDb) {
     let request = DisconnectProductRequest { product: "manager".into() };
     let owner = manager.clone().with("x-concord-roles", "owner");
     owner.connections().disconnect_product(request).await.unwrap();
-    assert_eq!(apply(&manager, None, 9).await.unwrap(), 0);
+    assert_eq!(apply(&manager, Vec::new(), 9).await.unwrap(), 0);
     let owner = owner.connect().await;
-    assert_fenced(apply(&manager, Some("C1"), 8).await);
-    assert_fenced(apply(&manager, None, 8).await);
+    assert_fenced(apply(&manager, client("C1"), 8).await);
+    assert_fenced(apply(&manager, Vec::new(), 8).await);
     assert!(references(&owner).await.is_empty());
 }
 
-async fn chunk_with_applied_fence_ahead_of_database_is_not_applied(db: TestDb) {
-    let server = servers::records(db.settings()).await;
-    let manager = service(&server, IMPORT).await;
-    let call = async |records: &[&str], fence, applied_fence| {
-        let records = records.iter().map(|id| client(id)).collect();
-        let request =
-            ApplyChunkRequest { records, fence, applied_fence, ..ApplyChunkRequest::default() };
-        let answer = manager.ingest().apply_chunk(request).await.unwrap().into_inner();
-        (answer.outcomes.len(), answer.fence_before)
-    };
-    assert_eq!(call(&["C1"], 5, 0).await, (1, Some(0)));
-    // The effects of the answered call with fence 6 are lost. Retries get the same answer.
-    for _ in 0..2 {
-        assert_eq!(call(&["C2"], 7, 6).await, (0, Some(5)));
-        assert_eq!(call(&[], 7, 6).await, (0, Some(5)));
-    }
-    assert_eq!(references(&manager).await, ["REF-C1"]);
-    assert_eq!(call(&["C1", "C2"], 6, 5).await, (2, Some(5)));
-    assert_eq!(references(&manager).await, ["REF-C1", "REF-C2"]);
-}
-
-async fn dry_run_chunk_does_not_advance_fence(db: TestDb) {
-    let server = servers::records(db.settings()).await;
-    let manager = service(&server, IMPORT).await;
-    let check = |fence| {
-        let records = vec![client("C1")];
-        let request =
-            ApplyChunkRequest { records, fence, validate_only: true, ..Default::default() };
-        send(&manager, request)
-    };
-    assert_eq!(check(9).await.unwrap()[0].status(), RecordStatus::Imported);
-    apply(&manager, Some("C2"), 3).await.unwrap();
-    assert_eq!(check(3).await.unwrap()[0].status(), RecordStatus::Imported);
-    assert_fenced(check(2).await);
-    assert_eq!(references(&manager).await, ["REF-C2"]);
-}
-
 async fn concurrent_chunks_apply_in_fence_order(db: TestDb) {
-    let mut workers = Vec::new();
-    let mut replicas = Vec::new();
-    for _ in 0..servers::replicas(&db) {
-        let server = servers::records(db.settings()).await;
-        workers.push(service(&server, IMPORT).await);
-        replicas.push(server);
+    let (mut workers, mut replicas) = (Vec::new(), Vec::new());
+    servers::add_replicas(&db, &mut replicas).await;
+    for replica in &replicas {
+        workers.push(service(replica, IMPORT).await);
     }
     // 7 and 40 are coprime: each fence occurs once, out of order.
     let calls = (0..40_usize).map(|n| n * 7 % 40).map(|fence| {
         let worker = workers[fence % workers.len()].clone();
         tokio::spawn(async move {
-            let applied = apply(&worker, Some(&fence.to_string()), fence.try_into().unwrap()).await;
+            let records = client(&fence.to_string());
+            let applied = apply(&worker, records, fence.try_into().unwrap()).await;
             applied.map(|_| fence).map_err(|late| assert_fenced(Err::<(), _>(late)))
         })
     });
@@ -189,67 +104,36 @@ async fn concurrent_chunks_apply_in_fence_order(db: TestDb) {
     }
 }
 
-/// Uploads records as one batch, seals the import and waits for its end.
-async fn import(caller: &Caller, id: &str, key: &str, records: &[Vec<u8>]) -> Import {
-    let (import_id, batch_key) = (id.to_owned(), key.to_owned());
-    let header = BatchHeader { import_id, batch_key, ..BatchHeader::default() };
-    let frame = BatchFrame { records: records.iter().cloned().map(Into::into).collect() };
-    let parts = [Part::Header(header), Part::Frame(frame), Part::Commit(BatchCommit::default())];
-    let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
-    caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
-    let request = SealImportRequest {
-        import_id: id.into(),
-        batch_count: 1,
-        record_count: i64::try_from(records.len()).unwrap(),
-        ..SealImportRequest::default()
-    };
-    caller.imports().seal_import(request).await.unwrap();
-    let request = WatchImportRequest { import_id: id.into() };
-    let mut stream = caller.imports().watch_import(request).await.unwrap().into_inner();
-    let (mut last, wait) = (None, Duration::from_mins(1));
-    while let Some(update) = tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap() {
-        last = update.import_job;
-    }
-    last.unwrap()
-}
-
 /// A chunk of the first round is delayed until its record has failed, the conflict is
 /// resolved, and a correction waits for the second round.
 async fn late_chunk_does_not_overwrite_corrected_record(db: TestDb) {
-    let records = servers::records(db.settings()).await;
-    let imports = servers::imports(db.sibling("imports"), &records.url).await;
-    let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
-    let conflicting = create(&manager, company("ACME", "In The Way Limited")).await;
-    let caller = Caller::owner(imports.channel().await, "p1", "manager");
-    let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import_job.unwrap().id;
-    let ended = import(&caller, &id, "one", &[encoded("C1", "ACME", "Acme Limited")]).await;
-    assert_eq!(ended.state(), ImportState::CompletedWithFailures);
+    let pair = Pair::start(&db).await;
+    let conflicting = create(&pair.manager, company("ACME", "In The Way Limited")).await;
+    let acme = |name: &str| {
+        import_records::client("C1", |client| {
+            client.client_reference = "ACME".into();
+            client.registered_name = name.into();
+        })
+    };
+    let first = pair.import(CreateImportRequest::default(), &[acme("Acme Limited")]).await;
+    assert_eq!(first.state(), ImportState::CompletedWithFailures);
+    let id = first.id;
 
     let fields = ClientFields { client_reference: "OTHER".into(), ..ClientFields::default() };
-    let update = UpdateClientRequest {
-        client: conflicting.id,
-        fields: Some(fields),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["client_reference".into()] }),
-        etag: conflicting.etag,
-        request_id: request_id(),
-        ..UpdateClientRequest::default()
-    };
-    manager.clients().update_client(update).await.unwrap();
-    let retry = RetryImportRequest { import_id: id.clone(), replacements: true, round: 2 };
-    caller.imports().retry_import(retry).await.unwrap();
+    let update = update_request(&conflicting, &["client_reference"], fields);
+    pair.manager.clients().update_client(update).await.unwrap();
+    pair.begin_round(&id, true, 2).await.unwrap();
 
-    let worker = service(&records, &id).await;
-    let record = encoded("C1", "ACME", "Acme Limited").into();
-    let chunk = vec![ApplyRecord { record, ..ApplyRecord::default() }];
+    let worker = service(&pair.records, &id).await;
     // The first lease of an import has number 1. Its second call ended the round.
     for fence in [0, 1, 1 << 20] {
-        let records = chunk.clone();
-        assert_fenced(
-            send(&worker, ApplyChunkRequest { records, fence, ..Default::default() }).await,
-        );
+        let late = vec![chunk::client("C1", "ACME", "Acme Limited")];
+        assert_fenced(apply(&worker, late, fence).await);
     }
-    let ended = import(&caller, &id, "two", &[encoded("C1", "ACME", "Acme & Co Limited")]).await;
+    pair.upload(&id, "two", &[acme("Acme & Co Limited")]).await;
+    pair.seal(&id, 1, 1).await;
+    let ended = pair.end(&id).await;
     assert_eq!((ended.state(), ended.counters.unwrap().imported), (ImportState::Completed, 1));
-    assert_eq!(get_client(&manager, "ref:ACME").await.registered_name, "Acme & Co Limited");
+    let kept = get_client(&pair.manager, "ref:ACME").await;
+    assert_eq!(kept.registered_name, "Acme & Co Limited");
 }

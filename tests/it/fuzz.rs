@@ -10,18 +10,16 @@ use concord_core::page;
 use concord_proto::{
     pb::{
         imports::{
-            BatchCommit, BatchHeader, ContactClient, ImportClient, ImportContact, ImportRecord,
-            ListFailuresRequest, ListImportsRequest, UploadBatchRequest, import_record::Record,
-            upload_batch_request::Part,
+            ImportClient, ListFailuresRequest, ListImportsRequest, UploadBatchRequest,
+            import_record::Record,
         },
-        internal::{ApplyChunkRequest, ApplyParent},
+        internal::ApplyChunkRequest,
         records::{
             GetClientRequest, GetPersonRequest, ListClientsRequest, ListEntriesRequest,
             ListSubscriptionsRequest, SearchRecordsRequest, SubscribeRequest, UpdateClientRequest,
         },
     },
     rpc::{ALL, Rpc},
-    wire::{ApplyRecord, BatchFrame},
 };
 use concord_testing::{TestDb, fuzz::Fuzz, storage_tests};
 use prost::Message as _;
@@ -32,9 +30,11 @@ use tonic_types::StatusExt as _;
 
 use concord_testing::e2e::{
     caller::{Caller, request_id},
+    chunk::apply_record,
     every_call::Targets,
     failure::{Failure, failure},
-    raw,
+    import_records::{company, director, encoded},
+    importing, raw,
     servers::{self, Running},
 };
 
@@ -71,10 +71,9 @@ impl Site {
         });
         let imports = imports.await;
         let roles = ("x-concord-roles", "owner,auditor");
-        let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
+        let manager = records.owner("p1", "manager").await.connect().await;
         let manager = manager.with(roles.0, roles.1);
-        let importing = Caller::owner(imports.channel().await, "p1", "manager");
-        let importing = importing.with(roles.0, roles.1);
+        let importing = imports.owner("p1", "manager").await.with(roles.0, roles.1);
         let targets = Targets::of(&manager, &importing).await;
         Self { records, imports, manager, importing, targets, postgres: db.is_postgres() }
     }
@@ -85,8 +84,7 @@ impl Site {
             return self.importing.clone();
         }
         if path.contains(".internal.") {
-            let service = self.manager.clone().with("x-concord-roles", "service");
-            return service.with("x-concord-import", &self.targets.import);
+            return self.manager.clone().for_import(&self.targets.import);
         }
         self.manager.clone()
     }
@@ -163,29 +161,14 @@ fn list_imports_request() -> Vec<u8> {
 /// A chunk of an import, as a worker sends it.
 fn chunk(targets: &Targets) -> Vec<u8> {
     let client = Record::Client(import_client());
-    let contact = Record::Contact(ImportContact {
-        source_id: "P7".into(),
-        surname: "Other".into(),
-        clients: vec![ContactClient { client_source_id: "C7".into(), roles: vec!["PSC".into()] }],
-        ..ImportContact::default()
-    });
-    let parent = ApplyParent { source_id: "C7".into(), record_id: targets.client.id.clone() };
-    let records = [(client, vec![]), (contact, vec![parent])].map(|(record, parents)| {
-        let record =
-            ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into();
-        ApplyRecord { record, parents, ..ApplyRecord::default() }
-    });
-    ApplyChunkRequest { records: records.into(), ..ApplyChunkRequest::default() }.encode_to_vec()
+    let contact = Record::Contact(director("P7", &["C7"]));
+    let parents = [("C7", targets.client.id.as_str())];
+    let records = vec![apply_record(client, &[]), apply_record(contact, &parents)];
+    ApplyChunkRequest { records, ..ApplyChunkRequest::default() }.encode_to_vec()
 }
 
 fn import_client() -> ImportClient {
-    ImportClient {
-        source_id: "C7".into(),
-        client_reference: "SEVEN1".into(),
-        client_type: "TRUST".into(),
-        registered_name: "Seven".into(),
-        ..ImportClient::default()
-    }
+    ImportClient { client_type: "TRUST".into(), ..company("C7") }
 }
 
 /// A gRPC frame has a compression flag, a length, and as many bytes.
@@ -217,16 +200,10 @@ async fn malformed_frames_do_not_break_connections(db: TestDb) {
 
 /// The frames of a complete upload of one batch.
 fn upload(targets: &Targets) -> Bytes {
-    let (import_id, batch_key) = (targets.import.clone(), "b1".to_owned());
-    let record =
-        ImportRecord { record: Some(Record::Client(import_client())), ..Default::default() }
-            .encode_to_vec();
-    let parts = [
-        Part::Header(BatchHeader { import_id, batch_key, ..BatchHeader::default() }),
-        Part::Frame(BatchFrame { records: vec![record.into()] }),
-        Part::Commit(BatchCommit::default()),
-    ];
-    framed(&parts.map(|part| UploadBatchRequest { part: Some(part) }.encode_to_vec().into()))
+    let record = encoded(Record::Client(import_client()));
+    let parts = importing::batch(&targets.import, "b1", &[record]).into_iter();
+    let message = |part| UploadBatchRequest { part: Some(part) }.encode_to_vec().into();
+    framed(&parts.map(message).collect::<Vec<Bytes>>())
 }
 
 fn framed(messages: &[Bytes]) -> Bytes {

@@ -1,23 +1,16 @@
 //! End-to-end imports of a practice over both services and all replicas.
 
-use std::time::Duration;
-
-use concord_proto::{
-    pb::{
-        imports::{
-            BatchCommit, BatchHeader, CreateImportRequest, Failure, GetImportRequest, Import,
-            ImportCounters, ImportRecordKind, ImportState, ListFailuresRequest, SealImportRequest,
-            UploadBatchRequest, WatchImportRequest, upload_batch_request::Part,
-        },
-        records::{StartFrom, SubscribeRequest, subscribe_response::Message},
-    },
-    wire::BatchFrame,
+use concord_proto::pb::imports::{
+    CreateImportRequest, Failure, Import, ImportCounters, ImportRecordKind, ImportState,
 };
 use concord_testing::{TestDb, storage_tests};
-use tonic_types::StatusExt as _;
+use tonic::Code;
 
 use concord_testing::e2e::{
     caller::Caller,
+    feed::{EventStream, connect_all, from_earliest},
+    importing,
+    records::assert_refused,
     sample::{self, COUNTS, VIOLATIONS},
     servers::{self, Running},
     texts::assert_user_facing,
@@ -42,28 +35,23 @@ struct Services {
 impl Services {
     async fn start(db: &TestDb) -> Self {
         let (mut records, mut imports) = (Vec::new(), Vec::new());
-        for _ in 0..servers::replicas(db) {
-            let replica = servers::records(db.settings()).await;
+        servers::add_replicas(db, &mut records).await;
+        for replica in &records {
             imports.push(servers::imports(db.sibling("imports"), &replica.url).await);
-            records.push(replica);
         }
         Self { records, imports }
     }
 
     async fn records(&self, n: usize, product: &str) -> Caller {
-        let replica = &self.records[n % self.records.len()];
-        Caller::owner(replica.channel().await, "p1", product)
+        self.records[n % self.records.len()].owner("p1", product).await
     }
 
     async fn imports(&self, n: usize, product: &str) -> Caller {
-        let replica = &self.imports[n % self.imports.len()];
-        Caller::owner(replica.channel().await, "p1", product)
+        self.imports[n % self.imports.len()].owner("p1", product).await
     }
 
     async fn connect(&self, products: &[&str]) {
-        for product in products {
-            self.records(0, product).await.connect().await;
-        }
+        connect_all(&self.records[0], "p1", products).await;
     }
 }
 
@@ -78,59 +66,25 @@ fn batches(mut records: Vec<Vec<u8>>, size: usize, seed: u64) -> Vec<Vec<Vec<u8>
     records.chunks(size).map(<[_]>::to_vec).collect()
 }
 
-async fn create(caller: &Caller) -> String {
-    let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    created.into_inner().import_job.unwrap().id
-}
-
-async fn upload(caller: &Caller, import_id: &str, key: &str, records: &[Vec<u8>]) {
-    let header = BatchHeader {
-        import_id: import_id.into(),
-        batch_key: key.into(),
-        record_count: i32::try_from(records.len()).unwrap(),
-        ..BatchHeader::default()
-    };
-    let mut parts = vec![Part::Header(header)];
-    for chunk in records.chunks(100) {
-        let records = chunk.iter().map(|record| record.clone().into()).collect();
-        parts.push(Part::Frame(BatchFrame { records }));
-    }
-    parts.push(Part::Commit(BatchCommit::default()));
-    let requests = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
-    let uploaded = caller.imports().upload_batch(futures::stream::iter(requests)).await.unwrap();
-    let counts = uploaded.into_inner().receipt.unwrap().counts.unwrap();
-    assert_eq!(counts.records, i64::try_from(records.len()).unwrap());
-}
-
 /// Uploads the sample over all replicas and seals the import.
 async fn start(services: &Services, product: &str, size: usize, seed: u64) -> String {
-    let id = create(&services.imports(0, product).await).await;
+    let caller = services.imports(0, product).await;
+    let id = importing::create(&caller, CreateImportRequest::default()).await;
     let batches = batches(sample::records(), size, seed);
     for (n, batch) in batches.iter().enumerate() {
-        upload(&services.imports(n, product).await, &id, &format!("b{n}"), batch).await;
+        let caller = services.imports(n, product).await;
+        let uploaded = importing::upload(&caller, &id, &format!("b{n}"), batch).await.unwrap();
+        let counts = uploaded.receipt.unwrap().counts.unwrap();
+        assert_eq!(counts.records, i64::try_from(batch.len()).unwrap());
     }
-    let seal = SealImportRequest {
-        import_id: id.clone(),
-        batch_count: i32::try_from(batches.len()).unwrap(),
-        record_count: COUNTS[0],
-        ..SealImportRequest::default()
-    };
-    services.imports(1, product).await.imports().seal_import(seal).await.unwrap();
+    let (caller, all) = (services.imports(1, product).await, sample::records().len());
+    importing::seal(&caller, &id, batches.len(), all).await.unwrap();
     id
 }
 
 /// Watches an import on the other replica until it ends.
 async fn finish(services: &Services, product: &str, import_id: &str) -> Import {
-    let watcher = services.imports(1, product).await;
-    let request = WatchImportRequest { import_id: import_id.into() };
-    let mut stream = watcher.imports().watch_import(request).await.unwrap().into_inner();
-    let mut last = None;
-    while let Some(message) =
-        tokio::time::timeout(Duration::from_mins(1), stream.message()).await.unwrap().unwrap()
-    {
-        last = message.import_job;
-    }
-    let import = last.unwrap();
+    let import = importing::end(&services.imports(1, product).await, import_id).await;
     assert_eq!(import.state(), ImportState::CompletedWithFailures);
     import
 }
@@ -151,21 +105,7 @@ fn counts(import: &Import) -> [i64; 6] {
 }
 
 async fn failures(services: &Services, import_id: &str) -> Vec<Failure> {
-    let caller = services.imports(1, "manager").await;
-    let mut request = ListFailuresRequest {
-        import_id: import_id.into(),
-        page_size: 5,
-        ..ListFailuresRequest::default()
-    };
-    let mut failures = Vec::new();
-    loop {
-        let page = caller.imports().list_failures(request.clone()).await.unwrap().into_inner();
-        failures.extend(page.failures);
-        if page.next_page_token.is_empty() {
-            return failures;
-        }
-        request.page_token = page.next_page_token;
-    }
+    importing::failures(&services.imports(1, "manager").await, import_id).await
 }
 
 fn reported(failures: &[Failure]) -> Vec<(&str, &str, &str)> {
@@ -230,17 +170,9 @@ async fn imported_records_are_delivered_once_in_one_order(db: TestDb) {
 
 /// The positions and ids of all changes of the sample, from the earliest.
 async fn receive_changes(caller: Caller) -> Vec<(i64, String)> {
-    let request =
-        SubscribeRequest { start_from: StartFrom::Earliest.into(), ..SubscribeRequest::default() };
-    let mut stream = caller.changes().subscribe(request).await.unwrap().into_inner();
-    let mut changes = Vec::new();
-    while i64::try_from(changes.len()).unwrap() < COUNTS[1] {
-        let message = tokio::time::timeout(Duration::from_mins(1), stream.message()).await;
-        if let Some(Message::Events(batch)) = message.unwrap().unwrap().unwrap().message {
-            changes.extend(batch.events.into_iter().map(|event| (event.position, event.change_id)));
-        }
-    }
-    changes
+    let mut stream = EventStream::open(&caller, from_earliest()).await;
+    let events = stream.take(usize::try_from(COUNTS[1]).unwrap()).await;
+    events.into_iter().map(|event| (event.position, event.change_id)).collect()
 }
 
 async fn concurrent_imports_of_practice_create_records_once(db: TestDb) {
@@ -260,28 +192,23 @@ async fn stopped_replica_hands_over_import(db: TestDb) {
     services.connect(&["manager"]).await;
     let id = start(&services, "manager", 50, 4).await;
     let Services { records, imports } = services;
-    for replica in imports {
-        replica.stop().await;
-    }
+    servers::stop_all(imports).await;
     let imports = vec![servers::imports(db.sibling("imports"), &records[0].url).await];
     let services = Services { records, imports };
     let import = finish(&services, "manager", &id).await;
     let [received, imported, skipped, excluded, failed] = COUNTS;
     assert_eq!(counts(&import), [received, imported, 0, skipped, excluded, failed]);
-    let get = GetImportRequest { import_id: id };
-    let got = services.imports(0, "manager").await.imports().get_import(get).await.unwrap();
-    assert_eq!(got.into_inner().import_job.unwrap().counters, import.counters);
+    let got = importing::get(&services.imports(0, "manager").await, &id).await;
+    assert_eq!(got.counters, import.counters);
 }
 
 async fn import_without_connection_or_role_is_refused(db: TestDb) {
     let services = Services::start(&db).await;
     let manager = services.imports(0, "manager").await;
-    let reason =
-        |status: tonic::Status| status.get_error_details().error_info().unwrap().reason.clone();
     let refused = manager.imports().create_import(CreateImportRequest::default()).await;
-    assert_eq!(reason(refused.unwrap_err()), "PRODUCT_NOT_CONNECTED");
+    assert_refused(refused, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED");
     services.connect(&["manager"]).await;
     let staff = manager.with("x-concord-roles", "staff");
     let refused = staff.imports().create_import(CreateImportRequest::default()).await;
-    assert_eq!(reason(refused.unwrap_err()), "ROLE_NOT_ALLOWED");
+    assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
 }

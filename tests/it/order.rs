@@ -12,16 +12,8 @@ mod sets;
 
 use std::time::Duration;
 
-use concord_proto::{
-    pb::{
-        imports::{
-            BatchCommit, BatchHeader, CreateImportRequest, Failure, GetImportRequest, Import,
-            ImportRecordKind, KindCounters, ListFailuresRequest, SealImportRequest,
-            UploadBatchRequest, upload_batch_request::Part,
-        },
-        records::ListClientsRequest,
-    },
-    wire::BatchFrame,
+use concord_proto::pb::imports::{
+    CreateImportRequest, Failure, Import, ImportRecordKind, KindCounters,
 };
 use concord_testing::{TestDb, storage_tests};
 use futures::StreamExt as _;
@@ -32,6 +24,8 @@ use self::{
 };
 use concord_testing::e2e::{
     caller::Caller,
+    importing,
+    records::all_clients,
     rng::{SeededRng, setting},
     servers,
 };
@@ -127,23 +121,16 @@ async fn run_import(
     rng: &mut SeededRng,
 ) -> ImportReport {
     manager.clone().connect().await;
-    let created = caller.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import_job.unwrap().id;
+    let id = importing::create(caller, CreateImportRequest::default()).await;
     let batches: Vec<_> = records.chunks(1 + rng.below(records.len())).collect();
     for (number, batch) in batches.iter().enumerate() {
         for _ in 0..=rng.below(2) {
-            upload(caller, &id, number, batch).await;
+            importing::upload(caller, &id, &format!("b{number}"), batch).await.unwrap();
         }
     }
-    let seal = SealImportRequest {
-        import_id: id.clone(),
-        batch_count: i32::try_from(batches.len()).unwrap(),
-        record_count: i64::try_from(records.len()).unwrap(),
-        ..SealImportRequest::default()
-    };
-    caller.imports().seal_import(seal).await.unwrap();
+    importing::seal(caller, &id, batches.len(), records.len()).await.unwrap();
     let import = end(caller, &id).await;
-    let failures = failures(caller, &id).await;
+    let failures = importing::failures(caller, &id).await;
     let naive = Naive {
         lines: lines(&failures),
         counts: Kind::ALL.map(|kind| counts(&import, kind)).to_vec(),
@@ -165,26 +152,11 @@ fn shuffled(entries: &[Entry], rng: &mut SeededRng) -> Vec<Vec<u8>> {
     records
 }
 
-async fn upload(caller: &Caller, id: &str, number: usize, records: &[Vec<u8>]) {
-    let batch_key = format!("b{number}");
-    let header = BatchHeader { import_id: id.into(), batch_key, ..BatchHeader::default() };
-    let records = records.iter().map(|record| record.clone().into()).collect();
-    let parts = [
-        Part::Header(header),
-        Part::Frame(BatchFrame { records }),
-        Part::Commit(BatchCommit::default()),
-    ];
-    let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
-    caller.imports().upload_batch(futures::stream::iter(parts)).await.unwrap();
-}
-
 /// Waits for the end of an import. `WatchImport` polls at a longer interval.
 async fn end(caller: &Caller, id: &str) -> Import {
     let ended = async {
         loop {
-            let get = GetImportRequest { import_id: id.to_owned() };
-            let got = caller.imports().get_import(get).await.unwrap().into_inner();
-            let import = got.import_job.unwrap();
+            let import = importing::get(caller, id).await;
             if import.end_time.is_some() {
                 return import;
             }
@@ -194,16 +166,9 @@ async fn end(caller: &Caller, id: &str) -> Import {
     tokio::time::timeout(Duration::from_mins(1), ended).await.expect("an end in time")
 }
 
-async fn failures(caller: &Caller, id: &str) -> Vec<Failure> {
-    let request =
-        ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
-    caller.imports().list_failures(request).await.unwrap().into_inner().failures
-}
-
 async fn clients(manager: &Caller) -> Vec<String> {
-    let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-    let listed = manager.clients().list_clients(request).await.unwrap().into_inner().clients;
-    let mut references: Vec<_> = listed.into_iter().map(|one| one.client_reference).collect();
+    let all = all_clients(manager).await.into_iter();
+    let mut references: Vec<_> = all.map(|one| one.client_reference).collect();
     references.sort();
     references
 }

@@ -7,19 +7,17 @@ use chrono::TimeDelta;
 use concord_core::clock::Clock;
 use concord_proto::pb::{
     imports::{
-        CancelImportRequest, ContactClient, CreateImportRequest, ExpectedContent, Failure,
-        GetBatchRequest, Import, ImportAddress, ImportClient, ImportContact, ImportCounters,
-        ImportRecord, ImportState, ListImportsRequest, ListPossibleDuplicatesRequest, RecordStatus,
-        import_record::Record,
+        CancelImportRequest, CreateImportRequest, ExpectedContent, Failure, GetBatchRequest,
+        Import, ImportCounters, ImportState, ListImportsRequest, ListPossibleDuplicatesRequest,
+        RecordStatus,
     },
     records::{CreateClientRequest, ListContactsRequest, Timeline, list_contacts_request::Of},
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 use tonic::Code;
 
 use concord_testing::e2e::{
-    caller::Caller,
+    import_records::{self, address},
     pair::Pair,
     records::{
         assert_refused, client as get_client, company, create as create_client, entries,
@@ -46,75 +44,40 @@ storage_tests! {
     calls_in_wrong_state_or_role_are_refused,
 }
 
-fn encoded(record: Record) -> Vec<u8> {
-    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
-}
-
 /// A client. It fails without a name.
 fn client(source_id: &str, name: &str) -> Vec<u8> {
-    encoded(Record::Client(ImportClient {
-        source_id: source_id.into(),
-        client_reference: format!("REF-{source_id}"),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: name.into(),
-        ..ImportClient::default()
-    }))
+    import_records::client(source_id, |client| client.registered_name = name.into())
 }
 
 fn contact(source_id: &str, client: &str) -> Vec<u8> {
-    let contact_client =
-        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
-    encoded(Record::Contact(ImportContact {
-        source_id: source_id.into(),
-        clients: vec![contact_client],
-        forename: "Grace".into(),
-        surname: source_id.into(),
-        ..ImportContact::default()
-    }))
+    import_records::contact(source_id, &[client], |contact| contact.forename = "Grace".into())
 }
 
 /// A contact that is a possible duplicate of every other such contact.
 fn duplicate_contact(source_id: &str, client: &str) -> Vec<u8> {
-    let contact_client =
-        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
-    encoded(Record::Contact(ImportContact {
-        source_id: source_id.into(),
-        clients: vec![contact_client],
-        surname: "Twin".into(),
-        birth_date: "1980-02-29".into(),
-        ..ImportContact::default()
-    }))
+    import_records::contact(source_id, &[client], |contact| {
+        contact.surname = "Twin".into();
+        contact.birth_date = "1980-02-29".into();
+    })
 }
 
 /// The residential address of a contact.
 fn home(source_id: &str, contact: &str) -> Vec<u8> {
-    encoded(Record::Address(ImportAddress {
-        source_id: source_id.into(),
-        owner_kind: "CONTACT".into(),
-        owner_source_id: contact.into(),
-        r#type: "RESIDENTIAL".into(),
-        line_1: "1 Quay Street".into(),
-        country: "GB".into(),
-        ..ImportAddress::default()
-    }))
+    address(source_id, ("CONTACT", contact), |_| ())
 }
 
 /// The trading address of a client.
 fn office(source_id: &str, client: &str, line_1: &str) -> Vec<u8> {
-    encoded(Record::Address(ImportAddress {
-        source_id: source_id.into(),
-        owner_kind: "CLIENT".into(),
-        owner_source_id: client.into(),
-        r#type: "TRADING".into(),
-        line_1: line_1.into(),
-        country: "GB".into(),
-        ..ImportAddress::default()
-    }))
+    address(source_id, ("CLIENT", client), |address| address.line_1 = line_1.into())
 }
 
 /// A valid client, and an invalid one with a contact and its residential address.
 fn three_levels() -> Vec<Vec<u8>> {
     vec![client("C1", "Acme Limited"), home("A2", "P2"), contact("P2", "C2"), client("C2", "")]
+}
+
+fn dry() -> CreateImportRequest {
+    CreateImportRequest { validate_only: true, ..CreateImportRequest::default() }
 }
 
 fn counters(import: &Import) -> ImportCounters {
@@ -171,12 +134,11 @@ async fn replacement_record_supersedes_failed_record(db: TestDb) {
     let first = pair.import(CreateImportRequest::default(), &three_levels()).await;
     let opened = pair.retry(&first.id, true).await.unwrap();
     assert_eq!((opened.state(), opened.round), (ImportState::Receiving, 2));
-    let without_id = client("", "No Id Limited");
     let replacements = [
         client("C2", "Beta Limited"),
         client("C1", "Changed Limited"),
         client("C9", "New Limited"),
-        without_id,
+        client("", "No Id Limited"),
     ];
     pair.upload(&first.id, "corrected", &replacements).await;
     pair.seal(&first.id, 1, replacements.len()).await;
@@ -269,20 +231,13 @@ async fn second_product_links_existing_and_imports_new(db: TestDb) {
     let own = [&both[..], &[office("A1", "C1", "1 High Street")]].concat();
     pair.import(CreateImportRequest::default(), &own).await;
     let acme = get_client(&pair.manager, "ref:REF-C1").await;
-    Caller::owner(pair.records.channel().await, "p1", "books").connect().await;
-    let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
-    let books = Pair { caller, manager: pair.manager.clone(), ..pair };
+    let books = pair.of_books().await;
     // The same client, contact and residential address; an address that overlaps an
     // existing one, and one that does not; and a new client with a contact.
-    let other = encoded(Record::Address(ImportAddress {
-        source_id: "A3".into(),
-        owner_kind: "CLIENT".into(),
-        owner_source_id: "C1".into(),
-        r#type: "POSTAL".into(),
-        line_1: "PO Box 7".into(),
-        country: "GB".into(),
-        ..ImportAddress::default()
-    }));
+    let other = address("A3", ("CLIENT", "C1"), |address| {
+        address.r#type = "POSTAL".into();
+        address.line_1 = "PO Box 7".into();
+    });
     let more = [
         office("A2", "C1", "99 Other Street"),
         other,
@@ -306,8 +261,7 @@ async fn second_product_links_existing_and_imports_new(db: TestDb) {
 
 async fn dry_run_reports_same_results_and_writes_nothing(db: TestDb) {
     let pair = Pair::start(&db).await;
-    let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
-    let checked = pair.import(dry, &sample::records()).await;
+    let checked = pair.import(dry(), &sample::records()).await;
     assert_eq!((checked.state(), checked.validate_only), (ImportState::Validated, true));
     assert_eq!(pair.client_count().await, 0, "nothing was written");
     let reported = |failures: &[Failure]| -> Vec<(String, String)> {
@@ -324,12 +278,8 @@ async fn dry_run_reports_same_results_and_writes_nothing(db: TestDb) {
     assert_eq!(reported(&pair.failures(&checked.id).await), expected);
     assert_eq!(pair.commit(&checked.id).await.unwrap().state(), applied.state(), "again");
     // A dry run of a second product finds the existing records.
-    let books = Caller::owner(pair.records.channel().await, "p1", "books").connect().await;
-    drop(books);
-    let caller = Caller::owner(pair.imports.channel().await, "p1", "books");
-    let books = Pair { caller, manager: pair.manager.clone(), ..pair };
-    let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
-    let linked = books.import(dry, &sample::records()).await;
+    let books = pair.of_books().await;
+    let linked = books.import(dry(), &sample::records()).await;
     assert_eq!((counters(&linked).linked, counters(&linked).imported), (COUNTS[1], 0));
 }
 
@@ -344,8 +294,7 @@ async fn cancelled_import_can_be_retried(db: TestDb) {
     assert_eq!(pair.cancel(&id).await.unwrap().state(), ImportState::Cancelled, "again");
     assert_refused(pair.retry(&id, false).await, Code::FailedPrecondition, "IMPORT_STATE");
     // A dry run.
-    let dry = CreateImportRequest { validate_only: true, ..CreateImportRequest::default() };
-    let checked = pair.import(dry, &three_levels()).await;
+    let checked = pair.import(dry(), &three_levels()).await;
     pair.cancel(&checked.id).await.unwrap();
     let cancelled = pair.end(&checked.id).await;
     assert_eq!(cancelled.state(), ImportState::Cancelled);

@@ -26,8 +26,8 @@ fn documented_role_table_matches_access_rules() {
 
 fn table() -> String {
     let mut table = String::from("| Call |");
-    for (_, name) in Role::ALL {
-        write!(table, " {name} |").unwrap();
+    for role in Role::ALL {
+        write!(table, " {role} |").unwrap();
     }
     table.push_str(" of |\n|---|");
     table.push_str(&":-:|".repeat(Role::ALL.len()));
@@ -36,8 +36,8 @@ fn table() -> String {
         let rule = rule(*rpc);
         let name = path.trim_start_matches("/concord.").replace(".v1.", " ").replace('/', ".");
         write!(table, "| {name} |").unwrap();
-        for (role, _) in Role::ALL {
-            table.push_str(if rule.roles.contains(&role) { " ✓ |" } else { "  |" });
+        for role in Role::ALL {
+            table.push_str(if rule.roles.contains(role) { " ✓ |" } else { "  |" });
         }
         let scope = match rule.scope {
             CallScope::Practice => "one practice",

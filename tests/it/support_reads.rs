@@ -14,6 +14,7 @@ use tonic::Code;
 
 use concord_testing::e2e::{
     caller::Caller,
+    importing,
     records::{Acme, assert_refused, company, create},
     servers,
 };
@@ -77,17 +78,15 @@ async fn support_read_needs_reason_and_is_logged(db: TestDb) {
 async fn support_read_of_imports_is_logged(db: TestDb) {
     let records = servers::records(db.settings()).await;
     let imports = servers::imports(db.sibling("imports"), &records.url).await;
-    let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
-    let support =
-        Caller::owner(imports.channel().await, "p1", "manager").with("x-concord-roles", "support");
+    let manager = records.owner("p1", "manager").await.connect().await;
+    let support = imports.owner("p1", "manager").await.with("x-concord-roles", "support");
     let refused = support.imports().list_imports(ListImportsRequest::default()).await;
     assert_refused(refused, Code::InvalidArgument, "READING_REASON_REQUIRED");
     let support = support.with("x-concord-reason", "ticket 4712");
     support.imports().list_imports(ListImportsRequest::default()).await.unwrap();
     assert_eq!(reported(&reads(&manager).await), [("ListImports".into(), "ticket 4712".into())]);
-    let owner = Caller::owner(imports.channel().await, "p1", "manager");
-    let created = owner.imports().create_import(CreateImportRequest::default()).await.unwrap();
-    let import_id = created.into_inner().import_job.unwrap().id;
+    let owner = imports.owner("p1", "manager").await;
+    let import_id = importing::create(&owner, CreateImportRequest::default()).await;
     let request = GetImportRequest { import_id: import_id.clone() };
     support.imports().get_import(request).await.unwrap();
     assert_eq!(reads(&manager).await[0].record_ids, [import_id]);
@@ -125,8 +124,7 @@ async fn support_read_lists_shown_records(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let id = acme.client.id.clone();
     let other = create(&acme.manager, company("OTHER", "Acme of Bath Limited")).await.id;
-    let support = acme.manager.clone().with("x-concord-roles", "support");
-    let support = support.with("x-concord-reason", "ticket 4711");
+    let support = acme.manager.as_support();
     let by_name = || "ref:ACME".to_owned();
     support.clients().get_client(GetClientRequest { client: by_name() }).await.unwrap();
     let summary = GetRecordSummaryRequest { record: by_name() };

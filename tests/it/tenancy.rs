@@ -6,12 +6,11 @@ use concord_core::access::{Role, rule};
 use concord_proto::rpc::{ALL, Rpc};
 use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
 use concord_testing::e2e::{
-    caller::Caller,
     every_call::{NAME, Targets},
     raw,
+    records::reason,
     servers::{self, Running},
 };
 
@@ -32,8 +31,8 @@ impl Site {
     async fn start(db: &TestDb) -> Self {
         let records = servers::records(db.settings()).await;
         let imports = servers::imports(db.sibling("imports"), &records.url).await;
-        let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
-        let importing = Caller::owner(imports.channel().await, "p1", "manager");
+        let manager = records.owner("p1", "manager").await.connect().await;
+        let importing = imports.owner("p1", "manager").await;
         let targets = Targets::of(&manager, &importing).await;
         Self { records, imports, targets }
     }
@@ -48,24 +47,19 @@ impl Site {
         let service =
             if path.starts_with("/concord.imports.") { &self.imports } else { &self.records };
         let role = if path.contains(".internal.") { "service" } else { "owner,auditor" };
-        let caller = Caller::owner(service.channel().await, practice, product)
-            .with("x-concord-roles", role)
-            .with("x-concord-import", &self.targets.import);
+        let caller = service.owner(practice, product).await.with("x-concord-roles", role);
+        let caller = caller.with("x-concord-import", &self.targets.import);
         raw::call(&caller, path, self.targets.request(rpc)).await
     }
 
     async fn connect(&self, practice: &str, product: &str) {
-        Caller::owner(self.records.channel().await, practice, product).connect().await;
+        self.records.owner(practice, product).await.connect().await;
     }
 
     async fn stop(self) {
         self.imports.stop().await;
         self.records.stop().await;
     }
-}
-
-fn reason(status: &Status) -> String {
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 /// RPCs whose requests name no record: their answers must contain data of the caller's

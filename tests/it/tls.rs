@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use concord_proto::{
-    pb::imports::{
-        BatchCommit, BatchHeader, CreateImportRequest, ImportClient, ImportRecord, ImportState,
-        SealImportRequest, UploadBatchRequest, WatchImportRequest, import_record::Record,
-        upload_batch_request::Part,
-    },
-    pb::records::{GetClientRequest, ListConnectionsRequest},
-    wire::BatchFrame,
+use concord_proto::pb::{
+    imports::{CreateImportRequest, ImportState},
+    records::ListConnectionsRequest,
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 use tonic::Code;
 
 use concord_testing::e2e::{
     caller::Caller,
+    import_records, importing,
+    records::client,
     secure::{Issuer, channel},
     servers::{self, Running},
 };
@@ -49,50 +45,17 @@ async fn import_runs_over_mutual_tls(db: TestDb) {
     issuer.caller(&to_records, &owner).connect().await;
     let to_imports = channel(&imports.url, &manager).await.unwrap();
     import_one(&issuer.caller(&to_imports, &owner)).await;
-    let mut clients = issuer.caller(&to_records, &owner).clients();
-    let request = GetClientRequest { client: "ref:ACME01".into() };
-    let found = clients.get_client(request).await.unwrap().into_inner().client.unwrap();
-    assert_eq!(found.registered_name, "Acme Limited");
+    let found = client(&issuer.caller(&to_records, &owner), "ref:REF-C1").await;
+    assert_eq!(found.registered_name, "C1 Limited");
     imports.stop().await;
     records.stop().await;
 }
 
 async fn import_one(caller: &Caller) {
-    let mut imports = caller.imports();
-    let created = imports.create_import(CreateImportRequest::default()).await.unwrap();
-    let id = created.into_inner().import_job.unwrap().id;
-    let client = ImportClient {
-        source_id: "C1".into(),
-        client_reference: "ACME01".into(),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: "Acme Limited".into(),
-        ..ImportClient::default()
-    };
-    let record =
-        ImportRecord { record: Some(Record::Client(client)), ..Default::default() }.encode_to_vec();
-    let header =
-        BatchHeader { import_id: id.clone(), batch_key: "b1".into(), ..BatchHeader::default() };
-    let parts = [
-        Part::Header(header),
-        Part::Frame(BatchFrame { records: vec![record.into()] }),
-        Part::Commit(BatchCommit::default()),
-    ];
-    let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
-    imports.upload_batch(tokio_stream::iter(parts)).await.unwrap();
-    let seal = SealImportRequest {
-        import_id: id.clone(),
-        batch_count: 1,
-        record_count: 1,
-        ..SealImportRequest::default()
-    };
-    imports.seal_import(seal).await.unwrap();
-    let watch = WatchImportRequest { import_id: id };
-    let mut stream = imports.watch_import(watch).await.unwrap().into_inner();
-    let mut last = None;
-    while let Some(update) = stream.message().await.unwrap() {
-        last = update.import_job;
-    }
-    assert_eq!(last.unwrap().state(), ImportState::Completed);
+    let id = importing::create(caller, CreateImportRequest::default()).await;
+    importing::upload(caller, &id, "b1", &[import_records::client("C1", |_| ())]).await.unwrap();
+    importing::seal(caller, &id, 1, 1).await.unwrap();
+    assert_eq!(importing::end(caller, &id).await.state(), ImportState::Completed);
 }
 
 async fn certificate_must_match_product_of_token(db: TestDb) {

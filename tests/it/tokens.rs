@@ -6,11 +6,11 @@ use concord_proto::rpc::ALL;
 use concord_server::identity::{OnBehalf, tokens::Claims};
 use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Status, transport::Channel};
-use tonic_types::StatusExt as _;
 
 use concord_testing::e2e::{
     caller::Caller,
     raw,
+    records::reason,
     secure::Issuer,
     servers::{self, Running},
 };
@@ -67,10 +67,6 @@ impl Site {
 /// Sends an empty message. Returns only whether the call was refused.
 async fn empty(caller: Caller, path: &'static str) -> Result<(), Status> {
     raw::call(&caller, path, Bytes::new()).await.map(drop)
-}
-
-fn reason(status: &Status) -> String {
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 fn in_role(role: Role) -> Claims {

@@ -2,22 +2,22 @@
 
 use concord_proto::pb::{
     imports::{
-        ContactClient, CreateImportRequest, DownloadFailuresRequest, Failure, FailuresFormat,
-        ImportAddress, ImportClient, ImportContact, ImportRecord, ImportState, ListFailuresRequest,
-        RecordStatus, Severity, import_record::Record,
+        CreateImportRequest, DownloadFailuresRequest, Failure, FailuresFormat, ImportState,
+        ListFailuresRequest, RecordStatus, Severity,
     },
     records::{
-        ClientIdentifiers, CreateClientRequest, GetClientRequest, Jurisdiction, UpdateClientRequest,
+        ClientFields, ClientIdentifiers, CreateClientRequest, GetClientRequest, Jurisdiction,
     },
 };
 use concord_testing::{TestDb, storage_tests};
-use prost::Message as _;
 use tonic::Code;
 
 use concord_testing::e2e::{
-    caller::request_id,
+    import_records::{address, client, contact},
     pair::Pair,
-    records::{assert_refused, client as get_client, company, create as create_client},
+    records::{
+        assert_refused, client as get_client, company, create as create_client, update_request,
+    },
     texts::assert_user_facing,
 };
 
@@ -31,56 +31,16 @@ storage_tests! {
     save_strips_invisible_characters_and_warns,
 }
 
-fn encoded(record: Record) -> Vec<u8> {
-    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
-}
-
-fn client(source_id: &str, change: impl FnOnce(&mut ImportClient)) -> Vec<u8> {
-    let mut client = ImportClient {
-        source_id: source_id.into(),
-        client_reference: format!("REF-{source_id}"),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: format!("{source_id} Limited"),
-        ..ImportClient::default()
-    };
-    change(&mut client);
-    encoded(Record::Client(client))
-}
-
-fn contact(source_id: &str, client: &str, change: impl FnOnce(&mut ImportContact)) -> Vec<u8> {
-    let contact_client =
-        ContactClient { client_source_id: client.into(), roles: vec!["DIRECTOR".into()] };
-    let mut contact = ImportContact {
-        source_id: source_id.into(),
-        clients: vec![contact_client],
-        surname: source_id.into(),
-        ..ImportContact::default()
-    };
-    change(&mut contact);
-    encoded(Record::Contact(contact))
-}
-
-fn address(source_id: &str, owner: &str, change: impl FnOnce(&mut ImportAddress)) -> Vec<u8> {
-    let mut address = ImportAddress {
-        source_id: source_id.into(),
-        owner_kind: "client".into(),
-        owner_source_id: owner.into(),
-        r#type: "TRADING".into(),
-        line_1: "1 Quay Street".into(),
-        country: "GB".into(),
-        ..ImportAddress::default()
-    };
-    change(&mut address);
-    encoded(Record::Address(address))
-}
-
 /// One client with a wrong e-mail address, a contact with a telephone number that is
 /// too long, an address with a malformed postcode, and a client that fails.
 fn records() -> Vec<Vec<u8>> {
     vec![
         client("C1", |c| c.email = "ann@".into()),
-        contact("P1", "C1", |p| p.phone = "0".repeat(41)),
-        address("A1", "C1", |a| a.postcode = "NOT 1".into()),
+        contact("P1", &["C1"], |p| p.phone = "0".repeat(41)),
+        address("A1", ("client", "C1"), |a| {
+            a.postcode = "NOT 1".into();
+            a.country = "GB".into();
+        }),
         client("C2", |c| {
             c.registered_name.clear();
             c.email = "bob@".into();
@@ -169,10 +129,10 @@ async fn invisible_characters_in_ids_are_ignored(db: TestDb) {
             c.client_reference = "R\u{2060}9".into();
             c.registered_name = "Nine Limited".into();
         }),
-        contact("P1", "C1\u{200b}", |_| ()),
-        contact("P2", "\u{202a}C1\u{202c}", |_| ()),
-        contact("P3", "C9", |p| p.forename = "Ann\u{200b}".into()),
-        address("A1", "C\u{ad}9", |_| ()),
+        contact("P1", &["C1\u{200b}"], |_| ()),
+        contact("P2", &["\u{202a}C1\u{202c}"], |_| ()),
+        contact("P3", &["C9"], |p| p.forename = "Ann\u{200b}".into()),
+        address("A1", ("client", "C\u{ad}9"), |_| ()),
     ];
     let ended = pair.import(CreateImportRequest::default(), &records).await;
     let failures = pair.failures(&ended.id).await;
@@ -279,8 +239,8 @@ async fn equal_numbers_of_two_registers_are_not_duplicates(db: TestDb) {
     };
     // Each suggested alias names one client. Ireland has two clients with the number.
     let refused = ask("company:123456").await;
-    let message = refused.as_ref().unwrap_err().message().to_owned();
-    assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
+    let refused = assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
+    let message = refused.message();
     for alias in ["company:JERSEY/123456", "company:OTHER/123456"] {
         assert!(message.contains(alias) && ask(alias).await.is_ok(), "{alias}: {message}");
     }
@@ -288,9 +248,8 @@ async fn equal_numbers_of_two_registers_are_not_duplicates(db: TestDb) {
         assert!(!message.contains(alias), "{alias}: {message}");
     }
     let refused = ask("company:IRELAND/123456").await;
-    let message = refused.as_ref().unwrap_err().message().to_owned();
-    assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
-    assert!(!message.contains("company:"), "{message}");
+    let refused = assert_refused(refused, Code::FailedPrecondition, "AMBIGUOUS_ALIAS");
+    assert!(!refused.message().contains("company:"), "{}", refused.message());
     // A save reports only duplicates in the same register.
     let saved = CreateClientRequest {
         jurisdiction: Jurisdiction::Jersey.into(),
@@ -305,17 +264,9 @@ async fn equal_numbers_of_two_registers_are_not_duplicates(db: TestDb) {
     assert_eq!(alike, [&named("ext:manager/main/JE").await.id]);
     // A change of the jurisdiction reformats the number.
     let client = saved.client.unwrap();
-    let update = UpdateClientRequest {
-        client: client.id,
-        etag: client.etag,
-        update_mask: Some(prost_types::FieldMask { paths: vec!["jurisdiction".into()] }),
-        fields: Some(concord_proto::pb::records::ClientFields {
-            jurisdiction: Jurisdiction::Scotland.into(),
-            ..Default::default()
-        }),
-        request_id: request_id(),
-        ..Default::default()
-    };
+    let jurisdiction = Jurisdiction::Scotland.into();
+    let fields = ClientFields { jurisdiction, ..ClientFields::default() };
+    let update = update_request(&client, &["jurisdiction"], fields);
     let updated = pair.manager.clients().update_client(update).await.unwrap().into_inner();
     assert_eq!(updated.client.unwrap().identifiers.unwrap().company_number, "00123456");
 }

@@ -56,6 +56,32 @@ fn image_is_forwarded_byte_for_byte() {
     });
 }
 
+/// The tags of a record give the kind that a full decoding finds.
+#[test]
+fn kind_by_tags_is_kind_of_decoded_record() {
+    use imports::{ImportRecordKind, import_record::Record};
+    Fuzz::corpus("message").check(|bytes| {
+        let Ok(record) = imports::ImportRecord::decode(bytes) else { return };
+        let kind = match record.record {
+            Some(Record::Client(_)) => ImportRecordKind::Client,
+            Some(Record::Contact(_)) => ImportRecordKind::Contact,
+            Some(Record::Address(_)) => ImportRecordKind::Address,
+            None => ImportRecordKind::Unspecified,
+        };
+        assert_eq!(import_record_kind(bytes), kind);
+    });
+    for (bytes, kind) in [
+        (&[0x0a, 0][..], ImportRecordKind::Client),
+        (&[0x0a, 0, 0x12, 0], ImportRecordKind::Contact),
+        // A client whose field cannot be decoded.
+        (&[0x0a, 2, 0x0a, 0xff], ImportRecordKind::Client),
+        (&[0x0a, 0xff], ImportRecordKind::Unspecified),
+        (&[0x08, 1], ImportRecordKind::Unspecified),
+    ] {
+        assert_eq!(import_record_kind(bytes), kind, "{bytes:?}");
+    }
+}
+
 /// A length prefix beyond the end of the input is rejected before memory is allocated for
 /// it.
 #[test]

@@ -4,54 +4,28 @@
 //! connects products, imports CSV files, subscribes to change events, lists the lag of
 //! subscriptions, traces the delivery of a change, and finds and shows records.
 //!
-//! - Command line: [`cli`], and one module for each of the [`commands`].
-//! - Reading and packing CSV files: [`csv_source`], [`corrections`], [`batches`].
-//! - Calls to the services: [`client`], [`retry`], [`call_error`], [`transfer`] (uploads),
-//!   [`rounds`], [`import_watch`], [`failures`], [`feed`] (change events).
-//! - Output: [`output`], [`progress`], [`summary`] and [`report`] (the result of an
-//!   import), [`import_page`], [`import_table`], [`import_counts`], [`failure_table`],
-//!   [`event_text`], [`event_json`], [`event_names`], [`search_results`], [`record_page`]
-//!   (one record), [`lag`] (subscriptions), [`trace_page`] (delivery of a change).
-//! - Running the services in this process: [`services`], [`shutdown`].
+//! - [`cli`]: the command line. [`commands`]: one module for each subcommand.
+//! - [`client`]: calls to the services, and the change feed.
+//! - [`importer`]: reading, packing, uploading and correcting CSV files.
+//! - [`render`]: output as text and as JSON.
+//! - [`host`]: the services in this process.
+//!
+//! `commands` uses all of them, `importer` uses `client` and `render`, `render` uses `client`, and
+//! `client`, `render` and `host` use `cli`.
 
-mod batches;
-mod call_error;
 mod cli;
 mod client;
 mod commands;
-mod corrections;
-mod csv_source;
-mod duplicate_table;
-mod event_json;
-mod event_names;
-mod event_text;
-mod failure_table;
-mod failures;
-mod feed;
-mod import_counts;
-mod import_page;
-mod import_table;
-mod import_watch;
-mod lag;
-mod output;
-mod progress;
-mod record_page;
-mod report;
-mod retry;
-mod rounds;
-mod search_results;
-mod services;
-mod shutdown;
-mod spreadsheet;
-mod summary;
-mod trace_page;
-mod transfer;
+mod host;
+mod importer;
+mod render;
 
 use std::{io, process::ExitCode};
 
 use clap::Parser as _;
 
 use cli::Cli;
+use render::output;
 
 /// Both services make many small allocations: mimalloc saves a fifth of their time.
 #[global_allocator]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::Routes};
 
 use crate::{
-    config::ImportsConfig, error::StartError, gauges, grpc::ImportsApi, housekeeping,
+    config::ImportsConfig, error::StartError, gauges, grpc::ImportsApi, jobs,
     records_client::RecordsClient, schema, service::Imports, worker::Worker,
 };
 
@@ -23,8 +23,8 @@ pub struct Application {
     security: ServerSecurity,
     imports: Imports,
     worker: Worker,
-    /// Interval of the housekeeping jobs.
-    housekeeping: Duration,
+    /// Interval of the background jobs.
+    jobs_every: Duration,
     metrics: Option<MetricsPort>,
     limits: Limits,
 }
@@ -43,7 +43,7 @@ impl Application {
             clock,
             upload,
             worker,
-            housekeeping_every,
+            jobs_every,
             metrics_listen,
             limits,
         } = config;
@@ -55,8 +55,7 @@ impl Application {
         let metrics = MetricsPort::bind(metrics_listen).await?;
         let imports = Imports::new(db, clock, records, upload, Meter::new("imports"));
         let worker = Worker::new(imports.clone(), worker);
-        let housekeeping = housekeeping_every;
-        Ok(Self { listener, address, security, imports, worker, housekeeping, metrics, limits })
+        Ok(Self { listener, address, security, imports, worker, jobs_every, metrics, limits })
     }
 
     /// The address that the service listens on.
@@ -74,7 +73,7 @@ impl Application {
     /// its imports, so that another replica resumes them at once, and closes the
     /// database.
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), StartError> {
-        let Self { listener, security, imports, worker, housekeeping, metrics, limits, .. } = self;
+        let Self { listener, security, imports, worker, jobs_every, metrics, limits, .. } = self;
         let mut routes = Routes::builder();
         routes.add_service(ImportServiceServer::new(ImportsApi(imports.clone())));
         let services = Services {
@@ -89,8 +88,7 @@ impl Application {
         let connection_check = tokio::spawn(async move { records.check().await });
         let gauges = tokio::spawn(gauges::run(imports.clone()));
         let worker = tokio::spawn(worker.run(imports.stop.clone()));
-        let housekeeper =
-            tokio::spawn(housekeeping::run(imports.clone(), housekeeping, imports.stop.clone()));
+        let jobs = tokio::spawn(jobs::run(imports.clone(), jobs_every));
         let stopping = {
             let (stop, imports) = (stop.clone(), imports.stop.clone());
             tokio::spawn(async move {
@@ -104,7 +102,7 @@ impl Application {
         stopping.abort();
         connection_check.abort();
         // The tasks end by themselves; a panic in one loses nothing.
-        let _ = tokio::join!(worker, housekeeper, gauges);
+        let _ = tokio::join!(worker, jobs, gauges);
         imports.db.close().await?;
         Ok(served?)
     }

@@ -33,9 +33,9 @@ pub struct ImportsConfig {
     pub upload: UploadSettings,
     /// Settings of the import worker.
     pub worker: WorkerSettings,
-    /// Interval of the housekeeping jobs, which expire and purge imports and erase
+    /// Interval of the background jobs, which expire and purge imports and erase
     /// uploads of erased records; 5 s by default.
-    pub housekeeping_every: Duration,
+    pub jobs_every: Duration,
     /// Listen address of `/metrics`, `/livez` and `/readyz`; `None` disables them.
     pub metrics_listen: Option<SocketAddr>,
     /// Resource limits of the replica.
@@ -60,7 +60,7 @@ impl ImportsConfig {
             clock,
             upload: UploadSettings::default(),
             worker: WorkerSettings::default(),
-            housekeeping_every: Duration::from_secs(5),
+            jobs_every: Duration::from_secs(5),
             metrics_listen: None,
             limits: Limits::default(),
         }

@@ -7,9 +7,9 @@
 //! and contacts that belong to no other client and became no record of their own. All
 //! tables that quote the record are covered; its position and its verdict remain.
 //!
-//! [`housekeeping`](crate::housekeeping) scans imports that wait or have ended. The
-//! worker of a running import scans it before it applies anything. The records service
-//! rejects records that are erased after that.
+//! The background [`jobs`](crate::jobs) scan imports that wait or have ended. The worker
+//! of a running import scans it before it applies anything. The records service rejects
+//! records that are erased after that.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,7 +18,7 @@ use concord_core::{
     key_digest::KeyDigest,
     rules::import::{ParsedRecord, parse_bytes},
 };
-use concord_proto::pb::internal::erasure::Erased as Wire;
+use concord_proto::pb::{imports::ImportRecordKind, internal::erasure::Erased as Wire};
 use concord_server::identity::OnBehalf;
 
 use crate::{
@@ -120,16 +120,16 @@ impl Erasures {
         imports: &Imports,
         import: &Import,
     ) -> Result<Vec<ErasedRow>, ImportError> {
-        let (db, key) = (imports.db.reader(), &import.key);
-        let uploaded = store::erasure::upload_times(db, key).await?;
+        let db = imports.reader(&import.key);
+        let uploaded = store::erasure::upload_times(db).await?;
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         // A record may depend on an erased record that follows it: repeat until nothing
         // new is found.
         loop {
             let before = found.len();
-            let mut after = RowId { batch: 0, row: 0 };
+            let mut after = RowId::default();
             loop {
-                let page = store::erasure::page(db, key, after, PAGE).await?;
+                let page = store::erasure::page(db, after, PAGE).await?;
                 let Some(last) = page.last().map(|row| row.at) else { break };
                 for row in page {
                     if seen.contains(&row.at) {
@@ -138,7 +138,7 @@ impl Erasures {
                     let at = uploaded.get(&row.at.batch).copied().unwrap_or(import.created_at);
                     let parsed = parse_bytes(&row.payload);
                     if let Some(erased_at) = self.find_erasure_time(import, &row, &parsed, at) {
-                        self.keys.insert(digest(import, &parsed), erased_at);
+                        self.keys.insert(digest(import, parsed.kind, &parsed.source_id), erased_at);
                         seen.insert(row.at);
                         found.push(ErasedRow {
                             at: row.at,
@@ -165,7 +165,7 @@ impl Erasures {
         uploaded: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
         let erased_at = |kind, source_id: &str| {
-            let at = self.keys.get(&digest_of(import, kind, source_id)).copied();
+            let at = self.keys.get(&digest(import, kind, source_id)).copied();
             at.filter(|at| *at >= uploaded)
         };
         // A dry run creates no record.
@@ -190,15 +190,7 @@ impl Erasures {
     }
 }
 
-fn digest(import: &Import, parsed: &ParsedRecord) -> KeyDigest {
-    digest_of(import, parsed.kind, &parsed.source_id)
-}
-
-fn digest_of(
-    import: &Import,
-    kind: concord_proto::pb::imports::ImportRecordKind,
-    source_id: &str,
-) -> KeyDigest {
+fn digest(import: &Import, kind: ImportRecordKind, source_id: &str) -> KeyDigest {
     let Import { key, product, account, .. } = import;
     KeyDigest::of(&key.practice, (product, account), kind, source_id)
 }

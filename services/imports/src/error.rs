@@ -16,11 +16,7 @@ use sea_orm::DbErr;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use crate::domain::{
-    batch::BatchError,
-    enums::{State, UnknownValue},
-    import::Undeclared,
-};
+use crate::domain::{batch::BatchError, enums::State, import::Undeclared};
 
 /// The service did not start, or stopped with an error.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +77,8 @@ impl From<BatchError> for ImportError {
     }
 }
 
-impl From<UnknownValue> for ImportError {
-    fn from(_: UnknownValue) -> Self {
+impl From<strum::ParseError> for ImportError {
+    fn from(_: strum::ParseError) -> Self {
         Self::Corrupt("unknown value")
     }
 }
@@ -155,54 +151,39 @@ pub(crate) fn batch_not_found(batch_key: &str) -> ApiError {
     ApiError::not_found("batch", batch_key)
 }
 
+/// The import is not as the call needs it to be.
+fn unmet(id: Uuid, text: impl Into<String>, needed: impl Into<String>) -> ApiError {
+    ApiError::new(Code::FailedPrecondition, ErrorReason::ImportState, text)
+        .precondition(&ids::text(IdKind::Import, id), needed)
+}
+
 /// The state of the import does not allow the call.
 pub(crate) fn wrong_state(id: Uuid, state: State, needed: &str) -> ApiError {
-    let import = ids::text(IdKind::Import, id);
-    ApiError::new(
-        Code::FailedPrecondition,
-        ErrorReason::ImportState,
-        format!("the import is {state}; it must be {needed}"),
-    )
-    .with("state", state.as_str())
-    .precondition(&import, format!("the import must be {needed}"))
+    let text = format!("the import is {state}; it must be {needed}");
+    unmet(id, text, format!("the import must be {needed}")).with("state", state.as_str())
 }
 
 /// The requested round is not the next one.
 pub(crate) fn wrong_round(id: Uuid, round: i64, asked: i64) -> ApiError {
-    let import = ids::text(IdKind::Import, id);
     let next = round + 1;
-    ApiError::new(
-        Code::FailedPrecondition,
-        ErrorReason::ImportState,
-        format!("the import is in round {round}: the next one is {next}, and not {asked}"),
-    )
-    .with("round", round.to_string())
-    .precondition(&import, format!("the import must be in round {}", asked - 1))
+    let text = format!("the import is in round {round}: the next one is {next}, and not {asked}");
+    unmet(id, text, format!("the import must be in round {}", asked - 1))
+        .with("round", round.to_string())
 }
 
 /// The uploads of the import were purged.
 pub(crate) fn purged(id: Uuid) -> ApiError {
-    let import = ids::text(IdKind::Import, id);
-    ApiError::new(
-        Code::FailedPrecondition,
-        ErrorReason::ImportState,
-        "the records of this import are kept for 30 days, and were removed: create another import",
-    )
-    .precondition(&import, "the import must have ended less than 30 days ago")
+    let text =
+        "the records of this import are kept for 30 days, and were removed: create another import";
+    unmet(id, text, "the import must have ended less than 30 days ago")
 }
 
 /// The import accepts no new batches.
 pub(crate) fn not_receiving(id: Uuid, state: State) -> ApiError {
-    let import = ids::text(IdKind::Import, id);
-    ApiError::new(
-        Code::FailedPrecondition,
-        ErrorReason::ImportState,
-        format!(
-            "the import was sealed and takes no new batch; it is {state}: create another import"
-        ),
-    )
-    .with("state", state.as_str())
-    .precondition(&import, "the import must be RECEIVING")
+    let text = format!(
+        "the import was sealed and takes no new batch; it is {state}: create another import"
+    );
+    unmet(id, text, "the import must be RECEIVING").with("state", state.as_str())
 }
 
 /// The batch key was reused with different content.
@@ -270,13 +251,10 @@ pub(crate) fn too_many_uploads(limit: u64) -> ApiError {
 
 /// The practice has too many unsealed imports.
 pub(crate) fn too_many_open(limit: u64) -> ApiError {
-    ApiError::limit_reached(
-        "open imports",
-        format!(
-            "the practice has {limit} imports that were not sealed yet; seal one of them first"
-        ),
-        Duration::from_mins(1),
-    )
+    let text = format!(
+        "the practice has {limit} imports that were not sealed yet; seal one of them first"
+    );
+    ApiError::limit_reached("open imports", text, Duration::from_mins(1))
 }
 
 /// The records service does not answer.

@@ -1,12 +1,12 @@
 //! The RPCs of the service: each parses the request, calls the
 //! [`service`](crate::service), and encodes the response.
 
-mod convert;
 mod encode;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod page_size;
+mod parse;
 
 use std::pin::Pin;
 
@@ -50,7 +50,7 @@ impl ImportService for ImportsApi {
         request: Request<CreateImportRequest>,
     ) -> Result<Response<CreateImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let wanted = convert::new_import(request.into_inner())?;
+        let wanted = parse::new_import(request.into_inner())?;
         let view = self.0.create(&caller, wanted).await?;
         Ok(Response::new(CreateImportResponse { import_job: Some(encode::import(&view)) }))
     }
@@ -60,7 +60,7 @@ impl ImportService for ImportsApi {
         request: Request<Streaming<UploadBatchRequest>>,
     ) -> Result<Response<UploadBatchResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let messages = request.into_inner().map(convert::message);
+        let messages = request.into_inner().map(parse::message);
         let uploaded = self.0.upload(&caller, messages).await?;
         Ok(Response::new(encode::uploaded(uploaded)))
     }
@@ -70,7 +70,7 @@ impl ImportService for ImportsApi {
         request: Request<SealImportRequest>,
     ) -> Result<Response<SealImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let (id, seal_counts) = convert::seal_counts(&request.into_inner())?;
+        let (id, seal_counts) = parse::seal_counts(&request.into_inner())?;
         let view = self.0.seal(&caller, id, seal_counts).await?;
         Ok(Response::new(SealImportResponse { import_job: Some(encode::import(&view)) }))
     }
@@ -81,8 +81,8 @@ impl ImportService for ImportsApi {
     ) -> Result<Response<GetBatchResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
         let GetBatchRequest { import_id, batch_key } = request.into_inner();
-        let id = convert::import_id("import_id", &import_id)?;
-        let batch_key = convert::batch_key("batch_key", &batch_key)?;
+        let id = parse::import_id("import_id", &import_id)?;
+        let batch_key = parse::batch_key("batch_key", &batch_key)?;
         let receipt = self.0.batch(&caller, id, &batch_key).await?;
         let receipt = Some(encode::receipt(receipt));
         Ok(with_record_ids(GetBatchResponse { receipt }, [encode::import_id(id)]))
@@ -93,7 +93,7 @@ impl ImportService for ImportsApi {
         request: Request<CommitImportRequest>,
     ) -> Result<Response<CommitImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let id = parse::import_id("import_id", &request.into_inner().import_id)?;
         let view = self.0.commit(&caller, id).await?;
         Ok(Response::new(CommitImportResponse { import_job: Some(encode::import(&view)) }))
     }
@@ -103,7 +103,7 @@ impl ImportService for ImportsApi {
         request: Request<RetryImportRequest>,
     ) -> Result<Response<RetryImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let (id, retry) = convert::retry(&request.into_inner())?;
+        let (id, retry) = parse::retry(&request.into_inner())?;
         let view = self.0.retry(&caller, id, retry).await?;
         Ok(Response::new(RetryImportResponse { import_job: Some(encode::import(&view)) }))
     }
@@ -113,7 +113,7 @@ impl ImportService for ImportsApi {
         request: Request<CancelImportRequest>,
     ) -> Result<Response<CancelImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let id = parse::import_id("import_id", &request.into_inner().import_id)?;
         let view = self.0.cancel(&caller, id).await?;
         Ok(Response::new(CancelImportResponse { import_job: Some(encode::import(&view)) }))
     }
@@ -123,7 +123,7 @@ impl ImportService for ImportsApi {
         request: Request<ListImportsRequest>,
     ) -> Result<Response<ListImportsResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let asked = convert::list(request.into_inner())?;
+        let asked = parse::list(request.into_inner())?;
         let page = self.0.list(&caller, &asked.filter, asked.size, &asked.token).await?;
         let answer = encode::imports(page);
         let ids: Vec<String> = answer.imports.iter().map(|import| import.id.clone()).collect();
@@ -135,7 +135,7 @@ impl ImportService for ImportsApi {
         request: Request<GetImportRequest>,
     ) -> Result<Response<GetImportResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let id = parse::import_id("import_id", &request.into_inner().import_id)?;
         let import = Some(encode::import(&self.0.get(&caller, id).await?));
         Ok(with_record_ids(GetImportResponse { import_job: import }, [encode::import_id(id)]))
     }
@@ -147,7 +147,7 @@ impl ImportService for ImportsApi {
         request: Request<WatchImportRequest>,
     ) -> Result<Response<Self::WatchImportStream>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let id = convert::import_id("import_id", &request.into_inner().import_id)?;
+        let id = parse::import_id("import_id", &request.into_inner().import_id)?;
         let progress = ReceiverStream::new(self.0.watch(&caller, id).await?);
         let answers: Self::WatchImportStream =
             Box::pin(progress.map(|update| Ok(encode::progress(&update?))));
@@ -159,7 +159,7 @@ impl ImportService for ImportsApi {
         request: Request<ListFailuresRequest>,
     ) -> Result<Response<ListFailuresResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let asked = convert::failures(request.into_inner())?;
+        let asked = parse::failures(request.into_inner())?;
         let page = self.0.failures(&caller, asked.id, &asked.filter, asked.size, &asked.token);
         Ok(with_record_ids(encode::failures(page.await?), [encode::import_id(asked.id)]))
     }
@@ -171,7 +171,7 @@ impl ImportService for ImportsApi {
         request: Request<DownloadFailuresRequest>,
     ) -> Result<Response<Self::DownloadFailuresStream>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let (id, format) = convert::download(&request.into_inner())?;
+        let (id, format) = parse::download(&request.into_inner())?;
         let chunks = self.0.download(&caller, id, format).await?;
         let answers = chunks.map(|data| Ok(DownloadFailuresResponse { data: data? }));
         Ok(Response::new(Box::pin(answers)))
@@ -182,8 +182,8 @@ impl ImportService for ImportsApi {
         request: Request<ListPossibleDuplicatesRequest>,
     ) -> Result<Response<ListPossibleDuplicatesResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let asked = convert::duplicates(request.into_inner())?;
-        let convert::ListDuplicatesArgs { id, kind, size, token } = asked;
+        let asked = parse::duplicates(request.into_inner())?;
+        let parse::ListDuplicatesArgs { id, kind, size, token } = asked;
         let page = self.0.possible_duplicates(&caller, id, kind, size, &token).await?;
         Ok(with_record_ids(encode::duplicates(page), [encode::import_id(id)]))
     }

@@ -4,15 +4,15 @@ use concord_db::{Database, DatabaseSettings, Schema, SchemaError};
 
 use crate::migrations::{Migrator, TABLES};
 
-const SCHEMA: Schema = Schema { service: "imports", tables: TABLES };
+pub(crate) const SCHEMA: Schema = Schema { service: "imports", tables: TABLES };
 
-/// Migrates the schema to the newest version, and grants access to `role` if it is
-/// given. Returns the applied migrations.
+/// Migrates the schema to the newest version, and grants `role` the rights to use the tables
+/// if it is given. Returns the names of the applied migrations.
 ///
 /// # Errors
 ///
-/// If the database is unreachable or read-only, or its schema is newer than this
-/// program and incompatible with it.
+/// If the database cannot be reached or changed, or if its schema is newer than this
+/// program and incompatible.
 pub async fn migrate(
     database: DatabaseSettings,
     role: Option<&str>,
@@ -20,7 +20,7 @@ pub async fn migrate(
     SCHEMA.migrate::<Migrator>(database, role).await
 }
 
-/// Connects to a database; migrates its schema first, or fails if it is outdated.
+/// Connects to the database; migrates its schema first, or fails if it is outdated.
 pub(crate) async fn open(
     database: DatabaseSettings,
     to_migrate: bool,

@@ -32,6 +32,7 @@ pub(crate) use duplicates::{DuplicateView, DuplicatesPage};
 pub(crate) use failures::FailuresPage;
 pub(crate) use list::ImportsPage;
 pub(crate) use rounds::Retry;
+use sea_orm::{DatabaseConnection, DatabaseTransaction};
 pub(crate) use seal::SealCounts;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,7 @@ use crate::{
     },
     error::{ImportError, import_not_found, other_product},
     records_client::RecordsClient,
-    store,
+    store::{self, ImportDb},
 };
 
 /// Limit on the concurrent uploads of a process; each buffers one batch of 10 MiB at
@@ -105,6 +106,11 @@ impl Imports {
         }
     }
 
+    /// The connections for reads of one import.
+    pub(crate) fn reader<'a>(&'a self, key: &'a ImportKey) -> ImportDb<'a, DatabaseConnection> {
+        ImportDb::new(self.db.reader(), key)
+    }
+
     /// Rejects a caller whose product is not connected to the practice; `call` is the
     /// call that is being handled.
     pub(crate) async fn check_connected(
@@ -125,7 +131,8 @@ impl Imports {
         if import.state != State::Sealed || !import.note.is_empty() {
             return Ok(import);
         }
-        let running = store::imports::find_running(self.db.reader(), &import.key.practice).await?;
+        let db = self.db.reader_of(&import.key.practice);
+        let running = store::imports::find_running(db).await?;
         let note = match running {
             // A worker may have claimed this import since it was read.
             Some(other) if other != import.key.id => {
@@ -138,9 +145,9 @@ impl Imports {
     }
 
     async fn view(&self, key: &ImportKey) -> Result<ImportView, ImportError> {
-        let import = store::imports::find(self.db.reader(), key).await?;
-        let import = import.ok_or_else(|| import_not_found(key.id))?;
-        let counters = store::counters::read(self.db.reader(), key).await?;
+        let db = self.reader(key);
+        let import = find(db).await?;
+        let counters = store::counters::read(db).await?;
         let import = self.with_waiting_note(import).await?;
         Ok(ImportView { import, counters })
     }
@@ -157,6 +164,23 @@ fn show_uploads(meter: &Meter, taken: u64) {
 /// The key of that import in the caller's practice.
 fn key(caller: &Caller, id: Uuid) -> ImportKey {
     ImportKey { practice: caller.practice.clone(), id }
+}
+
+/// Finds the import.
+async fn find(db: ImportDb<'_, DatabaseConnection>) -> Result<Import, ImportError> {
+    let import = store::imports::find(db).await?;
+    import.ok_or_else(|| import_not_found(db.key().id).into())
+}
+
+/// Locks the import, and checks that the caller owns it.
+async fn lock_owned(
+    db: ImportDb<'_, DatabaseTransaction>,
+    caller: &Caller,
+) -> Result<Import, ImportError> {
+    let import = store::imports::lock(db).await?;
+    let import = import.ok_or_else(|| import_not_found(db.key().id))?;
+    check_owner(caller, &import)?;
+    Ok(import)
 }
 
 /// Checks that the caller owns the import: the whole practice may read it, but only its

@@ -1,10 +1,13 @@
 //! Helpers for the tests of other crates.
 
-use concord_proto::pb::imports::{ImportRecord, import_record::Record};
+use concord_proto::pb::{
+    imports::{ImportRecord, import_record::Record},
+    records::ErrorReason,
+};
 
 use crate::{
     domain::{
-        enums::{Kind, Severity, Status},
+        enums::{Kind, Status},
         failure::{Failure, FailureRow},
         import::RowId,
         issue::RecordIssue,
@@ -30,13 +33,8 @@ fn failure(row: i64, record: &ImportRecord) -> Failure {
         Some(Record::Address(_)) => Kind::Address,
         None => Kind::Unknown,
     };
-    let issue = RecordIssue {
-        field: "source_id".into(),
-        reason: "DUPLICATE_KEY".into(),
-        text: "Source id is used by records with different values".into(),
-        root_cause: String::new(),
-        severity: Severity::Error,
-    };
+    let text = "Source id is used by records with different values";
+    let issue = RecordIssue::new("source_id", ErrorReason::DuplicateKey, text);
     let row = FailureRow {
         at: RowId { batch: 1, row },
         ordinal: 0,

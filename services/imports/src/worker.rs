@@ -18,6 +18,7 @@ mod external_parents;
 mod index;
 mod job;
 mod keys;
+mod page_context;
 mod periods;
 mod references;
 mod replace;

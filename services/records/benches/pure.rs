@@ -1,8 +1,8 @@
 //! Benchmarks of the pure code of the records service: the rules of timelines, the images
 //! of records, and cursors.
 //!
-//! The code is private to the service, so the bench compiles its files. Cursors need two
-//! structs of the store, which is not pure, and images an error; they are repeated below.
+//! The code is private to the service, so the bench compiles its files. Images need an error
+//! of the service, which is not pure; a part of it is repeated below.
 
 use std::hint::black_box;
 
@@ -47,27 +47,8 @@ mod error {
     }
 }
 
-/// The structs of the store that cursors use.
-mod store {
-    pub(crate) mod feed {
-        use uuid::Uuid;
-
-        pub(crate) struct FeedEnds {
-            pub(crate) head: i64,
-            pub(crate) floor: i64,
-            #[expect(dead_code, reason = "only the store reads it")]
-            pub(crate) floor_change: Option<Uuid>,
-        }
-
-        #[derive(Clone)]
-        pub(crate) struct FeedHead {
-            pub(crate) epoch: Uuid,
-            pub(crate) secret: Vec<u8>,
-        }
-    }
-}
-
 use domain::{
+    feed_head::{FeedEnds, FeedHead},
     record::{Client, RecordMeta},
     resume_point::ResumePoint,
     timeline::{
@@ -75,7 +56,6 @@ use domain::{
     },
 };
 use source::feed::cursor::{Cursor, CursorSigner};
-use store::feed::{FeedEnds, FeedHead};
 
 /// The numbers of entries of a timeline: few, and many years with frequent changes.
 const ENTRIES: [usize; 2] = [2, 20];
@@ -122,14 +102,16 @@ fn images(criterion: &mut Criterion, count: usize) {
 }
 
 fn cursors(criterion: &mut Criterion) {
-    let feed_head = FeedHead { epoch: Uuid::from_u128(7), secret: vec![7; 32] };
     let Ok(product) = "books".parse() else { return };
+    let (ends, change) =
+        (FeedEnds { head: 20_000, floor: 1, floor_change: None }, Some(Uuid::from_u128(50)));
+    let (epoch, secret) = (Uuid::from_u128(7), vec![7; 32]);
+    let feed_head = FeedHead { epoch, secret, ends: ends.clone(), position: 12_345, change };
     let signer = CursorSigner::of(&product, None, &feed_head);
-    let change = Some(Uuid::from_u128(50));
     let make =
         || signer.cursor(ResumePoint::after(black_box(12_345)), Uuid::nil(), change).encode();
     criterion.bench_function("cursor/sign and encode", |b| b.iter(make));
-    let (text, ends) = (make(), FeedEnds { head: 20_000, floor: 1, floor_change: None });
+    let text = make();
     let read = || Cursor::decode(black_box(&text)).map(|read| signer.check(&read, &ends, change));
     assert_eq!(read(), Some(Ok(())));
     criterion.bench_function("cursor/decode and check", |b| b.iter(read));

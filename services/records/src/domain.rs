@@ -4,6 +4,7 @@
 //! timelines. Depends on no gRPC, no database and no clock.
 
 pub(crate) mod change;
+pub(crate) mod feed_head;
 pub(crate) mod filter;
 pub(crate) mod link;
 pub(crate) mod record;

@@ -25,9 +25,6 @@ pub(crate) enum RecordError {
     /// concurrency).
     #[error("write conflict")]
     WriteConflict,
-    /// Rolls back the transaction of a dry run. Holds the encoded answer.
-    #[error("dry run")]
-    DryRunRollback(Vec<u8>),
     /// A stored row cannot be decoded: a defect.
     #[error("a row cannot be read: {0}")]
     Corrupt(&'static str),
@@ -87,10 +84,7 @@ impl WriteError for RecordError {
         match self {
             Self::Database(error) => error_kind(error) == DbErrorKind::Conflict,
             Self::WriteConflict => true,
-            Self::Api(_)
-            | Self::UniqueViolation(_)
-            | Self::DryRunRollback(_)
-            | Self::Corrupt(_) => false,
+            Self::Api(_) | Self::UniqueViolation(_) | Self::Corrupt(_) => false,
         }
     }
 }
@@ -111,7 +105,7 @@ impl RecordError {
                 }
                 DbErrorKind::Other => ApiError::internal(&redacted(&error)),
             },
-            error @ (Self::Corrupt(_) | Self::DryRunRollback(_)) => ApiError::internal(&error),
+            error @ Self::Corrupt(_) => ApiError::internal(&error),
         }
     }
 }

@@ -20,9 +20,8 @@ use crate::{
     service::Records,
     store::{
         due::{self, DueRecord, JobKind},
-        erasures,
+        expiry::{self, Expiring},
         feed::retention,
-        fences, requests,
     },
 };
 
@@ -110,9 +109,9 @@ impl Jobs {
         for kind in [JobKind::Rollover, JobKind::PurgeClient, JobKind::PurgePerson] {
             more |= self.process_due(kind).await;
         }
-        more |= self.expire(EXPIRE_RESPONSES).await;
-        more |= self.expire(EXPIRE_FENCES).await;
-        more |= self.expire(EXPIRE_ERASURES).await;
+        for what in [Expiring::Responses, Expiring::Fences, Expiring::Erasures] {
+            more |= self.expire(what).await;
+        }
         more | self.purge_feeds().await
     }
 
@@ -147,21 +146,18 @@ impl Jobs {
     }
 
     /// Deletes the oldest expired rows of one table. Returns true if there may be more.
-    async fn expire(&mut self, job: &'static str) -> bool {
+    async fn expire(&mut self, what: Expiring) -> bool {
+        let (job, retention) = match what {
+            Expiring::Responses => (EXPIRE_RESPONSES, RESPONSE_RETENTION),
+            Expiring::Fences => (EXPIRE_FENCES, FENCE_RETENTION),
+            Expiring::Erasures => (EXPIRE_ERASURES, ERASURE_RETENTION),
+        };
         let now = self.records.clock.now();
         if self.failures.is_backing_off(job, &Subject::default(), now) {
             return false;
         }
         let delete = self.records.db.write(TenantScope::AllPractices, move |tx| async move {
-            match job {
-                EXPIRE_RESPONSES => {
-                    requests::delete_before(&*tx, now - RESPONSE_RETENTION, EXPIRY_BATCH).await
-                }
-                EXPIRE_FENCES => {
-                    fences::delete_before(&*tx, now - FENCE_RETENTION, EXPIRY_BATCH).await
-                }
-                _ => erasures::delete_before(&*tx, now - ERASURE_RETENTION, EXPIRY_BATCH).await,
-            }
+            expiry::remove_oldest(&*tx, what, now - retention, EXPIRY_BATCH).await
         });
         let deleted = self.failures.record(job, Subject::default(), delete.await, now);
         deleted.is_some_and(|count| count >= EXPIRY_BATCH)

@@ -3,8 +3,8 @@
 //!
 //! [`Application`] is one replica. A call goes through three layers: `grpc` parses the
 //! request, `service` runs the command in one transaction and builds the response, and
-//! `store` accesses the tables. The rules are in `domain` and in [`concord_core::rules`], which depend on none of
-//! the three.
+//! `store` accesses the tables. The rules are in `domain` and in [`concord_core::rules`], which
+//! depend on none of the three.
 
 mod app;
 mod config;

@@ -1,13 +1,13 @@
-//! The database schema of the service: migrates and opens it.
+//! The schema of the service: migrates it, and opens the database.
 
 use concord_db::{Database, DatabaseSettings, Schema, SchemaError};
 
 use crate::migrations::{Migrator, TABLES};
 
-const SCHEMA: Schema = Schema { service: "records", tables: TABLES };
+pub(crate) const SCHEMA: Schema = Schema { service: "records", tables: TABLES };
 
-/// Migrates the schema to the newest version, and grants `role` the rights to use the
-/// tables. Returns the names of the migrations that were applied.
+/// Migrates the schema to the newest version, and grants `role` the rights to use the tables
+/// if it is given. Returns the names of the applied migrations.
 ///
 /// # Errors
 ///
@@ -20,8 +20,7 @@ pub async fn migrate(
     SCHEMA.migrate::<Migrator>(database, role).await
 }
 
-/// Connects to a database and checks that its schema is up to date. Migrates it first if
-/// `to_migrate`.
+/// Connects to the database; migrates its schema first, or fails if it is outdated.
 pub(crate) async fn open(
     database: DatabaseSettings,
     to_migrate: bool,

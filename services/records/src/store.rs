@@ -1,14 +1,19 @@
 //! The data access layer. The only module that uses SeaORM's entities: its functions take
 //! and return the structs of [`domain`](crate::domain).
 //!
-//! A query filters by the practice (the tenant), which its function takes. Only background
-//! jobs ([`due`], [`expiry`]), the feed and the list of subscriptions query all practices.
-//! A function that writes takes the transaction of
-//! [`Database::write`](concord_db::Database::write).
+//! A function takes a [`TenantDb`], whose queries filter by the practice (the tenant). Only
+//! background jobs ([`due`], [`expiry`]), the feed, the list of subscriptions and batch loads
+//! query several practices, and take a connection. A function that writes takes the
+//! transaction of [`Database::write`](concord_db::Database::write).
+//!
+//! Entities serve single rows and reads by key. Closures that write the text and bind its
+//! parameters ([`Binds`](concord_db::Binds)) serve sets, and SQL that entities cannot
+//! express. Nothing else is used.
 
 pub(crate) mod access_log;
 pub(crate) mod audit;
 pub(crate) mod batch_load;
+mod bulk;
 pub(crate) mod changes;
 pub(crate) mod clients;
 pub(crate) mod connections;
@@ -17,7 +22,7 @@ pub(crate) mod due;
 mod entities;
 pub(crate) mod entries;
 pub(crate) mod erasures;
-mod expiry;
+pub(crate) mod expiry;
 pub(crate) mod feed;
 pub(crate) mod fences;
 pub(crate) mod images;
@@ -30,7 +35,7 @@ mod sql;
 pub(crate) mod subscriptions;
 pub(crate) mod trace;
 
-use concord_db::StatementBatch;
+use concord_db::{StatementBatch, TenantDb};
 use sea_orm::ConnectionTrait;
 
 use crate::error::RecordError;
@@ -54,12 +59,12 @@ pub(crate) async fn flush(
 ///
 /// As [`flush`].
 pub(crate) async fn write_now(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     fill: impl FnOnce(&mut StatementBatch) -> Result<(), RecordError>,
 ) -> Result<(), RecordError> {
-    let mut batch = StatementBatch::new(db.get_database_backend());
+    let mut batch = db.batch();
     fill(&mut batch)?;
-    flush(batch, db).await
+    flush(batch, db.connection()).await
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@
 //! files, and [`rule`] is a `match` over it: the build fails for an RPC that is not in the
 //! table.
 
-use std::{fmt, str::FromStr};
-
 use concord_proto::rpc::Rpc;
+use strum::{Display, EnumString, VariantArray};
 
 /// RPCs that a service polls every few seconds. Successful calls are logged at level DEBUG.
 pub const POLLED: &[Rpc] = &[Rpc::IngestListErasures];
 
 /// A role of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantArray)]
+#[strum(serialize_all = "lowercase", parse_err_ty = UnknownRole, parse_err_fn = unknown_role)]
 pub enum Role {
     /// Owns the practice.
     Owner,
@@ -29,22 +29,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// All roles with their names.
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::Owner, "owner"),
-        (Self::Admin, "admin"),
-        (Self::Staff, "staff"),
-        (Self::Support, "support"),
-        (Self::Auditor, "auditor"),
-        (Self::Service, "service"),
-    ];
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL.iter().find(|(role, _)| role == self).map_or("", |(_, name)| name);
-        f.write_str(name)
-    }
+    /// All roles.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 }
 
 /// The text is not the name of a role.
@@ -52,12 +38,8 @@ impl fmt::Display for Role {
 #[error("not a role; use owner, admin, staff, support, auditor or service")]
 pub struct UnknownRole;
 
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.iter().find(|(_, name)| *name == text).map(|(role, _)| *role).ok_or(UnknownRole)
-    }
+fn unknown_role(_: &str) -> UnknownRole {
+    UnknownRole
 }
 
 /// The practices that a call covers.
@@ -201,9 +183,10 @@ mod tests {
 
     #[test]
     fn role_name_round_trips() {
-        for (role, name) in Role::ALL {
-            assert_eq!(name.parse::<Role>().unwrap(), role);
-            assert_eq!(role.to_string(), name);
+        let names: Vec<_> = Role::ALL.iter().map(Role::to_string).collect();
+        assert_eq!(names, ["owner", "admin", "staff", "support", "auditor", "service"]);
+        for (role, name) in Role::ALL.iter().zip(names) {
+            assert_eq!(name.parse::<Role>().unwrap(), *role);
         }
     }
 }

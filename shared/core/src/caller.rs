@@ -1,8 +1,8 @@
 //! The authenticated caller of a request.
 //!
 //! The server authenticates a request (`concord_server::identity`) before its handler
-//! runs. The handler takes the [`Caller`] from the request. Every query needs its practice,
-//! which is the tenant, so that no query can be written without one.
+//! runs. The handler takes the [`Caller`] from the request. Its practice is the
+//! tenant, by which every query filters.
 
 use std::{fmt, str::FromStr};
 

@@ -3,12 +3,12 @@
 //! An id is a version 7 UUID, written as its prefix and 32 hexadecimal digits:
 //! `cli_0197f3b2c4d87c1e9a4b3c2d1e0f9a8b`. The databases store the UUID without the prefix.
 
-use std::fmt;
-
+use strum::Display;
 use uuid::Uuid;
 
 /// The kinds of objects that have an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum IdKind {
     /// A client, `cli_`.
     Client,
@@ -47,6 +47,12 @@ pub fn new_uuid() -> Uuid {
     Uuid::now_v7()
 }
 
+/// A random byte for jitter: the last of a new UUID.
+pub fn random_byte() -> u8 {
+    let [.., byte] = *new_uuid().as_bytes();
+    byte
+}
+
 /// An id as text, `cli_…`.
 pub fn text(kind: IdKind, uuid: Uuid) -> String {
     format!("{}{}", kind.prefix(), uuid.as_simple())
@@ -58,20 +64,6 @@ pub fn parse(kind: IdKind, text: &str) -> Option<Uuid> {
     let plain = digits.len() == 32
         && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if plain { Uuid::try_parse(digits).ok() } else { None }
-}
-
-impl fmt::Display for IdKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client => "client",
-            Self::Person => "person",
-            Self::Contact => "contact",
-            Self::Entry => "entry",
-            Self::Change => "change",
-            Self::Transaction => "transaction",
-            Self::Import => "import",
-        })
-    }
 }
 
 #[cfg(test)]

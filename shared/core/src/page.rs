@@ -21,7 +21,7 @@ use concord_proto::pb::records::ErrorReason;
 /// Default number of entries of a page.
 pub const DEFAULT_PAGE_SIZE: u64 = 50;
 /// Maximum number of entries of a page.
-pub const MAX_PAGE_SIZE: u64 = 1_000;
+pub const MAX_PAGE_SIZE: u64 = concord_proto::limits::MAX_PAGE_SIZE as u64;
 
 /// Maximum size of the entries of a list response, in bytes. gRPC clients accept messages
 /// of 4 MiB by default.

@@ -14,8 +14,8 @@ use sea_orm::{DbBackend, Value};
 pub struct Binds {
     engine: DbBackend,
     values: Vec<Value>,
-    /// The positions of the shared values.
-    shared: Vec<usize>,
+    /// The names of the shared values, and their placeholders. Used on PostgreSQL only.
+    shared: Vec<(&'static str, String)>,
 }
 
 impl Binds {
@@ -54,15 +54,17 @@ impl Binds {
     }
 
     /// Binds a value that the statement needs repeatedly, such as the practice, and returns
-    /// its placeholder. On PostgreSQL equal values share one parameter.
-    pub fn bind_shared(&mut self, value: impl Into<Value>) -> String {
-        let value = value.into();
-        let bound = self.shared.iter().find(|at| self.values.get(**at) == Some(&value));
-        if let (Some(at), DbBackend::Postgres) = (bound, self.engine) {
-            return format!("${}", at + 1);
+    /// its placeholder. On PostgreSQL values with the same `name`, which must be equal, share
+    /// one parameter.
+    pub fn bind_shared(&mut self, name: &'static str, value: impl Into<Value>) -> String {
+        if let Some((_, placeholder)) = self.shared.iter().find(|(known, _)| *known == name) {
+            return placeholder.clone();
         }
-        self.shared.push(self.values.len());
-        self.bind(value)
+        let placeholder = self.bind(value);
+        if self.engine == DbBackend::Postgres {
+            self.shared.push((name, placeholder.clone()));
+        }
+        placeholder
     }
 
     /// Binds a list of rows, and returns a query that yields it with these columns. On SQLite
@@ -283,14 +285,15 @@ mod tests {
     fn shared_value_is_one_parameter_on_postgresql() {
         let text = |engine| {
             let mut binds = Binds::new(engine);
-            let parts = [binds.bind("p"), binds.bind_shared("p"), binds.bind_shared(1_i64)];
-            let again = [binds.bind_shared("p"), binds.bind_shared(1_i64), binds.bind("p")];
-            let text = [parts, again].concat().join(" ");
+            let shared = |binds: &mut Binds| {
+                [binds.bind_shared("practice", "p"), binds.bind_shared("n", 1_i64)].join(" ")
+            };
+            let text = [binds.bind("p"), shared(&mut binds), shared(&mut binds)].join(" ");
             assert_eq!(text.contains('?'), engine == DbBackend::Sqlite);
             (text, binds.len())
         };
-        assert_eq!(text(DbBackend::Postgres), ("$1 $2 $3 $2 $3 $4".to_owned(), 4));
-        assert_eq!(text(DbBackend::Sqlite), ("? ? ? ? ? ?".to_owned(), 6));
+        assert_eq!(text(DbBackend::Postgres), ("$1 $2 $3 $2 $3".to_owned(), 3));
+        assert_eq!(text(DbBackend::Sqlite), ("? ? ? ? ?".to_owned(), 5));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 use super::{
-    DbErrorKind, Writer, error_kind,
+    errors::{DbErrorKind, error_kind},
     group_commit::GroupWriter,
     sessions::Sessions,
     tenant_scope::DEFAULT_SETTING,
@@ -146,6 +146,15 @@ impl DatabaseSettings {
         self.observer = Some(Observer(Arc::new(observer)));
         self
     }
+}
+
+/// How the writes of a database run.
+#[derive(Clone)]
+pub(super) enum Writer {
+    /// PostgreSQL: a pool; each write has a transaction of its own.
+    Pool(DatabaseConnection),
+    /// SQLite: one connection with group commit.
+    Group(Arc<GroupWriter>),
 }
 
 /// Opens the connections for reads and for writes. On PostgreSQL `sessions` decides which

@@ -15,7 +15,6 @@
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,8 +27,9 @@ use tokio::{
 use tracing::{Instrument as _, Span};
 
 use super::{
-    WriteError, WriteTx, begin, errors::rolled_back, outage, panicked, redacted, sole,
+    errors::{outage, redacted, rolled_back},
     transaction_monitor::TransactionMonitor,
+    write::{WriteError, WriteTx, begin, panicked},
 };
 
 /// The capacity of the queue; further writes wait for space in it (backpressure).
@@ -235,12 +235,12 @@ async fn run_job(
     monitor: &TransactionMonitor,
     job: &mut dyn Job,
 ) -> Result<(bool, DatabaseTransaction), DbErr> {
-    let tx = WriteTx(Arc::new(tx));
+    let tx = WriteTx::new(tx);
     let outcome = job.run(tx.clone()).await;
     if monitor.has_ended() {
         return Err(outcome.err().flatten().unwrap_or_else(rolled_back));
     }
-    Ok((outcome.is_ok(), sole(tx)?))
+    Ok((outcome.is_ok(), tx.into_sole()?))
 }
 
 async fn run_in_savepoint(

@@ -5,8 +5,10 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement}
 use sea_orm_migration::MigratorTrait;
 
 use super::{
-    Database, TenantScope, WriteError,
+    database::Database,
     migration_status::{MigrationStatus, SchemaError},
+    tenant_scope::TenantScope,
+    write::WriteError,
 };
 
 /// The key of the advisory lock of migrations: "concord" on a telephone keypad.
@@ -21,24 +23,80 @@ const NO_TIMEOUTS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeo
 /// statements queue behind it; after the timeout the migration fails instead.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '15s'";
 
-/// Applies the pending migrations, and returns their names.
-pub(super) async fn migrate<M: MigratorTrait>(db: &Database) -> Result<Vec<String>, SchemaError> {
-    // Succeeds also without the rights to change tables, if there is nothing to do.
-    if pending::<M>(db.reader()).await?.is_empty() {
-        return Ok(Vec::new());
+/// Selects the quoted name of the schema.
+const SCHEMA: &str = "SELECT quote_ident(current_schema()) AS schema";
+
+impl Database {
+    /// Applies the pending migrations, and returns their names. Replicas may do so
+    /// concurrently.
+    ///
+    /// # Errors
+    ///
+    /// If the schema is ahead of the program and incompatible, or cannot be changed.
+    pub async fn migrate<M: MigratorTrait>(&self) -> Result<Vec<String>, SchemaError> {
+        // Succeeds also without the rights to change tables, if there is nothing to do.
+        if pending::<M>(self.reader()).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Migrations move data of all practices.
+        let migrated = self.write(TenantScope::AllPractices, |tx| async move {
+            if tx.get_database_backend() == DbBackend::Postgres {
+                lock(&tx).await?;
+            }
+            let pending = pending::<M>(&*tx).await?;
+            if !pending.is_empty() {
+                M::up(&*tx, None).await?;
+            }
+            Ok::<_, SchemaError>(pending)
+        });
+        migrated.await
     }
-    // Migrations move data of all practices.
-    let migrated = db.write(TenantScope::AllPractices, |tx| async move {
-        if tx.get_database_backend() == DbBackend::Postgres {
-            lock(&tx).await?;
+
+    /// Checks that the schema is up to date, or ahead of the program and compatible.
+    ///
+    /// # Errors
+    ///
+    /// If it is not.
+    pub async fn check_schema<M: MigratorTrait>(&self) -> Result<(), SchemaError> {
+        match pending::<M>(self.reader()).await? {
+            pending if pending.is_empty() => Ok(()),
+            pending => Err(SchemaError::Behind(pending)),
         }
-        let pending = pending::<M>(&*tx).await?;
-        if !pending.is_empty() {
-            M::up(&*tx, None).await?;
+    }
+
+    /// Grants a role of PostgreSQL the rights to read and write `tables`, and to read the
+    /// applied migrations.
+    pub async fn grant_to<M: MigratorTrait>(
+        &self,
+        role: &str,
+        tables: &[&str],
+    ) -> Result<(), DbErr> {
+        if self.engine() != DbBackend::Postgres {
+            let message = "SQLite has no roles to grant rights to: leave --grant-to out";
+            return Err(DbErr::Custom(message.to_owned()));
         }
-        Ok::<_, SchemaError>(pending)
-    });
-    migrated.await
+        let role = format!("\"{}\"", role.replace('"', "\"\""));
+        let schema = Statement::from_string(DbBackend::Postgres, SCHEMA);
+        let row = self.reader().query_one_raw(schema).await?;
+        let schema: String =
+            row.map_or(Ok("public".to_owned()), |row| row.try_get("", "schema"))?;
+        let (tables, migrations) = (tables.join(", "), M::migration_table_name().to_string());
+        let grants = [
+            format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
+            format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}"),
+            format!("GRANT SELECT ON {migrations} TO {role}"),
+        ];
+        let granted = self.write(TenantScope::AllPractices, move |tx| {
+            let grants = grants.clone();
+            async move {
+                for grant in &grants {
+                    tx.execute_unprepared(grant).await?;
+                }
+                Ok(())
+            }
+        });
+        granted.await
+    }
 }
 
 impl WriteError for SchemaError {
@@ -55,20 +113,6 @@ async fn lock(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     tx.execute_unprepared(NO_TIMEOUTS).await?;
     tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
     tx.execute_unprepared(LOCK_TIMEOUT).await.map(drop)
-}
-
-/// Checks that no migration is pending.
-///
-/// # Errors
-///
-/// If one is, or [`pending`] fails.
-pub(super) async fn check<M: MigratorTrait>(
-    connection: &impl ConnectionTrait,
-) -> Result<(), SchemaError> {
-    match pending::<M>(connection).await? {
-        pending if pending.is_empty() => Ok(()),
-        pending => Err(SchemaError::Behind(pending)),
-    }
 }
 
 /// The pending migrations.
@@ -109,34 +153,3 @@ async fn applied(connection: &impl ConnectionTrait, table: &str) -> Result<Vec<S
     let rows = connection.query_all_raw(Statement::from_string(engine, names)).await?;
     rows.iter().map(|row| row.try_get("", "version")).collect()
 }
-
-/// Grants `role` the rights to read and write the tables, and to read the applied
-/// migrations.
-pub(super) async fn grant<M: MigratorTrait>(
-    db: &Database,
-    role: &str,
-    tables: &[&str],
-) -> Result<(), DbErr> {
-    let role = format!("\"{}\"", role.replace('"', "\"\""));
-    let row =
-        db.reader().query_one_raw(Statement::from_string(DbBackend::Postgres, SCHEMA)).await?;
-    let schema: String = row.map_or(Ok("public".to_owned()), |row| row.try_get("", "schema"))?;
-    let (tables, migrations) = (tables.join(", "), M::migration_table_name().to_string());
-    let grants = [
-        format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
-        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}"),
-        format!("GRANT SELECT ON {migrations} TO {role}"),
-    ];
-    let granted = db.write(TenantScope::AllPractices, move |tx| {
-        let grants = grants.clone();
-        async move {
-            for grant in &grants {
-                tx.execute_unprepared(grant).await?;
-            }
-            Ok(())
-        }
-    });
-    granted.await
-}
-
-const SCHEMA: &str = "SELECT quote_ident(current_schema()) AS schema";

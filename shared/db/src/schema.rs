@@ -2,7 +2,7 @@
 
 use sea_orm_migration::MigratorTrait;
 
-use super::{Database, DatabaseSettings, SchemaError};
+use super::{connect::DatabaseSettings, database::Database, migration_status::SchemaError};
 
 /// The schema of one service.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,9 @@ use sea_orm::{
     DbBackend, DbErr, DeleteMany, EntityTrait, QueryFilter as _, QueryResult, Select, UpdateMany,
 };
 
-use super::{Database, StatementBatch, WriteTx, binds::Binds, sql};
+use super::{
+    binds::Binds, database::Database, sql, statement_batch::StatementBatch, write::WriteTx,
+};
 
 /// A table whose rows belong to tenants.
 pub trait TenantTable: EntityTrait {
@@ -26,7 +28,8 @@ macro_rules! tenant_tables {
 }
 
 /// A connection that is restricted to one tenant. Store functions take it instead of a
-/// connection and a practice, so that no query can be written without its practice.
+/// connection and a practice. Queries of entities are filtered by the practice; SQL texts
+/// filter by [`TenantBinds::practice`].
 #[derive(Debug)]
 pub struct TenantDb<'a, C> {
     connection: &'a C,
@@ -149,7 +152,7 @@ impl<'a> TenantBinds<'a> {
 
     /// Binds the practice, and returns its placeholder.
     pub fn practice(&mut self) -> String {
-        self.binds.bind_shared(self.practice.as_str())
+        self.binds.bind_shared("practice", self.practice.as_str())
     }
 }
 

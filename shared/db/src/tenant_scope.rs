@@ -50,7 +50,8 @@ impl TenantScope {
         };
         // SET takes no parameters. The name of a practice needs no quoting.
         let sql = format!(
-            "SET LOCAL concord.practice = '{practice}';              SELECT 1 WHERE current_setting('transaction_read_only') = 'off'"
+            "SET LOCAL concord.practice = '{practice}'; \
+             SELECT 1 WHERE current_setting('transaction_read_only') = 'off'"
         );
         match tx.execute_unprepared(&sql).await?.rows_affected() {
             0 => Err(read_only()),

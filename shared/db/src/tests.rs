@@ -1,8 +1,11 @@
 //! Tests of writes on both engines: commit, rollback, group commit, retries.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use sea_orm::{ConnectionTrait as _, DbErr};

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Outage;
+use super::errors::Outage;
 
 /// How long a failed write marks the database as rejecting writes. A successful write does
 /// not end this, because a write without changes succeeds on a full disk.

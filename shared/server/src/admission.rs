@@ -24,17 +24,13 @@ mod response_buffer;
 pub(super) mod streams;
 mod tenant;
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
-use tower::{Layer, Service};
 
 use super::{
     connections::{StreamContext, StreamDeadline},
@@ -42,6 +38,8 @@ use super::{
 };
 use crate::{
     meter::{Meter, NONE, catalog},
+    middleware::{Answer, HttpService, Middleware, Next, error_response, rejected},
+    rejection_log::RejectionLog,
     shares::{Ratio, Share, Shares},
 };
 use concord_core::{access::Role, caller::Identity, status::ApiError};
@@ -66,6 +64,8 @@ pub(super) struct Admission {
     messages: Arc<Shares<Tenant>>,
     responses: Arc<ResponseBuffers>,
     overloaded: OverloadedTenants,
+    /// Of load shedding.
+    rejections: RejectionLog,
 }
 
 impl Admission {
@@ -79,6 +79,7 @@ impl Admission {
             messages: Arc::new(Shares::new(limits.message_bytes, Ratio::EQUAL)),
             responses: Arc::new(ResponseBuffers::new(&limits)),
             overloaded: OverloadedTenants::default(),
+            rejections: RejectionLog::new("calls"),
         }
     }
 
@@ -217,70 +218,34 @@ impl CallPermits {
     }
 }
 
-/// The layer of [`AdmissionControl`].
+/// Admits calls within the limits of [`Admission`]. Health and reflection, which have no
+/// authenticated caller, are always admitted.
 #[derive(Clone, Debug)]
-pub(super) struct AdmissionLayer {
-    admission: Arc<Admission>,
-}
+pub(super) struct AdmissionControl(pub(super) Arc<Admission>);
 
-impl AdmissionLayer {
-    pub(super) fn new(admission: Arc<Admission>) -> Self {
-        Self { admission }
-    }
-}
+impl<S: HttpService> Middleware<S> for AdmissionControl {
+    type Future = BoxFuture<'static, Answer>;
 
-impl<S> Layer<S> for AdmissionLayer {
-    type Service = AdmissionControl<S>;
-
-    fn layer(&self, inner: S) -> AdmissionControl<S> {
-        AdmissionControl { inner, admission: Arc::clone(&self.admission) }
-    }
-}
-
-/// A service that admits calls within the limits of [`Admission`]. Health and reflection,
-/// which have no authenticated caller, are always admitted.
-#[derive(Clone, Debug)]
-pub(super) struct AdmissionControl<S> {
-    inner: S,
-    admission: Arc<Admission>,
-}
-
-impl<S> Service<http::Request<Body>> for AdmissionControl<S>
-where
-    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&self, request: http::Request<Body>, next: Next<'_, S>) -> Self::Future {
         // First, so that the deadline counts from the arrival of the call.
         let began = Instant::now();
         let rpc = rpc_of_path(request.uri().path());
         let Some((rpc, identity)) = rpc.zip(request.extensions().get::<Identity>()) else {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(next.call(request));
         };
         if !identity.roles.contains(&Role::Service)
-            && let Err(error) = self.admission.rate.check(identity)
+            && let Err(error) = self.0.rate.check(identity)
         {
-            return Box::pin(std::future::ready(Ok(error_response(error))));
+            return rejected(error);
         }
         let (tenant, kind) = (Tenant::of(identity), Kind::of(rpc, identity));
-        let longest = (kind != Kind::Upload).then_some(self.admission.limits.call_time);
+        let longest = (kind != Kind::Upload).then_some(self.0.limits.call_time);
         let deadline = Deadline::of(request.headers(), longest, began);
         let context = request.extensions().get::<StreamContext>();
         let reset = context.map(|context| context.deadline.clone()).unwrap_or_default();
         let call = Call { rpc, tenant, kind, began, deadline, reset };
-        let admission = Arc::clone(&self.admission);
-        // The original is ready; the clone is for the next call.
-        let other = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, other);
+        let admission = Arc::clone(&self.0);
+        let mut inner = next.into_service();
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let (body, permits) = match admission.admit(&call, &head.headers, body).await {
@@ -303,10 +268,6 @@ fn too_many_uploads() -> ApiError {
          retry this batch later"
     );
     ApiError::limit_reached("open uploads", message, RETRY_AFTER)
-}
-
-fn error_response(error: ApiError) -> http::Response<Body> {
-    Status::from(error).into_http()
 }
 
 #[cfg(test)]

@@ -1,103 +1,58 @@
 //! Authenticates and authorises each call, and ends its stream when the credential expires.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
-
 use futures::future::BoxFuture;
-use tonic::{Status, body::Body};
-use tower::{Layer, Service};
+use tonic::body::Body;
 
-use super::{expiring, observe};
+use super::{
+    expiring,
+    middleware::{Answer, HttpService, Middleware, Next, rejected},
+    observe,
+};
 use crate::identity::Credentials;
 use concord_proto::rpc::{Rpc, STREAMS, rpc_of_path};
 
-/// The layer of [`Authenticate`].
-#[derive(Clone, Debug)]
-pub(super) struct AuthenticateLayer {
-    credentials: Arc<Credentials>,
-}
-
-impl AuthenticateLayer {
-    pub(super) fn new(credentials: Credentials) -> Self {
-        Self { credentials: Arc::new(credentials) }
-    }
-}
-
-impl<S> Layer<S> for AuthenticateLayer {
-    type Service = Authenticate<S>;
-
-    fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate { inner, credentials: Arc::clone(&self.credentials) }
-    }
-}
-
-/// A service that serves authenticated and authorised callers only. Health and reflection,
+/// Passes the calls of authenticated and authorised callers only. Health and reflection,
 /// which are not RPCs of Concord, pass unchecked.
 #[derive(Clone, Debug)]
-pub(super) struct Authenticate<S> {
-    inner: S,
-    credentials: Arc<Credentials>,
-}
+pub(super) struct Authenticate(pub(super) Credentials);
 
-impl<S> Service<http::Request<Body>> for Authenticate<S>
-where
-    S: Service<http::Request<Body>, Response = http::Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+impl<S: HttpService> Middleware<S> for Authenticate {
+    type Future = BoxFuture<'static, Answer>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+    fn call(&self, mut request: http::Request<Body>, next: Next<'_, S>) -> Self::Future {
         let Some(rpc) = rpc_of_path(request.uri().path()) else {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(next.call(request));
         };
-        match self.credentials.authenticate(request.headers(), request.extensions(), rpc) {
+        match self.0.authenticate(request.headers(), request.extensions(), rpc) {
             Ok(identity) => {
                 observe::record_caller(&identity);
                 request.extensions_mut().insert(identity);
-                self.call_until_expiry(rpc, request)
+                self.call_until_expiry(rpc, request, next)
             }
-            Err(error) => Box::pin(std::future::ready(Ok(Status::from(error).into_http()))),
+            Err(error) => rejected(error),
         }
     }
 }
 
-impl<S> Authenticate<S> {
+impl Authenticate {
     /// Calls the inner service. When the credential expires, a response stream ends with
     /// a status, and a request stream ends with an error in place of the next message. A
     /// request stream whose last message has been read is not affected.
-    fn call_until_expiry<F, E>(
-        &mut self,
+    fn call_until_expiry<S: HttpService>(
+        &self,
         rpc: Rpc,
         request: http::Request<Body>,
-    ) -> BoxFuture<'static, Result<http::Response<Body>, E>>
-    where
-        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = E, Future = F>,
-        F: Future<Output = Result<http::Response<Body>, E>> + Send + 'static,
-        E: Send + 'static,
-    {
+        next: Next<'_, S>,
+    ) -> BoxFuture<'static, Answer> {
         let (answers, uploads) = (STREAMS.contains(&rpc), rpc == Rpc::ImportUploadBatch);
-        let end = if answers || uploads {
-            self.credentials.until_expired(request.headers())
-        } else {
-            None
-        };
+        let end = if answers || uploads { self.0.until_expired(request.headers()) } else { None };
         match end {
-            None => Box::pin(self.inner.call(request)),
+            None => Box::pin(next.call(request)),
             Some(end) if uploads => {
-                let request = request.map(|body| expiring::request(body, end));
-                Box::pin(self.inner.call(request))
+                Box::pin(next.call(request.map(|body| expiring::request(body, end))))
             }
             Some(end) => {
-                let answer = self.inner.call(request);
+                let answer = next.call(request);
                 Box::pin(async move { Ok(answer.await?.map(|body| expiring::answer(body, end))) })
             }
         }

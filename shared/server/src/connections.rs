@@ -12,9 +12,9 @@ mod replay;
 mod stream_context;
 mod streams;
 
-use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::Request;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -25,10 +25,11 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tower::{Service, ServiceExt as _};
+use tower::ServiceExt as _;
 
 use super::{
     limits::{KEEPALIVE, Limits, MAX_HEADER_BYTES, MAX_STREAMS_OF_CONNECTION},
+    middleware::HttpService,
     proxies::{Origin, TrustedProxies},
     quota::{Exceeded, Quota},
     rejection_log::RejectionLog,
@@ -36,8 +37,8 @@ use super::{
 use opening::{Accepted, OpenError, Opened};
 pub(crate) use stream_context::ClientCertificates;
 pub use stream_context::ConnectionAge;
-pub(super) use stream_context::StreamContext;
-use stream_context::{GRACE, random_part};
+use stream_context::GRACE;
+pub(super) use stream_context::{StreamContext, random_part};
 pub(super) use streams::StreamDeadline;
 use streams::StreamTasks;
 
@@ -63,16 +64,12 @@ pub(super) struct ConnectionSettings {
 
 /// Serves connections until `stop` is cancelled, and then until all of them have
 /// ended or [`DRAIN_TIME`] is over.
-pub(super) async fn serve<S>(
+pub(super) async fn serve(
     listener: TcpListener,
     settings: ConnectionSettings,
-    service: S,
+    service: impl HttpService,
     stop: CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+) {
     let server = Arc::new(Server::new(settings, stop));
     let mut connections = JoinSet::new();
     loop {
@@ -170,12 +167,7 @@ impl Server {
     }
 
     /// Serves one connection to its end.
-    async fn run<S>(self: Arc<Self>, accepted: Accepted, service: S)
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-        S: Clone + Send + 'static,
-        S::Future: Send + 'static,
-    {
+    async fn run(self: Arc<Self>, accepted: Accepted, service: impl HttpService) {
         let opened = tokio::select! {
             () = self.stop.cancelled() => return,
             opened = timeout(self.limits.opening_time, accepted.open(self.tls.as_ref())) => opened,
@@ -188,12 +180,7 @@ impl Server {
         }
     }
 
-    async fn serve_http<S>(&self, opened: Opened, service: S)
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-        S: Clone + Send + 'static,
-        S::Future: Send + 'static,
-    {
+    async fn serve_http(&self, opened: Opened, service: impl HttpService) {
         let Opened { io, network, certificates, permit: _permit } = opened;
         let tasks = StreamTasks::default();
         let age = ConnectionAge::of_new(self.age);

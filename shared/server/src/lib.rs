@@ -13,6 +13,7 @@ pub mod identity;
 pub mod jobs;
 pub mod limits;
 pub mod meter;
+mod middleware;
 mod monitoring;
 mod observe;
 pub mod on_demand;
@@ -35,17 +36,18 @@ use tonic::service::RoutesBuilder;
 use tonic_health::server::HealthReporter;
 
 use crate::security::ServerSecurity;
-use admission::{Admission, AdmissionLayer, load_shed::LoadShedLayer};
-use authenticate::AuthenticateLayer;
+use admission::{Admission, AdmissionControl, load_shed::LoadShed};
+use authenticate::Authenticate;
 pub(crate) use connections::ClientCertificates;
 pub use connections::ConnectionAge;
 use connections::ConnectionSettings;
 use limits::Limits;
+use middleware::MiddlewareLayer;
 pub use monitoring::{MetricsPort, MetricsPortError, Monitoring};
-use observe::ObserveLayer;
+use observe::Observe;
 pub use proxies::{InvalidProxyNetwork, ProxyNetwork, TrustedProxies};
-use run_to_completion::RunToCompletionLayer;
-use support_access_log::SupportAccessLogLayer;
+use run_to_completion::RunToCompletion;
+use support_access_log::LogSupportAccess;
 pub use support_access_log::{MAX_RECORDS, SupportAccess, SupportAccessLog, with_record_ids};
 use tower::{ServiceBuilder, util::option_layer};
 
@@ -102,7 +104,6 @@ pub async fn serve(
     let reflected = reflection.then_some(names.as_slice());
     standard::add_to(&mut routes, health.clone(), reflected, bounds)?;
     let meter = monitoring.meter.clone();
-    let observe = ObserveLayer::new(meter.clone());
     // Monitoring continues while the server drains.
     let _monitoring = monitoring.start(health, names, stop.clone()).await;
     // The task ends when `stop` is cancelled.
@@ -110,12 +111,12 @@ pub async fn serve(
     let admission = Arc::new(Admission::new(limits));
     admission.start(&meter, stop.clone());
     let service = ServiceBuilder::new()
-        .layer(observe)
-        .layer(LoadShedLayer::new(Arc::clone(&admission)))
-        .layer(AuthenticateLayer::new(credentials))
-        .layer(AdmissionLayer::new(admission))
-        .layer(option_layer(support_log.map(SupportAccessLogLayer)))
-        .layer(RunToCompletionLayer)
+        .layer(MiddlewareLayer(Observe(meter)))
+        .layer(MiddlewareLayer(LoadShed(Arc::clone(&admission))))
+        .layer(MiddlewareLayer(Authenticate(credentials)))
+        .layer(MiddlewareLayer(AdmissionControl(admission)))
+        .layer(option_layer(support_log.map(LogSupportAccess).map(MiddlewareLayer)))
+        .layer(MiddlewareLayer(RunToCompletion))
         .service(routes.routes().prepare());
     let settings = ConnectionSettings { limits, age: connection_age, proxies, tls };
     connections::serve(listener, settings, service, stop).await;

@@ -1,7 +1,7 @@
 //! The metrics of a running service, for Prometheus.
 //!
 //! Each application has a [`Meter`] of its own, so that two services in one process or
-//! test do not share counters. The [`catalog`] lists all metrics, and `docs/metrics.md`
+//! test do not share counters. The [`catalog`] lists all metrics, and `docs/monitoring.md`
 //! shows it as a table.
 //!
 //! No label holds a practice, a user, a name or an id. The values of a label are a closed

@@ -7,7 +7,6 @@
 //! tokens are checked.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -16,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::BoxFuture};
-use http::{Request, Response};
+use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyStream, StreamBody};
 use tokio::{
@@ -33,7 +32,6 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 use tonic_reflection::server::Builder;
-use tower::{Layer, Service};
 
 use super::{
     connections::{StreamContext, StreamDeadline},
@@ -41,6 +39,7 @@ use super::{
         HEALTH_MESSAGE_TIME, MAX_HEALTH_CHECKS, MAX_HEALTH_WATCHES, MAX_REFLECTIONS,
         MAX_STANDARD_MESSAGE_BYTES, REFLECTION_TIME, STANDARD_SHARE, UNREAD_TIME,
     },
+    middleware::{Answer, HttpService, Middleware, MiddlewareLayer, Next, rejected},
     quota::{Quota, QuotaPermit},
     rejection_log::RejectionLog,
 };
@@ -123,7 +122,7 @@ impl Bounds {
         }
     }
 
-    fn admit<R>(&self, request: &Request<R>, kind: Kind) -> Result<QuotaPermit, ApiError> {
+    fn admit(&self, request: &Request<Body>, kind: Kind) -> Result<QuotaPermit, ApiError> {
         if kind == Kind::Reflection {
             self.credentials.check_token(request.headers(), request.extensions())?;
         }
@@ -160,7 +159,7 @@ pub(super) fn add_to(
     reflected: Option<&[&'static str]>,
     bounds: Bounds,
 ) -> Result<(), tonic_reflection::server::Error> {
-    let bounded = BoundedLayer(Arc::new(bounds));
+    let bounded = MiddlewareLayer(Arc::new(bounds));
     let health = HealthServer::new(HealthService::from_health_reporter(health))
         .max_decoding_message_size(MAX_STANDARD_MESSAGE_BYTES);
     services.add_service(bounded.named_layer(health));
@@ -183,52 +182,22 @@ pub(super) fn add_to(
     Ok(())
 }
 
-/// The layer of [`Bounded`].
-#[derive(Clone, Debug)]
-struct BoundedLayer(Arc<Bounds>);
+/// Limits the calls of a standard service.
+impl<S: HttpService> Middleware<S> for Arc<Bounds> {
+    type Future = BoxFuture<'static, Answer>;
 
-impl<S> Layer<S> for BoundedLayer {
-    type Service = Bounded<S>;
-
-    fn layer(&self, inner: S) -> Bounded<S> {
-        Bounded { inner, bounds: Arc::clone(&self.0) }
-    }
-}
-
-/// A standard service with limits.
-#[derive(Clone, Debug)]
-struct Bounded<S> {
-    inner: S,
-    bounds: Arc<Bounds>,
-}
-
-impl<S> Service<Request<Body>> for Bounded<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&self, request: Request<Body>, next: Next<'_, S>) -> Self::Future {
         let kind = Kind::of(request.uri().path());
-        let permit = match self.bounds.admit(&request, kind) {
+        let permit = match self.admit(&request, kind) {
             Ok(permit) => permit,
-            Err(error) => {
-                return Box::pin(std::future::ready(Ok(Status::from(error).into_http())));
-            }
+            Err(error) => return rejected(error),
         };
         let context = request.extensions().get::<StreamContext>();
         let deadline = context.map(|context| context.deadline.clone()).unwrap_or_default();
-        let unread_time = self.bounds.times.unread;
-        let end = Instant::now() + self.bounds.message_time(kind);
+        let unread_time = self.times.unread;
+        let end = Instant::now() + self.message_time(kind);
         let (open, over) = oneshot::channel();
-        let answer = self.inner.call(request.map(|body| ending_at(body, end, over)));
+        let answer = next.call(request.map(|body| ending_at(body, end, over)));
         Box::pin(async move {
             let answer = answer.await?;
             let unread = UnreadTimer { deadline, time: unread_time };

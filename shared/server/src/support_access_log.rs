@@ -1,17 +1,15 @@
 //! The access log of support: each read, with its reason, is stored before the response is
 //! sent.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
-use tonic::{Response, Status, body::Body};
-use tower::{Layer, Service};
+use tonic::{Response, body::Body};
 
-use crate::identity::support_reason;
+use crate::{
+    identity::support_reason,
+    middleware::{Answer, HttpService, Middleware, Next, error_response, rejected},
+};
 use concord_core::{
     access::is_support,
     call_id::CallId,
@@ -58,50 +56,20 @@ pub trait SupportAccessLog: fmt::Debug + Send + Sync {
     fn record(&self, access: SupportAccess) -> BoxFuture<'static, Result<(), ApiError>>;
 }
 
-/// The layer of [`LogSupportAccess`].
+/// Logs the calls of support.
 #[derive(Clone, Debug)]
-pub(super) struct SupportAccessLogLayer(pub(super) Arc<dyn SupportAccessLog>);
+pub(super) struct LogSupportAccess(pub(super) Arc<dyn SupportAccessLog>);
 
-impl<S> Layer<S> for SupportAccessLogLayer {
-    type Service = LogSupportAccess<S>;
+impl<S: HttpService> Middleware<S> for LogSupportAccess {
+    type Future = BoxFuture<'static, Answer>;
 
-    fn layer(&self, inner: S) -> LogSupportAccess<S> {
-        LogSupportAccess { inner, log: Arc::clone(&self.0) }
-    }
-}
-
-/// A service that logs the calls of support.
-#[derive(Clone, Debug)]
-pub(super) struct LogSupportAccess<S> {
-    inner: S,
-    log: Arc<dyn SupportAccessLog>,
-}
-
-impl<S, R> Service<http::Request<R>> for LogSupportAccess<S>
-where
-    S: Service<http::Request<R>, Response = http::Response<Body>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-    R: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<R>) -> Self::Future {
+    fn call(&self, request: http::Request<Body>, next: Next<'_, S>) -> Self::Future {
         let access = match support_access(&request) {
             Ok(Some(access)) => access,
-            Ok(None) => return Box::pin(self.inner.call(request)),
-            Err(error) => return Box::pin(std::future::ready(Ok(error_response(error)))),
+            Ok(None) => return Box::pin(next.call(request)),
+            Err(error) => return rejected(error),
         };
-        // The original is ready; the clone may not be.
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
-        let log = Arc::clone(&self.log);
+        let (mut inner, log) = (next.into_service(), Arc::clone(&self.0));
         Box::pin(async move {
             let answer = inner.call(request).await?;
             let shown = answer.extensions().get::<RecordIds>();
@@ -114,13 +82,9 @@ where
     }
 }
 
-fn error_response(error: ApiError) -> http::Response<Body> {
-    Status::from(error).into_http()
-}
-
 /// The entry of a request, without record ids, which come with the response; `None` if the
 /// caller is not support.
-fn support_access<R>(request: &http::Request<R>) -> Result<Option<SupportAccess>, ApiError> {
+fn support_access(request: &http::Request<Body>) -> Result<Option<SupportAccess>, ApiError> {
     let path = request.uri().path();
     let (Some(rpc), Some(identity)) = (rpc_of_path(path), request.extensions().get::<Identity>())
     else {

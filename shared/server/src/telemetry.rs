@@ -19,7 +19,7 @@ use tracing_subscriber::{
 };
 
 use traces::Traces;
-pub use traces::TracesError;
+pub use traces::{TracesError, send_trace};
 pub(crate) use traces::{continue_trace, end_of_call};
 
 /// The format of the log.
@@ -99,11 +99,6 @@ impl Telemetry {
 /// set and not empty.
 fn has_colours(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
     is_terminal && no_color.is_none_or(OsStr::is_empty)
-}
-
-/// Propagates the trace of the current span to a call of another service.
-pub fn send_trace(metadata: &mut tonic::metadata::MetadataMap) {
-    traces::send(metadata);
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub mod fake_records;
 pub mod feed;
 pub mod follower;
 pub mod http2;
+pub mod import_records;
+pub mod importing;
 pub mod ingest_contract;
 pub mod pair;
 pub mod proxy;

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, path::Path};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
-use concord_db::{Database, migration_number, required_migration};
+use concord_db::{
+    Database, MigratorTrait, Schema, TenantScope, migration_number, required_migration,
+};
+
+use crate::TestDb;
 
 /// SQL that is not backward-compatible with the previous version of the program. The name
 /// of such a migration states the migration that a program needs.
@@ -54,9 +58,9 @@ async fn strings(db: &Database, sql: &str) -> BTreeSet<String> {
     rows.iter().map(|row| row.try_get("", "name").unwrap()).collect()
 }
 
-/// Checks that the files in `folder` are the migrations `names`, in order and without gaps,
-/// and that the names of incompatible migrations state the migration that a program needs;
-/// see docs/upgrades.md.
+/// Checks that the migrations are those in `src/migrations` of the `package`, in order and
+/// without gaps, and that the names of incompatible migrations state the migration that a
+/// program needs; see CONTRIBUTING.md.
 ///
 /// `compatible` lists the numbers of migrations that look incompatible and are not: there
 /// was no previous program, or they allow more than before.
@@ -65,8 +69,10 @@ async fn strings(db: &Database, sql: &str) -> BTreeSet<String> {
 ///
 /// If a check fails.
 #[expect(clippy::unwrap_used, reason = "for tests only")]
-pub fn check_migrations(folder: &Path, names: &[String], compatible: &[u32]) {
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+pub fn check_migrations<M: MigratorTrait>(package: &str, compatible: &[u32]) {
+    let names: Vec<String> = M::migrations().iter().map(|one| one.name().to_owned()).collect();
+    let folder = Path::new(package).join("src/migrations");
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|file| file.file_stem().is_some_and(|stem| stem != "tests"));
     let mut stems: Vec<String> =
         files.map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect();
@@ -88,6 +94,84 @@ pub fn check_migrations(folder: &Path, names: &[String], compatible: &[u32]) {
             ),
         }
     }
+}
+
+/// Checks that every table is listed for the grants, and that every table with a practice
+/// has row-level security.
+///
+/// # Panics
+///
+/// If a check fails.
+#[expect(clippy::unwrap_used, reason = "for tests only")]
+pub async fn check_tables<M: MigratorTrait>(t: &TestDb, schema: &Schema) {
+    let db = t.database().await;
+    db.migrate::<M>().await.unwrap();
+    assert_eq!(without_row_security(&db).await, BTreeSet::new());
+    let listed: BTreeSet<String> = schema.tables.iter().map(|&table| table.to_owned()).collect();
+    assert_eq!(names(&db).await, listed);
+}
+
+/// Checks that a role without ownership cannot migrate the schema, and can use it after a
+/// grant.
+///
+/// # Panics
+///
+/// If a check fails.
+#[expect(clippy::unwrap_used, reason = "for tests only")]
+pub async fn check_grants<M: MigratorTrait>(t: &TestDb, schema: &Schema) {
+    let Some((user, settings)) = t.other_role() else {
+        let error = schema.migrate::<M>(t.settings(), Some("concord")).await.unwrap_err();
+        assert!(error.to_string().contains("leave --grant-to out"), "{error}");
+        return;
+    };
+    let error = schema.migrate::<M>(settings.clone(), None).await.unwrap_err();
+    assert!(error.to_string().contains("permission denied"), "{error}");
+    schema.migrate::<M>(t.settings(), Some(user)).await.unwrap();
+    // A schema that is up to date is not changed, with and without `to_migrate`.
+    for to_migrate in [true, false] {
+        let db = schema.open::<M>(settings.clone(), to_migrate).await.unwrap();
+        assert!(without_row_security(&db).await.is_empty());
+        db.close().await.unwrap();
+    }
+}
+
+/// Checks that a schema opens if it is up to date or ahead and compatible, and does not if it
+/// is behind, or ahead and incompatible.
+///
+/// # Panics
+///
+/// If a check fails.
+#[expect(clippy::unwrap_used, reason = "for tests only")]
+pub async fn check_compatibility<M: MigratorTrait>(t: &TestDb, schema: &Schema) {
+    let open = || schema.open::<M>(t.settings(), false);
+    let error = open().await.unwrap_err().to_string();
+    assert!(error.contains("is behind this program"), "{error}");
+    assert!(error.contains("run `concord migrate`"), "{error}");
+    schema.migrate::<M>(t.settings(), None).await.unwrap();
+    open().await.unwrap();
+
+    record_migration::<M>(t, "m20990101_90_nickname").await;
+    open().await.unwrap();
+    schema.migrate::<M>(t.settings(), None).await.unwrap();
+    let incompatible = "m20990301_91_drop_emails_needs_90";
+    record_migration::<M>(t, incompatible).await;
+    let error = open().await.unwrap_err().to_string();
+    assert!(error.contains("is ahead of this program"), "{error}");
+    let error = schema.migrate::<M>(t.settings(), None).await.unwrap_err().to_string();
+    assert!(error.contains(incompatible), "{error}");
+}
+
+/// Records a migration as applied, as a newer program does.
+#[expect(clippy::unwrap_used, reason = "for tests only")]
+async fn record_migration<M: MigratorTrait>(t: &TestDb, name: &str) {
+    let db = t.database().await;
+    let table = M::migration_table_name().to_string();
+    let sql = format!("INSERT INTO {table} (version, applied_at) VALUES ('{name}', 0)");
+    let written = db.write(TenantScope::AllPractices, move |tx| {
+        let sql = sql.clone();
+        async move { tx.execute_unprepared(&sql).await.map(drop) }
+    });
+    written.await.unwrap();
 }
 
 fn is_contract(line: &str) -> bool {

@@ -1,12 +1,11 @@
 //! Generates random records that conflict: with few source ids, references and years.
 
 use concord_proto::pb::imports::{
-    ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
+    ContactClient, ImportAddress, ImportClient, ImportContact, import_record::Record,
 };
-use prost::Message as _;
 
 use super::naive::Kind;
-use concord_testing::e2e::rng::SeededRng;
+use concord_testing::e2e::{import_records, rng::SeededRng};
 
 /// The parts of a record that the rules read.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,7 +144,7 @@ fn encoded(entry: &Entry, rng: &mut SeededRng) -> Vec<u8> {
             Record::Address(ImportAddress { source_id, line_1: name, ..import_address(entry) })
         }
     };
-    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec()
+    import_records::encoded(record)
 }
 
 fn client_type(self_assessment: bool) -> &'static str {

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::CallOptions;
+use super::{CallOptions, ResultOptions};
 
 /// A kind of record that can be found by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,14 +25,8 @@ pub(crate) struct FindOptions {
     /// Include orphaned records, which no product uses and which are to be purged
     #[arg(long)]
     pub(crate) all: bool,
-    /// Show at most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) results: ResultOptions,
     #[command(flatten)]
     pub(crate) call: CallOptions,
 }

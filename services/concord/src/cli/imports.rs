@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::CallOptions;
+use super::{CallOptions, ResultOptions};
 
 #[derive(Args, Debug)]
 pub(crate) struct ImportsOptions {
@@ -36,14 +36,8 @@ pub(crate) struct ListOptions {
     /// Only imports with failed records that can be retried
     #[arg(long)]
     pub(crate) failed: bool,
-    /// Show at most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) results: ResultOptions,
     #[command(flatten)]
     pub(crate) call: CallOptions,
 }
@@ -63,17 +57,10 @@ pub(crate) struct FailuresOptions {
     #[arg(value_name = "IMPORT")]
     pub(crate) import: String,
     /// Write all failures to this CSV file, with the fields of the records, for correction
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "limit")]
     pub(crate) file: Option<PathBuf>,
-    /// Show at most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        conflicts_with = "file",
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) results: ResultOptions,
     #[command(flatten)]
     pub(crate) call: CallOptions,
 }
@@ -83,14 +70,8 @@ pub(crate) struct DuplicatesOptions {
     /// The import, `imp_…`
     #[arg(value_name = "IMPORT")]
     pub(crate) import: String,
-    /// Show at most this many
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) results: ResultOptions,
     #[command(flatten)]
     pub(crate) call: CallOptions,
 }

@@ -3,11 +3,9 @@
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use concord_core::caller::PracticeId;
+use concord_proto::limits::MAX_SUBSCRIPTION_NAME;
 
 use super::CallOptions;
-
-/// The maximum length of the name of a subscription.
-const MAX_NAME: usize = 64;
 
 /// The start position of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -120,7 +118,7 @@ impl WatchOptions {
 
 fn subscription_name(name: &str) -> Result<String, &'static str> {
     let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_known) {
+    if name.is_empty() || name.len() > MAX_SUBSCRIPTION_NAME || !name.chars().all(is_known) {
         return Err(
             "the name of a subscription is 1 to 64 letters, digits, dots, hyphens and underscores",
         );

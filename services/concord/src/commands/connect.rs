@@ -1,14 +1,12 @@
 //! `concord connect`: connects a product to a practice.
 
 use concord_proto::pb::records::{ConnectProductRequest, Connection};
-use serde_json::json;
+use serde_json::Value;
 
 use crate::{
-    call_error::CallError,
     cli::{CallOptions, ConnectOptions},
-    client::ServiceClient,
-    event_names::time,
-    output,
+    client::{CallError, ServiceClient},
+    render::{json::message_json, names::time, output},
 };
 
 pub(super) async fn run(options: ConnectOptions) -> anyhow::Result<u8> {
@@ -19,15 +17,12 @@ pub(super) async fn run(options: ConnectOptions) -> anyhow::Result<u8> {
     }
     let practice = call.practice()?;
     let connection = connect(&call, connected.as_str()).await?;
-    let when = connection.connect_time.as_ref().map(time).unwrap_or_default();
     if call.json {
-        output::line(json!({
-            "practice": practice.as_str(),
-            "product": connection.product,
-            "connect_time": when,
-            "connected_by": connection.connected_by,
-        }))?;
+        let mut object = message_json("concord.records.v1.Connection", &connection)?;
+        object.insert("practice_id".to_owned(), practice.as_str().into());
+        output::line(Value::from(object))?;
     } else {
+        let when = connection.connect_time.as_ref().map(time).unwrap_or_default();
         output::line(format_args!(
             "{} is connected to the practice {practice} since {when}",
             connection.product

@@ -21,10 +21,12 @@ use super::{connect::connect, import::import};
 use crate::{
     cli::{CallOptions, CredentialOptions, DemoOptions, ImportOptions},
     client::ServiceClient,
-    failures, output,
-    progress::Progress,
-    services::{self, RunningService},
-    shutdown,
+    host::{
+        services::{self, RunningService},
+        shutdown,
+    },
+    importer::failures,
+    render::{output, progress::Progress},
 };
 use next_steps::NextSteps;
 use setup::{DemoSetup, IMPORTING, PRACTICE, SUBSCRIBING};

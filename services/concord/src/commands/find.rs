@@ -1,23 +1,21 @@
 //! `concord find`: finds clients and persons.
 
-use concord_proto::pb::records::{RecordKind, SearchRecordsRequest};
-
-use crate::{
-    call_error::CallError,
-    cli::{FindOptions, NamedKind},
-    client::ServiceClient,
-    output,
-    search_results::SearchResults,
+use concord_proto::{
+    limits::MAX_PAGE_SIZE,
+    pb::records::{RecordKind, SearchRecordsRequest},
 };
 
-/// The maximum page size of the service.
-const MAX_PAGE_SIZE: usize = 1_000;
+use crate::{
+    cli::{FindOptions, NamedKind},
+    client::{CallError, ServiceClient},
+    render::{output, search_results::SearchResults},
+};
 
 pub(super) async fn run(options: FindOptions) -> anyhow::Result<u8> {
     options.call.practice()?;
     let results = find(&options).await?;
     if options.call.json {
-        output::line(results.json())?;
+        output::line(results.json()?)?;
     } else {
         if !results.results.is_empty() {
             output::line(&results)?;
@@ -32,7 +30,7 @@ pub(super) async fn run(options: FindOptions) -> anyhow::Result<u8> {
 /// Requests pages until the limit is reached, or there are no more.
 async fn find(options: &FindOptions) -> anyhow::Result<SearchResults> {
     let server = ServiceClient::records(&options.call).await?;
-    let limit = usize::try_from(options.limit)?;
+    let limit = options.results.limit();
     let mut request = request(options);
     let mut results = SearchResults::default();
     loop {

@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 
 use crate::{
-    batches::Layout,
     cli::ImportOptions,
     client::ServiceClient,
-    csv_source::Source,
-    import_watch, output,
-    progress::Progress,
-    report::Report,
-    summary::{self, FailuresFile},
-    transfer,
+    importer::{
+        batches::Layout,
+        csv_source::Source,
+        summary::{self, FailuresFile},
+        transfer,
+        watch::watch_to_end,
+    },
+    render::{output, progress::Progress, report::Report},
 };
 
 pub(super) async fn run(options: ImportOptions) -> anyhow::Result<u8> {
@@ -26,7 +27,7 @@ pub(super) async fn run(options: ImportOptions) -> anyhow::Result<u8> {
         Some(import) => retry::retry(&import, options).await?,
         None => import(options).await?,
     };
-    summary::show(&report, json)
+    report.write(json)
 }
 
 /// Imports the files, and writes the failures file when there are failures.
@@ -43,7 +44,7 @@ pub(super) async fn import(options: ImportOptions) -> anyhow::Result<Report> {
     let what = if dry_run { "dry run" } else { "import" };
     progress.note(format_args!("{what} {import_id}: {} records", source.counts().all()));
     transfer::transfer(&server, &import_id, 1, source, layout, &progress).await?;
-    let ended = import_watch::watch_to_end(&server, &import_id, &progress).await?;
+    let ended = watch_to_end(&server, &import_id, &progress).await?;
     Ok(summary::of(&server, ended, FailuresFile::of(failures), &call, &progress).await)
 }
 

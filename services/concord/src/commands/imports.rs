@@ -7,11 +7,12 @@ mod list;
 use crate::{
     cli::{CommitOptions, ImportsCommand, OneImport},
     client::ServiceClient,
-    import_page::ImportPage,
-    import_watch, output,
-    progress::Progress,
-    rounds,
-    summary::{self, FailuresFile},
+    importer::{
+        rounds,
+        summary::{self, FailuresFile},
+        watch::watch_to_end,
+    },
+    render::{import_page::ImportPage, output, progress::Progress},
 };
 
 pub(super) async fn run(command: ImportsCommand) -> anyhow::Result<u8> {
@@ -38,10 +39,10 @@ async fn watch(options: OneImport) -> anyhow::Result<u8> {
     let OneImport { import, call } = options;
     let server = ServiceClient::imports(&call).await?;
     let progress = Progress::new(0);
-    let ended = import_watch::watch_to_end(&server, &import, &progress).await?;
+    let ended = watch_to_end(&server, &import, &progress).await?;
     let report = summary::of(&server, ended, FailuresFile::None, &call, &progress).await;
     drop(progress);
-    summary::show(&report, call.json)
+    report.write(call.json)
 }
 
 async fn commit(options: CommitOptions) -> anyhow::Result<u8> {
@@ -49,11 +50,11 @@ async fn commit(options: CommitOptions) -> anyhow::Result<u8> {
     let server = ServiceClient::imports(&call).await?;
     let progress = Progress::new(0);
     rounds::commit(&server, &import, &progress).await?;
-    let ended = import_watch::watch_to_end(&server, &import, &progress).await?;
+    let ended = watch_to_end(&server, &import, &progress).await?;
     let file = FailuresFile::of(failures);
     let report = summary::of(&server, ended, file, &call, &progress).await;
     drop(progress);
-    summary::show(&report, call.json)
+    report.write(call.json)
 }
 
 /// Requests the cancellation of the import, and waits for its end.
@@ -65,7 +66,7 @@ async fn cancel(options: OneImport) -> anyhow::Result<u8> {
     if updated.cancel_requested && !updated.validate_only && updated.end_time.is_none() {
         output::note("the import stops after the chunk that is being applied");
     }
-    let ended = import_watch::watch_to_end(&server, &import, &progress).await?;
+    let ended = watch_to_end(&server, &import, &progress).await?;
     ImportPage(ended).write(call.json)?;
     Ok(output::EXIT_OK)
 }

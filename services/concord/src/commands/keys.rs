@@ -14,7 +14,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
 };
 
-use crate::{cli::KeysOptions, output};
+use crate::{cli::KeysOptions, render::output};
 
 /// The length of the services' secret in bytes.
 const SECRET_BYTES: usize = 32;

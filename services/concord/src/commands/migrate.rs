@@ -4,7 +4,8 @@ use anyhow::Context as _;
 
 use crate::{
     cli::{MigrateOptions, ServiceName},
-    output, services,
+    host::services,
+    render::output,
 };
 
 pub(super) async fn run(options: MigrateOptions) -> anyhow::Result<u8> {

@@ -6,7 +6,7 @@ use concord_db::DatabaseSettings;
 
 use crate::{
     cli::{PostRestoreOptions, ServiceName},
-    output,
+    render::output,
 };
 
 pub(super) async fn run(options: PostRestoreOptions) -> anyhow::Result<u8> {
@@ -33,6 +33,6 @@ async fn records(database: DatabaseSettings) -> anyhow::Result<String> {
 }
 
 async fn imports(database: DatabaseSettings) -> anyhow::Result<String> {
-    let count = imports::restored(database).await?;
+    let count = imports::post_restore(database).await?;
     Ok(format!("{count} unfinished imports are released, and resume with new leases"))
 }

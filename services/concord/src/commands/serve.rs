@@ -10,9 +10,11 @@ use records::RecordsConfig;
 
 use crate::{
     cli::{ServeOptions, ServiceName},
-    output,
-    services::{self, RunningService},
-    shutdown,
+    host::{
+        services::{self, RunningService},
+        shutdown,
+    },
+    render::output,
 };
 
 /// The default filter of the log; `CONCORD_LOG` overrides it.

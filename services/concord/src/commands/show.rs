@@ -7,7 +7,9 @@ use concord_proto::pb::records::{
 };
 
 use crate::{
-    call_error::CallError, cli::ShowOptions, client::ServiceClient, output, record_page::RecordPage,
+    cli::ShowOptions,
+    client::{CallError, ServiceClient},
+    render::{output, record_page::RecordPage},
 };
 
 pub(super) async fn run(options: ShowOptions) -> anyhow::Result<u8> {
@@ -23,7 +25,7 @@ pub(super) async fn run(options: ShowOptions) -> anyhow::Result<u8> {
     let clients = clients_of(&server, elsewhere).await?;
     let page = RecordPage { summary, clients };
     if call.json {
-        output::line(page.json())?;
+        output::line(page.json()?)?;
     } else {
         output::line(&page)?;
     }

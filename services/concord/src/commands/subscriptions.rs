@@ -1,20 +1,21 @@
 //! `concord subscriptions`: lists subscriptions with their positions and their lag.
 
-use concord_proto::pb::records::{ListSubscriptionsRequest, Subscription};
-
-use crate::{
-    call_error::CallError, cli::SubscriptionsOptions, client::ServiceClient, lag::Subscriptions,
-    output,
+use concord_proto::{
+    limits::MAX_PAGE_SIZE,
+    pb::records::{ListSubscriptionsRequest, Subscription},
 };
 
-/// The maximum page size of the service.
-const MAX_PAGE_SIZE: i32 = 1_000;
+use crate::{
+    cli::SubscriptionsOptions,
+    client::{CallError, ServiceClient},
+    render::{lag::Subscriptions, output},
+};
 
 pub(super) async fn run(options: SubscriptionsOptions) -> anyhow::Result<u8> {
     let server = ServiceClient::records(&options.call).await?;
     let subscriptions = Subscriptions(list(&server).await?);
     if options.call.json {
-        output::line(subscriptions.json())?;
+        output::line(subscriptions.json()?)?;
     } else if subscriptions.0.is_empty() {
         output::note("there are no subscriptions; `concord watch --name NAME` creates one");
     } else {
@@ -26,7 +27,7 @@ pub(super) async fn run(options: SubscriptionsOptions) -> anyhow::Result<u8> {
 /// Requests all pages.
 async fn list(server: &ServiceClient) -> Result<Vec<Subscription>, CallError> {
     let mut request = ListSubscriptionsRequest {
-        page_size: MAX_PAGE_SIZE,
+        page_size: i32::try_from(MAX_PAGE_SIZE).unwrap_or(i32::MAX),
         ..ListSubscriptionsRequest::default()
     };
     let mut subscriptions = Vec::new();

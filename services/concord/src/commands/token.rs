@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use concord_core::caller::{Account, PracticeId, Product};
 use concord_server::identity::tokens::{self, ALL, Claims};
 
-use crate::{cli::TokenOptions, output};
+use crate::{cli::TokenOptions, render::output};
 
 pub(super) fn run(options: &TokenOptions) -> anyhow::Result<u8> {
     let path = options.key.display();

@@ -3,7 +3,9 @@
 use concord_proto::pb::records::TraceChangeRequest;
 
 use crate::{
-    call_error::CallError, cli::TraceOptions, client::ServiceClient, output, trace_page::TracePage,
+    cli::TraceOptions,
+    client::{CallError, ServiceClient},
+    render::{output, trace_page::TracePage},
 };
 
 /// The prefix of change ids.
@@ -14,10 +16,10 @@ pub(super) async fn run(options: TraceOptions) -> anyhow::Result<u8> {
     let request = request(&options)?;
     let server = ServiceClient::records(&options.call).await?;
     let answer = server.support().trace_change(request).await.map_err(CallError)?;
-    let page = TracePage(answer.into_inner().changes);
+    let page = TracePage(answer.into_inner());
     if options.call.json {
-        output::line(page.json())?;
-    } else if page.0.is_empty() {
+        output::line(page.json()?)?;
+    } else if page.0.changes.is_empty() {
         output::note("no change of the record is retained");
     } else {
         output::line(&page)?;

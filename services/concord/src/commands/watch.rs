@@ -10,16 +10,14 @@ use concord_proto::{
     pb::records::{Handshake, SnapshotEnd},
     wire::{Event, SnapshotRecord},
 };
-use prost::DecodeError;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
     cli::WatchOptions,
-    client::ServiceClient,
-    event_json, event_text,
-    feed::{Feed, FeedUpdate},
-    output, shutdown,
+    client::{Feed, FeedUpdate, ServiceClient},
+    host::shutdown,
+    render::{event_json, event_text, output},
 };
 use end::WatchEnd;
 
@@ -197,7 +195,7 @@ impl<'o> Watch<'o> {
     /// was printed.
     fn show(
         &mut self,
-        lines: impl ExactSizeIterator<Item = Result<String, DecodeError>>,
+        lines: impl ExactSizeIterator<Item = anyhow::Result<String>>,
         before: String,
         feed: &mut Feed,
     ) -> anyhow::Result<Option<WatchEnd>> {
@@ -227,20 +225,20 @@ impl<'o> Watch<'o> {
     }
 }
 
-fn event_line(event: &Event, json: bool) -> Result<String, DecodeError> {
+fn event_line(event: &Event, json: bool) -> anyhow::Result<String> {
     if json {
         event_json::event(event).map(|event| event.to_string())
     } else {
-        event_text::line(event)
+        Ok(event_text::line(event)?)
     }
 }
 
 /// In JSON a snapshot record is wrapped in an object, to distinguish it from a change.
-fn record_line(record: &SnapshotRecord, json: bool) -> Result<String, DecodeError> {
+fn record_line(record: &SnapshotRecord, json: bool) -> anyhow::Result<String> {
     if json {
         event_json::record(record).map(|record| json!({ "snapshot_record": record }).to_string())
     } else {
-        event_text::record_line(record)
+        Ok(event_text::record_line(record)?)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use concord_proto::pb::records::ListClientsRequest;
 use tokio::sync::watch;
 
 use crate::{
@@ -10,7 +9,7 @@ use crate::{
     kills::{callers, whole_feed},
     replica::Replica,
 };
-use concord_testing::e2e::{failure::Failure, rng::SeededRng};
+use concord_testing::e2e::{failure::Failure, records::all_clients, rng::SeededRng};
 
 /// The replicas of both services.
 pub(crate) struct Deployment {
@@ -48,10 +47,8 @@ impl Deployment {
     /// The references of the clients of a practice, including duplicates.
     pub(crate) async fn clients(&self, practice: &str) -> Vec<String> {
         let manager = self.records[0].owner(practice, "manager");
-        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-        let listed = manager.clients().list_clients(request).await.unwrap().into_inner();
-        assert_eq!(listed.next_page_token, "");
-        let mut clients: Vec<_> = listed.clients.into_iter().map(|c| c.client_reference).collect();
+        let listed = all_clients(&manager).await.into_iter();
+        let mut clients: Vec<_> = listed.map(|client| client.client_reference).collect();
         clients.sort();
         clients
     }
@@ -76,9 +73,6 @@ impl Deployment {
 
     /// Checks that the logs have no panic and no internal error.
     pub(crate) fn check_logs(&mut self) {
-        for replica in self.all() {
-            assert!(!replica.log().contains("panicked"), "{}", replica.log());
-            assert!(!replica.log().contains("internal error"), "{}", replica.log());
-        }
+        self.all().for_each(|replica| replica.check_log());
     }
 }

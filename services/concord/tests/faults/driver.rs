@@ -2,20 +2,16 @@
 
 use std::time::Duration;
 
-use concord_proto::{
-    pb::imports::{
-        BatchCommit, BatchHeader, CreateImportRequest, Failure as Listed, Import, ImportCounters,
-        ImportState, ListFailuresRequest, RetryImportRequest, SealImportRequest,
-        UploadBatchRequest, WatchImportRequest, upload_batch_request::Part,
-    },
-    wire::BatchFrame,
+use concord_proto::pb::imports::{
+    CreateImportRequest, Failure as Listed, ImportCounters, ImportState, ListFailuresRequest,
 };
 use tokio::sync::watch;
 use tonic::Status;
 
 use concord_testing::e2e::{
     caller::Caller,
-    failure::{Failure, failure},
+    failure::{Failure, retry_while},
+    importing,
     rng::SeededRng,
     sample,
 };
@@ -89,81 +85,51 @@ impl Driver {
     }
 
     /// Makes a call, and retries it on the replicas in turn until it is accepted.
-    async fn retry_until_accepted<T, F>(&self, call: impl Fn(Caller) -> F) -> T
+    async fn call<T, F>(&self, call: impl Fn(Caller) -> F) -> T
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let attempts = async {
-            for replica in self.replicas.iter().cycle() {
-                match call(replica.clone()).await {
-                    Ok(answer) => return answer,
-                    Err(status) => {
-                        assert!(self.expected.contains(&failure(&status)), "{status:?}");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                }
-            }
-            unreachable!("there is at least one replica")
-        };
-        tokio::time::timeout(STEP_TIMEOUT, attempts).await.expect("a response in time")
+        let mut replicas = self.replicas.iter().cycle();
+        let next = move || call(replicas.next().unwrap().clone());
+        let answer = tokio::time::timeout(STEP_TIMEOUT, retry_while(self.expected, next)).await;
+        let answer = answer.expect("a response in time");
+        answer.unwrap_or_else(|status| panic!("{status:?}"))
     }
 
     async fn create(&self) -> String {
         let create = |caller: Caller| async move {
             caller.imports().create_import(CreateImportRequest::default()).await
         };
-        self.retry_until_accepted(create).await.into_inner().import_job.unwrap().id
+        self.call(create).await.into_inner().import_job.unwrap().id
     }
 
     async fn upload(&self, id: &str, number: usize, records: &[Vec<u8>]) {
-        let header = BatchHeader {
-            import_id: id.to_owned(),
-            batch_key: format!("b{number}"),
-            ..BatchHeader::default()
-        };
-        let records: Vec<_> = records.iter().map(|record| record.clone().into()).collect();
-        let parts = [
-            Part::Header(header),
-            Part::Frame(BatchFrame { records }),
-            Part::Commit(BatchCommit::default()),
-        ];
-        let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
+        let parts = importing::batch(id, &format!("b{number}"), records);
         let upload = |caller: Caller| {
-            let parts = futures::stream::iter(parts.clone());
-            async move { caller.imports().upload_batch(parts).await }
+            let parts = parts.clone();
+            async move { importing::send(&caller, parts).await }
         };
-        self.retry_until_accepted(upload).await;
+        self.call(upload).await;
     }
 
     async fn seal(&self, id: &str, batches: &[Vec<Vec<u8>>]) {
-        let request = SealImportRequest {
-            import_id: id.to_owned(),
-            batch_count: i32::try_from(batches.len()).unwrap(),
-            record_count: sample::COUNTS[0],
-            ..SealImportRequest::default()
+        let records = batches.iter().map(Vec::len).sum();
+        let seal = |caller: Caller| async move {
+            importing::seal(&caller, id, batches.len(), records).await
         };
-        let seal = |caller: Caller| {
-            let request = request.clone();
-            async move { caller.imports().seal_import(request).await }
-        };
-        self.retry_until_accepted(seal).await;
+        self.call(seal).await;
     }
 
     /// Starts the second round. The call is idempotent by the round number.
     async fn retry(&self, id: &str) {
-        let request =
-            RetryImportRequest { import_id: id.to_owned(), replacements: false, round: 2 };
-        let retry = |caller: Caller| {
-            let request = request.clone();
-            async move { caller.imports().retry_import(request).await }
-        };
-        let started = self.retry_until_accepted(retry).await.into_inner().import_job.unwrap();
-        assert_eq!(started.round, 2);
+        let retry = |caller: Caller| async move { importing::retry(&caller, id, false, 2).await };
+        assert_eq!(self.call(retry).await.round, 2);
     }
 
     /// Waits for the end of the round.
     async fn end(&self, id: &str) -> RoundResult {
-        let import = self.retry_until_accepted(|caller| watch_to_the_end(caller, id)).await;
+        let watch = |caller: Caller| async move { importing::watch(&caller, id).await };
+        let import = self.call(watch).await;
         assert_eq!(import.state(), ImportState::CompletedWithFailures);
         let request =
             ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
@@ -171,7 +137,7 @@ impl Driver {
             let request = request.clone();
             async move { caller.imports().list_failures(request).await }
         };
-        let listed = self.retry_until_accepted(list).await.into_inner().failures.into_iter();
+        let listed = self.call(list).await.into_inner().failures.into_iter();
         let without_row = |listed| Listed {
             batch_key: String::new(),
             row: 0,
@@ -182,14 +148,4 @@ impl Driver {
         failures.sort();
         RoundResult { counters: import.counters.unwrap(), failures }
     }
-}
-
-async fn watch_to_the_end(caller: Caller, id: &str) -> Result<Import, Status> {
-    let request = WatchImportRequest { import_id: id.to_owned() };
-    let mut stream = caller.imports().watch_import(request).await?.into_inner();
-    let mut last = None;
-    while let Some(message) = stream.message().await? {
-        last = message.import_job;
-    }
-    last.ok_or_else(|| Status::unavailable("the stream sent no message"))
 }

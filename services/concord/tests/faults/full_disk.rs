@@ -14,16 +14,14 @@ use std::{
     time::Duration,
 };
 
-use concord_proto::pb::records::ListClientsRequest;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{process::wait_until, replica::Replica};
 use concord_testing::e2e::{
-    caller::Caller,
     failure::{Failure, failure},
-    records::company,
+    records::{all_clients, company},
     rng::SeededRng,
 };
 
@@ -107,28 +105,14 @@ impl Writers {
             ended.unwrap();
         }
         replica.wait_until_listening();
-        let stored = clients(&replica.owner("p1", "manager")).await;
+        let stored = all_clients(&replica.owner("p1", "manager")).await.into_iter();
+        let stored: BTreeSet<_> = stored.map(|client| client.client_reference).collect();
         let accepted = self.accepted.lock().unwrap();
         let lost: Vec<_> = accepted.difference(&stored).collect();
         eprintln!("{} accepted, {:?} rejected", accepted.len(), self.rejected);
         assert!(self.rejected.load(SeqCst) > 0, "the disk was never full");
         assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), accepted.len());
-        assert!(!replica.log().contains("panicked"), "{}", replica.log());
-        assert!(!replica.log().contains("internal error"), "{}", replica.log());
-    }
-}
-
-/// The references of all clients of a practice.
-async fn clients(caller: &Caller) -> BTreeSet<String> {
-    let mut clients = BTreeSet::new();
-    let mut request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-    loop {
-        let listed = caller.clients().list_clients(request.clone()).await.unwrap().into_inner();
-        clients.extend(listed.clients.into_iter().map(|client| client.client_reference));
-        if listed.next_page_token.is_empty() {
-            return clients;
-        }
-        request.page_token = listed.next_page_token;
+        replica.check_log();
     }
 }
 

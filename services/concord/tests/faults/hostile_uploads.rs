@@ -14,9 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use concord_proto::{
     pb::imports::{
-        BatchCommit, BatchHeader, CreateImportRequest, GetImportRequest, Import, ImportClient,
-        ImportRecord, ImportState, ListFailuresRequest, SealImportRequest, UploadBatchRequest,
-        UploadBatchResponse, import_record::Record, upload_batch_request::Part,
+        BatchHeader, CreateImportRequest, Import, ImportState, UploadBatchRequest,
+        UploadBatchResponse, upload_batch_request::Part,
     },
     wire::BatchFrame,
 };
@@ -36,6 +35,8 @@ use crate::{
 };
 use concord_testing::e2e::{
     caller::Caller,
+    import_records, importing,
+    records::reason,
     rng::{SeededRng, setting},
 };
 
@@ -69,8 +70,7 @@ impl Fixture {
         let deployment = Deployment::start([db.url(), &imports_url], 1, &mut SeededRng::from_env());
         deployment.records[0].owner("p1", "manager").connect().await;
         let owner = deployment.imports[0].owner("p1", "manager");
-        let created = owner.imports().create_import(CreateImportRequest::default()).await.unwrap();
-        let import = created.into_inner().import_job.unwrap().id;
+        let import = importing::create(&owner, CreateImportRequest::default()).await;
         Self { deployment, owner, import }
     }
 
@@ -82,23 +82,15 @@ impl Fixture {
         peak(&self.deployment.imports[0]) - before
     }
 
-    fn header(&self, batch_key: &str) -> BatchHeader {
-        let (import_id, batch_key) = (self.import.clone(), batch_key.to_owned());
-        BatchHeader { import_id, batch_key, ..BatchHeader::default() }
-    }
-
     async fn upload(&self, key: &str, frames: &[Vec<Bytes>]) -> Result<i64, Status> {
-        let mut parts = vec![Part::Header(self.header(key))];
-        parts.extend(frames.iter().cloned().map(|records| Part::Frame(BatchFrame { records })));
-        parts.push(Part::Commit(BatchCommit::default()));
-        let parts = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
-        let answer = self.owner.imports().upload_batch(stream::iter(parts)).await?;
-        Ok(stored(answer.into_inner()))
+        let mut parts = vec![importing::header(&self.import, key)];
+        parts.extend(frames.iter().map(|records| importing::frame(records)));
+        parts.push(importing::commit());
+        importing::send(&self.owner, parts).await.map(stored)
     }
 
     async fn get(&self) -> Import {
-        let request = GetImportRequest { import_id: self.import.clone() };
-        self.owner.imports().get_import(request).await.unwrap().into_inner().import_job.unwrap()
+        importing::get(&self.owner, &self.import).await
     }
 
     async fn received(&self) -> i64 {
@@ -108,13 +100,9 @@ impl Fixture {
     /// Seals the import, and waits for its end.
     async fn end(&self) -> Import {
         let import = self.get().await;
-        let request = SealImportRequest {
-            import_id: self.import.clone(),
-            batch_count: import.batch_count,
-            record_count: import.counters.unwrap().received,
-            ..SealImportRequest::default()
-        };
-        self.owner.imports().seal_import(request).await.unwrap();
+        let batches = usize::try_from(import.batch_count).unwrap();
+        let records = usize::try_from(import.counters.unwrap().received).unwrap();
+        importing::seal(&self.owner, &self.import, batches, records).await.unwrap();
         loop {
             let import = self.get().await;
             if import.end_time.is_some() {
@@ -130,10 +118,6 @@ fn stored(answer: UploadBatchResponse) -> i64 {
     answer.receipt.unwrap().counts.unwrap().records
 }
 
-fn reason(status: &Status) -> String {
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
-}
-
 #[track_caller]
 fn assert_rejected(result: Result<i64, Status>, expected: &str) {
     let status = result.unwrap_err();
@@ -142,23 +126,14 @@ fn assert_rejected(result: Result<i64, Status>, expected: &str) {
 
 /// A valid client.
 fn client(source_id: &str) -> Bytes {
-    let client = ImportClient {
-        source_id: source_id.into(),
-        client_reference: source_id.into(),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: "Acme Limited".into(),
-        ..ImportClient::default()
-    };
-    ImportRecord { record: Some(Record::Client(client)), ..Default::default() }
-        .encode_to_vec()
-        .into()
+    import_records::client(source_id, |client| client.client_reference = source_id.into()).into()
 }
 
 async fn compressed_upload_is_rejected_without_inflating(db: TestDb) {
     let fixture = Fixture::start(&db).await;
     // A decompression bomb: 64 kB on the wire.
     let bomb = Part::Frame(BatchFrame { records: vec![Bytes::from(vec![0; 64 << 20])] });
-    let parts = [Part::Header(fixture.header("bomb")), bomb, Part::Commit(BatchCommit::default())];
+    let parts = [importing::header(&fixture.import, "bomb"), bomb, importing::commit()];
     let parts = parts.map(|part| UploadBatchRequest { part: Some(part) });
     let growth = fixture.growth(async {
         for _ in 0..5 {
@@ -192,7 +167,9 @@ struct Raw {
 impl Fixture {
     /// Uploads a batch of encoded frames.
     async fn upload_raw(&self, key: &str, frames: Vec<Bytes>) -> Result<i64, Status> {
-        let header = Some(self.header(key).encode_to_vec().into());
+        let (import_id, batch_key) = (self.import.clone(), key.to_owned());
+        let header = BatchHeader { import_id, batch_key, ..BatchHeader::default() };
+        let header = Some(header.encode_to_vec().into());
         let frames = frames.into_iter().map(|frame| Raw { frame: Some(frame), ..Raw::default() });
         let mut parts = vec![Raw { header, ..Raw::default() }];
         parts.extend(frames);
@@ -295,13 +272,12 @@ async fn invalid_records_fail_individually(db: TestDb) {
     fixture.upload("garbage", &[records.to_vec()]).await.unwrap();
     let counters = fixture.end().await.counters.unwrap();
     assert_eq!((counters.received, counters.imported), (9, 1), "{counters:?}");
-    let request = ListFailuresRequest { import_id: fixture.import.clone(), ..Default::default() };
-    let listed = fixture.owner.imports().list_failures(request).await.unwrap().into_inner();
-    let mut rows: Vec<_> = listed.failures.iter().map(|failure| failure.row).collect();
+    let failures = importing::failures(&fixture.owner, &fixture.import).await;
+    let mut rows: Vec<_> = failures.iter().map(|failure| failure.row).collect();
     rows.sort_unstable();
     rows.dedup();
     assert_eq!(rows, (1..=8).collect::<Vec<_>>());
-    assert!(listed.failures.iter().all(|failure| failure.reason != "INTERNAL"));
+    assert!(failures.iter().all(|failure| failure.reason != "INTERNAL"));
 }
 
 /// Fifty concurrent uploads exceed the memory for uploads: backpressure rejects some of them,
@@ -311,13 +287,13 @@ async fn fifty_concurrent_uploads_are_all_stored(db: TestDb) {
     let (batches, frames, size) = (50, 10, 10);
     let growth = fixture.growth(async {
         let uploads = (0..batches).map(|batch| {
-            let mut parts = vec![Part::Header(fixture.header(&batch.to_string()))];
+            let mut parts = vec![importing::header(&fixture.import, &batch.to_string())];
             for frame in 0..frames {
                 // Large records with invalid content.
                 let record = |n: usize| Bytes::from(format!("{batch} {frame} {n} {:60000}", ""));
-                parts.push(Part::Frame(BatchFrame { records: (0..size).map(record).collect() }));
+                parts.push(importing::frame(&(0..size).map(record).collect::<Vec<_>>()));
             }
-            parts.push(Part::Commit(BatchCommit::default()));
+            parts.push(importing::commit());
             // A separate connection each.
             upload_with_retries(fixture.deployment.imports[0].owner("p1", "manager"), parts)
         });

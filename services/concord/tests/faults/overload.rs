@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use concord_proto::pb::records::{GetClientRequest, ListClientsRequest};
+use concord_proto::pb::records::GetClientRequest;
 use concord_testing::{TestDb, storage_tests};
 use tokio::{
     task::JoinHandle,
@@ -33,7 +33,7 @@ use crate::{memory::peak, replica::Replica};
 use concord_testing::e2e::{
     caller::Caller,
     feed::{EventStream, from_earliest},
-    records::company,
+    records::{all_clients, company},
     rng::{SeededRng, setting},
 };
 use load::{Load, Outcomes, closed_loop, is_load_shed, open_loop};
@@ -160,17 +160,10 @@ impl HealthMonitor {
 async fn check_records(replica: &Replica, practices: &[String], outcomes: &Outcomes) {
     for practice in practices {
         let manager = replica.owner(practice, "manager");
-        let (mut listed, mut count, mut page_token) = (BTreeMap::new(), 0, String::new());
-        loop {
-            let request = ListClientsRequest { page_size: 1_000, page_token, ..Default::default() };
-            let page = manager.clients().list_clients(request).await.unwrap().into_inner();
-            count += page.clients.len();
-            listed.extend(page.clients.into_iter().map(|one| (one.client_reference, one.id)));
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
+        let clients = all_clients(&manager).await;
+        let count = clients.len();
+        let listed: BTreeMap<_, _> =
+            clients.into_iter().map(|one| (one.client_reference, one.id)).collect();
         assert_eq!(count, listed.len(), "no duplicate reference in {practice}");
         let acknowledged = outcomes.clients.get(practice).cloned().unwrap_or_default();
         assert_eq!(listed, acknowledged, "{practice}");

@@ -142,6 +142,13 @@ impl Replica {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap()
     }
+
+    /// Checks that the log has no panic and no internal error.
+    #[track_caller]
+    pub(crate) fn check_log(&self) {
+        let log = self.log();
+        assert!(!log.contains("panicked") && !log.contains("internal error"), "{log}");
+    }
 }
 
 impl Drop for Replica {

@@ -12,13 +12,10 @@
 use std::time::Duration;
 
 use concord_core::ids::new_uuid;
-use concord_proto::{
-    pb::{
-        imports::{ImportClient, ImportRecord, RecordStatus, import_record::Record},
-        internal::ApplyChunkRequest,
-        records::{ListClientsRequest, StartFrom, SubscribeRequest},
-    },
-    wire::ApplyRecord,
+use concord_proto::pb::{
+    imports::RecordStatus,
+    internal::ApplyChunkRequest,
+    records::{ListClientsRequest, StartFrom, SubscribeRequest},
 };
 use concord_testing::{TestDb, storage_tests};
 use prost::Message as _;
@@ -31,6 +28,7 @@ use crate::{
 };
 use concord_testing::e2e::{
     caller::Caller,
+    chunk,
     failure::retry_until_accepted,
     feed::EventStream,
     http2::Http2,
@@ -173,30 +171,13 @@ fn unread(replica: &Replica) -> Caller {
 /// Imports a number of new clients, by the calls of the imports service.
 async fn import(replica: &Replica, records: usize) {
     let import = format!("imp_{}", new_uuid().as_simple());
-    let service = replica
-        .owner("p1", "manager")
-        .with("x-concord-roles", "service")
-        .with("x-concord-import", &import);
+    let service = replica.owner("p1", "manager").for_import(&import);
     for first in (0..records).step_by(CHUNK) {
         let rows = first..records.min(first + CHUNK);
-        let records = rows.map(|_| client()).collect();
+        let client = |id: &str| chunk::client(id, id, "Acme Limited");
+        let records = rows.map(|_| client(&new_uuid().to_string())).collect();
         let request = ApplyChunkRequest { records, ..ApplyChunkRequest::default() };
         let outcomes = service.ingest().apply_chunk(request).await.unwrap().into_inner().outcomes;
         assert!(outcomes.iter().all(|outcome| outcome.status() == RecordStatus::Imported));
     }
-}
-
-fn client() -> ApplyRecord {
-    let id = new_uuid().to_string();
-    let client = ImportClient {
-        source_id: id.clone(),
-        client_reference: id,
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: "Acme Limited".into(),
-        ..ImportClient::default()
-    };
-    let record = ImportRecord { record: Some(Record::Client(client)), ..Default::default() }
-        .encode_to_vec()
-        .into();
-    ApplyRecord { record, ..ApplyRecord::default() }
 }

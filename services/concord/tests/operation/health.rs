@@ -7,7 +7,7 @@ use std::{
 };
 
 use concord_db::{Database, DatabaseSettings};
-use concord_proto::pb::records::{ClientType, CreateClientRequest, ListClientsRequest, NewName};
+use concord_proto::pb::records::ListClientsRequest;
 use concord_testing::postgres_url;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::{Code, transport::Channel};
@@ -19,7 +19,7 @@ use tonic_health::{
 use tonic_types::StatusExt as _;
 
 use crate::{postgres_server::PostgresServer, process::wait_until, server_process::ServerProcess};
-use concord_testing::e2e::caller::request_id;
+use concord_testing::e2e::records::company;
 
 const SERVING: i32 = ServingStatus::Serving as i32;
 const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
@@ -134,15 +134,7 @@ async fn read_only_database_serves_reads_and_recovers() {
     let server = ServerProcess::start(&["--records-db", url, "--imports-db", url]);
     let manager = server.owner("manager").await.connect().await;
     let create = async |reference: &str| {
-        let name = NewName { name: "Acme Limited".into(), active_from: "2010-01-01".into() };
-        let request = CreateClientRequest {
-            r#type: ClientType::PrivateLimitedCompany.into(),
-            client_reference: reference.into(),
-            registered_name: Some(name),
-            request_id: request_id(),
-            ..CreateClientRequest::default()
-        };
-        manager.clients().create_client(request).await
+        manager.clients().create_client(company(reference, "Acme Limited")).await
     };
     create("A").await.unwrap();
     let wait_for_body = |text: &str| {

@@ -4,14 +4,16 @@ use std::{collections::BTreeSet, fs};
 
 use concord_proto::pb::records::{
     Address, AddressType, BatchGetClientsRequest, Client, ClientFields, ClientIdentifiers,
-    ClientType, CreateClientRequest, CreatePersonRequest, GetClientRequest, ListClientsRequest,
-    NewAddress, NewName, NewPerson, PersonName, SearchRecordsRequest, UpdateClientRequest,
-    add_entry_request,
+    CreateClientRequest, GetClientRequest, ListClientsRequest, NewAddress, NewPerson,
+    SearchRecordsRequest,
 };
 use concord_testing::{TestDb, storage_tests};
 
 use crate::{collector::Collector, sample, server_process::ServerProcess};
-use concord_testing::e2e::caller::{Caller, request_id};
+use concord_testing::e2e::{
+    caller::{Caller, request_id},
+    records::{company, create, house, name_entry, new_person, person_request, update_request},
+};
 
 storage_tests! { telemetry_contains_no_personal_data }
 
@@ -94,12 +96,6 @@ fn imports(server: &ServerProcess) {
 
 fn wisteria() -> CreateClientRequest {
     CreateClientRequest {
-        r#type: ClientType::PrivateLimitedCompany.into(),
-        client_reference: "WIS-REF-1".into(),
-        registered_name: Some(NewName {
-            name: "Wisteria Quillon Limited".into(),
-            active_from: String::new(),
-        }),
         identifiers: Some(ClientIdentifiers {
             company_number: "99007013".into(),
             ..ClientIdentifiers::default()
@@ -108,64 +104,31 @@ fn wisteria() -> CreateClientRequest {
         phones: vec!["01632 960333".into()],
         addresses: vec![NewAddress {
             r#type: AddressType::Trading.into(),
-            address: Some(Address {
-                line_1: "12 Hollyhock Passage".into(),
-                postcode: "ZZ9 9ZZ".into(),
-                country: "GB".into(),
-                ..Address::default()
-            }),
+            address: Some(Address { postcode: "ZZ9 9ZZ".into(), ..house("12 Hollyhock Passage") }),
             ..NewAddress::default()
         }],
         external_id: "wisteria-external-1".into(),
-        request_id: request_id(),
-        ..CreateClientRequest::default()
+        ..company("WIS-REF-1", "Wisteria Quillon Limited")
     }
 }
 
 fn quillon() -> NewPerson {
     NewPerson {
-        name: Some(PersonName {
-            forename: "Wisteria".into(),
-            surname: "Quillon".into(),
-            ..PersonName::default()
-        }),
         birth_date: "1961-07-23".into(),
         emails: vec!["wisteria@quillon.example".into()],
-        ..NewPerson::default()
+        ..new_person("Wisteria", "Quillon")
     }
 }
 
 /// Calls that succeed.
 async fn calls(manager: &Caller) {
-    let created = manager.clients().create_client(wisteria()).await.unwrap().into_inner();
-    let client: Client = created.client.unwrap();
-    let person = CreatePersonRequest {
-        person: Some(quillon()),
-        request_id: request_id(),
-        ..CreatePersonRequest::default()
-    };
-    manager.persons().create_person(person).await.unwrap();
-    let update = UpdateClientRequest {
-        client: client.id.clone(),
-        fields: Some(ClientFields {
-            client_reference: "WIS-REF-2".into(),
-            ..ClientFields::default()
-        }),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["client_reference".into()] }),
-        etag: client.etag.clone(),
-        request_id: request_id(),
-        validate_only: false,
-    };
+    let client = create(manager, wisteria()).await;
+    manager.persons().create_person(person_request(quillon())).await.unwrap();
+    let fields = ClientFields { client_reference: "WIS-REF-2".into(), ..ClientFields::default() };
+    let update = update_request(&client, &["client_reference"], fields);
     manager.clients().update_client(update).await.unwrap();
-    let entry = client.entries.first().unwrap();
-    let renamed = concord_proto::pb::records::AddEntryRequest {
-        record: client.id,
-        timeline: concord_proto::pb::records::Timeline::RegisteredName.into(),
-        value: Some(add_entry_request::Value::Name("Wisteria Hollyhock Limited".into())),
-        current_etag: entry.etag.clone(),
-        request_id: request_id(),
-        ..concord_proto::pb::records::AddEntryRequest::default()
-    };
+    let etag = &client.entries[0].etag;
+    let renamed = name_entry(&client.id, "Wisteria Hollyhock Limited", "", etag);
     manager.history().add_entry(renamed).await.unwrap();
     let query = |text: &str| SearchRecordsRequest { query: text.into(), ..Default::default() };
     for text in ["Wisteria", "hollyh", "WIS-REF-2", "99007013", "Kestrelton", "Pebblewick Secret"] {
@@ -198,12 +161,7 @@ async fn failures(manager: &Caller, books: &Caller) {
         NewPerson { birth_date: "1961-02-30".into(), ..quillon() },
         NewPerson { nino: "QQ123456C".into(), ..quillon() },
     ] {
-        let request = CreatePersonRequest {
-            person: Some(person),
-            request_id: request_id(),
-            ..CreatePersonRequest::default()
-        };
-        manager.persons().create_person(request).await.unwrap_err();
+        manager.persons().create_person(person_request(person)).await.unwrap_err();
     }
     for client in ["ref:wis-ref-1", "company:99007014", "Wisteria Quillon Limited", "ref:Nul\u{0}"]
     {
@@ -216,14 +174,9 @@ async fn failures(manager: &Caller, books: &Caller) {
     let page =
         ListClientsRequest { page_token: "Wisteria".into(), ..ListClientsRequest::default() };
     books.clients().list_clients(page).await.unwrap_err();
-    let stale = UpdateClientRequest {
-        client: "ref:OTT001".into(),
-        fields: Some(ClientFields { client_reference: "BRI001".into(), ..ClientFields::default() }),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["client_reference".into()] }),
-        etag: "Wisteria".into(),
-        request_id: request_id(),
-        validate_only: false,
-    };
+    let stale = Client { id: "ref:OTT001".into(), etag: "Wisteria".into(), ..Client::default() };
+    let fields = ClientFields { client_reference: "BRI001".into(), ..ClientFields::default() };
+    let stale = update_request(&stale, &["client_reference"], fields);
     books.clients().update_client(stale).await.unwrap_err();
     let badly_named = books.clone().with("x-concord-roles", "Hollyhock");
     badly_named.clients().list_clients(ListClientsRequest::default()).await.unwrap_err();

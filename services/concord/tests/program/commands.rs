@@ -5,7 +5,7 @@ use std::fs;
 use crate::running::{CommandOutput, Services, concord, sample};
 
 fn run(args: &[&str]) -> CommandOutput {
-    CommandOutput::of(&concord().args(args).output().unwrap())
+    CommandOutput::of(concord().args(args))
 }
 
 #[test]
@@ -51,8 +51,7 @@ fn import_requires_owner_or_admin_of_a_connected_product() {
 
 #[test]
 fn invalid_file_fails_before_the_import_starts() {
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let files = services.folder.path().join("files");
     fs::create_dir(&files).unwrap();
     fs::copy(sample().join("clients.csv"), files.join("clients.csv")).unwrap();
@@ -70,8 +69,7 @@ fn invalid_file_fails_before_the_import_starts() {
 
 #[test]
 fn import_without_failures_exits_with_0_and_writes_no_file() {
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let file = services.folder.path().join("one.csv");
     fs::write(
         &file,
@@ -87,15 +85,4 @@ fn import_without_failures_exits_with_0_and_writes_no_file() {
     let events = services.events("manager", &["--echo", "include", "--kind", "client"]);
     assert_eq!(events[0]["name"], "A Trust");
     assert_eq!(events[0]["client_reference"], "R1");
-}
-
-#[test]
-fn foreign_cursor_is_rejected_with_its_reason() {
-    let services = Services::start();
-    services.connect("books");
-    let output = CommandOutput::of(
-        &services.command("watch", "books").args(["--cursor", "nonsense"]).output().unwrap(),
-    );
-    assert_eq!(output.status, 1);
-    assert!(output.err.contains("CURSOR_FOREIGN"), "{output:?}");
 }

@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use concord_core::ids::new_uuid;
-use concord_proto::pb::records::{
-    ClientType, CreateClientRequest, CreateClientResponse, NewName,
-    client_service_client::ClientServiceClient,
-};
-use tonic::{Code, Request, Status, transport::Channel};
+use concord_proto::pb::records::{CreateClientRequest, CreateClientResponse};
+use concord_testing::e2e::{caller::Caller, records::company};
+use tonic::{Response, Status};
 
 use crate::running::Services;
 
@@ -20,20 +17,19 @@ const KILLS: u64 = 8;
 #[test]
 fn retried_request_after_crash_is_applied_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut services = Services::start();
-    assert_eq!(services.connect("manager").status, 0);
+    let mut services = Services::with(&["manager"]);
     let mut requests = Vec::new();
     for kill in 0..KILLS {
-        let round: Vec<_> = (0..SAVES).map(|n| request(&format!("K{kill}N{n}"))).collect();
-        let address = services.records().to_owned();
+        let request = |n: usize| company(&format!("K{kill}N{n}"), "Acme Limited");
+        let round: Vec<_> = (0..SAVES).map(request).collect();
         // A different moment each time: before, during and after the commits.
         let moment = Duration::from_millis(kill * 3);
         runtime.block_on(async {
-            let saves = round
-                .clone()
-                .into_iter()
-                .map(|request| tokio::spawn(save(address.clone(), request)));
-            let saves: Vec<_> = saves.collect();
+            // A connection for each of them.
+            let save = |request: &CreateClientRequest| {
+                tokio::spawn(save(services.owner("manager"), request.clone()))
+            };
+            let saves: Vec<_> = round.iter().map(save).collect();
             tokio::time::sleep(moment).await;
             drop(saves);
         });
@@ -41,9 +37,10 @@ fn retried_request_after_crash_is_applied_once() {
         requests.extend(round);
     }
     runtime.block_on(async {
+        let owner = services.owner("manager");
         for request in &requests {
-            let first = save(services.records().to_owned(), request.clone()).await.unwrap();
-            let again = save(services.records().to_owned(), request.clone()).await.unwrap();
+            let first = save(owner.clone(), request.clone()).await.unwrap();
+            let again = save(owner.clone(), request.clone()).await.unwrap();
             assert_eq!(first, again, "the stored response");
         }
     });
@@ -51,35 +48,6 @@ fn retried_request_after_crash_is_applied_once() {
     assert_eq!(events.len(), requests.len(), "each request is one change, delivered once");
 }
 
-fn request(reference: &str) -> CreateClientRequest {
-    let name = NewName { name: format!("{reference} Limited"), active_from: String::new() };
-    CreateClientRequest {
-        r#type: ClientType::PrivateLimitedCompany.into(),
-        client_reference: reference.to_owned(),
-        registered_name: Some(name),
-        request_id: new_uuid().to_string(),
-        ..CreateClientRequest::default()
-    }
-}
-
-async fn save(
-    address: String,
-    request: CreateClientRequest,
-) -> Result<CreateClientResponse, Status> {
-    let unavailable =
-        |error: tonic::transport::Error| Status::new(Code::Unavailable, error.to_string());
-    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-    let channel = endpoint.connect().await.map_err(unavailable)?;
-    let mut clients = ClientServiceClient::with_interceptor(channel, |mut request: Request<()>| {
-        let headers = [
-            ("x-concord-practice", "p1"),
-            ("x-concord-product", "manager"),
-            ("x-concord-roles", "owner"),
-        ];
-        for (name, value) in headers {
-            request.metadata_mut().insert(name, value.parse().unwrap());
-        }
-        Ok(request)
-    });
-    Ok(clients.create_client(request).await?.into_inner())
+async fn save(owner: Caller, request: CreateClientRequest) -> Result<CreateClientResponse, Status> {
+    owner.clients().create_client(request).await.map(Response::into_inner)
 }

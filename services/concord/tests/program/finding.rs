@@ -1,70 +1,34 @@
 //! `concord find`, `show` and `trace`, as support uses them.
 
-use concord_proto::pb::records::{
-    AddEntryRequest, ClientType, CreateClientRequest, NewName, Timeline, add_entry_request,
-    client_service_client::ClientServiceClient, history_service_client::HistoryServiceClient,
-};
+use concord_proto::pb::records::ClientType;
+use concord_testing::e2e::records::{company, create, name_entry};
 use serde_json::Value;
-use tonic::{Request, transport::Channel};
 
 use crate::running::{CommandOutput, Services, sample};
 
 /// Services with the sample, and a client with a former name.
 fn services() -> Services {
-    let services = Services::start();
-    services.connect("manager");
-    services.connect("books");
+    let services = Services::with(&["manager", "books"]);
     services.import("manager", &sample(), &[]);
-    let url = format!("http://{}", services.records());
-    tokio::runtime::Runtime::new().unwrap().block_on(rename(url));
+    tokio::runtime::Runtime::new().unwrap().block_on(rename(&services));
     services
 }
 
 /// Creates a client, and renames it.
-async fn rename(url: String) {
-    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-    let create = CreateClientRequest {
-        r#type: ClientType::SoleTrader.into(),
-        client_reference: "MUL001".to_owned(),
-        registered_name: Some(NewName {
-            name: "Müller & Ó Briain".to_owned(),
-            ..NewName::default()
-        }),
-        request_id: concord_core::ids::new_uuid().to_string(),
-        ..CreateClientRequest::default()
-    };
-    let created = ClientServiceClient::new(channel.clone()).create_client(by_sam(create)).await;
-    let client = created.unwrap().into_inner().client.unwrap();
-    let add = AddEntryRequest {
-        record: client.id,
-        timeline: Timeline::RegisteredName.into(),
-        value: Some(add_entry_request::Value::Name("Sorrel Upholstery".to_owned())),
-        current_etag: client.entries[0].etag.clone(),
-        request_id: concord_core::ids::new_uuid().to_string(),
-        ..AddEntryRequest::default()
-    };
-    HistoryServiceClient::new(channel).add_entry(by_sam(add)).await.unwrap();
-}
-
-fn by_sam<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let headers = [("practice", "p1"), ("product", "manager"), ("user", "sam"), ("roles", "staff")];
-    for (name, value) in headers {
-        let name = format!("x-concord-{name}").parse::<tonic::metadata::AsciiMetadataKey>();
-        request.metadata_mut().insert(name.unwrap(), value.parse().unwrap());
-    }
-    request
+async fn rename(services: &Services) {
+    let sam = services.owner("manager").with("x-concord-user", "sam");
+    let sam = sam.with("x-concord-roles", "staff");
+    let mut request = company("MUL001", "Müller & Ó Briain");
+    request.r#type = ClientType::SoleTrader.into();
+    let client = create(&sam, request).await;
+    let entry = name_entry(&client.id, "Sorrel Upholstery", "", &client.entries[0].etag);
+    sam.history().add_entry(entry).await.unwrap();
 }
 
 fn run(services: &Services, command: &str, args: &[&str]) -> CommandOutput {
-    CommandOutput::of(
-        &services
-            .command(command, "books")
-            .args(["--roles", "support", "--reason", "ticket 4711"])
-            .args(args)
-            .output()
-            .unwrap(),
-    )
+    let mut command = services.command(command, "books");
+    command.args(["--roles", "support", "--reason", "ticket 4711"]).args(args);
+    CommandOutput::of(&mut command)
 }
 
 fn found(services: &Services, args: &[&str]) -> Vec<Value> {
@@ -127,8 +91,7 @@ fn search_stops_at_its_limit_and_reports_more() {
 
 #[test]
 fn invalid_query_is_rejected_with_its_reason() {
-    let services = Services::start();
-    services.connect("books");
+    let services = Services::with(&["books"]);
     let short = run(&services, "find", &["ab"]);
     assert_eq!(short.status, 1);
     assert!(short.err.contains("at least 3 letters or digits"), "{short:?}");

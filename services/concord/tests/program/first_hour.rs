@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     process::wait_until,
-    running::{Background, CommandOutput, Services, concord},
+    running::{Background, CommandOutput, Services, concord, keys, tls_url},
 };
 
 /// The only line of output of a command that failed.
@@ -16,23 +16,12 @@ fn error_line(output: &CommandOutput) -> &str {
 }
 
 fn run(args: &[&str]) -> CommandOutput {
-    CommandOutput::of(&concord().args(args).output().unwrap())
+    CommandOutput::of(concord().args(args))
 }
 
 /// A search of `manager` in the practice `p1`.
 fn find(args: &[&str]) -> CommandOutput {
     run(&[&["find", "otter", "--practice", "p1", "--product", "manager"][..], args].concat())
-}
-
-fn port(address: &str) -> &str {
-    address.rsplit(':').next().unwrap()
-}
-
-/// The files of `concord keys`, for this machine.
-fn keys(folder: &Path) {
-    let mut command = concord();
-    command.arg("keys").arg(folder).args(["--host", "localhost", "--client", "manager"]);
-    assert!(command.output().unwrap().status.success());
 }
 
 fn tls(folder: &Path) -> [String; 4] {
@@ -49,7 +38,7 @@ fn url_without_scheme_error_suggests_the_scheme() {
     let folder = tempfile::tempdir().unwrap();
     let mut serve = concord();
     serve.args(["serve", "imports", "--imports-listen", "127.0.0.1:0", "--records", "records:1"]);
-    let output = CommandOutput::of(&serve.arg("--data-dir").arg(folder.path()).output().unwrap());
+    let output = CommandOutput::of(serve.arg("--data-dir").arg(folder.path()));
     assert_eq!(output.status, 1);
     let line = output.err.lines().last().unwrap();
     assert!(
@@ -69,15 +58,13 @@ fn connection_refused_is_reported_once() {
 
 #[test]
 fn exchanged_service_urls_are_suggested() {
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let (records, imports) = (services.records(), services.imports());
     let output = find(&["--records", &format!("http://{imports}")]);
     assert!(error_line(&output).contains("are --records and --imports exchanged"), "{output:?}");
     let mut list = concord();
     list.args(["imports", "list", "--practice", "p1", "--product", "manager"]);
-    let output = list.args(["--imports", &format!("http://{records}")]).output().unwrap();
-    let output = CommandOutput::of(&output);
+    let output = CommandOutput::of(list.args(["--imports", &format!("http://{records}")]));
     assert!(error_line(&output).contains("are --records and --imports exchanged"), "{output:?}");
     // The imports service logs the same cause.
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +94,7 @@ fn tls_mismatch_is_reported() {
     let line = error_line(&output);
     assert!(line.contains("it uses TLS") && line.contains("write https://"), "{line}");
 
-    let by_name = format!("https://localhost:{}", port(services.records()));
+    let by_name = tls_url(services.records());
     let output = find(&["--records", &by_name]);
     let line = error_line(&output);
     assert!(line.contains("authority of its certificate is not known here"), "{line}");
@@ -139,7 +126,7 @@ fn missing_client_certificate_error_names_the_options() {
     let more = ["--client-ca", &ca, "--records-ca", &ca];
     let options = tls.iter().map(String::as_str).chain(more);
     let services = Services::start_with(&options.collect::<Vec<_>>());
-    let url = format!("https://localhost:{}", port(services.records()));
+    let url = tls_url(services.records());
     let output = find(&["--records", &url, "--ca", &ca]);
     let line = error_line(&output);
     assert!(line.contains("needs a client certificate"), "{line}");
@@ -157,8 +144,7 @@ fn missing_token_or_reason_error_names_the_option() {
     let line = error_line(&output);
     assert!(line.contains("--token, or in CONCORD_TOKEN"), "{line}");
 
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let records = format!("http://{}", services.records());
     let output = find(&["--records", &records, "--role", "support"]);
     assert!(error_line(&output).contains("pass --reason"), "{output:?}");
@@ -211,8 +197,7 @@ fn log_without_terminal_has_no_colours() {
 
 #[test]
 fn unknown_columns_fail_an_import_but_not_a_dry_run() {
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let file = services.folder.path().join("clients.csv");
     let text = "source_id,client_reference,client_type,registered_name,phone number\n\
                 C1,R1,TRUST,A Trust,020 7946 0000\n";
@@ -220,28 +205,23 @@ fn unknown_columns_fail_an_import_but_not_a_dry_run() {
     let column = "unknown column `phone number` (is it `phone`?)";
     let refused = services.import("manager", &file, &[]);
     assert_eq!((refused.status, refused.out.as_str()), (1, ""), "{refused:?}");
-    for expected in [column, "nothing was imported", "--ignore-unknown-columns"] {
-        assert!(refused.err.contains(expected), "{expected}: {refused:?}");
-    }
+    refused.assert_reports(&[column, "nothing was imported", "--ignore-unknown-columns"]);
     assert!(services.events("manager", &["--echo", "include", "--kind", "client"]).is_empty());
 
     let checked = services.import("manager", &file, &["--dry-run"]);
     assert_eq!(checked.status, 0, "{checked:?}");
-    for expected in [column, "the dry run ignores these columns"] {
-        assert!(checked.err.contains(expected), "{expected}: {checked:?}");
-    }
+    checked.assert_reports(&[column, "the dry run ignores these columns"]);
     let imported = services.import("manager", &file, &["--ignore-unknown-columns"]);
     assert_eq!(imported.status, 0, "{imported:?}");
     assert!(imported.err.contains(column), "{imported:?}");
-    assert_eq!(imported.json()[0]["imported"], 1);
+    assert_eq!(imported.json()[0]["counters"]["imported"], 1);
 }
 
 #[cfg(unix)]
 #[test]
 fn failures_file_replaces_symbolic_links() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let folder = services.folder.path();
     fs::write(folder.join("victim"), "kept").unwrap();
     symlink("victim", folder.join("failures.csv.part")).unwrap();
@@ -264,17 +244,15 @@ fn failures_file_replaces_symbolic_links() {
 
 #[test]
 fn file_with_only_warnings_is_described_as_warnings() {
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let file = services.folder.path().join("clients.csv");
     let text = "source_id,client_reference,client_type,registered_name,email\n\
                 C1,R1,TRUST,A Trust,nobody\n";
     fs::write(&file, text).unwrap();
     let output = services.import("manager", &file, &[]);
     assert_eq!(output.status, 0, "{output:?}");
-    let id = output.json()[0]["import_id"].as_str().unwrap().to_owned();
+    let id = output.json()[0]["id"].as_str().unwrap().to_owned();
     let mut command = services.command("imports failures", "manager");
-    let output =
-        CommandOutput::of(&command.args([&id, "--file", "warnings.csv"]).output().unwrap());
+    let output = CommandOutput::of(command.args([&id, "--file", "warnings.csv"]));
     assert_eq!(output.out.trim(), "The warnings are in warnings.csv");
 }

@@ -24,7 +24,7 @@ fn non_loopback_address_without_keys_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = concord();
     let command = command.args(["serve", "records", "--records-listen", "0.0.0.0:0", "--data-dir"]);
-    let output = CommandOutput::of(&command.arg(folder.path()).output().unwrap());
+    let output = CommandOutput::of(command.arg(folder.path()));
     assert_eq!(output.status, 1);
     assert!(output.err.contains("refusing to listen on 0.0.0.0"), "{output:?}");
 }
@@ -35,14 +35,14 @@ fn address_in_use_error_has_the_address() {
     let mut command = concord();
     let command =
         command.args(["serve", "records", "--records-listen", services.records(), "--data-dir"]);
-    let output = CommandOutput::of(&command.arg(services.folder.path()).output().unwrap());
+    let output = CommandOutput::of(command.arg(services.folder.path()));
     assert_eq!(output.status, 1);
     assert!(output.err.contains(&format!("cannot listen on {}", services.records())), "{output:?}");
 }
 
 #[test]
 fn demo_prints_all_steps_and_exits() {
-    let output = CommandOutput::of(&concord().args(["demo", "--exit"]).output().unwrap());
+    let output = CommandOutput::of(concord().args(["demo", "--exit"]));
     assert_eq!(output.status, 0, "{output:?}");
     for part in [
         "Address Line 1 is missing",
@@ -64,8 +64,7 @@ fn demo_runs_until_sigterm() {
 
 #[test]
 fn stopped_watch_prints_the_resume_cursor() {
-    let services = Services::start();
-    services.connect("books");
+    let services = Services::with(&["books"]);
     let watch = Background::start(&mut services.command("watch", "books"));
     watch.wait_for("err", "listening after position 0");
     watch.terminate();
@@ -73,8 +72,6 @@ fn stopped_watch_prints_the_resume_cursor() {
     assert_eq!(ended.status, 0, "{ended:?}");
     let cursor = ended.err.lines().last().unwrap().rsplit(' ').next().unwrap();
     let mut resumed = services.command("watch", "books");
-    let output = CommandOutput::of(
-        &resumed.args(["--cursor", cursor, "--until-idle", "1"]).output().unwrap(),
-    );
+    let output = CommandOutput::of(resumed.args(["--cursor", cursor, "--until-idle", "1"]));
     assert_eq!(output.status, 0, "{output:?}");
 }

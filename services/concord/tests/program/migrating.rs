@@ -7,7 +7,7 @@ use crate::running::{CommandOutput, concord};
 fn run(arguments: &[&str], data: &Path) -> CommandOutput {
     let mut command = concord();
     command.args(arguments).arg("--data-dir").arg(data).env("CONCORD_LOG", "warn");
-    CommandOutput::of(&command.stdin(Stdio::null()).output().unwrap())
+    CommandOutput::of(command.stdin(Stdio::null()))
 }
 
 const SERVE: &[&str] =
@@ -76,8 +76,7 @@ fn post_restore_renews_feeds_and_leases() {
 #[test]
 fn version_is_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let output =
-        CommandOutput::of(&concord().current_dir(folder.path()).arg("--version").output().unwrap());
+    let output = CommandOutput::of(concord().current_dir(folder.path()).arg("--version"));
     assert_eq!(output.out.trim(), format!("concord {}", env!("CARGO_PKG_VERSION")));
 }
 
@@ -94,7 +93,7 @@ fn invalid_database_url_error_names_the_option_without_the_url() {
         }
         let mut command = concord();
         command.args(["migrate", "records"]).env("CONCORD_RECORDS_DB", url);
-        let refused = CommandOutput::of(&command.current_dir(folder.path()).output().unwrap());
+        let refused = CommandOutput::of(command.current_dir(folder.path()));
         assert_eq!(refused.status, 1, "{}", refused.err);
         assert!(!refused.err.contains("S3CRET"), "{}", refused.err);
     }

@@ -17,7 +17,7 @@ fn counters() -> Value {
 fn assert_counters(output: &CommandOutput, expected: &Value) {
     let report = &output.json()[0];
     for (name, count) in expected.as_object().unwrap() {
-        assert_eq!(&report[name], count, "{name} of {report:#}\n{}", output.err);
+        assert_eq!(&report["counters"][name], count, "{name} of {report:#}\n{}", output.err);
     }
 }
 
@@ -55,9 +55,7 @@ fn shuffled(folder: &Path) {
 
 #[test]
 fn practice_is_imported_once_then_skipped_or_linked() {
-    let services = Services::start();
-    assert_eq!(services.connect("manager").status, 0);
-    assert_eq!(services.connect("books").status, 0);
+    let services = Services::with(&["manager", "books"]);
 
     let first = services.import("manager", &sample(), &[]);
     assert_eq!(first.status, 2, "{first:?}");
@@ -83,16 +81,14 @@ fn practice_is_imported_once_then_skipped_or_linked() {
 
 #[test]
 fn result_does_not_depend_on_order_of_files_and_rows() {
-    let services = Services::start();
-    services.connect("manager");
+    let services = Services::with(&["manager"]);
     let folder = services.folder.path().join("shuffled");
     shuffled(&folder);
     let output =
         services.import("manager", &folder, &["--batches", "50", "--failures", "shuffled.csv"]);
     assert_counters(&output, &counters());
 
-    let plain = Services::start();
-    plain.connect("manager");
+    let plain = Services::with(&["manager"]);
     plain.import("manager", &sample(), &["--batches", "1", "--failures", "plain.csv"]);
     assert_eq!(
         failures(&services.folder.path().join("shuffled.csv")),
@@ -102,9 +98,7 @@ fn result_does_not_depend_on_order_of_files_and_rows() {
 
 #[test]
 fn other_product_receives_each_record_once() {
-    let services = Services::start();
-    services.connect("manager");
-    services.connect("books");
+    let services = Services::with(&["manager", "books"]);
     let mut early = services.command("watch", "books");
     let early = Background::start(early.args(["--from", "now", "--count", "349", "--json"]));
     early.wait_for("err", "listening after position 0");
@@ -126,9 +120,7 @@ fn other_product_receives_each_record_once() {
 
 #[test]
 fn watch_and_import_survive_a_crash_of_both_services() {
-    let services = Services::start();
-    services.connect("manager");
-    services.connect("books");
+    let services = Services::with(&["manager", "books"]);
     let mut watch = services.command("watch", "books");
     let watch = Background::start(watch.args(["--from", "earliest", "--count", "349", "--json"]));
     watch.wait_for("err", "listening after position 0");

@@ -2,15 +2,14 @@
 
 use std::{fs, path::Path};
 
-use concord_proto::pb::imports::{RetryImportRequest, import_service_client::ImportServiceClient};
+use concord_testing::e2e::importing;
 use serde_json::Value;
-use tonic::{Request, transport::Channel};
 
 use crate::running::{CommandOutput, Services, sample};
 
 /// Runs a command, such as `imports list`.
 pub(crate) fn run(services: &Services, name: &str, args: &[&str]) -> CommandOutput {
-    CommandOutput::of(&services.command(name, "manager").args(args).output().unwrap())
+    CommandOutput::of(services.command(name, "manager").args(args))
 }
 
 /// The JSON output of a command.
@@ -22,16 +21,14 @@ pub(crate) fn answer(services: &Services, name: &str, args: &[&str]) -> Value {
 
 /// Services with manager connected.
 pub(crate) fn services() -> Services {
-    let services = Services::start();
-    assert_eq!(services.connect("manager").status, 0);
-    services
+    Services::with(&["manager"])
 }
 
 /// Imports the sample. Returns the import id.
 pub(crate) fn imported(services: &Services, more: &[&str]) -> String {
     let output = services.import("manager", &sample(), more);
     assert_eq!(output.status, 2, "{output:?}");
-    text(&output.json()[0], "import_id")
+    text(&output.json()[0], "id")
 }
 
 pub(crate) fn text(object: &Value, field: &str) -> String {
@@ -40,6 +37,11 @@ pub(crate) fn text(object: &Value, field: &str) -> String {
 
 pub(crate) fn count(object: &Value, field: &str) -> i64 {
     object[field].as_i64().unwrap()
+}
+
+/// A counter of an import.
+pub(crate) fn counter(import: &Value, name: &str) -> i64 {
+    count(&import["counters"], name)
 }
 
 /// Corrects cells of a failures file, and saves it as a spreadsheet does: with a byte order
@@ -83,10 +85,10 @@ fn dry_run_writes_nothing_until_committed() {
     let file = services.folder.path().join(format!("failures-{id}.csv"));
     let checked = fs::read_to_string(&file).unwrap();
     assert!(services.events("manager", &["--echo", "include"]).is_empty());
-    assert_eq!(text(&answer(&services, "imports show", &[id]), "state"), "VALIDATED");
+    assert_eq!(text(&answer(&services, "imports show", &[id]), "state"), "validated");
 
     let applied = answer(&services, "imports commit", &[id]);
-    assert_eq!((count(&applied, "imported"), count(&applied, "failed")), (349, 17));
+    assert_eq!((counter(&applied, "imported"), counter(&applied, "failed")), (349, 17));
     assert_eq!(services.events("manager", &["--echo", "include"]).len(), 349);
     // The file of the dry run may contain corrections, and is not overwritten.
     let second = text(&applied, "failures_file");
@@ -114,8 +116,8 @@ fn corrected_records_are_imported() {
     let second = answer(&services, "import", &args);
     assert_eq!(count(&second, "round"), 2);
     // The client, its contact, the address of each, and the other address.
-    assert_eq!((count(&second, "imported"), count(&second, "failed")), (354, 12), "{second:#}");
-    assert_eq!(count(&second, "received"), 371);
+    assert_eq!((counter(&second, "imported"), counter(&second, "failed")), (354, 12), "{second:#}");
+    assert_eq!(counter(&second, "received"), 371);
     let show = run(&services, "show", &["ref:NAM001"]);
     assert!(show.out.contains("Named Limited") && show.out.contains("'555"), "{show:?}");
 
@@ -138,27 +140,11 @@ fn retry_without_changes_has_the_same_result() {
     for (round, (file, more)) in (2..).zip(rounds) {
         let args = [&["--retry", &id, "--failures", file], more].concat();
         let retried = answer(&services, "import", &args);
-        assert_eq!((count(&retried, "imported"), count(&retried, "failed")), (349, 17));
+        assert_eq!((counter(&retried, "imported"), counter(&retried, "failed")), (349, 17));
         assert_eq!(count(&retried, "round"), round);
         assert_eq!(fs::read_to_string(services.folder.path().join(file)).unwrap(), first);
     }
     assert_eq!(services.events("manager", &["--echo", "include"]).len(), 349);
-}
-
-/// Starts a round with replacements, without an upload.
-async fn begin_round(url: String, import_id: &str) {
-    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-    let retry = RetryImportRequest {
-        import_id: import_id.to_owned(),
-        replacements: true,
-        ..Default::default()
-    };
-    let mut request = Request::new(retry);
-    for (name, value) in [("practice", "p1"), ("product", "manager"), ("roles", "owner")] {
-        let name = format!("x-concord-{name}").parse::<tonic::metadata::AsciiMetadataKey>();
-        request.metadata_mut().insert(name.unwrap(), value.parse().unwrap());
-    }
-    ImportServiceClient::new(channel).retry_import(request).await.unwrap();
 }
 
 #[test]
@@ -167,13 +153,17 @@ fn interrupted_retry_can_be_resumed_or_cancelled() {
     let id = imported(&services, &["--failures", "failures.csv"]);
     let begin = || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(begin_round(format!("http://{}", services.imports()), &id));
+        runtime.block_on(async {
+            // With replacements, without an upload.
+            let manager = services.importer("manager");
+            importing::retry(&manager, &id, true, 0).await.unwrap();
+        });
     };
     begin();
-    assert_eq!(answer(&services, "imports show", &[&id])["state"], "RECEIVING");
+    assert_eq!(answer(&services, "imports show", &[&id])["state"], "receiving");
     assert_eq!(run(&services, "import", &["--retry", &id]).status, 1);
     let cancelled = answer(&services, "imports cancel", &[&id]);
-    assert_eq!(cancelled["state"], "COMPLETED_WITH_FAILURES");
+    assert_eq!(cancelled["state"], "completed_with_failures");
 
     begin();
     let folder = services.folder.path();
@@ -181,7 +171,7 @@ fn interrupted_retry_can_be_resumed_or_cancelled() {
     correct(&folder.join("failures.csv"), &folder.join("corrected.csv"), &cells);
     let args = ["--retry", &id, "--corrected", "corrected.csv"];
     let second = answer(&services, "import", &args);
-    assert_eq!((count(&second, "round"), count(&second, "imported")), (2, 350), "{second:#}");
+    assert_eq!((count(&second, "round"), counter(&second, "imported")), (2, 350), "{second:#}");
 }
 
 #[test]
@@ -201,7 +191,7 @@ fn conflicting_corrections_of_a_record_are_rejected() {
     let shown = answer(&services, "imports show", &[&id]);
     assert_eq!(
         (count(&shown, "round"), text(&shown, "state").as_str()),
-        (1, "COMPLETED_WITH_FAILURES")
+        (1, "completed_with_failures")
     );
 }
 
@@ -248,8 +238,8 @@ fn validated_import_can_be_cancelled() {
     let services = services();
     let id = imported(&services, &["--dry-run"]);
     let cancelled = answer(&services, "imports cancel", &[&id]);
-    assert_eq!(text(&cancelled, "state"), "CANCELLED");
-    assert_eq!(answer(&services, "imports cancel", &[&id])["state"], "CANCELLED");
+    assert_eq!(text(&cancelled, "state"), "cancelled");
+    assert_eq!(answer(&services, "imports cancel", &[&id])["state"], "cancelled");
     let refused = run(&services, "imports commit", &[&id]);
     assert_eq!(refused.status, 1, "{refused:?}");
     assert!(refused.err.contains("it must be VALIDATED"), "{refused:?}");
@@ -306,13 +296,13 @@ fn record_with_warning_is_not_retried() {
     let output = services.import("manager", &folder, &["--failures", "warnings.csv"]);
     assert_eq!(output.status, 0, "{output:?}");
     let report = &output.json()[0];
-    assert_eq!(["imported", "failed", "warnings"].map(|name| count(report, name)), [1, 0, 1]);
+    assert_eq!(["imported", "failed", "warnings"].map(|name| counter(report, name)), [1, 0, 1]);
     assert_eq!(text(report, "failures_file"), "warnings.csv");
 
     clients("C2,R2,OTHER,Two,bob@\nC3,R3,OTHER,,\n").unwrap();
     let output = services.import("manager", &folder, &["--failures", "failures.csv"]);
     assert_eq!(output.status, 2, "{output:?}");
-    let import = text(&output.json()[0], "import_id");
+    let import = text(&output.json()[0], "id");
     let path = |name: &str| services.folder.path().join(name);
     let retry = |edited: &[(&str, &str, &str)], round: &str| {
         correct(&path("failures.csv"), &path(round), edited);
@@ -330,6 +320,6 @@ fn record_with_warning_is_not_retried() {
     assert_eq!(output.status, 0, "{output:?}");
     assert!(output.err.contains("1 records: client C2"), "{output:?}");
     let report = &output.json()[0];
-    let counts = ["imported", "skipped", "failed", "warnings"].map(|name| count(report, name));
+    let counts = ["imported", "skipped", "failed", "warnings"].map(|name| counter(report, name));
     assert_eq!(counts, [2, 0, 0, 1]);
 }

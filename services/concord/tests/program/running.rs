@@ -4,11 +4,13 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
 };
 
+use concord_testing::e2e::caller::Caller;
 use serde_json::Value;
 use tempfile::TempDir;
+use tonic::transport::Endpoint;
 
 pub(crate) use crate::process::concord;
 use crate::process::wait_until;
@@ -27,11 +29,21 @@ pub(crate) struct CommandOutput {
 }
 
 impl CommandOutput {
-    pub(crate) fn of(output: &Output) -> Self {
+    /// Runs a command.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
         Self {
             status: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Checks that standard error contains each of these texts.
+    #[track_caller]
+    pub(crate) fn assert_reports(&self, texts: &[&str]) {
+        for text in texts {
+            assert!(self.err.contains(*text), "{text}: {self:?}");
         }
     }
 
@@ -55,6 +67,16 @@ impl Services {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::start_in(folder, "127.0.0.1:0", "127.0.0.1:0", &[])
+    }
+
+    /// Starts the services, and connects these products.
+    pub(crate) fn with(products: &[&str]) -> Self {
+        let services = Self::start();
+        for product in products {
+            let connected = services.connect(product);
+            assert_eq!(connected.status, 0, "{connected:?}");
+        }
+        services
     }
 
     /// Starts the services with more options.
@@ -94,6 +116,17 @@ impl Services {
         &self.imports
     }
 
+    /// A caller of the records service with the role owner in the practice `p1`. An async
+    /// runtime must be running.
+    pub(crate) fn owner(&self, product: &str) -> Caller {
+        owner(&self.records, product)
+    }
+
+    /// The same of the imports service.
+    pub(crate) fn importer(&self, product: &str) -> Caller {
+        owner(&self.imports, product)
+    }
+
     /// Kills both services, and restarts them at the same addresses.
     pub(crate) fn crash_and_restart(mut self) -> Self {
         self.process.kill().unwrap();
@@ -115,19 +148,19 @@ impl Services {
     }
 
     pub(crate) fn connect(&self, product: &str) -> CommandOutput {
-        CommandOutput::of(&self.command("connect", product).arg(product).output().unwrap())
+        CommandOutput::of(self.command("connect", product).arg(product))
     }
 
     pub(crate) fn import(&self, product: &str, files: &Path, more: &[&str]) -> CommandOutput {
         let mut command = self.command("import", product);
-        CommandOutput::of(&command.arg(files).arg("--json").args(more).output().unwrap())
+        CommandOutput::of(command.arg(files).arg("--json").args(more))
     }
 
     /// All events of the product so far.
     pub(crate) fn events(&self, product: &str, more: &[&str]) -> Vec<Value> {
         let mut command = self.command("watch", product);
         command.args(["--from", "earliest", "--until-idle", "2", "--json"]).args(more);
-        let output = CommandOutput::of(&command.output().unwrap());
+        let output = CommandOutput::of(&mut command);
         assert_eq!(output.status, 0, "{output:?}");
         output.json()
     }
@@ -139,12 +172,31 @@ impl Services {
     }
 }
 
+fn owner(address: &str, product: &str) -> Caller {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    Caller::owner(endpoint.connect_lazy(), "p1", product)
+}
+
 impl Drop for Services {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Generates the files of `concord keys` for both services on this machine.
+pub(crate) fn keys(folder: &Path) -> CommandOutput {
+    let mut command = concord();
+    command.arg("keys").arg(folder).args(["--host", "localhost", "--client", "manager"]);
+    let output = CommandOutput::of(&mut command);
+    assert_eq!(output.status, 0, "{output:?}");
+    output
+}
+
+/// The URL of an address by the name in its certificate.
+pub(crate) fn tls_url(address: &str) -> String {
+    format!("https://localhost:{}", address.rsplit(':').next().unwrap())
 }
 
 /// A command in the background. Its output goes to files, because a full pipe would block it.

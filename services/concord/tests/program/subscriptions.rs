@@ -11,9 +11,7 @@ const CHANGES: i64 = 349;
 
 /// Services with the sample, and books connected before the import.
 fn services() -> Services {
-    let services = Services::start();
-    services.connect("manager");
-    services.connect("books");
+    let services = Services::with(&["manager", "books"]);
     services.import("manager", &sample(), &[]);
     assert_eq!(positions(&services.events("books", &[])), all_from(1));
     services
@@ -23,7 +21,7 @@ fn services() -> Services {
 fn watch(services: &Services, name: &str, more: &[&str]) -> CommandOutput {
     let mut command = services.command("watch", "books");
     command.args(["--name", name, "--json", "--until-idle", "2"]).args(more);
-    let output = CommandOutput::of(&command.output().unwrap());
+    let output = CommandOutput::of(&mut command);
     assert_eq!(output.status, 0, "{}", output.err);
     output
 }
@@ -38,13 +36,8 @@ fn all_from(first: i64) -> Vec<i64> {
 
 fn trace(services: &Services, args: &[&str]) -> CommandOutput {
     let mut command = services.command("trace", "books");
-    let output = CommandOutput::of(
-        &command
-            .args(["--roles", "support", "--reason", "ticket 4711"])
-            .args(args)
-            .output()
-            .unwrap(),
-    );
+    command.args(["--roles", "support", "--reason", "ticket 4711"]).args(args);
+    let output = CommandOutput::of(&mut command);
     assert_eq!(output.status, 0, "{}", output.err);
     output
 }
@@ -95,9 +88,7 @@ fn watch_without_ack_keeps_the_position() {
 
 #[test]
 fn second_watch_of_a_subscription_ends_the_first() {
-    let services = Services::start();
-    services.connect("manager");
-    services.connect("books");
+    let services = Services::with(&["manager", "books"]);
     let start = || {
         Background::start(services.command("watch", "books").args(["--name", "ledger", "--ack"]))
     };
@@ -172,9 +163,7 @@ fn named_snapshot_resumes_after_the_acknowledged_position() {
 
 #[test]
 fn named_watch_loses_nothing_when_the_services_crash() {
-    let services = Services::start();
-    services.connect("manager");
-    services.connect("books");
+    let services = Services::with(&["manager", "books"]);
     let mut watching = services.command("watch", "books");
     let args = ["--name", "ledger", "--ack", "--count", "349", "--json"];
     let watching = Background::start(watching.args(args));
@@ -193,9 +182,7 @@ fn named_watch_loses_nothing_when_the_services_crash() {
 
 #[test]
 fn killed_named_watch_loses_nothing() {
-    let services = Services::start();
-    services.connect("manager");
-    services.connect("books");
+    let services = Services::with(&["manager", "books"]);
     let start = || {
         let mut command = services.command("watch", "books");
         Background::start(command.args(["--name", "ledger", "--ack", "--json", "--window", "7"]))
@@ -265,9 +252,8 @@ fn trace_shows_every_product() {
 #[test]
 fn subscriptions_are_listed_with_their_lag() {
     let services = services();
-    let list = |more: &[&str]| {
-        CommandOutput::of(&services.command("subscriptions", "books").args(more).output().unwrap())
-    };
+    let list =
+        |more: &[&str]| CommandOutput::of(services.command("subscriptions", "books").args(more));
     assert!(list(&[]).err.contains("there are no subscriptions"));
     watch(&services, "ledger", &["--ack", "--count", "100"]);
     watch(&services, "all", &["--ack"]);
@@ -283,13 +269,11 @@ fn subscriptions_are_listed_with_their_lag() {
 
 #[test]
 fn unavailable_cursor_error_names_the_restart_options() {
-    let services = Services::start();
-    services.connect("books");
-    let run = |args: &[&str]| {
-        CommandOutput::of(&services.command("watch", "books").args(args).output().unwrap())
-    };
+    let services = Services::with(&["books"]);
+    let run = |args: &[&str]| CommandOutput::of(services.command("watch", "books").args(args));
     let unnamed = run(&["--cursor", "nonsense"]);
     assert_eq!(unnamed.status, 1);
+    assert!(unnamed.err.contains("CURSOR_FOREIGN"), "{unnamed:?}");
     assert!(unnamed.err.contains("--snapshot restarts from a snapshot"), "{unnamed:?}");
     let named = run(&["--cursor", "nonsense", "--name", "ledger"]);
     assert_eq!(named.status, 1);

@@ -2,27 +2,21 @@
 //! content over a limit is buffered.
 
 use bytes::{Bytes, BytesMut};
-use concord_proto::{
-    pb::imports::{ImportRecord, import_record},
-    wire,
-};
-use prost::Message as _;
+use concord_proto::{limits, wire};
 use sha2::{Digest as _, Sha256};
 
-use super::enums::Kind;
+use super::enums::{self, Kind};
 
 /// Limit on the total size of the records of a batch, in bytes.
-pub(crate) const MAX_BATCH_BYTES: u64 = 10_485_760;
+pub(crate) const MAX_BATCH_BYTES: u64 = limits::MAX_BATCH_BYTES as u64;
 /// Limit on the number of records in a batch.
-pub(crate) const MAX_BATCH_RECORDS: u64 = 50_000;
-// The decoder keeps enough records of an oversized frame to reject it.
-const _: () = assert!(wire::MAX_FRAME_RECORDS as u64 > MAX_BATCH_RECORDS);
+pub(crate) const MAX_BATCH_RECORDS: u64 = limits::MAX_BATCH_RECORDS as u64;
 
 /// Limit on the total size of the records of a frame, in bytes.
-pub(crate) const MAX_FRAME_BYTES: u64 = 1_048_576;
+pub(crate) const MAX_FRAME_BYTES: u64 = limits::MAX_FRAME_BYTES as u64;
 /// Limit on the size of one record, in bytes. A larger record that fits a frame fails
 /// alone.
-pub(crate) const MAX_RECORD_BYTES: u64 = 65_536;
+pub(crate) const MAX_RECORD_BYTES: u64 = limits::MAX_RECORD_BYTES as u64;
 /// Limit on the length of a batch key, in characters.
 pub(crate) const MAX_BATCH_KEY: usize = 100;
 
@@ -112,15 +106,10 @@ pub(crate) struct Content {
     pub(crate) records: Vec<Bytes>,
 }
 
-/// The kind of an encoded record; [`Kind::Unknown`] if it is empty or cannot be
-/// decoded.
+/// The kind of an encoded record, whose fields are not decoded; [`Kind::Unknown`] if it
+/// has none.
 pub(crate) fn kind_of(record: &[u8]) -> Kind {
-    match ImportRecord::decode(record).map(|record| record.record) {
-        Ok(Some(import_record::Record::Client(_))) => Kind::Client,
-        Ok(Some(import_record::Record::Contact(_))) => Kind::Contact,
-        Ok(Some(import_record::Record::Address(_))) => Kind::Address,
-        Ok(None) | Err(_) => Kind::Unknown,
-    }
+    enums::kind_of(wire::import_record_kind(record))
 }
 
 /// A batch that is being received.

@@ -1,58 +1,36 @@
 //! The enums of the service and their stored strings: kinds, statuses, severities,
 //! states and phases.
 
-use std::{fmt, str::FromStr};
-
 use concord_proto::pb::imports::ImportRecordKind;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// A stored string is not a value of its enum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a {0}")]
-pub(crate) struct UnknownValue(&'static str);
-
-/// Defines an enum whose values are stored as strings.
-macro_rules! string_enum {
-    ($(#[$doc:meta])* $name:ident: $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub(crate) enum $name { $($(#[$variant_doc])* $variant),+ }
-
+/// Adds `ALL` and `as_str` to the enums, from what strum derives.
+macro_rules! stored {
+    ($($name:ident),+) => { $(
         impl $name {
             /// All values, in order.
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub(crate) const ALL: &'static [Self] = Self::VARIANTS;
 
             /// The stored string.
-            pub(crate) const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
+            pub(crate) fn as_str(self) -> &'static str {
+                self.into()
             }
         }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownValue;
-
-            fn from_str(text: &str) -> Result<Self, UnknownValue> {
-                let value = Self::ALL.iter().find(|value| value.as_str() == text);
-                value.copied().ok_or(UnknownValue($what))
-            }
-        }
-    };
+    )+ };
 }
 
-string_enum! {
-    /// The kind of a record, in the order in which failures are listed.
-    Kind: "kind of record" {
-        Client = "client",
-        Contact = "contact",
-        Address = "address",
-        /// The record could not be decoded.
-        Unknown = "unknown",
-    }
+stored!(Kind, Status, Severity, State);
+
+/// The kind of a record, in the order in which failures are listed.
+#[derive(Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    Client,
+    Contact,
+    Address,
+    /// The record could not be decoded.
+    Unknown,
 }
 
 /// Converts a kind from its message enum.
@@ -75,53 +53,56 @@ pub(crate) fn wire_kind(kind: Kind) -> ImportRecordKind {
     }
 }
 
-string_enum! {
-    /// The status of a record: its verdict, or its progress towards one.
-    Status: "status of a record" {
-        /// Uploaded, not read yet.
-        Staged = "STAGED",
-        /// Read, without a violation so far.
-        Ready = "READY",
-        Imported = "IMPORTED",
-        Linked = "LINKED",
-        Skipped = "SKIPPED",
-        Excluded = "EXCLUDED",
-        Failed = "FAILED",
-        /// A parent of the record failed.
-        Blocked = "BLOCKED",
-        /// The import ended before the record was processed.
-        Unprocessed = "UNPROCESSED",
-        /// A corrected record replaces it; it is no longer counted.
-        Replaced = "REPLACED",
-    }
+/// The status of a record: its verdict, or its progress towards one.
+#[derive(Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Status {
+    /// Uploaded, not read yet.
+    Staged,
+    /// Read, without a violation so far.
+    Ready,
+    Imported,
+    Linked,
+    Skipped,
+    Excluded,
+    Failed,
+    /// A parent of the record failed.
+    Blocked,
+    /// The import ended before the record was processed.
+    Unprocessed,
+    /// A corrected record replaces it; it is no longer counted.
+    Replaced,
 }
 
-string_enum! {
-    /// The severity of an issue, in the order in which issues are listed.
-    Severity: "severity" {
-        /// The record is rejected.
-        Error = "ERROR",
-        /// The record is accepted.
-        Warning = "WARNING",
-    }
+/// The severity of an issue, in the order in which issues are listed.
+#[derive(Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Severity {
+    /// The record is rejected.
+    Error,
+    /// The record is accepted.
+    Warning,
 }
 
-string_enum! {
-    /// The lifecycle state of an import.
-    State: "state of an import" {
-        Receiving = "RECEIVING",
-        Sealed = "SEALED",
-        Resolving = "RESOLVING",
-        Applying = "APPLYING",
-        Completed = "COMPLETED",
-        CompletedWithFailures = "COMPLETED_WITH_FAILURES",
-        Stalled = "STALLED",
-        Validated = "VALIDATED",
-        Cancelled = "CANCELLED",
-        Expired = "EXPIRED",
-        /// Ended by an unexpected error.
-        FailedInternally = "FAILED_INTERNALLY",
-    }
+/// The lifecycle state of an import.
+#[derive(Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum State {
+    Receiving,
+    Sealed,
+    Resolving,
+    Applying,
+    Completed,
+    CompletedWithFailures,
+    Stalled,
+    Validated,
+    Cancelled,
+    Expired,
+    /// Ended by an unexpected error.
+    FailedInternally,
 }
 
 impl State {
@@ -140,34 +121,40 @@ impl State {
     }
 }
 
-string_enum! {
-    /// A phase of the worker: one pass over the records. The phases run in this order.
-    Phase: "phase of an import" {
-        /// Removes the results of the records that are processed again.
-        Reset = "reset",
-        /// Reads every record and validates it by itself.
-        Index = "index",
-        /// Matches corrected records with the failed records that they replace.
-        Replace = "replace",
-        /// Checks records that share a key, and resolves the keys that are already
-        /// linked.
-        Keys = "keys",
-        /// Checks clients that share a reference.
-        References = "references",
-        /// Checks the periods of the addresses of each owner and type.
-        Periods = "periods",
-        /// Resolves parents that are not in the import.
-        Parents = "parents",
-        /// Applies the clients.
-        Clients = "clients",
-        /// Applies the contacts.
-        Contacts = "contacts",
-        /// Applies the addresses.
-        Addresses = "addresses",
-    }
+/// A phase of the worker: one pass over the records. The phases run in this order.
+#[derive(Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Phase {
+    /// Removes the results of the records that are processed again.
+    Reset,
+    /// Reads every record and validates it by itself.
+    Index,
+    /// Matches corrected records with the failed records that they replace.
+    Replace,
+    /// Checks records that share a key, and resolves the keys that are already
+    /// linked.
+    Keys,
+    /// Checks clients that share a reference.
+    References,
+    /// Checks the periods of the addresses of each owner and type.
+    Periods,
+    /// Resolves parents that are not in the import.
+    Parents,
+    /// Applies the clients.
+    Clients,
+    /// Applies the contacts.
+    Contacts,
+    /// Applies the addresses.
+    Addresses,
 }
 
 impl Phase {
+    /// The stored string.
+    pub(crate) fn as_str(self) -> &'static str {
+        self.into()
+    }
+
     /// The next phase; `None` after the last.
     pub(crate) fn next(self) -> Option<Self> {
         match self {
@@ -209,13 +196,36 @@ mod tests {
         assert!(Status::ALL.iter().all(|value| value.as_str().parse() == Ok(*value)));
         assert!(Severity::ALL.iter().all(|value| value.as_str().parse() == Ok(*value)));
         assert!(State::ALL.iter().all(|value| value.as_str().parse() == Ok(*value)));
-        assert!(Phase::ALL.iter().all(|value| value.as_str().parse() == Ok(*value)));
+        assert!(Phase::VARIANTS.iter().all(|value| value.as_str().parse() == Ok(*value)));
         assert!("IMPORTING".parse::<Status>().is_err());
+    }
+
+    /// The strings are in databases.
+    #[test]
+    fn stored_strings_are_fixed() {
+        fn strings<T: Copy + Into<&'static str>>(all: &[T]) -> String {
+            all.iter().copied().map(Into::into).collect::<Vec<&str>>().join(" ")
+        }
+        assert_eq!(strings(Kind::ALL), "client contact address unknown");
+        assert_eq!(
+            strings(Status::ALL),
+            "STAGED READY IMPORTED LINKED SKIPPED EXCLUDED FAILED BLOCKED UNPROCESSED REPLACED"
+        );
+        assert_eq!(strings(Severity::ALL), "ERROR WARNING");
+        assert_eq!(
+            strings(State::ALL),
+            "RECEIVING SEALED RESOLVING APPLYING COMPLETED COMPLETED_WITH_FAILURES STALLED \
+             VALIDATED CANCELLED EXPIRED FAILED_INTERNALLY"
+        );
+        assert_eq!(
+            strings(Phase::VARIANTS),
+            "reset index replace keys references periods parents clients contacts addresses"
+        );
     }
 
     #[test]
     fn phases_are_in_order() {
         let all = std::iter::successors(Some(Phase::Reset), |phase| phase.next());
-        assert_eq!(all.collect::<Vec<_>>(), Phase::ALL);
+        assert_eq!(all.collect::<Vec<_>>(), Phase::VARIANTS);
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use concord_core::{
-    caller::PracticeId,
+    caller::{Caller, PracticeId},
     row_token::{RowPosition, RowToken},
 };
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,33 @@ pub(crate) struct Import {
 }
 
 impl Import {
+    /// An import that a caller creates at `now`: it waits for its first batch.
+    pub(crate) fn new(caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Self {
+        Self {
+            key: ImportKey { practice: caller.practice.clone(), id },
+            product: caller.product.to_string(),
+            account: caller.account.to_string(),
+            label: String::new(),
+            created_by: caller.user.clone(),
+            state: State::Receiving,
+            round: 1,
+            validate_only: false,
+            expected: None,
+            cancel_requested: false,
+            ended_before: None,
+            phase: Phase::Index,
+            position: String::new(),
+            note: String::new(),
+            batch_count: 0,
+            possible_duplicates: 0,
+            created_at: now,
+            touched_at: now,
+            sealed_at: None,
+            ended_at: None,
+            purged_at: None,
+        }
+    }
+
     /// How far the purge of the uploads has progressed: the last record whose content
     /// was removed. `None` if no purge has started.
     pub(crate) fn removal(&self) -> Option<RowId> {
@@ -94,8 +121,9 @@ pub(crate) fn emptied_up_to(RowId { batch, row }: RowId) -> String {
 pub(crate) struct ResetPosition {
     /// Whether all records are processed again: the verdicts of a dry run do not count.
     pub(crate) all: bool,
-    pub(crate) batch: i64,
-    pub(crate) row: i64,
+    /// The last record that was reset.
+    #[serde(flatten)]
+    pub(crate) at: RowId,
 }
 
 impl ResetPosition {
@@ -106,7 +134,7 @@ impl ResetPosition {
 
     /// The start of the phase.
     pub(crate) fn beginning(all: bool) -> Self {
-        Self { all, batch: 0, row: 0 }
+        Self { all, at: RowId::default() }
     }
 }
 
@@ -194,8 +222,10 @@ pub(crate) struct Receipt {
 }
 
 /// The id of a record in an import: the ordinal of its batch, and its row in that
-/// batch, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// batch, counted from 1. The default is before all records.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub(crate) struct RowId {
     pub(crate) batch: i64,
     pub(crate) row: i64,

@@ -2,7 +2,7 @@
 
 use concord_testing::assert_documented;
 
-use super::convert::{MAX_KEY_BYTES, MAX_KEYS};
+use super::parse::{MAX_KEY_BYTES, MAX_KEYS};
 use crate::{
     config::UploadSettings,
     domain::{

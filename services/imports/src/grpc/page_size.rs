@@ -12,10 +12,7 @@ use prost::Message as _;
 use super::encode;
 use crate::{
     config::UploadSettings,
-    domain::{
-        enums::{Phase, State},
-        import::{Expected, Import, ImportKey},
-    },
+    domain::import::{Expected, Import},
     migrations::Migrator,
     records_client::RecordsClient,
     service::Imports,
@@ -27,31 +24,10 @@ storage_tests! {
 }
 
 /// An import that declares 1 MB of batch keys.
-fn import(practice: &str, now: chrono::DateTime<chrono::Utc>) -> Import {
+fn import(caller: &Caller, now: chrono::DateTime<chrono::Utc>) -> Import {
     let batch_keys = (0..10_000).map(|n| format!("{n:0>100}")).collect();
-    Import {
-        key: ImportKey { practice: practice.parse().unwrap(), id: ids::new_uuid() },
-        product: "manager".into(),
-        account: "main".into(),
-        label: String::new(),
-        created_by: "ann".into(),
-        state: State::Receiving,
-        round: 1,
-        validate_only: false,
-        expected: Some(Expected { batch_keys, batches: None, records: None }),
-        cancel_requested: false,
-        ended_before: None,
-        phase: Phase::Index,
-        position: String::new(),
-        note: String::new(),
-        batch_count: 0,
-        possible_duplicates: 0,
-        created_at: now,
-        touched_at: now,
-        sealed_at: None,
-        ended_at: None,
-        purged_at: None,
-    }
+    let expected = Some(Expected { batch_keys, batches: None, records: None });
+    Import { expected, ..Import::new(caller, ids::new_uuid(), now) }
 }
 
 async fn page_of_imports_fits_one_message(t: TestDb) {
@@ -62,15 +38,15 @@ async fn page_of_imports_fits_one_message(t: TestDb) {
     let client = RecordsClient::new("http://127.0.0.1:1", &tls, &security).unwrap();
     let meter = Meter::new("imports");
     let imports = Imports::new(db, clock.clone(), client, UploadSettings::default(), meter);
+    let caller = Caller::system("p1".parse().unwrap());
     for _ in 0..7 {
-        let import = import("p1", clock.now());
+        let import = import(&caller, clock.now());
         let inserted = imports.db.write(TenantScope::AllPractices, move |tx| {
             let import = import.clone();
             async move { store::imports::insert(&*tx, import).await }
         });
         inserted.await.unwrap();
     }
-    let caller = Caller::system("p1".parse().unwrap());
     let (mut token, mut listed) = (String::new(), Vec::new());
     loop {
         let page = imports.list(&caller, &ListFilter::default(), 50, &token).await.unwrap();

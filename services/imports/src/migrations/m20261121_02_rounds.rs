@@ -1,25 +1,10 @@
 //! Rounds: retries and earlier attempts. Dry runs, declared content, cancellation, and
 //! purging.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261121_02_rounds"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261121_02_rounds", steps: &[Sql(TABLES)] };
 
 /// - `import`: `expected` is the declared content, as JSON; `ended_before` is the state
 ///   in which the previous round ended; `touched_at` is when it last received a batch.

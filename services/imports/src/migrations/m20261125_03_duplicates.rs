@@ -1,24 +1,9 @@
 //! Possible duplicates of imported records.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261125_03_duplicates"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261125_03_duplicates", steps: &[Sql(TABLES)] };
 
 /// - `import_duplicate`: kind and source id are copied from the record, as in
 ///   `import_failure`; `field` is the equal match field.

@@ -1,25 +1,9 @@
 //! Row-level security: a write sees and changes only rows of its own practice (tenant).
 
-use concord_db::enable_row_security;
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::RowSecurity};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261125_04_row_security"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        enable_row_security(manager.get_connection(), TABLES).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261125_04_row_security", steps: &[RowSecurity(TABLES)] };
 
 const TABLES: &[&str] = &[
     "import",

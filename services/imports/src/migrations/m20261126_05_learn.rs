@@ -5,25 +5,11 @@
 //! The migration creates a function that runs with the owner's rights and does only
 //! that.
 
-use concord_db::create_analyze_function;
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+use concord_db::{Migration, MigrationStep::AnalyzeFunction};
+
+pub(super) const MIGRATION: Migration = Migration {
+    name: "m20261126_05_learn",
+    steps: &[AnalyzeFunction(super::ANALYZE_FUNCTION, TABLES)],
 };
-
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261126_05_learn"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        create_analyze_function(manager.get_connection(), super::ANALYZE_FUNCTION, TABLES).await
-    }
-}
 
 const TABLES: &[&str] = &["import_record", "import_parent"];

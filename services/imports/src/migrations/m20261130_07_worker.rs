@@ -2,25 +2,10 @@
 //! state (`applied_fence`), the fair order of claims across practices (`claimed_at`),
 //! and an index of the clients of a reference in row order.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261130_07_worker"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261130_07_worker", steps: &[Sql(TABLES)] };
 
 /// - `applied_fence` is the fence of the last call whose outcome is stored; 0 for none.
 /// - `claimed_at` is when a worker last claimed the import.

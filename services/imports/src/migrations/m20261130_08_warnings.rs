@@ -1,24 +1,9 @@
 //! Warnings: issues of records that are accepted.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261130_08_warnings"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261130_08_warnings", steps: &[Sql(TABLES)] };
 
 /// - `import_failure`: errors are listed before warnings, so the severity comes first
 ///   in the index of the list.

@@ -1,25 +1,10 @@
 //! Erasures: which erasures an import has processed, and which of its records were
 //! erased.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261130_09_erasure"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait: as the trait has it")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261130_09_erasure", steps: &[Sql(TABLES)] };
 
 /// - `import`: `known_erasure` is the position of the practice's last erasure that was
 ///   processed for the import. The index has the imports that are still to be scanned.

@@ -6,8 +6,7 @@ use super::Imports;
 use crate::{
     domain::{
         counters::Counters,
-        enums::{Phase, State},
-        import::{Expected, Import, ImportKey, ImportView},
+        import::{Expected, Import, ImportView},
     },
     error::{ImportError, too_many_open},
     store,
@@ -36,35 +35,14 @@ impl Imports {
         wanted: NewImport,
     ) -> Result<ImportView, ImportError> {
         let NewImport { label, validate_only, expected } = wanted;
-        let now = self.clock.now();
-        let import = Import {
-            key: ImportKey { practice: caller.practice.clone(), id: ids::new_uuid() },
-            product: caller.product.to_string(),
-            account: caller.account.to_string(),
-            label,
-            created_by: caller.user.clone(),
-            state: State::Receiving,
-            round: 1,
-            validate_only,
-            expected,
-            cancel_requested: false,
-            ended_before: None,
-            phase: Phase::Index,
-            position: String::new(),
-            note: String::new(),
-            batch_count: 0,
-            possible_duplicates: 0,
-            created_at: now,
-            touched_at: now,
-            sealed_at: None,
-            ended_at: None,
-            purged_at: None,
-        };
+        let import = Import::new(caller, ids::new_uuid(), self.clock.now());
+        let import = Import { label, validate_only, expected, ..import };
         let created = import.clone();
         let written = self.db.write(&caller.practice, move |tx| {
             let import = import.clone();
             async move {
-                if store::imports::count_open(&*tx, &import.key.practice).await? >= MAX_OPEN {
+                let db = tx.tenant(&import.key.practice);
+                if store::imports::count_open(db).await? >= MAX_OPEN {
                     return Err(ImportError::from(too_many_open(MAX_OPEN)));
                 }
                 Ok(store::imports::insert(&*tx, import).await?)

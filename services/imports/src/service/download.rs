@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Imports, failures::READ_ROWS, key};
+use super::{Imports, failures::READ_ROWS, find, key};
 use crate::{
     domain::import::ImportKey,
     error::ImportError,
@@ -44,7 +44,7 @@ impl Imports {
         format: Format,
     ) -> Result<OnDemand<ChunkResult>, ImportError> {
         let key = key(caller, id);
-        self.check_exists(&key).await?;
+        find(self.reader(&key)).await?;
         let (sender, demand, receiver) = on_demand::channel();
         let imports = self.clone();
         let download = async move {

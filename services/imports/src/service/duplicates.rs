@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::{
     Imports,
     failures::{PAGE_BYTES, READ_ROWS},
-    key,
-    resolve::DisplayNames,
+    find, key,
+    resolve::{DisplayNames, display_names},
 };
 use crate::{
     domain::{
@@ -22,7 +22,7 @@ use crate::{
         enums::Kind,
         import::{Import, RowId},
     },
-    error::{ImportError, import_not_found},
+    error::ImportError,
     store::{self, duplicates::DuplicatePosition},
 };
 
@@ -75,8 +75,7 @@ impl Imports {
         page_token: &str,
     ) -> Result<DuplicatesPage, ImportError> {
         let key = key(caller, id);
-        let import = store::imports::find(self.db.reader(), &key).await?;
-        let import = import.ok_or_else(|| import_not_found(id))?;
+        let import = find(self.reader(&key)).await?;
         let practice = key.practice.as_str();
         let arguments = Arguments {
             list: "possible duplicates",
@@ -109,15 +108,15 @@ impl Imports {
         after: &DuplicatePosition,
         limit: usize,
     ) -> Result<Vec<DuplicateView>, ImportError> {
-        let (reader, key) = (self.db.reader(), &import.key);
-        let rows = store::duplicates::page(reader, key, kind, after, limit).await?;
+        let db = self.reader(&import.key);
+        let rows = store::duplicates::page(db, kind, after, limit).await?;
         let row_ids: BTreeSet<RowId> = rows.iter().map(|(row, _)| row.at).collect();
         let ordinals: BTreeSet<i64> = row_ids.iter().map(|at| at.batch).collect();
-        let batch_keys = store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
-        let payloads = store::staged::payloads(reader, key, row_ids).await?;
+        let batch_keys = store::batches::keys(db, ordinals.into_iter().collect()).await?;
+        let payloads = store::staged::payloads(db, row_ids).await?;
         let records: HashMap<RowId, ParsedRecord> =
             payloads.into_iter().map(|(at, payload)| (at, parse_bytes(&payload))).collect();
-        let names = self.display_names(key, records.values()).await?;
+        let names = display_names(db, records.values()).await?;
         let describe = |(row, record_id): (DuplicateRow, String)| {
             let record = records.get(&row.at);
             let name = |name: fn(&_, &ParsedRecord) -> String| {

@@ -16,13 +16,13 @@ use prost::Message as _;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Imports, key};
+use super::{Imports, find, key, resolve::display_names};
 use crate::{
     domain::{
         failure::{Failure, FailureRow},
         import::{ImportKey, RowId},
     },
-    error::{ImportError, import_not_found},
+    error::ImportError,
     store::{
         self,
         failures::{FailurePosition, Filter},
@@ -69,7 +69,7 @@ impl Imports {
         page_token: &str,
     ) -> Result<FailuresPage, ImportError> {
         let key = key(caller, id);
-        self.check_exists(&key).await?;
+        find(self.reader(&key)).await?;
         let practice = key.practice.as_str();
         let arguments = Arguments { list: "failures", practice, import: id, filter };
         let mut after: Option<FailurePosition> = page::begin_after(page_token, &arguments)?;
@@ -91,11 +91,6 @@ impl Imports {
         Ok(FailuresPage { import: ids::text(IdKind::Import, id), failures, next_page_token })
     }
 
-    pub(super) async fn check_exists(&self, key: &ImportKey) -> Result<(), ImportError> {
-        let import = store::imports::find(self.db.reader(), key).await?;
-        import.map(drop).ok_or_else(|| import_not_found(key.id).into())
-    }
-
     /// Reads failures with their records; a record that cannot be decoded is empty.
     pub(super) async fn read_failures(
         &self,
@@ -104,12 +99,12 @@ impl Imports {
         after: Option<&FailurePosition>,
         limit: usize,
     ) -> Result<Vec<(Failure, ImportRecord)>, ImportError> {
-        let reader = self.db.reader();
-        let rows = store::failures::page(reader, key, filter, after, limit).await?;
+        let db = self.reader(key);
+        let rows = store::failures::page(db, filter, after, limit).await?;
         let row_ids: BTreeSet<RowId> = rows.iter().map(|row| row.at).collect();
         let ordinals: BTreeSet<i64> = row_ids.iter().map(|at| at.batch).collect();
-        let batch_keys = store::batches::keys(reader, key, ordinals.into_iter().collect()).await?;
-        let payloads = store::staged::payloads(reader, key, row_ids).await?;
+        let batch_keys = store::batches::keys(db, ordinals.into_iter().collect()).await?;
+        let payloads = store::staged::payloads(db, row_ids).await?;
         let decode = |(at, payload): (RowId, Vec<u8>)| {
             let record = ImportRecord::decode(payload.as_slice()).unwrap_or_default();
             let parsed = parse(&record);
@@ -117,7 +112,7 @@ impl Imports {
         };
         let records: HashMap<RowId, (ImportRecord, ParsedRecord)> =
             payloads.into_iter().map(decode).collect();
-        let names = self.display_names(key, records.values().map(|(_, parsed)| parsed)).await?;
+        let names = display_names(db, records.values().map(|(_, parsed)| parsed)).await?;
         let describe = |row: FailureRow| {
             let batch_key = batch_keys.get(&row.at.batch).cloned().unwrap_or_default();
             let Some((record, parsed)) = records.get(&row.at) else {

@@ -28,8 +28,8 @@ impl Imports {
     ) -> Result<ImportsPage, ImportError> {
         let key = ("imports", caller.practice.as_str(), filter);
         let before = page::begin_after(token, &key)?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
-        let mut found = store::imports::list(db, practice, filter, before, size + 1).await?;
+        let db = self.db.reader_of(&caller.practice);
+        let mut found = store::imports::list(db, filter, before, size + 1).await?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let mut budget = page::ResponseBudget::default();
         let fits = found.iter().take_while(|import| budget.try_take(declared_bytes(import)));
@@ -39,7 +39,7 @@ impl Imports {
         let next = found.last().filter(|_| more).map(|last| page::token(&key, &last.key.id));
         let mut imports = Vec::with_capacity(found.len());
         for import in found {
-            let counters = store::counters::read(db, &import.key).await?;
+            let counters = store::counters::read(self.reader(&import.key)).await?;
             imports.push(ImportView { import, counters });
         }
         Ok(ImportsPage { imports, next_page_token: next.unwrap_or_default() })

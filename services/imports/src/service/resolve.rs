@@ -5,12 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use concord_core::rules::import::{ParsedRecord, parse_bytes};
 use concord_proto::pb::imports::ImportRecordKind;
+use sea_orm::DatabaseConnection;
 
-use super::Imports;
 use crate::{
-    domain::{enums::kind_of, import::ImportKey},
+    domain::enums::kind_of,
     error::ImportError,
-    store::{self, parents::SourceKey},
+    store::{self, ImportDb, parents::SourceKey},
 };
 
 /// Parents looked up in one query; each has 64 KiB at most.
@@ -66,48 +66,42 @@ impl DisplayNames {
     }
 }
 
-impl Imports {
-    /// Looks up the parents of `records`, and the clients of those.
-    pub(super) async fn display_names<'r>(
-        &self,
-        key: &ImportKey,
-        records: impl Iterator<Item = &'r ParsedRecord>,
-    ) -> Result<DisplayNames, ImportError> {
-        let mut names = DisplayNames::default();
-        let wanted: BTreeSet<SourceKey> = records.flat_map(parents).collect();
-        self.look_up(key, wanted, &mut names).await?;
-        let clients = names.0.values().flat_map(|parent| parent.parents.iter().cloned());
-        let clients = clients.filter(|client| !names.0.contains_key(client)).collect();
-        self.look_up(key, clients, &mut names).await?;
-        Ok(names)
-    }
+/// Looks up the parents of `records`, and the clients of those.
+pub(super) async fn display_names<'r>(
+    db: ImportDb<'_, DatabaseConnection>,
+    records: impl Iterator<Item = &'r ParsedRecord>,
+) -> Result<DisplayNames, ImportError> {
+    let mut names = DisplayNames::default();
+    let wanted: BTreeSet<SourceKey> = records.flat_map(parents).collect();
+    look_up(db, wanted, &mut names).await?;
+    let clients = names.0.values().flat_map(|parent| parent.parents.iter().cloned());
+    let clients = clients.filter(|client| !names.0.contains_key(client)).collect();
+    look_up(db, clients, &mut names).await?;
+    Ok(names)
+}
 
-    async fn look_up(
-        &self,
-        key: &ImportKey,
-        wanted: BTreeSet<SourceKey>,
-        names: &mut DisplayNames,
-    ) -> Result<(), ImportError> {
-        let wanted: Vec<SourceKey> = wanted.into_iter().collect();
-        for part in wanted.chunks(LOOKUP_CHUNK) {
-            let reader = self.db.reader();
-            let rows_by_key = store::records::rows_of_keys(reader, key, part.to_vec()).await?;
-            let payloads =
-                store::staged::payloads(reader, key, rows_by_key.values().copied()).await?;
-            for (parent, at) in &rows_by_key {
-                if let Some(payload) = payloads.get(at) {
-                    names.0.insert(parent.clone(), record_names(&parse_bytes(payload)));
-                }
+async fn look_up(
+    db: ImportDb<'_, DatabaseConnection>,
+    wanted: BTreeSet<SourceKey>,
+    names: &mut DisplayNames,
+) -> Result<(), ImportError> {
+    let wanted: Vec<SourceKey> = wanted.into_iter().collect();
+    for part in wanted.chunks(LOOKUP_CHUNK) {
+        let rows_by_key = store::records::rows_of_keys(db, part.to_vec()).await?;
+        let payloads = store::staged::payloads(db, rows_by_key.values().copied()).await?;
+        for (parent, at) in &rows_by_key {
+            if let Some(payload) = payloads.get(at) {
+                names.0.insert(parent.clone(), record_names(&parse_bytes(payload)));
             }
-            let external = part.iter().filter(|parent| !rows_by_key.contains_key(*parent)).cloned();
-            let known = store::parents::external_names(reader, key, external.collect()).await?;
-            names.0.extend(known.into_iter().map(|(parent, known)| {
-                let store::parents::ExternalNames { name, reference } = known;
-                (parent, RecordNames { name, reference, parents: Vec::new() })
-            }));
         }
-        Ok(())
+        let external = part.iter().filter(|parent| !rows_by_key.contains_key(*parent)).cloned();
+        let known = store::parents::external_names(db, external.collect()).await?;
+        names.0.extend(known.into_iter().map(|(parent, known)| {
+            let store::parents::ExternalNames { name, reference } = known;
+            (parent, RecordNames { name, reference, parents: Vec::new() })
+        }));
     }
+    Ok(())
 }
 
 fn record_names(record: &ParsedRecord) -> RecordNames {

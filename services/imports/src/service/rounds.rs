@@ -8,15 +8,15 @@ use concord_core::caller::Caller;
 use concord_db::WriteTx;
 use uuid::Uuid;
 
-use super::{Imports, check_owner, key};
+use super::{Imports, key, lock_owned};
 use crate::{
     domain::{
         counters::Counters,
         enums::{Kind, Phase, State, Status},
-        import::{Import, ImportKey, ImportView, ResetPosition},
+        import::{Import, ImportView, ResetPosition},
     },
-    error::{ImportError, import_not_found, purged, wrong_round, wrong_state},
-    store,
+    error::{ImportError, purged, wrong_round, wrong_state},
+    store::{self, ImportDb},
 };
 
 /// The states from which an import can be retried.
@@ -107,7 +107,7 @@ impl Imports {
         let cancelled = self.db.write(&caller.practice, move |tx| {
             let (key, owner) = (key.clone(), owner.clone());
             async move {
-                let import = owned(&tx, &owner, &key).await?;
+                let import = lock_owned(ImportDb::new(&*tx, &key), &owner).await?;
                 cancel(&tx, import, now).await
             }
         });
@@ -131,15 +131,16 @@ impl Imports {
         let written = self.db.write(&caller.practice, move |tx| {
             let (key, owner, next) = (key.clone(), owner.clone(), Arc::clone(&next));
             async move {
-                let import = owned(&tx, &owner, &key).await?;
-                let counters = store::counters::read(&*tx, &key).await?;
+                let db = ImportDb::new(&*tx, &key);
+                let import = lock_owned(db, &owner).await?;
+                let counters = store::counters::read(db).await?;
                 let before = import.state;
                 if let Some(next) = next(import, &counters)? {
                     if matches!(before, State::FailedInternally | State::Cancelled) {
                         // The import may have ended before every record was read.
-                        store::counters::recount(&*tx, &key, Status::Staged).await?;
+                        store::counters::recount(db, Status::Staged).await?;
                     }
-                    store::parents::remove_external(&*tx, &key).await?;
+                    store::parents::remove_external(db).await?;
                     store::imports::update_state(&*tx, &next).await?;
                 }
                 Ok::<_, ImportError>(())
@@ -149,14 +150,6 @@ impl Imports {
         self.wake.notify_one();
         self.get(caller, id).await
     }
-}
-
-/// Locks the import, and checks that the caller owns it.
-async fn owned(tx: &WriteTx, caller: &Caller, key: &ImportKey) -> Result<Import, ImportError> {
-    let import = store::imports::lock(&**tx, key).await?;
-    let import = import.ok_or_else(|| import_not_found(key.id))?;
-    check_owner(caller, &import)?;
-    Ok(import)
 }
 
 /// The import at the start of its next round, which processes the records that were not
@@ -178,7 +171,8 @@ async fn cancel(tx: &WriteTx, import: Import, now: DateTime<Utc>) -> Result<(), 
     match import.state {
         State::Receiving => close(tx, import, State::Cancelled, now).await,
         State::Sealed | State::Resolving | State::Applying | State::Stalled => {
-            Ok(store::imports::request_cancel(&**tx, &import.key, import.state).await?)
+            let db = ImportDb::new(&**tx, &import.key);
+            Ok(store::imports::request_cancel(db, import.state).await?)
         }
         State::Cancelled => Ok(()),
         State::FailedInternally => {
@@ -210,23 +204,24 @@ pub(crate) async fn close(
     state: State,
     now: DateTime<Utc>,
 ) -> Result<(), ImportError> {
+    let db = ImportDb::new(&**tx, &import.key);
     let ended = match import.ended_before {
         None => {
-            let counters = store::counters::read(&**tx, &import.key).await?;
+            let counters = store::counters::read(db).await?;
             let mut change = Counters::default();
             for kind in Kind::ALL {
                 let staged = counters.of(Some(*kind), Status::Staged);
                 change.add(*kind, Status::Staged, -staged);
                 change.add(*kind, Status::Unprocessed, staged);
             }
-            store::counters::add(&**tx, &import.key, &change).await?;
+            store::counters::add(db, &change).await?;
             Import { state, ended_at: Some(now), ..import }
         }
         Some(before) => {
-            let batches = store::batches::of_round(&**tx, &import.key, import.round).await?;
-            store::batches::remove_round(&**tx, &import.key, import.round).await?;
+            let batches = store::batches::of_round(db, import.round).await?;
+            store::batches::remove_round(db, import.round).await?;
             // Records that an earlier round did not read are unprocessed again.
-            store::counters::recount(&**tx, &import.key, Status::Unprocessed).await?;
+            store::counters::recount(db, Status::Unprocessed).await?;
             let removed = i64::try_from(batches.len()).unwrap_or_default();
             Import {
                 state: before,

@@ -4,15 +4,15 @@ use concord_core::caller::Caller;
 use concord_db::TenantScope;
 use uuid::Uuid;
 
-use super::{Imports, check_owner, key};
+use super::{Imports, key, lock_owned};
 use crate::{
     domain::{
         batch::KindCounts,
         enums::State,
         import::{ImportView, Receipt},
     },
-    error::{ImportError, counts_differ, import_not_found, wrong_state},
-    store,
+    error::{ImportError, counts_differ, wrong_state},
+    store::{self, ImportDb},
 };
 
 /// The counts that the caller expects.
@@ -58,14 +58,13 @@ impl Imports {
         let sealed = self.db.write(TenantScope::from(&caller.practice), move |tx| {
             let (key, caller) = (key.clone(), caller.clone());
             async move {
-                let import = store::imports::lock(&*tx, &key).await?;
-                let import = import.ok_or_else(|| import_not_found(key.id))?;
-                check_owner(&caller, &import)?;
+                let db = ImportDb::new(&*tx, &key);
+                let import = lock_owned(db, &caller).await?;
                 if import.state.is_end() && import.sealed_at.is_none() {
                     return Err(wrong_state(key.id, import.state, "RECEIVING").into());
                 }
-                let counters = store::counters::read(&*tx, &key).await?;
-                let batches = store::batches::of_round(&*tx, &key, import.round).await?;
+                let counters = store::counters::read(db).await?;
+                let batches = store::batches::of_round(db, import.round).await?;
                 let differences = seal_counts.differences(&batches);
                 if !differences.is_empty() {
                     return Err(counts_differ(&differences).into());

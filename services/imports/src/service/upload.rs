@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{Imports, MAX_UPLOADS, Uploader, check_owner, key};
+use super::{Imports, MAX_UPLOADS, Uploader, check_owner, find, key};
 use crate::{
     config::UploadSettings,
     domain::{
@@ -24,7 +24,7 @@ use crate::{
         ImportError, batch_key_reused, batch_not_declared, batch_not_found, import_not_found,
         not_receiving, too_many_uploads,
     },
-    store,
+    store::{self, ImportDb},
 };
 
 /// The header of an upload.
@@ -105,8 +105,9 @@ impl Imports {
         batch_key: &str,
     ) -> Result<Receipt, ImportError> {
         let key = key(caller, id);
-        self.check_exists(&key).await?;
-        let receipt = store::batches::by_batch_key(self.db.reader(), &key, batch_key).await?;
+        let db = self.reader(&key);
+        find(db).await?;
+        let receipt = store::batches::by_batch_key(db, batch_key).await?;
         receipt.ok_or_else(|| batch_not_found(batch_key).into())
     }
 
@@ -123,14 +124,14 @@ impl Imports {
         key: &ImportKey,
         batch_key: &str,
     ) -> Result<(), ImportError> {
-        let import = store::imports::find(self.db.reader(), key).await?;
-        let import = import.ok_or_else(|| import_not_found(key.id))?;
+        let db = self.reader(key);
+        let import = find(db).await?;
         check_owner(caller, &import)?;
-        let (db, is_receiving) = (self.db.reader(), import.state == State::Receiving);
+        let is_receiving = import.state == State::Receiving;
         if is_receiving && !declares(&import) {
             return Ok(());
         }
-        match store::batches::by_batch_key(db, key, batch_key).await? {
+        match store::batches::by_batch_key(db, batch_key).await? {
             Some(_) => Ok(()),
             None if is_receiving => check_declared(&import, batch_key),
             None => Err(not_receiving(key.id, import.state).into()),
@@ -210,9 +211,10 @@ async fn stage_once(
     receipt: &Receipt,
     records: &[Bytes],
 ) -> Result<Uploaded, ImportError> {
-    let import = store::imports::lock(&**tx, key).await?;
+    let db = ImportDb::new(&**tx, key);
+    let import = store::imports::lock(db).await?;
     let import = import.ok_or_else(|| import_not_found(key.id))?;
-    match store::batches::by_batch_key(&**tx, key, &receipt.batch_key).await? {
+    match store::batches::by_batch_key(db, &receipt.batch_key).await? {
         Some(first) if first.sha256 == receipt.sha256 => {
             return Ok(Uploaded { receipt: first, already_staged: true });
         }
@@ -224,10 +226,10 @@ async fn stage_once(
     }
     let (ordinal, round) = (import.batch_count + 1, import.round);
     let receipt = Receipt { ordinal, round, ..receipt.clone() };
-    store::imports::add_batch(&**tx, key, receipt.staged_at).await?;
-    store::batches::insert(&**tx, key, &receipt).await?;
-    store::staged::insert(&**tx, key, receipt.ordinal, records).await?;
-    store::counters::add(&**tx, key, &staged(&receipt)).await?;
+    store::imports::add_batch(db, receipt.staged_at).await?;
+    store::batches::insert(db, &receipt).await?;
+    store::staged::insert(db, receipt.ordinal, records).await?;
+    store::counters::add(db, &staged(&receipt)).await?;
     seal_if_complete(tx, import, receipt.staged_at).await?;
     Ok(Uploaded { receipt, already_staged: false })
 }
@@ -255,7 +257,8 @@ async fn seal_if_complete(
     let Some(expected) = import.expected.clone().filter(|_| import.round == 1) else {
         return Ok(());
     };
-    let batches = store::batches::of_round(&**tx, &import.key, import.round).await?;
+    let db = ImportDb::new(&**tx, &import.key);
+    let batches = store::batches::of_round(db, import.round).await?;
     let keys: Vec<String> = batches.iter().map(|batch| batch.batch_key.clone()).collect();
     let records = batches.iter().map(|batch| batch.counts.records()).sum();
     if expected.is_complete(&keys, records) {
@@ -267,7 +270,7 @@ async fn seal_if_complete(
             "{records} records have arrived, and {declared} were declared: seal the import as it \
              is, or cancel it"
         );
-        store::imports::set_note(&**tx, &import.key, &note).await?;
+        store::imports::set_note(db, &note).await?;
     }
     Ok(())
 }

@@ -4,28 +4,24 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use super::{entities::batch, sql};
+use super::{ImportDb, entities::batch};
 use crate::{
-    domain::{
-        batch::KindCounts,
-        import::{ImportKey, Receipt},
-    },
+    domain::{batch::KindCounts, import::Receipt},
     error::ImportError,
 };
 
 /// Inserts the receipt of a batch.
 pub(crate) async fn insert(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     receipt: &Receipt,
 ) -> Result<(), DbErr> {
     let Receipt { import_id, ordinal, round, batch_key, sha256, size_bytes, counts, staged_at } =
         receipt;
     let row = batch::Model {
-        practice_id: key.practice.to_string(),
+        practice_id: db.key().practice.to_string(),
         import_id: *import_id,
         ordinal: *ordinal,
         batch_key: batch_key.clone(),
@@ -38,101 +34,103 @@ pub(crate) async fn insert(
         round: *round,
         staged_at: *staged_at,
     };
-    batch::Entity::insert(row.into_active_model()).exec_without_returning(db).await.map(drop)
+    batch::Entity::insert(row.into_active_model())
+        .exec_without_returning(db.connection())
+        .await
+        .map(drop)
 }
 
 /// The receipt of the batch of that key.
 pub(crate) async fn by_batch_key(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     batch_key: &str,
 ) -> Result<Option<Receipt>, ImportError> {
-    let row = of_import(key).filter(batch::Column::BatchKey.eq(batch_key)).one(db).await?;
+    let row = db
+        .select_batches()
+        .filter(batch::Column::BatchKey.eq(batch_key))
+        .one(db.connection())
+        .await?;
     row.map(from_row).transpose()
 }
 
 /// The receipts of the batches of a round, in order.
 pub(crate) async fn of_round(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     round: i64,
 ) -> Result<Vec<Receipt>, ImportError> {
-    let rows = of_import(key)
+    let rows = db
+        .select_batches()
         .filter(batch::Column::Round.eq(round))
         .order_by_asc(batch::Column::Ordinal)
-        .all(db)
+        .all(db.connection())
         .await?;
     rows.into_iter().map(from_row).collect()
 }
 
 /// Ordinal and round of the batches of all rounds after the first, in order.
 pub(crate) async fn of_retries(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
 ) -> Result<Vec<(i64, i64)>, DbErr> {
-    of_import(key)
+    db.select_batches()
         .filter(batch::Column::Round.gt(1))
         .order_by_asc(batch::Column::Ordinal)
         .select_only()
         .columns([batch::Column::Ordinal, batch::Column::Round])
         .into_tuple()
-        .all(db)
+        .all(db.connection())
         .await
 }
 
 /// Removes the batches of a round and their records.
 pub(crate) async fn remove_round(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     round: i64,
 ) -> Result<(), DbErr> {
-    let staged = "DELETE FROM import_staged WHERE practice_id = $1 AND import_id = $2
-        AND batch IN (SELECT ordinal FROM import_batch
-          WHERE practice_id = $1 AND import_id = $2 AND round = $3)";
-    let batches =
-        "DELETE FROM import_batch WHERE practice_id = $1 AND import_id = $2 AND round = $3";
-    for text in [staged, batches] {
-        sql::execute(db, text, sql::key_binds_with(key, [round.into()])).await?;
-    }
-    Ok(())
+    db.execute(|sql| {
+        format!(
+            "DELETE FROM import_staged WHERE {}
+             AND batch IN (SELECT ordinal FROM import_batch WHERE {} AND round = {})",
+            sql.scope(),
+            sql.scope(),
+            sql.bind(round)
+        )
+    })
+    .await?;
+    let batches = db.execute(|sql| {
+        format!("DELETE FROM import_batch WHERE {} AND round = {}", sql.scope(), sql.bind(round))
+    });
+    batches.await.map(drop)
 }
 
 /// The first batch with at least this ordinal.
 pub(crate) async fn next(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     ordinal: i64,
 ) -> Result<Option<i64>, DbErr> {
-    of_import(key)
+    db.select_batches()
         .filter(batch::Column::Ordinal.gte(ordinal))
         .order_by_asc(batch::Column::Ordinal)
         .select_only()
         .column(batch::Column::Ordinal)
         .into_tuple()
-        .one(db)
+        .one(db.connection())
         .await
 }
 
 /// The keys of some batches.
 pub(crate) async fn keys(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     ordinals: Vec<i64>,
 ) -> Result<HashMap<i64, String>, DbErr> {
-    let rows: Vec<(i64, String)> = of_import(key)
+    let rows: Vec<(i64, String)> = db
+        .select_batches()
         .filter(batch::Column::Ordinal.is_in(ordinals))
         .select_only()
         .columns([batch::Column::Ordinal, batch::Column::BatchKey])
         .into_tuple()
-        .all(db)
+        .all(db.connection())
         .await?;
     Ok(rows.into_iter().collect())
-}
-
-fn of_import(key: &ImportKey) -> Select<batch::Entity> {
-    batch::Entity::find()
-        .filter(batch::Column::PracticeId.eq(key.practice.as_str()))
-        .filter(batch::Column::ImportId.eq(key.id))
 }
 
 fn from_row(row: batch::Model) -> Result<Receipt, ImportError> {

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use concord_core::ids::{self, IdKind};
-use concord_db::{none_of, uuid_hex};
-use sea_orm::{ConnectionTrait, FromQueryResult as _, Value};
+use concord_db::uuid_hex;
+use sea_orm::{ConnectionTrait, FromQueryResult as _};
 
-use super::{entities::import, imports::from_row, sql};
+use super::{entities::import, imports::from_row};
 use crate::{domain::import::ImportKey, error::ImportError};
 
 /// A job that an import is due for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
+pub(crate) enum JobKind {
     /// Expire an unsealed import that received no batch for a while.
     Expire,
     /// Purge the uploads of an import that ended a while ago.
@@ -41,25 +41,26 @@ impl Due {
 /// The imports that were due at `before`, except those in `without`; `limit` at most.
 pub(crate) async fn due(
     db: &impl ConnectionTrait,
-    work: Work,
+    kind: JobKind,
     before: DateTime<Utc>,
     without: &[String],
     limit: u64,
 ) -> Result<Vec<Due>, ImportError> {
-    let (condition, time) = match work {
-        Work::Expire => ("state = 'RECEIVING'", "touched_at"),
-        Work::Purge => ("ended_at IS NOT NULL AND purged_at IS NULL", "ended_at"),
+    let (condition, time) = match kind {
+        JobKind::Expire => ("state = 'RECEIVING'", "touched_at"),
+        JobKind::Purge => ("ended_at IS NOT NULL AND purged_at IS NULL", "ended_at"),
     };
-    let engine = db.get_database_backend();
-    let hex = uuid_hex(engine, "id");
-    let hidden = without.iter().filter_map(|id| id.strip_prefix(IdKind::Import.prefix()));
-    let (not_hidden, hidden) = none_of(engine, &hex, "$2", hidden);
-    let text = format!(
-        "SELECT practice_id, {hex} AS import FROM import \
-         WHERE {condition} AND {time} < $1 AND {not_hidden} ORDER BY {time} LIMIT {limit}"
-    );
-    let rows = sql::query(db, &text, vec![before.into(), hidden]).await?;
-    rows.iter().map(|row| Ok(found(row)?)).collect()
+    let hex = uuid_hex(db.get_database_backend(), "id");
+    let rows = concord_db::query(db, |sql| {
+        let hidden = without.iter().filter_map(|id| id.strip_prefix(IdKind::Import.prefix()));
+        format!(
+            "SELECT practice_id, {hex} AS import FROM import \
+             WHERE {condition} AND {time} < {} AND {hex} {} ORDER BY {time} LIMIT {limit}",
+            sql.bind(before),
+            sql.none_of(hidden)
+        )
+    });
+    rows.await?.iter().map(|row| Ok(found(row)?)).collect()
 }
 
 /// Imports that a worker could claim but that cannot be read, with the error. Checks
@@ -70,14 +71,17 @@ pub(crate) async fn unreadable(
     limit: u64,
 ) -> Result<Vec<(Due, ImportError)>, ImportError> {
     let hex = uuid_hex(db.get_database_backend(), "id");
-    let text = format!(
-        "SELECT *, {hex} AS import FROM import \
-         WHERE state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED') \
-           AND (lease_expires_at IS NULL OR lease_expires_at <= $1) \
-         ORDER BY sealed_at LIMIT {limit}"
-    );
+    let rows = concord_db::query(db, |sql| {
+        format!(
+            "SELECT *, {hex} AS import FROM import \
+             WHERE state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED') \
+               AND (lease_expires_at IS NULL OR lease_expires_at <= {}) \
+             ORDER BY sealed_at LIMIT {limit}",
+            sql.bind(now)
+        )
+    });
     let mut unreadable = Vec::new();
-    for row in sql::query(db, &text, vec![now.into()]).await? {
+    for row in rows.await? {
         let import = import::Model::from_query_result(&row, "").map_err(ImportError::from);
         if let Err(error) = import.and_then(from_row) {
             unreadable.push((found(&row)?, error));
@@ -93,13 +97,17 @@ pub(crate) async fn defer_claims(
     until: DateTime<Utc>,
 ) -> Result<(), ImportError> {
     let hex = uuid_hex(db.get_database_backend(), "id");
-    let text = format!(
-        "UPDATE import SET lease_owner = NULL, lease_expires_at = $1 \
-         WHERE practice_id = $2 AND {hex} = $3"
-    );
     let digits = due.import.trim_start_matches(IdKind::Import.prefix());
-    let values: Vec<Value> = vec![until.into(), due.practice.as_str().into(), digits.into()];
-    sql::execute(db, &text, values).await?;
+    let deferred = concord_db::execute(db, |sql| {
+        format!(
+            "UPDATE import SET lease_owner = NULL, lease_expires_at = {} \
+             WHERE practice_id = {} AND {hex} = {}",
+            sql.bind(until),
+            sql.bind(due.practice.as_str()),
+            sql.bind(digits)
+        )
+    });
+    deferred.await?;
     Ok(())
 }
 

@@ -3,12 +3,12 @@
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use serde::{Deserialize, Serialize};
 
-use super::{records, sql};
+use super::{ImportDb, import_db::row_id, records, storable};
 use crate::{
     domain::{
         duplicate::{DuplicateRow, OtherRecord, PossibleDuplicate},
         enums::Kind,
-        import::{ImportKey, RowId},
+        import::RowId,
     },
     error::ImportError,
 };
@@ -45,8 +45,7 @@ impl DuplicatePosition {
 /// Adds the possible duplicates of records that had none, and increases the count of
 /// such records.
 pub(super) async fn add(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     duplicates: &[DuplicateRow],
 ) -> Result<(), DbErr> {
     let mut records: Vec<RowId> = duplicates.iter().map(|row| row.at).collect();
@@ -77,102 +76,128 @@ pub(super) async fn add(
             row.source_id.as_str().into(),
             other.kind.as_str().into(),
             other.record_id.as_str().into(),
-            sql::storable(&other.source_id).into(),
-            sql::storable(&other.name).into(),
-            sql::storable(&other.reference).into(),
+            storable(&other.source_id).into(),
+            storable(&other.name).into(),
+            storable(&other.reference).into(),
         ]
     };
     let rows = duplicates.iter().map(row).collect();
-    sql::insert(db, key, "import_duplicate", &columns, rows).await?;
-    let text = "UPDATE import SET possible_duplicates = possible_duplicates + $3
-        WHERE practice_id = $1 AND id = $2";
+    db.insert("import_duplicate", &columns, rows).await?;
     let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
-    sql::execute(db, text, sql::key_binds_with(key, [count.into()])).await.map(drop)
+    let counted = db.execute(|sql| {
+        format!(
+            "UPDATE import SET possible_duplicates = possible_duplicates + {} WHERE {}",
+            sql.bind(count),
+            sql.is_import()
+        )
+    });
+    counted.await.map(drop)
 }
 
 /// Removes the possible duplicates of some records.
 pub(super) async fn remove(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     rows: impl Iterator<Item = RowId>,
 ) -> Result<(), DbErr> {
     let rows: Vec<RowId> = rows.collect();
-    // The order makes the planner use the primary key.
-    let statement = "SELECT count(*) AS n FROM v WHERE
-        (SELECT d.field FROM import_duplicate d WHERE d.practice_id = $1 AND d.import_id = $2
-          AND d.batch = v.batch AND d.row_no = v.row_no ORDER BY d.field LIMIT 1) IS NOT NULL";
-    let list = rows.iter().copied().map(sql::row_id).collect();
-    let columns = ["batch", "row_no"];
+    let list = rows.iter().copied().map(row_id).collect();
+    let with_duplicates = db.query_list(&["batch", "row_no"], list, |sql| {
+        // The order makes the planner use the primary key.
+        format!(
+            "SELECT count(*) AS n FROM v WHERE
+             (SELECT d.field FROM import_duplicate d WHERE {}
+               AND d.batch = v.batch AND d.row_no = v.row_no ORDER BY d.field LIMIT 1) IS NOT NULL",
+            sql.scope_of("d")
+        )
+    });
     let mut removed = 0;
-    for counted in sql::query_with(db, &sql::key_binds(key), &columns, list, statement).await? {
+    for counted in with_duplicates.await? {
         removed += counted.try_get::<i64>("", "n")?;
     }
     if removed == 0 {
         return Ok(());
     }
-    sql::remove_by_row_ids(db, key, "import_duplicate", rows.into_iter()).await?;
-    let text = "UPDATE import SET possible_duplicates = possible_duplicates - $3
-        WHERE practice_id = $1 AND id = $2";
-    sql::execute(db, text, sql::key_binds_with(key, [removed.into()])).await.map(drop)
+    db.remove_by_row_ids("import_duplicate", rows.into_iter()).await?;
+    let counted = db.execute(|sql| {
+        format!(
+            "UPDATE import SET possible_duplicates = possible_duplicates - {} WHERE {}",
+            sql.bind(removed),
+            sql.is_import()
+        )
+    });
+    counted.await.map(drop)
 }
 
-pub(super) async fn recount(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
-    let text = "UPDATE import SET possible_duplicates =
-          (SELECT count(*) FROM (SELECT DISTINCT d.batch, d.row_no FROM import_duplicate d
-            WHERE d.practice_id = $1 AND d.import_id = $2) AS records)
-        WHERE practice_id = $1 AND id = $2 AND possible_duplicates > 0";
-    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
+pub(super) async fn recount(db: ImportDb<'_, impl ConnectionTrait>) -> Result<(), DbErr> {
+    let counted = db.execute(|sql| {
+        format!(
+            "UPDATE import SET possible_duplicates =
+               (SELECT count(*) FROM (SELECT DISTINCT d.batch, d.row_no FROM import_duplicate d
+                 WHERE {}) AS records)
+             WHERE {} AND possible_duplicates > 0",
+            sql.scope_of("d"),
+            sql.is_import()
+        )
+    });
+    counted.await.map(drop)
 }
 
 /// Removes the possible duplicates of the records that are to be applied.
-pub(crate) async fn remove_of_ready(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-) -> Result<(), DbErr> {
-    let text = "DELETE FROM import_duplicate WHERE practice_id = $1 AND import_id = $2
-        AND EXISTS (SELECT 1 FROM import_record r
-          WHERE r.practice_id = $1 AND r.import_id = $2 AND r.batch = import_duplicate.batch
-            AND r.row_no = import_duplicate.row_no AND r.status = 'READY')";
-    sql::execute(db, text, sql::key_binds(key)).await?;
-    recount(db, key).await
+pub(crate) async fn remove_of_ready(db: ImportDb<'_, impl ConnectionTrait>) -> Result<(), DbErr> {
+    db.execute(|sql| {
+        format!(
+            "DELETE FROM import_duplicate WHERE {}
+             AND EXISTS (SELECT 1 FROM import_record r
+               WHERE {} AND r.batch = import_duplicate.batch
+                 AND r.row_no = import_duplicate.row_no AND r.status = 'READY')",
+            sql.scope(),
+            sql.scope_of("r")
+        )
+    })
+    .await?;
+    recount(db).await
 }
 
 /// Removes all possible duplicates of an import.
-pub(crate) async fn remove_all(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
-    let text = "DELETE FROM import_duplicate WHERE practice_id = $1 AND import_id = $2";
-    sql::execute(db, text, sql::key_binds(key)).await?;
-    let text = "UPDATE import SET possible_duplicates = 0 WHERE practice_id = $1 AND id = $2";
-    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
+pub(crate) async fn remove_all(db: ImportDb<'_, impl ConnectionTrait>) -> Result<(), DbErr> {
+    db.execute(|sql| format!("DELETE FROM import_duplicate WHERE {}", sql.scope())).await?;
+    let counted = db.execute(|sql| {
+        format!("UPDATE import SET possible_duplicates = 0 WHERE {}", sql.is_import())
+    });
+    counted.await.map(drop)
 }
 
 /// A page of possible duplicates after a position, `limit` at most, of one kind of
 /// record or of all, by kind, source id and row; each with the id of its record.
 pub(crate) async fn page(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     kind: Option<Kind>,
     after: &DuplicatePosition,
     limit: usize,
 ) -> Result<Vec<(DuplicateRow, String)>, ImportError> {
     let DuplicatePosition { kind: after_kind, source_id, batch, row, field } = after;
-    let position: [Value; 5] = [
-        after_kind.as_str().into(),
-        source_id.as_str().into(),
-        (*batch).into(),
-        (*row).into(),
-        field.as_str().into(),
-    ];
-    // With a kind filter, the position is always of that kind.
-    let end = if kind.is_some() { "AND kind = $3" } else { "" };
-    let text = format!(
-        "SELECT d.*, (SELECT r.record_id FROM import_record r WHERE r.practice_id = $1
-             AND r.import_id = $2 AND r.batch = d.batch AND r.row_no = d.row_no) AS record_id
-         FROM import_duplicate d WHERE practice_id = $1 AND import_id = $2
-         AND (kind, source_id, batch, row_no, field) > ($3, $4, $5, $6, $7) {end}
-         ORDER BY kind, source_id, batch, row_no, field LIMIT {limit}"
-    );
-    let rows = sql::query(db, &text, sql::key_binds_with(key, position)).await?;
-    rows.iter().map(read).collect()
+    let rows = db.query(|sql| {
+        let of_record = sql.scope_of("r");
+        let mut conditions = format!(
+            "{} AND (kind, source_id, batch, row_no, field) > ({}, {}, {}, {}, {})",
+            sql.scope(),
+            sql.bind(after_kind.as_str()),
+            sql.bind(source_id.as_str()),
+            sql.bind(*batch),
+            sql.bind(*row),
+            sql.bind(field.as_str())
+        );
+        if let Some(kind) = kind {
+            conditions = format!("{conditions} AND kind = {}", sql.bind(kind.as_str()));
+        }
+        format!(
+            "SELECT d.*, (SELECT r.record_id FROM import_record r WHERE {of_record}
+                 AND r.batch = d.batch AND r.row_no = d.row_no) AS record_id
+             FROM import_duplicate d WHERE {conditions}
+             ORDER BY kind, source_id, batch, row_no, field LIMIT {limit}"
+        )
+    });
+    rows.await?.iter().map(read).collect()
 }
 
 fn read(row: &QueryResult) -> Result<(DuplicateRow, String), ImportError> {

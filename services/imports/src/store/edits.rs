@@ -4,12 +4,12 @@ use chrono::NaiveDate;
 use concord_core::rules::{FieldViolation, FieldViolations};
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::{counters, duplicates, match_keys, sql};
+use super::{ImportDb, counters, duplicates, import_db::row_id, match_keys, storable};
 use crate::domain::{
     counters::Counters,
     duplicate::DuplicateRow,
     enums::{Kind, Status},
-    import::{ImportKey, RowId},
+    import::RowId,
     issue::RecordIssue,
 };
 
@@ -36,6 +36,20 @@ pub(crate) struct Edits {
     /// Of a dry run: match keys that no earlier record had.
     pub(crate) match_keys: Vec<match_keys::NewMatchKey>,
     pub(crate) counters: Counters,
+}
+
+impl Edits {
+    /// Gives a record another status, with the record id that it has then.
+    pub(crate) fn update_status(
+        &mut self,
+        at: RowId,
+        kind: Kind,
+        (from, to): (Status, Status),
+        record_id: Option<String>,
+    ) {
+        self.counters.shift(kind, from, to);
+        self.status_updates.push(StatusUpdate { at, status: to, record_id });
+    }
 }
 
 /// Records that are processed again in a round.
@@ -137,8 +151,7 @@ pub(crate) struct ExternalParent {
 
 /// Writes the changes of a page.
 pub(crate) async fn write(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     edits: &Edits,
 ) -> Result<(), DbErr> {
     let Edits {
@@ -157,51 +170,52 @@ pub(crate) async fn write(
         counters,
     } = edits;
     if let Some(reset) = reset {
-        reset_records(db, key, reset).await?;
+        reset_records(db, reset).await?;
     }
-    insert_records(db, key, records, *upsert).await?;
-    sql::remove_by_row_ids(db, key, "import_parent", cleared_parents.iter().copied()).await?;
-    insert_parents(db, key, parents).await?;
-    update_statuses(db, key, status_updates).await?;
-    set_period_ends(db, key, period_ends).await?;
-    sql::remove_by_row_ids(db, key, "import_failure", cleared_failures.iter().copied()).await?;
-    insert_failures(db, key, failures).await?;
-    insert_external_parents(db, key, external_parents).await?;
-    duplicates::add(db, key, new_duplicates).await?;
-    match_keys::insert(db, key, new_match_keys).await?;
-    counters::add(db, key, counters).await
+    insert_records(db, records, *upsert).await?;
+    db.remove_by_row_ids("import_parent", cleared_parents.iter().copied()).await?;
+    insert_parents(db, parents).await?;
+    update_statuses(db, status_updates).await?;
+    set_period_ends(db, period_ends).await?;
+    db.remove_by_row_ids("import_failure", cleared_failures.iter().copied()).await?;
+    insert_failures(db, failures).await?;
+    insert_external_parents(db, external_parents).await?;
+    duplicates::add(db, new_duplicates).await?;
+    match_keys::insert(db, new_match_keys).await?;
+    counters::add(db, counters).await
 }
 
 /// Resets records to the state before they were read.
-async fn reset_records(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-    reset: &Reset,
-) -> Result<(), DbErr> {
-    let rows = || reset.rows.iter().map(|(at, _)| sql::row_id(*at)).collect();
+async fn reset_records(db: ImportDb<'_, impl ConnectionTrait>, reset: &Reset) -> Result<(), DbErr> {
     let kept = "ordinal, kind, source_id, status, field, reason, reason_text, root_cause, severity";
-    let statement = format!(
-        "INSERT INTO import_attempt (practice_id, import_id, round, batch, row_no, {kept})
-         SELECT $1, $2, $3, r.batch, r.row_no, {} FROM {}",
-        kept.split(", ").map(|column| format!("r.{column}")).collect::<Vec<_>>().join(", "),
-        sql::joined(db.get_database_backend(), "import_failure", &["batch", "row_no"], "ordinal")
-    );
-    let binds = sql::key_binds_with(key, [(reset.round - 1).into()]);
-    sql::execute_with(db, &binds, &["batch", "row_no"], rows(), &statement).await?;
+    let of_failure = kept.split(", ").map(|column| format!("r.{column}"));
+    let of_failure = of_failure.collect::<Vec<_>>().join(", ");
+    let keys = ["batch", "row_no"];
+    let rows = reset.rows.iter().map(|(at, _)| row_id(*at)).collect();
+    let attempts = db.execute_list(&keys, rows, |sql| {
+        format!(
+            "INSERT INTO import_attempt (practice_id, import_id, round, batch, row_no, {kept})
+             SELECT {}, {}, {}, r.batch, r.row_no, {of_failure} FROM {}",
+            sql.practice(),
+            sql.import(),
+            sql.bind(reset.round - 1),
+            sql.joined("import_failure", &keys, "ordinal")
+        )
+    });
+    attempts.await?;
     for table in ["import_failure", "import_parent"] {
-        sql::remove_by_row_ids(db, key, table, reset.rows.iter().map(|(at, _)| *at)).await?;
+        db.remove_by_row_ids(table, reset.rows.iter().map(|(at, _)| *at)).await?;
     }
-    duplicates::remove(db, key, reset.rows.iter().map(|(at, _)| *at)).await?;
+    duplicates::remove(db, reset.rows.iter().map(|(at, _)| *at)).await?;
     let staged = |(at, failed): &(RowId, bool)| -> Vec<Value> {
         vec![at.batch.into(), at.row.into(), Status::Staged.as_str().into(), (*failed).into()]
     };
     let columns = ["batch", "row_no", "status", "retried"];
-    update_records(db, key, &columns, reset.rows.iter().map(staged).collect()).await
+    update_records(db, &columns, reset.rows.iter().map(staged).collect()).await
 }
 
 async fn insert_records(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     records: &[NewRecord],
     upsert: bool,
 ) -> Result<(), DbErr> {
@@ -240,23 +254,14 @@ async fn insert_records(
     };
     let rows = records.iter().map(row).collect();
     if !upsert {
-        return sql::insert(db, key, "import_record", &columns, rows).await;
+        return db.insert("import_record", &columns, rows).await;
     }
-    let names = columns.join(", ");
-    let set = columns.iter().skip(2).map(|column| format!("{column} = excluded.{column}"));
-    let set = set.collect::<Vec<_>>().join(", ");
-    let statement = format!(
-        "INSERT INTO import_record (practice_id, import_id, {names})
-         SELECT $1, $2, {names} FROM v WHERE true
-         ON CONFLICT (practice_id, import_id, batch, row_no)
-         DO UPDATE SET {set}, ends_on = NULL, record_id = NULL"
-    );
-    sql::execute_with(db, &sql::key_binds(key), &columns, rows, &statement).await
+    let on_conflict = format!("{}, ends_on = NULL, record_id = NULL", set_excluded(&columns));
+    db.upsert("import_record", &columns, rows, &on_conflict).await
 }
 
 async fn insert_parents(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     parents: &[NewParent],
 ) -> Result<(), DbErr> {
     let columns = ["batch", "row_no", "ordinal", "kind", "source_id"];
@@ -264,14 +269,13 @@ async fn insert_parents(
         let (kind, source_id) = (parent.kind.as_str().into(), parent.source_id.as_str().into());
         vec![parent.at.batch.into(), parent.at.row.into(), parent.ordinal.into(), kind, source_id]
     };
-    sql::insert(db, key, "import_parent", &columns, parents.iter().map(row).collect()).await
+    db.insert("import_parent", &columns, parents.iter().map(row).collect()).await
 }
 
 /// Updates the status of existing rows by upsert; the documentation of [`store`](super)
 /// explains why.
 async fn update_statuses(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     status_updates: &[StatusUpdate],
 ) -> Result<(), DbErr> {
     let row = |update: &StatusUpdate| -> Vec<Value> {
@@ -279,24 +283,21 @@ async fn update_statuses(
         vec![update.at.batch.into(), update.at.row.into(), status, update.record_id.clone().into()]
     };
     let rows = status_updates.iter().map(row).collect();
-    update_records(db, key, &["batch", "row_no", "status", "record_id"], rows).await
+    update_records(db, &["batch", "row_no", "status", "record_id"], rows).await
 }
 
 async fn set_period_ends(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     period_ends: &[(RowId, NaiveDate)],
 ) -> Result<(), DbErr> {
     let row = |(at, day): &(RowId, NaiveDate)| -> Vec<Value> {
         vec![at.batch.into(), at.row.into(), (*day).into()]
     };
-    update_records(db, key, &["batch", "row_no", "ends_on"], period_ends.iter().map(row).collect())
-        .await
+    update_records(db, &["batch", "row_no", "ends_on"], period_ends.iter().map(row).collect()).await
 }
 
 pub(super) async fn insert_failures(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     failures: &[NewFailure],
 ) -> Result<(), DbErr> {
     let columns = [
@@ -321,46 +322,44 @@ pub(super) async fn insert_failures(
             failure.kind.as_str().into(),
             failure.source_id.as_str().into(),
             failure.status.as_str().into(),
-            sql::storable(field).into(),
-            sql::storable(reason).into(),
-            sql::storable(text).into(),
-            sql::storable(root_cause).into(),
+            storable(field).into(),
+            storable(reason).into(),
+            storable(text).into(),
+            storable(root_cause).into(),
             severity.as_str().into(),
         ]
     };
-    sql::insert(db, key, "import_failure", &columns, failures.iter().map(row).collect()).await
+    db.insert("import_failure", &columns, failures.iter().map(row).collect()).await
 }
 
 async fn insert_external_parents(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     parents: &[ExternalParent],
 ) -> Result<(), DbErr> {
     let columns = ["kind", "source_id", "record_id", "name", "reference"];
     let row = |parent: &ExternalParent| -> Vec<Value> {
         let ExternalParent { kind, source_id, record_id, name, reference } = parent;
         let texts = [source_id, record_id, name, reference];
-        let texts = texts.into_iter().map(|text| sql::storable(text).into());
+        let texts = texts.into_iter().map(|text| storable(text).into());
         std::iter::once(kind.as_str().into()).chain(texts).collect()
     };
-    sql::insert(db, key, "import_known", &columns, parents.iter().map(row).collect()).await
+    db.insert("import_known", &columns, parents.iter().map(row).collect()).await
 }
 
 /// Updates rows by upsert. The first two columns are the key of the row; all others are
 /// set.
 async fn update_records(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     columns: &[&str],
     rows: Vec<Vec<Value>>,
 ) -> Result<(), DbErr> {
-    let names = columns.join(", ");
+    db.upsert("import_record", columns, rows, &set_excluded(columns)).await
+}
+
+/// The ON CONFLICT clause of an upsert of records. The first two columns are the key of the
+/// row; all others are set.
+fn set_excluded(columns: &[&str]) -> String {
     let set = columns.iter().skip(2).map(|column| format!("{column} = excluded.{column}"));
     let set = set.collect::<Vec<_>>().join(", ");
-    let statement = format!(
-        "INSERT INTO import_record (practice_id, import_id, {names})
-         SELECT $1, $2, {names} FROM v WHERE true
-         ON CONFLICT (practice_id, import_id, batch, row_no) DO UPDATE SET {set}"
-    );
-    sql::execute_with(db, &sql::key_binds(key), columns, rows, &statement).await
+    format!("ON CONFLICT (practice_id, import_id, batch, row_no) DO UPDATE SET {set}")
 }

@@ -2,3 +2,5 @@
 
 pub(super) mod batch;
 pub(super) mod import;
+
+concord_db::tenant_tables!(batch, import);

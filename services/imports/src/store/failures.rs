@@ -1,14 +1,13 @@
 //! The failures of an import, in list order.
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde::{Deserialize, Serialize};
 
-use super::{records, sql};
+use super::{ImportDb, records};
 use crate::{
     domain::{
         enums::{Kind, Severity},
         failure::FailureRow,
-        import::ImportKey,
         issue::RecordIssue,
     },
     error::ImportError,
@@ -51,8 +50,7 @@ impl FailurePosition {
 /// A page of failures after a position, `limit` at most: errors before warnings, then
 /// by kind, source id and row.
 pub(crate) async fn page(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     filter: &Filter,
     after: Option<&FailurePosition>,
     limit: usize,
@@ -78,7 +76,7 @@ pub(crate) async fn page(
         let after = after
             .filter(|after| after.severity == severity.as_str() && after.kind == kind.as_str());
         let room = limit - found.len();
-        found.extend(of_kind(db, key, (severity, kind), filter, after, room).await?);
+        found.extend(of_kind(db, (severity, kind), filter, after, room).await?);
         if found.len() >= limit {
             break;
         }
@@ -87,52 +85,59 @@ pub(crate) async fn page(
 }
 
 /// Removes the warnings of records that a dry run would have accepted.
-pub(crate) async fn remove_warnings(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-) -> Result<(), DbErr> {
-    let text = "DELETE FROM import_failure WHERE practice_id = $1 AND import_id = $2
-        AND severity = 'WARNING' AND status IN ('IMPORTED', 'LINKED')";
-    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
+pub(crate) async fn remove_warnings(db: ImportDb<'_, impl ConnectionTrait>) -> Result<(), DbErr> {
+    let removed = db.execute(|sql| {
+        format!(
+            "DELETE FROM import_failure WHERE {}
+             AND severity = 'WARNING' AND status IN ('IMPORTED', 'LINKED')",
+            sql.scope()
+        )
+    });
+    removed.await.map(drop)
 }
 
 async fn of_kind(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     (severity, kind): (Severity, Kind),
     filter: &Filter,
     after: Option<&FailurePosition>,
     limit: usize,
 ) -> Result<Vec<FailureRow>, ImportError> {
-    let mut values = sql::key_binds_with(key, [severity.as_str().into(), kind.as_str().into()]);
-    let mut conditions =
-        String::from("practice_id = $1 AND import_id = $2 AND severity = $3 AND kind = $4");
-    if let Some(after) = after {
-        let position: [Value; 4] = [
-            after.source_id.as_str().into(),
-            after.batch.into(),
-            after.row.into(),
-            after.ordinal.into(),
-        ];
-        values.extend(position);
-        conditions += " AND source_id >= $5 AND (source_id > $5 OR batch > $6
-            OR (batch = $6 AND (row_no > $7 OR (row_no = $7 AND ordinal > $8))))";
-    }
-    for (column, wanted) in [("status", &filter.status), ("reason", &filter.reason)] {
-        if let Some(wanted) = wanted {
-            values.push(wanted.as_str().into());
-            conditions = format!("{conditions} AND {column} = ${}", values.len());
+    let rows = db.query(|sql| {
+        let of_record = sql.scope_of("r");
+        let mut conditions = format!(
+            "{} AND severity = {} AND kind = {}",
+            sql.scope(),
+            sql.bind(severity.as_str()),
+            sql.bind(kind.as_str())
+        );
+        if let Some(FailurePosition { source_id, batch, row, ordinal, .. }) = after {
+            conditions = format!(
+                "{conditions} AND source_id >= {} AND (source_id > {} OR batch > {}
+                   OR (batch = {} AND (row_no > {} OR (row_no = {} AND ordinal > {}))))",
+                sql.bind(source_id.as_str()),
+                sql.bind(source_id.as_str()),
+                sql.bind(*batch),
+                sql.bind(*batch),
+                sql.bind(*row),
+                sql.bind(*row),
+                sql.bind(*ordinal)
+            );
         }
-    }
-    let text = format!(
-        "SELECT batch, row_no, ordinal, source_id, status, field, reason, reason_text, root_cause,
-           (SELECT r.round FROM import_record r WHERE r.practice_id = $1 AND r.import_id = $2
-             AND r.batch = import_failure.batch AND r.row_no = import_failure.row_no) AS round
-         FROM import_failure WHERE {conditions}
-         ORDER BY source_id, batch, row_no, ordinal LIMIT {limit}"
-    );
-    let rows = sql::query(db, &text, values).await?;
-    rows.into_iter().map(|row| read(severity, kind, &row)).collect()
+        for (column, wanted) in [("status", &filter.status), ("reason", &filter.reason)] {
+            if let Some(wanted) = wanted {
+                conditions = format!("{conditions} AND {column} = {}", sql.bind(wanted.as_str()));
+            }
+        }
+        format!(
+            "SELECT batch, row_no, ordinal, source_id, status, field, reason, reason_text,
+               root_cause, (SELECT r.round FROM import_record r WHERE {of_record}
+                 AND r.batch = import_failure.batch AND r.row_no = import_failure.row_no) AS round
+             FROM import_failure WHERE {conditions}
+             ORDER BY source_id, batch, row_no, ordinal LIMIT {limit}"
+        )
+    });
+    rows.await?.into_iter().map(|row| read(severity, kind, &row)).collect()
 }
 
 fn read(severity: Severity, kind: Kind, row: &QueryResult) -> Result<FailureRow, ImportError> {

@@ -6,7 +6,6 @@
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 
-use super::sql;
 use crate::{domain::enums::State, error::ImportError};
 
 /// The number of imports in a state.
@@ -20,13 +19,15 @@ pub(crate) struct Unfinished {
 
 /// The imports that have not ended, by state.
 pub(crate) async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<Unfinished>, ImportError> {
-    let text = "SELECT state, COUNT(*) AS n, MIN(sealed_at) AS since FROM import
-        WHERE state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED') GROUP BY state
-        UNION ALL
-        SELECT state, COUNT(*) AS n, MIN(created_at) AS since FROM import
-        WHERE state = 'RECEIVING' GROUP BY state";
-    let rows = sql::query(db, text, Vec::new()).await?;
-    let unfinished = rows.into_iter().map(|row| {
+    let rows = concord_db::query(db, |_| {
+        "SELECT state, COUNT(*) AS n, MIN(sealed_at) AS since FROM import
+         WHERE state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED') GROUP BY state
+         UNION ALL
+         SELECT state, COUNT(*) AS n, MIN(created_at) AS since FROM import
+         WHERE state = 'RECEIVING' GROUP BY state"
+            .to_owned()
+    });
+    let unfinished = rows.await?.into_iter().map(|row| {
         let count: i64 = row.try_get("", "n")?;
         Ok(Unfinished {
             state: row.try_get::<String>("", "state")?.parse()?,

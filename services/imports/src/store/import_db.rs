@@ -1,9 +1,9 @@
 //! A connection that is restricted to one import.
 
-use concord_db::{Binds, Column};
+use concord_db::{Binds, Column, TenantDb};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, QueryFilter as _, QueryResult, Select,
-    Value,
+    UpdateMany, Value,
 };
 
 use super::entities::{batch, import};
@@ -16,8 +16,8 @@ const MAX_ROWS: usize = 1_024;
 const MAX_LIST_BINDS: usize = 30_000;
 
 /// A connection that is restricted to one import of a practice. Store functions take it
-/// instead of a connection and a key, so that no query can be written without its
-/// practice and import.
+/// instead of a connection and a key. Queries of entities are filtered by the import; SQL
+/// texts filter by [`ImportBinds::scope`].
 #[derive(Debug)]
 pub(crate) struct ImportDb<'a, C> {
     connection: &'a C,
@@ -55,14 +55,21 @@ impl<'a, C: ConnectionTrait> ImportDb<'a, C> {
 
     /// Selects the import.
     pub(super) fn select_import(self) -> Select<import::Entity> {
-        import::Entity::find_by_id((self.key.practice.to_string(), self.key.id))
+        self.tenant().select::<import::Entity>().filter(import::Column::Id.eq(self.key.id))
+    }
+
+    /// Updates the import.
+    pub(super) fn update_import(self) -> UpdateMany<import::Entity> {
+        self.tenant().update::<import::Entity>().filter(import::Column::Id.eq(self.key.id))
     }
 
     /// Selects batches of the import.
     pub(super) fn select_batches(self) -> Select<batch::Entity> {
-        batch::Entity::find()
-            .filter(batch::Column::PracticeId.eq(self.key.practice.as_str()))
-            .filter(batch::Column::ImportId.eq(self.key.id))
+        self.tenant().select::<batch::Entity>().filter(batch::Column::ImportId.eq(self.key.id))
+    }
+
+    fn tenant(self) -> TenantDb<'a, C> {
+        TenantDb::new(self.connection, &self.key.practice)
     }
 
     /// Runs a query.
@@ -79,8 +86,10 @@ impl<'a, C: ConnectionTrait> ImportDb<'a, C> {
         self,
         text: impl FnOnce(&mut ImportBinds<'_>) -> String,
     ) -> Result<u64, DbErr> {
-        concord_db::execute(self.connection, |binds| text(&mut ImportBinds { binds, key: self.key }))
-            .await
+        concord_db::execute(self.connection, |binds| {
+            text(&mut ImportBinds { binds, key: self.key })
+        })
+        .await
     }
 
     /// Runs a query that reads a list of rows as the table `v`.
@@ -182,12 +191,12 @@ impl std::ops::DerefMut for ImportBinds<'_> {
 impl ImportBinds<'_> {
     /// Binds the practice, and returns its placeholder.
     pub(super) fn practice(&mut self) -> String {
-        self.binds.bind_shared(self.key.practice.as_str())
+        self.binds.bind_shared("practice", self.key.practice.as_str())
     }
 
     /// Binds the id of the import, and returns its placeholder.
     pub(super) fn import(&mut self) -> String {
-        self.binds.bind_shared(self.key.id)
+        self.binds.bind_shared("import", self.key.id)
     }
 
     /// The condition for rows of the import, in a table of its content.

@@ -1,16 +1,16 @@
 //! The imports.
 
 use chrono::{DateTime, Utc};
-use concord_core::caller::PracticeId;
+use concord_db::TenantDb;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _,
-    ExprTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
-    Select, sea_query::Expr,
+    ExprTrait as _, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set, Unchanged, sea_query::Expr,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::entities::import;
+use super::{ImportDb, entities::import};
 use crate::{
     domain::{
         enums::State,
@@ -27,45 +27,36 @@ pub(crate) async fn insert(db: &impl ConnectionTrait, import: Import) -> Result<
 
 /// Finds an import of the practice.
 pub(crate) async fn find(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
 ) -> Result<Option<Import>, ImportError> {
-    by_key(key).one(db).await?.map(from_row).transpose()
+    db.select_import().one(db.connection()).await?.map(from_row).transpose()
 }
 
 /// Locks the import until the end of the transaction. SQLite has a single writer and
 /// needs no lock.
 pub(crate) async fn lock(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
 ) -> Result<Option<Import>, ImportError> {
-    by_key(key).lock_exclusive().one(db).await?.map(from_row).transpose()
+    db.select_import().lock_exclusive().one(db.connection()).await?.map(from_row).transpose()
 }
 
 /// The number of unsealed imports of the practice.
-pub(crate) async fn count_open(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
-) -> Result<u64, DbErr> {
-    import::Entity::find()
-        .filter(import::Column::PracticeId.eq(practice.as_str()))
+pub(crate) async fn count_open(db: TenantDb<'_, impl ConnectionTrait>) -> Result<u64, DbErr> {
+    db.select::<import::Entity>()
         .filter(import::Column::State.eq(State::Receiving.as_str()))
-        .count(db)
+        .count(db.connection())
         .await
 }
 
 /// Increments the number of batches; the batch arrived at `at`.
 pub(crate) async fn add_batch(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     at: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    import::Entity::update_many()
+    db.update_import()
         .col_expr(import::Column::BatchCount, Expr::col(import::Column::BatchCount).add(1))
         .col_expr(import::Column::TouchedAt, Expr::value(at))
-        .filter(import::Column::PracticeId.eq(key.practice.as_str()))
-        .filter(import::Column::Id.eq(key.id))
-        .exec(db)
+        .exec(db.connection())
         .await
         .map(drop)
 }
@@ -81,13 +72,11 @@ pub(crate) async fn seal(
     let ended_at = empty.then_some(at);
     let sealed = Import { state, sealed_at: Some(at), ended_at, note: String::new(), ..import };
     let change = import::ActiveModel {
-        practice_id: sea_orm::Unchanged(sealed.key.practice.to_string()),
-        id: sea_orm::Unchanged(sealed.key.id),
-        state: sea_orm::Set(state.as_str().to_owned()),
-        sealed_at: sea_orm::Set(sealed.sealed_at),
-        ended_at: sea_orm::Set(ended_at),
-        note: sea_orm::Set(String::new()),
-        ..Default::default()
+        state: Set(state.as_str().to_owned()),
+        sealed_at: Set(sealed.sealed_at),
+        ended_at: Set(ended_at),
+        note: Set(String::new()),
+        ..unchanged(&sealed.key)
     };
     change.update(db).await?;
     Ok(sealed)
@@ -95,93 +84,84 @@ pub(crate) async fn seal(
 
 /// Sets the note that says why an unsealed import does not continue.
 pub(crate) async fn set_note(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     note: &str,
 ) -> Result<(), DbErr> {
-    let change = import::ActiveModel {
-        practice_id: sea_orm::Unchanged(key.practice.to_string()),
-        id: sea_orm::Unchanged(key.id),
-        note: sea_orm::Set(note.to_owned()),
-        ..Default::default()
-    };
-    change.update(db).await.map(drop)
+    let change = import::ActiveModel { note: Set(note.to_owned()), ..unchanged(db.key()) };
+    change.update(db.connection()).await.map(drop)
 }
 
 /// Updates the lifecycle state: all columns except those that the worker updates. It
 /// revokes the lease.
 pub(crate) async fn update_state(db: &impl ConnectionTrait, import: &Import) -> Result<(), DbErr> {
     let change = import::ActiveModel {
-        practice_id: sea_orm::Unchanged(import.key.practice.to_string()),
-        id: sea_orm::Unchanged(import.key.id),
-        state: sea_orm::Set(import.state.as_str().to_owned()),
-        round: sea_orm::Set(import.round),
-        validate_only: sea_orm::Set(import.validate_only),
-        cancel_requested: sea_orm::Set(import.cancel_requested),
-        ended_before: sea_orm::Set(import.ended_before.map(|state| state.as_str().to_owned())),
-        phase: sea_orm::Set(import.phase.as_str().to_owned()),
-        position: sea_orm::Set(import.position.clone()),
-        note: sea_orm::Set(import.note.clone()),
-        batch_count: sea_orm::Set(import.batch_count),
-        lease_owner: sea_orm::Set(None),
-        lease_expires_at: sea_orm::Set(None),
-        touched_at: sea_orm::Set(import.touched_at),
-        sealed_at: sea_orm::Set(import.sealed_at),
-        ended_at: sea_orm::Set(import.ended_at),
-        purged_at: sea_orm::Set(import.purged_at),
-        ..Default::default()
+        state: Set(import.state.as_str().to_owned()),
+        round: Set(import.round),
+        validate_only: Set(import.validate_only),
+        cancel_requested: Set(import.cancel_requested),
+        ended_before: Set(import.ended_before.map(|state| state.as_str().to_owned())),
+        phase: Set(import.phase.as_str().to_owned()),
+        position: Set(import.position.clone()),
+        note: Set(import.note.clone()),
+        batch_count: Set(import.batch_count),
+        lease_owner: Set(None),
+        lease_expires_at: Set(None),
+        touched_at: Set(import.touched_at),
+        sealed_at: Set(import.sealed_at),
+        ended_at: Set(import.ended_at),
+        purged_at: Set(import.purged_at),
+        ..unchanged(&import.key)
     };
     change.update(db).await.map(drop)
+}
+
+/// An update of the import that changes nothing yet.
+fn unchanged(key: &ImportKey) -> import::ActiveModel {
+    import::ActiveModel {
+        practice_id: Unchanged(key.practice.to_string()),
+        id: Unchanged(key.id),
+        ..Default::default()
+    }
 }
 
 /// Requests that the worker of an import stops. A stalled import becomes claimable at
 /// once for this.
 pub(crate) async fn request_cancel(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     state: State,
 ) -> Result<(), DbErr> {
     let mut update =
-        import::Entity::update_many().col_expr(import::Column::CancelRequested, Expr::value(true));
+        db.update_import().col_expr(import::Column::CancelRequested, Expr::value(true));
     if state == State::Stalled {
         let at_once = Expr::value(None::<DateTime<Utc>>);
         update = update.col_expr(import::Column::LeaseExpiresAt, at_once);
     }
-    update
-        .filter(import::Column::PracticeId.eq(key.practice.as_str()))
-        .filter(import::Column::Id.eq(key.id))
-        .exec(db)
-        .await
-        .map(drop)
+    update.exec(db.connection()).await.map(drop)
 }
 
 /// Whether a cancellation was requested.
-pub(crate) async fn is_cancelled(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-) -> Result<bool, DbErr> {
-    let update: Option<bool> = by_key(key)
+pub(crate) async fn is_cancelled(db: ImportDb<'_, impl ConnectionTrait>) -> Result<bool, DbErr> {
+    let update: Option<bool> = db
+        .select_import()
         .select_only()
         .column(import::Column::CancelRequested)
         .into_tuple()
-        .one(db)
+        .one(db.connection())
         .await?;
     Ok(update.unwrap_or_default())
 }
 
 /// The running import of the practice.
 pub(crate) async fn find_running(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
 ) -> Result<Option<Uuid>, DbErr> {
     let running = [State::Resolving.as_str(), State::Applying.as_str()];
-    import::Entity::find()
-        .filter(import::Column::PracticeId.eq(practice.as_str()))
+    db.select::<import::Entity>()
         .filter(import::Column::State.is_in(running))
         .select_only()
         .column(import::Column::Id)
         .into_tuple()
-        .one(db)
+        .one(db.connection())
         .await
 }
 
@@ -196,14 +176,12 @@ pub(crate) struct ListFilter {
 
 /// The imports of a practice before an id, newest first.
 pub(crate) async fn list(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     filter: &ListFilter,
     before: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<Import>, ImportError> {
-    use sea_orm::QueryOrder as _;
-    let mut query = import::Entity::find().filter(import::Column::PracticeId.eq(practice.as_str()));
+    let mut query = db.select::<import::Entity>();
     if let Some(product) = &filter.product {
         query = query.filter(import::Column::Product.eq(product.as_str()));
     }
@@ -216,14 +194,8 @@ pub(crate) async fn list(
     if let Some(before) = before {
         query = query.filter(import::Column::Id.lt(before));
     }
-    let rows = query.order_by_desc(import::Column::Id).limit(limit).all(db).await?;
+    let rows = query.order_by_desc(import::Column::Id).limit(limit).all(db.connection()).await?;
     rows.into_iter().map(from_row).collect()
-}
-
-fn by_key(key: &ImportKey) -> Select<import::Entity> {
-    import::Entity::find()
-        .filter(import::Column::PracticeId.eq(key.practice.as_str()))
-        .filter(import::Column::Id.eq(key.id))
 }
 
 fn to_row(import: Import) -> import::Model {

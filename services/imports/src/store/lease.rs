@@ -8,10 +8,10 @@
 //! written.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::{imports, sql};
+use super::{ImportDb, import_db::ImportBinds, imports};
 use crate::{
     domain::{
         enums::{Phase, State},
@@ -64,24 +64,33 @@ const MAX_LEASES_SINCE_BACKUP: i64 = 1_000_000;
 /// Revokes all leases, and raises the lease tokens of every import above those that may
 /// have been issued since a backup. Returns the number of imports that have not ended.
 pub(crate) async fn revoke_all(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
-    let engine = db.get_database_backend();
-    let raise = "UPDATE import SET lease_owner = NULL, lease_expires_at = NULL,
-        lease_token = lease_token + $1";
-    let raise = Statement::from_sql_and_values(engine, raise, [MAX_LEASES_SINCE_BACKUP.into()]);
-    db.execute_raw(raise).await?;
+    let raised = concord_db::execute(db, |sql| {
+        format!(
+            "UPDATE import SET lease_owner = NULL, lease_expires_at = NULL,
+             lease_token = lease_token + {}",
+            sql.bind(MAX_LEASES_SINCE_BACKUP)
+        )
+    });
+    raised.await?;
     // A running import is claimed when its lease expires, and a revoked lease has no
     // expiry: stall it, so that it can be claimed.
     let free = "UPDATE import SET state = 'STALLED' WHERE state IN ('RESOLVING', 'APPLYING')";
-    db.execute_raw(Statement::from_string(engine, free)).await?;
+    concord_db::execute(db, |_| free.to_owned()).await?;
     let left = "SELECT count(*) AS n FROM import WHERE state IN ('SEALED', 'STALLED')";
-    let row = db.query_one_raw(Statement::from_string(engine, left)).await?;
+    let row = concord_db::query_one(db, |_| left.to_owned()).await?;
     let left: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
     Ok(u64::try_from(left).unwrap_or_default())
 }
 
-/// The condition that the worker still holds the lease, with binds `$1` to `$4`.
-const LEASE_HELD: &str =
-    "WHERE practice_id = $1 AND id = $2 AND lease_owner = $3 AND lease_token = $4";
+/// The condition that the worker still holds the lease.
+fn held(sql: &mut ImportBinds<'_>, lease: &Lease) -> String {
+    format!(
+        "WHERE {} AND lease_owner = {} AND lease_token = {}",
+        sql.is_import(),
+        sql.bind(lease.owner),
+        sql.bind(lease.token)
+    )
+}
 
 /// Claims the next import: one whose practice has no running import, or one whose lease
 /// has expired. Claims rotate between practices: the practice with the oldest last
@@ -104,35 +113,46 @@ pub(crate) async fn claim(
         // SQLite has a single writer.
         _ => "",
     };
-    let text = format!(
-        "SELECT i.practice_id, i.id, i.lease_token, i.applied_fence,
-           (SELECT max(p.claimed_at) FROM import p WHERE p.practice_id = i.practice_id) AS turn
-         FROM import i
-         WHERE i.state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED')
-           AND ((i.state IN ('RESOLVING', 'APPLYING') AND i.lease_expires_at <= $1)
-             OR (i.state IN ('SEALED', 'STALLED')
-                AND (i.lease_expires_at IS NULL OR i.lease_expires_at <= $1)
-                AND NOT EXISTS (SELECT 1 FROM import a WHERE a.practice_id = i.practice_id
-                  AND a.state IN ('RESOLVING', 'APPLYING'))))
-         ORDER BY turn NULLS FIRST, coalesce(i.claimed_at, i.sealed_at), i.sealed_at
-         LIMIT 1 {lock}"
-    );
-    let Some(row) = sql::query(db, &text, vec![now.into()]).await?.into_iter().next() else {
-        return Ok(None);
-    };
+    let next = concord_db::query_one(db, |sql| {
+        format!(
+            "SELECT i.practice_id, i.id, i.lease_token, i.applied_fence,
+               (SELECT max(p.claimed_at) FROM import p WHERE p.practice_id = i.practice_id) AS turn
+             FROM import i
+             WHERE i.state IN ('SEALED', 'RESOLVING', 'APPLYING', 'STALLED')
+               AND ((i.state IN ('RESOLVING', 'APPLYING') AND i.lease_expires_at <= {})
+                 OR (i.state IN ('SEALED', 'STALLED')
+                    AND (i.lease_expires_at IS NULL OR i.lease_expires_at <= {})
+                    AND NOT EXISTS (SELECT 1 FROM import a WHERE a.practice_id = i.practice_id
+                      AND a.state IN ('RESOLVING', 'APPLYING'))))
+             ORDER BY turn NULLS FIRST, coalesce(i.claimed_at, i.sealed_at), i.sealed_at
+             LIMIT 1 {lock}",
+            sql.bind_shared("now", now),
+            sql.bind_shared("now", now)
+        )
+    });
+    let Some(row) = next.await? else { return Ok(None) };
     let practice = row.try_get::<String>("", "practice_id")?.parse();
     let practice = practice.map_err(|_| ImportError::Corrupt("practice id"))?;
     let key = ImportKey { practice, id: row.try_get("", "id")? };
+    let db = ImportDb::new(db, &key);
     let token = row.try_get::<i64>("", "lease_token")? + 1;
-    let Some(import) = imports::find(db, &key).await? else { return Ok(None) };
+    let Some(import) = imports::find(db).await? else { return Ok(None) };
     let was_stalled = import.state == State::Stalled;
     let import = Import { state: import.phase.state(), note: String::new(), ..import };
     let applied_fence = row.try_get("", "applied_fence")?;
-    let text = "UPDATE import SET state = $3, note = '', lease_owner = $4, lease_token = $5,
-        lease_expires_at = $6, claimed_at = $7 WHERE practice_id = $1 AND id = $2";
-    let values: [Value; 5] =
-        [import.state.as_str().into(), owner.into(), token.into(), until.into(), now.into()];
-    sql::execute(db, text, sql::key_binds_with(&key, values)).await?;
+    let claimed = db.execute(|sql| {
+        format!(
+            "UPDATE import SET state = {}, note = '', lease_owner = {}, lease_token = {},
+             lease_expires_at = {}, claimed_at = {} WHERE {}",
+            sql.bind(import.state.as_str()),
+            sql.bind(owner),
+            sql.bind(token),
+            sql.bind(until),
+            sql.bind(now),
+            sql.is_import()
+        )
+    });
+    claimed.await?;
     Ok(Some(Lease { import, owner, token, applied_fence, was_stalled }))
 }
 
@@ -141,9 +161,11 @@ pub(crate) async fn checkpoint(
     db: &impl ConnectionTrait,
     lease: &Lease,
 ) -> Result<Option<Checkpoint>, ImportError> {
-    let text = format!("SELECT phase, position, applied_fence FROM import {LEASE_HELD}");
-    let held = sql::key_binds_with(&lease.import.key, [lease.owner.into(), lease.token.into()]);
-    let row = sql::query(db, &text, held).await?.into_iter().next();
+    let db = ImportDb::new(db, &lease.import.key);
+    let rows = db.query(|sql| {
+        format!("SELECT phase, position, applied_fence FROM import {}", held(sql, lease))
+    });
+    let row = rows.await?.into_iter().next();
     let read = |row: QueryResult| {
         Ok(Checkpoint {
             phase: row.try_get::<String>("", "phase")?.parse()?,
@@ -164,22 +186,21 @@ pub(crate) async fn advance(
     from: &Checkpoint,
     to: &Checkpoint,
 ) -> Result<bool, DbErr> {
-    let values: [Value; 9] = [
-        lease.owner.into(),
-        lease.token.into(),
-        to.phase.state().as_str().into(),
-        to.phase.as_str().into(),
-        to.position.as_str().into(),
-        to.applied_fence.into(),
-        until.into(),
-        from.phase.as_str().into(),
-        from.position.as_str().into(),
-    ];
-    let text = format!(
-        "UPDATE import SET state = $5, phase = $6, position = $7, applied_fence = $8,
-           lease_expires_at = $9, note = '' {LEASE_HELD} AND phase = $10 AND position = $11"
-    );
-    Ok(sql::execute(db, &text, sql::key_binds_with(&lease.import.key, values)).await? == 1)
+    let advanced = ImportDb::new(db, &lease.import.key).execute(|sql| {
+        format!(
+            "UPDATE import SET state = {}, phase = {}, position = {}, applied_fence = {},
+               lease_expires_at = {}, note = '' {} AND phase = {} AND position = {}",
+            sql.bind(to.phase.state().as_str()),
+            sql.bind(to.phase.as_str()),
+            sql.bind(to.position.as_str()),
+            sql.bind(to.applied_fence),
+            sql.bind(until),
+            held(sql, lease),
+            sql.bind(from.phase.as_str()),
+            sql.bind(from.position.as_str())
+        )
+    });
+    Ok(advanced.await? == 1)
 }
 
 /// Extends the lease until `until`. A note says what the worker waits for.
@@ -189,13 +210,14 @@ pub(crate) async fn renew(
     until: DateTime<Utc>,
     note: Option<&str>,
 ) -> Result<bool, DbErr> {
-    match note {
-        None => change(db, lease, "lease_expires_at = $5", [until.into()]).await,
-        Some(note) => {
-            let set = "lease_expires_at = $5, note = $6";
-            change(db, lease, set, [until.into(), note.into()]).await
+    let set = |sql: &mut ImportBinds<'_>| {
+        let expiry = format!("lease_expires_at = {}", sql.bind(until));
+        match note {
+            None => expiry,
+            Some(note) => format!("{expiry}, note = {}", sql.bind(note)),
         }
-    }
+    };
+    change(db, lease, set).await
 }
 
 /// Releases the lease, so that another worker can claim the import at once.
@@ -204,7 +226,10 @@ pub(crate) async fn release(
     lease: &Lease,
     now: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
-    change(db, lease, "lease_owner = NULL, lease_expires_at = $5", [now.into()]).await
+    let set = |sql: &mut ImportBinds<'_>| {
+        format!("lease_owner = NULL, lease_expires_at = {}", sql.bind(now))
+    };
+    change(db, lease, set).await
 }
 
 /// Releases the lease and blocks claims until `until`. Raises the lease token above
@@ -215,8 +240,14 @@ pub(crate) async fn release_with_raised_token(
     lease: &Lease,
     until: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
-    let set = "lease_owner = NULL, lease_expires_at = $5, lease_token = lease_token + $6";
-    change(db, lease, set, [until.into(), MAX_LEASES_SINCE_BACKUP.into()]).await
+    let set = |sql: &mut ImportBinds<'_>| {
+        format!(
+            "lease_owner = NULL, lease_expires_at = {}, lease_token = lease_token + {}",
+            sql.bind(until),
+            sql.bind(MAX_LEASES_SINCE_BACKUP)
+        )
+    };
+    change(db, lease, set).await
 }
 
 /// Stalls the import until `until`.
@@ -226,9 +257,15 @@ pub(crate) async fn stall(
     until: DateTime<Utc>,
     note: &str,
 ) -> Result<bool, DbErr> {
-    let set = "state = $5, lease_owner = NULL, lease_expires_at = $6, note = $7";
-    let values: [Value; 3] = [State::Stalled.as_str().into(), until.into(), note.into()];
-    change(db, lease, set, values).await
+    let set = |sql: &mut ImportBinds<'_>| {
+        format!(
+            "state = {}, lease_owner = NULL, lease_expires_at = {}, note = {}",
+            sql.bind(State::Stalled.as_str()),
+            sql.bind(until),
+            sql.bind(note)
+        )
+    };
+    change(db, lease, set).await
 }
 
 /// Ends the import in `state`, with a note. The cancellation request stays stored, so
@@ -241,22 +278,28 @@ pub(crate) async fn finish(
     at: DateTime<Utc>,
     note: &str,
 ) -> Result<bool, DbErr> {
-    let set = "state = $5, ended_at = $6, position = '', note = $7, lease_owner = NULL,
-        lease_expires_at = NULL, cancel_requested = cancel_requested
-          AND $5 NOT IN ('VALIDATED', 'FAILED_INTERNALLY')";
-    let values: [Value; 3] = [state.as_str().into(), at.into(), note.into()];
-    change(db, lease, set, values).await
+    let set = |sql: &mut ImportBinds<'_>| {
+        format!(
+            "state = {}, ended_at = {}, position = '', note = {}, lease_owner = NULL,
+             lease_expires_at = NULL, cancel_requested = cancel_requested
+               AND {} NOT IN ('VALIDATED', 'FAILED_INTERNALLY')",
+            sql.bind_shared("state", state.as_str()),
+            sql.bind(at),
+            sql.bind(note),
+            sql.bind_shared("state", state.as_str())
+        )
+    };
+    change(db, lease, set).await
 }
 
 async fn change(
     db: &impl ConnectionTrait,
     lease: &Lease,
-    set: &str,
-    values: impl IntoIterator<Item = Value>,
+    set: impl FnOnce(&mut ImportBinds<'_>) -> String,
 ) -> Result<bool, DbErr> {
-    let held: [Value; 2] = [lease.owner.into(), lease.token.into()];
-    let values = sql::key_binds_with(&lease.import.key, held.into_iter().chain(values));
-    let changed =
-        sql::execute(db, &format!("UPDATE import SET {set} {LEASE_HELD}"), values).await?;
-    Ok(changed == 1)
+    let changed = ImportDb::new(db, &lease.import.key).execute(|sql| {
+        let set = set(sql);
+        format!("UPDATE import SET {set} {}", held(sql, lease))
+    });
+    Ok(changed.await? == 1)
 }

@@ -5,11 +5,8 @@ use std::collections::HashMap;
 use concord_core::rules::match_key::MatchKey;
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::sql;
-use crate::{
-    domain::{duplicate::OtherRecord, import::ImportKey},
-    error::ImportError,
-};
+use super::{ImportDb, storable};
+use crate::{domain::duplicate::OtherRecord, error::ImportError};
 
 /// The first record with a match key.
 #[derive(Clone, Debug)]
@@ -20,8 +17,7 @@ pub(crate) struct NewMatchKey {
 
 /// Stores the first records of new match keys.
 pub(super) async fn insert(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     match_keys: &[NewMatchKey],
 ) -> Result<(), DbErr> {
     let columns = ["field", "value", "kind", "source_id", "name", "reference"];
@@ -31,36 +27,34 @@ pub(super) async fn insert(
             match_key.value.as_str().into(),
             first.kind.as_str().into(),
             first.source_id.as_str().into(),
-            sql::storable(&first.name).into(),
-            sql::storable(&first.reference).into(),
+            storable(&first.name).into(),
+            storable(&first.reference).into(),
         ]
     };
-    let rows = match_keys.iter().map(row).collect();
-    sql::insert(db, key, "import_likeness", &columns, rows).await
+    db.insert("import_likeness", &columns, match_keys.iter().map(row).collect()).await
 }
 
 /// The first records of those match keys that an earlier record had.
 pub(crate) async fn firsts(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     match_keys: impl IntoIterator<Item = &MatchKey>,
 ) -> Result<HashMap<MatchKey, OtherRecord>, ImportError> {
-    let columns = ["kind", "source_id", "name", "reference"];
-    let column = |column: &str| {
-        format!(
-            "(SELECT l.{column} FROM import_likeness l WHERE l.practice_id = $1
-              AND l.import_id = $2 AND l.field = v.field AND l.value = v.value) AS {column}"
-        )
-    };
-    let statement = format!("SELECT field, value, {} FROM v", columns.map(column).join(", "));
     let row = |match_key: &MatchKey| -> Vec<Value> {
         vec![match_key.field.as_str().into(), match_key.value.as_str().into()]
     };
     let rows = match_keys.into_iter().map(row).collect();
-    let rows =
-        sql::query_with(db, &sql::key_binds(key), &["field", "value"], rows, &statement).await?;
+    let rows = db.query_list(&["field", "value"], rows, |sql| {
+        let first = ["kind", "source_id", "name", "reference"].map(|column| {
+            format!(
+                "(SELECT l.{column} FROM import_likeness l WHERE {}
+                  AND l.field = v.field AND l.value = v.value) AS {column}",
+                sql.scope_of("l")
+            )
+        });
+        format!("SELECT field, value, {} FROM v", first.join(", "))
+    });
     let mut firsts = HashMap::new();
-    for row in rows {
+    for row in rows.await? {
         let text = |column: &str| row.try_get::<String>("", column);
         let Some(kind) = row.try_get::<Option<String>>("", "kind")? else { continue };
         let field = text("field")?.parse().map_err(|_| ImportError::Corrupt("match key"))?;
@@ -77,7 +71,7 @@ pub(crate) async fn firsts(
 }
 
 /// Removes all match keys.
-pub(crate) async fn remove_all(db: &impl ConnectionTrait, key: &ImportKey) -> Result<(), DbErr> {
-    let text = "DELETE FROM import_likeness WHERE practice_id = $1 AND import_id = $2";
-    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
+pub(crate) async fn remove_all(db: ImportDb<'_, impl ConnectionTrait>) -> Result<(), DbErr> {
+    let removed = db.execute(|sql| format!("DELETE FROM import_likeness WHERE {}", sql.scope()));
+    removed.await.map(drop)
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
-use super::sql;
+use super::{ImportDb, import_db::ImportBinds};
 use crate::{
-    domain::{enums::Kind, import::ImportKey, issue::root_cause, parents::ParentState},
+    domain::{enums::Kind, issue::root_cause, parents::ParentState},
     error::ImportError,
 };
 
@@ -22,46 +22,61 @@ pub(crate) struct ExternalNames {
 
 /// The source ids of a kind that records refer to as parents, after one.
 pub(crate) async fn referenced(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     kind: Kind,
     after: &str,
     limit: u64,
 ) -> Result<Vec<String>, DbErr> {
-    let text = format!(
-        "SELECT DISTINCT source_id FROM import_parent
-         WHERE practice_id = $1 AND import_id = $2 AND kind = $3 AND source_id > $4
-         ORDER BY source_id LIMIT {limit}"
-    );
-    let values = sql::key_binds_with(key, [kind.as_str().into(), after.into()]);
-    let rows = sql::query(db, &text, values).await?;
-    rows.into_iter().map(|row| row.try_get("", "source_id")).collect()
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT DISTINCT source_id FROM import_parent
+             WHERE {} AND kind = {} AND source_id > {}
+             ORDER BY source_id LIMIT {limit}",
+            sql.scope(),
+            sql.bind(kind.as_str()),
+            sql.bind(after)
+        )
+    });
+    rows.await?.into_iter().map(|row| row.try_get("", "source_id")).collect()
 }
 
 /// The best result of the records of a key, as text that sorts by rank in its first
 /// character: linked before failed, failed before excluded.
-const BEST: &str = "(SELECT max(CASE
-      WHEN r.record_id IS NOT NULL THEN '3' || r.record_id
-      WHEN r.status IN ('FAILED', 'BLOCKED') THEN '2'
-      WHEN r.status = 'EXCLUDED' THEN '1' ELSE '0' END)
-    FROM import_record r WHERE r.practice_id = $1 AND r.import_id = $2
-    AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED')";
+fn best(sql: &mut ImportBinds<'_>) -> String {
+    format!(
+        "(SELECT max(CASE
+           WHEN r.record_id IS NOT NULL THEN '3' || r.record_id
+           WHEN r.status IN ('FAILED', 'BLOCKED') THEN '2'
+           WHEN r.status = 'EXCLUDED' THEN '1' ELSE '0' END)
+         FROM import_record r WHERE {}
+         AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED')",
+        sql.scope_of("r")
+    )
+}
+
+/// A value of the external parent `k` with a key.
+fn external(sql: &mut ImportBinds<'_>, value: &str) -> String {
+    format!(
+        "(SELECT {value} FROM import_known k WHERE {}
+          AND k.kind = v.kind AND k.source_id = v.source_id)",
+        sql.scope_of("k")
+    )
+}
 
 /// The states of the records of some keys.
 pub(crate) async fn parent_states(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     keys: Vec<SourceKey>,
 ) -> Result<HashMap<SourceKey, ParentState>, ImportError> {
-    let statement = format!(
-        "SELECT kind, source_id, coalesce({BEST},
-          (SELECT '3' || k.record_id FROM import_known k WHERE k.practice_id = $1
-            AND k.import_id = $2 AND k.kind = v.kind AND k.source_id = v.source_id)) AS best
-         FROM v"
-    );
-    let rows = by_keys(db, key, keys, &statement).await?;
+    let rows = by_keys(db, keys, |sql| {
+        format!(
+            "SELECT kind, source_id, coalesce({}, {}) AS best FROM v",
+            best(sql),
+            external(sql, "'3' || k.record_id")
+        )
+    });
     let (mut parent_states, mut failed) = (HashMap::new(), Vec::new());
-    for row in rows {
+    for row in rows.await? {
         let parent = source_key(&row)?;
         let best: Option<String> = row.try_get("", "best")?;
         match best.as_deref().map(|best| best.split_at(best.len().min(1))) {
@@ -75,7 +90,7 @@ pub(crate) async fn parent_states(
             _ => drop(parent_states.insert(parent, ParentState::NotFound)),
         }
     }
-    parent_states.extend(failures(db, key, failed).await?);
+    parent_states.extend(failures(db, failed).await?);
     Ok(parent_states)
 }
 
@@ -83,33 +98,17 @@ pub(crate) async fn parent_states(
 /// a key, the one with the lowest digest counts, so that the result is independent of
 /// their order.
 async fn failures(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     keys: Vec<SourceKey>,
 ) -> Result<Vec<(SourceKey, ParentState)>, ImportError> {
-    let worst = |column: &str| {
+    let rows = by_keys(db, keys, |sql| {
         format!(
-            "(SELECT {column} FROM import_record r WHERE r.practice_id = $1 AND r.import_id = $2
-              AND r.kind = v.kind AND r.source_id = v.source_id
-              AND r.status IN ('FAILED', 'BLOCKED')
-              ORDER BY r.digest, r.batch, r.row_no LIMIT 1)"
+            "SELECT kind, source_id, {} AS reference, {} AS reason_text, {} AS root_cause FROM v",
+            of_first(sql, "r.reference"),
+            of_first_failure(sql, "reason_text"),
+            of_first_failure(sql, "root_cause")
         )
-    };
-    let first = |column: &str| {
-        let value = worst(&format!(
-            "(SELECT f.{column} FROM import_failure f WHERE f.practice_id = $1
-              AND f.import_id = $2 AND f.batch = r.batch AND f.row_no = r.row_no
-              ORDER BY f.ordinal LIMIT 1)"
-        ));
-        format!("{value} AS {column}")
-    };
-    let statement = format!(
-        "SELECT kind, source_id, {} AS reference, {}, {} FROM v",
-        worst("r.reference"),
-        first("reason_text"),
-        first("root_cause")
-    );
-    let rows = by_keys(db, key, keys, &statement).await?;
+    });
     let read = |row: QueryResult| {
         let (kind, source_id) = source_key(&row)?;
         let text =
@@ -120,19 +119,41 @@ async fn failures(
         let root_cause = if root.is_empty() { root_cause(kind, &source_id, &reason) } else { root };
         Ok(((kind, source_id), ParentState::Failed { name, root_cause }))
     };
-    rows.into_iter().map(read).collect()
+    rows.await?.into_iter().map(read).collect()
+}
+
+/// A value of the failed record `r` that counts for a key.
+fn of_first(sql: &mut ImportBinds<'_>, value: &str) -> String {
+    format!(
+        "(SELECT {value} FROM import_record r WHERE {}
+          AND r.kind = v.kind AND r.source_id = v.source_id
+          AND r.status IN ('FAILED', 'BLOCKED')
+          ORDER BY r.digest, r.batch, r.row_no LIMIT 1)",
+        sql.scope_of("r")
+    )
+}
+
+/// A column of the first failure of that record.
+fn of_first_failure(sql: &mut ImportBinds<'_>, column: &str) -> String {
+    // The text of the value comes first in that of the record, and so do its parameters.
+    let value = format!(
+        "(SELECT f.{column} FROM import_failure f WHERE {}
+          AND f.batch = r.batch AND f.row_no = r.row_no
+          ORDER BY f.ordinal LIMIT 1)",
+        sql.scope_of("f")
+    );
+    of_first(sql, &value)
 }
 
 /// The keys that the import itself contains.
 pub(crate) async fn in_import(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     keys: Vec<SourceKey>,
 ) -> Result<Vec<SourceKey>, ImportError> {
-    let statement = format!("SELECT kind, source_id, {BEST} AS best FROM v");
-    let rows = by_keys(db, key, keys, &statement).await?;
+    let rows =
+        by_keys(db, keys, |sql| format!("SELECT kind, source_id, {} AS best FROM v", best(sql)));
     let mut found = Vec::new();
-    for row in rows {
+    for row in rows.await? {
         if row.try_get::<Option<String>>("", "best")?.is_some() {
             found.push(source_key(&row)?);
         }
@@ -141,31 +162,25 @@ pub(crate) async fn in_import(
 }
 
 /// Removes the external parents, so that they are resolved again.
-pub(crate) async fn remove_external(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-) -> Result<(), DbErr> {
-    let text = "DELETE FROM import_known WHERE practice_id = $1 AND import_id = $2";
-    sql::execute(db, text, sql::key_binds(key)).await.map(drop)
+pub(crate) async fn remove_external(db: ImportDb<'_, impl ConnectionTrait>) -> Result<(), DbErr> {
+    let removed = db.execute(|sql| format!("DELETE FROM import_known WHERE {}", sql.scope()));
+    removed.await.map(drop)
 }
 
 /// The display names of external parents.
 pub(crate) async fn external_names(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     keys: Vec<SourceKey>,
 ) -> Result<HashMap<SourceKey, ExternalNames>, ImportError> {
-    let column = |column: &str| {
+    let rows = by_keys(db, keys, |sql| {
         format!(
-            "(SELECT k.{column} FROM import_known k WHERE k.practice_id = $1
-              AND k.import_id = $2 AND k.kind = v.kind AND k.source_id = v.source_id) AS {column}"
+            "SELECT kind, source_id, {} AS name, {} AS reference FROM v",
+            external(sql, "k.name"),
+            external(sql, "k.reference")
         )
-    };
-    let statement =
-        format!("SELECT kind, source_id, {}, {} FROM v", column("name"), column("reference"));
-    let rows = by_keys(db, key, keys, &statement).await?;
+    });
     let mut names = HashMap::new();
-    for row in rows {
+    for row in rows.await? {
         let name: Option<String> = row.try_get("", "name")?;
         let reference: Option<String> = row.try_get("", "reference")?;
         if let Some((name, reference)) = name.zip(reference) {
@@ -176,14 +191,12 @@ pub(crate) async fn external_names(
 }
 
 async fn by_keys(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     keys: Vec<SourceKey>,
-    statement: &str,
+    text: impl Fn(&mut ImportBinds<'_>) -> String,
 ) -> Result<Vec<QueryResult>, DbErr> {
     let row = |(kind, id): SourceKey| -> Vec<Value> { vec![kind.as_str().into(), id.into()] };
-    let rows = keys.into_iter().map(row).collect();
-    sql::query_with(db, &sql::key_binds(key), &["kind", "source_id"], rows, statement).await
+    db.query_list(&["kind", "source_id"], keys.into_iter().map(row).collect(), text).await
 }
 
 fn source_key(row: &QueryResult) -> Result<SourceKey, ImportError> {

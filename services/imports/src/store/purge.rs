@@ -4,8 +4,8 @@
 use concord_db::row_id_in;
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::sql;
-use crate::domain::import::{ImportKey, RowId};
+use super::{ImportDb, import_db::ImportBinds, records};
+use crate::domain::import::RowId;
 
 /// Tables with content of records, and the rest of their primary keys.
 const CONTENT: [(&str, &str); 7] = [
@@ -22,56 +22,56 @@ const CONTENT: [(&str, &str); 7] = [
 /// columns of its records after `emptied`; the records and their keys remain. Returns
 /// the last record that was cleared; `None` if nothing is left.
 pub(crate) async fn remove_some(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     emptied: RowId,
     limit: u64,
 ) -> Result<Option<RowId>, DbErr> {
     let mut left = limit;
     for (table, order) in CONTENT {
-        let next = format!(
-            "WHERE practice_id = $1 AND import_id = $2 \
-             ORDER BY practice_id, import_id, {order} LIMIT {left}"
-        );
-        let next = row_id_in(db.get_database_backend(), table, &next);
-        let text = format!("DELETE FROM {table} WHERE {next}");
-        left = left.saturating_sub(sql::execute(db, &text, sql::key_binds(key)).await?);
+        let removed = db.execute(|sql| {
+            let next = format!(
+                "WHERE {} ORDER BY practice_id, import_id, {order} LIMIT {left}",
+                sql.scope()
+            );
+            format!("DELETE FROM {table} WHERE {}", row_id_in(sql.engine(), table, &next))
+        });
+        let removed = removed.await?;
+        left = left.saturating_sub(removed);
         if left == 0 {
             return Ok(Some(emptied));
         }
     }
-    empty_records(db, key, emptied, left).await
+    empty_records(db, emptied, left).await
 }
 
 async fn empty_records(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     after: RowId,
     count: u64,
 ) -> Result<Option<RowId>, DbErr> {
-    let after_it = "WHERE practice_id = $1 AND import_id = $2 AND (batch, row_no) > ($3, $4)";
     let skipped = count.saturating_sub(1);
-    let text = format!(
-        "SELECT batch, row_no FROM import_record {after_it} \
-         ORDER BY batch, row_no LIMIT 1 OFFSET {skipped}"
-    );
-    let after_binds = || sql::key_binds_with(key, sql::row_id(after));
-    let last = sql::query(db, &text, after_binds()).await?.into_iter().next();
-    let last = last.map(|row| {
-        Ok::<_, DbErr>(RowId { batch: row.try_get("", "batch")?, row: row.try_get("", "row_no")? })
+    let last = db.query(|sql| {
+        format!(
+            "SELECT batch, row_no FROM import_record {} \
+             ORDER BY batch, row_no LIMIT 1 OFFSET {skipped}",
+            records_after(sql, after)
+        )
     });
-    let last = last.transpose()?;
-    let (up_to_it, values) = match last {
-        Some(last) => {
-            let values = sql::row_id(after).into_iter().chain(sql::row_id(last));
-            ("AND (batch, row_no) <= ($5, $6)", sql::key_binds_with(key, values))
+    let last = last.await?.first().map(records::row_id).transpose()?;
+    let emptied = db.execute(|sql| {
+        let mut rows = records_after(sql, after);
+        if let Some(last) = last {
+            rows = format!("{rows} AND (batch, row_no) <= {}", sql.row_id(last));
         }
-        None => ("", after_binds()),
-    };
-    let text = format!(
-        "UPDATE import_record SET reference = '', reference_key = NULL, timeline = NULL, \
-           active_from = NULL, active_to = NULL, ends_on = NULL {after_it} {up_to_it}"
-    );
-    sql::execute(db, &text, values).await?;
+        format!(
+            "UPDATE import_record SET reference = '', reference_key = NULL, timeline = NULL, \
+               active_from = NULL, active_to = NULL, ends_on = NULL {rows}"
+        )
+    });
+    emptied.await?;
     Ok(last)
+}
+
+fn records_after(sql: &mut ImportBinds<'_>, after: RowId) -> String {
+    format!("WHERE {} AND (batch, row_no) > {}", sql.scope(), sql.row_id(after))
 }

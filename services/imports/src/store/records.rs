@@ -5,11 +5,14 @@ use std::collections::{HashMap, HashSet};
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
-use super::sql;
+use super::{
+    ImportDb,
+    import_db::{self, ImportBinds},
+};
 use crate::{
     domain::{
         enums::{Kind, Status},
-        import::{ImportKey, RowId},
+        import::RowId,
     },
     error::ImportError,
 };
@@ -69,21 +72,33 @@ pub(crate) struct ReadyRow {
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct KeyPosition {
     pub(crate) source_id: String,
-    pub(crate) batch: i64,
-    pub(crate) row: i64,
+    #[serde(flatten)]
+    pub(crate) at: RowId,
 }
 
 impl KeyPosition {
     /// The position before all records that have a key.
     pub(crate) fn start() -> Self {
-        Self { source_id: String::new(), batch: i64::MAX, row: 0 }
+        Self { source_id: String::new(), at: RowId { batch: i64::MAX, row: 0 } }
     }
 }
 
 /// The condition for records of a kind after a position. The first comparison limits
 /// the index range.
-const AFTER: &str = "practice_id = $1 AND import_id = $2 AND kind = $3 AND source_id >= $4
-    AND (source_id > $4 OR batch > $5 OR (batch = $5 AND row_no > $6))";
+fn after_key(sql: &mut ImportBinds<'_>, kind: Kind, after: &KeyPosition) -> String {
+    let KeyPosition { source_id, at } = after;
+    format!(
+        "{} AND kind = {} AND source_id >= {}
+         AND (source_id > {} OR batch > {} OR (batch = {} AND row_no > {}))",
+        sql.scope(),
+        sql.bind(kind.as_str()),
+        sql.bind(source_id.as_str()),
+        sql.bind(source_id.as_str()),
+        sql.bind(at.batch),
+        sql.bind(at.batch),
+        sql.bind(at.row)
+    )
+}
 
 /// The condition for records whose key is checked in a round: those that were read in
 /// it.
@@ -91,30 +106,30 @@ const JUDGED: &str = "status NOT IN ('SKIPPED', 'REPLACED') AND round =";
 
 /// The records of a kind that have a key and were read in `round`, by key and row.
 pub(crate) async fn keys_page(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     kind: Kind,
     round: i64,
     after: &KeyPosition,
     limit: u64,
 ) -> Result<Vec<KeyRow>, ImportError> {
-    let text = format!(
-        "SELECT batch, row_no, source_id, status FROM import_record WHERE {AFTER}
-         AND {JUDGED} {round} ORDER BY source_id, batch, row_no LIMIT {limit}"
-    );
-    let rows = sql::query(db, &text, position_values(key, kind, after)).await?;
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT batch, row_no, source_id, status FROM import_record WHERE {}
+             AND {JUDGED} {round} ORDER BY source_id, batch, row_no LIMIT {limit}",
+            after_key(sql, kind, after)
+        )
+    });
     let read = |row: QueryResult| {
         let source_id = row.try_get("", "source_id")?;
         Ok(KeyRow { at: row_id(&row)?, source_id, status: status(&row)? })
     };
-    rows.into_iter().map(read).collect()
+    rows.await?.into_iter().map(read).collect()
 }
 
 /// The keys from `first` to `last` that several records share: records of the round,
 /// and records that were imported in an earlier round.
 pub(crate) async fn groups(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     kind: Kind,
     round: i64,
     (first, last): (&str, &str),
@@ -122,21 +137,26 @@ pub(crate) async fn groups(
     // Counts whole groups: a page may end within a group whose first records were
     // already checked, and perhaps skipped. A replacement that was skipped because it
     // replaces nothing does not count.
-    let text = format!(
-        "SELECT r.source_id, count(*) AS records, count(DISTINCT r.digest) AS differing,
-           max(CASE WHEN r.round = {round} THEN 0 ELSE 1 END) AS earlier
-         FROM import_record r WHERE r.practice_id = $1 AND r.import_id = $2 AND r.kind = $3
-         AND r.source_id >= $4 AND r.source_id <= $5 AND r.status <> 'REPLACED'
-         AND (r.round = {round} OR r.status IN ('IMPORTED', 'LINKED')
-           OR (r.status = 'SKIPPED' AND r.record_id IS NOT NULL))
-         AND (r.status <> 'SKIPPED' OR NOT EXISTS (SELECT 1 FROM import_failure f
-           WHERE f.practice_id = $1 AND f.import_id = $2 AND f.batch = r.batch
-           AND f.row_no = r.row_no AND f.ordinal = {REPLACES_NOTHING}))
-         GROUP BY r.source_id HAVING count(*) > 1"
-    );
-    let values = sql::key_binds_with(key, [kind.as_str().into(), first.into(), last.into()]);
-    let rows = sql::query(db, &text, values).await?;
-    let read = rows.into_iter().map(|row| {
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT r.source_id, count(*) AS records, count(DISTINCT r.digest) AS differing,
+               max(CASE WHEN r.round = {round} THEN 0 ELSE 1 END) AS earlier
+             FROM import_record r WHERE {} AND r.kind = {}
+             AND r.source_id >= {} AND r.source_id <= {} AND r.status <> 'REPLACED'
+             AND (r.round = {round} OR r.status IN ('IMPORTED', 'LINKED')
+               OR (r.status = 'SKIPPED' AND r.record_id IS NOT NULL))
+             AND (r.status <> 'SKIPPED' OR NOT EXISTS (SELECT 1 FROM import_failure f
+               WHERE {} AND f.batch = r.batch
+               AND f.row_no = r.row_no AND f.ordinal = {REPLACES_NOTHING}))
+             GROUP BY r.source_id HAVING count(*) > 1",
+            sql.scope_of("r"),
+            sql.bind(kind.as_str()),
+            sql.bind(first),
+            sql.bind(last),
+            sql.scope_of("f")
+        )
+    });
+    let read = rows.await?.into_iter().map(|row| {
         let differing: i64 = row.try_get("", "differing")?;
         let earlier: i32 = row.try_get("", "earlier")?;
         let records = row.try_get("", "records")?;
@@ -157,83 +177,93 @@ fn has_valid_reference(round: i64) -> String {
 
 /// References that several clients share, starting at `from`.
 pub(crate) async fn shared_references(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     round: i64,
     from: &str,
     limit: u64,
 ) -> Result<Vec<String>, DbErr> {
     let counts = has_valid_reference(round);
-    let text = format!(
-        "SELECT reference_key FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND reference_key >= $3 AND {counts}
-         GROUP BY reference_key HAVING count(DISTINCT source_id) > 1
-         ORDER BY reference_key LIMIT {limit}"
-    );
-    let rows = sql::query(db, &text, sql::key_binds_with(key, [from.into()])).await?;
-    rows.into_iter().map(|row| row.try_get("", "reference_key")).collect()
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT reference_key FROM import_record
+             WHERE {} AND reference_key >= {} AND {counts}
+             GROUP BY reference_key HAVING count(DISTINCT source_id) > 1
+             ORDER BY reference_key LIMIT {limit}",
+            sql.scope(),
+            sql.bind(from)
+        )
+    });
+    rows.await?.into_iter().map(|row| row.try_get("", "reference_key")).collect()
 }
 
 /// The first source ids of the clients with a reference.
 pub(crate) async fn users_of_reference(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     round: i64,
     reference_key: &str,
     limit: usize,
 ) -> Result<Vec<String>, DbErr> {
     let counts = has_valid_reference(round);
-    let text = format!(
-        "SELECT DISTINCT source_id FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {counts}
-         AND source_id <> '' ORDER BY source_id LIMIT {limit}"
-    );
-    let rows = sql::query(db, &text, sql::key_binds_with(key, [reference_key.into()])).await?;
-    rows.into_iter().map(|row| row.try_get("", "source_id")).collect()
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT DISTINCT source_id FROM import_record
+             WHERE {} AND reference_key = {} AND {counts}
+             AND source_id <> '' ORDER BY source_id LIMIT {limit}",
+            sql.scope(),
+            sql.bind(reference_key)
+        )
+    });
+    rows.await?.into_iter().map(|row| row.try_get("", "source_id")).collect()
 }
 
 /// The clients with a reference, after a row.
 pub(crate) async fn clients_of_reference(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     round: i64,
     (reference_key, after): (&str, RowId),
     limit: usize,
 ) -> Result<Vec<ReferenceRow>, ImportError> {
     let counts = has_valid_reference(round);
-    let text = format!(
-        "SELECT batch, row_no, source_id, status, reference FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND reference_key = $3 AND {counts}
-         AND (batch, row_no) > ($4, $5) ORDER BY batch, row_no LIMIT {limit}"
-    );
-    let values = [reference_key.into(), after.batch.into(), after.row.into()];
-    let rows = sql::query(db, &text, sql::key_binds_with(key, values)).await?;
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT batch, row_no, source_id, status, reference FROM import_record
+             WHERE {} AND reference_key = {} AND {counts}
+             AND (batch, row_no) > {} ORDER BY batch, row_no LIMIT {limit}",
+            sql.scope(),
+            sql.bind(reference_key),
+            sql.row_id(after)
+        )
+    });
     let read = |row: QueryResult| {
         let (source_id, reference) = (row.try_get("", "source_id")?, row.try_get("", "reference")?);
         Ok(ReferenceRow { at: row_id(&row)?, source_id, status: status(&row)?, reference })
     };
-    rows.into_iter().map(read).collect()
+    rows.await?.into_iter().map(read).collect()
 }
 
 /// The addresses with a timeline, by timeline and row, after a row. Duplicates are
 /// excluded.
 pub(crate) async fn timelines_page(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
-    after: (&str, RowId),
+    db: ImportDb<'_, impl ConnectionTrait>,
+    (timeline, at): (&str, RowId),
     limit: usize,
 ) -> Result<Vec<TimelineRow>, ImportError> {
-    let text = format!(
-        "SELECT batch, row_no, timeline, source_id, status, active_from, active_to
-         FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND timeline >= $3
-         AND (timeline > $3 OR batch > $4 OR (batch = $4 AND row_no > $5))
-         AND (status <> 'SKIPPED' OR record_id IS NOT NULL) AND status <> 'REPLACED'
-         ORDER BY timeline, batch, row_no LIMIT {limit}"
-    );
-    let (timeline, at) = after;
-    let values = [timeline.into(), at.batch.into(), at.row.into()];
-    let rows = sql::query(db, &text, sql::key_binds_with(key, values)).await?;
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT batch, row_no, timeline, source_id, status, active_from, active_to
+             FROM import_record
+             WHERE {} AND timeline >= {}
+             AND (timeline > {} OR batch > {} OR (batch = {} AND row_no > {}))
+             AND (status <> 'SKIPPED' OR record_id IS NOT NULL) AND status <> 'REPLACED'
+             ORDER BY timeline, batch, row_no LIMIT {limit}",
+            sql.scope(),
+            sql.bind(timeline),
+            sql.bind(timeline),
+            sql.bind(at.batch),
+            sql.bind(at.batch),
+            sql.bind(at.row)
+        )
+    });
     let read = |row: QueryResult| {
         Ok(TimelineRow {
             at: row_id(&row)?,
@@ -244,23 +274,24 @@ pub(crate) async fn timelines_page(
             active_to: row.try_get("", "active_to")?,
         })
     };
-    rows.into_iter().map(read).collect()
+    rows.await?.into_iter().map(read).collect()
 }
 
 /// The records of a kind that are ready to be applied, by key and row.
 pub(crate) async fn ready_page(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     kind: Kind,
     after: &KeyPosition,
     limit: u64,
 ) -> Result<Vec<ReadyRow>, ImportError> {
-    let text = format!(
-        "SELECT batch, row_no, source_id, size_bytes, active_from, active_to, ends_on
-         FROM import_record WHERE {AFTER} AND status = 'READY'
-         ORDER BY source_id, batch, row_no LIMIT {limit}"
-    );
-    let rows = sql::query(db, &text, position_values(key, kind, after)).await?;
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT batch, row_no, source_id, size_bytes, active_from, active_to, ends_on
+             FROM import_record WHERE {} AND status = 'READY'
+             ORDER BY source_id, batch, row_no LIMIT {limit}",
+            after_key(sql, kind, after)
+        )
+    });
     let read = |row: QueryResult| {
         let ends_on: Option<NaiveDate> = row.try_get("", "ends_on")?;
         let active_to: Option<NaiveDate> = row.try_get("", "active_to")?;
@@ -272,7 +303,7 @@ pub(crate) async fn ready_page(
             ends_on: ends_on.or(active_to),
         })
     };
-    rows.into_iter().map(read).collect()
+    rows.await?.into_iter().map(read).collect()
 }
 
 /// A record of an earlier round.
@@ -294,101 +325,112 @@ const PAST_ROW: [&str; 7] = ["batch", "row_no", "kind", "source_id", "status", "
 /// The records after a row that are processed again: those that were not imported, or
 /// all.
 pub(crate) async fn to_reset(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     after: RowId,
     all: bool,
     limit: u64,
 ) -> Result<Vec<PastRow>, ImportError> {
     let which =
         if all { "status <> 'REPLACED'" } else { "status IN ('FAILED', 'BLOCKED', 'UNPROCESSED')" };
-    let text = format!(
-        "SELECT {} FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND (batch, row_no) > ($3, $4) AND {which}
-         ORDER BY batch, row_no LIMIT {limit}",
-        PAST_ROW.join(", ")
-    );
-    let values = sql::key_binds_with(key, [after.batch.into(), after.row.into()]);
-    sql::query(db, &text, values).await?.iter().map(past_row).collect()
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT {} FROM import_record
+             WHERE {} AND (batch, row_no) > {} AND {which}
+             ORDER BY batch, row_no LIMIT {limit}",
+            PAST_ROW.join(", "),
+            sql.scope(),
+            sql.row_id(after)
+        )
+    });
+    rows.await?.iter().map(past_row).collect()
 }
 
 /// The records after a row, across batches.
 pub(crate) async fn from_batch(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     after: RowId,
     limit: u64,
 ) -> Result<Vec<PastRow>, ImportError> {
-    let text = format!(
-        "SELECT {} FROM import_record
-         WHERE practice_id = $1 AND import_id = $2 AND (batch, row_no) > ($3, $4)
-         ORDER BY batch, row_no LIMIT {limit}",
-        PAST_ROW.join(", ")
-    );
-    let values = sql::key_binds_with(key, [after.batch.into(), after.row.into()]);
-    sql::query(db, &text, values).await?.iter().map(past_row).collect()
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT {} FROM import_record
+             WHERE {} AND (batch, row_no) > {}
+             ORDER BY batch, row_no LIMIT {limit}",
+            PAST_ROW.join(", "),
+            sql.scope(),
+            sql.row_id(after)
+        )
+    });
+    rows.await?.iter().map(past_row).collect()
 }
 
 /// All records with these keys.
 pub(crate) async fn by_keys(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     keys: HashSet<(Kind, String)>,
 ) -> Result<Vec<PastRow>, ImportError> {
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
-    look_up_rows(db, key, &["kind", "source_id"], "batch", rows).await
+    look_up_rows(db, &["kind", "source_id"], "batch", rows).await
 }
 
 /// The records with these row ids.
 pub(crate) async fn by_row_ids(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     row_ids: Vec<RowId>,
 ) -> Result<Vec<PastRow>, ImportError> {
-    let rows = row_ids.into_iter().map(sql::row_id).collect();
-    look_up_rows(db, key, &["batch", "row_no"], "row_no", rows).await
+    let rows = row_ids.into_iter().map(import_db::row_id).collect();
+    look_up_rows(db, &["batch", "row_no"], "row_no", rows).await
 }
 
-/// The records whose `columns` equal one of `rows`; `next` as for [`sql::joined`].
+/// The records whose `columns` equal one of `rows`; `next` as for [`ImportBinds::joined`].
 async fn look_up_rows(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     columns: &[&str],
     next: &str,
     rows: Vec<Vec<Value>>,
 ) -> Result<Vec<PastRow>, ImportError> {
-    let statement = format!(
-        "SELECT {} FROM {}",
-        PAST_ROW.map(|column| format!("r.{column}")).join(", "),
-        sql::joined(db.get_database_backend(), "import_record", columns, next)
-    );
-    let rows = sql::query_with(db, &sql::key_binds(key), columns, rows, &statement).await?;
-    rows.iter().map(past_row).collect()
+    let rows = db.query_list(columns, rows, |sql| {
+        format!(
+            "SELECT {} FROM {}",
+            PAST_ROW.map(|column| format!("r.{column}")).join(", "),
+            sql.joined("import_record", columns, next)
+        )
+    });
+    rows.await?.iter().map(past_row).collect()
 }
 
 /// Marks the records in a status as unprocessed.
 pub(crate) async fn mark_unprocessed(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     status: Status,
 ) -> Result<(), DbErr> {
-    let text = "UPDATE import_record SET status = 'UNPROCESSED', record_id = NULL
-        WHERE practice_id = $1 AND import_id = $2 AND status = $3";
-    sql::execute(db, text, sql::key_binds_with(key, [status.as_str().into()])).await.map(drop)
+    let marked = db.execute(|sql| {
+        format!(
+            "UPDATE import_record SET status = 'UNPROCESSED', record_id = NULL
+             WHERE {} AND status = {}",
+            sql.scope(),
+            sql.bind(status.as_str())
+        )
+    });
+    marked.await.map(drop)
 }
 
 /// Marks the records that were applied in a round as ready again. Applying is
 /// idempotent: the records service returns the same outcome for records that it still
 /// has.
 pub(crate) async fn mark_for_reapply(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     round: i64,
 ) -> Result<u64, DbErr> {
-    let text = "UPDATE import_record SET status = 'READY', record_id = NULL
-        WHERE practice_id = $1 AND import_id = $2 AND round = $3
-          AND status IN ('IMPORTED', 'LINKED')";
-    sql::execute(db, text, sql::key_binds_with(key, [round.into()])).await
+    let marked = db.execute(|sql| {
+        format!(
+            "UPDATE import_record SET status = 'READY', record_id = NULL
+             WHERE {} AND round = {} AND status IN ('IMPORTED', 'LINKED')",
+            sql.scope(),
+            sql.bind(round)
+        )
+    });
+    marked.await
 }
 
 fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {
@@ -405,21 +447,23 @@ fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {
 /// The row of the record of each key. Of several records, the one with the lowest
 /// digest counts, so that the result is independent of their order.
 pub(crate) async fn rows_of_keys(
-    db: &impl ConnectionTrait,
-    key: &ImportKey,
+    db: ImportDb<'_, impl ConnectionTrait>,
     keys: impl IntoIterator<Item = (Kind, String)>,
 ) -> Result<HashMap<(Kind, String), RowId>, ImportError> {
-    // A row number is below 65,536; see the limit on the records of a batch.
-    let statement = "SELECT kind, source_id,
-        (SELECT r.batch * 65536 + r.row_no FROM import_record r
-          WHERE r.practice_id = $1 AND r.import_id = $2
-          AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED'
-          ORDER BY r.digest, r.batch, r.row_no LIMIT 1) AS packed FROM v";
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
-    let rows =
-        sql::query_with(db, &sql::key_binds(key), &["kind", "source_id"], rows, statement).await?;
+    let rows = db.query_list(&["kind", "source_id"], rows, |sql| {
+        // A row number is below 65,536; see the limit on the records of a batch.
+        format!(
+            "SELECT kind, source_id,
+             (SELECT r.batch * 65536 + r.row_no FROM import_record r
+               WHERE {}
+               AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED'
+               ORDER BY r.digest, r.batch, r.row_no LIMIT 1) AS packed FROM v",
+            sql.scope_of("r")
+        )
+    });
     let mut rows_by_key = HashMap::new();
-    for row in rows {
+    for row in rows.await? {
         let kind = row.try_get::<String>("", "kind")?.parse()?;
         if let Some(packed) = row.try_get::<Option<i64>>("", "packed")? {
             let at = RowId { batch: packed >> 16, row: packed & 0xffff };
@@ -427,12 +471,6 @@ pub(crate) async fn rows_of_keys(
         }
     }
     Ok(rows_by_key)
-}
-
-fn position_values(key: &ImportKey, kind: Kind, after: &KeyPosition) -> Vec<sea_orm::Value> {
-    let KeyPosition { source_id, batch, row } = after;
-    let values = [kind.as_str().into(), source_id.as_str().into(), (*batch).into(), (*row).into()];
-    sql::key_binds_with(key, values)
 }
 
 pub(super) fn row_id(row: &QueryResult) -> Result<RowId, DbErr> {

@@ -1,12 +1,12 @@
 //! Tests of leases on both databases: claims, and fencing of writes.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use concord_core::ids;
+use concord_core::{caller::Caller, ids};
 use concord_db::{Database, DbErrorKind, TenantScope, error_kind};
 use concord_testing::TestDb;
 use uuid::Uuid;
 
-use super::{imports, lease};
+use super::{ImportDb, imports, lease};
 use crate::{
     domain::{
         enums::{Phase, State},
@@ -39,30 +39,14 @@ async fn migrated(t: &TestDb) -> Database {
 
 /// Inserts an import that was sealed at this time.
 async fn sealed(db: &Database, practice: &str, seconds: i64) -> ImportKey {
-    let key = ImportKey { practice: practice.parse().unwrap(), id: ids::new_uuid() };
+    let caller = Caller::system(practice.parse().unwrap());
     let import = Import {
-        key: key.clone(),
-        product: "manager".into(),
-        account: "main".into(),
-        label: String::new(),
-        created_by: "ann".into(),
         state: State::Sealed,
-        round: 1,
-        validate_only: false,
-        expected: None,
-        cancel_requested: false,
-        ended_before: None,
-        phase: Phase::Index,
-        position: String::new(),
-        note: String::new(),
         batch_count: 1,
-        possible_duplicates: 0,
-        created_at: at(0),
-        touched_at: at(0),
         sealed_at: Some(at(seconds)),
-        ended_at: None,
-        purged_at: None,
+        ..Import::new(&caller, ids::new_uuid(), at(0))
     };
+    let key = import.key.clone();
     let insert = db.write(TenantScope::AllPractices, move |tx| {
         let import = import.clone();
         async move { imports::insert(&*tx, import).await }
@@ -132,7 +116,7 @@ async fn write_with_lost_lease_changes_nothing(t: TestDb) {
     assert!(!advance(&db, &new, Phase::Periods, 200).await);
     assert!(new.fence(7) < newer.fence(0));
     assert!(advance(&db, &newer, Phase::Clients, 200).await);
-    let import = imports::find(db.reader(), &key).await.unwrap().unwrap();
+    let import = imports::find(ImportDb::new(db.reader(), &key)).await.unwrap().unwrap();
     assert_eq!((import.phase, import.state), (Phase::Clients, State::Applying));
 }
 
@@ -234,7 +218,7 @@ async fn stalled_import_backs_off_and_others_are_claimed(t: TestDb) {
         async move { lease::stall(&*tx, &lease, at(100), "away").await }
     });
     assert!(stall.await.unwrap());
-    let import = imports::find(db.reader(), &first).await.unwrap().unwrap();
+    let import = imports::find(ImportDb::new(db.reader(), &first)).await.unwrap().unwrap();
     assert_eq!((import.state, import.note.as_str()), (State::Stalled, "away"));
     let lease = claim(&db, worker, 11).await.unwrap();
     assert_eq!(lease.import.key, second);

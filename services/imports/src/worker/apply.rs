@@ -15,7 +15,7 @@ use concord_proto::{pb::internal::ApplyParent, wire::ApplyRecord};
 use duplicate_candidates::RecordMatchKeys;
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     records_client::Outcome,
     store::{
         self,
-        edits::{Edits, NewFailure, StatusUpdate},
+        edits::{Edits, NewFailure},
         parents::SourceKey,
         records::{KeyPosition, ReadyRow},
     },
@@ -69,19 +69,20 @@ impl fmt::Debug for PrefetchedPage {
 }
 
 /// Checks and applies the next records of a kind: the prefetched page, or else a page
-/// read now. Prefetches the next page while the records service applies this one.
+/// read now. Prefetches the next page while the records service applies this one, and
+/// returns it too.
 pub(super) async fn page(
-    job: &Job,
+    context: &PageContext,
     kind: Kind,
     prefetched: Option<PrefetchedPage>,
-) -> Result<Page, PageError> {
+) -> Result<(Page, Option<PrefetchedPage>), PageError> {
     let mut current = prefetched;
     if current.is_none() {
-        let after = job.position()?.unwrap_or_else(KeyPosition::start);
-        current = read_page(job, kind, &after).await?;
+        let after = context.position()?.unwrap_or_else(KeyPosition::start);
+        current = read_page(context, kind, &after).await?;
     }
     let Some(PrefetchedPage { pending, parent_states, next }) = current else {
-        return Ok(Page::last(Edits::default()));
+        return Ok((Page::last(Edits::default()), None));
     };
     let (mut edits, mut rows, mut records) = (Edits::default(), Vec::new(), Vec::new());
     let mut candidates = Vec::new();
@@ -100,47 +101,48 @@ pub(super) async fn page(
         }
     }
     let (outcomes, prefetched) =
-        tokio::join!(send::send(job, records), read_page(job, kind, &next));
+        tokio::join!(send::send(context, records), read_page(context, kind, &next));
     let mut outcomes = outcomes?;
-    if job.validate_only() {
+    if context.validate_only() {
         edits.match_keys =
-            duplicate_candidates::find_within_import(job, &candidates, &mut outcomes).await?;
+            duplicate_candidates::find_within_import(context, &candidates, &mut outcomes).await?;
     }
     for ((row, warnings), outcome) in rows.into_iter().zip(outcomes) {
         record_outcome(&mut edits, kind, row, outcome, warnings);
     }
     // If the prefetch failed, the next page is read again, and reports the error.
-    Ok(Page { prefetched: prefetched.ok().flatten(), ..Page::more(edits, &next)? })
+    Ok((Page::more(edits, &next)?, prefetched.ok().flatten()))
 }
 
 /// Reads the ready records of a kind after a position, and the states of their parents;
 /// `None` if there are no records.
 async fn read_page(
-    job: &Job,
+    context: &PageContext,
     kind: Kind,
     after: &KeyPosition,
 ) -> Result<Option<PrefetchedPage>, ImportError> {
-    let (db, key, limit) = (job.imports.db.reader(), job.key(), job.settings.chunk_records);
-    let rows = truncate_to_chunk(store::records::ready_page(db, key, kind, after, limit).await?);
+    let (db, limit) = (context.reader(), context.settings.chunk_records);
+    let rows = truncate_to_chunk(store::records::ready_page(db, kind, after, limit).await?);
     let Some(last) = rows.last() else { return Ok(None) };
-    let (source_id, at) = (last.source_id.clone(), last.at);
-    let next = KeyPosition { source_id, batch: at.batch, row: at.row };
-    let pending = read(job, rows).await?;
+    let next = KeyPosition { source_id: last.source_id.clone(), at: last.at };
+    let pending = read(context, rows).await?;
     let parents: BTreeSet<_> = pending.iter().flat_map(|one| one.parents.clone()).collect();
-    let parent_states =
-        store::parents::parent_states(db, key, parents.into_iter().collect()).await?;
+    let parent_states = store::parents::parent_states(db, parents.into_iter().collect()).await?;
     Ok(Some(PrefetchedPage { pending, parent_states, next }))
 }
 
 /// Reads the uploaded records.
-async fn read(job: &Job, rows: Vec<ReadyRow>) -> Result<Vec<PendingRecord>, ImportError> {
+async fn read(
+    context: &PageContext,
+    rows: Vec<ReadyRow>,
+) -> Result<Vec<PendingRecord>, ImportError> {
     let row_ids = rows.iter().map(|row| row.at);
-    let mut payloads = store::staged::payloads(job.imports.db.reader(), job.key(), row_ids).await?;
+    let mut payloads = store::staged::payloads(context.reader(), row_ids).await?;
     let pending = rows.into_iter().map(|row| {
         let payload =
             payloads.remove(&row.at).ok_or(ImportError::Corrupt("missing staged record"))?;
         let parsed = parse_bytes(&payload);
-        let match_keys = job.validate_only().then(|| RecordMatchKeys::of(&parsed));
+        let match_keys = context.validate_only().then(|| RecordMatchKeys::of(&parsed));
         let parents = parsed.parents.into_iter();
         let parents = parents.map(|(kind, source_id)| (kind_of(kind), source_id)).collect();
         let warnings = parsed.warnings;
@@ -193,8 +195,7 @@ fn record_outcome(
 ) {
     let ReadyRow { at, source_id, .. } = row;
     let Outcome { status, record_id, issues, duplicates } = outcome;
-    edits.counters.shift(kind, Status::Ready, status);
-    edits.status_updates.push(StatusUpdate { at, status, record_id });
+    edits.update_status(at, kind, (Status::Ready, status), record_id);
     edits.failures.extend((FIRST_ORDINAL..).zip(issues).map(|(ordinal, issue)| NewFailure {
         at,
         ordinal,

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 const KINDS: [Kind; 2] = [Kind::Client, Kind::Contact];
 
 /// The progress within the phase.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Position {
     /// Index into [`KINDS`].
     kind: usize,
@@ -30,21 +30,20 @@ struct Position {
 }
 
 /// Resolves the next parents of a kind.
-pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
-    let start = Position { kind: 0, source_id: String::new() };
-    let Position { kind: number, source_id } = job.position()?.unwrap_or(start);
+pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
+    let Position { kind: number, source_id } = context.position()?.unwrap_or_default();
     let Some(kind) = KINDS.get(number).copied() else { return Ok(Page::last(Edits::default())) };
-    let (db, key) = (job.imports.db.reader(), job.key());
-    let referenced = store::parents::referenced(db, key, kind, &source_id, MAX_KEYS as u64).await?;
+    let db = context.reader();
+    let referenced = store::parents::referenced(db, kind, &source_id, MAX_KEYS as u64).await?;
     let Some(last) = referenced.last().cloned() else {
         let next = Position { kind: number + 1, source_id: String::new() };
         return Ok(Page::more(Edits::default(), &next)?);
     };
     let keys: Vec<_> = referenced.into_iter().map(|source_id| (kind, source_id)).collect();
     let in_import: HashSet<_> =
-        store::parents::in_import(db, key, keys.clone()).await?.into_iter().collect();
+        store::parents::in_import(db, keys.clone()).await?.into_iter().collect();
     let external = keys.into_iter().filter(|parent| !in_import.contains(parent));
-    let links = job.imports.records.resolve(&job.behalf, external).await?;
+    let links = context.imports.records.resolve(&context.behalf, external).await?;
     let parents = links.into_iter().map(|((kind, source_id), link)| ExternalParent {
         kind,
         source_id,

@@ -2,12 +2,11 @@
 
 use concord_core::rules::{
     FieldViolations,
-    import::{AddressSlot, ParsedRecord, parse_bytes},
+    import::{AddressSlot, ParsedRecord, parse_with_digest},
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
@@ -27,41 +26,33 @@ use crate::{
 /// Records per page.
 const PAGE: u64 = 2_000;
 
-/// The progress within the phase.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Position {
-    batch: i64,
-    row: i64,
-}
-
 /// Reads the next records of a batch, or the first of the next batch.
-pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
-    let (db, key) = (job.imports.db.reader(), job.key());
-    let Position { batch, row } = job.position()?.unwrap_or(Position { batch: 0, row: 0 });
-    let mut at = RowId { batch, row };
-    let mut records = read(job, at).await?;
+pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
+    let db = context.reader();
+    let mut at: RowId = context.position()?.unwrap_or_default();
+    let mut records = read(context, at).await?;
     while records.is_empty() {
-        let Some(batch) = store::batches::next(db, key, at.batch + 1).await? else {
+        let Some(batch) = store::batches::next(db, at.batch + 1).await? else {
             return Ok(Page::last(Edits::default()));
         };
         at = RowId { batch, row: 0 };
-        records = read(job, at).await?;
+        records = read(context, at).await?;
     }
-    let mut edits = Edits { upsert: job.was_read_before(), ..Edits::default() };
+    let mut edits = Edits { upsert: context.was_read_before(), ..Edits::default() };
     for record in records {
         at = record.at;
-        add(&mut edits, job.round(), &record);
+        add(&mut edits, context.round(), &record);
     }
-    Ok(Page::more(edits, &Position { batch: at.batch, row: at.row })?)
+    Ok(Page::more(edits, &at)?)
 }
 
 /// The next records of a batch without a verdict.
-async fn read(job: &Job, after: RowId) -> Result<Vec<StagedRow>, PageError> {
-    let (db, key) = (job.imports.db.reader(), job.key());
-    Ok(if job.was_read_before() {
-        store::staged::page_without_verdict(db, key, after, PAGE).await?
+async fn read(context: &PageContext, after: RowId) -> Result<Vec<StagedRow>, PageError> {
+    let db = context.reader();
+    Ok(if context.was_read_before() {
+        store::staged::page_without_verdict(db, after, PAGE).await?
     } else {
-        store::staged::page(db, key, after, PAGE).await?
+        store::staged::page(db, after, PAGE).await?
     })
 }
 
@@ -72,7 +63,7 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
     if *erased {
         return add_erased(edits, round, record);
     }
-    let parsed = parse_bytes(payload);
+    let (parsed, digest) = parse_with_digest(payload);
     let kind = enums::kind_of(parsed.kind);
     let size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
     let too_large =
@@ -89,8 +80,7 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
         add_parents(edits, at, &parsed);
     }
     let timeline = timeline(&parsed);
-    let ParsedRecord { source_id, digest, reference_key, own_reference, outcome, warnings, .. } =
-        parsed;
+    let ParsedRecord { source_id, reference_key, own_reference, outcome, warnings, .. } = parsed;
     let violations = outcome.err().into_iter().flatten().map(RecordIssue::from);
     let mut issues = too_large.into_iter().chain(violations).peekable();
     // The warnings of a valid record are added when its verdict is known.

@@ -7,38 +7,31 @@ mod lease_renewal;
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use concord_core::ids::{self, IdKind};
-use concord_proto::wire::ApplyRecord;
-use concord_server::{identity::OnBehalf, meter::catalog};
+use concord_db::WriteTx;
+use concord_server::meter::catalog;
 use futures::FutureExt as _;
 use lease_renewal::renew_until_lost;
-use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
-    apply, external_parents, index, keys, periods, references, replace, reset,
+    apply::{self, PrefetchedPage},
+    external_parents, index, keys,
+    page_context::{Page, PageContext},
+    periods, references, replace, reset,
     retry_policy::{Decision, PageError, RetryPolicy},
 };
 use crate::{
     config::WorkerSettings,
-    domain::{
-        enums::{Kind, Phase, State, Status},
-        import::ImportKey,
-    },
-    error::ImportError,
+    domain::enums::{Kind, Phase, State, Status},
     migrations,
-    records_client::{Applied, Fences, Outcome, behalf_of},
     service::Imports,
     store::{
-        self,
+        self, ImportDb,
         edits::Edits,
         lease::{Checkpoint, Lease},
     },
@@ -47,30 +40,6 @@ use crate::{
 /// Drain timeout: how long the current page may take after the service was asked to
 /// stop. An aborted page is repeated by the next worker.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The result of one page.
-#[derive(Debug)]
-pub(super) struct Page {
-    pub(super) edits: Edits,
-    /// The position of the next page of the phase; `None` if this is the last.
-    pub(super) next: Option<String>,
-    /// The next page, if it was prefetched.
-    pub(super) prefetched: Option<apply::PrefetchedPage>,
-}
-
-impl Page {
-    /// A page that is followed by one at `position`.
-    pub(super) fn more(edits: Edits, position: &impl Serialize) -> Result<Self, ImportError> {
-        let position = serde_json::to_string(position);
-        let position = position.map_err(|_| ImportError::Corrupt("position"))?;
-        Ok(Self { edits, next: Some(position), prefetched: None })
-    }
-
-    /// The last page of the phase.
-    pub(super) fn last(edits: Edits) -> Self {
-        Self { edits, next: None, prefetched: None }
-    }
-}
 
 /// A processed page that is not written yet. It is written while the next page is
 /// processed.
@@ -83,33 +52,21 @@ struct PendingPage {
 /// A claimed import that is being processed.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) imports: Imports,
-    pub(super) settings: WorkerSettings,
-    pub(super) behalf: OnBehalf,
-    lease: Lease,
-    /// Number of apply calls made under the lease.
-    calls: AtomicI64,
-    /// The fence of the last answered call.
-    last_answered_fence: AtomicI64,
+    context: PageContext,
     /// The stored checkpoint: everything before it is written.
     checkpoint: Checkpoint,
     /// Whether the checkpoint must be reloaded from the database.
     checkpoint_is_stale: bool,
     /// The fence that the database of the records service was restored to, if it was.
     lost_after: Option<i64>,
-    /// The last erasure of the practice for which the import was scanned.
-    known_erasure: Option<i64>,
     pending: Option<PendingPage>,
-    prefetched: Option<apply::PrefetchedPage>,
+    prefetched: Option<PrefetchedPage>,
     retry: RetryPolicy,
 }
 
 impl Job {
     pub(super) fn new(imports: Imports, settings: WorkerSettings, lease: Lease) -> Self {
         Self {
-            imports,
-            settings,
-            behalf: behalf_of(&lease.import),
             checkpoint: Checkpoint {
                 phase: lease.import.phase,
                 position: lease.import.position.clone(),
@@ -117,106 +74,20 @@ impl Job {
             },
             checkpoint_is_stale: false,
             lost_after: None,
-            known_erasure: None,
             pending: None,
             prefetched: None,
             retry: RetryPolicy::for_claimed(lease.was_stalled),
-            calls: AtomicI64::new(0),
-            last_answered_fence: AtomicI64::new(lease.applied_fence),
-            lease,
+            context: PageContext::new(imports, settings, lease),
         }
-    }
-
-    /// The key of the import.
-    pub(super) fn key(&self) -> &ImportKey {
-        &self.lease.import.key
-    }
-
-    /// The id of the import, as callers see it.
-    pub(super) fn name(&self) -> String {
-        ids::text(IdKind::Import, self.key().id)
-    }
-
-    /// The number of the round; the first is 1.
-    pub(super) fn round(&self) -> i64 {
-        self.lease.import.round
-    }
-
-    /// Whether an earlier round may have applied records.
-    pub(super) fn has_applied_before(&self) -> bool {
-        self.lease.import.ended_before.is_some_and(|state| state != State::Validated)
-    }
-
-    /// Whether an earlier round may have read records.
-    pub(super) fn was_read_before(&self) -> bool {
-        self.lease.import.ended_before.is_some()
-    }
-
-    /// Whether this is a dry run.
-    pub(super) fn validate_only(&self) -> bool {
-        self.lease.import.validate_only
-    }
-
-    /// How often the current page has failed.
-    pub(super) fn attempts(&self) -> u32 {
-        self.retry.attempts
-    }
-
-    /// The fencing tokens of the next apply call. The fence is higher than those of all
-    /// earlier calls, including calls of this worker that timed out and may still be in
-    /// flight.
-    fn next_fences(&self) -> Fences {
-        let fence = self.lease.fence(self.calls.fetch_add(1, Ordering::Relaxed));
-        Fences { fence, applied_fence: self.last_answered_fence.load(Ordering::Relaxed) }
-    }
-
-    /// Applies records with one call; returns the outcomes in order.
-    pub(super) async fn apply(&self, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, PageError> {
-        let fences = self.next_fences();
-        let options = (self.validate_only(), self.known_erasure.unwrap_or_default());
-        let applied = self.imports.records.apply(&self.behalf, records, fences, options).await?;
-        self.record_answer(fences, applied)
-    }
-
-    /// Processes the answer of an apply call.
-    fn record_answer(&self, fences: Fences, applied: Applied) -> Result<Vec<Outcome>, PageError> {
-        match applied {
-            Applied::Lost { fence } => Err(PageError::RecordsLost { fence }),
-            Applied::Outcomes(outcomes) => {
-                // A dry-run call stores neither changes nor its fence.
-                if !self.validate_only() {
-                    self.last_answered_fence.store(fences.fence, Ordering::Relaxed);
-                }
-                Ok(outcomes)
-            }
-        }
-    }
-
-    /// Fences off all chunks that were sent before. A delayed chunk, of this worker or
-    /// of an earlier one, must not be applied to a record that is reported as failed,
-    /// or that another record then replaces.
-    pub(super) async fn fence_off(&self) -> Result<(), PageError> {
-        let fences = self.next_fences();
-        let raised = self.imports.records.raise_fence(&self.behalf, fences).await?;
-        self.record_answer(fences, raised).map(drop)
-    }
-
-    /// The position of the current page; `None` at the start of the phase.
-    pub(super) fn position<T: DeserializeOwned>(&self) -> Result<Option<T>, ImportError> {
-        let position = &self.pending.as_ref().map_or(&self.checkpoint, |page| &page.next).position;
-        if position.is_empty() {
-            return Ok(None);
-        }
-        let position = serde_json::from_str(position);
-        position.map(Some).map_err(|_| ImportError::Corrupt("position"))
     }
 
     /// Processes the import until it has ended, the lease is lost, or `stop` is
     /// cancelled.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let import = self.name();
+        let import = self.context.name();
         tracing::info!(import, phase = %self.checkpoint.phase, "import claimed");
-        let renewing = renew_until_lost(self.imports.clone(), self.settings, self.lease.clone());
+        let PageContext { imports, settings, lease, .. } = &self.context;
+        let renewing = renew_until_lost(imports.clone(), *settings, lease.clone());
         tokio::select! {
             () = renewing => tracing::warn!(import, "lease lost to another worker"),
             () = self.run_pages(&stop) => {}
@@ -225,8 +96,8 @@ impl Job {
 
     async fn run_pages(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let span =
-                tracing::error_span!("page", import = self.name(), phase = %self.checkpoint.phase);
+            let (import, phase) = (self.context.name(), self.checkpoint.phase);
+            let span = tracing::error_span!("page", import, %phase);
             // A panic is an error of this import; it must not end the worker.
             let page = AssertUnwindSafe(self.step().instrument(span)).catch_unwind();
             let stepped = tokio::select! {
@@ -259,19 +130,22 @@ impl Job {
         // unless reading fails.
         let is_read = !matches!(self.checkpoint.phase, Phase::Reset | Phase::Index);
         let may_stop = is_read || self.retry.attempts > 0;
-        if may_stop && store::imports::is_cancelled(self.imports.db.reader(), self.key()).await? {
+        if may_stop && store::imports::is_cancelled(self.context.reader()).await? {
             self.flush().await?;
             self.cancel().await?;
             return Ok(false);
         }
-        if self.known_erasure.is_none() && self.checkpoint.phase >= Phase::Parents {
+        if self.context.known_erasure.is_none() && self.checkpoint.phase >= Phase::Parents {
             self.erase().await?;
         }
+        let current = self.pending.as_ref().map_or(&self.checkpoint, |page| &page.next);
+        self.context.position.clone_from(&current.position);
+        self.context.attempts = self.retry.attempts;
         let prefetched = self.prefetched.take();
         let (result, page) = tokio::join!(self.write_pending(), self.page(prefetched));
         self.flushed(result)?;
-        let Page { edits, next, prefetched } = page?;
-        let applied_fence = self.last_answered_fence.load(Ordering::Relaxed);
+        let (Page { edits, next }, prefetched) = page?;
+        let applied_fence = self.context.last_answered_fence.load(Ordering::Relaxed);
         let phase = self.checkpoint.phase;
         match (next, phase.next()) {
             (Some(position), _) => {
@@ -297,19 +171,25 @@ impl Job {
         Ok(true)
     }
 
-    async fn page(&self, prefetched: Option<apply::PrefetchedPage>) -> Result<Page, PageError> {
-        match self.checkpoint.phase {
-            Phase::Reset => reset::page(self).await,
-            Phase::Index => index::page(self).await,
-            Phase::Replace => replace::page(self).await,
-            Phase::Keys => keys::page(self).await,
-            Phase::References => references::page(self).await,
-            Phase::Periods => periods::page(self).await,
-            Phase::Parents => external_parents::page(self).await,
-            Phase::Clients => apply::page(self, Kind::Client, prefetched).await,
-            Phase::Contacts => apply::page(self, Kind::Contact, prefetched).await,
-            Phase::Addresses => apply::page(self, Kind::Address, prefetched).await,
-        }
+    /// Processes the current page. Returns the next one too, if it was prefetched.
+    async fn page(
+        &self,
+        prefetched: Option<PrefetchedPage>,
+    ) -> Result<(Page, Option<PrefetchedPage>), PageError> {
+        let context = &self.context;
+        let page = match self.checkpoint.phase {
+            Phase::Reset => reset::page(context).await,
+            Phase::Index => index::page(context).await,
+            Phase::Replace => replace::page(context).await,
+            Phase::Keys => keys::page(context).await,
+            Phase::References => references::page(context).await,
+            Phase::Periods => periods::page(context).await,
+            Phase::Parents => external_parents::page(context).await,
+            Phase::Clients => return apply::page(context, Kind::Client, prefetched).await,
+            Phase::Contacts => return apply::page(context, Kind::Contact, prefetched).await,
+            Phase::Addresses => return apply::page(context, Kind::Address, prefetched).await,
+        };
+        Ok((page?, None))
     }
 
     /// Whether the next page of the phase can be processed before the previous one is
@@ -319,7 +199,7 @@ impl Job {
             Phase::Index => true,
             // Parents are of another kind, which an earlier phase has processed. A dry
             // run compares a record with those of all earlier pages.
-            Phase::Clients | Phase::Contacts | Phase::Addresses => !self.validate_only(),
+            Phase::Clients | Phase::Contacts | Phase::Addresses => !self.context.validate_only(),
             _ => false,
         }
     }
@@ -352,9 +232,10 @@ impl Job {
     async fn on_phase_entered(&self, previous: Phase) {
         if previous == Phase::Index {
             // Updates the planner statistics for the queries of the next phases.
-            self.imports.db.analyze(migrations::ANALYZE_FUNCTION).await;
+            self.context.imports.db.analyze(migrations::ANALYZE_FUNCTION).await;
         }
-        tracing::info!(import = self.name(), phase = %self.checkpoint.phase, "phase started");
+        let (import, phase) = (self.context.name(), self.checkpoint.phase);
+        tracing::info!(import, %phase, "phase started");
     }
 
     /// Counts the verdicts of an applied page in the metrics, once they are stored.
@@ -370,7 +251,7 @@ impl Job {
                 edits.status_updates.iter().filter(|update| update.status == *status).count();
             if count > 0 {
                 let labels = [kind.as_str(), status.as_str()];
-                let counter = self.imports.meter.counter(&catalog::RECORDS_APPLIED, labels);
+                let counter = self.context.imports.meter.counter(&catalog::RECORDS_APPLIED, labels);
                 counter.increment(u64::try_from(count).unwrap_or(0));
             }
         }
@@ -390,18 +271,41 @@ impl Job {
     }
 
     async fn write(&self, page: &PendingPage) -> Result<(), PageError> {
-        let until = self.imports.clock.now() + self.settings.lease;
         let PendingPage { edits, next } = page;
-        let work = (self.lease.clone(), self.checkpoint.clone(), next.clone(), Arc::clone(edits));
-        let work = Arc::new(work);
-        let written = self.imports.db.write(&self.key().practice, move |tx| {
-            let work = Arc::clone(&work);
+        let written = self.advance(next.clone(), Arc::clone(edits), |tx, work| async move {
+            let (lease, edits) = &*work;
+            let db = ImportDb::new(&*tx, &lease.import.key);
+            Ok::<_, PageError>(store::edits::write(db, edits).await?)
+        });
+        written.await
+    }
+
+    /// Moves the import from the checkpoint to `next`, extends the lease, and makes a
+    /// change with the lease and some input, all in one transaction.
+    async fn advance<W, T, F, Fut>(
+        &self,
+        next: Checkpoint,
+        input: W,
+        change: F,
+    ) -> Result<T, PageError>
+    where
+        W: Send + Sync + 'static,
+        T: Send + 'static,
+        F: Fn(WriteTx, Arc<(Lease, W)>) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, PageError>> + Send + 'static,
+    {
+        let PageContext { imports, settings, lease, .. } = &self.context;
+        let until = imports.clock.now() + settings.lease;
+        let checkpoints = Arc::new((self.checkpoint.clone(), next));
+        let work = Arc::new((lease.clone(), input));
+        let written = imports.db.write(&lease.import.key.practice, move |tx| {
+            let (checkpoints, work) = (Arc::clone(&checkpoints), Arc::clone(&work));
             async move {
-                let (lease, at, next, edits) = &*work;
-                if !store::lease::advance(&*tx, lease, until, at, next).await? {
+                let (from, to) = &*checkpoints;
+                if !store::lease::advance(&*tx, &work.0, until, from, to).await? {
                     return Err(PageError::CheckpointMoved);
                 }
-                Ok(store::edits::write(&*tx, &lease.import.key, edits).await?)
+                change(tx, work).await
             }
         });
         written.await
@@ -410,13 +314,15 @@ impl Job {
     /// Reloads the checkpoint after an error: whether the last write was committed is
     /// unknown.
     async fn reload_checkpoint(&mut self) -> Result<(), PageError> {
-        let at = store::lease::checkpoint(self.imports.db.reader(), &self.lease).await?;
+        let db = self.context.imports.db.reader();
+        let at = store::lease::checkpoint(db, &self.context.lease).await?;
         self.checkpoint = at.ok_or(PageError::LeaseLost)?;
         if let Some(fence) = self.lost_after.filter(|fence| *fence < self.checkpoint.applied_fence)
         {
             self.reapply_round(fence).await?;
         }
-        self.last_answered_fence = AtomicI64::new(self.checkpoint.applied_fence);
+        let answered = &self.context.last_answered_fence;
+        answered.store(self.checkpoint.applied_fence, Ordering::Relaxed);
         (self.checkpoint_is_stale, self.lost_after) = (false, None);
         Ok(())
     }
@@ -426,32 +332,24 @@ impl Job {
     /// has. Losses of earlier rounds are not detected here: children of lost records
     /// fail.
     async fn reapply_round(&mut self, applied_fence: i64) -> Result<(), PageError> {
-        let until = self.imports.clock.now() + self.settings.lease;
         let next = match self.checkpoint.phase.state() {
             State::Applying => {
                 Checkpoint { phase: Phase::Clients, position: String::new(), applied_fence }
             }
             _ => Checkpoint { applied_fence, ..self.checkpoint.clone() },
         };
-        let work = Arc::new((self.lease.clone(), self.checkpoint.clone(), next.clone()));
-        let written = self.imports.db.write(&self.key().practice, move |tx| {
-            let work = Arc::clone(&work);
-            async move {
-                let (lease, at, next) = &*work;
-                if !store::lease::advance(&*tx, lease, until, at, next).await? {
-                    return Err(PageError::CheckpointMoved);
-                }
-                let (key, round) = (&lease.import.key, lease.import.round);
-                let records = store::records::mark_for_reapply(&*tx, key, round).await?;
-                store::duplicates::remove_of_ready(&*tx, key).await?;
-                store::counters::recount(&*tx, key, Status::Staged).await?;
-                Ok(records)
-            }
+        let written = self.advance(next.clone(), (), |tx, work| async move {
+            let (lease, ()) = &*work;
+            let db = ImportDb::new(&*tx, &lease.import.key);
+            let records = store::records::mark_for_reapply(db, lease.import.round).await?;
+            store::duplicates::remove_of_ready(db).await?;
+            store::counters::recount(db, Status::Staged).await?;
+            Ok::<_, PageError>(records)
         });
         let records = written.await?;
         self.checkpoint = next;
         tracing::warn!(
-            import = self.name(),
+            import = self.context.name(),
             records,
             "the records service has lost applied records; reapplying them"
         );
@@ -464,15 +362,15 @@ impl Job {
         if let PageError::RecordsLost { fence } = error {
             self.lost_after = Some(*fence);
         }
+        let import = self.context.name();
         if matches!(error, PageError::Fenced) {
-            tracing::warn!(import = self.name(), "call was fenced by a later call of the import");
+            tracing::warn!(import, "call was fenced by a later call of the import");
             // If no other worker holds the lease, the later call was made under a lease
             // that this database no longer has.
             self.release_with_raised_token().await;
             return false;
         }
-        let import = self.name();
-        match self.retry.decide(error, &self.settings) {
+        match self.retry.decide(error, &self.context.settings) {
             Decision::BackOff(pause) => {
                 let phase = self.checkpoint.phase;
                 tracing::warn!(import, %phase, %error, "page failed; retrying");

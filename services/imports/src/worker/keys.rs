@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     records_client::MAX_KEYS,
     store::{
         self,
-        edits::{Edits, NewFailure, StatusUpdate},
+        edits::{Edits, NewFailure},
         records::{Group, KeyPosition, KeyRow},
     },
 };
@@ -35,35 +35,33 @@ struct Position {
 }
 
 /// Checks the next records of a kind, by key.
-pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
-    let position: Option<Position> = job.position()?;
-    if position.is_none() && job.has_applied_before() && !job.validate_only() {
+pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
+    let position: Option<Position> = context.position()?;
+    if position.is_none() && context.has_applied_before() && !context.validate_only() {
         // Fence off the calls of earlier rounds before asking which keys are linked.
-        job.fence_off().await?;
+        context.fence_off().await?;
     }
     let start = Position { kind: 0, after: KeyPosition::start() };
     let Position { kind: number, after } = position.unwrap_or(start);
     let Some(kind) = KINDS.get(number).copied() else { return Ok(Page::last(Edits::default())) };
-    let (db, key) = (job.imports.db.reader(), job.key());
-    let (round, limit) = (job.round(), MAX_KEYS as u64);
-    let rows = store::records::keys_page(db, key, kind, round, &after, limit).await?;
+    let (db, round, limit) = (context.reader(), context.round(), MAX_KEYS as u64);
+    let rows = store::records::keys_page(db, kind, round, &after, limit).await?;
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
         let next = Position { kind: number + 1, after: KeyPosition::start() };
         return Ok(Page::more(Edits::default(), &next)?);
     };
     let ids = (first.source_id.as_str(), last.source_id.as_str());
-    let groups = store::records::groups(db, key, kind, round, ids).await?;
+    let groups = store::records::groups(db, kind, round, ids).await?;
     let mut requested: Vec<_> = rows.iter().map(|row| (kind, row.source_id.clone())).collect();
     requested.dedup();
-    let mut links = job.imports.records.resolve(&job.behalf, requested).await?;
-    if !job.has_applied_before() {
+    let mut links = context.imports.records.resolve(&context.behalf, requested).await?;
+    if !context.has_applied_before() {
         // Links of this import are from a state that its database no longer has: these
         // records are applied again, which is idempotent.
-        let own = job.name();
+        let own = context.name();
         links.retain(|_, link| link.import_id != own);
     }
-    let at = last.at;
-    let next = KeyPosition { source_id: last.source_id.clone(), batch: at.batch, row: at.row };
+    let next = KeyPosition { source_id: last.source_id.clone(), at: last.at };
     let (mut edits, mut previous) = (Edits::default(), after.source_id);
     for row in rows {
         let group = groups.get(&row.source_id).copied();
@@ -103,8 +101,7 @@ fn add(
         edits.cleared_failures.push(at);
     }
     if status != before {
-        edits.counters.shift(kind, before, status);
-        edits.status_updates.push(StatusUpdate { at, status, record_id });
+        edits.update_status(at, kind, (before, status), record_id);
     }
     let failure = |issue| NewFailure { at, ordinal: ORDINAL, kind, source_id, status, issue };
     edits.failures.extend(issue.map(failure));

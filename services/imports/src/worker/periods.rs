@@ -5,7 +5,7 @@ use concord_proto::pb::records::ErrorReason;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         self,
-        edits::{Edits, NewFailure, StatusUpdate},
+        edits::{Edits, NewFailure},
         records::TimelineRow,
     },
 };
@@ -31,21 +31,19 @@ const ORDINAL: i64 = 1_002;
 const NO_SOURCE_ID: &str = "(no source id)";
 
 /// The progress within the phase.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Position {
     timeline: String,
-    batch: i64,
-    row: i64,
+    #[serde(flatten)]
+    at: RowId,
 }
 
 /// Checks the next timelines.
-pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
-    let start = || Position { timeline: String::new(), batch: 0, row: 0 };
-    let mut position: Position = job.position()?.unwrap_or_else(start);
-    let (db, key) = (job.imports.db.reader(), job.key());
-    let after = RowId { batch: position.batch, row: position.row };
-    let limit = MAX_TIMELINE + 1;
-    let rows = store::records::timelines_page(db, key, (&position.timeline, after), limit).await?;
+pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
+    let mut position: Position = context.position()?.unwrap_or_default();
+    let (db, limit) = (context.reader(), MAX_TIMELINE + 1);
+    let after = (position.timeline.as_str(), position.at);
+    let rows = store::records::timelines_page(db, after, limit).await?;
     let full = rows.len() == limit;
     let timelines: Vec<&[TimelineRow]> = rows.chunk_by(|a, b| a.timeline == b.timeline).collect();
     let mut edits = Edits::default();
@@ -61,8 +59,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
         } else {
             check(&mut edits, timeline);
         }
-        let (timeline, at) = (last.timeline.clone(), last.at);
-        position = Position { timeline, batch: at.batch, row: at.row };
+        position = Position { timeline: last.timeline.clone(), at: last.at };
     }
     if full { Ok(Page::more(edits, &position)?) } else { Ok(Page::last(edits)) }
 }
@@ -93,12 +90,7 @@ fn add_failure(edits: &mut Edits, row: &TimelineRow, issue: RecordIssue) {
         return;
     }
     if *status == Status::Ready {
-        edits.counters.shift(Kind::Address, Status::Ready, Status::Failed);
-        edits.status_updates.push(StatusUpdate {
-            at: *at,
-            status: Status::Failed,
-            record_id: None,
-        });
+        edits.update_status(*at, Kind::Address, (Status::Ready, Status::Failed), None);
     }
     edits.failures.push(NewFailure {
         at: *at,

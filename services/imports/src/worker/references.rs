@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         self,
-        edits::{Edits, NewFailure, StatusUpdate},
+        edits::{Edits, NewFailure},
         records::ReferenceRow,
     },
 };
@@ -28,38 +28,31 @@ const PAGE: usize = 2_000;
 const ORDINAL: i64 = 1_001;
 
 /// The progress within the phase.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Position {
     reference: String,
-    batch: i64,
-    row: i64,
+    #[serde(flatten)]
+    at: RowId,
 }
 
 /// Checks the next clients that share a reference.
-pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
-    let start = || Position { reference: String::new(), batch: 0, row: 0 };
-    let mut position = job.position()?.unwrap_or_else(start);
-    let (db, key) = (job.imports.db.reader(), job.key());
-    let round = job.round();
-    let shared = store::records::shared_references(db, key, round, &position.reference, REFERENCES);
-    let shared = shared.await?;
+pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
+    let mut position: Position = context.position()?.unwrap_or_default();
+    let (db, round) = (context.reader(), context.round());
+    let shared =
+        store::records::shared_references(db, round, &position.reference, REFERENCES).await?;
     let last_page = (shared.len() as u64) < REFERENCES;
     let (mut edits, mut room) = (Edits::default(), PAGE);
     for reference in shared {
-        let again = reference == position.reference;
-        let (batch, row) = if again { (position.batch, position.row) } else { (0, 0) };
-        let after = RowId { batch, row };
+        let is_continued = reference == position.reference;
+        let after = if is_continued { position.at } else { RowId::default() };
         let clients =
-            store::records::clients_of_reference(db, key, round, (&reference, after), room).await?;
+            store::records::clients_of_reference(db, round, (&reference, after), room).await?;
         let users =
-            store::records::users_of_reference(db, key, round, &reference, MAX_NAMES + 2).await?;
+            store::records::users_of_reference(db, round, &reference, MAX_NAMES + 2).await?;
         room -= clients.len();
         for client in clients {
-            position = Position {
-                reference: reference.clone(),
-                batch: client.at.batch,
-                row: client.at.row,
-            };
+            position = Position { reference: reference.clone(), at: client.at };
             add(&mut edits, client, &users);
         }
         if room == 0 {
@@ -72,8 +65,7 @@ pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
 fn add(edits: &mut Edits, client: ReferenceRow, users: &[String]) {
     let ReferenceRow { at, source_id, status: before, reference } = client;
     if before == Status::Ready {
-        edits.counters.shift(Kind::Client, before, Status::Failed);
-        edits.status_updates.push(StatusUpdate { at, status: Status::Failed, record_id: None });
+        edits.update_status(at, Kind::Client, (before, Status::Failed), None);
     }
     let others: Vec<String> = users.iter().filter(|user| **user != source_id).cloned().collect();
     let more = others.len() > MAX_NAMES;

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use concord_proto::pb::imports::ImportRecord;
 use prost::Message as _;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
     },
     store::{
         self,
-        edits::{Edits, NewFailure, StatusUpdate},
+        edits::{Edits, NewFailure},
         records::{PastRow, REPLACES_NOTHING},
     },
 };
@@ -26,50 +25,43 @@ use crate::{
 /// Records per page.
 const PAGE: u64 = 1_000;
 
-/// The progress within the phase.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Position {
-    batch: i64,
-    row: i64,
-}
-
 /// Finds the records that the next replacements replace. Replacements of an earlier
 /// round that are processed again are included, because that round may have ended
 /// before it reached them.
-pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
-    let (db, key) = (job.imports.db.reader(), job.key());
-    if job.round() == 1 {
+pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
+    let db = context.reader();
+    if context.round() == 1 {
         return Ok(Page::last(Edits::default()));
     }
-    let batches = store::batches::of_retries(db, key).await?;
+    let batches = store::batches::of_retries(db).await?;
     let Some(first) = batches.first().map(|(ordinal, _)| *ordinal) else {
         return Ok(Page::last(Edits::default()));
     };
-    let Position { batch, row } = job.position()?.unwrap_or(Position { batch: first, row: 0 });
-    let rows = store::records::from_batch(db, key, RowId { batch, row }, PAGE).await?;
+    let after = context.position()?.unwrap_or(RowId { batch: first, row: 0 });
+    let rows = store::records::from_batch(db, after, PAGE).await?;
     let Some(last) = rows.last().map(|row| row.at) else { return Ok(Page::last(Edits::default())) };
     let rows = rows.into_iter().filter(|row| {
-        row.round == job.round() && !matches!(row.status, Status::Replaced | Status::Skipped)
+        row.round == context.round() && !matches!(row.status, Status::Replaced | Status::Skipped)
     });
     let rows: Vec<PastRow> = rows.collect();
-    let by_token = by_token(job, &rows).await?;
+    let by_token = by_token(context, &rows).await?;
     let has_key = |row: &&PastRow| !row.source_id.is_empty();
     let keys = rows.iter().filter(has_key).map(|row| (row.kind, row.source_id.clone()));
     let mut before: HashMap<RowId, PastRow> = HashMap::new();
     let mut by_key: HashMap<(Kind, String), Vec<RowId>> = HashMap::new();
-    for row in store::records::by_keys(db, key, keys.collect()).await? {
+    for row in store::records::by_keys(db, keys.collect()).await? {
         by_key.entry((row.kind, row.source_id.clone())).or_default().push(row.at);
         before.insert(row.at, row);
     }
     let row_ids: Vec<RowId> = by_token.values().flatten().copied().collect();
-    for row in store::records::by_row_ids(db, key, row_ids).await? {
+    for row in store::records::by_row_ids(db, row_ids).await? {
         before.entry(row.at).or_insert(row);
     }
     let uploads = uploads(&batches);
     let mut edits = Edits::default();
     for row in rows {
         let upload = uploads.get(&row.at.batch).copied();
-        let upload = upload.unwrap_or(Upload { first: row.at.batch, round: job.round() });
+        let upload = upload.unwrap_or(Upload { first: row.at.batch, round: context.round() });
         let by_key = by_key.get(&(row.kind, row.source_id.clone()));
         let by_key = by_key.map_or(&[][..], Vec::as_slice);
         let by_token = by_token.get(&row.at).map(Option::as_slice);
@@ -79,16 +71,20 @@ pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
             upload,
             is_only_claim: by_token.is_some() && !by_key.iter().any(has_same_key),
         };
-        match_replacement(&mut edits, row, &candidates, &mut before, (job.round(), first));
+        match_replacement(&mut edits, row, &candidates, &mut before, (context.round(), first));
     }
-    Ok(Page::more(edits, &Position { batch: last.batch, row: last.row })?)
+    Ok(Page::more(edits, &last)?)
 }
 
 /// The row ids that replacements refer to by a row token, by the row id of the
 /// replacement; `None` if the token is not of the import.
-async fn by_token(job: &Job, rows: &[PastRow]) -> Result<HashMap<RowId, Option<RowId>>, PageError> {
-    let (db, key, import) = (job.imports.db.reader(), job.key(), job.name());
-    let payloads = store::staged::payloads(db, key, rows.iter().map(|row| row.at)).await?;
+async fn by_token(
+    context: &PageContext,
+    rows: &[PastRow],
+) -> Result<HashMap<RowId, Option<RowId>>, PageError> {
+    let import = context.name();
+    let row_ids = rows.iter().map(|row| row.at);
+    let payloads = store::staged::payloads(context.reader(), row_ids).await?;
     let by_token = payloads.into_iter().filter_map(|(at, payload)| {
         let replaces = ImportRecord::decode(payload.as_slice()).unwrap_or_default().replaces;
         (!replaces.is_empty()).then(|| (at, RowId::of_token(&import, &replaces)))
@@ -170,12 +166,7 @@ fn match_replacement(
 
 /// Marks a record as replaced: it is no longer counted or resolved.
 fn mark_replaced(edits: &mut Edits, old: &PastRow) {
-    edits.counters.shift(old.kind, old.status, Status::Replaced);
-    edits.status_updates.push(StatusUpdate {
-        at: old.at,
-        status: Status::Replaced,
-        record_id: None,
-    });
+    edits.update_status(old.at, old.kind, (old.status, Status::Replaced), None);
     edits.cleared_failures.push(old.at);
     edits.cleared_parents.push(old.at);
 }
@@ -185,8 +176,7 @@ fn skip(edits: &mut Edits, row: PastRow, issue: fn(&str) -> RecordIssue) {
     let PastRow { at, kind, source_id, status: before, .. } = row;
     let issue = issue(&source_id);
     let status = Status::Skipped;
-    edits.counters.shift(kind, before, status);
-    edits.status_updates.push(StatusUpdate { at, status, record_id: None });
+    edits.update_status(at, kind, (before, status), None);
     edits.cleared_failures.push(at);
     edits.cleared_parents.push(at);
     edits.failures.push(NewFailure {

@@ -2,14 +2,11 @@
 //! attempt, and their other results are removed.
 
 use super::{
-    job::{Job, Page},
+    page_context::{Page, PageContext},
     retry_policy::PageError,
 };
 use crate::{
-    domain::{
-        enums::Status,
-        import::{ResetPosition, RowId},
-    },
+    domain::{enums::Status, import::ResetPosition},
     store::{
         self,
         edits::{Edits, Reset},
@@ -20,19 +17,18 @@ use crate::{
 const PAGE: u64 = 2_000;
 
 /// Resets the next records.
-pub(super) async fn page(job: &Job) -> Result<Page, PageError> {
+pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
     let start = ResetPosition::beginning(false);
-    let ResetPosition { all, batch, row } = job.position()?.unwrap_or(start);
-    let (db, key) = (job.imports.db.reader(), job.key());
-    let rows = store::records::to_reset(db, key, RowId { batch, row }, all, PAGE).await?;
+    let ResetPosition { all, at } = context.position()?.unwrap_or(start);
+    let rows = store::records::to_reset(context.reader(), at, all, PAGE).await?;
     let Some(last) = rows.last().map(|row| row.at) else { return Ok(Page::last(Edits::default())) };
     let mut edits = Edits::default();
-    let mut reset = Reset { round: job.round(), rows: Vec::with_capacity(rows.len()) };
+    let mut reset = Reset { round: context.round(), rows: Vec::with_capacity(rows.len()) };
     for row in rows {
         let failed = matches!(row.status, Status::Failed | Status::Blocked | Status::Unprocessed);
         edits.counters.shift(row.kind, row.status, Status::Staged);
         reset.rows.push((row.at, failed));
     }
     edits.reset = Some(reset);
-    Ok(Page::more(edits, &ResetPosition { all, batch: last.batch, row: last.row })?)
+    Ok(Page::more(edits, &ResetPosition { all, at: last })?)
 }

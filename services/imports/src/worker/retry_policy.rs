@@ -197,8 +197,7 @@ impl RetryPolicy {
 
 /// Adds jitter to an interval, so that replicas do not poll at the same time.
 pub(super) fn jittered(time: Duration) -> Duration {
-    let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
-    time.mul_f64(0.75 + f64::from(random) / 512.0)
+    time.mul_f64(0.75 + f64::from(ids::random_byte()) / 512.0)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Tests the erasure of uploads.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use concord_proto::pb::imports::{
     CreateImportRequest, FailuresFormat, Import, ImportRecordKind, ImportState, RecordStatus,
-    RetryImportRequest,
 };
 use concord_testing::{
     TestDb,
@@ -26,12 +25,13 @@ concord_testing::storage_tests! {
 const MARK: &str = "Zyxmark";
 
 /// A replica that scans for erasures every 100 ms.
-async fn start(t: &TestDb, records: SocketAddr) -> Replica {
-    Replica::start_with(t, records, |config| {
+async fn start(t: &TestDb) -> (Replica, FakeRecords) {
+    let (fake, records) = FakeRecords::start(&["manager", "books"]).await;
+    let replica = Replica::start_with(t, records, |config| {
         config.worker = quick();
-        config.housekeeping_every = Duration::from_millis(100);
-    })
-    .await
+        config.jobs_every = Duration::from_millis(100);
+    });
+    (replica.await, fake)
 }
 
 fn marked(source_id: &str) -> Bytes {
@@ -80,14 +80,12 @@ fn erased(status: RecordStatus) -> (RecordStatus, String, String) {
 }
 
 async fn retried(owner: &mut Caller, import: &str) -> Import {
-    let request = RetryImportRequest { import_id: import.into(), replacements: false, round: 0 };
-    owner.api.retry_import(request).await.unwrap();
+    owner.retry(import, false, 0).await;
     owner.ended(import).await
 }
 
 async fn uploads_of_an_erased_record_are_removed(t: TestDb) {
-    let (fake, records) = FakeRecords::start(&["manager", "books"]).await;
-    let replica = start(&t, records).await;
+    let (replica, fake) = start(&t).await;
     let mut owner = replica.owner();
     // The record fails first, in an import of its own.
     let nameless = client("C1", |client| {
@@ -156,8 +154,7 @@ async fn uploads_of_an_erased_record_are_removed(t: TestDb) {
 }
 
 async fn upload_before_an_erasure_is_not_applied(t: TestDb) {
-    // Only the worker scans this import: the housekeeping interval is longer than the
-    // test.
+    // Only the worker scans this import: the interval of the jobs is longer than the test.
     let (replica, fake) = pair(&t).await;
     let mut owner = replica.owner();
     owner.import(&[vec![marked("C1")]]).await;
@@ -184,8 +181,7 @@ async fn upload_before_an_erasure_is_not_applied(t: TestDb) {
 }
 
 async fn upload_after_an_erasure_is_applied(t: TestDb) {
-    let (fake, records) = FakeRecords::start(&["manager", "books"]).await;
-    let replica = start(&t, records).await;
+    let (replica, fake) = start(&t).await;
     let mut owner = replica.owner();
     let blank = client("C2", |client| client.registered_name.clear());
     let first = owner.import(&[vec![marked("C1"), blank]]).await;
@@ -203,8 +199,7 @@ async fn upload_after_an_erasure_is_applied(t: TestDb) {
 }
 
 async fn record_erased_while_its_chunk_is_in_flight_is_not_applied(t: TestDb) {
-    let (fake, records) = FakeRecords::start(&["manager", "books"]).await;
-    let replica = start(&t, records).await;
+    let (replica, fake) = start(&t).await;
     let mut owner = replica.owner();
     owner.import(&[vec![marked("C1")]]).await;
     let import = owner.create().await;
@@ -240,8 +235,7 @@ async fn record_erased_while_its_chunk_is_in_flight_is_not_applied(t: TestDb) {
 }
 
 async fn records_service_outage_delays_an_erasure(t: TestDb) {
-    let (fake, records) = FakeRecords::start(&["manager", "books"]).await;
-    let replica = start(&t, records).await;
+    let (replica, fake) = start(&t).await;
     let mut owner = replica.owner();
     owner.import(&[vec![marked("C1")]]).await;
     fake.set_unavailable(true);

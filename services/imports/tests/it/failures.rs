@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use concord_proto::pb::imports::{
     DownloadFailuresRequest, FailuresFormat, Import, ImportClient, ImportRecord, ImportRecordKind,
-    ListFailuresRequest, RecordStatus, RetryImportRequest,
+    ListFailuresRequest, RecordStatus,
 };
 use concord_testing::TestDb;
 use prost::Message as _;
@@ -146,8 +146,6 @@ async fn replacement_replaces_the_row_of_its_token(t: TestDb) {
     let expected = [("", "REQUIRED_FIELD_BLANK"), ("N1", "DUPLICATE_KEY"), ("N1", "DUPLICATE_KEY")];
     assert_eq!(reported, expected);
     let (nameless, second) = (&failures[0].row_token, &failures[2].row_token);
-    let retry = RetryImportRequest { import_id: id.clone(), replacements: true, round: 2 };
-    owner.api.retry_import(retry).await.unwrap();
     let replacements = [
         replacing(nameless, client("N7", |_| ())),
         replacing(second, client("N8", |_| ())),
@@ -156,10 +154,7 @@ async fn replacement_replaces_the_row_of_its_token(t: TestDb) {
         replacing(&foreign, client("N10", |_| ())),
         replacing("1-2", client("N11", |_| ())),
     ];
-    owner.upload(&id, "corrected", &replacements).await.unwrap();
-    owner.seal(&id, 1, replacements.len()).await.unwrap();
-    let ended = owner.ended(&id).await;
-    let counters = ended.counters.unwrap();
+    let counters = retry(&mut owner, &id, 2, &replacements).await.counters.unwrap();
     assert_eq!((counters.imported, counters.skipped, counters.failed), (3, 3, 0));
     assert_eq!((counters.received, counters.unprocessed), (6, 0));
     let left: Vec<_> = owner.failures(&id).await;
@@ -171,8 +166,7 @@ async fn replacement_replaces_the_row_of_its_token(t: TestDb) {
 
 /// Runs a round with replacements.
 async fn retry(owner: &mut Caller, id: &str, round: i32, replacements: &[Bytes]) -> Import {
-    let request = RetryImportRequest { import_id: id.to_owned(), replacements: true, round };
-    owner.api.retry_import(request).await.unwrap();
+    owner.retry(id, true, round).await;
     owner.upload(id, &format!("round-{round}"), replacements).await.unwrap();
     owner.seal(id, 1, replacements.len()).await.unwrap();
     owner.ended(id).await

@@ -8,7 +8,7 @@ use std::{
 };
 
 use concord_db::DatabaseSettings;
-use concord_proto::pb::imports::{ImportState, RetryImportRequest};
+use concord_proto::pb::imports::ImportState;
 use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     support::{Replica, client, quick},
-    worker::many,
+    worker::{assert_created_once, many},
 };
 
 /// The phases of the worker.
@@ -141,16 +141,12 @@ async fn page_with_lost_commit_response_is_written_once() {
     let counters = ended.counters.unwrap();
     assert_eq!((counters.imported, counters.failed, counters.received), (120, 1, 121));
 
-    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
-    owner.api.retry_import(request).await.unwrap();
+    owner.retry(&import, true, 2).await;
     owner.upload(&import, "two", &[client("WRONG", |_| ())]).await.unwrap();
     owner.seal(&import, 1, 1).await.unwrap();
     let ended = owner.ended(&import).await;
     assert_eq!((ended.state(), ended.counters.unwrap().imported), (ImportState::Completed, 121));
-    let mut created = fake.created();
-    created.sort();
-    created.dedup();
-    assert_eq!((created.len(), fake.created().len()), (121, 121));
+    assert_created_once(&fake, 121);
     let commits = commits.lock().unwrap().clone();
     assert_eq!(commits.len(), PHASES.len(), "{commits:?}");
     assert!(commits.values().all(|(_, lost)| *lost > 0), "{commits:?}");

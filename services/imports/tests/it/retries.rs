@@ -1,9 +1,7 @@
 //! Tests rounds after the first: which record replaces which.
 
 use bytes::Bytes;
-use concord_proto::pb::imports::{
-    CancelImportRequest, Import, ImportState, RecordStatus, RetryImportRequest,
-};
+use concord_proto::pb::imports::{Import, ImportState, RecordStatus};
 use concord_testing::{TestDb, e2e::fake_records::InjectedFault};
 
 use crate::{
@@ -24,8 +22,7 @@ fn named(source_id: &str, name: &str) -> Bytes {
 
 /// Starts a round with these batches of replacements.
 async fn begin(owner: &mut Caller, import: &str, round: i32, batches: &[&[Bytes]]) {
-    let request = RetryImportRequest { import_id: import.into(), replacements: true, round };
-    owner.api.retry_import(request).await.unwrap();
+    owner.retry(import, true, round).await;
     for (number, records) in batches.iter().enumerate() {
         owner.upload(import, &format!("round-{round}-{number}"), records).await.unwrap();
     }
@@ -102,8 +99,7 @@ async fn replacements_of_a_cancelled_round_are_applied(t: TestDb) {
     let first = owner.import(&[vec![named("K1", ""), named("K2", "")]]).await;
     fake.set_unavailable(true);
     begin(&mut owner, &first.id, 2, &[&[named("K1", "One"), named("K2", "Two")]]).await;
-    let request = CancelImportRequest { import_id: first.id.clone() };
-    owner.api.cancel_import(request).await.unwrap();
+    owner.cancel(&first.id).await;
     owner.wait(&first.id, &[ImportState::Cancelled]).await;
     fake.set_unavailable(false);
     fake.inject(&[InjectedFault::ResponseLost]);

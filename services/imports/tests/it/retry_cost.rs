@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use concord_db::Database;
-use concord_proto::pb::imports::{ImportState, RetryImportRequest};
+use concord_proto::pb::imports::ImportState;
 use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
@@ -65,8 +65,7 @@ async fn retry(owner: &mut Caller, n: usize) -> Duration {
     end(owner, &import).await;
     let failed = i64::try_from(records.len()).unwrap();
     assert_eq!(owner.get(&import).await.counters.unwrap().failed, failed);
-    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
-    owner.api.retry_import(request).await.unwrap();
+    owner.retry(&import, true, 2).await;
     owner.upload(&import, "two", &replacements(n)).await.unwrap();
     let begun = Instant::now();
     owner.seal(&import, 1, n).await.unwrap();

@@ -6,31 +6,28 @@ use bytes::Bytes;
 use chrono_tz::Tz;
 use concord_core::clock::Clock;
 use concord_db::DatabaseSettings;
-use concord_proto::{
-    pb::imports::{
-        BatchCommit, BatchHeader, ContactClient, CreateImportRequest, DownloadFailuresRequest,
-        Failure, FailuresFormat, GetImportRequest, Import, ImportAddress, ImportClient,
-        ImportContact, ImportRecord, ImportState, ListFailuresRequest, SealImportRequest,
-        UploadBatchRequest, UploadBatchResponse, import_record::Record,
-        import_service_client::ImportServiceClient, upload_batch_request::Part,
+use concord_proto::pb::imports::{
+    CreateImportRequest, DownloadFailuresRequest, Failure, FailuresFormat, Import, ImportAddress,
+    ImportClient, ImportContact, ImportState, UploadBatchResponse,
+    import_service_client::ImportServiceClient, upload_batch_request::Part,
+};
+use concord_testing::{
+    TestDb,
+    e2e::{
+        caller::{self, Service},
+        fake_records::FakeRecords,
+        import_records, importing,
+        servers::{self, Running},
     },
-    wire::BatchFrame,
 };
-use concord_testing::{TestDb, e2e::fake_records::FakeRecords};
-use imports::{Application, ImportsConfig, WorkerSettings};
-use prost::Message as _;
-use tokio::{
-    runtime::{Builder, Runtime},
-    task::JoinHandle,
+use imports::{ImportsConfig, WorkerSettings};
+use tokio::runtime::{Builder, Runtime};
+use tonic::{Status, transport::Endpoint};
+
+pub(crate) use concord_testing::e2e::{
+    importing::{batch, commit, header},
+    records::reason,
 };
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
-};
-use tonic_types::StatusExt as _;
 
 /// Settings with short intervals for tests.
 pub(crate) fn quick() -> WorkerSettings {
@@ -46,11 +43,7 @@ pub(crate) fn quick() -> WorkerSettings {
 }
 
 /// A replica of the imports service.
-pub(crate) struct Replica {
-    pub(crate) address: SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
+pub(crate) struct Replica(Running);
 
 impl Replica {
     /// Starts a replica on the database of the test.
@@ -73,21 +66,16 @@ impl Replica {
         records: SocketAddr,
         set: impl FnOnce(&mut ImportsConfig),
     ) -> Self {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let (url, clock) = (format!("http://{records}"), Clock::system(Tz::Europe__London));
-        let mut config = ImportsConfig::new(listen, database, url, clock);
-        set(&mut config);
-        let application = Application::build(config).await.unwrap();
-        let (address, stop) = (application.address(), CancellationToken::new());
-        let until = stop.clone();
-        let task = tokio::spawn(async move { application.run_until(until).await.unwrap() });
-        Self { address, stop, task }
+        let set = |config: &mut ImportsConfig| {
+            config.clock = Clock::system(Tz::Europe__London);
+            set(config);
+        };
+        Self(servers::imports_with(database, &format!("http://{records}"), set).await)
     }
 
     /// Stops the replica, and waits for its end.
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
+        self.0.stop().await;
     }
 
     /// An owner of practice `p1` who calls through `manager`.
@@ -97,15 +85,11 @@ impl Replica {
 
     /// A caller with this practice, product and roles.
     pub(crate) fn caller(&self, practice: &str, product: &str, roles: &str) -> Caller {
-        let value = |text: &str| text.parse().unwrap();
-        let headers = Headers([
-            ("x-concord-practice", value(practice)),
-            ("x-concord-product", value(product)),
-            ("x-concord-user", value("ann")),
-            ("x-concord-roles", value(roles)),
-        ]);
-        let channel = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
-        Caller { api: ImportServiceClient::with_interceptor(channel.connect_lazy(), headers) }
+        let channel = Endpoint::from_shared(self.0.url.clone()).unwrap().connect_lazy();
+        let caller = caller::Caller::owner(channel, practice, product)
+            .with("x-concord-user", "ann")
+            .with("x-concord-roles", roles);
+        Caller { api: caller.imports(), caller }
     }
 }
 
@@ -139,22 +123,11 @@ pub(crate) async fn pair(t: &TestDb) -> (Replica, FakeRecords) {
     (Replica::start(t, records, quick()).await, fake)
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Headers([(&'static str, MetadataValue<Ascii>); 4]);
-
-impl Interceptor for Headers {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        for (name, value) in &self.0 {
-            request.metadata_mut().insert(*name, value.clone());
-        }
-        Ok(request)
-    }
-}
-
 /// A client of the service with an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) api: ImportServiceClient<InterceptedService<Channel, Headers>>,
+    caller: caller::Caller,
+    pub(crate) api: ImportServiceClient<Service>,
 }
 
 impl Caller {
@@ -162,14 +135,12 @@ impl Caller {
     pub(crate) async fn create(&mut self) -> String {
         let request =
             CreateImportRequest { label: "test".into(), ..CreateImportRequest::default() };
-        self.api.create_import(request).await.unwrap().into_inner().import_job.unwrap().id
+        importing::create(&self.caller, request).await
     }
 
     /// Sends these messages as one upload.
     pub(crate) async fn send(&mut self, parts: Vec<Part>) -> Result<UploadBatchResponse, Status> {
-        let messages = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
-        let answer = self.api.upload_batch(futures::stream::iter(messages.collect::<Vec<_>>()));
-        answer.await.map(tonic::Response::into_inner)
+        importing::send(&self.caller, parts).await
     }
 
     /// Uploads a batch.
@@ -179,7 +150,7 @@ impl Caller {
         batch_key: &str,
         records: &[Bytes],
     ) -> Result<UploadBatchResponse, Status> {
-        self.send(batch(import, batch_key, records)).await
+        importing::upload(&self.caller, import, batch_key, records).await
     }
 
     /// Seals an import.
@@ -189,20 +160,22 @@ impl Caller {
         batches: usize,
         records: usize,
     ) -> Result<Import, Status> {
-        let request = SealImportRequest {
-            import_id: import.to_owned(),
-            batch_count: i32::try_from(batches).unwrap(),
-            record_count: i64::try_from(records).unwrap(),
-            ..SealImportRequest::default()
-        };
-        let answer = self.api.seal_import(request).await?;
-        Ok(answer.into_inner().import_job.unwrap())
+        importing::seal(&self.caller, import, batches, records).await
+    }
+
+    /// Starts the round with this number, or the next round for 0.
+    pub(crate) async fn retry(&mut self, import: &str, replacements: bool, round: i32) {
+        importing::retry(&self.caller, import, replacements, round).await.unwrap();
+    }
+
+    /// Cancels an import.
+    pub(crate) async fn cancel(&mut self, import: &str) {
+        importing::cancel(&self.caller, import).await.unwrap();
     }
 
     /// Gets the import.
     pub(crate) async fn get(&mut self, import: &str) -> Import {
-        let request = GetImportRequest { import_id: import.to_owned() };
-        self.api.get_import(request).await.unwrap().into_inner().import_job.unwrap()
+        importing::get(&self.caller, import).await
     }
 
     /// Waits until the import is in one of these states.
@@ -236,20 +209,7 @@ impl Caller {
 
     /// All failures, page by page.
     pub(crate) async fn failures(&mut self, import: &str) -> Vec<Failure> {
-        let mut request = ListFailuresRequest {
-            import_id: import.to_owned(),
-            page_size: 3,
-            ..ListFailuresRequest::default()
-        };
-        let mut failures = Vec::new();
-        loop {
-            let page = self.api.list_failures(request.clone()).await.unwrap().into_inner();
-            failures.extend(page.failures);
-            if page.next_page_token.is_empty() {
-                return failures;
-            }
-            request.page_token = page.next_page_token;
-        }
+        importing::failures(&self.caller, import).await
     }
 
     /// The whole failures file.
@@ -266,52 +226,18 @@ impl Caller {
     }
 }
 
-/// The messages of a complete upload.
-pub(crate) fn batch(import: &str, batch_key: &str, records: &[Bytes]) -> Vec<Part> {
-    let mut parts = vec![header(import, batch_key)];
-    parts.extend(records.chunks(100).map(frame));
-    parts.push(commit());
-    parts
-}
-
-pub(crate) fn header(import: &str, batch_key: &str) -> Part {
-    let (import_id, batch_key) = (import.to_owned(), batch_key.to_owned());
-    Part::Header(BatchHeader { import_id, batch_key, ..BatchHeader::default() })
-}
-
 pub(crate) fn frame(records: &[Bytes]) -> Part {
-    Part::Frame(BatchFrame { records: records.to_vec() })
-}
-
-pub(crate) fn commit() -> Part {
-    Part::Commit(BatchCommit::default())
-}
-
-/// The reason code of an error.
-pub(crate) fn reason(status: &Status) -> String {
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
-}
-
-fn encode(record: Record) -> Bytes {
-    ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into()
-}
-
-/// A valid company.
-pub(crate) fn company(source_id: &str) -> ImportClient {
-    ImportClient {
-        source_id: source_id.to_owned(),
-        client_reference: format!("X{source_id}"),
-        client_type: "PRIVATE_LIMITED_COMPANY".to_owned(),
-        registered_name: format!("Case {source_id} Limited"),
-        ..ImportClient::default()
-    }
+    importing::frame(records)
 }
 
 /// A valid company with changed fields.
 pub(crate) fn client(source_id: &str, change: impl Fn(&mut ImportClient)) -> Bytes {
-    let mut client = company(source_id);
-    change(&mut client);
-    encode(Record::Client(client))
+    let client = import_records::client(source_id, |client| {
+        client.client_reference = format!("X{source_id}");
+        client.registered_name = format!("Case {source_id} Limited");
+        change(client);
+    });
+    client.into()
 }
 
 /// A director of some clients.
@@ -320,20 +246,13 @@ pub(crate) fn contact(
     clients: &[&str],
     change: impl Fn(&mut ImportContact),
 ) -> Bytes {
-    let link = |client: &&str| ContactClient {
-        client_source_id: (*client).to_owned(),
-        roles: vec!["DIRECTOR".to_owned()],
-    };
-    let mut contact = ImportContact {
-        source_id: source_id.to_owned(),
-        clients: clients.iter().map(link).collect(),
-        forename: "Ann".to_owned(),
-        surname: format!("Case {source_id}"),
-        birth_date: "1980-02-29".to_owned(),
-        ..ImportContact::default()
-    };
-    change(&mut contact);
-    encode(Record::Contact(contact))
+    let contact = import_records::contact(source_id, clients, |contact| {
+        contact.forename = "Ann".into();
+        contact.surname = format!("Case {source_id}");
+        contact.birth_date = "1980-02-29".into();
+        change(contact);
+    });
+    contact.into()
 }
 
 /// A trading address of a client, or a residential one of a contact.
@@ -343,18 +262,11 @@ pub(crate) fn address(
     dates: (&str, &str),
     change: impl Fn(&mut ImportAddress),
 ) -> Bytes {
-    let kind = if owner.0 == "client" { "TRADING" } else { "RESIDENTIAL" };
-    let mut address = ImportAddress {
-        source_id: source_id.to_owned(),
-        owner_kind: owner.0.to_owned(),
-        owner_source_id: owner.1.to_owned(),
-        r#type: kind.to_owned(),
-        line_1: "1 High Street".to_owned(),
-        town: "Leeds".to_owned(),
-        active_from: dates.0.to_owned(),
-        active_to: dates.1.to_owned(),
-        ..ImportAddress::default()
-    };
-    change(&mut address);
-    encode(Record::Address(address))
+    let address = import_records::address(source_id, owner, |address| {
+        address.town = "Leeds".into();
+        address.active_from = dates.0.into();
+        address.active_to = dates.1.into();
+        change(address);
+    });
+    address.into()
 }

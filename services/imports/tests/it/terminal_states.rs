@@ -1,8 +1,8 @@
 //! Tests imports that cannot continue: they end, or can be cancelled.
 
-use concord_proto::pb::imports::{
-    CancelImportRequest, Import, ImportState, ListImportsRequest, RetryImportRequest,
-};
+use std::time::Duration;
+
+use concord_proto::pb::imports::{Import, ImportState, ListImportsRequest};
 use concord_testing::{
     TestDb,
     e2e::fake_records::{FakeRecords, InjectedFault},
@@ -11,8 +11,8 @@ use imports::WorkerSettings;
 
 use crate::{
     restored_database::run,
-    support::{Caller, Replica, client, pair, quick},
-    worker::{assert_created_once, many, sealed},
+    support::{Caller, Replica, client, pair, quick, reason},
+    worker::{assert_created_once, many, retry_with_a_replacement, sealed},
 };
 
 concord_testing::storage_tests! {
@@ -29,14 +29,12 @@ async fn failed(owner: &mut Caller, import: &str) -> Import {
 }
 
 async fn retry(owner: &mut Caller, import: &str) -> Import {
-    let request = RetryImportRequest { import_id: import.into(), replacements: false, round: 2 };
-    owner.api.retry_import(request).await.unwrap();
+    owner.retry(import, false, 2).await;
     owner.ended(import).await
 }
 
 async fn cancel(owner: &mut Caller, import: &str) -> Import {
-    let request = CancelImportRequest { import_id: import.into() };
-    owner.api.cancel_import(request).await.unwrap();
+    owner.cancel(import).await;
     owner.wait(import, &[ImportState::Cancelled]).await
 }
 
@@ -89,11 +87,9 @@ async fn unreadable_position_fails_the_import(t: TestDb) {
     assert_sums(&ended, 15);
     assert_eq!(ended.counters.unwrap().unprocessed, 15);
     // A retry that is cancelled before its seal leaves the import unchanged.
-    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
-    owner.api.retry_import(request).await.unwrap();
+    owner.retry(&import, true, 2).await;
     owner.upload(&import, "two", &[client("K8", |_| ())]).await.unwrap();
-    let request = CancelImportRequest { import_id: import.clone() };
-    owner.api.cancel_import(request).await.unwrap();
+    owner.cancel(&import).await;
     let same = failed(&mut owner, &import).await;
     assert_eq!(
         (same.counters, same.status_message, same.round),
@@ -122,11 +118,16 @@ async fn internally_failed_import_can_be_cancelled(t: TestDb) {
     replica.stop().await;
 }
 
-async fn persistent_records_service_error_fails_the_import(t: TestDb) {
+/// A replica whose imports stall soon.
+async fn stalling(t: &TestDb, stalled_backoff: Duration) -> (Replica, FakeRecords) {
     let (fake, records) = FakeRecords::start(&["manager"]).await;
-    let stall_after = std::time::Duration::from_millis(300);
-    let settings = WorkerSettings { stall_after, ..quick() };
-    let replica = Replica::start(&t, records, settings).await;
+    let stall_after = Duration::from_millis(300);
+    let settings = WorkerSettings { stall_after, stalled_backoff, ..quick() };
+    (Replica::start(t, records, settings).await, fake)
+}
+
+async fn persistent_records_service_error_fails_the_import(t: TestDb) {
+    let (replica, fake) = stalling(&t, Duration::from_millis(300)).await;
     // More records than the limit on rejected records of a chunk.
     for number in 0..40 {
         fake.reject_chunks_with(&format!("K{number:04}"));
@@ -140,11 +141,7 @@ async fn persistent_records_service_error_fails_the_import(t: TestDb) {
 }
 
 async fn stalled_import_can_be_cancelled_during_an_outage(t: TestDb) {
-    let (fake, records) = FakeRecords::start(&["manager"]).await;
-    let (stall_after, stalled_backoff) =
-        (std::time::Duration::from_millis(300), std::time::Duration::from_mins(10));
-    let settings = WorkerSettings { stall_after, stalled_backoff, ..quick() };
-    let replica = Replica::start(&t, records, settings).await;
+    let (replica, fake) = stalling(&t, Duration::from_mins(10)).await;
     fake.inject(&[InjectedFault::Paused]);
     let mut owner = replica.owner();
     let import = sealed(&mut owner, &many(5)).await;
@@ -165,9 +162,7 @@ async fn stalled_import_can_be_cancelled_during_an_outage(t: TestDb) {
 }
 
 async fn chunk_sent_before_an_unconfirmed_cancel_is_fenced(t: TestDb) {
-    let (fake, records) = FakeRecords::start(&["manager"]).await;
-    let stall_after = std::time::Duration::from_millis(300);
-    let replica = Replica::start(&t, records, WorkerSettings { stall_after, ..quick() }).await;
+    let (replica, fake) = stalling(&t, Duration::from_millis(300)).await;
     fake.inject(&[InjectedFault::PausedUnavailable]);
     let mut owner = replica.owner();
     let import = sealed(&mut owner, &[client("K1", |_| ())]).await;
@@ -175,14 +170,11 @@ async fn chunk_sent_before_an_unconfirmed_cancel_is_fenced(t: TestDb) {
     fake.set_unavailable(true);
     cancel(&mut owner, &import).await;
     fake.set_unavailable(false);
-    let request = RetryImportRequest { import_id: import.clone(), replacements: true, round: 2 };
-    owner.api.retry_import(request).await.unwrap();
-    let corrected = client("K1", |client| client.registered_name = "Corrected Limited".into());
-    owner.upload(&import, "corrected", &[corrected]).await.unwrap();
+    retry_with_a_replacement(&mut owner, &import).await;
     owner.seal(&import, 1, 1).await.unwrap();
     assert_eq!(owner.ended(&import).await.counters.unwrap().imported, 1);
     let late = fake.resume().await.unwrap_err();
-    assert_eq!(crate::support::reason(&late), "STALE_WORKER");
+    assert_eq!(reason(&late), "STALE_WORKER");
     assert_eq!(fake.name_of_client("K1").unwrap(), "Corrected Limited");
     assert_created_once(&fake, 1);
     replica.stop().await;

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use concord_proto::pb::{
-    imports::{
-        CancelImportRequest, ImportState, ListPossibleDuplicatesRequest, RetryImportRequest,
-    },
+    imports::{ImportState, ListPossibleDuplicatesRequest},
     internal::ApplyDuplicate,
 };
 use concord_testing::{
@@ -202,9 +200,8 @@ async fn imports_of_a_practice_run_one_at_a_time(t: TestDb) {
 
 /// Retries an import with a corrected client `K1`, which has another name than the
 /// uploaded one.
-async fn retry_with_a_replacement(owner: &mut Caller, import: &str) {
-    let request = RetryImportRequest { import_id: import.to_owned(), replacements: true, round: 2 };
-    owner.api.retry_import(request).await.unwrap();
+pub(crate) async fn retry_with_a_replacement(owner: &mut Caller, import: &str) {
+    owner.retry(import, true, 2).await;
     let corrected = client("K1", |c| c.registered_name = "Corrected Limited".into());
     owner.upload(import, "corrected", &[corrected]).await.unwrap();
 }
@@ -219,8 +216,7 @@ async fn delayed_chunk_is_fenced_from_a_later_round(t: TestDb) {
     // Another worker ends the import, and the record is corrected.
     let second = Replica::start(&t, records, quick()).await;
     let mut owner = second.owner();
-    let request = CancelImportRequest { import_id: import.clone() };
-    owner.api.cancel_import(request).await.unwrap();
+    owner.cancel(&import).await;
     let ended = owner.wait(&import, &[ImportState::Cancelled]).await;
     assert_eq!(ended.counters.unwrap().unprocessed, 1);
     retry_with_a_replacement(&mut owner, &import).await;

@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use concord_core::caller::{Account, Product};
 use concord_proto::pb::imports::ImportRecordKind;
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 /// The kind of the linked object. Links to clients and persons prevent that a record is
 /// orphaned. Links to entries let an import recognise an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE")]
 pub(crate) enum LinkKind {
     Client,
     Person,
@@ -16,11 +18,7 @@ pub(crate) enum LinkKind {
 
 impl LinkKind {
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "CLIENT",
-            Self::Person => "PERSON",
-            Self::Entry => "ENTRY",
-        }
+        self.into()
     }
 
     /// The kind of imported record that creates links of this kind.
@@ -33,13 +31,14 @@ impl LinkKind {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Client, Self::Person, Self::Entry].into_iter().find(|kind| kind.as_str() == text)
+        text.parse().ok()
     }
 }
 
 /// What an import did when it created a link. Stored to make chunks idempotent: a chunk
 /// that is sent again gets the same answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE")]
 pub(crate) enum ImportOutcome {
     /// It created the record.
     Imported,
@@ -49,14 +48,11 @@ pub(crate) enum ImportOutcome {
 
 impl ImportOutcome {
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Imported => "IMPORTED",
-            Self::Linked => "LINKED",
-        }
+        self.into()
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Imported, Self::Linked].into_iter().find(|outcome| outcome.as_str() == text)
+        text.parse().ok()
     }
 }
 
@@ -73,4 +69,23 @@ pub(crate) struct Link {
     pub(crate) import: Option<(Uuid, ImportOutcome)>,
     pub(crate) linked_at: DateTime<Utc>,
     pub(crate) linked_by: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The strings are in databases.
+    #[test]
+    fn stored_strings_are_fixed() {
+        use ImportOutcome::{Imported, Linked};
+        use LinkKind::{Client, Entry, Person};
+        for (kind, text) in [(Client, "CLIENT"), (Person, "PERSON"), (Entry, "ENTRY")] {
+            assert_eq!((kind.as_str(), LinkKind::parse(text)), (text, Some(kind)));
+        }
+        for (outcome, text) in [(Imported, "IMPORTED"), (Linked, "LINKED")] {
+            assert_eq!((outcome.as_str(), ImportOutcome::parse(text)), (text, Some(outcome)));
+        }
+        assert_eq!(LinkKind::parse("client"), None);
+    }
 }

@@ -20,9 +20,9 @@ use sha2::Sha256;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::{
-    domain::resume_point::{ResumePoint, SnapshotPosition, SnapshotStage},
-    store::feed::{FeedEnds, FeedHead},
+use crate::domain::{
+    feed_head::{FeedEnds, FeedHead},
+    resume_point::{ResumePoint, SnapshotPosition, SnapshotStage},
 };
 
 const VERSION: u8 = 2;

@@ -5,7 +5,7 @@ use concord_core::{
     ids::new_uuid,
     status::ApiError,
 };
-use concord_db::TenantScope;
+use concord_db::{TenantDb, TenantScope};
 use concord_proto::pb::records::ErrorReason;
 use sea_orm::ConnectionTrait;
 use tonic::Code;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
+        feed_head::FeedHead,
         filter::Filter,
         resume_point::{ResumePoint, SnapshotPosition},
         subscription::{Subscription, SubscriptionKey},
@@ -25,7 +26,7 @@ use crate::{
     error::{RecordError, not_connected},
     store::{
         connections,
-        feed::{self, FeedHead, SeekTarget},
+        feed::{self, SeekTarget},
         subscriptions,
     },
 };
@@ -104,7 +105,7 @@ async fn check_practices(
     subscriber: &Subscriber,
     filter: &Filter,
 ) -> Result<(), RecordError> {
-    let (db, product) = (feed.db().reader(), &subscriber.product);
+    let product = &subscriber.product;
     if let Some(own) = &subscriber.practice
         && let Some(other) = filter.practices.iter().find(|practice| *practice != own)
     {
@@ -112,7 +113,7 @@ async fn check_practices(
     }
     let practices: Vec<&PracticeId> = subscriber.practice.iter().chain(&filter.practices).collect();
     for practice in practices {
-        if !connections::is_connected(db, practice, product).await? {
+        if !connections::is_connected(feed.db().reader_of(practice), product).await? {
             return Err(not_connected(product.as_str()).into());
         }
     }
@@ -183,7 +184,7 @@ pub(super) async fn connection(
     subscriber: &Subscriber,
 ) -> Result<Option<ConnectionIdentity>, RecordError> {
     let Some(practice) = subscriber.practice.clone() else { return Ok(None) };
-    match connections::connected_at(db, &practice, &subscriber.product).await? {
+    match connections::connected_at(TenantDb::new(db, &practice), &subscriber.product).await? {
         Some(since) => Ok(Some(ConnectionIdentity { practice, since })),
         None => Err(not_connected(subscriber.product.as_str()).into()),
     }

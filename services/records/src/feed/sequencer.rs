@@ -59,8 +59,7 @@ pub(crate) async fn run(feed: Feed, meter: Meter) {
 }
 
 fn poll_interval_with_jitter() -> Duration {
-    let jitter = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
-    MAX_POLL_INTERVAL + MAX_POLL_INTERVAL * u32::from(jitter) / 5 / 256
+    MAX_POLL_INTERVAL + MAX_POLL_INTERVAL * u32::from(ids::random_byte()) / 5 / 256
 }
 
 /// Assigns positions until no product has pending changes. A product whose feed cannot be

@@ -37,11 +37,12 @@ use super::{
 };
 use crate::{
     domain::{
+        feed_head::FeedEnds,
         filter::{Filter, Recipient, Verdict},
         resume_point::{ResumePoint, SnapshotPosition},
     },
     error::{RecordError, not_connected},
-    store::feed::{FeedEnds, FeedPoint, FeedRow, SeekTarget, seek},
+    store::feed::{FeedPoint, FeedRow, SeekTarget, seek},
 };
 
 /// Backoff after a transient error of the database.

@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    domain::record::RecordRef,
+    domain::{feed_head::FeedEnds, record::RecordRef},
     error::{RecordError, not_connected},
     store::{
         self,
-        feed::{FeedEnds, FeedPage, FeedPoint, FeedRow, SeekTarget},
+        feed::{FeedPage, FeedPoint, FeedRow, SeekTarget},
     },
 };
 

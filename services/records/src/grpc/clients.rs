@@ -26,12 +26,15 @@ use concord_proto::{
 use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 
-use super::{Api, parse, update};
+use super::{
+    Api,
+    parse::{self, mutation},
+    update,
+};
 use crate::{
     service::{
         create::{ClientCommand, WhichPerson},
         reading::PageRequest,
-        request_context::RequestContext,
     },
     store::clients::PageOf,
 };
@@ -42,14 +45,8 @@ impl ClientService for Api {
         &self,
         request: Request<CreateClientRequest>,
     ) -> Result<Response<CreateClientResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ClientCreateClient,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        );
+        let (caller, request, context) =
+            mutation(Rpc::ClientCreateClient, request, |r| (&r.request_id, r.validate_only))?;
         let (context, command) = parse::both(context, command(&request))?;
         Ok(Response::new(self.records.create_client(caller, context, command).await?))
     }
@@ -102,14 +99,8 @@ impl ClientService for Api {
         &self,
         request: Request<UpdateClientRequest>,
     ) -> Result<Response<UpdateClientResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ClientUpdateClient,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        );
+        let (caller, request, context) =
+            mutation(Rpc::ClientUpdateClient, request, |r| (&r.request_id, r.validate_only))?;
         let (context, command) = parse::both(context, update::client(request))?;
         Ok(Response::new(self.records.update_client(caller, context, command).await?))
     }
@@ -118,31 +109,19 @@ impl ClientService for Api {
         &self,
         request: Request<LinkClientRequest>,
     ) -> Result<Response<LinkClientResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ClientLinkClient,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
-        let command = parse::link(request.client, &request.external_id)?;
-        Ok(Response::new(self.records.link_client(caller, context, command).await?))
+        let (caller, request, context) =
+            mutation(Rpc::ClientLinkClient, request, |r| (&r.request_id, r.validate_only))?;
+        let command = parse::link(request.client, &request.external_id);
+        Ok(Response::new(self.records.link_client(caller, context?, command?).await?))
     }
 
     async fn unlink_client(
         &self,
         request: Request<UnlinkClientRequest>,
     ) -> Result<Response<UnlinkClientResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ClientUnlinkClient,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
-        Ok(Response::new(self.records.unlink_client(caller, context, request.client).await?))
+        let (caller, request, context) =
+            mutation(Rpc::ClientUnlinkClient, request, |r| (&r.request_id, r.validate_only))?;
+        Ok(Response::new(self.records.unlink_client(caller, context?, request.client).await?))
     }
 
     async fn list_client_links(

@@ -24,7 +24,10 @@ use concord_proto::{
 use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 
-use super::{Api, parse};
+use super::{
+    Api,
+    parse::{self, mutation},
+};
 use crate::{
     domain::record::HeldRole,
     service::{
@@ -32,7 +35,6 @@ use crate::{
         contacts::ContactCommand,
         create::WhichPerson,
         reading::{ContactsOf, PageRequest},
-        request_context::RequestContext,
     },
 };
 
@@ -42,14 +44,8 @@ impl ContactService for Api {
         &self,
         request: Request<CreateContactRequest>,
     ) -> Result<Response<CreateContactResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ContactCreateContact,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        );
+        let (caller, request, context) =
+            mutation(Rpc::ContactCreateContact, request, |r| (&r.request_id, r.validate_only))?;
         let (context, command) = parse::both(context, command(request))?;
         Ok(Response::new(self.records.create_contact(caller, context, command).await?))
     }
@@ -91,18 +87,12 @@ impl ContactService for Api {
         &self,
         request: Request<UpdateContactRequest>,
     ) -> Result<Response<UpdateContactResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ContactUpdateContact,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
+        let (caller, request, context) =
+            mutation(Rpc::ContactUpdateContact, request, |r| (&r.request_id, r.validate_only))?;
         let edit = ContactEdit::Primary(request.is_primary);
         let command = ContactEditCommand { contact: request.contact, etag: request.etag };
         let UpdateContactResponse { contact, change_ids } =
-            self.records.edit_contact(caller, context, command, edit).await?;
+            self.records.edit_contact(caller, context?, command, edit).await?;
         Ok(Response::new(UpdateContactResponse { contact, change_ids }))
     }
 
@@ -110,14 +100,9 @@ impl ContactService for Api {
         &self,
         request: Request<AddRoleRequest>,
     ) -> Result<Response<AddRoleResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ContactAddRole,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
+        let (caller, request, context) =
+            mutation(Rpc::ContactAddRole, request, |r| (&r.request_id, r.validate_only))?;
+        let context = context?;
         let edit = ContactEdit::AddRole(role(0, &request.role.unwrap_or_default())?);
         let command = ContactEditCommand { contact: request.contact, etag: request.etag };
         let UpdateContactResponse { contact, change_ids } =
@@ -129,14 +114,9 @@ impl ContactService for Api {
         &self,
         request: Request<UpdateRoleRequest>,
     ) -> Result<Response<UpdateRoleResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ContactUpdateRole,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
+        let (caller, request, context) =
+            mutation(Rpc::ContactUpdateRole, request, |r| (&r.request_id, r.validate_only))?;
+        let context = context?;
         let role = role(request.number, &request.role.unwrap_or_default())?;
         let edit = ContactEdit::CorrectRole(role);
         let command = ContactEditCommand { contact: request.contact, etag: request.etag };
@@ -149,14 +129,9 @@ impl ContactService for Api {
         &self,
         request: Request<EndRoleRequest>,
     ) -> Result<Response<EndRoleResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ContactEndRole,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
+        let (caller, request, context) =
+            mutation(Rpc::ContactEndRole, request, |r| (&r.request_id, r.validate_only))?;
+        let context = context?;
         let day = parse_date(&request.resigned_on)
             .map_err(|problem| ApiError::invalid(vec![problem.at("resigned_on")]))?;
         let edit = ContactEdit::EndRole(request.number, day);
@@ -170,16 +145,10 @@ impl ContactService for Api {
         &self,
         request: Request<RemoveContactRequest>,
     ) -> Result<Response<RemoveContactResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::ContactRemoveContact,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
+        let (caller, request, context) =
+            mutation(Rpc::ContactRemoveContact, request, |r| (&r.request_id, r.validate_only))?;
         let command = ContactEditCommand { contact: request.contact, etag: request.etag };
-        Ok(Response::new(self.records.remove_contact(caller, context, command).await?))
+        Ok(Response::new(self.records.remove_contact(caller, context?, command).await?))
     }
 }
 

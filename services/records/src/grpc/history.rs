@@ -27,16 +27,16 @@ use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, parse};
+use super::{
+    Api,
+    parse::{self, mutation},
+};
 use crate::{
     domain::timeline::{
         AddEntry, AddPastEntry, CancelScheduledEntry, CorrectEntry, EndEntry, RescindEntry,
         TimelineKey,
     },
-    service::{
-        history::{HistoryAnswer, HistoryCommand, timeline_key},
-        request_context::RequestContext,
-    },
+    service::history::{HistoryAnswer, HistoryCommand, timeline_key},
 };
 
 /// Builds the response message of an RPC from the answer of the command.
@@ -45,13 +45,6 @@ macro_rules! respond {
         let HistoryAnswer { outcome, entry, moved, change_ids } = $answer;
         Ok(Response::new($response { outcome, entry, moved, change_ids }))
     }};
-}
-
-/// Parses the context of a request.
-macro_rules! context {
-    ($rpc:ident, $request:expr) => {
-        RequestContext::parse(Rpc::$rpc, &$request, &$request.request_id, $request.validate_only)
-    };
 }
 
 #[tonic::async_trait]
@@ -72,9 +65,9 @@ impl HistoryService for Api {
         &self,
         request: Request<AddEntryRequest>,
     ) -> Result<Response<AddEntryResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let (context, command) = parse::both(context!(HistoryAddEntry, request), add(request))?;
+        let (caller, request, context) =
+            mutation(Rpc::HistoryAddEntry, request, |r| (&r.request_id, r.validate_only))?;
+        let (context, command) = parse::both(context, add(request))?;
         respond!(AddEntryResponse, self.records.change_history(caller, context, command).await?)
     }
 
@@ -82,11 +75,10 @@ impl HistoryService for Api {
         &self,
         request: Request<CorrectEntryRequest>,
     ) -> Result<Response<CorrectEntryResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
+        let (caller, request, context) =
+            mutation(Rpc::HistoryCorrectEntry, request, |r| (&r.request_id, r.validate_only))?;
         let reason = parse::reason_if_given(&request.reason)?;
-        let (context, command) =
-            parse::both(context!(HistoryCorrectEntry, request), correct(request))?;
+        let (context, command) = parse::both(context, correct(request))?;
         let context = context.with_reason(reason);
         respond!(CorrectEntryResponse, self.records.change_history(caller, context, command).await?)
     }
@@ -95,10 +87,9 @@ impl HistoryService for Api {
         &self,
         request: Request<AddPastEntryRequest>,
     ) -> Result<Response<AddPastEntryResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let (context, command) =
-            parse::both(context!(HistoryAddPastEntry, request), add_past(request))?;
+        let (caller, request, context) =
+            mutation(Rpc::HistoryAddPastEntry, request, |r| (&r.request_id, r.validate_only))?;
+        let (context, command) = parse::both(context, add_past(request))?;
         respond!(AddPastEntryResponse, self.records.change_history(caller, context, command).await?)
     }
 
@@ -106,9 +97,9 @@ impl HistoryService for Api {
         &self,
         request: Request<EndEntryRequest>,
     ) -> Result<Response<EndEntryResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let (context, command) = parse::both(context!(HistoryEndEntry, request), end(request))?;
+        let (caller, request, context) =
+            mutation(Rpc::HistoryEndEntry, request, |r| (&r.request_id, r.validate_only))?;
+        let (context, command) = parse::both(context, end(request))?;
         respond!(EndEntryResponse, self.records.change_history(caller, context, command).await?)
     }
 
@@ -116,9 +107,11 @@ impl HistoryService for Api {
         &self,
         request: Request<CancelScheduledEntryRequest>,
     ) -> Result<Response<CancelScheduledEntryResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = context!(HistoryCancelScheduledEntry, request)?;
+        let (caller, request, context) =
+            mutation(Rpc::HistoryCancelScheduledEntry, request, |r| {
+                (&r.request_id, r.validate_only)
+            })?;
+        let context = context?;
         let command = CancelScheduledEntry { id: entry_id(&request.entry)? };
         let command = HistoryCommand::Cancel(command, request.etag);
         let answer = self.records.change_history(caller, context, command).await?;
@@ -129,10 +122,9 @@ impl HistoryService for Api {
         &self,
         request: Request<RescindEntryRequest>,
     ) -> Result<Response<RescindEntryResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = context!(HistoryRescindEntry, request)?;
-        let context = context.with_reason(parse::reason(&request.reason)?);
+        let (caller, request, context) =
+            mutation(Rpc::HistoryRescindEntry, request, |r| (&r.request_id, r.validate_only))?;
+        let context = context?.with_reason(parse::reason(&request.reason)?);
         let command = RescindEntry { id: entry_id(&request.entry)? };
         let command = HistoryCommand::Rescind(command, request.etag);
         let answer = self.records.change_history(caller, context, command).await?;

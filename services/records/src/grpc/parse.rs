@@ -2,7 +2,7 @@
 //! the paths of their fields.
 
 use concord_core::{
-    caller::Product,
+    caller::{Caller, Product},
     rules::violation::path,
     rules::{
         FieldViolation, FieldViolations, ValueError,
@@ -14,7 +14,11 @@ use concord_core::{
     },
     status::ApiError,
 };
-use concord_proto::pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role, Warning};
+use concord_proto::{
+    pb::records::{ContactRole, ErrorReason, NewAddress, NewPerson, Role, Warning},
+    rpc::Rpc,
+};
+use tonic::Request;
 
 use crate::{
     domain::record::HeldRole,
@@ -30,6 +34,20 @@ pub(super) const MAX_ROLES: usize = 14;
 
 /// Maximum length of a reason, in characters.
 pub(super) const MAX_REASON: usize = 500;
+
+/// The caller, the message and the context of a request that changes records. `keys` gives its
+/// idempotency key, and true for a dry run.
+pub(super) fn mutation<T: prost::Message>(
+    rpc: Rpc,
+    request: Request<T>,
+    keys: fn(&T) -> (&str, bool),
+) -> Result<(Caller, T, Result<RequestContext, ApiError>), ApiError> {
+    let caller = Caller::of(request.extensions())?;
+    let request = request.into_inner();
+    let (request_id, validate_only) = keys(&request);
+    let context = RequestContext::parse(rpc, &request, request_id, validate_only);
+    Ok((caller, request, context))
+}
 
 /// An external id of the product; `None` when it is missing.
 pub(super) fn external_id(wrong: &mut FieldViolations, field: &str, text: &str) -> Option<String> {

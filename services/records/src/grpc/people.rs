@@ -13,10 +13,12 @@ use concord_proto::{
 use concord_server::with_record_ids;
 use tonic::{Request, Response, Status};
 
-use super::{Api, parse, update};
-use crate::service::{
-    create::PersonCommand, reading::PageRequest, request_context::RequestContext,
+use super::{
+    Api,
+    parse::{self, mutation},
+    update,
 };
+use crate::service::{create::PersonCommand, reading::PageRequest};
 
 #[tonic::async_trait]
 impl PersonService for Api {
@@ -24,14 +26,8 @@ impl PersonService for Api {
         &self,
         request: Request<CreatePersonRequest>,
     ) -> Result<Response<CreatePersonResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::PersonCreatePerson,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        );
+        let (caller, request, context) =
+            mutation(Rpc::PersonCreatePerson, request, |r| (&r.request_id, r.validate_only))?;
         let (context, (command, external_id)) = parse::both(context, command(&request))?;
         let created = self.records.create_person(caller, context, command, external_id).await?;
         Ok(Response::new(created))
@@ -65,14 +61,8 @@ impl PersonService for Api {
         &self,
         request: Request<UpdatePersonRequest>,
     ) -> Result<Response<UpdatePersonResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::PersonUpdatePerson,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        );
+        let (caller, request, context) =
+            mutation(Rpc::PersonUpdatePerson, request, |r| (&r.request_id, r.validate_only))?;
         let (context, command) = parse::both(context, update::person(request))?;
         Ok(Response::new(self.records.update_person(caller, context, command).await?))
     }
@@ -81,31 +71,19 @@ impl PersonService for Api {
         &self,
         request: Request<LinkPersonRequest>,
     ) -> Result<Response<LinkPersonResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::PersonLinkPerson,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
-        let command = parse::link(request.person, &request.external_id)?;
-        Ok(Response::new(self.records.link_person(caller, context, command).await?))
+        let (caller, request, context) =
+            mutation(Rpc::PersonLinkPerson, request, |r| (&r.request_id, r.validate_only))?;
+        let command = parse::link(request.person, &request.external_id);
+        Ok(Response::new(self.records.link_person(caller, context?, command?).await?))
     }
 
     async fn unlink_person(
         &self,
         request: Request<UnlinkPersonRequest>,
     ) -> Result<Response<UnlinkPersonResponse>, Status> {
-        let caller = Caller::of(request.extensions())?;
-        let request = request.into_inner();
-        let context = RequestContext::parse(
-            Rpc::PersonUnlinkPerson,
-            &request,
-            &request.request_id,
-            request.validate_only,
-        )?;
-        Ok(Response::new(self.records.unlink_person(caller, context, request.person).await?))
+        let (caller, request, context) =
+            mutation(Rpc::PersonUnlinkPerson, request, |r| (&r.request_id, r.validate_only))?;
+        Ok(Response::new(self.records.unlink_person(caller, context?, request.person).await?))
     }
 }
 

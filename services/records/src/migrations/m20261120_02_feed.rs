@@ -4,25 +4,13 @@
 //! connected product (the outbox). After the commit, the sequencer turns pending rows into
 //! `feed_entry` rows with dense positions.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+use concord_db::{
+    Migration,
+    MigrationStep::{PostgresOnly, Sql},
 };
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261120_02_feed"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES, POSTGRES_ONLY).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261120_02_feed", steps: &[Sql(TABLES), PostgresOnly(POSTGRES_ONLY)] };
 
 const TABLES: &str = "
 CREATE TABLE feed_change (

@@ -1,25 +1,10 @@
 //! History and correction: the declared end of an entry, and its next status change; purge
 //! times and tombstones of records; idempotency keys; the audit log; the search index.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261120_03_whole"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES, "").await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261120_03_whole", steps: &[Sql(TABLES)] };
 
 const TABLES: &str = "
 ALTER TABLE client ADD COLUMN purge_at {time};

@@ -1,25 +1,10 @@
 //! Named subscriptions: positions that the server stores. The secret that signs cursors,
 //! and the change before the oldest retained position, to check a cursor there.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261121_04_subscriptions"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES, "").await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261121_04_subscriptions", steps: &[Sql(TABLES)] };
 
 /// `practice_id` of a subscription is empty if it is for all practices of the product. No
 /// practice has an empty name.

@@ -1,24 +1,9 @@
 //! Fencing tokens of imports.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261121_05_fences"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES, "").await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261121_05_fences", steps: &[Sql(TABLES)] };
 
 const TABLES: &str = "
 CREATE TABLE import_fence (

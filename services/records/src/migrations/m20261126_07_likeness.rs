@@ -1,31 +1,19 @@
 //! Indexes of match keys: find possible duplicates of a record, the oldest first.
 
 use concord_core::rules::{match_key, value::PersonName};
+use concord_db::{
+    Migration,
+    MigrationStep::{Code, Sql},
+};
 use concord_proto::pb::records::Person;
 use prost::Message as _;
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait,
-    sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, prelude::Date},
-};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, prelude::Date};
 use uuid::Uuid;
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261126_07_likeness"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, COLUMN, "").await?;
-        fill(manager.get_connection()).await?;
-        super::run(manager, INDEXES, "").await
-    }
-}
+pub(super) const MIGRATION: Migration = Migration {
+    name: "m20261126_07_likeness",
+    steps: &[Sql(COLUMN), Code(|db| Box::pin(fill(db))), Sql(INDEXES)],
+};
 
 /// `likeness`: the match key of a person, its normalised name and date of birth.
 const COLUMN: &str = "
@@ -125,7 +113,8 @@ mod tests {
                     meta: RecordMeta::new(sea_orm::prelude::DateTimeUtc::UNIX_EPOCH),
                 };
                 let rows = (0..PAGE + 10).map(|n| (person(n), &image)).collect();
-                store::write_now(&*tx, |writes| persons::insert(writes, &practice, rows)).await?;
+                store::write_now(tx.tenant(&practice), |batch| persons::insert(batch, rows))
+                    .await?;
                 tx.execute_unprepared("UPDATE person SET likeness = NULL").await?;
                 Ok::<_, RecordError>(())
             }
@@ -147,7 +136,7 @@ mod tests {
             };
             let smith = match_key::of_person(&name, Date::from_ymd_opt(1975, 5, 5)).unwrap();
             let practice: PracticeId = practice.parse().unwrap();
-            let found = persons::ids_by_match_key(db.reader(), &practice, &smith, 2_000).await;
+            let found = persons::ids_by_match_key(db.reader_of(&practice), &smith, 2_000).await;
             assert_eq!(found.unwrap().len(), PAGE / 2 + 5);
         }
     }

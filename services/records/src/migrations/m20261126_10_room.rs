@@ -4,23 +4,7 @@
 //! updated (a HOT update). An import updates most clients and persons soon after it has
 //! created them, once for each address.
 
-use concord_db::set_fillfactor;
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Fillfactor};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261126_10_room"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        set_fillfactor(manager.get_connection(), &["client", "person"]).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261126_10_room", steps: &[Fillfactor(&["client", "person"])] };

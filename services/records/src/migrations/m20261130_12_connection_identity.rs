@@ -2,25 +2,10 @@
 //! identified by its start time, which is compared only for equality, as in cursors: the
 //! clocks of two replicas may differ.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261130_12_connection_identity"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, COLUMN, "").await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261130_12_connection_identity", steps: &[Sql(COLUMN)] };
 
 /// `connection_since`: null for a subscription of all practices, and for one whose
 /// connection is unknown. The latter cannot resume by its name. An existing subscription

@@ -2,36 +2,23 @@
 //! migration they were padded to the eight digits of Companies House.
 
 use concord_core::rules::{identifier::company_number, terms::Term as _};
+use concord_db::{
+    Migration,
+    MigrationStep::{Code, PostgresOnly},
+};
 use concord_proto::pb::records::{Client, Jurisdiction};
 use prost::Message as _;
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait,
-    sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value},
-};
+use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
 use uuid::Uuid;
 
-pub(super) struct Migration;
+pub(super) const MIGRATION: Migration = Migration {
+    name: "m20261130_13_jurisdictions",
+    steps: &[PostgresOnly(ALL_PRACTICES), Code(|db| Box::pin(rewrite(db)))],
+};
 
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261130_13_jurisdictions"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let db = manager.get_connection();
-        if db.get_database_backend() == DbBackend::Postgres {
-            // Row-level security applies to the owner of the tables too. Set for the
-            // transaction only: a RESET would remove the session's own setting, without
-            // which it reads nothing.
-            db.execute_unprepared("SET LOCAL concord.practice = '*'").await?;
-        }
-        rewrite(db).await
-    }
-}
+/// Row-level security applies to the owner of the tables too. Set for the transaction only: a
+/// RESET would remove the session's own setting, without which it reads nothing.
+const ALL_PRACTICES: &str = "SET LOCAL concord.practice = '*'";
 
 /// Number of clients that are read at once.
 const PAGE: usize = 1_000;
@@ -91,7 +78,8 @@ mod tests {
     use concord_db::{Database, TenantScope};
     use concord_proto::pb::records::{ClientIdentifiers, ClientType};
     use concord_testing::{TestDb, storage_tests};
-    use sea_orm_migration::sea_orm::prelude::DateTimeUtc;
+    use sea_orm::prelude::DateTimeUtc;
+    use sea_orm_migration::{MigrationTrait as _, SchemaManager};
 
     use super::*;
     use crate::{
@@ -129,7 +117,8 @@ mod tests {
                     ClientIdentifiers { company_number: number, ..ClientIdentifiers::default() };
                 let image = Client { identifiers: Some(numbers), ..Client::default() };
                 let rows = vec![(client, image.encode_to_vec())];
-                store::write_now(&*tx, |writes| clients::insert(writes, &practice, rows)).await?;
+                store::write_now(tx.tenant(&practice), |batch| clients::insert(batch, rows))
+                    .await?;
                 let statement = Statement::from_sql_and_values(
                     tx.get_database_backend(),
                     "INSERT INTO search_word (practice_id, word, record_id, line, record_kind, rank,
@@ -152,7 +141,7 @@ mod tests {
         let english = old_client(&db, &practice, Jurisdiction::EnglandWales).await;
         let other: PracticeId = "p2".parse().unwrap();
         let migrated = db.write(TenantScope::from(&other), |tx| async move {
-            Migration.up(&SchemaManager::new(&*tx)).await
+            MIGRATION.up(&SchemaManager::new(&*tx)).await
         });
         migrated.await.unwrap();
         for (id, number) in [(irish, "123456"), (english, "00123456")] {

@@ -1,27 +1,13 @@
 //! The erasure log, which the imports service reads in order, and the digests of the
 //! external keys of records.
 
-use concord_db::enable_row_security;
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
+use concord_db::{
+    Migration,
+    MigrationStep::{RowSecurity, Sql},
 };
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261130_15_erasure"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, TABLES, "").await?;
-        enable_row_security(manager.get_connection(), SECURED).await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261130_15_erasure", steps: &[Sql(TABLES), RowSecurity(SECURED)] };
 
 /// - `former_link`: the digest of the external key of a removed link.
 /// - `erasure`: a purged record, or the digest of a key of one. `position` is dense in

@@ -1,24 +1,9 @@
 //! The ids of the records in the access log of support.
 
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, SchemaManager, async_trait, sea_orm::DbErr,
-};
+use concord_db::{Migration, MigrationStep::Sql};
 
-pub(super) struct Migration;
-
-impl MigrationName for Migration {
-    fn name(&self) -> &'static str {
-        "m20261130_16_support_read_records"
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "as the trait is declared")]
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::run(manager, COLUMN, "").await
-    }
-}
+pub(super) const MIGRATION: Migration =
+    Migration { name: "m20261130_16_support_read_records", steps: &[Sql(COLUMN)] };
 
 /// `record_ids`: ids separated by spaces; empty for entries from before the migration.
 const COLUMN: &str = "

@@ -30,7 +30,10 @@ impl Records {
         let scope = TenantScope::from(&access.caller.practice);
         let insert = self.db.write(scope, move |tx| {
             let access = access.clone();
-            async move { access_log::insert(&*tx, id, now, access).await }
+            async move {
+                let practice = access.caller.practice.clone();
+                access_log::insert(tx.tenant(&practice), id, now, access).await
+            }
         });
         insert.await
     }
@@ -42,10 +45,10 @@ impl Records {
         request: PageRequest,
     ) -> Result<(Vec<PbAccess>, String), RecordError> {
         self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
-        let key = ("support reads", practice.as_str());
+        let key = ("support reads", caller.practice.as_str());
         let before = page::begin_after(&request.token, &key)?;
-        let mut rows = access_log::page(db, practice, before, request.size + 1).await?;
+        let db = self.db.reader_of(&caller.practice);
+        let mut rows = access_log::page(db, before, request.size + 1).await?;
         let size = usize::try_from(request.size).unwrap_or(usize::MAX);
         let more = rows.len() > size;
         rows.truncate(size);

@@ -39,20 +39,20 @@ impl Records {
     ) -> Result<Connection, RecordError> {
         let connected = (caller.practice.clone(), product.clone());
         let write = self.write(caller, product, |work, product| async move {
-            let Caller { practice, user, .. } = &work.caller;
-            let connected = connections::products(work.db(), practice).await?;
+            let db = work.db();
+            let connected = connections::products(db).await?;
             let is_new = !connected.iter().any(|one| one == product.as_str());
             if is_new && connected.len() >= MAX_PRODUCTS {
                 return Err(too_many_products().into());
             }
-            connections::connect(work.db(), practice, &product, user, work.at.now).await
+            connections::connect(db, &product, &work.caller.user, work.at.now).await
         });
         let connection = write.await?;
         self.wait_for_earlier_changes().await?;
         // If the product was disconnected and connected again meanwhile, this is another
         // connection, which has to wait for other transactions.
-        let (db, practice) = (self.db.reader(), &connected.0);
-        match connections::connected_at(db, practice, &connected.1).await? {
+        let db = self.db.reader_of(&connected.0);
+        match connections::connected_at(db, &connected.1).await? {
             Some(at) if at == connection.connected_at => Ok(connection),
             _ => Err(ApiError::conflict().into()),
         }
@@ -86,9 +86,9 @@ impl Records {
         product: Product,
     ) -> Result<i64, RecordError> {
         let write = self.write(caller, product, |work, product| async move {
-            let practice = &work.caller.practice;
-            connections::disconnect(work.db(), practice, &product).await?;
-            links::count_of_product(work.db(), practice, &product).await
+            let db = work.db();
+            connections::disconnect(db, &product).await?;
+            links::count_of_product(db, &product).await
         });
         Ok(i64::try_from(write.await?).unwrap_or(i64::MAX))
     }
@@ -98,7 +98,7 @@ impl Records {
         &self,
         caller: &Caller,
     ) -> Result<Vec<Connection>, RecordError> {
-        connections::list(self.db.reader(), &caller.practice).await
+        connections::list(self.db.reader_of(&caller.practice)).await
     }
 
     /// Checks that the caller's product is connected, which reads need too.
@@ -107,8 +107,8 @@ impl Records {
     ///
     /// `PRODUCT_NOT_CONNECTED` when it is not.
     pub(crate) async fn check_connected(&self, caller: &Caller) -> Result<(), RecordError> {
-        let db = self.db.reader();
-        if connections::is_connected(db, &caller.practice, &caller.product).await? {
+        let db = self.db.reader_of(&caller.practice);
+        if connections::is_connected(db, &caller.product).await? {
             Ok(())
         } else {
             Err(not_connected(caller.product.as_str()).into())

@@ -17,16 +17,16 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Records,
-    links::{append, is_person_used},
-    open::{self, check_etag},
+    links::{append, is_used},
+    open::{self, Names, check_etag},
     request_context::RequestContext,
-    save::{self, Names},
+    subject::Subject as _,
     unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         change::Change,
-        record::{Contact, HeldRole, RecordRef},
+        record::{Contact, HeldRole, Person, RecordRef},
     },
     error::RecordError,
     image,
@@ -152,9 +152,8 @@ pub(super) async fn demote_primary(
     work: &UnitOfWork,
     primary: &Contact,
 ) -> Result<Vec<Change>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
     let mut changes = Vec::new();
-    for other in contacts::of_clients(db, practice, &[primary.client_id]).await? {
+    for other in contacts::of_clients(work.db(), &[primary.client_id]).await? {
         if other.is_primary && other.id != primary.id {
             let after = Contact { is_primary: false, ..other.clone() };
             changes.push(save_contact(work, &other, after).await?.1);
@@ -172,7 +171,7 @@ async fn save_contact(
     after.meta = before.meta.changed(work.at.now);
     let image = image::contact(&after);
     let encoded = image.encode_to_vec();
-    contacts::update(work.db(), &work.caller.practice, &after, encoded).await?;
+    contacts::update(work.db(), &after, encoded).await?;
     let (old, new) = (to_json(before), to_json(&after));
     let fields =
         ["is_primary", "roles"].into_iter().filter(|field| old.get(field) != new.get(field));
@@ -208,16 +207,16 @@ async fn remove_contact(
     work: &UnitOfWork,
     command: &ContactEditCommand,
 ) -> Result<Answer<RemoveContactResponse>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
+    let db = work.db();
     let recipients = work.recipients().await?;
     let contact = open::linked_contact(work, &command.contact).await?;
     let record = RecordRef::contact(contact.id);
     let etag = image::contact(&contact).etag;
     check_etag(work, "etag", &command.etag, &etag, record).await?;
-    images::remove(db, practice, &[record]).await?;
-    audit::redact(db, practice, &[contact.id]).await?;
-    requests::clear_answers(db, practice, &[contact.id]).await?;
-    erasures::insert_tombstones(db, practice, &[record], work.at.now).await?;
+    images::remove(db, &[record]).await?;
+    audit::redact(db, &[contact.id]).await?;
+    requests::clear_answers(db, &[contact.id]).await?;
+    erasures::insert_tombstones(db, &[record], work.at.now).await?;
     let version = contact.meta.version + 1;
     let change = Change::new(new_uuid(), record, version, ChangeKind::Purged);
     let change = change
@@ -235,12 +234,13 @@ async fn orphan_if_unused(
     work: &UnitOfWork,
     person: uuid::Uuid,
 ) -> Result<Option<Change>, RecordError> {
-    let Some(mut open) = open::person_by_id(work, person).await? else { return Ok(None) };
-    if open.person.meta.state != RecordState::Active || is_person_used(work, person).await? {
+    let Some(mut open) = open::by_id::<Person>(work, person).await? else { return Ok(None) };
+    let meta = open.subject.meta;
+    if meta.state != RecordState::Active || is_used(work, open.record).await? {
         return Ok(None);
     }
-    open.person.meta = open.person.meta.orphaned(work.at.now, work.purge_at);
-    let (record, version) = (RecordRef::person(person), open.person.meta.version);
-    save::person(work, open, Names::Same).await?;
-    Ok(Some(Change::new(new_uuid(), record, version, ChangeKind::Orphaned)))
+    let orphaned = meta.orphaned(work.at.now, work.purge_at);
+    let change = open.subject.changed(ChangeKind::Orphaned, orphaned);
+    open.save(work, Names::Same).await?;
+    Ok(Some(change))
 }

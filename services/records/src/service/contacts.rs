@@ -14,14 +14,14 @@ use super::{
     duplicates,
     links::new_link,
     new_records::NewRecords,
-    open::linked_client,
+    open,
     request_context::RequestContext,
     unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         link::LinkKind,
-        record::{Contact, HeldRole, RecordMeta, RecordRef},
+        record::{Client, Contact, HeldRole, RecordMeta, RecordRef},
     },
     error::{RecordError, duplicate_contact},
     store::contacts,
@@ -62,7 +62,7 @@ async fn create_contact(
     command: ContactCommand,
 ) -> Result<Answer<CreateContactResponse>, RecordError> {
     let recipients = work.recipients().await?;
-    let client = linked_client(work, "client", &command.client).await?.client.id;
+    let client = open::linked::<Client>(work, &command.client).await?.record.id;
     let mut new = NewRecords::default();
     let (mut own_id, mut response) = (None, CreateContactResponse::default());
     let person = match command.person {
@@ -113,7 +113,7 @@ async fn refuse_duplicate_contact(
     client: Uuid,
     person: Uuid,
 ) -> Result<(), RecordError> {
-    let existing = contacts::of_clients(work.db(), &work.caller.practice, &[client]).await?;
+    let existing = contacts::of_clients(work.db(), &[client]).await?;
     match existing.iter().find(|contact| contact.person_id == person) {
         Some(contact) => Err(duplicate_contact(RecordRef::contact(contact.id)).into()),
         None => Ok(()),

@@ -11,7 +11,7 @@ use concord_core::{
     status::ApiError,
 };
 use concord_proto::pb::records::{
-    CreateClientResponse, CreatePersonResponse, Person, RecordState, Warning,
+    CreateClientResponse, CreatePersonResponse, Person, RecordKind, RecordState, Warning,
 };
 use uuid::Uuid;
 
@@ -98,7 +98,7 @@ impl Records {
         });
         match created.await {
             Err(RecordError::UniqueViolation(UniqueViolation::Reference)) => {
-                let existing = clients::id_by_reference(self.db.reader(), &practice, &key).await?;
+                let existing = clients::id_by_reference(self.db.reader_of(&practice), &key).await?;
                 let duplicate = |id| duplicate_reference(RecordRef::client(id)).into();
                 Err(existing.map_or(RecordError::WriteConflict, duplicate))
             }
@@ -193,7 +193,7 @@ pub(super) async fn person_image(
     if let Some(person) = created.into_iter().next() {
         return Ok(person);
     }
-    let image = images::get(work.db(), &work.caller.practice, RecordRef::person(id)).await?;
+    let image = images::get(work.db(), RecordRef::person(id)).await?;
     decode_on(image.ok_or(RecordError::Corrupt("a person without an image"))?, work.at.today)
 }
 
@@ -210,9 +210,9 @@ pub(super) async fn existing_person(
     field: &str,
     name: &str,
 ) -> Result<Uuid, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
-    let id = resolve::person(db, practice, field, name).await?;
-    let found = persons::lock(db, practice, &[id]).await?;
+    let db = work.db();
+    let id = resolve::of_kind(db, RecordKind::Person, field, name).await?.id;
+    let found = persons::lock(db, &[id]).await?;
     let active = found.iter().any(|person| person.meta.state == RecordState::Active);
     if active { Ok(id) } else { Err(ApiError::not_found("person", name).into()) }
 }

@@ -23,9 +23,8 @@ pub(super) async fn of_client(
     work: &UnitOfWork,
     client: &ClientDraft,
 ) -> Result<Vec<PossibleDuplicate>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
     let numbers = (&client.identifiers, client.jurisdiction);
-    let found = clients::with_equal_identifier(db, practice, numbers).await?;
+    let found = clients::with_equal_identifier(work.db(), numbers).await?;
     let name = |(id, field): (Uuid, &'static str)| PossibleDuplicate {
         record_id: RecordRef::client(id).text(),
         field: field.to_owned(),
@@ -38,11 +37,10 @@ pub(super) async fn of_person(
     work: &UnitOfWork,
     draft: &PersonDraft,
 ) -> Result<Vec<PossibleDuplicate>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
     let Some(key) = match_key::of_person(&draft.name, draft.birth_date) else {
         return Ok(Vec::new());
     };
-    let found = persons::ids_by_match_key(db, practice, &key, MAX_NAMED as u64).await?;
+    let found = persons::ids_by_match_key(work.db(), &key, MAX_NAMED as u64).await?;
     let name = |id| PossibleDuplicate {
         record_id: RecordRef::person(id).text(),
         field: key.field.to_string(),

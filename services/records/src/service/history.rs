@@ -10,19 +10,20 @@ mod target;
 mod write;
 
 use concord_core::caller::Caller;
-use concord_proto::pb::records::{self as pb, ErrorReason, Timeline as PbTimeline};
+use concord_proto::pb::records::{self as pb, ErrorReason, RecordKind, Timeline as PbTimeline};
 use uuid::Uuid;
 
 use super::{
     Records,
-    open::check_etag,
+    open::{self, Names, Open, check_etag},
     request_context::RequestContext,
-    save::Names,
+    subject::Subject,
     unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         change::Authorship,
+        record::{Client, Person, RecordRef},
         timeline::{
             CancelScheduledEntry, CorrectEntry, Decision, EndEntry, MAX_ENTRIES, RescindEntry,
             Timeline, TimelineError, TimelineKey,
@@ -37,7 +38,7 @@ use answer::{answer, to_api_error, too_many_entries};
 pub(crate) use command::HistoryCommand;
 use command::with_dates;
 use permission::{check_past, check_role};
-use target::{Open, check_no_entries, open_by_id, open_for};
+use target::{check_no_entries, record_of, timeline_of};
 use write::{link_entry, write_decision};
 
 impl Records {
@@ -59,29 +60,38 @@ impl Records {
     /// background job that runs after midnight.
     pub(crate) async fn roll_over(&self, system: Caller, owner: Uuid) -> Result<(), RecordError> {
         self.write(system, owner, move |work, owner| async move {
-            let Some(mut open) = open_by_id(&work, *owner).await? else {
-                return check_no_entries(&work, *owner).await;
-            };
-            let recipients = Recipients::everyone(work.db(), &work.caller.practice).await?;
-            let mut keys: Vec<TimelineKey> = open.entries().iter().map(|e| e.timeline).collect();
-            keys.sort();
-            keys.dedup();
-            let (mut names, mut rolled_over) = (Names::Same, false);
-            for key in keys {
-                let before = open.entries().clone();
-                let (_, rollover) =
-                    Timeline::on(work.at.today, open.record().id, key, before.clone());
-                if rollover.edits.is_empty() {
-                    continue;
-                }
-                rolled_over = true;
-                names = if is_name(key) { Names::Changed } else { names };
-                write_decision(&work, &mut open, &rollover, work.author(), &recipients).await?;
+            if let Some(open) = open::by_id::<Client>(&work, *owner).await? {
+                return roll_over(&work, open).await;
             }
-            if rolled_over { open.save(&work, names).await } else { Ok(()) }
+            match open::by_id::<Person>(&work, *owner).await? {
+                Some(open) => roll_over(&work, open).await,
+                None => check_no_entries(&work, *owner).await,
+            }
         })
         .await
     }
+}
+
+async fn roll_over<S: Subject>(work: &UnitOfWork, mut open: Open<S>) -> Result<(), RecordError> {
+    let recipients = Recipients::everyone(work.db()).await?;
+    let mut keys: Vec<TimelineKey> = open.entries.iter().map(|e| e.timeline).collect();
+    keys.sort();
+    keys.dedup();
+    let (mut names, mut rolled_over) = (Names::Same, false);
+    for key in keys {
+        let before = open.entries.clone();
+        let (_, rollover) = Timeline::on(work.at.today, open.record.id, key, before);
+        if rollover.edits.is_empty() {
+            continue;
+        }
+        rolled_over = true;
+        names = if is_name(key) { Names::Changed } else { names };
+        write_decision(work, &mut open, &rollover, work.author(), &recipients).await?;
+    }
+    if rolled_over {
+        open.save(work, names).await?;
+    }
+    Ok(())
 }
 
 async fn change(
@@ -89,26 +99,39 @@ async fn change(
     command: &HistoryCommand,
 ) -> Result<Answer<HistoryAnswer>, RecordError> {
     let recipients = work.recipients().await?;
-    let (mut open, key) = open_for(work, command).await?;
-    let record = open.record();
-    let before = open.entries().clone();
+    let record = record_of(work, command).await?;
+    match record.kind {
+        RecordKind::Person => change_of::<Person>(work, &recipients, record, command).await,
+        _ => change_of::<Client>(work, &recipients, record, command).await,
+    }
+}
+
+async fn change_of<S: Subject>(
+    work: &UnitOfWork,
+    recipients: &Recipients,
+    record: RecordRef,
+    command: &HistoryCommand,
+) -> Result<Answer<HistoryAnswer>, RecordError> {
+    let mut open = open::linked::<S>(work, &record.text()).await?;
+    let key = timeline_of(&open, command)?;
+    let before = open.entries.clone();
     let (timeline, rollover) = Timeline::on(work.at.today, record.id, key, before);
     if !rollover.edits.is_empty() {
         let system = Caller::system(work.caller.practice.clone());
         let author = Authorship { caller: &system, request_id: None, reason: "", ..work.author() };
-        write_decision(work, &mut open, &rollover, author, &recipients).await?;
+        write_decision(work, &mut open, &rollover, author, recipients).await?;
     }
     check_etags(work, &open, &timeline, command).await?;
     let decision = decide(&timeline, command).map_err(|error| to_api_error(&error))?;
     check_past(work, record, &timeline, command, &decision).await?;
     if timeline.apply(&decision).entries().len() > timeline.entries().len()
-        && open.entries().len() >= MAX_ENTRIES
+        && open.entries.len() >= MAX_ENTRIES
     {
         return Err(too_many_entries().into());
     }
-    let changes = write_decision(work, &mut open, &decision, work.author(), &recipients).await?;
+    let changes = write_decision(work, &mut open, &decision, work.author(), recipients).await?;
     link_entry(work, command, &decision).await?;
-    let response = answer(work, &mut open, &timeline, &decision, changes);
+    let response = answer(work, &open.entries, &timeline, &decision, changes);
     if !decision.edits.is_empty() || !rollover.edits.is_empty() {
         let names = if is_name(key) { Names::Changed } else { Names::Same };
         open.save(work, names).await?;
@@ -116,13 +139,13 @@ async fn change(
     Ok(Answer { response, record: record.id })
 }
 
-async fn check_etags(
+async fn check_etags<S: Subject>(
     work: &UnitOfWork,
-    open: &Open,
+    open: &Open<S>,
     timeline: &Timeline,
     command: &HistoryCommand,
 ) -> Result<(), RecordError> {
-    let record = open.record();
+    let record = open.record;
     let of_entry = |id: Uuid| -> Result<String, RecordError> {
         let entry = timeline.entry(id).map_err(|error| to_api_error(&error))?;
         Ok(image::entry_etag(entry))
@@ -139,7 +162,8 @@ async fn check_etags(
             check_etag(work, "current_etag", current_etag, &current, record).await
         }
         HistoryCommand::AddPast { record_etag, .. } => {
-            check_etag(work, "etag", record_etag, &open.etag(work), record).await
+            let image = open.image(work);
+            check_etag(work, "etag", record_etag, S::etag(&image), record).await
         }
         HistoryCommand::Correct { command: CorrectEntry { id, .. }, etag, .. }
         | HistoryCommand::End(EndEntry { id, .. }, etag)

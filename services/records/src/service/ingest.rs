@@ -18,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 pub(crate) use analyze_schedule::AnalyzeSchedule;
 use chunk::{Chunk, Incoming, failed_invalid, key_digest, link_kind, parse};
 use concord_core::{caller::Caller, key_digest::KeyDigest, status::ApiError};
+use concord_db::{TenantDb, WriteEnd};
 use concord_proto::{
     pb::{
         imports::ImportRecordKind,
@@ -30,7 +31,6 @@ use concord_proto::{
     wire::ApplyRecord,
 };
 use duplicate_candidates::DuplicateCandidates;
-use prost::Message as _;
 use sea_orm::ConnectionTrait;
 
 use super::{Records, new_records::NewRecords, unit_of_work::UnitOfWork};
@@ -69,43 +69,35 @@ impl Records {
             caller.import.ok_or_else(|| ApiError::internal(&"a chunk without an import"))?;
         let (kind, incoming) = check_chunk(&records)?;
         let count = incoming.len();
-        let applied = self.write(caller, incoming, move |work, incoming| async move {
-            let (db, practice) = (work.db(), &work.caller.practice);
-            let before = fences::current(db, practice, import).await?;
+        let applied = self.write_or_roll_back(caller, incoming, move |work, incoming| async move {
+            let db = work.db();
+            let before = fences::current(db, import).await?;
             let fence_before = Some(before);
             let empty = ApplyChunkResponse { outcomes: Vec::new(), fence_before };
             if before < applied_fence && !validate_only {
-                return Ok(empty);
+                return Ok(WriteEnd::Commit(empty));
             }
-            if !fences::raise(db, practice, import, fence, work.at.now).await? {
+            if !fences::raise(db, import, fence, work.at.now).await? {
                 return Err(stale_worker().into());
             }
             if incoming.is_empty() {
-                return Ok(empty);
+                return Ok(WriteEnd::Commit(empty));
             }
             let mode =
                 ApplyMode { validate_only, known_erasure: known_erasure.unwrap_or(i64::MAX) };
             let applied = apply(&work, kind, &incoming, mode).await;
             let outcomes = applied.map_err(RecordError::or_write_conflict)?;
             if validate_only {
-                // An error, to roll back the transaction.
                 let answer = ApplyChunkResponse { outcomes, fence_before: None };
-                return Err(RecordError::DryRunRollback(answer.encode_to_vec()));
+                return Ok(WriteEnd::Rollback(answer));
             }
-            Ok(ApplyChunkResponse { outcomes, fence_before })
+            Ok(WriteEnd::Commit(ApplyChunkResponse { outcomes, fence_before }))
         });
-        match applied.await {
-            Err(RecordError::DryRunRollback(answer)) => {
-                let answer = ApplyChunkResponse::decode(answer.as_slice());
-                answer.map_err(|_| RecordError::Corrupt("an answer"))
-            }
-            applied => {
-                if applied.is_ok() && self.analyze_schedule.add(count) {
-                    self.db.analyze(migrations::ANALYZE_FUNCTION).await;
-                }
-                applied
-            }
+        let answer = applied.await?;
+        if !validate_only && self.analyze_schedule.add(count) {
+            self.db.analyze(migrations::ANALYZE_FUNCTION).await;
         }
+        Ok(answer)
     }
 
     /// The erasures of the practice after a position.
@@ -114,10 +106,10 @@ impl Records {
         caller: &Caller,
         after: i64,
     ) -> Result<ListErasuresResponse, RecordError> {
-        let (db, practice) = (self.db.reader(), &caller.practice);
+        let db = self.db.reader_of(&caller.practice);
         // Read before the page, so that the page includes all erasures up to the head.
-        let head = erasures::head(db, practice).await?;
-        let page = erasures::page(db, practice, after, MAX_ERASURES).await?;
+        let head = erasures::head(db).await?;
+        let page = erasures::page(db, after, MAX_ERASURES).await?;
         let erasure = |erasure: Erasure| pb::Erasure {
             position: erasure.position,
             erase_time: Some(timestamp(erasure.erased_at)),
@@ -138,7 +130,7 @@ impl Records {
         if keys.len() > MAX_KEYS {
             return Err(too_many("keys", MAX_KEYS).into());
         }
-        resolve::links(self.db.reader(), caller, keys).await
+        resolve::links(self.db.reader_of(&caller.practice), caller, keys).await
     }
 }
 
@@ -214,16 +206,16 @@ async fn apply(
 /// The keys of the records that were erased after the last erasure that the import has
 /// processed.
 async fn erased(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     caller: &Caller,
     kind: LinkKind,
     incoming: &[Incoming],
     known: i64,
 ) -> Result<HashSet<KeyDigest>, RecordError> {
-    if erasures::head(db, &caller.practice).await? <= known {
+    if erasures::head(db).await? <= known {
         return Ok(HashSet::new());
     }
     let keys: Vec<_> =
         incoming.iter().map(|record| key_digest(caller, kind, &record.source_id)).collect();
-    erasures::keys_after(db, &caller.practice, known, &keys).await
+    erasures::keys_after(db, known, &keys).await
 }

@@ -2,30 +2,31 @@
 
 use concord_core::{
     caller::Caller,
-    ids::{self, IdKind, new_uuid},
+    ids::{self, IdKind},
     page::ResponseBudget,
     status::ApiError,
 };
 use concord_proto::pb::records::{
-    self as pb, ChangeKind, ErrorReason, LinkClientResponse, LinkPersonResponse, RecordState,
-    UnlinkClientResponse, UnlinkPersonResponse,
+    self as pb, ChangeKind, ErrorReason, LinkClientResponse, LinkPersonResponse, RecordKind,
+    RecordState, UnlinkClientResponse, UnlinkPersonResponse,
 };
-use prost::Message as _;
+use prost::Message;
 use tonic::Code;
 use uuid::Uuid;
 
 use super::{
-    Records, open,
+    Records,
+    open::{self, Names},
     request_context::RequestContext,
     resolve,
-    save::{self, Names},
+    subject::Subject,
     unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
     domain::{
         change::Change,
         link::{Link, LinkKind},
-        record::{RecordMeta, RecordRef},
+        record::{Client, Person, RecordRef},
         timeline::Entry,
     },
     error::{RecordError, not_linked},
@@ -41,6 +42,12 @@ pub(crate) struct LinkCommand {
     pub(crate) external_id: Option<String>,
 }
 
+/// Builds the answer of a link call from the image, the link and the ids of the changes.
+type LinkResponse<S, R> = fn(Option<<S as Subject>::Image>, Option<pb::Link>, Vec<String>) -> R;
+
+/// Builds the answer of an unlink call from the image and the ids of the changes.
+type UnlinkResponse<S, R> = fn(Option<<S as Subject>::Image>, Vec<String>) -> R;
+
 impl Records {
     /// Links a client to the caller's account.
     pub(crate) async fn link_client(
@@ -49,24 +56,8 @@ impl Records {
         context: RequestContext,
         command: LinkCommand,
     ) -> Result<LinkClientResponse, RecordError> {
-        let linked = self.mutate(caller, context, command, move |work, command| async move {
-            let recipients = work.recipients().await?;
-            let mut open = open::client(&work, "client", &command.record).await?;
-            let record = RecordRef::client(open.client.id);
-            let (link, is_new) = link(&work, record, LinkKind::Client, &command).await?;
-            let mut response =
-                LinkClientResponse { link: Some(encode(&link)), ..LinkClientResponse::default() };
-            if is_new {
-                let companions = open.client.person_id.map(RecordRef::person);
-                let changes = linked(&work, record, &mut open.client.meta, companions);
-                response.client = Some(save::client(&work, open, Names::Same).await?);
-                response.change_ids = append(&work, &recipients, changes).await?;
-            } else {
-                response.client = Some(open.image(&work));
-            }
-            Ok(Answer { response, record: record.id })
-        });
-        linked.await
+        let response = |client, link, change_ids| LinkClientResponse { client, link, change_ids };
+        self.link::<Client, _>(caller, context, command, response).await
     }
 
     /// Links a person to the caller's account.
@@ -76,23 +67,8 @@ impl Records {
         context: RequestContext,
         command: LinkCommand,
     ) -> Result<LinkPersonResponse, RecordError> {
-        let linked = self.mutate(caller, context, command, move |work, command| async move {
-            let recipients = work.recipients().await?;
-            let mut open = open::person(&work, "person", &command.record).await?;
-            let record = RecordRef::person(open.person.id);
-            let (link, is_new) = link(&work, record, LinkKind::Person, &command).await?;
-            let mut response =
-                LinkPersonResponse { link: Some(encode(&link)), ..LinkPersonResponse::default() };
-            if is_new {
-                let changes = linked(&work, record, &mut open.person.meta, None);
-                response.person = Some(save::person(&work, open, Names::Same).await?);
-                response.change_ids = append(&work, &recipients, changes).await?;
-            } else {
-                response.person = Some(open.image(&work));
-            }
-            Ok(Answer { response, record: record.id })
-        });
-        linked.await
+        let response = |person, link, change_ids| LinkPersonResponse { person, link, change_ids };
+        self.link::<Person, _>(caller, context, command, response).await
     }
 
     /// Removes the link of the caller's account to a client.
@@ -102,21 +78,8 @@ impl Records {
         context: RequestContext,
         name: String,
     ) -> Result<UnlinkClientResponse, RecordError> {
-        let unlinked = self.mutate(caller, context, name, move |work, name| async move {
-            let recipients = work.recipients().await?;
-            let mut open = open::client(&work, "client", &name).await?;
-            let record = RecordRef::client(open.client.id);
-            unlink(&work, record, &open.entries).await?;
-            let is_last =
-                links::of_record(work.db(), &work.caller.practice, record.id).await?.is_empty();
-            let companions = open.client.person_id.map(RecordRef::person);
-            let changes = unlinked(&work, record, &mut open.client.meta, is_last, companions);
-            let client = save::client(&work, open, Names::Same).await?;
-            let change_ids = append(&work, &recipients, changes).await?;
-            let response = UnlinkClientResponse { client: Some(client), change_ids };
-            Ok(Answer { response, record: record.id })
-        });
-        unlinked.await
+        let response = |client, change_ids| UnlinkClientResponse { client, change_ids };
+        self.unlink::<Client, _>(caller, context, name, response).await
     }
 
     /// Removes the link of the caller's account to a person.
@@ -126,17 +89,54 @@ impl Records {
         context: RequestContext,
         name: String,
     ) -> Result<UnlinkPersonResponse, RecordError> {
+        let response = |person, change_ids| UnlinkPersonResponse { person, change_ids };
+        self.unlink::<Person, _>(caller, context, name, response).await
+    }
+
+    /// Links a client or a person.
+    async fn link<S: Subject, R: Message + Default + 'static>(
+        &self,
+        caller: Caller,
+        context: RequestContext,
+        command: LinkCommand,
+        response: LinkResponse<S, R>,
+    ) -> Result<R, RecordError> {
+        let linked = self.mutate(caller, context, command, move |work, command| async move {
+            let recipients = work.recipients().await?;
+            let mut open = open::subject::<S>(&work, &command.record).await?;
+            let record = open.record;
+            let (link, is_new) = link(&work, record, &command).await?;
+            let (image, change_ids) = if is_new {
+                let changes = linked(&work, &mut open.subject);
+                let image = open.save(&work, Names::Same).await?;
+                (image, append(&work, &recipients, changes).await?)
+            } else {
+                (open.image(&work), Vec::new())
+            };
+            let response = response(Some(image), Some(encode(&link)), change_ids);
+            Ok(Answer { response, record: record.id })
+        });
+        linked.await
+    }
+
+    /// Unlinks a client or a person.
+    async fn unlink<S: Subject, R: Message + Default + 'static>(
+        &self,
+        caller: Caller,
+        context: RequestContext,
+        name: String,
+        response: UnlinkResponse<S, R>,
+    ) -> Result<R, RecordError> {
         let unlinked = self.mutate(caller, context, name, move |work, name| async move {
             let recipients = work.recipients().await?;
-            let mut open = open::person(&work, "person", &name).await?;
-            let record = RecordRef::person(open.person.id);
+            let mut open = open::subject::<S>(&work, &name).await?;
+            let record = open.record;
             unlink(&work, record, &open.entries).await?;
-            let is_last = !is_person_used(&work, record.id).await?;
-            let changes = unlinked(&work, record, &mut open.person.meta, is_last, None);
-            let person = save::person(&work, open, Names::Same).await?;
+            let is_last = !is_used(&work, record).await?;
+            let changes = unlinked(&work, &mut open.subject, is_last);
+            let image = open.save(&work, Names::Same).await?;
             let change_ids = append(&work, &recipients, changes).await?;
-            let response = UnlinkPersonResponse { person: Some(person), change_ids };
-            Ok(Answer { response, record: record.id })
+            Ok(Answer { response: response(Some(image), change_ids), record: record.id })
         });
         unlinked.await
     }
@@ -148,14 +148,14 @@ impl Records {
         name: &str,
     ) -> Result<(RecordRef, Vec<pb::Link>, i32), RecordError> {
         self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
-        let id = resolve::client(db, practice, "client", name).await?;
-        if clients::by_id(db, practice, id).await?.is_none() {
+        let db = self.db.reader_of(&caller.practice);
+        let client = resolve::of_kind(db, RecordKind::Client, "client", name).await?;
+        if clients::by_id(db, client.id).await?.is_none() {
             return Err(ApiError::not_found("client", name).into());
         }
         let mut budget = ResponseBudget::default();
-        let (shown, left_out) = listed(&links::of_record(db, practice, id).await?, &mut budget);
-        Ok((RecordRef::client(id), shown, left_out))
+        let (shown, left_out) = listed(&links::of_record(db, client.id).await?, &mut budget);
+        Ok((client, shown, left_out))
     }
 }
 
@@ -167,23 +167,24 @@ pub(super) fn listed(links: &[Link], budget: &mut ResponseBudget) -> (Vec<pb::Li
     (shown, left_out)
 }
 
-/// True if a person is in use: by a link, a contact or an individual client.
-pub(super) async fn is_person_used(work: &UnitOfWork, id: Uuid) -> Result<bool, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
-    Ok(!links::of_record(db, practice, id).await?.is_empty()
-        || !contacts::of_persons(db, practice, &[id]).await?.is_empty()
-        || !clients::ids_by_person(db, practice, id).await?.is_empty())
+/// True if a record is in use: by a link; a person also by a contact or an individual
+/// client.
+pub(super) async fn is_used(work: &UnitOfWork, record: RecordRef) -> Result<bool, RecordError> {
+    let (db, id) = (work.db(), record.id);
+    let is_person = record.kind == RecordKind::Person;
+    Ok(!links::of_record(db, id).await?.is_empty()
+        || is_person && !contacts::of_persons(db, &[id]).await?.is_empty()
+        || is_person && !clients::ids_by_person(db, id).await?.is_empty())
 }
 
 /// The link of the caller's account to a record, and whether it is new.
 async fn link(
     work: &UnitOfWork,
     record: RecordRef,
-    kind: LinkKind,
     command: &LinkCommand,
 ) -> Result<(Link, bool), RecordError> {
     let (db, caller) = (work.db(), &work.caller);
-    let known = links::of_record(db, &caller.practice, record.id).await?;
+    let known = links::of_record(db, record.id).await?;
     let own = |link: &&Link| link.product == caller.product && link.account == caller.account;
     if let Some(known) = known.iter().find(own) {
         return match &command.external_id {
@@ -192,9 +193,14 @@ async fn link(
         };
     }
     let external_id = command.external_id.clone().unwrap_or_else(|| record.text());
-    let link = new_link(work, kind, external_id, record.id);
-    links::insert_now(db, &caller.practice, link.clone()).await?;
+    let link = new_link(work, link_kind(record.kind), external_id, record.id);
+    links::insert_now(db, link.clone()).await?;
     Ok((link, true))
+}
+
+/// The kind of the links to a client or a person.
+pub(super) fn link_kind(record: RecordKind) -> LinkKind {
+    if record == RecordKind::Person { LinkKind::Person } else { LinkKind::Client }
 }
 
 /// A new link of the caller's account.
@@ -228,21 +234,11 @@ fn linked_as(record: RecordRef, link: &Link) -> ApiError {
 }
 
 /// The changes of a new link. It restores an orphaned record.
-fn linked(
-    work: &UnitOfWork,
-    record: RecordRef,
-    meta: &mut RecordMeta,
-    companions: Option<RecordRef>,
-) -> Vec<Change> {
-    let was_orphaned = meta.state == RecordState::Orphaned;
-    *meta = meta.changed(work.at.now);
-    let change = |meta: &RecordMeta, kind| {
-        Change::new(new_uuid(), record, meta.version, kind).with(companions)
-    };
-    let mut changes = vec![change(meta, ChangeKind::Linked)];
-    if was_orphaned {
-        *meta = meta.restored(work.at.now);
-        changes.push(change(meta, ChangeKind::Restored));
+fn linked(work: &UnitOfWork, subject: &mut impl Subject) -> Vec<Change> {
+    let (before, now) = (subject.meta(), work.at.now);
+    let mut changes = vec![subject.changed(ChangeKind::Linked, before.changed(now))];
+    if before.state == RecordState::Orphaned {
+        changes.push(subject.changed(ChangeKind::Restored, subject.meta().restored(now)));
     }
     changes
 }
@@ -256,31 +252,22 @@ async fn unlink(
 ) -> Result<(), RecordError> {
     let (db, caller) = (work.db(), &work.caller);
     let account = (&caller.product, &caller.account);
-    if links::remove(db, &caller.practice, account, &[record.id]).await? == 0 {
+    if links::remove(db, account, &[record.id]).await? == 0 {
         return Err(not_linked(record).into());
     }
     let entries: Vec<Uuid> = entries.iter().map(|entry| entry.id).collect();
-    links::remove(db, &caller.practice, account, &entries).await?;
+    links::remove(db, account, &entries).await?;
     Ok(())
 }
 
 /// The changes of a removed link. The removal of the last link orphans the record, which
 /// is purged later.
-fn unlinked(
-    work: &UnitOfWork,
-    record: RecordRef,
-    meta: &mut RecordMeta,
-    is_last: bool,
-    companions: Option<RecordRef>,
-) -> Vec<Change> {
-    *meta = meta.changed(work.at.now);
-    let change = |meta: &RecordMeta, kind| {
-        Change::new(new_uuid(), record, meta.version, kind).with(companions)
-    };
-    let mut changes = vec![change(meta, ChangeKind::Unlinked)];
-    if is_last && meta.state == RecordState::Active {
-        *meta = meta.orphaned(work.at.now, work.purge_at);
-        changes.push(change(meta, ChangeKind::Orphaned));
+fn unlinked(work: &UnitOfWork, subject: &mut impl Subject, is_last: bool) -> Vec<Change> {
+    let (before, now) = (subject.meta(), work.at.now);
+    let mut changes = vec![subject.changed(ChangeKind::Unlinked, before.changed(now))];
+    if is_last && before.state == RecordState::Active {
+        let orphaned = subject.meta().orphaned(now, work.purge_at);
+        changes.push(subject.changed(ChangeKind::Orphaned, orphaned));
     }
     changes
 }

@@ -156,22 +156,22 @@ impl NewRecords {
         work: &UnitOfWork,
         recipients: &Recipients,
     ) -> Result<Images, RecordError> {
-        let (practice, at) = (&work.caller.practice, work.at);
+        let at = work.at;
         let images = self.images(at.today);
         let documents = self.documents(work).await?;
         let changes = self.changes;
         work.defer(|writes| {
             let encoded = |image: &pb::Client| image.encode_to_vec();
             let rows = self.clients.into_iter().zip(images.clients.iter().map(encoded));
-            clients::insert(writes, practice, rows.collect())?;
+            clients::insert(writes, rows.collect())?;
             let rows = self.persons.into_iter().zip(&images.persons);
-            persons::insert(writes, practice, rows.collect())?;
+            persons::insert(writes, rows.collect())?;
             let encoded = |image: &pb::Contact| image.encode_to_vec();
             let rows = self.contacts.into_iter().zip(images.contacts.iter().map(encoded));
-            contacts::insert(writes, practice, rows.collect())?;
-            entries::insert(writes, practice, &self.entries, at.now)?;
-            search::insert(writes, practice, &documents);
-            links::insert(writes, practice, self.links);
+            contacts::insert(writes, rows.collect())?;
+            entries::insert(writes, &self.entries, at.now)?;
+            search::insert(writes, &documents);
+            links::insert(writes, self.links);
             Ok(())
         })?;
         work.append(work.author(), recipients, &changes).await?;
@@ -192,7 +192,7 @@ impl NewRecords {
         let mut by_owner = self.by_owner();
         let persons = self.clients.iter().filter_map(|client| client.person_id);
         let known: Vec<Uuid> = persons.filter(|id| !by_owner.contains_key(id)).collect();
-        by_owner.extend(entries::of_owners(work.db(), &work.caller.practice, &known).await?);
+        by_owner.extend(entries::of_owners(work.db(), &known).await?);
         let entries = |owner: Uuid| by_owner.get(&owner).map_or(&[] as &[Entry], Vec::as_slice);
         let today = work.at.today;
         let clients = self.clients.iter().map(|client| {

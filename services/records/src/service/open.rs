@@ -1,153 +1,110 @@
 //! Opening a record for a change: resolve its name, lock it, and check that the caller's
-//! product is linked to it.
+//! product is linked to it. An opened record is saved with its image.
 
 use concord_core::{
     ids::{self, IdKind},
     status::ApiError,
 };
-use concord_proto::pb::records::{self as pb, ErrorReason, RecordState};
+use concord_proto::pb::records::{ErrorReason, RecordKind, RecordState};
 use tonic::Code;
 use uuid::Uuid;
 
-use super::{resolve, unit_of_work::UnitOfWork};
+use super::{
+    resolve,
+    subject::{Subject, entries_of},
+    unit_of_work::UnitOfWork,
+};
 use crate::{
     domain::{
-        record::{Client, Contact, Person, RecordRef},
+        record::{Contact, RecordRef, id_kind},
         timeline::Entry,
     },
     error::{RecordError, not_linked},
-    image,
-    store::{audit, clients, contacts, entries, links, persons},
+    store::{audit, clients, contacts, links},
 };
 
-/// A client with its timelines, locked.
+/// A client or a person with its timelines, locked.
 #[derive(Debug)]
-pub(super) struct OpenClient {
-    pub(super) client: Client,
+pub(super) struct Open<S> {
+    pub(super) record: RecordRef,
+    pub(super) subject: S,
     pub(super) entries: Vec<Entry>,
 }
 
-impl OpenClient {
-    /// The client as a message.
-    pub(super) fn image(&self, work: &UnitOfWork) -> pb::Client {
-        image::client(&self.client, &self.entries, work.at.today)
+/// Whether the search document of a record has to be rebuilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    Changed,
+    Same,
+}
+
+impl<S: Subject> Open<S> {
+    /// The subject as a message.
+    pub(super) fn image(&self, work: &UnitOfWork) -> S::Image {
+        self.subject.image(&self.entries, work.at.today)
+    }
+
+    /// Writes the row, the image and the search document. The caller has updated the
+    /// metadata.
+    pub(super) async fn save(
+        self,
+        work: &UnitOfWork,
+        names: Names,
+    ) -> Result<S::Image, RecordError> {
+        if names == Names::Changed {
+            self.subject.reindex(work, &self.entries).await?;
+        }
+        let image = self.image(work);
+        self.subject.update(work, &image).await?;
+        Ok(image)
     }
 }
 
-/// A person with its timelines, locked.
-#[derive(Debug)]
-pub(super) struct OpenPerson {
-    pub(super) person: Person,
-    pub(super) entries: Vec<Entry>,
-}
-
-impl OpenPerson {
-    /// The person as a message.
-    pub(super) fn image(&self, work: &UnitOfWork) -> pb::Person {
-        image::person(&self.person, &self.entries, work.at.today)
-    }
-}
-
-/// The client with the id or alias `name`, in any state.
-pub(super) async fn client(
+/// The client or person with the id or alias `name`, in any state.
+pub(super) async fn subject<S: Subject>(
     work: &UnitOfWork,
-    field: &str,
     name: &str,
-) -> Result<OpenClient, RecordError> {
-    let id = resolve::client(work.db(), &work.caller.practice, field, name).await?;
-    let found = client_by_id(work, id).await?;
-    found.ok_or_else(|| ApiError::not_found("client", name).into())
+) -> Result<Open<S>, RecordError> {
+    // The field of a request is named after the kind too.
+    let kind = id_kind(S::KIND).to_string();
+    let record = resolve::of_kind(work.db(), S::KIND, &kind, name).await?;
+    let found = by_id::<S>(work, record.id).await?;
+    found.ok_or_else(|| ApiError::not_found(&kind, name).into())
 }
 
-/// The client with this id, in any state.
-pub(super) async fn client_by_id(
+/// The client or person with this id, in any state.
+pub(super) async fn by_id<S: Subject>(
     work: &UnitOfWork,
     id: Uuid,
-) -> Result<Option<OpenClient>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
-    let Some(client) = clients::lock(db, practice, &[id]).await?.into_iter().next() else {
-        return Ok(None);
-    };
-    let mut entries = entries::of_owners(db, practice, &[id]).await?;
-    Ok(Some(OpenClient { client, entries: entries.remove(&id).unwrap_or_default() }))
+) -> Result<Option<Open<S>>, RecordError> {
+    let Some(subject) = S::lock(work, id).await? else { return Ok(None) };
+    let record = RecordRef { kind: S::KIND, id };
+    Ok(Some(Open { record, subject, entries: entries_of(work, id).await? }))
 }
 
-/// The person with the id or alias `name`, in any state.
-pub(super) async fn person(
+/// As [`subject`]. The client or person must be active and linked to the caller's product.
+pub(super) async fn linked<S: Subject>(
     work: &UnitOfWork,
-    field: &str,
     name: &str,
-) -> Result<OpenPerson, RecordError> {
-    let id = resolve::person(work.db(), &work.caller.practice, field, name).await?;
-    let found = person_by_id(work, id).await?;
-    found.ok_or_else(|| ApiError::not_found("person", name).into())
-}
-
-/// The person with this id, in any state.
-pub(super) async fn person_by_id(
-    work: &UnitOfWork,
-    id: Uuid,
-) -> Result<Option<OpenPerson>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
-    let Some(person) = persons::lock(db, practice, &[id]).await?.into_iter().next() else {
-        return Ok(None);
-    };
-    let mut entries = entries::of_owners(db, practice, &[id]).await?;
-    Ok(Some(OpenPerson { person, entries: entries.remove(&id).unwrap_or_default() }))
-}
-
-/// As [`client`]. The client must be active and linked to the caller's product.
-pub(super) async fn linked_client(
-    work: &UnitOfWork,
-    field: &str,
-    name: &str,
-) -> Result<OpenClient, RecordError> {
-    let open = client(work, field, name).await?;
-    let record = RecordRef::client(open.client.id);
-    check_active(record, open.client.meta.state)?;
-    check_linked(work, record, &[record.id]).await?;
+) -> Result<Open<S>, RecordError> {
+    let open = subject::<S>(work, name).await?;
+    check_linked(work, open.record, open.subject.meta().state).await?;
     Ok(open)
-}
-
-/// As [`person`]. The person must be active and linked to the caller's product: itself, or
-/// a client that it is a contact of, or its individual client.
-pub(super) async fn linked_person(
-    work: &UnitOfWork,
-    field: &str,
-    name: &str,
-) -> Result<OpenPerson, RecordError> {
-    let open = person(work, field, name).await?;
-    let record = RecordRef::person(open.person.id);
-    check_active(record, open.person.meta.state)?;
-    check_person_linked(work, record.id).await?;
-    Ok(open)
-}
-
-/// Checks that the caller's product is linked to the person or to a client of it.
-pub(super) async fn check_person_linked(work: &UnitOfWork, id: Uuid) -> Result<(), RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
-    let contacts = contacts::of_persons(db, practice, &[id]).await?;
-    let mut records: Vec<Uuid> = contacts.iter().map(|contact| contact.client_id).collect();
-    records.extend(clients::ids_by_person(db, practice, id).await?);
-    records.push(id);
-    check_linked(work, RecordRef::person(id), &records).await
 }
 
 /// The contact with the id `text`. Its client is locked, and must be active and linked to
 /// the caller's product.
 pub(super) async fn linked_contact(work: &UnitOfWork, text: &str) -> Result<Contact, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
+    let db = work.db();
     let id = parse_contact(text)?;
     let missing = || ApiError::not_found("contact", text);
-    let unlocked = contacts::by_id(db, practice, id).await?.ok_or_else(missing)?;
+    let unlocked = contacts::by_id(db, id).await?.ok_or_else(missing)?;
     // Locks the client first, as every writer does. Then reads the contact again: it may
     // have been removed before the lock.
-    let client = clients::lock(db, practice, &[unlocked.client_id]).await?;
+    let client = clients::lock(db, &[unlocked.client_id]).await?;
     let client = client.into_iter().next().ok_or_else(missing)?;
-    let record = RecordRef::client(client.id);
-    check_active(record, client.meta.state)?;
-    check_linked(work, record, &[record.id]).await?;
-    Ok(contacts::by_id(db, practice, id).await?.ok_or_else(missing)?)
+    check_linked(work, RecordRef::client(client.id), client.meta.state).await?;
+    Ok(contacts::by_id(db, id).await?.ok_or_else(missing)?)
 }
 
 /// Parses the id of a contact.
@@ -158,31 +115,39 @@ pub(super) fn parse_contact(text: &str) -> Result<Uuid, ApiError> {
     })
 }
 
-fn check_active(record: RecordRef, state: RecordState) -> Result<(), ApiError> {
-    if state == RecordState::Active {
-        return Ok(());
-    }
-    let id = record.text();
-    Err(ApiError::new(
-        Code::FailedPrecondition,
-        ErrorReason::RecordOrphaned,
-        format!("{id} has no link and waits for its removal; link it to your product first"),
-    )
-    .precondition(&id, "link the record to your product first"))
-}
-
+/// Checks that the record is active and linked to the caller's product: a person itself, or
+/// a client that it is a contact of, or its individual client.
 async fn check_linked(
     work: &UnitOfWork,
     record: RecordRef,
-    any_of: &[Uuid],
+    state: RecordState,
 ) -> Result<(), RecordError> {
-    let caller = &work.caller;
-    let links = links::products_of(work.db(), &caller.practice, any_of).await?;
-    if links.iter().any(|(_, product)| product == caller.product.as_str()) {
+    let db = work.db();
+    if state != RecordState::Active {
+        return Err(orphaned(record).into());
+    }
+    let mut any_of = vec![record.id];
+    if record.kind == RecordKind::Person {
+        let contacts = contacts::of_persons(db, &any_of).await?;
+        any_of.extend(contacts.iter().map(|contact| contact.client_id));
+        any_of.extend(clients::ids_by_person(db, record.id).await?);
+    }
+    let links = links::products_of(db, &any_of).await?;
+    if links.iter().any(|(_, product)| product == work.caller.product.as_str()) {
         Ok(())
     } else {
         Err(not_linked(record).into())
     }
+}
+
+fn orphaned(record: RecordRef) -> ApiError {
+    let id = record.text();
+    ApiError::new(
+        Code::FailedPrecondition,
+        ErrorReason::RecordOrphaned,
+        format!("{id} has no link and waits for its removal; link it to your product first"),
+    )
+    .precondition(&id, "link the record to your product first")
 }
 
 /// Checks the etag of a request (optimistic concurrency).
@@ -205,7 +170,7 @@ pub(super) async fn check_etag(
         let text = "give the etag of the version that you have read";
         return Err(ApiError::invalid_field(field, ErrorReason::EtagRequired, text).into());
     }
-    let last = audit::page(work.db(), &work.caller.practice, Some(record.id), None, 1).await?;
+    let last = audit::page(work.db(), Some(record.id), None, 1).await?;
     let mut error = ApiError::new(
         Code::Aborted,
         ErrorReason::EtagMismatch,

@@ -8,14 +8,18 @@ use uuid::Uuid;
 
 use super::{
     Records,
-    links::{append, is_person_used},
+    links::{append, is_used},
     open,
     request_context::RequestContext,
     resolve,
+    subject::Subject as _,
     unit_of_work::{Answer, UnitOfWork},
 };
 use crate::{
-    domain::{change::Change, record::RecordRef},
+    domain::{
+        change::Change,
+        record::{Client, Person, RecordRef},
+    },
     error::RecordError,
     store::{
         audit, changes::Recipients, contacts, entries, erasures, images, links, persons, requests,
@@ -36,8 +40,7 @@ impl Records {
     ) -> Result<PurgeNowResponse, RecordError> {
         let purged = self.mutate(caller, context, name, move |work, name| async move {
             let recipients = work.recipients().await?;
-            let (db, practice) = (work.db(), &work.caller.practice);
-            let record = resolve::client_or_person(db, practice, "record", &name).await?;
+            let record = resolve::client_or_person(work.db(), "record", &name).await?;
             let purged = collect(&work, record).await?;
             let purged = purged.ok_or_else(|| still_in_use(record))?;
             let response = PurgeNowResponse {
@@ -62,7 +65,7 @@ impl Records {
             if !is_due(&work, *record).await? {
                 return Ok(());
             }
-            let recipients = Recipients::everyone(work.db(), &work.caller.practice).await?;
+            let recipients = Recipients::everyone(work.db()).await?;
             // A record in use would stay due forever.
             let purged = collect(&work, *record).await?;
             let purged = purged.ok_or(RecordError::Corrupt("an orphaned record that is in use"))?;
@@ -78,55 +81,44 @@ impl Records {
 /// Locks the record, and returns true if its purge time has passed.
 async fn is_due(work: &UnitOfWork, record: RecordRef) -> Result<bool, RecordError> {
     let meta = match record.kind {
-        RecordKind::Person => open::person_by_id(work, record.id).await?.map(|o| o.person.meta),
-        _ => open::client_by_id(work, record.id).await?.map(|open| open.client.meta),
+        RecordKind::Person => Person::lock(work, record.id).await?.map(|person| person.meta),
+        _ => Client::lock(work, record.id).await?.map(|client| client.meta),
     };
     Ok(meta.and_then(|meta| meta.purge_at).is_some_and(|at| at <= work.at.now))
 }
 
-/// The records to purge with an orphaned record; `None` when it is in use.
+/// The records to purge with an orphaned record; `None` when it is in use. A client is purged
+/// with its contacts, and with the persons that are not used otherwise.
 async fn collect(work: &UnitOfWork, record: RecordRef) -> Result<Option<Purged>, RecordError> {
-    match record.kind {
-        RecordKind::Person => collect_person(work, record.id).await,
-        _ => collect_client(work, record.id).await,
-    }
-}
-
-async fn collect_person(work: &UnitOfWork, id: Uuid) -> Result<Option<Purged>, RecordError> {
-    let open = open::person_by_id(work, id).await?;
-    let open = open.ok_or_else(|| ApiError::not_found("person", &RecordRef::person(id).text()))?;
-    let meta = open.person.meta;
-    if meta.state != RecordState::Orphaned || is_person_used(work, id).await? {
+    let (db, name) = (work.db(), record.text());
+    let (meta, individual) = if record.kind == RecordKind::Person {
+        (open::subject::<Person>(work, &name).await?.subject.meta, None)
+    } else {
+        let client = open::subject::<Client>(work, &name).await?.subject;
+        (client.meta, client.person_id)
+    };
+    if meta.state != RecordState::Orphaned || is_used(work, record).await? {
         return Ok(None);
     }
-    Ok(Some(vec![(RecordRef::person(id), meta.version)]))
-}
-
-/// A client is purged with its contacts, and with the persons that are not used otherwise.
-async fn collect_client(work: &UnitOfWork, id: Uuid) -> Result<Option<Purged>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
-    let open = open::client_by_id(work, id).await?;
-    let open = open.ok_or_else(|| ApiError::not_found("client", &RecordRef::client(id).text()))?;
-    let meta = open.client.meta;
-    let linked = !links::of_record(db, practice, id).await?.is_empty();
-    if meta.state != RecordState::Orphaned || linked {
-        return Ok(None);
+    if record.kind == RecordKind::Person {
+        return Ok(Some(vec![(record, meta.version)]));
     }
-    let contacts = contacts::of_clients(db, practice, &[id]).await?;
+    let contacts = contacts::of_clients(db, &[record.id]).await?;
     let mut people: Vec<Uuid> = contacts.iter().map(|contact| contact.person_id).collect();
-    people.extend(open.client.person_id);
+    people.extend(individual);
     people.sort_unstable();
     people.dedup();
     let mut purged: Purged = contacts
         .iter()
         .map(|contact| (RecordRef::contact(contact.id), contact.meta.version))
         .collect();
-    purged.push((RecordRef::client(id), meta.version));
+    purged.push((record, meta.version));
     // Removed before the check, so that only other uses of the persons are found.
-    images::remove(db, practice, &refs(&purged)).await?;
-    for person in persons::lock(db, practice, &people).await? {
-        if !is_person_used(work, person.id).await? {
-            purged.push((RecordRef::person(person.id), person.meta.version));
+    images::remove(db, &refs(&purged)).await?;
+    for person in persons::lock(db, &people).await? {
+        let record = RecordRef::person(person.id);
+        if !is_used(work, record).await? {
+            purged.push((record, person.meta.version));
         }
     }
     Ok(Some(purged))
@@ -138,20 +130,20 @@ async fn remove(
     recipients: &Recipients,
     purged: Purged,
 ) -> Result<Vec<String>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
+    let db = work.db();
     let records = refs(&purged);
     let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
-    let entries = entries::of_owners(db, practice, &ids).await?;
+    let entries = entries::of_owners(db, &ids).await?;
     let entry_ids: Vec<Uuid> = entries.values().flatten().map(|entry| entry.id).collect();
-    links::remove_all(db, practice, &entry_ids).await?;
-    links::remove_all(db, practice, &ids).await?;
-    entries::remove_of_owners(db, practice, &ids).await?;
-    images::remove(db, practice, &records).await?;
-    search::remove(db, practice, &ids).await?;
-    requests::clear_answers(db, practice, &ids).await?;
-    audit::redact(db, practice, &ids).await?;
-    erasures::insert_tombstones(db, practice, &records, work.at.now).await?;
-    erasures::add(db, practice, &records, work.at.now).await?;
+    links::remove_all(db, &entry_ids).await?;
+    links::remove_all(db, &ids).await?;
+    entries::remove_of_owners(db, &ids).await?;
+    images::remove(db, &records).await?;
+    search::remove(db, &ids).await?;
+    requests::clear_answers(db, &ids).await?;
+    audit::redact(db, &ids).await?;
+    erasures::insert_tombstones(db, &records, work.at.now).await?;
+    erasures::add(db, &records, work.at.now).await?;
     let change = |(record, version): (RecordRef, i64)| {
         Change::new(new_uuid(), record, version + 1, ChangeKind::Purged)
     };

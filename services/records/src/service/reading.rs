@@ -11,6 +11,7 @@ use concord_core::{
 };
 use concord_proto::pb::records::{
     BatchGetClientsResponse, Client, Contact, ContactWithPerson, Entry, ErrorReason, Person,
+    RecordKind,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -52,15 +53,7 @@ impl Records {
         caller: &Caller,
         name: &str,
     ) -> Result<(Client, Option<Person>), RecordError> {
-        let db = self.db.reader();
-        if !resolve::is_id(name) {
-            // An alias needs a lookup, which a product that is not connected must not do.
-            self.check_connected(caller).await?;
-        }
-        let id = resolve::client(db, &caller.practice, "client", name).await?;
-        let reading = self.loader.load(caller, RecordRef::client(id)).await?;
-        let LoadedRecord { image, person } =
-            reading.ok_or_else(|| ApiError::not_found("client", name))?;
+        let LoadedRecord { image, person } = self.load(caller, RecordKind::Client, name).await?;
         let today = self.clock.today();
         let person = person.map(|person| decode_on(person, today)).transpose()?;
         Ok((decode_on(image, today)?, person))
@@ -73,11 +66,12 @@ impl Records {
         names: &[String],
     ) -> Result<BatchGetClientsResponse, RecordError> {
         self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
+        let db = self.db.reader_of(&caller.practice);
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for (n, name) in names.iter().enumerate() {
-            match resolve::client(db, practice, &format!("clients[{n}]"), name).await {
-                Ok(id) => found.push((name, RecordRef::client(id))),
+            let field = format!("clients[{n}]");
+            match resolve::of_kind(db, RecordKind::Client, &field, name).await {
+                Ok(record) => found.push((name, record)),
                 Err(RecordError::Api(error)) if error.reason() == ErrorReason::NotFound => {
                     missing.push(name.clone());
                 }
@@ -93,7 +87,7 @@ impl Records {
                 continue;
             }
             let records: Vec<RecordRef> = part.iter().map(|(_, record)| *record).collect();
-            let images = images::get_all(db, practice.as_str(), &records).await?;
+            let images = images::get_all(db, &records).await?;
             for (name, record) in part {
                 match images.get(&record.id) {
                     None => missing.push((*name).clone()),
@@ -131,11 +125,10 @@ impl Records {
         request: PageRequest,
     ) -> Result<(Vec<Person>, String), RecordError> {
         self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
-        let key =
-            ListKey { list: "persons", practice: practice.as_str(), arguments: show_orphaned };
+        let (db, practice) = (self.db.reader_of(&caller.practice), caller.practice.as_str());
+        let key = ListKey { list: "persons", practice, arguments: show_orphaned };
         let after = page::begin_after(&request.token, &key)?;
-        let rows = persons::page(db, practice, after, show_orphaned, request.size + 1).await?;
+        let rows = persons::page(db, after, show_orphaned, request.size + 1).await?;
         let (rows, next) =
             paginate(rows, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
         let today = self.clock.today();
@@ -145,14 +138,25 @@ impl Records {
 
     /// A person.
     pub(crate) async fn person(&self, caller: &Caller, name: &str) -> Result<Person, RecordError> {
-        let db = self.db.reader();
+        let loaded = self.load(caller, RecordKind::Person, name).await?;
+        decode_on(loaded.image, self.clock.today())
+    }
+
+    /// The image of a client or a person, by an id or an alias.
+    async fn load(
+        &self,
+        caller: &Caller,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<LoadedRecord, RecordError> {
+        let (db, field) = (self.db.reader_of(&caller.practice), id_kind(kind).to_string());
         if !resolve::is_id(name) {
+            // An alias needs a lookup, which a product that is not connected must not do.
             self.check_connected(caller).await?;
         }
-        let id = resolve::person(db, &caller.practice, "person", name).await?;
-        let reading = self.loader.load(caller, RecordRef::person(id)).await?;
-        let reading = reading.ok_or_else(|| ApiError::not_found("person", name))?;
-        decode_on(reading.image, self.clock.today())
+        let record = resolve::of_kind(db, kind, &field, name).await?;
+        let loaded = self.loader.load(caller, record).await?;
+        loaded.ok_or_else(|| ApiError::not_found(&field, name).into())
     }
 
     /// A client or a person, and its entries with their current statuses, by timeline, the
@@ -163,16 +167,14 @@ impl Records {
         name: &str,
     ) -> Result<(RecordRef, Vec<Entry>), RecordError> {
         self.check_connected(caller).await?;
-        let db = self.db.reader();
-        let record = resolve::client_or_person(db, &caller.practice, "record", name).await?;
-        let image = images::get(db, &caller.practice, record).await?;
+        let db = self.db.reader_of(&caller.practice);
+        let record = resolve::client_or_person(db, "record", name).await?;
+        let image = images::get(db, record).await?;
         let kind = id_kind(record.kind).to_string();
         let image = image.ok_or_else(|| ApiError::not_found(&kind, name))?;
         let today = self.clock.today();
         let entries = match record.kind {
-            concord_proto::pb::records::RecordKind::Person => {
-                decode_on::<Person>(image, today)?.entries
-            }
+            RecordKind::Person => decode_on::<Person>(image, today)?.entries,
             _ => decode_on::<Client>(image, today)?.entries,
         };
         Ok((record, entries))
@@ -194,7 +196,7 @@ impl Records {
             practice: caller.practice.as_str(),
             arguments: (&which.linked_product, which.show_orphaned),
         };
-        let rows = clients::page(self.db.reader(), &caller.practice, &which, request.size + 1);
+        let rows = clients::page(self.db.reader_of(&caller.practice), &which, request.size + 1);
         let (rows, next) =
             paginate(rows.await?, request.size, &key, |(id, _)| *id, |(_, image)| image.len());
         let today = self.clock.today();
@@ -210,29 +212,28 @@ impl Records {
         request: PageRequest,
     ) -> Result<(Vec<ContactWithPerson>, String), RecordError> {
         self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
+        let (db, practice) = (self.db.reader_of(&caller.practice), caller.practice.as_str());
         let (record, of) = match of {
             ContactsOf::Client(name) => {
-                let id = resolve::client(db, practice, "client", &name).await?;
-                (RecordRef::client(id), contacts::PageOf::Client(id))
+                let client = resolve::of_kind(db, RecordKind::Client, "client", &name).await?;
+                (client, contacts::PageOf::Client(client.id))
             }
             ContactsOf::Person(name) => {
-                let id = resolve::person(db, practice, "person", &name).await?;
-                (RecordRef::person(id), contacts::PageOf::Person(id))
+                let person = resolve::of_kind(db, RecordKind::Person, "person", &name).await?;
+                (person, contacts::PageOf::Person(person.id))
             }
         };
-        if images::get(db, practice, record).await?.is_none() {
+        if images::get(db, record).await?.is_none() {
             return Err(
                 ApiError::not_found(&id_kind(record.kind).to_string(), &record.text()).into()
             );
         }
-        let key =
-            ListKey { list: "contacts", practice: practice.as_str(), arguments: record.text() };
+        let key = ListKey { list: "contacts", practice, arguments: record.text() };
         let after = page::begin_after(&request.token, &key)?;
-        let rows = contacts::page(db, practice, of, after, request.size + 1).await?;
+        let rows = contacts::page(db, of, after, request.size + 1).await?;
         let persons: Vec<RecordRef> =
             rows.iter().map(|(_, id, _)| RecordRef::person(*id)).collect();
-        let persons = images::get_all(db, practice.as_str(), &persons).await?;
+        let persons = images::get_all(db, &persons).await?;
         let bytes = |(_, person, image): &(Uuid, Uuid, Vec<u8>)| {
             image.len() + persons.get(person).map_or(0, Bytes::len)
         };

@@ -1,7 +1,6 @@
 //! Resolves the name of a record, which is an id or an alias.
 
 use concord_core::{
-    caller::PracticeId,
     ids,
     rules::{
         ValueError,
@@ -11,16 +10,15 @@ use concord_core::{
     },
     status::{ApiError, quoted},
 };
+use concord_db::TenantDb;
 use concord_proto::pb::records::{ErrorReason, Jurisdiction, RecordKind};
 use sea_orm::ConnectionTrait;
 use tonic::Code;
 use uuid::Uuid;
 
+use super::links::link_kind;
 use crate::{
-    domain::{
-        link::LinkKind,
-        record::{RecordRef, id_kind},
-    },
+    domain::record::{RecordRef, id_kind},
     error::RecordError,
     store::{clients, links},
 };
@@ -40,58 +38,41 @@ pub(crate) fn is_id(name: &str) -> bool {
     !name.contains(':')
 }
 
-/// Resolves the name of a client: an id, `ref:`, `company:` or `ext:`.
+/// Resolves the name of a record of this kind. A person is named by an id or `ext:`, a client
+/// also by `ref:` or `company:`.
 ///
-/// An id is not looked up. The caller's next statement detects a missing client.
-pub(crate) async fn client(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+/// An id is not looked up. The caller's next statement detects a missing record.
+pub(crate) async fn of_kind(
+    db: TenantDb<'_, impl ConnectionTrait>,
+    kind: RecordKind,
     field: &str,
     name: &str,
-) -> Result<Uuid, RecordError> {
+) -> Result<RecordRef, RecordError> {
     check(field, name)?;
     let name = &*normalise_id(name);
-    match name.split_once(':') {
-        Some(("ref", reference)) => {
-            let id = clients::id_by_reference(db, practice, &reference_key(reference)).await?;
-            id.ok_or_else(|| ApiError::not_found("client", name).into())
+    let is_client = kind == RecordKind::Client;
+    let id = match name.split_once(':') {
+        Some(("ref", reference)) if is_client => {
+            let id = clients::id_by_reference(db, &reference_key(reference)).await?;
+            id.ok_or_else(|| ApiError::not_found("client", name))?
         }
-        Some(("company", number)) => by_company_number(db, practice, field, number).await,
-        Some(("ext", external)) => {
-            by_external_id(db, practice, field, LinkKind::Client, external).await
-        }
-        _ => parse_id(RecordKind::Client, field, name, "ref:, company: or ext:"),
-    }
-}
-
-/// Resolves the name of a person: an id or `ext:`.
-pub(crate) async fn person(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
-    field: &str,
-    name: &str,
-) -> Result<Uuid, RecordError> {
-    check(field, name)?;
-    let name = &*normalise_id(name);
-    match name.split_once(':') {
-        Some(("ext", external)) => {
-            by_external_id(db, practice, field, LinkKind::Person, external).await
-        }
-        _ => parse_id(RecordKind::Person, field, name, "ext:"),
-    }
+        Some(("company", number)) if is_client => by_company_number(db, field, number).await?,
+        Some(("ext", external)) => by_external_id(db, field, kind, external).await?,
+        _ => parse_id(kind, field, name)?,
+    };
+    Ok(RecordRef { kind, id })
 }
 
 /// Resolves the name of a client or a person. An `ext:` alias resolves to the client with
 /// the external id, or else to the person.
 pub(crate) async fn client_or_person(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     field: &str,
     name: &str,
 ) -> Result<RecordRef, RecordError> {
     let name = &*normalise_id(name);
     if name.starts_with(id_kind(RecordKind::Person).prefix()) {
-        return Ok(RecordRef::person(person(db, practice, field, name).await?));
+        return of_kind(db, RecordKind::Person, field, name).await;
     }
     let named = ["ref:", "company:", "ext:", id_kind(RecordKind::Client).prefix()];
     if !named.iter().any(|beginning| name.starts_with(beginning)) {
@@ -102,13 +83,13 @@ pub(crate) async fn client_or_person(
         );
         return Err(invalid_id(field, text).into());
     }
-    match client(db, practice, field, name).await {
+    match of_kind(db, RecordKind::Client, field, name).await {
         Err(RecordError::Api(error))
             if name.starts_with("ext:") && error.reason() == ErrorReason::NotFound =>
         {
-            Ok(RecordRef::person(person(db, practice, field, name).await?))
+            of_kind(db, RecordKind::Person, field, name).await
         }
-        found => Ok(RecordRef::client(found?)),
+        found => found,
     }
 }
 
@@ -119,8 +100,7 @@ fn check(field: &str, name: &str) -> Result<(), ApiError> {
 }
 
 async fn by_company_number(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     field: &str,
     number: &str,
 ) -> Result<Uuid, RecordError> {
@@ -129,16 +109,13 @@ async fn by_company_number(
     if numbers.is_empty() {
         return Err(invalid_id(field, "company: needs a company number").into());
     }
-    let found = clients::ids_by_company_number(db, practice, &numbers, register).await?;
+    let found = clients::ids_by_company_number(db, &numbers, register).await?;
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(ApiError::not_found("client", &format!("company:{number}")).into()),
         more => {
-            let aliases = if register.is_none() {
-                aliases_of_one(db, practice, number).await?
-            } else {
-                Vec::new()
-            };
+            let aliases =
+                if register.is_none() { aliases_of_one(db, number).await? } else { Vec::new() };
             Err(ambiguous(more, &aliases).into())
         }
     }
@@ -146,8 +123,7 @@ async fn by_company_number(
 
 /// The `company:` aliases with a register that resolve to one client each.
 async fn aliases_of_one(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     number: &str,
 ) -> Result<Vec<String>, RecordError> {
     let mut aliases = Vec::new();
@@ -155,7 +131,7 @@ async fn aliases_of_one(
         let alias = format!("{}/{number}", jurisdiction.name());
         // Skips registers that have no such numbers.
         let Ok((numbers, register)) = registered(&alias) else { continue };
-        let found = clients::ids_by_company_number(db, practice, &numbers, register).await?;
+        let found = clients::ids_by_company_number(db, &numbers, register).await?;
         if found.len() == 1 {
             aliases.push(format!("company:{alias}"));
         }
@@ -196,10 +172,9 @@ fn ambiguous(clients: &[Uuid], aliases: &[String]) -> ApiError {
 }
 
 async fn by_external_id(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     field: &str,
-    kind: LinkKind,
+    kind: RecordKind,
     external: &str,
 ) -> Result<Uuid, RecordError> {
     let mut parts = external.splitn(3, '/');
@@ -215,14 +190,14 @@ async fn by_external_id(
         .into());
     };
     let (account, external_id) = ((&product, &account), external_id.trim_start().to_owned());
-    let links = links::by_external_ids(db, practice, account, kind, &[external_id]).await?;
-    let link = links.into_iter().next();
-    let what = if kind == LinkKind::Person { "person" } else { "client" };
-    link.map(|link| link.record_id)
-        .ok_or_else(|| ApiError::not_found(what, &format!("ext:{external}")).into())
+    let links = links::by_external_ids(db, account, link_kind(kind), &[external_id]).await?;
+    let link = links.into_iter().next().map(|link| link.record_id);
+    let kind = id_kind(kind).to_string();
+    link.ok_or_else(|| ApiError::not_found(&kind, &format!("ext:{external}")).into())
 }
 
-fn parse_id(kind: RecordKind, field: &str, text: &str, aliases: &str) -> Result<Uuid, RecordError> {
+fn parse_id(kind: RecordKind, field: &str, text: &str) -> Result<Uuid, ApiError> {
+    let aliases = if kind == RecordKind::Client { "ref:, company: or ext:" } else { "ext:" };
     let kind = id_kind(kind);
     ids::parse(kind, text).ok_or_else(|| {
         let prefix = kind.prefix();
@@ -230,7 +205,7 @@ fn parse_id(kind: RecordKind, field: &str, text: &str, aliases: &str) -> Result<
             "{:?} does not name a {kind}: use an id such as {prefix}0197…, or an alias with {aliases}",
             quoted(text)
         );
-        invalid_id(field, text).into()
+        invalid_id(field, text)
     })
 }
 

@@ -138,7 +138,7 @@ impl Records {
     /// Checks that the product of a subscriber to one practice is connected.
     async fn check_subscriber(&self, subscriber: &Subscriber) -> Result<(), RecordError> {
         let Some(practice) = &subscriber.practice else { return Ok(()) };
-        if connections::is_connected(self.db.reader(), practice, &subscriber.product).await? {
+        if connections::is_connected(self.db.reader_of(practice), &subscriber.product).await? {
             Ok(())
         } else {
             Err(not_connected(subscriber.product.as_str()).into())
@@ -151,7 +151,7 @@ impl Records {
         let Some(practice) = &subscriber.practice else {
             return Ok(vec![subscriber.product.clone()]);
         };
-        let connected = connections::list(self.db.reader(), practice).await?;
+        let connected = connections::list(self.db.reader_of(practice)).await?;
         let parse = |text: &String| text.parse().map_err(|_| RecordError::Corrupt("a product"));
         connected.iter().map(|connection| parse(&connection.product)).collect()
     }
@@ -205,11 +205,12 @@ impl Records {
     }
 
     async fn acknowledged_cursor(&self, row: &Subscription) -> Result<Option<String>, RecordError> {
-        let (db, product) = (self.db.reader(), &row.key.product);
-        let at = feed::seek(db, product, SeekTarget::At(row.acked.position)).await?;
+        let product = &row.key.product;
+        let target = SeekTarget::At(row.acked.position);
+        let at = feed::seek(self.db.reader(), product, target).await?;
         let connection = match row.key.practice.clone() {
             None => None,
-            Some(practice) => connections::connected_at(db, &practice, product)
+            Some(practice) => connections::connected_at(self.db.reader_of(&practice), product)
                 .await?
                 .map(|since| ConnectionIdentity { practice, since }),
         };

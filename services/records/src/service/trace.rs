@@ -82,23 +82,23 @@ impl Records {
     }
 
     async fn traced(&self, caller: &Caller, what: &Traced) -> Result<Vec<AuditRow>, RecordError> {
-        let (db, practice) = (self.db.reader(), &caller.practice);
+        let db = self.db.reader_of(&caller.practice);
         match what {
             Traced::Change(text) => {
                 let id = ids::parse(IdKind::Change, text).ok_or_else(|| {
                     let wrong = "is not the id of a change, which is chg_ and 32 digits";
                     ApiError::invalid_field("change", ErrorReason::InvalidId, wrong)
                 })?;
-                let found = trace::change(db, practice, id).await?;
+                let found = trace::change(db, id).await?;
                 Ok(vec![found.ok_or_else(|| ApiError::not_found("change", text))?])
             }
             Traced::Record { name, max_changes } => {
                 let record = if name.starts_with(IdKind::Contact.prefix()) {
                     RecordRef::contact(super::open::parse_contact(name)?)
                 } else {
-                    resolve::client_or_person(db, practice, "record", name).await?
+                    resolve::client_or_person(db, "record", name).await?
                 };
-                let rows = audit::page(db, practice, Some(record.id), None, *max_changes).await?;
+                let rows = audit::page(db, Some(record.id), None, *max_changes).await?;
                 if rows.is_empty() {
                     let kind = id_kind(record.kind).to_string();
                     return Err(ApiError::not_found(&kind, name).into());
@@ -114,12 +114,12 @@ impl Records {
         change: AuditRow,
         only: Option<&Product>,
     ) -> Result<ChangeTrace, RecordError> {
-        let (db, practice) = (self.db.reader(), &caller.practice);
-        let found = trace::feed_statuses(db, practice, change.record.id, change.change_id).await?;
+        let db = self.db.reader_of(&caller.practice);
+        let found = trace::feed_statuses(db, change.record.id, change.change_id).await?;
         let (version, statuses) = found.unwrap_or_default();
         let mut products: BTreeMap<String, Option<trace::FeedStatus>> = BTreeMap::new();
         // Includes the products that do not receive the change: support asks about those.
-        for connection in connections::list(db, practice).await? {
+        for connection in connections::list(db).await? {
             products.insert(connection.product, None);
         }
         if let Some(product) = only {

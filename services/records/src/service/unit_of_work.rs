@@ -9,8 +9,11 @@ use std::{
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
-use concord_core::{caller::Caller, status::ApiError};
-use concord_db::{StatementBatch, TenantScope, WriteTx};
+use concord_core::{
+    caller::{Caller, Product},
+    status::ApiError,
+};
+use concord_db::{StatementBatch, TenantDb, TenantScope, WriteEnd, WriteTx};
 use concord_proto::pb::records::ErrorReason;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tonic::Code;
@@ -61,15 +64,15 @@ struct Deferred {
 }
 
 impl Deferred {
-    fn new(tx: &WriteTx) -> Self {
-        Self { batch: StatementBatch::new(tx.get_database_backend()), has_changes: false }
+    fn new(db: TenantDb<'_, DatabaseTransaction>) -> Self {
+        Self { batch: db.batch(), has_changes: false }
     }
 }
 
 impl UnitOfWork {
-    /// The transaction.
-    pub(crate) fn db(&self) -> &DatabaseTransaction {
-        &self.tx
+    /// The transaction, for the rows of the caller's practice.
+    pub(crate) fn db(&self) -> TenantDb<'_, DatabaseTransaction> {
+        self.tx.tenant(&self.caller.practice)
     }
 
     /// The author of the changes: the caller, with the time and the reason.
@@ -90,7 +93,7 @@ impl UnitOfWork {
     pub(crate) async fn recipients(&self) -> Result<Recipients, RecordError> {
         let products = match &self.connected {
             Some(products) => products.clone(),
-            None => connections::products(self.db(), &self.caller.practice).await?,
+            None => connections::products(self.db()).await?,
         };
         Recipients::of(&self.caller, products)
     }
@@ -120,7 +123,7 @@ impl UnitOfWork {
             self.flush().await?;
         }
         let linked = if needs_links {
-            changes::linked_products(self.db(), author.caller, changes).await?
+            changes::linked_products(self.db(), changes).await?
         } else {
             changes::Linked::new()
         };
@@ -135,9 +138,10 @@ impl UnitOfWork {
     ///
     /// As [`store::flush`].
     pub(crate) async fn flush(&self) -> Result<(), RecordError> {
-        let empty = Deferred::new(&self.tx);
+        let db = self.db();
+        let empty = Deferred::new(db);
         let Deferred { batch, .. } = std::mem::replace(&mut *self.deferred(), empty);
-        store::flush(batch, self.db()).await
+        store::flush(batch, db.connection()).await
     }
 
     fn deferred(&self) -> MutexGuard<'_, Deferred> {
@@ -158,6 +162,8 @@ enum Execution<T> {
     First(T),
     /// The command ran before. Holds the stored answer.
     Replayed(Vec<u8>),
+    /// The command ran, and is rolled back.
+    DryRun(T),
 }
 
 impl Records {
@@ -182,12 +188,34 @@ impl Records {
         F: Fn(Arc<UnitOfWork>, Arc<I>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, RecordError>> + Send + 'static,
     {
+        let write = self.write_or_roll_back(caller, input, move |work, input| {
+            let written = body(work, input);
+            async move { written.await.map(WriteEnd::Commit) }
+        });
+        write.await
+    }
+
+    /// As [`write`](Self::write), but `body` also decides whether the transaction is
+    /// committed or rolled back. A rollback sends no deferred statements, and does not wake
+    /// the sequencer.
+    pub(crate) async fn write_or_roll_back<I, T, F, Fut>(
+        &self,
+        caller: Caller,
+        input: I,
+        body: F,
+    ) -> Result<T, RecordError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: Fn(Arc<UnitOfWork>, Arc<I>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<WriteEnd<T>, RecordError>> + Send + 'static,
+    {
         let (at, input) = (self.request_time(), Arc::new(input));
         let purge_at = at.now + self.purge_after;
         let scope = TenantScope::from(&caller.practice);
-        let write = self.db.write(scope, move |tx| {
+        let write = self.db.write_or_roll_back(scope, move |tx| {
             let (caller, reason) = (caller.clone(), String::new());
-            let deferred = Mutex::new(Deferred::new(&tx));
+            let deferred = Mutex::new(Deferred::new(tx.tenant(&caller.practice)));
             let work = Arc::new(UnitOfWork {
                 tx,
                 caller,
@@ -200,13 +228,19 @@ impl Records {
             });
             let written = body(Arc::clone(&work), Arc::clone(&input));
             async move {
-                let answer = written.await?;
-                work.flush().await?;
-                Ok::<T, RecordError>(answer)
+                match written.await? {
+                    WriteEnd::Commit(answer) => {
+                        work.flush().await?;
+                        Ok::<_, RecordError>(WriteEnd::Commit((answer, true)))
+                    }
+                    WriteEnd::Rollback(answer) => Ok(WriteEnd::Rollback((answer, false))),
+                }
             }
         });
-        let answer = write.await?;
-        self.feed.notify_pending();
+        let (answer, is_committed) = write.await?;
+        if is_committed {
+            self.feed.notify_pending();
+        }
         Ok(answer)
     }
 
@@ -229,17 +263,18 @@ impl Records {
         let (at, context, input) = (self.request_time(), Arc::new(context), Arc::new(input));
         let purge_at = at.now + self.purge_after;
         let request = (caller.clone(), Arc::clone(&context));
-        let done = self.db.write(&request.0.practice, move |tx| {
+        let done = self.db.write_or_roll_back(&request.0.practice, move |tx| {
             let (body, context, input) = (body.clone(), Arc::clone(&context), Arc::clone(&input));
             let caller = caller.clone();
             async move {
+                let db = tx.tenant(&caller.practice);
                 let (connected, stored) =
-                    requests::products_and_answer(&*tx, &caller, context.request_id).await?;
+                    requests::products_and_answer(db, &caller.product, context.request_id).await?;
                 if let Some(answer) = replay(stored, &context)? {
-                    return Ok(Execution::Replayed(answer));
+                    return Ok(WriteEnd::Commit(Execution::Replayed(answer)));
                 }
                 let work = Arc::new(UnitOfWork {
-                    deferred: Mutex::new(Deferred::new(&tx)),
+                    deferred: Mutex::new(Deferred::new(db)),
                     tx,
                     caller,
                     at,
@@ -249,15 +284,15 @@ impl Records {
                     connected: Some(connected),
                 });
                 let answer = body(Arc::clone(&work), input).await?;
-                let encoded = answer.response.encode_to_vec();
                 if context.validate_only {
+                    // Flushed all the same: the deferred statements may violate a unique key.
                     work.flush().await?;
-                    // An error, to roll back the transaction.
-                    return Err(RecordError::DryRunRollback(encoded));
+                    return Ok(WriteEnd::Rollback(Execution::DryRun(answer.response)));
                 }
+                let encoded = answer.response.encode_to_vec();
                 store_answer(&work, &context, encoded, answer.record)?;
                 work.flush().await?;
-                Ok(Execution::First(answer.response))
+                Ok::<_, RecordError>(WriteEnd::Commit(Execution::First(answer.response)))
             }
         });
         match done.await {
@@ -265,14 +300,14 @@ impl Records {
                 self.feed.notify_pending();
                 Ok(response)
             }
-            Ok(Execution::Replayed(answer)) | Err(RecordError::DryRunRollback(answer)) => {
-                decode(&answer)
-            }
+            Ok(Execution::Replayed(answer)) => decode(&answer),
+            Ok(Execution::DryRun(response)) => Ok(response),
             Err(error) => {
                 // A concurrent call of the same request may have committed first. This
                 // one then failed with a duplicate reference or an etag mismatch.
                 let (caller, context) = request;
-                match stored_answer(self.db.reader(), &caller, &context).await {
+                let db = self.db.reader_of(&caller.practice);
+                match stored_answer(db, &caller.product, &context).await {
                     Ok(Some(answer)) => decode(&answer),
                     Ok(None) | Err(_) => Err(error),
                 }
@@ -287,12 +322,12 @@ fn decode<R: prost::Message + Default>(answer: &[u8]) -> Result<R, RecordError> 
 
 /// The stored answer of the request.
 async fn stored_answer(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
+    product: &Product,
     context: &RequestContext,
 ) -> Result<Option<Vec<u8>>, RecordError> {
     let Some(request_id) = context.request_id else { return Ok(None) };
-    replay(requests::find(db, caller, request_id).await?, context)
+    replay(requests::find(db, product, request_id).await?, context)
 }
 
 /// The stored answer, checked against the request.

@@ -2,7 +2,6 @@
 
 use concord_core::{
     caller::Caller,
-    ids::new_uuid,
     rules::{
         date::date_text,
         draft::{Identifiers, Reference},
@@ -14,15 +13,16 @@ use concord_core::{
 use concord_proto::pb::records::{
     ChangeKind, Jurisdiction, UpdateClientResponse, UpdatePersonResponse,
 };
+use prost::Message;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
     Records,
     links::append,
-    open::{self, check_etag},
+    open::{self, Names, check_etag},
     request_context::RequestContext,
-    save::{self, Names},
-    unit_of_work::{Answer, UnitOfWork},
+    subject::Subject,
+    unit_of_work::Answer,
 };
 use crate::{
     domain::{
@@ -85,12 +85,13 @@ impl Differences {
         }
     }
 
-    fn change(self, record: RecordRef, version: i64) -> Change {
+    /// Adds the differences to a change.
+    fn add_to(self, change: Change) -> Change {
         Change {
             changed_fields: self.fields,
             before: Some(Json::Object(self.before)),
             after: Some(Json::Object(self.after)),
-            ..Change::new(new_uuid(), record, version, ChangeKind::Updated)
+            ..change
         }
     }
 }
@@ -108,12 +109,18 @@ impl Records {
             ClientEdit::Reference(reference) => Some(reference.key.clone()),
             _ => None,
         });
-        let updated = self.mutate(caller, context, command, move |work, command| async move {
-            update_client(&work, &command).await
-        });
+        let edit = |differences: &mut Differences, client: &mut Client, edits: &[ClientEdit]| {
+            for edit in edits {
+                edit_client(differences, client, edit.clone());
+            }
+            edit_company_number(differences, client, edits)
+        };
+        let names = Names::Changed;
+        let response = |client, change_ids| UpdateClientResponse { client, change_ids };
+        let updated = self.update::<Client, _, _>(caller, context, command, edit, names, response);
         match (updated.await, reference) {
             (Err(RecordError::UniqueViolation(UniqueViolation::Reference)), Some(key)) => {
-                let existing = clients::id_by_reference(self.db.reader(), &practice, &key).await?;
+                let existing = clients::id_by_reference(self.db.reader_of(&practice), &key).await?;
                 let duplicate = |id| duplicate_reference(RecordRef::client(id)).into();
                 Err(existing.map_or(RecordError::WriteConflict, duplicate))
             }
@@ -128,38 +135,48 @@ impl Records {
         context: RequestContext,
         command: UpdateCommand<PersonEdit>,
     ) -> Result<UpdatePersonResponse, RecordError> {
+        let edit = |differences: &mut Differences, person: &mut Person, edits: &[PersonEdit]| {
+            for edit in edits {
+                edit_person(differences, person, edit.clone());
+            }
+            Ok(())
+        };
+        let response = |person, change_ids| UpdatePersonResponse { person, change_ids };
+        self.update::<Person, _, _>(caller, context, command, edit, Names::Same, response).await
+    }
+
+    /// Changes plain fields of a client or a person. `names` is `Changed` if a search document
+    /// contains such fields. `response` builds the answer from the image and the ids of the
+    /// changes.
+    async fn update<S: Subject, E: Send + Sync + 'static, R: Message + Default + 'static>(
+        &self,
+        caller: Caller,
+        context: RequestContext,
+        command: UpdateCommand<E>,
+        edit: fn(&mut Differences, &mut S, &[E]) -> Result<(), ApiError>,
+        names: Names,
+        response: fn(Option<S::Image>, Vec<String>) -> R,
+    ) -> Result<R, RecordError> {
         let updated = self.mutate(caller, context, command, move |work, command| async move {
-            update_person(&work, &command).await
+            let recipients = work.recipients().await?;
+            let mut open = open::linked::<S>(&work, &command.record).await?;
+            let record = open.record;
+            let image = open.image(&work);
+            check_etag(&work, "etag", &command.etag, S::etag(&image), record).await?;
+            let mut differences = Differences::default();
+            edit(&mut differences, &mut open.subject, &command.edits)?;
+            let (image, change_ids) = if differences.fields.is_empty() {
+                (image, Vec::new())
+            } else {
+                let meta = open.subject.meta().changed(work.at.now);
+                let change = differences.add_to(open.subject.changed(ChangeKind::Updated, meta));
+                let image = open.save(&work, names).await?;
+                (image, append(&work, &recipients, vec![change]).await?)
+            };
+            Ok(Answer { response: response(Some(image), change_ids), record: record.id })
         });
         updated.await
     }
-}
-
-async fn update_client(
-    work: &UnitOfWork,
-    command: &UpdateCommand<ClientEdit>,
-) -> Result<Answer<UpdateClientResponse>, RecordError> {
-    let recipients = work.recipients().await?;
-    let mut open = open::linked_client(work, "client", &command.record).await?;
-    let record = RecordRef::client(open.client.id);
-    let image = open.image(work);
-    check_etag(work, "etag", &command.etag, &image.etag, record).await?;
-    let mut differences = Differences::default();
-    for edit in &command.edits {
-        edit_client(&mut differences, &mut open.client, edit.clone());
-    }
-    edit_company_number(&mut differences, &mut open.client, &command.edits)?;
-    if differences.fields.is_empty() {
-        let response = UpdateClientResponse { client: Some(image), change_ids: Vec::new() };
-        return Ok(Answer { response, record: record.id });
-    }
-    open.client.meta = open.client.meta.changed(work.at.now);
-    let companions = open.client.person_id.map(RecordRef::person);
-    let change = differences.change(record, open.client.meta.version).with(companions);
-    let client = save::client(work, open, Names::Changed).await?;
-    let change_ids = append(work, &recipients, vec![change]).await?;
-    let response = UpdateClientResponse { client: Some(client), change_ids };
-    Ok(Answer { response, record: record.id })
 }
 
 fn edit_client(differences: &mut Differences, client: &mut Client, edit: ClientEdit) {
@@ -213,31 +230,6 @@ fn edit_company_number(
     let own = &mut client.identifiers.company_number;
     differences.set("identifiers.company_number", own, number, |n| json!(n));
     Ok(())
-}
-
-async fn update_person(
-    work: &UnitOfWork,
-    command: &UpdateCommand<PersonEdit>,
-) -> Result<Answer<UpdatePersonResponse>, RecordError> {
-    let recipients = work.recipients().await?;
-    let mut open = open::linked_person(work, "person", &command.record).await?;
-    let record = RecordRef::person(open.person.id);
-    let image = open.image(work);
-    check_etag(work, "etag", &command.etag, &image.etag, record).await?;
-    let mut differences = Differences::default();
-    for edit in &command.edits {
-        edit_person(&mut differences, &mut open.person, edit.clone());
-    }
-    if differences.fields.is_empty() {
-        let response = UpdatePersonResponse { person: Some(image), change_ids: Vec::new() };
-        return Ok(Answer { response, record: record.id });
-    }
-    open.person.meta = open.person.meta.changed(work.at.now);
-    let change = differences.change(record, open.person.meta.version);
-    let person = save::person(work, open, Names::Same).await?;
-    let change_ids = append(work, &recipients, vec![change]).await?;
-    let response = UpdatePersonResponse { person: Some(person), change_ids };
-    Ok(Answer { response, record: record.id })
 }
 
 fn edit_person(differences: &mut Differences, person: &mut Person, edit: PersonEdit) {

@@ -2,18 +2,15 @@
 //!
 //! It contains what the timelines do not: the values that a correction overwrote.
 
-use concord_core::caller::PracticeId;
-use concord_db::StatementBatch;
+use concord_db::{StatementBatch, TenantDb};
 use concord_proto::pb::records::{ChangeKind, RecordKind};
-use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
-};
+use sea_orm::{ConnectionTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::{
+    bulk,
     entities::audit,
-    sql::{Stored as _, among, from_json, sorted_chunks, to_json},
+    sql::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::{
@@ -48,45 +45,40 @@ pub(super) fn insert(
     author: Authorship<'_>,
     changes: &[Change],
 ) -> Result<(), RecordError> {
-    let rows = changes.iter().map(|change| to_row(author, change));
-    let rows = rows.map(|row| row.map(audit::Model::into_active_model));
-    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
-    Ok(())
+    bulk::insert(batch, changes, |_, change| to_row(author, change))
 }
 
 /// A page of the audit log before the change `before`, the latest first (keyset
 /// pagination): of one record, or of the whole practice.
 pub(crate) async fn page(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     record: Option<Uuid>,
     before: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<AuditRow>, RecordError> {
-    let mut query = audit::Entity::find().filter(audit::COLUMN.practice_id.eq(practice.as_str()));
+    let mut query = db.select::<audit::Entity>();
     if let Some(record) = record {
         query = query.filter(audit::COLUMN.record_id.eq(record));
     }
     if let Some(before) = before {
         query = query.filter(audit::COLUMN.change_id.lt(before));
     }
-    let rows = query.order_by_desc(audit::Column::ChangeId).limit(limit).all(db).await?;
-    rows.into_iter().map(from_row).collect()
+    let query = query.order_by_desc(audit::Column::ChangeId).limit(limit);
+    query.all(db.connection()).await?.into_iter().map(from_row).collect()
 }
 
 /// The audit rows of a record's entries and of its creation, the latest first, at most
 /// [`MAX_OF_ENTRIES`].
 pub(crate) async fn of_entries(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     record: Uuid,
 ) -> Result<Vec<AuditRow>, RecordError> {
-    let query = audit::Entity::find()
-        .filter(audit::COLUMN.practice_id.eq(practice.as_str()))
+    let query = db
+        .select::<audit::Entity>()
         .filter(audit::COLUMN.record_id.eq(record))
         .filter(audit::COLUMN.kind.is_in(KINDS_OF_ENTRIES.map(|kind| kind.stored())));
     let query = query.order_by_desc(audit::Column::ChangeId).limit(MAX_OF_ENTRIES);
-    query.all(db).await?.into_iter().map(from_row).collect()
+    query.all(db.connection()).await?.into_iter().map(from_row).collect()
 }
 
 /// The kinds of changes that set the dates of entries.
@@ -106,22 +98,16 @@ const MAX_OF_ENTRIES: u64 = 1_000;
 /// Removes the personal data from the audit rows of records. The kind, time and author of
 /// each change stay.
 pub(crate) async fn redact(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     records: &[Uuid],
 ) -> Result<(), RecordError> {
     use sea_orm::sea_query::Expr;
-    for records in sorted_chunks(records) {
-        audit::Entity::update_many()
-            .col_expr(audit::Column::BeforeValues, Expr::value(Option::<String>::None))
-            .col_expr(audit::Column::AfterValues, Expr::value(Option::<String>::None))
-            .col_expr(audit::Column::Reason, Expr::value(""))
-            .filter(audit::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(among(db, audit::Column::RecordId, records))
-            .exec(db)
-            .await?;
-    }
-    Ok(())
+    let redact = db
+        .update::<audit::Entity>()
+        .col_expr(audit::Column::BeforeValues, Expr::value(Option::<String>::None))
+        .col_expr(audit::Column::AfterValues, Expr::value(Option::<String>::None))
+        .col_expr(audit::Column::Reason, Expr::value(""));
+    bulk::update(db, redact, audit::Column::RecordId, records).await
 }
 
 fn to_row(author: Authorship<'_>, change: &Change) -> Result<audit::Model, RecordError> {

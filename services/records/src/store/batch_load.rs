@@ -4,7 +4,7 @@ use bytes::Bytes;
 use concord_core::caller::{PracticeId, Product};
 use concord_db::{Binds, Column, pad_to_power_of_two};
 use concord_proto::pb::records::RecordKind;
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use crate::{domain::record::RecordRef, error::RecordError};
 
@@ -41,7 +41,7 @@ pub(crate) async fn read(
     keys: &[&LoadKey],
 ) -> Result<Vec<LoadOutcome>, RecordError> {
     let mut outcomes = vec![LoadOutcome::NotConnected; keys.len()];
-    for row in db.query_all_raw(read_statement(db.get_database_backend(), kind, keys)).await? {
+    for row in concord_db::query(db, |sql| read_sql(sql, kind, keys)).await? {
         let n = row.try_get::<i64>("", "n")?;
         let slot = usize::try_from(n).ok().and_then(|n| outcomes.get_mut(n));
         let (image, person): (Option<Vec<u8>>, Option<Vec<u8>>) =
@@ -57,11 +57,11 @@ pub(crate) async fn read(
     Ok(outcomes)
 }
 
-fn read_statement(engine: DbBackend, kind: RecordKind, keys: &[&LoadKey]) -> Statement {
+fn read_sql(sql: &mut Binds, kind: RecordKind, keys: &[&LoadKey]) -> String {
     const OF_PERSON: &str =
         "LEFT JOIN person p ON p.practice_id = r.practice_id AND p.id = r.person_id";
     let (table, person, join) = match kind {
-        RecordKind::Person if engine == DbBackend::Postgres => ("person", "NULL::bytea", ""),
+        RecordKind::Person if sql.engine() == DbBackend::Postgres => ("person", "NULL::bytea", ""),
         RecordKind::Person => ("person", "NULL", ""),
         RecordKind::Contact => ("contact", "p.image", OF_PERSON),
         RecordKind::Client | RecordKind::Unspecified => ("client", "p.image", OF_PERSON),
@@ -71,17 +71,15 @@ fn read_statement(engine: DbBackend, kind: RecordKind, keys: &[&LoadKey]) -> Sta
         vec![n.into(), practice.into(), product.into(), key.record.id.into()]
     };
     let mut rows: Vec<_> = (0..).zip(keys).map(row).collect();
-    if engine == DbBackend::Sqlite {
+    if sql.engine() == DbBackend::Sqlite {
         pad_to_power_of_two(&mut rows);
     }
-    let mut binds = Binds::new(engine);
     let columns = ["n", "practice", "product", "id"].map(Column::of);
-    let list = binds.list(&columns, rows);
-    let sql = format!(
+    let list = sql.list(&columns, rows);
+    format!(
         "WITH v(n, practice, product, id) AS ({list}) \
          SELECT v.n, r.image, {person} AS person FROM v \
          JOIN connection k ON k.practice_id = v.practice AND k.product = v.product \
          LEFT JOIN {table} r ON r.practice_id = k.practice_id AND r.id = v.id {join}"
-    );
-    Statement::from_sql_and_values(engine, sql, binds.into_values())
+    )
 }

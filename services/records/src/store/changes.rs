@@ -10,11 +10,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use concord_core::{
-    caller::{Caller, PracticeId},
-    ids,
-};
-use concord_db::{Binds, Column, StatementBatch, column_names, columns_of, values_of};
+use concord_core::{caller::Caller, ids};
+use concord_db::{Binds, Column, StatementBatch, TenantDb, column_names, columns_of, values_of};
 use concord_proto::pb::records::{ChangeKind, RecordKind};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
@@ -58,10 +55,9 @@ impl Recipients {
 
     /// The recipients of a change by the system: all connected products.
     pub(crate) async fn everyone(
-        db: &impl ConnectionTrait,
-        practice: &PracticeId,
+        db: TenantDb<'_, impl ConnectionTrait>,
     ) -> Result<Self, RecordError> {
-        Ok(Self(connections::products(db, practice).await?))
+        Ok(Self(connections::products(db).await?))
     }
 }
 
@@ -105,8 +101,7 @@ pub(crate) fn need_links(changes: &[Change]) -> bool {
 /// they belong to. For a person these are the clients that it is, or is a contact of. New
 /// records are not looked up: their only link is the creator's.
 pub(crate) async fn linked_products(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
     changes: &[Change],
 ) -> Result<Linked, RecordError> {
     let known = || changes.iter().filter(|change| !change.new_record);
@@ -115,8 +110,8 @@ pub(crate) async fn linked_products(
     let records: Vec<Uuid> = records.into_iter().collect();
     let persons = known().filter(|change| change.record.kind == RecordKind::Person);
     let persons: Vec<Uuid> = persons.map(|change| change.record.id).collect();
-    let mut products = links::products_of(db, &caller.practice, &records).await?;
-    products.extend(links::products_of_clients_of(db, &caller.practice, &persons).await?);
+    let mut products = links::products_of(db, &records).await?;
+    products.extend(links::products_of_clients_of(db, &persons).await?);
     Ok(products.into_iter().collect())
 }
 

@@ -9,18 +9,18 @@ use concord_core::{
         terms::Term,
     },
 };
-use concord_db::StatementBatch;
+use concord_db::{StatementBatch, TenantDb};
 use concord_proto::pb::records::{ClientType, Jurisdiction, RecordState};
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ConnectionTrait, ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, Query},
 };
 use uuid::Uuid;
 
 use super::{
+    bulk::{self, Key},
     entities::{client, link},
-    sql::{self, Stored as _, among, from_json, locked_in_order, sorted_chunks, to_json},
+    sql::{self, Stored as _, from_json, locked_in_order, to_json},
 };
 use crate::{
     domain::record::{Client, RecordMeta},
@@ -33,76 +33,59 @@ const MAX_NAMED: u64 = 100;
 /// Inserts new clients with their images.
 pub(crate) fn insert(
     batch: &mut StatementBatch,
-    practice: &PracticeId,
     clients: Vec<(Client, Vec<u8>)>,
 ) -> Result<(), RecordError> {
-    let rows = clients.into_iter().map(|(client, image)| to_row(practice, client, image));
-    let rows = rows.map(|row| row.map(client::Model::into_active_model));
-    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
-    Ok(())
+    bulk::insert(batch, clients, |practice, (client, image)| to_row(practice, client, image))
 }
 
 /// The clients with these ids, locked until the end of the transaction. Locks in the order
 /// of ids, so that two writers cannot deadlock. Ids of other practices are not found. On
 /// SQLite the single writer holds the only lock.
 pub(crate) async fn lock(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     ids: &[Uuid],
 ) -> Result<Vec<Client>, RecordError> {
-    let mut clients = Vec::new();
-    for ids in sorted_chunks(ids) {
-        let query = of(practice).filter(among(db, client::Column::Id, ids));
-        clients.extend(read_locked(query, db).await?);
-    }
-    Ok(clients)
+    read_locked(db, client::Column::Id, ids).await
 }
 
 /// The clients with these reference keys, locked as by [`lock`].
 pub(crate) async fn lock_by_references(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     keys: &[String],
 ) -> Result<Vec<Client>, RecordError> {
-    let mut clients = Vec::new();
-    for keys in sorted_chunks(keys) {
-        let query = of(practice).filter(among(db, client::Column::ReferenceKey, keys));
-        clients.extend(read_locked(query, db).await?);
-    }
-    Ok(clients)
+    read_locked(db, client::Column::ReferenceKey, keys).await
 }
 
 /// The client with this id, without a lock.
 pub(crate) async fn by_id(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     id: Uuid,
 ) -> Result<Option<Client>, RecordError> {
-    let row = of(practice).filter(client::COLUMN.id.eq(id)).one(db).await?;
+    let query = db.select::<client::Entity>().filter(client::COLUMN.id.eq(id));
+    let row = query.one(db.connection()).await?;
     row.map(from_row).transpose()
 }
 
 /// The id of the client with this reference key.
 pub(crate) async fn id_by_reference(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     key: &str,
 ) -> Result<Option<Uuid>, RecordError> {
-    let query = of(practice).filter(client::COLUMN.reference_key.eq(key));
+    let query = db.select::<client::Entity>();
+    let query = query.filter(client::COLUMN.reference_key.eq(key));
     Ok(ids(query, db, 1).await?.into_iter().next())
 }
 
 /// Up to two clients with one of these company numbers, of one register or of any. Two are
 /// enough to detect an ambiguous number.
 pub(crate) async fn ids_by_company_number(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     numbers: &[String],
     register: Option<Jurisdiction>,
 ) -> Result<Vec<Uuid>, RecordError> {
     let column = client::Column::CompanyNumber;
-    let mut query =
-        of(practice).filter(sea_orm::ColumnTrait::is_in(&column, numbers.iter().cloned()));
+    let is_one = sea_orm::ColumnTrait::is_in(&column, numbers.iter().cloned());
+    let mut query = db.select::<client::Entity>().filter(is_one);
     if let Some(register) = register {
         query = query.filter(in_register(register));
     }
@@ -124,57 +107,40 @@ fn in_register(register: Jurisdiction) -> sea_orm::sea_query::SimpleExpr {
 
 /// The individual clients of a person.
 pub(crate) async fn ids_by_person(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     person: Uuid,
 ) -> Result<Vec<Uuid>, RecordError> {
-    ids(of(practice).filter(client::COLUMN.person_id.eq(person)), db, MAX_NAMED).await
+    let query = db.select::<client::Entity>();
+    ids(query.filter(client::COLUMN.person_id.eq(person)), db, MAX_NAMED).await
 }
 
 /// The individuals among some clients, each with its person.
 pub(crate) async fn individuals(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     clients: &[Uuid],
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
-    let mut found = Vec::new();
-    for ids in sorted_chunks(clients) {
-        let query = of(practice)
-            .filter(among(db, client::Column::Id, ids))
-            .filter(client::COLUMN.person_id.is_not_null());
-        found.extend(with_persons(query, db).await?);
-    }
-    Ok(found)
+    let query = db.select::<client::Entity>().filter(client::COLUMN.person_id.is_not_null());
+    bulk::find_columns(db, query, WITH_PERSON, client::Column::Id, clients).await
 }
 
 /// The individual clients of some persons, each with its person; the oldest first.
 pub(crate) async fn individuals_of(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     persons: &[Uuid],
 ) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
-    let mut found = Vec::new();
-    for ids in sorted_chunks(persons) {
-        let query = of(practice).filter(among(db, client::Column::PersonId, ids));
-        found.extend(with_persons(query, db).await?);
-    }
+    let (query, key) = (db.select::<client::Entity>(), client::Column::PersonId);
+    let found = bulk::find_columns(db, query, WITH_PERSON, key, persons);
+    let mut found: Vec<(Uuid, Uuid)> = found.await?;
     found.sort_unstable();
     Ok(found)
 }
 
-async fn with_persons(
-    query: sea_orm::Select<client::Entity>,
-    db: &impl ConnectionTrait,
-) -> Result<Vec<(Uuid, Uuid)>, RecordError> {
-    let query = query.select_only();
-    let columns = [client::Column::Id, client::Column::PersonId];
-    Ok(query.columns(columns).into_tuple().all(db).await?)
-}
+/// The columns of an individual client and its person.
+const WITH_PERSON: [client::Column; 2] = [client::Column::Id, client::Column::PersonId];
 
 /// The clients with one of these numbers, each with the name of the field.
 pub(crate) async fn with_equal_identifier(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     (identifiers, jurisdiction): (&Identifiers, Jurisdiction),
 ) -> Result<Vec<(Uuid, &'static str)>, RecordError> {
     let Identifiers { company_number, utr, vat_number, paye_reference: _ } = identifiers;
@@ -186,7 +152,8 @@ pub(crate) async fn with_equal_identifier(
     let mut found = Vec::new();
     for (number, field, column) in numbers {
         if let Some(number) = number {
-            let mut equal = of(practice).filter(sea_orm::ColumnTrait::eq(&column, number.as_str()));
+            let is_equal = sea_orm::ColumnTrait::eq(&column, number.as_str());
+            let mut equal = db.select::<client::Entity>().filter(is_equal);
             if field == MatchField::CompanyNumber.as_str() {
                 equal = equal.filter(in_register(register(number, jurisdiction)));
             }
@@ -203,14 +170,13 @@ pub(crate) async fn with_equal_identifier(
 /// [`RecordError::UniqueViolation`] if its new reference is in use; the transaction is
 /// aborted then.
 pub(crate) async fn update(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     client: Client,
     image: Vec<u8>,
 ) -> Result<(), RecordError> {
     use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
-    let row = to_row(practice, client, image)?.into_active_model().reset_all();
-    row.update_without_returning(db).await.map_err(sql::classify)?;
+    let row = to_row(db.practice(), client, image)?.into_active_model().reset_all();
+    row.update_without_returning(db.connection()).await.map_err(sql::classify)?;
     Ok(())
 }
 
@@ -227,12 +193,11 @@ pub(crate) struct PageOf {
 
 /// A page of images in the order of creation, with their ids (keyset pagination).
 pub(crate) async fn page(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     which: &PageOf,
     limit: u64,
 ) -> Result<Vec<(Uuid, Vec<u8>)>, RecordError> {
-    let mut query = of(practice);
+    let mut query = db.select::<client::Entity>();
     if let Some(after) = which.after {
         query = query.filter(client::COLUMN.id.gt(after));
     }
@@ -248,7 +213,7 @@ pub(crate) async fn page(
         .select_only()
         .columns([client::Column::Id, client::Column::Image])
         .into_tuple()
-        .all(db)
+        .all(db.connection())
         .await?;
     Ok(rows)
 }
@@ -268,28 +233,26 @@ fn link_of(product: &str) -> sea_orm::sea_query::SelectStatement {
         .to_owned()
 }
 
-fn of(practice: &PracticeId) -> sea_orm::Select<client::Entity> {
-    client::Entity::find().filter(client::COLUMN.practice_id.eq(practice.as_str()))
-}
-
 async fn read_locked(
-    query: sea_orm::Select<client::Entity>,
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
+    column: client::Column,
+    keys: &[impl Key],
 ) -> Result<Vec<Client>, RecordError> {
-    let mut rows = locked_in_order(db, query, client::Column::Id).all(db).await?;
+    let query = locked_in_order::<client::Entity>(db, client::Column::Id);
+    let mut rows = bulk::find(db, query, column, keys).await?;
     rows.sort_unstable_by_key(|row| row.id);
     rows.into_iter().map(from_row).collect()
 }
 
 async fn ids(
     query: sea_orm::Select<client::Entity>,
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     limit: u64,
 ) -> Result<Vec<Uuid>, RecordError> {
     // Sorted here: with an ORDER BY, SQLite would scan all clients in that order instead
     // of using the index of the filter.
     let query = query.select_only().column(client::Column::Id).limit(limit);
-    let mut ids: Vec<Uuid> = query.into_tuple().all(db).await?;
+    let mut ids: Vec<Uuid> = query.into_tuple().all(db.connection()).await?;
     ids.sort_unstable();
     Ok(ids)
 }

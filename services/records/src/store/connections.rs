@@ -1,13 +1,11 @@
 //! Connections: the products that are connected to a practice.
 
 use chrono::{DateTime, Utc};
-use concord_core::{
-    caller::{PracticeId, Product},
-    ids,
-};
+use concord_core::{caller::Product, ids};
+use concord_db::TenantDb;
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, Statement, sea_query::OnConflict,
+    QueryOrder as _, Select, sea_query::OnConflict,
 };
 
 use super::{
@@ -33,50 +31,47 @@ impl From<connection::Model> for Connection {
 
 /// The connections of the practice, by product name.
 pub(crate) async fn list(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
 ) -> Result<Vec<Connection>, RecordError> {
-    let rows = connection::Entity::find()
-        .filter(connection::COLUMN.practice_id.eq(practice.as_str()))
-        .order_by_asc(connection::Column::Product)
-        .all(db)
-        .await?;
+    let query = db.select::<connection::Entity>().order_by_asc(connection::Column::Product);
+    let rows = query.all(db.connection()).await?;
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// The names of the connected products, sorted.
 pub(crate) async fn products(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
 ) -> Result<Vec<String>, RecordError> {
-    Ok(list(db, practice).await?.into_iter().map(|connection| connection.product).collect())
+    Ok(list(db).await?.into_iter().map(|connection| connection.product).collect())
 }
 
 /// Since when the product is connected to the practice; `None` if it is not.
 pub(crate) async fn connected_at(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     product: &Product,
 ) -> Result<Option<DateTime<Utc>>, RecordError> {
-    let key = (practice.to_string(), product.to_string());
-    let row = connection::Entity::find_by_id(key).one(db).await?;
+    let row = of_product(db, product).one(db.connection()).await?;
     Ok(row.map(|row| row.connected_at))
 }
 
 /// True if the product is connected to the practice.
 pub(crate) async fn is_connected(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     product: &Product,
 ) -> Result<bool, RecordError> {
-    let key = (practice.to_string(), product.to_string());
-    Ok(connection::Entity::find_by_id(key).one(db).await?.is_some())
+    Ok(of_product(db, product).one(db.connection()).await?.is_some())
+}
+
+fn of_product(
+    db: TenantDb<'_, impl ConnectionTrait>,
+    product: &Product,
+) -> Select<connection::Entity> {
+    db.select::<connection::Entity>().filter(connection::COLUMN.product.eq(product.as_str()))
 }
 
 /// Connects the product and creates its feed. Idempotent.
 pub(crate) async fn connect(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     product: &Product,
     user: &str,
     now: DateTime<Utc>,
@@ -92,21 +87,20 @@ pub(crate) async fn connect(
     };
     feed_product::Entity::insert(new.into_active_model())
         .on_conflict(OnConflict::column(feed_product::Column::Product).do_nothing().to_owned())
-        .exec_without_returning(db)
+        .exec_without_returning(db.connection())
         .await?;
     let row = connection::Model {
-        practice_id: practice.to_string(),
+        practice_id: db.practice().to_string(),
         product: product.to_string(),
         connected_at: now,
         connected_by: user.to_owned(),
     };
     let key = [connection::Column::PracticeId, connection::Column::Product];
-    connection::Entity::insert(row.clone().into_active_model())
+    connection::Entity::insert(row.into_active_model())
         .on_conflict(OnConflict::columns(key).do_nothing().to_owned())
-        .exec_without_returning(db)
+        .exec_without_returning(db.connection())
         .await?;
-    let key = (row.practice_id.clone(), row.product.clone());
-    let row = connection::Entity::find_by_id(key).one(db).await?;
+    let row = of_product(db, product).one(db.connection()).await?;
     row.map(Into::into).ok_or(RecordError::WriteConflict)
 }
 
@@ -122,17 +116,18 @@ pub(crate) async fn open_readers(db: &impl ConnectionTrait) -> Result<Vec<String
                JOIN pg_stat_activity a ON a.pid = l.pid AND a.application_name LIKE 'concord%' \
                WHERE l.locktype = 'relation' AND l.relation = 'connection'::regclass \
                  AND d.datname = current_database() AND l.pid <> pg_backend_pid()";
-    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    let rows = concord_db::query(db, |_| sql.to_owned()).await?;
     Ok(rows.iter().map(|row| row.try_get("", "reader")).collect::<Result<_, _>>()?)
 }
 
 /// Disconnects the product. Its links stay.
 pub(crate) async fn disconnect(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     product: &Product,
 ) -> Result<(), RecordError> {
-    let key = (practice.to_string(), product.to_string());
-    connection::Entity::delete_by_id(key).exec(db).await?;
+    db.delete::<connection::Entity>()
+        .filter(connection::COLUMN.product.eq(product.as_str()))
+        .exec(db.connection())
+        .await?;
     Ok(())
 }

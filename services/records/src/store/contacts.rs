@@ -2,18 +2,18 @@
 
 use chrono::NaiveDate;
 use concord_core::{caller::PracticeId, rules::terms::Term as _};
-use concord_db::StatementBatch;
+use concord_db::{StatementBatch, TenantDb};
 use concord_proto::pb::records::{RecordState, Role};
 use sea_orm::{
-    ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _, Order,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ConnectionTrait, ExprTrait as _, Order, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    bulk,
     entities::contact,
-    sql::{Stored as _, among, from_json, sorted_chunks, to_json, without_index},
+    sql::{Stored as _, from_json, to_json, without_index},
 };
 use crate::{
     domain::record::{Contact, HeldRole, RecordMeta},
@@ -35,75 +35,59 @@ struct RoleRow {
 /// Inserts new contacts with their images.
 pub(crate) fn insert(
     batch: &mut StatementBatch,
-    practice: &PracticeId,
     contacts: Vec<(Contact, Vec<u8>)>,
 ) -> Result<(), RecordError> {
-    let rows = contacts.into_iter().map(|(contact, image)| to_row(practice, &contact, image));
-    let rows = rows.map(|row| row.map(contact::Model::into_active_model));
-    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
-    Ok(())
+    bulk::insert(batch, contacts, |practice, (contact, image)| to_row(practice, &contact, image))
 }
 
 /// The contacts of these clients.
 pub(crate) async fn of_clients(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     clients: &[Uuid],
 ) -> Result<Vec<Contact>, RecordError> {
-    let mut contacts = Vec::new();
-    for ids in sorted_chunks(clients) {
-        let query = of(practice).filter(among(db, contact::Column::ClientId, ids));
-        contacts.extend(read_in_order(db, query).await?);
-    }
-    Ok(contacts)
+    read_in_order(db, contact::Column::ClientId, clients).await
 }
 
 /// Reads contacts in the order of their ids. Sorted here: see [`sql::locked_in_order`].
 ///
 /// [`sql::locked_in_order`]: super::sql::locked_in_order
 async fn read_in_order(
-    db: &impl ConnectionTrait,
-    query: sea_orm::Select<contact::Entity>,
+    db: TenantDb<'_, impl ConnectionTrait>,
+    column: contact::Column,
+    keys: &[Uuid],
 ) -> Result<Vec<Contact>, RecordError> {
-    let mut rows = query.all(db).await?;
+    let mut rows = bulk::find(db, db.select::<contact::Entity>(), column, keys).await?;
     rows.sort_unstable_by_key(|row| row.id);
     rows.iter().map(from_row).collect()
 }
 
 /// The contacts of these persons.
 pub(crate) async fn of_persons(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     persons: &[Uuid],
 ) -> Result<Vec<Contact>, RecordError> {
-    let mut contacts = Vec::new();
-    for ids in sorted_chunks(persons) {
-        let query = of(practice).filter(among(db, contact::Column::PersonId, ids));
-        contacts.extend(read_in_order(db, query).await?);
-    }
-    Ok(contacts)
+    read_in_order(db, contact::Column::PersonId, persons).await
 }
 
 /// The contact with this id.
 pub(crate) async fn by_id(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     id: Uuid,
 ) -> Result<Option<Contact>, RecordError> {
-    let row = of(practice).filter(contact::COLUMN.id.eq(id)).one(db).await?;
+    let query = db.select::<contact::Entity>().filter(contact::COLUMN.id.eq(id));
+    let row = query.one(db.connection()).await?;
     row.as_ref().map(from_row).transpose()
 }
 
 /// Updates the row of a contact. The caller holds the lock of its client.
 pub(crate) async fn update(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     contact: &Contact,
     image: Vec<u8>,
 ) -> Result<(), RecordError> {
-    use sea_orm::ActiveModelTrait as _;
-    let row = to_row(practice, contact, image)?.into_active_model().reset_all();
-    row.update_without_returning(db).await?;
+    use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
+    let row = to_row(db.practice(), contact, image)?.into_active_model().reset_all();
+    row.update_without_returning(db.connection()).await?;
     Ok(())
 }
 
@@ -116,26 +100,23 @@ pub(crate) enum PageOf {
 
 /// A page of ids, persons and images in the order of creation (keyset pagination).
 pub(crate) async fn page(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     of_what: PageOf,
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<(Uuid, Uuid, Vec<u8>)>, RecordError> {
-    let mut query = match of_what {
-        PageOf::Client(id) => of(practice).filter(contact::COLUMN.client_id.eq(id)),
-        PageOf::Person(id) => of(practice).filter(contact::COLUMN.person_id.eq(id)),
+    let is_owner = match of_what {
+        PageOf::Client(id) => contact::COLUMN.client_id.eq(id),
+        PageOf::Person(id) => contact::COLUMN.person_id.eq(id),
     };
+    let mut query = db.select::<contact::Entity>().filter(is_owner);
     if let Some(after) = after {
-        query = query.filter(without_index(db, contact::Column::Id).gt(after));
+        query = query.filter(without_index(db.engine(), contact::Column::Id).gt(after));
     }
     let columns = [contact::Column::Id, contact::Column::PersonId, contact::Column::Image];
-    let query = query.order_by(without_index(db, contact::Column::Id), Order::Asc).limit(limit);
-    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
-}
-
-fn of(practice: &PracticeId) -> sea_orm::Select<contact::Entity> {
-    contact::Entity::find().filter(contact::COLUMN.practice_id.eq(practice.as_str()))
+    let in_order = without_index(db.engine(), contact::Column::Id);
+    let query = query.order_by(in_order, Order::Asc).limit(limit);
+    Ok(query.select_only().columns(columns).into_tuple().all(db.connection()).await?)
 }
 
 fn to_row(

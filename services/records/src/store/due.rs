@@ -1,7 +1,7 @@
 //! Records with due background work, of all practices.
 
-use concord_db::{none_of, uuid_hex};
-use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use concord_db::{Binds, uuid_hex};
+use sea_orm::{ConnectionTrait, Value};
 
 use crate::error::RecordError;
 
@@ -33,12 +33,8 @@ pub(crate) async fn due(
     without: &[String],
     limit: u64,
 ) -> Result<Vec<DueRecord>, RecordError> {
-    let engine = db.get_database_backend();
-    let hidden = without.iter().filter_map(|record| record.rsplit('_').next());
-    let (sql, hidden) = due_sql(engine, kind, hidden);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let statement = Statement::from_sql_and_values(engine, sql, [until, hidden, limit.into()]);
-    let rows = db.query_all_raw(statement).await?;
+    let rows = concord_db::query(db, |sql| due_sql(sql, kind, until, without, limit)).await?;
     let due = |row: &sea_orm::QueryResult| {
         // A corrupt practice fails this record only.
         let practice = row.try_get("", "practice_id").unwrap_or_default();
@@ -47,11 +43,7 @@ pub(crate) async fn due(
     rows.iter().map(due).collect()
 }
 
-fn due_sql<'a>(
-    engine: DbBackend,
-    kind: JobKind,
-    hidden: impl Iterator<Item = &'a str>,
-) -> (String, Value) {
+fn due_sql(sql: &mut Binds, kind: JobKind, until: Value, without: &[String], limit: i64) -> String {
     let (table, id, time) = match kind {
         JobKind::Rollover => ("entry", "r.owner_id", "r.turns_on"),
         JobKind::PurgeClient => ("client", "r.id", "r.purge_at"),
@@ -65,11 +57,13 @@ fn due_sql<'a>(
         JobKind::PurgeClient => "'cli_'",
         JobKind::PurgePerson => "'per_'",
     };
-    let id = uuid_hex(engine, id);
-    let (not_hidden, hidden) = none_of(engine, &id, "$2", hidden);
-    let sql = format!(
+    let id = uuid_hex(sql.engine(), id);
+    let hidden = without.iter().filter_map(|record| record.rsplit('_').next());
+    format!(
         "SELECT r.practice_id, {prefix} || {id} AS record FROM {table} r \
-         WHERE {time} <= $1 AND {not_hidden} ORDER BY {time} LIMIT $3"
-    );
-    (sql, hidden)
+         WHERE {time} <= {} AND {id} {} ORDER BY {time} LIMIT {}",
+        sql.bind(until),
+        sql.none_of(hidden),
+        sql.bind(limit)
+    )
 }

@@ -15,8 +15,6 @@ pub(crate) mod contact;
 pub(crate) mod entry;
 pub(crate) mod erasure;
 pub(crate) mod feed_change;
-pub(crate) mod feed_entry;
-pub(crate) mod feed_pending;
 pub(crate) mod feed_product;
 pub(crate) mod feed_subscription;
 pub(crate) mod former_link;
@@ -26,3 +24,8 @@ pub(crate) mod request;
 pub(crate) mod search_word;
 pub(crate) mod support_read;
 pub(crate) mod tombstone;
+
+concord_db::tenant_tables! {
+    audit, client, connection, contact, entry, erasure, former_link, link, person, request,
+    search_word, support_read, tombstone,
+}

@@ -7,14 +7,15 @@ use concord_core::{
     caller::PracticeId,
     rules::{date::Period, value::Value},
 };
-use concord_db::StatementBatch;
-use sea_orm::{ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _};
+use concord_db::{StatementBatch, TenantDb};
+use sea_orm::{ConnectionTrait, QueryFilter as _};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    bulk,
     entities::entry,
-    sql::{among, from_json, sorted_chunks, to_json},
+    sql::{from_json, to_json},
     write_now,
 };
 use crate::{
@@ -25,56 +26,41 @@ use crate::{
 /// Inserts new entries.
 pub(crate) fn insert(
     batch: &mut StatementBatch,
-    practice: &PracticeId,
     entries: &[Entry],
     now: DateTime<Utc>,
 ) -> Result<(), RecordError> {
-    let rows = entries.iter().map(|entry| to_row(practice, entry, now));
-    let rows = rows.map(|row| row.map(entry::Model::into_active_model));
-    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
-    Ok(())
+    bulk::insert(batch, entries, |practice, entry| to_row(practice, entry, now))
 }
 
 /// All entries of these clients or persons, by owner.
 pub(crate) async fn of_owners(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     owners: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<Entry>>, RecordError> {
+    let (query, key) = (db.select::<entry::Entity>(), entry::Column::OwnerId);
+    let mut rows = bulk::find(db, query, key, owners).await?;
+    // Sorted here: see `sql::locked_in_order`.
+    rows.sort_unstable_by_key(|row| row.id);
     let mut by_owner: HashMap<Uuid, Vec<Entry>> = HashMap::new();
-    for owners in sorted_chunks(owners) {
-        let mut rows = entry::Entity::find()
-            .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(among(db, entry::Column::OwnerId, owners))
-            .all(db)
-            .await?;
-        // Sorted here: see `sql::locked_in_order`.
-        rows.sort_unstable_by_key(|row| row.id);
-        for row in rows {
-            by_owner.entry(row.owner_id).or_default().push(from_row(&row)?);
-        }
+    for row in rows {
+        by_owner.entry(row.owner_id).or_default().push(from_row(&row)?);
     }
     Ok(by_owner)
 }
 
 /// Applies the edits of a decision, in their order.
 pub(crate) async fn write(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     edits: &[Edit],
     now: DateTime<Utc>,
 ) -> Result<(), RecordError> {
     use sea_orm::sea_query::Expr;
     for edit in edits {
-        let of = |id: &Uuid| {
-            entry::Entity::update_many()
-                .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
-                .filter(entry::COLUMN.id.eq(*id))
-        };
+        let of = |id: &Uuid| db.update::<entry::Entity>().filter(entry::COLUMN.id.eq(*id));
         match edit {
             Edit::Insert(entry) => {
                 let entry = std::slice::from_ref(entry);
-                write_now(db, |batch| insert(batch, practice, entry, now)).await?;
+                write_now(db, |batch| insert(batch, entry, now)).await?;
             }
             Edit::SetDates { id, period, declared, cuts, status_changes_on } => {
                 of(id)
@@ -83,20 +69,19 @@ pub(crate) async fn write(
                     .col_expr(entry::Column::OwnTo, Expr::value(declared.to))
                     .col_expr(entry::Column::Cuts, Expr::value(cuts_text(*declared, cuts)?))
                     .col_expr(entry::Column::TurnsOn, Expr::value(*status_changes_on))
-                    .exec(db)
+                    .exec(db.connection())
                     .await?;
             }
             Edit::SetValue { id, value } => {
                 of(id)
                     .col_expr(entry::Column::Value, Expr::value(to_json(value)?))
-                    .exec(db)
+                    .exec(db.connection())
                     .await?;
             }
             Edit::Remove(id) => {
-                entry::Entity::delete_many()
-                    .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
+                db.delete::<entry::Entity>()
                     .filter(entry::COLUMN.id.eq(*id))
-                    .exec(db)
+                    .exec(db.connection())
                     .await?;
             }
         }
@@ -106,43 +91,33 @@ pub(crate) async fn write(
 
 /// The owner of an entry.
 pub(crate) async fn owner(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     id: Uuid,
 ) -> Result<Option<Uuid>, RecordError> {
-    let row = entry::Entity::find_by_id((practice.to_string(), id)).one(db).await?;
+    let query = db.select::<entry::Entity>().filter(entry::COLUMN.id.eq(id));
+    let row = query.one(db.connection()).await?;
     Ok(row.map(|row| row.owner_id))
 }
 
 /// Deletes all entries of these clients or persons.
 pub(crate) async fn remove_of_owners(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     owners: &[Uuid],
 ) -> Result<(), RecordError> {
-    for owners in sorted_chunks(owners) {
-        entry::Entity::delete_many()
-            .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(among(db, entry::Column::OwnerId, owners))
-            .exec(db)
-            .await?;
-    }
-    Ok(())
+    let (delete, key) = (db.delete::<entry::Entity>(), entry::Column::OwnerId);
+    bulk::delete(db, delete, key, owners).await.map(drop)
 }
 
 /// The owners, in one practice, of entries whose status changes at a midnight up to
 /// `today`.
 pub(crate) async fn due_in_practice(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     today: NaiveDate,
 ) -> Result<Vec<Uuid>, RecordError> {
     use sea_orm::QuerySelect as _;
-    let query = entry::Entity::find()
-        .filter(entry::COLUMN.practice_id.eq(practice.as_str()))
-        .filter(entry::COLUMN.turns_on.lte(today));
+    let query = db.select::<entry::Entity>().filter(entry::COLUMN.turns_on.lte(today));
     let owners = query.select_only().column(entry::Column::OwnerId).distinct();
-    Ok(owners.into_tuple().all(db).await?)
+    Ok(owners.into_tuple().all(db.connection()).await?)
 }
 
 fn to_row(

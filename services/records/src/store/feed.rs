@@ -8,58 +8,24 @@ pub(crate) mod retention;
 pub(crate) mod sequence;
 pub(crate) mod snapshot;
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use concord_core::caller::{PracticeId, Product};
+use concord_db::Binds;
 use concord_proto::pb::records::{ChangeKind, RecordKind};
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, QueryResult};
 use uuid::Uuid;
 
 use super::{
     entities::feed_change,
     sql::{Stored as _, from_json},
 };
-use crate::{domain::record::RecordRef, error::RecordError};
-
-/// The first and the last position of a product's feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FeedEnds {
-    /// The newest position; 0 if the feed is empty.
-    pub(crate) head: i64,
-    /// The oldest position that is retained; `head + 1` if none is.
-    pub(crate) floor: i64,
-    /// The change at the position before `floor`, which was purged; `None` if nothing was
-    /// purged.
-    pub(crate) floor_change: Option<Uuid>,
-}
-
-/// The state of a product's feed, with the change at one of its positions.
-#[derive(Clone)]
-pub(crate) struct FeedHead {
-    /// The epoch: unique for each database, and renewed after a restore. Detects cursors
-    /// of another database.
-    pub(crate) epoch: Uuid,
-    /// The key that signs cursors.
-    pub(crate) secret: Vec<u8>,
-    pub(crate) ends: FeedEnds,
-    pub(crate) position: i64,
-    /// The change at the position; `None` if it is unknown.
-    pub(crate) change: Option<Uuid>,
-}
-
-impl FeedHead {
-    /// True if the feed has `change` at the position, and retains what follows.
-    pub(crate) fn has(&self, change: Option<Uuid>) -> bool {
-        (self.ends.floor - 1..=self.ends.head).contains(&self.position) && self.change == change
-    }
-}
-
-impl fmt::Debug for FeedHead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedHead").field("ends", &self.ends).finish_non_exhaustive()
-    }
-}
+use crate::{
+    domain::{
+        feed_head::{FeedEnds, FeedHead},
+        record::RecordRef,
+    },
+    error::RecordError,
+};
 
 /// The position to seek to.
 #[derive(Clone, Copy, Debug)]
@@ -102,20 +68,20 @@ pub(crate) async fn seek(
     product: &Product,
     target: SeekTarget,
 ) -> Result<Option<FeedHead>, RecordError> {
-    let position = match target {
-        SeekTarget::At(_) => "$2",
-        SeekTarget::BeforeOldest => "f.floor - 1 + $2",
-        SeekTarget::Newest => "f.head + $2",
-    };
-    let sql = format!(
-        "SELECT f.epoch, f.secret, f.head, f.floor, f.floor_change, c.id FROM feed_product f \
-         LEFT JOIN feed_entry e ON e.product = f.product AND e.pos = {position} \
-         LEFT JOIN feed_change c ON c.seq = e.seq WHERE f.product = $1"
-    );
-    let at = if let SeekTarget::At(position) = target { position } else { 0 };
-    let values = [product.as_str().into(), at.into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    let row = concord_db::query_one(db, |sql| {
+        let position = match target {
+            SeekTarget::At(position) => sql.bind(position),
+            SeekTarget::BeforeOldest => "f.floor - 1".to_owned(),
+            SeekTarget::Newest => "f.head".to_owned(),
+        };
+        format!(
+            "SELECT f.epoch, f.secret, f.head, f.floor, f.floor_change, c.id FROM feed_product f \
+             LEFT JOIN feed_entry e ON e.product = f.product AND e.pos = {position} \
+             LEFT JOIN feed_change c ON c.seq = e.seq WHERE f.product = {}",
+            sql.bind(product.as_str())
+        )
+    });
+    let Some(row) = row.await? else { return Ok(None) };
     let ends = ends_of(&row)?;
     let position = match target {
         SeekTarget::At(position) => position,
@@ -174,12 +140,7 @@ pub(crate) async fn read(
     practices: &[PracticeId],
 ) -> Result<Option<FeedPage>, RecordError> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut values = vec![product.as_str().into(), after.into(), most.into()];
-    values.extend(practices.iter().map(|practice| practice.as_str().into()));
-    let engine = db.get_database_backend();
-    let sql = read_sql(engine, practices.len());
-    let statement = Statement::from_sql_and_values(engine, sql, values);
-    let rows = db.query_all_raw(statement).await?;
+    let rows = concord_db::query(db, |sql| read_sql(sql, product, after, most, practices)).await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let ends = ends_of(first)?;
     let change_at = |position: i64, column: &str| {
@@ -205,43 +166,68 @@ pub(crate) async fn read(
     Ok(Some(FeedPage { epoch, ends, after, rows: changes, upto }))
 }
 
-fn read_sql(engine: DbBackend, practices: usize) -> String {
-    let entries = entries_after("e.pos, e.seq, e.linked", practices, 4);
+fn read_sql(
+    sql: &mut Binds,
+    product: &Product,
+    after: i64,
+    limit: i64,
+    practices: &[PracticeId],
+) -> String {
+    let at = sql.bind_shared("after", after);
+    let entries = entries_after(sql, "e.pos, e.seq, e.linked", product, after, practices);
+    let first = first_of(sql, entries, |sql| sql.bind_shared("limit", limit));
     format!(
         "SELECT f.epoch, f.head, f.floor, f.floor_change, ac.id AS change_after, \
            hc.id AS change_at_head, n.pos, n.linked, c.* FROM feed_product f \
-         LEFT JOIN feed_entry a ON a.product = f.product AND a.pos = $2 \
+         LEFT JOIN feed_entry a ON a.product = f.product AND a.pos = {at} \
          LEFT JOIN feed_change ac ON ac.seq = a.seq \
          LEFT JOIN feed_entry h ON h.product = f.product AND h.pos = f.head \
          LEFT JOIN feed_change hc ON hc.seq = h.seq \
          LEFT JOIN ({first}) n ON 1 = 1 \
          LEFT JOIN feed_change c ON c.seq = n.seq \
-         WHERE f.product = $1 ORDER BY n.pos",
-        first = first_of(engine, entries, "$3")
+         WHERE f.product = {} ORDER BY n.pos",
+        sql.bind_shared("product", product.as_str())
     )
 }
 
-/// The queries for the entries of the product `$1` after the position `$2`: one for each
-/// of `practices` practices, which are the parameters from `$first` on, or one for all
-/// practices if it is 0.
-fn entries_after(columns: &str, practices: usize, first: usize) -> Vec<String> {
-    let all = format!("SELECT {columns} FROM feed_entry e WHERE e.product = $1 AND e.pos > $2");
-    if practices == 0 {
-        return vec![all];
+/// The queries for the entries of a product after a position: one for each of `practices`,
+/// or one for all practices if it is empty.
+fn entries_after(
+    sql: &mut Binds,
+    columns: &str,
+    product: &Product,
+    after: i64,
+    practices: &[PracticeId],
+) -> Vec<String> {
+    let all = |sql: &mut Binds| {
+        format!(
+            "SELECT {columns} FROM feed_entry e WHERE e.product = {} AND e.pos > {}",
+            sql.bind_shared("product", product.as_str()),
+            sql.bind_shared("after", after)
+        )
+    };
+    if practices.is_empty() {
+        return vec![all(sql)];
     }
-    (first..first + practices).map(|n| format!("{all} AND e.practice_id = ${n}")).collect()
+    let of_practice = |practice: &PracticeId| {
+        format!("{} AND e.practice_id = {}", all(sql), sql.bind(practice.as_str()))
+    };
+    practices.iter().map(of_practice).collect()
 }
 
 /// The first entries of several queries, merged in the order of their positions; no query
 /// reads more rows than the merge takes. PostgreSQL uses the order of the practice index
 /// only in a subquery, SQLite only without one.
-fn first_of(engine: DbBackend, entries: Vec<String>, limit: &str) -> String {
+fn first_of(sql: &mut Binds, entries: Vec<String>, limit: impl Fn(&mut Binds) -> String) -> String {
+    let engine = sql.engine();
     let ordered = |entries: String| match engine {
-        DbBackend::Postgres => format!("SELECT * FROM ({entries} ORDER BY e.pos LIMIT {limit}) e"),
+        DbBackend::Postgres => {
+            format!("SELECT * FROM ({entries} ORDER BY e.pos LIMIT {}) e", limit(sql))
+        }
         _ => entries,
     };
     let each: Vec<String> = entries.into_iter().map(ordered).collect();
-    format!("{} ORDER BY pos LIMIT {limit}", each.join(" UNION ALL "))
+    format!("{} ORDER BY pos LIMIT {}", each.join(" UNION ALL "), limit(sql))
 }
 
 pub(super) fn from_row(

@@ -4,19 +4,15 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use concord_core::caller::PracticeId;
-use concord_db::{Binds, Column, chunk_rows, pad_to_power_of_two};
+use concord_db::{Binds, Column, TenantBinds, TenantDb, chunk_rows, pad_to_power_of_two};
 use concord_proto::pb::records::{self as pb, RecordKind};
 use prost::Message as _;
-use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _, Statement,
-    Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, Value};
 use uuid::Uuid;
 
 use super::{
+    bulk::{self, KEYS_OF_STATEMENT},
     entities::{client, contact, person},
-    sql::{KEYS_OF_STATEMENT, among, sorted_chunks},
 };
 use crate::{
     domain::record::{RecordMeta, RecordRef},
@@ -37,25 +33,21 @@ const fn table(kind: RecordKind) -> &'static str {
 
 /// The image of one record.
 pub(crate) async fn get(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     record: RecordRef,
 ) -> Result<Option<Bytes>, RecordError> {
-    let found = of_kind(db, practice.as_str(), record.kind, &[record.id]).await?;
+    let found = of_kind(db, record.kind, &[record.id]).await?;
     Ok(found.into_iter().next().map(|(_, image)| image))
 }
 
 /// Loads the images of records of any kinds. Omits records that do not exist.
 pub(crate) async fn get_all(
-    db: &impl ConnectionTrait,
-    practice: &str,
+    db: TenantDb<'_, impl ConnectionTrait>,
     records: &[RecordRef],
 ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
     let mut images = HashMap::with_capacity(records.len());
     for kind in KINDS {
-        for ids in sorted_chunks(&ids_of(records, kind)) {
-            images.extend(of_kind(db, practice, kind, &ids).await?);
-        }
+        images.extend(of_kind(db, kind, &ids_of(records, kind)).await?);
     }
     Ok(images)
 }
@@ -74,8 +66,8 @@ pub(crate) async fn get_of_practices(
         });
         let keys: Vec<Vec<Value>> = keys.collect();
         for rows in keys.chunks(KEYS_OF_STATEMENT / 2) {
-            let statement = of_practices(db.get_database_backend(), kind, rows.to_vec());
-            for row in db.query_all_raw(statement).await? {
+            let found = concord_db::query(db, |sql| of_practices(sql, kind, rows.to_vec()));
+            for row in found.await? {
                 let (id, image): (Uuid, Vec<u8>) =
                     (row.try_get("", "id")?, row.try_get("", "image")?);
                 images.insert(id, image.into());
@@ -87,39 +79,30 @@ pub(crate) async fn get_of_practices(
 
 /// Joins pairs of practice and id. With two separate lists, the engine would look up each
 /// id in every practice.
-fn of_practices(engine: DbBackend, kind: RecordKind, mut rows: Vec<Vec<Value>>) -> Statement {
-    if engine == DbBackend::Sqlite {
+fn of_practices(sql: &mut Binds, kind: RecordKind, mut rows: Vec<Vec<Value>>) -> String {
+    if sql.engine() == DbBackend::Sqlite {
         pad_to_power_of_two(&mut rows);
     }
-    let mut binds = Binds::new(engine);
-    let list = binds.list(&["practice", "id"].map(Column::of), rows);
-    let sql = format!(
-        "WITH v(practice, id) AS ({list}) SELECT r.id, r.image FROM v CROSS JOIN {} r \
+    format!(
+        "WITH v(practice, id) AS ({}) SELECT r.id, r.image FROM v CROSS JOIN {} r \
          WHERE r.practice_id = v.practice AND r.id = v.id",
+        sql.list(&["practice", "id"].map(Column::of), rows),
         table(kind)
-    );
-    Statement::from_sql_and_values(engine, sql, binds.into_values())
+    )
 }
 
 async fn of_kind(
-    db: &impl ConnectionTrait,
-    practice: &str,
+    db: TenantDb<'_, impl ConnectionTrait>,
     kind: RecordKind,
     ids: &[Uuid],
 ) -> Result<Vec<(Uuid, Bytes)>, RecordError> {
     macro_rules! images_of {
-        ($table:ident) => {
-            $table::Entity::find()
-                .filter($table::COLUMN.practice_id.eq(practice))
-                .filter(among(db, $table::Column::Id, ids.to_vec()))
-                .select_only()
-                .columns([$table::Column::Id, $table::Column::Image])
-                .into_tuple::<(Uuid, Vec<u8>)>()
-                .all(db)
-                .await?
-        };
+        ($table:ident) => {{
+            let (query, key) = (db.select::<$table::Entity>(), $table::Column::Id);
+            bulk::find_columns(db, query, [key, $table::Column::Image], key, ids).await?
+        }};
     }
-    let rows = match kind {
+    let rows: Vec<(Uuid, Vec<u8>)> = match kind {
         RecordKind::Client => images_of!(client),
         RecordKind::Person => images_of!(person),
         RecordKind::Contact => images_of!(contact),
@@ -130,24 +113,14 @@ async fn of_kind(
 
 /// Deletes the rows of records of any kinds.
 pub(crate) async fn remove(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     records: &[RecordRef],
 ) -> Result<(), RecordError> {
-    macro_rules! remove_from {
-        ($table:ident, $kind:ident) => {
-            for ids in sorted_chunks(&ids_of(records, RecordKind::$kind)) {
-                $table::Entity::delete_many()
-                    .filter($table::COLUMN.practice_id.eq(practice.as_str()))
-                    .filter(among(db, $table::Column::Id, ids))
-                    .exec(db)
-                    .await?;
-            }
-        };
-    }
-    remove_from!(contact, Contact);
-    remove_from!(client, Client);
-    remove_from!(person, Person);
+    use RecordKind::{Client, Contact, Person};
+    let of = |kind| ids_of(records, kind);
+    bulk::delete(db, db.delete::<contact::Entity>(), contact::Column::Id, &of(Contact)).await?;
+    bulk::delete(db, db.delete::<client::Entity>(), client::Column::Id, &of(Client)).await?;
+    bulk::delete(db, db.delete::<person::Entity>(), person::Column::Id, &of(Person)).await?;
     Ok(())
 }
 
@@ -190,8 +163,7 @@ impl NewImage {
 /// Updates the versions and images of records of one kind, in as few statements as the
 /// limit of binds allows.
 pub(crate) async fn replace(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     kind: RecordKind,
     images: Vec<NewImage>,
     now: DateTime<Utc>,
@@ -200,29 +172,25 @@ pub(crate) async fn replace(
     let mut images = images.into_iter().peekable();
     while images.peek().is_some() {
         let chunk: Vec<NewImage> = images.by_ref().take(chunk_rows(3)).collect();
-        let engine = db.get_database_backend();
-        let statement = replace_statement(engine, table, practice, chunk, now);
-        db.execute_raw(statement).await?;
+        db.execute(|sql| replace_sql(sql, table, chunk, now)).await?;
     }
     Ok(())
 }
 
-fn replace_statement(
-    engine: DbBackend,
+fn replace_sql(
+    sql: &mut TenantBinds<'_>,
     table: &str,
-    practice: &PracticeId,
     chunk: Vec<NewImage>,
     now: DateTime<Utc>,
-) -> Statement {
-    let mut binds = Binds::new(engine);
+) -> String {
     let columns = [Column::of("id"), Column::of("version"), Column::of("image")];
     let row = |NewImage { id, version, image }| vec![id.into(), version.into(), image.into()];
-    let list = binds.list(&columns, chunk.into_iter().map(row).collect());
-    let (now, practice) = (binds.bind(now), binds.bind(practice.as_str()));
-    let sql = format!(
-        "WITH new(id, version, image) AS ({list}) \
-         UPDATE {table} SET version = new.version, image = new.image, updated_at = {now} \
-         FROM new WHERE {table}.practice_id = {practice} AND {table}.id = new.id"
-    );
-    Statement::from_sql_and_values(engine, sql, binds.into_values())
+    format!(
+        "WITH new(id, version, image) AS ({}) \
+         UPDATE {table} SET version = new.version, image = new.image, updated_at = {} \
+         FROM new WHERE {table}.practice_id = {} AND {table}.id = new.id",
+        sql.list(&columns, chunk.into_iter().map(row).collect()),
+        sql.bind(now),
+        sql.practice()
+    )
 }

@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use concord_core::{
-    caller::PracticeId,
-    rules::{
-        match_key::{MatchField, MatchKey, RegisteredNumber},
-        terms::Term as _,
-    },
+use concord_core::rules::{
+    match_key::{MatchField, MatchKey, RegisteredNumber},
+    terms::Term as _,
 };
-use concord_db::{Binds, Column, chunk_rows};
+use concord_db::{Column, TenantBinds, TenantDb, chunk_rows};
 use concord_proto::pb::records::Jurisdiction;
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use crate::error::RecordError;
@@ -22,14 +19,13 @@ use crate::error::RecordError;
 /// an index. A join would depend on the planner of PostgreSQL, whose statistics do not
 /// include a recent import yet.
 pub(crate) async fn oldest(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     keys: &BTreeSet<MatchKey>,
 ) -> Result<HashMap<MatchKey, Uuid>, RecordError> {
     let mut oldest = HashMap::new();
     let all: Vec<&MatchKey> = keys.iter().collect();
     for part in all.chunks(chunk_rows(4)) {
-        for row in db.query_all_raw(statement(db.get_database_backend(), practice, part)).await? {
+        for row in db.query(|sql| oldest_sql(sql, part)).await? {
             let Some(id) = row.try_get::<Option<Uuid>>("", "id")? else { continue };
             let field = row.try_get::<String>("", "field")?.parse();
             let field = field.map_err(|_| RecordError::Corrupt("a match field"))?;
@@ -39,8 +35,7 @@ pub(crate) async fn oldest(
     Ok(oldest)
 }
 
-fn statement(engine: DbBackend, practice: &PracticeId, part: &[&MatchKey]) -> Statement {
-    let mut binds = Binds::new(engine);
+fn oldest_sql(sql: &mut TenantBinds<'_>, part: &[&MatchKey]) -> String {
     let row = |key: &&MatchKey| {
         let RegisteredNumber { number, register } = match key.field {
             MatchField::CompanyNumber => key.value.as_str().into(),
@@ -53,9 +48,9 @@ fn statement(engine: DbBackend, practice: &PracticeId, part: &[&MatchKey]) -> St
     };
     let columns =
         [Column::of("field"), Column::of("value"), Column::of("number"), Column::of("register")];
-    let list = binds.list(&columns, part.iter().map(row).collect());
+    let list = sql.list(&columns, part.iter().map(row).collect());
     let arm = |field: MatchField| {
-        let ((table, column), practice) = (table_and_column(field), binds.bind(practice.as_str()));
+        let ((table, column), practice) = (table_and_column(field), sql.practice());
         let register = match field {
             MatchField::CompanyNumber => {
                 format!("AND {}", is_of_register("r.jurisdiction", "v.register"))
@@ -68,11 +63,10 @@ fn statement(engine: DbBackend, practice: &PracticeId, part: &[&MatchKey]) -> St
         )
     };
     let arms = MatchField::ALL.map(arm).join(" ");
-    let sql = format!(
+    format!(
         "WITH v(field, value, number, register) AS ({list}) \
          SELECT field, value, CASE field {arms} END AS id FROM v"
-    );
-    Statement::from_sql_and_values(engine, sql, binds.into_values())
+    )
 }
 
 /// The condition that a client's company number is of the same register as that of the

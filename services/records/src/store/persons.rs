@@ -7,18 +7,16 @@ use concord_core::{
         value::PersonName,
     },
 };
-use concord_db::StatementBatch;
+use concord_db::{StatementBatch, TenantDb};
 use concord_proto::pb::records::{self as pb, RecordState};
 use prost::Message as _;
-use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
-};
+use sea_orm::{ConnectionTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::{
+    bulk,
     entities::person,
-    sql::{Stored as _, among, from_json, locked_in_order, sorted_chunks, to_json},
+    sql::{Stored as _, from_json, locked_in_order, to_json},
 };
 use crate::{
     domain::record::{Person, RecordMeta},
@@ -28,57 +26,44 @@ use crate::{
 /// Inserts new persons with their images.
 pub(crate) fn insert(
     batch: &mut StatementBatch,
-    practice: &PracticeId,
     persons: Vec<(Person, &pb::Person)>,
 ) -> Result<(), RecordError> {
-    let rows = persons.into_iter().map(|(person, image)| to_row(practice, person, image));
-    let rows = rows.map(|row| row.map(person::Model::into_active_model));
-    batch.insert(rows.collect::<Result<Vec<_>, _>>()?);
-    Ok(())
+    bulk::insert(batch, persons, |practice, (person, image)| to_row(practice, person, image))
 }
 
 /// The persons with these ids, locked until the end of the transaction in the order of
 /// ids. On SQLite the single writer holds the only lock.
 pub(crate) async fn lock(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     ids: &[Uuid],
 ) -> Result<Vec<Person>, RecordError> {
-    let mut persons = Vec::new();
-    for ids in sorted_chunks(ids) {
-        let query = person::Entity::find()
-            .filter(person::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(among(db, person::Column::Id, ids));
-        let mut rows = locked_in_order(db, query, person::Column::Id).all(db).await?;
-        rows.sort_unstable_by_key(|row| row.id);
-        for row in rows {
-            persons.push(from_row(row)?);
-        }
-    }
-    Ok(persons)
+    let query = locked_in_order::<person::Entity>(db, person::Column::Id);
+    let mut rows = bulk::find(db, query, person::Column::Id, ids).await?;
+    rows.sort_unstable_by_key(|row| row.id);
+    rows.into_iter().map(from_row).collect()
 }
 
 /// The ids of at most `limit` persons with this match key, the oldest first.
 pub(crate) async fn ids_by_match_key(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     key: &MatchKey,
     limit: u64,
 ) -> Result<Vec<Uuid>, RecordError> {
-    let query = of(practice).filter(person::COLUMN.likeness.eq(key.value.as_str()));
+    let query = db.select::<person::Entity>();
+    let query = query.filter(person::COLUMN.likeness.eq(key.value.as_str()));
     let query = query.order_by_asc(person::Column::Id).limit(limit);
-    Ok(query.select_only().column(person::Column::Id).into_tuple().all(db).await?)
+    let query = query.select_only().column(person::Column::Id);
+    Ok(query.into_tuple().all(db.connection()).await?)
 }
 
 /// A page of images in the order of creation, with their ids (keyset pagination).
 pub(crate) async fn page(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     after: Option<Uuid>,
     show_orphaned: bool,
     limit: u64,
 ) -> Result<Vec<(Uuid, Vec<u8>)>, RecordError> {
-    let mut query = of(practice);
+    let mut query = db.select::<person::Entity>();
     if let Some(after) = after {
         query = query.filter(person::COLUMN.id.gt(after));
     }
@@ -87,24 +72,19 @@ pub(crate) async fn page(
     }
     let query = query.order_by_asc(person::Column::Id).limit(limit);
     let columns = [person::Column::Id, person::Column::Image];
-    Ok(query.select_only().columns(columns).into_tuple().all(db).await?)
+    Ok(query.select_only().columns(columns).into_tuple().all(db.connection()).await?)
 }
 
 /// Updates the row of a person. The caller holds its lock.
 pub(crate) async fn update(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     person: Person,
     image: &pb::Person,
 ) -> Result<(), RecordError> {
-    use sea_orm::ActiveModelTrait as _;
-    let row = to_row(practice, person, image)?.into_active_model().reset_all();
-    row.update_without_returning(db).await?;
+    use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
+    let row = to_row(db.practice(), person, image)?.into_active_model().reset_all();
+    row.update_without_returning(db.connection()).await?;
     Ok(())
-}
-
-fn of(practice: &PracticeId) -> sea_orm::Select<person::Entity> {
-    person::Entity::find().filter(person::COLUMN.practice_id.eq(practice.as_str()))
 }
 
 fn to_row(

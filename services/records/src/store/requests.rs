@@ -2,19 +2,12 @@
 //! request id returns it and changes nothing.
 
 use chrono::{DateTime, Utc};
-use concord_core::caller::{Caller, PracticeId};
-use concord_db::StatementBatch;
-use sea_orm::{
-    ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, Statement,
-    sea_query::Expr,
-};
+use concord_core::caller::{Caller, Product};
+use concord_db::{StatementBatch, TenantDb};
+use sea_orm::{ConnectionTrait, IntoActiveModel as _, QueryFilter as _, sea_query::Expr};
 use uuid::Uuid;
 
-use super::{
-    entities::request,
-    expiry::remove_oldest,
-    sql::{among, sorted_chunks},
-};
+use super::{bulk, entities::request};
 use crate::error::RecordError;
 
 /// The stored response of a request.
@@ -26,33 +19,40 @@ pub(crate) struct StoredAnswer {
     pub(crate) answer: Option<Vec<u8>>,
 }
 
-/// The stored response of the caller's request with this id.
+/// The stored response of the product's request with this id.
 pub(crate) async fn find(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
+    product: &Product,
     request_id: Uuid,
 ) -> Result<Option<StoredAnswer>, RecordError> {
-    let key = (caller.practice.to_string(), caller.product.to_string(), request_id);
-    let row = request::Entity::find_by_id(key).one(db).await?;
+    let query = db
+        .select::<request::Entity>()
+        .filter(request::COLUMN.product.eq(product.as_str()))
+        .filter(request::COLUMN.request_id.eq(request_id));
+    let row = query.one(db.connection()).await?;
     Ok(row.map(|row| StoredAnswer { payload_digest: row.payload_digest, answer: row.answer }))
 }
 
-/// The connected products, and the stored response of the caller's request with this id.
+/// The connected products, and the stored response of the product's request with this id.
 /// One statement, because every write starts with both.
 pub(crate) async fn products_and_answer(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
+    product: &Product,
     request_id: Option<Uuid>,
 ) -> Result<(Vec<String>, Option<StoredAnswer>), RecordError> {
-    let sql = "SELECT c.product, r.request_id, r.payload_digest, r.answer FROM connection c \
-               LEFT JOIN request r ON r.practice_id = c.practice_id AND r.product = c.product \
-                 AND r.product = $2 AND r.request_id = $3 \
-               WHERE c.practice_id = $1 ORDER BY c.product";
-    let (practice, product) = (caller.practice.as_str(), caller.product.as_str());
-    let values = [practice.into(), product.into(), request_id.into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let rows = db.query(|sql| {
+        format!(
+            "SELECT c.product, r.request_id, r.payload_digest, r.answer FROM connection c \
+             LEFT JOIN request r ON r.practice_id = c.practice_id AND r.product = c.product \
+               AND r.product = {} AND r.request_id = {} \
+             WHERE c.practice_id = {} ORDER BY c.product",
+            sql.bind(product.as_str()),
+            sql.bind(request_id),
+            sql.practice()
+        )
+    });
     let (mut products, mut before) = (Vec::new(), None);
-    for row in db.query_all_raw(statement).await? {
+    for row in rows.await? {
         products.push(row.try_get("", "product")?);
         if row.try_get::<Option<Uuid>>("", "request_id")?.is_some() {
             let (payload_digest, answer) =
@@ -62,8 +62,8 @@ pub(crate) async fn products_and_answer(
     }
     match request_id {
         // It may have been answered before the product was disconnected.
-        Some(request_id) if !products.iter().any(|connected| connected == product) => {
-            Ok((products, find(db, caller, request_id).await?))
+        Some(request_id) if !products.iter().any(|connected| connected == product.as_str()) => {
+            Ok((products, find(db, product, request_id).await?))
         }
         _ => Ok((products, before)),
     }
@@ -92,27 +92,11 @@ pub(crate) fn insert(
 
 /// Clears the stored responses that contain these records: they hold personal data.
 pub(crate) async fn clear_answers(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     records: &[Uuid],
 ) -> Result<(), RecordError> {
-    for records in sorted_chunks(records) {
-        request::Entity::update_many()
-            .col_expr(request::Column::Answer, Expr::value(Option::<Vec<u8>>::None))
-            .filter(request::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(among(db, request::Column::RecordId, records))
-            .exec(db)
-            .await?;
-    }
-    Ok(())
-}
-
-/// Deletes the oldest responses before `before`, of all practices, at most `limit`. Returns
-/// their number.
-pub(crate) async fn delete_before(
-    db: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<u64, RecordError> {
-    remove_oldest(db, ("request", "answered_at"), before, limit).await
+    let clear = db
+        .update::<request::Entity>()
+        .col_expr(request::Column::Answer, Expr::value(Option::<Vec<u8>>::None));
+    bulk::update(db, clear, request::Column::RecordId, records).await
 }

@@ -3,20 +3,12 @@
 //! It has one row for each word of each line. A prefix is a range of the primary key, so
 //! that both engines scan the same rows in the same order.
 
-use concord_core::caller::PracticeId;
-use concord_db::StatementBatch;
+use concord_db::{StatementBatch, TenantBinds, TenantDb};
 use concord_proto::pb::records::RecordKind;
-use sea_orm::{
-    ConnectionTrait, EntityTrait as _, FromQueryResult, IntoActiveModel as _, QueryFilter as _,
-    Statement, Value,
-};
+use sea_orm::{ConnectionTrait, FromQueryResult, IntoActiveModel as _, QueryFilter as _};
 use uuid::Uuid;
 
-use super::{
-    entities::search_word,
-    sql::{Stored as _, among, sorted_chunks},
-    write_now,
-};
+use super::{bulk, entities::search_word, sql::Stored as _, write_now};
 use crate::{
     domain::{
         record::RecordRef,
@@ -34,17 +26,13 @@ pub(crate) struct SearchHit {
 }
 
 /// Inserts the search documents of new records.
-pub(crate) fn insert(
-    batch: &mut StatementBatch,
-    practice: &PracticeId,
-    findables: &[SearchDocument],
-) {
+pub(crate) fn insert(batch: &mut StatementBatch, findables: &[SearchDocument]) {
     let mut rows = Vec::new();
     for findable in findables {
         for (line, n) in findable.lines.iter().zip(0_i64..) {
             for word in &line.words {
                 let row = search_word::Model {
-                    practice_id: practice.to_string(),
+                    practice_id: batch.practice().to_string(),
                     word: word.clone(),
                     record_id: findable.id,
                     line: n,
@@ -61,13 +49,12 @@ pub(crate) fn insert(
 
 /// Reindexes a record: replaces its search document.
 pub(crate) async fn replace(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     findable: &SearchDocument,
 ) -> Result<(), RecordError> {
-    remove(db, practice, &[findable.id]).await?;
+    remove(db, &[findable.id]).await?;
     let fill = |batch: &mut StatementBatch| {
-        insert(batch, practice, std::slice::from_ref(findable));
+        insert(batch, std::slice::from_ref(findable));
         Ok(())
     };
     write_now(db, fill).await
@@ -75,18 +62,11 @@ pub(crate) async fn replace(
 
 /// Deletes the search documents of records.
 pub(crate) async fn remove(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     records: &[Uuid],
 ) -> Result<(), RecordError> {
-    for records in sorted_chunks(records) {
-        search_word::Entity::delete_many()
-            .filter(search_word::COLUMN.practice_id.eq(practice.as_str()))
-            .filter(among(db, search_word::Column::RecordId, records))
-            .exec(db)
-            .await?;
-    }
-    Ok(())
+    let (delete, key) = (db.delete::<search_word::Entity>(), search_word::Column::RecordId);
+    bulk::delete(db, delete, key, records).await.map(drop)
 }
 
 #[derive(FromQueryResult)]
@@ -100,50 +80,53 @@ struct FoundRow {
 /// Finds at most `limit` lines that have a word with each of `prefixes`, in the order of
 /// the words.
 pub(crate) async fn find(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     prefixes: &[String],
     kind: Option<RecordKind>,
     limit: u64,
 ) -> Result<Vec<SearchHit>, RecordError> {
     // Scans this prefix, and looks up the others by line.
-    let Some(driver) = most_selective(db, practice, prefixes).await? else { return Ok(Vec::new()) };
-    let mut values: Vec<Value> = vec![practice.as_str().into()];
-    let mut bind = |value: Value| {
-        values.push(value);
-        format!("${}", values.len())
-    };
-    let mut sql = format!(
+    let Some(driver) = most_selective(db, prefixes).await? else { return Ok(Vec::new()) };
+    let rows = db.query(|sql| find_sql(sql, driver, prefixes, kind, limit)).await?;
+    rows.iter().map(|row| from_row(FoundRow::from_query_result(row, "")?)).collect()
+}
+
+fn find_sql(
+    sql: &mut TenantBinds<'_>,
+    driver: &str,
+    prefixes: &[String],
+    kind: Option<RecordKind>,
+    limit: u64,
+) -> String {
+    let mut text = format!(
         "SELECT s.record_id, s.record_kind, s.rank, s.sort_name FROM search_word s \
-         WHERE s.practice_id = $1 AND s.word >= {} AND s.word < {}",
-        bind(driver.as_str().into()),
-        bind(after(driver).into()),
+         WHERE s.practice_id = {} AND {}",
+        sql.practice(),
+        starts_with(sql, "s.word", driver)
     );
     if let Some(kind) = kind {
-        let bound = bind(kind.stored().into());
-        sql.extend([" AND s.record_kind = ", bound.as_str()]);
+        text.extend([" AND s.record_kind = ", &sql.bind(kind.stored())]);
     }
     for other in prefixes.iter().filter(|prefix| *prefix != driver) {
         let exists = format!(
             " AND EXISTS (SELECT 1 FROM search_word o WHERE o.practice_id = s.practice_id \
-             AND o.record_id = s.record_id AND o.line = s.line AND o.word >= {} AND o.word < {})",
-            bind(other.as_str().into()),
-            bind(after(other).into()),
+             AND o.record_id = s.record_id AND o.line = s.line AND {})",
+            starts_with(sql, "o.word", other)
         );
-        sql.push_str(&exists);
+        text.push_str(&exists);
     }
-    let order = format!(" ORDER BY s.word, s.record_id, s.line LIMIT {limit}");
-    sql.push_str(&order);
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let rows = FoundRow::find_by_statement(statement).all(db).await?;
-    rows.into_iter().map(from_row).collect()
+    format!("{text} ORDER BY s.word, s.record_id, s.line LIMIT {limit}")
+}
+
+/// The condition that a column starts with this prefix.
+fn starts_with(sql: &mut TenantBinds<'_>, column: &str, prefix: &str) -> String {
+    format!("{column} >= {} AND {column} < {}", sql.bind(prefix), sql.bind(after(prefix)))
 }
 
 /// The most selective prefix: the one with the fewest lines; among frequent ones, the
 /// longest. Every match has all prefixes, so a scan of a frequent one would be wasted.
 async fn most_selective<'a>(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     prefixes: &'a [String],
 ) -> Result<Option<&'a String>, RecordError> {
     if let [_] | [] = prefixes {
@@ -151,15 +134,15 @@ async fn most_selective<'a>(
     }
     let mut counted = Vec::with_capacity(prefixes.len());
     for prefix in prefixes {
-        let sql = format!(
-            "SELECT COUNT(*) AS lines FROM (SELECT 1 FROM search_word s WHERE s.practice_id = $1 \
-             AND s.word >= $2 AND s.word < $3 LIMIT {MAX_COUNTED}) few"
-        );
-        let values =
-            [practice.as_str().into(), prefix.as_str().into(), after(prefix).as_str().into()];
-        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-        let row = db.query_one_raw(statement).await?;
-        let lines: i64 = row.map_or(Ok(0), |row| row.try_get("", "lines"))?;
+        let row = db.query_one(|sql| {
+            format!(
+                "SELECT COUNT(*) AS lines FROM (SELECT 1 FROM search_word s \
+                 WHERE s.practice_id = {} AND {} LIMIT {MAX_COUNTED}) few",
+                sql.practice(),
+                starts_with(sql, "s.word", prefix)
+            )
+        });
+        let lines: i64 = row.await?.map_or(Ok(0), |row| row.try_get("", "lines"))?;
         counted.push((lines, std::cmp::Reverse(prefix.len()), prefix));
     }
     Ok(counted.into_iter().min().map(|(.., prefix)| prefix))
@@ -170,25 +153,19 @@ const MAX_COUNTED: i64 = 1_000;
 
 /// Finds lines with exactly this word.
 pub(crate) async fn find_exact(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     word: &str,
     kind: Option<RecordKind>,
     limit: u64,
 ) -> Result<Vec<SearchHit>, RecordError> {
     use sea_orm::{QueryOrder as _, QuerySelect as _};
-    let mut query = search_word::Entity::find()
-        .filter(search_word::COLUMN.practice_id.eq(practice.as_str()))
-        .filter(search_word::COLUMN.word.eq(word));
+    let mut query = db.select::<search_word::Entity>().filter(search_word::COLUMN.word.eq(word));
     if let Some(kind) = kind {
         query = query.filter(search_word::COLUMN.record_kind.eq(kind.stored()));
     }
-    let rows = query.order_by_asc(search_word::Column::RecordId).limit(limit).all(db).await?;
-    let row = |row: search_word::Model| {
-        let search_word::Model { record_id, record_kind, rank, sort_name, .. } = row;
-        from_row(FoundRow { record_id, record_kind, rank, sort_name })
-    };
-    rows.into_iter().map(row).collect()
+    let query = query.order_by_asc(search_word::Column::RecordId).limit(limit);
+    let rows = query.into_model::<FoundRow>().all(db.connection()).await?;
+    rows.into_iter().map(from_row).collect()
 }
 
 /// The upper bound of the range of texts with this prefix.

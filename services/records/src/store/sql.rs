@@ -1,69 +1,36 @@
-//! What the queries of the tables share: lists of keys, values that are stored as text, and
-//! the unique keys.
+//! What the queries of the tables share: locks, values that are stored as text, and the
+//! unique keys.
 
-use concord_db::{UniqueKey, pad_to_power_of_two, violates};
+use concord_db::{TenantDb, TenantTable, UniqueKey, violates};
 use concord_proto::pb::records::{ChangeKind, EchoMode, RecordKind, RecordState};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoSimpleExpr as _,
-    QueryOrder as _, QuerySelect as _, Select, Value,
-    sea_query::{Expr, postgres_array::NotU8},
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, IntoSimpleExpr as _, QueryOrder as _,
+    QuerySelect as _, Select, sea_query::Expr,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{RecordError, UniqueViolation};
 
-/// Maximum number of keys in one statement. Padded, and with its other parameters, it is
-/// well below the limit of SQLite.
-pub(super) const KEYS_OF_STATEMENT: usize = 16_384;
-
-/// Sorts and deduplicates keys, and splits them into chunks that fit one statement. Sorted,
-/// so that all transactions lock rows in the same order.
-pub(super) fn sorted_chunks<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
-    let mut sorted = keys.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    sorted.chunks(KEYS_OF_STATEMENT).map(<[T]>::to_vec).collect()
-}
-
-/// The condition that a column is one of `keys`: as [`Binds::among`], for the
-/// queries of SeaORM.
-///
-/// [`Binds::among`]: concord_db::Binds::among
-pub(super) fn among<T>(
-    db: &impl ConnectionTrait,
-    column: impl ColumnTrait,
-    mut keys: Vec<T>,
-) -> Expr
-where
-    T: Clone + Into<Value> + NotU8,
-{
-    if db.get_database_backend() == DbBackend::Postgres {
-        return column.eq_any(keys);
-    }
-    pad_to_power_of_two(&mut keys);
-    column.is_in(keys)
-}
-
-/// Locks the rows of a query in the order of `column` on PostgreSQL, so that two writers
+/// Selects rows, and on PostgreSQL locks them in the order of `column`, so that two writers
 /// cannot deadlock. SQLite has no row locks; with an ORDER BY it would scan all rows of the
 /// practice in that order instead of using the index of the filter.
-pub(super) fn locked_in_order<E: EntityTrait>(
-    db: &impl ConnectionTrait,
-    query: Select<E>,
+pub(super) fn locked_in_order<E: TenantTable>(
+    db: TenantDb<'_, impl ConnectionTrait>,
     column: E::Column,
 ) -> Select<E> {
-    match db.get_database_backend() {
-        DbBackend::Postgres => query.order_by_asc(column).lock_exclusive(),
-        _ => query,
+    let rows = db.select::<E>();
+    match db.engine() {
+        DbBackend::Postgres => rows.order_by_asc(column).lock_exclusive(),
+        _ => rows,
     }
 }
 
 /// A column that filters and orders a query without its index, because another index is
 /// selective. On SQLite the unary plus disables the index; otherwise SQLite would scan all
 /// rows of the practice.
-pub(super) fn without_index(db: &impl ConnectionTrait, column: impl ColumnTrait) -> Expr {
+pub(super) fn without_index(engine: DbBackend, column: impl ColumnTrait) -> Expr {
     let column = column.into_simple_expr();
-    match db.get_database_backend() {
+    match engine {
         DbBackend::Sqlite => Expr::cust_with_exprs("+$1", [column]),
         _ => column,
     }
@@ -71,31 +38,20 @@ pub(super) fn without_index(db: &impl ConnectionTrait, column: impl ColumnTrait)
 
 /// An enum of the contract that is stored by its name, without the prefix.
 pub(super) trait Stored: Sized {
-    const PREFIX: &'static str;
-    fn full_name(&self) -> &'static str;
-    fn from_full_name(name: &str) -> Option<Self>;
-
-    fn stored(&self) -> String {
-        self.full_name().trim_start_matches(Self::PREFIX).to_owned()
-    }
-
-    fn read(text: &str) -> Result<Self, RecordError> {
-        Self::from_full_name(&format!("{}{text}", Self::PREFIX))
-            .ok_or(RecordError::Corrupt("an enum's name"))
-    }
+    fn stored(&self) -> String;
+    fn read(text: &str) -> Result<Self, RecordError>;
 }
 
 macro_rules! stored {
     ($name:ty, $prefix:literal) => {
         impl Stored for $name {
-            const PREFIX: &'static str = $prefix;
-
-            fn full_name(&self) -> &'static str {
-                self.as_str_name()
+            fn stored(&self) -> String {
+                self.as_str_name().trim_start_matches($prefix).to_owned()
             }
 
-            fn from_full_name(name: &str) -> Option<Self> {
-                Self::from_str_name(name)
+            fn read(text: &str) -> Result<Self, RecordError> {
+                let name = [$prefix, text].concat();
+                Self::from_str_name(&name).ok_or(RecordError::Corrupt("an enum's name"))
             }
         }
     };
@@ -156,19 +112,5 @@ pub(super) fn classify(error: DbErr) -> RecordError {
         Some((_, violation)) => RecordError::UniqueViolation(violation),
         None if violates(&error, &REQUEST) => RecordError::WriteConflict,
         None => error.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sorted_chunks_are_sorted_and_deduplicated() {
-        assert_eq!(sorted_chunks(&[3, 1, 3, 2]), [[1, 2, 3]]);
-        assert_eq!(sorted_chunks::<i32>(&[]), Vec::<Vec<i32>>::new());
-        let lengths: Vec<usize> =
-            sorted_chunks(&(0..40_000).collect::<Vec<_>>()).iter().map(Vec::len).collect();
-        assert_eq!(lengths, [16_384, 16_384, 7_232]);
     }
 }

@@ -74,7 +74,7 @@ async fn pages_use_an_index() {
         (contacts::PageOf::Client(id), "INDEX contact_place (practice_id=? AND client_id=?)"),
         (contacts::PageOf::Person(id), "INDEX contact_person (practice_id=? AND person_id=?)"),
     ] {
-        contacts::page(db.reader(), &practice, of, Some(id), 10).await.unwrap();
+        contacts::page(db.reader_of(&practice), of, Some(id), 10).await.unwrap();
         let plan = log.plan(&db).await;
         assert!(plan.contains(index), "{plan}");
     }
@@ -84,7 +84,7 @@ async fn pages_use_an_index() {
         linked_product: Some("ap".to_owned()),
         ..clients::PageOf::default()
     };
-    clients::page(db.reader(), &practice, &which, 10).await.unwrap();
+    clients::page(db.reader_of(&practice), &which, 10).await.unwrap();
     let plan = log.plan(&db).await;
     assert!(plan.contains("(practice_id=? AND id>?)"), "{plan}");
     assert!(plan.contains("(practice_id=? AND record_id=? AND product=?)"), "{plan}");

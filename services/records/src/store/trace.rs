@@ -1,10 +1,8 @@
 //! Traces a change through the feeds of all products.
 
 use chrono::{DateTime, Utc};
-use concord_core::caller::PracticeId;
-use sea_orm::{
-    ConnectionTrait, EntityTrait as _, FromQueryResult as _, QueryFilter as _, Statement,
-};
+use concord_db::TenantDb;
+use sea_orm::{ConnectionTrait, FromQueryResult as _, QueryFilter as _};
 use uuid::Uuid;
 
 use super::{
@@ -27,15 +25,12 @@ pub(crate) struct FeedStatus {
 
 /// The audit row of one change of the practice.
 pub(crate) async fn change(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     change: Uuid,
 ) -> Result<Option<AuditRow>, RecordError> {
-    let row = audit_table::Entity::find()
-        .filter(audit_table::COLUMN.practice_id.eq(practice.as_str()))
-        .filter(audit_table::COLUMN.change_id.eq(change))
-        .one(db)
-        .await?;
+    let query = db.select::<audit_table::Entity>();
+    let query = query.filter(audit_table::COLUMN.change_id.eq(change));
+    let row = query.one(db.connection()).await?;
     row.map(audit::from_row).transpose()
 }
 
@@ -43,21 +38,26 @@ pub(crate) async fn change(
 /// after it. `None` if no feed retains the change. One statement, so that a change that is
 /// being sequenced is found either pending or at its position.
 pub(crate) async fn feed_statuses(
-    db: &impl ConnectionTrait,
-    practice: &PracticeId,
+    db: TenantDb<'_, impl ConnectionTrait>,
     record: Uuid,
     change: Uuid,
 ) -> Result<Option<(i64, Vec<FeedStatus>)>, RecordError> {
-    let sql = "SELECT f.product, e.pos, e.sequenced_at, e.linked AS entry_linked, \
-               p.linked AS pending_linked, c.* \
-               FROM feed_change c CROSS JOIN feed_product f \
-               LEFT JOIN feed_entry e ON e.product = f.product AND e.seq = c.seq \
-               LEFT JOIN feed_pending p ON p.product = f.product \
-                 AND p.practice_id = c.practice_id AND p.seq = c.seq \
-               WHERE c.practice_id = $1 AND c.record_id = $2 AND c.id = $3 ORDER BY f.product";
-    let values = [practice.as_str().into(), record.into(), change.into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let rows = db.query_all_raw(statement).await?;
+    let rows = db
+        .query(|sql| {
+            format!(
+                "SELECT f.product, e.pos, e.sequenced_at, e.linked AS entry_linked, \
+                 p.linked AS pending_linked, c.* \
+                 FROM feed_change c CROSS JOIN feed_product f \
+                 LEFT JOIN feed_entry e ON e.product = f.product AND e.seq = c.seq \
+                 LEFT JOIN feed_pending p ON p.product = f.product \
+                   AND p.practice_id = c.practice_id AND p.seq = c.seq \
+                 WHERE c.practice_id = {} AND c.record_id = {} AND c.id = {} ORDER BY f.product",
+                sql.practice(),
+                sql.bind(record),
+                sql.bind(change)
+            )
+        })
+        .await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let version = first.try_get("", "record_version")?;
     let mut statuses = Vec::new();

@@ -2,16 +2,16 @@
 
 use concord_proto::pb::records::{
     AuditEntry, ChangeKind, CorrectEntryRequest, GetRecordSummaryRequest, ListAuditEntriesRequest,
-    PurgeNowRequest, RecordKind, UnlinkClientRequest, correct_entry_request,
+    RecordKind, correct_entry_request,
 };
 use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    caller::request_id,
     records::{
         Acme, appoint, assert_refused, audit, client, company, correction, create, house,
-        individual, rescission,
+        individual, link_request, purge_request, rescission, unlink, unlink_person,
     },
 };
 
@@ -50,11 +50,7 @@ async fn audit_entry_has_origin_kind_and_reason(db: TestDb) {
         .with("x-concord-user", "sam")
         .with("x-concord-account", "second")
         .with("x-concord-roles", "staff");
-    let link = concord_proto::pb::records::LinkClientRequest {
-        client: "ref:ACME".into(),
-        request_id: request_id(),
-        ..Default::default()
-    };
+    let link = link_request("ref:ACME");
     let linked = staff.clients().link_client(link.clone()).await.unwrap().into_inner();
     let entries = audit(&acme.manager, "ref:ACME").await;
     assert_eq!(entries.len(), 3);
@@ -131,7 +127,7 @@ async fn audit_is_paginated(db: TestDb) {
 
 async fn audit_is_isolated_by_practice(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let other = acme.server.owner("p2", "manager").await.connect().await;
     assert_eq!(audit(&other, "").await, []);
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     assert_eq!(audit(&acme.manager, "").await.len(), 2);
@@ -158,7 +154,7 @@ async fn audit_without_role_or_connection_is_refused(db: TestDb) {
     let staff = acme.manager.clone().with("x-concord-roles", "staff");
     let refused = staff.support().list_audit_entries(ListAuditEntriesRequest::default()).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
-    let ap = Caller::owner(acme.server.channel().await, "p1", "ap");
+    let ap = acme.server.owner("p1", "ap").await;
     let refused = ap.support().list_audit_entries(ListAuditEntriesRequest::default()).await;
     assert_refused(refused, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED");
 }
@@ -169,24 +165,10 @@ async fn purge_erases_personal_data_and_keeps_audit_entries(db: TestDb) {
     corrected(&acme, "Secret Horse", "Secret reason").await;
     let entry = acme.addresses().await.remove(0);
     acme.manager.history().rescind_entry(rescission(&entry, "Secret too")).await.unwrap();
-    let unlink_person = concord_proto::pb::records::UnlinkPersonRequest {
-        person: ann.id.clone(),
-        request_id: request_id(),
-        ..Default::default()
-    };
-    acme.manager.persons().unlink_person(unlink_person).await.unwrap();
-    let unlink = UnlinkClientRequest {
-        client: "ref:ACME".into(),
-        request_id: request_id(),
-        ..UnlinkClientRequest::default()
-    };
-    acme.manager.clients().unlink_client(unlink).await.unwrap();
+    unlink_person(&acme.manager, &ann.id).await.unwrap();
+    unlink(&acme.manager, "ref:ACME").await.unwrap();
     let before = audit(&acme.manager, "").await.len();
-    let purge = PurgeNowRequest {
-        record: "ref:ACME".into(),
-        reason: "Asked by letter".into(),
-        request_id: request_id(),
-    };
+    let purge = purge_request("ref:ACME", "Asked by letter");
     let purged = acme.manager.support().purge_now(purge).await.unwrap().into_inner();
     let auditor = acme.manager.clone().with("x-concord-roles", "auditor");
     let entries = audit(&auditor, "").await;
@@ -214,11 +196,7 @@ async fn client_summary_has_contacts_links_and_changes(db: TestDb) {
     for n in 0..25 {
         corrected(&acme, &format!("House {n}"), "").await;
     }
-    let support = acme
-        .manager
-        .clone()
-        .with("x-concord-roles", "support")
-        .with("x-concord-reason", "ticket 4711");
+    let support = acme.manager.as_support();
     for record in ["ref:acme", &acme.client.id] {
         let request = GetRecordSummaryRequest { record: record.into() };
         let summary = support.support().get_record_summary(request).await.unwrap().into_inner();

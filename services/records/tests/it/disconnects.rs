@@ -43,7 +43,7 @@ async fn disconnected_subscribers_lose_no_events(db: TestDb) {
     let server = servers::records(db.settings()).await;
     connect_all(&server, "p1", &["manager", "books"]).await;
     let ledger = Ledger::default();
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     let practice = Practice::new("p1", vec![manager], EXPECTED, &ledger);
     let stop = CancellationToken::new();
     let writers: Vec<_> = (0..6).map(|_| practice.write(rng.fork(), 20, &stop)).collect();

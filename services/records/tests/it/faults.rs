@@ -12,9 +12,7 @@ use std::{
 use concord_core::ids;
 use concord_db::{Database, TenantScope, Timeouts};
 use concord_proto::{
-    pb::records::{
-        Client, ClientFields, CreateClientRequest, GetClientRequest, UpdateClientRequest,
-    },
+    pb::records::{Client, ClientFields, CreateClientRequest, GetClientRequest},
     wire::Event,
 };
 use concord_testing::{TestDb, storage_tests};
@@ -26,8 +24,9 @@ use concord_testing::e2e::{
     caller::{Caller, request_id},
     feed::{
         EventStream, connect_all, create_all, from_earliest, positions, references, server_with,
+        two_products,
     },
-    records::{company, create},
+    records::{company, create, update_request},
     servers,
 };
 
@@ -47,9 +46,7 @@ async fn open_transaction_does_not_block_feed(db: TestDb) {
         // each has a time limit.
         return;
     }
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     let held = create(&manager, company("HELD", "Held Limited")).await;
     let mut live = EventStream::open(&books, from_earliest()).await;
     live.take(1).await;
@@ -103,9 +100,7 @@ async fn slow_writer(db: Database, held: Client, begun: CancellationToken, ended
 }
 
 async fn rolled_back_changes_leave_no_position_gap(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     let mut live = EventStream::open(&books, from_earliest()).await;
     let mut tasks = Vec::new();
     for n in 0..8 {
@@ -148,14 +143,14 @@ async fn concurrent_sequencers_build_one_feed_per_product(db: TestDb) {
     let mut streams = Vec::new();
     for (n, product) in ["books", "ap"].into_iter().enumerate() {
         let replica = &replicas[n % replicas.len()];
-        let caller = Caller::owner(replica.channel().await, "p1", product);
+        let caller = replica.owner("p1", product).await;
         let caller = caller.without("x-concord-practice");
         streams.push(EventStream::open(&caller, from_earliest()).await);
     }
     let mut writers = Vec::new();
     for (n, practice) in ["p1", "p2", "p1", "p2", "p1", "p2"].into_iter().enumerate() {
         let replica = &replicas[n % replicas.len()];
-        let manager = Caller::owner(replica.channel().await, practice, "manager");
+        let manager = replica.owner(practice, "manager").await;
         writers.push(tokio::spawn(update_together(manager, n < 2)));
     }
     for writer in writers {
@@ -166,9 +161,7 @@ async fn concurrent_sequencers_build_one_feed_per_product(db: TestDb) {
         assert_eq!(positions(&events), (1..=stream.last).collect::<Vec<_>>());
         check_each_record(&events);
     }
-    for replica in replicas {
-        replica.stop().await;
-    }
+    servers::stop_all(replicas).await;
 }
 
 /// The number of clients that the writers of a practice change, and of updates by each
@@ -197,14 +190,8 @@ async fn update(manager: &Caller, name: &str) {
         };
         let found = found.into_inner().client.unwrap();
         let phones = vec![format!("+44 20 7946 {:04}", digits_of(&request_id()))];
-        let request = UpdateClientRequest {
-            client: found.id,
-            fields: Some(ClientFields { phones, ..ClientFields::default() }),
-            update_mask: Some(prost_types::FieldMask { paths: vec!["phones".into()] }),
-            etag: found.etag,
-            request_id: request_id(),
-            ..Default::default()
-        };
+        let fields = ClientFields { phones, ..ClientFields::default() };
+        let request = update_request(&found, &["phones"], fields);
         match manager.clients().update_client(request).await {
             Ok(_) => return,
             Err(status) => assert_eq!(status.code(), Code::Aborted, "{status}"),
@@ -239,7 +226,7 @@ async fn connect_waits_for_transactions_in_flight(db: TestDb) {
         return;
     }
     let server = server_with(&db, &["manager"]).await;
-    let owner = Caller::owner(server.channel().await, "p1", "manager");
+    let owner = server.owner("p1", "manager").await;
     let (begun, end) = (CancellationToken::new(), CancellationToken::new());
     let writer = {
         let (db, begun, end) = (db.database().await, begun.clone(), end.clone());
@@ -275,6 +262,6 @@ async fn connect_waits_for_transactions_in_flight(db: TestDb) {
     end.cancel();
     connecting.await.unwrap().unwrap();
     writer.await.unwrap();
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let books = server.owner("p1", "books").await;
     assert_eq!(EventStream::open(&books, from_earliest()).await.take(3).await.len(), 3);
 }

@@ -9,8 +9,11 @@ use tonic::Code;
 
 use concord_testing::e2e::{
     caller::Caller,
-    feed::{EventStream, after, connect_all, from_earliest, positions, server_with},
-    records::{company, error_metadata, reason},
+    feed::{
+        EventStream, after, connect_all, from_earliest, positions, server_with, two_products,
+        with_own,
+    },
+    records::{assert_refused, company, error_metadata},
     servers,
 };
 
@@ -32,9 +35,7 @@ async fn create(caller: &Caller, reference: &str) -> String {
 }
 
 async fn every_change_is_delivered_once_in_order(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     let mut live = EventStream::open(&books, from_earliest()).await;
     let mut changes = Vec::new();
     for n in 0..20 {
@@ -53,9 +54,7 @@ async fn every_change_is_delivered_once_in_order(db: TestDb) {
 }
 
 async fn stream_resumes_after_cursor(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     for n in 0..5 {
         create(&manager, &format!("R{n}")).await;
     }
@@ -72,9 +71,7 @@ async fn stream_resumes_after_cursor(db: TestDb) {
 }
 
 async fn own_changes_are_suppressed_unless_requested(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     create(&manager, "R0").await;
     create(&books, "R1").await;
     let mode = |mode: EchoMode| SubscribeRequest { echo_mode: mode.into(), ..from_earliest() };
@@ -92,11 +89,9 @@ async fn own_changes_are_suppressed_unless_requested(db: TestDb) {
 }
 
 async fn practice_feed_is_isolated_and_product_feed_is_complete(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
+    let (server, manager, books) = two_products(&db).await;
     connect_all(&server, "p2", &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let other = Caller::owner(server.channel().await, "p2", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let other = server.owner("p2", "manager").await;
     let mut all =
         EventStream::open(&books.clone().without("x-concord-practice"), from_earliest()).await;
     for n in 0..3 {
@@ -110,29 +105,22 @@ async fn practice_feed_is_isolated_and_product_feed_is_complete(db: TestDb) {
 }
 
 async fn foreign_cursor_is_refused_with_latest_cursor(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     create(&manager, "R0").await;
     let mut of_books = EventStream::open(&books, from_earliest()).await;
     of_books.take(1).await;
     // The feed of each product has its own positions.
-    let include = EchoMode::Include.into();
-    let all = SubscribeRequest { echo_mode: include, ..from_earliest() };
-    EventStream::open(&manager, all).await.take(1).await;
+    EventStream::open(&manager, with_own(from_earliest())).await.take(1).await;
     for (caller, cursor) in [(&manager, of_books.cursor.as_str()), (&books, "made-up")] {
-        let refused = EventStream::try_open(caller, after(cursor)).await.unwrap_err();
-        assert_eq!(refused.code(), Code::OutOfRange);
-        assert_eq!(reason(&refused), "CURSOR_FOREIGN");
+        let refused = EventStream::try_open(caller, after(cursor)).await;
+        let refused = assert_refused(refused, Code::OutOfRange, "CURSOR_FOREIGN");
         let latest = error_metadata(&refused, "latest_cursor");
         assert_eq!(EventStream::open(caller, after(&latest)).await.handshake.position, 1);
     }
 }
 
 async fn server_shutdown_closes_stream_with_cursor(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (server, manager, books) = two_products(&db).await;
     create(&manager, "R0").await;
     let mut stream = EventStream::open(&books, from_earliest()).await;
     stream.take(1).await;
@@ -145,17 +133,14 @@ async fn server_shutdown_closes_stream_with_cursor(db: TestDb) {
 }
 
 async fn concurrent_writers_on_replicas_build_dense_feed(db: TestDb) {
-    let server = server_with(&db, &["manager", "books", "ap"]).await;
-    let mut replicas = vec![server];
-    while replicas.len() < servers::replicas(&db) {
-        replicas.push(servers::records(db.settings()).await);
-    }
-    let books = Caller::owner(replicas.last().unwrap().channel().await, "p1", "books");
+    let mut replicas = vec![server_with(&db, &["manager", "books", "ap"]).await];
+    servers::add_replicas(&db, &mut replicas).await;
+    let books = replicas.last().unwrap().owner("p1", "books").await;
     let mut live = EventStream::open(&books, from_earliest()).await;
     let mut writers = Vec::new();
     for n in 0..8 {
         let replica = &replicas[n % replicas.len()];
-        let manager = Caller::owner(replica.channel().await, "p1", "manager");
+        let manager = replica.owner("p1", "manager").await;
         writers.push(tokio::spawn(async move {
             for m in 0..10 {
                 create(&manager, &format!("R{n}-{m}")).await;
@@ -171,7 +156,5 @@ async fn concurrent_writers_on_replicas_build_dense_feed(db: TestDb) {
     for writer in writers {
         writer.await.unwrap();
     }
-    for replica in replicas {
-        replica.stop().await;
-    }
+    servers::stop_all(replicas).await;
 }

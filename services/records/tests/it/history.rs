@@ -11,8 +11,8 @@ use concord_proto::pb::records::{HistoryOutcome, correct_entry_request};
 use concord_testing::TestDb;
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
-    records::{Acme, house},
+    caller::Caller,
+    records::{Acme, house, link},
 };
 
 const ADDED: HistoryOutcome = HistoryOutcome::Added;
@@ -33,14 +33,8 @@ fn as_value(line_1: &str) -> correct_entry_request::Value {
 
 /// Links a second product to the client. Returns staff callers of both products.
 async fn with_books(acme: &Acme) -> (Caller, Caller) {
-    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
-    let link = concord_proto::pb::records::LinkClientRequest {
-        client: acme.client.id.clone(),
-        external_id: "B1".into(),
-        request_id: request_id(),
-        ..Default::default()
-    };
-    books.clients().link_client(link).await.unwrap();
+    let books = acme.server.owner("p1", "books").await.connect().await;
+    link(&books, &acme.client.id, "B1").await.unwrap();
     let staff = |caller: &Caller| caller.clone().with("x-concord-roles", "staff");
     (staff(&acme.manager), staff(&books))
 }

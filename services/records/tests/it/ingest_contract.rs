@@ -1,12 +1,12 @@
 //! The records service passes the suite that its fake passes, which the tests of the
 //! imports service use.
 
-use concord_proto::pb::records::{PurgeNowRequest, UnlinkClientRequest};
 use concord_testing::{
     TestDb,
     e2e::{
-        caller::{Caller, request_id},
+        feed::connect_all,
         ingest_contract::{self, RecordsService},
+        records::{purge, unlink},
         servers::{self, Running},
     },
     storage_tests,
@@ -20,9 +20,7 @@ impl Real {
     async fn start(db: &TestDb) -> Self {
         let server = servers::records(db.settings()).await;
         for practice in ["p1", "p2"] {
-            for product in ["manager", "books"] {
-                Caller::owner(server.channel().await, practice, product).connect().await;
-            }
+            connect_all(&server, practice, &["manager", "books"]).await;
         }
         Self(server)
     }
@@ -34,19 +32,9 @@ impl RecordsService for Real {
     }
 
     async fn erase_client(&self, practice: &str, _source_id: &str, record_id: &str) {
-        let manager = Caller::owner(self.channel().await, practice, "manager");
-        let unlink = UnlinkClientRequest {
-            client: record_id.into(),
-            request_id: request_id(),
-            ..UnlinkClientRequest::default()
-        };
-        manager.clients().unlink_client(unlink).await.unwrap();
-        let purge = PurgeNowRequest {
-            record: record_id.into(),
-            reason: "They asked for it".into(),
-            request_id: request_id(),
-        };
-        manager.support().purge_now(purge).await.unwrap();
+        let manager = self.0.owner(practice, "manager").await;
+        unlink(&manager, record_id).await.unwrap();
+        purge(&manager, record_id).await.unwrap();
     }
 }
 

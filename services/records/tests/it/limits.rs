@@ -3,10 +3,11 @@
 
 use concord_core::rules::text;
 use concord_proto::pb::records::{
-    BatchGetClientsRequest, ConnectProductRequest, CreateClientRequest, CreateContactRequest,
-    DisconnectProductRequest, GetRecordSummaryRequest, ListAuditEntriesRequest, NewName, NewPerson,
-    PersonName, SearchRecordsRequest, SubscribeRequest, TraceChangeRequest,
-    create_client_request::Individual, create_contact_request::Who,
+    Address, BatchGetClientsRequest, ConnectProductRequest, CreateClientRequest,
+    CreateContactRequest, DisconnectProductRequest, GetRecordSummaryRequest,
+    ListAuditEntriesRequest, NewName, NewPerson, PersonName, SearchRecordsRequest,
+    SubscribeRequest, TraceChangeRequest, create_client_request::Individual,
+    create_contact_request::Who,
 };
 use concord_server::limits::{MAX_HEADER_BYTES, MAX_MESSAGE_BYTES};
 use concord_testing::{TestDb, storage_tests};
@@ -15,12 +16,11 @@ use tonic::{Code, Status};
 
 use concord_testing::e2e::{
     caller::{Caller, request_id},
-    feed::{EventStream, named, server_with},
+    feed::{EventStream, named, two_products},
     records::{
-        assert_refused, company, create, director, house, new_person, person_name, reason, trading,
-        violations,
+        assert_refused, company, contact_request, create, director, individual, new_person,
+        person_name, reason, trading, violations,
     },
-    servers::Running,
 };
 
 storage_tests! {
@@ -32,12 +32,6 @@ storage_tests! {
     oversized_answer_lists_left_out_clients,
     reserved_product_name_is_refused,
     products_over_practice_limit_are_refused,
-}
-
-async fn server(db: &TestDb) -> (Running, Caller) {
-    let server = server_with(db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    (server, manager)
 }
 
 /// Creates a client as a dry run. Returns the field violations.
@@ -54,24 +48,19 @@ async fn field_violations(manager: &Caller, request: CreateClientRequest) -> Vec
 
 /// A request for an individual.
 fn of_person(person: NewPerson) -> CreateClientRequest {
-    let mut request = company("LIMIT", "");
-    request.r#type = concord_proto::pb::records::ClientType::Individual.into();
-    request.registered_name = None;
-    request.individual = Some(Individual::Person(person));
-    request
+    CreateClientRequest {
+        individual: Some(Individual::Person(person)),
+        ..individual("LIMIT", "", "")
+    }
 }
 
 fn of_name(name: PersonName) -> CreateClientRequest {
     of_person(NewPerson { name: Some(name), ..NewPerson::default() })
 }
 
-fn at_address(
-    change: impl FnOnce(&mut concord_proto::pb::records::Address),
-) -> CreateClientRequest {
-    let mut address = house("House");
-    change(&mut address);
+fn at_address(change: impl FnOnce(&mut Address)) -> CreateClientRequest {
     let mut trading = trading("House", "", "");
-    trading.address = Some(address);
+    change(trading.address.as_mut().unwrap());
     CreateClientRequest { addresses: vec![trading], ..company("LIMIT", "Acme Limited") }
 }
 
@@ -108,7 +97,7 @@ const FIELDS: &[Field] = &[
 ];
 
 async fn values_over_length_limit_are_refused(db: TestDb) {
-    let (server, manager) = server(&db).await;
+    let (server, manager, _) = two_products(&db).await;
     for (field, limit, request) in FIELDS {
         // A character of two bytes: the limit is in characters, not bytes.
         let accepted = field_violations(&manager, request("é".repeat(*limit))).await;
@@ -133,7 +122,7 @@ async fn values_over_length_limit_are_refused(db: TestDb) {
 type Request<'r> = &'r dyn Fn(usize) -> CreateClientRequest;
 
 async fn lists_over_length_limit_are_refused(db: TestDb) {
-    let (server, manager) = server(&db).await;
+    let (server, manager, _) = two_products(&db).await;
     let base = || company("LIMIT", "Acme Limited");
     let emails = |count| {
         let emails = (0..count).map(|n| format!("{n}@example.com")).collect();
@@ -164,12 +153,9 @@ async fn lists_over_length_limit_are_refused(db: TestDb) {
     let acme = create(&manager, company("ACME", "Acme Limited")).await;
     let contact = async |roles: usize| {
         let request = CreateContactRequest {
-            client: acme.id.clone(),
-            who: Some(Who::Person(new_person("Ann", "Smith"))),
             roles: vec![director(); roles],
-            request_id: request_id(),
             validate_only: true,
-            ..CreateContactRequest::default()
+            ..contact_request(&acme.id, Who::Person(new_person("Ann", "Smith")))
         };
         manager.contacts().create_contact(request).await.err()
     };
@@ -189,7 +175,7 @@ fn assert_too_long(status: Option<Status>, field: &str) {
 }
 
 async fn requests_over_size_limit_are_refused(db: TestDb) {
-    let (server, manager) = server(&db).await;
+    let (server, manager, _) = two_products(&db).await;
     let acme = create(&manager, company("ACME", "Acme Limited")).await;
     let batch = async |count: usize| {
         let clients = vec![acme.id.clone(); count];
@@ -238,7 +224,7 @@ async fn requests_over_size_limit_are_refused(db: TestDb) {
 }
 
 async fn subscriptions_over_product_limit_are_refused(db: TestDb) {
-    let (server, manager) = server(&db).await;
+    let (server, manager, books) = two_products(&db).await;
     for number in 0..100 {
         EventStream::open(&manager, named(&format!("s{number}"))).await;
     }
@@ -246,13 +232,12 @@ async fn subscriptions_over_product_limit_are_refused(db: TestDb) {
     assert_refused(one_more, Code::FailedPrecondition, "LIMIT_REACHED");
     // An existing subscription does not count as a new one.
     EventStream::open(&manager, named("s7")).await;
-    let books = Caller::owner(server.channel().await, "p1", "books");
     EventStream::open(&books, named("s100")).await;
     server.stop().await;
 }
 
 async fn oversized_messages_and_headers_are_refused(db: TestDb) {
-    let (server, manager) = server(&db).await;
+    let (server, manager, _) = two_products(&db).await;
     // A request with an encoded size of `bytes`, filled up by its name.
     let of_size = |bytes: usize| {
         let mut request = company("LARGE", &"n".repeat(bytes - 1_000));
@@ -279,7 +264,7 @@ async fn oversized_messages_and_headers_are_refused(db: TestDb) {
 const GRPC_DEFAULT_MESSAGE_BYTES: usize = 4 * 1_024 * 1_024;
 
 async fn oversized_answer_lists_left_out_clients(db: TestDb) {
-    let (server, manager) = server(&db).await;
+    let (_server, manager, _) = two_products(&db).await;
     let line = "\u{13000}".repeat(200);
     let address = |month: u32| {
         let day = |n: u32| format!("{}-{:02}-01", 1990 + n / 12, n % 12 + 1);
@@ -319,8 +304,7 @@ async fn oversized_answer_lists_left_out_clients(db: TestDb) {
     let summary = manager.support().get_record_summary(request).await.unwrap().into_inner();
     assert!(summary.encoded_len() < GRPC_DEFAULT_MESSAGE_BYTES && summary.client.is_some());
     let request = ListAuditEntriesRequest { page_size: 1_000, ..Default::default() };
-    let auditor = Caller::owner(server.channel().await, "p1", "manager");
-    let auditor = auditor.with("x-concord-roles", "owner,auditor");
+    let auditor = manager.clone().with("x-concord-roles", "owner,auditor");
     let (mut token, mut entries) = (String::new(), 0);
     loop {
         let request = ListAuditEntriesRequest { page_token: token, ..request.clone() };
@@ -336,13 +320,13 @@ async fn oversized_answer_lists_left_out_clients(db: TestDb) {
 }
 
 async fn reserved_product_name_is_refused(db: TestDb) {
-    let (server, manager) = server(&db).await;
+    let (server, manager, _) = two_products(&db).await;
     let connect = ConnectProductRequest { product: "concord".into() };
     let refused = manager.connections().connect_product(connect).await;
     let refused = assert_refused(refused, Code::InvalidArgument, "INVALID_ID");
     assert_eq!(violations(&refused)[0].0, "product");
     assert!(refused.message().contains("choose another name"), "{}", refused.message());
-    let system = Caller::owner(server.channel().await, "p1", "concord");
+    let system = server.owner("p1", "concord").await;
     let request = BatchGetClientsRequest::default();
     let refused = system.clients().batch_get_clients(request).await;
     let refused = assert_refused(refused, Code::Unauthenticated, "UNAUTHENTICATED");
@@ -353,7 +337,7 @@ async fn reserved_product_name_is_refused(db: TestDb) {
 }
 
 async fn products_over_practice_limit_are_refused(db: TestDb) {
-    let (_server, manager) = server(&db).await;
+    let (_server, manager, _) = two_products(&db).await;
     let connect = async |product: String| {
         manager.connections().connect_product(ConnectProductRequest { product }).await
     };

@@ -1,28 +1,21 @@
 //! Links between products and records, and the lifecycle of records: orphaned, restored,
 //! purged.
 
-use std::time::Duration;
-
-use concord_proto::{
-    pb::records::{
-        ChangeKind, Client, CreateContactRequest, GetClientRequest, GetContactRequest,
-        GetPersonRequest, Link, LinkClientRequest, LinkClientResponse, LinkPersonRequest,
-        LinkPersonResponse, ListClientLinksRequest, ListClientsRequest, ListPersonsRequest,
-        PurgeNowRequest, PurgeNowResponse, RecordKind, RecordState, RemoveContactRequest,
-        SearchRecordsRequest, StartFrom, SubscribeRequest, UnlinkClientRequest,
-        UnlinkClientResponse, UnlinkPersonRequest, UnlinkPersonResponse,
-        create_contact_request::Who, subscribe_response::Message,
-    },
-    wire::Event,
+use concord_proto::pb::records::{
+    ChangeKind, Client, GetClientRequest, GetContactRequest, GetPersonRequest, Link,
+    LinkPersonRequest, LinkPersonResponse, ListClientLinksRequest, ListClientsRequest,
+    ListPersonsRequest, RecordKind, RecordState, SearchRecordsRequest, create_contact_request::Who,
 };
 use concord_testing::{TestDb, storage_tests};
 use tonic::{Code, Response, Status};
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    caller::{Caller, at_once, request_id},
+    feed::{EventStream, from_earliest},
     records::{
-        Acme, address_entry, appoint, assert_refused, client, company, create, director,
-        error_metadata, individual, kinds, person, reason,
+        Acme, address_entry, appoint, assert_refused, client, company, contact_request, create,
+        error_metadata, individual, kinds, link, new_person, person, purge, purge_request, reason,
+        removal, unlink, unlink_person,
     },
     servers,
 };
@@ -51,26 +44,7 @@ storage_tests! {
 }
 
 async fn books(acme: &Acme) -> Caller {
-    Caller::owner(acme.server.channel().await, "p1", "books").connect().await
-}
-
-async fn link(caller: &Caller, name: &str, id: &str) -> Result<LinkClientResponse, Status> {
-    let request = LinkClientRequest {
-        client: name.into(),
-        external_id: id.into(),
-        request_id: request_id(),
-        ..LinkClientRequest::default()
-    };
-    caller.clients().link_client(request).await.map(Response::into_inner)
-}
-
-async fn unlink(caller: &Caller, name: &str) -> Result<UnlinkClientResponse, Status> {
-    let request = UnlinkClientRequest {
-        client: name.into(),
-        request_id: request_id(),
-        ..UnlinkClientRequest::default()
-    };
-    caller.clients().unlink_client(request).await.map(Response::into_inner)
+    acme.server.owner("p1", "books").await.connect().await
 }
 
 async fn link_person(caller: &Caller, name: &str) -> Result<LinkPersonResponse, Status> {
@@ -80,24 +54,6 @@ async fn link_person(caller: &Caller, name: &str) -> Result<LinkPersonResponse, 
         ..LinkPersonRequest::default()
     };
     caller.persons().link_person(request).await.map(Response::into_inner)
-}
-
-async fn unlink_person(caller: &Caller, name: &str) -> Result<UnlinkPersonResponse, Status> {
-    let request = UnlinkPersonRequest {
-        person: name.into(),
-        request_id: request_id(),
-        ..UnlinkPersonRequest::default()
-    };
-    caller.persons().unlink_person(request).await.map(Response::into_inner)
-}
-
-async fn purge(caller: &Caller, name: &str) -> Result<PurgeNowResponse, Status> {
-    let request = PurgeNowRequest {
-        record: name.into(),
-        reason: "The practice asked for it".into(),
-        request_id: request_id(),
-    };
-    caller.support().purge_now(request).await.map(Response::into_inner)
 }
 
 async fn links(caller: &Caller, name: &str) -> Vec<(String, String, String)> {
@@ -144,22 +100,6 @@ async fn is_gone(caller: &Caller, id: &str) -> bool {
             true
         }
     }
-}
-
-/// Receives the first `count` events of changes by other products.
-async fn receive_events(caller: &Caller, count: usize) -> Vec<Event> {
-    let request =
-        SubscribeRequest { start_from: StartFrom::Earliest.into(), ..SubscribeRequest::default() };
-    let mut stream = caller.changes().subscribe(request).await.unwrap().into_inner();
-    let mut events = Vec::new();
-    let until = tokio::time::Instant::now() + Duration::from_secs(20);
-    while events.len() < count {
-        let next = tokio::time::timeout_at(until, stream.message()).await;
-        if let Message::Events(more) = next.expect("in time").unwrap().unwrap().message.unwrap() {
-            events.extend(more.events);
-        }
-    }
-    events
 }
 
 async fn linked_product_may_change_record(db: TestDb) {
@@ -305,13 +245,7 @@ async fn change_of_orphaned_client_is_refused(db: TestDb) {
     let call = acme.add_address("Third House", "");
     let refused = acme.assert_refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
     assert!(refused.message().contains("link"), "{}", refused.message());
-    let request = CreateContactRequest {
-        client: acme.client.id.clone(),
-        who: Some(Who::Person(concord_testing::e2e::records::new_person("Ann", "Smith"))),
-        roles: vec![director()],
-        request_id: request_id(),
-        ..CreateContactRequest::default()
-    };
+    let request = contact_request(&acme.client.id, Who::Person(new_person("Ann", "Smith")));
     let call = async { acme.manager.contacts().create_contact(request).await };
     acme.assert_refuses(call, Code::FailedPrecondition, "RECORD_ORPHANED").await;
     let call = unlink(&acme.manager, &acme.client.id);
@@ -345,11 +279,7 @@ async fn purge_needs_role_and_reason(db: TestDb) {
         let call = purge(&caller, &acme.client.id);
         acme.assert_refuses(call, Code::PermissionDenied, "ROLE_NOT_ALLOWED").await;
     }
-    let request = PurgeNowRequest {
-        record: acme.client.id.clone(),
-        reason: "  ".into(),
-        request_id: request_id(),
-    };
+    let request = purge_request(&acme.client.id, "  ");
     let call = async { acme.manager.support().purge_now(request).await };
     acme.assert_refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
 }
@@ -364,11 +294,7 @@ async fn purge_removes_client_contacts_and_persons(db: TestDb) {
         "still a contact"
     );
     unlink(&acme.manager, &acme.client.id).await.unwrap();
-    let request = PurgeNowRequest {
-        record: acme.client.id.clone(),
-        reason: "The practice asked for it".into(),
-        request_id: request_id(),
-    };
+    let request = purge_request(&acme.client.id, "The practice asked for it");
     let purged = acme.manager.support().purge_now(request.clone()).await.unwrap().into_inner();
     assert_eq!(purged.change_ids.len(), 3);
     let mut gone = purged.record_ids.clone();
@@ -396,13 +322,7 @@ async fn purge_keeps_person_in_use(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let other = create(&acme.manager, company("OTHER", "Other Limited")).await;
     let (_, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
-    let request = CreateContactRequest {
-        client: other.id.clone(),
-        who: Some(Who::PersonId(ann.id.clone())),
-        roles: vec![director()],
-        request_id: request_id(),
-        ..CreateContactRequest::default()
-    };
+    let request = contact_request(&other.id, Who::PersonId(ann.id.clone()));
     acme.manager.contacts().create_contact(request).await.unwrap();
     unlink_person(&acme.manager, &ann.id).await.unwrap();
     unlink(&acme.manager, &acme.client.id).await.unwrap();
@@ -420,12 +340,7 @@ async fn person_is_orphaned_with_last_use(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     unlink_person(&acme.manager, &ann.id).await.unwrap();
-    let request = RemoveContactRequest {
-        contact: contact.id.clone(),
-        etag: contact.etag.clone(),
-        request_id: request_id(),
-        ..RemoveContactRequest::default()
-    };
+    let request = removal(&contact);
     let removed = acme.manager.contacts().remove_contact(request).await.unwrap().into_inner();
     assert_eq!(removed.change_ids.len(), 2);
     assert!(is_gone(&acme.manager, &contact.id).await);
@@ -462,14 +377,9 @@ async fn lifecycle_changes_are_delivered_to_other_products(db: TestDb) {
     link(&acme.manager, &other.id, "").await.unwrap();
     unlink(&acme.manager, &other.id).await.unwrap();
     purge(&acme.manager, &other.id).await.unwrap();
-    let events = receive_events(&books, 12).await;
-    let delivered: Vec<(RecordKind, ChangeKind)> = events
-        .iter()
-        .map(|event| {
-            let kind = RecordKind::try_from(event.record_kind).unwrap();
-            (kind, ChangeKind::try_from(event.kind).unwrap())
-        })
-        .collect();
+    let events = EventStream::open(&books, from_earliest()).await.take(12).await;
+    let delivered: Vec<(RecordKind, ChangeKind)> =
+        events.iter().map(|event| (event.record_kind(), event.kind())).collect();
     let (cli, per, con) = (RecordKind::Client, RecordKind::Person, RecordKind::Contact);
     assert_eq!(
         delivered,
@@ -492,61 +402,46 @@ async fn lifecycle_changes_are_delivered_to_other_products(db: TestDb) {
 
 async fn concurrent_links_create_one_link(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let mut callers = vec![books(&acme).await];
-    let mut running = Vec::new();
-    for _ in 1..servers::replicas(&db) {
-        let server = servers::records(db.settings()).await;
-        callers.push(Caller::owner(server.channel().await, "p1", "books"));
-        running.push(server);
-    }
-    let calls = (0..8).map(|n| {
-        let (caller, id) = (callers[n % callers.len()].clone(), acme.client.id.clone());
-        tokio::spawn(async move { link(&caller, &id, &format!("B-{}", n % 2)).await })
+    let (callers, running) = acme.on_replicas(&db, "books").await;
+    let outcomes = at_once(&callers, 8, |caller, n| {
+        let id = acme.client.id.clone();
+        async move { link(&caller, &id, &format!("B-{}", n % 2)).await }
     });
     let mut made = 0;
-    for call in calls.collect::<Vec<_>>() {
-        match call.await.unwrap() {
+    for outcome in outcomes.await {
+        match outcome {
             Ok(linked) => made += linked.change_ids.len(),
             Err(refused) => assert_eq!(reason(&refused), "ALREADY_LINKED_AS"),
         }
     }
     assert_eq!(made, 1);
     assert_eq!(links(&acme.manager, &acme.client.id).await.len(), 2);
-    for server in running {
-        server.stop().await;
-    }
+    servers::stop_all(running).await;
 }
 
 async fn concurrent_link_and_last_unlink_leave_client_active(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let mut books = books(&acme).await;
-    let mut running = Vec::new();
-    if servers::replicas(&db) > 1 {
-        let server = servers::records(db.settings()).await;
-        books = Caller::owner(server.channel().await, "p1", "books");
-        running.push(server);
-    }
+    let (callers, running) = acme.on_replicas(&db, "books").await;
+    let books = callers.last().unwrap();
     for round in 0..6 {
-        let client = create(&acme.manager, company(&format!("R{round}"), "Race Limited")).await;
-        let linked = link(&books, &client.id, "");
-        let unlinked = unlink(&acme.manager, &client.id);
+        let made = create(&acme.manager, company(&format!("R{round}"), "Race Limited")).await;
+        let linked = link(books, &made.id, "");
+        let unlinked = unlink(&acme.manager, &made.id);
         let (linked, unlinked) = tokio::join!(linked, unlinked);
         linked.unwrap();
         unlinked.unwrap();
-        let now = concord_testing::e2e::records::client(&books, &client.id).await;
+        let now = client(books, &made.id).await;
         assert_eq!((now.state(), now.purge_time), (RecordState::Active, None));
-        let purged = purge(&acme.manager, &client.id).await;
+        let purged = purge(&acme.manager, &made.id).await;
         assert_refused(purged, Code::FailedPrecondition, "RECORD_IN_USE");
     }
-    for server in running {
-        server.stop().await;
-    }
+    servers::stop_all(running).await;
 }
 
 async fn invalid_names_and_other_practices_are_refused(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[("New House", "", "")]).await;
     let (contact, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
-    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let other = acme.server.owner("p2", "manager").await.connect().await;
     for name in [acme.client.id.as_str(), "ref:ACME", "company:07687209", "ext:manager/main/1"] {
         acme.assert_refuses(link(&other, name, ""), Code::NotFound, "NOT_FOUND").await;
         acme.assert_refuses(unlink(&other, name), Code::NotFound, "NOT_FOUND").await;

@@ -5,11 +5,11 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use concord_proto::{
     pb::{
-        imports::{ContactClient, ImportContact, RecordStatus, import_record::Record},
+        imports::{ImportContact, RecordStatus, import_record::Record},
         internal::{ApplyChunkRequest, ApplyOutcome},
         records::{
-            CreateClientRequest, CreateContactRequest, LinkClientRequest, ListClientsRequest,
-            ListContactsRequest, NewPerson, create_contact_request::Who, list_contacts_request::Of,
+            CreateClientRequest, CreateContactRequest, ListContactsRequest, NewPerson,
+            create_contact_request::Who, list_contacts_request::Of,
         },
     },
     wire::ApplyRecord,
@@ -19,10 +19,11 @@ use tokio::time::sleep;
 use tonic::Code;
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
-    chunk::{apply_record, client},
+    caller::Caller,
+    chunk::{apply_record, client, reasons},
     failure::retry_until_accepted,
-    records::{company, director, new_person, reason},
+    import_records::director,
+    records::{all_clients, company, contact_request, link, new_person, reason},
     servers::{self, Running},
 };
 
@@ -89,16 +90,12 @@ struct Callers {
 impl Callers {
     async fn start(db: &TestDb) -> Self {
         let mut replicas = Vec::new();
-        for _ in 0..servers::replicas(db) {
-            replicas.push(servers::records(db.settings()).await);
-        }
-        let product = async |replica: &Running, product| {
-            Caller::owner(replica.channel().await, "p1", product).connect().await
-        };
+        servers::add_replicas(db, &mut replicas).await;
+        let product =
+            async |replica: &Running, product| replica.owner("p1", product).await.connect().await;
         let manager = product(&replicas[0], "manager").await;
         let books = product(&replicas[0], "books").await;
-        let service = product(&replicas[replicas.len() - 1], "manager").await;
-        let service = service.with("x-concord-roles", "service").with("x-concord-import", IMPORT);
+        let service = product(&replicas[replicas.len() - 1], "manager").await.for_import(IMPORT);
         Self { _replicas: replicas, manager, books, service }
     }
 
@@ -113,18 +110,10 @@ impl Callers {
 
     /// The references of all clients, sorted.
     async fn references(&self) -> Vec<String> {
-        let mut request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-        let mut all = Vec::new();
-        loop {
-            let page = self.manager.clients().list_clients(request.clone()).await.unwrap();
-            let page = page.into_inner();
-            all.extend(page.clients.into_iter().map(|client| client.client_reference));
-            if page.next_page_token.is_empty() {
-                all.sort();
-                return all;
-            }
-            request.page_token = page.next_page_token;
-        }
+        let all = all_clients(&self.manager).await.into_iter();
+        let mut all: Vec<_> = all.map(|client| client.client_reference).collect();
+        all.sort();
+        all
     }
 }
 
@@ -172,8 +161,7 @@ impl Saved {
 }
 
 fn reported(outcome: &ApplyOutcome) -> (RecordStatus, Vec<&str>) {
-    let reasons = outcome.violations.iter().map(|violation| violation.reason.as_str());
-    (outcome.status(), reasons.collect())
+    (outcome.status(), reasons(outcome))
 }
 
 async fn concurrent_save_and_import_create_client_once(db: TestDb) {
@@ -239,20 +227,14 @@ fn person(round: usize, id: &str) -> NewPerson {
 }
 
 fn incoming_contact(round: usize, id: &str, client: &str) -> ApplyRecord {
-    let client_source_id = format!("C{id}");
-    let parents = [(client_source_id.as_str(), client)];
+    let source_id = format!("C{id}");
     let contact = ImportContact {
-        source_id: format!("P{id}"),
-        clients: vec![ContactClient {
-            client_source_id: client_source_id.clone(),
-            roles: vec!["DIRECTOR".into()],
-        }],
         forename: "Ann".into(),
         surname: format!("Case {id}"),
         birth_date: birth_date(round),
-        ..ImportContact::default()
+        ..director(&format!("P{id}"), &[&source_id])
     };
-    apply_record(Record::Contact(contact), &parents)
+    apply_record(Record::Contact(contact), &[(&source_id, client)])
 }
 
 async fn concurrent_save_and_import_create_contact_once(db: TestDb) {
@@ -264,21 +246,15 @@ async fn concurrent_save_and_import_create_contact_once(db: TestDb) {
         let clients = callers.apply(ids.iter().map(|id| incoming_client(id)).collect()).await;
         let clients: Vec<_> = clients.into_iter().map(|client| client.record_id).collect();
         for client in clients.iter().skip(1).step_by(2) {
-            let (client, request_id) = (client.clone(), request_id());
-            let request = LinkClientRequest { client, request_id, ..LinkClientRequest::default() };
-            callers.books.clients().link_client(request).await.unwrap();
+            link(&callers.books, client, "").await.unwrap();
         }
         // By the same product with the source id as external id, and by another product.
         let saves = (0..RECORDS).rev().map(|n| {
             let same = n % 2 == 0;
             let caller = if same { callers.manager.clone() } else { callers.books.clone() };
             let request = CreateContactRequest {
-                client: clients[n].clone(),
-                who: Some(Who::Person(person(round, &ids[n]))),
-                roles: vec![director()],
                 external_id: if same { format!("P{}", ids[n]) } else { String::new() },
-                request_id: request_id(),
-                ..CreateContactRequest::default()
+                ..contact_request(&clients[n], Who::Person(person(round, &ids[n])))
             };
             tokio::spawn(async move {
                 sleep(save_after).await;

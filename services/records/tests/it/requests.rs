@@ -2,18 +2,19 @@
 
 use concord_proto::pb::records::{
     AddEntryRequest, CorrectEntryRequest, CreateClientRequest, CreateContactRequest,
-    CreatePersonRequest, EndEntryRequest, GetClientRequest, LinkClientRequest, ListClientsRequest,
-    ListPersonsRequest, PurgeNowRequest, RemoveContactRequest, RescindEntryRequest,
-    UnlinkClientRequest, correct_entry_request, create_contact_request::Who,
+    CreatePersonRequest, EndEntryRequest, GetClientRequest, ListClientsRequest, ListPersonsRequest,
+    RemoveContactRequest, RescindEntryRequest, UnlinkClientRequest, correct_entry_request,
+    create_contact_request::Who,
 };
 use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    caller::{at_once, request_id},
     records::{
-        Acme, address_entry, appoint, assert_refused, company, correction, director, end, house,
-        kinds, new_person, past_address_entry, rescission,
+        Acme, address_entry, appoint, assert_refused, company, contact_request, correction, create,
+        end, house, kinds, link, link_request, new_person, past_address_entry, person_request,
+        purge, removal, rescission, unlink, unlink_request,
     },
     servers,
 };
@@ -40,12 +41,7 @@ async fn repeated_request_id_returns_first_answer(db: TestDb) {
     let again = acme.manager.clients().create_client(request.clone()).await.unwrap().into_inner();
     assert_eq!(first, again);
     let created = first.client.clone().unwrap();
-    let link = LinkClientRequest {
-        client: created.id.clone(),
-        request_id: request_id(),
-        ..LinkClientRequest::default()
-    };
-    acme.manager.clients().link_client(link).await.unwrap();
+    link(&acme.manager, &created.id, "").await.unwrap();
     let etag = acme.addresses().await[0].etag.clone();
     let add = address_entry(&acme.client.id, "Third House", "", &etag);
     let first = acme.manager.history().add_entry(add.clone()).await.unwrap().into_inner();
@@ -61,7 +57,7 @@ async fn repeated_request_id_returns_first_answer(db: TestDb) {
 
 async fn refused_request_may_be_retried_with_same_id(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let books = Caller::owner(acme.server.channel().await, "p1", "books");
+    let books = acme.server.owner("p1", "books").await;
     let request = company("LATER", "Later Limited");
     let call = async { books.clients().create_client(request.clone()).await };
     acme.assert_refuses(call, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED").await;
@@ -82,18 +78,10 @@ async fn request_id_with_other_payload_is_refused(db: TestDb) {
 
 async fn request_id_of_other_rpc_is_refused(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let id = request_id();
-    let link = LinkClientRequest {
-        client: acme.client.id.clone(),
-        request_id: id.clone(),
-        ..LinkClientRequest::default()
-    };
+    let link = link_request(&acme.client.id);
+    let request_id = link.request_id.clone();
     acme.manager.clients().link_client(link).await.unwrap();
-    let unlink = UnlinkClientRequest {
-        client: acme.client.id.clone(),
-        request_id: id,
-        ..UnlinkClientRequest::default()
-    };
+    let unlink = UnlinkClientRequest { request_id, ..unlink_request(&acme.client.id) };
     let call = async { acme.manager.clients().unlink_client(unlink).await };
     acme.assert_refuses(call, Code::InvalidArgument, "REQUEST_ID_REUSED").await;
 }
@@ -120,8 +108,8 @@ async fn repeated_request_is_recognised_before_etag_check(db: TestDb) {
 
 async fn request_id_is_scoped_to_product(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
-    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let books = acme.server.owner("p1", "books").await.connect().await;
+    let other = acme.server.owner("p2", "manager").await.connect().await;
     let request = company("ONE", "One Limited");
     acme.manager.clients().create_client(request.clone()).await.unwrap();
     let call = async { books.clients().create_client(request.clone()).await };
@@ -131,11 +119,7 @@ async fn request_id_is_scoped_to_product(db: TestDb) {
     let listed = other.clients().list_clients(ListClientsRequest::default()).await.unwrap();
     assert_eq!(listed.into_inner().clients.len(), 1);
     let second = acme.manager.clone().with("x-concord-account", "second");
-    let link = LinkClientRequest {
-        client: acme.client.id.clone(),
-        request_id: request_id(),
-        ..LinkClientRequest::default()
-    };
+    let link = link_request(&acme.client.id);
     acme.manager.clients().link_client(link.clone()).await.unwrap();
     let linked = second.clients().link_client(link).await;
     assert_refused(linked, Code::InvalidArgument, "REQUEST_ID_REUSED");
@@ -149,22 +133,12 @@ async fn dry_run_writes_nothing(db: TestDb) {
     let reported =
         acme.manager.clients().create_client(dry_run.clone()).await.unwrap().into_inner();
     assert_eq!(reported.client.unwrap().registered_name, "Ask Limited");
-    let person = CreatePersonRequest {
-        person: Some(new_person("Bob", "Jones")),
-        request_id: request_id(),
-        validate_only: true,
-        ..CreatePersonRequest::default()
-    };
+    let bob = || new_person("Bob", "Jones");
+    let person = CreatePersonRequest { validate_only: true, ..person_request(bob()) };
     acme.manager.persons().create_person(person).await.unwrap();
-    let contact_request = CreateContactRequest {
-        client: acme.client.id.clone(),
-        who: Some(Who::Person(new_person("Bob", "Jones"))),
-        roles: vec![director()],
-        request_id: request_id(),
-        validate_only: true,
-        ..CreateContactRequest::default()
-    };
-    acme.manager.contacts().create_contact(contact_request).await.unwrap();
+    let appointed = contact_request(&acme.client.id, Who::Person(bob()));
+    let appointed = CreateContactRequest { validate_only: true, ..appointed };
+    acme.manager.contacts().create_contact(appointed).await.unwrap();
     let entry = acme.addresses().await.remove(0);
     let add = AddEntryRequest {
         validate_only: true,
@@ -176,18 +150,9 @@ async fn dry_run_writes_nothing(db: TestDb) {
     acme.manager.history().end_entry(ends).await.unwrap();
     let rescinds = RescindEntryRequest { validate_only: true, ..rescission(&entry, "Wrong") };
     acme.manager.history().rescind_entry(rescinds).await.unwrap();
-    let unlink = UnlinkClientRequest {
-        client: acme.client.id.clone(),
-        request_id: request_id(),
-        validate_only: true,
-    };
+    let unlink = UnlinkClientRequest { validate_only: true, ..unlink_request(&acme.client.id) };
     acme.manager.clients().unlink_client(unlink).await.unwrap();
-    let remove = RemoveContactRequest {
-        contact: contact.id,
-        etag: contact.etag,
-        request_id: request_id(),
-        validate_only: true,
-    };
+    let remove = RemoveContactRequest { validate_only: true, ..removal(&contact) };
     acme.manager.contacts().remove_contact(remove).await.unwrap();
     assert_eq!((acme.read().await, kinds(&acme.manager, "").await), before);
     let persons = acme.manager.persons().list_persons(ListPersonsRequest::default()).await;
@@ -218,51 +183,31 @@ async fn dry_run_is_refused_like_real_call(db: TestDb) {
 
 async fn concurrent_equal_requests_apply_once(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
-    let mut callers = vec![acme.manager.clone()];
-    let mut running = Vec::new();
-    for _ in 1..servers::replicas(&db) {
-        let server = servers::records(db.settings()).await;
-        callers.push(Caller::owner(server.channel().await, "p1", "manager"));
-        running.push(server);
-    }
+    let (callers, running) = acme.on_replicas(&db, "manager").await;
     let create = company("ONCE", "Once Limited");
     let etag = acme.addresses().await[0].etag.clone();
     let add = address_entry(&acme.client.id, "Third House", "", &etag);
-    let calls = (0..8).map(|n| {
-        let caller = callers[n % callers.len()].clone();
+    let answers = at_once(&callers, 8, |caller, _| {
         let (create, add) = (create.clone(), add.clone());
-        tokio::spawn(async move {
+        async move {
             let created = caller.clients().create_client(create).await.unwrap().into_inner();
             (created, caller.history().add_entry(add).await.unwrap().into_inner())
-        })
+        }
     });
-    let mut answers = Vec::new();
-    for call in calls.collect::<Vec<_>>() {
-        answers.push(call.await.unwrap());
-    }
+    let mut answers = answers.await;
     answers.dedup();
     assert_eq!(answers.len(), 1, "all answers are equal");
     assert_eq!(acme.addresses().await.len(), 2);
     assert_eq!(kinds(&acme.manager, "").await.len(), 3);
-    for server in running {
-        server.stop().await;
-    }
+    servers::stop_all(running).await;
 }
 
 async fn stored_answer_is_removed_with_record(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let request = company("SOON", "Soon Gone Limited");
-    let made = acme.manager.clients().create_client(request.clone()).await.unwrap().into_inner();
-    let id = made.client.unwrap().id;
-    let unlink = UnlinkClientRequest {
-        client: id.clone(),
-        request_id: request_id(),
-        ..UnlinkClientRequest::default()
-    };
-    acme.manager.clients().unlink_client(unlink).await.unwrap();
-    let purge =
-        PurgeNowRequest { record: id, reason: "Asked for".into(), request_id: request_id() };
-    acme.manager.support().purge_now(purge).await.unwrap();
+    let made = create(&acme.manager, request.clone()).await;
+    unlink(&acme.manager, &made.id).await.unwrap();
+    purge(&acme.manager, &made.id).await.unwrap();
     let call = async { acme.manager.clients().create_client(request).await };
     acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
 }
@@ -273,11 +218,8 @@ async fn missing_or_invalid_request_id_is_refused(db: TestDb) {
         let request = CreateClientRequest { request_id: id.into(), ..company("NO", "No Limited") };
         let call = async { acme.manager.clients().create_client(request).await };
         acme.assert_refuses(call, Code::InvalidArgument, "INVALID_REQUEST_ID").await;
-        let request = UnlinkClientRequest {
-            client: acme.client.id.clone(),
-            request_id: id.into(),
-            ..UnlinkClientRequest::default()
-        };
+        let unlink = unlink_request(&acme.client.id);
+        let request = UnlinkClientRequest { request_id: id.into(), ..unlink };
         let call = async { acme.manager.clients().unlink_client(request).await };
         acme.assert_refuses(call, Code::InvalidArgument, "INVALID_REQUEST_ID").await;
     }
@@ -289,7 +231,7 @@ async fn request_id_is_recognised_after_restart(db: TestDb) {
     let first = acme.manager.clients().create_client(request.clone()).await.unwrap().into_inner();
     acme.server.stop().await;
     let server = servers::records(db.settings()).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     let again = manager.clients().create_client(request).await.unwrap().into_inner();
     assert_eq!(first, again);
 }

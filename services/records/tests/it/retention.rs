@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use concord_core::clock::Clock;
 use concord_proto::pb::records::{
-    ConnectProductRequest, Delivery, DisconnectProductRequest, FeedPlace, StartFrom,
-    SubscribeRequest, SubscriptionState, TraceChangeRequest,
+    ConnectProductRequest, Delivery, DisconnectProductRequest, FeedPlace, SubscribeRequest,
+    SubscriptionState, TraceChangeRequest,
 };
 use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
@@ -12,8 +12,8 @@ use tonic::Code;
 use concord_testing::e2e::{
     caller::Caller,
     feed::{
-        EventStream, acknowledge, after, create_all, from_earliest, named, positions, references,
-        server_with, subscription,
+        EventStream, acknowledge, after, create_all, from_earliest, named, owners, positions,
+        references, restart, server_with, subscription, two_products,
     },
     records::{assert_refused, error_metadata, reason},
     servers::{self, Running},
@@ -27,9 +27,9 @@ storage_tests! {
     connection_with_clock_ahead_keeps_subscription,
 }
 
-/// Starts a replica whose clock is `days` ahead.
-async fn days_later(db: &TestDb, days: i64) -> Running {
-    let now = servers::clock().now() + TimeDelta::days(days);
+/// Starts a replica whose clock is ahead of the others.
+async fn ahead(db: &TestDb, by: TimeDelta) -> Running {
+    let now = servers::clock().now() + by;
     servers::records_with(db.settings(), |config| config.clock = Clock::fixed(now)).await
 }
 
@@ -47,24 +47,21 @@ async fn wait_until_purged(caller: &Caller, first: i64) {
 
 async fn expired_changes_are_purged_and_old_cursors_refused(db: TestDb) {
     let server = server_with(&db, &["manager", "books", "ap"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (manager, books) = owners(&server).await;
     create_all(&manager, references(5)).await;
     let mut away = EventStream::open(&books, named("away")).await;
     away.take(5).await;
     let last = away.cursor.clone();
-    let mut some =
-        EventStream::open(&books, SubscribeRequest { max_unacknowledged: 2, ..named("some") })
-            .await;
+    let window = SubscribeRequest { max_unacknowledged: 2, ..named("some") };
+    let mut some = EventStream::open(&books, window).await;
     some.take(2).await;
     let second = some.cursor.clone();
     some.acknowledge(&books).await;
     drop((away, some));
     server.stop().await;
 
-    let server = days_later(&db, 31).await;
-    let books = Caller::owner(server.channel().await, "p1", "books");
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let server = ahead(&db, TimeDelta::days(31)).await;
+    let (manager, books) = owners(&server).await;
     wait_until_purged(&books, 5).await;
     create_all(&manager, ["LATER".to_owned()]).await;
     assert_eq!(positions(&EventStream::open(&books, from_earliest()).await.take(1).await), [6]);
@@ -72,8 +69,8 @@ async fn expired_changes_are_purged_and_old_cursors_refused(db: TestDb) {
     let mut stream = EventStream::open(&books, after(&last)).await;
     assert_eq!(positions(&stream.take(1).await), [6]);
     // An older cursor.
-    let refused = EventStream::try_open(&books, after(&second)).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
+    let refused = EventStream::try_open(&books, after(&second)).await;
+    let refused = assert_refused(refused, Code::OutOfRange, "CURSOR_TOO_OLD");
     assert!(refused.message().contains("SNAPSHOT"), "{}", refused.message());
     let earliest = error_metadata(&refused, "earliest_cursor");
     assert_eq!(EventStream::open(&books, after(&earliest)).await.handshake.position, 5);
@@ -84,9 +81,8 @@ async fn expired_changes_are_purged_and_old_cursors_refused(db: TestDb) {
     }
     let refused = acknowledge(&books, "some", &second).await;
     assert_refused(refused, Code::OutOfRange, "CURSOR_TOO_OLD");
-    let restart =
-        SubscribeRequest { restart: true, start_from: StartFrom::Snapshot.into(), ..named("some") };
-    assert_eq!(EventStream::open(&books, restart).await.snapshot().await.0.len(), 6);
+    let mut restarted = EventStream::open(&books, restart("some")).await;
+    assert_eq!(restarted.snapshot().await.0.len(), 6);
     let trace = async |record: &str| {
         let request = TraceChangeRequest { record: record.into(), ..Default::default() };
         let traced = manager.support().trace_change(request).await.unwrap().into_inner();
@@ -103,9 +99,7 @@ async fn cursor_newer_than_restored_backup_is_refused(db: TestDb) {
         // The code is the same, and an SQLite file is quick to copy.
         return;
     }
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (server, manager, books) = two_products(&db).await;
     create_all(&manager, references(3)).await;
     let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(3).await;
@@ -115,8 +109,7 @@ async fn cursor_newer_than_restored_backup_is_refused(db: TestDb) {
     let backup = TestDb::copy_of(&db);
 
     let server = servers::records(db.settings()).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (manager, books) = owners(&server).await;
     create_all(&manager, ["LOST1".to_owned(), "LOST2".to_owned()]).await;
     let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(5).await;
@@ -125,10 +118,9 @@ async fn cursor_newer_than_restored_backup_is_refused(db: TestDb) {
     server.stop().await;
 
     let server = servers::records(backup.settings()).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
-    let refused = EventStream::try_open(&books, after(&lost)).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_NEW"));
+    let (manager, books) = owners(&server).await;
+    let refused = EventStream::try_open(&books, after(&lost)).await;
+    assert_refused(refused, Code::OutOfRange, "CURSOR_TOO_NEW");
     // With a subscription name, too: the stored position alone would not show it.
     let both = SubscribeRequest { cursor: lost.clone(), ..named("ledger") };
     let refused = EventStream::try_open(&books, both.clone()).await.unwrap_err();
@@ -138,11 +130,8 @@ async fn cursor_newer_than_restored_backup_is_refused(db: TestDb) {
     create_all(&manager, references(3).map(|name| format!("NEW{name}"))).await;
     EventStream::open(&books, from_earliest()).await.take(6).await;
     for request in [after(&lost), both] {
-        let refused = EventStream::try_open(&books, request).await.unwrap_err();
-        assert_eq!(
-            (refused.code(), reason(&refused).as_str()),
-            (Code::OutOfRange, "CURSOR_FOREIGN")
-        );
+        let refused = EventStream::try_open(&books, request).await;
+        assert_refused(refused, Code::OutOfRange, "CURSOR_FOREIGN");
     }
     assert_eq!(reason(&acknowledge(&books, "ledger", &lost).await.unwrap_err()), "CURSOR_FOREIGN");
     let mut known = EventStream::open(&books, after(&before)).await;
@@ -154,9 +143,7 @@ async fn cursor_newer_than_restored_backup_is_refused(db: TestDb) {
 }
 
 async fn reconnected_product_must_restart_from_snapshot(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (server, manager, books) = two_products(&db).await;
     create_all(&manager, references(2)).await;
     let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(2).await;
@@ -168,28 +155,17 @@ async fn reconnected_product_must_restart_from_snapshot(db: TestDb) {
     create_all(&manager, ["MISSED".to_owned()]).await;
     server.stop().await;
 
-    let server = days_later(&db, 1).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books").connect().await;
-    let refused = EventStream::try_open(&books, after(&stream.cursor)).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_FOREIGN"));
-    let refused = EventStream::try_open(&books, named("ledger")).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
-    let restart = SubscribeRequest {
-        restart: true,
-        start_from: StartFrom::Snapshot.into(),
-        ..named("ledger")
-    };
-    let mut stream = EventStream::open(&books, restart).await;
+    let server = ahead(&db, TimeDelta::days(1)).await;
+    let manager = server.owner("p1", "manager").await;
+    let books = server.owner("p1", "books").await.connect().await;
+    let refused = EventStream::try_open(&books, after(&stream.cursor)).await;
+    assert_refused(refused, Code::OutOfRange, "CURSOR_FOREIGN");
+    let refused = EventStream::try_open(&books, named("ledger")).await;
+    assert_refused(refused, Code::OutOfRange, "CURSOR_TOO_OLD");
+    let mut stream = EventStream::open(&books, restart("ledger")).await;
     assert_eq!(stream.snapshot().await.0.len(), 3);
     create_all(&manager, ["LATER".to_owned()]).await;
     assert_eq!(stream.take(1).await.len(), 1);
-}
-
-/// Starts a replica whose clock is `minutes` ahead of the others.
-async fn minutes_ahead(db: &TestDb, minutes: i64) -> Running {
-    let now = servers::clock().now() + TimeDelta::minutes(minutes);
-    servers::records_with(db.settings(), |config| config.clock = Clock::fixed(now)).await
 }
 
 async fn connect(caller: &Caller, product: &str) {
@@ -206,15 +182,13 @@ async fn create_acknowledged_subscription(manager: &Caller, books: &Caller) {
 }
 
 async fn reconnection_with_clock_behind_expires_subscription(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (server, manager, books) = two_products(&db).await;
     create_acknowledged_subscription(&manager, &books).await;
     server.stop().await;
 
     // The other replica creates a connection that seems older than the subscription.
-    let server = minutes_ahead(&db, -10).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let server = ahead(&db, TimeDelta::minutes(-10)).await;
+    let manager = server.owner("p1", "manager").await;
     let disconnect = DisconnectProductRequest { product: "books".into() };
     manager.connections().disconnect_product(disconnect).await.unwrap();
     create_all(&manager, ["MISSED".to_owned()]).await;
@@ -223,15 +197,10 @@ async fn reconnection_with_clock_behind_expires_subscription(db: TestDb) {
     server.stop().await;
 
     let server = servers::records(db.settings()).await;
-    let books = Caller::owner(server.channel().await, "p1", "books");
-    let refused = EventStream::try_open(&books, named("ledger")).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "CURSOR_TOO_OLD"));
-    let restart = SubscribeRequest {
-        restart: true,
-        start_from: StartFrom::Snapshot.into(),
-        ..named("ledger")
-    };
-    let mut stream = EventStream::open(&books, restart).await;
+    let books = server.owner("p1", "books").await;
+    let refused = EventStream::try_open(&books, named("ledger")).await;
+    assert_refused(refused, Code::OutOfRange, "CURSOR_TOO_OLD");
+    let mut stream = EventStream::open(&books, restart("ledger")).await;
     assert_eq!(stream.snapshot().await.0.len(), 4);
     drop(stream);
     // After the restart the subscription belongs to the new connection.
@@ -239,16 +208,15 @@ async fn reconnection_with_clock_behind_expires_subscription(db: TestDb) {
 }
 
 async fn connection_with_clock_ahead_keeps_subscription(db: TestDb) {
-    let server = minutes_ahead(&db, 10).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let server = ahead(&db, TimeDelta::minutes(10)).await;
+    let manager = server.owner("p1", "manager").await;
     for product in ["manager", "books"] {
         connect(&manager, product).await;
     }
     server.stop().await;
 
     let server = servers::records(db.settings()).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (manager, books) = owners(&server).await;
     create_acknowledged_subscription(&manager, &books).await;
     create_all(&manager, ["LATER".to_owned()]).await;
     let mut stream = EventStream::open(&books, named("ledger")).await;

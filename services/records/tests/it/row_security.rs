@@ -6,10 +6,7 @@ use concord_db::{Database, TenantScope};
 use concord_testing::{TestDb, storage_tests, tables};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
-use concord_testing::e2e::{
-    caller::Caller,
-    feed::{connect_all, create_all, references, server_with},
-};
+use concord_testing::e2e::feed::{connect_all, create_all, references, server_with};
 
 storage_tests! {
     unfiltered_write_is_confined_to_practice,
@@ -31,7 +28,7 @@ async fn two_practices(db: &TestDb) -> Option<Database> {
     let server = server_with(db, &["manager", "books"]).await;
     connect_all(&server, "p2", &["manager", "books"]).await;
     for practice in ["p1", "p2"] {
-        let manager = Caller::owner(server.channel().await, practice, "manager");
+        let manager = server.owner(practice, "manager").await;
         create_all(&manager, references(3)).await;
     }
     server.stop().await;

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use concord_proto::pb::records::{
-    AddEntryRequest, ClientIdentifiers, CorrectEntryRequest, CreateClientRequest,
-    CreatePersonRequest, NewName, PersonFields, RecordKind, SearchMatch, SearchRecordsRequest,
-    SearchRecordsResponse, SearchResult, Timeline, UnlinkClientRequest, UpdatePersonRequest,
-    add_entry_request, correct_entry_request,
+    AddEntryRequest, ClientIdentifiers, CorrectEntryRequest, CreateClientRequest, NewName,
+    PersonFields, RecordKind, SearchMatch, SearchRecordsRequest, SearchRecordsResponse,
+    SearchResult, Timeline, UpdatePersonRequest, add_entry_request, correct_entry_request,
+    create_client_request::Individual,
 };
 use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
@@ -17,8 +17,8 @@ use tonic::Code;
 use concord_testing::e2e::{
     caller::{Caller, request_id},
     records::{
-        Acme, assert_refused, company, correction, create, entries, individual, name_entry,
-        new_person, person_name,
+        Acme, assert_refused, cancel, company, correction, create, entries, individual, mask,
+        name_entry, new_person, person, person_name, person_request, unlink,
     },
     servers,
 };
@@ -63,11 +63,7 @@ async fn names(caller: &Caller, query: &str) -> Vec<String> {
 }
 
 async fn add_person(caller: &Caller, forename: &str, surname: &str) -> String {
-    let request = CreatePersonRequest {
-        person: Some(new_person(forename, surname)),
-        request_id: request_id(),
-        ..CreatePersonRequest::default()
-    };
+    let request = person_request(new_person(forename, surname));
     caller.persons().create_person(request).await.unwrap().into_inner().person.unwrap().id
 }
 
@@ -158,8 +154,7 @@ async fn scheduled_name_matches(db: TestDb) {
         ("Acme Limited", SearchMatch::OtherName)
     );
     assert_eq!(found[0].matched_name, "Zenith Limited");
-    let request = concord_testing::e2e::records::cancel(&scheduled);
-    acme.manager.history().cancel_scheduled_entry(request).await.unwrap();
+    acme.manager.history().cancel_scheduled_entry(cancel(&scheduled)).await.unwrap();
     assert_eq!(results(&acme.manager, "zenith").await, []);
 }
 
@@ -225,11 +220,8 @@ async fn results_are_ranked_reference_current_other_name(db: TestDb) {
     create(manager, company("N1", "zeta a Limited")).await;
     create(manager, company("ZETA", "Yonder Limited")).await;
     let etag = entries(manager, &former.id, Timeline::RegisteredName).await[0].etag.clone();
-    manager
-        .history()
-        .add_entry(name_entry(&former.id, "Aardvark Limited", "", &etag))
-        .await
-        .unwrap();
+    let request = name_entry(&former.id, "Aardvark Limited", "", &etag);
+    manager.history().add_entry(request).await.unwrap();
     assert_eq!(
         names(manager, "zeta").await,
         ["Yonder Limited", "zeta a Limited", "Zeta B Limited", "Aardvark Limited"]
@@ -254,18 +246,16 @@ async fn personal_data_is_not_searchable(db: TestDb) {
     ann.birth_date = "1975-05-05".into();
     ann.emails = vec!["secret@smith.example".into()];
     let request = CreateClientRequest {
-        individual: Some(concord_proto::pb::records::create_client_request::Individual::Person(
-            ann,
-        )),
+        individual: Some(Individual::Person(ann)),
         ..individual("SMI1", "", "")
     };
     let client = create(manager, request).await;
-    let now = concord_testing::e2e::records::person(manager, &client.person_id).await;
+    let now = person(manager, &client.person_id).await;
     assert_eq!(now.nino, "AB123456C");
     let request = UpdatePersonRequest {
         person: client.person_id.clone(),
         fields: Some(PersonFields { nino: "AB123457C".into(), ..PersonFields::default() }),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["nino".into()] }),
+        update_mask: Some(mask(&["nino"])),
         etag: now.etag,
         request_id: request_id(),
         ..UpdatePersonRequest::default()
@@ -400,18 +390,13 @@ async fn hostile_queries_are_harmless(db: TestDb) {
 
 async fn results_are_isolated_by_practice(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let other = acme.server.owner("p2", "manager").await.connect().await;
     assert_eq!(results(&other, "acme").await, []);
-    let ap = Caller::owner(acme.server.channel().await, "p1", "ap");
+    let ap = acme.server.owner("p1", "ap").await;
     let request = SearchRecordsRequest { query: "acme".into(), ..Default::default() };
     let refused = ap.support().search_records(request).await;
     assert_refused(refused, Code::FailedPrecondition, "PRODUCT_NOT_CONNECTED");
-    let support = acme
-        .manager
-        .clone()
-        .with("x-concord-roles", "support")
-        .with("x-concord-reason", "ticket 4711");
-    assert_eq!(results(&support, "acme").await.len(), 1);
+    assert_eq!(results(&acme.manager.as_support(), "acme").await.len(), 1);
 }
 
 async fn result_order_is_equal_on_both_databases(db: TestDb) {
@@ -491,7 +476,7 @@ async fn page_token_does_not_reveal_name(db: TestDb) {
     let page = ask(&acme.manager, request.clone()).await;
     assert_eq!(page.results[0].name, "Zyxmark 1");
     // The token is invalid for another product.
-    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
+    let books = acme.server.owner("p1", "books").await.connect().await;
     let refused = books.support().search_records(request).await;
     assert_refused(refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     acme.server.stop().await;
@@ -505,19 +490,14 @@ async fn small_pages_skip_hidden_records_in_bulk(db: TestDb) {
         seen.fetch_add(usize::from(reads_images), Ordering::Relaxed);
     }))
     .await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
+    let manager = server.owner("p1", "manager").await.connect().await;
     let visible = [0, 70, 71, 148];
     for n in 0..150 {
         let client = create(&manager, company(&format!("S{n}"), &format!("Shade {n:03}"))).await;
         if visible.contains(&n) {
             continue;
         }
-        let request = UnlinkClientRequest {
-            client: client.id,
-            request_id: request_id(),
-            ..UnlinkClientRequest::default()
-        };
-        manager.clients().unlink_client(request).await.unwrap();
+        unlink(&manager, &client.id).await.unwrap();
     }
     let expected = visible.map(|n| format!("Shade {n:03}"));
     assert_eq!(names(&manager, "shade").await, expected);

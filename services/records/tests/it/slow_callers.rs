@@ -16,7 +16,6 @@ use tokio::{
 use tonic::Code;
 
 use concord_testing::e2e::{
-    caller::Caller,
     feed::{EventStream, connect_all, from_earliest, from_snapshot},
     http2::{Call, Http2, frame, read_to_end},
     records::{assert_refused, company, create, create_large},
@@ -66,7 +65,7 @@ async fn calls_without_message_hold_no_permit(db: TestDb) {
     })
     .await;
     connect_all(&server, "p1", &["manager"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     create(&manager, company("ACME", "Acme Limited")).await;
     // No message, a part of a message, and a message without the end of the stream.
     let get = frame(&GetClientRequest { client: "ref:ACME".into() });
@@ -112,8 +111,8 @@ async fn unread_answers_are_bounded_and_dropped(db: TestDb) {
     for practice in ["p1", "p2"] {
         connect_all(&server, practice, &["manager"]).await;
     }
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let other = Caller::owner(server.channel().await, "p2", "manager");
+    let manager = server.owner("p1", "manager").await;
+    let other = server.owner("p2", "manager").await;
     create_large(&manager, 20).await;
     create(&other, company("ACME", "Acme Limited")).await;
     let page = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
@@ -160,7 +159,7 @@ async fn unread_snapshot_buffers_one_message(db: TestDb) {
     })
     .await;
     connect_all(&server, "p1", &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     // More than three messages of 1 MiB.
     create_large(&manager, 150).await;
     // A flow-control window for the handshake and a part of the first message.
@@ -188,7 +187,7 @@ async fn unread_snapshot_buffers_one_message(db: TestDb) {
         assert_eq!(status, "8", "RESOURCE_EXHAUSTED");
     }
     // A new stream delivers the whole snapshot.
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let books = server.owner("p1", "books").await;
     let mut stream = EventStream::open(&books, from_snapshot()).await;
     assert_eq!(stream.snapshot().await.0.len(), 150);
     server.stop().await;
@@ -196,12 +195,9 @@ async fn unread_snapshot_buffers_one_message(db: TestDb) {
 
 async fn streams_of_one_practice_do_not_exhaust_others(db: TestDb) {
     let server = servers::records(db.settings()).await;
-    for practice in ["p1", "p2"] {
-        connect_all(&server, practice, &["books"]).await;
-    }
     let mut callers = Vec::new();
     for practice in ["p1", "p2"] {
-        callers.push(Caller::owner(server.channel().await, practice, "books"));
+        callers.push(server.owner(practice, "books").await.connect().await);
     }
     let mut held = Vec::new();
     let refused = loop {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use concord_proto::{
     pb::records::{
-        ChangeKind, Client, Contact, Person, RecordKind, SubscribeRequest,
-        subscribe_response::Message,
+        AddEntryRequest, ChangeKind, Client, Contact, Person, RecordKind, SubscribeRequest,
+        Timeline, add_entry_request, subscribe_response::Message,
     },
     wire::SnapshotRecord,
 };
@@ -13,12 +13,14 @@ use concord_testing::{TestDb, storage_tests};
 use prost::Message as _;
 
 use concord_testing::e2e::{
-    caller::Caller,
     feed::{
         EventStream, acknowledge, after, connect_all, create_all, from_snapshot, named, references,
-        server_with, subscription, wait_until_sequenced, with_own,
+        restart, server_with, subscription, two_products, wait_until_sequenced, with_own,
     },
-    records::{address_entry, appoint, client, company, create, entries, individual},
+    records::{
+        address_entry, appoint, client, company, create, entries, individual, link_request,
+        person_name, removal, unlink,
+    },
 };
 
 storage_tests! {
@@ -39,9 +41,7 @@ fn versions(records: &[SnapshotRecord]) -> BTreeMap<String, i64> {
 }
 
 async fn snapshot_has_every_record_once_then_changes(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     create_all(&manager, references(600)).await;
     let acme = client(&manager, "ref:R5").await;
     let (contact, person) = appoint(&manager, &acme.id, "Grace", "Okafor").await;
@@ -76,9 +76,7 @@ async fn snapshot_has_every_record_once_then_changes(db: TestDb) {
 }
 
 async fn interrupted_snapshot_resumes_from_cursor(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     create_all(&manager, references(600)).await;
     wait_until_sequenced(&books, 600).await;
     let mut first = EventStream::open(&books, from_snapshot()).await;
@@ -113,9 +111,7 @@ async fn interrupted_snapshot_resumes_from_cursor(db: TestDb) {
 }
 
 async fn subscription_resumes_acknowledged_snapshot(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     create_all(&manager, references(600)).await;
     wait_until_sequenced(&books, 600).await;
     let request = SubscribeRequest { subscription: "ledger".into(), ..from_snapshot() };
@@ -131,7 +127,7 @@ async fn subscription_resumes_acknowledged_snapshot(db: TestDb) {
     drop(first);
     assert!(subscription(&books, "ledger").await.in_snapshot);
     // The same first request resumes the snapshot and does not restart it.
-    let mut second = EventStream::open(&books, request.clone()).await;
+    let mut second = EventStream::open(&books, request).await;
     assert!(second.handshake.snapshot_resumed);
     let (rest, end) = second.snapshot().await;
     let mut all = seen[0].records.clone();
@@ -144,15 +140,12 @@ async fn subscription_resumes_acknowledged_snapshot(db: TestDb) {
     let third = EventStream::open(&books, named("ledger")).await;
     assert!(!third.handshake.snapshot);
     assert_eq!(third.handshake.position, 600);
-    let restart = SubscribeRequest { restart: true, ..request };
-    let mut fourth = EventStream::open(&books, restart).await;
+    let mut fourth = EventStream::open(&books, restart("ledger")).await;
     assert_eq!(fourth.snapshot().await.0.len(), 600);
 }
 
 async fn snapshot_applies_filters(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     let acme = create(&manager, company("ACME", "Acme Limited")).await;
     let own = create(&books, company("OWN", "Own Limited")).await;
     let ada = create(&manager, individual("IND", "Ada", "Byron")).await;
@@ -188,12 +181,11 @@ async fn product_snapshot_has_all_connected_practices(db: TestDb) {
     connect_all(&server, "p10", &["books"]).await;
     connect_all(&server, "p2", &["books"]).await;
     for practice in ["p1", "p1-b", "p10", "p2"] {
-        let manager = Caller::owner(server.channel().await, practice, "manager");
+        let manager = server.owner(practice, "manager").await;
         create(&manager, company("ACME", "Acme Limited")).await;
         create(&manager, individual("IND", "Ada", "Byron")).await;
     }
-    let everywhere =
-        Caller::owner(server.channel().await, "p1", "books").without("x-concord-practice");
+    let everywhere = server.owner("p1", "books").await.without("x-concord-practice");
     let (records, _) = EventStream::open(&everywhere, from_snapshot()).await.snapshot().await;
     let of_practices: Vec<_> =
         records.iter().map(|r| (r.practice_id.as_str(), r.record_kind())).collect();
@@ -207,17 +199,10 @@ async fn product_snapshot_has_all_connected_practices(db: TestDb) {
 }
 
 async fn linked_only_includes_contacts_and_persons(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (_server, manager, books) = two_products(&db).await;
     let acme = create(&books, company("ACME", "Acme Limited")).await;
     let other = create(&manager, company("OTHER", "Other Limited")).await;
-    let link = concord_proto::pb::records::LinkClientRequest {
-        client: acme.id.clone(),
-        request_id: concord_testing::e2e::caller::request_id(),
-        ..Default::default()
-    };
-    manager.clients().link_client(link).await.unwrap();
+    manager.clients().link_client(link_request(&acme.id)).await.unwrap();
     wait_until_sequenced(&books, 3).await;
     let linked_only = SubscribeRequest { linked_only: true, ..from_snapshot() };
     let mut stream = EventStream::open(&books, linked_only.clone()).await;
@@ -226,32 +211,20 @@ async fn linked_only_includes_contacts_and_persons(db: TestDb) {
     let (contact, person) = appoint(&manager, &acme.id, "Grace", "Okafor").await;
     let events = stream.take(1).await;
     assert_eq!((&events[0].record_id, events[0].linked), (&contact.id, true));
-    let timeline = concord_proto::pb::records::Timeline::PersonName;
-    let etag = entries(&manager, &person.id, timeline).await.remove(0).etag;
-    let name = concord_testing::e2e::records::person_name("Grace", "Hopper");
-    let renamed = concord_proto::pb::records::AddEntryRequest {
-        timeline: timeline.into(),
+    let etag = entries(&manager, &person.id, Timeline::PersonName).await.remove(0).etag;
+    let name = add_entry_request::Value::PersonName(person_name("Grace", "Hopper"));
+    let renamed = AddEntryRequest {
+        timeline: Timeline::PersonName.into(),
         address_type: 0,
-        value: Some(concord_proto::pb::records::add_entry_request::Value::PersonName(name)),
+        value: Some(name),
         ..address_entry(&person.id, "", "2026-03-01", &etag)
     };
     manager.history().add_entry(renamed).await.unwrap();
     assert_eq!(stream.take(1).await[0].record_id, person.id, "a person of a linked client");
-    let remove = concord_proto::pb::records::RemoveContactRequest {
-        contact: contact.id.clone(),
-        etag: contact.etag.clone(),
-        request_id: concord_testing::e2e::caller::request_id(),
-        ..Default::default()
-    };
-    manager.contacts().remove_contact(remove).await.unwrap();
+    manager.contacts().remove_contact(removal(&contact)).await.unwrap();
     let events = stream.take(1).await;
     assert_eq!((&events[0].record_id, events[0].kind()), (&contact.id, ChangeKind::Purged));
-    let unlink = concord_proto::pb::records::UnlinkClientRequest {
-        client: acme.id.clone(),
-        request_id: concord_testing::e2e::caller::request_id(),
-        ..Default::default()
-    };
-    books.clients().unlink_client(unlink).await.unwrap();
+    unlink(&books, &acme.id).await.unwrap();
     let own = EventStream::open(
         &books,
         with_own(SubscribeRequest { linked_only: true, ..after(&stream.cursor) }),

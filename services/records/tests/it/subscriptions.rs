@@ -12,8 +12,8 @@ use tonic::Code;
 use concord_testing::e2e::{
     caller::{Caller, request_id},
     feed::{
-        EventStream, acknowledge, after, connect_all, create_all, from_earliest, named, positions,
-        references, server_with, subscription,
+        EventStream, acknowledge, after, connect_all, create_all, from_earliest, named, owners,
+        positions, references, server_with, subscription, two_products, with_own,
     },
     records::{assert_refused, reason, violations},
     servers,
@@ -42,9 +42,7 @@ struct Fixture {
 }
 
 async fn fixture(db: &TestDb, changes: usize) -> Fixture {
-    let server = server_with(db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (server, manager, books) = two_products(db).await;
     create_all(&manager, references(changes)).await;
     Fixture { _server: server, manager, books }
 }
@@ -91,17 +89,15 @@ async fn unacknowledged_events_are_limited_by_window(db: TestDb) {
 
 async fn newer_stream_takes_over_subscription(db: TestDb) {
     let mut replicas = vec![server_with(&db, &["manager", "books"]).await];
-    while replicas.len() < servers::replicas(&db) {
-        replicas.push(servers::records(db.settings()).await);
-    }
-    let one = Caller::owner(replicas[0].channel().await, "p1", "books");
-    let other = Caller::owner(replicas.last().unwrap().channel().await, "p1", "books");
+    servers::add_replicas(&db, &mut replicas).await;
+    let one = replicas[0].owner("p1", "books").await;
+    let other = replicas.last().unwrap().owner("p1", "books").await;
     let mut older = EventStream::open(&one, named("ledger")).await;
     let mut other_name = EventStream::open(&one, named("another")).await;
     let mut newer = EventStream::open(&other, named("ledger")).await;
     let ended = older.end().await;
     assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Aborted, "SUBSCRIPTION_TAKEN_OVER"));
-    let manager = Caller::owner(replicas[0].channel().await, "p1", "manager");
+    let manager = replicas[0].owner("p1", "manager").await;
     create_all(&manager, references(1)).await;
     assert_eq!(newer.take(1).await.len(), 1);
     assert_eq!(other_name.take(1).await.len(), 1, "another subscription is not affected");
@@ -113,7 +109,7 @@ async fn newer_stream_takes_over_subscription(db: TestDb) {
 }
 
 async fn acknowledgement_covers_later_suppressed_changes(db: TestDb) {
-    let Fixture { manager, books, .. } = fixture(&db, 1).await;
+    let Fixture { books, .. } = fixture(&db, 1).await;
     let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(1).await;
     stream.acknowledge(&books).await;
@@ -129,7 +125,6 @@ async fn acknowledgement_covers_later_suppressed_changes(db: TestDb) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let _ = manager;
     panic!("the position did not advance over suppressed changes");
 }
 
@@ -148,8 +143,7 @@ async fn acknowledging_undelivered_cursor_is_refused(db: TestDb) {
         assert_refused(refused, Code::FailedPrecondition, "CURSOR_NOT_DELIVERED");
     }
     // A cursor of another product, an invalid one, and an empty one.
-    let all = SubscribeRequest { echo_mode: 3, ..from_earliest() };
-    let mut foreign = EventStream::open(&manager, all).await;
+    let mut foreign = EventStream::open(&manager, with_own(from_earliest())).await;
     foreign.take(4).await;
     for cursor in [foreign.cursor.as_str(), "made-up", &"A".repeat(10_000)] {
         let refused = acknowledge(&books, "ledger", cursor).await;
@@ -214,8 +208,8 @@ async fn invalid_requests_are_refused_without_side_effects(db: TestDb) {
     let refuse = async |request: SubscribeRequest| {
         EventStream::try_open(&books, request).await.expect_err("a refusal")
     };
-    let long = refuse(named(&"n".repeat(10_000))).await;
-    assert_eq!((long.code(), reason(&long).as_str()), (Code::InvalidArgument, "VALUE_TOO_LONG"));
+    let long = EventStream::try_open(&books, named(&"n".repeat(10_000))).await;
+    let long = assert_refused(long, Code::InvalidArgument, "VALUE_TOO_LONG");
     assert!(long.message().len() < 500, "the message does not repeat the name");
     for name in ["a b", "a/b", "naïve", "\u{1}"] {
         let refused = refuse(named(name)).await;
@@ -243,8 +237,8 @@ async fn invalid_requests_are_refused_without_side_effects(db: TestDb) {
     for practice in ["p2", "p999"] {
         let other =
             SubscribeRequest { practices: vec![practice.into()], ..SubscribeRequest::default() };
-        let refused = refuse(other).await;
-        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::NotFound, "NOT_FOUND"));
+        let refused = EventStream::try_open(&books, other).await;
+        assert_refused(refused, Code::NotFound, "NOT_FOUND");
     }
     create_all(&manager, ["R9".to_owned()]).await;
     assert_eq!(live.take(1).await.len(), 1, "the open stream is not affected");
@@ -256,7 +250,7 @@ async fn subscription_is_scoped_to_product_account_and_practice(db: TestDb) {
     let mut own = EventStream::open(&books, named("ledger")).await;
     own.take(2).await;
     own.acknowledge(&books).await;
-    let elsewhere = Caller::owner(server.channel().await, "p2", "books");
+    let elsewhere = server.owner("p2", "books").await;
     let others = [
         manager.clone(),
         books.clone().with("x-concord-account", "second"),
@@ -278,7 +272,7 @@ async fn subscription_is_scoped_to_product_account_and_practice(db: TestDb) {
 async fn lag_of_every_subscription_is_listed(db: TestDb) {
     let Fixture { _server: server, manager, books } = fixture(&db, 5).await;
     connect_all(&server, "p2", &["manager", "books"]).await;
-    let other = Caller::owner(server.channel().await, "p2", "manager");
+    let other = server.owner("p2", "manager").await;
     create_all(&other, references(2)).await;
     let everywhere = books.clone().without("x-concord-practice");
     let kinds = vec![RecordKind::Client.into()];
@@ -336,8 +330,7 @@ async fn support_role_cannot_take_over_subscription(db: TestDb) {
     let Fixture { manager, books, .. } = fixture(&db, 1).await;
     let mut live = EventStream::open(&books, named("ledger")).await;
     live.take(1).await;
-    let support =
-        books.clone().with("x-concord-roles", "support").with("x-concord-reason", "ticket 4711");
+    let support = books.as_support();
     let refused = EventStream::try_open(&support, named("ledger")).await;
     assert_refused(refused, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
     let refused = acknowledge(&support, "ledger", &live.cursor).await;
@@ -357,8 +350,7 @@ async fn old_connection_closes_with_cursor(db: TestDb) {
     })
     .await;
     connect_all(&server, "p1", &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (manager, books) = owners(&server).await;
     create_all(&manager, references(1)).await;
     let mut stream = EventStream::open(&books, named("ledger")).await;
     stream.take(1).await;
@@ -386,7 +378,7 @@ async fn old_connection_closes_with_cursor(db: TestDb) {
         };
         assert_eq!(again.handshake.position, 1);
         // The connection of the first calls is as old. This one is new.
-        let manager = Caller::owner(server.channel().await, "p1", "manager");
+        let manager = server.owner("p1", "manager").await;
         create_all(&manager, [request_id()]).await;
         if let Some(Message::Events(_)) = again.message().await.unwrap() {
             return;
@@ -396,21 +388,19 @@ async fn old_connection_closes_with_cursor(db: TestDb) {
 
 /// A snapshot cursor has ids of a practice and a record.
 async fn cursor_is_visible_to_own_product_and_scope_only(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
+    let (server, manager, of_p1) = two_products(&db).await;
     connect_all(&server, "p2", &["manager", "books"]).await;
-    for practice in ["p1", "p2"] {
-        let manager = Caller::owner(server.channel().await, practice, "manager");
-        create_all(&manager, references(1)).await;
+    let other = server.owner("p2", "manager").await;
+    for manager in [&manager, &other] {
+        create_all(manager, references(1)).await;
     }
-    let backend = Caller::owner(server.channel().await, "p1", "books");
-    let backend = backend.without("x-concord-practice");
+    let backend = of_p1.clone().without("x-concord-practice");
     let request =
         SubscribeRequest { start_from: StartFrom::Snapshot.into(), ..named("everything") };
     let mut stream = EventStream::open(&backend, request).await;
     let first = stream.message().await.unwrap();
     assert!(matches!(first, Some(Message::SnapshotRecords(_))), "{first:?}");
     stream.acknowledge(&backend).await;
-    let of_p1 = Caller::owner(server.channel().await, "p1", "books");
     EventStream::open(&of_p1, named("ledger")).await;
 
     let cursor = async |caller: &Caller, name: &str| {
@@ -424,11 +414,9 @@ async fn cursor_is_visible_to_own_product_and_scope_only(db: TestDb) {
     assert!(!cursor(&backend, "ledger").await.is_empty(), "it may read all practices");
     assert!(!cursor(&of_p1, "ledger").await.is_empty());
     assert_eq!(cursor(&of_p1, "everything").await, "");
-    for practice in ["p1", "p2"] {
-        let manager = Caller::owner(server.channel().await, practice, "manager");
-        assert_eq!(cursor(&manager, "everything").await, "");
+    for manager in [&manager, &other] {
+        assert_eq!(cursor(manager, "everything").await, "");
     }
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
     assert_eq!(cursor(&manager, "ledger").await, "");
     server.stop().await;
 }

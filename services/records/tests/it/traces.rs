@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use concord_testing::e2e::{
     caller::Caller,
-    feed::{EventStream, create_all, named, server_with, with_own},
+    feed::{EventStream, create_all, named, server_with, two_products, with_own},
     records::{address_entry, assert_refused, client},
 };
 
@@ -52,12 +52,10 @@ async fn traced_until(
 }
 
 async fn change_is_traced_to_every_product_and_subscription(db: TestDb) {
-    let server = server_with(&db, &["manager", "books"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let books = Caller::owner(server.channel().await, "p1", "books");
+    let (server, manager, books) = two_products(&db).await;
     create_all(&manager, ["ACME".to_owned()]).await;
     // A product that is connected after the change. The product `never` is not connected.
-    Caller::owner(server.channel().await, "p1", "ap").connect().await;
+    server.owner("p1", "ap").await.connect().await;
     let mut ledger = EventStream::open(&books, named("ledger")).await;
     ledger.take(1).await;
     let persons =
@@ -130,8 +128,8 @@ async fn change_is_traced_to_every_product_and_subscription(db: TestDb) {
 
 async fn change_of_another_practice_is_not_found(db: TestDb) {
     let server = server_with(&db, &["manager"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
-    let other = Caller::owner(server.channel().await, "p2", "manager").connect().await;
+    let manager = server.owner("p1", "manager").await;
+    let other = server.owner("p2", "manager").await.connect().await;
     create_all(&manager, ["ACME".to_owned()]).await;
     let traced = trace(&manager, of_record("ref:ACME")).await.unwrap().remove(0);
     let by_id = TraceChangeRequest { change: traced.change_id, ..TraceChangeRequest::default() };
@@ -146,7 +144,7 @@ async fn change_of_another_practice_is_not_found(db: TestDb) {
 
 async fn invalid_requests_are_refused(db: TestDb) {
     let server = server_with(&db, &["manager"]).await;
-    let manager = Caller::owner(server.channel().await, "p1", "manager");
+    let manager = server.owner("p1", "manager").await;
     let request = TraceChangeRequest::default;
     let change = |text: &str| TraceChangeRequest { change: text.into(), ..request() };
     for (wrong, reason) in [

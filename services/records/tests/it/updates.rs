@@ -3,19 +3,18 @@
 mod contacts;
 
 use concord_proto::pb::records::{
-    ChangeKind, ClientFields, ClientIdentifiers, Contact, GetClientRequest, GetContactRequest,
-    Jurisdiction, PersonFields, UpdateClientRequest, UpdateClientResponse, UpdatePersonRequest,
-    UpdatePersonResponse,
+    ChangeKind, Client, ClientFields, ClientIdentifiers, Contact, GetClientRequest,
+    GetContactRequest, Jurisdiction, PersonFields, UpdateClientRequest, UpdateClientResponse,
+    UpdatePersonRequest, UpdatePersonResponse,
 };
 use concord_testing::{TestDb, storage_tests};
-use prost_types::FieldMask;
 use tonic::{Code, Response, Status};
 
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    caller::{Caller, at_once, request_id},
     records::{
-        Acme, appoint, assert_refused, audit, client, company, create, error_metadata, kinds,
-        person, reason, violations,
+        Acme, appoint, assert_one_succeeds, assert_refused, audit, client, company, create,
+        error_metadata, kinds, mask, person, update_request, violations,
     },
     servers,
 };
@@ -34,10 +33,6 @@ storage_tests! {
     stale_record_etag_is_refused,
     concurrent_updates_of_client_apply_once,
     update_by_unlinked_product_is_refused,
-}
-
-fn mask(paths: &[&str]) -> FieldMask {
-    FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
 }
 
 /// A value for every updatable field of a client.
@@ -62,14 +57,8 @@ async fn update(
     paths: &[&str],
     fields: ClientFields,
 ) -> Result<UpdateClientResponse, Status> {
-    let request = UpdateClientRequest {
-        client: "ref:acme".into(),
-        fields: Some(fields),
-        update_mask: Some(mask(paths)),
-        etag: etag.into(),
-        request_id: request_id(),
-        ..UpdateClientRequest::default()
-    };
+    let client = Client { id: "ref:acme".into(), etag: etag.into(), ..Client::default() };
+    let request = update_request(&client, paths, fields);
     caller.clients().update_client(request).await.map(Response::into_inner)
 }
 
@@ -135,13 +124,8 @@ async fn masked_empty_field_is_cleared(db: TestDb) {
     assert_eq!(cleared.identifiers, acme.client.identifiers);
     let call = update(&acme.manager, &cleared.etag, &["client_reference"], empty);
     acme.assert_refuses(call, Code::InvalidArgument, "REQUIRED_FIELD_BLANK").await;
-    let request = UpdateClientRequest {
-        client: "ref:ACME".into(),
-        update_mask: Some(mask(&["emails"])),
-        etag: cleared.etag,
-        request_id: request_id(),
-        ..UpdateClientRequest::default()
-    };
+    let request = update_request(&cleared, &["emails"], ClientFields::default());
+    let request = UpdateClientRequest { fields: None, ..request };
     acme.manager.clients().update_client(request).await.unwrap();
 }
 
@@ -166,13 +150,8 @@ async fn empty_or_wildcard_mask_is_refused(db: TestDb) {
         let refused = acme.assert_refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
         assert_eq!(violations(&refused)[0].0, "update_mask", "{paths:?}");
     }
-    let request = UpdateClientRequest {
-        client: "ref:ACME".into(),
-        fields: Some(fields()),
-        etag: etag.clone(),
-        request_id: request_id(),
-        ..UpdateClientRequest::default()
-    };
+    let request = update_request(&acme.client, &[], fields());
+    let request = UpdateClientRequest { update_mask: None, ..request };
     let call = async { acme.manager.clients().update_client(request).await };
     acme.assert_refuses(call, Code::InvalidArgument, "INVALID_MASK").await;
     let long = "x".repeat(1_000_000);
@@ -319,37 +298,23 @@ async fn stale_record_etag_is_refused(db: TestDb) {
 
 async fn concurrent_updates_of_client_apply_once(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let mut callers = vec![acme.manager.clone()];
-    let mut running = Vec::new();
-    for _ in 1..servers::replicas(&db) {
-        let server = servers::records(db.settings()).await;
-        callers.push(Caller::owner(server.channel().await, "p1", "manager"));
-        running.push(server);
-    }
-    let calls = (0..8).map(|n| {
-        let (caller, etag) = (callers[n % callers.len()].clone(), acme.client.etag.clone());
+    let (callers, running) = acme.on_replicas(&db, "manager").await;
+    let outcomes = at_once(&callers, 8, |caller, n| {
         let fields = ClientFields { phones: vec![format!("0{n}")], ..ClientFields::default() };
-        tokio::spawn(async move { update(&caller, &etag, &["phones"], fields).await })
+        let request = update_request(&acme.client, &["phones"], fields);
+        async move { caller.clients().update_client(request).await }
     });
-    let mut done = 0;
-    for call in calls.collect::<Vec<_>>() {
-        match call.await.unwrap() {
-            Ok(_) => done += 1,
-            Err(refused) => assert_eq!(reason(&refused), "ETAG_MISMATCH"),
-        }
-    }
-    assert_eq!((done, acme.read().await.version), (1, 2));
-    for server in running {
-        server.stop().await;
-    }
+    assert_one_succeeds(outcomes.await, Code::Aborted, "ETAG_MISMATCH");
+    assert_eq!(acme.read().await.version, 2);
+    servers::stop_all(running).await;
 }
 
 async fn update_by_unlinked_product_is_refused(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
+    let books = acme.server.owner("p1", "books").await.connect().await;
     let call = update(&books, &acme.client.etag, &["emails"], fields());
     acme.assert_refuses(call, Code::FailedPrecondition, "NOT_LINKED").await;
-    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let other = acme.server.owner("p2", "manager").await.connect().await;
     let call = update(&other, &acme.client.etag, &["emails"], fields());
     acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     for role in ["support", "auditor"] {

@@ -2,9 +2,10 @@
 //! and never merged: a number may be mistyped, and two people may share a name and a date
 //! of birth.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use chrono::NaiveDate;
+use strum::{Display, EnumString, IntoStaticStr};
 
 use super::{
     draft::{Identifiers, PersonDraft},
@@ -16,6 +17,8 @@ use super::{
 use concord_proto::pb::records::Jurisdiction;
 
 /// The field that two possible duplicates have in common.
+#[derive(Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MatchField {
     /// Client: the number at Companies House or at another register.
@@ -25,6 +28,7 @@ pub enum MatchField {
     /// Client: the VAT registration number.
     VatNumber,
     /// Person, including the person of an individual client.
+    #[strum(serialize = "name and birth_date")]
     NameAndBirthDate,
 }
 
@@ -34,32 +38,8 @@ impl MatchField {
         [Self::CompanyNumber, Self::Utr, Self::VatNumber, Self::NameAndBirthDate];
 
     /// The name of the field or fields, as callers see it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CompanyNumber => "company_number",
-            Self::Utr => "utr",
-            Self::VatNumber => "vat_number",
-            Self::NameAndBirthDate => "name and birth_date",
-        }
-    }
-}
-
-impl fmt::Display for MatchField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The text is not the name of a match field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a match field")]
-pub struct UnknownMatchField;
-
-impl FromStr for MatchField {
-    type Err = UnknownMatchField;
-
-    fn from_str(text: &str) -> Result<Self, UnknownMatchField> {
-        Self::ALL.into_iter().find(|known| known.as_str() == text).ok_or(UnknownMatchField)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -201,6 +181,13 @@ mod tests {
     #[test]
     fn match_field_name_round_trips() {
         assert!(MatchField::ALL.iter().all(|field| field.as_str().parse() == Ok(*field)));
-        assert_eq!("name".parse::<MatchField>(), Err(UnknownMatchField));
+        assert!("name".parse::<MatchField>().is_err());
+    }
+
+    /// The names are in the databases of imports.
+    #[test]
+    fn match_field_names_are_fixed() {
+        let names = MatchField::ALL.map(MatchField::as_str);
+        assert_eq!(names.join(", "), "company_number, utr, vat_number, name and birth_date");
     }
 }

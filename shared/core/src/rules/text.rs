@@ -339,6 +339,12 @@ pub fn too_many(label: &str, count: usize, max: usize) -> ValueError {
     ValueError::new(ErrorReason::ValueTooLong, text)
 }
 
+/// The parts that are not empty, with `separator` between them.
+pub(super) fn joined<'a>(parts: impl IntoIterator<Item = &'a String>, separator: &str) -> String {
+    let parts = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(separator)
+}
+
 /// Quotes a user's value for a message: [`shorten`] to [`MAX_QUOTED`] characters.
 pub fn quote(text: &str) -> String {
     shorten(text, MAX_QUOTED)

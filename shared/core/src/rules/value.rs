@@ -44,11 +44,5 @@ impl From<Value> for entry::Value {
     }
 }
 
-/// The parts that are not empty, with `separator` between them.
-fn joined<'a>(parts: impl IntoIterator<Item = &'a String>, separator: &str) -> String {
-    let parts = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join(separator)
-}
-
 #[cfg(test)]
 mod tests;

@@ -22,10 +22,11 @@ use super::{
     tenant::Tenant,
 };
 use crate::{
+    connections::random_part,
     limits::{Limits, MAX_WAIT},
     shares::{Ratio, Sharer as _},
 };
-use concord_core::{ids, status::ApiError};
+use concord_core::status::ApiError;
 use concord_proto::pb::records::ErrorReason;
 
 /// The share of running calls. A sole tenant gets seven eighths of the permits.
@@ -300,14 +301,12 @@ impl Drop for Permit {
 /// The error of a call that is rejected by load shedding. It is `UNAVAILABLE`, because
 /// another replica may have capacity.
 pub(super) fn overloaded() -> ApiError {
-    let jitter = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
-    let jitter = RETRY_AFTER * u32::from(jitter) / 256;
     ApiError::new(
         Code::Unavailable,
         ErrorReason::Overloaded,
         "the service is overloaded; the call was not started: retry it later",
     )
-    .retry_after(RETRY_AFTER + jitter)
+    .retry_after(RETRY_AFTER + random_part(RETRY_AFTER))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -10,10 +11,10 @@ use prost_types::FileDescriptorSet;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tonic::Code;
 use tonic_types::StatusExt as _;
-use tower::util::BoxCloneService;
+use tower::{Service as _, util::BoxCloneService};
 
-use super::{load_shed::LoadShedLayer, *};
-use crate::run_to_completion::RunToCompletionLayer;
+use super::{load_shed::LoadShed, *};
+use crate::{middleware::MiddlewareLayer, run_to_completion::RunToCompletion};
 use concord_core::caller::{Account, DEFAULT_ACCOUNT, PRACTICE_HEADER, PracticeId, ROLES_HEADER};
 use concord_proto::{pb, rpc::ALL};
 
@@ -62,9 +63,9 @@ impl Server {
         };
         let admission = Arc::new(Admission::new(limits));
         let stack = tower::ServiceBuilder::new()
-            .layer(LoadShedLayer::new(Arc::clone(&admission)))
-            .layer(AdmissionLayer::new(Arc::clone(&admission)))
-            .layer(RunToCompletionLayer)
+            .layer(MiddlewareLayer(LoadShed(Arc::clone(&admission))))
+            .layer(MiddlewareLayer(AdmissionControl(Arc::clone(&admission))))
+            .layer(MiddlewareLayer(RunToCompletion))
             .service(handler);
         Self { stack: BoxCloneService::new(stack), admission, resumed, started, ended }
     }

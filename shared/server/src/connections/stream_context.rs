@@ -22,9 +22,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 const SPREAD: Duration = Duration::from_secs(20);
 
 /// A random part of `time`, as jitter.
-pub(super) fn random_part(time: Duration) -> Duration {
-    let random = ids::new_uuid().as_bytes().last().copied().unwrap_or_default();
-    time * u32::from(random) / 256
+pub(crate) fn random_part(time: Duration) -> Duration {
+    time * u32::from(ids::random_byte()) / 256
 }
 
 /// When the streams of a connection must end.

@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     fs,
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
@@ -6,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use http::Response;
 use proxy_header::{ProxiedAddress, ProxyHeader};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::{

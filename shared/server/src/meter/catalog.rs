@@ -1,4 +1,4 @@
-//! The catalogue of all metrics, with the texts of `docs/metrics.md`.
+//! The catalogue of all metrics, with the texts of `docs/monitoring.md`.
 
 use std::fmt::Write as _;
 
@@ -174,7 +174,7 @@ metrics! {
     UPLOADS_MAX: Gauge, Imports, "concord_import_uploads_max" [];
 }
 
-/// The table of `docs/metrics.md`.
+/// The table of `docs/monitoring.md`.
 pub fn table() -> String {
     let mut table =
         String::from("| Name | Kind | Of | Labels | Description |\n|---|---|---|---|---|\n");

@@ -28,7 +28,7 @@ use crate::{
     connections::{self, ConnectionSettings},
     limits::Limits,
     proxies::TrustedProxies,
-    run_to_completion::RunToCompletionLayer,
+    run_to_completion::RunToCompletion,
 };
 
 /// The timeout of a test that hangs.
@@ -51,8 +51,9 @@ async fn start(set: impl FnOnce(&mut Bounds)) -> SocketAddr {
     health.set_service_status("", ServingStatus::Serving).await;
     let mut routes = RoutesBuilder::default();
     add_to(&mut routes, health, Some(&[SYMBOL]), bounds).unwrap();
-    let service =
-        ServiceBuilder::new().layer(RunToCompletionLayer).service(routes.routes().prepare());
+    let service = ServiceBuilder::new()
+        .layer(MiddlewareLayer(RunToCompletion))
+        .service(routes.routes().prepare());
     let settings = ConnectionSettings {
         limits: Limits::default(),
         age: None,

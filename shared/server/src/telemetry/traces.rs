@@ -28,8 +28,9 @@ use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 /// The timeout of exporting the last traces.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The crates whose spans and events are exported. Those of other crates may hold data.
-const OWN: [&str; 4] = ["shared", "records", "imports", "concord"];
+/// The prefixes of the crates whose spans and events are exported. Those of other crates may
+/// hold data.
+const OWN: [&str; 3] = ["records", "imports", "concord"];
 
 /// Traces cannot be exported. This error does not quote the URL of the collector, which may
 /// hold a secret; the exporter's error does.
@@ -98,8 +99,8 @@ pub(crate) fn end_of_call(span: &Span, code: Code) {
     }
 }
 
-/// Injects the trace context of the current span.
-pub(super) fn send(metadata: &mut MetadataMap) {
+/// Propagates the trace of the current span to a call of another service.
+pub fn send_trace(metadata: &mut MetadataMap) {
     let context = Span::current().context();
     TraceContextPropagator::new().inject_context(&context, &mut Metadata(metadata));
 }

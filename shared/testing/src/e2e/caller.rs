@@ -78,6 +78,18 @@ impl Caller {
         self
     }
 
+    /// The same in the role support, with a reason.
+    #[must_use]
+    pub fn as_support(&self) -> Self {
+        self.clone().with("x-concord-roles", "support").with("x-concord-reason", "ticket 4711")
+    }
+
+    /// The imports service, acting for an import of the caller's product.
+    #[must_use]
+    pub fn for_import(self, import: &str) -> Self {
+        self.with("x-concord-roles", "service").with("x-concord-import", import)
+    }
+
     /// Connects the caller's product to the practice.
     pub async fn connect(self) -> Self {
         let product = self.product();
@@ -136,4 +148,19 @@ impl Caller {
     pub fn imports(&self) -> ImportServiceClient<Service> {
         ImportServiceClient::new(self.service())
     }
+}
+
+/// Makes this number of calls at the same time, by the callers in turn.
+pub async fn at_once<T, F>(
+    callers: &[Caller],
+    count: usize,
+    call: impl Fn(Caller, usize) -> F,
+) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let calls = (0..count).map(|n| tokio::spawn(call(callers[n % callers.len()].clone(), n)));
+    let calls = futures::future::join_all(calls).await;
+    calls.into_iter().map(Result::unwrap).collect()
 }

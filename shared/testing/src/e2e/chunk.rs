@@ -3,14 +3,14 @@
 use concord_proto::{
     pb::{
         imports::{
-            ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord, RecordStatus,
-            import_record::Record,
+            ImportAddress, ImportClient, ImportContact, RecordStatus, import_record::Record,
         },
         internal::{ApplyOutcome, ApplyParent},
     },
     wire::ApplyRecord,
 };
-use prost::Message as _;
+
+use super::import_records::{address_of, company, director, encoded};
 
 /// A record with its parents: their source ids and record ids.
 pub fn apply_record(record: Record, parents: &[(&str, &str)]) -> ApplyRecord {
@@ -18,38 +18,25 @@ pub fn apply_record(record: Record, parents: &[(&str, &str)]) -> ApplyRecord {
         source_id: (*source_id).into(),
         record_id: (*record_id).into(),
     };
-    ApplyRecord {
-        record: ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec().into(),
-        parents: parents.iter().map(parent).collect(),
-        ..ApplyRecord::default()
-    }
+    let parents = parents.iter().map(parent).collect();
+    ApplyRecord { record: encoded(record).into(), parents, ..ApplyRecord::default() }
 }
 
 /// A company.
 pub fn client(source_id: &str, reference: &str, name: &str) -> ApplyRecord {
-    let client = ImportClient {
-        source_id: source_id.into(),
-        client_reference: reference.into(),
-        client_type: "PRIVATE_LIMITED_COMPANY".into(),
-        registered_name: name.into(),
-        ..ImportClient::default()
-    };
+    let (client_reference, registered_name) = (reference.into(), name.into());
+    let client = ImportClient { client_reference, registered_name, ..company(source_id) };
     apply_record(Record::Client(client), &[])
 }
 
 /// A director of the parents, called Ann, born on 29 February 1980.
 pub fn contact(source_id: &str, surname: &str, parents: &[(&str, &str)]) -> ApplyRecord {
-    let contact_client = |(source_id, _): &(&str, &str)| ContactClient {
-        client_source_id: (*source_id).into(),
-        roles: vec!["DIRECTOR".into()],
-    };
+    let clients: Vec<_> = parents.iter().map(|(client, _)| *client).collect();
     let contact = ImportContact {
-        source_id: source_id.into(),
-        clients: parents.iter().map(contact_client).collect(),
         forename: "Ann".into(),
         surname: surname.into(),
         birth_date: "1980-02-29".into(),
-        ..ImportContact::default()
+        ..director(source_id, &clients)
     };
     apply_record(Record::Contact(contact), parents)
 }
@@ -57,13 +44,9 @@ pub fn contact(source_id: &str, surname: &str, parents: &[(&str, &str)]) -> Appl
 /// A trading address of a client, without an end.
 pub fn address(source_id: &str, line_1: &str, from: &str, parent: (&str, &str)) -> ApplyRecord {
     let address = ImportAddress {
-        source_id: source_id.into(),
-        owner_kind: "client".into(),
-        owner_source_id: parent.0.into(),
-        r#type: "TRADING".into(),
         line_1: line_1.into(),
         active_from: from.into(),
-        ..ImportAddress::default()
+        ..address_of(("client", parent.0), source_id)
     };
     let record = apply_record(Record::Address(address), &[parent]);
     ApplyRecord { active_from: from.into(), ..record }

@@ -25,23 +25,23 @@ use concord_proto::{
             LinkClientRequest, LinkPersonRequest, ListAuditEntriesRequest, ListClientLinksRequest,
             ListClientsRequest, ListConnectionsRequest, ListContactsRequest, ListEntriesRequest,
             ListPersonsRequest, ListSubscriptionsRequest, ListSupportReadsRequest, NewAddress,
-            Person, PersonFields, PurgeNowRequest, RemoveContactRequest, RescindEntryRequest,
-            SearchRecordsRequest, StartFrom, SubscribeRequest, Timeline, TraceChangeRequest,
-            UnlinkClientRequest, UnlinkPersonRequest, UpdateClientRequest, UpdateContactRequest,
-            UpdatePersonRequest, UpdateRoleRequest, correct_entry_request,
-            create_contact_request::Who, list_contacts_request::Of,
+            Person, PersonFields, RemoveContactRequest, RescindEntryRequest, SearchRecordsRequest,
+            StartFrom, SubscribeRequest, Timeline, TraceChangeRequest, UnlinkClientRequest,
+            UnlinkPersonRequest, UpdateClientRequest, UpdateContactRequest, UpdatePersonRequest,
+            UpdateRoleRequest, correct_entry_request, create_contact_request::Who,
+            list_contacts_request::Of,
         },
     },
     rpc::Rpc,
 };
 use prost::Message;
-use prost_types::FieldMask;
 
 use super::{
     caller::{Caller, request_id},
     records::{
-        address_entry, appoint, cancel, company, correction, create, director, end, entries, house,
-        name_entry, new_person, past_address_entry, rescission, trading,
+        address_entry, appoint, cancel, company, contact_request, correction, create, director,
+        end, entries, house, mask, name_entry, new_person, past_address_entry, purge_request,
+        removal, rescission, trading,
     },
 };
 
@@ -109,7 +109,7 @@ impl Targets {
         let (client, etag) = (client.clone(), etag.clone());
         let (person_id, person_etag) = (person.id.clone(), person.etag.clone());
         let (contact_id, contact_etag) = (contact.id.clone(), contact.etag.clone());
-        let paths = |path: &str| Some(FieldMask { paths: vec![path.to_owned()] });
+        let paths = |path: &str| Some(mask(&[path]));
         let (request_id, validate_only) = (request_id(), true);
         let external_id = String::new();
         Some(match rpc {
@@ -164,14 +164,10 @@ impl Targets {
             Rpc::PersonUnlinkPerson => {
                 bytes(&UnlinkPersonRequest { person: person_id, request_id, validate_only })
             }
-            Rpc::ContactCreateContact => bytes(&CreateContactRequest {
-                client,
-                who: Some(Who::Person(new_person("Otto", "Other"))),
-                roles: vec![director()],
-                request_id,
-                validate_only,
-                ..CreateContactRequest::default()
-            }),
+            Rpc::ContactCreateContact => {
+                let request = contact_request(&client, Who::Person(new_person("Otto", "Other")));
+                bytes(&CreateContactRequest { validate_only, ..request })
+            }
             Rpc::ContactListContacts => {
                 let of = Some(Of::Client(client));
                 bytes(&ListContactsRequest { of, ..ListContactsRequest::default() })
@@ -207,12 +203,9 @@ impl Targets {
                 request_id,
                 validate_only,
             }),
-            Rpc::ContactRemoveContact => bytes(&RemoveContactRequest {
-                contact: contact_id,
-                etag: contact_etag,
-                request_id,
-                validate_only,
-            }),
+            Rpc::ContactRemoveContact => {
+                bytes(&RemoveContactRequest { validate_only, ..removal(contact) })
+            }
             Rpc::HistoryListEntries => bytes(&ListEntriesRequest {
                 record: client,
                 timeline: Timeline::Address.into(),
@@ -285,11 +278,7 @@ impl Targets {
             Rpc::SupportListAuditEntries => {
                 bytes(&ListAuditEntriesRequest { record, ..ListAuditEntriesRequest::default() })
             }
-            Rpc::SupportPurgeNow => bytes(&PurgeNowRequest {
-                record,
-                reason: "asked for".into(),
-                request_id: request_id(),
-            }),
+            Rpc::SupportPurgeNow => bytes(&purge_request(&record, "asked for")),
             Rpc::SupportListSupportReads => bytes(&ListSupportReadsRequest::default()),
             Rpc::IngestKeepSupportRead => bytes(&KeepSupportReadRequest {
                 rpc: "concord.imports.v1.ImportService/ListImports".into(),

@@ -43,13 +43,24 @@ pub fn failure(status: &Status) -> Failure {
 
 /// Repeats a call while it fails with [`Failure::Retryable`], as a client does: a slow
 /// server rejects calls, and says that they can be sent again.
-pub async fn retry_until_accepted<T, F>(call: impl Fn() -> F) -> Result<T, Status>
+pub async fn retry_until_accepted<T, F>(call: impl FnMut() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    retry_while(&[Failure::Retryable], call).await
+}
+
+/// Repeats a call while it fails with one of these failures.
+pub async fn retry_while<T, F>(
+    failures: &[Failure],
+    mut call: impl FnMut() -> F,
+) -> Result<T, Status>
 where
     F: Future<Output = Result<T, Status>>,
 {
     loop {
         match call().await {
-            Err(status) if failure(&status) == Failure::Retryable => sleep(RETRY_DELAY).await,
+            Err(status) if failures.contains(&failure(&status)) => sleep(RETRY_DELAY).await,
             answer => return answer,
         }
     }

@@ -25,9 +25,22 @@ pub async fn server_with(db: &TestDb, products: &[&str]) -> Running {
     server
 }
 
+/// Owners of `manager` and of `books` in the practice `p1`.
+pub async fn owners(server: &Running) -> (Caller, Caller) {
+    (server.owner("p1", "manager").await, server.owner("p1", "books").await)
+}
+
+/// Starts a server with `manager` and `books` connected to the practice `p1`. Returns it
+/// with their owners.
+pub async fn two_products(db: &TestDb) -> (Running, Caller, Caller) {
+    let server = server_with(db, &["manager", "books"]).await;
+    let (manager, books) = owners(&server).await;
+    (server, manager, books)
+}
+
 pub async fn connect_all(server: &Running, practice: &str, products: &[&str]) {
     for product in products {
-        Caller::owner(server.channel().await, practice, product).connect().await;
+        server.owner(practice, product).await.connect().await;
     }
 }
 
@@ -67,6 +80,11 @@ pub fn after(cursor: &str) -> SubscribeRequest {
 /// change.
 pub fn named(name: &str) -> SubscribeRequest {
     SubscribeRequest { subscription: name.to_owned(), ..SubscribeRequest::default() }
+}
+
+/// A request that restarts a named subscription from a snapshot.
+pub fn restart(name: &str) -> SubscribeRequest {
+    SubscribeRequest { subscription: name.to_owned(), restart: true, ..from_snapshot() }
 }
 
 /// The same request, with the subscriber's own changes included.

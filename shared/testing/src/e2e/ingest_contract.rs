@@ -79,9 +79,7 @@ async fn import(
     product: &str,
     import: &str,
 ) -> Caller {
-    Caller::owner(service.channel().await, practice, product)
-        .with("x-concord-roles", "service")
-        .with("x-concord-import", import)
+    Caller::owner(service.channel().await, practice, product).for_import(import)
 }
 
 /// The imports service, acting for an import of `manager` in `p1`.
@@ -198,6 +196,8 @@ pub async fn linked_records_are_skipped_by_another_import(service: &impl Records
     }
     let again = apply(&second, &[contact("P1", "Jones", &[("C1", &id)])]).await;
     assert_eq!((again[0].status(), &again[0].record_id), (RecordStatus::Skipped, &person));
+    let link = resolve(&second, &[(ImportRecordKind::Client, "C1")]).await.remove(0);
+    assert_eq!((link.name.as_str(), link.import_id.as_str()), ("One Limited", FIRST));
 }
 
 pub async fn stale_chunk_is_rejected(service: &impl RecordsService) {
@@ -206,8 +206,9 @@ pub async fn stale_chunk_is_rejected(service: &impl RecordsService) {
     let current = ApplyChunkRequest { fence: 5, ..chunk(&records) };
     send(&manager, current).await.unwrap();
     let late = [client("C2", "TWO", "Two Limited")];
-    for validate_only in [false, true] {
-        let stale = ApplyChunkRequest { fence: 4, validate_only, ..chunk(&late) };
+    // A new record, and a record that is linked already.
+    for (records, validate_only) in [(&late, false), (&late, true), (&records, false)] {
+        let stale = ApplyChunkRequest { fence: 4, validate_only, ..chunk(records) };
         assert_refused(send(&manager, stale).await, Code::Aborted, "STALE_WORKER");
     }
     let empty = ApplyChunkRequest { fence: 4, ..ApplyChunkRequest::default() };
@@ -232,9 +233,11 @@ pub async fn chunk_after_lost_changes_is_not_applied(service: &impl RecordsServi
         ..chunk(&[client("C2", "TWO", "Two Limited")])
     };
     send(&manager, ApplyChunkRequest { fence: 5, ..chunk(&records) }).await.unwrap();
-    // The caller has received the answer to a call with fence 7.
-    for fence in [9, 3] {
-        let lost = send(&manager, request(fence, 7)).await.unwrap();
+    // The caller has received the answer to a call with fence 7. A retry and an empty chunk
+    // are answered in the same way.
+    let empty = ApplyChunkRequest { records: Vec::new(), ..request(9, 7) };
+    for lost in [request(9, 7), request(3, 7), request(9, 7), empty] {
+        let lost = send(&manager, lost).await.unwrap();
         assert_eq!((lost.outcomes.len(), lost.fence_before), (0, Some(5)));
     }
     assert_eq!(linked(&manager, &["C1", "C2"]).await, ["C1"]);
@@ -335,7 +338,7 @@ pub async fn dry_run_answers_as_the_chunk_and_leaves_nothing(service: &impl Reco
     let real = ApplyChunkRequest { fence: 1, ..chunk(&records) };
     let real = send(&manager, real).await.unwrap();
     assert_eq!(real.fence_before, Some(0));
-    let dry = ApplyChunkRequest { fence: 5, validate_only: true, ..chunk(&records[3..]) };
+    let dry = ApplyChunkRequest { fence: 1, validate_only: true, ..chunk(&records[3..]) };
     let dry = send(&manager, dry).await.unwrap();
     assert_eq!(verdicts(&dry.outcomes), verdicts(&real.outcomes)[3..]);
     assert_eq!(statuses(&real.outcomes), [Skipped, Linked, Imported, Failed, Failed]);
@@ -555,7 +558,7 @@ pub async fn caller_without_service_role_is_rejected(service: &impl RecordsServi
         record_ids: vec![FIRST.into()],
     };
     manager.ingest().keep_support_read(read.clone()).await.unwrap();
-    for role in ["owner", "staff", "support"] {
+    for role in ["owner", "admin", "staff", "support", "auditor"] {
         let caller = manager.clone().with("x-concord-roles", role);
         let mut ingest = caller.ingest();
         let request = chunk(&[client("C1", "ONE", "One Limited")]);

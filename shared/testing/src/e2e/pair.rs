@@ -1,28 +1,18 @@
 //! Both services, with helpers for every call of an import.
 
-use std::time::Duration;
-
 use crate::TestDb;
-use concord_proto::{
-    pb::{
-        imports::{
-            BatchCommit, BatchHeader, CancelImportRequest, CommitImportRequest,
-            CreateImportRequest, Failure, GetImportRequest, Import, ListFailuresRequest,
-            RetryImportRequest, SealImportRequest, UploadBatchRequest, WatchImportRequest,
-            upload_batch_request::Part,
-        },
-        records::ListClientsRequest,
-    },
-    wire::BatchFrame,
-};
+use concord_db::DatabaseSettings;
+use concord_proto::pb::imports::{CommitImportRequest, CreateImportRequest, Failure, Import};
 use tonic::Status;
 
 use super::{
     caller::Caller,
+    importing,
+    records::all_clients,
     servers::{self, Running},
 };
 
-/// Both services over the databases of a test.
+/// Both services over the databases of a test, and callers of `manager` in `p1`.
 pub struct Pair {
     pub records: Running,
     pub imports: Running,
@@ -38,17 +28,38 @@ impl Pair {
 
     /// Starts both services, the imports service with other settings.
     pub async fn start_with(db: &TestDb, set: impl FnOnce(&mut imports::ImportsConfig)) -> Self {
-        let records = servers::records(db.settings()).await;
-        let imports = servers::imports_with(db.sibling("imports"), &records.url, set).await;
-        let manager = Caller::owner(records.channel().await, "p1", "manager").connect().await;
-        let caller = Caller::owner(imports.channel().await, "p1", "manager");
+        Self::on(db.settings(), db.sibling("imports"), set).await
+    }
+
+    /// Starts both services on any databases.
+    pub async fn on(
+        records: DatabaseSettings,
+        imports: DatabaseSettings,
+        set: impl FnOnce(&mut imports::ImportsConfig),
+    ) -> Self {
+        let records = servers::records(records).await;
+        let imports = servers::imports_with(imports, &records.url, set).await;
+        let manager = records.owner("p1", "manager").await.connect().await;
+        let caller = imports.owner("p1", "manager").await;
         Self { records, imports, manager, caller }
+    }
+
+    /// The same services, with callers of `books`, which is connected. `manager` still
+    /// calls the records service.
+    pub async fn of_books(self) -> Self {
+        self.records.owner("p1", "books").await.connect().await;
+        let caller = self.imports.owner("p1", "books").await;
+        Self { caller, ..self }
+    }
+
+    pub async fn stop(self) {
+        self.imports.stop().await;
+        self.records.stop().await;
     }
 
     /// Creates an import and returns its id.
     pub async fn create(&self, request: CreateImportRequest) -> String {
-        let created = self.caller.imports().create_import(request).await.unwrap();
-        created.into_inner().import_job.unwrap().id
+        importing::create(&self.caller, request).await
     }
 
     /// Uploads a batch.
@@ -58,33 +69,22 @@ impl Pair {
 
     /// Uploads a batch and returns the outcome.
     pub async fn try_upload(&self, id: &str, key: &str, records: &[Vec<u8>]) -> Result<(), Status> {
-        let header =
-            BatchHeader { import_id: id.into(), batch_key: key.into(), ..BatchHeader::default() };
-        let frames = records.chunks(100).map(|chunk| {
-            let records = chunk.iter().map(|record| record.clone().into()).collect();
-            Part::Frame(BatchFrame { records })
-        });
-        let mut parts = vec![Part::Header(header)];
-        parts.extend(frames);
-        parts.push(Part::Commit(BatchCommit::default()));
-        let parts = parts.into_iter().map(|part| UploadBatchRequest { part: Some(part) });
-        self.caller.imports().upload_batch(futures::stream::iter(parts)).await.map(drop)
+        importing::upload(&self.caller, id, key, records).await.map(drop)
     }
 
     /// Seals an import.
-    pub async fn seal(&self, id: &str, batches: i32, records: usize) {
+    pub async fn seal(&self, id: &str, batches: usize, records: usize) {
         self.try_seal(id, batches, records).await.unwrap();
     }
 
     /// Seals an import and returns the outcome.
-    pub async fn try_seal(&self, id: &str, batches: i32, records: usize) -> Result<Import, Status> {
-        let request = SealImportRequest {
-            import_id: id.into(),
-            batch_count: batches,
-            record_count: i64::try_from(records).unwrap(),
-            ..SealImportRequest::default()
-        };
-        Ok(self.caller.imports().seal_import(request).await?.into_inner().import_job.unwrap())
+    pub async fn try_seal(
+        &self,
+        id: &str,
+        batches: usize,
+        records: usize,
+    ) -> Result<Import, Status> {
+        importing::seal(&self.caller, id, batches, records).await
     }
 
     /// Imports records in one batch and waits for the end.
@@ -97,16 +97,7 @@ impl Pair {
 
     /// Watches an import until it ends.
     pub async fn end(&self, id: &str) -> Import {
-        let request = WatchImportRequest { import_id: id.into() };
-        let watched = self.caller.imports().watch_import(request).await.unwrap();
-        let (mut stream, mut last) = (watched.into_inner(), None);
-        let wait = Duration::from_mins(1);
-        while let Some(update) =
-            tokio::time::timeout(wait, stream.message()).await.unwrap().unwrap()
-        {
-            last = update.import_job;
-        }
-        last.unwrap()
+        importing::end(&self.caller, id).await
     }
 
     /// Starts the next round.
@@ -121,8 +112,7 @@ impl Pair {
         replacements: bool,
         round: i32,
     ) -> Result<Import, Status> {
-        let request = RetryImportRequest { import_id: id.into(), replacements, round };
-        Ok(self.caller.imports().retry_import(request).await?.into_inner().import_job.unwrap())
+        importing::retry(&self.caller, id, replacements, round).await
     }
 
     /// Commits an import after its dry run.
@@ -133,26 +123,21 @@ impl Pair {
 
     /// Cancels an import.
     pub async fn cancel(&self, id: &str) -> Result<Import, Status> {
-        let request = CancelImportRequest { import_id: id.into() };
-        Ok(self.caller.imports().cancel_import(request).await?.into_inner().import_job.unwrap())
+        importing::cancel(&self.caller, id).await
     }
 
     /// Reads the import.
     pub async fn get(&self, id: &str) -> Import {
-        let request = GetImportRequest { import_id: id.into() };
-        self.caller.imports().get_import(request).await.unwrap().into_inner().import_job.unwrap()
+        importing::get(&self.caller, id).await
     }
 
     /// Lists its failures.
     pub async fn failures(&self, id: &str) -> Vec<Failure> {
-        let request =
-            ListFailuresRequest { import_id: id.into(), page_size: 1_000, ..Default::default() };
-        self.caller.imports().list_failures(request).await.unwrap().into_inner().failures
+        importing::failures(&self.caller, id).await
     }
 
     /// The number of clients of the practice.
     pub async fn client_count(&self) -> usize {
-        let request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
-        self.manager.clients().list_clients(request).await.unwrap().into_inner().clients.len()
+        all_clients(&self.manager).await.len()
     }
 }

@@ -5,14 +5,19 @@ use std::pin::Pin;
 use crate::TestDb;
 use concord_proto::pb::records::{
     AddEntryRequest, AddEntryResponse, AddPastEntryRequest, AddPastEntryResponse, Address,
-    AddressType, AuditEntry, CancelScheduledEntryRequest, ChangeKind, Client, ClientType, Contact,
-    ContactRole, CorrectEntryRequest, CreateClientRequest, CreateContactRequest,
-    CreateContactResponse, EndEntryRequest, Entry, EntryStatus, GetClientRequest, GetPersonRequest,
-    ListAuditEntriesRequest, ListEntriesRequest, NewAddress, NewName, NewPerson, Person,
-    PersonName, RescindEntryRequest, Role, Timeline, add_entry_request, add_past_entry_request,
-    create_client_request::Individual, create_contact_request::Who, entry::Value,
+    AddressType, AuditEntry, CancelScheduledEntryRequest, ChangeKind, Client, ClientFields,
+    ClientType, Contact, ContactRole, CorrectEntryRequest, CreateClientRequest,
+    CreateContactRequest, CreateContactResponse, CreatePersonRequest, EndEntryRequest, Entry,
+    EntryStatus, GetClientRequest, GetPersonRequest, LinkClientRequest, LinkClientResponse,
+    ListAuditEntriesRequest, ListClientsRequest, ListEntriesRequest, NewAddress, NewName,
+    NewPerson, Person, PersonName, PurgeNowRequest, PurgeNowResponse, RemoveContactRequest,
+    RescindEntryRequest, Role, Timeline, UnlinkClientRequest, UnlinkClientResponse,
+    UnlinkPersonRequest, UnlinkPersonResponse, UpdateClientRequest, add_entry_request,
+    add_past_entry_request, create_client_request::Individual, create_contact_request::Who,
+    entry::Value,
 };
-use tonic::{Code, Status};
+use prost_types::FieldMask;
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
 use super::{
@@ -49,6 +54,20 @@ pub fn assert_refused<T: std::fmt::Debug>(
     let status = outcome.expect_err(why);
     assert_eq!((status.code(), reason(&status).as_str()), (code, why), "{}", status.message());
     status
+}
+
+/// Asserts that exactly one call succeeded, and that the others were refused.
+#[track_caller]
+pub fn assert_one_succeeds<T: std::fmt::Debug>(
+    outcomes: Vec<Result<T, Status>>,
+    code: Code,
+    why: &str,
+) {
+    let (done, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(done.len(), 1, "{refused:?}");
+    for refused in refused {
+        assert_refused(refused, code, why);
+    }
 }
 
 /// A company with a name since 2010.
@@ -111,6 +130,67 @@ pub async fn create_large(caller: &Caller, count: usize) {
 
 pub fn director() -> ContactRole {
     ContactRole { role: Role::Director.into(), ..ContactRole::default() }
+}
+
+/// A request that creates a person.
+pub fn person_request(person: NewPerson) -> CreatePersonRequest {
+    CreatePersonRequest { person: Some(person), request_id: request_id(), ..Default::default() }
+}
+
+/// A request that makes a person a director of a client.
+pub fn contact_request(client: &str, who: Who) -> CreateContactRequest {
+    CreateContactRequest {
+        client: client.into(),
+        who: Some(who),
+        roles: vec![director()],
+        request_id: request_id(),
+        ..CreateContactRequest::default()
+    }
+}
+
+/// A request that removes a contact.
+pub fn removal(contact: &Contact) -> RemoveContactRequest {
+    RemoveContactRequest {
+        contact: contact.id.clone(),
+        etag: contact.etag.clone(),
+        request_id: request_id(),
+        ..RemoveContactRequest::default()
+    }
+}
+
+pub fn mask(paths: &[&str]) -> FieldMask {
+    FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
+}
+
+/// A request that changes the fields `paths` of a client.
+pub fn update_request(
+    client: &Client,
+    paths: &[&str],
+    fields: ClientFields,
+) -> UpdateClientRequest {
+    UpdateClientRequest {
+        client: client.id.clone(),
+        fields: Some(fields),
+        update_mask: Some(mask(paths)),
+        etag: client.etag.clone(),
+        request_id: request_id(),
+        ..UpdateClientRequest::default()
+    }
+}
+
+/// A request that links a client to the caller.
+pub fn link_request(client: &str) -> LinkClientRequest {
+    LinkClientRequest { client: client.into(), request_id: request_id(), ..Default::default() }
+}
+
+/// A request that removes the link of a client to the caller.
+pub fn unlink_request(client: &str) -> UnlinkClientRequest {
+    UnlinkClientRequest { client: client.into(), request_id: request_id(), ..Default::default() }
+}
+
+/// A request that purges a record.
+pub fn purge_request(record: &str, reason: &str) -> PurgeNowRequest {
+    PurgeNowRequest { record: record.into(), reason: reason.into(), request_id: request_id() }
 }
 
 /// A request that adds a trading address from a day on.
@@ -235,6 +315,20 @@ pub async fn create(caller: &Caller, request: CreateClientRequest) -> Client {
     caller.clients().create_client(request).await.unwrap().into_inner().client.unwrap()
 }
 
+/// All clients of the practice, in the order in which they were created.
+pub async fn all_clients(caller: &Caller) -> Vec<Client> {
+    let mut request = ListClientsRequest { page_size: 1_000, ..ListClientsRequest::default() };
+    let mut clients = Vec::new();
+    loop {
+        let page = caller.clients().list_clients(request.clone()).await.unwrap().into_inner();
+        clients.extend(page.clients);
+        if page.next_page_token.is_empty() {
+            return clients;
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
 /// Creates a person as a director of `client`.
 pub async fn appoint(
     caller: &Caller,
@@ -242,16 +336,41 @@ pub async fn appoint(
     forename: &str,
     surname: &str,
 ) -> (Contact, Person) {
-    let request = CreateContactRequest {
-        client: client.into(),
-        who: Some(Who::Person(new_person(forename, surname))),
-        roles: vec![director()],
-        request_id: request_id(),
-        ..CreateContactRequest::default()
-    };
+    let request = contact_request(client, Who::Person(new_person(forename, surname)));
     let created = caller.contacts().create_contact(request).await.unwrap().into_inner();
     let CreateContactResponse { contact, person, .. } = created;
     (contact.unwrap(), person.unwrap())
+}
+
+/// Links a client to the caller.
+pub async fn link(
+    caller: &Caller,
+    client: &str,
+    external_id: &str,
+) -> Result<LinkClientResponse, Status> {
+    let request = LinkClientRequest { external_id: external_id.into(), ..link_request(client) };
+    caller.clients().link_client(request).await.map(Response::into_inner)
+}
+
+/// Removes the link of a client to the caller.
+pub async fn unlink(caller: &Caller, client: &str) -> Result<UnlinkClientResponse, Status> {
+    caller.clients().unlink_client(unlink_request(client)).await.map(Response::into_inner)
+}
+
+/// Removes the link of a person to the caller.
+pub async fn unlink_person(caller: &Caller, person: &str) -> Result<UnlinkPersonResponse, Status> {
+    let request = UnlinkPersonRequest {
+        person: person.into(),
+        request_id: request_id(),
+        ..UnlinkPersonRequest::default()
+    };
+    caller.persons().unlink_person(request).await.map(Response::into_inner)
+}
+
+/// Purges a record.
+pub async fn purge(caller: &Caller, record: &str) -> Result<PurgeNowResponse, Status> {
+    let request = purge_request(record, "The practice asked for it");
+    caller.support().purge_now(request).await.map(Response::into_inner)
 }
 
 /// The audit entries of a record, or of the practice, newest first.
@@ -277,11 +396,24 @@ impl Acme {
     /// Creates the client with these trading addresses.
     pub async fn with_addresses(db: &TestDb, addresses: &[(&str, &str, &str)]) -> Self {
         let server = servers::records(db.settings()).await;
-        let manager = Caller::owner(server.channel().await, "p1", "manager").connect().await;
+        let manager = server.owner("p1", "manager").await.connect().await;
         let addresses = addresses.iter().map(|(line, from, to)| trading(line, from, to)).collect();
         let request = CreateClientRequest { addresses, ..company("ACME", "Acme Limited") };
         let client = create(&manager, request).await;
         Self { server, manager, client }
+    }
+
+    /// Owners of a product, which is connected, one on each replica that the database
+    /// allows, and the replicas that were started.
+    pub async fn on_replicas(&self, db: &TestDb, product: &str) -> (Vec<Caller>, Vec<Running>) {
+        let mut callers = vec![self.server.owner("p1", product).await.connect().await];
+        let mut more = Vec::new();
+        while callers.len() < servers::replicas(db) {
+            let replica = servers::records(db.settings()).await;
+            callers.push(replica.owner("p1", product).await);
+            more.push(replica);
+        }
+        (callers, more)
     }
 
     pub async fn addresses(&self) -> Vec<Entry> {
@@ -301,14 +433,14 @@ impl Acme {
     pub async fn add_address(&self, line_1: &str, on: &str) -> Result<AddEntryResponse, Status> {
         let etag = current_etag(&self.addresses().await);
         let request = address_entry(&self.client.id, line_1, on, &etag);
-        self.manager.history().add_entry(request).await.map(tonic::Response::into_inner)
+        self.manager.history().add_entry(request).await.map(Response::into_inner)
     }
 
     /// Adds the registered name `name` from the day `on`.
     pub async fn add_name(&self, name: &str, on: &str) -> Result<AddEntryResponse, Status> {
         let etag = current_etag(&self.names().await);
         let request = name_entry(&self.client.id, name, on, &etag);
-        self.manager.history().add_entry(request).await.map(tonic::Response::into_inner)
+        self.manager.history().add_entry(request).await.map(Response::into_inner)
     }
 
     /// Adds a past entry, with the current etag of the record.
@@ -317,7 +449,7 @@ impl Acme {
         request: AddPastEntryRequest,
     ) -> Result<AddPastEntryResponse, Status> {
         let request = AddPastEntryRequest { etag: self.read().await.etag, ..request };
-        self.manager.history().add_past_entry(request).await.map(tonic::Response::into_inner)
+        self.manager.history().add_past_entry(request).await.map(Response::into_inner)
     }
 
     /// Asserts that a call is refused and changes nothing.

@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use concord_proto::pb::imports::{
-    ContactClient, ImportAddress, ImportClient, ImportContact, ImportRecord, import_record::Record,
+    ContactClient, ImportAddress, ImportClient, ImportContact, import_record::Record,
 };
-use prost::Message as _;
+
+use super::import_records::encoded;
 
 type Row = BTreeMap<String, String>;
 
@@ -15,9 +16,7 @@ pub fn records() -> Vec<Vec<u8>> {
     let mut records: Vec<Record> = rows("clients").iter().map(client).collect();
     records.extend(contacts(&rows("contacts")));
     records.extend(rows("addresses").iter().map(address));
-    let encode =
-        |record| ImportRecord { record: Some(record), ..Default::default() }.encode_to_vec();
-    records.into_iter().map(encode).collect()
+    records.into_iter().map(encoded).collect()
 }
 
 /// Received, imported, skipped, excluded and failed records.

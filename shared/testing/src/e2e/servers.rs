@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use super::caller::Caller;
+
 /// The fixed clock of the services under test.
 pub fn clock() -> Clock {
     Clock::fixed("2026-03-01T10:00:00Z".parse().unwrap())
@@ -28,6 +30,11 @@ impl Running {
     pub async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(self.url.clone()).unwrap();
         endpoint.connect_timeout(Duration::from_secs(5)).connect().await.unwrap()
+    }
+
+    /// A caller with the role owner, on a connection of its own.
+    pub async fn owner(&self, practice: &str, product: &str) -> Caller {
+        Caller::owner(self.channel().await, practice, product)
     }
 
     /// Drains it and waits until it has stopped.
@@ -81,4 +88,18 @@ pub async fn imports_with(
 /// The number of replicas that a test can start. One process owns an SQLite database.
 pub fn replicas(db: &TestDb) -> usize {
     if db.is_postgres() { 2 } else { 1 }
+}
+
+/// Starts replicas of the records service until there are as many as the test can start.
+pub async fn add_replicas(db: &TestDb, running: &mut Vec<Running>) {
+    while running.len() < replicas(db) {
+        running.push(records(db.settings()).await);
+    }
+}
+
+/// Stops replicas.
+pub async fn stop_all(running: Vec<Running>) {
+    for replica in running {
+        replica.stop().await;
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use chrono::NaiveDate;
 use concord_proto::pb::records::{
-    Client, ClientFields, Entry, EntryStatus, GetClientRequest, Timeline, UpdateClientRequest,
+    Client, ClientFields, Entry, EntryStatus, GetClientRequest, Timeline,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::{
     caller::{Caller, request_id},
     failure::{Failure, failure},
     follower::ReceivedEvent,
-    records::{company, name_entry, reason},
+    records::{company, name_entry, reason, update_request},
     rng::SeededRng,
 };
 
@@ -167,15 +167,8 @@ impl Writer {
 
     async fn update(&mut self, client: &Client) {
         let phone = format!("020 7946 {:04}", self.rng.below(10_000));
-        let mask = prost_types::FieldMask { paths: vec!["phones".to_owned()] };
-        let request = UpdateClientRequest {
-            client: client.id.clone(),
-            fields: Some(ClientFields { phones: vec![phone], ..ClientFields::default() }),
-            update_mask: Some(mask),
-            etag: client.etag.clone(),
-            request_id: request_id(),
-            ..UpdateClientRequest::default()
-        };
+        let fields = ClientFields { phones: vec![phone], ..ClientFields::default() };
+        let request = update_request(client, &["phones"], fields);
         let sent = self.practice.ledger.tick();
         let updated = self.call(request, |caller, request| async move {
             caller.clients().update_client(request).await

@@ -3,7 +3,7 @@
 use std::{env, fmt};
 
 use super::setup::{DemoSetup, IMPORTING, PRACTICE, SUBSCRIBING};
-use crate::services::url;
+use crate::host::services::url;
 
 /// Commands to try after the demonstration.
 #[derive(Debug)]

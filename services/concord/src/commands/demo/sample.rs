@@ -21,7 +21,7 @@ mod tests {
     use concord_core::rules::{import::parse_bytes, reason_code};
 
     use super::*;
-    use crate::csv_source::Source;
+    use crate::importer::csv_source::Source;
 
     #[test]
     fn sample_has_the_documented_invalid_rows() {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::bail;
 
-use crate::services::RunningService;
+use crate::host::services::RunningService;
 
 /// The practice.
 pub(super) const PRACTICE: &str = "demo";

@@ -10,9 +10,8 @@ use concord_proto::pb::{
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    client::ServiceClient,
-    event_text,
-    feed::{Feed, FeedUpdate},
+    client::{Feed, FeedUpdate, ServiceClient},
+    render::event_text,
 };
 
 /// The number of lines that are printed for each kind of change.

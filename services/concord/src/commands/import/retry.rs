@@ -6,17 +6,18 @@ use anyhow::{Context as _, ensure};
 use concord_proto::pb::imports::Import;
 
 use crate::{
-    batches::Layout,
     cli::ImportOptions,
     client::ServiceClient,
-    corrections::{self, Corrections},
-    csv_source::{FailedRow, Replacement, Source, downloaded_rows, failed_rows},
-    failures, import_watch,
-    progress::Progress,
-    report::Report,
-    rounds,
-    summary::{self, FailuresFile},
-    transfer,
+    importer::{
+        batches::Layout,
+        corrections::{self, Corrections},
+        csv_source::{FailedRow, Replacement, Source, downloaded_rows, failed_rows},
+        failures, rounds,
+        summary::{self, FailuresFile},
+        transfer,
+        watch::watch_to_end,
+    },
+    render::{progress::Progress, report::Report},
 };
 
 /// The maximum number of omitted records that are named.
@@ -40,7 +41,7 @@ pub(super) async fn retry(import_id: &str, options: ImportOptions) -> anyhow::Re
         progress.note(format_args!("{} corrected records", changed.len()));
         upload(&server, &import, changed, batches, &progress).await?;
     }
-    let ended = import_watch::watch_to_end(&server, import_id, &progress).await?;
+    let ended = watch_to_end(&server, import_id, &progress).await?;
     Ok(summary::of(&server, ended, FailuresFile::of(failures), &call, &progress).await)
 }
 

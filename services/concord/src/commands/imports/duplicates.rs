@@ -1,25 +1,26 @@
 //! `concord imports duplicates`.
 
-use concord_proto::pb::imports::{ListPossibleDuplicatesRequest, PossibleDuplicate};
-
-use crate::{
-    call_error::CallError, cli::DuplicatesOptions, client::ServiceClient,
-    duplicate_table::DuplicateTable, output,
+use concord_proto::{
+    limits::MAX_PAGE_SIZE,
+    pb::imports::{ListPossibleDuplicatesRequest, PossibleDuplicate},
 };
 
-/// The maximum page size of the service.
-const MAX_PAGE_SIZE: usize = 1_000;
+use crate::{
+    cli::DuplicatesOptions,
+    client::{CallError, ServiceClient},
+    render::{duplicate_table::DuplicateTable, output},
+};
 
 pub(super) async fn run(options: DuplicatesOptions) -> anyhow::Result<u8> {
-    let DuplicatesOptions { import, limit, call } = options;
+    let DuplicatesOptions { import, results, call } = options;
     let server = ServiceClient::imports(&call).await?;
-    let limit = usize::try_from(limit)?;
+    let limit = results.limit();
     let mut duplicates = list(&server, &import, limit + 1).await?;
     let more = duplicates.len() > limit;
     duplicates.truncate(limit);
     let table = DuplicateTable { duplicates, more };
     if call.json {
-        output::line(table.json())?;
+        output::line(table.json()?)?;
     } else if table.duplicates.is_empty() {
         output::note("there are no possible duplicates");
     } else {
@@ -31,7 +32,7 @@ pub(super) async fn run(options: DuplicatesOptions) -> anyhow::Result<u8> {
     Ok(output::EXIT_OK)
 }
 
-/// The first possible duplicates of an import, at max `max` of them.
+/// The first possible duplicates of an import, at most `max` of them.
 async fn list(
     server: &ServiceClient,
     import: &str,

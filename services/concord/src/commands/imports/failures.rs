@@ -6,16 +6,18 @@ use concord_proto::pb::imports::{RecordStatus, Severity};
 use serde_json::json;
 
 use crate::{
-    cli::FailuresOptions, client::ServiceClient, failure_table::FailureTable, failures, output,
-    progress::Progress, report::what_is_in_file, rounds,
+    cli::FailuresOptions,
+    client::ServiceClient,
+    importer::{failures, rounds},
+    render::{failure_table::FailureTable, output, progress::Progress, report::what_is_in_file},
 };
 
 pub(super) async fn run(options: FailuresOptions) -> anyhow::Result<u8> {
-    let FailuresOptions { import, file, limit, call } = options;
+    let FailuresOptions { import, file, results, call } = options;
     let server = ServiceClient::imports(&call).await?;
     match file {
         Some(file) => write(&server, &import, &file, call.json).await?,
-        None => list(&server, &import, usize::try_from(limit)?, call.json).await?,
+        None => list(&server, &import, results.limit(), call.json).await?,
     }
     Ok(output::EXIT_OK)
 }
@@ -53,7 +55,7 @@ async fn list(
     failures.truncate(limit);
     let table = FailureTable { failures, more };
     if as_json {
-        output::line(table.json())?;
+        output::line(table.json()?)?;
     } else if table.failures.is_empty() {
         output::note("there are no failures");
     } else {

@@ -1,22 +1,22 @@
 //! `concord imports list`.
 
-use concord_proto::pb::imports::{Import, ListImportsRequest};
-
-use crate::{
-    call_error::CallError, cli::ListOptions, client::ServiceClient, import_table::ImportTable,
-    output,
+use concord_proto::{
+    limits::MAX_PAGE_SIZE,
+    pb::imports::{Import, ListImportsRequest},
 };
 
-/// The maximum page size of the service.
-const MAX_PAGE_SIZE: usize = 1_000;
+use crate::{
+    cli::ListOptions,
+    client::{CallError, ServiceClient},
+    render::{import_table::ImportTable, output},
+};
 
 pub(super) async fn run(options: ListOptions) -> anyhow::Result<u8> {
     let server = ServiceClient::imports(&options.call).await?;
-    let limit = usize::try_from(options.limit)?;
-    let (imports, more) = list(&server, options.failed, limit).await?;
+    let (imports, more) = list(&server, options.failed, options.results.limit()).await?;
     let table = ImportTable { imports, more };
     if options.call.json {
-        output::line(table.json())?;
+        output::line(table.json()?)?;
     } else if table.imports.is_empty() {
         output::note("there are no such imports");
     } else {

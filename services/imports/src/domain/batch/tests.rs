@@ -1,5 +1,6 @@
-use concord_proto::pb::imports::ImportClient;
+use concord_proto::pb::imports::{ImportClient, ImportRecord, import_record};
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 

@@ -19,7 +19,7 @@ use crate::{
     error::ImportError,
     records_client::Outcome,
     store::{self, match_keys::NewMatchKey},
-    worker::job::Job,
+    worker::page_context::PageContext,
 };
 
 /// The match keys of a record, and its display fields.
@@ -46,12 +46,12 @@ impl RecordMatchKeys {
 /// Adds to each outcome the first record of the import with the same match key. Returns
 /// the match keys that no earlier record had.
 pub(super) async fn find_within_import(
-    job: &Job,
+    context: &PageContext,
     candidates: &[RecordMatchKeys],
     outcomes: &mut [Outcome],
 ) -> Result<Vec<NewMatchKey>, ImportError> {
     let all = candidates.iter().flat_map(|record| &record.match_keys);
-    let firsts = store::match_keys::firsts(job.imports.db.reader(), job.key(), all).await?;
+    let firsts = store::match_keys::firsts(context.reader(), all).await?;
     Ok(compare(candidates, outcomes, firsts))
 }
 

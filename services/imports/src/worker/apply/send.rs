@@ -10,7 +10,7 @@ use prost::Message as _;
 use crate::{
     domain::{enums::Status, issue::RecordIssue},
     records_client::{CallErrorKind, Outcome},
-    worker::{job::Job, retry_policy::PageError},
+    worker::{page_context::PageContext, retry_policy::PageError},
 };
 
 /// Limit on the size of a request, in bytes, with the parents; the limit of the records
@@ -30,18 +30,23 @@ const MAX_REJECTED: usize = 20;
 
 /// Applies the records; returns the outcomes in order. A rejected chunk is split in
 /// half until the records that cause the rejection are isolated; only those fail.
-pub(super) async fn send(job: &Job, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, PageError> {
+pub(super) async fn send(
+    context: &PageContext,
+    records: Vec<ApplyRecord>,
+) -> Result<Vec<Outcome>, PageError> {
     let (mut outcomes, mut rejected) = (Vec::new(), 0);
     let mut pending = requests(records);
     pending.reverse();
     while let Some(mut chunk) = pending.pop() {
         let started = Instant::now();
-        let answer = job.apply(chunk.clone()).await;
-        let seconds = job.imports.meter.histogram(&catalog::CHUNK_SECONDS, NONE);
+        let answer = context.apply(chunk.clone()).await;
+        let seconds = context.imports.meter.histogram(&catalog::CHUNK_SECONDS, NONE);
         seconds.record(started.elapsed());
         match answer {
             Ok(answer) => outcomes.extend(answer),
-            Err(error) if !is_record_error(&error, job.attempts()) || rejected == MAX_REJECTED => {
+            Err(error)
+                if !is_record_error(&error, context.attempts) || rejected == MAX_REJECTED =>
+            {
                 return Err(error);
             }
             Err(_) if chunk.len() == 1 => {

@@ -9,8 +9,8 @@ use super::Job;
 use crate::{
     domain::enums::{State, Status},
     error::ImportError,
-    store::{self, edits::Edits},
-    worker::retry_policy::PageError,
+    store::{self, ImportDb, edits::Edits},
+    worker::{page_context::PageContext, retry_policy::PageError},
 };
 
 /// How long a cancelled import waits for the records service to confirm the fence.
@@ -24,33 +24,25 @@ impl Job {
     /// Ends the import, if every record has a verdict and the counters are consistent.
     pub(super) async fn finish(&self, edits: Edits) -> Result<(), PageError> {
         self.fence_off_applied().await?;
-        let now = self.imports.clock.now();
-        let until = now + self.settings.lease;
-        let work = Arc::new((self.lease.clone(), self.checkpoint.clone(), edits));
-        let written = self.imports.db.write(&self.key().practice, move |tx| {
-            let work = Arc::clone(&work);
-            async move {
-                let (lease, at, edits) = &*work;
-                let key = &lease.import.key;
-                if !store::lease::advance(&*tx, lease, until, at, at).await? {
-                    return Err(PageError::CheckpointMoved);
-                }
-                store::edits::write(&*tx, key, edits).await?;
-                store::counters::count_warned(&*tx, key).await?;
-                store::match_keys::remove_all(&*tx, key).await?;
-                let counters = store::counters::read(&*tx, key).await?;
-                let counted = store::counters::count(&*tx, key).await?;
-                if !counters.entries().eq(counted.entries()) || counters.waiting(None) != 0 {
-                    return Err(ImportError::Corrupt("inconsistent counters").into());
-                }
-                let state = match counters.failed(None) {
-                    _ if lease.import.validate_only => State::Validated,
-                    0 => State::Completed,
-                    _ => State::CompletedWithFailures,
-                };
-                let held = store::lease::finish(&*tx, lease, state, now, "").await?;
-                if held { Ok(state) } else { Err(PageError::LeaseLost) }
+        let now = self.context.imports.clock.now();
+        let written = self.advance(self.checkpoint.clone(), edits, move |tx, work| async move {
+            let (lease, edits) = &*work;
+            let db = ImportDb::new(&*tx, &lease.import.key);
+            store::edits::write(db, edits).await?;
+            store::counters::count_warned(db).await?;
+            store::match_keys::remove_all(db).await?;
+            let counters = store::counters::read(db).await?;
+            let counted = store::counters::count(db).await?;
+            if !counters.entries().eq(counted.entries()) || counters.waiting(None) != 0 {
+                return Err(ImportError::Corrupt("inconsistent counters").into());
             }
+            let state = match counters.failed(None) {
+                _ if lease.import.validate_only => State::Validated,
+                0 => State::Completed,
+                _ => State::CompletedWithFailures,
+            };
+            let held = store::lease::finish(&*tx, lease, state, now, "").await?;
+            if held { Ok(state) } else { Err(PageError::LeaseLost) }
         });
         let state = written.await?;
         self.on_ended(state);
@@ -64,7 +56,7 @@ impl Job {
         let note = match self.fence_off_applied().await {
             Ok(()) => "",
             Err(error @ PageError::Call(_)) => {
-                let timeout = self.settings.stall_after.min(CANCEL_TIMEOUT);
+                let timeout = self.context.settings.stall_after.min(CANCEL_TIMEOUT);
                 let waited = self.retry.was_stalled || self.retry.has_lasted(timeout);
                 if !error.is_permanent() && !waited {
                     return Err(error);
@@ -79,7 +71,7 @@ impl Job {
     /// Ends the import after an unexpected, permanent error.
     pub(super) async fn fail(&self, error: &PageError) -> Result<(), PageError> {
         let incident = ids::new_uuid().as_simple().to_string();
-        let (import, phase) = (self.name(), self.checkpoint.phase);
+        let (import, phase) = (self.context.name(), self.checkpoint.phase);
         tracing::error!(import, %phase, incident, %error, "import failed internally");
         // The next round raises the fence too, if this attempt fails.
         if let Err(error) = self.fence_off_applied().await {
@@ -95,29 +87,30 @@ impl Job {
     /// Ends the import early, in any phase. Records without a verdict become
     /// unprocessed. The counters are recomputed from the records.
     async fn stop(&self, state: State, note: String) -> Result<(), PageError> {
-        let now = self.imports.clock.now();
-        let until = now + self.settings.lease;
-        let work = Arc::new((self.lease.clone(), note));
-        let written = self.imports.db.write(&self.key().practice, move |tx| {
+        let PageContext { imports, settings, lease, .. } = &self.context;
+        let now = imports.clock.now();
+        let until = now + settings.lease;
+        let work = Arc::new((lease.clone(), note));
+        let written = imports.db.write(&lease.import.key.practice, move |tx| {
             let work = Arc::clone(&work);
             async move {
                 let (lease, note) = &*work;
-                let key = &lease.import.key;
+                let db = ImportDb::new(&*tx, &lease.import.key);
                 // Waits for a page that is still being written.
                 if !store::lease::renew(&*tx, lease, until, None).await? {
                     return Err(PageError::LeaseLost);
                 }
-                store::records::mark_unprocessed(&*tx, key, Status::Staged).await?;
-                store::records::mark_unprocessed(&*tx, key, Status::Ready).await?;
+                store::records::mark_unprocessed(db, Status::Staged).await?;
+                store::records::mark_unprocessed(db, Status::Ready).await?;
                 if lease.import.validate_only {
                     // A dry run has applied nothing, so these verdicts are void.
-                    store::records::mark_unprocessed(&*tx, key, Status::Imported).await?;
-                    store::records::mark_unprocessed(&*tx, key, Status::Linked).await?;
-                    store::duplicates::remove_all(&*tx, key).await?;
-                    store::failures::remove_warnings(&*tx, key).await?;
+                    store::records::mark_unprocessed(db, Status::Imported).await?;
+                    store::records::mark_unprocessed(db, Status::Linked).await?;
+                    store::duplicates::remove_all(db).await?;
+                    store::failures::remove_warnings(db).await?;
                 }
-                store::match_keys::remove_all(&*tx, key).await?;
-                store::counters::recount(&*tx, key, Status::Unprocessed).await?;
+                store::match_keys::remove_all(db).await?;
+                store::counters::recount(db, Status::Unprocessed).await?;
                 let held = store::lease::finish(&*tx, lease, state, now, note).await?;
                 if held { Ok(()) } else { Err(PageError::LeaseLost) }
             }
@@ -128,15 +121,16 @@ impl Job {
     }
 
     fn on_ended(&self, state: State) {
-        self.imports.meter.counter(&catalog::IMPORTS_ENDED, [state.as_str()]).increment(1);
-        tracing::info!(import = self.name(), %state, "import ended");
+        let counter = self.context.imports.meter.counter(&catalog::IMPORTS_ENDED, [state.as_str()]);
+        counter.increment(1);
+        tracing::info!(import = self.context.name(), %state, "import ended");
     }
 
     /// Raises the fence, if anything may have been sent.
     async fn fence_off_applied(&self) -> Result<(), PageError> {
-        if self.validate_only() || self.checkpoint.phase.state() != State::Applying {
+        if self.context.validate_only() || self.checkpoint.phase.state() != State::Applying {
             return Ok(());
         }
-        self.fence_off().await
+        self.context.fence_off().await
     }
 }

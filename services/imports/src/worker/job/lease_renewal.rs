@@ -8,12 +8,13 @@ use crate::{
     config::WorkerSettings,
     service::Imports,
     store::{self, lease::Lease},
+    worker::page_context::PageContext,
 };
 
 impl Job {
     /// Sets the note of the import, which says what is wrong, and extends the lease.
     pub(super) async fn set_note(&self, note: &'static str) {
-        let until = self.imports.clock.now() + self.settings.lease;
+        let until = self.context.imports.clock.now() + self.context.settings.lease;
         self.update_lease(move |tx, lease| async move {
             store::lease::renew(&*tx, &lease, until, Some(note)).await
         })
@@ -22,8 +23,8 @@ impl Job {
 
     /// Stalls the import, with a note.
     pub(super) async fn stall(&self, note: &'static str) {
-        self.imports.meter.counter(&catalog::IMPORTS_STALLED, NONE).increment(1);
-        let until = self.imports.clock.now() + self.settings.stalled_backoff;
+        self.context.imports.meter.counter(&catalog::IMPORTS_STALLED, NONE).increment(1);
+        let until = self.context.imports.clock.now() + self.context.settings.stalled_backoff;
         self.update_lease(move |tx, lease| async move {
             store::lease::stall(&*tx, &lease, until, note).await
         })
@@ -32,7 +33,7 @@ impl Job {
 
     /// Releases the lease, so that any worker can claim the import.
     pub(super) async fn release(&self) {
-        let now = self.imports.clock.now();
+        let now = self.context.imports.clock.now();
         self.update_lease(move |tx, lease| async move {
             store::lease::release(&*tx, &lease, now).await
         })
@@ -42,7 +43,7 @@ impl Job {
     /// Releases the lease, and raises its token above all fences that the records
     /// service has seen.
     pub(super) async fn release_with_raised_token(&self) {
-        let until = self.imports.clock.now() + self.settings.poll_every;
+        let until = self.context.imports.clock.now() + self.context.settings.poll_every;
         self.update_lease(move |tx, lease| async move {
             store::lease::release_with_raised_token(&*tx, &lease, until).await
         })
@@ -55,12 +56,12 @@ impl Job {
         F: Fn(concord_db::WriteTx, Lease) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<bool, sea_orm::DbErr>> + Send + 'static,
     {
-        let lease = self.lease.clone();
-        let changed =
-            self.imports.db.write(&self.key().practice, move |tx| change(tx, lease.clone())).await;
-        if let Err(error) = changed {
+        let PageContext { imports, lease, .. } = &self.context;
+        let (practice, lease) = (&lease.import.key.practice, lease.clone());
+        let changed = imports.db.write(practice, move |tx| change(tx, lease.clone()));
+        if let Err(error) = changed.await {
             let error = concord_db::redacted(&error);
-            tracing::warn!(import = self.name(), %error, "lease update failed");
+            tracing::warn!(import = self.context.name(), %error, "lease update failed");
         }
     }
 }

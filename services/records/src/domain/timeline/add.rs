@@ -4,7 +4,13 @@ use chrono::NaiveDate;
 use concord_core::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
-use super::{Decision, Entry, EntryEvent, EventKind, Outcome, Timeline, TimelineError, is_too_far};
+use super::{
+    decision::{Decision, EntryEvent, EventKind, Outcome},
+    entry::Entry,
+    error::TimelineError,
+    limits::is_too_far,
+    state::Timeline,
+};
 
 /// Adds a value that holds from a day on (`RecordChange` in the table).
 ///

@@ -5,7 +5,10 @@ use concord_proto::pb::records::EntryStatus;
 use uuid::Uuid;
 
 use super::{
-    Decision, Entry, EntryEvent, EventKind, Outcome, Timeline, TimelineError, entry::Side,
+    decision::{Decision, EntryEvent, EventKind, Outcome},
+    entry::{Entry, Side},
+    error::TimelineError,
+    state::Timeline,
 };
 
 /// Ends the current entry. No other entry follows.

@@ -7,10 +7,11 @@ use concord_proto::pb::records::EntryStatus;
 use uuid::Uuid;
 
 use super::{
-    Decision, Entry, EntryEvent, EventKind, Outcome, Timeline, TimelineError,
-    entry::{Cut, Side},
-    error::Remedy,
-    is_too_far,
+    decision::{Decision, EntryEvent, EventKind, Outcome},
+    entry::{Cut, Entry, Side},
+    error::{Remedy, TimelineError},
+    limits::is_too_far,
+    state::Timeline,
 };
 
 /// Corrects the value or the dates of an entry.

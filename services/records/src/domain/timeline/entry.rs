@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use concord_core::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
-use super::TimelineKey;
+use super::key::TimelineKey;
 
 /// A dated value of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use concord_core::{
 use concord_proto::pb::records::ErrorReason;
 use uuid::Uuid;
 
-use super::MAX_DAYS_AHEAD;
+use super::limits::MAX_DAYS_AHEAD;
 
 /// Maximum number of entries in a text; [`TimelineError::entries`] returns all.
 const MAX_NAMED: usize = 5;

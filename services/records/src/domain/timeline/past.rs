@@ -5,7 +5,10 @@ use concord_core::rules::{date::Period, value::Value};
 use uuid::Uuid;
 
 use super::{
-    Decision, Entry, EntryEvent, EventKind, Outcome, Timeline, TimelineError, entry::Side,
+    decision::{Decision, EntryEvent, EventKind, Outcome},
+    entry::{Entry, Side},
+    error::TimelineError,
+    state::Timeline,
 };
 
 /// Adds a value that held and has ended (`AddHistoricalEntry` in the table).

@@ -6,7 +6,7 @@ use concord_core::rules::{date::Period, value::Value};
 use concord_proto::pb::records::EntryStatus;
 use uuid::Uuid;
 
-use super::{Entry, TimelineError, collide, is_too_far};
+use super::{entry::Entry, error::TimelineError, limits::is_too_far, state::collide};
 
 /// The placement of an imported entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use concord_core::caller::PracticeId;
 use concord_proto::{
     pb::records::{SnapshotEnd, SnapshotRecords, subscribe_response::Message},
     wire::SnapshotRecord,
@@ -172,7 +173,9 @@ impl Stream {
         }
         let persons = rows.iter().filter_map(|row| row.person_id).map(RecordRef::person);
         let persons: Vec<RecordRef> = persons.collect();
-        images::get_all(self.feed.db().reader(), &position.practice, &persons).await
+        let practice: PracticeId =
+            position.practice.parse().map_err(|_| RecordError::Corrupt("a practice"))?;
+        images::get_all(self.feed.db().reader_of(&practice), &persons).await
     }
 }
 

@@ -8,9 +8,8 @@ use concord_proto::pb::records::{self as pb, ErrorReason, HistoryOutcome};
 use tonic::Code;
 use uuid::Uuid;
 
-use super::target::Open;
 use crate::{
-    domain::timeline::{Decision, MAX_ENTRIES, Outcome, Timeline, TimelineError},
+    domain::timeline::{Decision, Entry, MAX_ENTRIES, Outcome, Timeline, TimelineError},
     image,
     service::unit_of_work::UnitOfWork,
 };
@@ -31,19 +30,19 @@ pub(crate) struct HistoryAnswer {
 
 pub(super) fn answer(
     work: &UnitOfWork,
-    open: &mut Open,
+    entries: &[Entry],
     before: &Timeline,
     decision: &Decision,
     change_ids: Vec<String>,
 ) -> HistoryAnswer {
-    let images = image::entries(open.entries(), work.at.today);
+    let images = image::entries(entries, work.at.today);
     let image_of = |id: Uuid| {
         let text = ids::text(IdKind::Entry, id);
         images.iter().find(|entry| entry.id == text).cloned()
     };
     let moved = before.entries().iter().filter(|entry| {
         Some(entry.id) != decision.entry
-            && open.entries().iter().any(|now| now.id == entry.id && now.period != entry.period)
+            && entries.iter().any(|now| now.id == entry.id && now.period != entry.period)
     });
     HistoryAnswer {
         outcome: outcome(decision.outcome).into(),

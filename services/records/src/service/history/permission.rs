@@ -101,8 +101,7 @@ async fn is_own_status_change(
     entry: Uuid,
     status_correction: StatusCorrection,
 ) -> Result<bool, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
-    let changes = audit::of_entries(db, practice, record.id).await?;
+    let changes = audit::of_entries(work.db(), record.id).await?;
     let own = |field: &str| {
         let set = changes.iter().find(|row| set_date(row, entry, field));
         set.is_some_and(|row| row.product == work.caller.product.as_str())

@@ -2,14 +2,14 @@
 //! an added entry.
 
 use concord_core::{
-    ids::{self, IdKind, new_uuid},
+    ids::{self, IdKind},
     rules::date::{Period, date_text},
 };
 use concord_proto::pb::records::ChangeKind;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::{command::HistoryCommand, target::Open};
+use super::command::HistoryCommand;
 use crate::{
     domain::{
         change::{Authorship, Change},
@@ -19,6 +19,8 @@ use crate::{
     error::RecordError,
     service::{
         links::{append, new_link},
+        open::Open,
+        subject::Subject,
         unit_of_work::UnitOfWork,
     },
     store::{changes::Recipients, entries, links},
@@ -31,34 +33,30 @@ pub(super) const ACTIVE_TO: &str = "active_to";
 /// the changes. The caller saves the record itself.
 pub(super) async fn write_decision(
     work: &UnitOfWork,
-    open: &mut Open,
+    open: &mut Open<impl Subject>,
     decision: &Decision,
     author: Authorship<'_>,
     recipients: &Recipients,
 ) -> Result<Vec<String>, RecordError> {
-    let (db, practice) = (work.db(), &work.caller.practice);
+    let db = work.db();
     let removed = decision.edits.iter().filter_map(|edit| match edit {
         Edit::Remove(id) => Some(*id),
         _ => None,
     });
     let removed: Vec<Uuid> = removed.collect();
-    links::remove_all(db, practice, &removed).await?;
-    entries::write(db, practice, &decision.edits, work.at.now).await?;
-    let before = open.entries().clone();
-    decision.apply_to(open.entries());
-    let after = open.entries().clone();
-    let (record, companions) = (open.record(), open.companions());
+    links::remove_all(db, &removed).await?;
+    entries::write(db, &decision.edits, work.at.now).await?;
+    let before = open.entries.clone();
+    decision.apply_to(&mut open.entries);
     let mut changes = Vec::with_capacity(decision.events.len());
     for event in &decision.events {
-        let meta = open.meta();
-        *meta = meta.changed(work.at.now);
-        let kind = change_kind(event.kind);
-        let change = Change::new(new_uuid(), record, meta.version, kind);
+        let meta = open.subject.meta().changed(work.at.now);
+        let change = open.subject.changed(change_kind(event.kind), meta);
         changes.push(Change {
             changed_fields: vec!["entries".to_owned()],
             before: entry_json(&before, event),
-            after: entry_json(&after, event),
-            ..change.of_entry(event.entry).with(companions)
+            after: entry_json(&open.entries, event),
+            ..change.of_entry(event.entry)
         });
     }
     if author.caller.product == work.caller.product {
@@ -114,9 +112,9 @@ pub(super) async fn link_entry(
     let Some(entry) = decision.entry else { return Ok(()) };
     let (db, caller) = (work.db(), &work.caller);
     let account = (&caller.product, &caller.account);
-    if !links::linked_records(db, &caller.practice, account, &[entry]).await?.is_empty() {
+    if !links::linked_records(db, account, &[entry]).await?.is_empty() {
         return Ok(());
     }
     let link = new_link(work, LinkKind::Entry, external_id.clone(), entry);
-    links::insert_now(db, &caller.practice, link).await
+    links::insert_now(db, link).await
 }

@@ -10,6 +10,7 @@ use concord_core::{
         value::Value,
     },
 };
+use concord_db::TenantDb;
 use concord_proto::pb::{
     imports::RecordStatus,
     internal::ApplyOutcome,
@@ -60,7 +61,7 @@ struct Owners {
 }
 
 pub(super) async fn apply(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &mut Chunk<'_>,
     incoming: &[Incoming],
 ) -> Result<(), RecordError> {
@@ -94,7 +95,7 @@ pub(super) async fn apply(
 /// Locks the owners. The lock order is that of every writer: clients before persons, each
 /// in the order of their ids.
 async fn owners(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &Chunk<'_>,
     incoming: &[Incoming],
 ) -> Result<Owners, RecordError> {
@@ -106,10 +107,10 @@ async fn owners(
     let client_ids: Vec<Uuid> = of_kind(RecordKind::Client);
     let person_ids: Vec<Uuid> = of_kind(RecordKind::Person);
     let mut rows = BTreeMap::new();
-    for client in clients::lock(db, &caller.practice, &client_ids).await? {
+    for client in clients::lock(db, &client_ids).await? {
         rows.insert(RecordRef::client(client.id), Owner::Client(client));
     }
-    for person in persons::lock(db, &caller.practice, &person_ids).await? {
+    for person in persons::lock(db, &person_ids).await? {
         rows.insert(RecordRef::person(person.id), Owner::Person(person));
     }
     let mut orphaned = HashSet::new();
@@ -121,11 +122,11 @@ async fn owners(
         is_active
     });
     let ids: Vec<Uuid> = rows.keys().map(|record| record.id).collect();
-    let entries = entries::of_owners(db, &caller.practice, &ids).await?;
+    let entries = entries::of_owners(db, &ids).await?;
     let addresses = entries.values().flatten().filter(|entry| is_address(entry));
     let addresses: Vec<Uuid> = addresses.map(|entry| entry.id).collect();
     let account = (&caller.product, &caller.account);
-    let linked = links::linked_records(db, &caller.practice, account, &addresses).await?;
+    let linked = links::linked_records(db, account, &addresses).await?;
     let linked = linked.into_iter().collect();
     Ok(Owners { rows, entries, linked, changed: HashSet::new(), orphaned })
 }
@@ -224,7 +225,7 @@ fn added(chunk: &mut Chunk<'_>, owner: RecordRef, entry: Uuid, owners: &mut Owne
 }
 
 async fn replace_images(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &Chunk<'_>,
     owners: &Owners,
 ) -> Result<(), RecordError> {
@@ -246,7 +247,6 @@ async fn replace_images(
             }
         }
     }
-    let (practice, now) = (&chunk.caller.practice, chunk.at.now);
-    images::replace(db, practice, RecordKind::Client, clients, now).await?;
-    images::replace(db, practice, RecordKind::Person, persons, now).await
+    images::replace(db, RecordKind::Client, clients, chunk.at.now).await?;
+    images::replace(db, RecordKind::Person, persons, chunk.at.now).await
 }

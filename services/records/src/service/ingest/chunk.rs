@@ -12,6 +12,7 @@ use concord_core::{
         reason_code,
     },
 };
+use concord_db::TenantDb;
 use concord_proto::{
     pb::{
         imports::{ImportRecordKind, RecordStatus},
@@ -86,13 +87,12 @@ impl Chunk<'_> {
     /// import.
     pub(super) async fn look_up(
         &mut self,
-        db: &impl ConnectionTrait,
+        db: TenantDb<'_, impl ConnectionTrait>,
         incoming: &[Incoming],
     ) -> Result<(), RecordError> {
         let ids: Vec<String> = incoming.iter().map(|record| record.source_id.clone()).collect();
-        let Caller { practice, product, account, .. } = self.caller;
-        let account = (product, account);
-        let known = links::by_external_ids(db, practice, account, self.link_kind, &ids).await?;
+        let account = (&self.caller.product, &self.caller.account);
+        let known = links::by_external_ids(db, account, self.link_kind, &ids).await?;
         self.known = known.into_iter().map(|link| (link.external_id.clone(), link)).collect();
         Ok(())
     }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use concord_core::{
-    caller::Caller,
     ids::new_uuid,
     rules::{
         FieldViolation,
@@ -15,6 +14,7 @@ use concord_core::{
         value::PersonName,
     },
 };
+use concord_db::TenantDb;
 use concord_proto::pb::{
     internal::ApplyOutcome,
     records::{self as pb, ChangeKind, ErrorReason, RecordKind, RecordState},
@@ -48,7 +48,7 @@ struct Candidate {
 }
 
 pub(super) async fn apply(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &mut Chunk<'_>,
     incoming: &[Incoming],
 ) -> Result<(), RecordError> {
@@ -92,11 +92,10 @@ pub(super) async fn apply(
         chunk.outcomes.push(outcome);
     }
     fail_duplicates(db, chunk, duplicates).await?;
-    let (practice, now) = (&chunk.caller.practice, chunk.at.now);
     for (client, image) in updated.restored {
-        clients::update(db, practice, client, image).await?;
+        clients::update(db, client, image).await?;
     }
-    images::replace(db, practice, RecordKind::Client, updated.linked, now).await
+    images::replace(db, RecordKind::Client, updated.linked, chunk.at.now).await
 }
 
 /// Existing clients that a new link has changed.
@@ -110,7 +109,7 @@ struct UpdatedClients {
 /// The existing clients with the references of the chunk, by the key of the reference.
 /// Locks them until the links are committed.
 async fn candidates(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &Chunk<'_>,
     incoming: &[Incoming],
 ) -> Result<HashMap<String, Candidate>, RecordError> {
@@ -120,15 +119,15 @@ async fn candidates(
     };
     let keys: Vec<String> = incoming.iter().filter_map(key).collect();
     let caller = chunk.caller;
-    let found = clients::lock_by_references(db, &caller.practice, &keys).await?;
+    let found = clients::lock_by_references(db, &keys).await?;
     let ids: Vec<Uuid> = found.iter().map(|client| client.id).collect();
     let account = (&caller.product, &caller.account);
-    let linked = links::linked_records(db, &caller.practice, account, &ids).await?;
+    let linked = links::linked_records(db, account, &ids).await?;
     let linked: HashSet<Uuid> = linked.into_iter().collect();
     let persons = found.iter().filter_map(|client| client.person_id).map(RecordRef::person);
     let records: Vec<RecordRef> =
         ids.iter().copied().map(RecordRef::client).chain(persons).collect();
-    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
+    let images = images::get_all(db, &records).await?;
     let image = |id: &Uuid| images.get(id).cloned().ok_or(RecordError::Corrupt("no image"));
     let candidate = |client: Client| {
         let own: pb::Client = decode_on(image(&client.id)?, chunk.at.today)?;
@@ -230,7 +229,7 @@ impl ReferenceHolder {
 /// Fails the records whose reference belongs to another client. Each comes with its index
 /// in the chunk.
 async fn fail_duplicates(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &mut Chunk<'_>,
     duplicates: Vec<(usize, &ClientDraft, ReferenceHolder)>,
 ) -> Result<(), RecordError> {
@@ -238,13 +237,13 @@ async fn fail_duplicates(
         return Ok(());
     }
     let ids: Vec<Uuid> = duplicates.iter().map(|(_, _, holder)| holder.id).collect();
-    let Caller { practice, product, .. } = chunk.caller;
     let mut products: HashMap<Uuid, BTreeSet<String>> = HashMap::new();
-    for (id, product) in links::products_of(db, practice, &ids).await? {
+    for (id, product) in links::products_of(db, &ids).await? {
         products.entry(id).or_default().insert(product);
     }
+    let own = &chunk.caller.product;
     for new in &chunk.new.clients {
-        products.entry(new.id).or_default().insert(product.to_string());
+        products.entry(new.id).or_default().insert(own.to_string());
     }
     for (index, draft, holder) in duplicates {
         let kept = products.get(&holder.id).map(|products| {

@@ -12,6 +12,7 @@ use concord_core::{
         value::PersonName,
     },
 };
+use concord_db::TenantDb;
 use concord_proto::pb::{
     internal::ApplyOutcome,
     records::{self as pb, ChangeKind, RecordKind, RecordState},
@@ -48,7 +49,7 @@ struct KnownContacts {
 }
 
 pub(super) async fn apply(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &mut Chunk<'_>,
     incoming: &[Incoming],
 ) -> Result<(), RecordError> {
@@ -68,8 +69,7 @@ pub(super) async fn apply(
         };
         chunk.outcomes.push(outcome);
     }
-    let (practice, now) = (&chunk.caller.practice, chunk.at.now);
-    images::replace(db, practice, RecordKind::Person, linked, now).await
+    images::replace(db, RecordKind::Person, linked, chunk.at.now).await
 }
 
 /// The clients of a contact, with the roles of the person. Clients that the import excludes
@@ -97,7 +97,7 @@ fn resolve(
 }
 
 async fn load_known(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     chunk: &Chunk<'_>,
     incoming: &[Incoming],
 ) -> Result<KnownContacts, RecordError> {
@@ -106,7 +106,7 @@ async fn load_known(
     let parents = parents.filter_map(|parent| RecordRef::parse(&parent.record_id));
     let ids: HashSet<Uuid> = parents.map(|record| record.id).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let found = clients::lock(db, &caller.practice, &ids).await?;
+    let found = clients::lock(db, &ids).await?;
     let is_active = |client: &&Client| client.meta.state == RecordState::Active;
     let mut clients: HashSet<Uuid> =
         found.iter().filter(is_active).map(|client| client.id).collect();
@@ -114,11 +114,11 @@ async fn load_known(
         let found: HashSet<Uuid> = found.iter().map(|client| client.id).collect();
         clients.extend(ids.iter().filter(|id| !found.contains(id)));
     }
-    let of_clients = contacts::of_clients(db, &caller.practice, &ids).await?;
+    let of_clients = contacts::of_clients(db, &ids).await?;
     let person_ids: HashSet<Uuid> = of_clients.iter().map(|contact| contact.person_id).collect();
     let person_ids: Vec<Uuid> = person_ids.into_iter().collect();
     let account = (&caller.product, &caller.account);
-    let own = links::linked_records(db, &caller.practice, account, &person_ids).await?;
+    let own = links::linked_records(db, account, &person_ids).await?;
     let own: HashSet<Uuid> = own.into_iter().collect();
     let free: Vec<Uuid> = person_ids.into_iter().filter(|id| !own.contains(id)).collect();
     let mut known = KnownContacts {
@@ -130,14 +130,14 @@ async fn load_known(
     if free.is_empty() {
         return Ok(known);
     }
-    let rows = persons::lock(db, &caller.practice, &free).await?;
+    let rows = persons::lock(db, &free).await?;
     let rows: HashMap<Uuid, Person> = rows.into_iter().map(|person| (person.id, person)).collect();
     let records: Vec<RecordRef> = free.iter().copied().map(RecordRef::person).collect();
-    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
+    let images = images::get_all(db, &records).await?;
     for (id, image) in images {
         known.images.insert(id, decode_on(image, chunk.at.today)?);
     }
-    for contact in contacts::of_persons(db, &caller.practice, &free).await? {
+    for contact in contacts::of_persons(db, &free).await? {
         known.contacts.insert((contact.client_id, contact.person_id));
         let person = rows.get(&contact.person_id).zip(known.images.get(&contact.person_id));
         if let Some((person, image)) = person {

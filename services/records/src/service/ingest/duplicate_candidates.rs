@@ -6,6 +6,7 @@ use concord_core::{
     caller::Caller,
     rules::match_key::{self, MatchField, MatchKey},
 };
+use concord_db::TenantDb;
 use concord_proto::pb::{
     imports::RecordStatus,
     internal::{ApplyDuplicate, ApplyOutcome},
@@ -51,7 +52,7 @@ impl DuplicateCandidates<'_> {
     /// later records, and a repeated chunk gets the same answer.
     pub(super) async fn add_to(
         mut self,
-        db: &impl ConnectionTrait,
+        db: TenantDb<'_, impl ConnectionTrait>,
         incoming: &[Incoming],
         outcomes: &mut [ApplyOutcome],
     ) -> Result<(), RecordError> {
@@ -60,7 +61,7 @@ impl DuplicateCandidates<'_> {
             return Ok(());
         }
         let keys: BTreeSet<MatchKey> = imported.iter().map(|own| own.key.clone()).collect();
-        let oldest = oldest(db, &self.caller.practice, &keys).await?;
+        let oldest = oldest(db, &keys).await?;
         let rolled_back: HashSet<Uuid> =
             imported.iter().filter(|_| self.validate_only).map(|own| own.id).collect();
         let older = |own: ImportedKey| {
@@ -83,7 +84,7 @@ impl DuplicateCandidates<'_> {
     /// same chunk imported.
     async fn imported_keys(
         &mut self,
-        db: &impl ConnectionTrait,
+        db: TenantDb<'_, impl ConnectionTrait>,
         incoming: &[Incoming],
         outcomes: &[ApplyOutcome],
     ) -> Result<Vec<ImportedKey>, RecordError> {
@@ -103,7 +104,7 @@ impl DuplicateCandidates<'_> {
         let individuals = individuals.map(|(_, became, _)| became.id);
         let known: Vec<Uuid> = individuals.filter(|id| !self.persons.contains_key(id)).collect();
         if !known.is_empty() {
-            let persons = clients::individuals(db, &self.caller.practice, &known).await?;
+            let persons = clients::individuals(db, &known).await?;
             self.persons.extend(persons);
         }
         let with_id = |(index, became, key): (usize, RecordRef, MatchKey)| {
@@ -120,22 +121,22 @@ impl DuplicateCandidates<'_> {
     /// Describes the candidates to end users: all but the equal field.
     async fn describe(
         &self,
-        db: &impl ConnectionTrait,
+        db: TenantDb<'_, impl ConnectionTrait>,
         found: &[Found],
     ) -> Result<HashMap<Uuid, ApplyDuplicate>, RecordError> {
         if found.is_empty() {
             return Ok(HashMap::new());
         }
-        let records = self.records(db, found).await?;
+        let records = records(db, found).await?;
         let of_kind = |kind: RecordKind| -> Vec<Uuid> {
             records.values().filter(|record| record.kind == kind).map(|record| record.id).collect()
         };
-        let Caller { practice, product, account, .. } = self.caller;
+        let Caller { product, account, .. } = self.caller;
         let (clients, persons) = (of_kind(RecordKind::Client), of_kind(RecordKind::Person));
-        let mut names = resolve::client_names(db, self.caller, &clients).await?;
-        names.extend(resolve::person_names(db, self.caller, &persons).await?);
+        let mut names = resolve::client_names(db, &clients).await?;
+        names.extend(resolve::person_names(db, &persons).await?);
         let all: Vec<Uuid> = clients.into_iter().chain(persons).collect();
-        let source_ids = links::external_ids(db, practice, (product, account), &all).await?;
+        let source_ids = links::external_ids(db, (product, account), &all).await?;
         let source_ids: HashMap<Uuid, String> = source_ids.into_iter().collect();
         let describe = |(other, record): (Uuid, RecordRef)| {
             let (name, client_reference) = names.get(&record.id).cloned().unwrap_or_default();
@@ -145,27 +146,25 @@ impl DuplicateCandidates<'_> {
         };
         Ok(records.into_iter().map(describe).collect())
     }
+}
 
-    /// The candidates as records. A person that is an individual client is replaced by the
-    /// client.
-    async fn records(
-        &self,
-        db: &impl ConnectionTrait,
-        found: &[Found],
-    ) -> Result<HashMap<Uuid, RecordRef>, RecordError> {
-        let record = |(_, of, id): &Found| match of {
-            MatchField::NameAndBirthDate => RecordRef::person(*id),
-            MatchField::CompanyNumber | MatchField::Utr | MatchField::VatNumber => {
-                RecordRef::client(*id)
-            }
-        };
-        let mut records: HashMap<Uuid, RecordRef> =
-            found.iter().map(|found| (found.2, record(found))).collect();
-        let persons = records.values().filter(|record| record.kind == RecordKind::Person);
-        let persons: Vec<Uuid> = persons.map(|record| record.id).collect();
-        let individuals =
-            clients::individuals_of(db, &self.caller.practice, &persons).await?.into_iter().rev();
-        records.extend(individuals.map(|(client, person)| (person, RecordRef::client(client))));
-        Ok(records)
-    }
+/// The candidates as records. A person that is an individual client is replaced by the
+/// client.
+async fn records(
+    db: TenantDb<'_, impl ConnectionTrait>,
+    found: &[Found],
+) -> Result<HashMap<Uuid, RecordRef>, RecordError> {
+    let record = |(_, of, id): &Found| match of {
+        MatchField::NameAndBirthDate => RecordRef::person(*id),
+        MatchField::CompanyNumber | MatchField::Utr | MatchField::VatNumber => {
+            RecordRef::client(*id)
+        }
+    };
+    let mut records: HashMap<Uuid, RecordRef> =
+        found.iter().map(|found| (found.2, record(found))).collect();
+    let persons = records.values().filter(|record| record.kind == RecordKind::Person);
+    let persons: Vec<Uuid> = persons.map(|record| record.id).collect();
+    let individuals = clients::individuals_of(db, &persons).await?.into_iter().rev();
+    records.extend(individuals.map(|(client, person)| (person, RecordRef::client(client))));
+    Ok(records)
 }

@@ -7,6 +7,7 @@ use concord_core::{
     ids::{self, IdKind},
     rules::value::PersonName,
 };
+use concord_db::TenantDb;
 use concord_proto::pb::{
     imports::ImportRecordKind,
     internal::{ResolvedLink, SourceKey},
@@ -28,7 +29,7 @@ use crate::{
 
 /// The linked keys, with the names that an import shows to end users.
 pub(super) async fn links(
-    db: &impl ConnectionTrait,
+    db: TenantDb<'_, impl ConnectionTrait>,
     caller: &Caller,
     keys: &[SourceKey],
 ) -> Result<Vec<ResolvedLink>, RecordError> {
@@ -41,10 +42,8 @@ pub(super) async fn links(
             continue;
         }
         let account = (&caller.product, &caller.account);
-        let practice = &caller.practice;
-        let links =
-            links::by_external_ids(db, practice, account, link_kind(kind), &source_ids).await?;
-        let names = names(db, caller, kind, &links).await?;
+        let links = links::by_external_ids(db, account, link_kind(kind), &source_ids).await?;
+        let names = names(db, kind, &links).await?;
         resolved.extend(links.into_iter().map(|link| resolved_link(kind, link, &names)));
     }
     Ok(resolved)
@@ -67,29 +66,27 @@ fn resolved_link(
 
 /// The names and client references of linked clients and persons. Entries have none.
 async fn names(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
     kind: ImportRecordKind,
     links: &[Link],
 ) -> Result<HashMap<Uuid, (String, String)>, RecordError> {
     let ids: Vec<Uuid> = links.iter().map(|link| link.record_id).collect();
     match link_kind(kind) {
         _ if ids.is_empty() => Ok(HashMap::new()),
-        LinkKind::Client => client_names(db, caller, &ids).await,
-        LinkKind::Person => person_names(db, caller, &ids).await,
+        LinkKind::Client => client_names(db, &ids).await,
+        LinkKind::Person => person_names(db, &ids).await,
         LinkKind::Entry => Ok(HashMap::new()),
     }
 }
 
 pub(super) async fn client_names(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, (String, String)>, RecordError> {
-    let clients = client_images(db, caller, ids).await?;
+    let clients = client_images(db, ids).await?;
     let persons = clients.values().filter_map(|client| RecordRef::parse(&client.person_id));
     let persons: Vec<Uuid> = persons.map(|person| person.id).collect();
-    let persons = person_images(db, caller, &persons).await?;
+    let persons = person_images(db, &persons).await?;
     let name = |client: &pb::Client| match RecordRef::parse(&client.person_id) {
         Some(person) => persons.get(&person.id).map(display).unwrap_or_default(),
         None => client.registered_name.clone(),
@@ -100,14 +97,13 @@ pub(super) async fn client_names(
 }
 
 pub(super) async fn person_names(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, (String, String)>, RecordError> {
-    let persons = person_images(db, caller, ids).await?;
-    let contacts = contacts::of_persons(db, &caller.practice, ids).await?;
+    let persons = person_images(db, ids).await?;
+    let contacts = contacts::of_persons(db, ids).await?;
     let clients: Vec<Uuid> = contacts.iter().map(|contact| contact.client_id).collect();
-    let clients = client_images(db, caller, &clients).await?;
+    let clients = client_images(db, &clients).await?;
     let reference = |person: Uuid| {
         let of_person = contacts.iter().filter(|contact| contact.person_id == person);
         let references = of_person.filter_map(|contact| clients.get(&contact.client_id));
@@ -122,21 +118,19 @@ fn display(person: &pb::Person) -> String {
 }
 
 async fn client_images(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, pb::Client>, RecordError> {
     let records: Vec<RecordRef> = ids.iter().copied().map(RecordRef::client).collect();
-    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
+    let images = images::get_all(db, &records).await?;
     images.into_iter().map(|(id, image)| Ok((id, decode(image)?))).collect()
 }
 
 async fn person_images(
-    db: &impl ConnectionTrait,
-    caller: &Caller,
+    db: TenantDb<'_, impl ConnectionTrait>,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, pb::Person>, RecordError> {
     let records: Vec<RecordRef> = ids.iter().copied().map(RecordRef::person).collect();
-    let images = images::get_all(db, caller.practice.as_str(), &records).await?;
+    let images = images::get_all(db, &records).await?;
     images.into_iter().map(|(id, image)| Ok((id, decode(image)?))).collect()
 }

@@ -26,17 +26,17 @@ impl Records {
         request: PageRequest,
     ) -> Result<(Vec<AuditEntry>, String), RecordError> {
         self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
+        let db = self.db.reader_of(&caller.practice);
         let record = match name {
             "" => None,
             name if name.starts_with(id_kind(RecordKind::Contact).prefix()) => {
                 Some(open::parse_contact(name)?)
             }
-            name => Some(resolve::client_or_person(db, practice, "record", name).await?.id),
+            name => Some(resolve::client_or_person(db, "record", name).await?.id),
         };
-        let key = ("audit", practice.as_str(), record);
+        let key = ("audit", caller.practice.as_str(), record);
         let before = page::begin_after(&request.token, &key)?;
-        let mut rows = audit::page(db, practice, record, before, request.size + 1).await?;
+        let mut rows = audit::page(db, record, before, request.size + 1).await?;
         let size = usize::try_from(request.size).unwrap_or(usize::MAX);
         let read = rows.len();
         rows.truncate(size);

@@ -99,14 +99,13 @@ impl Records {
         caller: &Caller,
         command: &SearchCommand,
     ) -> Result<(Vec<SearchHit>, bool), RecordError> {
-        let (db, practice) = (self.db.reader(), &caller.practice);
+        let db = self.db.reader_of(&caller.practice);
         let limit = MAX_CANDIDATES + 1;
-        let mut found =
-            search::find(db, practice, &words(&command.query), command.kind, limit).await?;
+        let mut found = search::find(db, &words(&command.query), command.kind, limit).await?;
         let truncated = found.len() > usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX);
         found.truncate(usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX));
         for word in exact_terms(&command.query) {
-            found.extend(search::find_exact(db, practice, &word, command.kind, limit).await?);
+            found.extend(search::find_exact(db, &word, command.kind, limit).await?);
         }
         self.rank_as_of_today(caller, &words(&command.query), &mut found).await?;
         Ok((found, truncated))
@@ -120,8 +119,8 @@ impl Records {
         query: &[String],
         found: &mut [SearchHit],
     ) -> Result<(), RecordError> {
-        let (db, practice, today) = (self.db.reader(), &caller.practice, self.clock.today());
-        let due = entries::due_in_practice(db, practice, today).await?;
+        let (db, today) = (self.db.reader_of(&caller.practice), self.clock.today());
+        let due = entries::due_in_practice(db, today).await?;
         if due.is_empty() || found.is_empty() {
             return Ok(());
         }
@@ -129,7 +128,7 @@ impl Records {
         let of_clients = found.iter().filter(|line| line.record.kind == RecordKind::Client);
         let of_clients: HashSet<Uuid> = of_clients.map(|line| line.record.id).collect();
         let of_clients: Vec<Uuid> = of_clients.into_iter().collect();
-        for (client, person) in clients::individuals(db, practice, &of_clients).await? {
+        for (client, person) in clients::individuals(db, &of_clients).await? {
             if due.contains(&person) {
                 due.insert(client);
             }
@@ -195,15 +194,15 @@ impl Records {
         caller: &Caller,
         records: &[RecordRef],
     ) -> Result<HashMap<Uuid, Bytes>, RecordError> {
-        let (db, practice) = (self.db.reader(), caller.practice.as_str());
-        let mut images = images::get_all(db, practice, records).await?;
+        let db = self.db.reader_of(&caller.practice);
+        let mut images = images::get_all(db, records).await?;
         let clients = records.iter().filter(|record| record.kind == RecordKind::Client);
         let persons: Vec<RecordRef> = clients
             .filter_map(|record| images.get(&record.id).cloned())
             .filter_map(|image| decode::<Client>(image).ok())
             .filter_map(|client| RecordRef::parse(&client.person_id))
             .collect();
-        images.extend(images::get_all(db, practice, &persons).await?);
+        images.extend(images::get_all(db, &persons).await?);
         Ok(images)
     }
 }

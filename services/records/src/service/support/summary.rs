@@ -30,8 +30,8 @@ impl Records {
         name: &str,
     ) -> Result<GetRecordSummaryResponse, RecordError> {
         self.check_connected(caller).await?;
-        let (db, practice) = (self.db.reader(), &caller.practice);
-        let record = resolve::client_or_person(db, practice, "record", name).await?;
+        let db = self.db.reader_of(&caller.practice);
+        let record = resolve::client_or_person(db, "record", name).await?;
         let text = record.text();
         let mut summary = GetRecordSummaryResponse::default();
         let of = if record.kind == RecordKind::Person {
@@ -44,12 +44,12 @@ impl Records {
         };
         // Small parts first: the contacts take the remaining budget.
         let mut budget = ResponseBudget::with_reserved(summary.encoded_len());
-        summary.links = listed(&links::of_record(db, practice, record.id).await?, &mut budget).0;
+        summary.links = listed(&links::of_record(db, record.id).await?, &mut budget).0;
         // The changes of an individual include those of its person.
         let person = summary.person.as_ref().and_then(|person| RecordRef::parse(&person.id));
-        let mut changes = audit::page(db, practice, Some(record.id), None, SUMMARY_CHANGES).await?;
+        let mut changes = audit::page(db, Some(record.id), None, SUMMARY_CHANGES).await?;
         if let Some(person) = person.filter(|person| *person != record) {
-            let own = audit::page(db, practice, Some(person.id), None, SUMMARY_CHANGES);
+            let own = audit::page(db, Some(person.id), None, SUMMARY_CHANGES);
             changes.extend(own.await?);
             changes.sort_by_key(|row| std::cmp::Reverse(row.change_id));
             changes.truncate(usize::try_from(SUMMARY_CHANGES).unwrap_or(usize::MAX));

@@ -4,7 +4,7 @@
 //! with the number of pending changes or the length of a feed.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, Statement, Value};
+use sea_orm::ConnectionTrait;
 
 use crate::error::RecordError;
 
@@ -28,8 +28,7 @@ pub(crate) struct FeedStats {
 
 /// Reads the statistics of all feeds.
 pub(crate) async fn feed_stats(db: &impl ConnectionTrait) -> Result<Vec<FeedStats>, RecordError> {
-    let sql = feed_stats_sql();
-    let rows = db.query_all_raw(statement(db, &sql, [])).await?;
+    let rows = concord_db::query(db, |_| feed_stats_sql()).await?;
     let read_row = |row: &sea_orm::QueryResult| {
         Ok(FeedStats {
             product: row.try_get("", "product")?,
@@ -79,12 +78,16 @@ pub(crate) async fn subscription_stats(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
 ) -> Result<Vec<SubscriptionStats>, RecordError> {
-    let sql = "SELECT s.product, s.is_open, COUNT(*) AS n, MIN(s.acked_pos) AS least FROM ( \
-                 SELECT product, acked_pos, \
-                   CASE WHEN active_until > $1 THEN 1 ELSE 0 END AS is_open \
-                 FROM feed_subscription) AS s \
-               GROUP BY s.product, s.is_open";
-    let rows = db.query_all_raw(statement(db, sql, [now.into()])).await?;
+    let rows = concord_db::query(db, |sql| {
+        format!(
+            "SELECT s.product, s.is_open, COUNT(*) AS n, MIN(s.acked_pos) AS least FROM ( \
+               SELECT product, acked_pos, \
+                 CASE WHEN active_until > {} THEN 1 ELSE 0 END AS is_open \
+               FROM feed_subscription) AS s \
+             GROUP BY s.product, s.is_open",
+            sql.bind(now)
+        )
+    });
     let read_row = |row: &sea_orm::QueryResult| {
         Ok(SubscriptionStats {
             product: row.try_get("", "product")?,
@@ -93,13 +96,5 @@ pub(crate) async fn subscription_stats(
             least: row.try_get("", "least")?,
         })
     };
-    rows.iter().map(read_row).collect()
-}
-
-fn statement(
-    db: &impl ConnectionTrait,
-    sql: &str,
-    values: impl IntoIterator<Item = Value>,
-) -> Statement {
-    Statement::from_sql_and_values(db.get_database_backend(), sql, values)
+    rows.await?.iter().map(read_row).collect()
 }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use concord_core::caller::{PracticeId, Product};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use concord_db::Binds;
+use sea_orm::ConnectionTrait;
 
 use crate::error::RecordError;
 
@@ -29,12 +30,7 @@ pub(crate) async fn lag(
     after: i64,
     practices: &[PracticeId],
 ) -> Result<Lag, RecordError> {
-    let mut values = vec![product.as_str().into(), after.into()];
-    values.extend(practices.iter().map(|practice| practice.as_str().into()));
-    let engine = db.get_database_backend();
-    let sql = lag_sql(engine, practices.len());
-    let statement = Statement::from_sql_and_values(engine, sql, values);
-    let row = db.query_one_raw(statement).await?;
+    let row = concord_db::query_one(db, |sql| lag_sql(sql, product, after, practices)).await?;
     let row = row.ok_or(RecordError::Corrupt("a subscription without its feed"))?;
     let (head, floor): (i64, i64) = (row.try_get("", "head")?, row.try_get("", "floor")?);
     let oldest = row.try_get("", "oldest")?;
@@ -46,19 +42,21 @@ pub(crate) async fn lag(
     })
 }
 
-fn lag_sql(engine: DbBackend, practices: usize) -> String {
-    let oldest = super::entries_after("e.pos, e.sequenced_at", practices, 3);
-    let oldest = super::first_of(engine, oldest, "1");
-    let counted = if practices == 0 {
+fn lag_sql(sql: &mut Binds, product: &Product, after: i64, practices: &[PracticeId]) -> String {
+    let counted = if practices.is_empty() {
         // The difference of the positions is the count.
         "0".to_owned()
     } else {
-        let entries = super::entries_after("e.pos", practices, 3).join(" UNION ALL ");
+        let entries = super::entries_after(sql, "e.pos", product, after, practices);
+        let entries = entries.join(" UNION ALL ");
         format!("(SELECT COUNT(*) FROM ({entries} LIMIT {MAX_COUNTED} + 1) counted)")
     };
+    let oldest = super::entries_after(sql, "e.pos, e.sequenced_at", product, after, practices);
+    let oldest = super::first_of(sql, oldest, |_| "1".to_owned());
     format!(
         "SELECT f.head, f.floor, {counted} AS changes, \
            (SELECT o.sequenced_at FROM ({oldest}) o) AS oldest \
-         FROM feed_product f WHERE f.product = $1"
+         FROM feed_product f WHERE f.product = {}",
+        sql.bind_shared("product", product.as_str())
     )
 }

@@ -1,7 +1,7 @@
 //! Invalidates cursors and positions after the database was restored from a backup.
 
 use concord_core::ids;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::ConnectionTrait;
 
 use super::retention;
 use crate::error::RecordError;
@@ -12,13 +12,18 @@ const BEFORE_START: i64 = -1;
 /// Renews the epoch and the secret of every product's feed, which invalidates all
 /// earlier cursors. Returns the number of feeds.
 pub(crate) async fn renew_epochs(db: &impl ConnectionTrait) -> Result<u64, RecordError> {
-    let sql = "UPDATE feed_product SET epoch = $2, secret = $3 WHERE product = $1";
     let mut feeds = 0;
     for product in retention::products(db).await? {
-        let values = [product.into(), ids::new_uuid().into(), super::secret()?.into()];
-        let engine = db.get_database_backend();
-        let updated = db.execute_raw(Statement::from_sql_and_values(engine, sql, values)).await?;
-        feeds += updated.rows_affected();
+        let (epoch, secret) = (ids::new_uuid(), super::secret()?);
+        let updated = concord_db::execute(db, |sql| {
+            format!(
+                "UPDATE feed_product SET epoch = {}, secret = {} WHERE product = {}",
+                sql.bind(epoch),
+                sql.bind(secret),
+                sql.bind(product)
+            )
+        });
+        feeds += updated.await?;
     }
     Ok(feeds)
 }
@@ -27,9 +32,10 @@ pub(crate) async fn renew_epochs(db: &impl ConnectionTrait) -> Result<u64, Recor
 /// of subscriptions. A subscriber that resumes by the name alone gets `CURSOR_TOO_OLD`,
 /// and restarts from a snapshot.
 pub(crate) async fn reset_positions(db: &impl ConnectionTrait) -> Result<u64, RecordError> {
-    let sql = "UPDATE feed_subscription SET acked_pos = $1, acked_walk = NULL, \
-               delivered_pos = $1, seen_pos = $1, session = session + 1, active_until = NULL";
-    let engine = db.get_database_backend();
-    let reset = Statement::from_sql_and_values(engine, sql, [BEFORE_START.into()]);
-    Ok(db.execute_raw(reset).await?.rows_affected())
+    let sql = format!(
+        "UPDATE feed_subscription SET acked_pos = {BEFORE_START}, acked_walk = NULL, \
+         delivered_pos = {BEFORE_START}, seen_pos = {BEFORE_START}, session = session + 1, \
+         active_until = NULL"
+    );
+    Ok(concord_db::execute(db, |_| sql).await?)
 }

@@ -1,7 +1,8 @@
 //! Sequencing: assigns the next positions of a feed to pending changes.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _, Statement};
+use concord_db::Binds;
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _};
 
 use crate::{error::RecordError, store::entities::feed_product};
 
@@ -18,8 +19,7 @@ pub(crate) async fn products_with_pending(
     let sql = "SELECT f.product FROM feed_product f \
                WHERE EXISTS (SELECT 1 FROM feed_pending p WHERE p.product = f.product) \
                ORDER BY f.product";
-    let statement = Statement::from_string(db.get_database_backend(), sql);
-    let rows = db.query_all_raw(statement).await?;
+    let rows = concord_db::query(db, |_| sql.to_owned()).await?;
     Ok(rows.iter().map(|row| row.try_get("", "product")).collect::<Result<_, _>>()?)
 }
 
@@ -36,10 +36,7 @@ pub(crate) async fn sequence(
 ) -> Result<i64, RecordError> {
     let feed = feed_product::Entity::find_by_id(product).lock_exclusive().one(db).await?;
     let Some(feed) = feed else { return Ok(0) };
-    let engine = db.get_database_backend();
-    let values = [product.into(), feed.last_practice.as_str().into(), feed.head.into(), now.into()];
-    let statement = Statement::from_sql_and_values(engine, sequence_sql(engine), values);
-    let rows = db.query_all_raw(statement).await?;
+    let rows = concord_db::query(db, |sql| sequence_sql(sql, &feed, now)).await?;
     // No row if nothing was pending.
     let Some(row) = rows.first() else { return Ok(0) };
     Ok(row.try_get::<i64>("", "head")? - feed.head)
@@ -50,72 +47,118 @@ pub(crate) async fn sequence(
 ///
 /// Stores the last practice of the round robin: the greatest of those that were reached
 /// after the wrap-around, or else of all.
-fn sequence_sql(engine: DbBackend) -> String {
-    let take = take_sql(engine);
-    if engine == DbBackend::Postgres {
+fn sequence_sql(sql: &mut Binds, feed: &feed_product::Model, now: DateTime<Utc>) -> String {
+    let taken = take_sql(sql, feed);
+    let inserted = insert_entries_sql(sql, feed, now);
+    if sql.engine() == DbBackend::Postgres {
         // Deletes by `ctid`: for a join, the planner would scan all pending rows instead
         // of looking up a few thousand.
         return format!(
-            "{take}, placed AS ({INSERT_ENTRIES}), \
+            "{taken}, placed AS ({inserted}), \
              gone AS (DELETE FROM feed_pending \
                WHERE ctid = ANY (ARRAY(SELECT row_id FROM taken))), \
              new AS (SELECT COUNT(*) AS count, MAX(practice_id) AS last, \
-               MAX(practice_id) FILTER (WHERE practice_id <= $2) AS round FROM taken) \
-             UPDATE feed_product SET head = $3 + new.count, \
+               MAX(practice_id) FILTER (WHERE practice_id <= {}) AS round FROM taken) \
+             UPDATE feed_product SET head = {} + new.count, \
                last_practice = COALESCE(new.round, new.last) \
-             FROM new WHERE product = $1 AND new.count > 0 \
-             RETURNING head, pg_notify('{CHANNEL}', product)"
+             FROM new WHERE product = {} AND new.count > 0 \
+             RETURNING head, pg_notify('{CHANNEL}', product)",
+            last_practice(sql, feed),
+            head(sql, feed),
+            product(sql, feed)
         );
     }
-    format!("{take} {INSERT_ENTRIES}; {DELETE_TAKEN}; {ADVANCE}")
+    format!("{taken} {inserted}; {}; {}", delete_taken_sql(sql, feed), advance_sql(sql, feed))
+}
+
+fn product(sql: &mut Binds, feed: &feed_product::Model) -> String {
+    sql.bind_shared("product", feed.product.as_str())
+}
+
+fn last_practice(sql: &mut Binds, feed: &feed_product::Model) -> String {
+    sql.bind_shared("last_practice", feed.last_practice.as_str())
+}
+
+fn head(sql: &mut Binds, feed: &feed_product::Model) -> String {
+    sql.bind_shared("head", feed.head)
 }
 
 /// Positions follow `seq`, so that the changes of a practice stay in their order.
-const INSERT_ENTRIES: &str = "INSERT INTO feed_entry( \
-      product, pos, seq, practice_id, linked, sequenced_at) \
-    SELECT $1, $3 + ROW_NUMBER() OVER (ORDER BY seq), seq, practice_id, linked, $4 FROM taken";
+fn insert_entries_sql(sql: &mut Binds, feed: &feed_product::Model, now: DateTime<Utc>) -> String {
+    format!(
+        "INSERT INTO feed_entry( \
+           product, pos, seq, practice_id, linked, sequenced_at) \
+         SELECT {}, {} + ROW_NUMBER() OVER (ORDER BY seq), seq, practice_id, linked, {} FROM taken",
+        product(sql, feed),
+        head(sql, feed),
+        sql.bind(now)
+    )
+}
 
-const DELETE_TAKEN: &str = "DELETE FROM feed_pending WHERE product = $1 \
-    AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
-      WHERE product = $1 AND pos > $3)";
+fn delete_taken_sql(sql: &mut Binds, feed: &feed_product::Model) -> String {
+    format!(
+        "DELETE FROM feed_pending WHERE product = {} \
+         AND (practice_id, seq) IN (SELECT practice_id, seq FROM feed_entry \
+           WHERE product = {} AND pos > {})",
+        product(sql, feed),
+        product(sql, feed),
+        head(sql, feed)
+    )
+}
 
 /// The unary plus disables the practice index on SQLite, so that it reads only the new
 /// positions and not the whole feed in the order of practices.
-const ADVANCE: &str = "UPDATE feed_product SET \
-    head = COALESCE((SELECT MAX(pos) FROM feed_entry WHERE product = $1), head), \
-    last_practice = COALESCE( \
-      (SELECT MAX(+practice_id) FROM feed_entry \
-       WHERE product = $1 AND pos > $3 AND +practice_id <= $2), \
-      (SELECT MAX(+practice_id) FROM feed_entry WHERE product = $1 AND pos > $3), \
-      last_practice) \
-    WHERE product = $1 RETURNING head";
+fn advance_sql(sql: &mut Binds, feed: &feed_product::Model) -> String {
+    format!(
+        "UPDATE feed_product SET \
+         head = COALESCE((SELECT MAX(pos) FROM feed_entry WHERE product = {}), head), \
+         last_practice = COALESCE( \
+           (SELECT MAX(+practice_id) FROM feed_entry \
+            WHERE product = {} AND pos > {} AND +practice_id <= {}), \
+           (SELECT MAX(+practice_id) FROM feed_entry WHERE product = {} AND pos > {}), \
+           last_practice) \
+         WHERE product = {} RETURNING head",
+        product(sql, feed),
+        product(sql, feed),
+        head(sql, feed),
+        last_practice(sql, feed),
+        product(sql, feed),
+        head(sql, feed),
+        product(sql, feed)
+    )
+}
 
 /// Selects the next pending rows: a round robin over the practices, which starts after the
-/// last one served (`$2`) and wraps around, with the oldest rows of each.
-fn take_sql(engine: DbBackend) -> String {
+/// last one served and wraps around, with the oldest rows of each.
+fn take_sql(sql: &mut Binds, feed: &feed_product::Model) -> String {
     let practices = BATCH / BATCH_OF_PRACTICE;
-    let next = |above: &str| {
-        format!("SELECT MIN(q.practice_id) FROM feed_pending q WHERE q.product = $1 AND {above}")
+    let next = |sql: &mut Binds| {
+        let product = product(sql, feed);
+        format!("SELECT MIN(q.practice_id) FROM feed_pending q WHERE q.product = {product}")
     };
     format!(
         "WITH RECURSIVE later(n, id) AS ( \
-           SELECT 1, ({first_later}) \
+           SELECT 1, ({} AND q.practice_id > {}) \
            UNION ALL \
-           SELECT n + 1, ({next_later}) FROM later WHERE id IS NOT NULL AND n < {practices} \
+           SELECT n + 1, ({} AND q.practice_id > later.id) \
+           FROM later WHERE id IS NOT NULL AND n < {practices} \
          ), earlier(n, id) AS ( \
-           SELECT {practices} + 1, ({first_earlier}) \
+           SELECT {practices} + 1, ({} AND q.practice_id <= {}) \
            UNION ALL \
-           SELECT n + 1, ({next_earlier}) FROM earlier \
-           WHERE id IS NOT NULL AND n < 2 * {practices} \
+           SELECT n + 1, ({} AND q.practice_id > earlier.id AND q.practice_id <= {}) \
+           FROM earlier WHERE id IS NOT NULL AND n < 2 * {practices} \
          ), served(id) AS ( \
            SELECT id FROM (SELECT * FROM later UNION ALL SELECT * FROM earlier) AS either \
            WHERE id IS NOT NULL ORDER BY n LIMIT {practices} \
-         ), {taken}",
-        first_later = next("q.practice_id > $2"),
-        next_later = next("q.practice_id > later.id"),
-        first_earlier = next("q.practice_id <= $2"),
-        next_earlier = next("q.practice_id > earlier.id AND q.practice_id <= $2"),
-        taken = taken_sql(engine),
+         ), {}",
+        next(sql),
+        last_practice(sql, feed),
+        next(sql),
+        next(sql),
+        last_practice(sql, feed),
+        next(sql),
+        last_practice(sql, feed),
+        taken_sql(sql, feed)
     )
 }
 
@@ -124,27 +167,30 @@ fn take_sql(engine: DbBackend) -> String {
 /// other plan: for a join, the planner of PostgreSQL looks up the bound again for every
 /// pending row of the product, and a batch during an import of 20,000 records takes a
 /// second.
-fn taken_sql(engine: DbBackend) -> String {
-    if engine == DbBackend::Postgres {
+fn taken_sql(sql: &mut Binds, feed: &feed_product::Model) -> String {
+    if sql.engine() == DbBackend::Postgres {
         return format!(
             "taken AS ( \
                SELECT p.practice_id, p.seq, p.linked, p.row_id \
                FROM served CROSS JOIN LATERAL ( \
                  SELECT x.practice_id, x.seq, x.linked, x.ctid AS row_id FROM feed_pending x \
-                 WHERE x.product = $1 AND x.practice_id = served.id \
-                 ORDER BY x.product, x.practice_id, x.seq LIMIT {BATCH_OF_PRACTICE}) p)"
+                 WHERE x.product = {} AND x.practice_id = served.id \
+                 ORDER BY x.product, x.practice_id, x.seq LIMIT {BATCH_OF_PRACTICE}) p)",
+            product(sql, feed)
         );
     }
     let (skip, no_bound) = (BATCH_OF_PRACTICE - 1, i64::MAX);
     format!(
         "bounded(id, upto) AS MATERIALIZED ( \
            SELECT id, COALESCE((SELECT x.seq FROM feed_pending x \
-             WHERE x.product = $1 AND x.practice_id = served.id \
+             WHERE x.product = {} AND x.practice_id = served.id \
              ORDER BY x.seq LIMIT 1 OFFSET {skip}), {no_bound}) FROM served \
          ), taken AS ( \
            SELECT p.practice_id, p.seq, p.linked FROM bounded \
-           JOIN feed_pending p ON p.product = $1 AND p.practice_id = bounded.id \
-             AND p.seq <= bounded.upto)"
+           JOIN feed_pending p ON p.product = {} AND p.practice_id = bounded.id \
+             AND p.seq <= bounded.upto)",
+        product(sql, feed),
+        product(sql, feed)
     )
 }
 

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use concord_core::caller::Product;
+use concord_db::Binds;
 use concord_proto::pb::records::RecordKind;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use crate::error::RecordError;
@@ -44,13 +45,15 @@ async fn practice(
     compared: &str,
     with: &str,
 ) -> Result<Option<String>, RecordError> {
-    let sql = format!(
-        "SELECT MIN(practice_id) AS practice FROM connection \
-         WHERE product = $1 AND practice_id {compared} $2"
-    );
-    let values = [product.as_str().into(), with.into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let row = db.query_one_raw(statement).await?;
+    let row = concord_db::query_one(db, |sql| {
+        format!(
+            "SELECT MIN(practice_id) AS practice FROM connection \
+             WHERE product = {} AND practice_id {compared} {}",
+            sql.bind(product.as_str()),
+            sql.bind(with)
+        )
+    });
+    let row = row.await?;
     Ok(row.map(|row| row.try_get::<Option<String>>("", "practice")).transpose()?.flatten())
 }
 
@@ -65,38 +68,8 @@ pub(crate) async fn page(
     after: Uuid,
     limit: i64,
 ) -> Result<Vec<SnapshotRow>, RecordError> {
-    let linked = |record: &str| {
-        format!(
-            "EXISTS (SELECT 1 FROM link l WHERE l.practice_id = r.practice_id \
-             AND l.record_id = {record} AND l.product = $4)"
-        )
-    };
-    let through = |table: &str, client: &str| {
-        format!(
-            "EXISTS (SELECT 1 FROM {table} x JOIN link l ON l.practice_id = x.practice_id \
-             AND l.record_id = x.{client} AND l.product = $4 \
-             WHERE x.practice_id = r.practice_id AND x.person_id = r.id)"
-        )
-    };
-    let own = linked("r.id");
-    let (table, person, linked) = match kind {
-        RecordKind::Person => {
-            let (contact, individual) = (through("contact", "client_id"), through("client", "id"));
-            ("person", "CAST(NULL AS uuid)", format!("{own} OR {contact} OR {individual}"))
-        }
-        RecordKind::Contact => {
-            let of = format!("{} OR {}", linked("r.client_id"), linked("r.person_id"));
-            ("contact", "r.person_id", of)
-        }
-        RecordKind::Client | RecordKind::Unspecified => ("client", "r.person_id", own),
-    };
-    let sql = format!(
-        "SELECT r.id, r.version, r.image, {person} AS person_id, ({linked}) AS linked \
-         FROM {table} r WHERE r.practice_id = $1 AND r.id > $2 ORDER BY r.id LIMIT $3"
-    );
-    let values = [practice.into(), after.into(), limit.into(), product.as_str().into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let rows = db.query_all_raw(statement).await?;
+    let after = (practice, after);
+    let rows = concord_db::query(db, |sql| page_sql(sql, product, kind, after, limit)).await?;
     rows.iter()
         .map(|row| {
             let image: Vec<u8> = row.try_get("", "image")?;
@@ -109,4 +82,50 @@ pub(crate) async fn page(
             })
         })
         .collect()
+}
+
+fn page_sql(
+    sql: &mut Binds,
+    product: &Product,
+    kind: RecordKind,
+    (practice, after): (&str, Uuid),
+    limit: i64,
+) -> String {
+    let linked = |sql: &mut Binds, record: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM link l WHERE l.practice_id = r.practice_id \
+             AND l.record_id = {record} AND l.product = {})",
+            sql.bind_shared("product", product.as_str())
+        )
+    };
+    let through = |sql: &mut Binds, table: &str, client: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM {table} x JOIN link l ON l.practice_id = x.practice_id \
+             AND l.record_id = x.{client} AND l.product = {} \
+             WHERE x.practice_id = r.practice_id AND x.person_id = r.id)",
+            sql.bind_shared("product", product.as_str())
+        )
+    };
+    let (table, person, linked) = match kind {
+        RecordKind::Person => {
+            let own = linked(sql, "r.id");
+            let contact = through(sql, "contact", "client_id");
+            let individual = through(sql, "client", "id");
+            ("person", "CAST(NULL AS uuid)", format!("{own} OR {contact} OR {individual}"))
+        }
+        RecordKind::Contact => {
+            let of = format!("{} OR {}", linked(sql, "r.client_id"), linked(sql, "r.person_id"));
+            ("contact", "r.person_id", of)
+        }
+        RecordKind::Client | RecordKind::Unspecified => {
+            ("client", "r.person_id", linked(sql, "r.id"))
+        }
+    };
+    format!(
+        "SELECT r.id, r.version, r.image, {person} AS person_id, ({linked}) AS linked \
+         FROM {table} r WHERE r.practice_id = {} AND r.id > {} ORDER BY r.id LIMIT {}",
+        sql.bind(practice),
+        sql.bind(after),
+        sql.bind(limit)
+    )
 }

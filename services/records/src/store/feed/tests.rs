@@ -165,11 +165,12 @@ async fn read_of_some_practices_uses_merge_append(t: TestDb) {
     let explained = db.write(TenantScope::AllPractices, |tx| async move {
         tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
             .await?;
-        let sql = format!("EXPLAIN (COSTS OFF) {}", read_sql(DbBackend::Postgres, 3));
-        let mut values: Vec<sea_orm::Value> = vec!["books".into(), 0_i64.into(), 500_i64.into()];
-        values.extend(["p1", "p2", "p3"].map(sea_orm::Value::from));
-        let explain = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-        let rows = tx.query_all_raw(explain).await?;
+        let product = "books".parse().unwrap();
+        let practices = ["p1", "p2", "p3"].map(|name| name.parse::<PracticeId>().unwrap());
+        let explain = |sql: &mut Binds| {
+            format!("EXPLAIN (COSTS OFF) {}", read_sql(sql, &product, 0, 500, &practices))
+        };
+        let rows = concord_db::query(&*tx, explain).await?;
         let lines = rows.iter().map(|row| row.try_get_by_index::<String>(0));
         Ok::<_, DbErr>(lines.collect::<Result<Vec<_>, _>>()?.join("\n"))
     });

@@ -14,14 +14,11 @@ async fn each_match_key_is_looked_up_by_its_index(t: TestDb) {
     db.migrate::<Migrator>().await.unwrap();
     let all = MatchField::ALL.map(|field| MatchKey { field, value: "1".to_owned() });
     let all: Vec<&MatchKey> = all.iter().collect();
-    let query = statement(db.engine(), &"p1".parse().unwrap(), &all);
-    let explain = match db.engine() {
-        DbBackend::Sqlite => "EXPLAIN QUERY PLAN",
-        _ => "EXPLAIN",
-    };
-    let plan = Statement { sql: format!("{explain} {}", query.sql), ..query };
-    let column = if t.is_postgres() { "QUERY PLAN" } else { "detail" };
-    let rows = db.reader().query_all_raw(plan).await.unwrap();
+    let (explain, column) =
+        if t.is_postgres() { ("EXPLAIN", "QUERY PLAN") } else { ("EXPLAIN QUERY PLAN", "detail") };
+    let practice = "p1".parse().unwrap();
+    let plan = |sql: &mut TenantBinds<'_>| format!("{explain} {}", oldest_sql(sql, &all));
+    let rows = db.reader_of(&practice).query(plan).await.unwrap();
     let lines = rows.iter().map(|row| row.try_get::<String>("", column).unwrap());
     let plan = lines.collect::<Vec<_>>().join("\n");
     for index in ["client_company_number", "client_utr", "client_vat_number", "person_likeness"] {

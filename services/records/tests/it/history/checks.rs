@@ -2,19 +2,20 @@
 
 use concord_proto::pb::records::{
     AddEntryRequest, AddPastEntryRequest, Address, AddressType, CorrectEntryRequest,
-    CreateClientRequest, ListEntriesRequest, NewName, Timeline, add_entry_request,
-    correct_entry_request,
+    CreateClientRequest, Entry, GetClientRequest, ListEntriesRequest, NewName, Timeline,
+    add_entry_request, correct_entry_request,
 };
 use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
 use super::{as_value, two_houses};
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    caller::{at_once, request_id},
     records::{
-        Acme, address_entry, assert_refused, cancel, client, company, correction, create, end,
-        entries, error_metadata, house, individual, kinds, lines, name_entry, new_person,
-        past_address_entry, person_name, reason, rescission, trading, violations,
+        Acme, address_entry, assert_one_succeeds, assert_refused, cancel, client, company,
+        correction, create, end, entries, error_metadata, house, individual, kinds, lines,
+        name_entry, new_person, past_address_entry, person_name, person_request, rescission,
+        trading, violations,
     },
     servers,
 };
@@ -80,10 +81,7 @@ async fn stale_etag_is_refused_with_current_etag(db: TestDb) {
     let current = acme.addresses().await.remove(1);
     let history = || acme.manager.history();
     let add = async {
-        history()
-            .add_entry(address_entry(&acme.client.id, "Third House", "", &stale.etag))
-            .await
-            .map(drop)
+        history().add_entry(address_entry(&acme.client.id, "Third House", "", &stale.etag)).await
     };
     let refused = acme.assert_refuses(add, Code::Aborted, "ETAG_MISMATCH").await;
     assert_eq!(error_metadata(&refused, "current_etag"), current.etag);
@@ -140,42 +138,21 @@ async fn missing_etag_is_refused(db: TestDb) {
 
 async fn concurrent_writes_of_one_timeline_apply_once(db: TestDb) {
     let acme = two_houses(&db).await;
-    let mut running = Vec::new();
-    let mut callers = vec![acme.manager.clone()];
-    for _ in 1..servers::replicas(&db) {
-        let server = servers::records(db.settings()).await;
-        callers.push(Caller::owner(server.channel().await, "p1", "manager"));
-        running.push(server);
-    }
+    let (callers, running) = acme.on_replicas(&db, "manager").await;
     let etag = acme.addresses().await[1].etag.clone();
-    let writes = (0..8).map(|n| {
-        let caller = callers[n % callers.len()].clone();
+    let written = at_once(&callers, 8, |caller, n| {
         let request = address_entry(&acme.client.id, &format!("House {n}"), "2026-02-01", &etag);
-        tokio::spawn(async move { caller.history().add_entry(request).await })
+        async move { caller.history().add_entry(request).await }
     });
-    let mut written = 0;
-    for write in writes.collect::<Vec<_>>() {
-        match write.await.unwrap() {
-            Ok(_) => written += 1,
-            Err(refused) => {
-                assert_eq!(
-                    (refused.code(), reason(&refused).as_str()),
-                    (Code::Aborted, "ETAG_MISMATCH")
-                );
-            }
-        }
-    }
-    assert_eq!(written, 1);
+    assert_one_succeeds(written.await, Code::Aborted, "ETAG_MISMATCH");
     assert_eq!(acme.addresses().await.len(), 3);
     assert_eq!(kinds(&acme.manager, &acme.client.id).await.len(), 2);
-    for server in running {
-        server.stop().await;
-    }
+    servers::stop_all(running).await;
 }
 
 async fn history_write_by_unlinked_product_is_refused(db: TestDb) {
     let acme = two_houses(&db).await;
-    let books = Caller::owner(acme.server.channel().await, "p1", "books").connect().await;
+    let books = acme.server.owner("p1", "books").await.connect().await;
     let current = acme.addresses().await.remove(1);
     let add = async {
         let request = address_entry(&acme.client.id, "Third House", "", &current.etag);
@@ -195,7 +172,7 @@ async fn history_write_by_unlinked_product_is_refused(db: TestDb) {
 async fn ids_of_other_kind_or_practice_are_refused(db: TestDb) {
     let acme = two_houses(&db).await;
     let entry = acme.addresses().await.remove(1);
-    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
+    let other = acme.server.owner("p2", "manager").await.connect().await;
     for record in [acme.client.id.as_str(), "ref:ACME", "ext:manager/main/1"] {
         let call =
             async { other.history().add_entry(address_entry(record, "Third House", "", "")).await };
@@ -215,7 +192,7 @@ async fn ids_of_other_kind_or_practice_are_refused(db: TestDb) {
         acme.assert_refuses(call, Code::InvalidArgument, "INVALID_ID").await;
     }
     for id in ["", "ent_", &acme.client.id, &entry.id.replace("ent_", "per_")] {
-        let wrong = concord_proto::pb::records::Entry { id: id.into(), ..entry.clone() };
+        let wrong = Entry { id: id.into(), ..entry.clone() };
         let call = async { acme.manager.history().end_entry(end(&wrong, "")).await };
         acme.assert_refuses(call, Code::InvalidArgument, "INVALID_ID").await;
         let call = async { acme.manager.history().cancel_scheduled_entry(cancel(&wrong)).await };
@@ -304,15 +281,11 @@ async fn ten_thousand_addresses_are_refused(db: TestDb) {
     let call = async { acme.manager.clients().create_client(request).await };
     let refused = acme.assert_refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
     assert_eq!(violations(&refused)[0].0, "addresses");
-    let request = concord_proto::pb::records::GetClientRequest { client: "ref:MANY".into() };
+    let request = GetClientRequest { client: "ref:MANY".into() };
     assert_refused(acme.manager.clients().get_client(request).await, Code::NotFound, "NOT_FOUND");
     let mut many = new_person("Ann", "Smith");
     many.addresses = vec![trading("House", "", ""); 10_000];
-    let request = concord_proto::pb::records::CreatePersonRequest {
-        person: Some(many),
-        request_id: request_id(),
-        ..concord_proto::pb::records::CreatePersonRequest::default()
-    };
+    let request = person_request(many);
     let call = async { acme.manager.persons().create_person(request).await };
     acme.assert_refuses(call, Code::InvalidArgument, "VALUE_TOO_LONG").await;
 }

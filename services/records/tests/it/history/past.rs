@@ -10,7 +10,7 @@ use tonic::Code;
 use super::{ADDED, NO_CHANGE, two_houses};
 use concord_testing::e2e::records::{
     Acme, client, company, create, entries, error_metadata, individual, kinds, line, lines,
-    past_address_entry, person_name, trading,
+    past_address_entry, person, person_name, trading,
 };
 
 storage_tests! {
@@ -26,28 +26,15 @@ storage_tests! {
 
 async fn past_entry_is_inserted_between_others(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[("New House", "2019-07-01", "")]).await;
-    let answer = acme
-        .add_past_entry(past_address_entry(
-            &acme.client.id,
-            "Old House",
-            "2010-01-01",
-            "2015-01-01",
-        ))
-        .await
-        .unwrap();
+    let add = async |line_1, from, to| {
+        let request = past_address_entry(&acme.client.id, line_1, from, to);
+        acme.add_past_entry(request).await.unwrap()
+    };
+    let answer = add("Old House", "2010-01-01", "2015-01-01").await;
     assert_eq!((answer.outcome(), answer.change_ids.len(), answer.moved.len()), (ADDED, 1, 0));
     assert_eq!(line(&answer.entry.unwrap()), "Old House 2010-01-01..2015-01-01 past");
-    acme.add_past_entry(past_address_entry(&acme.client.id, "First House", "", "2010-01-01"))
-        .await
-        .unwrap();
-    acme.add_past_entry(past_address_entry(
-        &acme.client.id,
-        "Mid House",
-        "2015-01-01",
-        "2019-07-01",
-    ))
-    .await
-    .unwrap();
+    add("First House", "", "2010-01-01").await;
+    add("Mid House", "2015-01-01", "2019-07-01").await;
     assert_eq!(
         lines(&acme.addresses().await),
         [
@@ -57,42 +44,26 @@ async fn past_entry_is_inserted_between_others(db: TestDb) {
             "New House 2019-07-01.. current",
         ]
     );
-    let again = acme
-        .add_past_entry(past_address_entry(
-            &acme.client.id,
-            "Mid House",
-            "2015-01-01",
-            "2019-07-01",
-        ))
-        .await;
-    assert_eq!(again.unwrap().outcome(), NO_CHANGE);
+    let again = add("Mid House", "2015-01-01", "2019-07-01").await;
+    assert_eq!(again.outcome(), NO_CHANGE);
 }
 
 async fn past_address_keeps_unknown_start_of_next(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[("New House", "", "")]).await;
     let before = acme.addresses().await.remove(0);
-    let answer = acme
-        .add_past_entry(past_address_entry(
-            &acme.client.id,
-            "Old House",
-            "2010-01-01",
-            "2019-07-01",
-        ))
-        .await
-        .unwrap();
+    let request = past_address_entry(&acme.client.id, "Old House", "2010-01-01", "2019-07-01");
+    let answer = acme.add_past_entry(request).await.unwrap();
     assert_eq!((lines(&answer.moved).len(), answer.change_ids.len()), (0, 1));
     let after = acme.addresses().await;
     assert_eq!(lines(&after), ["Old House 2010-01-01..2019-07-01 past", "New House .. current"]);
     assert_eq!(after[1], before, "its etag too");
     // The start of a name becomes known.
     let grace = create(&acme.manager, individual("OKA1", "Grace", "Okafor")).await;
-    let now = concord_proto::pb::records::GetPersonRequest { person: grace.person_id.clone() };
-    let etag = acme.manager.persons().get_person(now).await.unwrap().into_inner();
     let request = AddPastEntryRequest {
         timeline: Timeline::PersonName.into(),
         address_type: AddressType::Unspecified.into(),
         value: Some(add_past_entry_request::Value::PersonName(person_name("Grace", "Eze"))),
-        etag: etag.person.unwrap().etag,
+        etag: person(&acme.manager, &grace.person_id).await.etag,
         ..past_address_entry(&grace.person_id, "", "2010-01-01", "2019-07-01")
     };
     acme.manager.history().add_past_entry(request).await.unwrap();
@@ -192,11 +163,10 @@ async fn past_entry_with_invalid_period_is_refused(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let past =
         |from, to| acme.add_past_entry(past_address_entry(&acme.client.id, "Old House", from, to));
-    acme.assert_refuses(past("2020-01-01", ""), Code::InvalidArgument, "PERIOD_INVALID").await;
-    acme.assert_refuses(past("2020-01-01", "2020-01-01"), Code::InvalidArgument, "PERIOD_INVALID")
-        .await;
-    acme.assert_refuses(past("2020-01-01", "2019-01-01"), Code::InvalidArgument, "PERIOD_INVALID")
-        .await;
+    for to in ["", "2020-01-01", "2019-01-01"] {
+        let call = past("2020-01-01", to);
+        acme.assert_refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
+    }
     let future = past("2020-01-01", "2026-03-02");
     acme.assert_refuses(future, Code::FailedPrecondition, "END_IN_FUTURE").await;
     past("2020-01-01", "2026-03-01").await.unwrap();

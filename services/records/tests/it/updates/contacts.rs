@@ -2,18 +2,18 @@
 
 use concord_proto::pb::records::{
     AddRoleRequest, Contact, ContactRole, CreateClientRequest, CreateContactRequest,
-    EndRoleRequest, GetContactRequest, PersonFields, RemoveContactRequest, Role,
-    UpdateContactRequest, UpdateRoleRequest, create_contact_request::Who,
+    EndRoleRequest, GetContactRequest, PersonFields, Role, UpdateContactRequest, UpdateRoleRequest,
+    create_contact_request::Who,
 };
 use concord_testing::{TestDb, storage_tests};
 use tonic::Code;
 
 use super::{contact, update_person};
 use concord_testing::e2e::{
-    caller::{Caller, request_id},
+    caller::request_id,
     records::{
-        Acme, appoint, assert_refused, audit, company, create, director, kinds, new_person,
-        violations,
+        Acme, appoint, assert_refused, audit, company, contact_request, create, kinds, new_person,
+        removal, violations,
     },
 };
 
@@ -37,27 +37,46 @@ fn role(role: Role, appointed_on: &str, resigned_on: &str) -> ContactRole {
 }
 
 fn roles(contact: &Contact) -> Vec<(i32, Role, &str, &str)> {
-    let number_and_role = |held: &'_ ContactRole| (held.number, held.role());
-    contact
-        .roles
-        .iter()
-        .map(|held| {
-            let (number, role) = number_and_role(held);
-            (number, role, held.appointed_on.as_str(), held.resigned_on.as_str())
-        })
-        .collect()
+    let held = contact.roles.iter();
+    held.map(|held| (held.number, held.role(), &*held.appointed_on, &*held.resigned_on)).collect()
+}
+
+fn addition(contact: &Contact, role: Option<ContactRole>) -> AddRoleRequest {
+    AddRoleRequest {
+        contact: contact.id.clone(),
+        role,
+        etag: contact.etag.clone(),
+        request_id: request_id(),
+        ..AddRoleRequest::default()
+    }
+}
+
+fn resignation(contact: &Contact, number: i32, on: &str) -> EndRoleRequest {
+    EndRoleRequest {
+        contact: contact.id.clone(),
+        number,
+        resigned_on: on.into(),
+        etag: contact.etag.clone(),
+        request_id: request_id(),
+        ..EndRoleRequest::default()
+    }
+}
+
+/// A request that makes it the primary contact.
+fn promotion(contact: &Contact) -> UpdateContactRequest {
+    UpdateContactRequest {
+        contact: contact.id.clone(),
+        is_primary: true,
+        etag: contact.etag.clone(),
+        request_id: request_id(),
+        ..UpdateContactRequest::default()
+    }
 }
 
 async fn roles_are_added_and_ended_with_dates(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let (appointed, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
-    let request = AddRoleRequest {
-        contact: appointed.id.clone(),
-        role: Some(role(Role::Secretary, "2020-01-01", "")),
-        etag: appointed.etag.clone(),
-        request_id: request_id(),
-        ..AddRoleRequest::default()
-    };
+    let request = addition(&appointed, Some(role(Role::Secretary, "2020-01-01", "")));
     let added = acme.manager.contacts().add_role(request).await.unwrap().into_inner();
     assert_eq!(added.change_ids.len(), 1);
     let added = added.contact.unwrap();
@@ -65,25 +84,12 @@ async fn roles_are_added_and_ended_with_dates(db: TestDb) {
         roles(&added),
         [(1, Role::Director, "", ""), (2, Role::Secretary, "2020-01-01", "")]
     );
-    let request = EndRoleRequest {
-        contact: appointed.id.clone(),
-        number: 2,
-        etag: added.etag.clone(),
-        request_id: request_id(),
-        ..EndRoleRequest::default()
-    };
+    let request = resignation(&added, 2, "");
     let ended = acme.manager.contacts().end_role(request).await.unwrap().into_inner();
     let ended = ended.contact.unwrap();
     assert_eq!(roles(&ended)[1], (2, Role::Secretary, "2020-01-01", "2026-03-01"));
     assert_eq!(ended, contact(&acme.manager, &appointed.id).await);
-    let wrong = EndRoleRequest {
-        contact: appointed.id.clone(),
-        number: 2,
-        resigned_on: "2020-01-01".into(),
-        etag: ended.etag.clone(),
-        request_id: request_id(),
-        ..EndRoleRequest::default()
-    };
+    let wrong = resignation(&ended, 2, "2020-01-01");
     let call = async { acme.manager.contacts().end_role(wrong).await };
     acme.assert_refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
     let entries = audit(&acme.manager, &appointed.id).await;
@@ -94,44 +100,34 @@ async fn roles_are_added_and_ended_with_dates(db: TestDb) {
 async fn role_is_corrected(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let (appointed, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
-    let request = |held, number, etag: &str| UpdateRoleRequest {
-        contact: appointed.id.clone(),
-        number,
-        role: Some(held),
-        etag: etag.to_owned(),
-        request_id: request_id(),
-        ..UpdateRoleRequest::default()
+    let update = async |etag: &str, (from, to): (&str, &str)| {
+        let request = UpdateRoleRequest {
+            contact: appointed.id.clone(),
+            number: 1,
+            role: Some(role(Role::Psc, from, to)),
+            etag: etag.to_owned(),
+            request_id: request_id(),
+            ..UpdateRoleRequest::default()
+        };
+        acme.manager.contacts().update_role(request).await
     };
-    let held = role(Role::Psc, "2019-01-01", "2021-01-01");
-    let corrected =
-        acme.manager.contacts().update_role(request(held, 1, &appointed.etag)).await.unwrap();
+    let dates = ("2019-01-01", "2021-01-01");
+    let corrected = update(&appointed.etag, dates).await.unwrap();
     let now = corrected.into_inner().contact.unwrap();
     assert_eq!(roles(&now), [(1, Role::Psc, "2019-01-01", "2021-01-01")]);
-    let again = acme.manager.contacts().update_role(request(held_again(), 1, &now.etag)).await;
+    let again = update(&now.etag, dates).await;
     assert_eq!(again.unwrap().into_inner().change_ids.len(), 0);
-    let reversed = role(Role::Psc, "2021-01-01", "2019-01-01");
-    let call = async { acme.manager.contacts().update_role(request(reversed, 1, &now.etag)).await };
-    acme.assert_refuses(call, Code::InvalidArgument, "PERIOD_INVALID").await;
-    let invalid = role(Role::Psc, "2021-02-29", "");
-    let call = async { acme.manager.contacts().update_role(request(invalid, 1, &now.etag)).await };
-    acme.assert_refuses(call, Code::InvalidArgument, "INVALID_DATE").await;
-}
-
-fn held_again() -> ContactRole {
-    role(Role::Psc, "2019-01-01", "2021-01-01")
+    let reversed = update(&now.etag, ("2021-01-01", "2019-01-01"));
+    acme.assert_refuses(reversed, Code::InvalidArgument, "PERIOD_INVALID").await;
+    let invalid = update(&now.etag, ("2021-02-29", ""));
+    acme.assert_refuses(invalid, Code::InvalidArgument, "INVALID_DATE").await;
 }
 
 async fn unknown_role_is_refused(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let (appointed, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     for number in [0, 2, -1, i32::MAX, i32::MIN] {
-        let request = EndRoleRequest {
-            contact: appointed.id.clone(),
-            number,
-            etag: appointed.etag.clone(),
-            request_id: request_id(),
-            ..EndRoleRequest::default()
-        };
+        let request = resignation(&appointed, number, "");
         let call = async { acme.manager.contacts().end_role(request).await };
         acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     }
@@ -141,13 +137,7 @@ async fn unknown_role_is_refused(db: TestDb) {
         (Some(ContactRole::default()), "REQUIRED_FIELD_BLANK"),
         (None, "REQUIRED_FIELD_BLANK"),
     ] {
-        let request = AddRoleRequest {
-            contact: appointed.id.clone(),
-            role: held,
-            etag: appointed.etag.clone(),
-            request_id: request_id(),
-            ..AddRoleRequest::default()
-        };
+        let request = addition(&appointed, held);
         let call = async { acme.manager.contacts().add_role(request).await };
         acme.assert_refuses(call, Code::InvalidArgument, why).await;
     }
@@ -158,26 +148,14 @@ async fn client_has_one_primary_contact(db: TestDb) {
     let (ann, _) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
     let (bob, _) = appoint(&acme.manager, "ref:ACME", "Bob", "Jones").await;
     for appointed in [&ann, &bob] {
-        let request = UpdateContactRequest {
-            contact: appointed.id.clone(),
-            is_primary: true,
-            etag: appointed.etag.clone(),
-            request_id: request_id(),
-            ..UpdateContactRequest::default()
-        };
+        let request = promotion(appointed);
         acme.manager.contacts().update_contact(request).await.unwrap();
     }
     assert!(!contact(&acme.manager, &ann.id).await.is_primary);
     assert!(contact(&acme.manager, &bob.id).await.is_primary);
     assert_eq!(kinds(&acme.manager, &ann.id).await.len(), 3);
-    let request = CreateContactRequest {
-        client: "ref:ACME".into(),
-        who: Some(Who::Person(new_person("Cid", "Brown"))),
-        roles: vec![director()],
-        is_primary: true,
-        request_id: request_id(),
-        ..CreateContactRequest::default()
-    };
+    let request = contact_request("ref:ACME", Who::Person(new_person("Cid", "Brown")));
+    let request = CreateContactRequest { is_primary: true, ..request };
     let cid = acme.manager.contacts().create_contact(request).await.unwrap().into_inner();
     assert!(cid.contact.unwrap().is_primary);
     assert!(!contact(&acme.manager, &bob.id).await.is_primary, "there is one primary contact");
@@ -192,34 +170,18 @@ async fn contact_etag_covers_own_content_only(db: TestDb) {
     for (etag, code, why) in
         [("", Code::InvalidArgument, "ETAG_REQUIRED"), ("stale", Code::Aborted, "ETAG_MISMATCH")]
     {
-        let request = UpdateContactRequest {
-            contact: appointed.id.clone(),
-            is_primary: true,
-            etag: etag.into(),
-            request_id: request_id(),
-            ..UpdateContactRequest::default()
-        };
-        let call = async { acme.manager.contacts().update_contact(request).await };
+        let stale = Contact { etag: etag.into(), ..appointed.clone() };
+        let call = async { acme.manager.contacts().update_contact(promotion(&stale)).await };
         acme.assert_refuses(call, code, why).await;
-        let request = RemoveContactRequest {
-            contact: appointed.id.clone(),
-            etag: etag.into(),
-            request_id: request_id(),
-            ..RemoveContactRequest::default()
-        };
-        let call = async { acme.manager.contacts().remove_contact(request).await };
+        let call = async { acme.manager.contacts().remove_contact(removal(&stale)).await };
         acme.assert_refuses(call, code, why).await;
     }
 }
 
 async fn contact_without_role_is_refused(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
-    let request = CreateContactRequest {
-        client: "ref:ACME".into(),
-        who: Some(Who::Person(new_person("Ann", ""))),
-        request_id: request_id(),
-        ..CreateContactRequest::default()
-    };
+    let request = contact_request("ref:ACME", Who::Person(new_person("Ann", "")));
+    let request = CreateContactRequest { roles: Vec::new(), ..request };
     let call = async { acme.manager.contacts().create_contact(request).await };
     let refused = acme.assert_refuses(call, Code::InvalidArgument, "INVALID_REQUEST").await;
     let texts: Vec<String> = violations(&refused).into_iter().map(|(_, text)| text).collect();
@@ -238,23 +200,11 @@ async fn contact_without_role_is_refused(db: TestDb) {
 async fn contacts_of_another_practice_are_not_found(db: TestDb) {
     let acme = Acme::with_addresses(&db, &[]).await;
     let (appointed, ann) = appoint(&acme.manager, "ref:ACME", "Ann", "Smith").await;
-    let other = Caller::owner(acme.server.channel().await, "p2", "manager").connect().await;
-    let request = RemoveContactRequest {
-        contact: appointed.id.clone(),
-        etag: appointed.etag.clone(),
-        request_id: request_id(),
-        ..RemoveContactRequest::default()
-    };
-    let call = async { other.contacts().remove_contact(request).await };
+    let other = acme.server.owner("p2", "manager").await.connect().await;
+    let call = async { other.contacts().remove_contact(removal(&appointed)).await };
     acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     let own = create(&other, company("OWN", "Own Limited")).await;
-    let request = CreateContactRequest {
-        client: own.id,
-        who: Some(Who::PersonId(ann.id.clone())),
-        roles: vec![director()],
-        request_id: request_id(),
-        ..CreateContactRequest::default()
-    };
+    let request = contact_request(&own.id, Who::PersonId(ann.id.clone()));
     let call = async { other.contacts().create_contact(request).await };
     acme.assert_refuses(call, Code::NotFound, "NOT_FOUND").await;
     let call = update_person(&other, &ann.id, &ann.etag, &["emails"], PersonFields::default());

@@ -1,7 +1,9 @@
 //! Parser of an address record of an import.
 
 use super::{
-    AddressSlot, Canonical, ImportDraft, OwnerKind, ParsedRecord, damaged, given, own_source_id,
+    digest::Canonical,
+    fields::{damaged, given, own_source_id},
+    record::{AddressSlot, ImportDraft, OwnerKind, ParsedRecord},
 };
 use crate::rules::{
     draft::{self, AddressDraft},
@@ -50,7 +52,6 @@ pub(super) fn parse(record: &ImportAddress) -> ParsedRecord {
     ParsedRecord {
         kind: ImportRecordKind::Address,
         source_id,
-        digest: digest(record),
         excluded: false,
         reference_key: None,
         parents,
@@ -90,7 +91,7 @@ fn address(record: &ImportAddress) -> records::Address {
 }
 
 /// The digest of all fields by number. The build fails if a new field is missing here.
-fn digest(record: &ImportAddress) -> [u8; 32] {
+pub(super) fn digest(record: &ImportAddress) -> [u8; 32] {
     let ImportAddress {
         source_id,
         owner_kind,

@@ -1,8 +1,9 @@
 //! Parser of a client record of an import.
 
 use super::{
-    Canonical, ImportDraft, ParsedRecord, damaged, email, first_name, given, ignored,
-    own_source_id, phone,
+    digest::Canonical,
+    fields::{damaged, email, first_name, given, ignored, own_source_id, phone},
+    record::{ImportDraft, ParsedRecord},
 };
 use crate::rules::{
     date::parse_date,
@@ -46,7 +47,6 @@ pub(super) fn parse(record: &ImportClient) -> ParsedRecord {
         kind: ImportRecordKind::Client,
         excluded: excluded && !source_id.is_empty(),
         source_id,
-        digest: digest(record),
         reference_key,
         parents: Vec::new(),
         address_slot: None,
@@ -189,7 +189,7 @@ fn record_name(record: &ImportClient) -> String {
 }
 
 /// The digest of all fields by number. The build fails if a new field is missing here.
-fn digest(record: &ImportClient) -> [u8; 32] {
+pub(super) fn digest(record: &ImportClient) -> [u8; 32] {
     let ImportClient {
         source_id,
         client_reference,

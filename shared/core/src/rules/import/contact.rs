@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Canonical, ClientRoles, ImportDraft, ParsedRecord, damaged, email, first_name, given,
-    own_source_id, phone,
+    digest::Canonical,
+    fields::{damaged, email, first_name, given, own_source_id, phone},
+    record::{ClientRoles, ImportDraft, ParsedRecord},
 };
 use crate::rules::{
     date::parse_date,
@@ -42,7 +43,6 @@ pub(super) fn parse(record: &ImportContact) -> ParsedRecord {
     ParsedRecord {
         kind: ImportRecordKind::Contact,
         source_id,
-        digest: digest(record, &by_client),
         excluded: false,
         reference_key: None,
         parents,
@@ -156,10 +156,10 @@ fn record_name(record: &ImportContact) -> String {
 }
 
 /// The digest of all fields by number. The build fails if a new field is missing here.
-fn digest(record: &ImportContact, by_client: &RolesByClient) -> [u8; 32] {
+pub(super) fn digest(record: &ImportContact) -> [u8; 32] {
     let ImportContact {
         source_id,
-        clients: _,
+        clients,
         title,
         forename,
         middle_names,
@@ -168,11 +168,12 @@ fn digest(record: &ImportContact, by_client: &RolesByClient) -> [u8; 32] {
         email,
         phone,
     } = record;
+    let by_client = roles_by_client(clients);
     let mut canonical = Canonical::new(ImportRecordKind::Contact);
     canonical.field(1, source_id);
     canonical.number(2);
     canonical.number(by_client.len() as u64);
-    for (client_source_id, roles) in by_client {
+    for (client_source_id, roles) in &by_client {
         canonical.value(client_source_id);
         canonical.number(roles.len() as u64);
         for role in roles.keys() {

@@ -62,6 +62,10 @@ fn parsed(record: impl IntoRecord) -> ParsedRecord {
     parse(&ImportRecord { record: Some(record.into_record()), ..Default::default() })
 }
 
+fn digest_of(record: impl IntoRecord) -> [u8; 32] {
+    digest(&ImportRecord { record: Some(record.into_record()), ..Default::default() })
+}
+
 /// `From` cannot be implemented here: the messages belong to another crate.
 trait IntoRecord {
     fn into_record(self) -> Record;

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::joined;
 use crate::rules::{
     identifier,
-    text::{MAX_ADDRESS_LINE, normalise, plain},
+    text::{MAX_ADDRESS_LINE, joined, normalise, plain},
     violation::{FieldViolations, ValueError},
 };
 use concord_proto::pb::records::{self, ErrorReason};

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::joined;
 use crate::rules::{
-    text::{self, MAX_NAME_PART, MAX_TITLE, normalise, plain, required},
+    text::{self, MAX_NAME_PART, MAX_TITLE, joined, normalise, plain, required},
     violation::FieldViolations,
 };
 use concord_proto::pb::records;

@@ -8,7 +8,7 @@ use concord_proto::pb::records::{
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{FakeRecords, caller};
+use super::{FakeRecords, rpcs::caller};
 
 #[tonic::async_trait]
 impl ConnectionService for FakeRecords {

@@ -1,4 +1,6 @@
 use chrono::Days;
+use concord_core::rules::date::Period;
+use concord_proto::pb::records::EntryStatus;
 use proptest::prelude::*;
 
 use super::{super::*, support::*};

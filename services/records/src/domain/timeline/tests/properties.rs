@@ -7,6 +7,8 @@ mod reach;
 mod rollovers;
 mod undoing;
 
+use chrono::NaiveDate;
+use concord_core::rules::{date::Period, value::Value};
 use proptest::prelude::ProptestConfig;
 
 use super::super::*;

@@ -6,6 +6,7 @@ use concord_core::rules::{
     value::{Address, PersonName, Value},
 };
 use concord_proto::pb::records::AddressType;
+pub(super) use concord_proto::pb::records::ErrorReason;
 use uuid::Uuid;
 
 use super::super::*;

@@ -1,4 +1,5 @@
 use super::*;
+use concord_proto::pb::records::AddressType;
 
 #[test]
 fn valid_address_has_its_owner_as_parent() {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::rules::text;
+use concord_proto::pb::records::Role;
 
 #[test]
 fn contact_clients_are_sorted_and_merged() {

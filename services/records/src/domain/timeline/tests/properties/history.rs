@@ -1,6 +1,7 @@
 //! Random histories: a timeline, and a sequence of commands on ascending days.
 
-use chrono::Days;
+use chrono::{Days, NaiveDate};
+use concord_core::rules::date::Period;
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
 use super::super::{super::*, support::*};

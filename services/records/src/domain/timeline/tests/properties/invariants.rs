@@ -1,3 +1,4 @@
+use concord_proto::pb::records::EntryStatus;
 use proptest::prelude::*;
 
 use super::{

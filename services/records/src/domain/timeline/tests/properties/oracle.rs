@@ -1,5 +1,6 @@
 //! Compares the values of each day before and after a command.
 
+use chrono::NaiveDate;
 use proptest::prelude::*;
 
 use super::{

@@ -1,6 +1,8 @@
 use std::collections::HashSet;
 
+use concord_proto::pb::records::EntryStatus;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::{super::super::*, config, history::histories};
 
