@@ -9,6 +9,7 @@ pub(crate) mod enums;
 pub(crate) mod failure;
 pub(crate) mod import;
 pub(crate) mod issue;
+pub(crate) mod issue_ordinal;
 pub(crate) mod parents;
 pub(crate) mod periods;
 pub(crate) mod progress;

@@ -120,7 +120,7 @@ impl Erasures {
         imports: &Imports,
         import: &Import,
     ) -> Result<Vec<ErasedRow>, ImportError> {
-        let db = imports.reader(&import.key);
+        let db = imports.reader_of(&import.key);
         let uploaded = store::erasure::upload_times(db).await?;
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         // A record may depend on an erased record that follows it: repeat until nothing

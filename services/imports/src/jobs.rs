@@ -181,7 +181,7 @@ async fn expire(imports: &Imports, key: ImportKey) -> Result<(), ImportError> {
     let written = imports.db.write(TenantScope::from(&key.practice), move |tx| {
         let key = key.clone();
         async move {
-            let import = store::imports::lock(ImportDb::new(&*tx, &key)).await?;
+            let import = store::imports::lock(ImportDb::of(&tx, &key)).await?;
             let idle = |import: &Import| {
                 import.state == State::Receiving && import.touched_at < now - UPLOAD_IDLE_TIMEOUT
             };
@@ -201,7 +201,7 @@ async fn purge_some(imports: &Imports, key: &ImportKey) -> Result<bool, ImportEr
     let written = imports.db.write(TenantScope::from(&key.practice), move |tx| {
         let key = key.clone();
         async move {
-            let db = ImportDb::new(&*tx, &key);
+            let db = ImportDb::of(&tx, &key);
             let import = store::imports::lock(db).await?;
             let due = |import: &Import| {
                 import.purged_at.is_none()

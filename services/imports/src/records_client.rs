@@ -202,6 +202,16 @@ pub(crate) struct Fences {
     pub(crate) applied_fence: i64,
 }
 
+/// How a chunk is applied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ApplyOptions {
+    /// Whether the call is a dry run, which the records service rolls back.
+    pub(crate) validate_only: bool,
+    /// The last erasure for which the import was scanned. Records that were erased after it
+    /// fail.
+    pub(crate) known_erasure: i64,
+}
+
 /// The result of applying a chunk.
 #[derive(Clone, Debug)]
 pub(crate) enum Applied {
@@ -316,18 +326,19 @@ impl RecordsClient {
 
     /// Applies a chunk of records of one kind; the outcomes are in the order of the
     /// records. The call is idempotent: a chunk that is sent again gets the same
-    /// outcomes. Records that were erased after the known erasure fail. Afterwards the
-    /// records service rejects calls of the import with a lower fence.
+    /// outcomes. Afterwards the records service rejects calls of the import with a lower
+    /// fence.
     pub(crate) async fn apply(
         &self,
         behalf: &OnBehalf,
         records: Vec<ApplyRecord>,
         fences: Fences,
-        (validate_only, known_erasure): (bool, i64),
+        options: ApplyOptions,
     ) -> Result<Applied, CallError> {
         let (sent, call) = (records.len(), new_call_id(behalf));
         tracing::debug!(records = sent, call = %call, "chunk sent");
         let Fences { fence, applied_fence } = fences;
+        let ApplyOptions { validate_only, known_erasure } = options;
         let message = ApplyChunkRequest {
             records,
             validate_only,
@@ -358,7 +369,8 @@ impl RecordsClient {
         behalf: &OnBehalf,
         fences: Fences,
     ) -> Result<Applied, CallError> {
-        self.apply(behalf, Vec::new(), fences, (false, i64::MAX)).await
+        let options = ApplyOptions { validate_only: false, known_erasure: i64::MAX };
+        self.apply(behalf, Vec::new(), fences, options).await
     }
 
     /// One page of the erasures of the practice after a position, and the position of

@@ -107,8 +107,8 @@ impl Imports {
     }
 
     /// The connections for reads of one import.
-    pub(crate) fn reader<'a>(&'a self, key: &'a ImportKey) -> ImportDb<'a, DatabaseConnection> {
-        ImportDb::new(self.db.reader(), key)
+    pub(crate) fn reader_of<'a>(&'a self, key: &'a ImportKey) -> ImportDb<'a, DatabaseConnection> {
+        ImportDb::reader_of(&self.db, key)
     }
 
     /// Rejects a caller whose product is not connected to the practice; `call` is the
@@ -145,7 +145,7 @@ impl Imports {
     }
 
     async fn view(&self, key: &ImportKey) -> Result<ImportView, ImportError> {
-        let db = self.reader(key);
+        let db = self.reader_of(key);
         let import = find(db).await?;
         let counters = store::counters::read(db).await?;
         let import = self.with_waiting_note(import).await?;

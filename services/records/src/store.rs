@@ -16,6 +16,7 @@ pub(crate) mod batch_load;
 mod bulk;
 pub(crate) mod changes;
 pub(crate) mod clients;
+mod conditions;
 pub(crate) mod connections;
 pub(crate) mod contacts;
 pub(crate) mod due;
@@ -31,9 +32,10 @@ pub(crate) mod match_keys;
 pub(crate) mod persons;
 pub(crate) mod requests;
 pub(crate) mod search;
-mod sql;
+mod stored;
 pub(crate) mod subscriptions;
 pub(crate) mod trace;
+mod unique_keys;
 
 use concord_db::{StatementBatch, TenantDb};
 use sea_orm::ConnectionTrait;
@@ -50,7 +52,7 @@ pub(crate) async fn flush(
     batch: StatementBatch,
     db: &impl ConnectionTrait,
 ) -> Result<(), RecordError> {
-    batch.run(db).await.map_err(sql::classify)
+    batch.run(db).await.map_err(unique_keys::classify)
 }
 
 /// Executes the statements that `fill` adds, without deferring them.

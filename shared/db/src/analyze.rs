@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 /// whose plans do not use statistics.
 ///
 /// The function is SECURITY DEFINER, because only the owner of a table may run ANALYZE.
-pub async fn create_analyze_function(
+pub(super) async fn create_analyze_function(
     connection: &impl ConnectionTrait,
     function: &str,
     tables: &[&str],

@@ -20,7 +20,7 @@ pub struct Binds {
 
 impl Binds {
     /// No parameters, for a statement of `engine`.
-    pub fn new(engine: DbBackend) -> Self {
+    pub(super) fn new(engine: DbBackend) -> Self {
         Self { engine, values: Vec::new(), shared: Vec::new() }
     }
 
@@ -30,17 +30,12 @@ impl Binds {
     }
 
     /// The number of parameters.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Returns `true` if there are no parameters.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
     /// The values, in order.
-    pub fn into_values(self) -> Vec<Value> {
+    pub(super) fn into_values(self) -> Vec<Value> {
         self.values
     }
 
@@ -67,8 +62,10 @@ impl Binds {
         placeholder
     }
 
-    /// Binds a list of rows, and returns a query that yields it with these columns. On SQLite
-    /// the caller must respect the maximum number of parameters.
+    /// Binds a list of rows, and returns a query that yields it with these columns. The list
+    /// must not be empty: SQLite has no VALUES without rows, and on PostgreSQL the type of a
+    /// column is that of its first value. On SQLite the caller must respect the maximum number
+    /// of parameters.
     pub fn list(&mut self, columns: &[Column<'_>], rows: Vec<Vec<Value>>) -> String {
         match self.engine {
             DbBackend::Postgres => self.arrays(columns, rows),
@@ -77,7 +74,8 @@ impl Binds {
     }
 
     /// Binds a list of keys, and returns the right side of the condition that a value is one
-    /// of them.
+    /// of them. The list must not be empty: on PostgreSQL the type of the keys is that of the
+    /// first one. On SQLite the caller must respect the maximum number of parameters.
     pub fn among(&mut self, mut keys: Vec<Value>) -> String {
         if self.engine == DbBackend::Postgres {
             return format!("= ANY ({})", self.array(keys));
@@ -114,32 +112,33 @@ impl Binds {
                 column.push(value);
             }
         }
-        let (mut arrays, mut names, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut arrays, mut names, mut selected) = (Vec::new(), Vec::new(), Vec::new());
         for (column, values) in columns.iter().zip(values) {
             let name = column.name;
             if column.nullable || !values.iter().all(Value::is_some) {
                 // Arrays are bound without nulls: a second array marks the values that are
                 // not null.
-                let there = values.iter().map(|value| value.is_some().into()).collect();
-                shown.push(format!("CASE WHEN {name}_there THEN {name} END AS {name}"));
-                names.extend([name.to_owned(), format!("{name}_there")]);
-                arrays.extend([self.array(values), self.array(there)]);
+                let is_set = values.iter().map(|value| value.is_some().into()).collect();
+                selected.push(format!("CASE WHEN {name}_is_set THEN {name} END AS {name}"));
+                names.extend([name.to_owned(), format!("{name}_is_set")]);
+                arrays.extend([self.array(values), self.array(is_set)]);
             } else {
-                shown.push(name.to_owned());
+                selected.push(name.to_owned());
                 names.push(name.to_owned());
                 arrays.push(self.array(values));
             }
         }
-        let (shown, arrays, names) = (shown.join(", "), arrays.join(", "), names.join(", "));
-        format!("SELECT {shown} FROM UNNEST({arrays}) AS list({names})")
+        let (selected, arrays, names) = (selected.join(", "), arrays.join(", "), names.join(", "));
+        format!("SELECT {selected} FROM UNNEST({arrays}) AS list({names})")
     }
 
     fn array(&mut self, values: Vec<Value>) -> String {
-        let like = values.first().cloned().unwrap_or(Value::String(None));
+        // Of any value, also of a null: the type of the whole array.
+        let typed = values.first().cloned().unwrap_or(Value::String(None));
         let filled = |value: Value| if value.is_some() { value } else { value.dummy_value() };
         let values = values.into_iter().map(filled).collect();
-        let array = Value::Array(like.array_type(), Some(Box::new(values)));
-        format!("{}::{}[]", self.bind(array), type_name(&like))
+        let array = Value::Array(typed.array_type(), Some(Box::new(values)));
+        format!("{}::{}[]", self.bind(array), type_name(&typed))
     }
 }
 
@@ -259,8 +258,8 @@ mod tests {
         let list = binds.list(&[Column::of("n"), Column::of("name")], rows());
         assert_eq!(
             list,
-            "SELECT n, CASE WHEN name_there THEN name END AS name \
-             FROM UNNEST($2::bigint[], $3::text[], $4::boolean[]) AS list(n, name, name_there)"
+            "SELECT n, CASE WHEN name_is_set THEN name END AS name \
+             FROM UNNEST($2::bigint[], $3::text[], $4::boolean[]) AS list(n, name, name_is_set)"
         );
         let array = |kind, values| Value::Array(kind, Some(Box::new(values)));
         let values = [

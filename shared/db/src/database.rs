@@ -61,11 +61,6 @@ impl Database {
         self.engine
     }
 
-    /// Checks that the database responds.
-    pub async fn ping(&self) -> Result<(), DbErr> {
-        self.reader.ping().await
-    }
-
     /// A probe that checks periodically that the database responds.
     pub fn probe(&self) -> Probe {
         Probe::new(self.reader.clone(), self.sessions.clone(), self.write_health.clone())
@@ -106,7 +101,7 @@ impl Database {
     /// # Errors
     ///
     /// If it is not, with the remedy; or if the check fails.
-    pub async fn check_server(&self) -> Result<(), SchemaError> {
+    pub(super) async fn check_server(&self) -> Result<(), SchemaError> {
         match server_check::check(&self.reader).await? {
             Some(unsupported) => Err(unsupported.into()),
             None => Ok(()),
@@ -116,7 +111,7 @@ impl Database {
     /// Rewrites (VACUUM) an SQLite file that was written without `secure_delete`, once: its
     /// free pages may hold erased data. A failure, as for lack of disk space, is logged and
     /// retried at the next start.
-    pub async fn rewrite_once(&self) {
+    pub(super) async fn rewrite_once(&self) {
         if self.engine != DbBackend::Sqlite {
             return;
         }
@@ -151,7 +146,7 @@ impl Database {
     }
 
     /// Logs a warning if row-level security does not apply to the role of the database URL.
-    pub async fn warn_without_row_security(&self) -> Result<(), DbErr> {
+    pub(super) async fn warn_without_row_security(&self) -> Result<(), DbErr> {
         if tenant_scope::is_bypassed(&self.reader).await? {
             tracing::warn!(
                 "ROW SECURITY IS OFF: the role of the database URL is a superuser or has \
@@ -162,8 +157,8 @@ impl Database {
         Ok(())
     }
 
-    /// Updates the planner statistics, by a function that
-    /// [`create_analyze_function`](crate::create_analyze_function) has created. A failure is
+    /// Updates the planner statistics, by a function of the step
+    /// [`AnalyzeFunction`](crate::MigrationStep::AnalyzeFunction) of a migration. A failure is
     /// logged only.
     pub async fn analyze(&self, function: &str) {
         // Plans of SQLite do not use statistics.

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 ///
 /// An update writes a new version of the row. If the page has room for it, and no indexed
 /// column changes, no index is updated (heap-only tuple).
-pub async fn set_fillfactor(
+pub(super) async fn set_fillfactor(
     connection: &impl ConnectionTrait,
     tables: &[&str],
 ) -> Result<(), DbErr> {

@@ -29,7 +29,6 @@ mod usage;
 mod write;
 mod write_health;
 
-pub use analyze::create_analyze_function;
 pub use binds::{
     Binds, Column, chunk_rows, chunks, column_names, pad_to_power_of_two, row_id_in, uuid_hex,
 };
@@ -38,7 +37,6 @@ pub use database::Database;
 pub use errors::{
     DbErrorKind, Outage, Redacted, UniqueKey, error_kind, outage, redacted, violates,
 };
-pub use fillfactor::set_fillfactor;
 pub use migration::{Migration, MigrationStep};
 pub use migration_status::{MigrationStatus, SchemaError, migration_number, required_migration};
 pub use probe::Probe;
@@ -48,7 +46,7 @@ pub use server_check::UnsupportedServer;
 pub use sql::{execute, query, query_one, statement};
 pub use statement_batch::{StatementBatch, columns_of, values_of};
 pub use tenant_db::{TenantBinds, TenantDb, TenantTable};
-pub use tenant_scope::{TenantScope, enable_row_security};
+pub use tenant_scope::TenantScope;
 pub use url::UrlError;
 pub use usage::PoolUse;
 pub use write::{WriteEnd, WriteError, WriteTx};

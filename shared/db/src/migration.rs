@@ -26,16 +26,18 @@ pub struct Migration {
 #[derive(Clone, Copy, Debug)]
 pub enum MigrationStep {
     /// Runs a script of SQL statements. What differs between the engines is a placeholder:
-    /// `{uuid}`, `{time}`, `{date}`, `{bytes}`, `{random}` (32 random bytes), `{key}` (text
-    /// with bytewise collation) and `{identity}`.
+    /// `{uuid}`, `{time}`, `{date}`, `{bytes}`, `{random}` (32 random bytes; on PostgreSQL those
+    /// of two random UUIDs, of which 244 bits are random), `{key}` (text with bytewise
+    /// collation) and `{identity}` (a primary key that the database numbers).
     Sql(&'static str),
     /// Runs a script of SQL statements, without placeholders, on PostgreSQL only.
     PostgresOnly(&'static str),
-    /// Enables [row-level security](enable_row_security) on tables.
+    /// Enables row-level security on tables; see [`TenantScope`](super::TenantScope).
     RowSecurity(&'static [&'static str]),
-    /// Lowers the [fillfactor](set_fillfactor) of tables.
+    /// Lowers the fillfactor of tables whose rows are updated.
     Fillfactor(&'static [&'static str]),
-    /// Creates the named [function](create_analyze_function) that runs ANALYZE on tables.
+    /// Creates the named function that runs ANALYZE on tables, for
+    /// [`Database::analyze`](super::Database::analyze).
     AnalyzeFunction(&'static str, &'static [&'static str]),
     /// Runs a function, for changes of rows that SQL cannot express.
     Code(Code),

@@ -46,11 +46,6 @@ impl StatementBatch {
         &self.practice
     }
 
-    /// Returns `true` if the batch is empty.
-    pub fn is_empty(&self) -> bool {
-        self.statements.is_empty() && self.complete.is_empty()
-    }
-
     /// Adds an INSERT of rows.
     pub fn insert<A: ActiveModelTrait>(&mut self, rows: Vec<A>) {
         let rows = rows.into_iter().map(values_of).collect();
@@ -209,7 +204,6 @@ mod tests {
     fn empty_batch_has_no_statement() {
         let mut batch = new_batch(DbBackend::Postgres);
         batch.insert_list("one", &[Column::of("a")], Vec::new());
-        assert!(batch.is_empty());
         assert!(statements(batch).is_empty());
     }
 }

@@ -1,4 +1,8 @@
-//! A connection that is restricted to one tenant.
+//! The handle of store functions: a connection or transaction that is restricted to one
+//! tenant, and filters its queries by the practice.
+//!
+//! It is the first line of defence. The second is row-level security, which limits a write
+//! transaction to the rows of [`TenantScope`](super::TenantScope), in `tenant_scope.rs`.
 
 use concord_core::caller::PracticeId;
 use sea_orm::{
@@ -53,7 +57,7 @@ impl Database {
 
 impl WriteTx {
     /// The transaction, for the rows of one tenant.
-    pub fn tenant<'a>(&'a self, practice: &'a PracticeId) -> TenantDb<'a, DatabaseTransaction> {
+    pub fn of<'a>(&'a self, practice: &'a PracticeId) -> TenantDb<'a, DatabaseTransaction> {
         TenantDb::new(self, practice)
     }
 }
@@ -99,7 +103,7 @@ impl<'a, C: ConnectionTrait> TenantDb<'a, C> {
         StatementBatch::new(self.engine(), self.practice)
     }
 
-    /// Inserts rows, in as few statements as the limits of the databases allow.
+    /// Inserts rows, in few statements.
     pub async fn insert_all<A: ActiveModelTrait>(self, rows: Vec<A>) -> Result<(), DbErr> {
         let mut batch = self.batch();
         batch.insert(rows);
@@ -111,7 +115,7 @@ impl<'a, C: ConnectionTrait> TenantDb<'a, C> {
         self,
         text: impl FnOnce(&mut TenantBinds<'_>) -> String,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        sql::query(self.connection, |binds| self.text(binds, text)).await
+        sql::query(self.connection, |binds| self.write_text(binds, text)).await
     }
 
     /// Runs a query, and returns its first row. The text filters by
@@ -120,7 +124,7 @@ impl<'a, C: ConnectionTrait> TenantDb<'a, C> {
         self,
         text: impl FnOnce(&mut TenantBinds<'_>) -> String,
     ) -> Result<Option<QueryResult>, DbErr> {
-        sql::query_one(self.connection, |binds| self.text(binds, text)).await
+        sql::query_one(self.connection, |binds| self.write_text(binds, text)).await
     }
 
     /// Runs a statement, and returns the number of changed rows. The text filters by
@@ -129,10 +133,14 @@ impl<'a, C: ConnectionTrait> TenantDb<'a, C> {
         self,
         text: impl FnOnce(&mut TenantBinds<'_>) -> String,
     ) -> Result<u64, DbErr> {
-        sql::execute(self.connection, |binds| self.text(binds, text)).await
+        sql::execute(self.connection, |binds| self.write_text(binds, text)).await
     }
 
-    fn text(self, binds: &mut Binds, text: impl FnOnce(&mut TenantBinds<'_>) -> String) -> String {
+    fn write_text(
+        self,
+        binds: &mut Binds,
+        text: impl FnOnce(&mut TenantBinds<'_>) -> String,
+    ) -> String {
         text(&mut TenantBinds { binds, practice: self.practice })
     }
 }
@@ -144,12 +152,7 @@ pub struct TenantBinds<'a> {
     practice: &'a PracticeId,
 }
 
-impl<'a> TenantBinds<'a> {
-    /// The parameters of a statement of one tenant.
-    pub fn new(binds: &'a mut Binds, practice: &'a PracticeId) -> Self {
-        Self { binds, practice }
-    }
-
+impl TenantBinds<'_> {
     /// Binds the practice, and returns its placeholder.
     pub fn practice(&mut self) -> String {
         self.binds.bind_shared("practice", self.practice.as_str())

@@ -1,11 +1,11 @@
-//! The tenant scope of a transaction, enforced by row-level security on PostgreSQL.
+//! The tenant scope of a write transaction, enforced by row-level security on PostgreSQL.
 //!
-//! The tenant is a practice. Every query filters by its practice; row-level security is the
-//! second line of defence, against bugs. Each write sets `concord.practice` to the practice
-//! whose rows it may touch, and a policy on each table hides all other rows. With the
-//! default setting a session can read all rows and write none. It does not protect against
-//! a client with the database password, who can change the setting. SQLite has no
-//! counterpart.
+//! The tenant is a practice. Every query filters by its practice, by the handle
+//! [`TenantDb`](super::TenantDb) in `tenant_db.rs`; row-level security is the second line of
+//! defence, against bugs. Each write sets `concord.practice` to the practice whose rows it
+//! may touch, and a policy on each table hides all other rows. With the default setting a
+//! session can read all rows and write none. It does not protect against a client with the
+//! database password, who can change the setting. SQLite has no counterpart.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
@@ -66,7 +66,7 @@ impl TenantScope {
 /// The subquery around the setting makes it evaluated once for a statement, not for a row.
 /// The planner estimates that `IS NOT NULL` holds for nearly every row, as it does here. For
 /// an equality it would estimate few rows, and choose plans for a few rows.
-pub async fn enable_row_security(
+pub(super) async fn enable_row_security(
     connection: &impl ConnectionTrait,
     tables: &[&str],
 ) -> Result<(), DbErr> {

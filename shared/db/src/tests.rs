@@ -476,13 +476,13 @@ async fn exhausted_pool_is_unavailable(t: TestDb) {
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let waited = db.ping().await.unwrap_err();
+    let waited = db.reader().ping().await.unwrap_err();
     assert_eq!(error_kind(&waited), DbErrorKind::Unavailable, "{waited}");
     assert_eq!(outage(&waited), Some(Outage::NoConnection), "{waited}");
     for write in busy {
         write.await.unwrap();
     }
-    db.ping().await.unwrap();
+    db.reader().ping().await.unwrap();
 }
 
 async fn new_file_is_private(t: TestDb) {

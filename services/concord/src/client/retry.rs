@@ -88,7 +88,7 @@ fn jitter() -> Duration {
     Duration::from_millis(u64::from(tail))
 }
 
-/// Is told of retries, to report them.
+/// Observes retries, to report them.
 pub(crate) trait RetryObserver {
     /// A call failed with this status, and is retried.
     fn retrying(&self, status: &Status);

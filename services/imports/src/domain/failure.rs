@@ -1,4 +1,7 @@
 //! The failures of records, as they are stored and listed.
+//!
+//! The texts are not here: those between records are in [`issue`](super::issue), and those
+//! of one field in [`concord_core::rules`].
 
 use super::{
     enums::{Kind, Status},

@@ -1,5 +1,9 @@
 //! Issues of records: violations, warnings, and reasons to skip or exclude, as they are
 //! stored and listed.
+//!
+//! The texts of issues that this service finds between records are here. Those of one
+//! field are in [`concord_core::rules`]. Conflicts with stored records come with the answer
+//! of the records service.
 
 use concord_core::rules::{FieldViolation, reason_code};
 use concord_proto::pb::records::ErrorReason;
@@ -100,6 +104,25 @@ impl RecordIssue {
         let which = if others.len() == 1 && !more { "one" } else { "ones" };
         let text = format!("Period overlaps the {which} of {}", names(others, more));
         Self::new("active_from", ErrorReason::PeriodOverlap, text)
+    }
+
+    /// The owner has more addresses of one type than `limit`.
+    pub(crate) fn too_many_addresses(limit: usize) -> Self {
+        let text = format!("An owner has at most {limit} addresses of one type");
+        Self::new("owner_source_id", ErrorReason::ValueTooLong, text)
+    }
+
+    /// A parent is neither in the import nor linked. `field` refers to the parents.
+    pub(crate) fn parent_not_found(field: &str, source_id: &str) -> Self {
+        let text = format!("Parent record was not found: {source_id}");
+        Self::new(field, ErrorReason::ParentNotFound, text)
+    }
+
+    /// A parent failed or is blocked. `root_cause` is the first failure in the chain of
+    /// parents.
+    pub(crate) fn parent_failed(field: &str, name: &str, root_cause: String) -> Self {
+        let text = format!("Parent record could not be imported: {name}");
+        Self { root_cause, ..Self::new(field, ErrorReason::ParentFailed, text) }
     }
 
     /// The record was erased after it was uploaded.

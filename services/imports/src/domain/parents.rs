@@ -1,8 +1,6 @@
 //! The verdict on a record by its parents: the clients of a contact, or the owner of an
 //! address.
 
-use concord_proto::pb::records::ErrorReason;
-
 use super::{
     enums::{Kind, Status},
     issue::{RecordIssue, parent_field},
@@ -60,13 +58,10 @@ pub(crate) fn judge_parents(kind: Kind, mut parents: Vec<Parent>) -> ParentsVerd
             ParentState::Excluded => excluded = true,
             ParentState::NotFound => {
                 missing = true;
-                let text = format!("Parent record was not found: {source_id}");
-                issues.push(RecordIssue::new(field, ErrorReason::ParentNotFound, text));
+                issues.push(RecordIssue::parent_not_found(field, &source_id));
             }
             ParentState::Failed { name, root_cause } => {
-                let text = format!("Parent record could not be imported: {name}");
-                let issue = RecordIssue::new(field, ErrorReason::ParentFailed, text);
-                issues.push(RecordIssue { root_cause, ..issue });
+                issues.push(RecordIssue::parent_failed(field, &name, root_cause));
             }
         }
     }

@@ -98,7 +98,7 @@ async fn erase_in(
     import: &ImportWithUploads,
 ) -> Result<ScanProgress, EraseError> {
     let ImportWithUploads { key, known_erasure } = import;
-    let import = store::imports::find(imports.reader(key)).await?;
+    let import = store::imports::find(imports.reader_of(key)).await?;
     let import = import.ok_or(ImportError::Corrupt("missing import"))?;
     let behalf = behalf_of(&import);
     let erasures =
@@ -137,7 +137,7 @@ async fn write(imports: &Imports, key: &ImportKey, erase: Arc<Erase>) -> Result<
     let written = imports.db.write(TenantScope::from(&key.practice), move |tx| {
         let (key, erase) = (key.clone(), Arc::clone(&erase));
         async move {
-            let db = ImportDb::new(&*tx, &key);
+            let db = ImportDb::of(&tx, &key);
             let import = store::imports::lock(db).await?;
             let running = [State::Resolving, State::Applying];
             match import.filter(|import| !running.contains(&import.state)) {

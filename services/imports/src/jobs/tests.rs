@@ -75,7 +75,7 @@ async fn count(imports: &Imports, of: &str) -> i64 {
 }
 
 async fn find(imports: &Imports, key: &ImportKey) -> Import {
-    imports::find(imports.reader(key)).await.unwrap().unwrap()
+    imports::find(imports.reader_of(key)).await.unwrap().unwrap()
 }
 
 /// The jobs that have failed, with their failure counters.

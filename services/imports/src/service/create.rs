@@ -41,7 +41,7 @@ impl Imports {
         let written = self.db.write(&caller.practice, move |tx| {
             let import = import.clone();
             async move {
-                let db = tx.tenant(&import.key.practice);
+                let db = tx.of(&import.key.practice);
                 if store::imports::count_open(db).await? >= MAX_OPEN {
                     return Err(ImportError::from(too_many_open(MAX_OPEN)));
                 }

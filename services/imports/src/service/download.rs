@@ -44,7 +44,7 @@ impl Imports {
         format: Format,
     ) -> Result<OnDemand<ChunkResult>, ImportError> {
         let key = key(caller, id);
-        find(self.reader(&key)).await?;
+        find(self.reader_of(&key)).await?;
         let (sender, demand, receiver) = on_demand::channel();
         let imports = self.clone();
         let download = async move {

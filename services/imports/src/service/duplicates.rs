@@ -75,7 +75,7 @@ impl Imports {
         page_token: &str,
     ) -> Result<DuplicatesPage, ImportError> {
         let key = key(caller, id);
-        let import = find(self.reader(&key)).await?;
+        let import = find(self.reader_of(&key)).await?;
         let practice = key.practice.as_str();
         let arguments = Arguments {
             list: "possible duplicates",
@@ -108,7 +108,7 @@ impl Imports {
         after: &DuplicatePosition,
         limit: usize,
     ) -> Result<Vec<DuplicateView>, ImportError> {
-        let db = self.reader(&import.key);
+        let db = self.reader_of(&import.key);
         let rows = store::duplicates::page(db, kind, after, limit).await?;
         let row_ids: BTreeSet<RowId> = rows.iter().map(|(row, _)| row.at).collect();
         let ordinals: BTreeSet<i64> = row_ids.iter().map(|at| at.batch).collect();

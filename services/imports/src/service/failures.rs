@@ -69,7 +69,7 @@ impl Imports {
         page_token: &str,
     ) -> Result<FailuresPage, ImportError> {
         let key = key(caller, id);
-        find(self.reader(&key)).await?;
+        find(self.reader_of(&key)).await?;
         let practice = key.practice.as_str();
         let arguments = Arguments { list: "failures", practice, import: id, filter };
         let mut after: Option<FailurePosition> = page::begin_after(page_token, &arguments)?;
@@ -99,7 +99,7 @@ impl Imports {
         after: Option<&FailurePosition>,
         limit: usize,
     ) -> Result<Vec<(Failure, ImportRecord)>, ImportError> {
-        let db = self.reader(key);
+        let db = self.reader_of(key);
         let rows = store::failures::page(db, filter, after, limit).await?;
         let row_ids: BTreeSet<RowId> = rows.iter().map(|row| row.at).collect();
         let ordinals: BTreeSet<i64> = row_ids.iter().map(|at| at.batch).collect();

@@ -39,7 +39,7 @@ impl Imports {
         let next = found.last().filter(|_| more).map(|last| page::token(&key, &last.key.id));
         let mut imports = Vec::with_capacity(found.len());
         for import in found {
-            let counters = store::counters::read(self.reader(&import.key)).await?;
+            let counters = store::counters::read(self.reader_of(&import.key)).await?;
             imports.push(ImportView { import, counters });
         }
         Ok(ImportsPage { imports, next_page_token: next.unwrap_or_default() })

@@ -107,7 +107,7 @@ impl Imports {
         let cancelled = self.db.write(&caller.practice, move |tx| {
             let (key, owner) = (key.clone(), owner.clone());
             async move {
-                let import = lock_owned(ImportDb::new(&*tx, &key), &owner).await?;
+                let import = lock_owned(ImportDb::of(&tx, &key), &owner).await?;
                 cancel(&tx, import, now).await
             }
         });
@@ -131,7 +131,7 @@ impl Imports {
         let written = self.db.write(&caller.practice, move |tx| {
             let (key, owner, next) = (key.clone(), owner.clone(), Arc::clone(&next));
             async move {
-                let db = ImportDb::new(&*tx, &key);
+                let db = ImportDb::of(&tx, &key);
                 let import = lock_owned(db, &owner).await?;
                 let counters = store::counters::read(db).await?;
                 let before = import.state;
@@ -171,7 +171,7 @@ async fn cancel(tx: &WriteTx, import: Import, now: DateTime<Utc>) -> Result<(), 
     match import.state {
         State::Receiving => close(tx, import, State::Cancelled, now).await,
         State::Sealed | State::Resolving | State::Applying | State::Stalled => {
-            let db = ImportDb::new(&**tx, &import.key);
+            let db = ImportDb::of(tx, &import.key);
             Ok(store::imports::request_cancel(db, import.state).await?)
         }
         State::Cancelled => Ok(()),
@@ -204,7 +204,7 @@ pub(crate) async fn close(
     state: State,
     now: DateTime<Utc>,
 ) -> Result<(), ImportError> {
-    let db = ImportDb::new(&**tx, &import.key);
+    let db = ImportDb::of(tx, &import.key);
     let ended = match import.ended_before {
         None => {
             let counters = store::counters::read(db).await?;

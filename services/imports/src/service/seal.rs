@@ -58,7 +58,7 @@ impl Imports {
         let sealed = self.db.write(TenantScope::from(&caller.practice), move |tx| {
             let (key, caller) = (key.clone(), caller.clone());
             async move {
-                let db = ImportDb::new(&*tx, &key);
+                let db = ImportDb::of(&tx, &key);
                 let import = lock_owned(db, &caller).await?;
                 if import.state.is_end() && import.sealed_at.is_none() {
                     return Err(wrong_state(key.id, import.state, "RECEIVING").into());

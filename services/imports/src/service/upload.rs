@@ -105,7 +105,7 @@ impl Imports {
         batch_key: &str,
     ) -> Result<Receipt, ImportError> {
         let key = key(caller, id);
-        let db = self.reader(&key);
+        let db = self.reader_of(&key);
         find(db).await?;
         let receipt = store::batches::by_batch_key(db, batch_key).await?;
         receipt.ok_or_else(|| batch_not_found(batch_key).into())
@@ -124,7 +124,7 @@ impl Imports {
         key: &ImportKey,
         batch_key: &str,
     ) -> Result<(), ImportError> {
-        let db = self.reader(key);
+        let db = self.reader_of(key);
         let import = find(db).await?;
         check_owner(caller, &import)?;
         let is_receiving = import.state == State::Receiving;
@@ -211,7 +211,7 @@ async fn stage_once(
     receipt: &Receipt,
     records: &[Bytes],
 ) -> Result<Uploaded, ImportError> {
-    let db = ImportDb::new(&**tx, key);
+    let db = ImportDb::of(tx, key);
     let import = store::imports::lock(db).await?;
     let import = import.ok_or_else(|| import_not_found(key.id))?;
     match store::batches::by_batch_key(db, &receipt.batch_key).await? {
@@ -257,7 +257,7 @@ async fn seal_if_complete(
     let Some(expected) = import.expected.clone().filter(|_| import.round == 1) else {
         return Ok(());
     };
-    let db = ImportDb::new(&**tx, &import.key);
+    let db = ImportDb::of(tx, &import.key);
     let batches = store::batches::of_round(db, import.round).await?;
     let keys: Vec<String> = batches.iter().map(|batch| batch.batch_key.clone()).collect();
     let records = batches.iter().map(|batch| batch.counts.records()).sum();

@@ -7,12 +7,10 @@ use crate::{
     domain::{
         counters::Counters,
         enums::{Kind, Status},
+        issue_ordinal::FIRST_WARNING,
     },
     error::ImportError,
 };
-
-/// The ordinal of the first warning of a record, after all its errors.
-pub(super) const FIRST_WARNING: i64 = 3_000;
 
 /// Adds a delta to the counters, by upsert.
 pub(crate) async fn add(

@@ -11,6 +11,7 @@ use crate::domain::{
     enums::{Kind, Status},
     import::RowId,
     issue::RecordIssue,
+    issue_ordinal,
 };
 
 /// All changes of a page.
@@ -117,7 +118,7 @@ impl NewFailure {
     /// The failure that is listed for an erased record.
     pub(crate) fn erased(at: RowId, kind: Kind, status: Status) -> Self {
         let (source_id, issue) = (String::new(), RecordIssue::erased());
-        Self { at, ordinal: 0, kind, source_id, status, issue }
+        Self { at, ordinal: issue_ordinal::FIRST_OWN, kind, source_id, status, issue }
     }
 
     /// The warnings of a record that has ended with `status`.
@@ -135,7 +136,7 @@ impl NewFailure {
             status,
             issue: RecordIssue::warning(violation),
         };
-        (counters::FIRST_WARNING..).zip(warnings).map(warning)
+        (issue_ordinal::FIRST_WARNING..).zip(warnings).map(warning)
     }
 }
 

@@ -1,9 +1,10 @@
-//! A connection that is restricted to one import.
+//! The handle of store functions: a connection or transaction that is restricted to one
+//! import, and filters its queries by it.
 
-use concord_db::{Binds, Column, TenantDb};
+use concord_db::{Binds, Column, Database, TenantDb, WriteTx, chunk_rows};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, QueryFilter as _, QueryResult, Select,
-    UpdateMany, Value,
+    ColumnTrait as _, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    QueryFilter as _, QueryResult, Select, UpdateMany, Value,
 };
 
 use super::entities::{batch, import};
@@ -11,9 +12,6 @@ use crate::domain::import::{ImportKey, RowId};
 
 /// Maximum number of rows per statement on SQLite.
 const MAX_ROWS: usize = 1_024;
-
-/// Maximum number of parameters of a list on SQLite. The limit of a statement is 32,766.
-const MAX_LIST_BINDS: usize = 30_000;
 
 /// A connection that is restricted to one import of a practice. Store functions take it
 /// instead of a connection and a key. Queries of entities are filtered by the import; SQL
@@ -32,9 +30,23 @@ impl<C> Clone for ImportDb<'_, C> {
 
 impl<C> Copy for ImportDb<'_, C> {}
 
+impl<'a> ImportDb<'a, DatabaseConnection> {
+    /// The connections for reads of one import; as [`Database::reader_of`].
+    pub(crate) fn reader_of(db: &'a Database, key: &'a ImportKey) -> Self {
+        Self::new(db.reader(), key)
+    }
+}
+
+impl<'a> ImportDb<'a, DatabaseTransaction> {
+    /// The transaction, for the rows of one import; as [`WriteTx::of`].
+    pub(crate) fn of(tx: &'a WriteTx, key: &'a ImportKey) -> Self {
+        Self::new(tx, key)
+    }
+}
+
 impl<'a, C: ConnectionTrait> ImportDb<'a, C> {
     /// Restricts a connection to one import.
-    pub(crate) fn new(connection: &'a C, key: &'a ImportKey) -> Self {
+    pub(super) fn new(connection: &'a C, key: &'a ImportKey) -> Self {
         Self { connection, key }
     }
 
@@ -152,7 +164,7 @@ impl<'a, C: ConnectionTrait> ImportDb<'a, C> {
         rows: impl Iterator<Item = RowId>,
     ) -> Result<(), DbErr> {
         let (engine, keys) = (self.engine(), ["batch", "row_no"]);
-        let next = if table == "import_duplicate" { "field" } else { "ordinal" };
+        let next = last_key_column(table);
         let text = |sql: &mut ImportBinds<'_>| match engine {
             DbBackend::Postgres => format!(
                 "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT r.ctid FROM {}))",
@@ -266,18 +278,28 @@ impl ImportBinds<'_> {
     }
 }
 
+/// The last column of the primary key of a table with several rows for each record. The
+/// columns before it are the import and the row id (`batch, row_no`).
+fn last_key_column(table: &str) -> &'static str {
+    match table {
+        "import_duplicate" => "field",
+        // `import_failure` and `import_parent`.
+        _ => "ordinal",
+    }
+}
+
 /// The values of a row of the list `v(batch, row_no)`.
 pub(super) fn row_id(at: RowId) -> Vec<Value> {
     vec![at.batch.into(), at.row.into()]
 }
 
+/// Splits the rows of a list into those of one statement each.
 fn chunks(
     engine: DbBackend,
     rows: Vec<Vec<Value>>,
     columns: usize,
 ) -> impl Iterator<Item = Vec<Vec<Value>>> {
-    let fitting = MAX_LIST_BINDS / columns.max(1);
-    concord_db::chunks(engine, rows, fitting.min(MAX_ROWS))
+    concord_db::chunks(engine, rows, chunk_rows(columns).min(MAX_ROWS))
 }
 
 #[cfg(test)]
@@ -285,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_padded_to_few_lengths() {
+    fn lists_are_split_into_few_lengths() {
         let rows = |n: i64| (0..n).map(|n| vec![Value::from(n)]).collect::<Vec<_>>();
         let lengths = |n, columns| -> Vec<usize> {
             chunks(DbBackend::Sqlite, rows(n), columns).map(|chunk| chunk.len()).collect()

@@ -11,14 +11,18 @@ use super::{
 };
 use crate::{
     domain::{
+        batch::MAX_BATCH_RECORDS,
         enums::{Kind, Status},
         import::RowId,
+        issue_ordinal::REPLACES_NOTHING,
     },
     error::ImportError,
 };
 
-/// The ordinal of the failure of a replacement that replaces nothing.
-pub(crate) const REPLACES_NOTHING: i64 = 1_003;
+/// The factor of the batch in a row id that is packed into one number: greater than every
+/// row number.
+const BATCH_FACTOR: i64 = 65_536;
+const _: () = assert!(MAX_BATCH_RECORDS < BATCH_FACTOR.unsigned_abs());
 
 /// A record with a key.
 #[derive(Clone, Debug)]
@@ -85,7 +89,7 @@ impl KeyPosition {
 
 /// The condition for records of a kind after a position. The first comparison limits
 /// the index range.
-fn after_key(sql: &mut ImportBinds<'_>, kind: Kind, after: &KeyPosition) -> String {
+fn where_after(sql: &mut ImportBinds<'_>, kind: Kind, after: &KeyPosition) -> String {
     let KeyPosition { source_id, at } = after;
     format!(
         "{} AND kind = {} AND source_id >= {}
@@ -102,7 +106,9 @@ fn after_key(sql: &mut ImportBinds<'_>, kind: Kind, after: &KeyPosition) -> Stri
 
 /// The condition for records whose key is checked in a round: those that were read in
 /// it.
-const JUDGED: &str = "status NOT IN ('SKIPPED', 'REPLACED') AND round =";
+fn where_key_is_checked(sql: &mut ImportBinds<'_>, round: i64) -> String {
+    format!("status NOT IN ('SKIPPED', 'REPLACED') AND round = {}", sql.bind(round))
+}
 
 /// The records of a kind that have a key and were read in `round`, by key and row.
 pub(crate) async fn keys_page(
@@ -115,8 +121,9 @@ pub(crate) async fn keys_page(
     let rows = db.query(|sql| {
         format!(
             "SELECT batch, row_no, source_id, status FROM import_record WHERE {}
-             AND {JUDGED} {round} ORDER BY source_id, batch, row_no LIMIT {limit}",
-            after_key(sql, kind, after)
+             AND {} ORDER BY source_id, batch, row_no LIMIT {limit}",
+            where_after(sql, kind, after),
+            where_key_is_checked(sql, round)
         )
     });
     let read = |row: QueryResult| {
@@ -140,19 +147,21 @@ pub(crate) async fn groups(
     let rows = db.query(|sql| {
         format!(
             "SELECT r.source_id, count(*) AS records, count(DISTINCT r.digest) AS differing,
-               max(CASE WHEN r.round = {round} THEN 0 ELSE 1 END) AS earlier
+               max(CASE WHEN r.round = {} THEN 0 ELSE 1 END) AS earlier
              FROM import_record r WHERE {} AND r.kind = {}
              AND r.source_id >= {} AND r.source_id <= {} AND r.status <> 'REPLACED'
-             AND (r.round = {round} OR r.status IN ('IMPORTED', 'LINKED')
+             AND (r.round = {} OR r.status IN ('IMPORTED', 'LINKED')
                OR (r.status = 'SKIPPED' AND r.record_id IS NOT NULL))
              AND (r.status <> 'SKIPPED' OR NOT EXISTS (SELECT 1 FROM import_failure f
                WHERE {} AND f.batch = r.batch
                AND f.row_no = r.row_no AND f.ordinal = {REPLACES_NOTHING}))
              GROUP BY r.source_id HAVING count(*) > 1",
+            sql.bind_shared("round", round),
             sql.scope_of("r"),
             sql.bind(kind.as_str()),
             sql.bind(first),
             sql.bind(last),
+            sql.bind_shared("round", round),
             sql.scope_of("f")
         )
     });
@@ -169,10 +178,10 @@ pub(crate) async fn groups(
 /// The condition for clients whose reference is checked: those of the round, except
 /// linked and duplicate ones. The records service checks against clients that were
 /// imported in an earlier round.
-fn has_valid_reference(round: i64) -> String {
+fn where_reference_is_checked(sql: &mut ImportBinds<'_>, round: i64) -> String {
     // Only clients have a reference. A condition on the kind would offer the planner an
     // index with all clients of the import.
-    format!("status NOT IN ('SKIPPED', 'EXCLUDED', 'REPLACED') AND round = {round}")
+    format!("status NOT IN ('SKIPPED', 'EXCLUDED', 'REPLACED') AND round = {}", sql.bind(round))
 }
 
 /// References that several clients share, starting at `from`.
@@ -182,35 +191,35 @@ pub(crate) async fn shared_references(
     from: &str,
     limit: u64,
 ) -> Result<Vec<String>, DbErr> {
-    let counts = has_valid_reference(round);
     let rows = db.query(|sql| {
         format!(
             "SELECT reference_key FROM import_record
-             WHERE {} AND reference_key >= {} AND {counts}
+             WHERE {} AND reference_key >= {} AND {}
              GROUP BY reference_key HAVING count(DISTINCT source_id) > 1
              ORDER BY reference_key LIMIT {limit}",
             sql.scope(),
-            sql.bind(from)
+            sql.bind(from),
+            where_reference_is_checked(sql, round)
         )
     });
     rows.await?.into_iter().map(|row| row.try_get("", "reference_key")).collect()
 }
 
 /// The first source ids of the clients with a reference.
-pub(crate) async fn users_of_reference(
+pub(crate) async fn source_ids_of_reference(
     db: ImportDb<'_, impl ConnectionTrait>,
     round: i64,
     reference_key: &str,
     limit: usize,
 ) -> Result<Vec<String>, DbErr> {
-    let counts = has_valid_reference(round);
     let rows = db.query(|sql| {
         format!(
             "SELECT DISTINCT source_id FROM import_record
-             WHERE {} AND reference_key = {} AND {counts}
+             WHERE {} AND reference_key = {} AND {}
              AND source_id <> '' ORDER BY source_id LIMIT {limit}",
             sql.scope(),
-            sql.bind(reference_key)
+            sql.bind(reference_key),
+            where_reference_is_checked(sql, round)
         )
     });
     rows.await?.into_iter().map(|row| row.try_get("", "source_id")).collect()
@@ -223,14 +232,14 @@ pub(crate) async fn clients_of_reference(
     (reference_key, after): (&str, RowId),
     limit: usize,
 ) -> Result<Vec<ReferenceRow>, ImportError> {
-    let counts = has_valid_reference(round);
     let rows = db.query(|sql| {
         format!(
             "SELECT batch, row_no, source_id, status, reference FROM import_record
-             WHERE {} AND reference_key = {} AND {counts}
+             WHERE {} AND reference_key = {} AND {}
              AND (batch, row_no) > {} ORDER BY batch, row_no LIMIT {limit}",
             sql.scope(),
             sql.bind(reference_key),
+            where_reference_is_checked(sql, round),
             sql.row_id(after)
         )
     });
@@ -289,7 +298,7 @@ pub(crate) async fn ready_page(
             "SELECT batch, row_no, source_id, size_bytes, active_from, active_to, ends_on
              FROM import_record WHERE {} AND status = 'READY'
              ORDER BY source_id, batch, row_no LIMIT {limit}",
-            after_key(sql, kind, after)
+            where_after(sql, kind, after)
         )
     });
     let read = |row: QueryResult| {
@@ -306,9 +315,9 @@ pub(crate) async fn ready_page(
     rows.await?.into_iter().map(read).collect()
 }
 
-/// A record of an earlier round.
+/// A record of any round, with its result so far.
 #[derive(Clone, Debug)]
-pub(crate) struct PastRow {
+pub(crate) struct RecordRow {
     pub(crate) at: RowId,
     pub(crate) kind: Kind,
     pub(crate) source_id: String,
@@ -319,8 +328,9 @@ pub(crate) struct PastRow {
     pub(crate) retried: bool,
 }
 
-/// The columns of a [`PastRow`].
-const PAST_ROW: [&str; 7] = ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
+/// The columns of a [`RecordRow`].
+const RECORD_ROW: [&str; 7] =
+    ["batch", "row_no", "kind", "source_id", "status", "round", "retried"];
 
 /// The records after a row that are processed again: those that were not imported, or
 /// all.
@@ -329,7 +339,7 @@ pub(crate) async fn to_reset(
     after: RowId,
     all: bool,
     limit: u64,
-) -> Result<Vec<PastRow>, ImportError> {
+) -> Result<Vec<RecordRow>, ImportError> {
     let which =
         if all { "status <> 'REPLACED'" } else { "status IN ('FAILED', 'BLOCKED', 'UNPROCESSED')" };
     let rows = db.query(|sql| {
@@ -337,38 +347,38 @@ pub(crate) async fn to_reset(
             "SELECT {} FROM import_record
              WHERE {} AND (batch, row_no) > {} AND {which}
              ORDER BY batch, row_no LIMIT {limit}",
-            PAST_ROW.join(", "),
+            RECORD_ROW.join(", "),
             sql.scope(),
             sql.row_id(after)
         )
     });
-    rows.await?.iter().map(past_row).collect()
+    rows.await?.iter().map(record_row).collect()
 }
 
 /// The records after a row, across batches.
-pub(crate) async fn from_batch(
+pub(crate) async fn page_after(
     db: ImportDb<'_, impl ConnectionTrait>,
     after: RowId,
     limit: u64,
-) -> Result<Vec<PastRow>, ImportError> {
+) -> Result<Vec<RecordRow>, ImportError> {
     let rows = db.query(|sql| {
         format!(
             "SELECT {} FROM import_record
              WHERE {} AND (batch, row_no) > {}
              ORDER BY batch, row_no LIMIT {limit}",
-            PAST_ROW.join(", "),
+            RECORD_ROW.join(", "),
             sql.scope(),
             sql.row_id(after)
         )
     });
-    rows.await?.iter().map(past_row).collect()
+    rows.await?.iter().map(record_row).collect()
 }
 
 /// All records with these keys.
 pub(crate) async fn by_keys(
     db: ImportDb<'_, impl ConnectionTrait>,
     keys: HashSet<(Kind, String)>,
-) -> Result<Vec<PastRow>, ImportError> {
+) -> Result<Vec<RecordRow>, ImportError> {
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
     look_up_rows(db, &["kind", "source_id"], "batch", rows).await
 }
@@ -377,7 +387,7 @@ pub(crate) async fn by_keys(
 pub(crate) async fn by_row_ids(
     db: ImportDb<'_, impl ConnectionTrait>,
     row_ids: Vec<RowId>,
-) -> Result<Vec<PastRow>, ImportError> {
+) -> Result<Vec<RecordRow>, ImportError> {
     let rows = row_ids.into_iter().map(import_db::row_id).collect();
     look_up_rows(db, &["batch", "row_no"], "row_no", rows).await
 }
@@ -388,15 +398,15 @@ async fn look_up_rows(
     columns: &[&str],
     next: &str,
     rows: Vec<Vec<Value>>,
-) -> Result<Vec<PastRow>, ImportError> {
+) -> Result<Vec<RecordRow>, ImportError> {
     let rows = db.query_list(columns, rows, |sql| {
         format!(
             "SELECT {} FROM {}",
-            PAST_ROW.map(|column| format!("r.{column}")).join(", "),
+            RECORD_ROW.map(|column| format!("r.{column}")).join(", "),
             sql.joined("import_record", columns, next)
         )
     });
-    rows.await?.iter().map(past_row).collect()
+    rows.await?.iter().map(record_row).collect()
 }
 
 /// Marks the records in a status as unprocessed.
@@ -433,8 +443,8 @@ pub(crate) async fn mark_for_reapply(
     marked.await
 }
 
-fn past_row(row: &QueryResult) -> Result<PastRow, ImportError> {
-    Ok(PastRow {
+fn record_row(row: &QueryResult) -> Result<RecordRow, ImportError> {
+    Ok(RecordRow {
         at: row_id(row)?,
         kind: row.try_get::<String>("", "kind")?.parse()?,
         source_id: row.try_get("", "source_id")?,
@@ -452,10 +462,9 @@ pub(crate) async fn rows_of_keys(
 ) -> Result<HashMap<(Kind, String), RowId>, ImportError> {
     let rows = keys.into_iter().map(|(kind, id)| vec![kind.as_str().into(), id.into()]).collect();
     let rows = db.query_list(&["kind", "source_id"], rows, |sql| {
-        // A row number is below 65,536; see the limit on the records of a batch.
         format!(
             "SELECT kind, source_id,
-             (SELECT r.batch * 65536 + r.row_no FROM import_record r
+             (SELECT r.batch * {BATCH_FACTOR} + r.row_no FROM import_record r
                WHERE {}
                AND r.kind = v.kind AND r.source_id = v.source_id AND r.status <> 'REPLACED'
                ORDER BY r.digest, r.batch, r.row_no LIMIT 1) AS packed FROM v",
@@ -466,7 +475,7 @@ pub(crate) async fn rows_of_keys(
     for row in rows.await? {
         let kind = row.try_get::<String>("", "kind")?.parse()?;
         if let Some(packed) = row.try_get::<Option<i64>>("", "packed")? {
-            let at = RowId { batch: packed >> 16, row: packed & 0xffff };
+            let at = RowId { batch: packed / BATCH_FACTOR, row: packed % BATCH_FACTOR };
             rows_by_key.insert((kind, row.try_get("", "source_id")?), at);
         }
     }

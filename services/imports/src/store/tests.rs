@@ -116,7 +116,7 @@ async fn write_with_lost_lease_changes_nothing(t: TestDb) {
     assert!(!advance(&db, &new, Phase::Periods, 200).await);
     assert!(new.fence(7) < newer.fence(0));
     assert!(advance(&db, &newer, Phase::Clients, 200).await);
-    let import = imports::find(ImportDb::new(db.reader(), &key)).await.unwrap().unwrap();
+    let import = imports::find(ImportDb::reader_of(&db, &key)).await.unwrap().unwrap();
     assert_eq!((import.phase, import.state), (Phase::Clients, State::Applying));
 }
 
@@ -218,7 +218,7 @@ async fn stalled_import_backs_off_and_others_are_claimed(t: TestDb) {
         async move { lease::stall(&*tx, &lease, at(100), "away").await }
     });
     assert!(stall.await.unwrap());
-    let import = imports::find(ImportDb::new(db.reader(), &first)).await.unwrap().unwrap();
+    let import = imports::find(ImportDb::reader_of(&db, &first)).await.unwrap().unwrap();
     assert_eq!((import.state, import.note.as_str()), (State::Stalled, "away"));
     let lease = claim(&db, worker, 11).await.unwrap();
     assert_eq!(lease.import.key, second);

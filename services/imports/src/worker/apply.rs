@@ -22,6 +22,7 @@ use crate::{
     domain::{
         duplicate::DuplicateRow,
         enums::{Kind, Status, kind_of},
+        issue_ordinal,
         parents::{Parent, ParentState, ParentsVerdict, judge_parents},
     },
     error::ImportError,
@@ -37,9 +38,6 @@ use crate::{
 /// Target size of the records of a chunk, in bytes. The last record may exceed it; the
 /// records service accepts twice as much.
 const CHUNK_BYTES: u64 = 4 * 1_024 * 1_024;
-
-/// The ordinal of the first failure that this phase adds to a record.
-const FIRST_ORDINAL: i64 = 2_000;
 
 /// A record that is to be checked by its parents and applied.
 struct PendingRecord {
@@ -196,14 +194,11 @@ fn record_outcome(
     let ReadyRow { at, source_id, .. } = row;
     let Outcome { status, record_id, issues, duplicates } = outcome;
     edits.update_status(at, kind, (Status::Ready, status), record_id);
-    edits.failures.extend((FIRST_ORDINAL..).zip(issues).map(|(ordinal, issue)| NewFailure {
-        at,
-        ordinal,
-        kind,
-        source_id: source_id.clone(),
-        status,
-        issue,
-    }));
+    let failure = |(ordinal, issue)| {
+        let source_id = source_id.clone();
+        NewFailure { at, ordinal, kind, source_id, status, issue }
+    };
+    edits.failures.extend((issue_ordinal::FIRST_OF_APPLY..).zip(issues).map(failure));
     // Skipped and excluded records get no warnings.
     if !matches!(status, Status::Skipped | Status::Excluded) {
         edits.failures.extend(NewFailure::warnings(warnings, at, (kind, &source_id), status));

@@ -15,6 +15,7 @@ use crate::{
         enums::{self, Status},
         import::RowId,
         issue::RecordIssue,
+        issue_ordinal,
     },
     store::{
         self,
@@ -85,14 +86,11 @@ fn add(edits: &mut Edits, round: i64, record: &StagedRow) {
     let mut issues = too_large.into_iter().chain(violations).peekable();
     // The warnings of a valid record are added when its verdict is known.
     let warnings = if issues.peek().is_some() { warnings } else { FieldViolations::default() };
-    edits.failures.extend((0..).zip(issues).map(|(ordinal, issue)| NewFailure {
-        at,
-        ordinal,
-        kind,
-        source_id: source_id.clone(),
-        status,
-        issue,
-    }));
+    let failure = |(ordinal, issue)| {
+        let source_id = source_id.clone();
+        NewFailure { at, ordinal, kind, source_id, status, issue }
+    };
+    edits.failures.extend((issue_ordinal::FIRST_OWN..).zip(issues).map(failure));
     edits.failures.extend(NewFailure::warnings(warnings, at, (kind, &source_id), status));
     edits.records.push(NewRecord {
         at,

@@ -1,5 +1,10 @@
-//! The job of one claimed import: processes its pages in sequence, and renews its
-//! lease.
+//! The job of one claimed import: processes its pages in order, and renews its lease.
+//!
+//! The pages of some phases are pipelined: [`Job::step`] joins the write of a page
+//! (`write_pending`, then `flushed`) with the processing of the next one. `flush` writes the
+//! pending page without a next one, and `commit` writes a page that was not pending. Both
+//! use `write`, whose transaction `advance` makes conditional on the lease and on the stored
+//! checkpoint; `on_written` then moves the checkpoint in memory.
 
 mod completion;
 mod erasure;
@@ -102,7 +107,10 @@ impl Job {
             let page = AssertUnwindSafe(self.step().instrument(span)).catch_unwind();
             let stepped = tokio::select! {
                 result = page => result.unwrap_or(Err(PageError::Panicked)),
-                // A write in progress is not repeated: it may still be committed.
+                // The lease is released, so that another worker can claim the import at
+                // once, and not only after the expiry. The pending page is not written
+                // again: a write in progress may still be committed. In both cases the next
+                // worker starts from the stored checkpoint.
                 () = drain_timeout(stop) => return self.release().await,
             };
             match stepped {
@@ -126,8 +134,8 @@ impl Job {
         if self.checkpoint_is_stale {
             self.reload_checkpoint().await?;
         }
-        // Also of a cancelled import every record is read, so that each can be listed;
-        // unless reading fails.
+        // A cancelled import stops only after the phase `index`, because a record can be
+        // listed only after it is read. If reading fails, it stops earlier.
         let is_read = !matches!(self.checkpoint.phase, Phase::Reset | Phase::Index);
         let may_stop = is_read || self.retry.attempts > 0;
         if may_stop && store::imports::is_cancelled(self.context.reader()).await? {
@@ -135,11 +143,14 @@ impl Job {
             self.cancel().await?;
             return Ok(false);
         }
+        // Once for each lease, in the phase `parents` or when the import is claimed in a
+        // later one. By then every record is read, nothing is applied under the lease yet,
+        // and no page is pending.
         if self.context.known_erasure.is_none() && self.checkpoint.phase >= Phase::Parents {
             self.erase().await?;
         }
         let current = self.pending.as_ref().map_or(&self.checkpoint, |page| &page.next);
-        self.context.position.clone_from(&current.position);
+        self.context.position_json.clone_from(&current.position);
         self.context.attempts = self.retry.attempts;
         let prefetched = self.prefetched.take();
         let (result, page) = tokio::join!(self.write_pending(), self.page(prefetched));
@@ -228,10 +239,10 @@ impl Job {
         Ok(())
     }
 
-    /// Called after a phase change.
+    /// Updates the planner statistics after the phase `index`, and logs the new phase.
     async fn on_phase_entered(&self, previous: Phase) {
         if previous == Phase::Index {
-            // Updates the planner statistics for the queries of the next phases.
+            // The queries of the next phases read the rows that this one has inserted.
             self.context.imports.db.analyze(migrations::ANALYZE_FUNCTION).await;
         }
         let (import, phase) = (self.context.name(), self.checkpoint.phase);
@@ -257,24 +268,25 @@ impl Job {
         }
     }
 
-    /// Writes a page, and advances the checkpoint.
+    /// Writes a page that is not pending, and advances the checkpoint.
     async fn commit(&mut self, page: PendingPage) -> Result<(), PageError> {
         self.write(&page).await?;
         self.on_written(page);
         Ok(())
     }
 
-    /// Advances the checkpoint after a page is written.
+    /// Counts a page after it is written, and advances the checkpoint in memory.
     fn on_written(&mut self, page: PendingPage) {
         self.count(&page.edits);
         self.checkpoint = page.next;
     }
 
+    /// Writes a page, and advances the stored checkpoint.
     async fn write(&self, page: &PendingPage) -> Result<(), PageError> {
         let PendingPage { edits, next } = page;
         let written = self.advance(next.clone(), Arc::clone(edits), |tx, work| async move {
             let (lease, edits) = &*work;
-            let db = ImportDb::new(&*tx, &lease.import.key);
+            let db = ImportDb::of(&tx, &lease.import.key);
             Ok::<_, PageError>(store::edits::write(db, edits).await?)
         });
         written.await
@@ -327,10 +339,11 @@ impl Job {
         Ok(())
     }
 
-    /// Applies again everything that was applied in this round, because the records
-    /// service has lost a part of it. Applying is idempotent for the part that it still
-    /// has. Losses of earlier rounds are not detected here: children of lost records
-    /// fail.
+    /// Resets what this round has applied, because the records service has lost a part of
+    /// it. The records are ready again, and the phases that apply start over. Applying is
+    /// idempotent for the part that the records service still has. `applied_fence` is the
+    /// highest fence that it still has. Losses of earlier rounds are not detected here:
+    /// children of lost records fail.
     async fn reapply_round(&mut self, applied_fence: i64) -> Result<(), PageError> {
         let next = match self.checkpoint.phase.state() {
             State::Applying => {
@@ -340,7 +353,7 @@ impl Job {
         };
         let written = self.advance(next.clone(), (), |tx, work| async move {
             let (lease, ()) = &*work;
-            let db = ImportDb::new(&*tx, &lease.import.key);
+            let db = ImportDb::of(&tx, &lease.import.key);
             let records = store::records::mark_for_reapply(db, lease.import.round).await?;
             store::duplicates::remove_of_ready(db).await?;
             store::counters::recount(db, Status::Staged).await?;

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         enums::{Kind, Status},
         issue::RecordIssue,
+        issue_ordinal,
         verdict::{KeyFacts, KeyVerdict, judge_key},
     },
     records_client::MAX_KEYS,
@@ -19,9 +20,6 @@ use crate::{
         records::{Group, KeyPosition, KeyRow},
     },
 };
-
-/// The ordinal of the failure of a key, after the record's own failures.
-const ORDINAL: i64 = 1_000;
 
 /// The kinds, in order.
 const KINDS: [Kind; 3] = [Kind::Client, Kind::Contact, Kind::Address];
@@ -103,6 +101,7 @@ fn add(
     if status != before {
         edits.update_status(at, kind, (before, status), record_id);
     }
-    let failure = |issue| NewFailure { at, ordinal: ORDINAL, kind, source_id, status, issue };
+    let ordinal = issue_ordinal::KEY;
+    let failure = |issue| NewFailure { at, ordinal, kind, source_id, status, issue };
     edits.failures.extend(issue.map(failure));
 }

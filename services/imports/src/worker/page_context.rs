@@ -13,7 +13,7 @@ use crate::{
     config::WorkerSettings,
     domain::{enums::State, import::ImportKey},
     error::ImportError,
-    records_client::{Applied, Fences, Outcome, behalf_of},
+    records_client::{Applied, ApplyOptions, Fences, Outcome, behalf_of},
     service::Imports,
     store::{ImportDb, edits::Edits, lease::Lease},
 };
@@ -50,11 +50,13 @@ pub(super) struct PageContext {
     /// The last erasure of the practice for which the import was scanned.
     pub(super) known_erasure: Option<i64>,
     /// The position of the current page, in the JSON of its phase; empty at the start of
-    /// the phase. The job sets it before each page.
-    pub(super) position: String,
+    /// the phase. The job sets it before each page; a phase reads it by
+    /// [`position`](Self::position).
+    pub(super) position_json: String,
     /// How often the current page has failed. The job sets it before each page.
     pub(super) attempts: u32,
-    /// Number of apply calls made under the lease.
+    /// The number of calls with a fence that were made under the lease: by
+    /// [`apply`](Self::apply) and by [`fence_off`](Self::fence_off).
     calls: AtomicI64,
     /// The fence of the last answered call.
     pub(super) last_answered_fence: AtomicI64,
@@ -67,7 +69,7 @@ impl PageContext {
             settings,
             behalf: behalf_of(&lease.import),
             known_erasure: None,
-            position: String::new(),
+            position_json: String::new(),
             attempts: 0,
             calls: AtomicI64::new(0),
             last_answered_fence: AtomicI64::new(lease.applied_fence),
@@ -82,7 +84,7 @@ impl PageContext {
 
     /// The connections for reads of the import.
     pub(super) fn reader(&self) -> ImportDb<'_, DatabaseConnection> {
-        self.imports.reader(self.key())
+        self.imports.reader_of(self.key())
     }
 
     /// The id of the import, as callers see it.
@@ -110,16 +112,16 @@ impl PageContext {
         self.lease.import.validate_only
     }
 
-    /// The position of the current page; `None` at the start of the phase.
+    /// The position of the current page, parsed; `None` at the start of the phase.
     pub(super) fn position<T: DeserializeOwned>(&self) -> Result<Option<T>, ImportError> {
-        if self.position.is_empty() {
+        if self.position_json.is_empty() {
             return Ok(None);
         }
-        let position = serde_json::from_str(&self.position);
+        let position = serde_json::from_str(&self.position_json);
         position.map(Some).map_err(|_| ImportError::Corrupt("position"))
     }
 
-    /// The fencing tokens of the next apply call. The fence is higher than those of all
+    /// The fencing tokens of the next call. The fence is higher than those of all
     /// earlier calls, including calls of this worker that timed out and may still be in
     /// flight.
     fn next_fences(&self) -> Fences {
@@ -130,12 +132,15 @@ impl PageContext {
     /// Applies records with one call; returns the outcomes in order.
     pub(super) async fn apply(&self, records: Vec<ApplyRecord>) -> Result<Vec<Outcome>, PageError> {
         let fences = self.next_fences();
-        let options = (self.validate_only(), self.known_erasure.unwrap_or_default());
+        let options = ApplyOptions {
+            validate_only: self.validate_only(),
+            known_erasure: self.known_erasure.unwrap_or_default(),
+        };
         let applied = self.imports.records.apply(&self.behalf, records, fences, options).await?;
         self.record_answer(fences, applied)
     }
 
-    /// Processes the answer of an apply call.
+    /// Processes the answer of a call with a fence.
     fn record_answer(&self, fences: Fences, applied: Applied) -> Result<Vec<Outcome>, PageError> {
         match applied {
             Applied::Lost { fence } => Err(PageError::RecordsLost { fence }),

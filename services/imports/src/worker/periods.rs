@@ -1,7 +1,6 @@
 //! Checks the addresses of each owner and type as one timeline.
 
 use concord_core::rules::date::Period;
-use concord_proto::pb::records::ErrorReason;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,6 +12,7 @@ use crate::{
         enums::{Kind, Status},
         import::RowId,
         issue::RecordIssue,
+        issue_ordinal,
         periods::{DatedAddress, ResolvedPeriod, judge_timeline},
     },
     store::{
@@ -25,8 +25,6 @@ use crate::{
 /// Limit on the addresses of one owner and type: they are in memory together, and are
 /// compared pairwise in the worst case.
 const MAX_TIMELINE: usize = 4_000;
-/// The ordinal of the failure of a period.
-const ORDINAL: i64 = 1_002;
 /// The name of a record without a source id.
 const NO_SOURCE_ID: &str = "(no source id)";
 
@@ -52,7 +50,8 @@ pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
         // The timeline started on the previous page, or fills the whole page.
         let too_long = last.timeline == position.timeline || (full && timelines.len() == 1);
         if too_long {
-            timeline.iter().for_each(|row| add_failure(&mut edits, row, too_many()));
+            let issue = RecordIssue::too_many_addresses(MAX_TIMELINE);
+            timeline.iter().for_each(|row| add_failure(&mut edits, row, issue.clone()));
         } else if full && number + 1 == timelines.len() {
             // The timeline continues on the next page, which checks it as a whole.
             break;
@@ -94,15 +93,10 @@ fn add_failure(edits: &mut Edits, row: &TimelineRow, issue: RecordIssue) {
     }
     edits.failures.push(NewFailure {
         at: *at,
-        ordinal: ORDINAL,
+        ordinal: issue_ordinal::PERIOD,
         kind: Kind::Address,
         source_id: source_id.clone(),
         status: Status::Failed,
         issue,
     });
-}
-
-fn too_many() -> RecordIssue {
-    let text = format!("An owner has at most {MAX_TIMELINE} addresses of one type");
-    RecordIssue::new("owner_source_id", ErrorReason::ValueTooLong, text)
 }

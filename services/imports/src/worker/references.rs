@@ -12,6 +12,7 @@ use crate::{
         enums::{Kind, Status},
         import::RowId,
         issue::{MAX_NAMES, RecordIssue},
+        issue_ordinal,
     },
     store::{
         self,
@@ -24,8 +25,6 @@ use crate::{
 const REFERENCES: u64 = 500;
 /// Clients per page.
 const PAGE: usize = 2_000;
-/// The ordinal of the failure of a reference.
-const ORDINAL: i64 = 1_001;
 
 /// The progress within the phase.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -48,12 +47,12 @@ pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
         let after = if is_continued { position.at } else { RowId::default() };
         let clients =
             store::records::clients_of_reference(db, round, (&reference, after), room).await?;
-        let users =
-            store::records::users_of_reference(db, round, &reference, MAX_NAMES + 2).await?;
+        let source_ids =
+            store::records::source_ids_of_reference(db, round, &reference, MAX_NAMES + 2).await?;
         room -= clients.len();
         for client in clients {
             position = Position { reference: reference.clone(), at: client.at };
-            add(&mut edits, client, &users);
+            add(&mut edits, client, &source_ids);
         }
         if room == 0 {
             return Ok(Page::more(edits, &position)?);
@@ -62,17 +61,19 @@ pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
     if last_page { Ok(Page::last(edits)) } else { Ok(Page::more(edits, &position)?) }
 }
 
-fn add(edits: &mut Edits, client: ReferenceRow, users: &[String]) {
+/// `source_ids` are the first clients with the reference.
+fn add(edits: &mut Edits, client: ReferenceRow, source_ids: &[String]) {
     let ReferenceRow { at, source_id, status: before, reference } = client;
     if before == Status::Ready {
         edits.update_status(at, Kind::Client, (before, Status::Failed), None);
     }
-    let others: Vec<String> = users.iter().filter(|user| **user != source_id).cloned().collect();
+    let others = source_ids.iter().filter(|other| **other != source_id);
+    let others: Vec<String> = others.cloned().collect();
     let more = others.len() > MAX_NAMES;
     let named = others.get(..MAX_NAMES).unwrap_or(&others);
     edits.failures.push(NewFailure {
         at,
-        ordinal: ORDINAL,
+        ordinal: issue_ordinal::REFERENCE,
         kind: Kind::Client,
         source_id,
         status: Status::Failed,

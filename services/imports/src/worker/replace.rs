@@ -14,11 +14,12 @@ use crate::{
         enums::{Kind, Status},
         import::RowId,
         issue::RecordIssue,
+        issue_ordinal,
     },
     store::{
         self,
         edits::{Edits, NewFailure},
-        records::{PastRow, REPLACES_NOTHING},
+        records::RecordRow,
     },
 };
 
@@ -38,16 +39,16 @@ pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
         return Ok(Page::last(Edits::default()));
     };
     let after = context.position()?.unwrap_or(RowId { batch: first, row: 0 });
-    let rows = store::records::from_batch(db, after, PAGE).await?;
+    let rows = store::records::page_after(db, after, PAGE).await?;
     let Some(last) = rows.last().map(|row| row.at) else { return Ok(Page::last(Edits::default())) };
     let rows = rows.into_iter().filter(|row| {
         row.round == context.round() && !matches!(row.status, Status::Replaced | Status::Skipped)
     });
-    let rows: Vec<PastRow> = rows.collect();
+    let rows: Vec<RecordRow> = rows.collect();
     let by_token = by_token(context, &rows).await?;
-    let has_key = |row: &&PastRow| !row.source_id.is_empty();
+    let has_key = |row: &&RecordRow| !row.source_id.is_empty();
     let keys = rows.iter().filter(has_key).map(|row| (row.kind, row.source_id.clone()));
-    let mut before: HashMap<RowId, PastRow> = HashMap::new();
+    let mut before: HashMap<RowId, RecordRow> = HashMap::new();
     let mut by_key: HashMap<(Kind, String), Vec<RowId>> = HashMap::new();
     for row in store::records::by_keys(db, keys.collect()).await? {
         by_key.entry((row.kind, row.source_id.clone())).or_default().push(row.at);
@@ -80,7 +81,7 @@ pub(super) async fn page(context: &PageContext) -> Result<Page, PageError> {
 /// replacement; `None` if the token is not of the import.
 async fn by_token(
     context: &PageContext,
-    rows: &[PastRow],
+    rows: &[RecordRow],
 ) -> Result<HashMap<RowId, Option<RowId>>, PageError> {
     let import = context.name();
     let row_ids = rows.iter().map(|row| row.at);
@@ -129,9 +130,9 @@ fn uploads(batches: &[(i64, i64)]) -> HashMap<i64, Upload> {
 /// it, or a replacement with another key in this round.
 fn match_replacement(
     edits: &mut Edits,
-    row: PastRow,
+    row: RecordRow,
     candidates: &Candidates<'_>,
-    before: &mut HashMap<RowId, PastRow>,
+    before: &mut HashMap<RowId, RecordRow>,
     (round, first): (i64, i64),
 ) {
     let Candidates { row_ids, upload, is_only_claim } = candidates;
@@ -165,15 +166,15 @@ fn match_replacement(
 }
 
 /// Marks a record as replaced: it is no longer counted or resolved.
-fn mark_replaced(edits: &mut Edits, old: &PastRow) {
+fn mark_replaced(edits: &mut Edits, old: &RecordRow) {
     edits.update_status(old.at, old.kind, (old.status, Status::Replaced), None);
     edits.cleared_failures.push(old.at);
     edits.cleared_parents.push(old.at);
 }
 
 /// Skips a replacement that replaces nothing: it is listed, and not applied.
-fn skip(edits: &mut Edits, row: PastRow, issue: fn(&str) -> RecordIssue) {
-    let PastRow { at, kind, source_id, status: before, .. } = row;
+fn skip(edits: &mut Edits, row: RecordRow, issue: fn(&str) -> RecordIssue) {
+    let RecordRow { at, kind, source_id, status: before, .. } = row;
     let issue = issue(&source_id);
     let status = Status::Skipped;
     edits.update_status(at, kind, (before, status), None);
@@ -181,7 +182,7 @@ fn skip(edits: &mut Edits, row: PastRow, issue: fn(&str) -> RecordIssue) {
     edits.cleared_parents.push(at);
     edits.failures.push(NewFailure {
         at,
-        ordinal: REPLACES_NOTHING,
+        ordinal: issue_ordinal::REPLACES_NOTHING,
         kind,
         source_id,
         status,

@@ -1,6 +1,10 @@
 //! Retry policy of the worker: a failed page is retried with exponential backoff and
-//! jitter. Then the import is stalled, or it fails if the error is unexpected. Invalid
-//! records never cause these errors.
+//! jitter. Then the import is stalled, or it fails if the error is unexpected.
+//!
+//! A record with violations fails alone, and is no error of the page. A chunk that the
+//! records service rejects is split (`apply/send.rs`), and the records that cause the
+//! rejection fail. The error ([`CallErrorKind::InvalidRecord`]) comes here only if there are
+//! too many of them, or from another call.
 
 use std::time::Duration;
 
@@ -107,8 +111,8 @@ impl PageError {
         }
     }
 
-    /// Whether the error is internal: neither transient, nor one that users can
-    /// correct. If it persists, the import fails.
+    /// Whether the error is neither transient nor one that a person can correct. If it
+    /// persists, the import fails; other errors stall it.
     fn is_unexpected(&self) -> bool {
         match self {
             Self::Call(error) => {
@@ -124,11 +128,15 @@ impl PageError {
         }
     }
 
-    /// Whether the cause is only stored data or code, so that waiting does not help.
+    /// Whether the cause can only be stored data or code, so that waiting does not help.
+    /// Such an error is unexpected too; it fails the import after a few retries, without
+    /// waiting for [`WorkerSettings::stall_after`].
     fn is_internal(&self) -> bool {
         matches!(self, Self::Panicked | Self::Internal(ImportError::Corrupt(_)))
     }
 
+    /// Whether the records service rejects the import until a person acts. Such an error
+    /// stalls the import at once.
     pub(super) fn is_permanent(&self) -> bool {
         matches!(self, Self::Call(CallError { kind: CallErrorKind::Permanent, .. }))
     }

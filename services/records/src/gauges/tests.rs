@@ -71,7 +71,7 @@ async fn feed(db: &Database, product: &str) {
         let product = product.clone();
         async move {
             let (practice, now) = ("p1".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap());
-            connections::connect(tx.tenant(&practice), &product, "", now).await
+            connections::connect(tx.of(&practice), &product, "", now).await
         }
     })
     .await

@@ -34,6 +34,7 @@ use super::{
 use crate::{
     service::{
         create::{ClientCommand, WhichPerson},
+        links::ListedLinks,
         reading::PageRequest,
     },
     store::clients::PageOf,
@@ -130,7 +131,8 @@ impl ClientService for Api {
     ) -> Result<Response<ListClientLinksResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().client;
-        let (client, links, left_out) = self.records.client_links(&caller, &name).await?;
+        let (client, listed) = self.records.client_links(&caller, &name).await?;
+        let ListedLinks { links, left_out } = listed;
         Ok(with_record_ids(ListClientLinksResponse { links, left_out }, [client.text()]))
     }
 }

@@ -153,3 +153,5 @@ fn refuse_path(wrong: &mut FieldViolations, field: &str) {
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod tests;

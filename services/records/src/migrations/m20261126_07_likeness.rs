@@ -113,8 +113,7 @@ mod tests {
                     meta: RecordMeta::new(sea_orm::prelude::DateTimeUtc::UNIX_EPOCH),
                 };
                 let rows = (0..PAGE + 10).map(|n| (person(n), &image)).collect();
-                store::write_now(tx.tenant(&practice), |batch| persons::insert(batch, rows))
-                    .await?;
+                store::write_now(tx.of(&practice), |batch| persons::insert(batch, rows)).await?;
                 tx.execute_unprepared("UPDATE person SET likeness = NULL").await?;
                 Ok::<_, RecordError>(())
             }

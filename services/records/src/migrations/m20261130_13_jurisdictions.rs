@@ -117,8 +117,7 @@ mod tests {
                     ClientIdentifiers { company_number: number, ..ClientIdentifiers::default() };
                 let image = Client { identifiers: Some(numbers), ..Client::default() };
                 let rows = vec![(client, image.encode_to_vec())];
-                store::write_now(tx.tenant(&practice), |batch| clients::insert(batch, rows))
-                    .await?;
+                store::write_now(tx.of(&practice), |batch| clients::insert(batch, rows)).await?;
                 let statement = Statement::from_sql_and_values(
                     tx.get_database_backend(),
                     "INSERT INTO search_word (practice_id, word, record_id, line, record_kind, rank,

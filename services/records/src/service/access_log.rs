@@ -32,7 +32,7 @@ impl Records {
             let access = access.clone();
             async move {
                 let practice = access.caller.practice.clone();
-                access_log::insert(tx.tenant(&practice), id, now, access).await
+                access_log::insert(tx.of(&practice), id, now, access).await
             }
         });
         insert.await

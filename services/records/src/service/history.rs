@@ -73,7 +73,7 @@ impl Records {
 }
 
 async fn roll_over<S: Subject>(work: &UnitOfWork, mut open: Open<S>) -> Result<(), RecordError> {
-    let recipients = Recipients::everyone(work.db()).await?;
+    let recipients = Recipients::all_products(work.db()).await?;
     let mut keys: Vec<TimelineKey> = open.entries.iter().map(|e| e.timeline).collect();
     keys.sort();
     keys.dedup();

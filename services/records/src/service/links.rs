@@ -1,4 +1,5 @@
-//! Links of products to records. The removal of the last link orphans the record.
+//! Links of products to clients and persons. The removal of the last link orphans a client.
+//! It orphans a person only if also no contact and no individual client uses the person.
 
 use concord_core::{
     caller::Caller,
@@ -101,11 +102,11 @@ impl Records {
         command: LinkCommand,
         response: LinkResponse<S, R>,
     ) -> Result<R, RecordError> {
-        let linked = self.mutate(caller, context, command, move |work, command| async move {
+        let answered = self.mutate(caller, context, command, move |work, command| async move {
             let recipients = work.recipients().await?;
             let mut open = open::subject::<S>(&work, &command.record).await?;
             let record = open.record;
-            let (link, is_new) = link(&work, record, &command).await?;
+            let (own_link, is_new) = link(&work, record, &command).await?;
             let (image, change_ids) = if is_new {
                 let changes = linked(&work, &mut open.subject);
                 let image = open.save(&work, Names::Same).await?;
@@ -113,10 +114,10 @@ impl Records {
             } else {
                 (open.image(&work), Vec::new())
             };
-            let response = response(Some(image), Some(encode(&link)), change_ids);
+            let response = response(Some(image), Some(encode(&own_link)), change_ids);
             Ok(Answer { response, record: record.id })
         });
-        linked.await
+        answered.await
     }
 
     /// Unlinks a client or a person.
@@ -127,26 +128,26 @@ impl Records {
         name: String,
         response: UnlinkResponse<S, R>,
     ) -> Result<R, RecordError> {
-        let unlinked = self.mutate(caller, context, name, move |work, name| async move {
+        let answered = self.mutate(caller, context, name, move |work, name| async move {
             let recipients = work.recipients().await?;
             let mut open = open::subject::<S>(&work, &name).await?;
             let record = open.record;
             unlink(&work, record, &open.entries).await?;
-            let is_last = !is_used(&work, record).await?;
-            let changes = unlinked(&work, &mut open.subject, is_last);
+            let is_unused = !is_used(&work, record).await?;
+            let changes = unlinked(&work, &mut open.subject, is_unused);
             let image = open.save(&work, Names::Same).await?;
             let change_ids = append(&work, &recipients, changes).await?;
             Ok(Answer { response: response(Some(image), change_ids), record: record.id })
         });
-        unlinked.await
+        answered.await
     }
 
-    /// The links to a client.
+    /// The client with the id or alias `name`, and its links.
     pub(crate) async fn client_links(
         &self,
         caller: &Caller,
         name: &str,
-    ) -> Result<(RecordRef, Vec<pb::Link>, i32), RecordError> {
+    ) -> Result<(RecordRef, ListedLinks), RecordError> {
         self.check_connected(caller).await?;
         let db = self.db.reader_of(&caller.practice);
         let client = resolve::of_kind(db, RecordKind::Client, "client", name).await?;
@@ -154,17 +155,24 @@ impl Records {
             return Err(ApiError::not_found("client", name).into());
         }
         let mut budget = ResponseBudget::default();
-        let (shown, left_out) = listed(&links::of_record(db, client.id).await?, &mut budget);
-        Ok((client, shown, left_out))
+        Ok((client, listed(&links::of_record(db, client.id).await?, &mut budget)))
     }
 }
 
-/// The links that fit the budget, and how many do not.
-pub(super) fn listed(links: &[Link], budget: &mut ResponseBudget) -> (Vec<pb::Link>, i32) {
-    let shown = links.iter().map(encode).take_while(|link| budget.try_take(link.encoded_len()));
-    let shown: Vec<pb::Link> = shown.collect();
-    let left_out = i32::try_from(links.len() - shown.len()).unwrap_or(i32::MAX);
-    (shown, left_out)
+/// The links of a record that fit a response.
+#[derive(Debug)]
+pub(crate) struct ListedLinks {
+    pub(crate) links: Vec<pb::Link>,
+    /// The number of links that do not fit.
+    pub(crate) left_out: i32,
+}
+
+/// The links that fit the budget.
+pub(super) fn listed(links: &[Link], budget: &mut ResponseBudget) -> ListedLinks {
+    let fitting = links.iter().map(encode).take_while(|link| budget.try_take(link.encoded_len()));
+    let fitting: Vec<pb::Link> = fitting.collect();
+    let left_out = i32::try_from(links.len() - fitting.len()).unwrap_or(i32::MAX);
+    ListedLinks { links: fitting, left_out }
 }
 
 /// True if a record is in use: by a link; a person also by a contact or an individual
@@ -260,12 +268,12 @@ async fn unlink(
     Ok(())
 }
 
-/// The changes of a removed link. The removal of the last link orphans the record, which
-/// is purged later.
-fn unlinked(work: &UnitOfWork, subject: &mut impl Subject, is_last: bool) -> Vec<Change> {
+/// The changes of a removed link. A record that is not used any more is orphaned, and purged
+/// later.
+fn unlinked(work: &UnitOfWork, subject: &mut impl Subject, is_unused: bool) -> Vec<Change> {
     let (before, now) = (subject.meta(), work.at.now);
     let mut changes = vec![subject.changed(ChangeKind::Unlinked, before.changed(now))];
-    if is_last && before.state == RecordState::Active {
+    if is_unused && before.state == RecordState::Active {
         let orphaned = subject.meta().orphaned(now, work.purge_at);
         changes.push(subject.changed(ChangeKind::Orphaned, orphaned));
     }

@@ -65,9 +65,10 @@ pub(super) async fn subject<S: Subject>(
     work: &UnitOfWork,
     name: &str,
 ) -> Result<Open<S>, RecordError> {
-    // The field of a request is named after the kind too.
     let kind = id_kind(S::KIND).to_string();
-    let record = resolve::of_kind(work.db(), S::KIND, &kind, name).await?;
+    // The field of a request has the name of the kind.
+    let field = &kind;
+    let record = resolve::of_kind(work.db(), S::KIND, field, name).await?;
     let found = by_id::<S>(work, record.id).await?;
     found.ok_or_else(|| ApiError::not_found(&kind, name).into())
 }
@@ -126,13 +127,14 @@ async fn check_linked(
     if state != RecordState::Active {
         return Err(orphaned(record).into());
     }
-    let mut any_of = vec![record.id];
+    // The records whose links count.
+    let mut records = vec![record.id];
     if record.kind == RecordKind::Person {
-        let contacts = contacts::of_persons(db, &any_of).await?;
-        any_of.extend(contacts.iter().map(|contact| contact.client_id));
-        any_of.extend(clients::ids_by_person(db, record.id).await?);
+        let contacts = contacts::of_persons(db, &[record.id]).await?;
+        records.extend(contacts.iter().map(|contact| contact.client_id));
+        records.extend(clients::ids_by_person(db, record.id).await?);
     }
-    let links = links::products_of(db, &any_of).await?;
+    let links = links::products_of(db, &records).await?;
     if links.iter().any(|(_, product)| product == work.caller.product.as_str()) {
         Ok(())
     } else {
@@ -145,7 +147,7 @@ fn orphaned(record: RecordRef) -> ApiError {
     ApiError::new(
         Code::FailedPrecondition,
         ErrorReason::RecordOrphaned,
-        format!("{id} has no link and waits for its removal; link it to your product first"),
+        format!("{id} has no link and will be purged; link it to your product first"),
     )
     .precondition(&id, "link the record to your product first")
 }

@@ -65,7 +65,7 @@ impl Records {
             if !is_due(&work, *record).await? {
                 return Ok(());
             }
-            let recipients = Recipients::everyone(work.db()).await?;
+            let recipients = Recipients::all_products(work.db()).await?;
             // A record in use would stay due forever.
             let purged = collect(&work, *record).await?;
             let purged = purged.ok_or(RecordError::Corrupt("an orphaned record that is in use"))?;

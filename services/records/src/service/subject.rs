@@ -1,5 +1,5 @@
-//! Clients and persons are two kinds of one subject: a record with timelines, links and a
-//! search document.
+//! What the service does alike with clients and with persons: both are subjects, which have
+//! timelines, links and a search document. A contact has none of these.
 
 use chrono::NaiveDate;
 use concord_core::ids::new_uuid;
@@ -19,15 +19,16 @@ use crate::{
     store::{clients, entries, persons, search},
 };
 
-/// A client or a person, without its timelines. The futures are `Send`, as those of a unit
-/// of work must be.
+/// The row of a client or of a person. Its timelines are separate: functions that need them
+/// take the entries. The futures are `Send`, as those of a unit of work must be.
 pub(super) trait Subject: Send + Sync + Sized + 'static {
     const KIND: RecordKind;
     /// The subject as a message.
     type Image: Message + 'static;
 
     fn meta(&self) -> RecordMeta;
-    /// Sets the metadata after a change. Returns the change, with its companion.
+    /// Sets the metadata after a change. Returns the change; that of an individual client has
+    /// the person of the client as companion.
     fn changed(&mut self, kind: ChangeKind, meta: RecordMeta) -> Change;
     /// Why the subject cannot have this timeline; `None` if it can.
     fn refusal(&self, timeline: TimelineKey) -> Option<&'static str>;
@@ -93,7 +94,7 @@ impl Subject for Client {
     }
 
     async fn update(self, work: &UnitOfWork, image: &pb::Client) -> Result<(), RecordError> {
-        clients::update(work.db(), self, image.encode_to_vec()).await
+        clients::update(work.db(), self, image).await
     }
 
     async fn reindex(&self, work: &UnitOfWork, entries: &[Entry]) -> Result<(), RecordError> {

@@ -72,7 +72,7 @@ impl Deferred {
 impl UnitOfWork {
     /// The transaction, for the rows of the caller's practice.
     pub(crate) fn db(&self) -> TenantDb<'_, DatabaseTransaction> {
-        self.tx.tenant(&self.caller.practice)
+        self.tx.of(&self.caller.practice)
     }
 
     /// The author of the changes: the caller, with the time and the reason.
@@ -215,7 +215,7 @@ impl Records {
         let scope = TenantScope::from(&caller.practice);
         let write = self.db.write_or_roll_back(scope, move |tx| {
             let (caller, reason) = (caller.clone(), String::new());
-            let deferred = Mutex::new(Deferred::new(tx.tenant(&caller.practice)));
+            let deferred = Mutex::new(Deferred::new(tx.of(&caller.practice)));
             let work = Arc::new(UnitOfWork {
                 tx,
                 caller,
@@ -267,7 +267,7 @@ impl Records {
             let (body, context, input) = (body.clone(), Arc::clone(&context), Arc::clone(&input));
             let caller = caller.clone();
             async move {
-                let db = tx.tenant(&caller.practice);
+                let db = tx.of(&caller.practice);
                 let (connected, stored) =
                     requests::products_and_answer(db, &caller.product, context.request_id).await?;
                 if let Some(answer) = replay(stored, &context)? {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     bulk,
     entities::audit,
-    sql::{Stored as _, from_json, to_json},
+    stored::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::{

@@ -1,13 +1,14 @@
 //! Statements for many rows: inserts, and reads, updates and deletes by lists of keys.
 
 use concord_core::caller::PracticeId;
-use concord_db::{StatementBatch, TenantDb, pad_to_power_of_two};
+use concord_db::{StatementBatch, TenantDb};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DeleteMany, EntityTrait,
     IntoActiveModel, QueryFilter, QuerySelect as _, Select, TryGetableMany, UpdateMany, Value,
-    sea_query::{Expr, postgres_array::NotU8},
+    sea_query::postgres_array::NotU8,
 };
 
+use super::conditions::among;
 use crate::error::RecordError;
 
 /// Maximum number of keys in one statement. Padded, and with its other parameters, it is
@@ -108,18 +109,6 @@ pub(super) fn sorted_chunks<T: Ord + Clone>(keys: &[T]) -> Vec<Vec<T>> {
     sorted.sort_unstable();
     sorted.dedup();
     sorted.chunks(KEYS_OF_STATEMENT).map(<[T]>::to_vec).collect()
-}
-
-/// The condition that a column is one of `keys`: as [`Binds::among`], for the
-/// queries of SeaORM.
-///
-/// [`Binds::among`]: concord_db::Binds::among
-fn among<K: Key>(engine: DbBackend, column: impl ColumnTrait, mut keys: Vec<K>) -> Expr {
-    if engine == DbBackend::Postgres {
-        return column.eq_any(keys);
-    }
-    pad_to_power_of_two(&mut keys);
-    column.is_in(keys)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::{
     audit, connections,
     entities::feed_change,
     links,
-    sql::{Stored as _, to_json},
+    stored::{Stored as _, to_json},
 };
 use crate::{
     domain::{
@@ -54,7 +54,7 @@ impl Recipients {
     }
 
     /// The recipients of a change by the system: all connected products.
-    pub(crate) async fn everyone(
+    pub(crate) async fn all_products(
         db: TenantDb<'_, impl ConnectionTrait>,
     ) -> Result<Self, RecordError> {
         Ok(Self(connections::products(db).await?))

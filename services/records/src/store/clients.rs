@@ -10,7 +10,8 @@ use concord_core::{
     },
 };
 use concord_db::{StatementBatch, TenantDb};
-use concord_proto::pb::records::{ClientType, Jurisdiction, RecordState};
+use concord_proto::pb::records::{self as pb, ClientType, Jurisdiction, RecordState};
+use prost::Message as _;
 use sea_orm::{
     ConnectionTrait, ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, Query},
@@ -19,8 +20,10 @@ use uuid::Uuid;
 
 use super::{
     bulk::{self, Key},
+    conditions::locked_in_order,
     entities::{client, link},
-    sql::{self, Stored as _, from_json, locked_in_order, to_json},
+    stored::{Stored as _, from_json, to_json},
+    unique_keys,
 };
 use crate::{
     domain::record::{Client, RecordMeta},
@@ -172,11 +175,12 @@ pub(crate) async fn with_equal_identifier(
 pub(crate) async fn update(
     db: TenantDb<'_, impl ConnectionTrait>,
     client: Client,
-    image: Vec<u8>,
+    image: &pb::Client,
 ) -> Result<(), RecordError> {
     use sea_orm::{ActiveModelTrait as _, IntoActiveModel as _};
-    let row = to_row(db.practice(), client, image)?.into_active_model().reset_all();
-    row.update_without_returning(db.connection()).await.map_err(sql::classify)?;
+    let row = to_row(db.practice(), client, image.encode_to_vec())?;
+    let row = row.into_active_model().reset_all();
+    row.update_without_returning(db.connection()).await.map_err(unique_keys::classify)?;
     Ok(())
 }
 

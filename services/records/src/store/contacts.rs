@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::{
     bulk,
+    conditions::without_index,
     entities::contact,
-    sql::{Stored as _, from_json, to_json, without_index},
+    stored::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::record::{Contact, HeldRole, RecordMeta},
@@ -48,9 +49,9 @@ pub(crate) async fn of_clients(
     read_in_order(db, contact::Column::ClientId, clients).await
 }
 
-/// Reads contacts in the order of their ids. Sorted here: see [`sql::locked_in_order`].
+/// Reads contacts in the order of their ids. Sorted here: see [`locked_in_order`].
 ///
-/// [`sql::locked_in_order`]: super::sql::locked_in_order
+/// [`locked_in_order`]: super::conditions::locked_in_order
 async fn read_in_order(
     db: TenantDb<'_, impl ConnectionTrait>,
     column: contact::Column,

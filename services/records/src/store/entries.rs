@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     bulk,
     entities::entry,
-    sql::{from_json, to_json},
+    stored::{from_json, to_json},
     write_now,
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(crate) async fn of_owners(
 ) -> Result<HashMap<Uuid, Vec<Entry>>, RecordError> {
     let (query, key) = (db.select::<entry::Entity>(), entry::Column::OwnerId);
     let mut rows = bulk::find(db, query, key, owners).await?;
-    // Sorted here: see `sql::locked_in_order`.
+    // Sorted here: see `conditions::locked_in_order`.
     rows.sort_unstable_by_key(|row| row.id);
     let mut by_owner: HashMap<Uuid, Vec<Entry>> = HashMap::new();
     for row in rows {

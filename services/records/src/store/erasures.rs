@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     bulk::{self, sorted_chunks},
     entities::{erasure, former_link, tombstone},
-    sql::Stored as _,
+    stored::Stored as _,
 };
 use crate::{
     domain::{link::Link, record::RecordRef},

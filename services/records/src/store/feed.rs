@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     entities::feed_change,
-    sql::{Stored as _, from_json},
+    stored::{Stored as _, from_json},
 };
 use crate::{
     domain::{

@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use super::{
     bulk,
+    conditions::locked_in_order,
     entities::person,
-    sql::{Stored as _, from_json, locked_in_order, to_json},
+    stored::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::record::{Person, RecordMeta},

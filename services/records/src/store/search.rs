@@ -8,7 +8,7 @@ use concord_proto::pb::records::RecordKind;
 use sea_orm::{ConnectionTrait, FromQueryResult, IntoActiveModel as _, QueryFilter as _};
 use uuid::Uuid;
 
-use super::{bulk, entities::search_word, sql::Stored as _, write_now};
+use super::{bulk, entities::search_word, stored::Stored as _, write_now};
 use crate::{
     domain::{
         record::RecordRef,

@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::{
     entities::feed_subscription as subscription,
-    sql::{Stored as _, from_json, to_json},
+    stored::{Stored as _, from_json, to_json},
 };
 use crate::{
     domain::{

@@ -5,6 +5,15 @@
 //! rejections. The tenant is identified by the hash of credentials that were authenticated
 //! and rejected a moment ago. Other credentials pass, so that no tenant is rejected because
 //! of another one.
+//!
+//! The limits are [`Limits::calls`] and [`Limits::waiting_calls`]. Whether a tenant has used
+//! up its share is computed by [`ConcurrencyLimit::is_full_for`], which
+//! [`OverloadedTenants::rejects`] asks.
+//!
+//! [`Limits::calls`]: crate::limits::Limits::calls
+//! [`Limits::waiting_calls`]: crate::limits::Limits::waiting_calls
+//! [`ConcurrencyLimit::is_full_for`]: super::concurrency_limit::ConcurrencyLimit::is_full_for
+//! [`OverloadedTenants::rejects`]: super::overloaded_tenants::OverloadedTenants::rejects
 
 use std::sync::Arc;
 

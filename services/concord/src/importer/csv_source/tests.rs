@@ -1,10 +1,14 @@
 //! Tests with files in a temporary folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use concord_proto::pb::imports::{ContactClient, ImportContact, ImportRecord, import_record};
+use concord_proto::pb::{
+    FILE_DESCRIPTOR_SET,
+    imports::{ContactClient, ImportContact, ImportRecord, import_record},
+};
 use proptest::prelude::*;
 use prost::Message as _;
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 use tempfile::TempDir;
 
 use super::{group::ContactRow, *};
@@ -75,6 +79,30 @@ fn columns_map_to_fields() {
             > 15 * 4
     );
     assert!(remarks.is_empty());
+}
+
+/// The names of the fields of a message, and of those of its parts.
+fn fields_of(message: &MessageDescriptor) -> BTreeSet<String> {
+    let fields = message.fields().flat_map(|field| match field.kind() {
+        Kind::Message(part) => fields_of(&part),
+        _ => BTreeSet::from([field.name().to_owned()]),
+    });
+    fields.collect()
+}
+
+#[test]
+fn every_field_of_a_record_has_a_column() {
+    let messages = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+    for (message, kind) in [
+        ("ImportClient", TableKind::Clients),
+        ("ImportContact", TableKind::Contacts),
+        ("ImportAddress", TableKind::Addresses),
+    ] {
+        let message = messages.get_message_by_name(&format!("concord.imports.v1.{message}"));
+        let columns = read::columns(kind).iter().map(|column| (*column).to_owned());
+        let columns: BTreeSet<String> = columns.collect();
+        assert_eq!(fields_of(&message.unwrap()), columns, "{kind:?}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Job {
         let now = self.context.imports.clock.now();
         let written = self.advance(self.checkpoint.clone(), edits, move |tx, work| async move {
             let (lease, edits) = &*work;
-            let db = ImportDb::new(&*tx, &lease.import.key);
+            let db = ImportDb::of(&tx, &lease.import.key);
             store::edits::write(db, edits).await?;
             store::counters::count_warned(db).await?;
             store::match_keys::remove_all(db).await?;
@@ -95,7 +95,7 @@ impl Job {
             let work = Arc::clone(&work);
             async move {
                 let (lease, note) = &*work;
-                let db = ImportDb::new(&*tx, &lease.import.key);
+                let db = ImportDb::of(&tx, &lease.import.key);
                 // Waits for a page that is still being written.
                 if !store::lease::renew(&*tx, lease, until, None).await? {
                     return Err(PageError::LeaseLost);

@@ -42,7 +42,7 @@ impl Job {
             let (at, rows) = (self.checkpoint.clone(), rows.to_vec());
             let written = self.advance(at, rows, |tx, work| async move {
                 let (lease, rows) = &*work;
-                let db = ImportDb::new(&*tx, &lease.import.key);
+                let db = ImportDb::of(&tx, &lease.import.key);
                 Ok::<_, PageError>(store::erasure::erase(db, rows).await?)
             });
             written.await?;
@@ -53,7 +53,7 @@ impl Job {
             let work = Arc::clone(&work);
             async move {
                 let (key, record_ids) = &*work;
-                let db = ImportDb::new(&*tx, key);
+                let db = ImportDb::of(&tx, key);
                 Ok::<_, PageError>(store::erasure::erase_external(db, record_ids).await?)
             }
         });

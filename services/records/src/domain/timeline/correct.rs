@@ -167,12 +167,12 @@ impl Timeline {
     /// Corrects the dates of a name. Names have no gaps: the adjacent names change with it.
     fn with_name_dates(&self, entry: &Entry, period: Period) -> Result<Self, TimelineError> {
         let mut after = self.clone();
-        let mut swallowed = Vec::new();
+        let mut covered = Vec::new();
         if period.from != entry.period.from {
             let before = self.touching_before(entry);
-            let keeps_days =
+            let has_days_left =
                 |before: &Entry| period.from.is_some() && before.period.from < period.from;
-            swallowed.extend(before.filter(|before| !keeps_days(before)).map(|before| before.id));
+            covered.extend(before.filter(|before| !has_days_left(before)).map(|before| before.id));
             if let Some(entry) = after.find_mut(entry.id) {
                 entry.set_start(period.from);
             }
@@ -181,47 +181,47 @@ impl Timeline {
             let to = period.to.filter(|to| next.period.to.is_none_or(|end| *to < end));
             match (to, after.find_mut(next.id)) {
                 (Some(to), Some(next)) => next.cut(Side::Start, entry.id, to),
-                _ => swallowed.push(next.id),
+                _ => covered.push(next.id),
             }
         }
-        if !swallowed.is_empty() {
-            return Err(TimelineError::Swallows(swallowed));
+        if !covered.is_empty() {
+            return Err(TimelineError::Covers(covered));
         }
         after.recompute_periods();
         Ok(after)
     }
 
-    /// Corrects the dates on a timeline that may have gaps. Neighbours lose days only where
-    /// they would overlap.
+    /// Corrects the dates on a timeline that may have gaps. Neighbours are shortened only
+    /// where they would overlap.
     fn with_own_dates(&self, entry: &Entry, period: Period) -> Result<Self, TimelineError> {
         let mut after = self.clone();
-        let mut swallowed = Vec::new();
+        let mut covered = Vec::new();
         let (mut before, mut later) = (None, None);
         let moves_start = period.from != entry.period.from;
         for other in self.entries.iter().filter(|other| other.id != entry.id) {
-            let given = if other.sort_key() < entry.sort_key() {
+            let shortened = if other.sort_key() < entry.sort_key() {
                 before = Some(other);
                 match period.from {
                     // An unknown start is possible only without an entry before.
-                    None if moves_start => Lost::All,
-                    _ => self.lost_at_end(other, period),
+                    None if moves_start => Shortened::Completely,
+                    _ => self.shortened_at_end(other, period),
                 }
             } else {
                 later = later.or(Some(other));
-                self.lost_at_start(other, period)
+                self.shortened_at_start(other, period)
             };
-            match (given, after.find_mut(other.id)) {
-                (Lost::Nothing, _) | (_, None) => {}
-                (Lost::Days(side, at), Some(other)) => other.cut(side, entry.id, at),
-                (Lost::All, Some(other)) => swallowed.push(other.id),
+            match (shortened, after.find_mut(other.id)) {
+                (Shortened::NotAtAll, _) | (_, None) => {}
+                (Shortened::At(side, day), Some(other)) => other.cut(side, entry.id, day),
+                (Shortened::Completely, Some(other)) => covered.push(other.id),
             }
         }
-        if !swallowed.is_empty() {
-            return Err(TimelineError::Swallows(swallowed));
+        if !covered.is_empty() {
+            return Err(TimelineError::Covers(covered));
         }
         // The entry before holds until the scheduled entry begins.
-        let waits = |before: &&Entry| moves_start && is_closed_by(before, entry.id);
-        if let (Some(from), Some(before)) = (period.from, before.filter(waits))
+        let ends_at_start = |before: &&Entry| moves_start && is_closed_by(before, entry.id);
+        if let (Some(from), Some(before)) = (period.from, before.filter(ends_at_start))
             && self.today < from
         {
             after.cut_end(before.id, entry.id, from);
@@ -239,31 +239,33 @@ impl Timeline {
         Ok(after)
     }
 
-    /// The last days that an entry loses to a later one of `period`.
-    fn lost_at_end(&self, other: &Entry, period: Period) -> Lost {
-        let passed = period.to.is_some_and(|to| Some(to) <= other.period.known().from);
+    /// How a later entry, with the corrected dates `period`, shortens `other` at its end.
+    fn shortened_at_end(&self, other: &Entry, period: Period) -> Shortened {
+        let would_precede = period.to.is_some_and(|to| Some(to) <= other.period.known().from);
         match period.from {
-            _ if passed => Lost::All,
-            _ if !self.collide(other, period) => Lost::Nothing,
-            Some(at) if other.period.from.is_none_or(|from| from < at) => Lost::Days(Side::End, at),
-            _ => Lost::All,
+            _ if would_precede => Shortened::Completely,
+            _ if !self.collide(other, period) => Shortened::NotAtAll,
+            Some(day) if other.period.from.is_none_or(|from| from < day) => {
+                Shortened::At(Side::End, day)
+            }
+            _ => Shortened::Completely,
         }
     }
 
-    /// The first days that an entry loses to an earlier one of `period`.
-    fn lost_at_start(&self, other: &Entry, period: Period) -> Lost {
-        let passed = other.period.to.is_some() && other.period.to <= period.known().from;
-        if passed {
-            return Lost::All;
+    /// How an earlier entry, with the corrected dates `period`, shortens `other` at its start.
+    fn shortened_at_start(&self, other: &Entry, period: Period) -> Shortened {
+        let would_follow = other.period.to.is_some() && other.period.to <= period.known().from;
+        if would_follow {
+            return Shortened::Completely;
         }
         if !self.collide(other, period) {
-            return Lost::Nothing;
+            return Shortened::NotAtAll;
         }
         match period.to {
-            Some(at) if other.period.from.is_some() && other.period.contains(at) => {
-                Lost::Days(Side::Start, at)
+            Some(day) if other.period.from.is_some() && other.period.contains(day) => {
+                Shortened::At(Side::Start, day)
             }
-            _ => Lost::All,
+            _ => Shortened::Completely,
         }
     }
 }
@@ -274,11 +276,13 @@ fn is_closed_by(entry: &Entry, by: Uuid) -> bool {
     entry.cuts.iter().any(ends)
 }
 
-/// The days that an entry loses to another one whose dates are corrected.
-enum Lost {
-    Nothing,
-    Days(Side, NaiveDate),
-    All,
+/// How an entry is shortened by another one whose dates are corrected.
+enum Shortened {
+    NotAtAll,
+    /// It begins or ends on this day.
+    At(Side, NaiveDate),
+    /// No day is left, or the order of the two would change.
+    Completely,
 }
 
 impl Entry {
@@ -292,7 +296,7 @@ impl Entry {
         self.period.from.is_some_and(|from| from <= day)
     }
 
-    /// Corrects the end. If the end was implicit, and `next` loses days or begins there, it
+    /// Corrects the end. If the end was implicit, and `next` is shortened or begins there, it
     /// stays implicit. The declared end is then kept, unless it is earlier.
     fn set_end(&mut self, to: Option<NaiveDate>, next: Option<&Entry>) {
         let meets = |next: &&Entry| to.is_some_and(|to| next.begins_by(to));

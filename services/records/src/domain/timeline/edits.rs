@@ -45,8 +45,8 @@ impl Timeline {
 /// `edits` in an order in which no two entries overlap after any of them.
 ///
 /// PostgreSQL checks the exclusion constraint at every statement. When a boundary moves,
-/// the entry that loses days is written before the one that gets them. A command only
-/// moves boundaries between neighbours, so such an order always exists.
+/// the entry that becomes shorter is written before the one that becomes longer. A command
+/// only moves boundaries between neighbours, so such an order always exists.
 fn without_overlaps(entries: &[Entry], edits: Vec<Edit>) -> Vec<Edit> {
     let mut entries = entries.to_vec();
     let mut waiting = edits;

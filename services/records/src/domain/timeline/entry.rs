@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     pub(crate) status_changes_on: Option<NaiveDate>,
 }
 
-/// A cut: the days that an entry loses to another entry at one side.
+/// A cut: another entry takes the place of the first or the last days of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cut {
     pub(crate) side: Side,

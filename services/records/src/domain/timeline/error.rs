@@ -38,7 +38,7 @@ pub(crate) enum TimelineError {
     AlreadyCurrent(Uuid),
     #[error("the period would take all days of {}, or pass it by: when it was never \
         true, call RescindEntry first", Named(.0))]
-    Swallows(Vec<Uuid>),
+    Covers(Vec<Uuid>),
     #[error("the period lies inside {}, which would become two: correct the dates of that one \
         first, then add what is missing", Named(&[*.0]))]
     Splits(Uuid),
@@ -113,7 +113,7 @@ impl TimelineError {
             Self::StartsSameDay(_) => ErrorReason::EntryStartsSameDay,
             Self::BeforeCurrent(_) => ErrorReason::BeforeCurrentEntry,
             Self::AlreadyCurrent(_) => ErrorReason::AlreadyCurrent,
-            Self::Swallows(_) => ErrorReason::PeriodSwallowsEntry,
+            Self::Covers(_) => ErrorReason::PeriodSwallowsEntry,
             Self::Splits(_) => ErrorReason::PeriodSplitsEntry,
             Self::Gap(_) => ErrorReason::PeriodGap,
             Self::NameCannotEnd | Self::OnlyName(_) => ErrorReason::NameRequired,
@@ -134,7 +134,7 @@ impl TimelineError {
     /// The conflicting entries, or the entry of the command.
     pub(crate) fn entries(&self) -> &[Uuid] {
         match self {
-            Self::Overlap(ids) | Self::Swallows(ids) => ids,
+            Self::Overlap(ids) | Self::Covers(ids) => ids,
             Self::ScheduledExists(id)
             | Self::StartsSameDay(id)
             | Self::BeforeCurrent(id)

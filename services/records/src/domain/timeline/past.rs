@@ -35,7 +35,7 @@ enum Effect {
     /// A partial overlap: the entry begins or ends on this day.
     Trimmed(Side, NaiveDate),
     /// None of its days are left.
-    Swallowed,
+    Covered,
     /// It has days before and after the past entry.
     Split,
 }
@@ -73,7 +73,7 @@ impl Timeline {
                     trimmed.push(EntryEvent::new(EventKind::DatesChanged, other.id));
                     (side, at)
                 }
-                Effect::Disjoint | Effect::Swallowed | Effect::Split => continue,
+                Effect::Disjoint | Effect::Covered | Effect::Split => continue,
             };
             match (side, after.find_mut(other.id)) {
                 (Side::End, _) => after.cut_end(other.id, id, at),
@@ -105,7 +105,7 @@ impl Timeline {
         }
         let begins_in_it = new.from.is_none_or(|new| from.is_some_and(|from| new <= from));
         match (begins_in_it, ends_in_it, new.from) {
-            (true, true, _) => Effect::Swallowed,
+            (true, true, _) => Effect::Covered,
             (true, false, _) => Effect::Trimmed(Side::Start, to),
             (false, true, Some(from)) => Effect::Trimmed(Side::End, from),
             (false, ..) => Effect::Split,
@@ -129,12 +129,12 @@ fn check_overlaps(effects: &[(&Entry, Effect)], trim: bool) -> Result<(), Timeli
         let found = effects.iter().filter(|(_, effect)| which(*effect));
         found.map(|(entry, _)| entry.id).collect::<Vec<_>>()
     };
-    let overlapped = ids(|e| matches!(e, Effect::Trimmed(..) | Effect::Swallowed | Effect::Split));
-    let swallowed = ids(|e| matches!(e, Effect::Swallowed));
+    let overlapped = ids(|e| matches!(e, Effect::Trimmed(..) | Effect::Covered | Effect::Split));
+    let covered = ids(|e| matches!(e, Effect::Covered));
     let split = ids(|e| matches!(e, Effect::Split));
     match split.first() {
         _ if !trim && !overlapped.is_empty() => Err(TimelineError::Overlap(overlapped)),
-        _ if !swallowed.is_empty() => Err(TimelineError::Swallows(swallowed)),
+        _ if !covered.is_empty() => Err(TimelineError::Covers(covered)),
         Some(split) => Err(TimelineError::Splits(*split)),
         None => Ok(()),
     }

@@ -19,7 +19,6 @@ use concord_proto::pb::{
     internal::ApplyOutcome,
     records::{self as pb, ChangeKind, ErrorReason, RecordKind, RecordState},
 };
-use prost::Message as _;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
@@ -93,7 +92,7 @@ pub(super) async fn apply(
     }
     fail_duplicates(db, chunk, duplicates).await?;
     for (client, image) in updated.restored {
-        clients::update(db, client, image).await?;
+        clients::update(db, client, &image).await?;
     }
     images::replace(db, RecordKind::Client, updated.linked, chunk.at.now).await
 }
@@ -103,7 +102,7 @@ pub(super) async fn apply(
 struct UpdatedClients {
     linked: Vec<images::NewImage>,
     /// Formerly orphaned clients, with their new images.
-    restored: Vec<(Client, Vec<u8>)>,
+    restored: Vec<(Client, pb::Client)>,
 }
 
 /// The existing clients with the references of the chunk, by the key of the reference.
@@ -175,7 +174,7 @@ fn link(
             update_time: Some(timestamp(client.meta.updated_at)),
             ..candidate.image.clone()
         };
-        updated.restored.push((client.clone(), image.encode_to_vec()));
+        updated.restored.push((client.clone(), image));
     } else {
         let image = images::NewImage::next_client(client.id, &candidate.image, client.meta);
         updated.linked.push(image);

@@ -44,7 +44,7 @@ impl Records {
         };
         // Small parts first: the contacts take the remaining budget.
         let mut budget = ResponseBudget::with_reserved(summary.encoded_len());
-        summary.links = listed(&links::of_record(db, record.id).await?, &mut budget).0;
+        summary.links = listed(&links::of_record(db, record.id).await?, &mut budget).links;
         // The changes of an individual include those of its person.
         let person = summary.person.as_ref().and_then(|person| RecordRef::parse(&person.id));
         let mut changes = audit::page(db, Some(record.id), None, SUMMARY_CHANGES).await?;

@@ -1,4 +1,8 @@
 //! A client, with its image.
+//!
+//! A new column also needs a migration, and a place in `to_row` and `from_row` of
+//! `store/clients.rs`.
+
 use sea_orm::entity::prelude::*;
 
 #[sea_orm::model]

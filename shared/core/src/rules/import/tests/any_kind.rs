@@ -76,8 +76,11 @@ fn value() -> impl Strategy<Value = String> {
     prop_oneof![4 => prop::sample::select(likely.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
 }
 
+/// The number of values of a record: more than any kind has fields.
+const VALUES: usize = 32;
+
 fn record() -> impl Strategy<Value = ImportRecord> {
-    let fields = prop::collection::vec(value(), 17);
+    let fields = prop::collection::vec(value(), VALUES);
     let clients = prop::collection::vec((value(), prop::collection::vec(value(), 0..3)), 0..4);
     (0..3, fields, clients).prop_map(|(kind, fields, clients)| {
         let clients = clients

@@ -77,13 +77,13 @@ fn correct_to_end_before_start_is_rejected() {
 fn correct_of_date_past_neighbour_is_rejected() {
     let rows = ["1 A 2010-01-01..2015-01-01", "2 B 2015-01-01..2020-01-01", "3 C 2020-01-01.."];
     on(every_kind(), &rows, |_, timeline| {
-        for (dates, swallowed) in [
+        for (dates, covered) in [
             ("2010-01-01..2020-01-01", vec![1]),
             ("2009-12-31..2020-01-01", vec![1]),
             ("..2020-01-01", vec![1]),
         ] {
             let corrected = timeline.correct(correct_dates(2, dates));
-            rejected(corrected, ErrorReason::PeriodSwallowsEntry, &swallowed);
+            rejected(corrected, ErrorReason::PeriodSwallowsEntry, &covered);
         }
         let corrected = timeline.correct(correct_dates(1, "2010-01-01..2020-01-01"));
         rejected(corrected, ErrorReason::PeriodSwallowsEntry, &[2]);
