@@ -17,14 +17,15 @@ use std::sync::Arc;
 
 use concord_core::{
     call_id::CallId,
-    caller::{Caller, PracticeId, Product},
+    caller::Caller,
     clock::Clock,
     ids::{self, IdKind},
 };
 use concord_db::Database;
 use concord_server::{
+    Tenant,
     meter::{Meter, NONE, catalog},
-    shares::{Ratio, Sharer, Shares},
+    shares::{Ratio, Shares},
 };
 pub(crate) use create::{MAX_LABEL, NewImport};
 pub(crate) use download::Format;
@@ -53,17 +54,12 @@ use crate::{
 
 /// Limit on the concurrent uploads of a process; each buffers one batch of 10 MiB at
 /// most.
-pub(crate) const MAX_UPLOADS: u64 = 8;
+pub(crate) const MAX_UPLOADS: u64 = 12;
 
 /// The share of the upload permits that one product of one practice may hold. A running
-/// upload is not preempted, so each further uploader gets fewer permits.
-pub(crate) const UPLOADS_SHARE: Ratio = Ratio::EQUAL;
-
-/// The tenant and product of an upload.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Uploader(PracticeId, Product);
-
-impl Sharer for Uploader {}
+/// upload is not preempted, so each further tenant gets fewer permits. All practices of a
+/// product, and all products of a practice, hold two thirds at most.
+pub(crate) const UPLOADS_SHARE: Ratio = Ratio::new(1, 2);
 
 /// The state that all RPCs share.
 #[derive(Clone, Debug)]
@@ -77,7 +73,7 @@ pub(crate) struct Imports {
     pub(crate) stop: CancellationToken,
     /// The metrics.
     pub(crate) meter: Meter,
-    uploads: Arc<Shares<Uploader>>,
+    uploads: Arc<Shares<Tenant>>,
     upload: UploadSettings,
     connection_cache: connection_cache::ConnectionCache,
 }

@@ -51,7 +51,7 @@ use overloaded_tenants::OverloadedTenants;
 use rate_limit::RateLimit;
 use response_buffer::{Reader, ResponseBuffers};
 use streams::{StreamKey, StreamPermit, Streams};
-use tenant::Tenant;
+pub use tenant::Tenant;
 
 /// The limits of one server, and what is in use of them.
 #[derive(Debug)]

@@ -36,6 +36,7 @@ use tonic::service::RoutesBuilder;
 use tonic_health::server::HealthReporter;
 
 use crate::security::ServerSecurity;
+pub use admission::Tenant;
 use admission::{Admission, AdmissionControl, load_shed::LoadShed};
 use authenticate::Authenticate;
 pub(crate) use connections::ClientCertificates;

@@ -57,7 +57,7 @@ fn every_metric_in_the_catalogue_is_exported() {
         r#"concord_imports_ended_total{service="imports",state="COMPLETED_WITH_FAILURES"} 1"#,
         r#"concord_imports_stalled_total{service="imports"} 0"#,
         r#"concord_imports{service="imports",state="APPLYING"} 0"#,
-        r#"concord_import_uploads_max{service="imports"} 8"#,
+        r#"concord_import_uploads_max{service="imports"} 12"#,
     ] {
         assert!(imports.contains(line), "{line} is not in\n{imports}");
     }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use concord_core::caller::Caller;
 use concord_db::{TenantScope, WriteTx};
-use concord_server::shares::Share;
+use concord_server::{Tenant, shares::Share};
 use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{Imports, MAX_UPLOADS, Uploader, check_owner, find, key};
+use super::{Imports, MAX_UPLOADS, check_owner, find, key};
 use crate::{
     config::UploadSettings,
     domain::{
@@ -111,9 +111,9 @@ impl Imports {
         receipt.ok_or_else(|| batch_not_found(batch_key).into())
     }
 
-    fn permit(&self, caller: &Caller) -> Result<Share<Uploader>, ImportError> {
-        let uploader = Uploader(caller.practice.clone(), caller.product.clone());
-        let permit = self.uploads.try_take(&uploader, 1);
+    fn permit(&self, caller: &Caller) -> Result<Share<Tenant>, ImportError> {
+        let tenant = Tenant::in_practice(&caller.practice, &caller.product);
+        let permit = self.uploads.try_take(&tenant, 1);
         permit.ok_or_else(|| too_many_uploads(MAX_UPLOADS).into())
     }
 

@@ -230,9 +230,16 @@ async fn begin(caller: &Caller, import: &str, key: &str) -> Begun {
 async fn excess_concurrent_uploads_are_rejected_with_retry_info(t: TestDb) {
     let (replica, _fake) = pair(&t).await;
     let (mut senders, mut open) = (Vec::new(), Vec::new());
-    // Each practice gets half of the free permits; eight are used in the end.
-    for (practice, share) in [("p1", 4), ("p2", 2), ("p3", 1), ("p4", 1), ("p5", 0)] {
-        let mut owner = replica.caller(practice, "manager", "owner");
+    // Each practice gets a share of the free permits, and a product two thirds of all: the
+    // practices of another product find some.
+    for (practice, product, share) in [
+        ("p1", "manager", 4),
+        ("p2", "manager", 3),
+        ("p3", "manager", 1),
+        ("p4", "manager", 0),
+        ("p5", "books", 1),
+    ] {
+        let mut owner = replica.caller(practice, product, "owner");
         let import = owner.create().await;
         let mut calls = Vec::new();
         for number in 0..=share {
@@ -248,7 +255,7 @@ async fn excess_concurrent_uploads_are_rejected_with_retry_info(t: TestDb) {
         assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
         open.extend(others);
     }
-    assert_eq!(open.len(), 8);
+    assert_eq!(open.len(), 9);
     for sender in senders {
         // The streams of the rejected uploads are closed.
         let _ = sender.send(UploadBatchRequest { part: Some(commit()) }).await;
@@ -256,7 +263,7 @@ async fn excess_concurrent_uploads_are_rejected_with_retry_info(t: TestDb) {
     for call in open {
         call.await.unwrap().unwrap();
     }
-    let mut owner = replica.caller("p5", "manager", "owner");
+    let mut owner = replica.caller("p4", "manager", "owner");
     let import = owner.create().await;
     owner.upload(&import, "one", &[]).await.unwrap();
     replica.stop().await;

@@ -1,4 +1,4 @@
-//! The tenant of a call, by which the limits of a server are shared.
+//! The tenant of a call, by which limits are shared.
 
 use std::{
     hash::{Hash, Hasher},
@@ -19,7 +19,7 @@ use concord_core::{
 /// practices. They prevent that a practice with many products, or a product that names
 /// many practices, takes the whole capacity.
 #[derive(Clone, Debug)]
-pub(super) struct Tenant(Arc<Parts>);
+pub struct Tenant(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
@@ -37,7 +37,15 @@ enum Key {
 impl Tenant {
     pub(super) fn of(identity: &Identity) -> Self {
         let service = identity.roles.contains(&Role::Service);
-        let (practice, product) = (identity.practice.clone(), identity.product.clone());
+        Self::new(identity.practice.clone(), identity.product.clone(), service)
+    }
+
+    /// A product in one practice.
+    pub fn in_practice(practice: &PracticeId, product: &Product) -> Self {
+        Self::new(Some(practice.clone()), product.clone(), false)
+    }
+
+    fn new(practice: Option<PracticeId>, product: Product, service: bool) -> Self {
         let group = |key| Self(Arc::new(Parts { key, groups: Vec::new() }));
         let of_practice =
             practice.clone().map(|practice| group(Key::GroupOfPractice { practice, service }));
